@@ -1,0 +1,62 @@
+# Everything a contributor runs.  `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+DEMO_STAMP := $(VENV)/.installed-demo
+DEV_STAMP := $(VENV)/.installed-dev
+SOURCES := pgswitch tests twisted
+
+# editable_mode=compat: the default editable install hides twisted/plugins from twistd.
+# --use-pep517: txpostgres has no wheel, and older pips build it with a warning otherwise.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--use-pep517 --config-settings editable_mode=compat --editable
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check format unit integration test clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-12s %s\n", $$1, $$2}' Makefile
+
+demo: $(DEMO_STAMP)  ## PostgreSQL, pgswitch and a workload; Ctrl-C ends it (ARGS=--once: by itself)
+	@$(BIN)/python -m pgswitch.demo $(ARGS)
+
+check: $(DEV_STAMP)  ## style, format and types
+	@$(BIN)/ruff check --quiet $(SOURCES)
+	@$(BIN)/ruff format --check --quiet $(SOURCES)
+	@$(BIN)/mypy
+
+format: $(DEV_STAMP)  ## mend style and format where a tool can
+	@$(BIN)/ruff check --fix --quiet $(SOURCES)
+	@$(BIN)/ruff format --quiet $(SOURCES)
+
+unit: $(DEV_STAMP)  ## tests without sockets (ARGS goes to pytest)
+	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
+
+integration: $(DEV_STAMP)  ## tests against real PostgreSQL servers (ARGS goes to pytest)
+	@$(BIN)/python -m pytest --quiet tests/integration $(ARGS)
+
+test:  ## unit, then integration tests
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory integration
+
+clean:  ## remove the environment, builds and caches
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find pgswitch tests twisted -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -f twisted/plugins/dropin.cache
+
+$(BIN)/python:
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(DEMO_STAMP): pyproject.toml | $(BIN)/python
+	@echo "installing pgswitch and what the demo needs"
+	@$(INSTALL) '.[demo]'
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml | $(BIN)/python
+	@echo "installing pgswitch and what the tests need"
+	@$(INSTALL) '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""The admin console: the ``pgbouncer`` database that answers SHOW and commands."""

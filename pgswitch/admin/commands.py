@@ -1,0 +1,163 @@
+"""The verbs of the console besides SHOW and SET: one table, verb to action."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.errors import (
+    AdminDatabaseRefused,
+    DatabaseNeeded,
+    DatabaseNotPaused,
+    InvalidClientPointer,
+    InvalidCommand,
+    ReloadFailed,
+)
+from pgswitch.types import CONSOLE_DATABASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.defer import Deferred
+
+    from pgswitch.admin.interfaces import ConsoleLog, Control
+
+    Result = Deferred[None] | None
+    """What a verb gives: a Deferred if it takes its time."""
+
+
+class Takes(Enum):
+    """What may follow a verb."""
+
+    NOTHING = auto()
+    DATABASE = auto()
+    DATABASE_OR_NOTHING = auto()
+    CLIENT = auto()
+    MODE_OR_NOTHING = auto()
+
+
+class Verb(NamedTuple):
+    """What may follow a verb, and what carries it out.
+
+    ``refusal`` completes "cannot ... admin db" for the console's own database.
+    """
+
+    takes: Takes
+    run: Callable[[Control, str], Result]
+    """Called with the argument, empty where there is none."""
+    refusal: str = ""
+
+
+def run_verb(
+    name: str,
+    argument: str | None,
+    *,
+    statement: str,
+    control: Control,
+    log: ConsoleLog,
+) -> Result:
+    """Carry out the verb ``name``, which is in VERBS.
+
+    ``statement`` is the whole text, for the error message. Returns None when done,
+    or a Deferred that fires when it is. Raises the faults of the console.
+    """
+    verb = VERBS[name]
+    _check(verb, argument, statement)
+    log.log(_issued(name, verb, argument))
+    if verb.takes in _DATABASES and argument in CONSOLE_DATABASES:
+        if not verb.refusal:
+            raise DatabaseNotPaused(database=argument)
+        raise AdminDatabaseRefused(verb=verb.refusal, database=argument)
+    return verb.run(control, argument or "")
+
+
+_DATABASES: Final = (Takes.DATABASE, Takes.DATABASE_OR_NOTHING)
+
+
+def _check(verb: Verb, argument: str | None, statement: str) -> None:
+    """Raise the fault of an argument that does not fit the verb, or is missing."""
+    match verb.takes:
+        case Takes.NOTHING if argument is not None:
+            raise InvalidCommand(command=statement)
+        case Takes.MODE_OR_NOTHING if (argument or "").lower() not in SHUTDOWN_MODES:
+            raise InvalidCommand(command=statement)
+        case Takes.DATABASE if argument is None:
+            raise DatabaseNeeded
+        case Takes.DATABASE | Takes.DATABASE_OR_NOTHING if argument == "":
+            # PAUSE "" must not be taken for PAUSE, which means all.
+            raise InvalidCommand(command=statement)
+        case _:
+            return
+
+
+def _issued(name: str, verb: Verb, argument: str | None) -> str:
+    """Return the log line that says that somebody gave a command."""
+    words = [name.upper()]
+    if argument is not None:
+        is_mode = verb.takes is Takes.MODE_OR_NOTHING
+        words.append(argument.upper() if is_mode else f"'{argument}'")
+    return " ".join([*words, "command issued"])
+
+
+def _reload(control: Control, _: str) -> None:
+    if not control.reload():
+        raise ReloadFailed
+
+
+def _kill_client(control: Control, argument: str) -> None:
+    # isdecimal alone would let digits of other scripts through.
+    if not (argument.isascii() and argument.isdecimal()):
+        raise InvalidClientPointer
+    control.kill_client(int(argument))
+
+
+SHUTDOWN_MODES: Final = {
+    "": ShutdownMode.NOW,
+    "wait_for_servers": ShutdownMode.WAIT_FOR_SERVERS,
+    "wait_for_clients": ShutdownMode.WAIT_FOR_CLIENTS,
+}
+
+VERBS: Final[dict[str, Verb]] = {
+    "disable": Verb(
+        Takes.DATABASE,
+        lambda control, database: control.disable(database),
+        refusal="disable",
+    ),
+    "enable": Verb(
+        Takes.DATABASE,
+        lambda control, database: control.enable(database),
+        refusal="enable",
+    ),
+    "kill": Verb(
+        Takes.DATABASE_OR_NOTHING,
+        lambda control, database: control.kill(database or None),
+        refusal="kill",
+    ),
+    "kill_client": Verb(Takes.CLIENT, _kill_client),
+    "pause": Verb(
+        Takes.DATABASE_OR_NOTHING,
+        lambda control, database: control.pause(database or None),
+        refusal="pause",
+    ),
+    "reconnect": Verb(
+        Takes.DATABASE_OR_NOTHING,
+        lambda control, database: control.reconnect(database or None),
+        refusal="reconnect",
+    ),
+    "reload": Verb(Takes.NOTHING, _reload),
+    "resume": Verb(
+        Takes.DATABASE_OR_NOTHING,
+        lambda control, database: control.resume(database or None),
+    ),
+    "shutdown": Verb(
+        Takes.MODE_OR_NOTHING,
+        lambda control, mode: control.shutdown(SHUTDOWN_MODES[mode.lower()]),
+    ),
+    "wait_close": Verb(
+        Takes.DATABASE_OR_NOTHING,
+        lambda control, database: control.wait_close(database or None),
+        refusal="wait in",
+    ),
+}
+"""Every verb that needs an admin, by its name in lower case."""

@@ -1,0 +1,164 @@
+"""The grammar of console statements: text in, one Command or Setting out.
+
+A statement is a command word with at most one argument, or SET with a key and a
+value, with an optional semicolon behind it. Command words and keywords may be
+written in any case; arguments are taken as typed. A name that is not made of
+letters, digits and underscores stands in double quotes, a double quote inside it
+twice; likewise a value of SET in single quotes. There are no comments, no empty
+statement, and one statement at a time. SELECT is another word for SHOW.
+
+The docstrings of the ``p_`` and ``t_`` functions are the grammar that ply reads, so
+this module does not work under ``python -OO``.
+"""
+
+# ruff: noqa: D205, D210, D400, D401, D403 - docstrings are grammar
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final, NamedTuple, NoReturn
+
+from ply import lex, yacc
+
+from pgswitch.errors import BadArguments, InvalidCommand
+
+COMMAND_SIZE: Final = 15
+"""Longest command word in bytes."""
+ARGUMENT_SIZE: Final = 63
+"""Longest argument, and key of SET, in bytes: that of a PostgreSQL name."""
+VALUE_SIZE: Final = 255
+"""Longest value of SET in bytes."""
+
+
+class Command(NamedTuple):
+    """A command word in lower case, and its argument as typed."""
+
+    verb: str
+    argument: str | None = None
+
+
+class Setting(NamedTuple):
+    """A SET statement: key and value as typed, without quotes."""
+
+    key: str
+    value: str
+
+
+Statement = Command | Setting
+
+
+class _NotInGrammarError(Exception):
+    """The text is not a statement; raised and caught in this module only."""
+
+
+KEYWORDS: Final = {"set": "SET", "to": "TO"}
+
+tokens = ("SET", "TO", "WORD", "NAME", "STRING")
+literals = "=;"
+t_ignore = " \t\n\r\f\v"
+
+
+# What follows a word or a closing quote must not run into it: PAUSE"db" is refused.
+
+
+def t_WORD(t: Any) -> Any:  # noqa: ANN401 - ply ships no types
+    r"""[0-9A-Za-z_]+(?![0-9A-Za-z_"'])"""
+    t.type = KEYWORDS.get(t.value.lower(), "WORD")
+    return t
+
+
+def t_NAME(t: Any) -> Any:  # noqa: ANN401 - ply ships no types
+    r""" "(?:[^"]|"")*"(?![0-9A-Za-z_"'])"""
+    t.value = t.value[1:-1].replace('""', '"')
+    return t
+
+
+def t_STRING(t: Any) -> Any:  # noqa: ANN401 - ply ships no types
+    r"""'(?:[^']|'')*'(?![0-9A-Za-z_"'])"""
+    t.value = t.value[1:-1].replace("''", "'")
+    return t
+
+
+def t_error(_: object) -> NoReturn:
+    """No token begins here."""
+    raise _NotInGrammarError
+
+
+def p_statement(p: Any) -> None:  # noqa: ANN401 - ply ships no types
+    """
+    statement : command
+              | command ';'
+              | setting
+              | setting ';'
+    """
+    p[0] = p[1]
+
+
+def p_command(p: Any) -> None:  # noqa: ANN401 - ply ships no types
+    """
+    command : name
+            | name argument
+    """
+    p[0] = Command(*p[1:])
+
+
+def p_setting(p: Any) -> None:  # noqa: ANN401 - ply ships no types
+    """
+    setting : SET word '=' value
+            | SET word TO value
+    """
+    p[0] = Setting(p[2], p[4])
+
+
+def p_same(p: Any) -> None:  # noqa: ANN401 - ply ships no types
+    """
+    name : WORD
+         | NAME
+    argument : word
+             | NAME
+    value : word
+          | STRING
+    word : WORD
+         | SET
+         | TO
+    """
+    p[0] = p[1]
+
+
+def p_error(_: object) -> NoReturn:
+    """The tokens make no statement."""
+    raise _NotInGrammarError
+
+
+_lexer = lex.lex(module=sys.modules[__name__])
+_parser = yacc.yacc(
+    module=sys.modules[__name__],
+    write_tables=False,
+    debug=False,
+    errorlog=yacc.NullLogger(),
+)
+
+
+def parse(text: str) -> Statement:
+    """Return the statement that ``text`` holds.
+
+    InvalidCommand if it is none, BadArguments if one of its words is too long.
+    """
+    try:
+        statement: Statement = _parser.parse(text, lexer=_lexer.clone())
+    except _NotInGrammarError:
+        raise InvalidCommand(command=text) from None
+    if isinstance(statement, Setting):
+        _limit(statement.key, ARGUMENT_SIZE)
+        _limit(statement.value, VALUE_SIZE)
+        return statement
+    _limit(statement.verb, COMMAND_SIZE)
+    _limit(statement.argument or "", ARGUMENT_SIZE)
+    verb = statement.verb.lower()
+    return statement._replace(verb="show" if verb == "select" else verb)
+
+
+def _limit(word: str, size: int) -> None:
+    """Raise BadArguments for a word of more than ``size`` bytes."""
+    if len(word.encode("utf-8", "surrogateescape")) > size:
+        raise BadArguments

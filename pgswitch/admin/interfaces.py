@@ -1,0 +1,145 @@
+"""What the console needs of the running service: a view to read, verbs to call.
+
+The service implements both; the console imports neither pools nor listeners.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.internet.defer import Deferred
+
+    from pgswitch.admin.snapshots import (
+        DatabaseSnapshot,
+        DnsHostSnapshot,
+        ListsSnapshot,
+        MemorySnapshot,
+        PeerSnapshot,
+        PoolSnapshot,
+        SocketSnapshot,
+        StateSnapshot,
+        StatsReport,
+        UserSnapshot,
+    )
+
+
+class ShutdownMode(Enum):
+    """How the console may end the process."""
+
+    NOW = "now"
+    WAIT_FOR_SERVERS = "wait_for_servers"
+    WAIT_FOR_CLIENTS = "wait_for_clients"
+
+
+class View(Protocol):
+    """Reads the present state of the service; no method changes anything."""
+
+    def clients(self) -> Sequence[SocketSnapshot]:
+        """Return the clients that have logged in, console clients included."""
+
+    def servers(self) -> Sequence[SocketSnapshot]:
+        """Return the server connections that have logged in or are doing so."""
+
+    def sockets(self) -> Sequence[SocketSnapshot]:
+        """Return every client and server connection, clients in login included."""
+
+    def pools(self) -> Sequence[PoolSnapshot]:
+        """Return the pools in any order, the console's own included."""
+
+    def databases(self) -> Sequence[DatabaseSnapshot]:
+        """Return the databases in the order shown, the console's own included."""
+
+    def users(self) -> Sequence[UserSnapshot]:
+        """Return the users in the order shown."""
+
+    def peers(self) -> Sequence[PeerSnapshot]:
+        """Return the peers in the order shown."""
+
+    def stats(self) -> StatsReport:
+        """Return the counters now and their averages."""
+
+    def state(self) -> StateSnapshot:
+        """Return whether the service is paused, suspended or shutting down."""
+
+    def lists(self) -> ListsSnapshot:
+        """Return how many there are of each thing."""
+
+    def memory(self) -> Sequence[MemorySnapshot]:
+        """Return how many objects of each kind are alive."""
+
+    def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
+        """Return the names whose addresses are kept; none where none are kept."""
+
+    def config_rows(self) -> Sequence[tuple[str, str | None, str | None, str]]:
+        """Return name, value, default and ``yes`` or ``no`` of each setting."""
+
+
+class Control(Protocol):
+    """The verbs of the console, each for one database or, with None, for all.
+
+    A verb that cannot be carried out raises a console fault of
+    ``pgswitch.errors`` (severity ERROR), whose text is the client's answer. A name
+    that fits the ``*`` entry counts as a database, except to ``resume`` and
+    ``enable``. The console itself refuses its own database, so no verb is ever
+    called with one of ``CONSOLE_DATABASES``.
+
+    A Deferred that is cancelled belongs to a console that gave up: the service stops
+    telling it, and carries on with what it was doing.
+    """
+
+    def reload(self) -> bool:
+        """Read the configuration again; return False if the old one stays."""
+
+    def set(self, key: str, value: str) -> bool:
+        """Change a setting until the next reload; False for a bad key or value."""
+
+    def pause(self, database: str | None) -> Deferred[None]:
+        """Stop handing out servers; fires when no server is active or tested.
+
+        Raises ``ConsoleNoSuchDatabase``; for all, ``AlreadyPaused``.
+        """
+
+    def resume(self, database: str | None) -> None:
+        """End a pause; for all, that of PAUSE without a database.
+
+        Raises ``PoolerNotPaused`` or ``ConsoleShuttingDown``; for a database
+        ``ConsoleNoSuchDatabase`` or ``DatabaseNotPaused``.
+        """
+
+    def disable(self, database: str) -> None:
+        """Refuse new logins to a database; raises ``ConsoleNoSuchDatabase``."""
+
+    def enable(self, database: str) -> None:
+        """Accept new logins to a database; raises ``ConsoleNoSuchDatabase``."""
+
+    def reconnect(self, database: str | None) -> None:
+        """Close each server at its next release; ``ConsoleNoSuchDatabase``."""
+
+    def kill(self, database: str | None) -> None:
+        """Pause, then close all clients and servers.
+
+        Raises ``ConsoleNoSuchDatabase``, or ``AlreadyPaused``.
+        """
+
+    def kill_client(self, client_id: int) -> None:
+        """Close a client by its number; raises ``ClientNotFound``."""
+
+    def wait_close(self, database: str | None) -> Deferred[None]:
+        """Wait until no server is to be closed any more; ``ConsoleNoSuchDatabase``."""
+
+    def shutdown(self, mode: ShutdownMode) -> None:
+        """Begin to end the process; called again, the mode is replaced."""
+
+
+class ConsoleLog(Protocol):
+    """The two levels at which the console writes log lines of its own."""
+
+    def log(self, message: str) -> None:
+        """Write a line of level LOG."""
+
+    def error(self, message: str) -> None:
+        """Write a line of level ERROR."""

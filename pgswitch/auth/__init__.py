@@ -1,0 +1,1 @@
+"""Who may log in, and with which secrets servers are logged in to."""

@@ -1,0 +1,312 @@
+"""Receives clients: who may come in, by which proof, to which pool.
+
+The order of the checks is PgBouncer's, because what a stranger learns from the
+first refusal depends on it: parameters, limits, the database's own limits, then the
+proof; and only somebody who has proved a name hears that a database does not exist.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pgswitch.errors import (
+    BouncerConfigError,
+    ClientLoginTimeout,
+    DatabaseDisabled,
+    Notice,
+    NoSuchDatabase,
+    NotAllowed,
+    PoolerShuttingDown,
+    TooManyClients,
+    TooManyDatabaseClients,
+    TooManyUserClients,
+    UsernameTooLong,
+)
+from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, AuthType, PoolMode
+from pgswitch.wire import encode
+from pgswitch.wire.login_client import Accepted, ClientLogin
+from pgswitch.wire.prepared import ClientStatements
+from pgswitch.wire.startup import Replication, negotiate, sort_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.defer import Deferred
+
+    from pgswitch.auth.store import AuthStore
+    from pgswitch.config.model import DatabaseSpec, Settings
+    from pgswitch.logs import Log
+    from pgswitch.net.frontend import ConsoleSession, Frontend
+    from pgswitch.pool.cancelling import CancelKeys
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.registry import Pools
+    from pgswitch.wire.params import Values
+    from pgswitch.wire.startup import Startup, StartupFacts
+
+USER_NAME_LIMIT = 128
+"""Bytes that a user name must stay under."""
+_REPLICATION_WORDS = {
+    Replication.NONE: "no",
+    Replication.LOGICAL: "database",
+    Replication.PHYSICAL: "yes",
+}
+
+
+class FrontDesk:
+    """The reception of net/frontend.py."""
+
+    def __init__(
+        self,
+        context: PoolContext,
+        pools: Pools,
+        store: AuthStore,
+        keys: CancelKeys,
+        open_console: Callable[[bool], ConsoleSession],
+    ) -> None:
+        """``open_console`` is told whether the client is an admin."""
+        self.context = context
+        self.clients: dict[int, Frontend] = {}
+        """Every client connection by number."""
+        self.arriving: dict[int, Frontend] = {}
+        """Those that have not logged in yet, oldest first."""
+        self.shutting_down = False
+        self.console_parameters: tuple[tuple[str, str], ...] = ()
+        self._pools = pools
+        self._store = store
+        self._keys = keys
+        self._open_console = open_console
+        self._mock_seed = context.random(32)
+
+    # What a frontend asks.
+
+    @property
+    def log(self) -> Log:
+        """Return the log of the service."""
+        return self.context.log
+
+    @property
+    def log_pooler_errors(self) -> bool:
+        """Whether errors sent to clients are logged."""
+        return bool(self._settings.log_pooler_errors)
+
+    @property
+    def log_disconnections(self) -> bool:
+        """Whether the end of each connection is logged."""
+        return bool(self._settings.log_disconnections)
+
+    @property
+    def _settings(self) -> Settings:
+        return self.context.configuration.settings
+
+    def clock(self) -> float:
+        """Return monotonic seconds."""
+        return self.context.clock()
+
+    def arrived(self, frontend: Frontend) -> int:
+        """Note a new connection; return its number."""
+        number = next(self.context.numbers)
+        self.clients[number] = frontend
+        self.arriving[number] = frontend
+        return number
+
+    def left(self, frontend: Frontend) -> None:
+        """Forget a client."""
+        self.clients.pop(frontend.number, None)
+        self.arriving.pop(frontend.number, None)
+        self._keys.revoke(frontend)
+
+    def cancel(self, frontend: Frontend, key: bytes) -> Deferred[str]:
+        """Carry out a cancel request."""
+        self.arriving.pop(frontend.number, None)
+        return self._keys.cancel(frontend, key)
+
+    # Logging in.
+
+    def begin_login(self, frontend: Frontend, startup: Startup) -> ClientLogin | None:
+        """Check a start-up packet; return the login, None if none is needed."""
+        settings = self._settings
+        facts = sort_parameters(
+            startup.parameters,
+            tracked=self.context.tracking.names,
+            ignore=settings.ignore_startup_parameters,
+        )
+        frontend.facts = facts
+        frontend.user, frontend.database = facts.user, facts.database
+        is_console = facts.database in CONSOLE_DATABASES
+        if not is_console and len(self.clients) > settings.max_client_conn:
+            raise TooManyClients
+        negotiation = negotiate(startup.minor, startup.parameters)
+        if negotiation.is_needed:
+            frontend.link.send(
+                encode.negotiate_protocol_version(0, negotiation.options)
+            )
+        if is_console and self._is_owner(frontend):
+            self.log.log(f"{frontend.prefix} pgbouncer access from unix socket")
+            return None
+        if len(facts.user.encode("utf-8", "surrogateescape")) >= USER_NAME_LIMIT:
+            raise UsernameTooLong
+        spec = self.context.configuration.database(facts.database)
+        self._check_client_limits(facts, spec)
+        if settings.log_connections:
+            replication = _REPLICATION_WORDS[facts.replication]
+            self.log.log(
+                f"{frontend.prefix} login attempt: db={facts.database}"
+                f" user={facts.user} tls=no replication={replication}"
+            )
+        if is_console and self._console_rights(facts.user) is None:
+            raise NotAllowed
+        if settings.auth_type is AuthType.ANY and not is_console:
+            self._check_forced_user(frontend, spec)
+        return ClientLogin(
+            settings.auth_type,
+            facts.user,
+            self._store.secret(facts.user),
+            random=self.context.random,
+            mock_seed=self._mock_seed,
+            iterations=settings.scram_iterations,
+            cache=self._store.verifiers,
+        )
+
+    def _is_owner(self, frontend: Frontend) -> bool:
+        """Tell whether the OS user that runs us asks, over the unix socket."""
+        return (
+            frontend.user == CONSOLE_USER
+            and frontend.credentials is not None
+            and frontend.credentials[1] == os.geteuid()
+        )
+
+    def _console_rights(self, user: str) -> bool | None:
+        """Return whether a console user is admin; None if it may not come in."""
+        settings = self._settings
+        if user in settings.admin_users:
+            return True
+        if user in settings.stats_users or settings.auth_type is AuthType.ANY:
+            return False
+        return None
+
+    def _check_forced_user(
+        self, frontend: Frontend, spec: DatabaseSpec | None
+    ) -> None:
+        if spec is not None and spec.user is None:
+            self.log.error(f"{frontend.prefix} auth_type=any requires forced user")
+            raise BouncerConfigError(
+                detail="auth_type=any requires user= on the database's line."
+            )
+
+    def _check_client_limits(
+        self, facts: StartupFacts, spec: DatabaseSpec | None
+    ) -> None:
+        """Refuse a client over max_db_ or max_user_client_connections."""
+        if spec is None:
+            return
+        effective = self.context.effective
+        most = effective.max_db_client_connections(spec, facts.user)
+        if most and self._count(database=facts.database) > most:
+            raise TooManyDatabaseClients
+        most = effective.max_user_client_connections(spec, facts.user)
+        if most and self._count(user=facts.user) > most:
+            raise TooManyUserClients
+
+    def _count(self, *, database: str = "", user: str = "") -> int:
+        """Count clients of a database or a user, from their start-up packet on."""
+        return sum(
+            (one.database == database) if database else (one.user == user)
+            for one in self.clients.values()
+        )
+
+    def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
+        """Take a client that has authenticated to its pool or to the console."""
+        if outcome.scram_keys is not None:
+            self._store.remember(frontend.user, outcome.scram_keys)
+        if frontend.database in CONSOLE_DATABASES:
+            self._enter_console(frontend)
+            return
+        spec = self.context.configuration.database(frontend.database)
+        if spec is None:
+            raise NoSuchDatabase(database=frontend.database)
+        if spec.name in self._pools.disabled:
+            raise DatabaseDisabled(database=spec.name)
+        if self.shutting_down:
+            raise PoolerShuttingDown
+        facts = frontend.facts
+        if facts is not None and facts.replication is not Replication.NONE:
+            raise BouncerConfigError(
+                detail="Replication connections are not pooled by this version.",
+                hint="Connect to the server directly for replication.",
+            )
+        pool = self._pools.pool(spec, frontend.user)
+        pool.rack.counters.client_login_count += 1
+        frontend.pool = pool
+        pool.add_client(frontend)
+
+    def _enter_console(self, frontend: Frontend) -> None:
+        is_admin = self._is_owner(frontend) or bool(self._console_rights(frontend.user))
+        frontend.console = self._open_console(is_admin)
+        tracked = {} if frontend.facts is None else frontend.facts.tracked
+        given = dict(self.console_parameters)
+        given |= {name: value for name, value in tracked.items() if name not in given}
+        frontend.link.limit = self._settings.max_packet_size
+        frontend.link.parameters = self.context.tracking.collect(tracked)
+        self.arriving.pop(frontend.number, None)
+        frontend.send_welcome(given.items(), self._keys.issue(frontend), self._notice())
+
+    def welcome(self, frontend: Frontend, parameters: dict[str, str]) -> None:
+        """Begin the relay of a client, now that its servers' parameters are known."""
+        if frontend.closed:
+            return
+        tracking = self.context.tracking
+        values = tracking.filled(self._wanted(frontend), tracking.collect(parameters))
+        told = {
+            name: tracking.value(values, name) or value if name in tracking else value
+            for name, value in parameters.items()
+        }
+        link = frontend.link
+        pool = frontend.pool
+        settings = self._settings
+        statements = None
+        if pool.mode is not PoolMode.SESSION and settings.max_prepared_statements > 0:
+            statements = ClientStatements(
+                self.context.statements,
+                link.exchange,
+                settings.max_prepared_statements,
+                pool.rack.counters,
+            )
+        link.parameters = values
+        link.counters = pool.rack.counters
+        link.limit = settings.max_packet_size
+        self.arriving.pop(frontend.number, None)
+        frontend.send_welcome(told.items(), self._keys.issue(frontend), self._notice())
+        link.begin_relay(pool.rack, statements)
+
+    def _wanted(self, frontend: Frontend) -> Values:
+        """Return the tracked parameters that the client asked for."""
+        tracked = {} if frontend.facts is None else dict(frontend.facts.tracked)
+        if self._settings.application_name_add_host:
+            name = tracked.get("application_name") or "app"
+            tracked["application_name"] = f"{name} - {_host_text(frontend)}"
+        return self.context.tracking.collect(tracked)
+
+    def _notice(self) -> Notice | None:
+        text = self._settings.login_notify_message
+        return Notice(text=text) if text else None
+
+    # What time does to clients.
+
+    def sweep(self, now: float) -> None:
+        """End logins that take too long and clients that are silent for too long."""
+        limit = self._settings.client_login_timeout
+        if limit:
+            for frontend in list(self.arriving.values()):
+                if now - frontend.connected_at <= limit:
+                    break
+                if frontend.pool is None:
+                    frontend.disconnect(ClientLoginTimeout())
+
+
+def _host_text(frontend: Frontend) -> str:
+    """Return where a client comes from, in the form of application_name_add_host."""
+    address = frontend.address
+    if address.host == "unix":
+        return f"unix({address.pid}@{os.uname().nodename}):{address.port}"
+    return str(address)

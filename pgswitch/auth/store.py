@@ -1,0 +1,109 @@
+"""The users of ``auth_file``, and what their logins have taught us.
+
+The file is read again when it has changed.  A user that is no longer in it is
+forgotten at once, with everything derived from its secret.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgswitch.config.userlist import UserlistError, parse_userlist
+from pgswitch.types import AuthType
+from pgswitch.wire.password import Secret
+
+if TYPE_CHECKING:
+    from pgswitch.config.model import DatabaseSpec, Settings
+    from pgswitch.logs import Log
+    from pgswitch.wire.login_client import VerifierCache
+    from pgswitch.wire.scram import ScramKeys
+
+_Stamp = tuple[int, int, int, int, int, int, int]
+
+
+class AuthStore:
+    """Secrets by user."""
+
+    def __init__(self, log: Log) -> None:
+        """Begin without users."""
+        self._log = log
+        self._secrets: dict[str, Secret] = {}
+        self._path: str | None = None
+        self._stamp: _Stamp | None = None
+        self._scram_keys: dict[str, ScramKeys] = {}
+        self.verifiers: VerifierCache = {}
+        """SCRAM verifiers made from clear secrets."""
+
+    def load(self, settings: Settings) -> None:
+        """Read the file if its name, age or size is not what it was.
+
+        A file that cannot be read leaves the users as they are, and a line in the log;
+        a bad line ends the reading, the users before it count.
+        """
+        if settings.auth_type in (AuthType.ANY, AuthType.PAM):
+            return
+        path = settings.auth_file
+        if not path:
+            self._replace({})
+            self._path = self._stamp = None
+            return
+        try:
+            stamp = _stamp_of(path)
+            if path == self._path and stamp == self._stamp:
+                return
+            text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError as error:
+            self._log.error(f"could not open auth_file {path}: {error.strerror}")
+            return
+        try:
+            users = parse_userlist(text)
+        except UserlistError as error:
+            self._log.error(f"{error} in auth_file {path}")
+            users = error.entries
+        self._path, self._stamp = path, stamp
+        self._replace(users)
+
+    def _replace(self, users: dict[str, str]) -> None:
+        secrets = {user: Secret.of(text) for user, text in users.items()}
+        for user in list(self._scram_keys):
+            if secrets.get(user) != self._secrets.get(user):
+                del self._scram_keys[user]
+        self._secrets = secrets
+        self.verifiers.clear()
+
+    def users(self) -> list[str]:
+        """Return the names of all users of the file."""
+        return list(self._secrets)
+
+    def secret(self, user: str) -> Secret | None:
+        """Return what the user has to prove, None for an unknown user."""
+        return self._secrets.get(user)
+
+    def remember(self, user: str, keys: ScramKeys) -> None:
+        """Keep what a client's SCRAM login proved, for logins to servers."""
+        self._scram_keys[user] = keys
+
+    def for_server(
+        self, spec: DatabaseSpec, user: str
+    ) -> tuple[Secret | None, ScramKeys | None]:
+        """Return with what to log in to a server of this database as this user."""
+        if spec.user is not None:
+            if spec.password:
+                return Secret.of(spec.password), None
+            return self.secret(spec.user), None
+        return self.secret(user), self._scram_keys.get(user)
+
+
+def _stamp_of(path: str) -> _Stamp:
+    seen = os.stat(path)  # noqa: PTH116 - all fields of one system call
+    return (
+        seen.st_dev,
+        seen.st_ino,
+        seen.st_mode,
+        seen.st_uid,
+        seen.st_gid,
+        seen.st_mtime_ns,
+        seen.st_size,
+    )

@@ -1,0 +1,166 @@
+"""The command ``pgswitch``: the flags, texts and exit statuses of PgBouncer's own.
+
+Exit status 0 after a shutdown that was asked for, 1 after anything else.
+"""
+
+from __future__ import annotations
+
+import getopt
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from pgswitch.config.load import ConfigError, load
+from pgswitch.config.model import Configuration
+from pgswitch.fatal import FatalError
+from pgswitch.logs import Log
+from pgswitch.process import claim, daemonise, version_lines
+
+SHORT_OPTIONS = "dqRu:vVh"
+LONG_OPTIONS = ["daemon", "quiet", "reboot", "user=", "verbose", "version", "help"]
+
+HELP = """\
+Usage: {program} [OPTION]... CONFIG_FILE
+Pool connections to PostgreSQL servers, as PgBouncer does.
+
+  -d, --daemon       run in the background (needs pidfile in CONFIG_FILE)
+  -q, --quiet        write no log to standard error
+  -R, --reboot       take over from a running process (not supported; see so_reuseport)
+  -u, --user=USER    become this operating-system user
+  -v, --verbose      log more; may be given several times
+  -V, --version      print versions and leave; the first line names the PgBouncer
+                     whose behaviour is followed
+  -h, --help         print this and leave
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandLine:
+    """What the command line asks for."""
+
+    path: str
+    daemon: bool = False
+    quiet: bool = False
+    reboot: bool = False
+    user: str | None = None
+    verbosity: int = 0
+
+
+class UsageError(Exception):
+    """The command line is wrong; the text says how."""
+
+
+class Answered(Exception):
+    """The command line asked for a text only, which this is."""
+
+
+def parse(arguments: list[str], program: str) -> CommandLine:
+    """Return what the arguments ask for.
+
+    :param arguments: the command line without the program's name.
+    :param program: the name shown in the help text.
+    :raises UsageError: an option is not known, or not exactly one file is named.
+    :raises Answered: the version or the help was asked for.
+    """
+    try:
+        options, files = getopt.gnu_getopt(arguments, SHORT_OPTIONS, LONG_OPTIONS)
+    except getopt.GetoptError as error:
+        raise UsageError(error.msg) from error
+    names = [name for name, _ in options]
+    for name in names:
+        if name in {"-h", "--help"}:
+            raise Answered(HELP.format(program=program))
+        if name in {"-V", "--version"}:
+            raise Answered("".join(f"{line}\n" for line in version_lines()))
+    if len(files) != 1:
+        raise UsageError("no configuration file specified")
+    users = [value for name, value in options if name in {"-u", "--user"}]
+    return CommandLine(
+        path=files[0],
+        daemon="-d" in names or "--daemon" in names,
+        quiet="-q" in names or "--quiet" in names,
+        reboot="-R" in names or "--reboot" in names,
+        user=users[-1] if users else None,
+        verbosity=names.count("-v") + names.count("--verbose"),
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit status.
+
+    :param arguments: the command line without the program's name; ``None`` for the
+        process's own.
+    """
+    # Whoever calls us by PgBouncer's name reads that name in our answers.
+    called = Path(sys.argv[0]).name
+    program = "pgbouncer" if called == "pgbouncer" else "pgswitch"
+    try:
+        command = parse(sys.argv[1:] if arguments is None else arguments, program)
+    except Answered as answer:
+        sys.stdout.write(str(answer))
+        return 0
+    except UsageError as error:
+        sys.stderr.write(f"{program}: {error}\n")
+        sys.stderr.write(f'Try "{program} --help" for more information.\n')
+        return 1
+    log = Log(quiet=command.quiet, verbosity=command.verbosity)
+    try:
+        return run(command, log)
+    except FatalError as error:
+        log.fatal(error.text)
+        return 1
+
+
+def run(command: CommandLine, log: Log) -> int:
+    """Start the service, run until it ends and return the exit status.
+
+    :raises FatalError: a start-up step failed.
+    """
+    configuration = read_configuration(command.path, log)
+    user = command.user or configuration.settings.user
+    if command.reboot:
+        log.warning("Online restart is deprecated, use so_reuseport instead")
+        _die("online restart is not supported")
+
+    # Everything is imported before the user is switched, since the new one may not be
+    # able to read our files.  Twisted's reactors bear the fork that may follow.
+    import encodings.idna  # noqa: F401, PLC0415 - looking up names would import it
+    import twisted.python.threadpool  # noqa: F401, PLC0415 - so would the first thread
+    from twisted.internet import reactor
+    from twisted.logger import globalLogBeginner  # noqa: PLC0415
+
+    from pgswitch.runner import Runner  # noqa: PLC0415
+    from pgswitch.service import PgSwitch  # noqa: PLC0415
+
+    pidfile = claim(configuration, user, log)
+    if command.daemon:
+        daemonise(log, pidfile)
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
+    runner = Runner(configuration, reactor=reactor, log=log, make_service=PgSwitch)
+    runner.pidfile = pidfile
+    runner.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", runner.stopService)
+    reactor.run()
+    return runner.exit_status
+
+
+def read_configuration(path: str, log: Log) -> Configuration:
+    """Return the configuration, or log each problem of the file.
+
+    :raises FatalError: there was a problem.
+    """
+    try:
+        return load(path)
+    except ConfigError as error:
+        for problem in error.problems:
+            log.error(problem)  # noqa: TRY400 - not the logging module
+        raise FatalError("cannot load config file") from error
+
+
+def _die(text: str) -> NoReturn:
+    raise FatalError(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Configuration: the ini file and the auth file, read into frozen values."""

@@ -1,0 +1,104 @@
+"""Which value holds for a user on a database: the user's, the database's, or all's.
+
+One rule serves every name: the entry of the user in ``[users]`` wins over the entry of
+the database, which wins over ``[pgbouncer]``; an entry takes part only if it can have
+the key and does. So an entry cannot lift a limit that is set for all where its own
+"not set" is 0 (``max_db_connections`` and its like), as in PgBouncer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pgswitch.config.model import Configuration, DatabaseSpec
+from pgswitch.types import PoolMode
+
+
+class Effective:
+    """Look-ups in one configuration; sizes of 0 are no limit, times of 0 are never.
+
+    ``user`` is the pool's user (the one that servers log in as) for sizes, server
+    limits and running times, and the one that logged in for what concerns a client:
+    ``client_idle_timeout``, ``query_wait_timeout``, ``max_user_client_connections``.
+    """
+
+    __slots__ = ("_settings", "_users")
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._settings = configuration.settings
+        self._users = configuration.users
+
+    def pool_mode(self, database: DatabaseSpec, user: str) -> PoolMode:
+        """Return how long a client keeps a server."""
+        mode: PoolMode = self._value("pool_mode", database, user)
+        return mode
+
+    def pool_size(self, database: DatabaseSpec, user: str) -> int:
+        """Return the server connections of one pool."""
+        own = self._own("pool_size", database, user)
+        return self._settings.default_pool_size if own is None else int(own)
+
+    def min_pool_size(self, database: DatabaseSpec, user: str) -> int:
+        """Return the server connections kept open."""
+        return int(self._value("min_pool_size", database, user))
+
+    def reserve_pool_size(self, database: DatabaseSpec, user: str) -> int:
+        """Return the further server connections while clients wait; 0 is none."""
+        return int(self._value("reserve_pool_size", database, user))
+
+    def query_wait_timeout(self, database: DatabaseSpec, user: str) -> float:
+        """Return how many seconds a client waits for a server."""
+        return float(self._value("query_wait_timeout", database, user))
+
+    def query_timeout(self, database: DatabaseSpec, user: str) -> float:
+        """Return how many seconds a query runs."""
+        return float(self._value("query_timeout", database, user))
+
+    def idle_transaction_timeout(self, database: DatabaseSpec, user: str) -> float:
+        """Return how many seconds a transaction is idle."""
+        return float(self._value("idle_transaction_timeout", database, user))
+
+    def transaction_timeout(self, database: DatabaseSpec, user: str) -> float:
+        """Return how many seconds a transaction lasts."""
+        return float(self._value("transaction_timeout", database, user))
+
+    def client_idle_timeout(self, database: DatabaseSpec, user: str) -> float:
+        """Return how many seconds a client without a server is silent."""
+        return float(self._value("client_idle_timeout", database, user))
+
+    def server_lifetime(self, database: DatabaseSpec, user: str) -> float:
+        """Return the age in seconds at which a server is closed; 0 is after one use."""
+        return float(self._value("server_lifetime", database, user))
+
+    def max_db_connections(self, database: DatabaseSpec, user: str) -> int:
+        """Return the server connections of the database over all users."""
+        return _limit(self._value("max_db_connections", database, user))
+
+    def max_user_connections(self, database: DatabaseSpec, user: str) -> int:
+        """Return the server connections of the user over all databases."""
+        return _limit(self._value("max_user_connections", database, user))
+
+    def max_db_client_connections(self, database: DatabaseSpec, user: str) -> int:
+        """Return the clients of the database over all users."""
+        return _limit(self._value("max_db_client_connections", database, user))
+
+    def max_user_client_connections(self, database: DatabaseSpec, user: str) -> int:
+        """Return the clients of the user over all databases."""
+        return _limit(self._value("max_user_client_connections", database, user))
+
+    def _own(self, name: str, database: DatabaseSpec, user: str) -> Any:  # noqa: ANN401  of the key's type
+        """Return the value of the user's or the database's entry, None if neither."""
+        for entry in (self._users.get(user), database):
+            value = getattr(entry, name, None)
+            if value is not None:
+                return value
+        return None
+
+    def _value(self, name: str, database: DatabaseSpec, user: str) -> Any:  # noqa: ANN401  of the key's type
+        own = self._own(name, database, user)
+        return getattr(self._settings, name) if own is None else own
+
+
+def _limit(value: int) -> int:
+    # A negative limit is no limit, and callers need to know one spelling of that only.
+    return max(value, 0)

@@ -1,0 +1,179 @@
+"""From the text of one entry to its value: a setting, a database, a user, a peer.
+
+What is refused is refused as a ``Refused``, with PgBouncer's text and what would be
+accepted. A text never shows a whole connection string, which may hold a password.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from pgswitch.config.conninfo import ConninfoSyntaxError, parse_conninfo
+from pgswitch.config.fields import Setting
+from pgswitch.config.model import (
+    DATABASE_KEYS,
+    LONGEST_DATABASE_NAME,
+    PEER_KEYS,
+    SETTINGS,
+    TEMPLATE,
+    USER_KEYS,
+    DatabaseSpec,
+    PeerSpec,
+    UserSpec,
+)
+from pgswitch.config.settings import SETTING_ALIASES
+from pgswitch.config.units import decimal_integer
+from pgswitch.types import CONSOLE_DATABASES
+
+HIGHEST_PEER = 65535
+"""Highest number of a peer."""
+
+_DATABASE_ALIASES: Mapping[str, str] = MappingProxyType(
+    {"reserve_pool": "reserve_pool_size"}
+)
+_REFUSALS: Mapping[str, str] = MappingProxyType(
+    {
+        "auth_dbname": 'cannot use the reserved "{text}" database as an auth_dbname',
+        "load_balance_hosts": "invalid load_balance_hosts: {text}",
+        "pool_mode": "invalid pool mode: {text}",
+        "port": "invalid port: {text}",
+    }
+)
+"""Texts of the keys that do not have the usual one for a refused value."""
+
+
+class Refused(ValueError):
+    """A text that cannot be accepted; ``accepted`` says what can, if that helps."""
+
+    def __init__(self, text: str, accepted: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.accepted = accepted
+
+    def line(self, place: object = None) -> str:
+        """Return the log line, with the place of the text in the file if it has one."""
+        where = "" if place is None else f" in configuration ({place})"
+        hint = f"; accepted: {self.accepted}" if self.accepted else ""
+        return f"{self.text}{where}{hint}"
+
+
+def read_setting(section: str, key: str, text: str) -> tuple[str, Any]:
+    """Return the name and the value of a setting; raises ``Refused``.
+
+    The name is the present one where ``key`` is an old one.
+    """
+    name = SETTING_ALIASES.get(key, key)
+    if name not in SETTINGS:
+        raise Refused(f"unknown parameter: {section}/{key}", _nearest(key, SETTINGS))
+    kind = SETTINGS[name].kind
+    try:
+        return name, kind.parse(text)
+    except ValueError:
+        usual = 'invalid value "{text}" for parameter {key}'
+        refusal = _REFUSALS["auth_dbname"] if name == "auth_dbname" else usual
+        raise Refused(refusal.format(text=text, key=key), kind.accepts) from None
+
+
+def read_database(name: str, text: str) -> DatabaseSpec:
+    """Return an entry of ``[databases]``; raises ``Refused``."""
+    if name in CONSOLE_DATABASES:
+        raise Refused(
+            f'database name "{name}" is reserved', "a name other than the console's"
+        )
+    if len(name.encode(errors="surrogateescape")) > LONGEST_DATABASE_NAME:
+        raise Refused(
+            f'invalid database name "{name}"', f"at most {LONGEST_DATABASE_NAME} bytes"
+        )
+    values = _read_pairs(
+        text,
+        DATABASE_KEYS,
+        entry=f"database {name}",
+        syntax="syntax error in connection string",
+        unknown="unrecognized connection parameter: {key}",
+        aliases=_DATABASE_ALIASES,
+    )
+    if "topology_query" in values and "user" not in values:
+        raise Refused(
+            f"topology_query without user of database {name}",
+            "a topology_query with user= (and its password) on the same line",
+        )
+    if name != TEMPLATE:
+        values.setdefault("dbname", name)
+    return DatabaseSpec(name=name, **values)
+
+
+def read_user(name: str, text: str) -> UserSpec:
+    """Return an entry of ``[users]``; raises ``Refused``."""
+    values = _read_pairs(
+        text,
+        USER_KEYS,
+        entry=f"user {name}",
+        syntax="syntax error in user settings",
+        unknown="unrecognized user parameter: {key}",
+    )
+    return UserSpec(name=name, **values)
+
+
+def read_peer(name: str, text: str) -> PeerSpec:
+    """Return an entry of ``[peers]``; raises ``Refused``."""
+    try:
+        peer_id = decimal_integer(name, 1, HIGHEST_PEER)
+    except ValueError:
+        raise Refused(
+            "ids of peers must be a number larger than 0 and at most 65536",
+            f"a whole number from 1 to {HIGHEST_PEER}, not {name}",
+        ) from None
+    values = _read_pairs(
+        text,
+        PEER_KEYS,
+        entry=f"peer {peer_id}",
+        syntax="syntax error in connection string",
+        unknown="unrecognized connection parameter: {key}",
+    )
+    if "host" not in values:
+        raise Refused(f"host was not provided for peer {peer_id}")
+    return PeerSpec(peer_id=peer_id, **values)
+
+
+def _read_pairs(
+    text: str,
+    keys: Mapping[str, Setting],
+    *,
+    entry: str,
+    syntax: str,
+    unknown: str,
+    aliases: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return key → value of one connection string, the last of a repeated key."""
+    try:
+        pairs = parse_conninfo(text)
+    except ConninfoSyntaxError as error:
+        raise Refused(
+            f"{syntax} of {entry} {error}",
+            "key=value pairs divided by blanks, a value with blanks in single quotes",
+        ) from None
+    values = {}
+    for written, value in pairs:
+        key = aliases.get(written, written)
+        if key not in keys:
+            raise Refused(
+                f"{unknown.format(key=written)} of {entry}", _nearest(written, keys)
+            )
+        try:
+            values[key] = keys[key].kind.parse(value)
+        except ValueError:
+            usual = 'invalid value "{text}" for parameter {key}'
+            refusal = _REFUSALS.get(key, usual).format(text=value, key=written)
+            raise Refused(f"{refusal} of {entry}", keys[key].kind.accepts) from None
+    return values
+
+
+def _nearest(written: str, known: Iterable[str]) -> str:
+    """Return the known names that ``written`` may be a slip of; all if they are few."""
+    names = list(known)
+    few = 30
+    near = difflib.get_close_matches(written, names, n=3)
+    return ", ".join(near or (names if len(names) <= few else ()))

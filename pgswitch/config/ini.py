@@ -1,0 +1,131 @@
+"""Reader of the configuration file's lines: sections, keys, values, ``%include``.
+
+It knows nothing of what the keys mean. Per line: blanks at both ends do not count; a
+line that begins with ``;`` or ``#`` is a comment, which nothing else is; ``[section]``
+holds until the next one, also into and out of an included file; a key is a word or in
+quotes; a value is the rest of the line, without quotes or continuation.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+DEEPEST_INCLUDE = 10
+"""Included files that may be open at once, the first file not counted."""
+
+_SECTION = re.compile(r"\[\s*([^\]]*?)\s*\]")
+_INCLUDE = re.compile(r"%include\s+(\S.*)")
+_PAIR = re.compile(r"""(?:([A-Za-z0-9_.*-]+)|'([^']*)'|"([^"]*)")[ \t]*=[ \t]*(.*)""")
+
+
+class Place(NamedTuple):
+    """A line of a file; lines count from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """Return ``file:line``."""
+        return f"{self.file}:{self.line}"
+
+
+class Entry(NamedTuple):
+    """One ``key = value`` line; ``section`` is None before the first header."""
+
+    section: str | None
+    key: str
+    value: str
+    place: Place
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a file and its includes hold, as far as they could be read.
+
+    ``sections`` are the headers met, each with its first place; ``problems`` are log
+    lines. Reading stops at the first problem.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    sections: dict[str, Place] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_text(path: str) -> str:
+    """Return the text of a file; bytes that are not UTF-8 survive as surrogates.
+
+    Raises ``OSError``.
+    """
+    return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def read_ini(path: str, read: Callable[[str], str] = read_text) -> Reading:
+    """Return what the file at ``path`` and the files that it includes hold.
+
+    Relative paths, of includes too, start at the working directory, as they always
+    did. ``read`` returns a file's text or raises ``OSError``.
+    """
+    reader = _Reader(read)
+    reader.file(path, 0)
+    return reader.reading
+
+
+class _Reader:
+    """State of one reading: the result so far and the current section."""
+
+    def __init__(self, read: Callable[[str], str]) -> None:
+        """Begin with nothing; ``read`` is as for ``read_ini``."""
+        self._read = read
+        self._section: str | None = None
+        self.reading = Reading()
+
+    def file(self, path: str, depth: int) -> bool:
+        """Read one file at an include depth; return False where reading stopped."""
+        try:
+            text = self._read(path)
+        except OSError as error:
+            reason = error.strerror or os.strerror(error.errno or 0)
+            return self._stop(f'could not load file "{path}": {reason}')
+        return all(
+            self._line(line.strip(), Place(path, number), depth)
+            for number, line in enumerate(text.split("\n"), 1)
+        )
+
+    def _line(self, line: str, place: Place, depth: int) -> bool:
+        if not line or line[0] in ";#":
+            return True
+        if header := _SECTION.fullmatch(line):
+            self._section = header[1]
+            self.reading.sections.setdefault(header[1], place)
+            return True
+        if include := _INCLUDE.fullmatch(line):
+            return self._include(include[1], place, depth)
+        if pair := _PAIR.fullmatch(line):
+            word, single, double, value = pair.groups()
+            key = next(each for each in (word, single, double) if each is not None)
+            self.reading.entries.append(Entry(self._section, key, value, place))
+            return True
+        return self._stop(
+            f"syntax error in configuration ({place}), stopping loading; accepted:"
+            " key = value, [section], %include file, or a comment after ; or #"
+        )
+
+    def _include(self, path: str, place: Place, depth: int) -> bool:
+        if depth >= DEEPEST_INCLUDE:
+            return self._stop(
+                f"include nesting level too deep ({place}), stopping loading;"
+                f" accepted: {DEEPEST_INCLUDE} levels"
+            )
+        return self.file(path, depth + 1) or self._stop(
+            f"error processing include file in configuration ({place}),"
+            " stopping loading"
+        )
+
+    def _stop(self, problem: str) -> bool:
+        self.reading.problems.append(problem)
+        return False

@@ -1,0 +1,138 @@
+"""From the file to a ``Configuration``, or to a list of all that is wrong with it.
+
+Nothing is applied by halves: the result is a whole new value, made from the defaults
+and the file alone, and a file with any problem gives none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from pgswitch.config.entries import (
+    Refused,
+    read_database,
+    read_peer,
+    read_setting,
+    read_user,
+)
+from pgswitch.config.ini import Entry, Reading, read_ini, read_text
+from pgswitch.config.model import (
+    SETTINGS,
+    Configuration,
+    DatabaseSpec,
+    PeerSpec,
+    Settings,
+    UserSpec,
+)
+from pgswitch.config.settings import SETTING_ALIASES
+
+MAIN_SECTION = "pgbouncer"
+"""Name of the section of the settings; a file without it is refused."""
+
+SECTIONS = (MAIN_SECTION, "databases", "users", "peers")
+"""Names of all sections."""
+
+
+class ConfigError(Exception):
+    """The file, or a value given to SET, is refused; ``problems`` are log lines."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def load(path: str, *, read: Callable[[str], str] = read_text) -> Configuration:
+    """Return the configuration that the file at ``path`` describes.
+
+    ``read`` returns the text of a file or raises ``OSError``. Raises ``ConfigError``
+    with every problem found: reading ends at a line that cannot be understood, but
+    not at a value that is refused. The setting ``conffile`` is ``path`` unless the
+    file has it.
+    """
+    reading = read_ini(path, read)
+    content = _Content()
+    problems = _unknown_sections(reading)
+    for entry in reading.entries:
+        try:
+            content.take(entry)
+        except Refused as refused:
+            problems.append(refused.line(entry.place))
+    problems += reading.problems
+    if not problems and MAIN_SECTION not in reading.sections:
+        problems.append("load_init_file: main section missing from config file")
+    if problems:
+        raise ConfigError(problems)
+    return content.configuration(path)
+
+
+def with_setting(configuration: Configuration, key: str, text: str) -> Configuration:
+    """Return ``configuration`` with one setting changed, as the console's SET does.
+
+    A setting that only a restart changes is accepted and stays as it is. Raises
+    ``ConfigError`` for an unknown name or a value that is refused.
+    """
+    about = SETTINGS.get(SETTING_ALIASES.get(key, key))
+    if about is not None and not about.reloadable:
+        return configuration
+    try:
+        name, value = read_setting(MAIN_SECTION, key, text)
+    except Refused as refused:
+        raise ConfigError([refused.line()]) from None
+    settings = replace(configuration.settings, **{name: value})
+    return replace(configuration, settings=settings)
+
+
+class _Content:
+    """What the entries of the file say so far; a later line wins over an earlier."""
+
+    def __init__(self) -> None:
+        self._settings: dict[str, Any] = {}
+        self._databases: dict[str, DatabaseSpec] = {}
+        self._users: dict[str, UserSpec] = {}
+        self._peers: dict[int, PeerSpec] = {}
+
+    def take(self, entry: Entry) -> None:
+        """Read one entry; raises ``Refused``."""
+        match entry.section:
+            case None:
+                raise Refused(
+                    f"load_init_file: value without section: {entry.key}",
+                    f"a line [{MAIN_SECTION}] before it",
+                )
+            case "pgbouncer":
+                name, value = read_setting(MAIN_SECTION, entry.key, entry.value)
+                self._settings[name] = value
+            case "databases":
+                database = read_database(entry.key, entry.value)
+                self._databases[database.name] = database
+            case "users":
+                user = read_user(entry.key, entry.value)
+                self._users[user.name] = user
+            case "peers":
+                peer = read_peer(entry.key, entry.value)
+                self._peers[peer.peer_id] = peer
+
+    def configuration(self, path: str) -> Configuration:
+        """Return all that was taken, and the defaults of what was not."""
+        return Configuration(
+            settings=Settings(**{"conffile": path, **self._settings}),
+            databases=MappingProxyType(self._databases),
+            users=MappingProxyType(self._users),
+            peers=MappingProxyType(self._peers),
+            path=path,
+            set_names=frozenset(self._settings),
+        )
+
+
+def _unknown_sections(reading: Reading) -> list[str]:
+    return [
+        Refused(
+            f'invalid section "{name}"',
+            ", ".join(f"[{section}]" for section in SECTIONS),
+        ).line(place)
+        for name, place in reading.sections.items()
+        if name not in SECTIONS
+    ]

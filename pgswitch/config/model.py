@@ -1,0 +1,269 @@
+"""The configuration as a value: settings, databases, users and peers.
+
+All of it is frozen; a RELOAD or SET makes a new ``Configuration``. An optional key that
+an entry does not have, or has as "not set here", is None: ``effective.py`` says which
+value then holds.
+"""
+
+# ruff: noqa: RUF009  `setting` returns a dataclass field
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from pgswitch.config import units
+from pgswitch.config.fields import Setting, setting, table_of
+from pgswitch.config.settings import SETTINGS, Settings
+from pgswitch.types import CONSOLE_DATABASES, PoolMode
+
+__all__ = [
+    "DATABASE_KEYS",
+    "INERT_DATABASE_KEYS",
+    "INERT_USER_KEYS",
+    "LONGEST_DATABASE_NAME",
+    "PEER_KEYS",
+    "SETTINGS",
+    "TEMPLATE",
+    "USER_KEYS",
+    "Configuration",
+    "DatabaseSpec",
+    "PeerSpec",
+    "Settings",
+    "UserSpec",
+    "inert",
+]
+
+TEMPLATE = "*"
+"""Name of the [databases] entry that stands for all names without their own."""
+
+LONGEST_DATABASE_NAME = 63
+"""Bytes of the longest database name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSpec:
+    """One entry of ``[databases]``; ``dbname`` is None in the template alone."""
+
+    name: str
+    dbname: str | None = setting(
+        units.TEXT, None, "database on the server; the entry's name if not given"
+    )
+    host: str | None = setting(
+        units.TEXT,
+        None,
+        "name, address, /folder or @abstract socket, or several divided by commas;"
+        " the unix socket in unix_socket_dir if not given",
+    )
+    port: int = setting(units.PORT, "5432", "port, the same on every host")
+    user: str | None = setting(
+        units.TEXT, None, "user that all clients' servers log in as"
+    )
+    password: str | None = setting(
+        units.TEXT,
+        None,
+        "password of user; if not given, its secret in auth_file",
+        secret=True,
+    )
+    auth_user: str | None = setting(
+        units.TEXT, None, "instead of the setting auth_user", acts=False
+    )
+    auth_query: str | None = setting(
+        units.TEXT, None, "instead of the setting auth_query", acts=False
+    )
+    auth_dbname: str | None = setting(
+        units.DATABASE_NAME, None, "instead of the setting auth_dbname", acts=False
+    )
+    pool_size: int | None = setting(
+        units.COUNT, None, "server connections per user; 0: no limit"
+    )
+    min_pool_size: int | None = setting(
+        units.COUNT, None, "server connections kept open per user"
+    )
+    reserve_pool_size: int | None = setting(
+        units.COUNT,
+        None,
+        "further server connections while clients wait (also: reserve_pool)",
+        acts=False,
+    )
+    connect_query: str | None = setting(
+        units.TEXT, None, "query sent after login, before a server's first use"
+    )
+    pool_mode: PoolMode | None = setting(
+        units.POOL_MODE, None, "how long a client keeps a server connection"
+    )
+    query_wait_timeout: float | None = setting(
+        units.TIME, None, "drop a client that waits so long; 0: never"
+    )
+    load_balance_hosts: str | None = setting(
+        units.LOAD_BALANCE,
+        None,
+        "round-robin: next host for each connection; disable: next when one fails",
+    )
+    max_db_connections: int | None = setting(
+        units.POSITIVE_COUNT, None, "server connections, over all users", acts=False
+    )
+    max_db_client_connections: int | None = setting(
+        units.POSITIVE_COUNT, None, "clients, over all users"
+    )
+    server_lifetime: float | None = setting(
+        units.POSITIVE_TIME, None, "close an unused server older than this"
+    )
+    client_encoding: str | None = setting(
+        units.TEXT, None, "client_encoding asked from the server at login"
+    )
+    datestyle: str | None = setting(
+        units.TEXT, None, "datestyle asked from the server at login"
+    )
+    timezone: str | None = setting(
+        units.TEXT, None, "timezone asked from the server at login"
+    )
+    application_name: str | None = setting(
+        units.TEXT, None, "application_name told to the server at login"
+    )
+    topology_query: str | None = setting(
+        units.TEXT,
+        None,
+        "query whose rows name the nodes of the cluster; needs user",
+        acts=False,
+    )
+    routing_rules_py_module_file: str | None = setting(
+        units.PATH, None, "instead of the setting of that name", acts=False
+    )
+    rewrite_query_py_module_file: str | None = setting(
+        units.PATH, None, "instead of the setting of that name", acts=False
+    )
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Return the hosts one by one; none means the default unix socket."""
+        return tuple(host for host in (self.host or "").split(",") if host)
+
+    def for_autodb(self, name: str) -> DatabaseSpec:
+        """Return the entry that this template makes for the database ``name``."""
+        return replace(self, name=name, dbname=self.dbname or name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSpec:
+    """One entry of ``[users]``."""
+
+    name: str
+    pool_size: int | None = setting(
+        units.COUNT, None, "server connections per database; 0: no limit"
+    )
+    reserve_pool_size: int | None = setting(
+        units.COUNT, None, "further server connections while clients wait", acts=False
+    )
+    pool_mode: PoolMode | None = setting(
+        units.POOL_MODE, None, "how long this user's clients keep a server connection"
+    )
+    max_user_connections: int | None = setting(
+        units.POSITIVE_COUNT, None, "server connections, over all databases", acts=False
+    )
+    max_user_client_connections: int | None = setting(
+        units.POSITIVE_COUNT, None, "clients, over all databases"
+    )
+    query_timeout: float | None = setting(
+        units.POSITIVE_TIME, None, "close a server whose query runs so long"
+    )
+    idle_transaction_timeout: float | None = setting(
+        units.POSITIVE_TIME, None, "close a server idle inside a transaction so long"
+    )
+    transaction_timeout: float | None = setting(
+        units.POSITIVE_TIME, None, "close a server whose transaction lasts so long"
+    )
+    client_idle_timeout: float | None = setting(
+        units.POSITIVE_TIME, None, "drop a client without a server, silent so long"
+    )
+    query_wait_timeout: float | None = setting(
+        units.TIME, None, "drop a client that waits so long; 0: never"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSpec:
+    """One entry of ``[peers]``: another process that cancel requests are sent to."""
+
+    peer_id: int
+    host: str = field(
+        metadata={
+            "setting": Setting(
+                units.TEXT, None, "name, address or /folder; must be given", acts=False
+            )
+        }
+    )
+    port: int = setting(units.PORT, "6432", "port", acts=False)
+    pool_size: int | None = setting(
+        units.COUNT,
+        None,
+        "connections to it; default_pool_size if not given",
+        acts=False,
+    )
+
+
+DATABASE_KEYS: Mapping[str, Setting] = table_of(DatabaseSpec)
+USER_KEYS: Mapping[str, Setting] = table_of(UserSpec)
+PEER_KEYS: Mapping[str, Setting] = table_of(PeerSpec)
+"""Keys of an entry by name, for each of the three sections of entries."""
+
+INERT_DATABASE_KEYS = frozenset(
+    key for key, about in DATABASE_KEYS.items() if not about.acts
+)
+INERT_USER_KEYS = frozenset(key for key, about in USER_KEYS.items() if not about.acts)
+"""Keys that are read but have no effect yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """All that the configuration file says.
+
+    ``databases`` holds the template under the name ``*``; ``path`` is the file that was
+    read; ``set_names`` are the settings that the file has a line for.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    databases: Mapping[str, DatabaseSpec] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    users: Mapping[str, UserSpec] = field(default_factory=lambda: MappingProxyType({}))
+    peers: Mapping[int, PeerSpec] = field(default_factory=lambda: MappingProxyType({}))
+    path: str = ""
+    set_names: frozenset[str] = frozenset()
+
+    def database(self, name: str) -> DatabaseSpec | None:
+        """Return the entry ``name``, else one made from the template, else None."""
+        if name in self.databases:
+            return self.databases[name]
+        template = self.databases.get(TEMPLATE)
+        length = len(name.encode(errors="surrogateescape"))
+        if (
+            template is None
+            or name in CONSOLE_DATABASES
+            or not 0 < length <= LONGEST_DATABASE_NAME
+        ):
+            return None
+        return template.for_autodb(name)
+
+
+def inert(configuration: Configuration) -> list[str]:
+    """Return what the file sets although it has no effect yet, in words for a log."""
+    names = [
+        name
+        for name, about in SETTINGS.items()
+        if name in configuration.set_names and not about.acts
+    ]
+    for kind, specs, keys in (
+        ("database", configuration.databases, DATABASE_KEYS),
+        ("user", configuration.users, USER_KEYS),
+    ):
+        names += [
+            f"{key} of {kind} {name}"
+            for name, spec in specs.items()
+            for key, about in keys.items()
+            if not about.acts and getattr(spec, key) is not None
+        ]
+    if not PEER_KEYS["host"].acts:
+        names += [f"peer {peer_id}" for peer_id in configuration.peers]
+    return names

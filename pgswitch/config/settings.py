@@ -1,0 +1,501 @@
+"""The table of all ``[pgbouncer]`` settings, as one frozen dataclass.
+
+Each field says everything there is to know about its setting: how its value is
+written, its default, whether a RELOAD or SET changes it, whether it has an effect in
+this version, and its meaning. The reader, ``SHOW CONFIG`` and the reference page all
+use this table. Names, defaults and order are those of PgBouncer 1.25's
+``SHOW CONFIG``; the settings of pgbouncer-fast-switchover are sorted in by name.
+"""
+
+# ruff: noqa: RUF009  `setting` returns a dataclass field
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from pgswitch.config import units
+from pgswitch.config.fields import Setting, setting, table_of
+from pgswitch.types import AuthType, PoolMode
+
+_OFF = "not_enabled"
+"""Text of a user's-module setting that means "none"."""
+
+_AUTH_QUERY = (
+    "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END"
+    " FROM pg_authid WHERE rolname=$1 AND rolcanlogin"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The values of the ``[pgbouncer]`` section; times in seconds, None where unset."""
+
+    admin_users: tuple[str, ...] = setting(
+        units.NAMES, "", "console users with all rights"
+    )
+    application_name_add_host: int = setting(
+        units.INTEGER,
+        "0",
+        "1: append the client's address to application_name at login",
+    )
+    auth_dbname: str | None = setting(
+        units.DATABASE_NAME,
+        None,
+        "[databases] entry in which auth_query runs",
+        acts=False,
+    )
+    auth_file: str | None = setting(units.PATH, None, "file of users and their secrets")
+    auth_hba_file: str = setting(
+        units.PATH, "", "file of host-based access rules, for auth_type hba", acts=False
+    )
+    auth_ident_file: str | None = setting(
+        units.PATH,
+        None,
+        "file that maps operating-system or certificate names to users",
+        acts=False,
+    )
+    auth_ldap_options: str | None = setting(
+        units.TEXT, None, "LDAP server and search, for auth_type ldap", acts=False
+    )
+    auth_query: str = setting(
+        units.TEXT, _AUTH_QUERY, "query that returns the secret of user $1", acts=False
+    )
+    auth_type: AuthType = setting(
+        units.AUTH_TYPE, "md5", "what a client must show at login"
+    )
+    auth_user: str | None = setting(
+        units.TEXT,
+        None,
+        "user that runs auth_query for users not in auth_file",
+        acts=False,
+    )
+    autodb_idle_timeout: float = setting(
+        units.SECONDS,
+        "3600",
+        "drop a database made from * after so long without use; 0: never",
+        acts=False,
+    )
+    cancel_wait_timeout: float = setting(
+        units.SECONDS, "10", "drop a cancel request that waited so long; 0: never"
+    )
+    client_idle_timeout: float = setting(
+        units.SECONDS,
+        "0",
+        "drop a client without a server that is silent so long; 0: never",
+    )
+    client_login_timeout: float = setting(
+        units.SECONDS, "60", "drop a client not logged in after so long; 0: never"
+    )
+    client_tls13_ciphers: str | None = setting(
+        units.TEXT, None, "TLS 1.3 cipher suites offered to clients", acts=False
+    )
+    client_tls_ca_file: str = setting(
+        units.PATH,
+        "",
+        "authorities that client certificates are checked against",
+        acts=False,
+    )
+    client_tls_cert_file: str = setting(
+        units.PATH, "", "certificate shown to clients", acts=False
+    )
+    client_tls_ciphers: str = setting(
+        units.TEXT,
+        "default",
+        "OpenSSL cipher list for clients, up to TLS 1.2",
+        acts=False,
+    )
+    client_tls_dheparams: str = setting(
+        units.DH_PARAMS, "auto", "Diffie-Hellman parameters for clients", acts=False
+    )
+    client_tls_ecdhcurve: str = setting(
+        units.TEXT,
+        "auto",
+        "elliptic curve for clients: none, auto or a curve's name",
+        acts=False,
+    )
+    client_tls_key_file: str = setting(
+        units.PATH, "", "private key of client_tls_cert_file", acts=False
+    )
+    client_tls_protocols: tuple[str, ...] = setting(
+        units.TLS_PROTOCOL_LIST,
+        "secure",
+        "TLS versions offered to clients; a leading ! removes one",
+        acts=False,
+    )
+    client_tls_sslmode: str = setting(
+        units.TLS_MODE, "disable", "whether clients may or must use TLS", acts=False
+    )
+    conffile: str | None = setting(
+        units.PATH,
+        None,
+        "file that the next RELOAD reads; at first the one given at start",
+    )
+    default_pool_size: int = setting(
+        units.INTEGER, "20", "server connections per database and user; 0: no limit"
+    )
+    disable_pqexec: int = setting(
+        units.INTEGER, "0", "1: refuse the simple query protocol", boot=True, acts=False
+    )
+    dns_max_ttl: float = setting(
+        units.SECONDS,
+        "15",
+        "how long an answer of the name service is kept",
+        acts=False,
+    )
+    dns_nxdomain_ttl: float = setting(
+        units.SECONDS, "15", "how long a failed look-up is kept", acts=False
+    )
+    dns_zone_check_period: float = setting(
+        units.SECONDS, "0", "how often zone serials are looked at; 0: never", acts=False
+    )
+    idle_transaction_timeout: float = setting(
+        units.SECONDS, "0", "close a server idle inside a transaction so long; 0: never"
+    )
+    ignore_startup_parameters: tuple[str, ...] = setting(
+        units.NAMES,
+        "",
+        "startup parameters that a client may send and that are ignored",
+    )
+    job_name: str = setting(
+        units.TEXT,
+        "pgbouncer",
+        "name of the Windows service; no effect elsewhere",
+        boot=True,
+        acts=False,
+    )
+    listen_addr: tuple[str, ...] = setting(
+        units.COMMA_LIST,
+        "",
+        "addresses to listen on; * is all, empty is the unix socket alone",
+        boot=True,
+    )
+    listen_backlog: int = setting(
+        units.INTEGER,
+        "128",
+        "length of the kernel's queue of new connections",
+        boot=True,
+    )
+    listen_port: int = setting(
+        units.PORT_OR_ZERO,
+        "6432",
+        "TCP port, also part of the unix socket's name",
+        boot=True,
+    )
+    log_connections: int = setting(units.INTEGER, "1", "1: log each login")
+    log_disconnections: int = setting(
+        units.INTEGER, "1", "1: log each disconnection and its reason"
+    )
+    log_pooler_errors: int = setting(
+        units.INTEGER, "1", "1: log the errors sent to clients"
+    )
+    log_stats: int = setting(
+        units.INTEGER, "1", "1: log the statistics every stats_period"
+    )
+    logfile: str = setting(units.PATH, "", "file that log lines are appended to")
+    login_notify_message: str = setting(
+        units.TEXT, "", "notice sent to each client at login; empty: none"
+    )
+    manhole_authorized_keys: str = setting(
+        units.PATH, "", "public keys that may open manhole_ssh", boot=True
+    )
+    manhole_host_key: str = setting(
+        units.PATH, "", "private host key of manhole_ssh, made if missing", boot=True
+    )
+    manhole_socket: str = setting(
+        units.PATH,
+        "",
+        "unix socket of a Python shell in the process, for its own user; empty: none",
+        boot=True,
+    )
+    manhole_ssh: str = setting(
+        units.TEXT,
+        "",
+        "loopback address and port of the same shell by SSH; empty: none",
+        boot=True,
+    )
+    max_client_conn: int = setting(units.INTEGER, "100", "client connections in all")
+    max_db_client_connections: int = setting(
+        units.INTEGER, "0", "clients per database; 0: no limit"
+    )
+    max_db_connections: int = setting(
+        units.INTEGER,
+        "0",
+        "server connections per database, over all users; 0: no limit",
+        acts=False,
+    )
+    max_packet_size: int = setting(
+        units.UNSIGNED, "2147483647", "longest protocol message, in bytes"
+    )
+    max_prepared_statements: int = setting(
+        units.INTEGER, "200", "prepared statements kept per server connection; 0: none"
+    )
+    max_user_client_connections: int = setting(
+        units.INTEGER, "0", "clients per user; 0: no limit"
+    )
+    max_user_connections: int = setting(
+        units.INTEGER,
+        "0",
+        "server connections per user, over all databases; 0: no limit",
+        acts=False,
+    )
+    min_pool_size: int = setting(
+        units.INTEGER, "0", "server connections kept open per pool"
+    )
+    peer_id: int = setting(
+        units.PEER_NUMBER,
+        "0",
+        "number of this process among its peers, at most 16383; 0: no peers",
+        acts=False,
+    )
+    pidfile: str = setting(
+        units.PATH,
+        "",
+        "file for the process number; needed to run in the background",
+        boot=True,
+    )
+    pkt_buf: int = setting(
+        units.INTEGER,
+        "4096",
+        "size of a socket's buffer, in bytes",
+        boot=True,
+        acts=False,
+    )
+    polling_frequency: float = setting(
+        units.SECONDS,
+        ".1",
+        "time between two looks at a node while a writer is searched",
+        acts=False,
+    )
+    pool_mode: PoolMode = setting(
+        units.POOL_MODE, "session", "how long a client keeps a server connection"
+    )
+    pool_idle_timeout: float = setting(
+        units.SECONDS, "0", "forget a pool that is empty so long; 0: never", acts=False
+    )
+    query_timeout: float = setting(
+        units.SECONDS, "0", "close a server whose query runs so long; 0: never"
+    )
+    query_wait_notify: int = setting(
+        units.INTEGER,
+        "5",
+        "tell a client by a notice that it waits, after so many seconds; 0: never",
+    )
+    query_wait_timeout: float = setting(
+        units.SECONDS, "120", "drop a client that waits for a server so long; 0: never"
+    )
+    recreate_disconnected_pools: int = setting(
+        units.INTEGER,
+        "1",
+        "1: reconnect to all nodes when every one of them has failed",
+        acts=False,
+    )
+    reserve_pool_size: int = setting(
+        units.INTEGER,
+        "0",
+        "further server connections of a pool whose clients wait",
+        acts=False,
+    )
+    reserve_pool_timeout: float = setting(
+        units.SECONDS,
+        "5",
+        "how long a client waits before the reserve is used; 0: no reserve",
+        acts=False,
+    )
+    resolv_conf: str = setting(
+        units.PATH, "", "configuration file of the name service", boot=True, acts=False
+    )
+    rewrite_query_disconnect_on_failure: bool = setting(
+        units.SWITCH,
+        "false",
+        "disconnect a client whose query could not be rewritten, else send it"
+        " unchanged",
+        acts=False,
+    )
+    rewrite_query_py_module_file: str = setting(
+        units.PATH,
+        _OFF,
+        "Python file with rewrite_query(); not_enabled: none",
+        acts=False,
+    )
+    routing_rules_py_module_file: str = setting(
+        units.PATH,
+        _OFF,
+        "Python file with routing_rules(); not_enabled: none",
+        acts=False,
+    )
+    sbuf_loopcnt: int = setting(
+        units.INTEGER, "5", "reads of one socket per turn; 0: no limit", acts=False
+    )
+    scram_iterations: int = setting(
+        units.INTEGER,
+        "4096",
+        "iterations of the SCRAM secrets made from plain passwords",
+    )
+    server_check_delay: float = setting(
+        units.SECONDS,
+        "30",
+        "check a server connection that was idle so long before use",
+    )
+    server_check_query: str = setting(
+        units.TEXT,
+        "<empty>",
+        "query that checks a server; <empty> is an empty query, nothing is no check",
+    )
+    server_connect_timeout: float = setting(
+        units.SECONDS,
+        "15",
+        "give up connecting and logging in to a server after so long; 0: never",
+    )
+    server_failed_delay: float = setting(
+        units.SECONDS,
+        "30",
+        "wait before a failed node is connected to again",
+        acts=False,
+    )
+    server_fast_close: int = setting(
+        units.INTEGER,
+        "0",
+        "1: a changed database closes session-mode servers at once",
+        acts=False,
+    )
+    server_idle_timeout: float = setting(
+        units.SECONDS, "600", "close a server that was idle so long; 0: never"
+    )
+    server_lifetime: float = setting(
+        units.SECONDS, "3600", "close an unused server older than this; 0: use it once"
+    )
+    server_login_retry: float = setting(
+        units.SECONDS, "15", "wait so long after a failed connect or login"
+    )
+    server_reset_query: str = setting(
+        units.TEXT,
+        "DISCARD ALL",
+        "query before a server goes to another client, in session mode; nothing is"
+        " none",
+    )
+    server_reset_query_always: int = setting(
+        units.INTEGER, "0", "1: server_reset_query in every pool mode"
+    )
+    server_round_robin: int = setting(
+        units.INTEGER, "0", "1: use idle servers in turn, else the one used last"
+    )
+    server_tls13_ciphers: str | None = setting(
+        units.TEXT, None, "TLS 1.3 cipher suites offered to servers", acts=False
+    )
+    server_tls_ca_file: str = setting(
+        units.PATH,
+        "",
+        "authorities that server certificates are checked against",
+        acts=False,
+    )
+    server_tls_cert_file: str = setting(
+        units.PATH, "", "certificate shown to servers", acts=False
+    )
+    server_tls_ciphers: str = setting(
+        units.TEXT,
+        "default",
+        "OpenSSL cipher list for servers, up to TLS 1.2",
+        acts=False,
+    )
+    server_tls_key_file: str = setting(
+        units.PATH, "", "private key of server_tls_cert_file", acts=False
+    )
+    server_tls_protocols: tuple[str, ...] = setting(
+        units.TLS_PROTOCOL_LIST,
+        "secure",
+        "TLS versions offered to servers; a leading ! removes one",
+        acts=False,
+    )
+    server_tls_sslmode: str = setting(
+        units.TLS_MODE,
+        "prefer",
+        "whether servers may or must use TLS, and how they are checked",
+        acts=False,
+    )
+    so_reuseport: int = setting(
+        units.INTEGER, "0", "1: several processes may listen on one port", boot=True
+    )
+    stats_period: int = setting(
+        units.INTEGER, "60", "seconds between two averages and statistics lines"
+    )
+    stats_users: tuple[str, ...] = setting(
+        units.NAMES, "", "console users that may only look"
+    )
+    suspend_timeout: float = setting(
+        units.SECONDS,
+        "10",
+        "close what could not be flushed so long after SUSPEND",
+        acts=False,
+    )
+    syslog: int = setting(units.INTEGER, "0", "1: log to syslog too")
+    syslog_facility: str = setting(
+        units.FACILITY,
+        "daemon",
+        "facility of syslog lines; an unknown word means daemon",
+    )
+    syslog_ident: str = setting(
+        units.TEXT, "pgbouncer", "name at the head of syslog lines"
+    )
+    tcp_defer_accept: int = setting(
+        units.INTEGER,
+        "1",
+        "1: accept a connection when its first bytes are there (Linux)",
+    )
+    tcp_keepalive: int = setting(units.INTEGER, "1", "1: TCP keepalive")
+    tcp_keepcnt: int = setting(
+        units.INTEGER,
+        "0",
+        "keepalive probes before a connection is lost; 0: the system's own",
+    )
+    tcp_keepidle: int = setting(
+        units.INTEGER,
+        "0",
+        "seconds of silence before the first probe; 0: the system's own",
+    )
+    tcp_keepintvl: int = setting(
+        units.INTEGER, "0", "seconds between probes; 0: the system's own"
+    )
+    tcp_socket_buffer: int = setting(
+        units.INTEGER,
+        "0",
+        "size of the kernel's socket buffers, in bytes; 0: the system's own",
+    )
+    tcp_user_timeout: int = setting(
+        units.INTEGER,
+        "0",
+        "milliseconds that sent data may stay unacknowledged; 0: the system's own",
+    )
+    track_extra_parameters: tuple[str, ...] = setting(
+        units.COMMA_LIST,
+        "IntervalStyle",
+        "session parameters kept per client, besides the usual five",
+        boot=True,
+    )
+    transaction_timeout: float = setting(
+        units.SECONDS, "0", "close a server whose transaction lasts so long; 0: never"
+    )
+    unix_socket_dir: str = setting(
+        units.PATH,
+        "/tmp",  # noqa: S108  as PostgreSQL and PgBouncer do
+        "folder of the unix socket; empty: none. Servers without host too",
+        boot=True,
+    )
+    unix_socket_group: str = setting(
+        units.TEXT, "", "group of the unix socket, a name or a number", boot=True
+    )
+    unix_socket_mode: int = setting(
+        units.INTEGER, "0777", "permissions of the unix socket", boot=True
+    )
+    user: str | None = setting(
+        units.TEXT, None, "operating-system user to run as", boot=True
+    )
+    verbose: int = setting(units.INTEGER, "0", "1 and more: log more")
+
+
+SETTINGS: Mapping[str, Setting] = table_of(Settings)
+"""All settings by name, in the order of ``SHOW CONFIG``."""
+
+SETTING_ALIASES: Mapping[str, str] = MappingProxyType({"service_name": "job_name"})
+"""Old names that are still accepted."""

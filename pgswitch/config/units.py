@@ -1,0 +1,266 @@
+"""What a configuration value may be: one ``Kind`` for each way of writing one.
+
+A kind reads the text of a value, shows a value as text again, and says in words what
+it accepts. The rules are those of PgBouncer's configuration file: whole numbers in
+the notations of C (``0x1f``, ``0777``), times in seconds with an optional fraction,
+words without regard to case.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pgswitch.types import CONSOLE_DATABASES, AuthType, PoolMode
+
+_C_INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|[0-9]+)", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_SECONDS = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_INT_MIN, _INT_MAX, _UINT_MAX = -(2**31), 2**31 - 1, 2**32 - 1
+_LONGEST_TIME = 1e12  # seconds; what exceeds it is a typing mistake, or infinity
+
+TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+TLS_PROTOCOLS = (
+    "tlsv1.0",
+    "tlsv1.1",
+    "tlsv1.2",
+    "tlsv1.3",
+    "tlsv1",
+    "all",
+    "secure",
+    "default",
+)
+SYSLOG_FACILITIES = (
+    "auth",
+    "authpriv",
+    "daemon",
+    "user",
+    *(f"local{number}" for number in range(8)),
+)
+
+
+class WordList(tuple[str, ...]):  # noqa: SLOT001  a tuple cannot have slots
+    """A list of words that remembers how it was written, for ``SHOW CONFIG``."""
+
+    text: str
+
+    @classmethod
+    def split(cls, text: str, separators: str) -> WordList:
+        """Return the words of ``text``, divided by any character of ``separators``."""
+        pattern = f"[{re.escape(separators)}]"
+        words = (word.strip() for word in re.split(pattern, text))
+        made = cls(word for word in words if word)
+        made.text = text
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One way of writing a value.
+
+    ``parse`` takes the text without surrounding blanks and raises ``ValueError`` for
+    one it does not accept; ``show`` is its inverse and never sees None.
+    """
+
+    name: str
+    accepts: str
+    parse: Callable[[str], Any]
+    show: Callable[[Any], str] = str
+
+
+def c_integer(text: str, lowest: int = _INT_MIN, highest: int = _INT_MAX) -> int:
+    """Return a whole number in C notation, so ``0777`` is octal.
+
+    Raises ``ValueError`` for anything else, and outside ``lowest`` to ``highest``.
+    """
+    if not _C_INTEGER.fullmatch(text):
+        message = f"not a whole number: {text!r}"
+        raise ValueError(message)
+    digits = text.lstrip("+-")
+    octal = len(digits) > 1 and digits.isdecimal() and digits[0] == "0"
+    value = int(digits, 8 if octal else 0)
+    return _within(-value if text[0] == "-" else value, lowest, highest)
+
+
+def decimal_integer(text: str, lowest: int = _INT_MIN, highest: int = _INT_MAX) -> int:
+    """Return a decimal whole number; raises ``ValueError`` for anything else."""
+    if not _DECIMAL.fullmatch(text):
+        message = f"not a whole number: {text!r}"
+        raise ValueError(message)
+    return _within(int(text), lowest, highest)
+
+
+def seconds(text: str) -> float:
+    """Return a time of 0 seconds or more; raises ``ValueError`` for anything else."""
+    value = signed_seconds(text)
+    if value < 0:
+        message = f"a negative time: {text!r}"
+        raise ValueError(message)
+    return value
+
+
+def signed_seconds(text: str) -> float:
+    """Return a time in seconds that may be negative; raises ``ValueError`` if none."""
+    if not _SECONDS.fullmatch(text) or abs(float(text)) > _LONGEST_TIME:
+        message = f"not a time in seconds: {text!r}"
+        raise ValueError(message)
+    return float(text)
+
+
+def _within(value: int, lowest: int, highest: int) -> int:
+    if not lowest <= value <= highest:
+        message = f"{value} is not between {lowest} and {highest}"
+        raise ValueError(message)
+    return value
+
+
+def _integer_kind(name: str, accepts: str, lowest: int, highest: int) -> Kind:
+    return Kind(name, accepts, lambda text: c_integer(text, lowest, highest))
+
+
+def _words_kind(name: str, words: tuple[str, ...]) -> Kind:
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(text)
+        return text.lower()
+
+    return Kind(name, "one of " + ", ".join(words), parse)
+
+
+def _list_kind(name: str, accepts: str, separators: str) -> Kind:
+    return Kind(name, accepts, lambda text: WordList.split(text, separators), _join)
+
+
+def _join(words: tuple[str, ...]) -> str:
+    return words.text if isinstance(words, WordList) else ", ".join(words)
+
+
+def _pool_mode(text: str) -> PoolMode:
+    modes = {str(mode): mode for mode in PoolMode}
+    if text.lower() not in modes:
+        raise ValueError(text)
+    return modes[text.lower()]
+
+
+def _facility(text: str) -> str:
+    # An unknown word has always meant `daemon`; a log is better than no start.
+    return text.lower() if text.lower() in SYSLOG_FACILITIES else "daemon"
+
+
+def _tls_protocols(text: str) -> WordList:
+    words = WordList.split(text, ",:")
+    unknown = [
+        word for word in words if word.lower().removeprefix("!") not in TLS_PROTOCOLS
+    ]
+    if unknown:
+        raise ValueError(unknown[0])
+    return words
+
+
+def _switch(text: str) -> bool:
+    words = {
+        **dict.fromkeys(("true", "yes", "on", "1"), True),
+        **dict.fromkeys(("false", "no", "off", "0"), False),
+    }
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
+
+
+def _or_unset(
+    read: Callable[[str], Any], lowest: int
+) -> Callable[[str], int | float | None]:
+    """Return a reader for which a number below ``lowest`` means "not set here"."""
+
+    def parse(text: str) -> int | float | None:
+        value: int | float = read(text)
+        return value if value >= lowest else None
+
+    return parse
+
+
+def _ordinary_database(text: str) -> str:
+    if text in CONSOLE_DATABASES:
+        raise ValueError(text)
+    return text
+
+
+def _positive_time(text: str) -> float | None:
+    value = signed_seconds(text)
+    return value if value > 0 else None
+
+
+TEXT = Kind("text", "any text", str)
+DATABASE_NAME = Kind(
+    "text",
+    "a database's name, but not " + " or ".join(CONSOLE_DATABASES),
+    _ordinary_database,
+)
+PATH = Kind("path", "a path, where ~ is a home directory", os.path.expanduser)
+INTEGER = _integer_kind("integer", "a whole number", _INT_MIN, _INT_MAX)
+UNSIGNED = _integer_kind("integer", "a number from 0 to 4294967295", 0, _UINT_MAX)
+PEER_NUMBER = _integer_kind("integer", "a whole number from 0 to 65535", 0, 65535)
+PORT_OR_ZERO = _integer_kind("port", "a port number from 0 to 65535", 0, 65535)
+SECONDS = Kind(
+    "time",
+    "a number of seconds, 0 or more, fractions allowed",
+    seconds,
+    "{:g}".format,
+)
+SWITCH = Kind(
+    "switch",
+    "true or false (also yes and no, on and off, 1 and 0)",
+    _switch,
+    lambda value: "true" if value else "false",
+)
+NAMES = _list_kind("list", "names divided by commas or blanks", ", \t")
+COMMA_LIST = _list_kind("list", "words divided by commas", ",")
+POOL_MODE = Kind("word", "one of session, transaction, statement", _pool_mode)
+AUTH_TYPE = Kind(
+    "word",
+    "one of " + ", ".join(map(str, AuthType)),
+    lambda text: AuthType(text.lower()),
+)
+TLS_MODE = _words_kind("word", TLS_MODES)
+DH_PARAMS = _words_kind("word", ("none", "auto", "legacy"))
+LOAD_BALANCE = _words_kind("word", ("round-robin", "disable"))
+TLS_PROTOCOL_LIST = Kind(
+    "list",
+    "words of " + ", ".join(TLS_PROTOCOLS) + ", divided by commas",
+    _tls_protocols,
+    _join,
+)
+FACILITY = Kind("word", "one of " + ", ".join(SYSLOG_FACILITIES), _facility)
+
+# Kinds of the connection strings and of [users]: decimal numbers, most of them with
+# a way to say "not set here".
+PORT = Kind(
+    "port",
+    "a port number from 1 to 65535",
+    lambda text: decimal_integer(text, 1, 65535),
+)
+COUNT = Kind(
+    "integer",
+    "a whole number; a negative one means not set here",
+    _or_unset(decimal_integer, 0),
+)
+POSITIVE_COUNT = Kind(
+    "integer",
+    "a whole number; 0 or a negative one means not set here",
+    _or_unset(decimal_integer, 1),
+)
+TIME = Kind(
+    "time",
+    "a number of seconds; a negative one means not set here",
+    _or_unset(signed_seconds, 0),
+    "{:g}".format,
+)
+POSITIVE_TIME = Kind(
+    "time",
+    "a number of seconds; 0 or a negative one means not set here",
+    _positive_time,
+    "{:g}".format,
+)

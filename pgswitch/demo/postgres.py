@@ -1,0 +1,273 @@
+"""A PostgreSQL server of our own: made, started, broken and removed at will."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from pgswitch.demo.account import Account, hand_over
+from pgswitch.demo.child import Child, ChildFailed, free_port
+from pgswitch.demo.installations import Installation
+
+SUPERUSER = "postgres"
+
+DEFAULT_SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "127.0.0.1",
+    "shared_buffers": "16MB",
+    "max_connections": "100",
+    # The data is thrown away afterwards, so nothing needs to reach the disk.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+}
+
+DEFAULT_HBA: Sequence[str] = (
+    f"local all {SUPERUSER} trust",
+    # "md5" takes both kinds of stored secret: SCRAM where the secret is one.
+    "local all all md5",
+    "host all all 127.0.0.1/32 md5",
+)
+
+STOP_SIGNALS = {
+    "smart": signal.SIGTERM,
+    "fast": signal.SIGINT,
+    "immediate": signal.SIGQUIT,
+}
+"""The modes of pg_ctl and what each sends to the postmaster (manual, 18.5)."""
+
+
+class PostgresServer:
+    """One server process and its data folder.
+
+    Everything lies below ``directory``, which must exist and belong to ``account``
+    (None: to us). The superuser ``postgres`` needs no password on the unix socket.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        directory: Path,
+        account: Account | None = None,
+    ) -> None:
+        self.installation = installation
+        self.directory = directory
+        self.data_directory = directory / "data"
+        self.log_path = directory / "postgres.log"
+        self.port = free_port()
+        self._account = account
+        self._child: Child | None = None
+
+    # -- life ----------------------------------------------------------------------
+
+    def create(
+        self,
+        settings: Mapping[str, str] | None = None,
+        hba: Sequence[str] = DEFAULT_HBA,
+    ) -> None:
+        """Run initdb and write the configuration; ``settings`` go over the defaults.
+
+        Raises ChildFailed with initdb's words when it fails.
+        """
+        command = [
+            self.installation.program("initdb"),
+            f"--pgdata={self.data_directory}",
+            f"--username={SUPERUSER}",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]
+        account = self._account
+        finished = subprocess.run(
+            command,
+            check=False,
+            cwd=self.directory,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            user=None if account is None else account.uid,
+            group=None if account is None else account.gid,
+            extra_groups=None if account is None else [],
+        )
+        if finished.returncode != 0:
+            raise ChildFailed(
+                f"initdb ended with code {finished.returncode}\n{finished.stdout}"
+            )
+        self.configure({**DEFAULT_SETTINGS, **(settings or {})})
+        self.set_hba(hba)
+
+    def create_as_copy(self, other: PostgresServer) -> None:
+        """Take the data of a stopped server of the same installation, by copying.
+
+        Faster than ``create`` and what goes on top of it. Raises ChildFailed when the
+        other server runs, for its files would not fit together.
+        """
+        if other.is_running:
+            raise ChildFailed("a running server cannot be copied file by file")
+        # cp keeps the owner, which shutil.copytree does not.
+        command = ["cp", "-a", str(other.data_directory), str(self.data_directory)]
+        subprocess.run(command, check=True)
+
+    def start(self, timeout_s: float = 60.0) -> None:
+        """Start the server and wait until it takes connections.
+
+        Raises ChildFailed, with the end of the server's log, when it does not.
+        """
+        if self.is_running:
+            return
+        self.configure(
+            {"port": str(self.port), "unix_socket_directories": str(self.directory)}
+        )
+        self._child = Child(
+            [self.installation.program("postgres"), "-D", str(self.data_directory)],
+            name="postgres",
+            log_path=self.log_path,
+            directory=self.directory,
+            account=self._account,
+            environment=_environment(),
+            last_signal=STOP_SIGNALS["immediate"],
+        )
+        self._child.await_ready(self._says_ready, timeout_s)
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it in the way ``mode`` names (``fast``, ``immediate`` or ``smart``).
+
+        Harsher ways follow when it takes long. A server that is not running stays so.
+        """
+        if self._child is not None:
+            self._child.stop(STOP_SIGNALS[mode], STOP_SIGNALS["immediate"])
+            self._child = None
+
+    def kill(self) -> None:
+        """Kill the postmaster as a crash would (SIGKILL); its children then leave."""
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+
+    def restart(self, mode: str = "fast") -> None:
+        """Stop and start again on the same port."""
+        self.stop(mode)
+        self.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the postmaster is there (it may be starting or stopping)."""
+        return self._child is not None and self._child.exit_code is None
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id. Raises ChildFailed when it was not started."""
+        if self._child is None:
+            raise ChildFailed("the PostgreSQL server is not running")
+        return self._child.pid
+
+    def log_text(self) -> str:
+        """Return all that the server has logged."""
+        return self.log_path.read_text(errors="replace")
+
+    # -- configuration -------------------------------------------------------------
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Append settings to postgresql.conf, where the last line of a name counts.
+
+        They act after ``reload`` or ``restart``, as the setting demands.
+        """
+        with (self.data_directory / "postgresql.conf").open("a") as configuration:
+            for name, value in settings.items():
+                quoted = value.replace("'", "''")
+                configuration.write(f"{name} = '{quoted}'\n")
+
+    def set_hba(self, lines: Sequence[str]) -> None:
+        """Write pg_hba.conf anew; it acts after ``reload``."""
+        path = self.data_directory / "pg_hba.conf"
+        path.write_text("\n".join(lines) + "\n")
+        hand_over(path, self._account)
+
+    def reload(self) -> None:
+        """Make the server read its configuration again (it does so a moment later)."""
+        if self._child is not None:
+            self._child.send(signal.SIGHUP)
+
+    # -- use -----------------------------------------------------------------------
+
+    def execute(
+        self,
+        statement: str | sql.Composed,
+        parameters: Sequence[object] = (),
+        database: str = SUPERUSER,
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement as the superuser, in autocommit; return its rows, if any.
+
+        Raises psycopg.Error as psycopg does.
+        """
+        composed = sql.SQL(statement) if isinstance(statement, str) else statement
+        with psycopg.connect(
+            host=str(self.directory),
+            port=self.port,
+            user=SUPERUSER,
+            dbname=database,
+            autocommit=True,
+        ) as connection:
+            cursor = connection.execute(composed, parameters or None)
+            return [] if cursor.description is None else cursor.fetchall()
+
+    def create_user(
+        self, name: str, password: str | None = None, encryption: str = "scram-sha-256"
+    ) -> None:
+        """Create a login role; ``encryption`` is how its password is stored.
+
+        The other value is ``md5``.
+        """
+        with psycopg.connect(
+            host=str(self.directory),
+            port=self.port,
+            user=SUPERUSER,
+            dbname=SUPERUSER,
+            autocommit=True,
+        ) as connection:
+            connection.execute(
+                "SELECT set_config('password_encryption', %s, false)", [encryption]
+            )
+            connection.execute(
+                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
+                    sql.Identifier(name), sql.Literal(password)
+                )
+            )
+
+    def create_database(self, name: str, owner: str = SUPERUSER) -> None:
+        """Create a database that belongs to the role ``owner``."""
+        self.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                sql.Identifier(name), sql.Identifier(owner)
+            )
+        )
+
+    def _says_ready(self) -> bool:
+        """Tell whether postmaster.pid reports ``ready`` for this very process.
+
+        Its first line is the pid and its eighth the state (PostgreSQL 10 and newer). A
+        file left by a killed server names another pid.
+        """
+        try:
+            lines = (self.data_directory / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return lines[:1] == [str(self.pid)] and [
+            line.strip() for line in lines[7:8]
+        ] == ["ready"]
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without what would steer PostgreSQL, its words in C."""
+    kept = {name: v for name, v in os.environ.items() if not name.startswith("PG")}
+    return {**kept, "LC_ALL": "C"}

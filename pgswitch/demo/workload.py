@@ -1,0 +1,113 @@
+"""Clients that move money between accounts, and what they measured."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import psycopg
+
+ACCOUNTS = 1000
+OPENING_BALANCE = 100
+
+FILL = (
+    f"INSERT INTO account SELECT n, {OPENING_BALANCE} "  # noqa: S608 - two constants
+    f"FROM generate_series(1, {ACCOUNTS}) n"
+)
+SCHEMA = ("CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL)", FILL)
+
+READS_PER_TRANSFER = 3
+LONGEST_PAUSE_S = 0.02
+"""A client thinks between two transactions; that is what lets clients share servers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What all clients together have done so far; ``busy_s`` sums their waiting."""
+
+    transactions: int
+    busy_s: float
+    failures: tuple[str, ...]
+
+
+class Workload:
+    """A number of clients, a thread and a connection each."""
+
+    def __init__(self, url: str, clients: int) -> None:
+        """Prepare ``clients`` clients, which connect to ``url`` once started."""
+        self._stopping = threading.Event()
+        self._clients = [_Client(url, self._stopping, seed) for seed in range(clients)]
+
+    def start(self) -> None:
+        """Let every client connect and begin."""
+        for client in self._clients:
+            client.start()
+
+    def stop(self) -> Tally:
+        """Let every client finish its transaction and leave; return the final tally."""
+        self._stopping.set()
+        for client in self._clients:
+            if client.ident is not None:
+                client.join()
+        return self.tally()
+
+    def tally(self) -> Tally:
+        """Return what was done up to now."""
+        return Tally(
+            sum(client.transactions for client in self._clients),
+            sum(client.busy_s for client in self._clients),
+            tuple(client.failure for client in self._clients if client.failure),
+        )
+
+
+class _Client(threading.Thread):
+    """One client; it stops at its first error and keeps the text in ``failure``."""
+
+    def __init__(self, url: str, stopping: threading.Event, seed: int) -> None:
+        # A daemon: a client that waits for an answer must not hold up the end of us.
+        super().__init__(name=f"client {seed}", daemon=True)
+        self.transactions = 0
+        self.busy_s = 0.0
+        self.failure = ""
+        self._url = url
+        self._stopping = stopping
+        self._random = Random(seed)  # noqa: S311 - picks accounts, guards no secret
+
+    def run(self) -> None:
+        """Connect and do one transaction after the other until told to stop."""
+        try:
+            with psycopg.connect(self._url, autocommit=True) as connection:
+                while not self._stopping.is_set():
+                    started = time.perf_counter()
+                    self._transact(connection)
+                    self.busy_s += time.perf_counter() - started
+                    self.transactions += 1
+                    self._stopping.wait(self._random.uniform(0, LONGEST_PAUSE_S))
+        except psycopg.Error as error:
+            self.failure = str(error).strip() or type(error).__name__
+
+    def _transact(self, connection: psycopg.Connection) -> None:
+        """Read one balance, or move a little money between two accounts."""
+        if self._random.randrange(READS_PER_TRANSFER + 1):
+            account = self._random.randint(1, ACCOUNTS)
+            connection.execute("SELECT balance FROM account WHERE id = %s", [account])
+            return
+        # In ascending order, so that two transfers never wait for each other in a ring.
+        pair = sorted(self._random.sample(range(1, ACCOUNTS + 1), 2))
+        with connection.transaction():
+            self._add(connection, pair, (-1, 1))
+
+    def _add(
+        self,
+        connection: psycopg.Connection,
+        accounts: Sequence[int],
+        amounts: Sequence[int],
+    ) -> None:
+        for account, amount in zip(accounts, amounts, strict=True):
+            connection.execute(
+                "UPDATE account SET balance = balance + %s WHERE id = %s",
+                [amount, account],
+            )

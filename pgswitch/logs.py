@@ -1,0 +1,333 @@
+"""The log: line format, levels and destinations (stderr, file, syslog).
+
+Plain Python, without Twisted, so that every floor may use it. The service holds
+one :class:`Log` and passes it on; nothing here is module state.
+
+A line reads ``2026-07-10 12:34:56.789 UTC [12345] LEVEL message``, as PgBouncer
+writes it, so that log collectors made for PgBouncer keep working.
+
+Two rules decide the shape of this module: logging must never stop the service
+(a full disk costs lines, not clients), and a message below the wished level must
+cost next to nothing (callers of the quiet levels look at ``debug_enabled`` or
+``noise_enabled`` before they build a message).
+"""
+
+from __future__ import annotations
+
+import os
+import syslog as system_log
+import time
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Protocol
+
+LINE_LIMIT = 2048
+"""Longest line in bytes, line feed included; longer messages are cut."""
+
+_LOGFILE_MODE = 0o644
+
+_CONTROL_CHARACTERS = {
+    code: f"\\x{code:02x}" for code in (*range(32), 127) if chr(code) not in "\t\n"
+}
+# A user name sent by a client may hold anything. A carriage return or an escape
+# sequence in it must not be able to forge or hide lines on an operator's screen.
+_CLEAN = {**_CONTROL_CHARACTERS, ord("\n"): "\n\t"}
+
+
+class Level(IntEnum):
+    """How grave a message is; smaller is graver."""
+
+    FATAL = 0
+    ERROR = 1
+    WARNING = 2
+    LOG = 3
+    DEBUG = 4
+    NOISE = 5
+
+
+_SYSLOG_PRIORITY = {
+    Level.FATAL: system_log.LOG_CRIT,
+    Level.ERROR: system_log.LOG_ERR,
+    Level.WARNING: system_log.LOG_WARNING,
+    Level.LOG: system_log.LOG_INFO,
+}
+"""DEBUG and NOISE never go to syslog."""
+
+_FACILITY = {
+    "auth": system_log.LOG_AUTH,
+    "authpriv": system_log.LOG_AUTHPRIV,
+    "daemon": system_log.LOG_DAEMON,
+    "user": system_log.LOG_USER,
+    "local0": system_log.LOG_LOCAL0,
+    "local1": system_log.LOG_LOCAL1,
+    "local2": system_log.LOG_LOCAL2,
+    "local3": system_log.LOG_LOCAL3,
+    "local4": system_log.LOG_LOCAL4,
+    "local5": system_log.LOG_LOCAL5,
+    "local6": system_log.LOG_LOCAL6,
+    "local7": system_log.LOG_LOCAL7,
+}
+
+
+class LogSettings(Protocol):
+    """The settings that say where log lines go."""
+
+    @property
+    def logfile(self) -> str | None:
+        """Path of the file to append to; empty for none."""
+
+    @property
+    def syslog(self) -> int:
+        """Nonzero to log to syslog too."""
+
+    @property
+    def syslog_facility(self) -> str:
+        """Facility word; an unknown one means ``daemon``."""
+
+    @property
+    def syslog_ident(self) -> str:
+        """Name under which syslog shows the lines."""
+
+
+class Syslog(Protocol):
+    """What is used of the standard module ``syslog``."""
+
+    def openlog(self, ident: str, logoption: int, facility: int) -> None:
+        """Name the program and the facility of the lines that follow."""
+
+    def syslog(self, priority: int, message: str) -> None:
+        """Send one line."""
+
+
+class _System:
+    """The real syslog of this machine."""
+
+    def openlog(self, ident: str, logoption: int, facility: int) -> None:
+        system_log.openlog(ident, logoption, facility)
+
+    def syslog(self, priority: int, message: str) -> None:
+        system_log.syslog(priority, message)
+
+
+class _Sink:
+    """An open file descriptor that lines are written to, each in one call."""
+
+    __slots__ = ("_torn", "fd", "lost", "reason")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.lost = 0
+        self.reason = ""
+        self._torn = False
+
+    def write(self, line: bytes) -> bool:
+        """Write one line; on an error count it as lost and go on.
+
+        :return: whether the whole line was written.
+        """
+        if self._torn:
+            # The last write was cut in the middle of a line: end that line first.
+            line = b"\n" + line
+        try:
+            written = os.write(self.fd, line)
+        except OSError as error:
+            self.lost += 1
+            self.reason = error.strerror or str(error)
+            return False
+        self._torn = written < len(line)
+        if self._torn:
+            self.lost += 1
+            self.reason = "short write"
+            return False
+        return True
+
+
+class Log:
+    """Formats messages and writes them to stderr, the log file and syslog.
+
+    Not tied to the reactor; used from the reactor's thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        verbosity: int = 0,
+        stderr: int = 2,
+        clock: Callable[[], float] = time.time,
+        syslog: Syslog | None = None,
+    ) -> None:
+        """Start with stderr alone; :meth:`configure` adds the rest.
+
+        :param quiet: write nothing to stderr.
+        :param verbosity: 0 to LOG, 1 to DEBUG, 2 and more to NOISE.
+        :param stderr: file descriptor of the standard error stream.
+        :param clock: seconds since the epoch.
+        :param syslog: where syslog lines go; ``None`` for the machine's own.
+        """
+        self.quiet = quiet
+        self.debug_enabled = False
+        self.noise_enabled = False
+        self._clock = clock
+        self._stderr = _Sink(stderr)
+        self._file: _Sink | None = None
+        self._syslog: Syslog = syslog or _System()
+        self._to_syslog = False
+        self._second = -1
+        self._date = ""
+        self._zone = ""
+        self.verbosity = verbosity
+
+    @property
+    def verbosity(self) -> int:
+        """How talkative the log is: 0 to LOG, 1 to DEBUG, 2 and more to NOISE."""
+        return self._verbosity
+
+    @verbosity.setter
+    def verbosity(self, value: int) -> None:
+        self._verbosity = value
+        self.debug_enabled = value >= 1
+        self.noise_enabled = value >= 2  # noqa: PLR2004 - the count of -v
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written and have not been reported yet."""
+        return self._stderr.lost + (self._file.lost if self._file else 0)
+
+    # Levels.
+
+    def fatal(self, message: str) -> None:
+        """Say why the process ends now. Ending it is the caller's work."""
+        self._emit(Level.FATAL, message)
+
+    def error(self, message: str) -> None:
+        """Say that something asked for could not be done."""
+        self._emit(Level.ERROR, message)
+
+    def warning(self, message: str) -> None:
+        """Say that something is wrong but the work goes on."""
+        self._emit(Level.WARNING, message)
+
+    def log(self, message: str) -> None:
+        """Say what an operator wants to know of normal running."""
+        self._emit(Level.LOG, message)
+
+    def debug(self, message: str) -> None:
+        """Say a detail, if ``-v`` was given; see ``debug_enabled``."""
+        if self.debug_enabled:
+            self._emit(Level.DEBUG, message)
+
+    def noise(self, message: str) -> None:
+        """Say the smallest detail, if ``-v -v`` was given; see ``noise_enabled``."""
+        if self.noise_enabled:
+            self._emit(Level.NOISE, message)
+
+    # Destinations.
+
+    def configure(self, settings: LogSettings) -> None:
+        """Open the destinations that the settings name, closing former ones.
+
+        Called at start and at each reload, so a file that a log rotation has
+        moved away is opened anew.
+
+        :raises OSError: the log file cannot be opened; the former one stays.
+        """
+        new = None
+        if settings.logfile:
+            new = _Sink(_open_append(settings.logfile))
+        old, self._file = self._file, new
+        if old is not None:
+            os.close(old.fd)
+        self._to_syslog = bool(settings.syslog)
+        if self._to_syslog:
+            facility = _FACILITY.get(settings.syslog_facility, system_log.LOG_DAEMON)
+            self._syslog.openlog(settings.syslog_ident, system_log.LOG_PID, facility)
+
+    def close(self) -> None:
+        """Close the log file; stderr stays open."""
+        if self._file is not None:
+            os.close(self._file.fd)
+            self._file = None
+
+    # Writing.
+
+    def _emit(self, level: Level, message: str) -> None:
+        text = clean(message)
+        line = self._line(level, text)
+        if not self.quiet:
+            self._write(self._stderr, line)
+        if self._file is not None:
+            self._write(self._file, line)
+        if self._to_syslog and level in _SYSLOG_PRIORITY:
+            self._syslog.syslog(_SYSLOG_PRIORITY[level], text)
+
+    def _line(self, level: Level, text: str) -> bytes:
+        now = self._clock()
+        second = int(now)
+        if second != self._second:
+            # localtime costs more than the rest of the line: once a second.
+            local = time.localtime(second)
+            self._date = time.strftime("%Y-%m-%d %H:%M:%S", local)
+            self._zone = local.tm_zone
+            self._second = second
+        milliseconds = int((now - second) * 1000)
+        line = (
+            f"{self._date}.{milliseconds:03d} {self._zone} [{os.getpid()}]"
+            f" {level.name} {text}"
+        )
+        data = line.encode("utf-8")
+        if len(data) >= LINE_LIMIT:
+            # Cut between characters, never inside one.
+            data = data[: LINE_LIMIT - 1].decode("utf-8", "ignore").encode("utf-8")
+        return data + b"\n"
+
+    def _write(self, sink: _Sink, line: bytes) -> None:
+        if not sink.write(line) or not sink.lost:
+            return
+        lost, sink.lost = sink.lost, 0
+        sink.write(
+            self._line(
+                Level.WARNING, f"{lost} log lines could not be written: {sink.reason}"
+            )
+        )
+
+
+def clean(message: str) -> str:
+    r"""Return a message fit for one log entry.
+
+    A line feed becomes line feed and tab, so that an entry is told from the next
+    one; other control characters and bytes that are no text become ``\xNN``.
+    """
+    text = message.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text.translate(_CLEAN)
+
+
+def socket_prefix(
+    kind: str,
+    ptr: int,
+    database: str | None,
+    user: str | None,
+    address: object,
+    *,
+    peer_id: int = 0,
+) -> str:
+    """Return what starts each line about one connection, without a space after it.
+
+    ``C-0x55d0c0ffee00: db/user@127.0.0.1:5432``
+
+    :param kind: ``C`` for a client, ``S`` for a server connection.
+    :param ptr: the number that ``SHOW CLIENTS`` and ``SHOW SERVERS`` give as ptr.
+    :param database: entry of ``[databases]``; ``None`` while unknown.
+    :param user: login user, or the pool's user for a server; ``None`` while unknown.
+    :param address: the remote end; its text is a log address (``types.Address``).
+    :param peer_id: number of the peer, for a connection of a peer pool.
+    """
+    owner = f"{database or '(nodb)'}/{user or '(nouser)'}"
+    if peer_id:
+        owner = f"peer-{peer_id}"
+    return f"{kind}-0x{ptr:x}: {owner}@{address}"
+
+
+def _open_append(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    return os.open(path, flags, _LOGFILE_MODE)

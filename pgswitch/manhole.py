@@ -1,0 +1,257 @@
+"""A Python shell into the running service, off unless a setting opens it.
+
+Whoever gets in can do all that the process can. So the unix socket is for the
+process's own user and root alone, as the kernel tells it, and SSH takes public keys
+only and listens on the loopback interface only.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, Protocol
+
+from twisted.conch.insults.insults import ITerminalProtocol, ServerProtocol
+from twisted.conch.manhole import ColoredManhole
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.python.failure import Failure
+
+from pgswitch.admin.interfaces import View
+from pgswitch.fatal import FatalError
+from pgswitch.logs import Log
+from pgswitch.net.accept import peer_credentials
+
+BANNER = (
+    "pgswitch: a Python shell inside the running service.",
+    "What you run here runs in its only thread: a loop stops the pooler.",
+    "pools(), clients() and servers() only read; `service` is the service itself.",
+    "Control-D leaves.",
+)
+
+_SOCKET_MODE = 0o600
+_LARGEST_PORT = 65535
+
+
+class ManholeSettings(Protocol):
+    """The settings that open the shell; empty ones leave it shut."""
+
+    @property
+    def manhole_socket(self) -> str:
+        """Path of a unix socket."""
+
+    @property
+    def manhole_ssh(self) -> str:
+        """Loopback address and port for SSH, as ``127.0.0.1:2222``."""
+
+    @property
+    def manhole_authorized_keys(self) -> str:
+        """Path of a file with public keys, in the form of sshd(8)."""
+
+    @property
+    def manhole_host_key(self) -> str:
+        """Path of the private host key; made if it is not there."""
+
+
+class Manhole:
+    """Opens and closes the ways into the shell."""
+
+    def __init__(
+        self,
+        namespace: Mapping[str, object],
+        *,
+        reactor: Any,  # noqa: ANN401 - one object with many interfaces
+        log: Log,
+    ) -> None:
+        """Prepare; :meth:`open` listens.
+
+        :param namespace: the names that a shell starts with.
+        :param reactor: provides ``IReactorUNIX`` and ``IReactorTCP``.
+        :param log: where each entry and each refusal is told.
+        """
+        self._namespace = namespace
+        self._reactor = reactor
+        self._log = log
+        self._ports: list[IListeningPort] = []
+
+    def open(self, settings: ManholeSettings) -> None:
+        """Listen where the settings say; do nothing if they say nothing.
+
+        :raises FatalError: a setting is wrong or the address cannot be used.
+        """
+        try:
+            if settings.manhole_socket:
+                self._open_unix(settings.manhole_socket)
+            if settings.manhole_ssh:
+                self._open_ssh(settings)
+        except CannotListenError as error:
+            _die(f"cannot open the manhole: {error}")
+
+    async def close(self) -> None:
+        """Stop listening; done when the ports are closed."""
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await maybeDeferred(port.stopListening)
+
+    def _open_unix(self, path: str) -> None:
+        factory = ShellFactory(self._namespace, self._log)
+        self._ports.append(
+            self._reactor.listenUNIX(path, factory, mode=_SOCKET_MODE, wantPID=True)
+        )
+        self._log.log(f"manhole listening on unix:{path}")
+
+    def _open_ssh(self, settings: ManholeSettings) -> None:
+        host, port = loopback(settings.manhole_ssh)
+        for name in ("manhole_authorized_keys", "manhole_host_key"):
+            if not getattr(settings, name):
+                _die(f"manhole_ssh needs {name}")
+        try:
+            from pgswitch import manhole_ssh  # noqa: PLC0415 - needs the extra
+        except ImportError as error:
+            _die(f"manhole_ssh needs the extra pgswitch[manhole]: {error}")
+        try:
+            factory = manhole_ssh.make_factory(
+                self._make_shell,
+                authorized_keys=settings.manhole_authorized_keys,
+                host_key=settings.manhole_host_key,
+            )
+        except manhole_ssh.KeyFileError as error:
+            _die(f"manhole_ssh: {error}")
+        self._ports.append(self._reactor.listenTCP(port, factory, interface=host))
+        self._log.log(f"manhole listening on ssh:{settings.manhole_ssh}")
+
+    def _make_shell(self) -> ITerminalProtocol:
+        return Shell(self._namespace)
+
+
+class Shell(ColoredManhole):
+    """The shell of one visitor, which says first what it is."""
+
+    def __init__(self, namespace: Mapping[str, object]) -> None:
+        """Take the names that the shell starts with."""
+        super().__init__(dict(namespace))  # type: ignore[no-untyped-call]
+
+    def initializeScreen(self) -> None:
+        """Write the banner above the first prompt."""
+        self.terminal.reset()
+        for line in BANNER:
+            self.terminal.write(line.encode())
+            self.terminal.nextLine()
+        self.terminal.write(self.ps[self.pn])
+        self.setInsertMode()  # type: ignore[no-untyped-call]
+
+
+class Gate(TwistedProtocol):
+    """One connection to the unix socket: asks the kernel who it is, then lets it in.
+
+    The mode of the socket's file keeps others out already; this holds too where the
+    file system ignores it.
+    """
+
+    def __init__(self, namespace: Mapping[str, object], log: Log) -> None:
+        """Prepare for one visitor."""
+        self._namespace = namespace
+        self._log = log
+        self._terminal: Any = None
+
+    def connectionMade(self) -> None:
+        """Let the process's own user and root in; close on anybody else."""
+        pid, uid = peer_credentials(self.transport) or (0, -1)
+        if uid not in {0, os.geteuid()}:
+            self._log.warning(f"manhole: refused user id {uid}, process {pid}")
+            if self.transport is not None:
+                self.transport.loseConnection()
+            return
+        self._log.log(f"manhole: opened by user id {uid}, process {pid}")
+        terminal: Callable[..., Any] = ServerProtocol
+        self._terminal = terminal(Shell, self._namespace)
+        self._terminal.makeConnection(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass what is typed on; drop it from a visitor who was refused."""
+        if self._terminal is not None:
+            self._terminal.dataReceived(data)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Pass the end on."""
+        if self._terminal is not None:
+            self._terminal.connectionLost(reason)
+
+
+class ShellFactory(Factory):
+    """Makes a :class:`Gate` for each connection to the unix socket."""
+
+    noisy = False
+
+    def __init__(self, namespace: Mapping[str, object], log: Log) -> None:
+        """Take what each shell starts with."""
+        self._namespace = namespace
+        self._log = log
+
+    def buildProtocol(self, addr: IAddress | None) -> Gate:  # noqa: ARG002
+        """Return the protocol of one connection."""
+        return Gate(self._namespace, self._log)
+
+
+def glances(view: View) -> dict[str, Callable[[], object]]:
+    """Return the functions that a shell offers for looking around.
+
+    They give fresh copies: nothing done to a result reaches the service.
+    """
+    return {
+        "pools": lambda: list(view.pools()),
+        "clients": lambda: list(view.clients()),
+        "servers": lambda: list(view.servers()),
+    }
+
+
+def loopback(text: str) -> tuple[str, int]:
+    """Return host and port of ``manhole_ssh``.
+
+    :param text: ``127.0.0.1:2222`` or ``[::1]:2222``.
+    :raises FatalError: not of that form, or not an address of the loopback interface.
+    """
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        is_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback or not port.isdecimal() or not 0 < int(port) <= _LARGEST_PORT:
+        _die(f"manhole_ssh must be a loopback address and a port, not '{text}'")
+    return host, int(port)
+
+
+def _die(text: str) -> NoReturn:
+    raise FatalError(text)
+
+
+def main(arguments: list[str]) -> int:
+    """Join this terminal to the shell behind a unix socket.
+
+    :param arguments: the path of the socket, alone.
+    :return: the exit status.
+    """
+    from pgswitch.terminal import relay  # noqa: PLC0415 - for the client alone
+
+    if len(arguments) != 1:
+        sys.stderr.write("Usage: python -m pgswitch.manhole SOCKET\n")
+        return 1
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(arguments[0])
+        except OSError as error:
+            sys.stderr.write(f"{arguments[0]}: {error.strerror}\n")
+            return 1
+        relay(sock, sys.stdin.fileno(), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

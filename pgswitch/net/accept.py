@@ -1,0 +1,211 @@
+"""One listening socket in the reactor: accepts, tunes, hands to a factory.
+
+Twisted's own ports are not used. They set the mode of an adopted unix socket to
+0666 and remove its file, and when descriptors run out they accept and drop clients,
+where a pooler's clients do better to wait in the backlog.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocolFactory,
+    IReadDescriptor,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from pgswitch.logs import Log
+from pgswitch.net.sockets import SocketAddress
+
+ACCEPTS_PER_TURN = 32
+"""Connections taken in one turn, so that a flood leaves time for the others."""
+
+ACCEPT_PAUSE_S = 5.0
+"""Seconds without accepting after the system refused a connection."""
+
+_PEER_CREDENTIALS = struct.Struct("3i")
+
+
+class AcceptReactor(Protocol):
+    """What is used of the reactor: ``IReactorFDSet`` and ``IReactorTime``."""
+
+    def addReader(self, reader: IReadDescriptor) -> object:
+        """Watch a descriptor."""
+
+    def removeReader(self, reader: IReadDescriptor) -> object:
+        """Watch it no more; unknown ones are ignored."""
+
+    def callLater(
+        self, delay: float, call: Callable[..., object], /, *args: object
+    ) -> IDelayedCall:
+        """Call once after ``delay`` seconds."""
+
+
+@implementer(IReadDescriptor)
+class Acceptor:
+    """Takes connections from one listening socket until it is closed."""
+
+    # Twisted's server transports look these two names up on their port, for their
+    # own repr.
+    _realPortNumber: int | None = None
+    _type = "TCP"
+
+    def __init__(
+        self,
+        reactor: AcceptReactor,
+        sock: socket.socket,
+        factory: IProtocolFactory,
+        *,
+        log: Log,
+        tune: Callable[[socket.socket], None],
+        transport: Callable[..., Any],
+    ) -> None:
+        """Wrap a socket that already listens.
+
+        :param reactor: provides ``IReactorFDSet`` and ``IReactorTime``.
+        :param sock: non-blocking listening socket; owned by this object from now on.
+        :param factory: builds the protocol of each connection.
+        :param log: where refused accepts are told.
+        :param tune: sets the options of each accepted socket.
+        :param transport: makes the transport of each connection; called like
+            ``twisted.internet.tcp.Server``, with this object as the port.
+        """
+        self.reactor = reactor
+        self.socket = sock
+        self.factory = factory
+        self._log = log
+        self._tune = tune
+        self._transport = transport
+        self._is_unix = sock.family == socket.AF_UNIX
+        self._sessions = 0
+        self._retry: IDelayedCall | None = None
+        self._closed = False
+        if not self._is_unix:
+            self._realPortNumber = sock.getsockname()[1]
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self.factory.doStart()
+        self.reactor.addReader(self)
+
+    def pause(self) -> None:
+        """Accept nothing until :meth:`resume`; new connections wait in the backlog."""
+        self._forget_retry()
+        self.reactor.removeReader(self)
+
+    def resume(self) -> None:
+        """Accept again after :meth:`pause`."""
+        self._forget_retry()
+        if not self._closed:
+            self.reactor.addReader(self)
+
+    def close(self) -> None:
+        """Stop accepting for good and close the socket. A second call does nothing."""
+        if self._closed:
+            return
+        self.pause()
+        self._closed = True
+        self.socket.close()
+        self.factory.doStop()
+
+    # What the reactor calls.
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch; -1 after closing."""
+        return self.socket.fileno()
+
+    def logPrefix(self) -> str:
+        """Return the name under which Twisted logs a fault of this object."""
+        return "Acceptor"
+
+    def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002
+        """Close: the reactor drops this socket, at its end or after an error."""
+        self.close()
+
+    def doRead(self) -> None:
+        """Accept what waits, but no more than ``ACCEPTS_PER_TURN``."""
+        for _ in range(ACCEPTS_PER_TURN):
+            if self._closed:
+                return
+            try:
+                sock, address = self.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno == errno.ECONNABORTED:
+                    continue
+                self._refused(error)
+                return
+            self._serve(sock, address)
+
+    def _refused(self, error: OSError) -> None:
+        self._log.error(f"accept() failed: {error.strerror}")
+        self.reactor.removeReader(self)
+        self._retry = self.reactor.callLater(ACCEPT_PAUSE_S, self._accept_again)
+
+    def _accept_again(self) -> None:
+        self._retry = None
+        self.resume()
+
+    def _forget_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def _serve(self, sock: socket.socket, address: SocketAddress) -> None:
+        try:
+            self._tune(sock)
+            protocol = self.factory.buildProtocol(self._name(address))
+            if protocol is None:
+                sock.close()
+                return
+            self._sessions += 1
+            protocol.makeConnection(
+                self._transport(
+                    sock, protocol, address, self, self._sessions, self.reactor
+                )
+            )
+        except Exception as error:  # noqa: BLE001 - one client must not end the rest
+            # Passing it on would make the reactor drop the listening socket.
+            self._log.error(f"cannot serve a new connection: {error!r}")
+            sock.close()
+
+    def _name(self, address: SocketAddress) -> IAddress:
+        if self._is_unix:
+            return UNIXAddress(address or None)
+        if self.socket.family == socket.AF_INET6:
+            return IPv6Address("TCP", *address)
+        return IPv4Address("TCP", *address)
+
+
+def peer_credentials(transport: object) -> tuple[int, int] | None:
+    """Return process id and user id of the other end of a unix-domain connection.
+
+    The kernel vouches for them (``SO_PEERCRED``, unix(7)).
+
+    :param transport: a Twisted transport.
+    :return: ``(pid, uid)``; ``None`` for other connections, or if the kernel does
+        not say.
+    """
+    get_handle = getattr(transport, "getHandle", None)
+    sock = get_handle() if get_handle else None
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None or not isinstance(sock, socket.socket):
+        return None
+    if sock.family != socket.AF_UNIX:
+        return None
+    try:
+        data = sock.getsockopt(socket.SOL_SOCKET, option, _PEER_CREDENTIALS.size)
+    except OSError:
+        return None
+    pid, uid, _gid = _PEER_CREDENTIALS.unpack(data)
+    return pid, uid

@@ -1,0 +1,291 @@
+"""One connection of ours to a PostgreSQL server, apart from the bytes it relays.
+
+A :class:`Backend` connects its Link to what is rare in a server's life: logging in,
+queries of our own (connect_query, reset, check, SET), parameters it reports, dying.
+What follows from any of it is the pool's business: the backend tells its *owner*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.protocol import Protocol as TwistedProtocol
+
+from pgswitch.errors import BadPacketHeader, Fault, ServerBadHeader
+from pgswitch.logs import socket_prefix
+from pgswitch.net.tracing import traced
+from pgswitch.net.transport import SocketIO
+from pgswitch.relay.server import ServerLink
+from pgswitch.types import Address
+from pgswitch.wire import decode, encode
+from pgswitch.wire.constants import BACKEND_NAMES
+from pgswitch.wire.login_server import (
+    Command,
+    Failed,
+    LoginDone,
+    Send,
+    ServerLogin,
+    ServerRefused,
+)
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from pgswitch.logs import Log
+    from pgswitch.wire.params import Tracking, Values
+    from pgswitch.wire.prepared import ServerStatements
+
+ERROR_RESPONSE = ord("E")
+NOTICE_RESPONSE = ord("N")
+NOTIFICATION_RESPONSE = ord("A")
+PARAMETER_STATUS = ord("S")
+READY_FOR_QUERY = ord("Z")
+COPY_RESPONSES = (ord("G"), ord("W"))
+
+Answered = Callable[[dict[str, str] | None], None]
+"""Told the fields of the ErrorResponse of a query of ours, or None if it went well."""
+
+
+class Phase(Enum):
+    """Where a server is in its life; ``ACTIVE`` is told by its Link being linked."""
+
+    LOGIN = "new"
+    READY = "idle"
+    USED = "used"
+    BUSY = "tested"
+    CLOSED = "closed"
+
+
+class BackendOwner(Protocol):
+    """What a backend tells the pool it belongs to."""
+
+    def logged_in(self, backend: Backend) -> None:
+        """Note that the login is done; the backend is ready for queries."""
+
+    def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
+        """Note that the login failed, for a reason that was said."""
+
+    def lost(self, backend: Backend, reason: str) -> None:
+        """Note that the connection is gone; said once, whoever ended it."""
+
+    def transaction_in_statement_mode(self, backend: Backend) -> None:
+        """Note that a client opened a transaction that its pool mode forbids."""
+
+
+class Backend(TwistedProtocol):
+    """A server connection; its Link relays, this decides all the rest."""
+
+    def __init__(  # noqa: PLR0913 - all that a server connection is made of
+        self,
+        *,
+        number: int,
+        owner: BackendOwner,
+        names: tuple[str, str],
+        startup: bytes,
+        login: ServerLogin,
+        statements: ServerStatements,
+        tracking: Tracking,
+        log: Log,
+        limit: int,
+        generation: int,
+    ) -> None:
+        """Take what the pool knows; ``names`` are database entry and pool user."""
+        self.number = number
+        self.owner = owner
+        self.database, self.user = names
+        self.generation = generation
+        self.phase = Phase.LOGIN
+        self.parameters: dict[str, str] = {}
+        """What the server reported at its login, in its order."""
+        self.cancel_key = b""
+        self.address = Address("unix", 0)
+        self.local_address = Address("unix", 0)
+        self.connected_at = monotonic()
+        self.connected_time = time()
+        self.busy_since = 0.0
+        """When the present query of our own began, in monotonic seconds."""
+        self.phase_at_close = Phase.LOGIN
+        self.close_reason = ""
+        self.cancels = 0
+        """Cancel requests for it that are under way."""
+        self.link: ServerLink
+        self._startup = startup
+        self._login = login
+        self._statements = statements
+        self._tracking = tracking
+        self._log = log
+        self._limit = limit
+        self._io: SocketIO | None = None
+        self._answered: Answered | None = None
+        self._error: dict[str, str] | None = None
+        self._ready = False
+
+    # What Twisted calls.
+
+    def connectionMade(self) -> None:
+        """Send the start-up packet."""
+        transport: Any = self.transport
+        self._io = SocketIO(transport)
+        self.link = ServerLink(self._limit, self._io, self, self._statements)
+        self._io.attach(self.link)
+        self.address = address_of(transport.getPeer())
+        self.local_address = address_of(transport.getHost())
+        self.link.send(self._startup)
+        if self._log.noise_enabled:
+            traced(self._io, self.link, self._log, self, is_client=False)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what a transport without a socket of its own has read."""
+        self.link.take(data)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - the reason is ours or an end of file
+        """Tell the owner, and let go of everything."""
+        if self.phase is not Phase.CLOSED:
+            self._gone("server conn crashed?")
+        if self._io is not None:
+            self._io.detach()
+
+    # What the pool asks.
+
+    @property
+    def state(self) -> str:
+        """Return the word of SHOW SERVERS."""
+        if self.phase is Phase.READY:
+            if self.link.exchange is not None:
+                return "active"
+            if self.cancels:
+                return "being_canceled"
+        return self.phase.value
+
+    @property
+    def prefix(self) -> str:
+        """Return what log lines about this server begin with."""
+        return socket_prefix(
+            "S", id(self), self.database, self.user, self.address
+        )
+
+    def values(self) -> Values:
+        """Return the tracked parameters as the server last reported them."""
+        return self.link.parameters
+
+    def run(self, sql: str, answered: Answered) -> None:
+        """Run a query of our own on an unlinked server; its rows are dropped."""
+        self.phase = Phase.BUSY
+        self.busy_since = monotonic()
+        self._answered = answered
+        self._error = None
+        self.link.send(encode.query(sql))
+
+    def close(self, reason: str, *, terminate: bool = True) -> None:
+        """Close the connection; the owner is told at once."""
+        if self.phase is Phase.CLOSED:
+            return
+        last = encode.terminate() if terminate and self.phase is not Phase.LOGIN else b""
+        io = self._io
+        self._gone(reason)
+        if io is not None:
+            io.close(last)
+
+    # What the Link calls.
+
+    def message(self, message_type: int, body: bytes) -> None:
+        """Deal with a whole message while no client is linked."""
+        if self.phase is Phase.LOGIN:
+            self._perform(self._login.message(message_type, body))
+        elif message_type == PARAMETER_STATUS:
+            self.parameter_status(body)
+            if self.phase is not Phase.BUSY:
+                self._dirty()
+        elif self.phase is Phase.BUSY:
+            self._private(message_type, body)
+        elif message_type in (ERROR_RESPONSE, NOTICE_RESPONSE):
+            self._dirty()
+        elif message_type != NOTIFICATION_RESPONSE:
+            name = BACKEND_NAMES.get(message_type, "unknown")
+            self._log.warning(
+                f"{self.prefix} got packet '{chr(message_type)}' ({name})"
+                " from server when not linked"
+            )
+
+    def parameter_status(self, body: bytes) -> None:
+        """Note a parameter that the server reported, for its client too."""
+        name, value = (decode.text(part) for part in decode.parameter_status(body))
+        link = self.link
+        link.parameters = self._tracking.changed(link.parameters, name, value)
+        self.parameters[name] = value
+        client: Any = link.peer
+        if client is not None:
+            client.parameters = self._tracking.changed(client.parameters, name, value)
+
+    def transaction_in_statement_mode(self) -> None:
+        """Have the owner deal with a forbidden transaction."""
+        self.owner.transaction_in_statement_mode(self)
+
+    def faulted(self, fault: Fault) -> None:
+        """Close a server that broke the protocol; its client is told the same."""
+        if isinstance(fault, BadPacketHeader):
+            fault = ServerBadHeader()
+        self.close(fault.text, terminate=False)
+
+    # Logging in, queries of our own.
+
+    def _perform(self, commands: list[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Send):
+                self.link.send(command.data)
+            elif isinstance(command, LoginDone):
+                self._logged_in(command)
+            elif self.phase is Phase.LOGIN:
+                self.owner.login_refused(self, command)
+                self.close("login failed", terminate=False)
+
+    def _logged_in(self, done: LoginDone) -> None:
+        self.parameters = dict(done.parameters)
+        self.cancel_key = done.cancel_key
+        self.link.parameters = self._tracking.collect(self.parameters)
+        self.phase = Phase.READY
+        self.link.ready_since = monotonic()
+        self.owner.logged_in(self)
+
+    def _private(self, message_type: int, body: bytes) -> None:
+        """Deal with the answer to a query of ours."""
+        if message_type == ERROR_RESPONSE:
+            self._error = decode.error_fields(body)
+        elif message_type in COPY_RESPONSES:
+            self.close("COPY in a query of the pooler")
+        elif message_type == READY_FOR_QUERY:
+            answered, self._answered = self._answered, None
+            self.link.ready_since = monotonic()
+            if body != b"I":
+                self.close("query of the pooler left a transaction open")
+            elif answered is not None:
+                self.phase = Phase.READY
+                answered(self._error)
+
+    def _dirty(self) -> None:
+        if self.phase is Phase.READY:
+            self.close("SV_IDLE server got dirty")
+        elif self.phase is Phase.USED:
+            self.close("SV_USED server got dirty")
+
+    def _gone(self, reason: str) -> None:
+        """Tell the owner, once."""
+        self.phase_at_close = self.phase
+        self.phase = Phase.CLOSED
+        self.close_reason = reason
+        self._answered = None
+        if self._io is not None:
+            self.link.lost = True
+            self.link.stopped = True
+        self.owner.lost(self, reason)
+
+
+def address_of(address: Any) -> Address:
+    """Return a Twisted address as ours; anything without a host is ``unix``."""
+    host = getattr(address, "host", None)
+    if host is None:
+        return Address("unix", 0)
+    return Address(host, address.port)

@@ -1,0 +1,384 @@
+"""One client connection, apart from the bytes it relays.
+
+A :class:`Frontend` takes the first packets, carries a login through, welcomes the
+client and hands it to its pool or to the console; later it hears only of what is
+rare: errors, the end.  Who may log in and where is the reception's business
+(``auth/reception.py``), which is asked through the interface below.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol as TwistedProtocol
+
+from pgswitch.errors import (
+    Fault,
+    Notice,
+    SilentClose,
+    UnencryptedDataAfterGssRequest,
+    UnencryptedDataAfterSslRequest,
+)
+from pgswitch.logs import socket_prefix
+from pgswitch.net.accept import peer_credentials
+from pgswitch.net.backend import address_of
+from pgswitch.net.tracing import traced
+from pgswitch.net.transport import SocketIO
+from pgswitch.relay.client import ClientLink
+from pgswitch.types import Address
+from pgswitch.wire import encode
+from pgswitch.wire.constants import TERMINATE
+from pgswitch.wire.login_client import Accepted, ClientLogin, Refused, Send
+from pgswitch.wire.startup import (
+    CancelRequest,
+    DirectTls,
+    FirstPacketReader,
+    GssEncRequest,
+    SslRequest,
+    Startup,
+    StartupFacts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from twisted.python.failure import Failure
+
+    from pgswitch.logs import Log
+    from pgswitch.wire.login_client import Command
+
+LOGIN_LIMIT = 16384
+"""Bytes of one message that a stranger may have us hold before the login."""
+REFUSED_ENCRYPTION = b"N"
+
+
+class ConsoleReply(Protocol):
+    """What a console says to one message."""
+
+    data: bytes
+    close: bool
+    faults: tuple[Fault, ...]
+
+
+class ConsoleSession(Protocol):
+    """What a frontend needs of the console; see admin/console.py."""
+
+    def message(self, kind: int, body: bytes) -> Any:  # noqa: ANN401 - reply or Deferred of one
+        """Return the reply to a message, or a Deferred of it."""
+
+    def cancel(self) -> None:
+        """Act on a cancel request."""
+
+    def closed(self) -> None:
+        """Give up a statement that waits: the client is gone."""
+
+
+class Reception(Protocol):
+    """What a frontend asks the service."""
+
+    log: Log
+
+    @property
+    def log_pooler_errors(self) -> bool:
+        """Whether errors sent to clients are logged."""
+
+    @property
+    def log_disconnections(self) -> bool:
+        """Whether the end of each connection is logged."""
+
+    def clock(self) -> float:
+        """Return monotonic seconds."""
+
+    def arrived(self, frontend: Frontend) -> int:
+        """Note a new connection; return its number."""
+
+    def begin_login(self, frontend: Frontend, startup: Startup) -> ClientLogin | None:
+        """Check a start-up packet; return the login, None if none is needed.
+
+        Sets the frontend's ``facts``.  Raises the Fault to refuse with.
+        """
+
+    def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
+        """Take a client that has authenticated to its pool or to the console."""
+
+    def welcome(self, frontend: Frontend, parameters: dict[str, str]) -> None:
+        """Begin the relay of a client, now that its servers' parameters are known."""
+
+    def cancel(self, frontend: Frontend, key: bytes) -> Deferred[str]:
+        """Carry out a cancel request; fires with the reason to close its client."""
+
+    def left(self, frontend: Frontend) -> None:
+        """Let go of a client; said once."""
+
+
+class Frontend(TwistedProtocol):
+    """A client connection; its Link relays, this does all the rest."""
+
+    def __init__(self, reception: Reception) -> None:
+        """Begin before the first packet."""
+        self.reception = reception
+        self.link: ClientLink
+        self.io: SocketIO | None = None
+        self.facts: StartupFacts | None = None
+        self.user = ""
+        self.database = ""
+        self.pool: Any = None
+        self.console: ConsoleSession | None = None
+        self.logged_in = False
+        self.closed = False
+        self.cancel_key = b""
+        self.cancelling = ""
+        """``waiting`` or ``active`` once this turned out to be a cancel request."""
+        self.told_of_queue = False
+        self.waiting_since = 0.0
+        """When the wait for the welcome began."""
+        self.address = Address("unix", 0)
+        self.local_address = Address("unix", 0)
+        self.credentials: tuple[int, int] | None = None
+        """Process and user id of the other end of a unix socket."""
+        self.connected_at = reception.clock()
+        self.welcomed_at = self.connected_at
+        self.connected_time = time()
+        self.number = reception.arrived(self)
+        self._reader: FirstPacketReader | None = FirstPacketReader()
+        self._login: ClientLogin | None = None
+        self._queued: deque[tuple[int, bytes]] = deque()
+        self._console_busy = False
+
+    @property
+    def prefix(self) -> str:
+        """Return what log lines about this client begin with."""
+        return socket_prefix(
+            "C", id(self), self.database or None, self.user or None, self.address
+        )
+
+    @property
+    def state(self) -> str:
+        """Return the word of SHOW CLIENTS, ``login`` before that list."""
+        if self.cancelling:
+            return f"{self.cancelling}_cancel_req"
+        if not self.logged_in:
+            return "waiting" if self.waiting_since else "login"
+        if self.console is not None:
+            return "active"
+        if self.link.server is not None:
+            return "active"
+        if self.link.halted:
+            return "waiting" if self.link.waiting_since else "active"
+        return "idle"
+
+    # What Twisted calls.
+
+    def connectionMade(self) -> None:
+        """Find out who is there."""
+        transport: Any = self.transport
+        self.credentials = peer_credentials(transport)
+        self.address = address_of(transport.getPeer())
+        self.local_address = address_of(transport.getHost())
+        if self.credentials is not None:
+            port = self.local_address.port
+            self.address = Address("unix", port, self.credentials[0])
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take first packets, until a start-up packet makes a Link read instead."""
+        reader = self._reader
+        if reader is None:
+            self.link.take(data)
+            return
+        try:
+            while data and not self.closed:
+                found = reader.feed(data)
+                if found is None:
+                    return
+                packet, data = found
+                data = self._first_packet(packet, data)
+        except Fault as fault:
+            self.disconnect(fault)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - an end of file or our own doing
+        """Say goodbye to pool and reception."""
+        if not self.closed:
+            quiet = not self.logged_in and (
+                self._reader is None or self._reader.is_empty
+            )
+            self._leave("" if quiet else "client unexpected eof")
+        if self.io is not None:
+            self.io.detach()
+
+    # Before and during the login.
+
+    def _first_packet(self, packet: object, rest: bytes) -> bytes:
+        """Deal with a first packet; return the bytes still to be read as such."""
+        transport: Any = self.transport
+        if isinstance(packet, SslRequest):
+            if rest:
+                raise UnencryptedDataAfterSslRequest
+            transport.write(REFUSED_ENCRYPTION)
+        elif isinstance(packet, GssEncRequest):
+            if rest:
+                raise UnencryptedDataAfterGssRequest
+            transport.write(REFUSED_ENCRYPTION)
+        elif isinstance(packet, CancelRequest):
+            self._reader = None
+            self.cancelling = "waiting"
+            self.reception.cancel(self, packet.key).addCallback(
+                lambda reason: self.disconnect(SilentClose(reason))
+            )
+        elif isinstance(packet, Startup):
+            self._start(packet, rest)
+            return b""
+        elif isinstance(packet, DirectTls):
+            raise SilentClose("bad packet")
+        return rest
+
+    def _start(self, startup: Startup, rest: bytes) -> None:
+        """Begin the login that a start-up packet asks for."""
+        self._reader = None
+        self.io = SocketIO(self.transport)
+        self.link = ClientLink(LOGIN_LIMIT, self.io, self)
+        if self.reception.log.noise_enabled:
+            traced(self.io, self.link, self.reception.log, self, is_client=True)
+        self.io.attach(self.link)
+        login = self.reception.begin_login(self, startup)
+        if login is None:
+            self.reception.accepted(self, Accepted())
+        else:
+            self._login = login
+            self._perform(login.begin())
+        if rest and not self.closed:
+            self.link.take(rest)
+
+    def _perform(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            if isinstance(command, Send):
+                self.link.send(command.data)
+            elif isinstance(command, Refused):
+                raise command.fault
+            else:
+                self._login = None
+                self.reception.accepted(self, command)
+
+    def message(self, message_type: int, body: bytes) -> None:
+        """Deal with a whole message: of the login, or to the console."""
+        if self.closed:
+            return
+        if self._login is not None:
+            self._perform(self._login.message(message_type, body))
+        elif self.console is not None:
+            self._queued.append((message_type, body))
+            self._serve_console()
+        elif message_type == TERMINATE:
+            self.terminated()
+        else:
+            # Authenticated, but not welcomed yet: nothing may be asked so early.
+            raise SilentClose("bad packet")
+
+    # After it.
+
+    def send_welcome(
+        self, parameters: Iterable[tuple[str, str]], key: bytes, notice: Notice | None
+    ) -> None:
+        """End the login: the server's parameters, a cancel key, ReadyForQuery."""
+        self.cancel_key = key
+        self.logged_in = True
+        self.waiting_since = 0.0
+        self.welcomed_at = self.reception.clock()
+        self.link.send(
+            b"".join(
+                (
+                    encode.auth_ok(),
+                    *(encode.parameter_status(*item) for item in parameters),
+                    encode.backend_key_data(key),
+                    b"" if notice is None else encode.notice_response(notice),
+                    encode.ready_for_query(),
+                )
+            )
+        )
+
+    def welcome(self, parameters: dict[str, str]) -> None:
+        """Hear from the pool what its servers report at login."""
+        self.reception.welcome(self, parameters)
+
+    def notify(self, notice: Notice) -> None:
+        """Send a notice between messages."""
+        self.link.send(encode.notice_response(notice))
+
+    def _serve_console(self) -> None:
+        """Answer console messages one after the other."""
+        while self._queued and not self._console_busy and not self.closed:
+            assert self.console is not None  # noqa: S101 - only called with one
+            reply = self.console.message(*self._queued.popleft())
+            if isinstance(reply, Deferred):
+                self._console_busy = True
+                reply.addCallback(self._console_answered)
+            else:
+                self._console_reply(reply)
+
+    def _console_answered(self, reply: ConsoleReply) -> None:
+        self._console_busy = False
+        self._console_reply(reply)
+        self._serve_console()
+
+    def _console_reply(self, reply: ConsoleReply) -> None:
+        if self.closed:
+            return
+        for fault in reply.faults:
+            if not fault.is_silent and self.reception.log_pooler_errors:
+                self.reception.log.warning(f"{self.prefix} pooler error: {fault.text}")
+        if reply.data:
+            self.link.send(reply.data)
+        if reply.close:
+            reason = reply.faults[-1].text if reply.faults else "close req"
+            self.disconnect(SilentClose(reason))
+
+    # The end.
+
+    def terminated(self) -> None:
+        """Hear from the Link that the client said Terminate."""
+        self.disconnect(SilentClose("client close request"))
+
+    def faulted(self, fault: Fault) -> None:
+        """Hear from the Link that the client broke the protocol."""
+        self.disconnect(fault)
+
+    def disconnect(self, fault: Fault, *, quietly: bool = False) -> None:
+        """Close the connection for a reason, which the client is told.
+
+        ``quietly`` leaves the message out: the client is in the middle of another.
+        """
+        if self.closed:
+            return
+        self._leave(fault.text)
+        last = b""
+        if not fault.is_silent:
+            if self.reception.log_pooler_errors:
+                self.reception.log.warning(f"{self.prefix} pooler error: {fault.text}")
+            if not quietly:
+                last = encode.error_response(fault)
+        if self.io is not None:
+            self.io.close(last)
+        else:
+            transport: Any = self.transport
+            if last:
+                transport.write(last)
+            transport.loseConnection()
+
+    def _leave(self, reason: str) -> None:
+        """Let everybody else let go of this client, once."""
+        self.closed = True
+        if reason and self.reception.log_disconnections:
+            age = int(self.reception.clock() - self.connected_at)
+            self.reception.log.log(
+                f"{self.prefix} closing because: {reason} (age={age}s)"
+            )
+        if self.io is not None:
+            self.link.lost = True
+            self.link.stopped = True
+        if self.console is not None:
+            self.console.closed()
+        if self.pool is not None:
+            self.pool.remove_client(self)
+        self.reception.left(self)

@@ -1,0 +1,221 @@
+"""Opens and closes the sockets that clients connect to.
+
+``listen_addr`` and ``listen_port`` give TCP sockets, ``unix_socket_dir`` a
+unix-domain one, named as PostgreSQL names its own. A service manager may pass
+sockets that are open already; they then replace both.
+
+Opening blocks (names are resolved); it happens once, before any client is served.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from twisted.internet import tcp, unix
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IProtocolFactory
+
+from pgswitch.fatal import FatalError
+from pgswitch.logs import Log
+from pgswitch.net.accept import Acceptor, AcceptReactor, peer_credentials
+from pgswitch.net.sockets import (
+    ListenSettings,
+    SocketFile,
+    StepFailedError,
+    is_abstract,
+    listen_tcp,
+    listen_unix,
+    name_of,
+    resolve,
+    unix_socket_path,
+)
+from pgswitch.net.tuning import defer_accept, tune_socket
+
+__all__ = ["ListenSettings", "Listeners", "peer_credentials", "tune_socket"]
+
+
+class Listeners:
+    """All listening sockets of the service."""
+
+    def __init__(
+        self,
+        reactor: AcceptReactor,
+        log: Log,
+        *,
+        tcp_transport: Callable[..., Any] = tcp.Server,
+        unix_transport: Callable[..., Any] = unix.Server,
+    ) -> None:
+        """Start with nothing open.
+
+        :param reactor: provides ``IReactorFDSet`` and ``IReactorTime``.
+        :param log: where each opened socket is told.
+        :param tcp_transport: makes the transport of a TCP client; called like
+            ``twisted.internet.tcp.Server``.
+        :param unix_transport: the same for clients of the unix socket.
+        """
+        self._transports = (tcp_transport, unix_transport)
+        self._reactor = reactor
+        self._log = log
+        self._settings: ListenSettings | None = None
+        self._tcp: list[Acceptor] = []
+        self._unix: list[Acceptor] = []
+        self._names: dict[Acceptor, str] = {}
+        self._socket_file: SocketFile | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What is listened on now, in the words of the log lines."""
+        return tuple(self._names.values())
+
+    def open(
+        self,
+        settings: ListenSettings,
+        factory_for_tcp: IProtocolFactory,
+        factory_for_unix: IProtocolFactory,
+        *,
+        inherited: Sequence[int] = (),
+    ) -> None:
+        """Open every socket that the settings ask for and begin to accept.
+
+        :param settings: where and how.
+        :param factory_for_tcp: builds the protocols of TCP clients.
+        :param factory_for_unix: builds the protocols of unix-socket clients.
+        :param inherited: descriptors of listening sockets passed by the service
+            manager; if there are any, ``listen_addr`` and ``unix_socket_dir`` are
+            not used.
+        :raises FatalError: nothing could be opened, or not the unix socket.
+        """
+        self._settings = settings
+        opened: list[socket.socket] = []
+        try:
+            if inherited:
+                self._inherit(settings, inherited, opened)
+            else:
+                self._open_tcp(settings, opened)
+                self._open_unix(settings, opened)
+            if not opened:
+                _die("nowhere to listen on")
+        except FatalError:
+            for sock in opened:
+                sock.close()
+            raise
+        for sock in opened:
+            is_unix = sock.family == socket.AF_UNIX
+            self._start(sock, factory_for_unix if is_unix else factory_for_tcp)
+
+    def reconfigure(self, settings: ListenSettings) -> None:
+        """Take reloaded settings: deferred accepts now, the rest for new clients."""
+        self._settings = settings
+        for acceptor in self._tcp:
+            defer_accept(acceptor.socket, settings.tcp_defer_accept)
+
+    def pause(self) -> None:
+        """Accept nothing for now; new connections wait in the backlog."""
+        for acceptor in (*self._tcp, *self._unix):
+            acceptor.pause()
+
+    def resume(self) -> None:
+        """Accept again after :meth:`pause`."""
+        for acceptor in (*self._tcp, *self._unix):
+            acceptor.resume()
+
+    def close_tcp(self) -> None:
+        """Close the TCP sockets; the unix socket stays, for the console."""
+        self._close(self._tcp)
+
+    def close_all(self, *, keep_file: bool = False) -> Deferred[None]:
+        """Close everything and remove the unix socket's file.
+
+        :param keep_file: leave the file, because another process uses its name.
+        :return: fires when no socket is open any more (here: at once).
+        """
+        self._close(self._tcp)
+        self._close(self._unix)
+        if self._socket_file is not None and not keep_file:
+            self._socket_file.remove()
+        self._socket_file = None
+        return succeed(None)
+
+    def _close(self, acceptors: list[Acceptor]) -> None:
+        for acceptor in acceptors:
+            acceptor.close()
+            del self._names[acceptor]
+        acceptors.clear()
+
+    def _start(self, sock: socket.socket, factory: IProtocolFactory) -> None:
+        is_unix = sock.family == socket.AF_UNIX
+        acceptor = Acceptor(
+            self._reactor,
+            sock,
+            factory,
+            log=self._log,
+            tune=self._tune,
+            transport=self._transports[is_unix],
+        )
+        (self._unix if is_unix else self._tcp).append(acceptor)
+        self._names[acceptor] = name_of(sock.family, sock.getsockname())
+        acceptor.start()
+
+    def _tune(self, sock: socket.socket) -> None:
+        if self._settings is not None:
+            tune_socket(sock, self._settings)
+
+    def _inherit(
+        self,
+        settings: ListenSettings,
+        descriptors: Sequence[int],
+        opened: list[socket.socket],
+    ) -> None:
+        for name in ("listen_addr", "unix_socket_dir"):
+            if getattr(settings, name):
+                self._log.warning(
+                    f"sockets passed from service manager, cf_{name} ignored"
+                )
+        for fd in descriptors:
+            try:
+                sock = socket.socket(fileno=fd)
+            except OSError as error:
+                _die(f"socket passed from service manager (fd {fd}): {error.strerror}")
+            sock.setblocking(False)  # noqa: FBT003 - its only argument
+            sock.set_inheritable(False)
+            opened.append(sock)
+            self._log.log(f"socket passed from service manager (fd {fd})")
+
+    def _open_tcp(self, settings: ListenSettings, opened: list[socket.socket]) -> None:
+        for host in settings.listen_addr:
+            for family, address in resolve(host, settings.listen_port):
+                try:
+                    sock = listen_tcp(family, address, settings)
+                except StepFailedError as failed:
+                    name = name_of(family, address)
+                    self._log.warning(f"cannot listen on {name}: {failed}")
+                    continue
+                opened.append(sock)
+                self._log.log(f"listening on {name_of(family, sock.getsockname())}")
+        if settings.listen_addr and not opened:
+            asked = ", ".join(settings.listen_addr)
+            _die(f"failed to listen on any address in listen_addr list: {asked}")
+
+    def _open_unix(self, settings: ListenSettings, opened: list[socket.socket]) -> None:
+        if not settings.unix_socket_dir:
+            return
+        path = unix_socket_path(settings.unix_socket_dir, settings.listen_port)
+        name = name_of(socket.AF_UNIX, path)
+        if not is_abstract(path) and os.path.lexists(f"{path}.lock"):
+            # A PostgreSQL server owns this name; taking it away would cut it off.
+            _die(f"unix port {settings.listen_port} is in use")
+        try:
+            opened.append(listen_unix(path, settings))
+        except StepFailedError as failed:
+            self._log.error(f"cannot listen on {name}: {failed}")
+            _die("failed to create unix socket")
+        if not is_abstract(path):
+            self._socket_file = SocketFile(path)
+        self._log.log(f"listening on {name}")
+
+
+def _die(text: str) -> NoReturn:
+    raise FatalError(text)

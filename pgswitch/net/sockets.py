@@ -1,0 +1,222 @@
+"""Making listening sockets: plain sockets, without the reactor.
+
+Every function blocks for as long as the system takes, and is meant for start-up.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from pgswitch.fatal import FatalError
+from pgswitch.net.tuning import TcpSettings, defer_accept
+
+SocketAddress: TypeAlias = Any
+"""What ``socket`` gives and takes: a tuple for TCP, text or bytes for unix."""
+
+_T = TypeVar("_T")
+
+
+class ListenSettings(TcpSettings, Protocol):
+    """The settings that say where to listen."""
+
+    @property
+    def listen_addr(self) -> Sequence[str]:
+        """Names and addresses; ``*`` for all interfaces; empty for no TCP."""
+
+    @property
+    def listen_port(self) -> int:
+        """TCP port, and the number in the name of the unix socket."""
+
+    @property
+    def listen_backlog(self) -> int:
+        """Connections that may wait to be accepted, per socket."""
+
+    @property
+    def so_reuseport(self) -> int:
+        """Nonzero to share the port with other processes."""
+
+    @property
+    def tcp_defer_accept(self) -> int:
+        """Seconds the system holds a connection until its first byte; 0 for off."""
+
+    @property
+    def unix_socket_dir(self) -> str | None:
+        """Directory of the socket; ``@name`` for the abstract namespace."""
+
+    @property
+    def unix_socket_mode(self) -> int:
+        """Permission bits of the socket file."""
+
+    @property
+    def unix_socket_group(self) -> str | None:
+        """Group of the socket file, by name or number; empty for the process's."""
+
+
+class SocketFile:
+    """The file of our own unix socket, to be removed at the end.
+
+    Remembers which file it was: by the time we end, another process may have put
+    its own socket under the same name.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Remember the file that is at ``path`` now."""
+        self.path = path
+        self._identity = self._look()
+
+    def remove(self) -> None:
+        """Remove the file if it is still ours; errors are ignored."""
+        with suppress(OSError):
+            if self._look() == self._identity:
+                Path(self.path).unlink()
+
+    def _look(self) -> tuple[int, int]:
+        status = os.lstat(self.path)
+        return status.st_dev, status.st_ino
+
+
+class StepFailedError(Exception):
+    """A system call refused; reads ``bind(): Address already in use``."""
+
+    def __init__(self, step: str, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or str(error)
+        super().__init__(f"{step}(): {reason}")
+
+
+def resolve(host: str, port: int) -> list[tuple[int, SocketAddress]]:
+    """Return every address that a ``listen_addr`` entry stands for.
+
+    :param host: a name, an address, or ``*`` for all interfaces.
+    :param port: the TCP port.
+    :return: pairs of address family and socket address, in the resolver's order.
+    :raises FatalError: the name is not known.
+    """
+    try:
+        found = socket.getaddrinfo(
+            None if host == "*" else host,
+            port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+    except socket.gaierror as error:
+        text = f"getaddrinfo('{host}', '{port}') = {error.strerror} [{error.errno}]"
+        raise FatalError(text) from error
+    except UnicodeError as error:
+        # Raised by Python itself for a label that no host name can have.
+        text = f"getaddrinfo('{host}', '{port}') = {error}"
+        raise FatalError(text) from error
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def listen_tcp(
+    family: int, address: SocketAddress, settings: ListenSettings
+) -> socket.socket:
+    """Return a non-blocking TCP socket that listens on one resolved address."""
+    sock = _step("socket", lambda: socket.socket(family, socket.SOCK_STREAM))
+    try:
+        _step("setsockopt", lambda: _prepare_tcp(sock, settings))
+        _step("bind", lambda: sock.bind(address))
+        _step("listen", lambda: sock.listen(settings.listen_backlog))
+    except StepFailedError:
+        sock.close()
+        raise
+    sock.setblocking(False)  # noqa: FBT003 - its only argument
+    return sock
+
+
+def listen_unix(path: str, settings: ListenSettings) -> socket.socket:
+    """Return a non-blocking socket that listens on a unix-domain path.
+
+    A socket file left behind is removed first. Whoever may connect is settled
+    before the socket listens, so that there is no moment with the wrong mode.
+    """
+    sock = _step("socket", lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    try:
+        if is_abstract(path):
+            _step("bind", lambda: sock.bind(path))
+        else:
+            _step("unlink", lambda: _remove_stale(path))
+            _step("bind", lambda: sock.bind(path))
+            _step("chown", lambda: _set_group(path, settings.unix_socket_group))
+            _step("chmod", lambda: Path(path).chmod(settings.unix_socket_mode))
+        _step("listen", lambda: sock.listen(settings.listen_backlog))
+    except StepFailedError:
+        sock.close()
+        raise
+    sock.setblocking(False)  # noqa: FBT003 - its only argument
+    return sock
+
+
+def unix_socket_path(directory: str, port: int) -> str:
+    """Return the address of the unix socket, ``<directory>/.s.PGSQL.<port>``.
+
+    :param directory: ``unix_socket_dir``; with ``@`` in front, the result is in the
+        abstract namespace of Linux and starts with a zero byte (unix(7)).
+    """
+    path = f"{directory}/.s.PGSQL.{port}"
+    return f"\0{path[1:]}" if path.startswith("@") else path
+
+
+def is_abstract(path: str) -> bool:
+    """Tell whether a unix socket address is without a file."""
+    return path.startswith("\0")
+
+
+def name_of(family: int, address: SocketAddress) -> str:
+    """Return an address as log lines show it.
+
+    ``127.0.0.1:6432``, ``[::1]:6432``, ``unix:/tmp/.s.PGSQL.6432``.
+    """
+    if family == socket.AF_UNIX:
+        path = os.fsdecode(address)
+        return f"unix:@{path[1:]}" if is_abstract(path) else f"unix:{path}"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+
+
+def _prepare_tcp(sock: socket.socket, settings: ListenSettings) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.family == socket.AF_INET6:
+        # Else the wildcard of IPv6 takes the port of IPv4 too, and one fails.
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if settings.so_reuseport:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if settings.tcp_defer_accept:
+        defer_accept(sock, settings.tcp_defer_accept)
+
+
+def _remove_stale(path: str) -> None:
+    with suppress(FileNotFoundError):
+        # Only a socket: a file put there by a mistake in the settings must stay.
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            Path(path).unlink()
+
+
+def _set_group(path: str, group: str | None) -> None:
+    if group:
+        os.chown(path, -1, group_id(group))
+
+
+def group_id(group: str) -> int:
+    """Return the number of a group given by name or number.
+
+    :raises LookupError: there is no such group.
+    """
+    import grp  # noqa: PLC0415 - not on every system
+
+    if group.isdecimal():
+        return int(group)
+    return grp.getgrnam(group).gr_gid
+
+
+def _step(name: str, action: Callable[[], _T]) -> _T:
+    try:
+        return action()
+    except (OSError, LookupError) as error:
+        raise StepFailedError(name, error) from error

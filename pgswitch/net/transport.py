@@ -1,0 +1,115 @@
+"""Puts a Link on a Twisted transport: reading past it, writing before it.
+
+Theory of operation.  A plain TCP or unix transport keeps its socket in
+``transport.socket``.  The link reads and sends on that socket itself; the transport
+stays what the reactor knows: its ``doRead`` is replaced by the link's, and what the
+kernel does not take at once is handed to ``transport.write`` by way of Twisted's pull
+producer, whose next call says that all of it has been written.
+
+Every stock reactor calls ``doRead`` on the object that it was given, so this works
+with all of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import main
+from twisted.internet.interfaces import IPullProducer
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from pgswitch.relay.link import Link
+
+
+@implementer(IPullProducer)
+class SocketIO:
+    """What a Link needs done by its transport."""
+
+    def __init__(self, transport: Any) -> None:
+        """Take a connected TCP or unix transport of any reactor."""
+        self.transport = transport
+        self.recv = transport.socket.recv
+        self.send = transport.socket.send
+        self._link: Link | None = None
+
+    def attach(self, link: Link) -> None:
+        """Read for the link from now on."""
+        self._link = link
+        self.transport.doRead = link.do_read
+
+    def detach(self) -> None:
+        """Break the circle of references when the connection is gone."""
+        self._link = None
+        self.recv = self.send = _gone
+        self.transport.__dict__.pop("doRead", None)
+
+    # What the link calls.
+
+    def failed(self, _error: OSError) -> Exception:
+        """Return what a reactor takes for a lost connection."""
+        return main.CONNECTION_LOST
+
+    def ended(self) -> Exception:
+        """Return what a reactor takes for an orderly end."""
+        return main.CONNECTION_DONE
+
+    def drain_later(self) -> None:
+        """Write what the link has pending, and tell it when that is done."""
+        if self.transport.connected:
+            self.transport.registerProducer(self, streaming=False)
+
+    def pause(self) -> None:
+        """Stop reading."""
+        self.transport.stopReading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.transport.connected and not self.transport.disconnecting:
+            self.transport.startReading()
+
+    # What the transport calls.
+
+    def resumeProducing(self) -> None:
+        """Write more: the transport has nothing left to write."""
+        link = self._link
+        if link is None:
+            return
+        data = link.take_pending()
+        if data:
+            self.transport.write(data)
+        else:
+            self.transport.unregisterProducer()
+            link.drained()
+
+    def stopProducing(self) -> None:
+        """Write no more: the connection is lost, its protocol hears of it too."""
+
+    # What the protocols call.
+
+    def close(self, last: bytes = b"") -> None:
+        """Send ``last`` as far as it goes at once, then close.
+
+        A peer that has not read what it was sent before gets neither ``last``, which
+        might land inside a message, nor more time.
+        """
+        link = self._link
+        if link is None or self.transport.disconnecting:
+            return
+        link.lost = True
+        link.stopped = True
+        if link.backlogged:
+            self.transport.unregisterProducer()
+            self.transport.abortConnection()
+            return
+        if last:
+            link.send(last)
+        if link.backlogged:
+            self.transport.unregisterProducer()
+            self.transport.abortConnection()
+        else:
+            self.transport.loseConnection()
+
+
+def _gone(_argument: object) -> bytes:
+    raise ConnectionError

@@ -1,0 +1,204 @@
+"""What the operator can have the running service do: the Control of the console.
+
+Signals use the same verbs.  How the process itself ends is the service's business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.config.load import ConfigError, with_setting
+from pgswitch.errors import (
+    AdminForcedDisconnect,
+    AlreadyPaused,
+    ClientNotFound,
+    ConsoleNoSuchDatabase,
+    ConsoleShuttingDown,
+    DatabaseNotPaused,
+    PoolerNotPaused,
+    ServerShuttingDown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgswitch.auth.reception import FrontDesk
+    from pgswitch.config.model import Configuration
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.registry import Pools
+
+LOOK_AGAIN_S = 0.01
+"""How often a PAUSE or WAIT_CLOSE that waits looks whether it is done."""
+
+
+class Operations:
+    """The verbs of the console."""
+
+    def __init__(
+        self,
+        context: PoolContext,
+        pools: Pools,
+        desk: FrontDesk,
+        *,
+        reread: Callable[[], bool],
+        apply: Callable[[Configuration], None],
+        shut_down: Callable[[ShutdownMode], None],
+    ) -> None:
+        """The three functions are the service's own."""
+        self._context = context
+        self._pools = pools
+        self._desk = desk
+        self._reread = reread
+        self._apply = apply
+        self._shut_down = shut_down
+
+    def reload(self) -> bool:
+        """Read the configuration again; return False if the old one stays."""
+        return self._reread()
+
+    def set(self, key: str, value: str) -> bool:
+        """Change a setting until the next reload; False for a bad key or value."""
+        try:
+            changed = with_setting(self._context.configuration, key, value)
+        except ConfigError as error:
+            for problem in error.problems:
+                self._context.log.error(problem)
+            return False
+        self._apply(changed)
+        return True
+
+    # Pausing.
+
+    def pause(self, database: str | None) -> Deferred[None]:
+        """Stop handing out servers; fires when no server is in use any more."""
+        if database is None:
+            if self._context.paused:
+                raise AlreadyPaused
+            self.pause_all()
+        else:
+            self._must_exist(database)
+            self._pools.set_paused(database, paused=True)
+        return self._once(lambda: self._pools.busy_servers(database) == 0)
+
+    def resume(self, database: str | None) -> None:
+        """End a pause."""
+        if database is None:
+            if self._desk.shutting_down:
+                raise ConsoleShuttingDown
+            if not self._context.paused:
+                raise PoolerNotPaused
+            self.resume_all()
+            return
+        self._must_exist(database)
+        if database not in self._pools.paused:
+            raise DatabaseNotPaused(database=database)
+        self._pools.set_paused(database, paused=False)
+
+    def pause_all(self) -> None:
+        """Let no client get a server."""
+        self._context.paused = True
+        for pool in self._pools:
+            pool.hold()
+
+    def resume_all(self) -> None:
+        """Undo :meth:`pause_all`; pauses of single databases stay."""
+        self._context.paused = False
+        for pool in self._pools:
+            pool.go_on()
+
+    # Databases, servers, clients.
+
+    def disable(self, database: str) -> None:
+        """Refuse new logins to a database."""
+        self._must_exist(database)
+        self._pools.disabled.add(database)
+
+    def enable(self, database: str) -> None:
+        """Accept new logins to a database."""
+        self._must_exist(database)
+        self._pools.disabled.discard(database)
+
+    def reconnect(self, database: str | None) -> None:
+        """Close each server when it is next released."""
+        if database is not None:
+            self._must_exist(database)
+        for pool in self._pools.of_database(database):
+            pool.expire_servers()
+
+    def kill(self, database: str | None) -> None:
+        """Pause, then close all clients and servers."""
+        if database is None:
+            names = {pool.key.database for pool in self._pools}
+        else:
+            self._must_exist(database)
+            names = {database}
+        for name in names:
+            self._pools.set_paused(name, paused=True)
+            for pool in self._pools.of_database(name):
+                self._pools.drop(pool)
+
+    def kill_client(self, client_id: int) -> None:
+        """Close a client by its number."""
+        client = self._desk.clients.get(client_id)
+        if client is None:
+            raise ClientNotFound
+        client.disconnect(AdminForcedDisconnect())
+
+    def wait_close(self, database: str | None) -> Deferred[None]:
+        """Fires when no server is to be closed any more."""
+        if database is not None:
+            self._must_exist(database)
+        return self._once(
+            lambda: not any(
+                hasattr(backend, "link") and backend.link.stale
+                for pool in self._pools.of_database(database)
+                for backend in pool.backends()
+            )
+        )
+
+    # Ending.
+
+    def shutdown(self, mode: ShutdownMode) -> None:
+        """Begin to end the process."""
+        self._shut_down(mode)
+
+    def turn_waiters_away(self) -> None:
+        """Pause for good: whoever waits, or would have to, hears of the shutdown."""
+        self._context.turning_away = True
+        if not self._context.paused:
+            self.pause_all()
+        for pool in self._pools:
+            for link in list(pool.rack.waiters):
+                link.control.disconnect(ServerShuttingDown())
+            for client in list(pool.welcome_waiters):
+                client.disconnect(ServerShuttingDown())
+
+    # Helpers of the above.
+
+    def _must_exist(self, database: str) -> None:
+        if self._context.configuration.database(database) is None:
+            raise ConsoleNoSuchDatabase(database=database)
+
+    def _once(self, is_done: Callable[[], bool]) -> Deferred[None]:
+        """Fire when something has become true; look again until it has."""
+        given_up = False
+
+        def give_up(_deferred: Deferred[None]) -> None:
+            nonlocal given_up
+            given_up = True
+
+        done: Deferred[None] = Deferred(give_up)
+
+        def look() -> None:
+            if given_up:
+                return
+            if is_done():
+                done.callback(None)
+            else:
+                self._context.later(LOOK_AGAIN_S, look)
+
+        look()
+        return done

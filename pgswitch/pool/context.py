@@ -1,0 +1,66 @@
+"""What every pool shares with the others, handed to each when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
+
+from pgswitch.config.effective import Effective
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IDelayedCall
+
+    from pgswitch.config.model import Configuration, DatabaseSpec
+    from pgswitch.logs import Log
+    from pgswitch.net.backend import Backend
+    from pgswitch.wire.login_server import KeyCache
+    from pgswitch.wire.params import Tracking
+    from pgswitch.wire.password import Secret
+    from pgswitch.wire.prepared import StatementTable
+    from pgswitch.wire.scram import ScramKeys
+
+Credentials = tuple["Secret | None", "ScramKeys | None"]
+
+
+class Connector(Protocol):
+    """Opens a transport to a server; see net/connect.py."""
+
+    def __call__(
+        self, host: str | None, port: int, backend: Backend
+    ) -> Deferred[object]:
+        """Fire when ``backend`` is connected; fail with the reason if it is not."""
+
+
+@dataclass(slots=True)
+class PoolContext:
+    """The surroundings of the pools."""
+
+    configuration: Configuration
+    effective: Effective
+    log: Log
+    tracking: Tracking
+    statements: StatementTable
+    connect: Connector
+    credentials: Callable[[DatabaseSpec, str], Credentials]
+    """Secret and SCRAM keys for logging in to a database as a user."""
+    random: Callable[[int], bytes]
+    clock: Callable[[], float]
+    """Monotonic seconds."""
+    later: Callable[[float, Callable[[], object]], IDelayedCall]
+    """Calls a function after some seconds."""
+    scram_cache: KeyCache = field(default_factory=dict)
+    """SCRAM keys of clear secrets, stretched once."""
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    """Numbers clients and servers for the life of the process."""
+    paused: bool = False
+    """PAUSE of everything is in force."""
+    turning_away: bool = False
+    """SHUTDOWN WAIT_FOR_SERVERS: whoever would have to wait is sent away."""
+
+    def configure(self, configuration: Configuration) -> None:
+        """Take a new configuration."""
+        self.configuration = configuration
+        self.effective = Effective(configuration)

@@ -1,0 +1,119 @@
+"""Opens the server connections of one pool: which host, which start-up packet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.error import ConnectError
+
+from pgswitch.net.backend import Backend, BackendOwner
+from pgswitch.types import Address
+from pgswitch.wire import encode
+from pgswitch.wire.login_server import ServerLogin
+from pgswitch.wire.prepared import ServerStatements
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.types import PoolKey
+
+
+class Opener:
+    """Makes backends for one pool and connects them."""
+
+    def __init__(self, key: PoolKey, context: PoolContext, owner: BackendOwner) -> None:
+        """``owner`` is the pool, which the backends report to."""
+        self._key = key
+        self._context = context
+        self._owner = owner
+        self._connecting: dict[Backend, Deferred[object]] = {}
+        self._turn = 0
+
+    def open_one(self, spec: DatabaseSpec, generation: int) -> Backend:
+        """Return a backend that is to be connected next."""
+        context = self._context
+        secret, keys = context.credentials(spec, self._key.user)
+        backend = Backend(
+            number=next(context.numbers),
+            owner=self._owner,
+            names=(spec.name, self._key.user),
+            startup=encode.startup(startup_parameters(spec, self._key.user)),
+            login=ServerLogin(
+                self._key.user,
+                secret,
+                keys,
+                random=context.random,
+                cache=context.scram_cache,
+            ),
+            statements=ServerStatements(context.statements),
+            tracking=context.tracking,
+            log=context.log,
+            limit=context.configuration.settings.max_packet_size,
+            generation=generation,
+        )
+        backend.address = Address(self._host(spec) or "unix", spec.port)
+        return backend
+
+    def connect(self, spec: DatabaseSpec, backend: Backend) -> None:
+        """Begin to connect; the backend is closed if that fails."""
+        host = backend.address.host
+        connecting = self._context.connect(
+            None if host == "unix" else host, spec.port, backend
+        )
+        self._connecting[backend] = connecting
+        connecting.addCallbacks(
+            self._connected,
+            self._failed,
+            callbackArgs=(backend,),
+            errbackArgs=(spec, backend),
+        )
+
+    def give_up(self, backend: Backend) -> None:
+        """Stop connecting a backend that was closed meanwhile."""
+        connecting = self._connecting.pop(backend, None)
+        if connecting is not None:
+            connecting.cancel()
+
+    def _host(self, spec: DatabaseSpec) -> str | None:
+        """Return the host whose turn it is; None for the unix socket folder."""
+        hosts = spec.hosts
+        if not hosts:
+            return None
+        host = hosts[self._turn % len(hosts)]
+        if spec.load_balance_hosts != "disable":
+            self._turn += 1
+        return host
+
+    def _connected(self, _result: object, backend: Backend) -> None:
+        self._connecting.pop(backend, None)
+        if self._context.configuration.settings.log_connections:
+            local = backend.local_address
+            where = "" if local.host == "unix" else f" (from {local})"
+            self._context.log.log(f"{backend.prefix} new connection to server{where}")
+
+    def _failed(self, failure: Failure, spec: DatabaseSpec, backend: Backend) -> None:
+        if self._connecting.pop(backend, None) is None:
+            return
+        if spec.load_balance_hosts == "disable":
+            self._turn += 1
+        reason = "connect failed"
+        if not failure.check(ConnectError, OSError):
+            reason = "server DNS lookup failed"
+        self._context.log.warning(f"{backend.prefix} {failure.getErrorMessage()}")
+        backend.close(reason)
+
+
+def startup_parameters(spec: DatabaseSpec, user: str) -> list[tuple[str, str]]:
+    """Return what the start-up packet says to a server of this database."""
+    given = {
+        "user": user,
+        "database": spec.dbname or spec.name,
+        "client_encoding": spec.client_encoding,
+        "datestyle": spec.datestyle,
+        "timezone": spec.timezone,
+        "application_name": spec.application_name,
+    }
+    return [(name, value) for name, value in given.items() if value is not None]

@@ -1,0 +1,481 @@
+"""One pool: the servers of one database for one user, and the clients that use them.
+
+The Rack does what happens for every transaction; this is the rack's steward and does
+the rest: it queues clients, opens connections and takes them in, sets parameters,
+resets and checks servers, and picks up the pieces when a server is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pgswitch.errors import (
+    Fault,
+    InvalidServerParameter,
+    ServerClosed,
+    ServerConnCrashed,
+    ServerLoginFailing,
+    ServerLoginRefused,
+    ServerShuttingDown,
+    TransactionBlocksNotAllowed,
+)
+from pgswitch.net.backend import Backend, Phase
+from pgswitch.pool.ledger import Facts, launches
+from pgswitch.pool.opening import Opener
+from pgswitch.relay.rack import Rack
+from pgswitch.types import PoolKey, PoolMode
+from pgswitch.wire.login_server import Failed, ServerRefused
+from pgswitch.wire.params import set_statement
+
+if TYPE_CHECKING:
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.relay.client import ClientLink
+    from pgswitch.relay.server import ServerLink
+    from pgswitch.wire.params import Values
+
+STARTING_UP = "57P03"
+CACHED_REASON_LIMIT = 99
+CRASHED = "server conn crashed?"
+
+
+class ServerPool:
+    """A pool; ``key`` names it, ``spec`` is its database entry."""
+
+    def __init__(self, key: PoolKey, spec: DatabaseSpec, context: PoolContext) -> None:
+        """Begin without servers; nothing is opened before somebody needs it."""
+        self.key = key
+        self.spec = spec
+        self.context = context
+        self.rack = Rack(self)
+        self.servers: dict[int, Backend] = {}
+        """All servers by number, from the attempt to connect to the end."""
+        self.clients: dict[int, Any] = {}
+        """Logged-in clients by number."""
+        self.welcome_waiters: list[Any] = []
+        """Clients whose login waits for the first login of a server."""
+        self.welcome: dict[str, str] | None = None
+        """What a server reports at login, and so what clients are told at theirs."""
+        self.paused = False
+        """PAUSE of this database is in force."""
+        self.generation = 0
+        self.failing = ""
+        """Why the last attempt to log in failed; empty if it did not."""
+        self.last_attempt = float("-inf")
+        self.last_lifetime_close = float("-inf")
+        self.idle_since = context.clock()
+        self._settling: dict[Backend, ClientLink] = {}
+        self._opener = Opener(key, context, self)
+        self.configure()
+
+    # Configuration.
+
+    def configure(self) -> None:
+        """Take the settings in force."""
+        settings = self.context.configuration.settings
+        effective = self.context.effective
+        user = self.key.user
+        self.rack.mode = int(effective.pool_mode(self.spec, user))
+        self.pool_size = effective.pool_size(self.spec, user)
+        self.min_pool_size = effective.min_pool_size(self.spec, user)
+        self.rack.round_robin = bool(settings.server_round_robin)
+        self.resets = bool(settings.server_reset_query) and (
+            self.rack.mode == PoolMode.SESSION
+            or bool(settings.server_reset_query_always)
+        )
+        self.checks_always = (
+            settings.server_check_delay == 0 and settings.server_check_query != ""
+        )
+        self.set_open()
+
+    @property
+    def mode(self) -> PoolMode:
+        """Return the pool mode in force."""
+        return PoolMode(self.rack.mode)
+
+    def recycle(self, spec: DatabaseSpec, *, servers: bool) -> None:
+        """Take a changed entry; with ``servers``, close the present ones in time."""
+        self.spec = spec
+        if servers:
+            self.expire_servers()
+        self.configure()
+
+    def expire_servers(self) -> None:
+        """Have every present server closed instead of used again (RECONNECT)."""
+        self.generation += 1
+        self.welcome = None
+        for backend in list(self.servers.values()):
+            if backend.phase is Phase.LOGIN:
+                backend.close("connect string changed")
+            else:
+                backend.link.stale = backend.link.watched = True
+        self.launch()
+
+    # Clients come and go.
+
+    def add_client(self, client: Any) -> None:
+        """Take a client that has authenticated; welcome it now or when possible."""
+        self.clients[client.number] = client
+        if self.welcome is not None:
+            client.welcome(self.welcome)
+            return
+        self.welcome_waiters.append(client)
+        client.waiting_since = self.context.clock()
+        self.launch()
+
+    def remove_client(self, client: Any) -> None:
+        """Let go of a client that is leaving, and see to the server it holds."""
+        if self.clients.pop(client.number, None) is None:
+            return
+        if client in self.welcome_waiters:
+            self.welcome_waiters.remove(client)
+        link: ClientLink = client.link
+        if link in self.rack.waiters:
+            self.rack.waiters.remove(link)
+        for backend, settling in list(self._settling.items()):
+            if settling is link:
+                del self._settling[backend]
+        server = link.server
+        if server is not None:
+            reason = self._unfit(link, server)
+            self.rack.unlink(link, server)
+            if reason:
+                server.control.close(reason)
+            else:
+                self.rack.put_back(server)
+        if link.statements is not None:
+            link.statements.clear()
+        if not self.clients:
+            self.idle_since = self.context.clock()
+
+    def _unfit(self, link: ClientLink, server: ServerLink) -> str:
+        """Return why a server cannot be used after its client left, or nothing."""
+        if link.exchange.outstanding():
+            return "client disconnected with query in progress"
+        if not link.exchange.clean or link.skip or not server.at_boundary():
+            return "client disconnect while server was not ready"
+        if server.backlogged:
+            return "client disconnect before everything was sent to the server"
+        return ""
+
+    # The rack's steward.
+
+    def wait(self, client: ClientLink) -> None:
+        """Queue a client that found no idle server, or tell it why not."""
+        if self.context.turning_away:
+            client.control.disconnect(ServerShuttingDown())
+            return
+        now = self.context.clock()
+        if self.failing and not self._has_login() and not self.is_held():
+            client.control.disconnect(ServerLoginFailing(reason=self.failing))
+            self.launch(asked=1)
+            return
+        client.halt()
+        client.waiting_since = now
+        exchange = client.exchange
+        if not exchange.query_start:
+            exchange.query_start = now
+            client.last_request = now
+            self.rack.counters.query_count += 1
+            if not exchange.transaction_start:
+                exchange.transaction_start = now
+                self.rack.counters.xact_count += 1
+        self.rack.waiters.append(client)
+        self.serve_waiters()
+
+    def settle(self, client: ClientLink, server: ServerLink) -> bool:
+        """Make the server's parameters the client's; False: nothing is to be done."""
+        tracking = self.context.tracking
+        differences = tracking.differences(client.parameters, server.parameters)
+        if not differences:
+            return False
+        backend: Backend = server.control
+        client.halt()
+        self._settling[backend] = client
+        backend.run(
+            set_statement(differences), lambda error: self._settled(backend, error)
+        )
+        return True
+
+    def _settled(self, backend: Backend, error: dict[str, str] | None) -> None:
+        client = self._settling.pop(backend, None)
+        if error is not None:
+            self.context.log.error(
+                f"{backend.prefix} varcache_apply failed: {error.get('M', '')}"
+            )
+            backend.close("var change failed")
+            if client is not None:
+                client.control.disconnect(
+                    InvalidServerParameter(detail=error.get("M"))
+                )
+            return
+        link = backend.link
+        if client is None:
+            self.rack.put_back(link)
+            return
+        values = self.context.tracking.filled(link.parameters, client.parameters)
+        client.parameters = values
+        link.mode = self.rack.mode
+        link.link(client, client.exchange, client.statements)
+        client.server = link
+        client.proceed()
+
+    def discard(self, server: ServerLink) -> None:
+        """Close an idle server that is not to be used."""
+        reason = "obsolete connection" if server.stale else "idle server got dirty"
+        server.control.close(reason)
+
+    def released(self, server: ServerLink) -> None:
+        """Look after a server that came back unlinked and clean."""
+        backend: Backend = server.control
+        settings = self.context.configuration.settings
+        if backend.phase is Phase.CLOSED:
+            return
+        if self._lifetime_over(backend):
+            backend.close("server lifetime over")
+        elif server.stale:
+            backend.close("close_needed")
+        elif backend.cancels:
+            pass  # It comes back when the last cancel request for it has ended.
+        elif self.context.paused or self.paused:
+            backend.close("pause mode")
+        elif self.resets:
+            backend.run(
+                settings.server_reset_query, lambda _error: self._free(backend)
+            )
+        elif self.checks_always:
+            backend.phase = Phase.USED
+            self.serve_waiters()
+        else:
+            self._free(backend)
+
+    def _free(self, backend: Backend) -> None:
+        """Take a server that is fit for the next client."""
+        if self.context.paused or self.paused:
+            backend.close("pause mode")
+        elif backend.link.stale:
+            backend.close("close_needed")
+        elif self.rack.waiters and self.rack.open:
+            self.rack.serve(self.rack.waiters.popleft(), backend.link)
+        else:
+            self.rack.idle.append(backend.link)
+
+    def _lifetime_over(self, backend: Backend) -> bool:
+        lifetime = self.context.effective.server_lifetime(self.spec, self.key.user)
+        return self.context.clock() - backend.connected_at >= lifetime
+
+    def transaction_in_statement_mode(self, backend: Backend) -> None:
+        """End a client that opened a transaction, and its server."""
+        fault = TransactionBlocksNotAllowed()
+        client: Any = backend.link.peer
+        if client is not None:
+            self.rack.unlink(client, backend.link)
+            client.control.disconnect(fault)
+        backend.close(fault.text)
+
+    # Servers come and go.
+
+    def serve_waiters(self) -> None:
+        """Give idle servers to those who wait; check used ones; open more."""
+        rack = self.rack
+        while rack.waiters and rack.idle and rack.open:
+            server = rack.idle.pop()
+            if server.stale or not server.at_boundary():
+                self.discard(server)
+                continue
+            rack.serve(rack.waiters.popleft(), server)
+        if rack.open:
+            self._check_used(len(rack.waiters) - self._count(Phase.BUSY))
+        self.launch()
+
+    def _check_used(self, wanted: int) -> None:
+        """Start the check of as many used servers as clients wait for."""
+        query = self.context.configuration.settings.server_check_query
+        for backend in list(self.servers.values()):
+            if wanted <= 0:
+                return
+            if backend.phase is Phase.USED:
+                wanted -= 1
+                if backend.link.stale:
+                    backend.close("obsolete connection")
+                    continue
+                backend.run(
+                    "" if query == "<empty>" else query,
+                    lambda error, backend=backend: self._checked(backend, error),
+                )
+
+    def _checked(self, backend: Backend, error: dict[str, str] | None) -> None:
+        if error is not None:
+            backend.close("test query failed")
+        else:
+            self._free(backend)
+
+    def launch(self, *, asked: int = 0) -> None:
+        """Open as many connections as the ledger says."""
+        settings = self.context.configuration.settings
+        waiting = len(self.rack.waiters)
+        if self.welcome is None and self.welcome_waiters:
+            waiting = max(waiting, 1)
+        facts = Facts(
+            waiting=max(waiting, asked),
+            logging_in=self._count(Phase.LOGIN),
+            free=self._count(Phase.BUSY) - len(self._settling),
+            total=len(self.servers),
+            pool_size=self.pool_size,
+            min_pool_size=self.min_pool_size,
+            is_wanted=bool(self.clients) or self.spec.user is not None,
+            failing=bool(self.failing),
+            since_attempt=self.context.clock() - self.last_attempt,
+            login_retry=settings.server_login_retry,
+            held=self.is_held(),
+        )
+        if self.welcome is None and facts.waiting and not facts.logging_in:
+            # After RECONNECT a full pool may exceed its size by one.
+            facts.total = min(facts.total, max(facts.pool_size - 1, 0))
+        for _ in range(launches(facts)):
+            self.last_attempt = self.context.clock()
+            backend = self._opener.open_one(self.spec, self.generation)
+            self.servers[backend.number] = backend
+            self._opener.connect(self.spec, backend)
+
+    def logged_in(self, backend: Backend) -> None:
+        """Take in a server that has logged in: connect_query, then the clients."""
+        self.failing = ""
+        backend.link.keeper = self.rack
+        backend.link.counters = self.rack.counters
+        backend.link.stale = backend.generation != self.generation
+        backend.link.watched = backend.link.stale
+        if self.spec.connect_query:
+            backend.run(
+                self.spec.connect_query,
+                lambda error: self._prepared_for_use(backend, error),
+            )
+        else:
+            self._prepared_for_use(backend, None)
+
+    def _prepared_for_use(self, backend: Backend, error: dict[str, str] | None) -> None:
+        if error is not None:
+            self.context.log.error(
+                f"{backend.prefix} error in connect_query: {error.get('M', '')}"
+            )
+        if self.welcome is None and not backend.link.stale:
+            self.welcome = dict(backend.parameters)
+            waiting, self.welcome_waiters = self.welcome_waiters, []
+            for client in waiting:
+                client.welcome(self.welcome)
+        if backend.phase is not Phase.CLOSED:
+            self._free(backend)
+
+    def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
+        """Note why a login failed; tell those who wait unless others still serve."""
+        if isinstance(refusal, ServerRefused):
+            self.context.log.warning(
+                f"server login failed: {refusal.severity} {refusal.message}"
+            )
+            fault: Fault | None = ServerLoginRefused(
+                message=refusal.message, sqlstate=refusal.sqlstate
+            )
+            if refusal.sqlstate == STARTING_UP:
+                self._failed(refusal.message)
+                return
+        else:
+            self.context.log.error(f"{backend.prefix} {refusal.reason}")
+            fault = refusal.client_fault
+            if fault is None:
+                self._failed(refusal.reason)
+                return
+        self._failed(fault.text)
+        if self.welcome is not None and self._has_login():
+            return
+        for client in [*self.welcome_waiters]:
+            client.disconnect(fault)
+        for link in [*self.rack.waiters]:
+            link.control.disconnect(fault)
+
+    def _failed(self, reason: str) -> None:
+        self.failing = reason[:CACHED_REASON_LIMIT]
+
+    def _has_login(self) -> bool:
+        """Tell whether any server is past its login."""
+        return any(one.phase is not Phase.LOGIN for one in self.servers.values())
+
+    def lost(self, backend: Backend, reason: str) -> None:
+        """Let go of a server, and of the client that was using it."""
+        self.servers.pop(backend.number, None)
+        self._opener.give_up(backend)
+        self._log_close(backend, reason)
+        if backend.phase_at_close is Phase.LOGIN:
+            if not self.failing and reason not in ("connect string changed",):
+                self._failed(reason)
+            self.launch()
+            return
+        link = backend.link
+        client: Any = link.peer or self._settling.pop(backend, None)
+        if link in self.rack.idle:
+            self.rack.idle.remove(link)
+        half_sent = link.skip != 0
+        if link.peer is not None:
+            self.rack.unlink(client, link)
+        link.statements.clear()
+        if client is not None:
+            fault: Fault = ServerClosed(reason=reason)
+            if reason == CRASHED:
+                fault = ServerConnCrashed()
+            client.control.disconnect(fault, quietly=half_sent)
+        self.launch()
+
+    def _log_close(self, backend: Backend, reason: str) -> None:
+        if self.context.configuration.settings.log_disconnections:
+            age = int(self.context.clock() - backend.connected_at)
+            self.context.log.log(
+                f"{backend.prefix} closing because: {reason} (age={age}s)"
+            )
+
+    # Pausing, counting.
+
+    def is_held(self) -> bool:
+        """Tell whether no client may get a server now."""
+        return self.context.paused or self.paused
+
+    def set_open(self) -> None:
+        """Bring the rack in line with PAUSE and RESUME."""
+        held = self.is_held()
+        self.rack.open = not held
+        self.rack.careful = (
+            held
+            or self.resets
+            or self.checks_always
+            or self.context.effective.server_lifetime(self.spec, self.key.user) == 0
+        )
+
+    def hold(self) -> None:
+        """Close what is idle, now that the pool is paused."""
+        self.set_open()
+        for backend in list(self.servers.values()):
+            if backend.state in ("idle", "used", "new"):
+                backend.close("pause mode")
+
+    def go_on(self) -> None:
+        """Serve again, now that the pause has ended."""
+        self.set_open()
+        self.serve_waiters()
+
+    def busy_servers(self) -> int:
+        """Return how many servers a pause has to wait for."""
+        return sum(
+            one.state in ("active", "tested", "being_canceled")
+            for one in self.servers.values()
+        )
+
+    def backends(self) -> Iterator[Backend]:
+        """Return the servers, oldest first."""
+        return iter(list(self.servers.values()))
+
+    def _count(self, phase: Phase) -> int:
+        return sum(one.phase is phase for one in self.servers.values())
+
+    def parameters_for(self, given: Values) -> Values:
+        """Return a new client's parameters: its own, else those of the servers."""
+        tracking = self.context.tracking
+        return tracking.filled(given, tracking.collect(self.welcome or {}))

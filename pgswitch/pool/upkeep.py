@@ -1,0 +1,172 @@
+"""What time does to a pool: deadlines of clients, age and idleness of servers.
+
+Called three times a second for each pool, as PgBouncer's full maintenance; so a
+deadline is met within a third of a second.  Nothing here runs for each query.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgswitch.errors import (
+    ClientLoginTimeoutServerDown,
+    ClientQueued,
+    QueryTimeoutWaiting,
+    QueryWaitTimeout,
+)
+from pgswitch.net.backend import Backend, Phase
+from pgswitch.wire.exchange import IDLE
+
+if TYPE_CHECKING:
+    from pgswitch.pool.pool import ServerPool
+
+INTERVAL_S = 1 / 3
+
+
+def sweep(pool: ServerPool, now: float) -> None:
+    """Enforce everything that is due in this pool; ``now`` in monotonic seconds."""
+    _waiting_clients(pool, now)
+    _logging_in(pool, now)
+    for backend in pool.backends():
+        if backend.phase is Phase.LOGIN:
+            _connecting(pool, backend, now)
+        elif backend.link.exchange is not None:
+            _linked(pool, backend, now)
+        elif backend.phase is Phase.BUSY:
+            _busy(pool, backend, now)
+        else:
+            _unlinked(pool, backend, now)
+    _trim(pool)
+    if pool.rack.waiters:
+        pool.serve_waiters()
+    else:
+        pool.launch()
+
+
+def _waiting_clients(pool: ServerPool, now: float) -> None:
+    """End clients that waited too long; tell others that they wait."""
+    settings = pool.context.configuration.settings
+    effective = pool.context.effective
+    for link in [*pool.rack.waiters]:
+        client: Any = link.control
+        waited = now - link.waiting_since
+        limit = effective.query_wait_timeout(pool.spec, client.user)
+        if limit and waited > limit:
+            client.disconnect(QueryWaitTimeout())
+        elif settings.query_timeout and waited > settings.query_timeout:
+            client.disconnect(QueryTimeoutWaiting())
+        elif (
+            settings.query_wait_notify
+            and int(waited) > settings.query_wait_notify
+            and not client.told_of_queue
+        ):
+            client.told_of_queue = True
+            client.notify(ClientQueued())
+
+
+def _logging_in(pool: ServerPool, now: float) -> None:
+    """End logins that no server answered in time."""
+    limit = pool.context.configuration.settings.client_login_timeout
+    if not limit:
+        return
+    for client in [*pool.welcome_waiters]:
+        if now - client.connected_at > limit:
+            client.disconnect(ClientLoginTimeoutServerDown())
+
+
+def _connecting(pool: ServerPool, backend: Backend, now: float) -> None:
+    limit = pool.context.configuration.settings.server_connect_timeout
+    if limit and now - backend.connected_at > limit:
+        backend.close("connect timeout")
+
+
+def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
+    """End queries and transactions that take too long, with their server."""
+    effective = pool.context.effective
+    exchange = backend.link.exchange
+    if exchange is None:
+        return
+    user = pool.key.user
+    limit = effective.query_timeout(pool.spec, user)
+    if limit and exchange.query_start and now - exchange.query_start > limit:
+        backend.close("query timeout")
+        return
+    limit = effective.idle_transaction_timeout(pool.spec, user)
+    if (
+        limit
+        and exchange.status != IDLE
+        and not exchange.outstanding()
+        and now - backend.link.ready_since > limit
+    ):
+        backend.close("idle transaction timeout")
+        return
+    limit = effective.transaction_timeout(pool.spec, user)
+    if (
+        limit
+        and not exchange.clean
+        and exchange.transaction_start
+        and now - exchange.transaction_start > limit
+    ):
+        backend.close("transaction timeout")
+
+
+def _busy(pool: ServerPool, backend: Backend, now: float) -> None:
+    """End a server that does not answer a query of ours: it may be hung."""
+    settings = pool.context.configuration.settings
+    limit = settings.query_timeout or settings.server_connect_timeout
+    if limit and now - max(backend.busy_since, backend.link.ready_since) > limit:
+        backend.close("test query failed")
+
+
+def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
+    """Close what is too old, idle for too long or obsolete; mark what needs a check."""
+    settings = pool.context.configuration.settings
+    idle = now - backend.link.ready_since
+    if backend.link.stale:
+        backend.close("database configuration changed")
+    elif pool.is_held():
+        backend.close("pause mode")
+    elif (
+        settings.server_idle_timeout
+        and idle > settings.server_idle_timeout
+        and len(pool.servers) > pool.min_pool_size
+    ):
+        backend.close("server idle timeout")
+    elif _is_old(pool, backend, now):
+        pool.last_lifetime_close = now
+        backend.close("server lifetime over")
+    elif (
+        backend.phase is Phase.READY
+        and settings.server_check_query
+        and idle > settings.server_check_delay
+    ):
+        if backend.link in pool.rack.idle:
+            pool.rack.idle.remove(backend.link)
+            backend.phase = Phase.USED
+
+
+def _is_old(pool: ServerPool, backend: Backend, now: float) -> bool:
+    """Tell whether a server's lifetime is over and its turn to close has come.
+
+    One is closed for each lifetime/pool_size seconds, so that a pool that was opened
+    at once is not closed at once.
+    """
+    lifetime = pool.context.effective.server_lifetime(pool.spec, pool.key.user)
+    if now - backend.connected_at < lifetime:
+        return False
+    if not pool.pool_size:
+        return True
+    return now - pool.last_lifetime_close >= lifetime / pool.pool_size
+
+
+def _trim(pool: ServerPool) -> None:
+    """Close what a smaller pool_size leaves over: used servers first, then idle."""
+    if not pool.pool_size:
+        return
+    surplus = len(pool.servers) - pool.pool_size
+    if surplus <= 0:
+        return
+    spare = [one for one in pool.backends() if one.state == "used"]
+    spare += [one for one in pool.backends() if one.state == "idle"]
+    for backend in spare[:surplus]:
+        backend.close("too many servers in the pool")

@@ -1,0 +1,14 @@
+"""The hot path: bytes between a client and the server it holds.
+
+=============  ==================================================================
+file           what it knows
+=============  ==================================================================
+``link.py``    one connection: reading chunks, sending at once, back-pressure
+``server.py``  what a server's messages mean for the exchange and the release
+``client.py``  what a client's messages ask, and when a server is needed
+``rack.py``    which servers are idle, which clients wait: checkout and release
+=============  ==================================================================
+
+None of them knows Twisted: sockets come in as two callables, everything rare is
+told to a *control* object.  mypyc compiles them; they also run as they are.
+"""

@@ -1,0 +1,290 @@
+"""The client's end: what its messages ask, and when it needs a server.
+
+Theory of operation (hot path).  A client without a server shows us the beginning of
+a message.  If that message is whole (or too long to wait for), the rack is asked for
+a server; with one, the chunk is walked once, requests go into the exchange, and the
+chunk is sent as it is.  Without one the chunk is kept, the client waits in the
+rack's queue, and :meth:`ClientLink.proceed` continues when its turn has come.  A
+client that waits is still read until it sends more, so that its leaving is noticed.
+
+Until the login is done, and in the console, every message goes whole to
+``control.message``.
+
+This file is written in the typed subset that mypyc compiles and also runs as it is.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any, Final
+
+from pgswitch.errors import BadPacketHeader, UnknownPacket
+from pgswitch.relay.link import PAUSED_HOLDING, Keeper, Link
+from pgswitch.relay.server import ServerLink
+from pgswitch.stats.counters import Counters
+from pgswitch.wire.exchange import (
+    BIND,
+    CLOSE,
+    COPY_DONE,
+    COPY_FAIL,
+    DESCRIBE,
+    EXECUTE,
+    FUNCTION_CALL,
+    NAMED,
+    PARSE,
+    QUERY,
+    SYNC,
+    Exchange,
+)
+from pgswitch.wire.framing import CALL, HEADER_SIZE, PASS, WHOLE, action_table
+from pgswitch.wire.prepared import STATEMENT, ClientStatements, fake_reply
+
+COPY_DATA: Final = 0x64
+FLUSH: Final = 0x48
+TERMINATE: Final = 0x58
+BODY: Final = 5
+WAIT_FOR_WHOLE: Final = 16384
+"""A message up to this long is awaited whole before it costs a server."""
+
+ALL_WHOLE: Final = action_table(WHOLE, {})
+PLAIN: Final = action_table(CALL, {COPY_DATA: PASS, FLUSH: PASS})
+MAPPED: Final = action_table(
+    CALL, {COPY_DATA: PASS, FLUSH: PASS, DESCRIBE: WHOLE, CLOSE: WHOLE}
+)
+"""With prepared statements to be rewritten; Parse and Bind look for themselves."""
+
+_NEEDS_SERVER: Final = action_table(
+    0,
+    dict.fromkeys(
+        (QUERY, SYNC, FUNCTION_CALL, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE), 1
+    ),
+)
+_NEEDS_NONE: Final = action_table(
+    0, dict.fromkeys((COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH), 1)
+)
+"""Late messages of a COPY that failed, and a Flush of nothing: dropped."""
+
+
+class ClientLink(Link):
+    """One client connection, from its start-up packet on."""
+
+    def __init__(self, limit: int, io: Any, control: Any) -> None:
+        """Begin in the login: every message goes whole to ``control.message``."""
+        super().__init__(ALL_WHOLE, limit, io, control)
+        self.exchange = Exchange()
+        self.statements: ClientStatements | None = None
+        self.keeper: Keeper = Keeper()
+        self.counters = Counters()
+        self.server: ServerLink | None = None
+        self.parameters: tuple[str | None, ...] = ()
+        self.relaying = False
+        """Logged in to a pool, so messages are for a server."""
+        self.halted = False
+        """Waits for a server or for its parameters to be set there."""
+        self.held: list[bytes] = []
+        self.waiting_since = 0.0
+        self.last_request = 0.0
+        """Start of the last query, in monotonic seconds."""
+        self._drop = 0
+
+    def begin_relay(self, keeper: Keeper, statements: ClientStatements | None) -> None:
+        """Leave the login: from now on messages are for servers of ``keeper``."""
+        self.keeper = keeper
+        self.statements = statements
+        self.actions = PLAIN if statements is None else MAPPED
+        self.relaying = True
+
+    def feed(self, chunk: bytes) -> None:
+        """Pass a chunk on to the server, after getting one if need be."""
+        if self.halted:
+            self.held.append(chunk)
+            self.pause(PAUSED_HOLDING)
+            return
+        server = self.server
+        if server is None:
+            if not self.relaying:
+                self.walk(chunk)
+            else:
+                self._ask(chunk)
+            return
+        self._relay(chunk, server)
+
+    def proceed(self) -> None:
+        """Go on with what was held: a server is linked and ready."""
+        self.halted = False
+        server = self.server
+        held = b"".join(self.held)
+        self.held.clear()
+        if server is not None and held:
+            self._relay(held, server)
+        if self.paused:
+            self.resume(PAUSED_HOLDING)
+
+    def halt(self) -> None:
+        """Hold what comes until :meth:`proceed`."""
+        self.halted = True
+
+    # Without a server.
+
+    def _ask(self, chunk: bytes) -> None:
+        """Find out whether the chunk's first message needs a server, and get it."""
+        if self._drop:
+            dropped = min(self._drop, len(chunk))
+            self._drop -= dropped
+            chunk = chunk[dropped:]
+        while chunk:
+            size = len(chunk)
+            if size < HEADER_SIZE:
+                self._keep(chunk, HEADER_SIZE)
+                return
+            message_type = chunk[0]
+            length = chunk[1] << 24 | chunk[2] << 16 | chunk[3] << 8 | chunk[4]
+            if length < HEADER_SIZE - 1 or length >= self.limit:
+                raise BadPacketHeader(header=chunk)
+            if not _NEEDS_SERVER[message_type]:
+                chunk = self._serverless(chunk, message_type, length + 1)
+                continue
+            if size <= length <= WAIT_FOR_WHOLE:
+                self._keep(chunk, length + 1)
+                return
+            if message_type == CLOSE and self.statements is not None:
+                end = length + 1
+                if size >= end and self._close_here(chunk, end):
+                    chunk = chunk[end:]
+                    continue
+            if self.keeper.checkout(self):
+                server = self.server
+                if server is not None and not self.halted:
+                    self._relay(chunk, server)
+                    return
+            if not self.lost:
+                self.halted = True
+                self.held.append(chunk)
+            return
+
+    def _keep(self, chunk: bytes, wanted: int) -> None:
+        """Hold a cut message back until ``wanted`` bytes are there."""
+        self._held.append(chunk)
+        self._held_size = len(chunk)
+        self.wanted = wanted
+
+    def _serverless(self, chunk: bytes, message_type: int, end: int) -> bytes:
+        """Deal with a message that no server is needed for; return what follows."""
+        if message_type == TERMINATE:
+            self.control.terminated()
+            return b""
+        if not _NEEDS_NONE[message_type]:
+            raise UnknownPacket
+        if end > len(chunk):
+            self._drop = end - len(chunk)
+            return b""
+        return chunk[end:]
+
+    def _close_here(self, chunk: bytes, end: int) -> bool:
+        """Answer the Close of a named statement; False when it is no such Close."""
+        statements = self.statements
+        if statements is None or chunk[BODY] != STATEMENT or end == BODY + 2:
+            return False
+        statements.close(chunk[BODY:end])
+        self.send(fake_reply(self.exchange.take()))
+        self.counters.client_bytes += end
+        return True
+
+    # With a server.
+
+    def _relay(self, chunk: bytes, server: ServerLink) -> None:
+        """Walk the chunk, note its requests, send it on."""
+        passed = self.walk(chunk)
+        exchange = self.exchange
+        if not exchange.clean and not exchange.query_start:
+            if exchange.head < len(exchange.queue):
+                now = monotonic()
+                exchange.query_start = now
+                self.last_request = now
+                self.counters.query_count += 1
+                if not exchange.transaction_start:
+                    exchange.transaction_start = now
+                    self.counters.xact_count += 1
+        self.counters.client_bytes += len(chunk)
+        if passed:
+            server.send(passed)
+        if self.stopped:
+            self.control.terminated()
+            return
+        if exchange.special and exchange.head_is_fake():
+            self._answer()
+        if exchange.clean and self.skip == 0 and server.mode != 2:  # noqa: PLR2004 - session pooling
+            self.keeper.release(server)
+
+    def _answer(self) -> None:
+        """Send the replies that we make and that nothing stands before."""
+        exchange = self.exchange
+        while exchange.head_is_fake():
+            entry = exchange.take()
+            self.send(fake_reply(entry))
+            if entry & NAMED and self.statements is not None:
+                self.statements.settled(entry)
+
+    def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
+        """Note one request of the client."""
+        if not self.relaying:
+            self.control.message(message_type, chunk[start + BODY : end])
+            return True
+        if message_type == QUERY or message_type == SYNC:
+            self.exchange.request(message_type)
+        elif _NEEDS_SERVER[message_type]:
+            if self.statements is None or message_type == EXECUTE:
+                self.exchange.request(message_type)
+            else:
+                return self._prepared(message_type, chunk, start, end)
+        elif message_type == COPY_DONE or message_type == COPY_FAIL:
+            self.exchange.copy_data_ended(message_type)
+        elif message_type == TERMINATE:
+            self.stopped = True
+            self.replace(chunk, start, min(end, len(chunk)), b"")
+        else:
+            raise UnknownPacket
+        return True
+
+    def _prepared(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
+        """Rewrite one of Parse, Bind, Describe, Close; False to see more of it."""
+        statements = self.statements
+        server = self.server
+        body = start + BODY
+        if statements is None or server is None or message_type == FUNCTION_CALL:
+            self.exchange.request(message_type)
+            return True
+        if message_type == PARSE:
+            if body >= len(chunk) and end > body:
+                return False
+            if end == body or chunk[body] == 0:
+                self.exchange.request(PARSE)
+                return True
+            if end > len(chunk):
+                return False
+            by = statements.parse(chunk[body:end], server.statements)
+            self.replace(chunk, start, end, by)
+        elif message_type == BIND:
+            portal = chunk.find(b"\0", body, end)
+            name = chunk.find(b"\0", portal + 1, end) if portal >= 0 else -1
+            if name < 0:
+                if end > len(chunk):
+                    return False
+                self.exchange.request(BIND)
+                return True
+            if name == portal + 1:
+                self.exchange.request(BIND)
+                return True
+            by = statements.bind(
+                chunk[body : name + 1], end - name - 1, server.statements
+            )
+            self.replace(chunk, start, name + 1, by)
+        elif end <= body + 2 or chunk[body] != STATEMENT:
+            self.exchange.request(message_type)
+        elif message_type == DESCRIBE:
+            by = statements.describe(chunk[body:end], server.statements)
+            self.replace(chunk, start, end, by)
+        else:
+            statements.close(chunk[body:end])
+            self.replace(chunk, start, end, b"")
+        return True

@@ -1,0 +1,104 @@
+"""Which servers of a pool are idle, which clients wait: checkout and release.
+
+Theory of operation (hot path).  Idle servers stand on a stack, the last used on top
+(its caches are warm, and the others may grow old and be closed).  A client with the
+same tracked parameters takes the top one at the cost of a list's pop; a released
+server goes to the client that has waited longest, or back on the stack.
+
+Whatever needs thought is left to the *steward* (pool/pool.py), by one test of a
+flag each: a pool that is paused, a server that is stale, a release that wants a
+reset, parameters that differ, a client that must wait.
+
+This file is written in the typed subset that mypyc compiles and also runs as it is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic
+from typing import Any
+
+from pgswitch.relay.client import ClientLink
+from pgswitch.relay.link import Keeper, Link
+from pgswitch.relay.server import SESSION, ServerLink
+from pgswitch.stats.counters import Counters
+
+
+class Rack(Keeper):
+    """The idle servers and the waiting clients of one pool."""
+
+    def __init__(self, steward: Any) -> None:
+        """Begin empty; the steward sets the flags."""
+        self.steward = steward
+        self.counters = Counters()
+        self.mode = SESSION
+        """Pool mode in force, a PoolMode; read at each link, so RELOAD acts."""
+        self.open = True
+        """False while clients must wait whatever there is (PAUSE)."""
+        self.careful = False
+        """Each released server is for the steward to look at (resets, checks)."""
+        self.round_robin = False
+        """Take the server unused for longest instead of the last used."""
+        self.idle: deque[ServerLink] = deque()
+        self.waiters: deque[ClientLink] = deque()
+
+    def checkout(self, client: Link) -> bool:
+        """Join the client to an idle server.
+
+        Returns False when it has to wait; the steward has then queued it, or has
+        closed it with an error.
+        """
+        assert isinstance(client, ClientLink)  # noqa: S101 - narrows the type
+        if self.open and not self.waiters:
+            while self.idle:
+                server = self.idle.popleft() if self.round_robin else self.idle.pop()
+                if server.stale or not server.at_boundary():
+                    self.steward.discard(server)
+                    continue
+                return self._link(client, server)
+        self.steward.wait(client)
+        return False
+
+    def _link(self, client: ClientLink, server: ServerLink) -> bool:
+        """Join the two; False when parameters must be set first."""
+        self.counters.server_assignment_count += 1
+        server.mode = self.mode
+        if server.parameters is not client.parameters:
+            if server.parameters != client.parameters:
+                if self.steward.settle(client, server):
+                    return False
+        server.link(client, client.exchange, client.statements)
+        client.server = server
+        return True
+
+    def serve(self, client: ClientLink, server: ServerLink) -> None:
+        """Give a server to a client that waited, and let it go on."""
+        waited = monotonic() - client.waiting_since
+        self.counters.wait_time += int(waited * 1e6)
+        client.waiting_since = 0.0
+        if self._link(client, server):
+            client.proceed()
+
+    def unlink(self, client: ClientLink, server: ServerLink) -> None:
+        """Part the two, whatever becomes of the server."""
+        client.server = None
+        server.unlink()
+
+    def release(self, server: Link) -> None:
+        """Take back a clean server from its client."""
+        assert isinstance(server, ServerLink)  # noqa: S101 - narrows the type
+        client = server.peer
+        if client is not None:
+            assert isinstance(client, ClientLink)  # noqa: S101 - narrows the type
+            client.server = None
+            server.unlink()
+        self.put_back(server)
+
+    def put_back(self, server: ServerLink) -> None:
+        """Give an unlinked, clean server to the next waiter, or keep it idle."""
+        if self.careful or server.watched:
+            self.steward.released(server)
+        elif self.waiters and self.open:
+            self.serve(self.waiters.popleft(), server)
+        else:
+            self.idle.append(server)

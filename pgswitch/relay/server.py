@@ -1,0 +1,209 @@
+"""The server's end: what its messages mean for the client and for the release.
+
+Theory of operation (hot path).  A chunk is walked once and sent to the client as it
+is.  On the way, completions settle the exchange, ReadyForQuery closes the books of
+the query, ParameterStatus goes to the control.  When the exchange is clean at the
+end of the chunk, the server goes back to its rack.
+
+Three tables tell which messages are looked at: all and whole while no client is
+linked (logins, resets, checks: the control's business), few while one is, and a few
+more, whole, while replies of our own are to be swallowed or put in.
+
+This file is written in the typed subset that mypyc compiles and also runs as it is.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any, Final
+
+from pgswitch.errors import ServerUnknownPacket
+from pgswitch.relay.link import Keeper, Link
+from pgswitch.stats.counters import Counters
+from pgswitch.types import PoolMode
+from pgswitch.wire.exchange import (
+    IDLE,
+    NAMED,
+    SWALLOW,
+    Exchange,
+)
+from pgswitch.wire.framing import CALL, PASS, WHOLE, action_table
+from pgswitch.wire.prepared import ClientStatements, ServerStatements, fake_reply
+
+READY_FOR_QUERY: Final = 0x5A
+ERROR_RESPONSE: Final = 0x45
+PARAMETER_STATUS: Final = 0x53
+COMMAND_COMPLETE: Final = 0x43
+COPY_IN_RESPONSE: Final = 0x47
+COPY_BOTH_RESPONSE: Final = 0x57
+BODY: Final = 5
+
+_PASSING: Final = (
+    b"DdcHANVtv"  # DataRow, copy data, notices, FunctionCallResponse, ...
+)
+_COMPLETING: Final = b"123nTCIs"
+
+ALL_WHOLE: Final = action_table(WHOLE, {})
+LINKED: Final = action_table(
+    CALL,
+    {
+        **dict.fromkeys(_PASSING, PASS),
+        READY_FOR_QUERY: WHOLE,
+        PARAMETER_STATUS: WHOLE,
+        COMMAND_COMPLETE: WHOLE,
+    },
+)
+LINKED_SPECIAL: Final = action_table(
+    CALL,
+    {
+        **dict.fromkeys(_PASSING, PASS),
+        **dict.fromkeys(_COMPLETING, WHOLE),
+        READY_FOR_QUERY: WHOLE,
+        PARAMETER_STATUS: WHOLE,
+    },
+)
+_KNOWN_CALLS: Final = frozenset(b"123nTCIsGWEZS")
+
+DISCARD_ALL: Final = b"DISCARD ALL\0"
+DEALLOCATE_ALL: Final = b"DEALLOCATE ALL\0"
+
+SESSION: Final = 2
+STATEMENT: Final = 0
+
+
+class ServerLink(Link):
+    """One server connection of ours, from its login on."""
+
+    def __init__(
+        self, limit: int, io: Any, control: Any, statements: ServerStatements
+    ) -> None:
+        """Begin unlinked: every message goes whole to ``control.message``."""
+        super().__init__(ALL_WHOLE, limit, io, control)
+        self.exchange: Exchange | None = None
+        self.client_statements: ClientStatements | None = None
+        self.statements = statements
+        self.keeper: Keeper = Keeper()
+        self.counters = Counters()
+        self.mode = SESSION
+        """How long the linked client keeps this server, a PoolMode."""
+        self.parameters: tuple[str | None, ...] = ()
+        """Values of the tracked parameters, see wire/params.py."""
+        self.stale = False
+        """To be closed instead of used again; then also watched."""
+        self.watched = False
+        """Its release is for the steward to look at."""
+        self.ready_since = 0.0
+        """When the last ReadyForQuery came, in monotonic seconds."""
+
+    def link(
+        self,
+        client: Link,
+        exchange: Exchange,
+        statements: ClientStatements | None,
+    ) -> None:
+        """Give the server to a client; the server must be at a message boundary."""
+        self.exchange = exchange
+        self.client_statements = statements
+        self.actions = LINKED
+        self.join(client)
+
+    def unlink(self) -> None:
+        """Take the server from its client; messages go to the control again."""
+        self.exchange = None
+        self.client_statements = None
+        self.actions = ALL_WHOLE
+        self.part()
+
+    def feed(self, chunk: bytes) -> None:
+        """Pass a chunk on to the client, or to the control when there is none."""
+        self.counters.server_bytes += len(chunk)
+        exchange = self.exchange
+        if exchange is None:
+            self.walk(chunk)
+            return
+        if exchange.special:
+            self.actions = LINKED_SPECIAL
+            passed = self.walk(chunk)
+            if self.exchange is not None and not exchange.special:
+                self.actions = LINKED
+        else:
+            passed = self.walk(chunk)
+        client = self.peer
+        if client is None:
+            return
+        if passed:
+            client.send(passed)
+        if exchange.clean and self.skip == 0 and self.wanted == 0:
+            if self.mode != SESSION and client.skip == 0:
+                self.keeper.release(self)
+
+    def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
+        """Deal with one message that the table in force names."""
+        exchange = self.exchange
+        if exchange is None:
+            self.control.message(message_type, chunk[start + BODY : end])
+            return True
+        if message_type == READY_FOR_QUERY:
+            self._ready(exchange, chunk[start + BODY])
+        elif message_type == ERROR_RESPONSE:
+            skipped = exchange.failed()
+            if skipped and self.client_statements is not None:
+                self.client_statements.undone(skipped, self.statements)
+        elif message_type == PARAMETER_STATUS:
+            self.control.parameter_status(chunk[start + BODY : end])
+        elif message_type == COPY_IN_RESPONSE or message_type == COPY_BOTH_RESPONSE:
+            exchange.copy_started()
+        elif message_type in _KNOWN_CALLS:
+            if message_type == COMMAND_COMPLETE:
+                tag = chunk[start + BODY : end]
+                if tag == DISCARD_ALL or tag == DEALLOCATE_ALL:
+                    self._forget_statements()
+            entry = exchange.completed(message_type)
+            if entry & NAMED and self.client_statements is not None:
+                self.client_statements.settled(entry)
+            if entry & SWALLOW:
+                self.replace(chunk, start, end, b"")
+        else:
+            raise ServerUnknownPacket
+        if exchange.special and exchange.head_is_fake():
+            self._put_in(exchange, chunk, end)
+        return True
+
+    def _ready(self, exchange: Exchange, status: int) -> None:
+        """Close the books of the query, and of the transaction when it ended."""
+        unanswered = exchange.ready(status)
+        if unanswered and self.client_statements is not None:
+            self.client_statements.undone(unanswered, self.statements)
+        now = monotonic()
+        self.ready_since = now
+        if exchange.head == len(exchange.queue):
+            if exchange.query_start:
+                self.counters.query_time += int((now - exchange.query_start) * 1e6)
+                exchange.query_start = 0.0
+            if status == IDLE:
+                if exchange.transaction_start:
+                    self.counters.xact_time += int(
+                        (now - exchange.transaction_start) * 1e6
+                    )
+                    exchange.transaction_start = 0.0
+            elif self.mode == STATEMENT:
+                self.control.transaction_in_statement_mode()
+
+    def _put_in(self, exchange: Exchange, chunk: bytes, end: int) -> None:
+        """Put the replies that we make behind the message that ends at ``end``."""
+        replies = b""
+        while exchange.head_is_fake():
+            entry = exchange.take()
+            replies += fake_reply(entry)
+            if entry & NAMED and self.client_statements is not None:
+                self.client_statements.settled(entry)
+        self.replace(chunk, end, end, replies)
+
+    def _forget_statements(self) -> None:
+        self.statements.clear()
+        if self.client_statements is not None:
+            self.client_statements.clear()
+
+
+assert PoolMode.SESSION == SESSION  # noqa: S101 - the hot path's own integers
+assert PoolMode.STATEMENT == STATEMENT  # noqa: S101 - must stay the enum's

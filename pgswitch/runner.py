@@ -1,0 +1,160 @@
+"""Runs the service inside a process: signals, pid file, exit status, manhole.
+
+The command line and the twistd plugin both use it; neither knows the other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import globalLogPublisher
+
+from pgswitch.admin.interfaces import View
+from pgswitch.config.model import Configuration, inert
+from pgswitch.fatal import FatalError
+from pgswitch.logs import Log
+from pgswitch.manhole import Manhole, glances
+from pgswitch.process import (
+    Pidfile,
+    claim,
+    descriptor_line,
+    notify_service_manager,
+    process_up_line,
+)
+from pgswitch.signals import SignalledService, Signals
+from pgswitch.twisted_log import TwistedLogObserver
+
+
+class RunnableService(SignalledService, Protocol):
+    """What is used of the pooler: what signals use, and starting and stopping."""
+
+    @property
+    def view(self) -> View:
+        """The console's view of the present state."""
+
+    def startService(self) -> None:
+        """Open the listeners and serve; may raise :class:`FatalError`."""
+
+    def stopService(self) -> Deferred[None] | None:
+        """Close everything; may fire later."""
+
+
+class Runner(Service):
+    """The pooler together with what ties it to its process."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        reactor: Any,  # noqa: ANN401 - one object with many interfaces
+        log: Log,
+        make_service: Callable[..., RunnableService],
+    ) -> None:
+        """Prepare; nothing is opened before :meth:`startService`.
+
+        :param configuration: what to serve.
+        :param reactor: the reactor that runs, or will.
+        :param log: the service's log.
+        :param make_service: builds the service; called with the configuration, and by
+            name ``reactor``, ``log`` and ``started``, to be called once it serves.
+        """
+        self.exit_status = 0
+        self.pidfile: Pidfile | None = None
+        self._configuration = configuration
+        self._reactor = reactor
+        self._log = log
+        self._observer = TwistedLogObserver(log)
+        self._starting = False
+        self.service = make_service(
+            configuration, reactor=reactor, log=log, started=self._started
+        )
+        self._manhole = Manhole(
+            {"service": self.service, **glances(self.service.view)},
+            reactor=reactor,
+            log=log,
+        )
+
+    def startService(self) -> None:
+        """Open everything and serve.
+
+        :raises FatalError: something could not be opened; what was, is closed.
+        """
+        self.running = True
+        globalLogPublisher.addObserver(self._observer)
+        configuration = self._configuration
+        self._log.log(descriptor_line(configuration, len(configuration.users)))
+        for name in inert(configuration):
+            self._log.warning(f"setting {name} is known but has no effect yet")
+        signals = Signals(self.service, self._log, fail=self._fail, notify=self._notify)
+        self._reactor.callWhenRunning(signals.install, self._reactor)
+        self._starting = True
+        try:
+            self._manhole.open(configuration.settings)
+            self.service.startService()
+        except FatalError:
+            self.stopService()
+            raise
+        finally:
+            self._starting = False
+
+    def stopService(self) -> Deferred[None]:
+        """Close everything.
+
+        :return: fires when all is closed and the pid file is gone.
+        """
+        self.running = False
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        for close in (self._manhole.close, self.service.stopService):
+            try:
+                await maybeDeferred(close)
+            except Exception as error:  # noqa: BLE001 - the rest must be closed too
+                self._log.error(f"while closing: {error!r}")
+        if self.pidfile is not None:
+            self.pidfile.remove()
+        globalLogPublisher.removeObserver(self._observer)
+
+    def _started(self) -> None:
+        """Tell the world that clients are served from now on."""
+        if self.pidfile is not None:
+            try:
+                self.pidfile.write()
+            except FatalError as error:
+                if self._starting:
+                    raise
+                self._fail(error.text)
+                return
+        self._log.log(process_up_line(self._reactor))
+        self._notify("READY=1")
+
+    def _notify(self, state: str) -> None:
+        notify_service_manager(state, os.environ)
+
+    def _fail(self, text: str) -> None:
+        self._log.fatal(text)
+        self.exit_status = 1
+        self.service.shutdown_now()
+
+
+class PluginRunner(Runner):
+    """The same under twistd, which has its own daemon, pid file and log."""
+
+    def startService(self) -> None:
+        """Do the start-up steps and serve; leave with status 1 if one fails."""
+        settings = self._configuration.settings
+        try:
+            self.pidfile = claim(self._configuration, settings.user, self._log)
+            super().startService()
+        except FatalError as error:
+            self._log.fatal(error.text)
+            raise SystemExit(1) from None
+
+    def _fail(self, text: str) -> None:
+        # twistd ends with status 0 after any stop it regards as clean.
+        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        super()._fail(text)

@@ -1,0 +1,269 @@
+"""Builds all parts of the pooler, wires them, starts and stops them.
+
+The map of the program: what is made here is handed to those who need it; nothing
+reaches for a partner by itself.
+
+======================  ========================================================
+part                    does
+======================  ========================================================
+``PoolContext``         what all pools share: configuration, log, clock, connector
+``AuthStore``           users and secrets of auth_file
+``Pools``               servers, by database and user
+``CancelKeys``          from a client's cancel key to its server
+``FrontDesk``           receives clients
+``ServiceView``         what the console sees
+``Operations``          what the console and signals can have done
+``Listeners``           sockets that clients connect to
+``Janitor``             the one timer
+======================  ========================================================
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import MultiService
+from twisted.internet.protocol import Factory
+
+from pgswitch.admin.console import LOGIN_PARAMETERS, Console
+from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.auth.reception import FrontDesk
+from pgswitch.auth.store import AuthStore
+from pgswitch.config.diff import carried_over, changes
+from pgswitch.config.effective import Effective
+from pgswitch.config.load import ConfigError, load
+from pgswitch.net.connect import Connect
+from pgswitch.net.frontend import Frontend
+from pgswitch.net.listen import Listeners
+from pgswitch.operations import Operations
+from pgswitch.pool.cancelling import CancelKeys
+from pgswitch.pool.context import PoolContext
+from pgswitch.pool.janitor import Janitor
+from pgswitch.pool.registry import Pools
+from pgswitch.stats.periods import stats_line
+from pgswitch.view import ServiceView
+from pgswitch.wire.params import Tracking
+from pgswitch.wire.prepared import StatementTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.defer import Deferred
+
+    from pgswitch.config.model import Configuration, Settings
+    from pgswitch.logs import Log
+    from pgswitch.net.frontend import Reception
+
+
+class FrontendFactory(Factory):
+    """Makes a Frontend for each client."""
+
+    noisy = False
+
+    def __init__(self, reception: Reception) -> None:
+        """All clients have the same reception."""
+        self._reception = reception
+
+    def buildProtocol(self, addr: object) -> Frontend:
+        """Return the protocol of a new client."""
+        del addr
+        return Frontend(self._reception)
+
+
+class PgSwitch(MultiService):
+    """The pooler as a Twisted service."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        reactor: Any,  # noqa: ANN401 - one object with many interfaces
+        log: Log,
+        started: Callable[[], None] | None = None,
+    ) -> None:
+        """Build everything; nothing is opened before :meth:`startService`.
+
+        ``started`` is called once clients can connect.
+        """
+        super().__init__()
+        self._reactor = reactor
+        self._log = log
+        self._started = started
+        self._shutdown: ShutdownMode | None = None
+        self._next_period = 0.0
+        settings = configuration.settings
+        self.store = AuthStore(log)
+        self.context = PoolContext(
+            configuration=configuration,
+            effective=Effective(configuration),
+            log=log,
+            tracking=Tracking(settings.track_extra_parameters),
+            statements=StatementTable(),
+            connect=Connect(
+                reactor,
+                lambda: self._settings,
+                lambda: self._settings.unix_socket_dir,
+            ),
+            credentials=self.store.for_server,
+            random=os.urandom,
+            clock=monotonic,
+            later=reactor.callLater,
+        )
+        self.pools = Pools(self.context)
+        keys = CancelKeys(self.context)
+        self.desk = FrontDesk(
+            self.context, self.pools, self.store, keys, self._open_console
+        )
+        self.desk.console_parameters = LOGIN_PARAMETERS
+        self.view = ServiceView(self.context, self.pools, self.desk, self.store, keys)
+        self.operations = Operations(
+            self.context,
+            self.pools,
+            self.desk,
+            reread=self.reload,
+            apply=self.apply,
+            shut_down=self.shut_down,
+        )
+        self.listeners = Listeners(reactor, log)
+        self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
+
+    @property
+    def configuration(self) -> Configuration:
+        """Return the configuration in force."""
+        return self.context.configuration
+
+    @property
+    def _settings(self) -> Settings:
+        return self.context.configuration.settings
+
+    def _open_console(self, is_admin: bool) -> Console:  # noqa: FBT001 - its only fact
+        return Console(self.view, self.operations, is_admin=is_admin, log=self._log)
+
+    # Starting and stopping.
+
+    def startService(self) -> None:
+        """Read the users, open the listeners, begin; may raise FatalError."""
+        super().startService()
+        self.store.load(self._settings)
+        factory = FrontendFactory(self.desk)
+        self.listeners.open(self._settings, factory, factory)
+        self._next_period = self.context.clock() + self._settings.stats_period
+        self._janitor.start()
+        self.pools.warm()
+        if self._started is not None:
+            self._started()
+
+    def stopService(self) -> Deferred[None]:
+        """Close everything at once."""
+        super().stopService()
+        self._janitor.stop()
+        return self.listeners.close_all()
+
+    # The configuration.
+
+    def reload(self) -> bool:
+        """Read all files again; return False if the configuration is not acceptable."""
+        path = self._settings.conffile or self.configuration.path
+        try:
+            read = load(path)
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log.error(problem)
+            self._log.warning("config file loading failed")
+            return False
+        self.apply(read)
+        return True
+
+    def apply(self, configuration: Configuration) -> None:
+        """Put a configuration in force; settings of the start stay as they are."""
+        old = self.configuration
+        new = carried_over(old, configuration)
+        self.context.configure(new)
+        try:
+            self._log.configure(new.settings)
+        except OSError as error:
+            self._log.error(
+                f"could not open log file {new.settings.logfile}: {error.strerror}"
+            )
+        self.store.load(new.settings)
+        self.listeners.reconfigure(new.settings)
+        self.pools.configure(recycle_all=changes(old, new).recycles_all)
+
+    # What signals ask; the console asks Operations for the same.
+
+    @property
+    def shutting_down(self) -> bool:
+        """Whether a shutdown is under way."""
+        return self._shutdown is not None
+
+    @property
+    def suspended(self) -> bool:
+        """Whether all reading is stopped."""
+        return False
+
+    @property
+    def paused_or_suspended(self) -> bool:
+        """Whether everything is paused."""
+        return self.context.paused
+
+    def pause_all(self) -> None:
+        """Let no client get a server."""
+        self.operations.pause_all()
+
+    def resume_all(self) -> None:
+        """Undo pause_all."""
+        self.operations.resume_all()
+
+    def shutdown_wait_for_clients(self) -> None:
+        """End once every client has left."""
+        self.shut_down(ShutdownMode.WAIT_FOR_CLIENTS)
+
+    def shutdown_wait_for_servers(self) -> None:
+        """End once no server is in use any more."""
+        self.shut_down(ShutdownMode.WAIT_FOR_SERVERS)
+
+    def shutdown_now(self) -> None:
+        """End at once."""
+        self.shut_down(ShutdownMode.NOW)
+
+    def shut_down(self, mode: ShutdownMode) -> None:
+        """Begin to end the process, in one of the three ways."""
+        self._shutdown = mode
+        self.desk.shutting_down = True
+        if mode is ShutdownMode.NOW:
+            if self._reactor.running:
+                self._reactor.stop()
+            return
+        self.listeners.close_tcp()
+        if mode is ShutdownMode.WAIT_FOR_SERVERS:
+            self.operations.turn_waiters_away()
+
+    # Three times a second.
+
+    def _turn(self, now: float) -> None:
+        self.desk.sweep(now)
+        self._end_period(now)
+        self._complete_shutdown()
+
+    def _end_period(self, now: float) -> None:
+        """Note the counts of a period that ended, and say its averages."""
+        if now < self._next_period:
+            return
+        self._next_period = now + max(self._settings.stats_period, 1)
+        totals = self.view.totals()
+        if self._settings.log_stats:
+            self._log.log(stats_line(self.view.periods.last(now, totals)))
+        self.view.periods.end_of_period(now, totals)
+
+    def _complete_shutdown(self) -> None:
+        """End the process if what a shutdown waits for has come about."""
+        if self._shutdown is ShutdownMode.WAIT_FOR_CLIENTS and not self.desk.clients:
+            self._log.log("client connections dropped, exiting")
+            self.shutdown_now()
+        elif self._shutdown is ShutdownMode.WAIT_FOR_SERVERS and not any(
+            pool.servers for pool in self.pools
+        ):
+            self._log.log("server connections dropped, exiting")
+            self.shutdown_now()

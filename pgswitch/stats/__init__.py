@@ -1,0 +1,1 @@
+"""Counting: integers on the hot path, averages of a period off it."""

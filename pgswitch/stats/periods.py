@@ -1,0 +1,95 @@
+"""Averages over the last one to two periods, as SHOW STATS and the log give them.
+
+Twice in a period's length would be noise, since the start would be history: so the
+present counts are compared with those of the period before last.  Counts and bytes
+become "per second"; times become "per query", "per transaction", "per assignment".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pgswitch.stats.counters import NAMES
+
+Totals = tuple[int, ...]
+
+NOTHING: Totals = (0,) * len(NAMES)
+TIMES_PER = {
+    "xact_time": "xact_count",
+    "query_time": "query_count",
+    "wait_time": "server_assignment_count",
+}
+"""Which count each time is divided by."""
+
+
+def plus(one: Totals, other: Totals) -> Totals:
+    """Return the sum of two sets of counts."""
+    return tuple(a + b for a, b in zip(one, other, strict=True))
+
+
+def average(before: Totals, now: Totals, seconds: float) -> Totals:
+    """Return the averages of what happened between two moments, rounded down."""
+    passed = dict(zip(NAMES, (b - a for a, b in zip(before, now, strict=True)), strict=True))
+    length = max(seconds, 1.0)
+
+    def one(name: str) -> int:
+        if name in TIMES_PER:
+            count = passed[TIMES_PER[name]]
+            return passed[name] // count if count > 0 else 0
+        return max(int(passed[name] / length), 0)
+
+    return tuple(one(name) for name in NAMES)
+
+
+class Periods:
+    """Remembers the counts at the ends of the last two periods."""
+
+    def __init__(self, now: float) -> None:
+        """Begin at a monotonic time in seconds, with all counts zero."""
+        self._older: tuple[float, Mapping[str, Totals]] = (now, {})
+        self._newer: tuple[float, Mapping[str, Totals]] = (now, {})
+
+    def end_of_period(self, now: float, totals: Mapping[str, Totals]) -> None:
+        """Note the counts of each database at the end of a period."""
+        self._older = self._newer
+        self._newer = (now, dict(totals))
+
+    def averages(
+        self, now: float, totals: Mapping[str, Totals]
+    ) -> dict[str, Totals]:
+        """Return the averages of each database up to now."""
+        then, before = self._older
+        return {
+            name: average(before.get(name, NOTHING), present, now - then)
+            for name, present in totals.items()
+        }
+
+    def last(self, now: float, totals: Mapping[str, Totals]) -> Totals:
+        """Return the averages of all databases since the last period ended."""
+        then, before = self._newer
+        total, past = NOTHING, NOTHING
+        for name, present in totals.items():
+            total = plus(total, present)
+            past = plus(past, before.get(name, NOTHING))
+        return average(past, total, now - then)
+
+    def of_all(self, now: float, totals: Mapping[str, Totals]) -> Totals:
+        """Return the averages of all databases together, up to now."""
+        then, before = self._older
+        total, past = NOTHING, NOTHING
+        for name, present in totals.items():
+            total = plus(total, present)
+            past = plus(past, before.get(name, NOTHING))
+        return average(past, total, now - then)
+
+
+def stats_line(averages: Totals) -> str:
+    """Return the log line of a period."""
+    by_name = dict(zip(NAMES, averages, strict=True))
+    return (
+        "stats: {xact_count} xacts/s, {query_count} queries/s,"
+        " {client_parse_count} client parses/s, {server_parse_count} server parses/s,"
+        " {bind_count} binds/s, {client_login_count} client logins/s,"
+        " in {client_bytes} B/s, out {server_bytes} B/s, xact {xact_time} us,"
+        " query {query_time} us, wait {wait_time} us"
+    ).format_map(by_name)

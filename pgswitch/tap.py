@@ -1,0 +1,55 @@
+"""The service as a plugin of ``twistd``: ``twistd -n pgswitch --config FILE``.
+
+``twistd`` daemonises, writes its own pid file and keeps its own log; our log goes
+where the configuration file says, in the usual form.
+"""
+
+from __future__ import annotations
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from pgswitch.config.load import ConfigError, load
+from pgswitch.config.model import Configuration
+from pgswitch.logs import Log
+
+
+class Options(usage.Options):
+    """Command line after the word ``pgswitch``."""
+
+    synopsis = "[--config] FILE"
+    optParameters = (
+        ("config", "c", None, "configuration file, as for the command pgswitch"),
+    )
+
+    configuration: Configuration
+
+    def parseArgs(self, path: str | None = None) -> None:
+        """Take the file without its option too."""
+        if path is not None:
+            self["config"] = path
+
+    def postOptions(self) -> None:
+        """Read the file, so that its faults end ``twistd`` before it forks.
+
+        :raises UsageError: no file is named, or it is not right.
+        """
+        if not self["config"]:
+            raise usage.UsageError("no configuration file specified")
+        try:
+            self.configuration = load(self["config"])
+        except ConfigError as error:
+            text = "\n".join((*error.problems, "cannot load config file"))
+            raise usage.UsageError(text) from error
+
+
+def makeService(options: Options) -> IService:
+    """Return the service that ``twistd`` is to run."""
+    from twisted.internet import reactor
+
+    from pgswitch.runner import PluginRunner  # noqa: PLC0415
+    from pgswitch.service import PgSwitch  # noqa: PLC0415
+
+    return PluginRunner(
+        options.configuration, reactor=reactor, log=Log(), make_service=PgSwitch
+    )

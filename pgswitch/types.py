@@ -1,0 +1,65 @@
+"""Small values that every floor shares: enumerations, names, no behaviour."""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+CONSOLE_DATABASES = ("pgbouncer", "pgswitch")
+"""Names under which a client reaches the admin console."""
+
+CONSOLE_USER = "pgbouncer"
+"""Console user that the operating-system user of the process may be, unasked."""
+
+
+class PoolMode(IntEnum):
+    """How long a client keeps a server connection; smaller is shorter."""
+
+    STATEMENT = 0
+    TRANSACTION = 1
+    SESSION = 2
+
+    def __str__(self) -> str:
+        """Return the word that the configuration file and the console use."""
+        return self.name.lower()
+
+
+class AuthType(Enum):
+    """What a client must show at login (the setting ``auth_type``)."""
+
+    ANY = "any"
+    TRUST = "trust"
+    PLAIN = "plain"
+    MD5 = "md5"
+    CERT = "cert"
+    HBA = "hba"
+    LDAP = "ldap"
+    PAM = "pam"
+    SCRAM_SHA_256 = "scram-sha-256"
+
+    def __str__(self) -> str:
+        """Return the word that the configuration file and the console use."""
+        return self.value
+
+
+class PoolKey(NamedTuple):
+    """Names one pool: a ``[databases]`` entry and the user its servers log in as."""
+
+    database: str
+    user: str
+
+
+class Address(NamedTuple):
+    """One end of a socket; ``host`` is ``unix`` for a unix-domain socket."""
+
+    host: str
+    port: int
+    pid: int = 0
+
+    def __str__(self) -> str:
+        """Return the form that log lines use: ``1.2.3.4:5``, ``[::1]:5``, ``unix``."""
+        if self.host == "unix":
+            return f"unix({self.pid}):{self.port}" if self.pid else f"unix:{self.port}"
+        if ":" in self.host:
+            return f"[{self.host}]:{self.port}"
+        return f"{self.host}:{self.port}"

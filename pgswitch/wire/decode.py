@@ -1,0 +1,223 @@
+"""Bodies of the messages that we must read; all others pass as they are.
+
+Pure functions: a whole body in (without type byte and length), values out. The only
+exceptions are subclasses of ProtocolViolation, for a body without the layout that the
+manual's chapter "Message Formats" gives it. Text is UTF-8 with surrogateescape, so it
+can be encoded again without loss.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, NamedTuple
+
+from pgswitch.errors import BrokenPacket, IncompleteQuery
+from pgswitch.wire import constants as c
+
+_COUNT: Final = Struct("!H")
+_UINT32: Final = Struct("!I")
+
+TARGETS: Final = frozenset(b"PS")
+"""What Describe and Close may name: a portal or a prepared statement."""
+
+
+class ParseBody(NamedTuple):
+    """Body of Parse: ``rest`` is query, count and types as sent, for comparing."""
+
+    name: bytes
+    sql: bytes
+    oids: tuple[int, ...]
+    rest: bytes
+
+
+class BindPrefix(NamedTuple):
+    """Start of a Bind body: the names, and where the untouched rest begins."""
+
+    portal: bytes
+    statement: bytes
+    end: int
+
+
+class Target(NamedTuple):
+    """Body of Describe and Close: kind ``P`` or ``S`` as an integer, and the name."""
+
+    kind: int
+    name: bytes
+
+
+class Negotiation(NamedTuple):
+    """Body of NegotiateProtocolVersion: newest minor version, options refused."""
+
+    newest: int
+    options: tuple[str, ...]
+
+
+def text(raw: bytes) -> str:
+    """Return bytes as text that can be encoded again without loss."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _cstring(body: bytes, start: int, packet: str) -> tuple[bytes, int]:
+    """Return the zero-ended text at ``start`` and where the next field begins."""
+    end = body.find(b"\0", start)
+    if end < 0:
+        raise BrokenPacket(message=packet)
+    return body[start:end], end + 1
+
+
+def _uint32(body: bytes, start: int, packet: str) -> int:
+    """Return the four-byte number at ``start``."""
+    if len(body) < start + 4:
+        raise BrokenPacket(message=packet)
+    number: int = _UINT32.unpack_from(body, start)[0]
+    return number
+
+
+def error_fields(body: bytes) -> dict[str, str]:
+    """Return the fields of ErrorResponse or NoticeResponse by their letter.
+
+    A field given twice counts as first given; the zero byte must end the body.
+    """
+    fields: dict[str, str] = {}
+    at = 0
+    while at < len(body) and body[at] != 0:
+        value, end = _cstring(body, at + 1, "ErrorResponse")
+        fields.setdefault(chr(body[at]), text(value))
+        at = end
+    if at != len(body) - 1:
+        raise BrokenPacket(message="ErrorResponse")
+    return fields
+
+
+def parameter_status(body: bytes) -> tuple[bytes, bytes]:
+    """Return name and value of ParameterStatus."""
+    name, at = _cstring(body, 0, "ParameterStatus")
+    value, at = _cstring(body, at, "ParameterStatus")
+    if at != len(body):
+        raise BrokenPacket(message="ParameterStatus")
+    return name, value
+
+
+def query(body: bytes) -> bytes:
+    """Return the text of Query; IncompleteQuery if its zero byte is not the last."""
+    sql, ended, rest = body.partition(b"\0")
+    if not ended or rest:
+        raise IncompleteQuery
+    return sql
+
+
+def parse(body: bytes) -> ParseBody:
+    """Return the fields of Parse."""
+    name, start = _cstring(body, 0, "Parse")
+    sql, at = _cstring(body, start, "Parse")
+    if len(body) < at + 2:
+        raise BrokenPacket(message="Parse")
+    count: int = _COUNT.unpack_from(body, at)[0]
+    if len(body) != at + 2 + 4 * count:
+        raise BrokenPacket(message="Parse")
+    oids = Struct(f"!{count}I").unpack_from(body, at + 2)
+    return ParseBody(name, sql, oids, body[start:])
+
+
+def bind_prefix(body: bytes) -> BindPrefix:
+    """Return portal and statement of Bind; the values behind are not looked at."""
+    portal, at = _cstring(body, 0, "Bind")
+    statement, at = _cstring(body, at, "Bind")
+    return BindPrefix(portal, statement, at)
+
+
+def describe(body: bytes) -> Target:
+    """Return what Describe asks about."""
+    return _target(body, "Describe")
+
+
+def close(body: bytes) -> Target:
+    """Return what Close closes."""
+    return _target(body, "Close")
+
+
+def _target(body: bytes, packet: str) -> Target:
+    """Return kind and name, the body of both Describe and Close."""
+    if not body or body[0] not in TARGETS:
+        raise BrokenPacket(message=packet)
+    name, at = _cstring(body, 1, packet)
+    if at != len(body):
+        raise BrokenPacket(message=packet)
+    return Target(body[0], name)
+
+
+def command_tag(body: bytes) -> bytes:
+    """Return the tag of CommandComplete."""
+    tag, at = _cstring(body, 0, "CommandComplete")
+    if at != len(body):
+        raise BrokenPacket(message="CommandComplete")
+    return tag
+
+
+def backend_key_data(body: bytes) -> bytes:
+    """Return the cancel key, process number included: 8 to 260 bytes.
+
+    Protocol 3.0 has eight bytes; 3.2 allows up to 256 behind the process number.
+    """
+    if not c.CANCEL_KEY_SIZE <= len(body) <= c.CANCEL_KEY_LIMIT:
+        raise BrokenPacket(message="BackendKeyData")
+    return bytes(body)
+
+
+def ready_status(body: bytes) -> int:
+    """Return the transaction status of ReadyForQuery as an integer."""
+    if len(body) != 1:
+        raise BrokenPacket(message="ReadyForQuery")
+    return body[0]
+
+
+def authentication(body: bytes) -> tuple[int, bytes]:
+    """Return kind and data of an Authentication message."""
+    return _uint32(body, 0, "Authentication"), body[4:]
+
+
+def sasl_mechanisms(data: bytes) -> list[str]:
+    """Return the mechanisms that AuthenticationSASL offers."""
+    names: list[str] = []
+    at = 0
+    while True:
+        name, at = _cstring(data, at, "Authentication")
+        if not name:
+            return names
+        names.append(text(name))
+
+
+def negotiate_protocol_version(body: bytes) -> Negotiation:
+    """Return the fields of NegotiateProtocolVersion."""
+    packet = "NegotiateProtocolVersion"
+    newest = _uint32(body, 0, packet)
+    count = _uint32(body, 4, packet)
+    options: list[str] = []
+    at = 8
+    for _ in range(count):
+        name, at = _cstring(body, at, packet)
+        options.append(text(name))
+    return Negotiation(newest, tuple(options))
+
+
+def password(body: bytes) -> bytes:
+    """Return the answer in PasswordMessage, clear or MD5."""
+    answer, at = _cstring(body, 0, "PasswordMessage")
+    if at != len(body):
+        raise BrokenPacket(message="PasswordMessage")
+    return answer
+
+
+def sasl_initial_response(body: bytes) -> tuple[str, bytes]:
+    """Return mechanism and data of SASLInitialResponse.
+
+    A length of -1 stands for no data at all; what we speak needs some, so it is as
+    good as empty.
+    """
+    packet = "SASLInitialResponse"
+    mechanism, at = _cstring(body, 0, packet)
+    size = _uint32(body, at, packet)
+    data = body[at + 4 :]
+    if size not in (len(data), 0xFFFFFFFF) or (size != len(data) and data):
+        raise BrokenPacket(message=packet)
+    return text(mechanism), data

@@ -1,0 +1,165 @@
+"""Find message boundaries in a stream that arrives in arbitrary chunks.
+
+Theory of operation (hot path).  Every message after start-up is one type byte, a
+big-endian length that counts itself, and a body (PostgreSQL manual, "Message
+Formats").  A pooler has to look into very few of them, so a chunk is walked header
+by header and then passed on as the very same object; a message that only passes
+never becomes an object of its own.
+
+A 256-byte table says what to do with each type:
+
+* ``PASS``: walk on,
+* ``CALL``: tell :meth:`Scanner.on_message` as soon as the header is there,
+* ``WHOLE``: the same, but only once the body is there too.
+
+What cannot be decided yet (a cut header, a cut body that is wanted whole) is held
+back and put in front of the next chunk.  So a walk always starts either inside a
+body that only passes (:attr:`Scanner.skip`) or at a whole header, however the
+stream was cut.  Nothing but a :class:`~pgswitch.errors.Fault` escapes.
+
+This file is written in the typed subset that mypyc compiles and also runs as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgswitch.errors import BadPacketHeader
+
+PASS: Final = 0
+CALL: Final = 1
+WHOLE: Final = 2
+
+HEADER_SIZE: Final = 5
+"""One type byte and four length bytes."""
+
+MAX_MESSAGE_SIZE: Final = 0x7FFFFFFF
+"""Default of ``max_packet_size``: the longest message, its type byte included."""
+
+
+def action_table(default: int, actions: dict[int, int]) -> bytes:
+    """Return a 256-byte table: ``actions`` by type byte, ``default`` for the rest."""
+    table = bytearray([default]) * 256
+    for message_type, action in actions.items():
+        table[message_type] = action
+    return bytes(table)
+
+
+class Scanner:
+    """Walks the headers of one direction of one connection.
+
+    A subclass says what it wants to see (:attr:`actions`) and implements
+    :meth:`on_message`; during a walk it may cut bytes out or put bytes in by
+    :meth:`replace`.  :meth:`walk` then returns what is to be passed on.
+    """
+
+    def __init__(self, actions: bytes, limit: int) -> None:
+        """Begin at a message boundary.
+
+        ``actions`` is an :func:`action_table`; ``limit`` the longest message
+        accepted, in bytes, its type byte included.
+        """
+        self.actions = actions
+        self.limit = limit
+        self.skip = 0
+        """Bytes of a passing message that are still to come."""
+        self.stopped = False
+        """Set by on_message to end the walk behind the present message."""
+        self.wanted = 0
+        """Total of held bytes needed before the walk can go on; 0: nothing held."""
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._edits: list[bytes] = []
+        self._copied = 0
+
+    def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
+        """Take note of a message in ``chunk[start:end]`` that the table names.
+
+        With action CALL, ``end`` may lie beyond the chunk.  Return False to have
+        the message held back until more of it has arrived.
+        """
+        raise AssertionError((message_type, start, end, len(chunk)))
+
+    def at_boundary(self) -> bool:
+        """Tell whether the last chunk ended where a message ended."""
+        return self.skip == 0 and self.wanted == 0
+
+    def rejoin(self, chunk: bytes) -> bytes | None:
+        """Put what was held back in front of ``chunk``; None: still too short."""
+        self._held.append(chunk)
+        self._held_size += len(chunk)
+        if self._held_size < self.wanted:
+            return None
+        joined = b"".join(self._held)
+        self._held.clear()
+        self.wanted = 0
+        return joined
+
+    def replace(self, chunk: bytes, start: int, end: int, by: bytes) -> None:
+        """Pass ``by`` on in place of ``chunk[start:end]`` (only while walking)."""
+        if start > self._copied:
+            self._edits.append(chunk[self._copied : start])
+        if by:
+            self._edits.append(by)
+        self._copied = end
+
+    def walk(self, chunk: bytes) -> bytes:
+        """Walk ``chunk``; return the bytes to pass on, mostly ``chunk`` itself.
+
+        The caller has asked :meth:`rejoin` first when :attr:`wanted` is set.
+        Raises BadPacketHeader for a length under 4 or a message over the limit,
+        and whatever Fault :meth:`on_message` raises.
+        """
+        size = len(chunk)
+        position = self.skip
+        actions = self.actions
+        limit = self.limit
+        wanted = HEADER_SIZE
+        while size - position >= HEADER_SIZE:
+            length = (
+                chunk[position + 1] << 24
+                | chunk[position + 2] << 16
+                | chunk[position + 3] << 8
+                | chunk[position + 4]
+            )
+            if length < HEADER_SIZE - 1 or length >= limit:
+                raise BadPacketHeader(header=chunk[position : position + HEADER_SIZE])
+            end = position + 1 + length
+            action = actions[chunk[position]]
+            if action:
+                if action == WHOLE and end > size:
+                    wanted = end - position
+                    break
+                if not self.on_message(chunk[position], chunk, position, end):
+                    wanted = size - position + 1
+                    break
+                # on_message may have changed what we look for.
+                actions = self.actions
+                if self.stopped:
+                    position = end
+                    break
+            position = end
+        if position >= size:
+            self.skip = position - size
+            if not self._edits and not self._copied:
+                return chunk
+            limit = size
+        else:
+            self.skip = 0
+            limit = position
+            if not self.stopped:
+                self._held.append(chunk[position:])
+                self._held_size = size - position
+                self.wanted = wanted
+        return self._passed(chunk, limit)
+
+    def _passed(self, chunk: bytes, limit: int) -> bytes:
+        """Return ``chunk[:limit]`` with the edits of this walk made."""
+        if not self._edits and not self._copied:
+            return chunk[:limit]
+        if self._copied < limit:
+            self._edits.append(chunk[self._copied : limit])
+        passed = b"".join(self._edits)
+        self._edits.clear()
+        self._copied = 0
+        return passed

@@ -1,0 +1,325 @@
+"""Us logging in to a PostgreSQL server: messages in, commands out, no sockets.
+
+The machine starts behind our StartupMessage and ends with the server's first
+ReadyForQuery. Its rules:
+
+* Clear text, MD5 and SCRAM-SHA-256 without channel binding are spoken.
+* A stored SCRAM verifier is no password: it serves only together with the keys of a
+  client that proved itself against the same verifier (:class:`ScramKeys`).
+* The server has to prove itself as well: AuthenticationOk in the middle of SCRAM, or
+  with a wrong signature before, is a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import ClassVar
+
+from pgswitch.errors import (
+    PROTOCOL_VIOLATION,
+    Fault,
+    ServerLoginWrongPasswordType,
+    ServerSaslUnsupported,
+    ServerSignatureInvalid,
+    ServerSignatureNotVerified,
+)
+from pgswitch.wire import constants as c
+from pgswitch.wire import decode, encode, scram
+from pgswitch.wire.login_client import Random, Send
+from pgswitch.wire.password import Secret, SecretKind, md5_answer
+
+__all__ = [
+    "NO_SCRAM_KEYS",
+    "Command",
+    "Failed",
+    "KeyCache",
+    "LoginDone",
+    "Send",
+    "ServerLogin",
+    "ServerRefused",
+    "State",
+]
+
+KeyCache = MutableMapping[tuple[Secret, bytes, int], scram.ScramKeys]
+"""Keys by clear secret, salt and iterations, so that each is stretched only once."""
+
+NO_SCRAM_KEYS = (
+    "cannot do SCRAM authentication: password is SCRAM secret but client "
+    "authentication did not provide SCRAM keys"
+)
+"""What the log says when only the verifier of a user is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginDone:
+    """The server is ready; its parameters in the order they came, and its key.
+
+    The key is the body of BackendKeyData, empty if the server sent none.
+    """
+
+    parameters: dict[str, str]
+    cancel_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRefused:
+    """The server sent ErrorResponse: its severity, SQLSTATE and text."""
+
+    severity: str
+    sqlstate: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """We give up: reason for the log, and what waiting clients are told, if anything.
+
+    With no ``client_fault`` they go on waiting for another attempt.
+    """
+
+    reason: str
+    client_fault: Fault | None = None
+
+
+Command = Send | LoginDone | ServerRefused | Failed
+
+
+class State(Enum):
+    """Where our login is."""
+
+    AUTHENTICATING = auto()
+    SASL_CHALLENGE = auto()
+    SASL_SIGNATURE = auto()
+    SASL_VERIFIED = auto()
+    AUTHENTICATED = auto()
+    DONE = auto()
+
+
+class _GaveUpError(Exception):
+    """Carries a Failed out of a message's function."""
+
+    def __init__(self, reason: str, client_fault: Fault | None = None) -> None:
+        super().__init__(reason)
+        self.outcome = Failed(reason, client_fault)
+
+
+class ServerLogin:
+    """The login of one connection of ours."""
+
+    __slots__ = (
+        "_cache",
+        "_cancel_key",
+        "_parameters",
+        "_random",
+        "_scram",
+        "_scram_keys",
+        "_secret",
+        "_state",
+        "_user",
+    )
+
+    def __init__(
+        self,
+        user: str,
+        secret: Secret | None,
+        scram_keys: scram.ScramKeys | None = None,
+        *,
+        random: Random,
+        cache: KeyCache | None = None,
+    ) -> None:
+        """Take whom to log in as, and with what.
+
+        No secret counts as an empty password. A clear secret goes before the keys.
+        """
+        self._user = user
+        self._secret = Secret(SecretKind.PLAIN, "") if secret is None else secret
+        self._scram_keys = scram_keys
+        self._random = random
+        self._cache = {} if cache is None else cache
+        self._scram: scram.ScramClient | None = None
+        self._parameters: dict[str, str] = {}
+        self._cancel_key = b""
+        self._state = State.AUTHENTICATING
+
+    @property
+    def state(self) -> State:
+        """Where the login is."""
+        return self._state
+
+    def message(self, kind: int, body: bytes) -> list[Command]:
+        """Return the commands for one message of the server.
+
+        After the outcome no message belongs here any more (RuntimeError).
+        May cost the iterations a server asks for, once for each clear secret, salt
+        and number of iterations.
+        """
+        if self._state is State.DONE:
+            raise RuntimeError("the login is over")
+        act = self._TABLE.get(kind)
+        if act is None:
+            return self._end(Failed("unknown pkt from server"))
+        try:
+            return act(self, body)
+        except _GaveUpError as failure:
+            return self._end(failure.outcome)
+        except Fault as fault:
+            return self._end(Failed(fault.text))
+
+    def _end(self, outcome: LoginDone | ServerRefused | Failed) -> list[Command]:
+        self._state = State.DONE
+        return [outcome]
+
+    # ----------------------------------------------------------- authentication
+
+    def _on_authentication(self, body: bytes) -> list[Command]:
+        kind, data = decode.authentication(body)
+        act = self._METHODS.get(kind)
+        if act is None:
+            raise _GaveUpError(f"unknown/unsupported auth method: {kind}")
+        return act(self, data)
+
+    def _expect(self, *states: State) -> None:
+        """Give up if the server is not where such a message belongs."""
+        if self._state not in states:
+            raise _GaveUpError("failed to answer authreq")
+
+    def _on_ok(self, _data: bytes) -> list[Command]:
+        if self._state in (State.SASL_CHALLENGE, State.SASL_SIGNATURE):
+            fault = ServerSignatureNotVerified()
+            raise _GaveUpError("failed to verify server signature", fault)
+        self._expect(State.AUTHENTICATING, State.SASL_VERIFIED)
+        self._state = State.AUTHENTICATED
+        return []
+
+    def _on_cleartext(self, _data: bytes) -> list[Command]:
+        self._expect(State.AUTHENTICATING)
+        answer = self._secret.value.encode("utf-8", "surrogateescape")
+        return [Send(encode.password(answer))]
+
+    def _on_md5(self, data: bytes) -> list[Command]:
+        self._expect(State.AUTHENTICATING)
+        answer = md5_answer(self._secret, self._user, data[: c.MD5_SALT_SIZE])
+        if answer is None:
+            raise _wrong_type("cannot do MD5 authentication: wrong password type")
+        return [Send(encode.password(answer))]
+
+    def _on_sasl(self, data: bytes) -> list[Command]:
+        self._expect(State.AUTHENTICATING)
+        if c.SCRAM_SHA_256 not in decode.sasl_mechanisms(data):
+            reason = "none of the server's SASL authentication mechanisms are supported"
+            raise _GaveUpError(reason, ServerSaslUnsupported())
+        if self._secret.kind is SecretKind.MD5:
+            raise _wrong_type("cannot do SCRAM authentication: wrong password type")
+        if self._secret.kind is SecretKind.SCRAM and self._scram_keys is None:
+            raise _wrong_type(NO_SCRAM_KEYS)
+        nonce = scram.make_nonce(self._random(scram.NONCE_SIZE))
+        self._scram = scram.ScramClient(nonce)
+        self._state = State.SASL_CHALLENGE
+        first = self._scram.first()
+        return [Send(encode.sasl_initial_response(c.SCRAM_SHA_256, first))]
+
+    def _on_sasl_continue(self, data: bytes) -> list[Command]:
+        self._expect(State.SASL_CHALLENGE)
+        exchange = self._exchange()
+        salt, iterations = exchange.challenge(data)
+        answer = exchange.final(data, self._keys(salt, iterations))
+        self._state = State.SASL_SIGNATURE
+        return [Send(encode.sasl_response(answer))]
+
+    def _on_sasl_final(self, data: bytes) -> list[Command]:
+        self._expect(State.SASL_SIGNATURE)
+        try:
+            self._exchange().verify(data)
+        except ServerSignatureInvalid as fault:
+            raise _GaveUpError("invalid server signature", fault) from fault
+        except ServerSignatureNotVerified as fault:
+            raise _GaveUpError("failed to verify server signature", fault) from fault
+        self._state = State.SASL_VERIFIED
+        return []
+
+    def _exchange(self) -> scram.ScramClient:
+        if self._scram is None:
+            raise _GaveUpError("failed to answer authreq")
+        return self._scram
+
+    def _keys(self, salt: bytes, iterations: int) -> scram.ScramKeys:
+        """Return the keys: a client's for a stored verifier, else the password's."""
+        if self._secret.kind is SecretKind.SCRAM and self._scram_keys is not None:
+            return self._scram_keys
+        name = (self._secret, salt, iterations)
+        keys = self._cache.get(name)
+        if keys is None:
+            keys = scram.keys_from_password(self._secret.value, salt, iterations)
+            self._cache[name] = keys
+        return keys
+
+    # ----------------------------------------------------------- other messages
+
+    def _on_parameter_status(self, body: bytes) -> list[Command]:
+        name, value = decode.parameter_status(body)
+        self._parameters[decode.text(name)] = decode.text(value)
+        return []
+
+    def _on_backend_key_data(self, body: bytes) -> list[Command]:
+        self._cancel_key = decode.backend_key_data(body)
+        return []
+
+    def _on_negotiate(self, body: bytes) -> list[Command]:
+        """Go on with what the server offers: we need nothing beyond protocol 3.0."""
+        decode.negotiate_protocol_version(body)
+        return []
+
+    def _on_notice(self, body: bytes) -> list[Command]:
+        decode.error_fields(body)
+        return []
+
+    def _on_error(self, body: bytes) -> list[Command]:
+        fields = decode.error_fields(body)
+        refusal = ServerRefused(
+            severity=fields.get("S", "FATAL"),
+            sqlstate=fields.get("C", PROTOCOL_VIOLATION),
+            message=fields.get("M", ""),
+        )
+        return self._end(refusal)
+
+    def _on_ready(self, body: bytes) -> list[Command]:
+        self._expect(State.AUTHENTICATED)
+        decode.ready_status(body)
+        return self._end(LoginDone(self._parameters, self._cancel_key))
+
+    _METHODS: ClassVar[Mapping[int, Callable[[ServerLogin, bytes], list[Command]]]] = (
+        MappingProxyType(
+            {
+                c.AUTH_OK: _on_ok,
+                c.AUTH_CLEARTEXT_PASSWORD: _on_cleartext,
+                c.AUTH_MD5_PASSWORD: _on_md5,
+                c.AUTH_SASL: _on_sasl,
+                c.AUTH_SASL_CONTINUE: _on_sasl_continue,
+                c.AUTH_SASL_FINAL: _on_sasl_final,
+            }
+        )
+    )
+    """Kind of Authentication to what it does; the functions check the state."""
+
+    _TABLE: ClassVar[Mapping[int, Callable[[ServerLogin, bytes], list[Command]]]] = (
+        MappingProxyType(
+            {
+                c.AUTHENTICATION: _on_authentication,
+                c.PARAMETER_STATUS: _on_parameter_status,
+                c.BACKEND_KEY_DATA: _on_backend_key_data,
+                c.NEGOTIATE_PROTOCOL_VERSION: _on_negotiate,
+                c.NOTICE_RESPONSE: _on_notice,
+                c.ERROR_RESPONSE: _on_error,
+                c.READY_FOR_QUERY: _on_ready,
+            }
+        )
+    )
+    """Type of message to what it does; any other one ends the login."""
+
+
+def _wrong_type(reason: str) -> _GaveUpError:
+    """Return the failure of a secret that does not fit the server's question."""
+    return _GaveUpError(reason, ServerLoginWrongPasswordType(detail=f"{reason}."))

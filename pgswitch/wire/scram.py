@@ -1,0 +1,329 @@
+"""SCRAM-SHA-256, both sides, without channel binding (RFC 5802, RFC 7677).
+
+The server side holds a verifier (salt, iterations, StoredKey, ServerKey), never the
+password; from a good proof it learns the ClientKey. The two keys together,
+:class:`ScramKeys`, let us log in to a server that has the very same verifier: no
+password is ever known here. Nonces and salts are arguments, nothing here is random.
+
+As libpq does, the client side sends an empty user name (the startup packet has it),
+and passwords that SASLprep refuses are used as their raw bytes.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import stringprep
+import unicodedata
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
+from hashlib import pbkdf2_hmac, sha256
+from hmac import compare_digest, digest
+from typing import Final, Self
+
+from pgswitch.errors import (
+    BrokenPacket,
+    SaslFailed,
+    ServerSignatureInvalid,
+    ServerSignatureNotVerified,
+)
+from pgswitch.wire.constants import SCRAM_SHA_256
+
+DEFAULT_ITERATIONS: Final = 4096
+"""Rounds of PBKDF2, PostgreSQL's default; about 2 ms of work."""
+
+ITERATIONS_LIMIT: Final = 10_000_000
+"""More rounds than this from a server (about 5 s of work) are refused."""
+
+KEY_SIZE: Final = 32
+SALT_SIZE: Final = 16
+NONCE_SIZE: Final = 18
+"""Bytes of randomness behind a nonce, as PostgreSQL has it; 24 characters."""
+
+_VERIFIER = re.compile(
+    r"SCRAM-SHA-256\$([1-9][0-9]{0,9}):([A-Za-z0-9+/=]+)"
+    r"\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)",
+    re.ASCII,
+)
+_GS2_HEADERS: Final = frozenset((b"n,,", b"y,,"))
+"""No channel binding wanted, or not thought to be on offer; no authzid."""
+
+_GS2_SIZE: Final = 3
+_NONCE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")
+"""RFC 5802, section 7: printable ASCII except the comma."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScramKeys:
+    """ClientKey and ServerKey: as good as the password where the verifier is theirs."""
+
+    client_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScramVerifier:
+    """What a server stores in place of a password."""
+
+    iterations: int
+    salt: bytes
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the verifier in PostgreSQL's text form, None if it is none."""
+        found = _VERIFIER.fullmatch(text)
+        if found is None:
+            return None
+        salt, stored_key, server_key = map(_unbase64, found.group(2, 3, 4))
+        if salt is None or stored_key is None or server_key is None:
+            return None
+        if len(stored_key) != KEY_SIZE or len(server_key) != KEY_SIZE:
+            return None
+        return cls(int(found[1]), salt, stored_key, server_key)
+
+    def __str__(self) -> str:
+        """Return PostgreSQL's text form (column rolpassword of pg_authid)."""
+        salt, stored_key, server_key = (
+            b64encode(part).decode()
+            for part in (self.salt, self.stored_key, self.server_key)
+        )
+        return f"{SCRAM_SHA_256}${self.iterations}:{salt}${stored_key}:{server_key}"
+
+
+def _unbase64(text: str | bytes) -> bytes | None:
+    """Return what the strict base64 text stands for, None if it is none."""
+    try:
+        return b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+# --------------------------------------------------------------------------- keys
+
+_PROHIBITED: Final = (
+    stringprep.in_table_a1,
+    stringprep.in_table_c12,
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c7,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
+)
+"""What RFC 4013, sections 2.3 and 2.5, allows nowhere in a password."""
+
+
+def prepare_password(password: str) -> bytes:
+    """Return the password as SCRAM uses it: after SASLprep, else its raw bytes.
+
+    Bytes that were no UTF-8 when the text was made come out as they went in.
+    """
+    raw = password.encode("utf-8", "surrogateescape")
+    if password.isascii() and password.isprintable():
+        return raw
+    prepared = _saslprep(password)
+    return raw if prepared is None else prepared.encode()
+
+
+def _saslprep(password: str) -> str | None:
+    """Return the text after RFC 4013, None if it prohibits it or leaves nothing."""
+    mapped = "".join(
+        " " if stringprep.in_table_c12(character) else character
+        for character in password
+        if not stringprep.in_table_b1(character)
+    )
+    text = unicodedata.ucd_3_2_0.normalize("NFKC", mapped)
+    if not text:
+        return None
+    if any(is_in(character) for character in text for is_in in _PROHIBITED):
+        return None
+    if any(map(stringprep.in_table_d1, text)):  # RFC 3454, section 6: right to left
+        if any(map(stringprep.in_table_d2, text)):
+            return None
+        if not (stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])):
+            return None
+    return text
+
+
+def keys_from_password(password: str, salt: bytes, iterations: int) -> ScramKeys:
+    """Return the keys of a password.
+
+    Costs ``iterations`` rounds of PBKDF2: some 0.5 ms for each thousand. The
+    interpreter lock is free meanwhile, so a thread may do it.
+    """
+    prepared = prepare_password(password)
+    salted = pbkdf2_hmac("sha256", prepared, salt, iterations)
+    return ScramKeys(
+        client_key=digest(salted, b"Client Key", "sha256"),
+        server_key=digest(salted, b"Server Key", "sha256"),
+    )
+
+
+def make_verifier(password: str, salt: bytes, iterations: int) -> ScramVerifier:
+    """Return the verifier of a password; costs as much as its keys."""
+    keys = keys_from_password(password, salt, iterations)
+    stored_key = sha256(keys.client_key).digest()
+    return ScramVerifier(iterations, salt, stored_key, keys.server_key)
+
+
+def mock_verifier(user: str, seed: bytes, iterations: int) -> ScramVerifier:
+    """Return a verifier that no password fits, for a user who does not exist.
+
+    The same user gets the same salt as long as ``seed``, 32 random bytes kept for
+    the life of the process, is the same; so asking twice tells nothing.
+    """
+    name = user.encode("utf-8", "surrogateescape")
+    salt = sha256(name + seed).digest()[:SALT_SIZE]
+    stored_key = digest(seed, b"stored" + name, "sha256")
+    server_key = digest(seed, b"server" + name, "sha256")
+    return ScramVerifier(iterations, salt, stored_key, server_key)
+
+
+def matches(verifier: ScramVerifier, password: str) -> bool:
+    """Whether the password is the verifier's; costs as much as its keys."""
+    other = make_verifier(password, verifier.salt, verifier.iterations)
+    return compare_digest(other.stored_key, verifier.stored_key)
+
+
+def make_nonce(random_bytes: bytes) -> bytes:
+    """Return a nonce in the letters the protocol allows."""
+    return b64encode(random_bytes)
+
+
+# ----------------------------------------------------------------------- messages
+
+
+def _attribute(part: bytes, letter: bytes) -> bytes | None:
+    """Return the value of ``letter=value``, None if it is another attribute."""
+    return part[2:] if part[:2] == letter + b"=" else None
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))
+
+
+class ScramServer:
+    """Server side of one exchange: :meth:`first`, then :meth:`final`."""
+
+    __slots__ = ("_bare", "_gs2", "_nonce", "_server_first", "_verifier", "keys")
+
+    keys: ScramKeys | None
+    """After a good proof: the client's keys, fit for passing its login through."""
+
+    def __init__(self, verifier: ScramVerifier, nonce: bytes) -> None:
+        """Take the stored verifier and our half of the nonce (:func:`make_nonce`)."""
+        self._verifier = verifier
+        self._nonce = nonce
+        self._gs2 = self._bare = self._server_first = b""
+        self.keys = None
+
+    def first(self, data: bytes) -> bytes:
+        """Return server-first-message for client-first-message.
+
+        SaslFailed: channel binding asked for, another authorisation identity,
+        mandatory extensions, or no such message at all. The user name in it is not
+        looked at, as in PostgreSQL.
+        """
+        self._gs2, self._bare = data[:_GS2_SIZE], data[_GS2_SIZE:]
+        parts = self._bare.split(b",")
+        if self._gs2 not in _GS2_HEADERS or len(parts) < len(("n", "r")):
+            raise SaslFailed
+        nonce = _attribute(parts[1], b"r")
+        if _attribute(parts[0], b"n") is None or nonce is None:
+            raise SaslFailed
+        if _NONCE.fullmatch(nonce) is None:
+            raise SaslFailed
+        self._nonce = nonce + self._nonce
+        salt = b64encode(self._verifier.salt)
+        rounds = b"%d" % self._verifier.iterations
+        self._server_first = b"r=" + self._nonce + b",s=" + salt + b",i=" + rounds
+        return self._server_first
+
+    def final(self, data: bytes) -> bytes:
+        """Return server-final-message for client-final-message.
+
+        SaslFailed: the proof is wrong, or the message does not belong here.
+        """
+        without_proof, comma, last = data.rpartition(b",")
+        proof = _unbase64(_attribute(last, b"p") or b"")
+        parts = without_proof.split(b",")
+        expected = [b"c=" + b64encode(self._gs2), b"r=" + self._nonce]
+        if not comma or parts[:2] != expected or proof is None:
+            raise SaslFailed
+        if len(proof) != KEY_SIZE:
+            raise SaslFailed
+        heard = b",".join((self._bare, self._server_first, without_proof))
+        signature = digest(self._verifier.stored_key, heard, "sha256")
+        client_key = _xor(proof, signature)
+        known = sha256(client_key).digest()
+        if not compare_digest(known, self._verifier.stored_key):
+            raise SaslFailed
+        self.keys = ScramKeys(client_key, self._verifier.server_key)
+        return b"v=" + b64encode(digest(self._verifier.server_key, heard, "sha256"))
+
+
+class ScramClient:
+    """Client side of one exchange: :meth:`first`, :meth:`final`, :meth:`verify`."""
+
+    __slots__ = ("_bare", "_heard", "_nonce", "_server_key")
+
+    def __init__(self, nonce: bytes) -> None:
+        """Take our half of the nonce (:func:`make_nonce`)."""
+        self._nonce = nonce
+        self._bare = b"n=,r=" + nonce
+        self._heard = self._server_key = b""
+
+    def first(self) -> bytes:
+        """Return client-first-message."""
+        return b"n,," + self._bare
+
+    def challenge(self, data: bytes) -> tuple[bytes, int]:
+        """Return salt and iterations that server-first-message asks for.
+
+        BrokenPacket: not such a message, not an answer to ours, or absurd work.
+        """
+        parts = data.split(b",")
+        if len(parts) < len(("r", "s", "i")):
+            raise BrokenPacket(message="AuthenticationSASLContinue")
+        nonce = _attribute(parts[0], b"r") or b""
+        salt = _unbase64(_attribute(parts[1], b"s") or b"")
+        rounds = _attribute(parts[2], b"i") or b""
+        ours = nonce.startswith(self._nonce) and len(nonce) > len(self._nonce)
+        digits = rounds.isdigit() and len(rounds) <= len(str(ITERATIONS_LIMIT))
+        if not ours or not salt or not digits:
+            raise BrokenPacket(message="AuthenticationSASLContinue")
+        iterations = int(rounds)
+        if not 1 <= iterations <= ITERATIONS_LIMIT:
+            raise BrokenPacket(message="AuthenticationSASLContinue")
+        return salt, iterations
+
+    def final(self, data: bytes, keys: ScramKeys) -> bytes:
+        """Return client-final-message for server-first-message, proved by the keys.
+
+        BrokenPacket as in :meth:`challenge`.
+        """
+        self.challenge(data)
+        nonce = data.split(b",")[0]
+        without_proof = b"c=" + b64encode(b"n,,") + b"," + nonce
+        self._heard = b",".join((self._bare, data, without_proof))
+        self._server_key = keys.server_key
+        stored_key = sha256(keys.client_key).digest()
+        proof = _xor(keys.client_key, digest(stored_key, self._heard, "sha256"))
+        return without_proof + b",p=" + b64encode(proof)
+
+    def verify(self, data: bytes) -> None:
+        """Check server-final-message.
+
+        ServerSignatureNotVerified: not such a message. ServerSignatureInvalid: it
+        comes from somebody who does not have the verifier.
+        """
+        signature = _unbase64(_attribute(data.split(b",")[0], b"v") or b"")
+        if signature is None or not self._heard or len(signature) != KEY_SIZE:
+            raise ServerSignatureNotVerified
+        expected = digest(self._server_key, self._heard, "sha256")
+        if not compare_digest(signature, expected):
+            raise ServerSignatureInvalid

@@ -1,0 +1,1 @@
+"""Scenarios between real clients, pgswitch and real PostgreSQL servers."""

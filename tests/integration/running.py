@@ -1,0 +1,212 @@
+"""The processes that integration tests talk to, and ways to talk to them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.rows import dict_row
+
+from pgswitch.demo.account import Account, hand_over
+from pgswitch.demo.installations import Installation
+from pgswitch.demo.pooler import Pooler, Sections
+from pgswitch.demo.postgres import PostgresServer
+from tests.waiting import wait_until
+
+
+class User(NamedTuple):
+    """A login role, the same on the server and in pgswitch's user list."""
+
+    name: str
+    password: str
+    encryption: str
+    hba_method: str
+
+
+USERS = (
+    User("scram", "scram-secret", "scram-sha-256", "scram-sha-256"),
+    User("md5", "md5-secret", "md5", "md5"),
+    User("plain", "plain-secret", "scram-sha-256", "password"),
+    User("trusted", "trusted-secret", "scram-sha-256", "trust"),
+)
+"""One for each way in which PostgreSQL may ask for a password."""
+
+PASSWORDS = {user.name: user.password for user in USERS}
+ADMIN, ADMIN_PASSWORD = "admin", "admin-secret"
+
+DATABASES = ("bench", "other")
+"""Every user may create tables in both."""
+
+HBA = (
+    "local all postgres trust",
+    *(f"local all {user.name} {user.hba_method}" for user in USERS),
+    *(f"host all {user.name} 127.0.0.1/32 {user.hba_method}" for user in USERS),
+    # Roles that a test creates.
+    "local all all md5",
+    "host all all 127.0.0.1/32 md5",
+)
+
+
+def subdirectory(directory: Path, name: str, account: Account | None) -> Path:
+    """Make a folder (mode 0700) that belongs to the children's account."""
+    path = directory / name
+    path.mkdir(mode=0o700)
+    hand_over(path, account)
+    return path
+
+
+def make_template(
+    installation: Installation, directory: Path, account: Account | None
+) -> PostgresServer:
+    """Create a server with all USERS and DATABASES, stopped, to be copied."""
+    server = PostgresServer(installation, directory, account)
+    server.create(hba=HBA)
+    server.start()
+    for user in USERS:
+        server.create_user(user.name, user.password, user.encryption)
+    for database in DATABASES:
+        server.create_database(database)
+        server.execute("GRANT ALL ON SCHEMA public TO PUBLIC", database=database)
+    server.stop()
+    return server
+
+
+class PgSwitch(Pooler):
+    """A pgswitch process before one or more servers."""
+
+    def configure(
+        self,
+        databases: Mapping[str, str],
+        settings: Mapping[str, str | int | float] | None = None,
+        sections: Sections | None = None,
+    ) -> None:
+        """Write the ini file: connection strings by name, settings, other sections.
+
+        ``auth_type`` is scram-sha-256 and ``admin`` the console's administrator,
+        unless ``settings`` say otherwise. The user list is written apart.
+        """
+        self.write_ini(
+            {
+                "databases": databases,
+                "pgbouncer": {
+                    "auth_type": "scram-sha-256",
+                    "admin_users": ADMIN,
+                    **(settings or {}),
+                },
+                **(sections or {}),
+            }
+        )
+
+    def dsn(
+        self, user: str = "scram", database: str = "bench", password: str | None = None
+    ) -> str:
+        """Return a connection string; the password is the user's own unless given."""
+        return self.url(user, password or self._password_of(user), database)
+
+    def connect(
+        self,
+        user: str = "scram",
+        database: str = "bench",
+        password: str | None = None,
+        **options: Any,  # noqa: ANN401 - whatever psycopg takes
+    ) -> psycopg.Connection:
+        """Connect a psycopg client, in autocommit unless ``options`` say otherwise."""
+        return psycopg.connect(
+            self.dsn(user, database, password), **{"autocommit": True, **options}
+        )
+
+    def execute(
+        self,
+        statement: str,
+        parameters: Sequence[object] = (),
+        user: str = "scram",
+        database: str = "bench",
+    ) -> list[tuple[Any, ...]]:
+        """Run one statement on a new connection; return its rows, if any."""
+        with self.connect(user, database) as connection:
+            cursor = connection.execute(statement.encode(), parameters or None)
+            return [] if cursor.description is None else cursor.fetchall()
+
+    def console(
+        self, command: str, database: str = "pgbouncer"
+    ) -> list[dict[str, Any]]:
+        """Run one command on the console as the administrator; return its rows.
+
+        Raises psycopg.Error with the console's answer.
+        """
+        url = self.dsn(ADMIN, database)
+        with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+            cursor = connection.execute(command.encode())
+            return [] if cursor.description is None else cursor.fetchall()
+
+    def reload(self) -> None:
+        """Send SIGHUP and wait until the log tells that it arrived."""
+        line = "got SIGHUP, re-reading config"
+        before = self.log_text().count(line)
+        self.send(signal.SIGHUP)
+        wait_until(lambda: self.log_text().count(line) > before, "the log of a reload")
+
+    def wait_for_log(self, text: str, timeout_s: float = 10.0) -> None:
+        """Wait until the log holds ``text``."""
+        wait_until(lambda: text in self.log_text(), f"{text!r} in the log", timeout_s)
+
+    @staticmethod
+    def _password_of(user: str) -> str:
+        return ADMIN_PASSWORD if user == ADMIN else PASSWORDS[user]
+
+
+class PgSwitchFactory:
+    """Starts PgSwitch processes for one test and stops them after it."""
+
+    def __init__(
+        self, directory: Path, account: Account | None, postgres: PostgresServer
+    ) -> None:
+        self.made: list[PgSwitch] = []
+        self._directory = directory
+        self._account = account
+        self._postgres = postgres
+
+    def __call__(
+        self,
+        databases: Mapping[str, str] | None = None,
+        *,
+        users: Mapping[str, str] | None = None,
+        sections: Sections | None = None,
+        options: Sequence[str] = (),
+        start: bool = True,
+        **settings: str | float,
+    ) -> PgSwitch:
+        """Make a PgSwitch and start it, unless ``start`` is false.
+
+        ``databases`` are those of the test's PostgreSQL server unless given, ``users``
+        go beside the usual ones into the user list, ``options`` are for the command
+        line, other keywords are settings of the section ``pgbouncer``.
+        """
+        name = f"pgswitch-{len(self.made)}"
+        directory = subdirectory(self._directory, name, self._account)
+        made = PgSwitch(directory, self._account)
+        self.made.append(made)
+        made.write_users({**PASSWORDS, ADMIN: ADMIN_PASSWORD, **(users or {})})
+        made.configure(databases or self.usual_databases(), settings, sections)
+        if start:
+            made.start(options)
+        return made
+
+    def usual_databases(self) -> dict[str, str]:
+        """Return the entries for the databases of the test's PostgreSQL server."""
+        port = self._postgres.port
+        return dict.fromkeys(DATABASES, f"host=127.0.0.1 port={port}")
+
+    def stop_all(self) -> None:
+        """Stop whatever still runs."""
+        for made in self.made:
+            made.stop()
+
+    def logs(self) -> str:
+        """Return the logs of all processes, each under its path."""
+        return "\n".join(
+            f"--- {made.log_path}\n{made.log_text()}" for made in self.made
+        )

@@ -1,0 +1,1 @@
+"""Unit tests: no port, no sleep, no real reactor."""

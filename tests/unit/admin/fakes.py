@@ -1,0 +1,296 @@
+"""A service that the console's tests can look at and command."""
+
+# ruff: noqa: D102 - the methods do what the seams say
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from twisted.internet.defer import Deferred
+
+from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.admin.snapshots import (
+    DatabaseSnapshot,
+    DnsHostSnapshot,
+    ListsSnapshot,
+    MemorySnapshot,
+    PeerSnapshot,
+    PoolSnapshot,
+    SocketSnapshot,
+    StateSnapshot,
+    StatsReport,
+    StatsSnapshot,
+    UserSnapshot,
+)
+from pgswitch.errors import (
+    AlreadyPaused,
+    ClientNotFound,
+    ConsoleNoSuchDatabase,
+    DatabaseNotPaused,
+    PoolerNotPaused,
+)
+from pgswitch.types import PoolMode
+
+NOON = 1_795_348_800.0
+"""2026-11-22 12:00:00 UTC."""
+
+CLIENT = SocketSnapshot(
+    kind="C",
+    id=2,
+    user="postgres",
+    database="bench",
+    state="active",
+    addr="127.0.0.1",
+    port=56540,
+    local_addr="127.0.0.1",
+    local_port=6400,
+    connect_time=NOON,
+    request_time=NOON + 1.5,
+    ptr=0x5566BB02BDC8,
+    link=0x5566BB055BF0,
+    wait_us=2_000_003,
+    recv_pos=7,
+)
+LOGIN = SocketSnapshot(
+    kind="C",
+    id=4,
+    user=None,
+    database=None,
+    state="login",
+    addr="unix",
+    port=6400,
+    local_addr="unix",
+    local_port=6400,
+    connect_time=NOON,
+    request_time=NOON,
+    ptr=0x10,
+)
+SERVER = SocketSnapshot(
+    kind="S",
+    id=3,
+    user="postgres",
+    database="bench",
+    state="new",
+    socket_state="sv_login",
+    addr="127.0.0.1",
+    port=6000,
+    local_addr="127.0.0.1",
+    local_port=41140,
+    connect_time=NOON,
+    request_time=NOON,
+    ptr=0x5566BB055BF0,
+    close_needed=True,
+    remote_pid=24610,
+    tls="TLSv1.3/TLS_AES_256_GCM_SHA384",
+    application_name="shop",
+    prepared_statements=5,
+)
+TOTALS = StatsSnapshot(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+AVERAGES = StatsSnapshot(21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32)
+
+
+@dataclass
+class FakeView:
+    """Shows one of each thing; implements View."""
+
+    shown_state: StateSnapshot = field(default_factory=StateSnapshot)
+
+    def clients(self) -> Sequence[SocketSnapshot]:
+        return [CLIENT]
+
+    def servers(self) -> Sequence[SocketSnapshot]:
+        return [SERVER]
+
+    def sockets(self) -> Sequence[SocketSnapshot]:
+        return [CLIENT, LOGIN, SERVER]
+
+    def pools(self) -> Sequence[PoolSnapshot]:
+        return [
+            PoolSnapshot(
+                database="pgbouncer",
+                user="pgbouncer",
+                pool_mode=PoolMode.STATEMENT,
+                cl_active=1,
+            ),
+            PoolSnapshot(
+                database="bench",
+                user="postgres",
+                pool_mode=PoolMode.TRANSACTION,
+                cl_active=1,
+                cl_waiting=2,
+                cl_active_cancel_req=3,
+                cl_waiting_cancel_req=4,
+                sv_active=5,
+                sv_active_cancel=6,
+                sv_being_canceled=7,
+                sv_idle=8,
+                sv_used=9,
+                sv_tested=10,
+                sv_login=11,
+                maxwait_us=12_000_013,
+                load_balance_hosts="round-robin",
+            ),
+        ]
+
+    def databases(self) -> Sequence[DatabaseSnapshot]:
+        return [
+            DatabaseSnapshot(
+                name="bench",
+                host="127.0.0.1",
+                port=6000,
+                database="bench_real",
+                pool_size=3,
+                min_pool_size=1,
+                reserve_pool_size=2,
+                server_lifetime=3600,
+                max_connections=4,
+                current_connections=5,
+                max_client_connections=6,
+                current_client_connections=7,
+                paused=True,
+            ),
+            DatabaseSnapshot(
+                name="pgbouncer",
+                host=None,
+                port=6400,
+                database="pgbouncer",
+                force_user="pgbouncer",
+                pool_size=2,
+                server_lifetime=3600,
+                pool_mode=PoolMode.STATEMENT,
+                disabled=True,
+            ),
+        ]
+
+    def users(self) -> Sequence[UserSnapshot]:
+        return [
+            UserSnapshot(name="admin", current_client_connections=1),
+            UserSnapshot(
+                name="app",
+                pool_size=5,
+                reserve_pool_size=0,
+                pool_mode=PoolMode.SESSION,
+                max_user_connections=8,
+                current_connections=3,
+                max_user_client_connections=9,
+            ),
+        ]
+
+    def peers(self) -> Sequence[PeerSnapshot]:
+        return [
+            PeerSnapshot(peer_id=1, host="127.0.0.1", port=6400, pool_size=3),
+            PeerSnapshot(
+                peer_id=2,
+                host="10.0.0.2",
+                port=6401,
+                pool_size=3,
+                has_pool=True,
+                cl_active_cancel_req=1,
+                cl_waiting_cancel_req=2,
+                sv_active_cancel=3,
+                sv_login=4,
+            ),
+        ]
+
+    def stats(self) -> StatsReport:
+        return StatsReport(
+            totals={"shop": StatsSnapshot(), "bench": TOTALS},
+            averages={"shop": StatsSnapshot(), "bench": AVERAGES},
+            total=TOTALS,
+            total_averages=AVERAGES,
+        )
+
+    def state(self) -> StateSnapshot:
+        return self.shown_state
+
+    def lists(self) -> ListsSnapshot:
+        return ListsSnapshot(databases=5, used_clients=2)
+
+    def memory(self) -> Sequence[MemorySnapshot]:
+        return [MemorySnapshot(name="user_cache", size=10, used=5, free=1)]
+
+    def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
+        return [DnsHostSnapshot(hostname="db", ttl=15, addrs=("10.0.0.1", "::1"))]
+
+    def config_rows(self) -> Sequence[tuple[str, str | None, str | None, str]]:
+        return [("admin_users", "admin", None, "yes")]
+
+
+@dataclass
+class FakeControl:
+    """Knows the databases bench and we-b; remembers its calls; implements Control."""
+
+    paused: set[str] = field(default_factory=set)
+    is_all_paused: bool = False
+    is_reload_good: bool = True
+    calls: list[tuple[object, ...]] = field(default_factory=list)
+    waits: list[Deferred[None]] = field(default_factory=list)
+
+    def _database(self, verb: str, database: str | None) -> None:
+        self.calls.append((verb, database))
+        if database not in {None, "bench", "we-b"}:
+            raise ConsoleNoSuchDatabase(database=database)
+
+    def _wait(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self.waits.append(waiting)
+        return waiting
+
+    def reload(self) -> bool:
+        self.calls.append(("reload",))
+        return self.is_reload_good
+
+    def set(self, key: str, value: str) -> bool:
+        self.calls.append(("set", key, value))
+        return key in {"default_pool_size", "listen_port"} and value.isdecimal()
+
+    def pause(self, database: str | None) -> Deferred[None]:
+        self._database("pause", database)
+        if database is None and self.is_all_paused:
+            raise AlreadyPaused
+        return self._wait()
+
+    def resume(self, database: str | None) -> None:
+        self._database("resume", database)
+        if database is None and not self.is_all_paused:
+            raise PoolerNotPaused
+        if database is not None and database not in self.paused:
+            raise DatabaseNotPaused(database=database)
+
+    def disable(self, database: str) -> None:
+        self._database("disable", database)
+
+    def enable(self, database: str) -> None:
+        self._database("enable", database)
+
+    def reconnect(self, database: str | None) -> None:
+        self._database("reconnect", database)
+
+    def kill(self, database: str | None) -> None:
+        self._database("kill", database)
+
+    def kill_client(self, client_id: int) -> None:
+        self.calls.append(("kill_client", client_id))
+        if client_id != 7:
+            raise ClientNotFound
+
+    def wait_close(self, database: str | None) -> Deferred[None]:
+        self._database("wait_close", database)
+        return self._wait()
+
+    def shutdown(self, mode: ShutdownMode) -> None:
+        self.calls.append(("shutdown", mode))
+
+
+@dataclass
+class FakeLog:
+    """Keeps level and text of each line; implements ConsoleLog."""
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+
+    def log(self, message: str) -> None:
+        self.lines.append(("LOG", message))
+
+    def error(self, message: str) -> None:
+        self.lines.append(("ERROR", message))

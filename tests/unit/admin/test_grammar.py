@@ -1,0 +1,108 @@
+"""The grammar of console statements."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgswitch.admin.grammar import Command, Setting, Statement, parse
+from pgswitch.errors import BadArguments, ConsoleError, InvalidCommand
+
+
+@pytest.mark.parametrize(
+    ("text", "statement"),
+    [
+        ("SHOW POOLS", Command("show", "POOLS")),
+        ("show Pools;", Command("show", "Pools")),
+        (" \t\r\nSHOW\nPOOLS ; \n", Command("show", "POOLS")),
+        ("select version", Command("show", "version")),
+        ("select 1", Command("show", "1")),
+        ('"SHOW" pools', Command("show", "pools")),
+        ("show", Command("show")),
+        ("RELOAD", Command("reload")),
+        ("PAUSE Bench", Command("pause", "Bench")),
+        ('PAUSE "we-b.1"', Command("pause", "we-b.1")),
+        ('PAUSE "a""b"', Command("pause", 'a"b')),
+        ('PAUSE ""', Command("pause", "")),
+        ("PAUSE set", Command("pause", "set")),
+        ("PAUSE to", Command("pause", "to")),
+        ("KILL_CLIENT 12", Command("kill_client", "12")),
+        ("SET a=1", Setting("a", "1")),
+        ("set A = B;", Setting("A", "B")),
+        ("SET a TO b", Setting("a", "b")),
+        ("SET a to 'it''s 1.5'", Setting("a", "it's 1.5")),
+        ("SET a=''", Setting("a", "")),
+        ("SET to TO set", Setting("to", "set")),
+        ("a" * 15, Command("a" * 15)),
+        ("PAUSE " + "b" * 63, Command("pause", "b" * 63)),
+        (f"SET {'k' * 63}='{'v' * 255}'", Setting("k" * 63, "v" * 255)),
+    ],
+)
+def test_a_statement_is_read(text: str, statement: Statement) -> None:
+    """Each form of the grammar gives its value, arguments as typed."""
+    assert parse(text) == statement
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        ";",
+        "; ",
+        ";;",
+        "SHOW POOLS;;",
+        "SHOW POOLS; SHOW CLIENTS",
+        "SHOW pools extra",
+        "PAUSE we-b",
+        'PAUSE"bench"',
+        'PAUSE "bench"x',
+        'PAUSE "ben',
+        "PAUSE 'bench'",
+        "SET",
+        "SET x",
+        "SET x y",
+        "SET x=",
+        "SET x=1.5",
+        "SET x=-1",
+        "SET x='a",
+        "SET x=1 2",
+        'SET "x"=1',
+        'SET x="1"',
+        "SHOW POOLS -- comment",
+        "/* x */ SHOW POOLS",
+        "SHOW pööls",
+    ],
+)
+def test_everything_else_is_refused_with_its_whole_text(text: str) -> None:
+    """A text that is no statement is quoted in the error as it was typed."""
+    with pytest.raises(InvalidCommand) as caught:
+        parse(text)
+    assert caught.value.text == f"invalid command '{text}', use SHOW HELP;"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" * 16,
+        "PAUSE " + "b" * 64,
+        f'PAUSE "{"é" * 32}"',
+        f"SET {'k' * 64}=1",
+        f"SET k='{'v' * 256}'",
+    ],
+)
+def test_words_that_are_too_long_are_bad_arguments(text: str) -> None:
+    """Each length limit counts bytes, and ends at the reference's number."""
+    with pytest.raises(BadArguments):
+        parse(text)
+
+
+@given(st.one_of(st.text(), st.text(alphabet="SETto x='\";=\n\udc80_1")))
+def test_any_text_is_a_statement_or_a_console_error(text: str) -> None:
+    """Nothing but a console error is raised, whatever is typed."""
+    try:
+        statement = parse(text)
+    except ConsoleError:
+        return
+    assert isinstance(statement, Command | Setting)

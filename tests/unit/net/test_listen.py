@@ -1,0 +1,224 @@
+"""Opening and closing all listening sockets of the service."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.protocol import Factory
+
+from pgswitch.fatal import FatalError
+from pgswitch.net import listen
+from pgswitch.net.accept import Acceptor
+from pgswitch.net.listen import Listeners
+from pgswitch.net.sockets import StepFailedError
+from tests.unit.captured import CapturedLog, NotingReactor
+from tests.unit.net.listen_settings import ListenValues
+
+ADDRESSES = {
+    "localhost": [
+        (socket.AF_INET6, ("::1", 6432, 0, 0)),
+        (socket.AF_INET, ("127.0.0.1", 6432)),
+    ],
+    "taken": [(socket.AF_INET, ("10.0.0.1", 6432))],
+}
+
+
+class NamedSocket:
+    """An open TCP socket with a made-up address."""
+
+    def __init__(self, family: int, address: Any) -> None:
+        """Be open."""
+        self.family = family
+        self.address = address
+        self.options: list[tuple[int, int, int]] = []
+        self.is_open = True
+
+    def getsockname(self) -> Any:
+        """Return the made-up address."""
+        return self.address
+
+    def setsockopt(self, *option: int) -> None:
+        """Keep it."""
+        self.options.append(option)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Keep it."""
+        self.is_open = False
+
+
+class Scene:
+    """Listeners over a made-up network and a real folder for the unix socket."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open nothing yet."""
+        self.folder = folder
+        self.reactor = NotingReactor()
+        self.captured = CapturedLog()
+        self.listeners = Listeners(self.reactor, self.captured.log)
+        self.tcp, self.unix = Factory(), Factory()
+        self.tcp.noisy = self.unix.noisy = False
+        self.made: list[NamedSocket] = []
+
+    def listen_tcp(self, family: int, address: Any, _settings: object) -> NamedSocket:
+        """Stand in for the real function."""
+        if address[0] == "10.0.0.1":
+            raise StepFailedError("bind", OSError(98, "Address already in use"))
+        self.made.append(NamedSocket(family, address))
+        return self.made[-1]
+
+    def open(self, *, inherited: tuple[int, ...] = (), **values: Any) -> None:
+        """Open what the given settings ask for."""
+        settings = ListenValues(**values)
+        self.listeners.open(settings, self.tcp, self.unix, inherited=inherited)
+
+    @property
+    def path(self) -> Path:
+        """Where the unix socket is."""
+        return self.folder / ".s.PGSQL.6432"
+
+    @property
+    def watched(self) -> list[Any]:
+        """The factories behind the sockets that the reactor watches."""
+        found = self.reactor.readers
+        return [reader.factory for reader in found if isinstance(reader, Acceptor)]
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    """Give a scene and close its sockets at the end."""
+    scene = Scene(tmp_path)
+    monkeypatch.setattr(listen, "listen_tcp", scene.listen_tcp)
+    monkeypatch.setattr(listen, "resolve", lambda host, _port: ADDRESSES[host])
+    yield scene
+    scene.listeners.close_all()
+
+
+def test_all_addresses_and_the_unix_socket(scene: Scene) -> None:
+    """Each opened socket is told, watched, and has the right factory."""
+    scene.open(listen_addr=("localhost",), unix_socket_dir=str(scene.folder))
+    names = ("[::1]:6432", "127.0.0.1:6432", f"unix:{scene.path}")
+    assert scene.listeners.addresses == names
+    assert scene.captured.lines == [f"LOG listening on {name}" for name in names]
+    assert scene.watched == [scene.tcp, scene.tcp, scene.unix]
+
+
+def test_one_address_that_fails_is_a_warning(scene: Scene) -> None:
+    """The others are listened on."""
+    scene.open(listen_addr=("taken", "localhost"))
+    text = "WARNING cannot listen on 10.0.0.1:6432: bind(): Address already in use"
+    assert scene.captured.lines[0] == text
+    assert len(scene.listeners.addresses) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({}, "nowhere to listen on"),
+        (
+            {"listen_addr": ("taken", "taken")},
+            "failed to listen on any address in listen_addr list: taken, taken",
+        ),
+        (
+            {"unix_socket_dir": "/nowhere/at/all"},
+            "failed to create unix socket",
+        ),
+    ],
+)
+def test_fatal(scene: Scene, values: dict[str, Any], text: str) -> None:
+    """Without anything to listen on there is no point in running."""
+    with pytest.raises(FatalError) as caught:
+        scene.open(**values)
+    assert caught.value.text == text
+    assert scene.watched == []
+
+
+def test_lock_of_a_server_is_respected(scene: Scene) -> None:
+    """PostgreSQL itself may own this socket name; what was open is closed again."""
+    scene.path.with_name(f"{scene.path.name}.lock").touch()
+    with pytest.raises(FatalError) as caught:
+        scene.open(listen_addr=("localhost",), unix_socket_dir=str(scene.folder))
+    assert caught.value.text == "unix port 6432 is in use"
+    assert [sock.is_open for sock in scene.made] == [False, False]
+    assert scene.watched == []
+    assert not scene.path.exists()
+
+
+def test_close_tcp_keeps_the_console_open(scene: Scene) -> None:
+    """During a shutdown the unix socket still answers."""
+    scene.open(listen_addr=("localhost",), unix_socket_dir=str(scene.folder))
+    scene.listeners.close_tcp()
+    assert scene.watched == [scene.unix]
+    assert scene.listeners.addresses == (f"unix:{scene.path}",)
+    assert [sock.is_open for sock in scene.made] == [False, False]
+
+
+@pytest.mark.parametrize("keep_file", [False, True])
+def test_close_all(scene: Scene, keep_file: bool) -> None:  # noqa: FBT001
+    """The socket's file goes as well, unless it is wanted."""
+    scene.open(listen_addr=("localhost",), unix_socket_dir=str(scene.folder))
+    done: list[None] = []
+    scene.listeners.close_all(keep_file=keep_file).addCallback(done.append)
+    assert done == [None]
+    assert scene.watched == []
+    assert scene.path.exists() == keep_file
+
+
+def test_pause_and_resume(scene: Scene) -> None:
+    """SUSPEND accepts nobody; RESUME does again."""
+    scene.open(listen_addr=("localhost",), unix_socket_dir=str(scene.folder))
+    scene.listeners.pause()
+    assert scene.watched == []
+    scene.listeners.resume()
+    assert len(scene.watched) == 3
+
+
+def test_reload_changes_deferred_accepts(scene: Scene) -> None:
+    """tcp_defer_accept takes effect on sockets that listen already."""
+    values = ListenValues(listen_addr=("localhost",))
+    scene.listeners.open(values, scene.tcp, scene.unix)
+    scene.listeners.reconfigure(replace(values, tcp_defer_accept=9))
+    option = (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 9)
+    assert [sock.options for sock in scene.made] == [[option], [option]]
+
+
+def test_reload_changes_options_of_new_clients(scene: Scene) -> None:
+    """Keepalive settings are read when a client comes."""
+    values = ListenValues(listen_addr=("localhost",))
+    scene.listeners.open(values, scene.tcp, scene.unix)
+    scene.listeners.reconfigure(replace(values, tcp_keepcnt=4))
+    with socket.socket() as sock:
+        scene.listeners._tune(sock)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 4
+
+
+def test_sockets_of_the_service_manager_replace_the_settings(scene: Scene) -> None:
+    """Passed sockets are used; what they replace is told."""
+    passed = socket.socket(socket.AF_UNIX)
+    passed.bind(str(scene.folder / "passed"))
+    passed.listen()
+    fd = passed.detach()
+    scene.open(
+        inherited=(fd,), listen_addr=("localhost",), unix_socket_dir=str(scene.folder)
+    )
+    ignored = "WARNING sockets passed from service manager, cf_{} ignored"
+    assert scene.captured.lines == [
+        ignored.format("listen_addr"),
+        ignored.format("unix_socket_dir"),
+        f"LOG socket passed from service manager (fd {fd})",
+    ]
+    assert scene.watched == [scene.unix]
+    assert scene.made == []
+    scene.listeners.close_all()
+    assert (scene.folder / "passed").exists()
+
+
+def test_passed_descriptor_that_is_no_socket(scene: Scene) -> None:
+    """A wrong unit file ends the start with the descriptor's number."""
+    with (scene.folder / "file").open("w") as file, pytest.raises(FatalError) as caught:
+        scene.open(inherited=(file.fileno(),))
+    assert caught.value.text.startswith("socket passed from service manager (fd ")

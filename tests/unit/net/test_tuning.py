@@ -1,0 +1,87 @@
+"""Options of TCP sockets."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+
+import pytest
+
+from pgswitch.net.tuning import defer_accept, tune_socket
+from tests.unit.net.listen_settings import ListenValues
+
+TCP = socket.IPPROTO_TCP
+GENERAL = socket.SOL_SOCKET
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "option", "value"),
+    [
+        ({}, TCP, socket.TCP_NODELAY, 1),
+        ({}, GENERAL, socket.SO_KEEPALIVE, 1),
+        ({"tcp_keepalive": 0}, GENERAL, socket.SO_KEEPALIVE, 0),
+        ({"tcp_keepalive": 0}, TCP, socket.TCP_NODELAY, 1),
+        ({"tcp_keepcnt": 3}, TCP, socket.TCP_KEEPCNT, 3),
+        ({"tcp_keepidle": 11}, TCP, socket.TCP_KEEPIDLE, 11),
+        ({"tcp_keepintvl": 12}, TCP, socket.TCP_KEEPINTVL, 12),
+        ({"tcp_user_timeout": 1300}, TCP, socket.TCP_USER_TIMEOUT, 1300),
+    ],
+)
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_option(
+    family: int, change: dict[str, int], level: int, option: int, value: int
+) -> None:
+    """Each setting reaches its option, on both families."""
+    with socket.socket(family) as sock:
+        tune_socket(sock, replace(ListenValues(), **change))  # type: ignore[arg-type]
+        assert bool(sock.getsockopt(level, option)) == bool(value)
+        if value > 1:
+            assert sock.getsockopt(level, option) == value
+
+
+@pytest.mark.parametrize(
+    "option", [socket.TCP_KEEPCNT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL]
+)
+def test_zero_leaves_the_system_default(option: int) -> None:
+    """0 does not switch a probe off, it says nothing."""
+    with socket.socket() as plain, socket.socket() as tuned:
+        tune_socket(tuned, ListenValues())
+        assert tuned.getsockopt(TCP, option) == plain.getsockopt(TCP, option)
+
+
+def test_keepalive_details_need_keepalive() -> None:
+    """Without tcp_keepalive the three details are not set."""
+    with socket.socket() as sock:
+        tune_socket(sock, ListenValues(tcp_keepalive=0, tcp_keepcnt=3))
+        assert sock.getsockopt(TCP, socket.TCP_KEEPCNT) != 3
+
+
+def test_buffers_in_both_directions() -> None:
+    """The kernel doubles what it is told, for its own bookkeeping (socket(7))."""
+    with socket.socket() as sock:
+        tune_socket(sock, ListenValues(tcp_socket_buffer=50_000))
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            assert sock.getsockopt(GENERAL, option) == 100_000
+
+
+def test_unix_socket_is_left_alone() -> None:
+    """TCP options on another family would be refused by the system."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        tune_socket(sock, ListenValues(tcp_keepcnt=3, tcp_socket_buffer=50_000))
+        assert sock.getsockopt(GENERAL, socket.SO_KEEPALIVE) == 0
+
+
+def test_defer_accept_can_be_set_and_unset() -> None:
+    """0 turns the delay off again."""
+    with socket.socket() as sock:
+        defer_accept(sock, 5)
+        assert sock.getsockopt(TCP, socket.TCP_DEFER_ACCEPT) > 0
+        defer_accept(sock, 0)
+        assert sock.getsockopt(TCP, socket.TCP_DEFER_ACCEPT) == 0
+
+
+def test_unknown_option_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system without an option goes without it."""
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
+    with socket.socket() as sock:
+        tune_socket(sock, ListenValues(tcp_user_timeout=1300))

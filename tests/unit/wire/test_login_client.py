@@ -1,0 +1,314 @@
+"""Tests of pgswitch/wire/login_client.py."""
+
+from hashlib import md5
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgswitch import errors
+from pgswitch.types import AuthType
+from pgswitch.wire import constants as c
+from pgswitch.wire import encode, scram
+from pgswitch.wire import login_client as lc
+from pgswitch.wire.password import Secret, md5_secret
+
+BODY = slice(5, None)
+"""The body of a typed message."""
+AUTH_DATA = slice(9, None)
+"""The data of an Authentication message."""
+
+VERIFIER = str(scram.make_verifier("pencil", b"salt", 1))
+PLAIN, HASHED, STORED = map(
+    Secret.of, ("pencil", md5_secret("bob", "pencil"), VERIFIER)
+)
+SEED = bytes(range(32))
+
+
+def fixed(size: int) -> bytes:
+    """Return bytes that any dice could have thrown."""
+    return b"1234567890abcdef1234567890abcdef"[:size]
+
+
+def make(
+    method: AuthType, secret: Secret | None, cache: lc.VerifierCache | None = None
+) -> lc.ClientLogin:
+    """Return the login of user bob."""
+    return lc.ClientLogin(
+        method,
+        "bob",
+        secret,
+        random=fixed,
+        mock_seed=SEED,
+        iterations=1,
+        cache=cache,
+    )
+
+
+def sent(commands: list[lc.Command]) -> bytes:
+    """Return the bytes of commands that are nothing but one Send."""
+    [command] = commands
+    assert isinstance(command, lc.Send)
+    return command.data
+
+
+def refusal(commands: list[lc.Command]) -> errors.Fault:
+    """Return the fault of commands that are nothing but one Refused."""
+    [command] = commands
+    assert isinstance(command, lc.Refused)
+    return command.fault
+
+
+def answer(login: lc.ClientLogin, message: bytes) -> list[lc.Command]:
+    """Give the login one message of the client."""
+    return login.message(message[0], message[BODY])
+
+
+def scram_through(login: lc.ClientLogin, password: str) -> list[lc.Command]:
+    """Return the last commands of an exchange with the password."""
+    client = scram.ScramClient(b"client")
+    assert sent(login.begin()) == encode.auth_sasl()
+    first = encode.sasl_initial_response("SCRAM-SHA-256", client.first())
+    challenge = sent(answer(login, first))[AUTH_DATA]
+    keys = scram.keys_from_password(password, *client.challenge(challenge))
+    commands = answer(login, encode.sasl_response(client.final(challenge, keys)))
+    if isinstance(commands[0], lc.Send):
+        client.verify(commands[0].data[AUTH_DATA])
+    return commands
+
+
+# ---------------------------------------------------------- any, trust, unusable
+
+
+@pytest.mark.parametrize(
+    ("method", "secret"),
+    [(AuthType.ANY, None), (AuthType.ANY, PLAIN), (AuthType.TRUST, PLAIN)],
+)
+def test_nothing_to_show(method: AuthType, secret: Secret | None) -> None:
+    """Under any everybody is let in, under trust every known user."""
+    assert make(method, secret).begin() == [lc.Accepted()]
+
+
+def test_trust_needs_a_known_user() -> None:
+    """An unknown user is told so: there is nothing to hide behind."""
+    fault = refusal(make(AuthType.TRUST, None).begin())
+    assert isinstance(fault, errors.TrustFailed)
+
+
+@pytest.mark.parametrize(
+    "method", [AuthType.CERT, AuthType.HBA, AuthType.LDAP, AuthType.PAM]
+)
+def test_methods_that_need_more_than_messages(method: AuthType) -> None:
+    """They are decided elsewhere; here the client is told what is wrong."""
+    fault = refusal(make(method, PLAIN).begin())
+    assert fault.text == "bouncer config error"
+    assert str(method) in (fault.detail or "")
+
+
+# ------------------------------------------------------------------ clear text
+
+
+@pytest.mark.parametrize("secret", [PLAIN, HASHED, STORED])
+def test_plain(secret: Secret) -> None:
+    """A clear password fits any kind of secret and is kept for the servers."""
+    login = make(AuthType.PLAIN, secret)
+    assert sent(login.begin()) == encode.auth_cleartext()
+    commands = answer(login, encode.password(b"pencil"))
+    assert commands == [lc.Accepted(password=PLAIN)]
+    assert login.state is lc.State.DONE
+
+
+@pytest.mark.parametrize(
+    ("secret", "body", "text"),
+    [
+        (PLAIN, b"pencils\0", "password authentication failed"),
+        (None, b"pencil\0", "password authentication failed"),
+        (Secret.of(""), b"pencil\0", "password authentication failed"),
+        (PLAIN, b"pencil", "password authentication failed"),
+        (PLAIN, b"pencil\0x", "password authentication failed"),
+        (PLAIN, b"\0", "empty password returned by client"),
+        (PLAIN, b"", "empty password returned by client"),
+        (None, b"\0", "empty password returned by client"),
+    ],
+)
+@pytest.mark.parametrize("method", [AuthType.PLAIN, AuthType.MD5])
+def test_password_refused(
+    method: AuthType, secret: Secret | None, body: bytes, text: str
+) -> None:
+    """Wrong password and unknown user look the same, an empty answer does not."""
+    login = make(method, secret)
+    login.begin()
+    assert refusal(login.message(c.PASSWORD_MESSAGE, body)).text == text
+
+
+# ------------------------------------------------------------------------- md5
+
+
+@pytest.mark.parametrize("secret", [PLAIN, HASHED])
+def test_md5(secret: Secret) -> None:
+    """The answer is over the salt that was sent."""
+    login = make(AuthType.MD5, secret)
+    assert sent(login.begin()) == encode.auth_md5(b"1234")
+    inner = md5(b"pencilbob").hexdigest().encode()
+    right = b"md5" + md5(inner + b"1234").hexdigest().encode()
+    assert answer(login, encode.password(right)) == [lc.Accepted()]
+
+
+def test_md5_asks_unknown_users_too() -> None:
+    """The first message does not tell whether the user exists."""
+    known, unknown = make(AuthType.MD5, PLAIN), make(AuthType.MD5, None)
+    assert known.begin() == unknown.begin()
+
+
+def test_md5_with_a_scram_secret_is_scram() -> None:
+    """A verifier cannot serve MD5, so SCRAM is done instead."""
+    commands = scram_through(make(AuthType.MD5, STORED), "pencil")
+    assert isinstance(commands[-1], lc.Accepted)
+
+
+# ----------------------------------------------------------------------- SCRAM
+
+
+def test_scram_with_a_stored_verifier_yields_keys() -> None:
+    """The keys of the client are learnt, to log in to its servers with."""
+    login = make(AuthType.SCRAM_SHA_256, STORED)
+    commands = scram_through(login, "pencil")
+    keys = scram.keys_from_password("pencil", b"salt", 1)
+    assert commands[1:] == [lc.Accepted(scram_keys=keys)]
+    assert login.state is lc.State.DONE
+
+
+def test_scram_with_a_clear_secret_yields_none() -> None:
+    """Keys of a verifier of our own making fit no server."""
+    commands = scram_through(make(AuthType.SCRAM_SHA_256, PLAIN), "pencil")
+    assert commands[1:] == [lc.Accepted()]
+
+
+def test_made_verifiers_are_kept() -> None:
+    """A clear secret is stretched once, again for another number of rounds."""
+    cache: dict[tuple[str, Secret], scram.ScramVerifier] = {}
+    scram_through(make(AuthType.SCRAM_SHA_256, PLAIN, cache), "pencil")
+    [(name, made)] = cache.items()
+    assert name == ("bob", PLAIN)
+    scram_through(make(AuthType.SCRAM_SHA_256, PLAIN, cache), "pencil")
+    assert cache[name] is made
+    cache[name] = scram.make_verifier("pencil", b"old", 2)
+    scram_through(make(AuthType.SCRAM_SHA_256, PLAIN, cache), "pencil")
+    assert cache[name] == made
+
+
+@pytest.mark.parametrize(
+    ("secret", "password"),
+    [
+        (STORED, "pencils"),
+        (PLAIN, "pencils"),
+        (HASHED, "pencil"),
+        (None, "pencil"),
+        (Secret.of(""), ""),
+    ],
+)
+def test_scram_refused(secret: Secret | None, password: str) -> None:
+    """Wrong passwords, MD5 secrets, empty ones and unknown users look the same."""
+    login = make(AuthType.SCRAM_SHA_256, secret)
+    fault = refusal(scram_through(login, password))
+    assert fault.text == "SASL authentication failed"
+
+
+def test_unknown_user_gets_a_steady_salt() -> None:
+    """The mock login shows the same salt each time."""
+    first = encode.sasl_initial_response("SCRAM-SHA-256", b"n,,n=,r=x")
+    logins = [make(AuthType.SCRAM_SHA_256, None) for _ in range(2)]
+    for login in logins:
+        login.begin()
+    assert len({sent(answer(login, first)) for login in logins}) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (
+            encode.sasl_initial_response("SCRAM-SHA-256-PLUS", b"p=x,,n=,r=x"),
+            "client selected an invalid SASL authentication mechanism",
+        ),
+        (encode.password(b"md5"), "SASL authentication failed"),
+        (encode.sasl_response(b""), "SASL authentication failed"),
+        (
+            encode.sasl_initial_response("SCRAM-SHA-256", b"p=x,,n=,r=x"),
+            "SASL authentication failed",
+        ),
+    ],
+)
+def test_first_sasl_message_refused(message: bytes, text: str) -> None:
+    """Another mechanism has its own text, all else the common one."""
+    login = make(AuthType.SCRAM_SHA_256, STORED)
+    login.begin()
+    assert refusal(answer(login, message)).text == text
+
+
+# ----------------------------------------------------------------- other messages
+
+
+@pytest.mark.parametrize(
+    "method", [AuthType.PLAIN, AuthType.MD5, AuthType.SCRAM_SHA_256]
+)
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (encode.query("SELECT 1"), "bad packet"),
+        (encode.sync(), "bad packet"),
+        (encode.terminate(), "client close request"),
+    ],
+)
+def test_no_password(method: AuthType, message: bytes, reason: str) -> None:
+    """Another message in the middle of a login ends it without an answer."""
+    login = make(method, PLAIN)
+    login.begin()
+    fault = refusal(answer(login, message))
+    assert fault.is_silent
+    assert fault.text == reason
+
+
+def test_no_message_before_the_question_or_after_the_outcome() -> None:
+    """The caller passes messages on only while they belong here."""
+    login = make(AuthType.TRUST, PLAIN)
+    with pytest.raises(RuntimeError):
+        login.message(c.PASSWORD_MESSAGE, b"x\0")
+    login.begin()
+    with pytest.raises(RuntimeError):
+        login.message(c.PASSWORD_MESSAGE, b"x\0")
+    with pytest.raises(RuntimeError):
+        login.begin()
+
+
+def test_reprs_show_no_secrets() -> None:
+    """Commands may be logged."""
+    commands = (lc.Send(b"secret"), lc.Accepted(password=Secret.of("secret")))
+    assert "secret" not in repr(commands)
+
+
+kinds = st.sampled_from([c.PASSWORD_MESSAGE] * 6 + [c.QUERY, c.TERMINATE, 0, 255])
+
+
+@given(
+    method=st.sampled_from(AuthType),
+    secret=st.sampled_from([None, PLAIN, HASHED, STORED]),
+    messages=st.lists(
+        st.tuples(
+            kinds,
+            st.binary(max_size=30) | st.just(b"SCRAM-SHA-256\0\0\0\0\x09n,,n=,r=x"),
+        ),
+        max_size=4,
+    ),
+)
+def test_every_login_stays_a_login(
+    method: AuthType, secret: Secret | None, messages: list[tuple[int, bytes]]
+) -> None:
+    """Whatever is sent, commands come out, and nobody is let in by luck."""
+    login = make(method, secret)
+    commands = login.begin()
+    for kind, body in messages:
+        if login.state is lc.State.DONE:
+            break
+        commands = login.message(kind, body)
+        assert not any(isinstance(command, lc.Accepted) for command in commands)
+    assert commands

@@ -1,0 +1,302 @@
+"""Tests of pgswitch/wire/login_server.py."""
+
+from hashlib import md5
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgswitch import errors
+from pgswitch.wire import constants as c
+from pgswitch.wire import encode, scram
+from pgswitch.wire import login_server as ls
+from pgswitch.wire.login_client import Send
+from pgswitch.wire.password import Secret, md5_secret
+
+BODY = slice(5, None)
+"""The body of a typed message."""
+
+STORED_VERIFIER = scram.make_verifier("pencil", b"salt", 1)
+PLAIN, HASHED, STORED = map(
+    Secret.of, ("pencil", md5_secret("bob", "pencil"), str(STORED_VERIFIER))
+)
+KEYS = scram.keys_from_password("pencil", b"salt", 1)
+PAIRS = [("server_version", "18.6"), ("TimeZone", "UTC"), ("in_hot_standby", "off")]
+GREETING = [
+    *(encode.parameter_status(name, value) for name, value in PAIRS),
+    encode.backend_key_data(b"12345678"),
+]
+
+
+def make(
+    secret: Secret | None = PLAIN,
+    keys: scram.ScramKeys | None = None,
+    cache: ls.KeyCache | None = None,
+) -> ls.ServerLogin:
+    """Return our login as bob."""
+    return ls.ServerLogin(
+        "bob", secret, keys, random=lambda size: b"n" * size, cache=cache
+    )
+
+
+def tell(login: ls.ServerLogin, *messages: bytes) -> list[ls.Command]:
+    """Give the login messages of the server, return all commands."""
+    return [command for raw in messages for command in login.message(raw[0], raw[BODY])]
+
+
+def failure(commands: list[ls.Command]) -> ls.Failed:
+    """Return the last command, which is a failure."""
+    assert isinstance(commands[-1], ls.Failed)
+    return commands[-1]
+
+
+def test_trusted_login() -> None:
+    """Parameters are kept in their order, and the key."""
+    login = make(None)
+    commands = tell(login, encode.auth_ok(), *GREETING, encode.ready_for_query())
+    [done] = commands
+    assert isinstance(done, ls.LoginDone)
+    assert list(done.parameters.items()) == PAIRS
+    assert done.cancel_key == b"12345678"
+    assert login.state is ls.State.DONE
+
+
+def test_notices_and_negotiation_pass() -> None:
+    """Neither a notice nor an older minor version stops the login."""
+    key = b"k" * 260
+    commands = tell(
+        make(None),
+        encode.negotiate_protocol_version(196608, ["_pq_.x"]),
+        encode.auth_ok(),
+        encode.notice_response(errors.SetIgnored()),
+        encode.backend_key_data(key),
+        encode.ready_for_query(),
+    )
+    assert commands == [ls.LoginDone({}, key)]
+
+
+def test_key_is_optional() -> None:
+    """A server, or a pooler in its place, may send no key."""
+    commands = tell(make(None), encode.auth_ok(), encode.ready_for_query())
+    assert commands == [ls.LoginDone({}, b"")]
+
+
+# ------------------------------------------------------------- clear text and md5
+
+
+@pytest.mark.parametrize("secret", [PLAIN, HASHED, STORED])
+def test_clear_text_is_the_stored_text(secret: Secret) -> None:
+    """What is stored is sent, whatever it is."""
+    commands = tell(make(secret), encode.auth_cleartext())
+    assert commands == [Send(encode.password(secret.value.encode()))]
+
+
+def test_no_secret_is_an_empty_password() -> None:
+    """The server then says in its own words what it thinks of it."""
+    commands = tell(make(None), encode.auth_cleartext())
+    assert commands == [Send(encode.password(b""))]
+
+
+@pytest.mark.parametrize("secret", [PLAIN, HASHED])
+def test_md5(secret: Secret) -> None:
+    """A clear and an MD5 secret give the same answer."""
+    inner = md5(b"pencilbob").hexdigest().encode()
+    right = b"md5" + md5(inner + b"salt").hexdigest().encode()
+    assert tell(make(secret), encode.auth_md5(b"salt")) == [
+        Send(encode.password(right))
+    ]
+
+
+def test_md5_cannot_use_a_scram_secret() -> None:
+    """The log has the reason, waiting clients are told."""
+    failed = failure(tell(make(STORED), encode.auth_md5(b"salt")))
+    assert failed.reason == "cannot do MD5 authentication: wrong password type"
+    assert failed.client_fault is not None
+    assert failed.client_fault.text == "server login failed: wrong password type"
+
+
+# -------------------------------------------------------------------------- SCRAM
+
+
+def challenge(login: ls.ServerLogin, server: scram.ScramServer) -> bytes:
+    """Bring the login to its proof, return the proof."""
+    [first] = tell(login, encode.auth_sasl(["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]))
+    assert isinstance(first, Send)
+    start = encode.sasl_initial_response("SCRAM-SHA-256", b"")
+    data = first.data[len(start) :]
+    [proof] = tell(login, encode.auth_sasl_continue(server.first(data)))
+    assert isinstance(proof, Send)
+    return proof.data[BODY]
+
+
+@pytest.mark.parametrize(
+    ("secret", "keys"),
+    [(PLAIN, None), (STORED, KEYS), (PLAIN, scram.ScramKeys(b"", b""))],
+)
+def test_scram(secret: Secret, keys: scram.ScramKeys | None) -> None:
+    """A password, or keys with a verifier, log in; the password goes first."""
+    login, server = make(secret, keys), scram.ScramServer(STORED_VERIFIER, b"server")
+    signature = server.final(challenge(login, server))
+    commands = tell(
+        login,
+        encode.auth_sasl_final(signature),
+        encode.auth_ok(),
+        encode.ready_for_query(),
+    )
+    assert commands == [ls.LoginDone({}, b"")]
+
+
+def test_stretched_keys_are_kept() -> None:
+    """The same password, salt and rounds are computed once."""
+    cache: dict[tuple[Secret, bytes, int], scram.ScramKeys] = {}
+    for _ in range(2):
+        server = scram.ScramServer(STORED_VERIFIER, b"server")
+        server.final(challenge(make(cache=cache), server))
+    assert cache == {(PLAIN, b"salt", 1): KEYS}
+
+
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
+        (HASHED, "cannot do SCRAM authentication: wrong password type"),
+        (
+            STORED,
+            (
+                "cannot do SCRAM authentication: password is SCRAM secret but client "
+                "authentication did not provide SCRAM keys"
+            ),
+        ),
+    ],
+)
+def test_scram_without_means(secret: Secret, reason: str) -> None:
+    """Neither an MD5 digest nor a bare verifier is a password."""
+    failed = failure(tell(make(secret), encode.auth_sasl()))
+    assert failed.reason == reason
+    assert isinstance(failed.client_fault, errors.ServerLoginWrongPasswordType)
+
+
+def test_no_common_mechanism() -> None:
+    """Channel binding alone is not spoken."""
+    failed = failure(tell(make(), encode.auth_sasl(["SCRAM-SHA-256-PLUS"])))
+    assert isinstance(failed.client_fault, errors.ServerSaslUnsupported)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "fault"),
+    [
+        (
+            encode.auth_sasl_final(b"v=" + b"A" * 43 + b"="),
+            "invalid server signature",
+            errors.ServerSignatureInvalid,
+        ),
+        (
+            encode.auth_sasl_final(b"e=no"),
+            "failed to verify server signature",
+            errors.ServerSignatureNotVerified,
+        ),
+        (
+            encode.auth_ok(),
+            "failed to verify server signature",
+            errors.ServerSignatureNotVerified,
+        ),
+        (encode.ready_for_query(), "failed to answer authreq", type(None)),
+        (encode.auth_sasl(), "failed to answer authreq", type(None)),
+        (encode.auth_cleartext(), "failed to answer authreq", type(None)),
+    ],
+)
+def test_server_that_proves_nothing(message: bytes, reason: str, fault: type) -> None:
+    """An impostor who does not know the verifier is not believed."""
+    login = make()
+    challenge(login, scram.ScramServer(STORED_VERIFIER, b"server"))
+    failed = failure(tell(login, message))
+    assert failed.reason == reason
+    assert type(failed.client_fault) is fault
+
+
+def test_ok_in_place_of_a_challenge() -> None:
+    """SCRAM once begun must be finished."""
+    failed = failure(tell(make(), encode.auth_sasl(), encode.auth_ok()))
+    assert isinstance(failed.client_fault, errors.ServerSignatureNotVerified)
+
+
+# ----------------------------------------------------------------------- failures
+
+
+def test_server_refuses() -> None:
+    """Its severity, code and text are handed on."""
+    raw = encode.message(
+        c.ERROR_RESPONSE,
+        b"SFATAL\0VFATAL\0C3D000\0Mdatabase does not exist\0Fx.c\0\0",
+    )
+    commands = tell(make(), raw)
+    assert commands == [ls.ServerRefused("FATAL", "3D000", "database does not exist")]
+
+
+def test_server_refuses_without_a_code() -> None:
+    """Very old servers and other poolers leave fields out."""
+    commands = tell(make(), encode.message(c.ERROR_RESPONSE, b"Mno\0\0"))
+    assert commands == [ls.ServerRefused("FATAL", "08P01", "no")]
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (b"R\0\0\0\x08\0\0\0\x07", "unknown/unsupported auth method: 7"),
+        (b"R\0\0\0\x08\xff\xff\xff\xff", "unknown/unsupported auth method: 4294967295"),
+        (b"R\0\0\0\x05\0", "broken Authentication packet"),
+        (encode.ready_for_query(), "failed to answer authreq"),
+        (encode.auth_sasl_continue(b""), "failed to answer authreq"),
+        (encode.auth_sasl_final(b""), "failed to answer authreq"),
+        (encode.command_complete("SELECT"), "unknown pkt from server"),
+        (encode.message(c.PARAMETER_STATUS, b"a"), "broken ParameterStatus packet"),
+        (encode.backend_key_data(b"short"), "broken BackendKeyData packet"),
+        (encode.message(c.ERROR_RESPONSE, b""), "broken ErrorResponse packet"),
+        (encode.message(c.NOTICE_RESPONSE, b""), "broken ErrorResponse packet"),
+    ],
+)
+def test_servers_that_make_no_sense(message: bytes, reason: str) -> None:
+    """The attempt ends with a reason for the log; clients go on waiting."""
+    assert failure(tell(make(), message)) == ls.Failed(reason)
+
+
+def test_second_ok_makes_no_sense() -> None:
+    """There is one AuthenticationOk in a login."""
+    commands = tell(make(None), encode.auth_ok(), encode.auth_ok())
+    assert failure(commands).reason == "failed to answer authreq"
+
+
+def test_no_message_after_the_outcome() -> None:
+    """The caller passes messages on only while they belong here."""
+    login = make()
+    tell(login, encode.auth_ok(), encode.ready_for_query())
+    with pytest.raises(RuntimeError):
+        tell(login, encode.ready_for_query())
+
+
+messages = st.sampled_from(
+    [
+        encode.auth_sasl(),
+        encode.auth_sasl_continue(b"r=" + b"bm5u" * 6 + b"X,s=QQ==,i=1"),
+        encode.auth_sasl_final(b"v=QQ=="),
+        encode.auth_md5(b"salt"),
+        encode.auth_ok(),
+        *GREETING,
+    ]
+) | st.builds(
+    encode.message,
+    st.sampled_from(sorted(c.BACKEND_NAMES)),
+    st.binary(max_size=20),
+)
+
+
+@given(st.lists(messages, max_size=6), st.sampled_from([None, PLAIN, HASHED, STORED]))
+def test_every_login_stays_a_login(told: list[bytes], secret: Secret | None) -> None:
+    """Whatever a server says, commands come out and no exception."""
+    login = make(secret)
+    for raw in told:
+        commands = tell(login, raw)
+        state: ls.State = login.state
+        ended = bool(commands) and not isinstance(commands[-1], Send)
+        assert ended is (state is ls.State.DONE)
+        if ended:
+            break

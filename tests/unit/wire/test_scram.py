@@ -1,0 +1,341 @@
+"""Tests of pgswitch/wire/scram.py."""
+
+import hashlib
+from base64 import b64encode
+from contextlib import suppress
+from hmac import digest
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scramp import ScramClient as OtherClient  # type: ignore[import-untyped]
+from scramp import ScramMechanism
+from scramp.core import ScramException  # type: ignore[import-untyped]
+from scramp.utils import saslprep as other_saslprep  # type: ignore[import-untyped]
+
+from pgswitch.errors import (
+    BrokenPacket,
+    Fault,
+    SaslFailed,
+    ServerSignatureInvalid,
+    ServerSignatureNotVerified,
+)
+from pgswitch.wire import scram
+
+# The example of RFC 7677, section 3.
+SALT = b"[m\x99h\x9d\x12\x35\x8e\xec\xa0K\x14\x126\xfa\x81"
+CLIENT_NONCE = b"rOprNGfwEbeRWgbNEkqO"
+SERVER_NONCE = b"%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+CLIENT_FIRST = b"n,,n=user,r=" + CLIENT_NONCE
+SERVER_FIRST = (
+    b"r=" + CLIENT_NONCE + SERVER_NONCE + b",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+)
+CLIENT_FINAL = (
+    b"c=biws,r=" + CLIENT_NONCE + SERVER_NONCE
+    + b",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+)  # fmt: skip
+SERVER_FINAL = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+
+VERIFIER = scram.make_verifier("pencil", SALT, 4096)
+QUICK = scram.make_verifier("pencil", SALT, 1)
+
+
+def serve(verifier: scram.ScramVerifier = VERIFIER) -> scram.ScramServer:
+    """Return a server side that has answered the RFC's first message."""
+    server = scram.ScramServer(verifier, SERVER_NONCE)
+    server.first(CLIENT_FIRST)
+    return server
+
+
+def test_server_side_of_the_rfcs_example() -> None:
+    """Every message is the RFC's, and the keys of the password are learnt."""
+    server = scram.ScramServer(VERIFIER, SERVER_NONCE)
+    assert server.first(CLIENT_FIRST) == SERVER_FIRST
+    assert server.keys is None
+    assert server.final(CLIENT_FINAL) == SERVER_FINAL
+    assert server.keys == scram.keys_from_password("pencil", SALT, 4096)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"",
+        b"p=tls-server-end-point,,n=,r=abc",
+        b"n,a=other,n=,r=abc",
+        b"n,,m=1,n=,r=abc",
+        b"n,,n=",
+        b"n,,n=,x=abc",
+        b"n,,x=,r=abc",
+        b"n,,n=,r=",
+        b"n,,n=,r=a\x00b",
+        b"n,,n=,r=\xc3\xa9",
+        b"x,,n=,r=abc",
+    ],
+)
+def test_first_messages_refused(first: bytes) -> None:
+    """Channel binding, authzid, mandatory extensions and rubbish are refused."""
+    with pytest.raises(SaslFailed):
+        scram.ScramServer(QUICK, SERVER_NONCE).first(first)
+
+
+@pytest.mark.parametrize(
+    "first", [b"n,,n=,r=abc", b"y,,n=,r=abc", b"n,,n=other,r=abc,x=1"]
+)
+def test_first_messages_taken(first: bytes) -> None:
+    """An empty user name as of libpq, flag y and optional extensions are fine."""
+    answer = scram.ScramServer(QUICK, b"xyz").first(first)
+    assert answer.startswith(b"r=abcxyz,s=")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"c=biws", b"c=eSws"),
+        (b",r=r", b",r=x"),
+        (b",p=dHzb", b",p=dHzc"),
+        (b",p=dHzbZapW", b",p=dHzb"),
+        (b",p=dHzb", b",p=!!!!"),
+        (b",p=", b",q="),
+        (b",p=", b"p="),
+        (CLIENT_FINAL, b""),
+        (CLIENT_FINAL, b","),
+    ],
+)
+def test_final_messages_refused(old: bytes, new: bytes) -> None:
+    """Anything but the right proof over the right words is refused."""
+    assert old in CLIENT_FINAL
+    server = serve()
+    with pytest.raises(SaslFailed):
+        server.final(CLIENT_FINAL.replace(old, new))
+    assert server.keys is None
+
+
+@pytest.mark.parametrize(
+    "without_proof",
+    [
+        b"c=eSws,r=abcxyz",
+        b"c=biws,r=abc",
+        b"r=abcxyz,c=biws",
+        b"c=biws",
+    ],
+)
+def test_final_message_must_continue_its_exchange(without_proof: bytes) -> None:
+    """A good proof over another channel binding or nonce is worth nothing."""
+    server = scram.ScramServer(QUICK, b"xyz")
+    heard = b"n=,r=abc," + server.first(b"n,,n=,r=abc") + b"," + without_proof
+    signature = digest(QUICK.stored_key, heard, "sha256")
+    client_key = scram.keys_from_password("pencil", SALT, 1).client_key
+    proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+    with pytest.raises(SaslFailed):
+        server.final(without_proof + b",p=" + b64encode(proof))
+
+
+def exchange(client: scram.ScramClient, keys: scram.ScramKeys) -> scram.ScramServer:
+    """Return the server side after a whole exchange with the client side."""
+    server = scram.ScramServer(QUICK, b"server")
+    challenge = server.first(client.first())
+    assert client.challenge(challenge) == (SALT, 1)
+    client.verify(server.final(client.final(challenge, keys)))
+    return server
+
+
+def test_both_sides_agree() -> None:
+    """Our client logs in to our server, and its keys alone do so as well."""
+    keys = scram.keys_from_password("pencil", SALT, 1)
+    learnt = exchange(scram.ScramClient(b"client"), keys).keys
+    assert learnt == keys
+    assert exchange(scram.ScramClient(b"again"), learnt).keys == keys
+
+
+def test_wrong_keys_do_not_log_in() -> None:
+    """The keys of another password are refused."""
+    keys = scram.keys_from_password("pencils", SALT, 1)
+    with pytest.raises(SaslFailed):
+        exchange(scram.ScramClient(b"client"), keys)
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        b"",
+        b"r=clientX,s=QQ==",
+        b"r=client,s=QQ==,i=1",
+        b"r=other,s=QQ==,i=1",
+        b"r=clientX,s=,i=1",
+        b"r=clientX,s=?,i=1",
+        b"r=clientX,s=QQ==,i=0",
+        b"r=clientX,s=QQ==,i=-1",
+        b"r=clientX,s=QQ==,i=10000001",
+        b"r=clientX,s=QQ==,i=" + b"9" * 5000,
+        b"s=QQ==,r=clientX,i=1",
+    ],
+)
+def test_challenges_refused(challenge: bytes) -> None:
+    """A challenge that answers another client, or asks absurd work, is broken."""
+    with pytest.raises(BrokenPacket):
+        scram.ScramClient(b"client").challenge(challenge)
+
+
+@pytest.mark.parametrize(
+    ("signature", "fault"),
+    [
+        (b"v=" + b64encode(bytes(32)), ServerSignatureInvalid),
+        (b"v=" + b64encode(bytes(31)), ServerSignatureNotVerified),
+        (b"v=?", ServerSignatureNotVerified),
+        (b"e=other-error", ServerSignatureNotVerified),
+        (b"", ServerSignatureNotVerified),
+    ],
+)
+def test_server_must_prove_itself(signature: bytes, fault: type[Fault]) -> None:
+    """A wrong signature and an unreadable one are told apart."""
+    client = scram.ScramClient(b"client")
+    client.final(b"r=clientX,s=QQ==,i=1", scram.ScramKeys(bytes(32), bytes(32)))
+    with pytest.raises(fault):
+        client.verify(signature)
+
+
+def test_signature_before_the_proof_is_refused() -> None:
+    """A server cannot skip the exchange."""
+    with pytest.raises(ServerSignatureNotVerified):
+        scram.ScramClient(b"client").verify(b"v=" + b64encode(bytes(32)))
+
+
+def test_another_client_logs_in_to_our_server() -> None:
+    """An independent implementation agrees, extension-free and by its own hashing."""
+    client = OtherClient(["SCRAM-SHA-256"], "bob", "pencil")
+    server = scram.ScramServer(VERIFIER, b"server")
+    client.set_server_first(server.first(client.get_client_first().encode()).decode())
+    client.set_server_final(server.final(client.get_client_final().encode()).decode())
+    assert server.keys is not None
+
+
+def test_another_servers_stored_keys_are_ours() -> None:
+    """An independent implementation derives the same verifier."""
+    mechanism = ScramMechanism("SCRAM-SHA-256")
+    salt, stored_key, server_key, rounds = mechanism.make_auth_info(
+        "pencil", iteration_count=4096, salt=SALT
+    )
+    assert (salt, stored_key, server_key, rounds) == (
+        VERIFIER.salt,
+        VERIFIER.stored_key,
+        VERIFIER.server_key,
+        VERIFIER.iterations,
+    )
+
+
+# --------------------------------------------------------------------- verifiers
+
+
+def test_verifier_text_round_trip() -> None:
+    """The text form is PostgreSQL's and is read back."""
+    text = str(VERIFIER)
+    assert text.startswith("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$")
+    assert scram.ScramVerifier.parse(text) == VERIFIER
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("SCRAM-SHA-256", "SCRAM-SHA-1"),
+        ("$4096:", "$0:"),
+        ("$4096:", "$x:"),
+        ("W22Z", "W2Z"),
+        ("W22ZaJ0SNY7soEsUEjb6gQ==", "A"),
+        ("=:", ":"),
+        ("$4096:", ":"),
+    ],
+)
+def test_no_verifier(old: str, new: str) -> None:
+    """A text that is nearly a verifier is none."""
+    text = str(VERIFIER)
+    assert old in text
+    assert scram.ScramVerifier.parse(text.replace(old, new, 1)) is None
+
+
+def test_verifier_with_short_keys_is_none() -> None:
+    """Keys have 32 bytes."""
+    assert scram.ScramVerifier.parse("SCRAM-SHA-256$1:QQ==$QQ==:QQ==") is None
+
+
+def test_reprs_show_no_keys() -> None:
+    """Nothing that would serve for a login gets into a log by accident."""
+    keys = scram.keys_from_password("pencil", SALT, 1)
+    assert repr(keys) == "ScramKeys()"
+    assert "key" not in repr(VERIFIER)
+
+
+def test_matches() -> None:
+    """A clear password can be compared with a verifier."""
+    assert scram.matches(QUICK, "pencil")
+    assert not scram.matches(QUICK, "pencils")
+
+
+def test_mock_verifier_is_steady_and_fits_nothing() -> None:
+    """Asking twice for an unknown user shows the same salt, another user another."""
+    seed = hashlib.sha256(b"seed").digest()
+    mock = scram.mock_verifier("bob", seed, 4096)
+    assert mock == scram.mock_verifier("bob", seed, 4096)
+    assert mock.salt == hashlib.sha256(b"bob" + seed).digest()[:16]
+    assert mock.salt != scram.mock_verifier("bobby", seed, 4096).salt
+    assert mock.salt != scram.mock_verifier("bob", bytes(32), 4096).salt
+    assert mock.stored_key != mock.server_key
+
+
+# --------------------------------------------------------------------- passwords
+
+
+@pytest.mark.parametrize(
+    ("password", "prepared"),
+    [
+        ("pencil", b"pencil"),
+        ("I\u00adX", b"IX"),
+        ("\u00aa", b"a"),
+        ("\u2168", b"IX"),
+        ("a\u00a0b", b"a b"),
+        ("a\x07b", b"a\x07b"),
+        ("\u0627\u00ad1\u0628", "\u06271\u0628".encode()),
+        ("\u0627\u00ad1", "\u0627\u00ad1".encode()),
+        ("\u0627\u00ada\u0628", "\u0627\u00ada\u0628".encode()),
+        ("\u00ad", "\u00ad".encode()),
+        ("caf\udce9", b"caf\xe9"),
+        ("", b""),
+    ],
+)
+def test_prepare_password(password: str, prepared: bytes) -> None:
+    """RFC 4013's examples, and raw bytes for what it prohibits."""
+    assert scram.prepare_password(password) == prepared
+
+
+@settings(max_examples=300)
+@given(st.text(min_size=1, max_size=6))
+def test_prepare_password_against_another(password: str) -> None:
+    """An independent SASLprep gives the same or refuses, where raw bytes are used."""
+    raw = password.encode("utf-8", "surrogateescape")
+    try:
+        other = other_saslprep(password).encode() or raw
+    except ScramException:
+        other = raw
+    assert scram.prepare_password(password) == other
+
+
+# --------------------------------------------------------------------- properties
+
+
+@given(first=st.binary(max_size=60), final=st.binary(max_size=60))
+def test_server_raises_only_faults(first: bytes, final: bytes) -> None:
+    """Whatever a client sends, an answer or SaslFailed comes out."""
+    server = scram.ScramServer(QUICK, b"server")
+    for step, data in ((server.first, b"n,,n=,r=" + first), (server.final, final)):
+        with suppress(SaslFailed):
+            step(data)
+
+
+@given(challenge=st.binary(max_size=60), signature=st.binary(max_size=60))
+def test_client_raises_only_faults(challenge: bytes, signature: bytes) -> None:
+    """Whatever a server sends, an answer or a Fault comes out."""
+    client = scram.ScramClient(b"c")
+    keys = scram.ScramKeys(bytes(32), bytes(32))
+    with suppress(BrokenPacket):
+        client.final(b"r=c" + challenge, keys)
+    with pytest.raises((ServerSignatureInvalid, ServerSignatureNotVerified)):
+        client.verify(signature)

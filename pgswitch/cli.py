@@ -126,6 +126,7 @@ def run(command: CommandLine, log: Log) -> int:
     # Everything is imported before the user is switched, since the new one may not be
     # able to read our files.  Twisted's reactors bear the fork that may follow.
     import encodings.idna  # noqa: F401, PLC0415 - looking up names would import it
+
     import twisted.python.threadpool  # noqa: F401, PLC0415 - so would the first thread
     from twisted.internet import reactor
     from twisted.logger import globalLogBeginner  # noqa: PLC0415
@@ -154,7 +155,7 @@ def read_configuration(path: str, log: Log) -> Configuration:
         return load(path)
     except ConfigError as error:
         for problem in error.problems:
-            log.error(problem)  # noqa: TRY400 - not the logging module
+            log.error(problem)
         raise FatalError("cannot load config file") from error
 
 

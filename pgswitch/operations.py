@@ -47,7 +47,7 @@ class Operations:
         apply: Callable[[Configuration], None],
         shut_down: Callable[[ShutdownMode], None],
     ) -> None:
-        """The three functions are the service's own."""
+        """Take the parts to act on; the three functions are the service's own."""
         self._context = context
         self._pools = pools
         self._desk = desk
@@ -148,14 +148,16 @@ class Operations:
         client.disconnect(AdminForcedDisconnect())
 
     def wait_close(self, database: str | None) -> Deferred[None]:
-        """Fires when no server is to be closed any more."""
+        """Return a Deferred that fires when no server is to be closed any more."""
         if database is not None:
             self._must_exist(database)
         return self._once(
-            lambda: not any(
-                hasattr(backend, "link") and backend.link.stale
-                for pool in self._pools.of_database(database)
-                for backend in pool.backends()
+            lambda: (
+                not any(
+                    hasattr(backend, "link") and backend.link.stale
+                    for pool in self._pools.of_database(database)
+                    for backend in pool.backends()
+                )
             )
         )
 
@@ -172,7 +174,7 @@ class Operations:
             self.pause_all()
         for pool in self._pools:
             for link in list(pool.rack.waiters):
-                link.control.disconnect(ServerShuttingDown())
+                link.frontend.disconnect(ServerShuttingDown())
             for client in list(pool.welcome_waiters):
                 client.disconnect(ServerShuttingDown())
 

@@ -274,8 +274,8 @@ _RESOLVER = "threads"
 def _default_reactor() -> str:
     from twisted.internet import default  # noqa: PLC0415 - chooses, installs nothing
 
-    module = default.install.__module__.rpartition(".")[2]
-    return module.removesuffix("reactor")
+    module: str = default.install.__module__
+    return module.rpartition(".")[2].removesuffix("reactor")
 
 
 def _platform() -> str:
@@ -291,7 +291,7 @@ def _twisted_version() -> str:
 def _tls_version() -> str:
     from OpenSSL import SSL  # noqa: PLC0415 - slow to import, and seldom needed
 
-    return SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode()
+    return str(SSL.OpenSSL_version(SSL.OPENSSL_VERSION), "ascii")
 
 
 def _is_another(pid: int) -> bool:

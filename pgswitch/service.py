@@ -87,7 +87,7 @@ class PgSwitch(MultiService):
 
         ``started`` is called once clients can connect.
         """
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
         self._log = log
         self._started = started
@@ -145,7 +145,7 @@ class PgSwitch(MultiService):
 
     def startService(self) -> None:
         """Read the users, open the listeners, begin; may raise FatalError."""
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self.store.load(self._settings)
         factory = FrontendFactory(self.desk)
         self.listeners.open(self._settings, factory, factory)
@@ -157,7 +157,7 @@ class PgSwitch(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """Close everything at once."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         self._janitor.stop()
         return self.listeners.close_all()
 

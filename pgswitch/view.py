@@ -17,6 +17,7 @@ from pgswitch.admin.snapshots import (
     StatsSnapshot,
     UserSnapshot,
 )
+from pgswitch.config.model import UserSpec
 from pgswitch.config.show import config_rows
 from pgswitch.net.backend import Phase
 from pgswitch.stats.periods import NOTHING, Periods, Totals, plus
@@ -103,7 +104,7 @@ class ServiceView:
             ),
             ptr=id(one),
             wait_us=0 if link is None else self._since(link.exchange.query_start),
-            link=None if server is None else id(server.control),
+            link=None if server is None else id(server.backend),
             remote_pid=one.address.pid,
             application_name=None
             if link is None or not link.parameters
@@ -251,22 +252,20 @@ class ServiceView:
         names |= {pool.key.user for pool in self._pools}
         snapshots = []
         for name in sorted(names):
-            spec = configuration.users.get(name)
+            spec = configuration.users.get(name, UserSpec(name=name))
             servers = sum(
                 len(pool.servers) for pool in self._pools if pool.key.user == name
             )
             snapshots.append(
                 UserSnapshot(
                     name=name,
-                    pool_size=spec and spec.pool_size,
-                    reserve_pool_size=spec and spec.reserve_pool_size,
-                    pool_mode=spec and spec.pool_mode,
-                    max_user_connections=(spec and spec.max_user_connections)
+                    pool_size=spec.pool_size,
+                    reserve_pool_size=spec.reserve_pool_size,
+                    pool_mode=spec.pool_mode,
+                    max_user_connections=spec.max_user_connections
                     or settings.max_user_connections,
                     current_connections=servers,
-                    max_user_client_connections=(
-                        spec and spec.max_user_client_connections
-                    )
+                    max_user_client_connections=spec.max_user_client_connections
                     or settings.max_user_client_connections,
                     current_client_connections=sum(
                         one.user == name for one in self._desk.clients.values()

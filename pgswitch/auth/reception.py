@@ -14,9 +14,9 @@ from pgswitch.errors import (
     BouncerConfigError,
     ClientLoginTimeout,
     DatabaseDisabled,
-    Notice,
     NoSuchDatabase,
     NotAllowed,
+    Notice,
     PoolerShuttingDown,
     TooManyClients,
     TooManyDatabaseClients,
@@ -185,9 +185,7 @@ class FrontDesk:
             return False
         return None
 
-    def _check_forced_user(
-        self, frontend: Frontend, spec: DatabaseSpec | None
-    ) -> None:
+    def _check_forced_user(self, frontend: Frontend, spec: DatabaseSpec | None) -> None:
         if spec is not None and spec.user is None:
             self.log.error(f"{frontend.prefix} auth_type=any requires forced user")
             raise BouncerConfigError(

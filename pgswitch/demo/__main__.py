@@ -169,11 +169,16 @@ def _show(server: PostgresServer, pooler: Pooler, options: argparse.Namespace) -
     gauge = Gauge(pooler.url(ADMIN, ADMIN_PASSWORD, "pgswitch"), DATABASE)
     workload = Workload(pooler.url(USER, PASSWORD, DATABASE), options.clients)
     workload.start()
-    print(gauge.heading())
-    for _ in range(options.seconds):
-        time.sleep(1)  # noqa: TID251 - no reactor runs in this process
-        print(gauge.line())
-    gauge.close()
+    try:
+        print(gauge.heading())
+        for _ in range(options.seconds):
+            time.sleep(1)  # noqa: TID251 - no reactor runs in this process
+            print(gauge.line())
+    except BaseException:
+        workload.stop()  # else pgswitch would wait for these clients
+        raise
+    finally:
+        gauge.close()
     ok = _sum_up(server, workload, options.clients)
     if options.once or not ok:
         return 0 if ok else 1

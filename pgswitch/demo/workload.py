@@ -23,6 +23,9 @@ READS_PER_TRANSFER = 3
 LONGEST_PAUSE_S = 0.02
 """A client thinks between two transactions; that is what lets clients share servers."""
 
+LEAVING_S = 2.0
+"""How long the end of a workload waits for a client."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -47,11 +50,14 @@ class Workload:
             client.start()
 
     def stop(self) -> Tally:
-        """Let every client finish its transaction and leave; return the final tally."""
+        """Let every client finish its transaction and leave; return the final tally.
+
+        A client that gets no answer is left to itself after a while.
+        """
         self._stopping.set()
         for client in self._clients:
             if client.ident is not None:
-                client.join()
+                client.join(LEAVING_S)
         return self.tally()
 
     def tally(self) -> Tally:

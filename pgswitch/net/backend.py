@@ -18,6 +18,7 @@ from pgswitch.errors import BadPacketHeader, Fault, ServerBadHeader
 from pgswitch.logs import socket_prefix
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
+from pgswitch.relay.client import ClientLink
 from pgswitch.relay.server import ServerLink
 from pgswitch.types import Address
 from pgswitch.wire import decode, encode
@@ -78,7 +79,7 @@ class BackendOwner(Protocol):
 class Backend(TwistedProtocol):
     """A server connection; its Link relays, this decides all the rest."""
 
-    def __init__(  # noqa: PLR0913 - all that a server connection is made of
+    def __init__(
         self,
         *,
         number: int,
@@ -163,9 +164,7 @@ class Backend(TwistedProtocol):
     @property
     def prefix(self) -> str:
         """Return what log lines about this server begin with."""
-        return socket_prefix(
-            "S", id(self), self.database, self.user, self.address
-        )
+        return socket_prefix("S", id(self), self.database, self.user, self.address)
 
     def values(self) -> Values:
         """Return the tracked parameters as the server last reported them."""
@@ -183,7 +182,9 @@ class Backend(TwistedProtocol):
         """Close the connection; the owner is told at once."""
         if self.phase is Phase.CLOSED:
             return
-        last = encode.terminate() if terminate and self.phase is not Phase.LOGIN else b""
+        last = (
+            encode.terminate() if terminate and self.phase is not Phase.LOGIN else b""
+        )
         io = self._io
         self._gone(reason)
         if io is not None:
@@ -216,8 +217,8 @@ class Backend(TwistedProtocol):
         link = self.link
         link.parameters = self._tracking.changed(link.parameters, name, value)
         self.parameters[name] = value
-        client: Any = link.peer
-        if client is not None:
+        client = link.peer
+        if isinstance(client, ClientLink):
             client.parameters = self._tracking.changed(client.parameters, name, value)
 
     def transaction_in_statement_mode(self) -> None:
@@ -283,9 +284,9 @@ class Backend(TwistedProtocol):
         self.owner.lost(self, reason)
 
 
-def address_of(address: Any) -> Address:
+def address_of(address: object) -> Address:
     """Return a Twisted address as ours; anything without a host is ``unix``."""
     host = getattr(address, "host", None)
     if host is None:
         return Address("unix", 0)
-    return Address(host, address.port)
+    return Address(host, getattr(address, "port", 0))

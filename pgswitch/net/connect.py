@@ -50,7 +50,7 @@ class Connect:
         settings: Callable[[], TcpSettings],
         unix_folder: Callable[[], str],
     ) -> None:
-        """``settings`` and ``unix_folder`` return what is in force at the time."""
+        """Take functions that return what is in force at the time of a connection."""
         self._reactor = reactor
         self._settings = settings
         self._unix_folder = unix_folder

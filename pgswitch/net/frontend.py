@@ -79,7 +79,9 @@ class ConsoleSession(Protocol):
 class Reception(Protocol):
     """What a frontend asks the service."""
 
-    log: Log
+    @property
+    def log(self) -> Log:
+        """The log of the service."""
 
     @property
     def log_pooler_errors(self) -> bool:

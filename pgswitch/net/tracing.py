@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.wire.framing import CALL, HEADER_SIZE, MAX_MESSAGE_SIZE, Scanner
-from pgswitch.wire.framing import action_table
+from pgswitch.wire.framing import (
+    CALL,
+    HEADER_SIZE,
+    MAX_MESSAGE_SIZE,
+    Scanner,
+    action_table,
+)
 from pgswitch.wire.trace import trace_line
 
 if TYPE_CHECKING:

@@ -19,6 +19,8 @@ from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgswitch.relay.link import Link
 
 
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
 class SocketIO:
     """What a Link needs done by its transport."""
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: Any) -> None:  # noqa: ANN401 - of any reactor
         """Take a connected TCP or unix transport of any reactor."""
         self.transport = transport
-        self.recv = transport.socket.recv
-        self.send = transport.socket.send
+        self.recv: Callable[[int], bytes] = transport.socket.recv
+        self.send: Callable[[bytes], int] = transport.socket.send
         self._link: Link | None = None
 
     def attach(self, link: Link) -> None:
@@ -41,13 +43,14 @@ class SocketIO:
     def detach(self) -> None:
         """Break the circle of references when the connection is gone."""
         self._link = None
-        self.recv = self.send = _gone
+        self.recv, self.send = _no_recv, _no_send
         self.transport.__dict__.pop("doRead", None)
 
     # What the link calls.
 
-    def failed(self, _error: OSError) -> Exception:
+    def failed(self, error: OSError) -> Exception:
         """Return what a reactor takes for a lost connection."""
+        del error
         return main.CONNECTION_LOST
 
     def ended(self) -> Exception:
@@ -98,11 +101,7 @@ class SocketIO:
             return
         link.lost = True
         link.stopped = True
-        if link.backlogged:
-            self.transport.unregisterProducer()
-            self.transport.abortConnection()
-            return
-        if last:
+        if last and not link.backlogged:
             link.send(last)
         if link.backlogged:
             self.transport.unregisterProducer()
@@ -111,5 +110,9 @@ class SocketIO:
             self.transport.loseConnection()
 
 
-def _gone(_argument: object) -> bytes:
+def _no_recv(_size: int) -> bytes:
+    raise ConnectionError
+
+
+def _no_send(_data: bytes) -> int:
     raise ConnectionError

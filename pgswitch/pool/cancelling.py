@@ -7,7 +7,7 @@ again before that connection has ended, or the cancel might hit the next client.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Protocol
@@ -91,7 +91,7 @@ class CancelKeys:
         server = target.link.server
         if server is None:
             return succeed("cancel request for idle client")
-        return self._pass_on(requester, target, server.control)
+        return self._pass_on(requester, target, cast("Backend", server.backend))
 
     def _pass_on(
         self, requester: Frontend, target: Frontend, backend: Backend

@@ -12,10 +12,10 @@ from pgswitch.config.effective import Effective
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall
+    from twisted.internet.protocol import Protocol as TwistedProtocol
 
     from pgswitch.config.model import Configuration, DatabaseSpec
     from pgswitch.logs import Log
-    from pgswitch.net.backend import Backend
     from pgswitch.wire.login_server import KeyCache
     from pgswitch.wire.params import Tracking
     from pgswitch.wire.password import Secret
@@ -29,9 +29,9 @@ class Connector(Protocol):
     """Opens a transport to a server; see net/connect.py."""
 
     def __call__(
-        self, host: str | None, port: int, backend: Backend
+        self, host: str | None, port: int, protocol: TwistedProtocol
     ) -> Deferred[object]:
-        """Fire when ``backend`` is connected; fail with the reason if it is not."""
+        """Fire when ``protocol`` is connected; fail with the reason if it is not."""
 
 
 @dataclass(slots=True)

@@ -12,10 +12,10 @@ from pgswitch.pool.upkeep import INTERVAL_S, sweep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
     from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.pool import ServerPool
     from pgswitch.pool.registry import Pools
 
 
@@ -35,11 +35,10 @@ class Janitor:
         self._also = also
         self._loop = LoopingCall(self.turn)
         self._loop.clock = reactor
-        self._running: Deferred[object] | None = None
 
     def start(self) -> None:
         """Begin; the first turn comes after one interval."""
-        self._running = self._loop.start(INTERVAL_S, now=False)
+        self._loop.start(INTERVAL_S, now=False)
 
     def stop(self) -> None:
         """End."""
@@ -62,7 +61,7 @@ class Janitor:
         except Exception as error:  # noqa: BLE001 - see above
             self._context.log.error(f"upkeep failed: {error!r}")
 
-    def _silent_clients(self, pool, now: float) -> None:
+    def _silent_clients(self, pool: ServerPool, now: float) -> None:
         """End clients without a server that have been silent for too long."""
         effective = self._context.effective
         settings = self._context.configuration.settings

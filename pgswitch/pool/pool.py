@@ -8,7 +8,8 @@ resets and checks servers, and picks up the pieces when a server is lost.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from pgswitch.errors import (
     Fault,
@@ -23,6 +24,7 @@ from pgswitch.errors import (
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool.ledger import Facts, launches
 from pgswitch.pool.opening import Opener
+from pgswitch.relay.client import ClientLink
 from pgswitch.relay.rack import Rack
 from pgswitch.types import PoolKey, PoolMode
 from pgswitch.wire.login_server import Failed, ServerRefused
@@ -30,8 +32,8 @@ from pgswitch.wire.params import set_statement
 
 if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec
+    from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
-    from pgswitch.relay.client import ClientLink
     from pgswitch.relay.server import ServerLink
     from pgswitch.wire.params import Values
 
@@ -51,9 +53,9 @@ class ServerPool:
         self.rack = Rack(self)
         self.servers: dict[int, Backend] = {}
         """All servers by number, from the attempt to connect to the end."""
-        self.clients: dict[int, Any] = {}
+        self.clients: dict[int, Frontend] = {}
         """Logged-in clients by number."""
-        self.welcome_waiters: list[Any] = []
+        self.welcome_waiters: list[Frontend] = []
         """Clients whose login waits for the first login of a server."""
         self.welcome: dict[str, str] | None = None
         """What a server reports at login, and so what clients are told at theirs."""
@@ -114,7 +116,7 @@ class ServerPool:
 
     # Clients come and go.
 
-    def add_client(self, client: Any) -> None:
+    def add_client(self, client: Frontend) -> None:
         """Take a client that has authenticated; welcome it now or when possible."""
         self.clients[client.number] = client
         if self.welcome is not None:
@@ -124,7 +126,7 @@ class ServerPool:
         client.waiting_since = self.context.clock()
         self.launch()
 
-    def remove_client(self, client: Any) -> None:
+    def remove_client(self, client: Frontend) -> None:
         """Let go of a client that is leaving, and see to the server it holds."""
         if self.clients.pop(client.number, None) is None:
             return
@@ -141,7 +143,7 @@ class ServerPool:
             reason = self._unfit(link, server)
             self.rack.unlink(link, server)
             if reason:
-                server.control.close(reason)
+                server.backend.close(reason)
             else:
                 self.rack.put_back(server)
         if link.statements is not None:
@@ -164,11 +166,11 @@ class ServerPool:
     def wait(self, client: ClientLink) -> None:
         """Queue a client that found no idle server, or tell it why not."""
         if self.context.turning_away:
-            client.control.disconnect(ServerShuttingDown())
+            client.frontend.disconnect(ServerShuttingDown())
             return
         now = self.context.clock()
         if self.failing and not self._has_login() and not self.is_held():
-            client.control.disconnect(ServerLoginFailing(reason=self.failing))
+            client.frontend.disconnect(ServerLoginFailing(reason=self.failing))
             self.launch(asked=1)
             return
         client.halt()
@@ -190,7 +192,7 @@ class ServerPool:
         differences = tracking.differences(client.parameters, server.parameters)
         if not differences:
             return False
-        backend: Backend = server.control
+        backend = _backend(server)
         client.halt()
         self._settling[backend] = client
         backend.run(
@@ -206,7 +208,7 @@ class ServerPool:
             )
             backend.close("var change failed")
             if client is not None:
-                client.control.disconnect(
+                client.frontend.disconnect(
                     InvalidServerParameter(detail=error.get("M"))
                 )
             return
@@ -224,11 +226,11 @@ class ServerPool:
     def discard(self, server: ServerLink) -> None:
         """Close an idle server that is not to be used."""
         reason = "obsolete connection" if server.stale else "idle server got dirty"
-        server.control.close(reason)
+        server.backend.close(reason)
 
     def released(self, server: ServerLink) -> None:
         """Look after a server that came back unlinked and clean."""
-        backend: Backend = server.control
+        backend = _backend(server)
         settings = self.context.configuration.settings
         if backend.phase is Phase.CLOSED:
             return
@@ -241,9 +243,7 @@ class ServerPool:
         elif self.context.paused or self.paused:
             backend.close("pause mode")
         elif self.resets:
-            backend.run(
-                settings.server_reset_query, lambda _error: self._free(backend)
-            )
+            backend.run(settings.server_reset_query, lambda _error: self._free(backend))
         elif self.checks_always:
             backend.phase = Phase.USED
             self.serve_waiters()
@@ -268,10 +268,10 @@ class ServerPool:
     def transaction_in_statement_mode(self, backend: Backend) -> None:
         """End a client that opened a transaction, and its server."""
         fault = TransactionBlocksNotAllowed()
-        client: Any = backend.link.peer
-        if client is not None:
+        client = backend.link.peer
+        if isinstance(client, ClientLink):
             self.rack.unlink(client, backend.link)
-            client.control.disconnect(fault)
+            client.frontend.disconnect(fault)
         backend.close(fault.text)
 
     # Servers come and go.
@@ -302,7 +302,7 @@ class ServerPool:
                     continue
                 backend.run(
                     "" if query == "<empty>" else query,
-                    lambda error, backend=backend: self._checked(backend, error),
+                    partial(self._checked, backend),
                 )
 
     def _checked(self, backend: Backend, error: dict[str, str] | None) -> None:
@@ -373,7 +373,7 @@ class ServerPool:
             self.context.log.warning(
                 f"server login failed: {refusal.severity} {refusal.message}"
             )
-            fault: Fault | None = ServerLoginRefused(
+            fault: Fault = ServerLoginRefused(
                 message=refusal.message, sqlstate=refusal.sqlstate
             )
             if refusal.sqlstate == STARTING_UP:
@@ -381,17 +381,17 @@ class ServerPool:
                 return
         else:
             self.context.log.error(f"{backend.prefix} {refusal.reason}")
-            fault = refusal.client_fault
-            if fault is None:
+            if refusal.client_fault is None:
                 self._failed(refusal.reason)
                 return
+            fault = refusal.client_fault
         self._failed(fault.text)
         if self.welcome is not None and self._has_login():
             return
         for client in [*self.welcome_waiters]:
             client.disconnect(fault)
         for link in [*self.rack.waiters]:
-            link.control.disconnect(fault)
+            link.frontend.disconnect(fault)
 
     def _failed(self, reason: str) -> None:
         self.failing = reason[:CACHED_REASON_LIMIT]
@@ -406,23 +406,22 @@ class ServerPool:
         self._opener.give_up(backend)
         self._log_close(backend, reason)
         if backend.phase_at_close is Phase.LOGIN:
-            if not self.failing and reason not in ("connect string changed",):
+            if not self.failing and reason != "connect string changed":
                 self._failed(reason)
             self.launch()
             return
         link = backend.link
-        client: Any = link.peer or self._settling.pop(backend, None)
+        client = link.peer or self._settling.pop(backend, None)
         if link in self.rack.idle:
             self.rack.idle.remove(link)
         half_sent = link.skip != 0
-        if link.peer is not None:
-            self.rack.unlink(client, link)
         link.statements.clear()
-        if client is not None:
+        if isinstance(client, ClientLink):
+            self.rack.unlink(client, link)
             fault: Fault = ServerClosed(reason=reason)
             if reason == CRASHED:
                 fault = ServerConnCrashed()
-            client.control.disconnect(fault, quietly=half_sent)
+            client.frontend.disconnect(fault, quietly=half_sent)
         self.launch()
 
     def _log_close(self, backend: Backend, reason: str) -> None:
@@ -479,3 +478,8 @@ class ServerPool:
         """Return a new client's parameters: its own, else those of the servers."""
         tracking = self.context.tracking
         return tracking.filled(given, tracking.collect(self.welcome or {}))
+
+
+def _backend(server: ServerLink) -> Backend:
+    """Return what a pool's own server links are controlled by."""
+    return cast("Backend", server.backend)

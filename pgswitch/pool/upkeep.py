@@ -6,7 +6,7 @@ deadline is met within a third of a second.  Nothing here runs for each query.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from pgswitch.errors import (
     ClientLoginTimeoutServerDown,
@@ -18,6 +18,7 @@ from pgswitch.net.backend import Backend, Phase
 from pgswitch.wire.exchange import IDLE
 
 if TYPE_CHECKING:
+    from pgswitch.net.frontend import Frontend
     from pgswitch.pool.pool import ServerPool
 
 INTERVAL_S = 1 / 3
@@ -48,7 +49,7 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
     settings = pool.context.configuration.settings
     effective = pool.context.effective
     for link in [*pool.rack.waiters]:
-        client: Any = link.control
+        client = cast("Frontend", link.frontend)
         waited = now - link.waiting_since
         limit = effective.query_wait_timeout(pool.spec, client.user)
         if limit and waited > limit:
@@ -139,10 +140,10 @@ def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
         backend.phase is Phase.READY
         and settings.server_check_query
         and idle > settings.server_check_delay
+        and backend.link in pool.rack.idle
     ):
-        if backend.link in pool.rack.idle:
-            pool.rack.idle.remove(backend.link)
-            backend.phase = Phase.USED
+        pool.rack.idle.remove(backend.link)
+        backend.phase = Phase.USED
 
 
 def _is_old(pool: ServerPool, backend: Backend, now: float) -> bool:

@@ -16,11 +16,12 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from pgswitch.errors import BadPacketHeader, UnknownPacket
+from pgswitch.relay.interfaces import ClientControl, LinkIO
 from pgswitch.relay.link import PAUSED_HOLDING, Keeper, Link
-from pgswitch.relay.server import ServerLink
+from pgswitch.relay.server import SESSION, ServerLink
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import (
     BIND,
@@ -68,9 +69,10 @@ _NEEDS_NONE: Final = action_table(
 class ClientLink(Link):
     """One client connection, from its start-up packet on."""
 
-    def __init__(self, limit: int, io: Any, control: Any) -> None:
+    def __init__(self, limit: int, io: LinkIO, control: ClientControl) -> None:
         """Begin in the login: every message goes whole to ``control.message``."""
         super().__init__(ALL_WHOLE, limit, io, control)
+        self.frontend = control
         self.exchange = Exchange()
         self.statements: ClientStatements | None = None
         self.keeper: Keeper = Keeper()
@@ -171,7 +173,7 @@ class ClientLink(Link):
     def _serverless(self, chunk: bytes, message_type: int, end: int) -> bytes:
         """Deal with a message that no server is needed for; return what follows."""
         if message_type == TERMINATE:
-            self.control.terminated()
+            self.frontend.terminated()
             return b""
         if not _NEEDS_NONE[message_type]:
             raise UnknownPacket
@@ -209,11 +211,11 @@ class ClientLink(Link):
         if passed:
             server.send(passed)
         if self.stopped:
-            self.control.terminated()
+            self.frontend.terminated()
             return
         if exchange.special and exchange.head_is_fake():
             self._answer()
-        if exchange.clean and self.skip == 0 and server.mode != 2:  # noqa: PLR2004 - session pooling
+        if exchange.clean and self.skip == 0 and server.mode != SESSION:
             self.keeper.release(server)
 
     def _answer(self) -> None:

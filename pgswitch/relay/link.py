@@ -19,9 +19,10 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from pgswitch.errors import Fault
+from pgswitch.relay.interfaces import LinkControl, LinkIO
 from pgswitch.wire.framing import Scanner
 
 READ_SIZE: Final = 65536
@@ -37,18 +38,18 @@ PAUSED_SUSPENDED: Final = 4
 class Link(Scanner):
     """Base of both ends; a Scanner with a socket.
 
-    ``io`` carries out what is not hot: ``drain_later()``, ``pause()``, ``resume()``;
-    ``control`` decides what is not hot.  Both are plain objects, see
-    ``net/transport.py``, ``net/frontend.py`` and ``net/backend.py``.
+    ``io`` and ``control`` do what is not hot, see ``interfaces.py``.
     """
 
-    def __init__(self, actions: bytes, limit: int, io: Any, control: Any) -> None:
+    def __init__(
+        self, actions: bytes, limit: int, io: LinkIO, control: LinkControl
+    ) -> None:
         """Begin unlinked; see Scanner for the first two."""
         super().__init__(actions, limit)
         self.io = io
         self.control = control
-        self.recv: Any = io.recv
-        self.raw_send: Any = io.send
+        self.recv = io.recv
+        self.raw_send = io.send
         self.peer: Link | None = None
         self.paused = 0
         self.backlogged = False
@@ -62,13 +63,13 @@ class Link(Scanner):
         Returns None, or the reason for which the reactor is to drop the socket.
         """
         try:
-            chunk: bytes = self.recv(READ_SIZE)
+            chunk = self.recv(READ_SIZE)
         except BlockingIOError:
             return None
         except OSError as error:
-            return self.io.failed(error)  # type: ignore[no-any-return]
+            return self.io.failed(error)
         if not chunk:
-            return self.io.ended()  # type: ignore[no-any-return]
+            return self.io.ended()
         self.take(chunk)
         return None
 
@@ -97,7 +98,7 @@ class Link(Scanner):
             self.pending.append(data)
             return
         try:
-            sent: int = self.raw_send(data)
+            sent = self.raw_send(data)
         except BlockingIOError:
             sent = 0
         except OSError:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from time import monotonic
-from typing import Any
+from typing import Protocol
 
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.link import Keeper, Link
@@ -24,10 +24,29 @@ from pgswitch.relay.server import SESSION, ServerLink
 from pgswitch.stats.counters import Counters
 
 
+class Steward(Protocol):
+    """Does for a rack what needs thought; see pool/pool.py."""
+
+    def wait(self, client: ClientLink) -> None:
+        """Queue a client that found no idle server, or tell it why not."""
+
+    def settle(self, client: ClientLink, server: ServerLink) -> bool:
+        """Make the server's parameters the client's; False: nothing is to be done.
+
+        If True, the steward links the two later.
+        """
+
+    def discard(self, server: ServerLink) -> None:
+        """Close an idle server that is not to be used."""
+
+    def released(self, server: ServerLink) -> None:
+        """Look after a server that came back unlinked and clean."""
+
+
 class Rack(Keeper):
     """The idle servers and the waiting clients of one pool."""
 
-    def __init__(self, steward: Any) -> None:
+    def __init__(self, steward: Steward) -> None:
         """Begin empty; the steward sets the flags."""
         self.steward = steward
         self.counters = Counters()

@@ -15,12 +15,12 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from pgswitch.errors import ServerUnknownPacket
+from pgswitch.relay.interfaces import LinkIO, ServerControl
 from pgswitch.relay.link import Keeper, Link
 from pgswitch.stats.counters import Counters
-from pgswitch.types import PoolMode
 from pgswitch.wire.exchange import (
     IDLE,
     NAMED,
@@ -38,9 +38,7 @@ COPY_IN_RESPONSE: Final = 0x47
 COPY_BOTH_RESPONSE: Final = 0x57
 BODY: Final = 5
 
-_PASSING: Final = (
-    b"DdcHANVtv"  # DataRow, copy data, notices, FunctionCallResponse, ...
-)
+_PASSING: Final = b"DdcHANVtv"  # DataRow, copy data, notices, FunctionCallResponse, ...
 _COMPLETING: Final = b"123nTCIs"
 
 ALL_WHOLE: Final = action_table(WHOLE, {})
@@ -69,16 +67,22 @@ DEALLOCATE_ALL: Final = b"DEALLOCATE ALL\0"
 
 SESSION: Final = 2
 STATEMENT: Final = 0
+"""The values of types.PoolMode, as integers that mypyc keeps in registers."""
 
 
 class ServerLink(Link):
     """One server connection of ours, from its login on."""
 
     def __init__(
-        self, limit: int, io: Any, control: Any, statements: ServerStatements
+        self,
+        limit: int,
+        io: LinkIO,
+        control: ServerControl,
+        statements: ServerStatements,
     ) -> None:
         """Begin unlinked: every message goes whole to ``control.message``."""
         super().__init__(ALL_WHOLE, limit, io, control)
+        self.backend = control
         self.exchange: Exchange | None = None
         self.client_statements: ClientStatements | None = None
         self.statements = statements
@@ -150,7 +154,7 @@ class ServerLink(Link):
             if skipped and self.client_statements is not None:
                 self.client_statements.undone(skipped, self.statements)
         elif message_type == PARAMETER_STATUS:
-            self.control.parameter_status(chunk[start + BODY : end])
+            self.backend.parameter_status(chunk[start + BODY : end])
         elif message_type == COPY_IN_RESPONSE or message_type == COPY_BOTH_RESPONSE:
             exchange.copy_started()
         elif message_type in _KNOWN_CALLS:
@@ -187,7 +191,7 @@ class ServerLink(Link):
                     )
                     exchange.transaction_start = 0.0
             elif self.mode == STATEMENT:
-                self.control.transaction_in_statement_mode()
+                self.backend.transaction_in_statement_mode()
 
     def _put_in(self, exchange: Exchange, chunk: bytes, end: int) -> None:
         """Put the replies that we make behind the message that ends at ``end``."""
@@ -203,7 +207,3 @@ class ServerLink(Link):
         self.statements.clear()
         if self.client_statements is not None:
             self.client_statements.clear()
-
-
-assert PoolMode.SESSION == SESSION  # noqa: S101 - the hot path's own integers
-assert PoolMode.STATEMENT == STATEMENT  # noqa: S101 - must stay the enum's

@@ -29,7 +29,9 @@ def plus(one: Totals, other: Totals) -> Totals:
 
 def average(before: Totals, now: Totals, seconds: float) -> Totals:
     """Return the averages of what happened between two moments, rounded down."""
-    passed = dict(zip(NAMES, (b - a for a, b in zip(before, now, strict=True)), strict=True))
+    passed = dict(
+        zip(NAMES, (b - a for a, b in zip(before, now, strict=True)), strict=True)
+    )
     length = max(seconds, 1.0)
 
     def one(name: str) -> int:
@@ -54,9 +56,7 @@ class Periods:
         self._older = self._newer
         self._newer = (now, dict(totals))
 
-    def averages(
-        self, now: float, totals: Mapping[str, Totals]
-    ) -> dict[str, Totals]:
+    def averages(self, now: float, totals: Mapping[str, Totals]) -> dict[str, Totals]:
         """Return the averages of each database up to now."""
         then, before = self._older
         return {

@@ -72,11 +72,12 @@ def test_usage_error_is_told_on_stderr(
     """Status 1, and a hint that names the program as it was called."""
     monkeypatch.setattr(sys, "argv", [called])
     assert main() == 1
-    assert capsys.readouterr() == (
-        "",
-        f"{name}: no configuration file specified\n"
-        f'Try "{name} --help" for more information.\n',
-    )
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        f"{name}: no configuration file specified",
+        f'Try "{name} --help" for more information.',
+    ]
 
 
 @pytest.mark.parametrize(

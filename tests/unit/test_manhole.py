@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,23 +37,23 @@ class ListeningReactor:
     """A reactor that keeps what is listened on, or refuses."""
 
     refuses: bool = False
-    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    asked: list[tuple[object, ...]] = field(default_factory=list)
     stopped: int = 0
 
-    def _listen(self, *what: Any) -> SimpleNamespace:
+    def _listen(self, *what: object) -> SimpleNamespace:
         if self.refuses:
-            raise CannotListenError(None, what[0], OSError(98, "taken"))
+            raise CannotListenError(None, str(what[0]), OSError(98, "taken"))
         self.asked.append(what)
         return SimpleNamespace(stopListening=self._stop)
 
     def _stop(self) -> None:
         self.stopped += 1
 
-    def listenUNIX(self, path: str, _factory: object, **options: Any) -> Any:
+    def listenUNIX(self, path: str, _factory: object, **options: object) -> object:
         """Keep it."""
         return self._listen(path, options)
 
-    def listenTCP(self, port: int, _factory: object, **options: Any) -> Any:
+    def listenTCP(self, port: int, _factory: object, **options: object) -> object:
         """Keep it."""
         return self._listen(port, options)
 
@@ -71,7 +72,8 @@ def test_shut_by_default() -> None:
     """Without settings nothing is opened."""
     reactor = ListeningReactor()
     _, captured = open_manhole(Opening(), reactor)
-    assert reactor.asked == captured.lines == []
+    assert reactor.asked == []
+    assert captured.lines == []
 
 
 def test_unix_socket_is_for_its_owner() -> None:
@@ -120,7 +122,7 @@ def test_ssh_needs_its_files(settings: Opening, text: str) -> None:
 
 def test_address_taken() -> None:
     """An address that cannot be used ends the start."""
-    with pytest.raises(FatalError, match="cannot open the manhole: .*taken"):
+    with pytest.raises(FatalError, match=r"cannot open the manhole: .*taken"):
         open_manhole(Opening("/run/m"), ListeningReactor(refuses=True))
 
 
@@ -169,7 +171,8 @@ def enter(
     captured = CapturedLog()
     gate = ShellFactory({"answer": 42}, captured.log).buildProtocol(None)
     transport = StringTransport()
-    gate.makeConnection(transport)
+    connect: Callable[[StringTransport], None] = gate.makeConnection
+    connect(transport)
     return gate, transport, captured
 
 
@@ -201,10 +204,10 @@ def test_others_do_not(
 def test_glances_are_copies() -> None:
     """What a visitor does to a result does not reach the service."""
     pools = ["a"]
-    view = SimpleNamespace(
+    view: Any = SimpleNamespace(
         pools=lambda: pools, clients=lambda: ["b"], servers=lambda: ["c"]
     )
-    found = glances(view)  # type: ignore[arg-type]
+    found = glances(view)
     assert [found[name]() for name in ("pools", "clients", "servers")] == [
         ["a"],
         ["b"],

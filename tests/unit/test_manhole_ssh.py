@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,16 +22,19 @@ from pgswitch.manhole_ssh import (
     read_host_key,
 )
 
+AnyKey: TypeAlias = Any
+"""Keys of Twisted, whose methods have no types."""
 
-def new_key() -> Any:
+
+def new_key() -> AnyKey:
     """Return a private key."""
-    make: Any = Key
+    make: AnyKey = Key
     return make(Ed25519PrivateKey.generate())
 
 
-def result_of(deferred: Deferred[Any]) -> Any:
+def result_of(deferred: Deferred[object]) -> object:
     """Return what a Deferred has fired with, failures as exceptions."""
-    found: list[Any] = []
+    found: list[object] = []
     deferred.addCallbacks(found.append, lambda failure: found.append(failure.value))
     (value,) = found
     return value

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import resource
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -234,9 +236,9 @@ def somebody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 500)
 
 
-def configure(folder: Path, **values: Any) -> Configuration:
+def configure(folder: Path, **values: object) -> Configuration:
     """Return a configuration whose unix socket is in ``folder``."""
-    settings = Settings(unix_socket_dir=str(folder), **values)
+    settings = replace(Settings(unix_socket_dir=str(folder)), **values)  # type: ignore[arg-type]
     return Configuration(settings=settings, set_names=frozenset(values))
 
 
@@ -366,7 +368,7 @@ def test_daemon_leaves_its_terminal(
 
 def test_descriptor_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A database with a user of its own counts once, others once per user."""
-    monkeypatch.setattr(process.resource, "getrlimit", lambda _which: (1024, 4096))
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 4096))
     configuration = Configuration(
         settings=Settings(max_client_conn=100, default_pool_size=20),
         databases={

@@ -17,6 +17,7 @@ from pgswitch.config.model import Configuration
 from pgswitch.fatal import FatalError
 from pgswitch.process import Pidfile
 from pgswitch.runner import PluginRunner, Runner
+from pgswitch.signals import Signals
 from tests.unit.captured import CapturedLog, NotingReactor
 
 
@@ -32,7 +33,9 @@ class NotedService:
     fault: Exception | None = None
     stopping: Deferred[None] | None = None
     view: Any = None
-    shutting_down = suspended = paused_or_suspended = False
+    shutting_down: bool = False
+    suspended: bool = False
+    paused_or_suspended: bool = False
 
     def startService(self) -> None:
         """Start, or fail as told."""
@@ -49,6 +52,17 @@ class NotedService:
     def shutdown_now(self) -> None:
         """Keep it."""
         self.done.append("now")
+
+    def reload(self) -> bool:
+        """Do nothing."""
+        return True
+
+    def other(self) -> None:
+        """Do what signals ask: nothing, here."""
+
+    shutdown_wait_for_clients = shutdown_wait_for_servers = pause_all = resume_all = (
+        other
+    )
 
 
 class NotedManhole:
@@ -128,7 +142,7 @@ def test_signals_are_installed_once_the_reactor_runs(
     """The reactor sets its own at its start; ours must come after."""
     installed: list[object] = []
     monkeypatch.setattr(
-        runner.Signals, "install", lambda _self, reactor: installed.append(reactor)
+        Signals, "install", lambda _self, reactor: installed.append(reactor)
     )
     scene.runner.startService()
     assert installed == []

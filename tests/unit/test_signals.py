@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -111,7 +111,7 @@ def test_signal(
     name: str, state: dict[str, bool], asked: list[str], line: str | None
 ) -> None:
     """Each signal does what the reference does, and says so in its words."""
-    service = NotedService(**state)
+    service = replace(NotedService(), **state)  # type: ignore[arg-type]
     signals, captured = make(service)
     signals.actions[signal.Signals[name]]()
     assert service.asked == asked

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from twisted.plugin import getPlugins
 from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 
 from pgswitch import tap
@@ -25,18 +26,26 @@ def path(tmp_path: Path) -> str:
     return str(file)
 
 
+def parsed(*arguments: str) -> Options:
+    """Return the options that a command line gives."""
+    make: Any = Options
+    options = make()
+    options.parseOptions(arguments)
+    assert isinstance(options, Options)
+    return options
+
+
 @pytest.mark.parametrize("option", [["--config"], ["-c"], []])
 def test_options(path: str, option: list[str]) -> None:
     """The file may be named with its option or without."""
-    options = Options()
-    options.parseOptions([*option, path])
+    options = parsed(*option, path)
     assert options.configuration.settings.listen_port == 7
 
 
 def test_no_file() -> None:
-    """twistd shows the usage."""
+    """The usage is shown the usage."""
     with pytest.raises(UsageError, match="no configuration file specified"):
-        Options().parseOptions([])
+        parsed()
 
 
 def test_bad_file(tmp_path: Path) -> None:
@@ -44,14 +53,14 @@ def test_bad_file(tmp_path: Path) -> None:
     path = tmp_path / "bad.ini"
     path.write_text("[pgbouncer]\nlisten_port = many\n")
     with pytest.raises(UsageError) as caught:
-        Options().parseOptions(["--config", str(path)])
+        parsed("--config", str(path))
     first, *_, last = str(caught.value).splitlines()
     assert "listen_port" in first
     assert last == "cannot load config file"
 
 
 def test_make_service(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """twistd gets a service over the reactor it has chosen, not started yet."""
+    """The caller gets a service over the reactor it has chosen, not started yet."""
     made: list[object] = []
 
     def make(configuration: object, **parts: object) -> SimpleNamespace:
@@ -62,8 +71,7 @@ def test_make_service(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = SimpleNamespace(PgSwitch=make)
     monkeypatch.setitem(sys.modules, "pgswitch.service", module)
     monkeypatch.setattr("twisted.internet.reactor", reactor, raising=False)
-    options = Options()
-    options.parseOptions([path])
+    options = parsed(path)
     service = tap.makeService(options)
     assert isinstance(service, PluginRunner)
     assert made == [(options.configuration, reactor)]

@@ -7,6 +7,7 @@ import pty
 import socket
 import termios
 import threading
+from contextlib import suppress
 
 from pgswitch.terminal import raw, relay, write_all
 
@@ -38,12 +39,9 @@ def test_terminal_is_raw_only_meanwhile() -> None:
     """Whatever happens, the caller gets the terminal back as it was."""
     master, slave = pty.openpty()
     before = termios.tcgetattr(slave)
-    try:
-        with raw(slave):
-            assert not termios.tcgetattr(slave)[3] & termios.ECHO
-            raise KeyError
-    except KeyError:
-        pass
+    with suppress(KeyError), raw(slave):
+        assert not termios.tcgetattr(slave)[3] & termios.ECHO
+        raise KeyError
     assert termios.tcgetattr(slave) == before
     os.close(master)
     os.close(slave)

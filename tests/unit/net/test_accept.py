@@ -63,7 +63,7 @@ class Scene:
         self.captured = CapturedLog()
         self.factory = NotingFactory()
         self.tuned: list[socket.socket] = []
-        self.made: list[tuple[Any, ...]] = []
+        self.made: list[tuple[object, ...]] = []
         sock = socket.socket(socket.AF_UNIX)
         sock.bind(self.path)
         sock.listen(ACCEPTS_PER_TURN + 10)
@@ -71,18 +71,18 @@ class Scene:
         self.acceptor = self.over(sock)
         self.clients: list[socket.socket] = []
 
-    def over(self, sock: Any) -> Acceptor:
+    def over(self, sock: socket.socket | FailingSocket) -> Acceptor:
         """Return an Acceptor over a socket or a fake of one."""
         return Acceptor(
             self.reactor,
-            sock,
+            sock,  # type: ignore[arg-type] # fakes have what is used
             self.factory,
             log=self.captured.log,
             tune=self.tuned.append,
             transport=self.transport,
         )
 
-    def transport(self, *args: Any) -> SimpleNamespace:
+    def transport(self, *args: object) -> SimpleNamespace:
         """Stand in for Twisted's transport."""
         self.made.append(args)
         return SimpleNamespace()

@@ -15,7 +15,7 @@ from pgswitch.fatal import FatalError
 from pgswitch.net import listen
 from pgswitch.net.accept import Acceptor
 from pgswitch.net.listen import Listeners
-from pgswitch.net.sockets import StepFailedError
+from pgswitch.net.sockets import SocketAddress, StepFailedError
 from tests.unit.captured import CapturedLog, NotingReactor
 from tests.unit.net.listen_settings import ListenValues
 
@@ -31,14 +31,14 @@ ADDRESSES = {
 class NamedSocket:
     """An open TCP socket with a made-up address."""
 
-    def __init__(self, family: int, address: Any) -> None:
+    def __init__(self, family: int, address: SocketAddress) -> None:
         """Be open."""
         self.family = family
         self.address = address
         self.options: list[tuple[int, int, int]] = []
         self.is_open = True
 
-    def getsockname(self) -> Any:
+    def getsockname(self) -> SocketAddress:
         """Return the made-up address."""
         return self.address
 
@@ -64,17 +64,24 @@ class Scene:
         self.tcp.noisy = self.unix.noisy = False
         self.made: list[NamedSocket] = []
 
-    def listen_tcp(self, family: int, address: Any, _settings: object) -> NamedSocket:
+    def listen_tcp(
+        self, family: int, address: SocketAddress, _settings: object
+    ) -> NamedSocket:
         """Stand in for the real function."""
         if address[0] == "10.0.0.1":
             raise StepFailedError("bind", OSError(98, "Address already in use"))
         self.made.append(NamedSocket(family, address))
         return self.made[-1]
 
-    def open(self, *, inherited: tuple[int, ...] = (), **values: Any) -> None:
+    def open(self, values: ListenValues, *, inherited: tuple[int, ...] = ()) -> None:
         """Open what the given settings ask for."""
-        settings = ListenValues(**values)
-        self.listeners.open(settings, self.tcp, self.unix, inherited=inherited)
+        self.listeners.open(values, self.tcp, self.unix, inherited=inherited)
+
+    @property
+    def everywhere(self) -> ListenValues:
+        """Settings with two TCP addresses and the unix socket."""
+        folder = str(self.folder)
+        return ListenValues(listen_addr=("localhost",), unix_socket_dir=folder)
 
     @property
     def path(self) -> Path:
@@ -100,7 +107,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
 
 def test_all_addresses_and_the_unix_socket(scene: Scene) -> None:
     """Each opened socket is told, watched, and has the right factory."""
-    scene.open(listen_addr=("localhost",), unix_socket_dir=str(scene.folder))
+    scene.open(scene.everywhere)
     names = ("[::1]:6432", "127.0.0.1:6432", f"unix:{scene.path}")
     assert scene.listeners.addresses == names
     assert scene.captured.lines == [f"LOG listening on {name}" for name in names]
@@ -109,7 +116,7 @@ def test_all_addresses_and_the_unix_socket(scene: Scene) -> None:
 
 def test_one_address_that_fails_is_a_warning(scene: Scene) -> None:
     """The others are listened on."""
-    scene.open(listen_addr=("taken", "localhost"))
+    scene.open(ListenValues(listen_addr=("taken", "localhost")))
     text = "WARNING cannot listen on 10.0.0.1:6432: bind(): Address already in use"
     assert scene.captured.lines[0] == text
     assert len(scene.listeners.addresses) == 2
@@ -118,21 +125,21 @@ def test_one_address_that_fails_is_a_warning(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({}, "nowhere to listen on"),
+        (ListenValues(), "nowhere to listen on"),
         (
-            {"listen_addr": ("taken", "taken")},
+            ListenValues(listen_addr=("taken", "taken")),
             "failed to listen on any address in listen_addr list: taken, taken",
         ),
         (
-            {"unix_socket_dir": "/nowhere/at/all"},
+            ListenValues(unix_socket_dir="/nowhere/at/all"),
             "failed to create unix socket",
         ),
     ],
 )
-def test_fatal(scene: Scene, values: dict[str, Any], text: str) -> None:
+def test_fatal(scene: Scene, values: ListenValues, text: str) -> None:
     """Without anything to listen on there is no point in running."""
     with pytest.raises(FatalError) as caught:
-        scene.open(**values)
+        scene.open(values)
     assert caught.value.text == text
     assert scene.watched == []
 
@@ -141,7 +148,7 @@ def test_lock_of_a_server_is_respected(scene: Scene) -> None:
     """PostgreSQL itself may own this socket name; what was open is closed again."""
     scene.path.with_name(f"{scene.path.name}.lock").touch()
     with pytest.raises(FatalError) as caught:
-        scene.open(listen_addr=("localhost",), unix_socket_dir=str(scene.folder))
+        scene.open(scene.everywhere)
     assert caught.value.text == "unix port 6432 is in use"
     assert [sock.is_open for sock in scene.made] == [False, False]
     assert scene.watched == []
@@ -150,7 +157,7 @@ def test_lock_of_a_server_is_respected(scene: Scene) -> None:
 
 def test_close_tcp_keeps_the_console_open(scene: Scene) -> None:
     """During a shutdown the unix socket still answers."""
-    scene.open(listen_addr=("localhost",), unix_socket_dir=str(scene.folder))
+    scene.open(scene.everywhere)
     scene.listeners.close_tcp()
     assert scene.watched == [scene.unix]
     assert scene.listeners.addresses == (f"unix:{scene.path}",)
@@ -160,7 +167,7 @@ def test_close_tcp_keeps_the_console_open(scene: Scene) -> None:
 @pytest.mark.parametrize("keep_file", [False, True])
 def test_close_all(scene: Scene, keep_file: bool) -> None:  # noqa: FBT001
     """The socket's file goes as well, unless it is wanted."""
-    scene.open(listen_addr=("localhost",), unix_socket_dir=str(scene.folder))
+    scene.open(scene.everywhere)
     done: list[None] = []
     scene.listeners.close_all(keep_file=keep_file).addCallback(done.append)
     assert done == [None]
@@ -170,7 +177,7 @@ def test_close_all(scene: Scene, keep_file: bool) -> None:  # noqa: FBT001
 
 def test_pause_and_resume(scene: Scene) -> None:
     """SUSPEND accepts nobody; RESUME does again."""
-    scene.open(listen_addr=("localhost",), unix_socket_dir=str(scene.folder))
+    scene.open(scene.everywhere)
     scene.listeners.pause()
     assert scene.watched == []
     scene.listeners.resume()
@@ -202,9 +209,7 @@ def test_sockets_of_the_service_manager_replace_the_settings(scene: Scene) -> No
     passed.bind(str(scene.folder / "passed"))
     passed.listen()
     fd = passed.detach()
-    scene.open(
-        inherited=(fd,), listen_addr=("localhost",), unix_socket_dir=str(scene.folder)
-    )
+    scene.open(scene.everywhere, inherited=(fd,))
     ignored = "WARNING sockets passed from service manager, cf_{} ignored"
     assert scene.captured.lines == [
         ignored.format("listen_addr"),
@@ -220,5 +225,5 @@ def test_sockets_of_the_service_manager_replace_the_settings(scene: Scene) -> No
 def test_passed_descriptor_that_is_no_socket(scene: Scene) -> None:
     """A wrong unit file ends the start with the descriptor's number."""
     with (scene.folder / "file").open("w") as file, pytest.raises(FatalError) as caught:
-        scene.open(inherited=(file.fileno(),))
+        scene.open(ListenValues(), inherited=(file.fileno(),))
     assert caught.value.text.startswith("socket passed from service manager (fd ")

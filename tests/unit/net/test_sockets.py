@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from pgswitch.fatal import FatalError
-from pgswitch.net import sockets
 from pgswitch.net.sockets import (
     SocketFile,
     StepFailedError,
@@ -76,7 +75,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[NotedSocket]:
         found.append(NotedSocket(family))
         return found[-1]
 
-    monkeypatch.setattr(sockets.socket, "socket", make)
+    monkeypatch.setattr(socket, "socket", make)
     return found
 
 
@@ -112,7 +111,7 @@ def test_listen_tcp(
 def test_refused_step_is_named(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says which call failed and why; the socket is closed."""
     sock = NotedSocket(socket.AF_INET, refuses=step)
-    monkeypatch.setattr(sockets.socket, "socket", lambda *_: sock)
+    monkeypatch.setattr(socket, "socket", lambda *_: sock)
     with pytest.raises(StepFailedError) as caught:
         listen_tcp(socket.AF_INET, ("host", 5), ListenValues())
     assert str(caught.value) == f"{step}(): Address already in use"
@@ -219,7 +218,7 @@ def test_resolve_asks_for_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None
         asked.append((args, options))
         return answers
 
-    monkeypatch.setattr(sockets.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     options = {"type": socket.SOCK_STREAM, "flags": socket.AI_PASSIVE}
     assert resolve("*", 5) == [(row[0], row[4]) for row in answers]
     resolve("name", 5)
@@ -247,7 +246,7 @@ def test_unknown_name_is_fatal(
     def look_up(*_args: object, **_options: object) -> list[Any]:
         raise error
 
-    monkeypatch.setattr(sockets.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with pytest.raises(FatalError) as caught:
         resolve("name", 5)
     assert caught.value.text == text

@@ -1,0 +1,65 @@
+"""What the hot path is told to use: a socket, and somebody for everything rare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from pgswitch.errors import Fault
+
+
+class LinkIO(Protocol):
+    """A connection's socket; see net/transport.py."""
+
+    recv: Callable[[int], bytes]
+    """The socket's own ``recv``: at most so many bytes; raises OSError."""
+    send: Callable[[bytes], int]
+    """The socket's own ``send``: returns how many were taken; raises OSError."""
+
+    def failed(self, error: OSError) -> object:
+        """Return what a reactor takes for a lost connection."""
+
+    def ended(self) -> object:
+        """Return what a reactor takes for an orderly end."""
+
+    def drain_later(self) -> None:
+        """Write what the link has pending, and tell it when that is done."""
+
+    def pause(self) -> None:
+        """Stop reading."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+class LinkControl(Protocol):
+    """Decides what is rare in the life of any connection."""
+
+    def message(self, message_type: int, body: bytes) -> None:
+        """Deal with a whole message that is not relayed."""
+
+    def faulted(self, fault: Fault) -> None:
+        """Deal with a peer that broke the protocol."""
+
+
+class ServerControl(LinkControl, Protocol):
+    """The same for a server; see net/backend.py."""
+
+    def parameter_status(self, body: bytes) -> None:
+        """Note a parameter that the server reported."""
+
+    def transaction_in_statement_mode(self) -> None:
+        """Deal with a transaction that the pool mode forbids."""
+
+    def close(self, reason: str) -> None:
+        """Close the connection."""
+
+
+class ClientControl(LinkControl, Protocol):
+    """The same for a client; see net/frontend.py."""
+
+    def terminated(self) -> None:
+        """Note that the client said Terminate."""
+
+    def disconnect(self, fault: Fault, *, quietly: bool = False) -> None:
+        """Close the connection for a reason, which the client is told."""

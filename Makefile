@@ -11,7 +11,9 @@ SOURCES := pgswitch tests twisted
 
 # editable_mode=compat: the default editable install hides twisted/plugins from twistd.
 # --use-pep517: txpostgres has no wheel, and older pips build it with a warning otherwise.
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+# PGSWITCH_PURE: compiled modules inside the checkout would hide later changes to the
+# files they were made from; a plain `pip install .` compiles.
+INSTALL := PGSWITCH_PURE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--use-pep517 --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
@@ -51,12 +53,12 @@ $(BIN)/python:
 	@echo "making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(DEMO_STAMP): pyproject.toml | $(BIN)/python
+$(DEMO_STAMP): pyproject.toml setup.py | $(BIN)/python
 	@echo "installing pgswitch and what the demo needs"
 	@$(INSTALL) '.[demo]'
 	@touch $@
 
-$(DEV_STAMP): pyproject.toml | $(BIN)/python
+$(DEV_STAMP): pyproject.toml setup.py | $(BIN)/python
 	@echo "installing pgswitch and what the tests need"
 	@$(INSTALL) '.[dev]'
 	@touch $@

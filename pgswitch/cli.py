@@ -125,9 +125,10 @@ def run(command: CommandLine, log: Log) -> int:
 
     # Everything is imported before the user is switched, since the new one may not be
     # able to read our files.  Twisted's reactors bear the fork that may follow.
-    import encodings.idna  # noqa: F401, PLC0415 - looking up names would import it
 
-    import twisted.python.threadpool  # noqa: F401, PLC0415 - so would the first thread
+    from pgswitch.net.reactor import install_best  # noqa: PLC0415
+
+    install_best()
     from twisted.internet import reactor
     from twisted.logger import globalLogBeginner  # noqa: PLC0415
 

@@ -21,6 +21,7 @@ from pgswitch import __version__
 from pgswitch.config.effective import Effective
 from pgswitch.config.model import Configuration
 from pgswitch.fatal import FatalError
+from pgswitch.hotpath import is_compiled
 from pgswitch.logs import Log
 from pgswitch.net.sockets import unix_socket_path
 
@@ -140,6 +141,7 @@ def switch_user(name: str) -> None:
         _die(f"could not find user '{name}' to switch to")
     if os.getuid() == os.geteuid() == entry.pw_uid:
         return
+    _import_ahead()
     try:
         os.initgroups(name, entry.pw_gid)
     except OSError as error:
@@ -150,6 +152,14 @@ def switch_user(name: str) -> None:
         os.setuid(entry.pw_uid)
     except OSError as error:
         _die(f"failed to assume identity of user '{name}': {error.strerror}")
+
+
+def _import_ahead() -> None:
+    """Import what is needed later, since the new user may not be able to read it."""
+    import encodings.idna  # noqa: F401, PLC0415 - looking up names imports it
+
+    import OpenSSL.SSL  # noqa: F401, PLC0415 - so does telling its version
+    import twisted.python.threadpool  # noqa: F401, PLC0415 - and the first thread
 
 
 def refuse_root() -> None:
@@ -252,6 +262,7 @@ def version_lines() -> list[str]:
         REFERENCE,
         f"pgswitch {__version__} ({_platform()})",
         f"reactor: {_default_reactor()}",
+        f"hot path: {_hot_path()}",
         f"adns: {_RESOLVER}",
         f"tls: {_tls_version()}",
     ]
@@ -263,7 +274,7 @@ def process_up_line(reactor: object) -> str:
     return (
         f"process up: {REFERENCE}, pgswitch {__version__},"
         f" twisted {_twisted_version()} ({name}),"
-        f" adns: {_RESOLVER}, tls: {_tls_version()}"
+        f" adns: {_RESOLVER}, tls: {_tls_version()}, hot path: {_hot_path()}"
     )
 
 
@@ -272,10 +283,13 @@ _RESOLVER = "threads"
 
 
 def _default_reactor() -> str:
-    from twisted.internet import default  # noqa: PLC0415 - chooses, installs nothing
+    from pgswitch.net.reactor import best  # noqa: PLC0415 - only for one line
 
-    module: str = default.install.__module__
-    return module.rpartition(".")[2].removesuffix("reactor")
+    return best()
+
+
+def _hot_path() -> str:
+    return "compiled" if is_compiled() else "interpreted"
 
 
 def _platform() -> str:

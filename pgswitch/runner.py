@@ -90,6 +90,9 @@ class Runner(Service):
         for name in inert(configuration):
             self._log.warning(f"setting {name} is known but has no effect yet")
         signals = Signals(self.service, self._log, fail=self._fail, notify=self._notify)
+        # Now, since a reload may be asked for as soon as we say that we are ready; and
+        # once the reactor runs, because at its start it sets handlers of its own.
+        signals.install(self._reactor)
         self._reactor.callWhenRunning(signals.install, self._reactor)
         self._starting = True
         try:

@@ -42,6 +42,11 @@ from pgswitch.pool.cancelling import CancelKeys
 from pgswitch.pool.context import PoolContext
 from pgswitch.pool.janitor import Janitor
 from pgswitch.pool.registry import Pools
+from pgswitch.process import (
+    configure_log,
+    inherited_sockets,
+    notify_service_manager,
+)
 from pgswitch.stats.periods import stats_line
 from pgswitch.view import ServiceView
 from pgswitch.wire.params import Tracking
@@ -148,7 +153,9 @@ class PgSwitch(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         self.store.load(self._settings)
         factory = FrontendFactory(self.desk)
-        self.listeners.open(self._settings, factory, factory)
+        self.listeners.open(
+            self._settings, factory, factory, inherited=inherited_sockets(os.environ)
+        )
         self._next_period = self.context.clock() + self._settings.stats_period
         self._janitor.start()
         self.pools.warm()
@@ -182,7 +189,7 @@ class PgSwitch(MultiService):
         new = carried_over(old, configuration)
         self.context.configure(new)
         try:
-            self._log.configure(new.settings)
+            configure_log(self._log, new)
         except OSError as error:
             self._log.error(
                 f"could not open log file {new.settings.logfile}: {error.strerror}"
@@ -253,8 +260,10 @@ class PgSwitch(MultiService):
             return
         self._next_period = now + max(self._settings.stats_period, 1)
         totals = self.view.totals()
+        line = stats_line(self.view.periods.last(now, totals))
         if self._settings.log_stats:
-            self._log.log(stats_line(self.view.periods.last(now, totals)))
+            self._log.log(line)
+        notify_service_manager(f"STATUS={line}", os.environ)
         self.view.periods.end_of_period(now, totals)
 
     def _complete_shutdown(self) -> None:

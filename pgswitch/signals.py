@@ -90,7 +90,7 @@ class Signals:
         }
 
     def install(self, reactor: CallsFromThread) -> None:
-        """Set the handlers. Called when the reactor runs: at its start it sets its own.
+        """Set the handlers; what they ask of a reactor not yet running, waits for it.
 
         Python ignores SIGPIPE already.
         """

@@ -35,10 +35,13 @@ class Gauge:
 
         ``clock`` gives seconds and never goes back.
         """
-        # The console answers simple queries alone, which is what psycopg sends for a
-        # statement without parameters.
+        # The console answers simple queries alone. Those are what psycopg sends for a
+        # statement without parameters, unless it prepares what it has sent five times.
         self._connection = psycopg.connect(
-            console_url, autocommit=True, row_factory=dict_row
+            console_url,
+            autocommit=True,
+            prepare_threshold=None,
+            row_factory=dict_row,
         )
         self._database = database
         self._clock = clock

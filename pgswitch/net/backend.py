@@ -131,12 +131,12 @@ class Backend(TwistedProtocol):
         transport: Any = self.transport
         self._io = SocketIO(transport)
         self.link = ServerLink(self._limit, self._io, self, self._statements)
-        self._io.attach(self.link)
         self.address = address_of(transport.getPeer())
         self.local_address = address_of(transport.getHost())
         self.link.send(self._startup)
         if self._log.noise_enabled:
             traced(self._io, self.link, self._log, self, is_client=False)
+        self._io.attach(self.link)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what a transport without a socket of its own has read."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgswitch.relay.link import Link
+    from pgswitch.relay.turn import Turns
 
 
 @implementer(IPullProducer)
@@ -34,14 +35,32 @@ class SocketIO:
         self.recv: Callable[[int], bytes] = transport.socket.recv
         self.send: Callable[[bytes], int] = transport.socket.send
         self._link: Link | None = None
+        self._registered: tuple[dict[int, Link], int] | None = None
+        """Where a lean reactor finds the link, see lean_reactor.py."""
 
     def attach(self, link: Link) -> None:
         """Read for the link from now on."""
         self._link = link
-        self.transport.doRead = link.do_read
+        self.transport.doRead = link.do_read_now
+        if link.recv == self.recv:
+            # Nobody listens in on the socket's methods (tracing.py).
+            link.descriptor = self.transport.fileno()
+        turns: Turns | None = getattr(self.transport.reactor, "turns", None)
+        if turns is not None:
+            link.clock = turns.clock
+            self._registered = turns.links, self.transport.fileno()
+            turns.links[self._registered[1]] = link
 
     def detach(self) -> None:
         """Break the circle of references when the connection is gone."""
+        if self._registered is not None:
+            links, descriptor = self._registered
+            if links.get(descriptor) is self._link:
+                del links[descriptor]
+        if self._link is not None:
+            # The number may soon be another connection's.
+            self._link.descriptor = -1
+            self._link.recv, self._link.raw_send = _no_recv, _no_send
         self._link = None
         self.recv, self.send = _no_recv, _no_send
         self.transport.__dict__.pop("doRead", None)

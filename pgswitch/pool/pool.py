@@ -257,7 +257,7 @@ class ServerPool:
         elif backend.link.stale:
             backend.close("close_needed")
         elif self.rack.waiters and self.rack.open:
-            self.rack.serve(self.rack.waiters.popleft(), backend.link)
+            self.rack.serve(self.rack.waiters.pop(0), backend.link)
         else:
             self.rack.idle.append(backend.link)
 
@@ -284,7 +284,7 @@ class ServerPool:
             if server.stale or not server.at_boundary():
                 self.discard(server)
                 continue
-            rack.serve(rack.waiters.popleft(), server)
+            rack.serve(rack.waiters.pop(0), server)
         if rack.open:
             self._check_used(len(rack.waiters) - self._count(Phase.BUSY))
         self.launch()

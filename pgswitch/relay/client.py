@@ -15,7 +15,6 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Final
 
 from pgswitch.errors import BadPacketHeader, UnknownPacket
@@ -200,7 +199,7 @@ class ClientLink(Link):
         exchange = self.exchange
         if not exchange.clean and not exchange.query_start:
             if exchange.head < len(exchange.queue):
-                now = monotonic()
+                now = self.clock.now
                 exchange.query_start = now
                 self.last_request = now
                 self.counters.query_count += 1

@@ -14,7 +14,6 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 
 from __future__ import annotations
 
-from collections import deque
 from time import monotonic
 from typing import Protocol
 
@@ -58,8 +57,10 @@ class Rack(Keeper):
         """Each released server is for the steward to look at (resets, checks)."""
         self.round_robin = False
         """Take the server unused for longest instead of the last used."""
-        self.idle: deque[ServerLink] = deque()
-        self.waiters: deque[ClientLink] = deque()
+        self.idle: list[ServerLink] = []
+        """The last used at the end."""
+        self.waiters: list[ClientLink] = []
+        """The one that has waited longest first."""
 
     def checkout(self, client: Link) -> bool:
         """Join the client to an idle server.
@@ -70,7 +71,7 @@ class Rack(Keeper):
         assert isinstance(client, ClientLink)  # noqa: S101 - narrows the type
         if self.open and not self.waiters:
             while self.idle:
-                server = self.idle.popleft() if self.round_robin else self.idle.pop()
+                server = self.idle.pop(0) if self.round_robin else self.idle.pop()
                 if server.stale or not server.at_boundary():
                     self.steward.discard(server)
                     continue
@@ -118,6 +119,6 @@ class Rack(Keeper):
         if self.careful or server.watched:
             self.steward.released(server)
         elif self.waiters and self.open:
-            self.serve(self.waiters.popleft(), server)
+            self.serve(self.waiters.pop(0), server)
         else:
             self.idle.append(server)

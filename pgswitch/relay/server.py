@@ -14,7 +14,6 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Final
 
 from pgswitch.errors import ServerUnknownPacket
@@ -22,6 +21,7 @@ from pgswitch.relay.interfaces import LinkIO, ServerControl
 from pgswitch.relay.link import Keeper, Link
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import (
+    COMPLETES,
     IDLE,
     NAMED,
     SWALLOW,
@@ -60,7 +60,6 @@ LINKED_SPECIAL: Final = action_table(
         PARAMETER_STATUS: WHOLE,
     },
 )
-_KNOWN_CALLS: Final = frozenset(b"123nTCIsGWEZS")
 
 DISCARD_ALL: Final = b"DISCARD ALL\0"
 DEALLOCATE_ALL: Final = b"DEALLOCATE ALL\0"
@@ -157,11 +156,13 @@ class ServerLink(Link):
             self.backend.parameter_status(chunk[start + BODY : end])
         elif message_type == COPY_IN_RESPONSE or message_type == COPY_BOTH_RESPONSE:
             exchange.copy_started()
-        elif message_type in _KNOWN_CALLS:
+        elif COMPLETES[message_type]:
             if message_type == COMMAND_COMPLETE:
-                tag = chunk[start + BODY : end]
-                if tag == DISCARD_ALL or tag == DEALLOCATE_ALL:
-                    self._forget_statements()
+                size = end - start - BODY
+                if size == len(DISCARD_ALL) or size == len(DEALLOCATE_ALL):
+                    tag = chunk[start + BODY : end]
+                    if tag == DISCARD_ALL or tag == DEALLOCATE_ALL:
+                        self._forget_statements()
             entry = exchange.completed(message_type)
             if entry & NAMED and self.client_statements is not None:
                 self.client_statements.settled(entry)
@@ -178,7 +179,7 @@ class ServerLink(Link):
         unanswered = exchange.ready(status)
         if unanswered and self.client_statements is not None:
             self.client_statements.undone(unanswered, self.statements)
-        now = monotonic()
+        now = self.clock.now
         self.ready_since = now
         if exchange.head == len(exchange.queue):
             if exchange.query_start:

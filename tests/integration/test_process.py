@@ -36,7 +36,7 @@ class Run:
         """Start it."""
         self.log = log
         with log.open("ab") as stream:
-            self.process = subprocess.Popen(  # noqa: S603 - our own program
+            self.process = subprocess.Popen(
                 command,
                 cwd=log.parent,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -99,10 +99,12 @@ class Place:
     def write(self, **changes: str | int) -> Path:
         """Write the configuration and return its path; empty values leave out."""
         merged = {**self.settings, **changes}
-        kept = {name: value for name, value in merged.items() if value != ""}
+        kept: dict[str, str | int | float] = {
+            name: value for name, value in merged.items() if value != ""
+        }
         path = self.directory / "pgbouncer.ini"
-        sections = {"databases": {"*": "host=127.0.0.1"}, "pgbouncer": kept}
-        path.write_text(ini_text(sections))
+        databases: dict[str, str | int | float] = {"*": "host=127.0.0.1"}
+        path.write_text(ini_text({"databases": databases, "pgbouncer": kept}))
         hand_over(path, self.account)
         return path
 
@@ -258,8 +260,7 @@ def test_remains_of_a_killed_process(place: Place) -> None:
         (signal.SIGQUIT, "got SIGQUIT, fast exit"),
         (
             signal.SIGINT,
-            "got SIGINT, shutting down,"
-            " waiting for all servers connections to be released",
+            "shutting down, waiting for all servers connections to be released",
         ),
         (
             signal.SIGTERM,
@@ -417,7 +418,7 @@ def test_manhole(place: Place) -> None:
     """The client shows the banner and the answers of the shell."""
     path = str(place.directory / "manhole")
     place.up(manhole_socket=path)
-    client = subprocess.run(  # noqa: S603 - our own program
+    client = subprocess.run(
         [sys.executable, "-m", "pgswitch.manhole", path],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         input=b"6 * 7\r\x04",

@@ -109,6 +109,7 @@ class Scene:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Give what the service manager is told; replace what needs a network."""
     states: list[str] = []
+    monkeypatch.setattr(Signals, "install", lambda _self, _reactor: None)
     monkeypatch.setattr(runner, "Manhole", NotedManhole)
     monkeypatch.setattr(
         runner, "notify_service_manager", lambda state, _environ: states.append(state)
@@ -136,19 +137,19 @@ def test_start(scene: Scene, told: list[str]) -> None:
     assert scene.service.done == ["start"]
 
 
-def test_signals_are_installed_once_the_reactor_runs(
+def test_signals_are_installed_twice(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reactor sets its own at its start; ours must come after."""
+    """The reactor sets its own at its start; ours come before it and after."""
     installed: list[object] = []
     monkeypatch.setattr(
         Signals, "install", lambda _self, reactor: installed.append(reactor)
     )
     scene.runner.startService()
-    assert installed == []
+    assert installed == [scene.reactor]
     for call in scene.reactor.when_running:
         call()
-    assert installed == [scene.reactor]
+    assert installed == [scene.reactor] * 2
 
 
 def test_stop_waits_for_the_service(scene: Scene) -> None:

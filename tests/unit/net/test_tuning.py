@@ -49,6 +49,12 @@ def test_zero_leaves_the_system_default(option: int) -> None:
         assert tuned.getsockopt(TCP, option) == plain.getsockopt(TCP, option)
 
 
+def test_negative_value_is_no_value() -> None:
+    """The system would refuse it, and every client with it."""
+    with socket.socket() as sock:
+        tune_socket(sock, ListenValues(tcp_keepcnt=-1, tcp_user_timeout=-1))
+
+
 def test_keepalive_details_need_keepalive() -> None:
     """Without tcp_keepalive the three details are not set."""
     with socket.socket() as sock:

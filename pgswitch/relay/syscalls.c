@@ -1,0 +1,188 @@
+/* The three system calls of the hot path, for sockets that never block.
+ *
+ * The same as syscalls.py, which says what each function takes, returns and raises.
+ * read and write keep the interpreter lock: on a non-blocking socket they cannot
+ * wait.  Only wait, which can, lets go of it.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <math.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SHIFT 16
+#define SMALL 8192
+#define MOST_EVENTS 256
+
+static int
+descriptor_of(PyObject *number, int *descriptor)
+{
+    long value = PyLong_AsLong(number);
+
+    if (value == -1 && PyErr_Occurred())
+        return -1;
+    *descriptor = (int)value;
+    return 0;
+}
+
+static int
+would_block(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
+
+static PyObject *
+syscalls_read(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    static char small[SMALL];
+    PyObject *result;
+    Py_ssize_t size, got;
+    int descriptor;
+
+    if (count != 2) {
+        PyErr_SetString(PyExc_TypeError, "read takes a descriptor and a size");
+        return NULL;
+    }
+    if (descriptor_of(args[0], &descriptor) < 0)
+        return NULL;
+    size = PyLong_AsSsize_t(args[1]);
+    if (size == -1 && PyErr_Occurred())
+        return NULL;
+    if (size <= SMALL) {
+        /* Nearly every read of a small size gets less: copy what there is. */
+        got = read(descriptor, small, size);
+        if (got >= 0)
+            return PyBytes_FromStringAndSize(small, got);
+        if (would_block())
+            Py_RETURN_NONE;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    result = PyBytes_FromStringAndSize(NULL, size);
+    if (result == NULL)
+        return NULL;
+    got = read(descriptor, PyBytes_AS_STRING(result), size);
+    if (got < 0) {
+        Py_DECREF(result);
+        if (would_block())
+            Py_RETURN_NONE;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (got != size)
+        _PyBytes_Resize(&result, got);
+    return result;
+}
+
+static PyObject *
+syscalls_write(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    Py_ssize_t sent;
+    int descriptor;
+
+    if (count != 2 || !PyBytes_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "write takes a descriptor and bytes");
+        return NULL;
+    }
+    if (descriptor_of(args[0], &descriptor) < 0)
+        return NULL;
+    sent = write(descriptor, PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1]));
+    if (sent < 0) {
+        if (!would_block())
+            return PyErr_SetFromErrno(PyExc_OSError);
+        sent = 0;
+    }
+    return PyLong_FromSsize_t(sent);
+}
+
+static PyObject *
+syscalls_wait(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    struct epoll_event events[MOST_EVENTS];
+    PyObject *result;
+    double timeout;
+    long most;
+    int descriptor, found, milliseconds, index;
+
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "wait takes a poller, seconds, a number");
+        return NULL;
+    }
+    descriptor = PyObject_AsFileDescriptor(args[0]);
+    if (descriptor < 0)
+        return NULL;
+    timeout = PyFloat_AsDouble(args[1]);
+    most = PyLong_AsLong(args[2]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (most > MOST_EVENTS)
+        most = MOST_EVENTS;
+    if (timeout < 0)
+        milliseconds = -1;
+    else
+        milliseconds = timeout > 1e6 ? 1000000000 : (int)ceil(timeout * 1e3);
+    found = epoll_wait(descriptor, events, (int)most, 0);
+    if (found == 0 && milliseconds != 0) {
+        Py_BEGIN_ALLOW_THREADS
+        found = epoll_wait(descriptor, events, (int)most, milliseconds);
+        Py_END_ALLOW_THREADS
+    }
+    if (found < 0) {
+        if (errno != EINTR)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        if (PyErr_CheckSignals() < 0)
+            return NULL;
+        found = 0;
+    }
+    result = PyList_New(found);
+    if (result == NULL)
+        return NULL;
+    for (index = 0; index < found; index++) {
+        PyObject *event = PyLong_FromLongLong(
+            (long long)events[index].data.fd << SHIFT | (events[index].events & 0xFFFF));
+        if (event == NULL) {
+            Py_DECREF(result);
+            return NULL;
+        }
+        PyList_SET_ITEM(result, index, event);
+    }
+    return result;
+}
+
+static PyMethodDef functions[] = {
+    {"read", (PyCFunction)(void (*)(void))syscalls_read, METH_FASTCALL,
+     "Return at most so many bytes, none at the end, None if there is nothing yet."},
+    {"write", (PyCFunction)(void (*)(void))syscalls_write, METH_FASTCALL,
+     "Return how many of the bytes the kernel took, 0 if it can take none now."},
+    {"wait", (PyCFunction)(void (*)(void))syscalls_wait, METH_FASTCALL,
+     "Return events of an epoll; none after some seconds."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+syscalls_exec(PyObject *module)
+{
+    return PyModule_AddIntConstant(module, "SHIFT", SHIFT);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, syscalls_exec},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "pgswitch.relay.syscalls",
+    .m_doc = "The three system calls of the hot path.",
+    .m_size = 0,
+    .m_methods = functions,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC
+PyInit_syscalls(void)
+{
+    return PyModuleDef_Init(&definition);
+}

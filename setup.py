@@ -1,0 +1,44 @@
+"""Compile the hot path with mypyc where a C compiler is there.
+
+The same files run interpreted without it, only slower: so a failing build of these
+extensions never fails the installation.  ``PGSWITCH_PURE=1`` leaves them out.
+``pgswitch -V`` says which of the two is running.
+"""
+
+import os
+
+from setuptools import Extension, setup
+
+HOT = [
+    "pgswitch/stats/counters.py",
+    "pgswitch/wire/encode.py",
+    "pgswitch/wire/exchange.py",
+    "pgswitch/wire/framing.py",
+    "pgswitch/wire/prepared.py",
+    "pgswitch/relay/interfaces.py",
+    "pgswitch/relay/link.py",
+    "pgswitch/relay/server.py",
+    "pgswitch/relay/client.py",
+    "pgswitch/relay/rack.py",
+    "pgswitch/relay/turn.py",
+]
+
+
+def extensions() -> list:
+    """Return the extensions to build; none if they cannot be."""
+    if os.environ.get("PGSWITCH_PURE"):
+        return []
+    try:
+        from mypyc.build import mypycify  # noqa: PLC0415 - may be absent
+    except ImportError:
+        return []
+    built = mypycify(
+        ["--config-file=", "--ignore-missing-imports", *HOT], opt_level="3"
+    )
+    built.append(Extension("pgswitch.relay.syscalls", ["pgswitch/relay/syscalls.c"]))
+    for extension in built:
+        extension.optional = True
+    return built
+
+
+setup(ext_modules=extensions())

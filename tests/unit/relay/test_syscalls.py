@@ -1,0 +1,112 @@
+"""The system calls of the hot path, compiled or not: the same answers."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from pgswitch.relay import syscalls
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Yield two connected sockets that never block."""
+    one, other = socket.socketpair()
+    one.setblocking(False)
+    other.setblocking(False)
+    with closing(one), closing(other):
+        yield one, other
+
+
+@pytest.mark.parametrize("size", [10, 8192, 65536])
+def test_read(pair: tuple[socket.socket, socket.socket], size: int) -> None:
+    """A read returns what is there, at most what was asked for."""
+    one, other = pair
+    one.send(b"x" * 20)
+    assert syscalls.read(other.fileno(), size) == b"x" * min(20, size)
+
+
+@pytest.mark.parametrize("size", [8192, 65536])
+def test_read_nothing_yet(
+    pair: tuple[socket.socket, socket.socket], size: int
+) -> None:
+    """A read without data is None; at the end of the stream it is empty."""
+    one, other = pair
+    assert syscalls.read(other.fileno(), size) is None
+    one.close()
+    assert syscalls.read(other.fileno(), size) == b""
+
+
+@pytest.mark.parametrize("size", [8192, 65536])
+def test_read_large(pair: tuple[socket.socket, socket.socket], size: int) -> None:
+    """Every byte arrives, in order, whatever the size of the reads."""
+    one, other = pair
+    sent = bytes(range(256)) * 400
+    taken = one.send(sent)
+    read = b""
+    while (chunk := syscalls.read(other.fileno(), size)) is not None:
+        read += chunk
+    assert read == sent[:taken]
+
+
+def test_bad_descriptor() -> None:
+    """A descriptor that is not open is an OSError, for each call that takes one."""
+    with socket.socket() as sock:
+        closed = sock.fileno()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        syscalls.read(closed, 10)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        syscalls.write(closed, b"x")
+
+
+def test_write_until_full(pair: tuple[socket.socket, socket.socket]) -> None:
+    """A write returns how much was taken, and 0 once nothing fits."""
+    one, other = pair
+    total = 0
+    while taken := syscalls.write(one.fileno(), b"x" * 10_000):
+        total += taken
+    assert total > 0
+    assert syscalls.write(one.fileno(), b"x") == 0
+    assert len(other.recv(total)) > 0
+
+
+def test_write_to_the_dead(pair: tuple[socket.socket, socket.socket]) -> None:
+    """A write to a peer that is gone is an OSError, not a signal."""
+    one, other = pair
+    other.close()
+    with pytest.raises(BrokenPipeError):
+        syscalls.write(one.fileno(), b"x")
+
+
+def test_wait(pair: tuple[socket.socket, socket.socket]) -> None:
+    """An event tells its descriptor and flags; no event is an empty list."""
+    one, other = pair
+    with select.epoll() as poller:
+        poller.register(other, select.EPOLLIN)
+        assert syscalls.wait(poller, 0.0, 8) == []
+        assert syscalls.wait(poller, 0.01, 8) == []
+        one.send(b"x")
+        event = other.fileno() << syscalls.SHIFT | select.EPOLLIN
+        assert syscalls.wait(poller, -1.0, 8) == [event]
+
+
+def test_wait_most(pair: tuple[socket.socket, socket.socket]) -> None:
+    """At most the number asked for is returned."""
+    one, other = pair
+    with select.epoll() as poller:
+        poller.register(one, select.EPOLLOUT)
+        poller.register(other, select.EPOLLOUT)
+        assert len(syscalls.wait(poller, 0.0, 1)) == 1
+        assert len(syscalls.wait(poller, 0.0, 8)) == 2
+
+
+def test_wrong_arguments() -> None:
+    """What is no descriptor, and what is no bytes, is refused."""
+    with pytest.raises(TypeError):
+        syscalls.read("x", 1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        syscalls.write(1, "x")  # type: ignore[arg-type]

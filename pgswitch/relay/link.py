@@ -107,31 +107,40 @@ class Link(Scanner):
             return None
         except OSError as error:
             return self.io.failed(error)
-        if chunk is None:
-            return None
         if not chunk:
             return self.io.ended()
         if len(chunk) == size:
             self.read_size = BIG_READ
         elif size == BIG_READ and len(chunk) <= SMALL_READ:
             self.read_size = SMALL_READ
-        self.take(chunk)
-        return None
-
-    def take(self, chunk: bytes) -> None:
-        """Deal with a chunk that was read; a fault goes to the control."""
         if self.lost:
-            return
+            return None
         try:
             if self.wanted:
-                joined = self.rejoin(chunk)
-                if joined is None:
-                    return
-                self.feed(joined)
+                self._rejoined(chunk)
             else:
                 self.feed(chunk)
         except Fault as fault:
             self.control.faulted(fault)
+        return None
+
+    def take(self, chunk: bytes) -> None:
+        """Deal with a chunk that somebody else read, as :meth:`do_read` does."""
+        if self.lost:
+            return
+        try:
+            if self.wanted:
+                self._rejoined(chunk)
+            else:
+                self.feed(chunk)
+        except Fault as fault:
+            self.control.faulted(fault)
+
+    def _rejoined(self, chunk: bytes) -> None:
+        """Deal with what was held back, if the chunk makes it enough."""
+        joined = self.rejoin(chunk)
+        if joined is not None:
+            self.feed(joined)
 
     def feed(self, chunk: bytes) -> None:
         """Deal with a chunk that begins where the walk left off."""
@@ -183,24 +192,6 @@ class Link(Scanner):
             self.paused &= ~reason
             if not self.paused:
                 self.io.resume()
-
-    def join(self, peer: Link) -> None:
-        """Make ``peer`` the other end of this link, both ways."""
-        self.peer = peer
-        peer.peer = self
-        if peer.backlogged:
-            self.pause(PAUSED_PEER)
-
-    def part(self) -> None:
-        """Undo :meth:`join`; a server is never left paused for a client it lost."""
-        peer = self.peer
-        if peer is not None:
-            self.peer = None
-            peer.peer = None
-            if self.paused:
-                self.resume(PAUSED_PEER)
-            if peer.paused:
-                peer.resume(PAUSED_PEER)
 
 
 class Keeper:

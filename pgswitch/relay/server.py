@@ -18,12 +18,13 @@ from typing import Final
 
 from pgswitch.errors import ServerUnknownPacket
 from pgswitch.relay.interfaces import LinkIO, ServerControl
-from pgswitch.relay.link import Keeper, Link
+from pgswitch.relay.link import PAUSED_PEER, Keeper, Link
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import (
     COMPLETES,
     IDLE,
     NAMED,
+    QUERY,
     SWALLOW,
     Exchange,
 )
@@ -51,6 +52,16 @@ LINKED: Final = action_table(
         COMMAND_COMPLETE: WHOLE,
     },
 )
+SIMPLE: Final = action_table(
+    CALL,
+    {
+        **dict.fromkeys(_PASSING, PASS),
+        **dict.fromkeys(b"TCI", PASS),
+        READY_FOR_QUERY: WHOLE,
+        PARAMETER_STATUS: WHOLE,
+    },
+)
+"""While a simple Query is answered and no prepared statement could be lost."""
 LINKED_SPECIAL: Final = action_table(
     CALL,
     {
@@ -107,15 +118,25 @@ class ServerLink(Link):
         """Give the server to a client; the server must be at a message boundary."""
         self.exchange = exchange
         self.client_statements = statements
-        self.actions = LINKED
-        self.join(client)
+        self.peer = client
+        client.peer = self
+        if client.backlogged:
+            self.pause(PAUSED_PEER)
 
     def unlink(self) -> None:
         """Take the server from its client; messages go to the control again."""
         self.exchange = None
         self.client_statements = None
         self.actions = ALL_WHOLE
-        self.part()
+        client = self.peer
+        if client is not None:
+            self.peer = None
+            client.peer = None
+            # Neither may stay paused for the sake of the other.
+            if self.paused:
+                self.resume(PAUSED_PEER)
+            if client.paused:
+                client.resume(PAUSED_PEER)
 
     def feed(self, chunk: bytes) -> None:
         """Pass a chunk on to the client, or to the control when there is none."""
@@ -126,11 +147,17 @@ class ServerLink(Link):
             return
         if exchange.special:
             self.actions = LINKED_SPECIAL
-            passed = self.walk(chunk)
-            if self.exchange is not None and not exchange.special:
-                self.actions = LINKED
+        elif (
+            exchange.head < len(exchange.queue)
+            and exchange.queue[exchange.head] == QUERY
+            and not exchange.copying
+            and not self.statements.by_number
+            and (self.client_statements is None or not self.client_statements.names)
+        ):
+            self.actions = SIMPLE
         else:
-            passed = self.walk(chunk)
+            self.actions = LINKED
+        passed = self.walk(chunk)
         client = self.peer
         if client is None:
             return
@@ -156,6 +183,7 @@ class ServerLink(Link):
             self.backend.parameter_status(chunk[start + BODY : end])
         elif message_type == COPY_IN_RESPONSE or message_type == COPY_BOTH_RESPONSE:
             exchange.copy_started()
+            self.actions = LINKED
         elif COMPLETES[message_type]:
             if message_type == COMMAND_COMPLETE:
                 size = end - start - BODY
@@ -181,7 +209,10 @@ class ServerLink(Link):
             self.client_statements.undone(unanswered, self.statements)
         now = self.clock.now
         self.ready_since = now
-        if exchange.head == len(exchange.queue):
+        if exchange.head < len(exchange.queue):
+            if not exchange.special:
+                self.actions = LINKED
+        else:
             if exchange.query_start:
                 self.counters.query_time += int((now - exchange.query_start) * 1e6)
                 exchange.query_start = 0.0

@@ -29,12 +29,6 @@ descriptor_of(PyObject *number, int *descriptor)
     return 0;
 }
 
-static int
-would_block(void)
-{
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-}
-
 static PyObject *
 syscalls_read(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
@@ -55,11 +49,9 @@ syscalls_read(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (size <= SMALL) {
         /* Nearly every read of a small size gets less: copy what there is. */
         got = read(descriptor, small, size);
-        if (got >= 0)
-            return PyBytes_FromStringAndSize(small, got);
-        if (would_block())
-            Py_RETURN_NONE;
-        return PyErr_SetFromErrno(PyExc_OSError);
+        if (got < 0)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        return PyBytes_FromStringAndSize(small, got);
     }
     result = PyBytes_FromStringAndSize(NULL, size);
     if (result == NULL)
@@ -67,8 +59,6 @@ syscalls_read(PyObject *module, PyObject *const *args, Py_ssize_t count)
     got = read(descriptor, PyBytes_AS_STRING(result), size);
     if (got < 0) {
         Py_DECREF(result);
-        if (would_block())
-            Py_RETURN_NONE;
         return PyErr_SetFromErrno(PyExc_OSError);
     }
     if (got != size)
@@ -89,11 +79,8 @@ syscalls_write(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (descriptor_of(args[0], &descriptor) < 0)
         return NULL;
     sent = write(descriptor, PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1]));
-    if (sent < 0) {
-        if (!would_block())
-            return PyErr_SetFromErrno(PyExc_OSError);
-        sent = 0;
-    }
+    if (sent < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
     return PyLong_FromSsize_t(sent);
 }
 
@@ -153,9 +140,9 @@ syscalls_wait(PyObject *module, PyObject *const *args, Py_ssize_t count)
 
 static PyMethodDef functions[] = {
     {"read", (PyCFunction)(void (*)(void))syscalls_read, METH_FASTCALL,
-     "Return at most so many bytes, none at the end, None if there is nothing yet."},
+     "Return at most so many bytes, none at the end."},
     {"write", (PyCFunction)(void (*)(void))syscalls_write, METH_FASTCALL,
-     "Return how many of the bytes the kernel took, 0 if it can take none now."},
+     "Return how many of the bytes the kernel took."},
     {"wait", (PyCFunction)(void (*)(void))syscalls_wait, METH_FASTCALL,
      "Return events of an epoll; none after some seconds."},
     {NULL, NULL, 0, NULL},

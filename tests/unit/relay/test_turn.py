@@ -104,9 +104,7 @@ def test_other_events_of_a_link(stage: Stage) -> None:
     far.close()
     stage.turns.run(stage.poller, 5.0)
     assert link.reads == 0
-    assert stage.told == [
-        ("other", near.fileno(), select.EPOLLIN | select.EPOLLHUP)
-    ]
+    assert stage.told == [("other", near.fileno(), select.EPOLLIN | select.EPOLLHUP)]
 
 
 def test_the_end_of_a_link(stage: Stage) -> None:

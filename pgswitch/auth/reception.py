@@ -24,7 +24,7 @@ from pgswitch.errors import (
     UsernameTooLong,
 )
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, AuthType, PoolMode
-from pgswitch.wire import encode
+from pgswitch.wire import constants, encode
 from pgswitch.wire.login_client import Accepted, ClientLogin
 from pgswitch.wire.prepared import ClientStatements
 from pgswitch.wire.startup import Replication, negotiate, sort_parameters
@@ -139,7 +139,9 @@ class FrontDesk:
         negotiation = negotiate(startup.minor, startup.parameters)
         if negotiation.is_needed:
             frontend.link.send(
-                encode.negotiate_protocol_version(0, negotiation.options)
+                encode.negotiate_protocol_version(
+                    constants.PROTOCOL_3_0, negotiation.options
+                )
             )
         if is_console and self._is_owner(frontend):
             self.log.log(f"{frontend.prefix} pgbouncer access from unix socket")

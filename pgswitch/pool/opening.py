@@ -1,4 +1,9 @@
-"""Opens the server connections of one pool: which host, which start-up packet."""
+"""Opens the server connections of one pool: which host, which start-up packet.
+
+Protocol 3.2 is asked for, for its long cancel keys.  PostgreSQL before 18 answers with
+NegotiateProtocolVersion and goes on with 3.0; a server that refuses or hangs up
+instead (Redshift, some proxies) is asked for 3.0 from then on.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +36,7 @@ class Opener:
         self._owner = owner
         self._connecting: dict[Backend, Deferred[object]] = {}
         self._turn = 0
+        self._startup = encode.startup_3_2
 
     def open_one(self, spec: DatabaseSpec, generation: int) -> Backend:
         """Return a backend that is to be connected next."""
@@ -40,7 +46,7 @@ class Opener:
             number=next(context.numbers),
             owner=self._owner,
             names=(spec.name, self._key.user),
-            startup=encode.startup(startup_parameters(spec, self._key.user)),
+            startup=self._startup(startup_parameters(spec, self._key.user)),
             login=ServerLogin(
                 self._key.user,
                 secret,
@@ -70,6 +76,15 @@ class Opener:
             callbackArgs=(backend,),
             errbackArgs=(spec, backend),
         )
+
+    @property
+    def may_step_down(self) -> bool:
+        """Whether more than protocol 3.0 is asked for."""
+        return self._startup is not encode.startup
+
+    def step_down(self) -> None:
+        """Ask for protocol 3.0 from now on."""
+        self._startup = encode.startup
 
     def give_up(self, backend: Backend) -> None:
         """Stop connecting a backend that was closed meanwhile."""

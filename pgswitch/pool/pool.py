@@ -38,8 +38,11 @@ if TYPE_CHECKING:
     from pgswitch.wire.params import Values
 
 STARTING_UP = "57P03"
+FEATURE_NOT_SUPPORTED = "0A000"
 CACHED_REASON_LIMIT = 99
 CRASHED = "server conn crashed?"
+NO_FAILURES = ("connect string changed", "pause mode", "database removed")
+"""Reasons of ours to close a server that logs in; they say nothing about it."""
 
 
 class ServerPool:
@@ -370,6 +373,8 @@ class ServerPool:
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Note why a login failed; tell those who wait unless others still serve."""
         if isinstance(refusal, ServerRefused):
+            if refusal.sqlstate == FEATURE_NOT_SUPPORTED and self._opener.may_step_down:
+                return  # _note_failure has it tried again.
             self.context.log.warning(
                 f"server login failed: {refusal.severity} {refusal.message}"
             )
@@ -396,6 +401,18 @@ class ServerPool:
     def _failed(self, reason: str) -> None:
         self.failing = reason[:CACHED_REASON_LIMIT]
 
+    def _note_failure(self, backend: Backend, reason: str) -> None:
+        """Remember why a login ended, unless it was for no fault of the server."""
+        if self.failing or reason in NO_FAILURES:
+            return
+        was_connected = backend.local_address.port or backend.address.host == "unix"
+        is_puzzled = reason in (CRASHED, "login failed") and was_connected
+        if is_puzzled and self._opener.may_step_down:
+            # Perhaps it knows protocol 3.0 only; if not, the next attempt fails too.
+            self._opener.step_down()
+        else:
+            self._failed(reason)
+
     def _has_login(self) -> bool:
         """Tell whether any server is past its login."""
         return any(one.phase is not Phase.LOGIN for one in self.servers.values())
@@ -406,8 +423,7 @@ class ServerPool:
         self._opener.give_up(backend)
         self._log_close(backend, reason)
         if backend.phase_at_close is Phase.LOGIN:
-            if not self.failing and reason != "connect string changed":
-                self._failed(reason)
+            self._note_failure(backend, reason)
             self.launch()
             return
         link = backend.link

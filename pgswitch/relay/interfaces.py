@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from pgswitch.errors import Fault
@@ -11,10 +10,11 @@ from pgswitch.errors import Fault
 class LinkIO(Protocol):
     """A connection's socket; see net/transport.py."""
 
-    recv: Callable[[int], bytes]
-    """The socket's own ``recv``: at most so many bytes; raises OSError."""
-    send: Callable[[bytes], int]
-    """The socket's own ``send``: returns how many were taken; raises OSError."""
+    def recv(self, size: int, /) -> bytes:
+        """Return at most so many bytes; the socket's own, raises OSError."""
+
+    def send(self, data: bytes, /) -> int:
+        """Return how many bytes were taken; the socket's own, raises OSError."""
 
     def failed(self, error: OSError) -> object:
         """Return what a reactor takes for a lost connection."""

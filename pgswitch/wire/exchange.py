@@ -18,7 +18,7 @@ Close                 CloseComplete
 ====================  ==================================================
 
 * ErrorResponse to one of the last five makes the server skip everything up to the
-  next Sync, simple queries included; so do we.
+  next Sync, simple queries included; so do we, also with what comes only later.
 * While the server takes COPY data it ignores Sync; what was asked up to the
   CopyDone or CopyFail is therefore settled when the copy ends.
 * ReadyForQuery always settles the queue up to its request, so a surprise between
@@ -90,6 +90,8 @@ class Exchange:
         self.clean = True
         self.copying = False
         """The server takes COPY data from the client."""
+        self.skipping = False
+        """The server skips whatever comes before the next Sync."""
         self.special = 0
         """How many requests in the queue carry SWALLOW or FAKE."""
         self.query_start = 0.0
@@ -110,7 +112,11 @@ class Exchange:
 
     def head_is_fake(self) -> bool:
         """Tell whether the next reply is one that we make."""
-        return self.head < len(self.queue) and self.queue[self.head] & FAKE != 0
+        return (
+            self.head < len(self.queue)
+            and self.queue[self.head] & FAKE != 0
+            and not self.skipping
+        )
 
     def take(self) -> int:
         """Remove the head and return it; the queue must not be empty."""
@@ -136,8 +142,15 @@ class Exchange:
         return 0
 
     def copy_started(self) -> None:
-        """Note CopyInResponse or CopyBothResponse."""
+        """Note CopyInResponse or CopyBothResponse.
+
+        A Sync that came right behind the statement is what the server reads first
+        now, and ignores.
+        """
         self.copying = True
+        after = self.head + 1
+        while after < len(self.queue) and self.queue[after] == SYNC:
+            del self.queue[after]
 
     def copy_data_ended(self, message_type: int) -> None:
         """Note the client's CopyDone or CopyFail; late ones do not count."""
@@ -150,22 +163,23 @@ class Exchange:
         The first of them is the one that failed.
         """
         skipped: list[int] = []
-        if self.copying:
-            self._copy_ended()
         if self.head == len(self.queue):
             return skipped
         first = self.queue[self.head] & TYPE
+        if self.copying:
+            self._copy_ended()
         if first == QUERY or first == FUNCTION_CALL or first == SYNC:
             return skipped
         while self.head < len(self.queue) and self.queue[self.head] & TYPE != SYNC:
             skipped.append(self.take())
+        self.skipping = self.head == len(self.queue)
         return skipped
 
     def ready(self, status: int) -> list[int]:
         """Note ReadyForQuery; return requests that went unanswered (normally none)."""
         self.status = status
         self.copying = False
-        if len(self.queue) == 1:
+        if len(self.queue) == 1 and not self.skipping:
             # The plain case, one simple Query or the last Sync.
             if self.queue[0] <= TYPE:
                 self.queue.clear()
@@ -175,9 +189,12 @@ class Exchange:
         while self.head < len(self.queue):
             entry = self.take()
             kind = entry & TYPE
-            if kind == SYNC or kind == QUERY or kind == FUNCTION_CALL:
+            if kind == SYNC:
+                break
+            if (kind == QUERY or kind == FUNCTION_CALL) and not self.skipping:
                 break
             passed.append(entry)
+        self.skipping = False
         self.clean = status == IDLE and self.head == len(self.queue)
         return passed
 

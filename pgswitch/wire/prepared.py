@@ -260,10 +260,13 @@ class ClientStatements:
 
     def undone(self, skipped: list[int], server: ServerStatements) -> None:
         """Note requests that failed or were skipped: the server did none of them."""
-        for entry in skipped:
-            if not entry & NAMED:
-                continue
-            note = self.notes.pop(0)
+        undone: list[int] = [entry for entry in skipped if entry & NAMED]
+        notes = self.notes[: len(undone)]
+        del self.notes[: len(undone)]
+        # The last first: a statement may have been parsed and then evicted.
+        while undone:
+            entry = undone.pop()
+            note = notes.pop()
             statement = note.statement
             if entry & TYPE == CLOSE:
                 server.add(statement)

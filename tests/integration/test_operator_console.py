@@ -173,7 +173,8 @@ def test_set_and_reload(pgswitch: PgSwitchFactory) -> None:
 
     def value() -> str:
         rows = pooler.console("SHOW CONFIG")
-        return next(row["value"] for row in rows if row["key"] == "query_wait_timeout")
+        values = {row["key"]: str(row["value"]) for row in rows}
+        return values["query_wait_timeout"]
 
     pooler.console("SET query_wait_timeout = 60")
     assert value() == "60"

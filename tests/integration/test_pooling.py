@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import psycopg
 import pytest
@@ -91,6 +92,10 @@ def test_modes_of_database_and_user(pgswitch: PgSwitchFactory) -> None:
     assert modes["scram", "other"] == "transaction"
 
 
+def _waits(pooler: PgSwitch, count: int) -> bool:
+    return pool(pooler)["cl_waiting"] == count
+
+
 def test_clients_queue_in_order(pgswitch: PgSwitchFactory) -> None:
     """With one server, waiting clients are served first come first served."""
     pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
@@ -110,11 +115,7 @@ def test_clients_queue_in_order(pgswitch: PgSwitchFactory) -> None:
         thread = threading.Thread(target=ask, args=(number, client))
         thread.start()
         threads.append(thread)
-        waiting = number + 1
-        wait_until(
-            lambda waiting=waiting: pool(pooler)["cl_waiting"] == waiting,
-            "the client to wait",
-        )
+        wait_until(partial(_waits, pooler, number + 1), "the client to wait")
     holder.close()
     for thread in threads:
         thread.join(10)

@@ -387,7 +387,9 @@ def test_version_lines() -> None:
     first, own, *rest = process.version_lines()
     assert first == "PgBouncer 1.25.2"
     assert own.startswith(f"pgswitch {__version__} (Twisted ")
-    assert [line.partition(":")[0] for line in rest] == ["reactor", "adns", "tls"]
+    assert [line.partition(":")[0] for line in rest] == [
+        *("reactor", "hot path", "adns", "tls")
+    ]
     assert rest[2].startswith("tls: OpenSSL ")
 
 

@@ -1,0 +1,77 @@
+"""The users of auth_file: read when changed, forgotten when removed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pgswitch.auth.store import AuthStore
+from pgswitch.config.model import DatabaseSpec, Settings
+from pgswitch.logs import Log
+from pgswitch.types import AuthType
+from pgswitch.wire.password import Secret
+from pgswitch.wire.scram import ScramKeys
+
+
+@pytest.fixture
+def store() -> AuthStore:
+    """Return a store without users."""
+    return AuthStore(Log(quiet=True))
+
+
+def load(store: AuthStore, path: Path, text: str | None = None) -> None:
+    """Write the file, if there is a text, and have it read."""
+    if text is not None:
+        path.write_text(text)
+    store.load(replace(Settings(), auth_file=str(path)))
+
+
+def test_users(store: AuthStore, tmp_path: Path) -> None:
+    """Each has its secret; others are unknown."""
+    load(store, tmp_path / "users", '"a" "secret"\n"b" ""\n')
+    assert store.users() == ["a", "b"]
+    assert store.secret("a") == Secret.of("secret")
+    assert store.secret("c") is None
+
+
+def test_a_removed_user_is_forgotten(store: AuthStore, tmp_path: Path) -> None:
+    """With what its login has taught us."""
+    keys = ScramKeys(b"c" * 32, b"s" * 32)
+    load(store, tmp_path / "users", '"a" "one"\n"b" "two"\n')
+    for user in ("a", "b"):
+        store.remember(user, keys)
+    load(store, tmp_path / "users", '"b" "two"\n"c" "and more"\n')
+    spec = DatabaseSpec(name="d", dbname="d")
+    assert store.for_server(spec, "a") == (None, None)
+    assert store.for_server(spec, "b") == (Secret.of("two"), keys)
+
+
+def test_an_unreadable_file_changes_nothing(store: AuthStore, tmp_path: Path) -> None:
+    """The users before stay."""
+    load(store, tmp_path / "users", '"a" "one"\n')
+    load(store, tmp_path / "missing")
+    assert store.users() == ["a"]
+
+
+def test_a_broken_line(store: AuthStore, tmp_path: Path) -> None:
+    """The users before it count."""
+    load(store, tmp_path / "users", '"a" "one"\n# no comment here\n"b" "two"\n')
+    assert store.users() == ["a"]
+
+
+def test_any_needs_no_file(store: AuthStore) -> None:
+    """The file is not even looked for."""
+    store.load(replace(Settings(), auth_type=AuthType.ANY, auth_file="/nowhere/at/all"))
+    assert store.users() == []
+
+
+def test_with_what_servers_are_logged_in_to(store: AuthStore, tmp_path: Path) -> None:
+    """A forced user's own password, else its line; a client's keys never with it."""
+    load(store, tmp_path / "users", '"forced" "from the file"\n"a" "one"\n')
+    store.remember("a", ScramKeys(b"c" * 32, b"s" * 32))
+    forced = DatabaseSpec(name="d", dbname="d", user="forced", password="own")
+    assert store.for_server(forced, "a") == (Secret.of("own"), None)
+    forced = DatabaseSpec(name="d", dbname="d", user="forced")
+    assert store.for_server(forced, "a") == (Secret.of("from the file"), None)

@@ -1,0 +1,188 @@
+"""A client and servers on a rack, with recorded sockets and partners."""
+
+from __future__ import annotations
+
+from pgswitch.errors import Fault
+from pgswitch.relay.client import ClientLink
+from pgswitch.relay.rack import Rack
+from pgswitch.relay.server import ServerLink
+from pgswitch.types import PoolMode
+from pgswitch.wire.framing import MAX_MESSAGE_SIZE
+from pgswitch.wire.prepared import ClientStatements, ServerStatements, StatementTable
+
+READY = b"Z\0\0\0\5I"
+IN_TRANSACTION = b"Z\0\0\0\5T"
+
+
+def message(kind: bytes, body: bytes = b"") -> bytes:
+    """Return a typed message."""
+    return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+
+def query(text: bytes = b"SELECT 1") -> bytes:
+    """Return a Query."""
+    return message(b"Q", text + b"\0")
+
+
+RESULT = message(b"T", b"\0\0") + message(b"D", b"\0\0") + message(b"C", b"SELECT 1\0")
+
+
+class Socket:
+    """A socket whose sends are recorded and may be refused."""
+
+    def __init__(self) -> None:
+        """Begin with room without end."""
+        self.sent = b""
+        self.room = -1
+        self.done: list[str] = []
+
+    def recv(self, size: int) -> bytes:
+        """Say that nothing has come."""
+        raise BlockingIOError(size)
+
+    def send(self, data: bytes) -> int:
+        """Take what there is room for."""
+        if self.room == 0:
+            raise BlockingIOError
+        taken = len(data) if self.room < 0 else min(self.room, len(data))
+        self.room -= taken if self.room > 0 else 0
+        self.sent += data[:taken]
+        return taken
+
+    def failed(self, error: OSError) -> object:
+        """Return something for the reactor."""
+        return error
+
+    def ended(self) -> object:
+        """Return something for the reactor."""
+        return "ended"
+
+    def drain_later(self) -> None:
+        """Record."""
+        self.done.append("drain")
+
+    def pause(self) -> None:
+        """Record."""
+        self.done.append("pause")
+
+    def resume(self) -> None:
+        """Record."""
+        self.done.append("resume")
+
+    def take(self) -> bytes:
+        """Return what was sent since the last call."""
+        sent, self.sent = self.sent, b""
+        return sent
+
+
+class Control:
+    """Stands for Frontend and Backend: records what it is told."""
+
+    def __init__(self) -> None:
+        """Begin with nothing told."""
+        self.told: list[tuple[object, ...]] = []
+
+    def message(self, message_type: int, body: bytes) -> None:
+        """Record."""
+        self.told.append(("message", chr(message_type), body))
+
+    def faulted(self, fault: Fault) -> None:
+        """Record."""
+        self.told.append(("faulted", fault.text))
+
+    def parameter_status(self, body: bytes) -> None:
+        """Record."""
+        self.told.append(("parameter", body))
+
+    def transaction_in_statement_mode(self) -> None:
+        """Record."""
+        self.told.append(("statement mode",))
+
+    def close(self, reason: str) -> None:
+        """Record."""
+        self.told.append(("close", reason))
+
+    def terminated(self) -> None:
+        """Record."""
+        self.told.append(("terminated",))
+
+    def disconnect(self, fault: Fault, *, quietly: bool = False) -> None:
+        """Record."""
+        self.told.append(("disconnect", fault.text, quietly))
+
+
+class Steward:
+    """Stands for the pool: queues who must wait, records the rest."""
+
+    def __init__(self) -> None:
+        """Begin with nothing told."""
+        self.rack: Rack
+        self.told: list[tuple[str, object]] = []
+        self.settles = False
+
+    def wait(self, client: ClientLink) -> None:
+        """Queue."""
+        client.halt()
+        client.waiting_since = 1.0
+        self.rack.waiters.append(client)
+
+    def settle(self, client: ClientLink, server: ServerLink) -> bool:
+        """Record."""
+        self.told.append(("settle", (client, server)))
+        return self.settles
+
+    def discard(self, server: ServerLink) -> None:
+        """Record."""
+        self.told.append(("discard", server))
+
+    def released(self, server: ServerLink) -> None:
+        """Record."""
+        self.told.append(("released", server))
+
+
+class Stage:
+    """A rack in one pool mode; clients and servers are made by it."""
+
+    def __init__(self, mode: PoolMode = PoolMode.TRANSACTION) -> None:
+        """Begin with no server."""
+        self.steward = Steward()
+        self.rack = Rack(self.steward)
+        self.steward.rack = self.rack
+        self.rack.mode = int(mode)
+        self.table = StatementTable()
+        self.sockets: dict[object, Socket] = {}
+        self.controls: dict[object, Control] = {}
+
+    def server(self) -> ServerLink:
+        """Return a new server, idle on the rack."""
+        socket, control = Socket(), Control()
+        server = ServerLink(
+            MAX_MESSAGE_SIZE, socket, control, ServerStatements(self.table)
+        )
+        server.keeper = self.rack
+        server.counters = self.rack.counters
+        self.sockets[server], self.controls[server] = socket, control
+        self.rack.idle.append(server)
+        return server
+
+    def client(self, *, prepared: int = 0) -> ClientLink:
+        """Return a new client, logged in."""
+        socket, control = Socket(), Control()
+        client = ClientLink(MAX_MESSAGE_SIZE, socket, control)
+        client.counters = self.rack.counters
+        statements = None
+        if prepared:
+            statements = ClientStatements(
+                self.table, client.exchange, prepared, self.rack.counters
+            )
+        client.begin_relay(self.rack, statements)
+        self.sockets[client], self.controls[client] = socket, control
+        return client
+
+    def sent(self, link: object) -> bytes:
+        """Return what was sent to the other end of a link since the last call."""
+        return self.sockets[link].take()
+
+    def told(self, link: object) -> list[tuple[object, ...]]:
+        """Return what the control of a link was told."""
+        return self.controls[link].told

@@ -1,0 +1,181 @@
+"""The client's end: when a server is taken, what is passed on, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgswitch.relay.client import WAIT_FOR_WHOLE
+from tests.unit.relay.pair import READY, RESULT, Stage, message, query
+
+
+def test_a_query_there_and_back() -> None:
+    """The chunk as it is, both ways; then the server is idle again."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    client.take(query())
+    assert stage.sent(server) == query()
+    assert list(stage.rack.idle) == []
+    server.take(RESULT + READY)
+    assert stage.sent(client) == RESULT + READY
+    assert list(stage.rack.idle) == [server]
+
+
+def test_counters() -> None:
+    """One transaction of two queries, and the bytes of both ways."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    client.take(query())
+    server.take(RESULT + b"Z\0\0\0\5T")
+    client.take(query() + query())
+    server.take(RESULT + b"Z\0\0\0\5T" + RESULT + READY)
+    counters = stage.rack.counters
+    assert counters.server_assignment_count == 1
+    assert counters.xact_count == 1
+    assert counters.query_count == 2
+    assert counters.client_bytes == 3 * len(query())
+    assert counters.server_bytes == 3 * len(RESULT + READY)
+
+
+@pytest.mark.parametrize("size", range(1, len(query())))
+def test_a_cut_message_takes_no_server(size: int) -> None:
+    """Until its first message is whole, a client needs none."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    client.take(query()[:size])
+    assert client.server is None
+    client.take(query()[size:])
+    assert stage.sent(server) == query()
+
+
+def test_a_long_message_is_not_awaited() -> None:
+    """What is longer than is held for anybody streams to a server."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    text = query(b"x" * WAIT_FOR_WHOLE)
+    client.take(text[:100])
+    assert stage.sent(server) == text[:100]
+    client.take(text[100:])
+    assert stage.sent(server) == text[100:]
+
+
+def test_waiting() -> None:
+    """What comes meanwhile is kept in order, and reading stops."""
+    stage = Stage()
+    client = stage.client()
+    client.take(query(b"one"))
+    client.take(query(b"two"))
+    assert stage.sockets[client].done == ["pause"]
+    server = stage.server()
+    stage.rack.idle.clear()
+    stage.rack.put_back(server)
+    assert stage.sent(server) == query(b"one") + query(b"two")
+    assert stage.sockets[client].done == ["pause", "resume"]
+
+
+@pytest.mark.parametrize("kind", [b"d", b"c", b"f", b"H"])
+def test_late_messages_are_dropped(kind: bytes) -> None:
+    """COPY data after an error, or a lone Flush: no server, no answer."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    late = message(kind, b"x" * 50)
+    for piece in (late[:20], late[20:] + query()):
+        client.take(piece)
+    assert stage.sent(server) == query()
+    assert stage.sent(client) == b""
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (message(b"y"), "unknown pkt"),
+        (message(b"p", b"x\0"), "unknown pkt"),
+        (b"Q\0\0\0\3", "bad packet header: '5100000003'"),
+    ],
+)
+@pytest.mark.parametrize("linked", [False, True])
+def test_violations(data: bytes, text: str, *, linked: bool) -> None:
+    """The control hears of it, and nothing reaches the server."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    if linked:
+        client.take(query())
+        stage.sent(server)
+    client.take(data)
+    assert stage.told(client)[0][:2] == ("faulted", text)
+    assert stage.sent(server) == b""
+
+
+def test_terminate() -> None:
+    """What comes before is passed on, Terminate itself and what follows is not."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    client.take(query(b"BEGIN"))
+    stage.sent(server)
+    client.take(query() + message(b"X") + query(b"never"))
+    assert stage.sent(server) == query()
+    assert stage.told(client) == [("terminated",)]
+
+
+def test_terminate_without_a_server() -> None:
+    """It needs none."""
+    stage = Stage()
+    client = stage.client()
+    client.take(message(b"X"))
+    assert stage.told(client) == [("terminated",)]
+
+
+def test_before_the_login_messages_are_the_controls() -> None:
+    """Whole, one by one, whatever the pieces."""
+    stage = Stage()
+    client = stage.client()
+    client.relaying = False
+    client.actions = b"\2" * 256
+    data = message(b"p", b"secret\0")
+    client.take(data[:3])
+    client.take(data[3:])
+    assert stage.told(client) == [("message", "p", b"secret\0")]
+
+
+def test_prepared_statements_are_renamed() -> None:
+    """In however many pieces the messages come."""
+    stage = Stage()
+    data = (
+        message(b"P", b"mine\0SELECT 1\0\0\0")
+        + message(b"B", b"\0mine\0\0\0\0\0\0\0")
+        + message(b"D", b"Smine\0")
+        + message(b"E", b"\0\0\0\0\0")
+        + message(b"S")
+    )
+    for step in (1, 7, len(data)):
+        server, client = stage.server(), stage.client(prepared=10)
+        for at in range(0, len(data), step):
+            client.take(data[at : at + step])
+        sent = stage.sent(server)
+        assert b"mine" not in sent
+        assert sent.count(b"PGBOUNCER_1\0") == 3
+        server.take(b"1\0\0\0\42\0\0\0\4" + RESULT + READY)
+        assert stage.sent(client) == b"1\0\0\0\42\0\0\0\4" + RESULT + READY
+        stage.rack.idle.clear()
+
+
+def test_a_statement_the_server_has() -> None:
+    """ParseComplete is ours, before the server has said anything."""
+    stage = Stage()
+    server = stage.server()
+    parse = message(b"P", b"mine\0SELECT 1\0\0\0") + message(b"S")
+    first, second = stage.client(prepared=10), stage.client(prepared=10)
+    first.take(parse)
+    server.take(b"1\0\0\0\4" + READY)
+    stage.sent(server)
+    second.take(parse)
+    assert stage.sent(server) == message(b"S")
+    server.take(READY)
+    assert stage.sent(second) == b"1\0\0\0\4" + READY
+
+
+def test_close_needs_no_server() -> None:
+    """It is answered at once, in the order of its coming."""
+    stage = Stage()
+    client = stage.client(prepared=10)
+    client.take(message(b"C", b"Smine\0"))
+    assert stage.sent(client) == b"3\0\0\0\4"

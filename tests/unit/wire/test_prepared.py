@@ -1,0 +1,306 @@
+"""Prepared statements shared between clients, against a model of a server."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pgswitch.errors import BrokenPacket
+from pgswitch.stats.counters import Counters
+from pgswitch.wire.exchange import FAKE, NAMED, SWALLOW, TYPE, Exchange
+from pgswitch.wire.prepared import ClientStatements, ServerStatements, StatementTable
+
+NO_TYPES = b"\0\0"
+
+
+class Model:
+    """A server that prepares, binds and closes, and skips after an error."""
+
+    def __init__(self) -> None:
+        """Begin with nothing prepared."""
+        self.prepared: dict[bytes, bytes] = {}
+        self.skipping = False
+
+    def answer(self, data: bytes) -> list[int]:
+        """Return the types of the replies to some messages."""
+        replies = []
+        while data:
+            kind, size = data[:1], int.from_bytes(data[1:5], "big")
+            body, data = data[5 : size + 1], data[size + 1 :]
+            if kind == b"S":
+                self.skipping = False
+                replies.append(ord("Z"))
+            elif not self.skipping:
+                reply = self._one(kind, body)
+                self.skipping = reply == ord("E")
+                replies.append(reply)
+        return replies
+
+    def _one(self, kind: bytes, body: bytes) -> int:
+        if kind == b"P":
+            name, text = body.split(b"\0")[:2]
+            if (name and name in self.prepared) or b"wrong" in text:
+                return ord("E")
+            self.prepared[name] = text
+            return ord("1")
+        if kind == b"B":
+            return ord("2") if body.split(b"\0")[1] in self.prepared else ord("E")
+        if kind == b"D":
+            return ord("n") if body[1:-1] in self.prepared else ord("E")
+        assert kind == b"C"
+        self.prepared.pop(body[1:-1], None)
+        return ord("3")
+
+
+class Link:
+    """One client joined to one server, as relay/ joins them."""
+
+    def __init__(self, table: StatementTable, most: int) -> None:
+        """Begin with a fresh server."""
+        self.table = table
+        self.exchange = Exchange()
+        self.client = ClientStatements(table, self.exchange, most, Counters())
+        self.server = ServerStatements(table)
+        self.model = Model()
+        self.told: list[int] = []
+        """Replies that the client saw."""
+
+    def other_server(self) -> None:
+        """Meet a server that has nothing prepared."""
+        self.server.clear()
+        self.server = ServerStatements(self.table)
+        self.model = Model()
+
+    def parse(self, name: bytes, text: bytes) -> None:
+        """Send a named Parse."""
+        self._sent(
+            self.client.parse(name + b"\0" + text + b"\0" + NO_TYPES, self.server)
+        )
+
+    def bind(self, name: bytes) -> None:
+        """Send a Bind without parameters."""
+        rest = b"\0\0\0\0\0\0"
+        self._sent(
+            self.client.bind(b"\0" + name + b"\0", len(rest), self.server) + rest
+        )
+
+    def describe(self, name: bytes) -> None:
+        """Send a Describe of a statement."""
+        self._sent(self.client.describe(b"S" + name + b"\0", self.server))
+
+    def close(self, name: bytes) -> None:
+        """Send a Close of a statement."""
+        self.client.close(b"S" + name + b"\0")
+        self._fakes()
+
+    def sync(self) -> None:
+        """Send a Sync."""
+        self.exchange.request(ord("S"))
+        self._sent(b"S\0\0\0\4")
+
+    def _sent(self, data: bytes) -> None:
+        for reply in self.model.answer(data):
+            self._fakes()
+            if reply == ord("Z"):
+                self.client.undone(self.exchange.ready(ord("I")), self.server)
+                self.told.append(reply)
+            elif reply == ord("E"):
+                self.client.undone(self.exchange.failed(), self.server)
+                self.told.append(reply)
+            else:
+                entry = self.exchange.completed(reply)
+                assert entry, chr(reply)
+                if entry & NAMED:
+                    self.client.settled(entry)
+                if not entry & SWALLOW:
+                    self.told.append(reply)
+        self._fakes()
+
+    def _fakes(self) -> None:
+        while self.exchange.head_is_fake():
+            entry = self.exchange.take()
+            self.told.append(ord("1") if entry & TYPE == ord("P") else ord("3"))
+            if entry & NAMED:
+                self.client.settled(entry)
+        assert not self.exchange.head_is_fake()
+
+    def replies(self) -> str:
+        """Return what the client saw since the last call."""
+        told, self.told = self.told, []
+        return bytes(told).decode()
+
+
+@pytest.fixture
+def link() -> Link:
+    """Return a client with a server that keeps three statements."""
+    return Link(StatementTable(), 3)
+
+
+def test_parse_bind_again(link: Link) -> None:
+    """The second time nothing is parsed, and the client cannot tell."""
+    link.parse(b"a", b"SELECT 1")
+    link.bind(b"a")
+    link.sync()
+    assert link.replies() == "12Z"
+    link.bind(b"a")
+    link.describe(b"a")
+    link.sync()
+    assert link.replies() == "2nZ"
+    assert list(link.model.prepared.values()) == [b"SELECT 1"]
+
+
+def test_another_server(link: Link) -> None:
+    """A Bind on a server without the statement has it parsed first, unseen."""
+    link.parse(b"a", b"SELECT 1")
+    link.sync()
+    link.replies()
+    link.other_server()
+    link.bind(b"a")
+    link.sync()
+    assert link.replies() == "2Z"
+    assert list(link.model.prepared) == [b"PGBOUNCER_1"]
+
+
+def test_the_same_text_under_two_names(link: Link) -> None:
+    """One statement of the server; both Parses are answered."""
+    link.parse(b"a", b"SELECT 1")
+    link.parse(b"b", b"SELECT 1")
+    link.sync()
+    assert link.replies() == "11Z"
+    assert len(link.model.prepared) == 1
+
+
+def test_eviction(link: Link) -> None:
+    """The one unused for longest goes, its CloseComplete unseen."""
+    for name in (b"a", b"b", b"c"):
+        link.parse(name, b"SELECT " + name)
+        link.sync()
+    link.bind(b"a")
+    link.parse(b"d", b"SELECT d")
+    link.sync()
+    assert link.replies() == "1Z1Z1Z21Z"
+    assert sorted(link.model.prepared.values()) == [
+        b"SELECT a",
+        b"SELECT c",
+        b"SELECT d",
+    ]
+
+
+def test_a_name_in_use(link: Link) -> None:
+    """The server itself says so, and the statement stays."""
+    link.parse(b"a", b"SELECT 1")
+    link.sync()
+    link.parse(b"a", b"SELECT 2")
+    link.bind(b"a")
+    link.sync()
+    link.bind(b"a")
+    link.sync()
+    assert link.replies() == "1ZEZ2Z"
+
+
+def test_an_unknown_name(link: Link) -> None:
+    """The server itself says so."""
+    link.bind(b"never")
+    link.sync()
+    assert link.replies() == "EZ"
+
+
+def test_a_failed_parse_leaves_the_name_free(link: Link) -> None:
+    """After the error the name can be used for something right."""
+    link.parse(b"a", b"wrong")
+    link.bind(b"a")
+    link.sync()
+    link.parse(b"a", b"SELECT 1")
+    link.bind(b"a")
+    link.sync()
+    assert link.replies() == "EZ12Z"
+
+
+def test_what_was_skipped_is_undone(link: Link) -> None:
+    """A Parse behind an error was never done, nor the eviction it caused."""
+    for name in (b"a", b"b", b"c"):
+        link.parse(name, b"SELECT " + name)
+        link.sync()
+    link.replies()
+    link.bind(b"never")
+    link.parse(b"d", b"SELECT d")
+    link.sync()
+    assert link.replies() == "EZ"
+    assert b"d" not in link.client.names
+    link.bind(b"a")
+    link.sync()
+    assert link.replies() == "2Z"
+
+
+def test_nothing_is_answered_between_an_error_and_its_sync(link: Link) -> None:
+    """A Parse and a Close that we could answer are skipped, as the server would."""
+    link.parse(b"a", b"SELECT 1")
+    link.sync()
+    link.bind(b"never")
+    link.parse(b"b", b"SELECT 1")
+    link.close(b"a")
+    link.sync()
+    assert link.replies() == "1ZEZ"
+    assert b"b" not in link.client.names
+
+
+def test_close(link: Link) -> None:
+    """Closing needs no server; the name is free, an unknown one is fine."""
+    link.parse(b"a", b"SELECT 1")
+    link.sync()
+    link.close(b"a")
+    link.close(b"never")
+    link.parse(b"a", b"SELECT 2")
+    link.sync()
+    assert link.replies() == "1Z331Z"
+
+
+@pytest.mark.parametrize("body", [b"", b"name", b"name\0text"])
+def test_a_broken_parse(link: Link, body: bytes) -> None:
+    """A body without its zero bytes is refused."""
+    with pytest.raises(BrokenPacket, match="broken Parse packet"):
+        link.client.parse(body, link.server)
+
+
+NAMES = st.sampled_from([b"a", b"b", b"c"])
+STEPS = st.one_of(
+    st.tuples(
+        st.just("parse"),
+        NAMES,
+        st.sampled_from([b"one", b"two", b"three", b"four", b"five", b"wrong"]),
+    ),
+    st.tuples(st.sampled_from(["bind", "describe", "close"]), NAMES),
+    st.tuples(st.sampled_from(["sync", "other_server"])),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(STEPS, max_size=40), st.integers(1, 4))
+def test_both_maps_stay_true(steps: list[tuple[object, ...]], most: int) -> None:
+    """After any script our list is the server's own, and nothing leaks."""
+    table = StatementTable()
+    link = Link(table, most)
+    for name, *arguments in steps:
+        if name == "other_server":
+            link.sync()
+        getattr(link, str(name))(*arguments)
+    link.sync()
+    assert link.exchange.clean
+    assert link.client.notes == []
+    assert {s.name for s in link.server.by_number.values()} == set(link.model.prepared)
+    assert len(link.model.prepared) <= most
+    texts = {s.definition for s in link.server.by_number.values()}
+    texts |= {s.definition for s in link.client.names.values()}
+    assert len(table) == len(texts)
+    link.client.clear()
+    link.server.clear()
+    assert len(table) == 0
+
+
+def test_fake_flags() -> None:
+    """What is never sent carries FAKE, so that the reply is made by us."""
+    link = Link(StatementTable(), 3)
+    link.parse(b"a", b"SELECT 1")
+    link.client.parse(b"b\0SELECT 1\0" + NO_TYPES, link.server)
+    assert link.exchange.queue[link.exchange.head] & FAKE

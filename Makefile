@@ -7,7 +7,15 @@ ARGS ?=
 BIN := $(VENV)/bin
 DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
-SOURCES := pgswitch tests twisted
+SOURCES := pgswitch tests twisted setup.py
+
+# The compiled build stands apart, so that no extension module hides a changed source.
+COMPILED := build/compiled
+COMPILED_STAMP := $(COMPILED)/.installed
+COMPILED_FROM := setup.py pyproject.toml $(wildcard pgswitch/*.py pgswitch/*/*.py pgswitch/*/*.c)
+COMPILED_TESTS := tests/unit/wire tests/unit/relay tests/unit/stats \
+	tests/integration/test_clients.py tests/integration/test_pooling.py \
+	tests/integration/test_load.py tests/integration/test_wire_faults.py
 
 # editable_mode=compat: the default editable install hides twisted/plugins from twistd.
 # --use-pep517: txpostgres has no wheel, and older pips build it with a warning otherwise.
@@ -17,7 +25,7 @@ INSTALL := PGSWITCH_PURE=1 $(BIN)/python -m pip install --quiet --disable-pip-ve
 	--use-pep517 --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check format unit integration test clean
+.PHONY: help demo check format unit integration compiled test clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -40,9 +48,17 @@ unit: $(DEV_STAMP)  ## tests without sockets (ARGS goes to pytest)
 integration: $(DEV_STAMP)  ## tests against real PostgreSQL servers (ARGS goes to pytest)
 	@$(BIN)/python -m pytest --quiet tests/integration $(ARGS)
 
-test:  ## unit, then integration tests
+compiled: $(COMPILED_STAMP)  ## the tests of the hot path once more, on a compiled build
+	@rm -rf $(COMPILED)/tests && cp -R tests pyproject.toml $(COMPILED)/
+	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -c \
+		"from pgswitch.hotpath import is_compiled as c; print('hot path compiled:', c())"
+	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest --quiet -p no:cacheprovider \
+		-k 'not integration or wheel' $(COMPILED_TESTS) $(ARGS)
+
+test:  ## unit, then integration tests, then those of the compiled build
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory integration
+	@$(MAKE) --no-print-directory compiled
 
 clean:  ## remove the environment, builds and caches
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -56,6 +72,13 @@ $(BIN)/python:
 $(DEMO_STAMP): pyproject.toml setup.py | $(BIN)/python
 	@echo "installing pgswitch and what the demo needs"
 	@$(INSTALL) '.[demo]'
+	@touch $@
+
+$(COMPILED_STAMP): $(COMPILED_FROM) | $(DEV_STAMP)
+	@echo "compiling the hot path"
+	@rm -rf $(COMPILED) build/bdist.* build/lib.* build/temp.*
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --target $(COMPILED) .
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml setup.py | $(BIN)/python

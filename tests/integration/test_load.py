@@ -23,6 +23,8 @@ SECONDS = 3
 MEGABYTE = 1 << 20
 ALLOWED_GROWTH_KB = 2048
 
+ONE_INSTALLATION = True
+
 
 def pgbench(
     installation: Installation, pooler: PgSwitch, *options: str

@@ -10,6 +10,8 @@ import pytest
 from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory
 from tests.waiting import wait_until
 
+ONE_INSTALLATION = True
+
 
 def refusal(pooler: PgSwitch, command: str) -> tuple[str | None, str | None]:
     """Return SQLSTATE and text of the error that a command gets."""

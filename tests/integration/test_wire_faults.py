@@ -14,6 +14,8 @@ SSL_REQUEST = 80877103
 GSSENC_REQUEST = 80877104
 CANCEL_REQUEST = 80877102
 
+ONE_INSTALLATION = True
+
 
 @pytest.fixture
 def pooler(pgswitch: PgSwitchFactory) -> Iterator[PgSwitch]:

@@ -390,7 +390,7 @@ def test_version_lines() -> None:
     assert [line.partition(":")[0] for line in rest] == [
         *("reactor", "hot path", "adns", "tls")
     ]
-    assert rest[2].startswith("tls: OpenSSL ")
+    assert rest[3].startswith("tls: OpenSSL ")
 
 
 def test_process_up_line() -> None:

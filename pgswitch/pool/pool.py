@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, cast
 
 from pgswitch.errors import (
     Fault,
-    InvalidServerParameter,
     ServerClosed,
     ServerConnCrashed,
     ServerLoginFailing,
@@ -24,18 +23,17 @@ from pgswitch.errors import (
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool.ledger import Facts, launches
 from pgswitch.pool.opening import Opener
+from pgswitch.pool.settling import Settling
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.rack import Rack
 from pgswitch.types import PoolKey, PoolMode
 from pgswitch.wire.login_server import Failed, ServerRefused
-from pgswitch.wire.params import set_statement
 
 if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
     from pgswitch.relay.server import ServerLink
-    from pgswitch.wire.params import Values
 
 STARTING_UP = "57P03"
 FEATURE_NOT_SUPPORTED = "0A000"
@@ -70,7 +68,7 @@ class ServerPool:
         self.last_attempt = float("-inf")
         self.last_lifetime_close = float("-inf")
         self.idle_since = context.clock()
-        self._settling: dict[Backend, ClientLink] = {}
+        self._settling = Settling(context, self.rack)
         self._opener = Opener(key, context, self)
         self.configure()
 
@@ -138,9 +136,7 @@ class ServerPool:
         link: ClientLink = client.link
         if link in self.rack.waiters:
             self.rack.waiters.remove(link)
-        for backend, settling in list(self._settling.items()):
-            if settling is link:
-                del self._settling[backend]
+        self._settling.forget(link)
         server = link.server
         if server is not None:
             reason = self._unfit(link, server)
@@ -191,40 +187,7 @@ class ServerPool:
 
     def settle(self, client: ClientLink, server: ServerLink) -> bool:
         """Make the server's parameters the client's; False: nothing is to be done."""
-        tracking = self.context.tracking
-        differences = tracking.differences(client.parameters, server.parameters)
-        if not differences:
-            return False
-        backend = _backend(server)
-        client.halt()
-        self._settling[backend] = client
-        backend.run(
-            set_statement(differences), lambda error: self._settled(backend, error)
-        )
-        return True
-
-    def _settled(self, backend: Backend, error: dict[str, str] | None) -> None:
-        client = self._settling.pop(backend, None)
-        if error is not None:
-            self.context.log.error(
-                f"{backend.prefix} varcache_apply failed: {error.get('M', '')}"
-            )
-            backend.close("var change failed")
-            if client is not None:
-                client.frontend.disconnect(
-                    InvalidServerParameter(detail=error.get("M"))
-                )
-            return
-        link = backend.link
-        if client is None:
-            self.rack.put_back(link)
-            return
-        values = self.context.tracking.filled(link.parameters, client.parameters)
-        client.parameters = values
-        link.mode = self.rack.mode
-        link.link(client, client.exchange, client.statements)
-        client.server = link
-        client.proceed()
+        return self._settling.begin(client, _backend(server))
 
     def discard(self, server: ServerLink) -> None:
         """Close an idle server that is not to be used."""
@@ -246,7 +209,10 @@ class ServerPool:
         elif self.context.paused or self.paused:
             backend.close("pause mode")
         elif self.resets:
-            backend.run(settings.server_reset_query, lambda _error: self._free(backend))
+            backend.run(
+                settings.server_reset_query,
+                partial(self._free_unless_failed, backend, "reset query failed"),
+            )
         elif self.checks_always:
             backend.phase = Phase.USED
             self.serve_waiters()
@@ -263,6 +229,15 @@ class ServerPool:
             self.rack.serve(self.rack.waiters.pop(0), backend.link)
         else:
             self.rack.idle.append(backend.link)
+
+    def _free_unless_failed(
+        self, backend: Backend, reason: str, error: dict[str, str] | None
+    ) -> None:
+        """Take a server back after a reset or a check; close it if that failed."""
+        if error is not None:
+            backend.close(reason)
+        else:
+            self._free(backend)
 
     def _lifetime_over(self, backend: Backend) -> bool:
         lifetime = self.context.effective.server_lifetime(self.spec, self.key.user)
@@ -305,14 +280,8 @@ class ServerPool:
                     continue
                 backend.run(
                     "" if query == "<empty>" else query,
-                    partial(self._checked, backend),
+                    partial(self._free_unless_failed, backend, "test query failed"),
                 )
-
-    def _checked(self, backend: Backend, error: dict[str, str] | None) -> None:
-        if error is not None:
-            backend.close("test query failed")
-        else:
-            self._free(backend)
 
     def launch(self, *, asked: int = 0) -> None:
         """Open as many connections as the ledger says."""
@@ -427,7 +396,7 @@ class ServerPool:
             self.launch()
             return
         link = backend.link
-        client = link.peer or self._settling.pop(backend, None)
+        client = link.peer or self._settling.lost(backend)
         if link in self.rack.idle:
             self.rack.idle.remove(link)
         half_sent = link.skip != 0
@@ -489,11 +458,6 @@ class ServerPool:
 
     def _count(self, phase: Phase) -> int:
         return sum(one.phase is phase for one in self.servers.values())
-
-    def parameters_for(self, given: Values) -> Values:
-        """Return a new client's parameters: its own, else those of the servers."""
-        tracking = self.context.tracking
-        return tracking.filled(given, tracking.collect(self.welcome or {}))
 
 
 def _backend(server: ServerLink) -> Backend:

@@ -82,14 +82,20 @@ class Rack(Keeper):
     def _link(self, client: ClientLink, server: ServerLink) -> bool:
         """Join the two; False when parameters must be set first."""
         self.counters.server_assignment_count += 1
-        server.mode = self.mode
         if server.parameters is not client.parameters:
             if server.parameters != client.parameters:
                 if self.steward.settle(client, server):
                     return False
+        server.mode = self.mode
         server.link(client, client.exchange, client.statements)
         client.server = server
         return True
+
+    def join(self, client: ClientLink, server: ServerLink) -> None:
+        """Join a client to a server whose parameters suit it by now."""
+        server.mode = self.mode
+        server.link(client, client.exchange, client.statements)
+        client.server = server
 
     def serve(self, client: ClientLink, server: ServerLink) -> None:
         """Give a server to a client that waited, and let it go on."""

@@ -30,6 +30,7 @@ WITHOUT = {
     "pool/opening.py": "needs servers: tests/integration/test_lost_servers.py",
     "pool/pool.py": "needs servers: tests/integration/test_pooling.py",
     "pool/registry.py": "needs servers: tests/integration/test_operator_console.py",
+    "pool/settling.py": "needs servers: tests/integration/test_pooling.py",
     "pool/upkeep.py": "needs time: tests/integration/test_lost_servers.py",
     "relay/interfaces.py": "holds interfaces only",
     "service.py": "is started by every integration test",

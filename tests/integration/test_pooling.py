@@ -12,6 +12,8 @@ import pytest
 from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.waiting import wait_until
 
+ONE_INSTALLATION = True
+
 
 def backend(connection: psycopg.Connection) -> int:
     """Return the process number of the server that serves this statement."""

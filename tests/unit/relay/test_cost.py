@@ -1,0 +1,75 @@
+"""What a transaction costs, counted in calls, which are the same on every machine."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+
+import pytest
+
+from pgswitch.hotpath import is_compiled
+from tests.unit.relay.pair import READY, RESULT, Socket, Stage, message, query
+
+EXTENDED = (
+    message(b"P", b"\0SELECT $1\0\0\0")
+    + message(b"B", b"\0\0\0\0\0\0\0\0")
+    + message(b"D", b"P\0")
+    + message(b"E", b"\0\0\0\0\0")
+    + message(b"S")
+)
+EXTENDED_ANSWER = message(b"1") + message(b"2") + RESULT + READY
+
+
+class CountingSocket(Socket):
+    """Counts system calls."""
+
+    calls = 0
+
+    def send(self, data: bytes) -> int:
+        """Count and send."""
+        self.calls += 1
+        return super().send(data)
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [(query(), RESULT + READY), (EXTENDED, EXTENDED_ANSWER)],
+    ids=["simple", "extended"],
+)
+def test_two_sends(request_: bytes, answer: bytes) -> None:
+    """A chunk read is a chunk sent: one send to the server, one to the client."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    to_server, to_client = CountingSocket(), CountingSocket()
+    server.raw_send, client.raw_send = to_server.send, to_client.send
+    for _ in range(5):
+        client.take(request_)
+        server.take(answer)
+    assert (to_server.calls, to_client.calls) == (5, 5)
+    assert to_server.sent == request_ * 5
+    assert to_client.sent == answer * 5
+
+
+@pytest.mark.skipif(is_compiled(), reason="compiled code makes no calls to be counted")
+@pytest.mark.parametrize(
+    ("request_", "answer", "most"),
+    [(query(), RESULT + READY, 25), (EXTENDED, EXTENDED_ANSWER, 60)],
+    ids=["simple", "extended"],
+)
+def test_python_calls(request_: bytes, answer: bytes, most: int) -> None:
+    """A change of the hot path that makes more calls has to say why."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    client.take(request_)
+    server.take(answer)
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    client.take(request_)
+    server.take(answer)
+    sys.setprofile(None)
+    assert calls <= most

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgswitch.errors import BadPacketHeader, UnknownPacket
+from pgswitch.errors import BadPacketHeader, Fault, UnknownPacket
 from pgswitch.relay.interfaces import ClientControl, LinkIO
 from pgswitch.relay.link import PAUSED_HOLDING, Keeper, Link
 from pgswitch.relay.server import SESSION, ServerLink
@@ -117,7 +117,12 @@ class ClientLink(Link):
         held = b"".join(self.held)
         self.held.clear()
         if server is not None and held:
-            self._relay(held, server)
+            # Whoever calls is not reading this client: its faults are its own.
+            try:
+                self._relay(held, server)
+            except Fault as fault:
+                self.control.faulted(fault)
+                return
         if self.paused:
             self.resume(PAUSED_HOLDING)
 

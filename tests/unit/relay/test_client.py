@@ -72,6 +72,19 @@ def test_waiting() -> None:
     assert stage.sockets[client].done == ["pause", "resume"]
 
 
+def test_violations_while_waiting() -> None:
+    """They come out when the client is served, and are told to its own control."""
+    stage = Stage()
+    client = stage.client()
+    client.take(query() + message(b"y"))
+    server = stage.server()
+    stage.rack.idle.clear()
+    stage.rack.put_back(server)
+    assert stage.told(client) == [("faulted", "unknown pkt")]
+    assert stage.told(server) == []
+    assert stage.sent(server) == b""
+
+
 @pytest.mark.parametrize("kind", [b"d", b"c", b"f", b"H"])
 def test_late_messages_are_dropped(kind: bytes) -> None:
     """COPY data after an error, or a lone Flush: no server, no answer."""

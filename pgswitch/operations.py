@@ -74,9 +74,9 @@ class Operations:
 
     def pause(self, database: str | None) -> Deferred[None]:
         """Stop handing out servers; fires when no server is in use any more."""
+        if self._context.paused:
+            raise AlreadyPaused
         if database is None:
-            if self._context.paused:
-                raise AlreadyPaused
             self.pause_all()
         else:
             self._must_exist(database)
@@ -130,6 +130,8 @@ class Operations:
 
     def kill(self, database: str | None) -> None:
         """Pause, then close all clients and servers."""
+        if self._context.paused:
+            raise AlreadyPaused
         if database is None:
             names = {pool.key.database for pool in self._pools}
         else:

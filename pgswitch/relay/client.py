@@ -17,7 +17,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgswitch.errors import BadPacketHeader, Fault, UnknownPacket
+from pgswitch.errors import (
+    BadPacketHeader,
+    BrokenPacket,
+    Fault,
+    StartupRepeated,
+    UnknownPacket,
+)
 from pgswitch.relay.interfaces import ClientControl, LinkIO
 from pgswitch.relay.link import PAUSED_HOLDING, Keeper, Link
 from pgswitch.relay.server import SESSION, ServerLink
@@ -46,7 +52,9 @@ BODY: Final = 5
 WAIT_FOR_WHOLE: Final = 16384
 """A message up to this long is awaited whole before it costs a server."""
 
-ALL_WHOLE: Final = action_table(WHOLE, {})
+STARTUP: Final = 0
+"""No message has this type: it is the length of a second start-up packet."""
+ALL_WHOLE: Final = action_table(WHOLE, {STARTUP: CALL})
 PLAIN: Final = action_table(CALL, {COPY_DATA: PASS, FLUSH: PASS})
 MAPPED: Final = action_table(
     CALL, {COPY_DATA: PASS, FLUSH: PASS, DESCRIBE: WHOLE, CLOSE: WHOLE}
@@ -254,6 +262,8 @@ class ClientLink(Link):
     def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
         """Note one request of the client."""
         if not self.relaying:
+            if message_type == STARTUP:
+                raise StartupRepeated
             self.control.message(message_type, chunk[start + BODY : end])
             return True
         if message_type == QUERY or message_type == SYNC:
@@ -296,8 +306,7 @@ class ClientLink(Link):
             if name < 0:
                 if end > len(chunk):
                     return False
-                self.exchange.request(BIND)
-                return True
+                raise BrokenPacket(message="Bind")
             if name == portal + 1:
                 self.exchange.request(BIND)
                 return True

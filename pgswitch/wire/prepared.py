@@ -213,6 +213,8 @@ class ClientStatements:
 
     def describe(self, body: bytes, server: ServerStatements) -> bytes:
         """Take the body of a Describe of a named statement."""
+        if body.find(b"\0") != len(body) - 1:
+            raise BrokenPacket(message="Describe")
         statement = self.names.get(body[1:-1])
         sent = b""
         if statement is not None:
@@ -223,6 +225,8 @@ class ClientStatements:
 
     def close(self, body: bytes) -> None:
         """Take the body of a Close of a named statement; no server gets it."""
+        if body.find(b"\0") != len(body) - 1:
+            raise BrokenPacket(message="Close")
         statement = self.names.pop(body[1:-1], None)
         if statement is not None:
             self.table.drop(statement)

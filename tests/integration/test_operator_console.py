@@ -88,7 +88,9 @@ def test_pause_and_resume(pgswitch: PgSwitchFactory) -> None:
             lambda: any(row["cl_waiting"] for row in pooler.console("SHOW POOLS")),
             "a client to wait",
         )
-        assert refusal(pooler, "PAUSE") == ("08P01", "already suspended/paused")
+        for command in ("PAUSE", "PAUSE bench", "KILL bench", "KILL"):
+            answer = refusal(pooler, command)
+            assert answer == ("08P01", "already suspended/paused"), command
         pooler.console("RESUME")
         waiting.join(10)
         assert rows == [(3,)]

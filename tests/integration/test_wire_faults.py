@@ -137,6 +137,18 @@ def test_after_login(pooler: PgSwitch, data: bytes, text: str, *, linked: bool) 
         assert client.is_closed()
 
 
+def test_a_second_start_up_packet(pgswitch: PgSwitchFactory) -> None:
+    """While the password is awaited: refused at once."""
+    pooler = pgswitch(auth_type="md5")
+    with RawClient(pooler.port) as client:
+        first = startup("user", "md5", "database", "bench")
+        client.send(first)
+        client.until(b"R")
+        client.send(first)
+        assert client.error()["M"] == "client re-sent startup pkt"
+        assert client.is_closed()
+
+
 def test_byte_by_byte(pooler: PgSwitch) -> None:
     """However slowly a message comes, it is understood, and costs no server before."""
     with RawClient(pooler.port) as client:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.relay.client import WAIT_FOR_WHOLE
+from pgswitch.relay.client import ALL_WHOLE, WAIT_FOR_WHOLE
 from tests.unit.relay.pair import READY, RESULT, Stage, message, query
 
 
@@ -184,6 +184,34 @@ def test_a_statement_the_server_has() -> None:
     assert stage.sent(server) == message(b"S")
     server.take(READY)
     assert stage.sent(second) == b"1\0\0\0\4" + READY
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (message(b"P", b"mine\0SELECT 1"), "Parse"),
+        (message(b"B", b"\0mine"), "Bind"),
+        (message(b"D", b"Smine"), "Describe"),
+        (message(b"C", b"Smine"), "Close"),
+    ],
+)
+def test_broken_bodies(data: bytes, name: str) -> None:
+    """A name without its end is refused, and no server sees it."""
+    stage = Stage()
+    server, client = stage.server(), stage.client(prepared=10)
+    client.take(data)
+    assert stage.told(client) == [("faulted", f"broken {name} packet")]
+    assert stage.sent(server) == b""
+
+
+def test_a_second_start_up_packet() -> None:
+    """During the login it is refused as soon as its header is there."""
+    stage = Stage()
+    client = stage.client()
+    client.relaying = False
+    client.actions = ALL_WHOLE
+    client.take(b"\0\0\0\x29\0\3\0\0user\0")
+    assert stage.told(client) == [("faulted", "client re-sent startup pkt")]
 
 
 def test_close_needs_no_server() -> None:

@@ -1,197 +1,209 @@
-"""``make bench``: what pgswitch costs beside PgBouncer, on this machine, now.
-
-Rounds are interleaved (A B C A B C); CPU time is the kernel's own account of the
-pooler's processes; only medians and ratios within the run mean anything.
-"""
+"""``python -m bench``: what pgswitch costs beside PgBouncer, on this machine, now."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
+import shlex
+import signal
 import sys
-from collections import defaultdict
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench.contenders import Contender, contenders
-from bench.report import Target, picture, table
-from bench.work import (
-    CLIENTS,
-    IDLE_CLIENTS,
-    RESULT,
-    Figure,
-    NotSupported,
-    Programs,
-    beside_idle,
-    memory_of_idle,
-    pgbench,
-    psql,
-)
-from pgswitch.demo.account import PrivateDirectory, account_for_children
-from pgswitch.demo.installations import find_installations, readable_by
-from pgswitch.demo.postgres import PostgresServer
+import psycopg
 
-FIRST = "seconds to the first query"
-MEMORY = "kB per idle client"
-BESIDE = f"CPU beside {IDLE_CLIENTS} idle clients / without"
-CPU = "CPU us per"
-CHEAP, FAST = Target(1.35, 1.1), Target(0.85, 1.0, more_is_better=True)
-BULK = Target(0.8, 0.5)
-TARGETS = {
-    **{(f"{CPU} {name}", "pgswitch"): CHEAP for name in ("simple", "extended")},
-    **{(f"{name} per second", "pgswitch"): FAST for name in ("simple", "extended")},
-    **{
-        (f"{CPU} MB of {name}", "pgswitch"): BULK
-        for name in ("result", "COPY out", "COPY in")
-    },
-    (f"{CPU} connection", "pgswitch"): Target(2.0, 1.2),
-    (f"{CPU} simple", "interpreted"): Target(1.9, 1.5),
-}
-PICTURE = [work for work, name in TARGETS if name == "pgswitch"]
+from bench.chart import chart
+from bench.contenders import Contender, ContenderFailed, contenders
+from bench.document import Facts, as_json, as_section, with_section
+from bench.loads import FULL, QUICK, loads
+from bench.programs import LoadFailed
+from bench.progress import Progress
+from bench.race import Race
+from bench.rows import IDLE_CLIENTS, INTERPRETED, OURS
+from bench.samples import Samples
+from bench.stage import build
+from bench.table import figures_table, goals_table
+from pgswitch.demo.account import account_for_children
+from pgswitch.demo.child import ChildFailed
 
-Work = Callable[[Contender], Figure]
+ROUNDS, QUICK_ROUNDS = 5, 3
+QUICK_LIMIT_S = 90.0
+"""How long the rounds of a quick run may take; what comes before takes some 15 s."""
+
+FILES_NEEDED = 2 * IDLE_CLIENTS + 200
+"""Descriptors of a pooler between idle clients: two each were they all at work."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PAGE, PICTURE = Path("docs/performance.md"), "performance.svg"
 
 
-def works(programs: Programs, *, quick: bool) -> dict[str, Work]:
-    """Return the loads by name, smaller ones if ``quick``."""
-    count = 1000 if quick else 5000
-    times = 3 if quick else 10
-    clients = ("-c", str(CLIENTS))
-    rows = programs.directory / "rows"
-    rows.write_bytes((b"x" * 100 + b"\n") * 130_000)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return 0, 1 when something did not work, 130 after Ctrl-C."""
+    options = _parse(arguments)
+    try:
+        if options.publish:  # not known to fail only after all the work
+            with_section(PAGE.read_text(), "")
+        _allow_many_files()
+        with _ending_in_order() as cleanup:
+            facts, race = _measure(options, cleanup)
+    except KeyboardInterrupt:
+        print("\nstopped; nothing is left behind", file=sys.stderr)
+        return 130
+    except (
+        ChildFailed,
+        ContenderFailed,
+        LoadFailed,
+        OSError,
+        ValueError,
+        psycopg.Error,
+    ) as error:
+        print(f"\nbench: {error}", file=sys.stderr)
+        return 1
+    _write(options, facts, race.samples)
+    for line in race.failures:
+        print(f"failed: {line}", file=sys.stderr)
+    return 1 if race.failures else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="CPU, speed and memory of pgswitch beside PgBouncer and HAProxy.",
+    )
+    parser.add_argument("--quick", action="store_true", help="end within two minutes")
+    parser.add_argument("--rounds", type=int, help=f"how many (default {ROUNDS})")
+    parser.add_argument(
+        "--other",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="one more pooler; {file} in the command stands for its pgbouncer.ini",
+    )
+    parser.add_argument(
+        "--compiled",
+        type=Path,
+        default=Path("build/compiled"),
+        help="folder that pgswitch was installed to (default build/compiled)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/bench"),
+        help="folder for bench.json and bench.svg (default build/bench)",
+    )
+    parser.add_argument(
+        "--publish", action="store_true", help=f"write the figures into {PAGE} too"
+    )
+    options = parser.parse_args(arguments)
+    if options.rounds is not None and options.rounds < 1:
+        parser.error("--rounds: at least one")
+    options.command = _command(sys.argv[1:] if arguments is None else arguments)
+    return options
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """Return how a reader gets the same: as a call of make."""
+    others = [part for part in arguments if part not in {"--quick", "--publish"}]
+    words = ["make bench"]
+    if "--quick" in arguments:
+        words.append("QUICK=1")
+    if others:
+        text = shlex.join(others)
+        words.append(f'ARGS="{text}"' if "'" in text else f"ARGS={shlex.quote(text)}")
+    return " ".join(words)
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[ExitStack]:
+    """Turn signals into KeyboardInterrupt; at the end do all that was registered."""
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    with ExitStack() as cleanup:
+        try:
+            yield cleanup
+        finally:
+            # A second Ctrl-C must not cut the cleaning short.
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+
+
+def _measure(options: argparse.Namespace, cleanup: ExitStack) -> tuple[Facts, Race]:
+    rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    is_bounded = options.quick and options.rounds is None
+    account = account_for_children()
+    racers, missing = contenders(options.compiled.resolve(), account, options.other)
+    for line in [*missing, "starting PostgreSQL"]:
+        print(line, file=sys.stderr)
+    stage = build(account, cleanup)
+    for racer in racers:
+        cleanup.callback(racer.stop)
+    amounts = QUICK if options.quick else FULL
+    todo = loads(stage.programs, amounts, stage.lines, stage.empty_sink)
+    fresh = 1 if is_bounded else rounds
+    progress = Progress(len(racers) * (fresh + len(todo) * rounds), sys.stderr)
+    race = Race(stage, racers, progress)
+    race.run_fresh(fresh)
+    done = race.run_loads(todo, rounds, QUICK_LIMIT_S if is_bounded else float("inf"))
+    progress.end()
+    versions = _versions(racers, stage.server.installation.version)
+    return Facts(options.command, machine(), versions, done, missing), race
+
+
+def _write(options: argparse.Namespace, facts: Facts, samples: Samples) -> None:
+    """Write the files and print the tables."""
+    drawn = chart(samples, facts.sentence())
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "bench.json").write_text(as_json(facts, samples))
+    (options.out / "bench.svg").write_text(drawn)
+    print(f"\n{facts.sentence()}\n\n{figures_table(samples)}\n")
+    print(f"{goals_table(samples)}\n")
+    print(f"written: {options.out}/bench.json, {options.out}/bench.svg")
+    if options.publish:
+        section = as_section(facts, samples, PICTURE)
+        PAGE.write_text(with_section(PAGE.read_text(), section))
+        PAGE.with_name(PICTURE).write_text(drawn)
+        print(f"written: {PAGE}, {PAGE.with_name(PICTURE)}")
+
+
+def _versions(racers: Sequence[Contender], postgres: str) -> dict[str, str]:
+    """Return what ran, by name; pgswitch once, however many ways it ran in."""
+    known = {racer.name: racer.version for racer in racers if racer.version}
+    if OURS in known:
+        known.pop(INTERPRETED, None)
+    return {"PostgreSQL": postgres, **known}
+
+
+def machine() -> dict[str, str | int]:
+    """Return what kind of machine this is."""
     return {
-        "simple": pgbench(programs, "-S", *clients, "-t", str(count)),
-        "extended": pgbench(
-            programs, "-S", "-M", "extended", *clients, "-t", str(count)
-        ),
-        "prepared": pgbench(
-            programs, "-S", "-M", "prepared", *clients, "-t", str(count)
-        ),
-        "TPC-B": pgbench(programs, *clients, "-t", str(count // 10)),
-        "connection": pgbench(programs, "-S", "-C", *clients, "-t", str(count // 25)),
-        "MB of result": psql(programs, times, RESULT),
-        "MB of COPY out": psql(programs, times, f"COPY ({RESULT}) TO STDOUT"),
-        "MB of COPY in": psql(programs, times, "COPY sink FROM STDIN", rows),
-        "idle": beside_idle(programs, count),
+        "cores": os.cpu_count() or 1,
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        "python": platform.python_version(),
     }
 
 
-def main() -> int:
-    """Run the benchmark; return 0."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="end within two minutes")
-    parser.add_argument("--rounds", type=int, default=0)
-    parser.add_argument("--other", action="append", default=[], metavar="NAME=COMMAND")
-    parser.add_argument("--compiled", type=Path, default=Path("build/compiled"))
-    parser.add_argument("--out", type=Path, default=Path("build/bench"))
-    options = parser.parse_args()
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    rounds = options.rounds or (2 if options.quick else 5)
-    with ExitStack() as cleanup:
-        samples = _measure(options, rounds, cleanup)
-    options.out.mkdir(parents=True, exist_ok=True)
-    facts = {"machine": machine(), "rounds": rounds, "samples": samples}
-    (options.out / "bench.json").write_text(json.dumps(facts, indent=1))
-    (options.out / "bench.svg").write_text(picture(samples, PICTURE))
-    print(
-        f"\n{machine()}; medians of {rounds} rounds, ratio to PgBouncer in brackets\n"
-    )
-    print(table(samples, TARGETS))
-    print(f"\nwritten: {options.out}/bench.json, {options.out}/bench.svg")
-    return 0
+def _processor() -> str:
+    """Return the processor's name, as /proc/cpuinfo has it on PCs."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
 
 
-def _measure(
-    options: argparse.Namespace, rounds: int, cleanup: ExitStack
-) -> dict[str, dict[str, list[float]]]:
-    """Run all rounds; return the figures by work and contender."""
-    account = account_for_children()
-    folder = PrivateDirectory(account)
-    cleanup.callback(folder.remove)
-    place = folder.path / "programs"
-    place.mkdir()
-    installation = readable_by(account, find_installations()[0], place)
-    data = folder.path / "data"
-    data.mkdir(mode=0o700)
-    if account is not None:
-        os.chown(data, account.uid, account.gid)
-    server = PostgresServer(installation, data, account)
-    server.create(hba=("local all all trust", "host all all 127.0.0.1/32 trust"))
-    server.start()
-    cleanup.callback(server.stop, "immediate")
-    server.execute("CREATE ROLE bench SUPERUSER LOGIN")
-    server.create_database("bench")
-    server.execute("CREATE UNLOGGED TABLE sink (a text)", database="bench")
-    programs = Programs(installation, folder.path)
-    programs.run("pgbench", "-i", "-q", "-s", "10", "-p", str(server.port), "bench")
-    racers, missing = contenders(options.compiled.resolve(), account, options.other)
-    for line in missing:
-        print(line, file=sys.stderr)
-    samples: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for racer in racers:
-        cleanup.callback(racer.stop)
-        for _ in range(rounds):
-            racer.stop()
-            seconds = racer.start(folder.path, server.port, account)
-            samples[FIRST][racer.name].append(seconds)
-        if racer.name != "haproxy":
-            samples[MEMORY][racer.name].append(memory_of_idle(racer))
-    _race(works(programs, quick=options.quick), racers, rounds, samples)
-    return samples
-
-
-def _race(
-    loads: dict[str, Work],
-    racers: list[Contender],
-    rounds: int,
-    samples: dict[str, dict[str, list[float]]],
-) -> None:
-    """Have each contender do each work, in turn, round by round."""
-    total, done = len(loads) * len(racers) * rounds, 0
-    unable: set[tuple[str, str]] = set()
-    for _ in range(rounds):
-        for name, load in loads.items():
-            for racer in racers:
-                done += 1
-                _progress(done, total, f"{name}, {racer.name}")
-                is_idle = name == "idle"
-                if (name, racer.name) in unable or (
-                    is_idle and racer.name == "haproxy"
-                ):
-                    continue
-                try:
-                    figure = load(racer)
-                except NotSupported as reason:
-                    unable.add((name, racer.name))
-                    print(f"\n{racer.name} cannot do {name}: {reason}", file=sys.stderr)
-                    continue
-                key = BESIDE if is_idle else f"{CPU} {name}"
-                samples[key][racer.name].append(figure.cpu_us)
-                if not is_idle:
-                    key = f"{name} per second"
-                    samples[key][racer.name].append(figure.per_second)
-
-
-def _progress(done: int, total: int, what: str) -> None:
-    if sys.stderr.isatty():
-        bar = "#" * (30 * done // total)
-        print(f"\r[{bar:<30}] {done}/{total} {what:<40}", end="", file=sys.stderr)
-    elif done % 10 == 1:
-        print(f"{done}/{total} {what}", file=sys.stderr)
-
-
-def machine() -> str:
-    """Return what kind of machine this is."""
-    return (
-        f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]},"
-        f" Python {platform.python_version()}"
-    )
+def _allow_many_files() -> None:
+    """Raise the limit of open files for our children. Raises OSError if too low."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 0 <= hard < FILES_NEEDED:
+        raise OSError(
+            f"{FILES_NEEDED} open files are needed, {hard} allowed: ulimit -n"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -1,151 +1,223 @@
-"""The poolers that are compared: configuration, process, CPU time and memory."""
+"""The poolers that are compared: how each is configured, started and stopped."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.wire import first_answer
+from bench.rows import FLOOR, IDLE_CLIENTS, INTERPRETED, OURS, REFERENCE
+from bench.wire import DATABASE, USER, first_answer
 from pgswitch.demo.account import Account, hand_over
-from pgswitch.demo.child import free_port
+from pgswitch.demo.child import Child, free_port
 
 START_LIMIT_S = 20.0
-INI = """\
+RETRY_S = 0.002
+
+INI = f"""\
 [databases]
-bench = host=127.0.0.1 port={server}
+{DATABASE} = host=127.0.0.1 port={{server}}
 [pgbouncer]
 listen_addr = 127.0.0.1
-listen_port = {port}
+listen_port = {{port}}
 unix_socket_dir =
 auth_type = trust
-auth_file = {users}
+auth_file = {{users}}
 pool_mode = transaction
 default_pool_size = 20
-max_client_conn = 5000
+max_client_conn = {2 * IDLE_CLIENTS}
 log_connections = 0
 log_disconnections = 0
 """
-HAPROXY = """\
+PREPARED_INI = INI + "max_prepared_statements = 200\n"
+HAPROXY = f"""\
 global
-    maxconn 5000
+    maxconn {2 * IDLE_CLIENTS}
 defaults
     mode tcp
     timeout connect 10s
     timeout client 300s
     timeout server 300s
 listen bench
-    bind 127.0.0.1:{port}
-    server one 127.0.0.1:{server}
+    bind 127.0.0.1:{{port}}
+    server one 127.0.0.1:{{server}}
 """
+
+NO_PREPARED = "not supported by this PgBouncer"
+NO_IDLE = "no pooling"
+"""Of HAProxy, to which 2000 idle clients are 2000 connections to PostgreSQL."""
+
+PREPARED_SINCE = (1, 21)
+"""PgBouncer's first version with prepared statements in transaction mode."""
+
+
+class ContenderFailed(RuntimeError):
+    """A pooler did not start or ended; the text shows the end of its log."""
 
 
 @dataclass(slots=True)
 class Contender:
-    """A pooler of the comparison; ``command`` may hold ``{file}``."""
+    """A pooler of the comparison.
+
+    ``command`` and ``template`` may hold ``{file}``, and ``{server}``, ``{port}``,
+    ``{users}``. ``lacks`` tells why it cannot do a load, by the load's name.
+    """
 
     name: str
-    command: list[str]
+    command: Sequence[str]
+    version: str = ""
     template: str = INI
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
-    process: subprocess.Popen[bytes] | None = None
+    _child: Child | None = None
 
     def start(self, directory: Path, server: int, account: Account | None) -> float:
-        """Start it; return the seconds until a first query was answered."""
+        """Start it; return the seconds until a first query was answered.
+
+        ``server`` is the port of PostgreSQL, ``directory`` where its files go. Raises
+        ContenderFailed when it does not get so far.
+        """
         self.port = free_port()
-        users = directory / "users.txt"
-        users.write_text('"bench" ""\n', encoding="ascii")
-        path = directory / f"{self.name}.conf"
+        users, path = directory / "users.txt", directory / f"{self.name}.conf"
         text = self.template.format(server=server, port=self.port, users=users)
-        path.write_text(text, encoding="ascii")
-        for one in (users, path):
+        for one, content in ((users, f'"{USER}" ""\n'), (path, text)):
+            one.write_text(content, encoding="ascii")
             hand_over(one, account)
         began = time.monotonic()
-        self.process = subprocess.Popen(
-            [part.format(file=path) for part in self.command],
-            env={**os.environ, **self.environment},
-            # Not here: `python -m` would find the sources in the present folder.
-            cwd=directory,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        self._child = child = Child(
+            [part.replace("{file}", str(path)) for part in self.command],
+            name=self.name,
+            log_path=directory / f"{self.name}.log",
+            # Not ours: `python -m` would find the sources in the present folder.
+            directory=directory,
+            environment={**os.environ, **self.environment},
         )
-        while time.monotonic() - began < START_LIMIT_S:
+        while child.exit_code is None and time.monotonic() - began < START_LIMIT_S:
             with suppress(OSError, EOFError):
                 first_answer(self.port)
                 return time.monotonic() - began
+            time.sleep(RETRY_S)  # noqa: TID251 - no reactor runs in this process
+        failure = child.failure("answered no query")
         self.stop()
-        raise TimeoutError(f"{self.name} answered no query: {' '.join(self.command)}")
+        raise ContenderFailed(str(failure))
 
     def stop(self) -> None:
-        """End the process, at once."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        """End it, at once; nothing happens when it does not run."""
+        if self._child is not None:
+            # SIGTERM: PgBouncer and pgswitch leave at once, HAProxy too.
+            self._child.stop(signal.SIGTERM, patience_s=1.0)
+            self._child = None
 
-    def cpu_ns(self) -> int:
-        """Return the CPU time of its processes so far, in nanoseconds."""
-        return sum(
-            int((task / "schedstat").read_text().split()[0])
-            for pid in self._tree()
-            for task in Path(f"/proc/{pid}/task").iterdir()
-        )
-
-    def memory_kb(self) -> int:
-        """Return the resident memory of its processes, in kB."""
-        total = 0
-        for pid in self._tree():
-            found = re.search(
-                r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()
-            )
-            total += int(found[1]) if found else 0
-        return total
-
-    def _tree(self) -> list[int]:
-        tree = [] if self.process is None else [self.process.pid]
-        for pid in tree:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-            tree += map(int, children.split())
-        return tree
+    @property
+    def pid(self) -> int:
+        """Its first process. Raises ContenderFailed when it does not run."""
+        if self._child is None:
+            raise ContenderFailed(f"{self.name} is not running")
+        if self._child.exit_code is not None:
+            raise ContenderFailed(str(self._child.failure("ended by itself")))
+        return self._child.pid
 
 
 def contenders(
-    compiled: Path, account: Account | None, others: list[str]
+    compiled: Path, account: Account | None, others: Sequence[str]
 ) -> tuple[list[Contender], list[str]]:
     """Return the poolers that this machine has, and a line for each it has not.
 
-    ``others`` are NAME=COMMAND, the command with ``{file}`` for a pgbouncer.ini.
+    ``compiled`` is the folder that a compiled pgswitch was installed to; ``others`` are
+    NAME=COMMAND, the command with ``{file}`` for a pgbouncer.ini. Raises ValueError
+    for one that is put otherwise.
     """
     as_user = ["-u", account.name] if account is not None else []
-    ours = [sys.executable, "-m", "pgswitch.cli", "-q", *as_user, "{file}"]
+    found, missing = _pgswitch(compiled, as_user)
+    if program := _program(REFERENCE):
+        version = version_in(_output(program, "--version"))
+        knows = version_numbers(version) >= PREPARED_SINCE
+        found.append(
+            Contender(
+                REFERENCE,
+                [program, *as_user, "{file}"],
+                version,
+                template=PREPARED_INI if knows else INI,
+                lacks={} if knows else {"prepared query": NO_PREPARED},
+            )
+        )
+    else:
+        missing.append("no PgBouncer here, so no ratios: apt-get install pgbouncer")
+    if program := _program(FLOOR):
+        found.append(
+            Contender(
+                FLOOR,
+                [program, "-db", "-f", "{file}"],
+                version_in(_output(program, "-v")),
+                template=HAPROXY,
+                lacks={"idle clients": NO_IDLE, "memory": NO_IDLE},
+            )
+        )
+    else:
+        missing.append("no HAProxy here, so no floor: apt-get install haproxy")
+    return [*found, *map(_other, others)], missing
+
+
+def version_in(text: str) -> str:
+    """Return the first version number in a text, such as ``1.18.0``, or ``?``."""
+    found = re.search(r"\d+(\.\d+)+", text)
+    return found[0] if found else "?"
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Return ``(1, 18, 0)`` for ``1.18.0``; empty when there are no numbers."""
+    return tuple(map(int, re.findall(r"\d+", version)))
+
+
+def _pgswitch(
+    compiled: Path, as_user: Sequence[str]
+) -> tuple[list[Contender], list[str]]:
+    """Return pgswitch compiled and interpreted; interpreted alone without a build."""
+    command = [sys.executable, "-m", "pgswitch.cli", *as_user, "{file}"]
     place = {"PYTHONPATH": str(compiled)}
-    found = [
-        Contender("pgswitch", ours, environment=place),
-        Contender("interpreted", ours, environment={**place, "PGSWITCH_PURE": "1"}),
-    ]
-    missing = []
-    if pgbouncer := shutil.which("pgbouncer", path=_path()):
-        found.append(Contender("pgbouncer", [pgbouncer, "-q", *as_user, "{file}"]))
-    else:
-        missing.append("no pgbouncer here, so no ratios: apt-get install pgbouncer")
-    if haproxy := shutil.which("haproxy", path=_path()):
-        command = [haproxy, "-db", "-q", "-f", "{file}"]
-        found.append(Contender("haproxy", command, HAPROXY))
-    else:
-        missing.append("no haproxy here, so no floor: apt-get install haproxy")
-    for other in others:
-        name, _, command_line = other.partition("=")
-        found.append(Contender(name, command_line.split()))
-    return found, missing
+    asked = "import pgswitch, pgswitch.hotpath as h; print(h.is_compiled())"
+    answer = subprocess.run(
+        [sys.executable, "-c", asked + "; print(pgswitch.__version__)"],
+        env={**os.environ, **place},
+        cwd="/",
+        check=False,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    if len(answer) != 2:  # noqa: PLR2004 - the two lines printed above
+        return [], [f"no pgswitch in {compiled}: start this by `make bench`"]
+    is_compiled, version = answer[0] == "True", answer[1]
+    interpreted = Contender(
+        INTERPRETED, command, version, environment={**place, "PGSWITCH_PURE": "1"}
+    )
+    if not is_compiled:
+        return [interpreted], ["pgswitch is not compiled: is a C compiler there?"]
+    return [Contender(OURS, command, version, environment=place), interpreted], []
 
 
-def _path() -> str:
-    """Return where to look: an ordinary user's PATH lacks the folders of daemons."""
-    return os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+def _other(text: str) -> Contender:
+    name, separator, command = text.partition("=")
+    if not (name.isidentifier() and separator and "{file}" in command):
+        raise ValueError(f"{text!r}: NAME=COMMAND is wanted, with {{file}} in it")
+    return Contender(name, shlex.split(command))
+
+
+def _program(name: str) -> str | None:
+    """Find a program; an ordinary user's PATH lacks the folders of daemons."""
+    path = (os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin")
+    return shutil.which(name, path=os.pathsep.join(path))
+
+
+def _output(*command: str) -> str:
+    finished = subprocess.run(command, check=False, capture_output=True, text=True)
+    return finished.stdout + finished.stderr

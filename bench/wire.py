@@ -1,4 +1,4 @@
-"""Connections by hand: a first query, and clients that stay and do nothing."""
+"""Connections without a driver: a log-in, and a first query (manual, chapter 54)."""
 
 from __future__ import annotations
 
@@ -6,31 +6,42 @@ import socket
 import struct
 
 LIMIT_S = 10.0
-_STARTUP = b"user\0bench\0database\0bench\0\0"
-STARTUP = struct.pack("!II", len(_STARTUP) + 8, 196608) + _STARTUP
-QUERY = b"Q\0\0\0\x0dSELECT 1\0"
-READY = b"Z\0\0\0\5I"
+PROTOCOL_3_0 = 196608
+USER = DATABASE = "bench"
+
+_PARAMETERS = f"user\0{USER}\0database\0{DATABASE}\0\0".encode("ascii")
+_STARTUP = struct.pack("!II", len(_PARAMETERS) + 8, PROTOCOL_3_0) + _PARAMETERS
+_QUERY = b"Q\0\0\0\x0dSELECT 1\0"
+_READY = b"Z\0\0\0\5I"
 
 
 def log_in(port: int) -> socket.socket:
-    """Return a logged-in connection; OSError or EOFError if that does not work."""
+    """Return a logged-in connection to a pooler on 127.0.0.1 that trusts us.
+
+    Raises OSError when it cannot be reached, EOFError when it hangs up or refuses.
+    """
     connection = socket.create_connection(("127.0.0.1", port), LIMIT_S)
-    connection.sendall(STARTUP)
-    _until_ready(connection)
+    try:
+        connection.sendall(_STARTUP)
+        _await_ready(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 def first_answer(port: int) -> None:
-    """Log in and have a query answered."""
+    """Log in and have one query answered. Raises as ``log_in`` does."""
     with log_in(port) as connection:
-        connection.sendall(QUERY)
-        _until_ready(connection)
+        connection.sendall(_QUERY)
+        _await_ready(connection)
 
 
-def _until_ready(connection: socket.socket) -> None:
+def _await_ready(connection: socket.socket) -> None:
+    """Read until the message that says so: it is the last of each answer here."""
     seen = b""
-    while not seen.endswith(READY):
+    while not seen.endswith(_READY):
         chunk = connection.recv(65536)
         if not chunk:
-            raise EOFError(seen)
+            raise EOFError(f"the pooler hung up after {seen!r}")
         seen += chunk

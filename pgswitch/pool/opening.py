@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.error import ConnectError
+from twisted.internet.error import DNSLookupError, UnknownHostError
 
 from pgswitch.net.backend import Backend, BackendOwner
 from pgswitch.types import Address
@@ -115,7 +115,7 @@ class Opener:
         if spec.load_balance_hosts == "disable":
             self._turn += 1
         reason = "connect failed"
-        if not failure.check(ConnectError, OSError):
+        if failure.check(DNSLookupError, UnknownHostError):
             reason = "server DNS lookup failed"
         self._context.log.warning(f"{backend.prefix} {failure.getErrorMessage()}")
         backend.close(reason)

@@ -146,7 +146,7 @@ class ServerPool:
             else:
                 self.rack.put_back(server)
         if link.statements is not None:
-            link.statements.clear()
+            link.statements.leave()
         if not self.clients:
             self.idle_since = self.context.clock()
 

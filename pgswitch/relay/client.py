@@ -203,7 +203,10 @@ class ClientLink(Link):
         if statements is None or chunk[BODY] != STATEMENT or end == BODY + 2:
             return False
         statements.close(chunk[BODY:end])
-        self.send(fake_reply(self.exchange.take()))
+        entry = self.exchange.take()
+        self.send(fake_reply(entry))
+        if entry & NAMED:
+            statements.settled()
         self.counters.client_bytes += end
         return True
 
@@ -257,7 +260,7 @@ class ClientLink(Link):
             entry = exchange.take()
             self.send(fake_reply(entry))
             if entry & NAMED and self.statements is not None:
-                self.statements.settled(entry)
+                self.statements.settled()
 
     def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
         """Note one request of the client."""

@@ -193,7 +193,7 @@ class ServerLink(Link):
                         self._forget_statements()
             entry = exchange.completed(message_type)
             if entry & NAMED and self.client_statements is not None:
-                self.client_statements.settled(entry)
+                self.client_statements.settled()
             if entry & SWALLOW:
                 self.replace(chunk, start, end, b"")
         else:
@@ -232,7 +232,7 @@ class ServerLink(Link):
             entry = exchange.take()
             replies += fake_reply(entry)
             if entry & NAMED and self.client_statements is not None:
-                self.client_statements.settled(entry)
+                self.client_statements.settled()
         self.replace(chunk, end, end, replies)
 
     def _forget_statements(self) -> None:

@@ -20,7 +20,9 @@ Close                 CloseComplete
 * ErrorResponse to one of the last five makes the server skip everything up to the
   next Sync, simple queries included; so do we, also with what comes only later.
 * While the server takes COPY data it ignores Sync; what was asked up to the
-  CopyDone or CopyFail is therefore settled when the copy ends.
+  CopyDone or CopyFail is therefore settled when the copy ends.  A client may have sent
+  these two ahead, so they stand in the queue as well; outside of a COPY the server
+  drops them, and so do we when they come to the head.
 * ReadyForQuery always settles the queue up to its request, so a surprise between
   two of them cannot leave the two ends apart for long.
 
@@ -94,6 +96,8 @@ class Exchange:
         """The server skips whatever comes before the next Sync."""
         self.special = 0
         """How many requests in the queue carry SWALLOW or FAKE."""
+        self._ends = 0
+        """How many CopyDone and CopyFail stand in the queue."""
         self.query_start = 0.0
         """When the open query began, in monotonic seconds; 0.0: none is open."""
         self.transaction_start = 0.0
@@ -120,6 +124,12 @@ class Exchange:
 
     def take(self) -> int:
         """Remove the head and return it; the queue must not be empty."""
+        entry = self._pop()
+        if self._ends and not self.copying:
+            self._drop_ends()
+        return entry
+
+    def _pop(self) -> int:
         entry = self.queue[self.head]
         self.head += 1
         if self.head == len(self.queue):
@@ -131,6 +141,17 @@ class Exchange:
         if entry & (SWALLOW | FAKE):
             self.special -= 1
         return entry
+
+    def _drop_ends(self) -> None:
+        """Drop what the server drops: the end of a COPY that there is not."""
+        while self.head < len(self.queue):
+            if (
+                self.queue[self.head] != COPY_DONE
+                and self.queue[self.head] != COPY_FAIL
+            ):
+                return
+            self._pop()
+            self._ends -= 1
 
     def completed(self, reply: int) -> int:
         """Note a reply; return the request that it completes, or 0."""
@@ -154,8 +175,9 @@ class Exchange:
 
     def copy_data_ended(self, message_type: int) -> None:
         """Note the client's CopyDone or CopyFail; late ones do not count."""
-        if self.copying:
+        if self.head < len(self.queue):
             self.queue.append(message_type)
+            self._ends += 1
 
     def failed(self) -> list[int]:
         """Note ErrorResponse; return the requests that the server now skips.
@@ -206,7 +228,9 @@ class Exchange:
                 first = self.queue[self.head] & TYPE
                 settled = index + 1 - self.head
                 for _ in range(settled):
-                    self.take()
+                    self._pop()
+                self._ends -= 1
+                self._drop_ends()
                 if first == QUERY:
                     # ReadyForQuery is still to come for the simple Query.
                     self.queue.insert(self.head, QUERY)

@@ -144,10 +144,16 @@ class ServerStatements:
 class Note:
     """Goes with a request in flight: what to undo should the server skip it."""
 
-    def __init__(self, statement: Statement, client_name: bytes | None) -> None:
-        """``client_name`` is the client's name that a Parse introduced, if any."""
+    def __init__(
+        self, statement: Statement, client_name: bytes | None, *, holds: bool
+    ) -> None:
+        """``client_name`` is the client's name that is introduced or closed, if any.
+
+        With ``holds``, one of the statement's references is kept for the undoing.
+        """
         self.statement = statement
         self.client_name = client_name
+        self.holds = holds
 
 
 class ClientStatements:
@@ -186,7 +192,7 @@ class ClientStatements:
             return sent + statement.parse()
         statement = self.table.hold(body[split + 1 :])
         self.names[name] = statement
-        self.notes.append(Note(statement, name))
+        self.notes.append(Note(statement, name, holds=False))
         if server.touch(statement):
             self.exchange.request(PARSE | FAKE | NAMED)
             return b""
@@ -227,10 +233,13 @@ class ClientStatements:
         """Take the body of a Close of a named statement; no server gets it."""
         if body.find(b"\0") != len(body) - 1:
             raise BrokenPacket(message="Close")
-        statement = self.names.pop(body[1:-1], None)
-        if statement is not None:
-            self.table.drop(statement)
-        self.exchange.request(CLOSE | FAKE)
+        name = body[1:-1]
+        statement = self.names.pop(name, None)
+        if statement is None:
+            self.exchange.request(CLOSE | FAKE)
+        else:
+            self.notes.append(Note(statement, name, holds=True))
+            self.exchange.request(CLOSE | FAKE | NAMED)
 
     def _ensure(self, statement: Statement, server: ServerStatements) -> bytes:
         """Return what must be sent first so that the server has the statement."""
@@ -238,7 +247,7 @@ class ClientStatements:
             return b""
         server.add(statement)
         self.exchange.request(PARSE | SWALLOW | NAMED)
-        self.notes.append(Note(statement, None))
+        self.notes.append(Note(statement, None, holds=False))
         self.counters.server_parse_count += 1
         return statement.parse() + self._evict(server)
 
@@ -248,7 +257,7 @@ class ClientStatements:
         while len(server.by_number) > self.most:
             statement = server.oldest()
             statement.references += 1
-            self.notes.append(Note(statement, None))
+            self.notes.append(Note(statement, None, holds=True))
             server.remove(statement)
             self.exchange.request(CLOSE | SWALLOW | NAMED)
             sent += message(CLOSE, b"S" + statement.name + b"\0")
@@ -256,10 +265,10 @@ class ClientStatements:
 
     # The server's answers.
 
-    def settled(self, entry: int) -> None:
-        """Note that the request succeeded."""
+    def settled(self) -> None:
+        """Note that the next request with a note succeeded."""
         note = self.notes.pop(0)
-        if entry & TYPE == CLOSE:
+        if note.holds:
             self.table.drop(note.statement)
 
     def undone(self, skipped: list[int], server: ServerStatements) -> None:
@@ -272,22 +281,34 @@ class ClientStatements:
             entry = undone.pop()
             note = notes.pop()
             statement = note.statement
+            name = note.client_name
             if entry & TYPE == CLOSE:
-                server.add(statement)
+                if name is None:
+                    server.add(statement)
+                elif name not in self.names:
+                    self.names[name] = statement
+                    continue
                 self.table.drop(statement)
                 continue
             if not entry & FAKE:
                 server.remove(statement)
-            name = note.client_name
             if name is not None and self.names.get(name) is statement:
                 del self.names[name]
                 self.table.drop(statement)
 
     def clear(self) -> None:
-        """Forget all names: the client ran DISCARD ALL or DEALLOCATE ALL, or left."""
+        """Forget all names: the client ran DISCARD ALL or DEALLOCATE ALL."""
         for statement in self.names.values():
             self.table.drop(statement)
         self.names.clear()
+
+    def leave(self) -> None:
+        """Forget everything: the client has left, perhaps in the middle."""
+        self.clear()
+        for note in self.notes:
+            if note.holds:
+                self.table.drop(note.statement)
+        self.notes.clear()
 
 
 def fake_reply(entry: int) -> bytes:

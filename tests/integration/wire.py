@@ -37,6 +37,38 @@ def error_fields(body: bytes) -> dict[str, str]:
     return {part[0]: part[1:] for part in parts}
 
 
+def row_description(received: tuple[bytes, bytes]) -> list[tuple[str, int]]:
+    """Return name and type number of each column that a RowDescription announces."""
+    kind, body = received
+    assert kind == b"T", received
+    (count,) = struct.unpack_from("!H", body)
+    columns, position = [], 2
+    for _ in range(count):
+        end = body.index(b"\0", position)
+        (type_number,) = struct.unpack_from("!I", body, end + 7)
+        columns.append((body[position:end].decode(), type_number))
+        position = end + 19
+    assert position == len(body)
+    return columns
+
+
+def column_texts(body: bytes) -> list[str | None]:
+    """Return the values of a DataRow, None for NULL."""
+    (count,) = struct.unpack_from("!H", body)
+    values: list[str | None] = []
+    position = 2
+    for _ in range(count):
+        (size,) = struct.unpack_from("!i", body, position)
+        position += 4
+        if size < 0:
+            values.append(None)
+            continue
+        values.append(body[position : position + size].decode())
+        position += size
+    assert position == len(body)
+    return values
+
+
 class RawClient:
     """A socket to the pooler that reads whole messages."""
 

@@ -37,6 +37,13 @@ CASES = {
     "copy in, failed before its end": (">Q <G <E <ZI >c", True, 0),
     "copy in, extended, failed": (">B >E >S <2 <G <E >c >S <ZI", True, 0),
     "copy in, then another query": (">Q <G >c >Q <C <ZI", False, 1),
+    "copy in, sent ahead": (">B >E >c >S >Q <2 <G <C <ZI", False, 1),
+    "copy in, sent ahead, simple": (">Q >c >S >Q <G <C <ZI <ZI", False, 1),
+    "copy in, sent ahead, refused": (">Q >d >c >Q <E <ZI", False, 1),
+    "copy in, sent ahead, failed": (">B >E >f >S >Q <2 <G <E <ZI", False, 1),
+    "two copies sent ahead": (">Q >c >Q >c <G <C <ZI <G <C <ZI", True, 0),
+    "the end of no copy": (">Q >c >f <C <ZI", True, 0),
+    "the end of no copy, extended": (">E >c >S >E >S <C <ZI <C <ZI", True, 0),
     "notices count for nothing": (">Q <N <A <C <N <ZI", True, 0),
 }
 
@@ -49,7 +56,7 @@ def play(script: str) -> Exchange:
         if word[0] == ">":
             if word[1] in "cf":
                 exchange.copy_data_ended(kind)
-            else:
+            elif word[1] != "d":
                 exchange.request(kind)
         elif word[1] == "Z":
             exchange.ready(ord(word[2]))

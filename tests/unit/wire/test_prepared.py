@@ -112,7 +112,7 @@ class Link:
                 entry = self.exchange.completed(reply)
                 assert entry, chr(reply)
                 if entry & NAMED:
-                    self.client.settled(entry)
+                    self.client.settled()
                 if not entry & SWALLOW:
                     self.told.append(reply)
         self._fakes()
@@ -122,7 +122,7 @@ class Link:
             entry = self.exchange.take()
             self.told.append(ord("1") if entry & TYPE == ord("P") else ord("3"))
             if entry & NAMED:
-                self.client.settled(entry)
+                self.client.settled()
         assert not self.exchange.head_is_fake()
 
     def replies(self) -> str:
@@ -254,6 +254,36 @@ def test_close(link: Link) -> None:
     link.parse(b"a", b"SELECT 2")
     link.sync()
     assert link.replies() == "1Z331Z"
+
+
+def test_a_skipped_close_is_undone(link: Link) -> None:
+    """The name stands for what it stood for, whatever was to follow."""
+    link.parse(b"a", b"SELECT 1")
+    link.sync()
+    before = link.client.names[b"a"]
+    link.bind(b"never")
+    link.close(b"a")
+    link.parse(b"a", b"SELECT 2")
+    link.close(b"a")
+    link.sync()
+    assert link.client.names == {b"a": before}
+    link.bind(b"a")
+    link.sync()
+    assert link.replies() == "1ZEZ2Z"
+    assert len(link.table) == 1
+
+
+def test_leaving_in_the_middle() -> None:
+    """Nothing is kept for an eviction or a Close that is never answered."""
+    link = Link(StatementTable(), 1)
+    link.parse(b"a", b"SELECT 1")
+    link.sync()
+    link.client.parse(b"b\0SELECT 2\0" + NO_TYPES, link.server)
+    link.client.close(b"Sa\0")
+    assert len(link.client.notes) == 3
+    link.client.leave()
+    link.server.clear()
+    assert len(link.table) == 0
 
 
 @pytest.mark.parametrize("body", [b"", b"name", b"name\0text"])

@@ -1,0 +1,174 @@
+"""A transport and its socket, as far as net/transport.py and the protocols use them."""
+
+# ruff: noqa: D102 - the methods do what those of Twisted and of sockets do
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+
+END = b""
+"""In place of bytes that are read: the other end has closed."""
+
+
+class FakeSocket:
+    """Gives what a test has put in, takes as much as a test allows."""
+
+    def __init__(self) -> None:
+        """Begin with nothing to read and room without end."""
+        self.incoming: deque[bytes] = deque()
+        self.sent = bytearray()
+        self.room: int | None = None
+        self.is_broken = False
+
+    def recv(self, size: int) -> bytes:
+        if self.is_broken:
+            raise ConnectionResetError
+        if not self.incoming:
+            raise BlockingIOError
+        data = self.incoming.popleft()
+        if len(data) > size:
+            self.incoming.appendleft(data[size:])
+        return data[:size]
+
+    def send(self, data: bytes) -> int:
+        if self.is_broken:
+            raise BrokenPipeError
+        if self.room is None:
+            taken = len(data)
+        elif self.room:
+            taken = min(self.room, len(data))
+            self.room -= taken
+        else:
+            raise BlockingIOError
+        self.sent += data[:taken]
+        return taken
+
+
+class FakeTransport:
+    """A connected transport whose other end is the test."""
+
+    def __init__(
+        self,
+        reactor: Any,  # noqa: ANN401 - one object with many interfaces
+        protocol: Protocol,
+        peer: IPv4Address | UNIXAddress,
+        *,
+        number: int,
+    ) -> None:
+        """Connect ``protocol``; ``number`` tells its descriptor from others."""
+        self.socket = FakeSocket()
+        self.reactor = reactor
+        self.protocol = protocol
+        self.connected = True
+        self.disconnecting = False
+        self.aborted = False
+        self.reading = True
+        self._peer = peer
+        self._number = number
+        self._queued = bytearray()
+        self._producer: Any = None
+        protocol.makeConnection(self)
+
+    # What the tests do.
+
+    def arrive(self, data: bytes) -> None:
+        """Have the protocol read some bytes, or the END."""
+        link = self.reactor.turns.links.get(self.fileno())
+        if link is None:
+            if data:
+                self.protocol.dataReceived(data)
+            else:
+                self.finish()
+            return
+        self.socket.incoming.append(data)
+        while self.reading and self.connected and self.socket.incoming:
+            if link.do_read() is not None:
+                self.finish()
+
+    def break_(self) -> None:
+        """Have the connection reset."""
+        self.socket.is_broken = True
+        self.arrive(b"?")
+
+    def make_room(self) -> None:
+        """Take all that waits, and whatever else comes."""
+        self.socket.room = None
+        self.socket.sent += self._queued
+        self._queued.clear()
+        while self._producer is not None:
+            self._producer.resumeProducing()
+            self.socket.sent += self._queued
+            self._queued.clear()
+        if self.disconnecting:
+            self.finish()
+
+    def finish(self) -> None:
+        """End the connection, as the reactor does once it is closed or lost."""
+        if self.connected:
+            self.connected = False
+            if self._producer is not None:
+                self._producer.stopProducing()
+            self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    # What protocols and SocketIO do.
+
+    def fileno(self) -> int:
+        # Negative, so that links use the methods of the socket.
+        return -self._number
+
+    def getHandle(self) -> FakeSocket:
+        return self.socket
+
+    def getPeer(self) -> IPv4Address | UNIXAddress:
+        return self._peer
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "10.9.9.9", 50_000 + self._number)
+
+    def write(self, data: bytes) -> None:
+        if self.socket.room is None:
+            self.socket.sent += data
+        else:
+            self._queued += data
+
+    def registerProducer(self, producer: object, *, streaming: bool) -> None:
+        assert not streaming
+        assert self._producer is None
+        self._producer = producer
+        self._producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+
+    def stopReading(self) -> None:
+        self.reading = False
+
+    def startReading(self) -> None:
+        self.reading = True
+        if self.socket.incoming:
+            self.reactor.callLater(0, self._read_on)
+
+    def loseConnection(self) -> None:
+        if self.connected and not self.disconnecting:
+            self.disconnecting = True
+            self.reading = False
+            if not self._queued:
+                self.reactor.callLater(0, self.finish)
+
+    def abortConnection(self) -> None:
+        if self.connected:
+            self.aborted = True
+            self.disconnecting = True
+            self.reactor.callLater(0, self.finish)
+
+    def _read_on(self) -> None:
+        link = self.reactor.turns.links.get(self.fileno())
+        while link and self.reading and self.connected and self.socket.incoming:
+            if link.do_read() is not None:
+                self.finish()

@@ -1,0 +1,115 @@
+"""The same work on every reactor, compiled and not: nothing may depend on either."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.wire import RawClient, query
+from tests.waiting import wait_until
+
+ONE_INSTALLATION = True
+
+ROWS = 20_000
+
+
+@pytest.fixture(params=["lean", "epoll", "poll", "select", "asyncio", "pure"])
+def pooler(
+    request: pytest.FixtureRequest,
+    pgswitch: PgSwitchFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[PgSwitch]:
+    """Yield a pgswitch with two servers, on one reactor or from its sources."""
+    if request.param == "pure":
+        monkeypatch.setenv("PGSWITCH_PURE", "1")
+    else:
+        monkeypatch.setenv("PGSWITCH_REACTOR", request.param)
+    pooler = pgswitch(pool_mode="transaction", auth_type="trust", default_pool_size=2)
+    reactor = "lean" if request.param == "pure" else request.param
+    assert f"({reactor}" in pooler.log_text()
+    yield pooler
+    assert pooler.execute("SELECT 1") == [(1,)]
+
+
+def a_long_answer_and_a_long_copy(pooler: PgSwitch) -> None:
+    """Much more than a socket's buffer goes either way."""
+    with pooler.connect(autocommit=False) as client:
+        cursor = client.execute(
+            b"SELECT n, repeat('x', 500) FROM generate_series(1, %d) n" % ROWS
+        )
+        assert len(cursor.fetchall()) == ROWS
+        client.execute("CREATE TEMP TABLE taken (a text) ON COMMIT DROP")
+        with client.cursor().copy("COPY taken FROM STDIN") as copy:
+            for _ in range(200):
+                copy.write(b"x" * 999 + b"\n" + b"y" * 39_999 + b"\n")
+        row = client.execute("SELECT count(*), sum(length(a)) FROM taken").fetchone()
+        assert row == (400, 200 * (999 + 39_999))
+        size = 0
+        with client.cursor().copy("COPY taken TO STDOUT") as copy:
+            for piece in copy:
+                size += len(piece)
+        assert size == 200 * 41_000
+
+
+def more_clients_than_servers(pooler: PgSwitch) -> None:
+    """Twenty clients share two servers, with prepared statements."""
+    sums: list[int] = []
+
+    def work(number: int) -> None:
+        with pooler.connect() as client:
+            client.prepare_threshold = 1
+            total = 0
+            for step in range(10):
+                row = client.execute("SELECT %s::int + 1", (number + step,)).fetchone()
+                assert row is not None
+                total += row[0]
+            sums.append(total)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(sums) == [10 * n + 55 for n in range(20)]
+    assert len(pooler.console("SHOW SERVERS")) <= 2
+
+
+def cancel_and_vanish(pooler: PgSwitch) -> None:
+    """Cancel a query; leave another, whose server then has to go as well."""
+    with pooler.connect() as client:
+        timer = threading.Timer(0.3, client.cancel)
+        timer.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            client.execute("SELECT pg_sleep(20)")
+        timer.join()
+        assert client.execute("SELECT 2").fetchone() == (2,)
+    with RawClient(pooler.port) as raw:
+        raw.log_in("scram")
+        raw.send(query("SELECT pg_sleep(20)"))
+        wait_until(
+            lambda: any(r["state"] == "active" for r in pooler.console("SHOW SERVERS")),
+            "the query to run",
+        )
+    pooler.wait_for_log("client disconnected with query in progress")
+
+
+def a_slow_reader(pooler: PgSwitch) -> None:
+    """Who reads late reads everything; another client is served meanwhile."""
+    with RawClient(pooler.port, receive_buffer=65536) as slow:
+        slow.log_in("scram")
+        slow.send(query("SELECT repeat('x', 10000) FROM generate_series(1, 3000)"))
+        assert pooler.execute("SELECT 1") == [(1,)]
+        rows = [body for kind, body in slow.until(b"Z") if kind == b"D"]
+        assert len(rows) == 3000
+
+
+def test_work(pooler: PgSwitch) -> None:
+    """One process does it all, one piece after the other."""
+    a_long_answer_and_a_long_copy(pooler)
+    more_clients_than_servers(pooler)
+    cancel_and_vanish(pooler)
+    a_slow_reader(pooler)

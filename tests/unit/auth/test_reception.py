@@ -1,0 +1,255 @@
+"""Who may come in: the checks, their order, the welcome."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pgswitch.wire import encode
+from tests.fakes.messages import kinds, message, query, split
+from tests.fakes.world import Client, World, WorldOf
+
+LONG = "u" * 128
+
+
+def test_a_good_login(world: World) -> None:
+    """The welcome: parameters as servers report them, a key, ReadyForQuery."""
+    client, _server = world.pair()
+    assert world.logged("LOG C-")
+    assert client.state() == "idle"
+    assert world.service.desk.arriving == {}
+    assert world.pool().rack.counters.client_login_count == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "start", "words"),
+    [
+        ("max_client_conn = 1", {"speed": "9"}, "unsupported startup parameter: speed"),
+        ("max_client_conn = 1", {"user": LONG}, "no more connections allowed"),
+        ("max_db_client_connections = 1", {"user": LONG}, "username too long"),
+        (
+            "max_db_client_connections = 1\nmax_user_client_connections = 1",
+            {},
+            "client connections exceeded",
+        ),
+        (
+            "max_db_client_connections = 1",
+            {"user": "nobody"},
+            "client connections exceeded",
+        ),
+        ("", {"user": "nobody", "database": "nowhere"}, "authentication failed"),
+        ("", {"database": "nowhere"}, "no such database: nowhere"),
+        ("", {"replication": "true"}, "bouncer config error"),
+    ],
+)
+def test_the_first_thing_that_is_wrong(
+    world_of: WorldOf, settings: str, start: dict[str, str], words: str
+) -> None:
+    """Where several things are wrong, the client hears of the first in this order."""
+    world = world_of(settings=settings)
+    world.client()
+    client = world.connect()
+    given = {"user": "app", "database": "db", **start}
+    client.say(encode.startup(given.items()))
+    assert words in client.fault
+    assert client.is_gone()
+
+
+def test_disabled_and_shutting_down(world_of: WorldOf) -> None:
+    """Only somebody who has proved a name hears of either; the database first."""
+    world = world_of(databases="db = host=10.0.0.1\nother = host=10.0.0.1")
+    world.service.operations.disable("db")
+    world.service.shutdown_wait_for_clients()
+    assert "authentication failed" in world.client(user="nobody").fault
+    assert "disabled" in world.client().fault
+    assert "shutting down" in world.client("other").fault
+    assert "no such database" in world.client("nowhere").fault
+
+
+@pytest.mark.parametrize(
+    ("section", "text", "allowed"),
+    [
+        ("settings", "max_client_conn = 2", 2),
+        ("settings", "max_db_client_connections = 2", 2),
+        ("settings", "max_user_client_connections = 2", 2),
+        ("databases", "db = host=10.0.0.1 max_db_client_connections=3", 3),
+        ("users", "app = max_user_client_connections=3", 3),
+    ],
+)
+def test_limits(world_of: WorldOf, section: str, text: str, allowed: int) -> None:
+    """So many and no more; whoever leaves makes room."""
+    world = world_of(**{section: text})
+    clients = [world.client() for _ in range(allowed + 1)]
+    assert [client.is_gone() for client in clients] == [False] * allowed + [True]
+    clients[0].drop()
+    assert not world.client().is_gone()
+
+
+def test_the_console_is_not_limited(world_of: WorldOf) -> None:
+    """An operator gets in when clients do not any more."""
+    world = world_of(settings="max_client_conn = 1")
+    world.pair()
+    assert world.client().is_gone()
+    assert world.console().state() == "active"
+
+
+def test_logging_attempts(world_of: WorldOf) -> None:
+    """With log_connections each is told of, with what it asked for."""
+    world = world_of()
+    world.client()
+    assert world.logged("login attempt: db=db user=app tls=no replication=no")
+    world = world_of(settings="log_connections = 0")
+    world.client()
+    assert not world.logged("login attempt")
+
+
+# Proofs.
+
+
+def told(client: Client) -> str:
+    """Return the kinds of messages that a client was sent."""
+    return kinds(client.hear())
+
+
+@pytest.mark.parametrize(
+    ("answer", "gone"),
+    [
+        (message(b"p", b"secret\0"), False),
+        (message(b"p", b"wrong\0"), True),
+        (query(), True),
+        (message(b"X"), True),
+    ],
+)
+def test_plain_password(world_of: WorldOf, answer: bytes, *, gone: bool) -> None:
+    """Asked for, compared; nothing but a password message answers the question."""
+    world = world_of(settings="auth_type = plain")
+    (world.folder / "users.txt").write_text('"app" "secret"\n')
+    world.reload(settings="auth_type = plain")
+    client = world.client()
+    assert told(client) == "R"
+    client.say(answer)
+    assert client.is_gone() is gone
+
+
+def test_any_needs_a_forced_user(world_of: WorldOf) -> None:
+    """Without one there is no name to log in to servers with."""
+    world = world_of(
+        settings="auth_type = any",
+        databases="forced = host=10.0.0.1 user=owner\nfree = host=10.0.0.1",
+    )
+    assert world.client("forced", "whoever").state() == "waiting"
+    assert world.client("free", "whoever").fault == "bouncer config error"
+    assert world.logged("ERROR C-")
+    assert world.logged("auth_type=any requires forced user")
+
+
+# The console.
+
+
+@pytest.mark.parametrize(
+    ("user", "settings", "admin"),
+    [
+        ("admin", "", True),
+        ("other", "stats_users = other", False),
+        ("other", "auth_type = any", False),
+        ("other", "", None),
+    ],
+)
+def test_console_rights(
+    world_of: WorldOf, user: str, settings: str, *, admin: bool | None
+) -> None:
+    """Admins command, stats users look, others are refused before their proof."""
+    world = world_of(settings=settings)
+    client = world.client("pgbouncer", user)
+    if admin is None:
+        assert client.fault == "not allowed"
+        return
+    client.hear()
+    client.say(query("PAUSE"))
+    assert world.context.paused is admin
+
+
+def test_the_owner_of_the_process(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the unix socket, pgbouncer needs no proof if the OS user is ours."""
+    for uid, welcome in ((os.geteuid(), True), (os.geteuid() + 1, False)):
+        client = world.connect()
+        client.frontend.credentials = (1, uid)
+        client.say(encode.startup([("user", "pgbouncer"), ("database", "pgbouncer")]))
+        assert (client.state() == "active") is welcome
+        assert client.is_gone() is not welcome
+    assert world.logged("pgbouncer access from unix socket")
+
+
+def test_what_the_console_tells_at_login(world: World) -> None:
+    """Its own parameters, then tracked ones that were given."""
+    client = world.client("pgbouncer", "admin", application_name="psql")
+    messages = split(client.hear())
+    assert "".join(kind for kind, _body in messages) == "RSSSSSSSSKZ"
+    assert ("S", b"application_name\0psql\0") in messages
+
+
+# The welcome.
+
+
+def test_own_parameters(world: World) -> None:
+    """What the client asked for is what it is told, not what servers have."""
+    client = world.client(timezone="Asia/Tokyo", application_name="x")
+    world.server()
+    messages = split(client.hear())
+    assert ("S", b"TimeZone\0Asia/Tokyo\0") in messages
+    assert ("S", b"application_name\0x\0") in messages
+    assert ("S", b"DateStyle\0ISO, MDY\0") in messages
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [({"application_name": "x"}, "x"), ({}, "app")],
+)
+def test_application_name_add_host(
+    world_of: WorldOf, given: dict[str, str], name: str
+) -> None:
+    """Servers can be told where clients come from."""
+    world = world_of(settings="application_name_add_host = 1")
+    client = world.client(**given)
+    world.server()
+    text = f"application_name\0{name} - 192.0.2.1:40000\0"
+    assert ("S", text.encode()) in split(client.hear())
+
+
+def test_login_notify_message(world_of: WorldOf) -> None:
+    """A notice between the key and ReadyForQuery."""
+    world = world_of(settings="login_notify_message = be kind")
+    assert kinds(world.console().hear()) == ""
+    client = world.client()
+    world.server()
+    messages = split(client.hear())
+    assert messages[-2][0] == "N"
+    assert b"be kind" in messages[-2][1]
+
+
+def test_a_newer_protocol(world: World) -> None:
+    """Protocol 3.2 is negotiated down before anything else is said."""
+    client = world.connect()
+    client.say(encode.startup_3_2([("user", "app"), ("database", "db")]))
+    assert told(client) == "v"
+
+
+# Time.
+
+
+def test_a_login_that_takes_too_long(world_of: WorldOf) -> None:
+    """Whoever does not get on is sent away, the others stay."""
+    world = world_of(settings="client_login_timeout = 10\nauth_type = plain")
+    silent, asked = world.connect(), world.client()
+    console = world.connect()
+    world.wait(9)
+    late = world.connect()
+    assert not silent.is_gone()
+    world.wait(2)
+    assert silent.fault == "client_login_timeout"
+    assert asked.is_gone()
+    assert console.is_gone()
+    assert not late.is_gone()

@@ -1,0 +1,85 @@
+"""Which poolers are found, and how the others are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import contenders as module
+from bench.contenders import NO_PREPARED, contenders, version_in, version_numbers
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take this machine's poolers and our build away."""
+    monkeypatch.setattr(module, "_program", lambda _name: None)
+    monkeypatch.setattr(module, "_pgswitch", lambda _folder, _user: ([], []))
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "numbers"),
+    [
+        ("PgBouncer 1.18.0\nlibevent 2.1.12-stable", "1.18.0", (1, 18, 0)),
+        ("HAProxy version 2.6.12-1+deb12u4 2026/10/17", "2.6.12", (2, 6, 12)),
+        ("no number", "?", ()),
+    ],
+)
+def test_versions(text: str, version: str, numbers: tuple[int, ...]) -> None:
+    """The first one counts."""
+    assert version_in(text) == version
+    assert version_numbers(version) == numbers
+
+
+@pytest.mark.usefixtures("alone")
+def test_what_is_absent_is_told() -> None:
+    """A line for each, with what to do."""
+    found, missing = contenders(Path("none"), None, [])
+    assert found == []
+    assert [line.rpartition(": ")[2] for line in missing] == [
+        "apt-get install pgbouncer",
+        "apt-get install haproxy",
+    ]
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(
+    ("version", "lacks", "has_setting"),
+    [
+        ("1.18.0", {"prepared query": NO_PREPARED}, False),
+        ("1.20.1", {"prepared query": NO_PREPARED}, False),
+        ("1.21.0", {}, True),
+        ("1.25.2", {}, True),
+    ],
+)
+def test_prepared_statements_of_pgbouncer(
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    lacks: dict[str, str],
+    has_setting: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    """They came with 1.21 (its changelog); the setting is unknown before."""
+    monkeypatch.setattr(
+        module, "_program", lambda name: "/x" if name == "pgbouncer" else None
+    )
+    monkeypatch.setattr(module, "_output", lambda *_command: f"PgBouncer {version}")
+    [pgbouncer], _missing = contenders(Path("none"), None, [])
+    assert pgbouncer.lacks == lacks
+    assert ("max_prepared_statements" in pgbouncer.template) == has_setting
+
+
+@pytest.mark.usefixtures("alone")
+def test_another_pooler() -> None:
+    """A name and a command, split as a shell would."""
+    found, _missing = contenders(Path("none"), None, ["odyssey=/a/b -c 'x y' {file}"])
+    assert [(one.name, one.command) for one in found] == [
+        ("odyssey", ["/a/b", "-c", "x y", "{file}"])
+    ]
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("text", ["/a/b {file}", "=/a {file}", "a=/b", "a b=/c {file}"])
+def test_another_pooler_put_wrongly(text: str) -> None:
+    """The form is told."""
+    with pytest.raises(ValueError, match="NAME=COMMAND is wanted"):
+        contenders(Path("none"), None, [text])

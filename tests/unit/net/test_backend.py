@@ -1,0 +1,240 @@
+"""A server connection: login, parameters, queries of our own, its ends."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.address import IPv4Address, UNIXAddress
+
+from pgswitch.net.backend import address_of
+from pgswitch.types import Address
+from pgswitch.wire import encode
+from tests.fakes.messages import (
+    ANSWER,
+    IN_TRANSACTION,
+    READY,
+    TERMINATE,
+    error,
+    error_text,
+    message,
+    parameter,
+    query,
+)
+from tests.fakes.world import Server, World, WorldOf
+
+NOTICE = message(b"N", b"SNOTICE\0VNOTICE\0C00000\0Mhello\0\0")
+NOTIFY = message(b"A", b"\0\0\0\1channel\0payload\0")
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (IPv4Address("TCP", "10.0.0.1", 5432), Address("10.0.0.1", 5432)),
+        (UNIXAddress("/tmp/socket"), Address("unix", 0)),
+    ],
+)
+def test_addresses(address: object, expected: Address) -> None:
+    """Twisted's as ours."""
+    assert address_of(address) == expected
+
+
+def test_the_login(world_of: WorldOf) -> None:
+    """A password is asked for and given; then parameters and key are kept."""
+    world = world_of(databases="db = host=10.0.0.1 user=owner password=secret")
+    world.client()
+    server = world.accept()
+    server.hear()
+    server.say(encode.auth_cleartext())
+    assert server.hear() == encode.password(b"secret")
+    assert server.state() == "new"
+    server.log_in(TimeZone="Asia/Tokyo")
+    backend = server.backend
+    assert backend.parameters["server_version"] == "18.0"
+    assert backend.cancel_key.endswith(b"key!")
+    assert world.context.tracking.value(backend.values(), "timezone") == "Asia/Tokyo"
+    assert str(backend.local_address).startswith("10.9.9.9:")
+    assert world.logged("db/owner@10.0.0.1:5432 new connection to server (from 10.9.")
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_pieces_of_a_login(world: World, step: int) -> None:
+    """However they are cut."""
+    client = world.client()
+    server = world.accept()
+    data = encode.auth_ok() + parameter("TimeZone", "UTC") + READY
+    for at in range(0, len(data), step):
+        server.say(data[at : at + step])
+    assert server.state() == "idle"
+    assert client.state() == "idle"
+
+
+@pytest.mark.parametrize(
+    "data", [b"R\0\0\0\1", message(b"R", b"\0\0\0\x63"), message(b"T", b"\0\0")]
+)
+def test_no_login(world: World, data: bytes) -> None:
+    """What does not belong there ends the connection; nothing is said to it."""
+    world.client()
+    server = world.accept()
+    server.hear()
+    server.say(data)
+    assert server.is_gone()
+    assert server.hear() == b""
+    assert world.pool().failing != ""
+
+
+# Between clients.
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (NOTIFY, ""),
+        (message(b"D", b"\0\0"), ""),
+        (NOTICE, "SV_IDLE server got dirty"),
+        (error("terminating connection", "57P01"), "SV_IDLE server got dirty"),
+        (parameter("TimeZone", "UTC"), "SV_IDLE server got dirty"),
+        (b"N\0\0\0\1", "bad pkt header"),
+    ],
+)
+def test_words_of_an_idle_server(world: World, data: bytes, reason: str) -> None:
+    """Some are expected, others make it unfit."""
+    _client, server = world.pair()
+    server.hear()
+    server.say(data)
+    assert server.is_gone() is bool(reason)
+    assert reason in server.backend.close_reason
+    if data[:1] == b"D":
+        assert world.logged("WARNING S-")
+        assert world.logged("from server when not linked")
+    polite = reason.startswith("SV_")
+    assert server.hear() == (TERMINATE if polite else b"")
+
+
+def test_words_of_a_used_server(world_of: WorldOf) -> None:
+    """The same under another name."""
+    world = world_of(settings="server_check_delay = 0\nserver_check_query = SELECT 1")
+    _client, server = world.asking()
+    server.answer()
+    assert server.state() == "used"
+    server.say(NOTICE)
+    assert server.backend.close_reason == "SV_USED server got dirty"
+
+
+# With a client.
+
+
+def test_parameters_reach_the_client(world: World) -> None:
+    """What a SET has changed is the client's from now on, on other servers too."""
+    client, server = world.asking("SET timezone = 'Asia/Tokyo'")
+    server.say(parameter("TimeZone", "Asia/Tokyo") + ANSWER)
+    value = world.context.tracking.value
+    assert value(client.frontend.link.parameters, "TimeZone") == "Asia/Tokyo"
+    assert value(server.backend.values(), "TimeZone") == "Asia/Tokyo"
+    assert client.hear() == parameter("TimeZone", "Asia/Tokyo") + ANSWER
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"D\0\0\0\1", "bad pkt header"),
+        (message(b"?"), "unknown pkt"),
+        (message(b"S", b"TimeZone"), "broken ParameterStatus packet"),
+    ],
+)
+def test_a_server_that_breaks_the_protocol(
+    world: World, data: bytes, text: str
+) -> None:
+    """It is closed without a word; its client is told."""
+    client, server = world.asking()
+    server.hear()
+    server.say(data)
+    assert server.is_gone()
+    assert server.hear() == b""
+    assert text in error_text(client.hear())
+    assert client.is_gone()
+
+
+def test_states(world: World) -> None:
+    """The words of SHOW SERVERS."""
+    client = world.client()
+    server = world.accept()
+    assert server.state() == "new"
+    server.log_in()
+    assert server.state() == "idle"
+    client.say(query("BEGIN"))
+    assert server.state() == "active"
+    server.say(IN_TRANSACTION)
+    assert server.state() == "active"
+    server.drop()
+    assert server.state() == "closed"
+
+
+# Queries of our own.
+
+
+def ask(server: Server) -> list[dict[str, str] | None]:
+    """Have a query of ours run; return where the outcome will stand."""
+    outcome: list[dict[str, str] | None] = []
+    server.hear()
+    server.backend.run("SELECT 5", outcome.append)
+    assert server.hear() == query("SELECT 5")
+    assert server.state() == "tested"
+    return outcome
+
+
+def test_a_query_of_ours(world: World) -> None:
+    """Rows, notices and parameters are dropped or noted; the outcome is told once."""
+    _client, server = world.pair()
+    outcome = ask(server)
+    server.say(NOTICE + parameter("TimeZone", "Asia/Tokyo") + ANSWER[:-6])
+    assert outcome == []
+    server.say(READY)
+    assert outcome == [None]
+    assert server.state() == "idle"
+    assert server.backend.parameters["TimeZone"] == "Asia/Tokyo"
+
+
+def test_its_error(world: World) -> None:
+    """The fields of the ErrorResponse, when the server is ready again."""
+    _client, server = world.pair()
+    outcome = ask(server)
+    server.say(error("no", "42601"))
+    assert outcome == []
+    server.say(READY)
+    assert outcome[0] is not None
+    assert (outcome[0]["C"], outcome[0]["M"]) == ("42601", "no")
+
+
+def test_the_end_before_its_answer(world: World) -> None:
+    """The outcome is never told; the owner hears of the loss."""
+    _client, server = world.pair()
+    outcome = ask(server)
+    server.drop()
+    assert outcome == []
+    assert world.pool().servers == {}
+
+
+# The end.
+
+
+def test_closing(world: World) -> None:
+    """Once, politely, and the owner knows at once."""
+    _client, server = world.pair()
+    server.hear()
+    server.backend.close("enough")
+    assert world.pool().servers == {}
+    server.backend.close("once more")
+    world.turn()
+    assert server.is_gone()
+    assert server.hear() == TERMINATE
+    assert server.backend.close_reason == "enough"
+    assert world.logged("closing because: enough (age=0s)")
+    assert world.reactor.turns.links.get(server.transport.fileno()) is None
+
+
+def test_bytes_after_the_end(world: World) -> None:
+    """Whatever a closed server still says is not heard."""
+    client, server = world.asking()
+    server.backend.close("enough")
+    client.hear()
+    server.backend.dataReceived(ANSWER)
+    assert client.hear() == b""

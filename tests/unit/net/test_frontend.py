@@ -1,0 +1,216 @@
+"""A client's first packets, its login, the console, and the ends of its connection."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgswitch.errors import AdminForcedDisconnect
+from pgswitch.wire import encode
+from tests.fakes.messages import ANSWER, RESULT, error_text, kinds, message, query
+from tests.fakes.transports import FakeTransport
+from tests.fakes.world import World, WorldOf
+
+STARTUP = encode.startup([("user", "app"), ("database", "db")])
+SSL, GSS = encode.ssl_request(), encode.gssenc_request()
+
+
+@pytest.mark.parametrize("step", [1, 3, 8, 1000])
+def test_pieces(world: World, step: int) -> None:
+    """Requests for encryption are declined one by one; then comes the start-up."""
+    client = world.connect()
+    for packet, answer in ((SSL, b"N"), (GSS, b"N"), (STARTUP, b"")):
+        for at in range(0, len(packet), step):
+            client.say(packet[at : at + step])
+        assert client.hear() == answer
+    assert client.state() == "waiting"
+    assert client.frontend.user == "app"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (SSL + STARTUP, "received unencrypted data after SSL request"),
+        (GSS + b"?", "received unencrypted data after GSSAPI encryption request"),
+        (b"\x16\x03\x01\0\0", ""),
+        (b"\0\0\0\4\0\3\0\0", "bad packet header: '0000000400030000'"),
+        (b"GET / HTTP/1.1\r\n\r\n", ""),
+    ],
+)
+def test_no_first_packet(world: World, data: bytes, text: str) -> None:
+    """The connection ends, with words where the other end may be one of ours."""
+    client = world.connect()
+    client.say(data)
+    assert client.is_gone()
+    heard = client.hear().removeprefix(b"N")
+    assert error_text(heard) == text
+
+
+def test_a_probe_leaves_no_line(world: World) -> None:
+    """A port check that comes and leaves is not worth one; an unfinished login is."""
+    world.connect().drop()
+    assert world.log == []
+    client = world.connect()
+    client.say(STARTUP[:10])
+    client.drop()
+    assert world.logged("closing because: client unexpected eof (age=0s)")
+    assert world.service.desk.clients == {}
+
+
+def test_a_password_that_follows_at_once(world_of: WorldOf) -> None:
+    """Bytes behind the start-up packet belong to the login."""
+    world = world_of(settings="auth_type = plain")
+    (world.folder / "users.txt").write_text('"app" "secret"\n')
+    world.service.store.load(world.service.configuration.settings)
+    client = world.connect()
+    client.say(STARTUP + message(b"p", b"secret\0"))
+    assert client.state() == "waiting"
+    assert world.attempts != []
+
+
+def test_nothing_may_be_asked_before_the_welcome(world: World) -> None:
+    """A query so early breaks the protocol; Terminate does not."""
+    client, other = world.client(), world.client()
+    client.say(query())
+    other.say(message(b"X"))
+    assert (client.is_gone(), other.is_gone()) == (True, True)
+    assert client.hear() == b""
+    assert world.logged("closing because: bad packet (age=0s)")
+    assert world.logged("closing because: client close request (age=0s)")
+
+
+def test_states(world: World) -> None:
+    """The words of SHOW CLIENTS, from the connection to the end of a query."""
+    client = world.connect()
+    assert client.state() == "login"
+    client.say(STARTUP)
+    assert client.state() == "waiting"
+    server = world.server()
+    assert client.state() == "idle"
+    client.say(query())
+    assert client.state() == "active"
+    server.say(ANSWER)
+    assert client.state() == "idle"
+    assert world.connect().state() == "login"
+    assert world.console().state() == "active"
+
+
+# The end.
+
+
+def test_being_told_why(world: World) -> None:
+    """An error of ours is sent and logged; then the connection is closed."""
+    client, _server = world.pair()
+    client.frontend.disconnect(AdminForcedDisconnect())
+    client.frontend.disconnect(AdminForcedDisconnect())
+    world.turn()
+    assert client.is_gone()
+    assert kinds(client.hear()) == "E"
+    words = AdminForcedDisconnect().text
+    assert [line.partition(": ")[2] for line in world.log if words in line] == [
+        f"db/app@192.0.2.1:40000 closing because: {words} (age=0s)",
+        f"db/app@192.0.2.1:40000 pooler error: {words}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("log_disconnections = 0", "closing because"),
+        ("log_pooler_errors = 0", "pooler error"),
+    ],
+)
+def test_quiet_logs(world_of: WorldOf, settings: str, words: str) -> None:
+    """Either line can be switched off."""
+    world = world_of(settings=settings)
+    world.client("nowhere")
+    assert not world.logged(words)
+
+
+def test_in_the_middle_of_a_message(world: World) -> None:
+    """An error would be taken for a part of the message: nothing is sent."""
+    client, server = world.pair()
+    client.say(query())
+    server.say(RESULT[:13])
+    client.hear()
+    server.drop()
+    assert client.hear() == b""
+    assert client.is_gone()
+
+
+def test_the_last_words_to_a_slow_client(world: World) -> None:
+    """Whoever has not taken what came before does not get them, nor more time."""
+    client, server = world.pair()
+    client.say(query())
+    client.transport.socket.room = 4
+    server.say(ANSWER)
+    client.frontend.disconnect(AdminForcedDisconnect())
+    world.turn()
+    assert client.transport.aborted
+    assert client.hear() == ANSWER[:4]
+
+
+def test_a_reset_connection(world: World) -> None:
+    """As an end of file."""
+    client, server = world.asking()
+    client.transport.break_()
+    world.turn()
+    assert client.is_gone()
+    assert server.is_gone()
+    assert world.logged("closing because: client unexpected eof (age=0s)")
+
+
+def test_nothing_is_left(world: World) -> None:
+    """Neither the transport nor the reactor holds on to a client that left."""
+    client, _server = world.pair()
+    transport = client.transport
+    assert isinstance(transport, FakeTransport)
+    assert transport.fileno() in world.reactor.turns.links
+    client.drop()
+    assert transport.fileno() not in world.reactor.turns.links
+    assert "doRead" not in transport.__dict__
+    assert world.service.desk.clients == {}
+
+
+# The console.
+
+
+def test_console_queries(world: World) -> None:
+    """Each is answered, several in a row too."""
+    console = world.console()
+    console.say(query("SHOW VERSION") + query("SHOW VERSION"))
+    assert kinds(console.hear()) == "TDCZ" * 2
+    console.say(query("SELECT nonsense"))
+    assert kinds(console.hear()) == "EZ"
+    assert world.logged("pooler error: invalid command")
+
+
+def test_the_console_waits(world: World) -> None:
+    """What comes behind a statement that waits is answered after it."""
+    _client, server = world.asking()
+    console = world.console()
+    console.say(query("PAUSE"), query("SHOW VERSION"))
+    assert console.hear() == b""
+    server.say(ANSWER)
+    world.wait(1)
+    assert kinds(console.hear()) == "CZTDCZ"
+
+
+def test_leaving_while_the_console_waits(world: World) -> None:
+    """The statement is given up; what it began stays."""
+    _client, server = world.asking()
+    console = world.console()
+    console.say(query("PAUSE"))
+    console.drop()
+    server.say(ANSWER)
+    world.wait(1)
+    assert world.context.paused
+    assert console.hear() == b""
+
+
+@pytest.mark.parametrize("data", [message(b"X"), message(b"B", b"\0\0"), b"Q\0\0\0\1"])
+def test_the_end_of_a_console(world: World, data: bytes) -> None:
+    """Terminate, the extended protocol, a broken message."""
+    console = world.console()
+    console.say(data + query("PAUSE"))
+    assert console.is_gone()
+    assert not world.context.paused

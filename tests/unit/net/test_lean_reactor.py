@@ -1,0 +1,200 @@
+"""The reactor that serves links itself and leaves all else to Twisted."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+if not hasattr(select, "epoll"):
+    pytest.skip("there is no epoll here", allow_module_level=True)
+
+from twisted.internet import main
+from twisted.logger import capturedLogs
+
+from pgswitch.net.lean_reactor import LeanReactor
+from pgswitch.relay.client import ClientLink
+from pgswitch.wire.framing import MAX_MESSAGE_SIZE
+from tests.fakes.messages import message
+from tests.unit.relay.pair import Control, Socket
+
+PASSWORD = message(b"p", b"secret\0")
+
+
+class Plain(Socket):
+    """What a link reads by."""
+
+    def __init__(self, near: socket.socket) -> None:
+        """Read from this socket."""
+        super().__init__()
+        self._near = near
+
+    def recv(self, size: int) -> bytes:
+        """Return what has come."""
+        return self._near.recv(size)
+
+    def ended(self) -> object:
+        """Return what a reactor takes for an orderly end."""
+        return main.CONNECTION_DONE
+
+
+class Broken(Control):
+    """Has a fault of ours."""
+
+    def message(self, message_type: int, body: bytes) -> None:
+        """Fail."""
+        raise ValueError(message_type, body)
+
+
+class Selectable:
+    """One end of a socket pair, as the reactor knows it; its link may be served."""
+
+    def __init__(self, reactor: LeanReactor) -> None:
+        """Be read, by Twisted's own way as long as there is no link."""
+        near, self.far = socket.socketpair()
+        near.setblocking(False)  # noqa: FBT003 - its only argument
+        self.socket = near
+        self.reactor = reactor
+        self.read: list[bytes] = []
+        self.lost: list[object] = []
+        reactor.addReader(self)  # type: ignore[no-untyped-call]
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self.socket.fileno()
+
+    def logPrefix(self) -> str:
+        """Return a name for Twisted's log."""
+        return "selectable"
+
+    def doRead(self) -> object:
+        """Read as Twisted has it."""
+        self.read.append(self.socket.recv(100))
+        return None if self.read[-1] else main.CONNECTION_DONE
+
+    def connectionLost(self, reason: object) -> None:
+        """Note the end."""
+        self.lost.append(reason)
+        self.reactor.turns.links.pop(self.fileno(), None)
+
+    def readConnectionLost(self, reason: object) -> None:
+        """Note the end of reading."""
+        self.connectionLost(reason)
+
+    def link(self) -> ClientLink:
+        """Have a link read from now on."""
+        link = ClientLink(MAX_MESSAGE_SIZE, Plain(self.socket), Control())
+        link.clock = self.reactor.turns.clock
+        self.reactor.turns.links[self.fileno()] = link
+        return link
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.socket.close()
+        self.far.close()
+
+
+@pytest.fixture
+def reactor() -> Iterator[LeanReactor]:
+    """Return one that is not installed."""
+    reactor = LeanReactor()
+    yield reactor
+    for reader in reactor.removeAll():  # type: ignore[no-untyped-call]
+        if isinstance(reader, Selectable):
+            reader.close()
+    waker = reactor.waker
+    assert waker is not None
+    waker.connectionLost(None)
+    reactor._poller.close()
+
+
+def told(link: ClientLink) -> list[tuple[object, ...]]:
+    """Return what the control of a link was told."""
+    control = link.control
+    assert isinstance(control, Control)
+    return control.told
+
+
+def test_links_and_others(reactor: LeanReactor) -> None:
+    """Both are read, in one turn or two."""
+    plain, linked = Selectable(reactor), Selectable(reactor)
+    link = linked.link()
+    plain.far.send(b"hello")
+    linked.far.send(PASSWORD)
+    reactor.doPoll(0)
+    reactor.doPoll(0)
+    assert plain.read == [b"hello"]
+    assert linked.read == []
+    assert told(link) == [("message", "p", b"secret\0")]
+
+
+def test_ends(reactor: LeanReactor) -> None:
+    """A link that reads its end is dropped, as Twisted drops its own."""
+    plain, linked = Selectable(reactor), Selectable(reactor)
+    linked.link()
+    for one in (plain, linked):
+        one.far.close()
+    reactor.doPoll(0)
+    reactor.doPoll(0)
+    assert len(plain.lost) == len(linked.lost) == 1
+    readers = reactor.getReaders()  # type: ignore[no-untyped-call]
+    assert {plain, linked}.isdisjoint(readers)
+    plain.close()
+    linked.close()
+
+
+def test_a_fault_of_ours(reactor: LeanReactor) -> None:
+    """It is logged, ends that connection, and no other."""
+    broken, fine = Selectable(reactor), Selectable(reactor)
+    broken.link().control = Broken()
+    other = fine.link()
+    for one in (broken, fine):
+        one.far.send(PASSWORD)
+    with capturedLogs() as logged:
+        reactor.doPoll(0)
+        reactor.doPoll(0)
+    assert [one["log_failure"].type for one in logged] == [ValueError]
+    assert len(broken.lost) == 1
+    assert fine.lost == []
+    assert told(other) == [("message", "p", b"secret\0")]
+    broken.close()
+
+
+def test_a_descriptor_that_nobody_knows(reactor: LeanReactor) -> None:
+    """An event for it is left alone."""
+    reactor._serve_other(10_000, select.EPOLLIN)
+    reactor._link_ended(10_000, main.CONNECTION_DONE)
+
+
+def test_timers_and_the_end_interrupt(reactor: LeanReactor) -> None:
+    """The turns end, so that the reactor looks at what it has to do."""
+    for ask in (lambda: reactor.callLater(5, list), reactor.stop):
+        reactor._stopped = False
+        reactor.turns.interrupted = False
+        ask()
+        assert reactor.turns.interrupted
+    for call in reactor.getDelayedCalls():
+        call.cancel()
+
+
+@pytest.mark.parametrize(
+    ("number", "raises"), [(errno.EINTR, False), (errno.EBADF, True)]
+)
+def test_interrupted_waits(
+    reactor: LeanReactor, monkeypatch: pytest.MonkeyPatch, number: int, *, raises: bool
+) -> None:
+    """A signal ends a wait early; anything else is a fault."""
+
+    class Broken:
+        def run(self, *_arguments: object) -> None:
+            raise OSError(number, "made up")
+
+    monkeypatch.setattr(reactor, "turns", Broken())
+    if raises:
+        with pytest.raises(OSError, match="made up"):
+            reactor.doPoll(None)
+    else:
+        reactor.doPoll(None)

@@ -1,0 +1,217 @@
+"""A link on a transport: what is read past it, written before it, and let go of."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from twisted.internet import main
+from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Protocol
+
+from pgswitch.net.transport import SocketIO
+from pgswitch.relay.client import ClientLink
+from pgswitch.wire.framing import MAX_MESSAGE_SIZE
+from tests.fakes.messages import message
+from tests.fakes.transports import END, FakeTransport
+from tests.fakes.world import FakeReactor
+from tests.unit.relay.pair import Control
+
+PASSWORD = message(b"p", b"secret\0")
+
+
+class Holder(Protocol):
+    """Lets its link go when the connection is lost, as our protocols do."""
+
+    io: SocketIO
+
+    def connectionLost(self, reason: object = None) -> None:
+        """Let go."""
+        del reason
+        self.io.detach()
+
+
+class Scene:
+    """One link on a fake transport, with a control that records."""
+
+    def __init__(self) -> None:
+        """Attach the link."""
+        self.reactor = FakeReactor()
+        self.protocol = Holder()
+        peer = IPv4Address("TCP", "192.0.2.1", 40_000)
+        self.transport = FakeTransport(self.reactor, self.protocol, peer, number=1)
+        self.control = Control()
+        self.io = self.protocol.io = SocketIO(self.transport)
+        self.link = ClientLink(MAX_MESSAGE_SIZE, self.io, self.control)
+        self.io.attach(self.link)
+
+    @property
+    def sent(self) -> bytes:
+        """What has reached the other end."""
+        return bytes(self.transport.socket.sent)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    """Return a link that is attached."""
+    return Scene()
+
+
+def do_read(scene: Scene) -> object:
+    """Return what the transport's doRead tells the reactor."""
+    transport: Any = scene.transport
+    result: object = transport.doRead()
+    return result
+
+
+def test_the_reactor_reads_by_the_link(scene: Scene) -> None:
+    """Its doRead is the link's; its results are those that a reactor knows."""
+    assert do_read(scene) is None
+    scene.transport.socket.incoming.append(PASSWORD)
+    assert do_read(scene) is None
+    assert scene.control.told == [("message", "p", b"secret\0")]
+    scene.transport.socket.incoming.append(END)
+    assert do_read(scene) is main.CONNECTION_DONE
+    scene.transport.socket.is_broken = True
+    assert do_read(scene) is main.CONNECTION_LOST
+
+
+def test_the_lean_reactor_finds_the_link(scene: Scene) -> None:
+    """By descriptor, with the clock of its turns; not any more when it is detached."""
+    turns = scene.reactor.turns
+    assert turns.links == {scene.transport.fileno(): scene.link}
+    assert scene.link.clock is turns.clock
+    scene.io.detach()
+    assert turns.links == {}
+
+
+def test_a_number_that_is_another_ones_by_now(scene: Scene) -> None:
+    """Detaching leaves the new owner of the descriptor alone."""
+    other = Scene()
+    links = scene.reactor.turns.links
+    links[scene.transport.fileno()] = other.link
+    scene.io.detach()
+    assert links == {scene.transport.fileno(): other.link}
+
+
+def test_any_other_reactor(scene: Scene) -> None:
+    """Without turns the link keeps its own clock."""
+    del scene.io
+    scene.transport.reactor = object()
+    link = ClientLink(MAX_MESSAGE_SIZE, SocketIO(scene.transport), Control())
+    SocketIO(scene.transport).attach(link)
+    assert link.clock is not scene.reactor.turns.clock
+
+
+def test_what_the_kernel_refuses(scene: Scene) -> None:
+    """It waits in the transport, in order, until the other end takes it."""
+    scene.transport.socket.room = 3
+    scene.link.send(b"hello ")
+    scene.link.send(b"world")
+    assert scene.sent == b"hel"
+    states = [scene.link.backlogged]
+    scene.transport.make_room()
+    assert scene.sent == b"hello world"
+    states.append(scene.link.backlogged)
+    assert states == [True, False]
+    scene.link.send(b"!")
+    assert scene.sent == b"hello world!"
+
+
+def test_a_backlog_of_a_connection_that_is_gone(scene: Scene) -> None:
+    """Nothing is registered with a transport that is not connected."""
+    scene.transport.connected = False
+    scene.transport.socket.room = 0
+    scene.link.send(b"x")
+    assert scene.transport._producer is None
+
+
+def test_pausing(scene: Scene) -> None:
+    """Reading stops and goes on, but not once the connection is closing."""
+    scene.io.pause()
+    states = [scene.transport.reading]
+    scene.io.resume()
+    states.append(scene.transport.reading)
+    scene.io.close()
+    scene.io.resume()
+    states.append(scene.transport.reading)
+    assert states == [False, True, False]
+
+
+def test_closing(scene: Scene) -> None:
+    """Last words are sent, once; nothing that comes then is dealt with."""
+    scene.io.close(b"bye")
+    scene.io.close(b"bye")
+    assert scene.link.lost
+    assert scene.transport.disconnecting
+    assert not scene.transport.aborted
+    scene.link.take(PASSWORD)
+    scene.reactor.advance(0)
+    assert scene.sent == b"bye"
+    assert scene.control.told == []
+    assert not scene.transport.connected
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_closing_what_does_not_take_its_bytes(scene: Scene, room: int) -> None:
+    """Such an end is cut off, before or in the middle of the last words."""
+    scene.transport.socket.room = room
+    if not room:
+        scene.link.send(b"hello")
+    scene.io.close(b"bye")
+    assert scene.transport.aborted
+    scene.reactor.advance(0)
+    assert scene.sent == b"bye"[:room]
+    assert not scene.transport.connected
+
+
+def test_after_the_end(scene: Scene) -> None:
+    """A link that is let go of neither reads nor sends, and does not raise."""
+    scene.io.detach()
+    scene.link.send(b"x")
+    assert scene.sent == b""
+    assert scene.link.do_read() is main.CONNECTION_LOST
+    scene.io.resumeProducing()
+    scene.io.close(b"x")
+    assert scene.sent == b""
+    assert not scene.transport.disconnecting
+
+
+# With a socket of the system.
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Return both ends of a connection."""
+    near, far = socket.socketpair()
+    near.setblocking(False)  # noqa: FBT003 - its only argument
+    yield near, far
+    near.close()
+    far.close()
+
+
+def test_the_descriptor(
+    scene: Scene, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    """A plain socket is read and written by its number, until it is let go of."""
+    near, far = ends
+    transport: Any = scene.transport
+    transport.socket = near
+    transport.fileno = near.fileno
+    io = SocketIO(transport)
+    control = Control()
+    link = ClientLink(MAX_MESSAGE_SIZE, io, control)
+    io.attach(link)
+    assert link.descriptor == near.fileno()
+    link.send(b"hello")
+    assert far.recv(10) == b"hello"
+    far.send(PASSWORD)
+    assert link.do_read_now() is None
+    assert control.told == [("message", "p", b"secret\0")]
+    assert link.do_read_now() is None
+    far.close()
+    assert link.do_read_now() is main.CONNECTION_DONE
+    io.detach()
+    assert link.descriptor == -1

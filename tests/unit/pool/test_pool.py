@@ -1,0 +1,351 @@
+"""One pool: who gets a server, who leaves whom, resets, checks, lost servers."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgswitch.errors import AdminForcedDisconnect, ServerConnCrashed
+from pgswitch.wire import encode
+from tests.fakes.messages import (
+    ANSWER,
+    IN_TRANSACTION,
+    READY,
+    RESULT,
+    TERMINATE,
+    error,
+    kinds,
+    message,
+    query,
+)
+from tests.fakes.world import Client, Server, World, WorldOf
+
+DISCARD = query("DISCARD ALL")
+HALF = RESULT[:-3]
+
+
+# ------------------------------------------------------------- logins and launches
+
+
+def test_the_first_client(world: World) -> None:
+    """Its login waits for a server's, and tells what that server reports."""
+    client = world.client()
+    assert client.state() == "waiting"
+    assert client.hear() == b""
+    world.server(TimeZone="Europe/Oslo")
+    welcome = client.hear()
+    assert kinds(welcome) == "RSSSSSSKZ"
+    assert b"TimeZone\0Europe/Oslo\0" in welcome
+    assert client.state() == "idle"
+
+
+def test_the_next_client_is_welcomed_at_once(world: World) -> None:
+    """Servers are known by now; none is opened for a login."""
+    world.pair()
+    assert kinds(world.client().hear()) == "RSSSSSSKZ"
+    assert world.attempts == []
+
+
+def test_many_first_clients_cost_one_login(world: World) -> None:
+    """One server answers for all of them."""
+    clients = [world.client() for _ in range(5)]
+    assert len(world.attempts) == 1
+    world.server()
+    assert [client.state() for client in clients] == ["idle"] * 5
+
+
+def test_a_connection_for_each_that_waits(world_of: WorldOf) -> None:
+    """All at once, up to pool_size; the rest wait in the order they came."""
+    world = world_of(settings="default_pool_size = 3")
+    first, server = world.pair()
+    clients = [first, *(world.client() for _ in range(4))]
+    for at, client in enumerate(clients):
+        client.say(query(str(at)))
+    assert len(world.attempts) == 2
+    assert server.hear() == query("0")
+    assert [world.server().hear() for _ in range(2)] == [query("1"), query("2")]
+    server.say(ANSWER)
+    assert server.hear() == query("3")
+    server.say(ANSWER)
+    assert server.hear() == query("4")
+    assert world.attempts == []
+
+
+def test_what_upkeep_asks_of_an_empty_pool(world_of: WorldOf) -> None:
+    """min_pool_size holds while clients are there, not for a pool that had some."""
+    world = world_of(settings="min_pool_size = 2")
+    client, _server = world.pair()
+    world.wait(1)
+    assert len(world.attempts) == 1
+    world.server()
+    world.leave(client)
+    for backend in world.pool().backends():
+        backend.close("admin")
+    world.wait(1)
+    assert world.attempts == []
+
+
+def test_connect_query(world_of: WorldOf) -> None:
+    """It runs before the first client; its failure is logged and forgiven."""
+    world = world_of(databases="db = host=10.0.0.1 connect_query='SET a=1'")
+    client = world.client()
+    server = world.server()
+    assert server.hear() == query("SET a=1")
+    assert client.state() == "waiting"
+    server.say(error("no a"), READY)
+    assert client.state() == "idle"
+    assert world.logged("error in connect_query: no a")
+
+
+def test_one_login_fails_while_another_server_serves(world: World) -> None:
+    """Whoever waits goes on waiting for the server that works."""
+    _first, server = world.asking()
+    second = world.client()
+    second.say(query())
+    world.accept().refuse("too many", "53300")
+    assert second.state() == "waiting"
+    server.say(ANSWER)
+    assert second.frontend.link.server is server.backend.link
+
+
+# ------------------------------------------------------------------ clients leave
+
+
+def test_a_client_leaves_before_its_welcome(world: World) -> None:
+    """The login goes on for those who come next."""
+    client = world.client()
+    client.drop()
+    assert world.pool().welcome_waiters == []
+    world.server()
+    assert world.pool().clients == {}
+    assert len(world.pool().rack.idle) == 1
+
+
+def test_a_client_leaves_the_queue(world_of: WorldOf) -> None:
+    """The next one has its turn."""
+    world = world_of(settings="default_pool_size = 1")
+    _busy, server = world.asking()
+    gone, next_ = world.client(), world.client()
+    gone.say(query("gone"))
+    next_.say(query("next"))
+    gone.drop()
+    server.say(ANSWER)
+    assert server.hear() == query() + query("next")
+
+
+LEAVING = {
+    "idle": ("", b"", b""),
+    "query in progress": (
+        "client disconnected with query in progress",
+        query(),
+        b"",
+    ),
+    "hearing": (
+        "client disconnected with query in progress",
+        query(),
+        HALF,
+    ),
+    "not heard": ("", query(), ANSWER),
+    "in a transaction": (
+        "client disconnect while server was not ready",
+        query("BEGIN"),
+        RESULT + IN_TRANSACTION,
+    ),
+}
+"""What closes the server (nothing: it is kept), what was asked and answered."""
+
+
+@pytest.mark.parametrize("politely", [False, True])
+@pytest.mark.parametrize("when", LEAVING)
+def test_a_client_leaves(world: World, when: str, *, politely: bool) -> None:
+    """In every state: the server is kept only when nothing is left of the client."""
+    reason, asked, answered = LEAVING[when]
+    client, server = world.pair()
+    if when == "not heard":
+        client.transport.socket.room = 0
+    if asked:
+        client.say(asked)
+    if answered:
+        server.say(answered)
+    if politely:
+        client.say(TERMINATE)
+    else:
+        client.drop()
+    assert client.frontend.closed
+    assert world.pool().clients == {}
+    assert server.backend.close_reason == reason
+    assert server.is_gone() is bool(reason)
+    assert (server.backend.link in world.pool().rack.idle) is not bool(reason)
+    assert server.backend.link.peer is None
+
+
+def test_the_server_of_a_client_that_left_serves_the_next(world_of: WorldOf) -> None:
+    """In session mode, after it was reset."""
+    world = world_of(settings="pool_mode = session\ndefault_pool_size = 1")
+    first, server = world.asking()
+    server.answer()
+    second = world.client()
+    second.say(query("second"))
+    assert server.hear() == b""
+    world.leave(first)
+    assert server.hear() == DISCARD
+    assert server.state() == "tested"
+    server.say(ANSWER)
+    assert server.hear() == query("second")
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"),
+    [
+        (False, "client disconnect before everything was sent to the server"),
+        (True, "client disconnect while server was not ready"),
+    ],
+)
+def test_a_client_is_sent_away_before_its_server_has_taken_all(
+    world_of: WorldOf, *, cut: bool, reason: str
+) -> None:
+    """What the server has not got would land in the next client's session."""
+    world = world_of(settings="pool_mode = session")
+    client, server = world.asking()
+    server.answer()
+    if not cut:
+        server.transport.socket.room = 0
+    client.say(b"d\0\0\1\0" if cut else message(b"H"))
+    client.frontend.disconnect(AdminForcedDisconnect())
+    assert server.backend.close_reason == reason
+    assert server.transport.aborted is not cut
+
+
+def test_a_fault_in_what_a_waiting_client_had_sent(world_of: WorldOf) -> None:
+    """It is the client's own; the server that came free serves the next one."""
+    world = world_of(settings="default_pool_size = 1")
+    _first, server = world.asking()
+    bad, good = world.client(), world.client()
+    bad.hear()
+    bad.say(query() + message(b"y"))
+    good.say(query("good"))
+    server.answer()
+    assert bad.fault == "unknown pkt"
+    assert bad.frontend.closed
+    assert not world.service.pools.busy_servers("other")
+    world.wait(1)
+    if server.is_gone():
+        server = world.server()
+    assert server.hear().endswith(query("good"))
+
+
+# ------------------------------------------------------------------- servers leave
+
+
+def lose(server: Server, client: Client, when: str) -> str:
+    """Bring both to a state and end the server; return what the client is told."""
+    if when != "idle":
+        if when == "not taken":
+            server.transport.socket.room = 3
+        client.say(query())
+    if when == "in a message":
+        server.say(HALF)
+        client.hear()
+    server.drop()
+    # Half a row was sent: an error would land inside it.
+    return "" if when in ("idle", "in a message") else "server conn crashed?"
+
+
+@pytest.mark.parametrize("when", ["idle", "serving", "in a message", "not taken"])
+def test_a_server_is_lost(world: World, when: str) -> None:
+    """Its client goes with it, and is told unless it is in a message."""
+    client, server = world.pair()
+    told = lose(server, client, when)
+    assert world.pool().servers.keys() == {
+        attempt.protocol.number  # type: ignore[attr-defined]
+        for attempt in world.attempts
+    }
+    assert world.pool().rack.idle == []
+    assert client.frontend.closed is (when != "idle")
+    heard = client.hear()
+    assert (
+        heard.endswith(encode.error_response(ServerConnCrashed()))
+        if told
+        else heard == b""
+    )
+
+
+def test_a_server_is_lost_behind_a_slow_client(world: World) -> None:
+    """What the client has not taken is dropped with it; nothing is mixed in."""
+    client, server = world.asking()
+    client.transport.socket.room = 5
+    server.say(RESULT)
+    server.backend.close("query timeout")
+    assert client.hear() == RESULT[:5]
+    assert client.transport.aborted
+
+
+def test_a_server_is_lost_in_its_reset(world_of: WorldOf) -> None:
+    """Nobody is told; the next client has another."""
+    world = world_of(settings="pool_mode = session\ndefault_pool_size = 1")
+    first, server = world.asking()
+    server.answer()
+    second = world.client()
+    second.say(query("second"))
+    world.leave(first)
+    server.drop()
+    assert world.server().hear() == query("second")
+
+
+# ------------------------------------------------------------------ between clients
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (error("no") + READY, "reset query failed"),
+        (message(b"G", b"\0\0\0"), "COPY in a query of the pooler"),
+        (IN_TRANSACTION, "query of the pooler left a transaction open"),
+    ],
+)
+def test_a_reset_that_fails(world_of: WorldOf, answer: bytes, reason: str) -> None:
+    """Nobody gets a server that could not be cleaned."""
+    world = world_of(settings="pool_mode = session")
+    client, server = world.asking()
+    server.answer()
+    world.leave(client)
+    server.say(answer)
+    assert server.backend.close_reason == reason
+    assert world.pool().servers == {}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_check_before_each_use(world_of: WorldOf, *, fails: bool) -> None:
+    """With server_check_delay=0; a failed check costs the server, not the client."""
+    world = world_of(settings="server_check_delay = 0\nserver_check_query = select 9")
+    client, server = world.asking()
+    server.answer()
+    assert server.state() == "used"
+    client.hear()
+    client.say(query("next"))
+    assert server.hear() == query("select 9")
+    server.say((error("no") if fails else RESULT) + READY)
+    if fails:
+        assert server.backend.close_reason == "test query failed"
+        assert client.state() == "waiting"
+        server = world.server()
+    assert server.hear() == query("next")
+
+
+def test_one_use_only(world_of: WorldOf) -> None:
+    """With server_lifetime=0 no server is used twice."""
+    world = world_of(settings="server_lifetime = 0")
+    client, server = world.asking()
+    server.answer()
+    assert server.backend.close_reason == "server lifetime over"
+    assert client.state() == "idle"
+
+
+def test_statement_mode(world_of: WorldOf) -> None:
+    """A transaction costs both the client and the server."""
+    world = world_of(settings="pool_mode = statement")
+    client, server = world.asking("BEGIN")
+    server.say(IN_TRANSACTION)
+    text = "transaction blocks not allowed in statement pooling mode"
+    assert client.fault == text
+    assert client.frontend.closed
+    assert server.backend.close_reason == text

@@ -1,0 +1,69 @@
+"""One pool under PAUSE, RESUME and RECONNECT."""
+
+from __future__ import annotations
+
+from tests.fakes.messages import query
+from tests.fakes.world import World, WorldOf
+
+
+def test_pause_and_resume(world: World) -> None:
+    """A busy server goes when free; who came meanwhile is served afterwards."""
+    _client, server = world.asking()
+    other = world.client()
+    world.service.pools.set_paused("db", paused=True)
+    assert world.service.pools.busy_servers("db") == 1
+    other.say(query("other"))
+    assert world.attempts == []
+    server.answer()
+    assert server.backend.close_reason == "pause mode"
+    assert world.service.pools.busy_servers("db") == 0
+    world.service.pools.set_paused("db", paused=False)
+    assert world.server().hear() == query("other")
+
+
+def test_a_pause_ends_logins(world: World) -> None:
+    """One that is cut short is not remembered as a failure."""
+    client, server = world.asking()
+    other = world.client()
+    other.say(query())
+    (attempt,) = world.attempts
+    world.service.pools.set_paused("db", paused=True)
+    assert attempt.cancelled
+    assert world.pool().failing == ""
+    assert [*world.pool().backends()] == [server.backend]
+    assert client.state() == "active"
+
+
+def test_reconnect(world: World) -> None:
+    """A busy server is closed when free, the next query has a new one."""
+    client, server = world.asking()
+    world.pool().expire_servers()
+    assert world.pool().welcome is None
+    server.answer()
+    assert server.backend.close_reason == "close_needed"
+    client.say(query("next"))
+    fresh = world.server()
+    assert fresh.hear() == query("next")
+    assert not fresh.backend.link.stale
+
+
+def test_reconnect_with_a_full_pool(world_of: WorldOf) -> None:
+    """A newcomer's welcome does not wait until the old servers come free."""
+    world = world_of(settings="default_pool_size = 1")
+    world.asking()
+    world.pool().expire_servers()
+    newcomer = world.client()
+    assert len(world.attempts) == 1
+    world.server()
+    assert newcomer.state() == "idle"
+
+
+def test_reconnect_during_a_login(world: World) -> None:
+    """The attempt for the old configuration is given up, a new one is made."""
+    client = world.client()
+    old = world.accept()
+    world.pool().expire_servers()
+    assert old.backend.close_reason == "connect string changed"
+    assert world.pool().failing == ""
+    world.server()
+    assert client.state() == "idle"

@@ -1,0 +1,221 @@
+"""The whole service: start, reload, shutdown in its three ways, what signals ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from twisted.internet.address import IPv4Address
+
+from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.config.load import with_setting
+from pgswitch.net.frontend import Frontend
+from pgswitch.service import FrontendFactory
+from tests.fakes.messages import ANSWER, kinds, query
+from tests.fakes.world import World, WorldOf
+
+
+def test_starting(world: World) -> None:
+    """It tells once that clients can connect; each gets a protocol of its own."""
+    assert world.started == 1
+    factory = FrontendFactory(world.service.desk)
+    address = IPv4Address("TCP", "192.0.2.1", 1)
+    first, second = factory.buildProtocol(address), factory.buildProtocol(address)
+    assert isinstance(first, Frontend)
+    assert first is not second
+    assert first.reception is world.service.desk
+
+
+def test_stopping(world: World) -> None:
+    """The timer ends and the listeners close."""
+    done: list[None] = []
+    world.service.stopService().addCallback(done.append)
+    assert done == [None]
+    assert world.reactor.getDelayedCalls() == []
+
+
+# The configuration.
+
+
+def test_reloading(world: World) -> None:
+    """The file is read again: settings, databases, users."""
+    (world.folder / "users.txt").write_text('"newcomer" ""\n')
+    assert world.reload(databases="new = host=10.0.0.9", settings="query_timeout = 7")
+    assert world.service.configuration.settings.query_timeout == 7
+    assert world.client("new", "newcomer").state() == "waiting"
+    assert world.client("new", "app").is_gone()
+    assert world.attempts[0].host == "10.0.0.9"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("pool_mode = sometimes", "pool_mode"),
+        ("%include /nowhere/at/all", "/nowhere/at/all"),
+    ],
+)
+def test_a_bad_file(world: World, text: str, line: str) -> None:
+    """Nothing of it is taken; every problem is a line in the log."""
+    before = world.service.configuration
+    assert not world.reload(settings=f"query_timeout = 7\n{text}")
+    assert world.service.configuration is before
+    assert world.logged(line)
+    assert world.logged("WARNING config file loading failed")
+
+
+def test_settings_of_the_start(world: World) -> None:
+    """They stay until the next start."""
+    assert world.reload(settings="listen_port = 7777\nquery_timeout = 7")
+    settings = world.service.configuration.settings
+    assert (settings.listen_port, settings.query_timeout) == (6432, 7)
+
+
+def test_a_log_file_that_cannot_be_opened(world: World) -> None:
+    """The rest of the configuration holds all the same."""
+    path = world.folder / "missing" / "log"
+    assert world.reload(settings=f"logfile = {path}\nquery_timeout = 7")
+    assert world.logged(f"ERROR could not open log file {path}: No such file")
+    assert world.service.configuration.settings.query_timeout == 7
+
+
+def test_a_log_file_is_opened_anew(world: World, tmp_path: Path) -> None:
+    """For log rotation: a reload makes the file again that was moved away."""
+    path = tmp_path / "log"
+    for name in ("first", "second"):
+        world.reload(settings=f"logfile = {path}")
+        world.context.log.log(name)
+        assert name in path.rename(tmp_path / name).read_text()
+
+
+def test_clients_feel_a_reload_at_once(world: World) -> None:
+    """What holds for the present ones is looked up when it is needed."""
+    client, _server = world.asking()
+    changed = with_setting(world.service.configuration, "query_timeout", "5")
+    world.service.apply(changed)
+    world.wait(6)
+    assert client.is_gone()
+
+
+# What signals ask.
+
+
+def test_pausing(world: World) -> None:
+    """All clients wait; afterwards they are served."""
+    service = world.service
+    client, server = world.pair()
+    service.pause_all()
+    assert service.paused_or_suspended
+    assert not service.suspended
+    world.turn()
+    assert server.is_gone()
+    client.say(query())
+    assert client.state() == "waiting"
+    service.resume_all()
+    world.server()
+    assert client.state() == "active"
+
+
+def test_shutdown_at_once(world: World) -> None:
+    """The reactor stops; asking twice is no fault."""
+    states = [world.service.shutting_down]
+    world.service.shutdown_now()
+    states.append(world.service.shutting_down)
+    assert states == [False, True]
+    assert not world.reactor.running
+    world.service.shutdown_now()
+
+
+def test_shutdown_for_clients(world: World) -> None:
+    """Present clients finish, new ones are refused, the last one ends it."""
+    client, server = world.asking()
+    world.service.shutdown_wait_for_clients()
+    assert world.client().fault == "pooler is shutting down"
+    server.answer()
+    client.say(query("SELECT 2"))
+    server.answer()
+    assert client.hear() == ANSWER + ANSWER
+    world.wait(1)
+    running = [world.reactor.running]
+    world.leave(client)
+    world.wait(1)
+    running.append(world.reactor.running)
+    assert running == [True, False]
+    assert world.logged("LOG client connections dropped, exiting")
+
+
+def test_shutdown_for_servers(world: World) -> None:
+    """Those with a server finish; whoever waits, or would have to, is sent away."""
+    client, server = world.asking("BEGIN")
+    waiting, idle, arriving = world.client(), world.client(), world.client()
+    waiting.hear()
+    idle.hear()
+    waiting.say(query())
+    assert len(world.attempts) == 1
+    world.service.shutdown_wait_for_servers()
+    world.turn()
+    assert waiting.fault == "server shutting down"
+    assert waiting.is_gone()
+    idle.say(query())
+    assert idle.fault == "server shutting down"
+    assert not arriving.is_gone()
+    assert world.attempts == []
+    world.wait(1)
+    running = [world.reactor.running]
+    server.answer()
+    assert client.hear() == ANSWER
+    assert server.is_gone()
+    world.wait(1)
+    running.append(world.reactor.running)
+    assert running == [True, False]
+    assert world.logged("LOG server connections dropped, exiting")
+
+
+def test_shutdown_for_servers_without_any(world: World) -> None:
+    """A client whose login waits is sent away too; then it is over."""
+    client = world.client()
+    world.service.shutdown_wait_for_servers()
+    world.wait(1)
+    assert "shutting down" in client.fault
+    assert not world.reactor.running
+
+
+def test_the_second_shutdown_counts(world: World) -> None:
+    """Who cannot wait for the clients asks for less."""
+    _client, server = world.asking()
+    world.service.shut_down(ShutdownMode.WAIT_FOR_CLIENTS)
+    world.service.shut_down(ShutdownMode.WAIT_FOR_SERVERS)
+    server.answer()
+    world.wait(1)
+    assert not world.reactor.running
+
+
+# Statistics.
+
+
+def test_the_line_of_a_period(world_of: WorldOf) -> None:
+    """The averages since the last one."""
+    world = world_of(settings="stats_period = 10")
+    client, server = world.pair()
+    for _ in range(20):
+        client.say(query())
+        server.say(ANSWER)
+    world.wait(10.5)
+    (line,) = [line for line in world.log if "stats:" in line]
+    assert line.startswith("LOG stats: 2 xacts/s, 2 queries/s, 0 client parses/s")
+    world.wait(10.5)
+    lines = [line for line in world.log if "stats:" in line]
+    assert lines[1:] == [line for line in lines if "0 xacts/s" in line]
+
+
+def test_periods_without_a_line(world_of: WorldOf) -> None:
+    """Only the line is switched off."""
+    world = world_of(settings="stats_period = 10\nlog_stats = 0")
+    client, server = world.pair()
+    world.wait(15)
+    client.say(query())
+    server.say(ANSWER)
+    assert not world.logged("stats:")
+    world.wait(10)
+    console = world.console()
+    console.say(query("SHOW STATS_AVERAGES"))
+    assert kinds(console.hear()) == "TDDCZ"

@@ -87,6 +87,7 @@ class ServiceView:
         link = getattr(one, "link", None)
         server = None if link is None else link.server
         tracking = self._context.tracking
+        local = one.local_address
         return SocketSnapshot(
             kind="C",
             id=one.number,
@@ -96,8 +97,8 @@ class ServiceView:
             socket_state="cl_login" if one.state == "login" else None,
             addr=one.address.host,
             port=one.address.port,
-            local_addr=one.local_address.host,
-            local_port=one.local_address.port,
+            local_addr=local.host,
+            local_port=local.port,
             connect_time=one.connected_time,
             request_time=self._wall(
                 max(one.connected_at, 0.0 if link is None else link.last_request)

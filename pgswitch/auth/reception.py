@@ -25,9 +25,11 @@ from pgswitch.errors import (
 )
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, AuthType, PoolMode
 from pgswitch.wire import constants, encode
+from pgswitch.wire.judging import Judge, Judgement
 from pgswitch.wire.login_client import Accepted, ClientLogin
 from pgswitch.wire.prepared import ClientStatements
-from pgswitch.wire.startup import Replication, negotiate, sort_parameters
+from pgswitch.wire.startup import Replication
+from pgswitch.wire.welcome import reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.registry import Pools
     from pgswitch.wire.params import Values
     from pgswitch.wire.startup import Startup, StartupFacts
+    from pgswitch.wire.welcome import Welcome
 
 USER_NAME_LIMIT = 128
 """Bytes that a user name must stay under."""
@@ -77,6 +80,7 @@ class FrontDesk:
         self._keys = keys
         self._open_console = open_console
         self._mock_seed = context.random(32)
+        self._judge_by = Judge(context.tracking, ())
 
     # What a frontend asks.
 
@@ -126,17 +130,12 @@ class FrontDesk:
     def begin_login(self, frontend: Frontend, startup: Startup) -> ClientLogin | None:
         """Check a start-up packet; return the login, None if none is needed."""
         settings = self._settings
-        facts = sort_parameters(
-            startup.parameters,
-            tracked=self.context.tracking.names,
-            ignore=settings.ignore_startup_parameters,
-        )
+        facts, negotiation, frontend.wanted = self._judge(startup)
         frontend.facts = facts
         frontend.user, frontend.database = facts.user, facts.database
         is_console = facts.database in CONSOLE_DATABASES
         if not is_console and len(self.clients) > settings.max_client_conn:
             raise TooManyClients
-        negotiation = negotiate(startup.minor, startup.parameters)
         if negotiation.is_needed:
             frontend.link.send(
                 encode.negotiate_protocol_version(
@@ -169,6 +168,12 @@ class FrontDesk:
             iterations=settings.scram_iterations,
             cache=self._store.verifiers,
         )
+
+    def _judge(self, startup: Startup) -> Judgement:
+        ignored = self._settings.ignore_startup_parameters
+        if self._judge_by.ignored != ignored:
+            self._judge_by = Judge(self.context.tracking, ignored)
+        return self._judge_by.judge(startup)
 
     def _is_owner(self, frontend: Frontend) -> bool:
         """Tell whether the OS user that runs us asks, over the unix socket."""
@@ -247,20 +252,16 @@ class FrontDesk:
         given = dict(self.console_parameters)
         given |= {name: value for name, value in tracked.items() if name not in given}
         frontend.link.limit = self._settings.max_packet_size
-        frontend.link.parameters = self.context.tracking.collect(tracked)
+        frontend.link.parameters = frontend.wanted
         self.arriving.pop(frontend.number, None)
-        frontend.send_welcome(given.items(), self._keys.issue(frontend), self._notice())
+        told = reports(given)
+        frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
 
-    def welcome(self, frontend: Frontend, parameters: dict[str, str]) -> None:
+    def welcome(self, frontend: Frontend, welcome: Welcome) -> None:
         """Begin the relay of a client, now that its servers' parameters are known."""
         if frontend.closed:
             return
-        tracking = self.context.tracking
-        values = tracking.filled(self._wanted(frontend), tracking.collect(parameters))
-        told = {
-            name: tracking.value(values, name) or value if name in tracking else value
-            for name, value in parameters.items()
-        }
+        values, told = welcome.to(self._wanted(frontend))
         link = frontend.link
         pool = frontend.pool
         settings = self._settings
@@ -276,16 +277,18 @@ class FrontDesk:
         link.counters = pool.rack.counters
         link.limit = settings.max_packet_size
         self.arriving.pop(frontend.number, None)
-        frontend.send_welcome(told.items(), self._keys.issue(frontend), self._notice())
+        frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
         link.begin_relay(pool.rack, statements)
 
     def _wanted(self, frontend: Frontend) -> Values:
         """Return the tracked parameters that the client asked for."""
-        tracked = {} if frontend.facts is None else dict(frontend.facts.tracked)
-        if self._settings.application_name_add_host:
-            name = tracked.get("application_name") or "app"
-            tracked["application_name"] = f"{name} - {_host_text(frontend)}"
-        return self.context.tracking.collect(tracked)
+        if not self._settings.application_name_add_host:
+            return frontend.wanted
+        tracking = self.context.tracking
+        name = tracking.value(frontend.wanted, "application_name") or "app"
+        return tracking.changed(
+            frontend.wanted, "application_name", f"{name} - {_host_text(frontend)}"
+        )
 
     def _notice(self) -> Notice | None:
         text = self._settings.login_notify_message

@@ -49,10 +49,13 @@ if TYPE_CHECKING:
 
     from pgswitch.logs import Log
     from pgswitch.wire.login_client import Command
+    from pgswitch.wire.params import Values
+    from pgswitch.wire.welcome import Welcome
 
 LOGIN_LIMIT = 16384
 """Bytes of one message that a stranger may have us hold before the login."""
 REFUSED_ENCRYPTION = b"N"
+UNIX = Address("unix", 0)
 
 
 class ConsoleReply(Protocol):
@@ -106,7 +109,7 @@ class Reception(Protocol):
     def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
         """Take a client that has authenticated to its pool or to the console."""
 
-    def welcome(self, frontend: Frontend, parameters: dict[str, str]) -> None:
+    def welcome(self, frontend: Frontend, welcome: Welcome) -> None:
         """Begin the relay of a client, now that its servers' parameters are known."""
 
     def cancel(self, frontend: Frontend, key: bytes) -> Deferred[str]:
@@ -123,8 +126,10 @@ class Frontend(TwistedProtocol):
         """Begin before the first packet."""
         self.reception = reception
         self.link: ClientLink
-        self.io: SocketIO | None = None
+        self.io: SocketIO
         self.facts: StartupFacts | None = None
+        self.wanted: Values = ()
+        """The tracked parameters that its start-up packet asked for."""
         self.user = ""
         self.database = ""
         self.pool: Any = None
@@ -137,8 +142,7 @@ class Frontend(TwistedProtocol):
         self.told_of_queue = False
         self.waiting_since = 0.0
         """When the wait for the welcome began."""
-        self.address = Address("unix", 0)
-        self.local_address = Address("unix", 0)
+        self.address = UNIX
         self.credentials: tuple[int, int] | None = None
         """Process and user id of the other end of a unix socket."""
         self.connected_at = reception.clock()
@@ -158,6 +162,12 @@ class Frontend(TwistedProtocol):
         )
 
     @property
+    def local_address(self) -> Address:
+        """Return the address that the client has connected to."""
+        transport: Any = self.transport
+        return UNIX if self.closed else address_of(transport.getHost())
+
+    @property
     def state(self) -> str:
         """Return the word of SHOW CLIENTS, ``login`` before that list."""
         if self.cancelling:
@@ -175,30 +185,20 @@ class Frontend(TwistedProtocol):
     # What Twisted calls.
 
     def connectionMade(self) -> None:
-        """Find out who is there."""
+        """Find out who is there, and have the Link read."""
         transport: Any = self.transport
-        self.credentials = peer_credentials(transport)
+        self.io = SocketIO(transport)
+        self.link = ClientLink(LOGIN_LIMIT, self.io, self)
+        self.io.attach(self.link)
         self.address = address_of(transport.getPeer())
-        self.local_address = address_of(transport.getHost())
-        if self.credentials is not None:
-            port = self.local_address.port
-            self.address = Address("unix", port, self.credentials[0])
+        if self.address.host == "unix":
+            self.credentials = peer_credentials(transport)
+            if self.credentials is not None:
+                self.address = Address("unix", 0, self.credentials[0])
 
     def dataReceived(self, data: bytes) -> None:
-        """Take first packets, until a start-up packet makes a Link read instead."""
-        reader = self._reader
-        if reader is None:
-            self.link.take(data)
-            return
-        try:
-            while data and not self.closed:
-                found = reader.feed(data)
-                if found is None:
-                    return
-                packet, data = found
-                data = self._first_packet(packet, data)
-        except Fault as fault:
-            self.disconnect(fault)
+        """Take what a transport has read that does not leave it to the Link."""
+        self.link.take(data)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - an end of file or our own doing
         """Say goodbye to pool and reception."""
@@ -207,22 +207,29 @@ class Frontend(TwistedProtocol):
                 self._reader is None or self._reader.is_empty
             )
             self._leave("" if quiet else "client unexpected eof")
-        if self.io is not None:
-            self.io.detach()
+        self.io.detach()
 
     # Before and during the login.
 
+    def first_bytes(self, chunk: bytes) -> None:
+        """Take first packets, until a start-up packet begins the login."""
+        while chunk and self._reader is not None and not self.closed:
+            found = self._reader.feed(chunk)
+            if found is None:
+                return
+            packet, chunk = found
+            chunk = self._first_packet(packet, chunk)
+
     def _first_packet(self, packet: object, rest: bytes) -> bytes:
         """Deal with a first packet; return the bytes still to be read as such."""
-        transport: Any = self.transport
         if isinstance(packet, SslRequest):
             if rest:
                 raise UnencryptedDataAfterSslRequest
-            transport.write(REFUSED_ENCRYPTION)
+            self.link.send(REFUSED_ENCRYPTION)
         elif isinstance(packet, GssEncRequest):
             if rest:
                 raise UnencryptedDataAfterGssRequest
-            transport.write(REFUSED_ENCRYPTION)
+            self.link.send(REFUSED_ENCRYPTION)
         elif isinstance(packet, CancelRequest):
             self._reader = None
             self.cancelling = "waiting"
@@ -239,11 +246,10 @@ class Frontend(TwistedProtocol):
     def _start(self, startup: Startup, rest: bytes) -> None:
         """Begin the login that a start-up packet asks for."""
         self._reader = None
-        self.io = SocketIO(self.transport)
-        self.link = ClientLink(LOGIN_LIMIT, self.io, self)
+        self.link.starting = False
         if self.reception.log.noise_enabled:
             traced(self.io, self.link, self.reception.log, self, is_client=True)
-        self.io.attach(self.link)
+            self.io.attach(self.link)
         login = self.reception.begin_login(self, startup)
         if login is None:
             self.reception.accepted(self, Accepted())
@@ -280,10 +286,11 @@ class Frontend(TwistedProtocol):
 
     # After it.
 
-    def send_welcome(
-        self, parameters: Iterable[tuple[str, str]], key: bytes, notice: Notice | None
-    ) -> None:
-        """End the login: the server's parameters, a cancel key, ReadyForQuery."""
+    def send_welcome(self, told: bytes, key: bytes, notice: Notice | None) -> None:
+        """End the login: what the client is told, a cancel key, ReadyForQuery.
+
+        ``told`` is AuthenticationOk and the ParameterStatus messages.
+        """
         self.cancel_key = key
         self.logged_in = True
         self.waiting_since = 0.0
@@ -291,8 +298,7 @@ class Frontend(TwistedProtocol):
         self.link.send(
             b"".join(
                 (
-                    encode.auth_ok(),
-                    *(encode.parameter_status(*item) for item in parameters),
+                    told,
                     encode.backend_key_data(key),
                     b"" if notice is None else encode.notice_response(notice),
                     encode.ready_for_query(),
@@ -300,9 +306,9 @@ class Frontend(TwistedProtocol):
             )
         )
 
-    def welcome(self, parameters: dict[str, str]) -> None:
+    def welcome(self, welcome: Welcome) -> None:
         """Hear from the pool what its servers report at login."""
-        self.reception.welcome(self, parameters)
+        self.reception.welcome(self, welcome)
 
     def notify(self, notice: Notice) -> None:
         """Send a notice between messages."""
@@ -360,13 +366,7 @@ class Frontend(TwistedProtocol):
                 self.reception.log.warning(f"{self.prefix} pooler error: {fault.text}")
             if not quietly:
                 last = encode.error_response(fault)
-        if self.io is not None:
-            self.io.close(last)
-        else:
-            transport: Any = self.transport
-            if last:
-                transport.write(last)
-            transport.loseConnection()
+        self.io.close(last)
 
     def _leave(self, reason: str) -> None:
         """Let everybody else let go of this client, once."""
@@ -376,9 +376,8 @@ class Frontend(TwistedProtocol):
             self.reception.log.log(
                 f"{self.prefix} closing because: {reason} (age={age}s)"
             )
-        if self.io is not None:
-            self.link.lost = True
-            self.link.stopped = True
+        self.link.lost = True
+        self.link.stopped = True
         if self.console is not None:
             self.console.closed()
         if self.pool is not None:

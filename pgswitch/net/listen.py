@@ -14,13 +14,13 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocolFactory
 
 from pgswitch.fatal import FatalError
 from pgswitch.logs import Log
 from pgswitch.net.accept import Acceptor, AcceptReactor, peer_credentials
+from pgswitch.net.accepted import TcpTransport, UnixTransport
 from pgswitch.net.sockets import (
     ListenSettings,
     SocketFile,
@@ -45,8 +45,8 @@ class Listeners:
         reactor: AcceptReactor,
         log: Log,
         *,
-        tcp_transport: Callable[..., Any] = tcp.Server,
-        unix_transport: Callable[..., Any] = unix.Server,
+        tcp_transport: Callable[..., Any] = TcpTransport,
+        unix_transport: Callable[..., Any] = UnixTransport,
     ) -> None:
         """Start with nothing open.
 

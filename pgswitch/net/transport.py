@@ -42,14 +42,14 @@ class SocketIO:
         """Read for the link from now on."""
         self._link = link
         self.transport.doRead = link.do_read_now
-        if link.recv == self.recv:
-            # Nobody listens in on the socket's methods (tracing.py).
-            link.descriptor = self.transport.fileno()
+        descriptor = self.transport.fileno()
+        # -1 if somebody listens in on the socket's methods (tracing.py).
+        link.descriptor = descriptor if link.recv == self.recv else -1
         turns: Turns | None = getattr(self.transport.reactor, "turns", None)
         if turns is not None:
             link.clock = turns.clock
-            self._registered = turns.links, self.transport.fileno()
-            turns.links[self._registered[1]] = link
+            self._registered = turns.links, descriptor
+            turns.links[descriptor] = link
 
     def detach(self) -> None:
         """Break the circle of references when the connection is gone."""
@@ -125,6 +125,9 @@ class SocketIO:
         if link.backlogged:
             self.transport.unregisterProducer()
             self.transport.abortConnection()
+        elif link.reading:
+            # Cheaper than loseConnection, which waits for the socket to be writable.
+            link.over = True
         else:
             self.transport.loseConnection()
 

@@ -28,6 +28,7 @@ from pgswitch.relay.client import ClientLink
 from pgswitch.relay.rack import Rack
 from pgswitch.types import PoolKey, PoolMode
 from pgswitch.wire.login_server import Failed, ServerRefused
+from pgswitch.wire.welcome import Welcome
 
 if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec
@@ -58,7 +59,7 @@ class ServerPool:
         """Logged-in clients by number."""
         self.welcome_waiters: list[Frontend] = []
         """Clients whose login waits for the first login of a server."""
-        self.welcome: dict[str, str] | None = None
+        self.welcome: Welcome | None = None
         """What a server reports at login, and so what clients are told at theirs."""
         self.paused = False
         """PAUSE of this database is in force."""
@@ -332,7 +333,7 @@ class ServerPool:
                 f"{backend.prefix} error in connect_query: {error.get('M', '')}"
             )
         if self.welcome is None and not backend.link.stale:
-            self.welcome = dict(backend.parameters)
+            self.welcome = Welcome(backend.parameters, self.context.tracking)
             waiting, self.welcome_waiters = self.welcome_waiters, []
             for client in waiting:
                 client.welcome(self.welcome)

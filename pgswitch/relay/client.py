@@ -7,8 +7,8 @@ chunk is sent as it is.  Without one the chunk is kept, the client waits in the
 rack's queue, and :meth:`ClientLink.proceed` continues when its turn has come.  A
 client that waits is still read until it sends more, so that its leaving is noticed.
 
-Until the login is done, and in the console, every message goes whole to
-``control.message``.
+What comes before the login goes to ``frontend.first_bytes`` as it is; until the login
+is done, and in the console, every message goes whole to ``control.message``.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
@@ -77,7 +77,7 @@ class ClientLink(Link):
     """One client connection, from its start-up packet on."""
 
     def __init__(self, limit: int, io: LinkIO, control: ClientControl) -> None:
-        """Begin in the login: every message goes whole to ``control.message``."""
+        """Begin before the login: what comes goes to ``control.first_bytes``."""
         super().__init__(ALL_WHOLE, limit, io, control)
         self.frontend = control
         self.exchange = Exchange()
@@ -86,6 +86,8 @@ class ClientLink(Link):
         self.counters = Counters()
         self.server: ServerLink | None = None
         self.parameters: tuple[str | None, ...] = ()
+        self.starting = True
+        """The start-up packet has not come yet."""
         self.relaying = False
         """Logged in to a pool, so messages are for a server."""
         self.halted = False
@@ -111,10 +113,12 @@ class ClientLink(Link):
             return
         server = self.server
         if server is None:
-            if not self.relaying:
-                self.walk(chunk)
-            else:
+            if self.relaying:
                 self._ask(chunk)
+            elif self.starting:
+                self.frontend.first_bytes(chunk)
+            else:
+                self.walk(chunk)
             return
         self._relay(chunk, server)
 

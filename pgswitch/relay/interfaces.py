@@ -58,6 +58,9 @@ class ServerControl(LinkControl, Protocol):
 class ClientControl(LinkControl, Protocol):
     """The same for a client; see net/frontend.py."""
 
+    def first_bytes(self, chunk: bytes) -> None:
+        """Take what comes before the login: packets without a type."""
+
     def terminated(self) -> None:
         """Note that the client said Terminate."""
 

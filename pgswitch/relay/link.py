@@ -86,6 +86,11 @@ class Link(Scanner):
         """Bytes wait in :attr:`pending` or in the transport."""
         self.pending: list[bytes] = []
         self.lost = False
+        """Nothing of the other end matters any more."""
+        self.reading = False
+        """In the midst of :meth:`do_read`, which can end the connection itself."""
+        self.over = False
+        """The reactor is to drop the socket after this read."""
 
     def do_read_now(self) -> object:
         """Read the clock, then :meth:`do_read`: the ``doRead`` of stock reactors."""
@@ -115,6 +120,7 @@ class Link(Scanner):
             self.read_size = SMALL_READ
         if self.lost:
             return None
+        self.reading = True
         try:
             if self.wanted:
                 self._rejoined(chunk)
@@ -122,7 +128,8 @@ class Link(Scanner):
                 self.feed(chunk)
         except Fault as fault:
             self.control.faulted(fault)
-        return None
+        self.reading = False
+        return self.io.ended() if self.over else None
 
     def take(self, chunk: bytes) -> None:
         """Deal with a chunk that somebody else read, as :meth:`do_read` does."""

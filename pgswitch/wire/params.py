@@ -61,10 +61,12 @@ class Tracking:
 
     def collect(self, given: Mapping[str, str]) -> Values:
         """Return the tracked ones of some parameters."""
-        values = self.unset
+        values: list[str | None] = [None] * len(self.names)
         for name, value in given.items():
-            values = self.changed(values, name, value)
-        return values
+            at = self._index.get(name.lower())
+            if at is not None:
+                values[at] = value
+        return self._one(tuple(values))
 
     def changed(self, values: Values, name: str, value: str) -> Values:
         """Return the values with one of them changed; untracked names change none."""

@@ -87,6 +87,7 @@ class Selectable:
     def link(self) -> ClientLink:
         """Have a link read from now on."""
         link = ClientLink(MAX_MESSAGE_SIZE, Plain(self.socket), Control())
+        link.starting = False
         link.clock = self.reactor.turns.clock
         self.reactor.turns.links[self.fileno()] = link
         return link

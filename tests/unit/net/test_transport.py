@@ -45,6 +45,7 @@ class Scene:
         self.control = Control()
         self.io = self.protocol.io = SocketIO(self.transport)
         self.link = ClientLink(MAX_MESSAGE_SIZE, self.io, self.control)
+        self.link.starting = False
         self.io.attach(self.link)
 
     @property
@@ -101,6 +102,7 @@ def test_any_other_reactor(scene: Scene) -> None:
     del scene.io
     scene.transport.reactor = object()
     link = ClientLink(MAX_MESSAGE_SIZE, SocketIO(scene.transport), Control())
+    link.starting = False
     SocketIO(scene.transport).attach(link)
     assert link.clock is not scene.reactor.turns.clock
 
@@ -203,6 +205,7 @@ def test_the_descriptor(
     io = SocketIO(transport)
     control = Control()
     link = ClientLink(MAX_MESSAGE_SIZE, io, control)
+    link.starting = False
     io.attach(link)
     assert link.descriptor == near.fileno()
     link.send(b"hello")

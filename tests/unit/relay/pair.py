@@ -86,6 +86,10 @@ class Control:
         """Record."""
         self.told.append(("message", chr(message_type), body))
 
+    def first_bytes(self, chunk: bytes) -> None:
+        """Record."""
+        self.told.append(("first bytes", chunk))
+
     def faulted(self, fault: Fault) -> None:
         """Record."""
         self.told.append(("faulted", fault.text))
@@ -169,6 +173,7 @@ class Stage:
         """Return a new client, logged in."""
         socket, control = Socket(), Control()
         client = ClientLink(MAX_MESSAGE_SIZE, socket, control)
+        client.starting = False
         client.counters = self.rack.counters
         statements = None
         if prepared:

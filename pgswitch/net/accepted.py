@@ -24,7 +24,7 @@ class TcpTransport(tcp.Server):
 
     _shouldShutdown = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - as Twisted calls it
         self,
         sock: socket.socket,
         protocol: Any,  # noqa: ANN401 - as Twisted has it
@@ -49,8 +49,8 @@ class TcpTransport(tcp.Server):
         return f"{type(self.protocol).__name__},{self.sessionno},{self.hostname}"
 
     def __repr__(self) -> str:
-        """Return the connection's number and where it came in."""
-        return f"<client #{self.sessionno} on {self.server._realPortNumber}>"
+        """Return the connection's number and where it comes from."""
+        return f"<client #{self.sessionno} from {self.hostname}>"
 
 
 class UnixTransport(unix.Server):

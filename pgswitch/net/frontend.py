@@ -346,7 +346,9 @@ class Frontend(TwistedProtocol):
 
     def terminated(self) -> None:
         """Hear from the Link that the client said Terminate."""
-        self.disconnect(SilentClose("client close request"))
+        if not self.closed:
+            self._leave("client close request")
+            self.io.close()
 
     def faulted(self, fault: Fault) -> None:
         """Hear from the Link that the client broke the protocol."""

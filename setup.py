@@ -44,7 +44,8 @@ def extensions() -> list:
     except SystemExit as error:  # its way of telling that it does not compile
         print(f"the hot path is not compiled: {error}", file=sys.stderr)  # noqa: T201
         return []
-    built.append(Extension("pgswitch.relay.syscalls", ["pgswitch/relay/syscalls.c"]))
+    for name in ("pgswitch/relay/syscalls", "pgswitch/wire/passing"):
+        built.append(Extension(name.replace("/", "."), [f"{name}.c"]))
     for extension in built:
         extension.optional = True
     return built

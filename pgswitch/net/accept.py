@@ -75,7 +75,7 @@ class Acceptor:
         :param sock: non-blocking listening socket; owned by this object from now on.
         :param factory: builds the protocol of each connection.
         :param log: where refused accepts are told.
-        :param tune: sets the options of each accepted TCP socket.
+        :param tune: sets the options of each accepted socket.
         :param transport: makes the transport of each connection; called like
             ``twisted.internet.tcp.Server``, with this object as the port.
         """
@@ -85,8 +85,7 @@ class Acceptor:
         self._log = log
         self._tune = tune
         self._transport = transport
-        self._accept: Callable[[], tuple[int, Any]] = sock._accept  # type: ignore[attr-defined]  # noqa: SLF001 - see doRead
-        self._family = int(sock.family)
+        self._family = sock.family
         self._is_unix = self._family == socket.AF_UNIX
         self._sessions = 0
         self._retry: IDelayedCall | None = None
@@ -139,7 +138,7 @@ class Acceptor:
             if self._closed:
                 return
             try:
-                descriptor, address = self._accept()
+                sock, address = self.socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -147,9 +146,6 @@ class Acceptor:
                     continue
                 self._refused(error)
                 return
-            # What socket.accept does, but for asking the listening socket for its
-            # family as an enum each time: a tenth of a connection's accept.
-            sock = socket.socket(self._family, socket.SOCK_STREAM, 0, descriptor)
             self._serve(sock, address)
 
     def _refused(self, error: OSError) -> None:
@@ -168,8 +164,7 @@ class Acceptor:
 
     def _serve(self, sock: socket.socket, address: SocketAddress) -> None:
         try:
-            if not self._is_unix:
-                self._tune(sock)
+            self._tune(sock)
             protocol = self.factory.buildProtocol(self._name(address))
             if protocol is None:
                 sock.close()

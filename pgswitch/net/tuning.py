@@ -37,12 +37,12 @@ class TcpSettings(Protocol):
 def tune_socket(sock: socket.socket, settings: TcpSettings) -> None:
     """Apply the settings to one connected or connecting socket.
 
-    Small messages are sent at once (no Nagle).
-
-    :param sock: a TCP socket.
+    Small messages are sent at once (no Nagle). A unix-domain socket is left alone.
 
     :raises OSError: the system refuses an option, or the connection is gone.
     """
+    if sock.family == socket.AF_UNIX:
+        return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if settings.tcp_socket_buffer > 0:
         size = settings.tcp_socket_buffer

@@ -25,6 +25,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgswitch.errors import BadPacketHeader
+from pgswitch.wire.passing import pass_over
 
 PASS: Final = 0
 CALL: Final = 1
@@ -35,6 +36,9 @@ HEADER_SIZE: Final = 5
 
 MAX_MESSAGE_SIZE: Final = 0x7FFFFFFF
 """Default of ``max_packet_size``: the longest message, its type byte included."""
+
+_pass_over: Final = pass_over
+"""Final names cost no look-up when compiled."""
 
 
 def action_table(default: int, actions: dict[int, int]) -> bytes:
@@ -138,7 +142,11 @@ class Scanner:
                 if self.stopped:
                     position = end
                     break
-            position = end
+                position = end
+            elif end >= size:
+                position = end
+            else:
+                position = _pass_over(chunk, end, actions, limit)
         if position >= size:
             self.skip = position - size
             if not self._edits and not self._copied:

@@ -1,0 +1,59 @@
+"""Start-up packets judged once."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgswitch.errors import UnsupportedStartupParameter
+from pgswitch.wire import encode
+from pgswitch.wire.judging import Judge
+from pgswitch.wire.params import Tracking
+from pgswitch.wire.startup import FirstPacketReader, Startup
+
+
+def packet(parameters: dict[str, str], version: int = 0x00030000) -> Startup:
+    """Return a start-up packet as a client sends it."""
+    found = FirstPacketReader().feed(encode.startup(parameters, version))
+    assert found is not None
+    assert isinstance(found[0], Startup)
+    return found[0]
+
+
+def test_judge() -> None:
+    """The facts, what to negotiate and the tracked values are all there."""
+    tracking = Tracking()
+    judge = Judge(tracking, ("extra_float_digits",))
+    judgement = judge.judge(
+        packet({"user": "u", "timezone": "UTC", "extra_float_digits": "3"}, 0x00030002)
+    )
+    assert judgement.facts.user == judgement.facts.database == "u"
+    assert judgement.negotiation.is_needed
+    assert tracking.value(judgement.wanted, "TimeZone") == "UTC"
+
+
+def test_equal_packets_are_judged_once() -> None:
+    """The second is looked up; one parameter more makes it another packet."""
+    judge = Judge(Tracking(), ())
+    first = judge.judge(packet({"user": "u"}))
+    assert judge.judge(packet({"user": "u"})) is first
+    other = judge.judge(packet({"user": "u", "database": "d"}))
+    assert other.facts.database == "d"
+
+
+def test_long_packets_are_not_kept() -> None:
+    """What strangers send does not fill the memory: not by size, not by number."""
+    judge = Judge(Tracking(), ())
+    long = packet({"user": "u", "application_name": "x" * 500})
+    assert judge.judge(long) is not judge.judge(long)
+    first = judge.judge(packet({"user": "u"}))
+    for number in range(1000):
+        judge.judge(packet({"user": f"u{number}"}))
+    assert judge.judge(packet({"user": "u"})) is not first
+
+
+def test_a_refused_packet_is_refused_again() -> None:
+    """A fault is not kept, nor does it take a place."""
+    judge = Judge(Tracking(), ())
+    for _ in range(2):
+        with pytest.raises(UnsupportedStartupParameter):
+            judge.judge(packet({"user": "u", "strange": "1"}))

@@ -175,9 +175,9 @@ class Operations:
         if not self._context.paused:
             self.pause_all()
         for pool in self._pools:
-            for link in list(pool.rack.waiters):
+            for link in pool.waiting():
                 link.frontend.disconnect(ServerShuttingDown())
-            for client in list(pool.welcome_waiters):
+            for client in pool.unwelcomed():
                 client.disconnect(ServerShuttingDown())
 
     # Helpers of the above.

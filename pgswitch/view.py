@@ -97,6 +97,7 @@ class ServiceView:
             socket_state="cl_login" if one.state == "login" else None,
             addr=one.address.host,
             port=one.address.port,
+            replication="none" if one.facts is None else one.facts.replication.value,
             local_addr=local.host,
             local_port=local.port,
             connect_time=one.connected_time,
@@ -129,6 +130,7 @@ class ServiceView:
             socket_state="sv_login" if backend.phase is Phase.LOGIN else None,
             addr=backend.address.host,
             port=backend.address.port,
+            replication=backend.replication,
             local_addr=backend.local_address.host,
             local_port=backend.local_address.port,
             connect_time=backend.connected_time,
@@ -174,8 +176,8 @@ class ServiceView:
 
     def _pool(self, pool: ServerPool) -> PoolSnapshot:
         states = [backend.state for backend in pool.backends()]
-        waiters = pool.rack.waiters
-        waiting = len(waiters) + len(pool.welcome_waiters)
+        waiters = pool.waiting()
+        waiting = len(waiters) + len(pool.unwelcomed())
         return PoolSnapshot(
             database=pool.key.database,
             user=pool.key.user,

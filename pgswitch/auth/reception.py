@@ -234,12 +234,6 @@ class FrontDesk:
             raise DatabaseDisabled(database=spec.name)
         if self.shutting_down:
             raise PoolerShuttingDown
-        facts = frontend.facts
-        if facts is not None and facts.replication is not Replication.NONE:
-            raise BouncerConfigError(
-                detail="Replication connections are not pooled by this version.",
-                hint="Connect to the server directly for replication.",
-            )
         pool = self._pools.pool(spec, frontend.user)
         pool.rack.counters.client_login_count += 1
         frontend.pool = pool
@@ -266,7 +260,8 @@ class FrontDesk:
         pool = frontend.pool
         settings = self._settings
         statements = None
-        if pool.mode is not PoolMode.SESSION and settings.max_prepared_statements > 0:
+        rack = pool.rack_of(frontend)
+        if rack.mode != PoolMode.SESSION and settings.max_prepared_statements > 0:
             statements = ClientStatements(
                 self.context.statements,
                 link.exchange,
@@ -276,9 +271,10 @@ class FrontDesk:
         link.parameters = values
         link.counters = pool.rack.counters
         link.limit = settings.max_packet_size
+        link.simple = not settings.disable_pqexec
         self.arriving.pop(frontend.number, None)
         frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
-        link.begin_relay(pool.rack, statements)
+        link.begin_relay(rack, statements)
 
     def _wanted(self, frontend: Frontend) -> Values:
         """Return the tracked parameters that the client asked for."""

@@ -136,7 +136,7 @@ class Settings:
         units.INTEGER, "20", "server connections per database and user; 0: no limit"
     )
     disable_pqexec: int = setting(
-        units.INTEGER, "0", "1: refuse the simple query protocol", boot=True, acts=False
+        units.INTEGER, "0", "1: refuse the simple query protocol", boot=True
     )
     dns_max_ttl: float = setting(
         units.SECONDS,
@@ -163,7 +163,6 @@ class Settings:
         "pgbouncer",
         "name of the Windows service; no effect elsewhere",
         boot=True,
-        acts=False,
     )
     listen_addr: tuple[str, ...] = setting(
         units.COMMA_LIST,
@@ -258,9 +257,8 @@ class Settings:
     pkt_buf: int = setting(
         units.INTEGER,
         "4096",
-        "size of a socket's buffer, in bytes",
+        "no effect: as much is read at once as waits, up to 64 KiB",
         boot=True,
-        acts=False,
     )
     polling_frequency: float = setting(
         units.SECONDS,
@@ -326,7 +324,7 @@ class Settings:
         acts=False,
     )
     sbuf_loopcnt: int = setting(
-        units.INTEGER, "5", "reads of one socket per turn; 0: no limit", acts=False
+        units.INTEGER, "5", "no effect: each socket is read once in each turn"
     )
     scram_iterations: int = setting(
         units.INTEGER,
@@ -358,7 +356,6 @@ class Settings:
         units.INTEGER,
         "0",
         "1: a changed database closes session-mode servers at once",
-        acts=False,
     )
     server_idle_timeout: float = setting(
         units.SECONDS, "600", "close a server that was idle so long; 0: never"

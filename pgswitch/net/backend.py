@@ -45,6 +45,7 @@ NOTIFICATION_RESPONSE = ord("A")
 PARAMETER_STATUS = ord("S")
 READY_FOR_QUERY = ord("Z")
 COPY_RESPONSES = (ord("G"), ord("W"))
+CRASHED = "server conn crashed?"
 
 Answered = Callable[[dict[str, str] | None], None]
 """Told the fields of the ErrorResponse of a query of ours, or None if it went well."""
@@ -110,6 +111,8 @@ class Backend(TwistedProtocol):
         """When the present query of our own began, in monotonic seconds."""
         self.phase_at_close = Phase.LOGIN
         self.close_reason = ""
+        self.replication = "none"
+        """The word of SHOW SERVERS; a walsender belongs to one client for good."""
         self.cancels = 0
         """Cancel requests for it that are under way."""
         self.link: ServerLink
@@ -145,7 +148,7 @@ class Backend(TwistedProtocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - the reason is ours or an end of file
         """Tell the owner, and let go of everything."""
         if self.phase is not Phase.CLOSED:
-            self._gone("server conn crashed?")
+            self._gone(CRASHED)
         if self._io is not None:
             self._io.detach()
 

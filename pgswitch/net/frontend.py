@@ -37,6 +37,7 @@ from pgswitch.wire.startup import (
     DirectTls,
     FirstPacketReader,
     GssEncRequest,
+    Replication,
     SslRequest,
     Startup,
     StartupFacts,
@@ -160,6 +161,11 @@ class Frontend(TwistedProtocol):
         return socket_prefix(
             "C", id(self), self.database or None, self.user or None, self.address
         )
+
+    @property
+    def replicates(self) -> bool:
+        """Whether the client asked for a replication connection."""
+        return self.facts is not None and self.facts.replication is not Replication.NONE
 
     @property
     def local_address(self) -> Address:

@@ -18,12 +18,17 @@ from pgswitch.wire.login_server import ServerLogin
 from pgswitch.wire.prepared import ServerStatements
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import PoolContext
     from pgswitch.types import PoolKey
+
+NO_FAILURES = ("connect string changed", "pause mode", "database removed")
+"""Reasons of ours to close a server that logs in; they say nothing about it."""
 
 
 class Opener:
@@ -38,15 +43,27 @@ class Opener:
         self._turn = 0
         self._startup = encode.startup_3_2
 
-    def open_one(self, spec: DatabaseSpec, generation: int) -> Backend:
-        """Return a backend that is to be connected next."""
+    def open_one(
+        self,
+        spec: DatabaseSpec,
+        generation: int,
+        *,
+        owner: BackendOwner | None = None,
+        extra: Mapping[str, str] | None = None,
+    ) -> Backend:
+        """Return a backend that is to be connected next.
+
+        ``owner`` is told of its life instead of the pool; ``extra`` are parameters
+        for its start-up packet, before those of the database's entry.
+        """
         context = self._context
+        parameters = startup_parameters(spec, self._key.user, extra or {})
         secret, keys = context.credentials(spec, self._key.user)
         backend = Backend(
             number=next(context.numbers),
-            owner=self._owner,
+            owner=owner or self._owner,
             names=(spec.name, self._key.user),
-            startup=self._startup(startup_parameters(spec, self._key.user)),
+            startup=self._startup(parameters),
             login=ServerLogin(
                 self._key.user,
                 secret,
@@ -121,8 +138,13 @@ class Opener:
         backend.close(reason)
 
 
-def startup_parameters(spec: DatabaseSpec, user: str) -> list[tuple[str, str]]:
-    """Return what the start-up packet says to a server of this database."""
+def startup_parameters(
+    spec: DatabaseSpec, user: str, extra: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Return what the start-up packet says to a server of this database.
+
+    A name that is in ``extra`` too, in any case, is said as there.
+    """
     given = {
         "user": user,
         "database": spec.dbname or spec.name,
@@ -131,4 +153,10 @@ def startup_parameters(spec: DatabaseSpec, user: str) -> list[tuple[str, str]]:
         "timezone": spec.timezone,
         "application_name": spec.application_name,
     }
-    return [(name, value) for name, value in given.items() if value is not None]
+    said = {name.lower() for name in extra}
+    own = [
+        (name, value)
+        for name, value in given.items()
+        if value is not None and name not in said
+    ]
+    return [*own, *extra.items()]

@@ -20,9 +20,10 @@ from pgswitch.errors import (
     ServerShuttingDown,
     TransactionBlocksNotAllowed,
 )
-from pgswitch.net.backend import Backend, Phase
+from pgswitch.net.backend import CRASHED, Backend, Phase
 from pgswitch.pool.ledger import Facts, launches
-from pgswitch.pool.opening import Opener
+from pgswitch.pool.opening import NO_FAILURES, Opener
+from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.rack import Rack
@@ -31,7 +32,10 @@ from pgswitch.wire.login_server import Failed, ServerRefused
 from pgswitch.wire.welcome import Welcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgswitch.config.model import DatabaseSpec
+    from pgswitch.net.backend import BackendOwner
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
     from pgswitch.relay.server import ServerLink
@@ -39,9 +43,6 @@ if TYPE_CHECKING:
 STARTING_UP = "57P03"
 FEATURE_NOT_SUPPORTED = "0A000"
 CACHED_REASON_LIMIT = 99
-CRASHED = "server conn crashed?"
-NO_FAILURES = ("connect string changed", "pause mode", "database removed")
-"""Reasons of ours to close a server that logs in; they say nothing about it."""
 
 
 class ServerPool:
@@ -61,6 +62,8 @@ class ServerPool:
         """Clients whose login waits for the first login of a server."""
         self.welcome: Welcome | None = None
         """What a server reports at login, and so what clients are told at theirs."""
+        self.replication: dict[int, ReplicationSession] = {}
+        """What replication clients have instead of the rack, by client number."""
         self.paused = False
         """PAUSE of this database is in force."""
         self.generation = 0
@@ -121,6 +124,11 @@ class ServerPool:
     def add_client(self, client: Frontend) -> None:
         """Take a client that has authenticated; welcome it now or when possible."""
         self.clients[client.number] = client
+        if client.replicates:
+            session = ReplicationSession(self, client)
+            self.replication[client.number] = session
+            session.begin()
+            return
         if self.welcome is not None:
             client.welcome(self.welcome)
             return
@@ -138,8 +146,11 @@ class ServerPool:
         if link in self.rack.waiters:
             self.rack.waiters.remove(link)
         self._settling.forget(link)
+        session = self.replication.pop(client.number, None)
         server = link.server
-        if server is not None:
+        if session is not None:
+            session.end()
+        elif server is not None:
             reason = self._unfit(link, server)
             self.rack.unlink(link, server)
             if reason:
@@ -284,8 +295,46 @@ class ServerPool:
                     partial(self._free_unless_failed, backend, "test query failed"),
                 )
 
+    def rack_of(self, client: Frontend) -> Rack:
+        """Return where a client's servers come from."""
+        session = self.replication.get(client.number)
+        return self.rack if session is None else session.rack
+
+    def waiting(self) -> list[ClientLink]:
+        """Return the clients that wait for a server, those of replication last."""
+        waiting = [*self.rack.waiters]
+        for session in self.replication.values():
+            waiting += session.rack.waiters
+        return waiting
+
+    def unwelcomed(self) -> list[Frontend]:
+        """Return the clients whose login waits for a server's."""
+        sessions = self.replication.values()
+        replicating = [one.client for one in sessions if not one.client.logged_in]
+        return [*self.welcome_waiters, *replicating]
+
+    def make_room(self) -> bool:
+        """Tell whether one more server may be opened, after closing an idle one."""
+        if not self.pool_size or len(self.servers) < self.pool_size:
+            return True
+        if not self.rack.idle:
+            return False
+        self.rack.idle[0].backend.close("evicted")
+        return len(self.servers) < self.pool_size
+
+    def open_for(self, owner: BackendOwner, extra: Mapping[str, str]) -> Backend:
+        """Open a connection that belongs to one client and is no part of the rack."""
+        backend = self._opener.open_one(
+            self.spec, self.generation, owner=owner, extra=extra
+        )
+        self.servers[backend.number] = backend
+        self._opener.connect(self.spec, backend)
+        return backend
+
     def launch(self, *, asked: int = 0) -> None:
         """Open as many connections as the ledger says."""
+        for session in [*self.replication.values()]:
+            session.open()
         settings = self.context.configuration.settings
         waiting = len(self.rack.waiters)
         if self.welcome is None and self.welcome_waiters:
@@ -385,13 +434,14 @@ class ServerPool:
 
     def _has_login(self) -> bool:
         """Tell whether any server is past its login."""
-        return any(one.phase is not Phase.LOGIN for one in self.servers.values())
+        return any(
+            one.phase is not Phase.LOGIN and one.replication == "none"
+            for one in self.servers.values()
+        )
 
     def lost(self, backend: Backend, reason: str) -> None:
         """Let go of a server, and of the client that was using it."""
-        self.servers.pop(backend.number, None)
-        self._opener.give_up(backend)
-        self._log_close(backend, reason)
+        self.forget(backend, reason)
         if backend.phase_at_close is Phase.LOGIN:
             self._note_failure(backend, reason)
             self.launch()
@@ -410,7 +460,10 @@ class ServerPool:
             client.frontend.disconnect(fault, quietly=half_sent)
         self.launch()
 
-    def _log_close(self, backend: Backend, reason: str) -> None:
+    def forget(self, backend: Backend, reason: str) -> None:
+        """Strike a server off that was closed for a reason."""
+        self.servers.pop(backend.number, None)
+        self._opener.give_up(backend)
         if self.context.configuration.settings.log_disconnections:
             age = int(self.context.clock() - backend.connected_at)
             self.context.log.log(
@@ -458,7 +511,10 @@ class ServerPool:
         return iter(list(self.servers.values()))
 
     def _count(self, phase: Phase) -> int:
-        return sum(one.phase is phase for one in self.servers.values())
+        return sum(
+            one.phase is phase and one.replication == "none"
+            for one in self.servers.values()
+        )
 
 
 def _backend(server: ServerLink) -> Backend:

@@ -48,7 +48,7 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
     """End clients that waited too long; tell others that they wait."""
     settings = pool.context.configuration.settings
     effective = pool.context.effective
-    for link in [*pool.rack.waiters]:
+    for link in pool.waiting():
         client = cast("Frontend", link.frontend)
         waited = now - link.waiting_since
         limit = effective.query_wait_timeout(pool.spec, client.user)
@@ -70,7 +70,7 @@ def _logging_in(pool: ServerPool, now: float) -> None:
     limit = pool.context.configuration.settings.client_login_timeout
     if not limit:
         return
-    for client in [*pool.welcome_waiters]:
+    for client in pool.unwelcomed():
         if now - client.connected_at > limit:
             client.disconnect(ClientLoginTimeoutServerDown())
 
@@ -87,6 +87,12 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
     exchange = backend.link.exchange
     if exchange is None:
         return
+    is_free = exchange.clean and pool.context.configuration.settings.server_fast_close
+    if backend.link.stale and (is_free or backend.replication != "none"):
+        backend.close("database configuration changed")
+        return
+    if backend.replication != "none":
+        return  # A stream lasts, and is no query that hangs.
     user = pool.key.user
     limit = effective.query_timeout(pool.spec, user)
     if limit and exchange.query_start and now - exchange.query_start > limit:

@@ -21,6 +21,7 @@ from pgswitch.errors import (
     BadPacketHeader,
     BrokenPacket,
     Fault,
+    PqexecDisallowed,
     StartupRepeated,
     UnknownPacket,
 )
@@ -90,6 +91,8 @@ class ClientLink(Link):
         """The start-up packet has not come yet."""
         self.relaying = False
         """Logged in to a pool, so messages are for a server."""
+        self.simple = True
+        """Simple queries are allowed (disable_pqexec)."""
         self.halted = False
         """Waits for a server or for its parameters to be set there."""
         self.held: list[bytes] = []
@@ -173,7 +176,7 @@ class ClientLink(Link):
             if self.keeper.checkout(self):
                 server = self.server
                 if server is not None:
-                    if size == length + 1 and message_type == QUERY:
+                    if size == length + 1 and message_type == QUERY and self.simple:
                         self._one_query(chunk, server)
                     else:
                         self._relay(chunk, server)
@@ -273,8 +276,10 @@ class ClientLink(Link):
                 raise StartupRepeated
             self.control.message(message_type, chunk[start + BODY : end])
             return True
-        if message_type == QUERY or message_type == SYNC:
+        if message_type == SYNC or (message_type == QUERY and self.simple):
             self.exchange.request(message_type)
+        elif message_type == QUERY:
+            raise PqexecDisallowed
         elif _NEEDS_SERVER[message_type]:
             if self.statements is None or message_type == EXECUTE:
                 self.exchange.request(message_type)

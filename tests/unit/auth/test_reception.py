@@ -7,7 +7,7 @@ import os
 import pytest
 
 from pgswitch.wire import encode
-from tests.fakes.messages import kinds, message, query, split
+from tests.fakes.messages import READY, kinds, message, query, split
 from tests.fakes.world import Client, World, WorldOf
 
 LONG = "u" * 128
@@ -40,7 +40,6 @@ def test_a_good_login(world: World) -> None:
         ),
         ("", {"user": "nobody", "database": "nowhere"}, "authentication failed"),
         ("", {"database": "nowhere"}, "no such database: nowhere"),
-        ("", {"replication": "true"}, "bouncer config error"),
     ],
 )
 def test_the_first_thing_that_is_wrong(
@@ -235,6 +234,24 @@ def test_a_newer_protocol(world: World) -> None:
     client = world.connect()
     client.say(encode.startup_3_2([("user", "app"), ("database", "db")]))
     assert told(client) == "v"
+
+
+def test_disable_pqexec(world_of: WorldOf) -> None:
+    """A simple query ends its client, alone or behind others; no server is asked."""
+    world = world_of(settings="disable_pqexec = 1")
+    client, server = world.pair()
+    server.hear()
+    client.say(query())
+    assert client.fault == "PQexec disallowed"
+    assert server.hear() == b""
+    client = world.client()
+    client.hear()
+    client.say(message(b"S"))
+    assert server.hear() == message(b"S")
+    server.say(READY)
+    client.hear()
+    client.say(message(b"S") + query())
+    assert client.fault == "PQexec disallowed"
 
 
 # Time.

@@ -93,13 +93,13 @@ def test_inert_keys() -> None:
 def test_inert() -> None:
     """What the file sets in vain is named; a default is not set."""
     got = loaded(
-        "[pgbouncer]\npkt_buf=4096\nverbose=1\nauth_user=a\n"
+        "[pgbouncer]\nclient_tls_ciphers=x\nverbose=1\nauth_user=a\n"
         "[databases]\nb=host=h reserve_pool=1\nc=topology_query=q user=u\n"
         "[users]\nd=pool_size=1 max_user_connections=1\n[peers]\n3=host=h\n"
     )
     assert inert(got) == [
         "auth_user",
-        "pkt_buf",
+        "client_tls_ciphers",
         "reserve_pool_size of database b",
         "topology_query of database c",
         "max_user_connections of user d",

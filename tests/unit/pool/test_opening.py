@@ -22,14 +22,14 @@ STARTUP = [("user", "app"), ("database", "db")]
 def test_what_a_server_is_told() -> None:
     """User and database, and what the entry says; nothing else."""
     spec = DatabaseSpec(name="a", timezone="UTC", application_name="pool")
-    assert startup_parameters(spec, "u") == [
+    assert startup_parameters(spec, "u", {}) == [
         ("user", "u"),
         ("database", "a"),
         ("timezone", "UTC"),
         ("application_name", "pool"),
     ]
     spec = DatabaseSpec(name="a", dbname="b", datestyle="ISO", client_encoding="UTF8")
-    assert startup_parameters(spec, "u")[1:] == [
+    assert startup_parameters(spec, "u", {})[1:] == [
         ("database", "b"),
         ("client_encoding", "UTF8"),
         ("datestyle", "ISO"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.fakes.messages import query
+import pytest
+
+from tests.fakes.messages import IN_TRANSACTION, RESULT, query
 from tests.fakes.world import World, WorldOf
 
 
@@ -67,3 +69,21 @@ def test_reconnect_during_a_login(world: World) -> None:
     assert world.pool().failing == ""
     world.server()
     assert client.state() == "idle"
+
+
+@pytest.mark.parametrize("fast", [0, 1])
+def test_server_fast_close(world_of: WorldOf, fast: int) -> None:
+    """A session's server that is not wanted any more goes at the transaction's end."""
+    world = world_of(settings=f"pool_mode = session\nserver_fast_close = {fast}")
+    client, server = world.asking("BEGIN")
+    server.say(RESULT + IN_TRANSACTION)
+    client.hear()
+    world.pool().expire_servers()
+    world.wait(1)
+    assert not server.is_gone()
+    client.say(query("COMMIT"))
+    server.answer()
+    client.hear()
+    world.wait(1)
+    assert server.is_gone() is bool(fast)
+    assert client.fault == ("database configuration changed" if fast else "")

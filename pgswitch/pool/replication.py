@@ -1,0 +1,176 @@
+"""A replication client and the server connection that is its own.
+
+A walsender is of no use to anybody else, so it is never pooled: opened for one
+client (manual, "Streaming Replication Protocol"), closed with it.  To the client's
+link it is a rack of one server in session pooling; to the pool it is one more of its
+servers, which counts against pool_size.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pgswitch.errors import (
+    Fault,
+    ServerClosed,
+    ServerConnCrashed,
+    ServerLoginRefused,
+    ServerShuttingDown,
+)
+from pgswitch.net.backend import CRASHED, Phase
+from pgswitch.pool.opening import NO_FAILURES
+from pgswitch.relay.rack import Rack
+from pgswitch.relay.server import SESSION
+from pgswitch.wire.login_server import Failed, ServerRefused
+from pgswitch.wire.startup import Replication
+from pgswitch.wire.welcome import Welcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgswitch.net.backend import Backend, BackendOwner
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.relay.client import ClientLink
+    from pgswitch.relay.server import ServerLink
+
+CLIENT_LEFT = "replication client disconnected"
+_STARTUP_WORDS = {Replication.LOGICAL: "database", Replication.PHYSICAL: "true"}
+
+
+class Home(Protocol):
+    """What a session needs of the pool it belongs to; see pool/pool.py."""
+
+    context: PoolContext
+    welcome: Welcome | None
+    rack: Rack
+
+    def is_held(self) -> bool:
+        """Tell whether no client may get a server now."""
+
+    def make_room(self) -> bool:
+        """Tell whether one more server may be opened, after closing an idle one."""
+
+    def open_for(self, owner: BackendOwner, extra: Mapping[str, str]) -> Backend:
+        """Open a connection that reports to ``owner``."""
+
+    def forget(self, backend: Backend, reason: str) -> None:
+        """Strike a server off that was closed for a reason."""
+
+
+class ReplicationSession:
+    """Steward of the rack of one replication client, owner of its one server."""
+
+    def __init__(self, pool: Home, client: Frontend) -> None:
+        """Begin without a server."""
+        self.rack = Rack(self)
+        self.rack.mode = SESSION
+        self.rack.counters = pool.rack.counters
+        self._pool = pool
+        self.client = client
+        self._backend: Backend | None = None
+
+    def begin(self) -> None:
+        """Welcome the client with what is known of the pool's servers, or ask ours.
+
+        A server is opened for the welcome only if none has been seen: the database
+        that a physical client names need not exist.
+        """
+        if self._pool.welcome is not None:
+            self.client.welcome(self._pool.welcome)
+        else:
+            self.client.waiting_since = self._pool.context.clock()
+            self.open()
+
+    def end(self) -> None:
+        """Close the server: the client has left."""
+        if self._backend is not None:
+            self._backend.close(CLIENT_LEFT)
+
+    def open(self) -> None:
+        """Open the server if one is wanted and there is room for it."""
+        client, pool = self.client, self._pool
+        is_wanted = bool(self.rack.waiters) or not client.logged_in
+        if not is_wanted or self._backend is not None or pool.is_held():
+            return
+        if not pool.make_room():
+            return
+        facts = client.facts
+        assert facts is not None  # noqa: S101 - the client has logged in
+        given = {"replication": _STARTUP_WORDS[facts.replication]}
+        if facts.options is not None:
+            given["options"] = facts.options
+        self._backend = pool.open_for(self, given | facts.tracked)
+        self._backend.replication = facts.replication.value
+
+    # The rack's steward.
+
+    def wait(self, client: ClientLink) -> None:
+        """Have the client wait for its server, which is opened now."""
+        if self._pool.context.turning_away:
+            self.client.disconnect(ServerShuttingDown())
+            return
+        client.halt()
+        client.waiting_since = self._pool.context.clock()
+        self.rack.waiters.append(client)
+        self.open()
+
+    def settle(self, client: ClientLink, server: ServerLink) -> bool:
+        """Set nothing: the start-up packet had it, and a walsender knows no SET."""
+        del client, server
+        return False
+
+    def discard(self, server: ServerLink) -> None:
+        """Close the server."""
+        cast("Backend", server.backend).close(CLIENT_LEFT)
+
+    released = discard
+
+    # The server's owner.
+
+    def logged_in(self, backend: Backend) -> None:
+        """Welcome the client if that is still to be done, and join the two."""
+        link = self.client.link
+        backend.link.keeper = self.rack
+        backend.link.counters = self.rack.counters
+        if not self.client.logged_in:
+            self.client.welcome(
+                Welcome(backend.parameters, self._pool.context.tracking)
+            )
+        if self.rack.waiters:
+            self.rack.serve(self.rack.waiters.pop(0), backend.link)
+        elif not link.lost:
+            self.rack.join(link, backend.link)
+
+    def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
+        """Tell the client, and nobody else."""
+        log = self._pool.context.log
+        fault: Fault
+        if isinstance(refusal, ServerRefused):
+            log.warning(f"server login failed: {refusal.severity} {refusal.message}")
+            fault = ServerLoginRefused(
+                message=refusal.message, sqlstate=refusal.sqlstate
+            )
+        else:
+            log.error(f"{backend.prefix} {refusal.reason}")
+            fault = refusal.client_fault or ServerClosed(reason=refusal.reason)
+        self.client.disconnect(fault)
+
+    def lost(self, backend: Backend, reason: str) -> None:
+        """End the client, unless all that was lost is an attempt to be made again."""
+        self._backend = None
+        self._pool.forget(backend, reason)
+        fault: Fault = ServerClosed(reason=reason)
+        if backend.phase_at_close is Phase.LOGIN:
+            if reason not in NO_FAILURES:
+                self.client.disconnect(fault)
+            return
+        if reason == CRASHED:
+            fault = ServerConnCrashed()
+        link = backend.link
+        if link.peer is not None:
+            self.rack.unlink(self.client.link, link)
+        self.client.disconnect(fault, quietly=link.skip != 0)
+
+    def transaction_in_statement_mode(self, backend: Backend) -> None:
+        """Do nothing: in session pooling every transaction is allowed."""

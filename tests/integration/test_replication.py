@@ -1,0 +1,125 @@
+"""Replication through the pooler: the server's own tools, and the bare protocol."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pgswitch.demo.account import Account
+from pgswitch.demo.installations import Installation
+from pgswitch.demo.postgres import PostgresServer
+from tests.integration.running import HBA, PgSwitch, PgSwitchFactory
+from tests.integration.wire import RawClient, message, query, startup
+from tests.waiting import wait_until
+
+ONE_INSTALLATION = True
+
+TOOL_LIMIT_S = 60
+
+
+@pytest.fixture
+def source(make_own_postgres: Callable[..., PostgresServer]) -> PostgresServer:
+    """Return a server that may be replicated from, by the user ``trusted``."""
+    server = make_own_postgres(wal_level="logical")
+    server.set_hba([*HBA, "host replication trusted 127.0.0.1/32 trust"])
+    server.reload()
+    server.execute("ALTER ROLE trusted REPLICATION")
+    return server
+
+
+@pytest.fixture
+def pooler(source: PostgresServer, pgswitch: PgSwitchFactory) -> PgSwitch:
+    """Return a pgswitch before it whose clients need no password."""
+    return pgswitch(
+        {"bench": f"host=127.0.0.1 port={source.port}"},
+        auth_type="trust",
+        pool_mode="transaction",
+    )
+
+
+def replication_client(pooler: PgSwitch, word: str) -> RawClient:
+    """Return a client that is logged in for replication."""
+    client = RawClient(pooler.port)
+    names = ("user", "trusted", "database", "bench", "replication", word)
+    client.send(startup(*names, "application_name", "standby"))
+    client.until(b"Z")
+    return client
+
+
+@pytest.mark.parametrize("word", ["database", "true"])
+def test_identify_system(pooler: PgSwitch, word: str) -> None:
+    """A walsender answers, on a connection that SHOW tells apart and that ends."""
+    with replication_client(pooler, word) as client:
+        client.send(query("IDENTIFY_SYSTEM"))
+        assert [kind for kind, _ in client.until(b"Z")] == [b"T", b"D", b"C", b"Z"]
+        kind = "logical" if word == "database" else "physical"
+        shown = [row["replication"] for row in pooler.console("SHOW SERVERS")]
+        assert shown.count(kind) == 1
+        (row,) = (
+            row for row in pooler.console("SHOW CLIENTS") if row["database"] == "bench"
+        )
+        assert (row["replication"], row["state"]) == (kind, "active")
+    wait_until(
+        lambda: all(
+            row["replication"] == "none" for row in pooler.console("SHOW SERVERS")
+        ),
+        "the walsender to go",
+    )
+
+
+def test_a_logical_stream(source: PostgresServer, pooler: PgSwitch) -> None:
+    """Changes arrive while they happen; the client can end the stream and go on."""
+    source.execute("CREATE TABLE t (i int)", database="bench")
+    with replication_client(pooler, "database") as client:
+        client.send(query("CREATE_REPLICATION_SLOT s TEMPORARY LOGICAL test_decoding"))
+        client.until(b"Z")
+        client.send(query("START_REPLICATION SLOT s LOGICAL 0/0"))
+        client.until(b"W")
+        pooler.execute("SELECT 1", user="trusted")
+        source.execute("INSERT INTO t VALUES (4711)", database="bench")
+        seen = b""
+        while b"4711" not in seen:
+            seen += client.until(b"d")[-1][1]
+        client.send(message(b"c"))
+        assert [kind for kind, _ in client.until(b"Z")][-2:] == [b"C", b"Z"]
+        client.send(query("IDENTIFY_SYSTEM"))
+        assert client.until(b"Z")[0][0] == b"T"
+
+
+def test_pg_basebackup(
+    pooler: PgSwitch,
+    installation: Installation,
+    account: Account | None,
+    directory: Path,
+) -> None:
+    """A whole backup with its WAL streamed beside it: two walsenders at once."""
+    program = Path(installation.program("pg_basebackup"))
+    if not program.exists():
+        pytest.skip("this installation has no pg_basebackup")
+    place = directory / "backup"
+    done = subprocess.run(
+        [
+            *(program, "-d", pooler.dsn("trusted")),
+            *("-D", place, "-X", "stream", "-c", "fast", "--no-sync"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=TOOL_LIMIT_S,
+        check=False,
+        **({} if account is None else {"user": account.uid, "group": account.gid}),  # type: ignore[call-overload]
+    )
+    assert done.returncode == 0, done.stderr
+    assert (place / "backup_manifest").exists()
+
+
+def test_refused(source: PostgresServer, pooler: PgSwitch) -> None:
+    """The server's own words reach the client; ordinary clients go on."""
+    source.execute("ALTER ROLE trusted NOREPLICATION")
+    with RawClient(pooler.port) as client:
+        names = ("user", "trusted", "database", "bench", "replication", "true")
+        client.send(startup(*names))
+        assert client.error()["C"] == "42501"
+    assert pooler.execute("SELECT 1", user="trusted") == [(1,)]

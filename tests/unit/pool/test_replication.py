@@ -1,0 +1,199 @@
+"""Replication clients: a server connection each, from the first message to the end."""
+
+from __future__ import annotations
+
+from pgswitch.wire import encode
+from tests.fakes.messages import READY, error, kinds, message, query
+from tests.fakes.world import Client, Server, World, WorldOf
+
+COPY_BOTH = message(b"W", b"\0\0\0")
+WAL = message(b"d", b"w")
+COPY_DONE = message(b"c")
+END = COPY_DONE + message(b"C", b"COPY 0\0") + READY
+
+
+def replicator(world: World, word: str = "database", **more: str) -> Client:
+    """Return a replication client, welcomed with what an ordinary server told."""
+    world.leave(world.pair()[0])
+    client = world.client(replication=word, **more)
+    client.hear()
+    return client
+
+
+def streaming(world: World) -> tuple[Client, Server]:
+    """Return a replication client and the server it streams from."""
+    client = replicator(world)
+    client.say(query("START_REPLICATION SLOT s LOGICAL 0/0"))
+    server = world.server()
+    server.say(COPY_BOTH)
+    client.hear()
+    server.hear()
+    return client, server
+
+
+def test_a_server_is_opened_at_the_first_message(world: World) -> None:
+    """With the client's own parameters; the idle server is not for it."""
+    client = replicator(
+        world, application_name="standby", options="-c work_mem=1MB -x anything"
+    )
+    assert world.attempts == []
+    client.say(query("IDENTIFY_SYSTEM"))
+    server = world.accept()
+    assert server.hear() == encode.startup_3_2(
+        [
+            ("user", "app"),
+            ("database", "db"),
+            ("replication", "database"),
+            ("options", "-c work_mem=1MB -x anything"),
+            ("application_name", "standby"),
+        ]
+    )
+    server.log_in()
+    assert server.hear() == query("IDENTIFY_SYSTEM")
+    assert server.backend.replication == "logical"
+    assert server.state() == client.state() == "active"
+
+
+def test_the_welcome_of_a_first_client(world: World) -> None:
+    """Its own server tells it: the database that pg_basebackup names is none."""
+    client = world.client(replication="yes")
+    assert client.state() == "waiting"
+    server = world.accept()
+    assert b"\0replication\0true\0" in server.hear()
+    server.log_in(TimeZone="Asia/Tokyo")
+    assert b"TimeZone\0Asia/Tokyo\0" in client.hear()
+    client.say(query("IDENTIFY_SYSTEM"))
+    assert server.hear() == query("IDENTIFY_SYSTEM")
+    assert world.attempts == []
+    assert world.pool().welcome is None
+
+
+def test_both_ways(world: World) -> None:
+    """Copy data goes both ways; after it commands again, on the same server."""
+    client, server = streaming(world)
+    server.say(WAL * 3)
+    client.say(WAL)
+    assert client.hear() == WAL * 3
+    assert server.hear() == WAL
+    client.say(COPY_DONE)
+    server.say(END)
+    assert client.hear() == END
+    client.say(query("IDENTIFY_SYSTEM"))
+    assert server.hear().endswith(query("IDENTIFY_SYSTEM"))
+
+
+def test_nothing_is_set(world: World) -> None:
+    """A walsender knows no SET, whatever parameters differ."""
+    client = replicator(world, "true", TimeZone="Europe/Oslo")
+    client.say(query("IDENTIFY_SYSTEM"))
+    server = world.server()
+    assert server.hear() == query("IDENTIFY_SYSTEM")
+
+
+def test_the_server_goes_with_the_client(world: World) -> None:
+    """It is of no use to anybody else."""
+    client, server = streaming(world)
+    client.drop()
+    assert server.is_gone()
+    assert world.logged("closing because: replication client disconnected")
+    assert len(world.pool().servers) == 1
+
+
+def test_the_client_goes_with_the_server(world: World) -> None:
+    """What it was told last is not to be had again."""
+    client, server = streaming(world)
+    server.drop()
+    assert client.fault == "server conn crashed?"
+    assert client.is_gone()
+
+
+def test_a_refused_login_is_the_clients_own(world: World) -> None:
+    """Others, and the pool's memory of failures, are not concerned."""
+    client = replicator(world)
+    other = world.client()
+    client.say(query("IDENTIFY_SYSTEM"))
+    world.accept().refuse("no pg_hba.conf entry for replication", "28000")
+    assert client.fault == "no pg_hba.conf entry for replication"
+    assert client.is_gone()
+    assert not other.is_gone()
+    assert world.pool().failing == ""
+
+
+def test_a_server_that_is_not_there(world: World) -> None:
+    """The client hears why."""
+    client = replicator(world)
+    client.say(query("IDENTIFY_SYSTEM"))
+    world.attempts[0].fail()
+    assert client.fault == "connect failed"
+
+
+def test_an_idle_server_makes_room(world_of: WorldOf) -> None:
+    """In a full pool it is evicted; one at work is waited for."""
+    world = world_of(settings="default_pool_size = 1")
+    client = replicator(world)
+    busy = world.client()
+    busy.say(query())
+    client.say(query("IDENTIFY_SYSTEM"))
+    assert world.attempts == []
+    (backend,) = world.pool().servers.values()
+    assert client.state() == "waiting"
+    Server(world, backend.transport).answer()  # type: ignore[arg-type] # a fake
+    world.wait(1)
+    assert world.logged("closing because: evicted")
+    server = world.server()
+    assert server.hear() == query("IDENTIFY_SYSTEM")
+
+
+def test_reconnect_ends_a_stream(world: World) -> None:
+    """It would never come to an end by itself."""
+    client, server = streaming(world)
+    world.pool().expire_servers()
+    world.wait(1)
+    assert server.is_gone()
+    assert client.fault == "database configuration changed"
+
+
+def test_a_stream_is_no_slow_query(world_of: WorldOf) -> None:
+    """The time limits of queries and transactions are not for it."""
+    world = world_of(settings="query_timeout = 1\ntransaction_timeout = 1")
+    client, _server = streaming(world)
+    world.wait(5)
+    assert not client.is_gone()
+
+
+def test_a_pause_holds_it_back(world: World) -> None:
+    """An attempt under way is given up, and made again after it."""
+    client = replicator(world)
+    client.say(query("IDENTIFY_SYSTEM"))
+    world.context.paused = True
+    world.pool().hold()
+    assert world.attempts == []
+    assert not client.is_gone()
+    world.context.paused = False
+    world.pool().go_on()
+    assert world.server().hear() == query("IDENTIFY_SYSTEM")
+
+
+def test_waiting_has_the_usual_limit(world_of: WorldOf) -> None:
+    """query_wait_timeout is for it too; so is the login's."""
+    world = world_of(settings="query_wait_timeout = 2\nclient_login_timeout = 3")
+    client = replicator(world)
+    client.say(query("IDENTIFY_SYSTEM"))
+    world.wait(3)
+    assert client.fault == "query_wait_timeout"
+    world.pool().expire_servers()
+    for attempt in [*world.attempts]:
+        attempt.fail()
+    late = world.client(replication="database")
+    world.wait(4)
+    assert late.fault == "client_login_timeout (server down)"
+
+
+def test_an_error_before_the_stream(world: World) -> None:
+    """An ERROR of the walsender leaves both where they are."""
+    client = replicator(world)
+    client.say(query("START_REPLICATION SLOT none LOGICAL 0/0"))
+    server = world.server()
+    server.say(error("replication slot does not exist", "42704") + READY)
+    assert kinds(client.hear()) == "EZ"
+    assert not server.is_gone()

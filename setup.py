@@ -25,6 +25,7 @@ HOT = [
     "pgswitch/relay/link.py",
     "pgswitch/relay/server.py",
     "pgswitch/relay/client.py",
+    "pgswitch/relay/gate.py",
     "pgswitch/relay/rack.py",
     "pgswitch/relay/turn.py",
 ]

@@ -62,12 +62,11 @@ class Operations:
     def set(self, key: str, value: str) -> bool:
         """Change a setting until the next reload; False for a bad key or value."""
         try:
-            changed = with_setting(self._context.configuration, key, value)
+            self._apply(with_setting(self._context.configuration, key, value))
         except ConfigError as error:
             for problem in error.problems:
                 self._context.log.error(problem)
             return False
-        self._apply(changed)
         return True
 
     # Pausing.

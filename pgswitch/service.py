@@ -10,6 +10,7 @@ part                    does
 ``AuthStore``           users and secrets of auth_file
 ``Pools``               servers, by database and user
 ``CancelKeys``          from a client's cancel key to its server
+``RulesDesk``           the user's routing and rewriting functions
 ``FrontDesk``           receives clients
 ``ServiceView``         what the console sees
 ``Operations``          what the console and signals can have done
@@ -34,6 +35,7 @@ from pgswitch.auth.store import AuthStore
 from pgswitch.config.diff import carried_over, changes
 from pgswitch.config.effective import Effective
 from pgswitch.config.load import ConfigError, load
+from pgswitch.fatal import FatalError
 from pgswitch.net.connect import Connect
 from pgswitch.net.frontend import Frontend
 from pgswitch.net.listen import Listeners
@@ -47,6 +49,8 @@ from pgswitch.process import (
     inherited_sockets,
     notify_service_manager,
 )
+from pgswitch.rules.advice import RulesDesk
+from pgswitch.rules.loading import RulesError
 from pgswitch.stats.periods import stats_line
 from pgswitch.view import ServiceView
 from pgswitch.wire.params import Tracking
@@ -118,8 +122,14 @@ class PgSwitch(MultiService):
         )
         self.pools = Pools(self.context)
         keys = CancelKeys(self.context)
+        self.rules = RulesDesk(self.context, self.pools)
         self.desk = FrontDesk(
-            self.context, self.pools, self.store, keys, self._open_console
+            self.context,
+            self.pools,
+            self.store,
+            keys,
+            self._open_console,
+            rules=self.rules,
         )
         self.desk.console_parameters = LOGIN_PARAMETERS
         self.view = ServiceView(self.context, self.pools, self.desk, self.store, keys)
@@ -152,6 +162,7 @@ class PgSwitch(MultiService):
         """Read the users, open the listeners, begin; may raise FatalError."""
         super().startService()  # type: ignore[no-untyped-call]
         self.store.load(self._settings)
+        self._load_rules()
         factory = FrontendFactory(self.desk)
         self.listeners.open(
             self._settings, factory, factory, inherited=inherited_sockets(os.environ)
@@ -170,24 +181,41 @@ class PgSwitch(MultiService):
 
     # The configuration.
 
+    def _load_rules(self) -> None:
+        try:
+            self.rules.put_in_force(self.rules.load(self.configuration))
+        except RulesError as error:
+            for problem in str(error).split("\n\n"):
+                self._log.error(problem)
+            raise FatalError("cannot load rules") from None
+
     def reload(self) -> bool:
         """Read all files again; return False if the configuration is not acceptable."""
         path = self._settings.conffile or self.configuration.path
         try:
-            read = load(path)
+            self.apply(load(path))
         except ConfigError as error:
             for problem in error.problems:
                 self._log.error(problem)
             self._log.warning("config file loading failed")
             return False
-        self.apply(read)
         return True
 
     def apply(self, configuration: Configuration) -> None:
-        """Put a configuration in force; settings of the start stay as they are."""
+        """Put a configuration in force; settings of the start stay as they are.
+
+        Raises ConfigError, with nothing changed, when the rules cannot be loaded.
+        """
         old = self.configuration
         new = carried_over(old, configuration)
+        try:
+            book = self.rules.load(new)
+        except RulesError as error:
+            raise ConfigError(str(error).split("\n\n")) from None
         self.context.configure(new)
+        self.rules.put_in_force(book)
+        for client in list(self.desk.clients.values()):
+            self.rules.attach(client)
         try:
             configure_log(self._log, new)
         except OSError as error:

@@ -8,7 +8,7 @@ proof; and only somebody who has proved a name hears that a database does not ex
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.errors import (
     BouncerConfigError,
@@ -56,6 +56,16 @@ _REPLICATION_WORDS = {
 }
 
 
+class Rules(Protocol):
+    """What is asked of the rules in force; see rules/advice.py."""
+
+    def routes(self, database: str) -> bool:
+        """Tell whether clients of a database may be moved to other servers."""
+
+    def attach(self, client: Frontend) -> None:
+        """Have the queries of a client that has logged in judged, if they are to be."""
+
+
 class FrontDesk:
     """The reception of net/frontend.py."""
 
@@ -66,6 +76,8 @@ class FrontDesk:
         store: AuthStore,
         keys: CancelKeys,
         open_console: Callable[[bool], ConsoleSession],
+        *,
+        rules: Rules,
     ) -> None:
         """``open_console`` is told whether the client is an admin."""
         self.context = context
@@ -79,6 +91,7 @@ class FrontDesk:
         self._store = store
         self._keys = keys
         self._open_console = open_console
+        self._rules = rules
         self._mock_seed = context.random(32)
         self._judge_by = Judge(context.tracking, ())
 
@@ -261,7 +274,10 @@ class FrontDesk:
         settings = self._settings
         statements = None
         rack = pool.rack_of(frontend)
-        if rack.mode != PoolMode.SESSION and settings.max_prepared_statements > 0:
+        is_shared = rack.mode != PoolMode.SESSION or (
+            self._rules.routes(frontend.database) and not frontend.replicates
+        )
+        if is_shared and settings.max_prepared_statements > 0:
             statements = ClientStatements(
                 self.context.statements,
                 link.exchange,
@@ -275,6 +291,7 @@ class FrontDesk:
         self.arriving.pop(frontend.number, None)
         frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
         link.begin_relay(rack, statements)
+        self._rules.attach(frontend)
 
     def _wanted(self, frontend: Frontend) -> Values:
         """Return the tracked parameters that the client asked for."""

@@ -129,10 +129,13 @@ class DatabaseSpec:
         acts=False,
     )
     routing_rules_py_module_file: str | None = setting(
-        units.PATH, None, "instead of the setting of that name", acts=False
+        units.PATH, None, "instead of the setting of that name"
     )
     rewrite_query_py_module_file: str | None = setting(
-        units.PATH, None, "instead of the setting of that name", acts=False
+        units.PATH, None, "instead of the setting of that name"
+    )
+    rewrite_query_disconnect_on_failure: bool | None = setting(
+        units.SWITCH, None, "instead of the setting of that name"
     )
 
     @property

@@ -309,19 +309,37 @@ class Settings:
         "false",
         "disconnect a client whose query could not be rewritten, else send it"
         " unchanged",
-        acts=False,
     )
     rewrite_query_py_module_file: str = setting(
         units.PATH,
         _OFF,
         "Python file with rewrite_query(); not_enabled: none",
-        acts=False,
+    )
+    rewrite_query_tag: bool = setting(
+        units.SWITCH,
+        "false",
+        "append the comment /*rewritten_pid='NNNNN'*/ to rewritten queries",
     )
     routing_rules_py_module_file: str = setting(
         units.PATH,
         _OFF,
         "Python file with routing_rules(); not_enabled: none",
-        acts=False,
+    )
+    rules_reroute_in_transaction: str = setting(
+        units.REROUTE,
+        "refuse",
+        "what becomes of a query that routing_rules() wants elsewhere inside a"
+        " transaction or pipeline: an error, or it stays",
+    )
+    rules_slow_ms: int = setting(
+        units.INTEGER,
+        "100",
+        "log a call of a user's function that took more milliseconds; 0: never",
+    )
+    rules_timeout: float = setting(
+        units.SECONDS,
+        "5",
+        "give up a user's asynchronous function after so long; 0: never",
     )
     sbuf_loopcnt: int = setting(
         units.INTEGER, "5", "no effect: each socket is read once in each turn"

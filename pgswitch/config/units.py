@@ -226,6 +226,7 @@ AUTH_TYPE = Kind(
 )
 TLS_MODE = _words_kind("word", TLS_MODES)
 DH_PARAMS = _words_kind("word", ("none", "auto", "legacy"))
+REROUTE = _words_kind("word", ("refuse", "ignore"))
 LOAD_BALANCE = _words_kind("word", ("round-robin", "disable"))
 TLS_PROTOCOL_LIST = Kind(
     "list",

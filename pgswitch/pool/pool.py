@@ -136,6 +136,12 @@ class ServerPool:
         client.waiting_since = self.context.clock()
         self.launch()
 
+    def let_go(self, client: Frontend) -> None:
+        """Forget a client that goes to another pool, its server given back."""
+        self.clients.pop(client.number, None)
+        if not self.clients:
+            self.idle_since = self.context.clock()
+
     def remove_client(self, client: Frontend) -> None:
         """Let go of a client that is leaving, and see to the server it holds."""
         if self.clients.pop(client.number, None) is None:

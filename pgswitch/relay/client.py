@@ -26,7 +26,7 @@ from pgswitch.errors import (
     UnknownPacket,
 )
 from pgswitch.relay.interfaces import ClientControl, LinkIO
-from pgswitch.relay.link import PAUSED_HOLDING, Keeper, Link
+from pgswitch.relay.link import PAUSED_HOLDING, Gatekeeper, Keeper, Link
 from pgswitch.relay.server import SESSION, ServerLink
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import (
@@ -95,11 +95,16 @@ class ClientLink(Link):
         """Simple queries are allowed (disable_pqexec)."""
         self.halted = False
         """Waits for a server or for its parameters to be set there."""
+        self.gate: Gatekeeper | None = None
+        """Looks at each chunk first, when rules are in force (gate.py)."""
+        self.indirect = False
+        """Chunks do not go straight on: it is halted or has a gate."""
         self.held: list[bytes] = []
         self.waiting_since = 0.0
         self.last_request = 0.0
         """Start of the last query, in monotonic seconds."""
-        self._drop = 0
+        self.dropping = 0
+        """Bytes still to come of a message that nobody needs."""
 
     def begin_relay(self, keeper: Keeper, statements: ClientStatements | None) -> None:
         """Leave the login: from now on messages are for servers of ``keeper``."""
@@ -110,7 +115,10 @@ class ClientLink(Link):
 
     def feed(self, chunk: bytes) -> None:
         """Pass a chunk on to the server, after getting one if need be."""
-        if self.halted:
+        if self.indirect:
+            if self.gate is not None:
+                self.gate.feed(chunk)
+                return
             self.held.append(chunk)
             self.pause(PAUSED_HOLDING)
             return
@@ -125,9 +133,18 @@ class ClientLink(Link):
             return
         self._relay(chunk, server)
 
+    def pass_on(self, chunk: bytes) -> None:
+        """Deal with what the gate lets through: messages that needed no waiting."""
+        server = self.server
+        if server is None:
+            self._ask(chunk)
+        else:
+            self._relay(chunk, server)
+
     def proceed(self) -> None:
         """Go on with what was held: a server is linked and ready."""
         self.halted = False
+        self.indirect = self.gate is not None
         server = self.server
         held = b"".join(self.held)
         self.held.clear()
@@ -140,18 +157,21 @@ class ClientLink(Link):
                 return
         if self.paused:
             self.resume(PAUSED_HOLDING)
+        if self.gate is not None:
+            self.gate.go_on()
 
     def halt(self) -> None:
         """Hold what comes until :meth:`proceed`."""
         self.halted = True
+        self.indirect = True
 
     # Without a server.
 
     def _ask(self, chunk: bytes) -> None:
         """Find out whether the chunk's first message needs a server, and get it."""
-        if self._drop:
-            dropped = min(self._drop, len(chunk))
-            self._drop -= dropped
+        if self.dropping:
+            dropped = min(self.dropping, len(chunk))
+            self.dropping -= dropped
             chunk = chunk[dropped:]
         while chunk:
             size = len(chunk)
@@ -182,7 +202,7 @@ class ClientLink(Link):
                         self._relay(chunk, server)
                     return
             if not self.lost:
-                self.halted = True
+                self.halt()
                 self.held.append(chunk)
             return
 
@@ -200,7 +220,7 @@ class ClientLink(Link):
         if not _NEEDS_NONE[message_type]:
             raise UnknownPacket
         if end > len(chunk):
-            self._drop = end - len(chunk)
+            self.dropping = end - len(chunk)
             return b""
         return chunk[end:]
 

@@ -45,6 +45,8 @@ PAUSED_PEER: Final = 2
 """The other end has not taken yet what this end sent."""
 PAUSED_SUSPENDED: Final = 4
 """The admin stopped all reading."""
+PAUSED_GATE: Final = 8
+"""The client has sent more while a rule or a server makes its gate wait."""
 
 
 _read: Final = read
@@ -199,6 +201,18 @@ class Link(Scanner):
             self.paused &= ~reason
             if not self.paused:
                 self.io.resume()
+
+
+class Gatekeeper(Scanner):
+    """Looks at what a client sends before its link does; see gate.py."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take a chunk as it was read."""
+        raise AssertionError(len(chunk))
+
+    def go_on(self) -> None:
+        """Look whether what was kept can be passed on now."""
+        raise AssertionError
 
 
 class Keeper:

@@ -146,8 +146,9 @@ class ServerLink(Link):
             self.walk(chunk)
             return
         if exchange.special:
-            self.actions = LINKED_SPECIAL
-        elif (
+            self._feed_special(chunk, exchange)
+            return
+        if (
             exchange.head < len(exchange.queue)
             and exchange.queue[exchange.head] == QUERY
             and not exchange.copying
@@ -167,6 +168,21 @@ class ServerLink(Link):
             if self.mode != SESSION and client.skip == 0:
                 self.keeper.release(self)
 
+    def _feed_special(self, chunk: bytes, exchange: Exchange) -> None:
+        """Do the same while replies are made by us, or somebody waits for the last."""
+        self.actions = LINKED_SPECIAL
+        passed = self.walk(chunk)
+        client = self.peer
+        if client is None:
+            return
+        if passed:
+            client.send(passed)
+        if exchange.clean and self.skip == 0 and self.wanted == 0:
+            if self.mode != SESSION and client.skip == 0:
+                self.keeper.release(self)
+        if exchange.listener is not None:
+            exchange.listener.go_on()
+
     def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
         """Deal with one message that the table in force names."""
         exchange = self.exchange
@@ -176,6 +192,10 @@ class ServerLink(Link):
         if message_type == READY_FOR_QUERY:
             self._ready(exchange, chunk[start + BODY])
         elif message_type == ERROR_RESPONSE:
+            if exchange.special and exchange.head_is_refused():
+                if end > len(chunk):
+                    return False
+                self.replace(chunk, start, end, exchange.refusal)
             skipped = exchange.failed()
             if skipped and self.client_statements is not None:
                 self.client_statements.undone(skipped, self.statements)

@@ -35,7 +35,7 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 IDLE: Final = 0x49
 IN_TRANSACTION: Final = 0x54
@@ -48,6 +48,8 @@ FAKE: Final = 0x200
 """The server was not asked, the reply is made by us when its turn comes."""
 NAMED: Final = 0x400
 """A note about a prepared statement goes with this request (see prepared.py)."""
+REFUSED: Final = 0x800
+"""Asked in place of something refused: its error is told in our words."""
 
 QUERY: Final = 0x51
 FUNCTION_CALL: Final = 0x46
@@ -80,6 +82,13 @@ COMPACT_AFTER: Final = 1000
 NOTHING: Final[list[int]] = []
 
 
+class Listener(Protocol):
+    """Wants to know when nothing is left to answer; see relay/gate.py."""
+
+    def go_on(self) -> None:
+        """Look whether there is something to do now."""
+
+
 class Exchange:
     """The requests of one client that its server has still to answer."""
 
@@ -95,7 +104,14 @@ class Exchange:
         self.skipping = False
         """The server skips whatever comes before the next Sync."""
         self.special = 0
-        """How many requests in the queue carry SWALLOW or FAKE."""
+        """How many requests in the queue carry SWALLOW, FAKE or REFUSED.
+
+        One more while :attr:`listener` waits for the answers.
+        """
+        self.listener: Listener | None = None
+        """Told after each chunk of a server while :attr:`special` is set."""
+        self.refusal = b""
+        """The ErrorResponse for a REFUSED request."""
         self._ends = 0
         """How many CopyDone and CopyFail stand in the queue."""
         self.query_start = 0.0
@@ -109,6 +125,20 @@ class Exchange:
         if entry > TYPE:
             if entry & (SWALLOW | FAKE):
                 self.special += 1
+
+    def refuse_last(self, refusal: bytes) -> None:
+        """Have the error of the last request told in other words."""
+        self.queue[-1] |= REFUSED
+        self.special += 1
+        self.refusal = refusal
+
+    def head_is_refused(self) -> bool:
+        """Tell whether an error that comes now is to be told in our words."""
+        return (
+            self.head < len(self.queue)
+            and self.queue[self.head] & REFUSED != 0
+            and not self.skipping
+        )
 
     def outstanding(self) -> int:
         """Return how many requests wait for their answer."""
@@ -138,7 +168,7 @@ class Exchange:
         elif self.head > COMPACT_AFTER:
             del self.queue[: self.head]
             self.head = 0
-        if entry & (SWALLOW | FAKE):
+        if entry & (SWALLOW | FAKE | REFUSED):
             self.special -= 1
         return entry
 

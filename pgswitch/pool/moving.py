@@ -1,0 +1,31 @@
+"""Moves a client that has no work under way from one pool to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.pool import ServerPool
+    from pgswitch.relay.client import ClientLink
+
+
+def move(client: Frontend, target: ServerPool) -> None:
+    """Make ``target`` the pool whose servers the client uses from now on.
+
+    The client must be outside of any transaction or pipeline and not be waiting.  A
+    server that it keeps in session pooling goes back first, and is reset there.  Its
+    tracked parameters and its prepared statements are its own, so they follow.
+    """
+    link: ClientLink = client.link
+    source: ServerPool = client.pool
+    if link.server is not None:
+        source.rack.release(link.server)
+    source.let_go(client)
+    target.clients[client.number] = client
+    client.pool = target
+    counters = target.rack.counters
+    link.keeper = target.rack
+    link.counters = counters
+    if link.statements is not None:
+        link.statements.counters = counters

@@ -1,0 +1,396 @@
+"""Stands before a client's link when rules are in force: each query is looked at once.
+
+Theory of operation.  What the client sends is cut into messages.  Query and Parse
+are shown whole to the *advisor* (rules/advice.py), once each, before anything of
+them goes anywhere; the advisor may give another text, and may have moved the client
+to another pool.  All else passes, in as few pieces as it came in.
+
+* A query that begins something new waits until all answers to what came before are
+  there.  Only then is it known whether a transaction is open, and only then may the
+  client change servers, or its answers would come in the wrong order.
+* Inside a transaction or a pipeline there is no change.  A query that the advisor
+  refuses is replaced by one that cannot succeed, so that the server itself ends the
+  transaction or skips to the next Sync, and all else follows by the usual rules; the
+  error that the client gets is in our words (Exchange.refuse_last).
+* A Bind or Describe of a statement whose Parse was routed goes where that went.
+* While the link waits for a server, an answer, or the user's function, what comes is
+  kept, and the client is read no further.
+
+So that nothing is held back behind the gate, it passes on only what the link takes
+at once: messages of up to WAIT_FOR_WHOLE bytes whole, and of longer ones whatever
+somebody has to look at.
+
+This file is written in the typed subset that mypyc compiles and also runs as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from pgswitch.errors import BadPacketHeader, Fault
+from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
+from pgswitch.relay.link import PAUSED_GATE, Gatekeeper
+from pgswitch.wire.encode import message
+from pgswitch.wire.exchange import (
+    BIND,
+    CLOSE,
+    DESCRIBE,
+    EXECUTE,
+    FUNCTION_CALL,
+    PARSE,
+    QUERY,
+    SYNC,
+    TYPE,
+)
+from pgswitch.wire.framing import HEADER_SIZE, PASS, WHOLE, action_table
+from pgswitch.wire.prepared import BODY, STATEMENT
+
+UNCHANGED: Final = 0
+CHANGED: Final = 1
+"""``Advisor.data`` is the new text."""
+REFUSED: Final = 2
+"""``Advisor.refusal`` is what the client is told."""
+LATER: Final = 3
+"""The advisor will call :meth:`Gate.answered`."""
+
+_PART: Final = 3
+"""An action: to be noted, from the names at its beginning if it is a Bind."""
+_LOOK: Final = action_table(
+    PASS,
+    {
+        **dict.fromkeys((QUERY, PARSE, DESCRIBE, CLOSE), WHOLE),
+        **dict.fromkeys((BIND, EXECUTE, SYNC, FUNCTION_CALL), _PART),
+    },
+)
+
+
+class Advisor(Protocol):
+    """Decides what becomes of a client's queries; see rules/advice.py."""
+
+    data: bytes
+    """The new text after CHANGED."""
+    refusal: bytes
+    """The ErrorResponse after REFUSED."""
+    provocation: bytes
+    """The text of a query that fails on any server and changes nothing."""
+    home: str
+    """Where the query was sent, empty for wherever the client is."""
+
+    def ask(
+        self, message_type: int, text: bytes, statement: bytes, /, *, is_inside: bool
+    ) -> int:
+        """Return one of the four outcomes; the client may be elsewhere then."""
+
+    def is_away(self, home: str, /) -> bool:
+        """Tell whether the client's pool is another than that of ``home``."""
+
+    def bring(self, home: str, /, *, is_inside: bool) -> int:
+        """Take the client there; return UNCHANGED or REFUSED."""
+
+
+class Gate(Gatekeeper):
+    """What stands before one client's link."""
+
+    def __init__(self, link: ClientLink, advisor: Advisor) -> None:
+        """Begin where the link is; from now on chunks come here first."""
+        super().__init__(_LOOK, link.limit)
+        self.link = link
+        self.advisor = advisor
+        self.homes: dict[bytes, str] = {}
+        """Where prepared statements were sent, by the client's names."""
+        self.skip = link.skip + link.dropping
+        self._kept: list[bytes] = link.held[:]
+        """What came while we wait, not looked at yet."""
+        self._waiting = False
+        """For the answers to what was asked before."""
+        self._asked = b""
+        """The message that the advisor is still thinking about."""
+        self._in_pipeline = _is_in_pipeline(link)
+        """Something was asked that no Sync has followed yet."""
+        self._refused = False
+        """Something in this pipeline was refused: the server skips the rest."""
+        self._running = False
+        self._first = b""
+        """In the chunk at hand: goes in front of what begins at ``_begin``."""
+        self._begin = 0
+        self._drop = 0
+        """Bytes still to come of a message that was refused."""
+        link.held.clear()
+        link.gate = self
+        link.indirect = True
+        link.exchange.listener = self
+
+    def feed(self, chunk: bytes) -> None:
+        """Take a chunk as it was read."""
+        if self._must_keep():
+            self._kept.append(chunk)
+            self.link.pause(PAUSED_GATE)
+            return
+        self._take(chunk)
+
+    def go_on(self) -> None:
+        """Look at what was kept, if what we waited for is there."""
+        link = self.link
+        if self._running or link.lost:
+            return
+        if self._waiting:
+            exchange = link.exchange
+            if exchange.outstanding() and not exchange.copying:
+                return
+            self._waiting = False
+            exchange.special -= 1
+        try:
+            while self._kept and not self._must_keep():
+                chunk = b"".join(self._kept)
+                self._kept.clear()
+                self._take(chunk)
+        except Fault as fault:
+            # Whoever calls is not reading this client.
+            link.control.faulted(fault)
+            return
+        if not self._kept and link.paused:
+            link.resume(PAUSED_GATE)
+
+    def answered(self, outcome: int) -> None:
+        """Hear from the advisor what becomes of the query it was thinking about."""
+        asked = self._asked
+        self._asked = b""
+        if self.link.lost:
+            return
+        self._running = True
+        try:
+            self._carry_out(outcome, asked, 0, len(asked))
+            self._note(asked, 0, len(asked))
+            self._flush(asked, len(asked))
+        except Fault as fault:
+            self.link.control.faulted(fault)
+            return
+        finally:
+            self._running = False
+        self.go_on()
+
+    def is_inside(self) -> bool:
+        """Tell whether a transaction or a pipeline is under way."""
+        link = self.link
+        return link.server is not None and not link.exchange.clean
+
+    def _is_lost(self) -> bool:
+        return self.link.lost
+
+    def _must_keep(self) -> bool:
+        return self.link.halted or self._waiting or len(self._asked) > 0
+
+    def _take(self, chunk: bytes) -> None:
+        """Deal with a chunk, if it makes what was held back enough."""
+        if self.wanted:
+            joined = self.rejoin(chunk)
+            if joined is None:
+                return
+            chunk = joined
+        self._running = True
+        try:
+            self._cut(chunk)
+        finally:
+            self._running = False
+
+    def _cut(self, chunk: bytes) -> None:
+        """Cut a chunk into messages, look at each, pass on what may pass."""
+        if self._drop:
+            dropped = min(self._drop, len(chunk))
+            self._drop -= dropped
+            chunk = chunk[dropped:]
+        size = len(chunk)
+        position = self.skip
+        self.skip = 0
+        self._begin = 0
+        self._first = b""
+        wanted = HEADER_SIZE
+        while size - position >= HEADER_SIZE:
+            length = (
+                chunk[position + 1] << 24
+                | chunk[position + 2] << 16
+                | chunk[position + 3] << 8
+                | chunk[position + 4]
+            )
+            if length < HEADER_SIZE - 1 or length >= self.limit:
+                self._flush(chunk, position)
+                raise BadPacketHeader(header=chunk[position : position + HEADER_SIZE])
+            end = position + 1 + length
+            action = _LOOK[chunk[position]]
+            if end > size:
+                if length <= WAIT_FOR_WHOLE or action == WHOLE:
+                    wanted = end - position
+                    break
+                if chunk[position] == BIND and _names_end(chunk, position, size) < 0:
+                    wanted = size - position + 1
+                    break
+            if action:
+                if not self._look(chunk, position, end):
+                    return
+                self._note(chunk, position, end)
+            position = end
+        if position < size:
+            self._held.append(chunk[position:])
+            self._held_size = size - position
+            self.wanted = wanted
+        elif not self._drop:
+            self.skip = position - size
+        self._flush(chunk, min(position, size))
+
+    def _flush(self, chunk: bytes, end: int) -> None:
+        """Pass on what has been looked at, up to ``end``."""
+        passed = chunk[self._begin : end]
+        if self._first:
+            passed = self._first + passed
+            self._first = b""
+        self._begin = end
+        if passed and not self.link.lost:
+            self.link.pass_on(passed)
+
+    def _look(self, chunk: bytes, start: int, end: int) -> bool:
+        """Have a message judged if it is to be; False: the rest of the chunk is kept.
+
+        What comes before it goes on first, since the judgement depends on it.
+        """
+        message_type = chunk[start]
+        home = ""
+        if message_type == QUERY or message_type == PARSE:
+            if self._refused:
+                return True
+        else:
+            if not self.homes or (message_type != BIND and message_type != DESCRIBE):
+                return True
+            home = self.homes.get(_statement(chunk, start, end), "")
+            if self._refused or not home or not self.advisor.is_away(home):
+                return True
+        self._flush(chunk, start)
+        if self._is_lost():
+            return False
+        if self._is_too_early():
+            self._kept.append(chunk[start:])
+            return False
+        if home:
+            outcome = self.advisor.bring(home, is_inside=self.is_inside())
+        else:
+            outcome = self._ask(chunk, start, end)
+        if self._is_lost():
+            return False
+        if outcome == LATER:
+            self._asked = chunk[start:end]
+            if end < len(chunk):
+                self._kept.append(chunk[end:])
+            return False
+        self._carry_out(outcome, chunk, start, end)
+        return True
+
+    def _is_too_early(self) -> bool:
+        """Tell whether answers are to be awaited before a message is judged."""
+        if self.link.halted:
+            return True
+        exchange = self.link.exchange
+        if self._in_pipeline or exchange.copying or not exchange.outstanding():
+            return False
+        # This has the server's chunks looked at closely, and us told after each.
+        exchange.special += 1
+        self._waiting = True
+        return True
+
+    def _ask(self, chunk: bytes, start: int, end: int) -> int:
+        """Ask the advisor about a Query or Parse."""
+        begin, after = _text(chunk, start, end)
+        if after < 0:
+            # The server knows best what is wrong with it.
+            return UNCHANGED
+        name = _statement(chunk, start, end) if chunk[start] == PARSE else b""
+        return self.advisor.ask(
+            chunk[start], chunk[begin:after], name, is_inside=self.is_inside()
+        )
+
+    def _carry_out(self, outcome: int, chunk: bytes, start: int, end: int) -> None:
+        """Do with a message what was decided."""
+        message_type = chunk[start]
+        if outcome == REFUSED:
+            self._refuse(message_type)
+            self._refused = True
+            self._begin = min(end, len(chunk))
+            self._drop = end - self._begin
+            return
+        if outcome == CHANGED:
+            begin, after = _text(chunk, start, end)
+            self._first = message(
+                message_type,
+                chunk[start + BODY : begin] + self.advisor.data + chunk[after:end],
+            )
+            self._begin = end
+        if message_type == PARSE:
+            name = _statement(chunk, start, end)
+            if name and self.advisor.home:
+                self.homes[name] = self.advisor.home
+            elif name in self.homes:
+                del self.homes[name]
+
+    def _refuse(self, message_type: int) -> None:
+        """Send what fails in place of a message; we are inside, so it goes at once."""
+        text = self.advisor.provocation + b"\0"
+        if message_type == QUERY:
+            self.link.pass_on(message(QUERY, text))
+        else:
+            self.link.pass_on(message(PARSE, b"\0" + text + b"\0\0"))
+        self.link.exchange.refuse_last(self.advisor.refusal)
+
+    def _note(self, chunk: bytes, start: int, end: int) -> None:
+        """Note where pipelines begin and end, and statements that are closed."""
+        message_type = chunk[start]
+        if (
+            message_type == SYNC
+            or message_type == QUERY
+            or message_type == FUNCTION_CALL
+        ):
+            self._in_pipeline = False
+            self._refused = False
+            return
+        self._in_pipeline = True
+        if message_type == CLOSE and self.homes:
+            name = _statement(chunk, start, end)
+            if name in self.homes:
+                del self.homes[name]
+
+
+def _text(chunk: bytes, start: int, end: int) -> tuple[int, int]:
+    """Return where the text of a Query or Parse begins and ends; -1: it does not."""
+    begin = start + BODY
+    if chunk[start] == PARSE:
+        begin = chunk.find(b"\0", begin, end) + 1
+        if begin == 0:
+            return 0, -1
+        return begin, chunk.find(b"\0", begin, end)
+    after = chunk.find(b"\0", begin, end)
+    return begin, after if after == end - 1 else -1
+
+
+def _statement(chunk: bytes, start: int, end: int) -> bytes:
+    """Return the statement that a Parse, Bind, Describe or Close names, if any."""
+    begin = start + BODY
+    if chunk[start] == BIND:
+        begin = chunk.find(b"\0", begin, end) + 1
+    elif chunk[start] != PARSE:
+        if begin >= end or chunk[begin] != STATEMENT:
+            return b""
+        begin += 1
+    after = chunk.find(b"\0", begin, end)
+    return chunk[begin:after] if after > begin > start + BODY - 1 else b""
+
+
+def _names_end(chunk: bytes, start: int, size: int) -> int:
+    """Return where the two names of a Bind end, -1 if that is still to come."""
+    portal = chunk.find(b"\0", start + BODY, size)
+    return -1 if portal < 0 else chunk.find(b"\0", portal + 1, size)
+
+
+def _is_in_pipeline(link: ClientLink) -> bool:
+    """Tell whether the last request was one that a Sync is still to follow."""
+    exchange = link.exchange
+    if not exchange.outstanding():
+        return False
+    last = exchange.queue[-1] & TYPE
+    return last != SYNC and last != QUERY and last != FUNCTION_CALL

@@ -1,0 +1,1 @@
+"""The user's Python: routing_rules() and rewrite_query(), loaded, called, judged."""

@@ -1,0 +1,132 @@
+"""One function of the user: called, timed, and its answer judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from pgswitch.rules.encodings import UTF8, Codec
+from pgswitch.rules.loading import RuleModule, function_of
+from pgswitch.rules.measures import Measures
+
+MICROSECONDS: Final = 1_000_000
+LONGEST_ERROR: Final = 300
+"""Characters of a failure that are logged and shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a function that has a parameter ``context`` is told besides."""
+
+    database: str
+    """Entry of ``[databases]`` that the client named at its login."""
+    address: str
+    """Where the client comes from, as log lines show it."""
+    application_name: str
+    statement: str
+    """Name of the prepared statement, empty for an unnamed one and simple queries."""
+    protocol: str
+    """``simple`` or ``extended``."""
+
+
+@dataclass(slots=True)
+class Question:
+    """One Query or Parse, as the user's functions are asked about it."""
+
+    user: str
+    text: str
+    in_transaction: bool
+    context: Context | None = None
+    """Only made when a function wants it."""
+    codec: Codec = UTF8
+
+
+class WrongAnswer(Exception):
+    """A function returned what cannot be used."""
+
+
+class Rule:
+    """A user's function; ``name`` is rewrite_query or routing_rules."""
+
+    def __init__(
+        self, module: RuleModule, name: str, clock: Callable[[], float]
+    ) -> None:
+        """Take the function out of its module; raises RulesError."""
+        self.module = module
+        self.name = name
+        self.function, self._arguments, self.wants_context = function_of(module, name)
+        self.cacheable = getattr(module.module, "cacheable", False) is True
+        self.measures = Measures()
+        self.last_us = 0
+        """How long the last call took."""
+        self._clock = clock
+
+    def __call__(self, question: Question, text: str) -> object:
+        """Return what the function returns, perhaps something to wait for."""
+        given: tuple[object, ...] = (question.user, text, question.in_transaction)
+        begin = self._clock()
+        try:
+            if self.wants_context:
+                return self.function(
+                    *given[: self._arguments], context=question.context
+                )
+            return self.function(*given[: self._arguments])
+        finally:
+            self.last_us = int((self._clock() - begin) * MICROSECONDS)
+            self.measures.times.note(self.last_us)
+
+    def failed(self, error: BaseException) -> str:
+        """Count a failure; return it in words, with its place in the user's code."""
+        place = ""
+        step = error.__traceback__
+        while step is not None:
+            code = step.tb_frame.f_code
+            if code.co_filename in self.module.files:
+                place = f" ({code.co_filename}, line {step.tb_lineno})"
+            step = step.tb_next
+        said = str(error)
+        kind = "" if isinstance(error, WrongAnswer) else type(error).__name__
+        words = ": ".join(part for part in (kind, said) if part)
+        self.measures.errors += 1
+        self.measures.last_error = words[:LONGEST_ERROR] + place
+        return f"{self.name} failed: {self.measures.last_error}"
+
+
+def is_awaitable(value: object) -> bool:
+    """Tell whether an answer is yet to come: a coroutine, a Deferred, a Future."""
+    return hasattr(value, "__await__")
+
+
+def rewritten(value: object, question: Question) -> tuple[str, bytes] | None:
+    """Return text and bytes that rewrite_query gave, None to leave the query as it is.
+
+    Raises WrongAnswer for what is no query.
+    """
+    if value is None or value == question.text:
+        return None
+    if not isinstance(value, str):
+        raise WrongAnswer(f"returned {_kind(value)}, neither str nor None")
+    if not value:
+        raise WrongAnswer("returned an empty text")
+    if "\0" in value:
+        raise WrongAnswer("returned a text with a NUL character in it")
+    try:
+        return value, question.codec.encode(value, question.text)
+    except UnicodeError as error:
+        raise WrongAnswer(
+            f"returned a text that is not possible in {question.codec.name}: {error}"
+        ) from None
+
+
+def routed(value: object, _question: Question) -> str | None:
+    """Return the key that routing_rules gave, None to stay; raises WrongAnswer."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise WrongAnswer(f"returned {_kind(value)}, neither str nor None")
+    return value
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

@@ -1,0 +1,111 @@
+"""From a query's bytes to text for the user's function, and back without loss.
+
+The bytes are in the client's ``client_encoding`` (manual, "Character Set Support").
+A byte that is no text there becomes a lone surrogate and returns as the same byte
+(PEP 383), so what a function does not touch stays as it was, whatever it was.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_ESCAPE: Final = "surrogateescape"
+
+_MULTIBYTE: Final = {
+    "BIG5": "big5",
+    "EUCCN": "gb2312",
+    "EUCJIS2004": "euc_jis_2004",
+    "EUCJP": "euc_jp",
+    "EUCKR": "euc_kr",
+    "GB18030": "gb18030",
+    "GBK": "gbk",
+    "JOHAB": "johab",
+    "SHIFTJIS2004": "shift_jis_2004",
+    "SJIS": "cp932",
+    "UHC": "cp949",
+}
+_SINGLE_BYTE: Final = {
+    "ISO88595": "iso8859_5",
+    "ISO88596": "iso8859_6",
+    "ISO88597": "iso8859_7",
+    "ISO88598": "iso8859_8",
+    "KOI8": "koi8_r",
+    "KOI8R": "koi8_r",
+    "KOI8U": "koi8_u",
+    **{
+        f"LATIN{number}": f"iso8859_{part}"
+        for number, part in enumerate((1, 2, 3, 4, 9, 10, 13, 14, 15, 16), 1)
+    },
+    "WIN866": "cp866",
+    "WIN874": "cp874",
+    **{f"WIN{page}": f"cp{page}" for page in range(1250, 1259)},
+}
+_ALIASES: Final = {
+    "ABC": "WIN1258",
+    "ALT": "WIN866",
+    "ISO88591": "LATIN1",
+    "ISO88592": "LATIN2",
+    "ISO885915": "LATIN9",
+    "MSKANJI": "SJIS",
+    "SHIFTJIS": "SJIS",
+    "WIN": "WIN1251",
+    "WIN932": "SJIS",
+    "WIN936": "GBK",
+    "WIN949": "UHC",
+    "WIN950": "BIG5",
+}
+
+
+class Codec:
+    """One ``client_encoding``, as far as Python has it."""
+
+    def __init__(self, name: str, *, is_exact: bool = True) -> None:
+        """``is_exact``: decoding and encoding again is sure to give the same bytes."""
+        self.name = name
+        self.is_exact = is_exact
+
+    def decode(self, raw: bytes) -> tuple[str, Codec]:
+        """Return the text, and the codec that turns it back into the same bytes.
+
+        Some encodings have two spellings of a character.  Text that has one, whose
+        bytes would not come back, is taken as ASCII with unknown bytes in it.
+        """
+        text = raw.decode(self.name, _ESCAPE)
+        if self.is_exact or raw.isascii() or text.encode(self.name, _ESCAPE) == raw:
+            return text, self
+        return raw.decode("ascii", _ESCAPE), ASCII
+
+    def encode(self, text: str, original: str) -> bytes:
+        """Return the bytes of a text made from ``original``.
+
+        Raises UnicodeError for a character that the encoding does not have, and for
+        a lone surrogate that was not in the original.
+        """
+        try:
+            return text.encode(self.name)
+        except UnicodeEncodeError:
+            if set(_SURROGATES.findall(text)) <= set(_SURROGATES.findall(original)):
+                return text.encode(self.name, _ESCAPE)
+            raise
+
+
+UTF8: Final = Codec("utf-8")
+ASCII: Final = Codec("ascii")
+
+
+def codec_of(client_encoding: str | None) -> Codec:
+    """Return the codec of a ``client_encoding`` as a server reports it.
+
+    An encoding that Python does not have, SQL_ASCII and None are taken as UTF-8,
+    which with escaped bytes loses nothing.
+    """
+    name = re.sub("[^A-Z0-9]", "", (client_encoding or "").upper())
+    name = name.replace("WINDOWS", "WIN")
+    name = _ALIASES.get(name, name)
+    if name in _SINGLE_BYTE:
+        return Codec(_SINGLE_BYTE[name])
+    if name in _MULTIBYTE:
+        return Codec(_MULTIBYTE[name], is_exact=False)
+    return UTF8

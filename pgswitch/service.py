@@ -132,7 +132,9 @@ class PgSwitch(MultiService):
             rules=self.rules,
         )
         self.desk.console_parameters = LOGIN_PARAMETERS
-        self.view = ServiceView(self.context, self.pools, self.desk, self.store, keys)
+        self.view = ServiceView(
+            self.context, self.pools, self.desk, self.store, keys, rules=self.rules
+        )
         self.operations = Operations(
             self.context,
             self.pools,

@@ -11,6 +11,7 @@ from pgswitch.admin.snapshots import (
     MemorySnapshot,
     PeerSnapshot,
     PoolSnapshot,
+    RuleSnapshot,
     SocketSnapshot,
     StateSnapshot,
     StatsReport,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.pool import ServerPool
     from pgswitch.pool.registry import Pools
+    from pgswitch.rules.advice import RulesDesk
 
 CONSOLE = CONSOLE_DATABASES[0]
 
@@ -50,8 +52,11 @@ class ServiceView:
         desk: FrontDesk,
         store: AuthStore,
         keys: CancelKeys,
+        *,
+        rules: RulesDesk,
     ) -> None:
         """Look at these parts of the service."""
+        self._rules = rules
         self._context = context
         self._pools = pools
         self._desk = desk
@@ -340,6 +345,32 @@ class ServiceView:
     def memory(self) -> Sequence[MemorySnapshot]:
         """Return nothing: no object is kept in a cache of its own kind."""
         return ()
+
+    def rules(self) -> Sequence[RuleSnapshot]:
+        """Return the functions in force, with the databases they are for."""
+        book = self._rules.book
+        if book is None:
+            return ()
+        return [
+            RuleSnapshot(
+                rule=rule.name,
+                database=",".join(book.databases[key]),
+                file=rule.module.path,
+                written_at=rule.module.written_at,
+                digest=rule.module.digest,
+                calls=rule.measures.times.count,
+                kept=rule.measures.kept,
+                effects=rule.measures.effects,
+                errors=rule.measures.errors,
+                refused=rule.measures.refused,
+                unknown=rule.measures.unknown,
+                p50_us=rule.measures.times.percentile(0.5),
+                p99_us=rule.measures.times.percentile(0.99),
+                max_us=rule.measures.times.longest,
+                last_error=rule.measures.last_error,
+            )
+            for key, rule in sorted(book.rules.items())
+        ]
 
     def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
         """Return nothing: names are looked up for each connection."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgswitch.admin.rows import int4, numeric, text
+from pgswitch.admin.rows import int4, int8, numeric, text
 
 SOCKET: Final = (
     *text("type", "user", "database", "replication", "state"),
@@ -42,6 +42,12 @@ USER: Final = (
     *int4("max_user_connections", "current_connections"),
     *int4("max_user_client_connections", "current_client_connections"),
 )
+RULE: Final = (
+    *text("rule", "database", "file", "written", "digest"),
+    *int8("calls", "kept", "effects", "errors", "refused", "unknown"),
+    *(*int8("p50_us", "p99_us", "max_us"), *text("last_error")),
+)
+"""Ours; the reference has no such thing."""
 PEER: Final = (*int4("peer_id"), *text("host"), *int4("port", "pool_size"))
 PEER_POOL: Final = int4(
     *("peer_id", "cl_active_cancel_req", "cl_waiting_cancel_req"),

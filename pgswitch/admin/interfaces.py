@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         MemorySnapshot,
         PeerSnapshot,
         PoolSnapshot,
+        RuleSnapshot,
         SocketSnapshot,
         StateSnapshot,
         StatsReport,
@@ -70,6 +71,9 @@ class View(Protocol):
 
     def memory(self) -> Sequence[MemorySnapshot]:
         """Return how many objects of each kind are alive."""
+
+    def rules(self) -> Sequence[RuleSnapshot]:
+        """Return the functions of the user's that are in force."""
 
     def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
         """Return the names whose addresses are kept; none where none are kept."""

@@ -324,6 +324,29 @@ def _version(_: View) -> Rows:
     return [(f"PgBouncer {REFERENCE_VERSION}",)]
 
 
+def _rules(view: View) -> Rows:
+    return [
+        (
+            one.rule,
+            one.database,
+            one.file,
+            local_time(one.written_at),
+            one.digest,
+            one.calls,
+            one.kept,
+            one.effects,
+            one.errors,
+            one.refused,
+            one.unknown,
+            one.p50_us,
+            one.p99_us,
+            one.max_us,
+            one.last_error or None,
+        )
+        for one in view.rules()
+    ]
+
+
 def _config(view: View) -> Rows:
     return view.config_rows()
 
@@ -348,6 +371,7 @@ SHOWS: Final[dict[str, Show]] = {
     "peer_pools": Show(columns.PEER_POOL, _peer_pools),
     "peers": Show(columns.PEER, _peers),
     "pools": Show(columns.POOL, _pools),
+    "rules": Show(columns.RULE, _rules),
     "servers": Show(columns.SOCKET, _servers),
     "sockets": Show((*columns.SOCKET, *columns.BUFFERS), _sockets),
     "state": Show(text("key", "value"), _state),

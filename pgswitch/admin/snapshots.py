@@ -201,6 +201,34 @@ class PeerSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSnapshot:
+    """One function of the user's (SHOW RULES); times are of its own calls."""
+
+    rule: str
+    """``rewrite_query`` or ``routing_rules``."""
+    database: str
+    """Whose clients it is for, divided by commas; ``*``: all without their own."""
+    file: str
+    written_at: float
+    """Time stamp of the file, in seconds since the epoch."""
+    digest: str
+    """SHA-256 of the file and of what it imported from its folder."""
+    calls: int = 0
+    kept: int = 0
+    """Answers given without a call, for a cacheable module."""
+    effects: int = 0
+    """Texts rewritten, or clients moved."""
+    errors: int = 0
+    refused: int = 0
+    unknown: int = 0
+    """Keys returned that are no ``[databases]`` entry."""
+    p50_us: int = 0
+    p99_us: int = 0
+    max_us: int = 0
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateSnapshot:
     """What the whole pooler is doing (SHOW STATE): running, paused or suspended."""
 

@@ -45,8 +45,8 @@ class Book:
         self._problems: list[str] = []
         self.rules: dict[tuple[str, str], Rule] = {}
         """By path and name of the function."""
-        self.users: dict[tuple[str, str], list[str]] = {}
-        """Of which databases; ``*`` for all without settings of their own."""
+        self.databases: dict[tuple[str, str], list[str]] = {}
+        """For which databases, by the same; ``*`` for all without settings of their own."""
         self.usual = self._rule_set(configuration, None)
         self._sets = {
             name: self._rule_set(configuration, spec)
@@ -70,9 +70,11 @@ class Book:
             own = None if spec is None else getattr(spec, name)
             return getattr(settings, name) if own is None else own
 
-        user = "*" if spec is None else spec.name
-        rewriting = self._rule(value("rewrite_query_py_module_file"), REWRITING, user)
-        routing = self._rule(value("routing_rules_py_module_file"), ROUTING, user)
+        database = "*" if spec is None else spec.name
+        rewriting = self._rule(
+            value("rewrite_query_py_module_file"), REWRITING, database
+        )
+        routing = self._rule(value("routing_rules_py_module_file"), ROUTING, database)
         if rewriting is None and routing is None:
             return None
         return RuleSet(
@@ -82,12 +84,12 @@ class Book:
             slow_us=settings.rules_slow_ms * MICROSECONDS_PER_MS,
         )
 
-    def _rule(self, path: object, name: str, user: str) -> Rule | None:
+    def _rule(self, path: object, name: str, database: str) -> Rule | None:
         """Return the function of a file; None if there is none or it is unfit."""
         if not isinstance(path, str) or path in ("", OFF):
             return None
         key = (path, name)
-        self.users.setdefault(key, []).append(user)
+        self.databases.setdefault(key, []).append(database)
         if key not in self.rules:
             try:
                 module = self._module(path)

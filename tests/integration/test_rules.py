@@ -17,21 +17,21 @@ import pytest
 from pgswitch.demo.installations import Installation
 from pgswitch.demo.postgres import PostgresServer
 from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, error_fields, message, query
+from tests.integration.wire import RawClient, query
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
 
-TABLES = """
-    def routing_rules(username, query, in_transaction):
-        if "tablea" in query:
-            return "dev.1"
-        elif "tableb" in query:
-            return "dev.2"
-        else:
-            return None
-"""
-"""The first example of the README: each table is on one server only."""
+EXAMPLES = Path(__file__).parents[2] / "examples" / "rules"
+
+
+def example(name: str) -> str:
+    """Return the text of a file of rules that we ship."""
+    return (EXAMPLES / name).read_text(encoding="ascii")
+
+
+TABLES = example("routing_rules.py")
+"""Each table is on one server only."""
 
 Make = Callable[..., PgSwitch]
 
@@ -68,8 +68,9 @@ def make(
             "dev.1": f"{place} dbname=bench",
             "dev.2": f"{place} dbname=other",
         }
-        chosen = {"pool_mode": "transaction", "default_pool_size": 3, **settings}
-        return pgswitch(databases, **chosen)
+        settings.setdefault("pool_mode", "transaction")
+        settings.setdefault("default_pool_size", 3)
+        return pgswitch(databases, sections={}, **settings)
 
     return started
 
@@ -111,7 +112,7 @@ def test_two_tables(make: Make, mode: str) -> None:
 def test_pgbench(
     make: Make, installation: Installation, directory: Path, protocol: str
 ) -> None:
-    """Every protocol, transactions included; prepared statements go where they belong."""
+    """In every protocol, with transactions; what is prepared goes where it belongs."""
     pooler = make(TABLES)
     script = directory / "script"
     script.write_text(
@@ -122,7 +123,19 @@ def test_pgbench(
         [
             installation.program("pgbench"),
             *("-h", "127.0.0.1", "-p", str(pooler.port), "-U", "scram", "-n"),
-            *("-c", "6", "-j", "6", "-t", "40", "-M", protocol, "-f", str(script), "bench"),
+            *(
+                "-c",
+                "6",
+                "-j",
+                "6",
+                "-t",
+                "40",
+                "-M",
+                protocol,
+                "-f",
+                str(script),
+                "bench",
+            ),
         ],
         env={**os.environ, "PGPASSWORD": PASSWORDS["scram"]},
         capture_output=True,
@@ -132,3 +145,465 @@ def test_pgbench(
     )
     assert finished.returncode == 0, finished.stderr
     assert "processed: 240/240" in finished.stdout
+
+
+def test_a_routing_table(make: Make) -> None:
+    """A table of expressions, user names among them."""
+    pooler = make(example("routing_table.py"))
+    with pooler.connect() as connection:
+        assert places(connection, "tableb", "tablea") == ["other", "bench"]
+    with (
+        pooler.connect("md5") as connection,
+        pytest.raises(psycopg.errors.UndefinedTable),
+    ):
+        places(connection, "tableb")
+
+
+STORES = "SELECT storename, SUM(total) FROM {} GROUP BY storename ORDER BY storename"
+PRODUCTS = "SELECT prodname, SUM(total) FROM {} GROUP BY prodname ORDER BY prodname"
+
+
+@pytest.mark.parametrize("prepare", [False, True, None])
+def test_pre_aggregated_tables(make: Make, *, prepare: bool | None) -> None:
+    """Reports about the big table are answered from the small ones, unchanged."""
+    pooler = make("", example("rewrite_query.py"))
+    with pooler.connect() as connection:
+        connection.execute(
+            "CREATE TABLE store AS SELECT 1 AS storeid, 'Soho' AS storename;"
+            "CREATE TABLE product AS SELECT 7 AS productid, 'tea' AS prodname;"
+            "CREATE TABLE sales AS SELECT 1 AS storeid, 7 AS productid, 10 AS total"
+            " FROM generate_series(1, 100);"
+            "CREATE TABLE store_sales AS SELECT 'Soho' AS storename, 1000 AS total;"
+            "CREATE TABLE product_sales AS SELECT 'tea' AS prodname, 1000 AS total"
+        )
+        try:
+            for text, name, table in (
+                (STORES.format("sales JOIN store USING (storeid)"), "Soho", "store"),
+                (
+                    PRODUCTS.format("sales JOIN product USING (productid)"),
+                    "tea",
+                    "product",
+                ),
+            ):
+                for _ in range(7):
+                    rows = connection.execute(text.encode(), prepare=prepare).fetchall()
+                    assert rows == [(name, 1000)]
+                plan = connection.execute(f"EXPLAIN {text}".encode()).fetchall()
+                assert "Join" in str(plan), "a text that the function leaves alone"
+                # What tells the tables apart: only the small one has this row.
+                connection.execute(f"UPDATE {table}_sales SET total = 5".encode())
+                rows = connection.execute(text.encode(), prepare=prepare).fetchall()
+                assert rows == [(name, 5)]
+        finally:
+            connection.execute(
+                "DROP TABLE store, product, sales, store_sales, product_sales"
+            )
+
+
+def test_a_blocked_query(make: Make) -> None:
+    """The client reads the warning as the result of what it asked."""
+    pooler = make("", example("scan_limiter.py"))
+    with pooler.connect() as connection:
+        cursor = connection.execute("SELECT * FROM v_all_sales")
+        assert cursor.description is not None
+        assert cursor.description[0].name == "alert"
+        row = cursor.fetchone()
+        assert row is not None
+        assert row[0].startswith("WARNING: scans against v_all_sales")
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+ONCE = """
+    seen = []
+
+    def rewrite_query(username, query, in_transaction):
+        seen.append(query)
+        if query.startswith("SELECT 'how often'"):
+            return f"SELECT {len(seen)}, {sum(map(len, seen))}"
+        return query.replace("needle", "thread")
+"""
+
+
+def test_a_long_query(make: Make) -> None:
+    """16 MB come whole, are rewritten whole, and the function runs once."""
+    pooler = make("", ONCE)
+    size = 16 * 1024 * 1024
+    text = "SELECT '" + "x" * size + "needle' AS value"
+    with pooler.connect() as connection:
+        row = connection.execute(text.encode()).fetchone()
+        assert row is not None
+        assert row[0] == "x" * size + "thread"
+        row = connection.execute("SELECT 'how often'").fetchone()
+        assert row == (2, len(text) + len("SELECT 'how often'"))
+
+
+def test_once_for_a_client_that_waits(make: Make) -> None:
+    """A query is judged when it comes, not again when a server is free."""
+    pooler = make("", ONCE, default_pool_size=1)
+    with pooler.connect() as holder, pooler.connect() as waiter:
+        with holder.transaction():
+            holder.execute("SELECT 1")
+            waiter.pgconn.send_query(b"SELECT 'needle'")
+            wait_until(
+                lambda: any(row["cl_waiting"] for row in pooler.console("SHOW POOLS")),
+                "the client to wait",
+            )
+        result = waiter.pgconn.get_result()
+        assert result is not None
+        assert result.get_value(0, 0) == b"thread"
+        assert waiter.pgconn.get_result() is None
+        row = holder.execute("SELECT 'how often'").fetchone()
+        assert row is not None
+        assert row[0] == 5, "BEGIN, SELECT 1, needle, COMMIT and this"
+
+
+def test_latin1(make: Make) -> None:
+    """Bytes of another encoding come through, whether the text is changed or not."""
+    pooler = make("", "def rewrite_query(u, q, t): return q.replace('tea', 'café')")
+    with pooler.connect(client_encoding="LATIN1") as connection:
+        for text in ("SELECT 'déjà', 'tea', length('ü')", "SELECT 'déjà', 'café', 1"):
+            row = connection.execute(text).fetchone()
+            assert row == ("déjà", "café", 1)
+    with pooler.connect() as connection:
+        connection.execute("SET client_encoding TO 'LATIN1'")
+        row = connection.execute("SELECT length('tea ü')").fetchone()
+        assert row == (6,)
+
+
+@pytest.mark.parametrize("policy", ["refuse", "ignore"])
+def test_another_server_inside_a_transaction(make: Make, policy: str) -> None:
+    """All of a transaction happens on one server, or none of it."""
+    pooler = make(TABLES, rules_reroute_in_transaction=policy)
+    expected = {
+        "refuse": psycopg.errors.ActiveSqlTransaction,
+        "ignore": psycopg.errors.UndefinedTable,
+    }[policy]
+    with pooler.connect() as connection:
+        assert places(connection, "tablea") == ["bench"]
+        connection.execute("BEGIN")
+        connection.execute("INSERT INTO tablea VALUES ('amid', 2)")
+        with pytest.raises(expected) as raised:
+            places(connection, "tableb")
+        if policy == "refuse":
+            text = str(raised.value)
+            assert "routing_rules" in text
+            assert '"dev.2"' in text
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            places(connection, "tablea")
+        connection.execute("COMMIT")
+        row = connection.execute("SELECT count(*) FROM tablea").fetchone()
+        assert row == (1,)
+        assert places(connection, "tableb") == ["other"], "outside it may go"
+
+
+def test_refused_in_each_protocol(make: Make) -> None:
+    """A named Parse, and the Bind of a statement whose Parse was sent elsewhere."""
+    pooler = make(TABLES)
+    with pooler.connect() as connection:
+        connection.execute("SELECT place FROM tableb", prepare=True)
+        places(connection, "tablea")
+        for text in ("SELECT place FROM tableb", "SELECT id FROM tableb"):
+            with connection.transaction(force_rollback=True):
+                connection.execute("SELECT place FROM tablea", prepare=True)
+                with pytest.raises(psycopg.errors.ActiveSqlTransaction):
+                    connection.execute(text.encode(), prepare=True)
+            row = connection.execute(text.encode(), prepare=True).fetchone()
+            assert row in {("other",), (1,)}
+            places(connection, "tablea")
+
+
+def test_pipelines(make: Make) -> None:
+    """Answers come in the order asked, from whichever server, with a Sync between."""
+    pooler = make(TABLES)
+    with pooler.connect() as connection, connection.pipeline() as pipeline:
+        cursors = []
+        for table in ("tablea", "tableb", "tableb", "tablea"):
+            cursors.append(connection.execute(f"SELECT place FROM {table}".encode()))
+            pipeline.sync()
+        found = [row[0] for cursor in cursors for row in cursor.fetchall()]
+        assert found == ["bench", "other", "other", "bench"]
+
+
+def test_a_move_inside_a_pipeline(make: Make) -> None:
+    """What no Sync divides is one transaction, and is skipped to the Sync as one."""
+    pooler = make(TABLES)
+    with pooler.connect() as connection:
+        with (
+            pytest.raises(psycopg.errors.ActiveSqlTransaction),
+            connection.pipeline(),
+        ):
+            connection.execute("INSERT INTO tablea VALUES ('piped', 3)")
+            connection.execute("SELECT place FROM tableb")
+            connection.execute("SELECT place FROM tablea")
+        assert places(connection, "tablea") == ["bench"]
+        row = connection.execute("SELECT count(*) FROM tablea").fetchone()
+        assert row == (1,)
+
+
+def test_queries_sent_ahead(make: Make) -> None:
+    """Simple queries sent at once: each waits for the one before, none is lost."""
+    pooler = make(TABLES, auth_type="trust")
+    with RawClient(pooler.port) as client:
+        client.log_in()
+        texts = ["SELECT place FROM tablea", "SELECT place FROM tableb", "SELECT 7"]
+        for cut in (0, 3, 40):
+            data = b"".join(query(text) for text in texts)
+            for piece in (data[:cut], data[cut:]):
+                client.send(piece)
+            found = []
+            for _ in texts:
+                rows = [body for kind, body in client.until(b"Z") if kind == b"D"]
+                found += [row[6:] for row in rows]
+            assert found == [b"bench", b"other", b"7"]
+
+
+def test_asyncpg(make: Make) -> None:
+    """Its statements are prepared once and used on whichever server they belong to."""
+    pooler = make(TABLES)
+
+    async def run() -> list[str]:
+        connection = await asyncpg.connect(
+            host="127.0.0.1",
+            port=pooler.port,
+            user="scram",
+            password=PASSWORDS["scram"],
+            database="bench",
+        )
+        found = []
+        for _ in range(3):
+            found += [
+                await connection.fetchval(f"SELECT place FROM {table} WHERE id = $1", 1)
+                for table in ("tablea", "tableb")
+            ]
+        async with connection.transaction():
+            found.append(await connection.fetchval("SELECT place FROM tableb"))
+        await connection.close()
+        return found
+
+    assert asyncio.run(run()) == ["bench", "other"] * 3 + ["other"]
+
+
+def test_parameters_follow(make: Make) -> None:
+    """What a client has set is set on the server that it is moved to."""
+    pooler = make(TABLES)
+    with pooler.connect() as connection:
+        connection.execute(
+            "SET application_name = 'traveller'; SET timezone = 'Asia/Tokyo'"
+        )
+        for table in ("tableb", "tablea"):
+            row = connection.execute(
+                f"SELECT current_setting('application_name'),"
+                f" current_setting('timezone') FROM {table}".encode()
+            ).fetchone()
+            assert row == ("traveller", "Asia/Tokyo")
+
+
+def test_a_forced_user(
+    make: Make, pgswitch: PgSwitchFactory, postgres: PostgresServer
+) -> None:
+    """The target's own user, password and pool mode hold, and its pool's size."""
+    pooler = make(TABLES)
+    place = f"host=127.0.0.1 port={postgres.port}"
+    settings = {
+        "pool_mode": "session",
+        "routing_rules_py_module_file": next(
+            row["value"]
+            for row in pooler.console("SHOW CONFIG")
+            if row["key"] == "routing_rules_py_module_file"
+        ),
+    }
+    pooler = pgswitch(
+        {
+            "bench": f"{place} dbname=bench",
+            "dev.2": f"{place} dbname=other user=md5 password=md5-secret"
+            " pool_mode=statement pool_size=1",
+        },
+        **settings,
+    )
+    with pooler.connect() as one, pooler.connect() as two:
+        for connection in (one, two, one):
+            row = connection.execute(
+                "SELECT current_user, place FROM tableb"
+            ).fetchone()
+            assert row == ("md5", "other")
+        rows = [r for r in pooler.console("SHOW POOLS") if r["database"] == "dev.2"]
+        assert [(r["user"], r["pool_mode"]) for r in rows] == [("md5", "statement")]
+        assert rows[0]["sv_idle"] + rows[0]["sv_active"] == 1
+        with pytest.raises(psycopg.OperationalError, match="transaction blocks"):
+            one.execute("BEGIN")
+
+
+UNKNOWN = "def routing_rules(u, q, t): return 'nowhere' if 'x' in q else 'dev.2:reader'"
+
+
+def test_keys(make: Make) -> None:
+    """An unknown key is logged and counted, the client stays; a role is accepted."""
+    pooler = make(UNKNOWN)
+    with pooler.connect() as connection:
+        for _ in range(3):
+            row = connection.execute("SELECT current_database() AS x").fetchone()
+            assert row == ("bench",)
+        row = connection.execute("SELECT current_database()").fetchone()
+        assert row == ("other",)
+    assert pooler.console("SHOW RULES")[0]["unknown"] == 3
+    assert pooler.log_text().count("nonexistent database key 'nowhere'") == 1
+
+
+WAITING = """
+    from twisted.internet import reactor
+    from twisted.internet.task import deferLater
+
+    async def routing_rules(username, query, in_transaction):
+        if "sleep" in query:
+            await deferLater(reactor, 0.5, lambda: None)
+            return "dev.2"
+        if "never" in query:
+            await deferLater(reactor, 3600, lambda: None)
+
+    def rewrite_query(username, query, in_transaction, context):
+        if "context" in query:
+            return f"SELECT '{context.database} {context.protocol}'"
+        return deferLater(reactor, 0.01, lambda: None) if "later" in query else None
+"""
+
+
+def test_functions_that_wait(make: Make) -> None:
+    """Only the client that asked waits; rules_timeout ends what takes too long."""
+    pooler = make(WAITING, WAITING, rules_timeout=1)
+    with pooler.connect() as slow, pooler.connect() as quick:
+        slow.pgconn.send_query(b"SELECT current_database() /* sleep, later */")
+        rows = [quick.execute("SELECT 1").fetchone() for _ in range(20)]
+        assert rows == [(1,)] * 20
+        slow.pgconn.flush()
+        result = slow.pgconn.get_result()
+        assert result is not None
+        assert result.get_value(0, 0) == b"other"
+        assert slow.pgconn.get_result() is None
+        assert quick.execute("SELECT 'never'").fetchone() == ("never",)
+        row = quick.execute("SELECT 'context'").fetchone()
+        assert row == ("bench simple",)
+    assert "no answer for 1 s" in pooler.log_text()
+
+
+BROKEN = """
+    def rewrite_query(username, query, in_transaction):
+        bad = query.rpartition("=")[2].strip()
+        if bad == "raise":
+            return 1 / 0
+        if bad == "exit":
+            raise SystemExit(3)
+        answers = {"number": 7, "nothing": "", "nul": "SELECT 1\\0", "lone": "\\udc80"}
+        return answers.get(bad)
+"""
+FAULTS = ("raise", "exit", "number", "nothing", "nul", "lone")
+
+
+def test_failures(make: Make) -> None:
+    """The original is sent, or the client is told and disconnected; never a crash."""
+    pooler = make("", BROKEN)
+    with pooler.connect() as connection:
+        for fault in FAULTS:
+            row = connection.execute(f"SELECT 5 -- ={fault}".encode()).fetchone()
+            assert row == (5,)
+    (shown,) = pooler.console("SHOW RULES")
+    assert shown["errors"] == len(FAULTS)
+    log = pooler.log_text()
+    assert "ZeroDivisionError: division by zero" in log
+    assert "rewrite_query.py, line 5)" in log
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_failures_that_disconnect(make: Make, fault: str) -> None:
+    """With the policy of the seed, but with an error that says why."""
+    pooler = make("", BROKEN, rewrite_query_disconnect_on_failure="true")
+    with pooler.connect() as other, pooler.connect() as connection:
+        assert connection.execute("SELECT 5").fetchone() == (5,)
+        with pytest.raises(psycopg.OperationalError, match="rewrite_query failed"):
+            connection.execute(f"SELECT 5 -- ={fault}".encode())
+        assert connection.closed
+        assert other.execute("SELECT 6").fetchone() == (6,)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("import nothing_here", "No module named 'nothing_here'"),
+        ("def rewrite_query(username): pass", "cannot be called with"),
+        ("print 'two'", "SyntaxError"),
+    ],
+)
+def test_a_bad_file_at_the_start(
+    pgswitch: PgSwitchFactory, directory: Path, text: str, words: str
+) -> None:
+    """The process ends with status 1, and its log says why."""
+    path = write(directory, "rewrite_query", text)
+    pooler = pgswitch(start=False, rewrite_query_py_module_file=str(path))
+    finished = subprocess.run(
+        pooler.command(), capture_output=True, check=False, text=True, timeout=20
+    )
+    assert finished.returncode == 1
+    assert words in finished.stderr
+    assert "FATAL cannot load rules" in finished.stderr
+
+
+def test_reload(make: Make, directory: Path) -> None:
+    """Changed files are read again, their neighbours too; bad ones change nothing."""
+    write(directory, "words", "NEW = 'one'")
+    text = """
+        from words import NEW
+        calls = []
+        def rewrite_query(username, query, in_transaction):
+            calls.append(query)
+            return query.replace("word", NEW).replace("count", str(len(calls)))
+    """
+    pooler = make("", text)
+
+    def said(connection: psycopg.Connection) -> object:
+        row = connection.execute("SELECT 'word', 'count'").fetchone()
+        return row
+
+    with pooler.connect() as connection:
+        assert said(connection) == ("one", "1")
+        pooler.console("RELOAD")
+        assert said(connection) == ("one", "2"), "nothing has changed, nor has state"
+        digest = pooler.console("SHOW RULES")[0]["digest"]
+        write(directory, "words", "NEW = 'two'")
+        pooler.console("RELOAD")
+        assert said(connection) == ("two", "1")
+        assert pooler.console("SHOW RULES")[0]["digest"] != digest
+        write(directory, "words", "NEW = 1 +")
+        with pytest.raises(psycopg.Error, match="RELOAD failed"):
+            pooler.console("RELOAD")
+        assert said(connection) == ("two", "2")
+        assert "SyntaxError: invalid syntax" in pooler.log_text()
+        with pytest.raises(psycopg.Error, match="SET failed"):
+            pooler.console("SET rewrite_query_py_module_file = '/nowhere.py'")
+        pooler.console("SET rewrite_query_py_module_file = 'not_enabled'")
+        assert said(connection) == ("word", "count")
+
+
+def test_a_lost_target(
+    make: Make,
+    pgswitch: PgSwitchFactory,
+    own_postgres: PostgresServer,
+    postgres: PostgresServer,
+    directory: Path,
+) -> None:
+    """Who is sent to a server that is gone hears of it; the others notice nothing."""
+    path = write(directory, "routing_rules", TABLES)
+    pooler = pgswitch(
+        {
+            "bench": f"host=127.0.0.1 port={postgres.port}",
+            "dev.2": f"host=127.0.0.1 port={own_postgres.port} dbname=other",
+        },
+        pool_mode="transaction",
+        routing_rules_py_module_file=str(path),
+        query_wait_timeout=2,
+    )
+    with pooler.connect() as one, pooler.connect() as two:
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            places(one, "tableb")
+        own_postgres.stop("immediate")
+        with pytest.raises(psycopg.OperationalError):
+            places(one, "tableb")
+        assert two.execute("SELECT 1").fetchone() == (1,)

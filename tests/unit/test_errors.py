@@ -9,6 +9,8 @@ from pgswitch import errors
 VALUES: dict[str, object] = {
     "command": "show x",
     "database": "shop",
+    "here": "shop",
+    "key": "shop.2",
     "digits": "00",
     "message": "Parse",
     "name": "foo",

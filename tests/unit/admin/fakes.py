@@ -17,6 +17,7 @@ from pgswitch.admin.snapshots import (
     MemorySnapshot,
     PeerSnapshot,
     PoolSnapshot,
+    RuleSnapshot,
     SocketSnapshot,
     StateSnapshot,
     StatsReport,
@@ -212,6 +213,26 @@ class FakeView:
 
     def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
         return [DnsHostSnapshot(hostname="db", ttl=15, addrs=("10.0.0.1", "::1"))]
+
+    def rules(self) -> Sequence[RuleSnapshot]:
+        return [
+            RuleSnapshot(
+                rule="routing_rules",
+                database="*",
+                file="/etc/r.py",
+                written_at=NOON,
+                digest="abc",
+                calls=1,
+                kept=2,
+                effects=3,
+                errors=4,
+                refused=5,
+                unknown=6,
+                p50_us=7,
+                p99_us=8,
+                max_us=9,
+            )
+        ]
 
     def config_rows(self) -> Sequence[tuple[str, str | None, str | None, str]]:
         return [("admin_users", "admin", None, "yes")]

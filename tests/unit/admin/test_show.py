@@ -110,6 +110,12 @@ ROWS: dict[str, list[Cells]] = {
     "mem": [("user_cache", "10", "5", "1", "60")],
     "dns_hosts": [("db", "15", "10.0.0.1,::1")],
     "dns_zones": [],
+    "rules": [
+        (
+            *("routing_rules", "*", "/etc/r.py", "2026-11-22 12:00:00 UTC", "abc"),
+            *("1", "2", "3", "4", "5", "6", "7", "8", "9", None),
+        )
+    ],
 }
 
 

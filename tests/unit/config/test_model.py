@@ -83,8 +83,6 @@ def test_inert_keys() -> None:
         "auth_user",
         "max_db_connections",
         "reserve_pool_size",
-        "rewrite_query_py_module_file",
-        "routing_rules_py_module_file",
         "topology_query",
     ]
     assert sorted(INERT_USER_KEYS) == ["max_user_connections", "reserve_pool_size"]

@@ -20,6 +20,10 @@ OUR_OWN = {
     "manhole_host_key",
     "manhole_socket",
     "manhole_ssh",
+    "rewrite_query_tag",
+    "rules_reroute_in_transaction",
+    "rules_slow_ms",
+    "rules_timeout",
 }
 
 RESTART = [
@@ -72,9 +76,6 @@ WITHOUT_EFFECT_YET = [
     "reserve_pool_size",
     "reserve_pool_timeout",
     "resolv_conf",
-    "rewrite_query_disconnect_on_failure",
-    "rewrite_query_py_module_file",
-    "routing_rules_py_module_file",
     "server_failed_delay",
     "server_tls13_ciphers",
     "server_tls_ca_file",

@@ -1,0 +1,20 @@
+"""The same from a table: the first row whose two expressions are found decides."""
+
+import re
+
+ROUTES = [
+    # user name, query, entry of [databases]
+    (r".*", r"\btablea\b", "dev.1"),
+    (r"^scram$", r"\btableb\b", "dev.2"),
+]
+DEFAULT = None
+
+# Compiled once, when the file is loaded, not for every query.
+_ROUTES = [(re.compile(user), re.compile(text), key) for user, text, key in ROUTES]
+
+
+def routing_rules(username, query, in_transaction):
+    for user, text, key in _ROUTES:
+        if user.search(username) and text.search(query):
+            return key
+    return DEFAULT

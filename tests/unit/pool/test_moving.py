@@ -1,0 +1,73 @@
+"""A client that goes from one pool to another."""
+
+from __future__ import annotations
+
+from pgswitch.pool.moving import move
+from tests.fakes.messages import ANSWER, message, query
+from tests.fakes.world import World, WorldOf
+
+TWO = "db = host=10.0.0.1\nnew = host=10.0.0.2 pool_size=1"
+
+
+def test_moving(world_of: WorldOf) -> None:
+    """It asks servers of the new pool, and counts there."""
+    world = world_of(databases=TWO)
+    client, old = world.pair()
+    target = world.service.pools.pool(
+        world.context.configuration.databases["new"], "app"
+    )
+    source = world.pool()
+    move(client.frontend, target)
+    assert list(source.clients) == []
+    assert list(target.clients) == [client.frontend.number]
+    client.say(query())
+    assert client.state() == "waiting"
+    new = world.server()
+    assert new.answer() == query()
+    assert client.hear() == ANSWER
+    assert old.hear() == b""
+    assert target.rack.counters.query_count == 1
+    assert source.rack.counters.query_count == 0
+    world.leave(client)
+    assert list(target.clients) == []
+
+
+def test_prepared_statements_follow(world_of: WorldOf) -> None:
+    """They are prepared on the new server when they are used there."""
+    world = world_of(databases=TWO)
+    client, old = world.pair()
+    client.say(message(b"P", b"mine\0SELECT 1\0\0\0") + message(b"S"))
+    old.say(message(b"1") + message(b"Z", b"I"))
+    target = world.service.pools.pool(
+        world.context.configuration.databases["new"], "app"
+    )
+    move(client.frontend, target)
+    client.say(message(b"B", b"\0mine\0" + bytes(6)) + message(b"S"))
+    asked = world.server().hear()
+    assert b"SELECT 1" in asked
+    assert asked.count(b"PGBOUNCER_1") == 2
+    assert target.rack.counters.bind_count == 1
+
+
+def test_a_kept_server_goes_back(world_of: WorldOf) -> None:
+    """In session pooling it is reset first, for whoever is next."""
+    world = world_of(databases=TWO, settings="pool_mode = session")
+    client, old = world.pair()
+    client.say(query())
+    old.answer()
+    target = world.service.pools.pool(
+        world.context.configuration.databases["new"], "app"
+    )
+    move(client.frontend, target)
+    assert client.frontend.link.server is None
+    assert old.hear() == query("DISCARD ALL")
+    old.say(ANSWER)
+    assert old.state() == "idle"
+
+
+def test_a_pool_without_clients_is_idle_since(world: World) -> None:
+    """Its age counts from the moment the last client went."""
+    client, _ = world.pair()
+    world.wait(5)
+    world.pool().let_go(client.frontend)
+    assert world.pool().idle_since == world.context.clock()

@@ -1,0 +1,414 @@
+"""The gate: what is asked about, when, and what goes on to the link."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
+from pgswitch.relay.gate import CHANGED, LATER, REFUSED, UNCHANGED, Gate
+from tests.unit.relay.pair import (
+    IN_TRANSACTION,
+    READY,
+    RESULT,
+    Stage,
+    message,
+    query,
+)
+from tests.unit.relay.test_stream import BATCHES, END, PIPELINES, SEEDS, Play
+
+SYNC = message(b"S")
+REFUSAL = message(b"E", b"Mno\0\0")
+ERROR = message(b"E", b"Minvalid input\0\0")
+
+
+class Adviser:
+    """Gives the answers that a test has put in; records what it is asked."""
+
+    def __init__(self) -> None:
+        """Begin with nothing to say: every query is left as it is."""
+        self.data = b"other"
+        self.refusal = REFUSAL
+        self.provocation = b"FAIL"
+        self.home = ""
+        self.outcomes: list[int] = []
+        self.asked: list[tuple[str, bytes, bytes, bool]] = []
+        self.brought: list[tuple[str, bool]] = []
+        self.away: set[str] = set()
+
+    def _next(self) -> int:
+        return self.outcomes.pop(0) if self.outcomes else UNCHANGED
+
+    def ask(
+        self, message_type: int, text: bytes, statement: bytes, /, *, is_inside: bool
+    ) -> int:
+        """Record; return the next outcome."""
+        self.asked.append((chr(message_type), text, statement, is_inside))
+        return self._next()
+
+    def is_away(self, home: str, /) -> bool:
+        """Tell what the test says."""
+        return home in self.away
+
+    def bring(self, home: str, /, *, is_inside: bool) -> int:
+        """Record; return the next outcome."""
+        self.brought.append((home, is_inside))
+        return self._next()
+
+
+def gated(stage: Stage, *, prepared: int = 0) -> tuple[ClientLink, Adviser, Gate]:
+    """Return a client with a gate before it."""
+    client = stage.client(prepared=prepared)
+    adviser = Adviser()
+    return client, adviser, Gate(client, adviser)
+
+
+def parse(text: bytes, name: bytes = b"") -> bytes:
+    """Return a Parse without parameters."""
+    return message(b"P", name + b"\0" + text + b"\0\0\0")
+
+
+def bind(name: bytes = b"", value: bytes = b"") -> bytes:
+    """Return a Bind to the unnamed portal."""
+    return message(b"B", b"\0" + name + b"\0" + bytes(6) + value)
+
+
+EXECUTE = message(b"E", b"\0\0\0\0\0")
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 7, 1000])
+def test_each_query_is_asked_about_once(size: int) -> None:
+    """Whole, however the network cuts it; nothing goes on before."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    data = query(b"SELECT 1")
+    for at in range(0, len(data), size):
+        assert stage.sent(server) == b""
+        client.take(data[at : at + size])
+    assert stage.sent(server) == data
+    assert adviser.asked == [("Q", b"SELECT 1", b"", False)]
+
+
+def test_a_long_query_is_whole_too() -> None:
+    """Nothing is held back of what follows it."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    text = b"x" * (5 * WAIT_FOR_WHOLE)
+    data = query(text)
+    for at in range(0, len(data), 1000):
+        client.take(data[at : at + 1000])
+    assert adviser.asked == [("Q", text, b"", False)]
+    assert stage.sent(server) == data
+
+
+def test_another_text() -> None:
+    """Of a Query, and of a Parse, whose name and types stay."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    adviser.outcomes = [CHANGED, CHANGED]
+    client.take(query(b"SELECT 1"))
+    assert stage.sent(server) == query(b"other")
+    server.take(RESULT + READY)
+    rest = bind() + EXECUTE + SYNC
+    client.take(message(b"P", b"n\0SELECT $1\0\0\1\0\0\0\x17") + rest)
+    assert stage.sent(server) == message(b"P", b"n\0other\0\0\1\0\0\0\x17") + rest
+    assert adviser.asked[1] == ("P", b"SELECT $1", b"n", False)
+
+
+def test_inside() -> None:
+    """In a transaction, and in a pipeline behind its first request."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    client.take(query(b"BEGIN"))
+    server.take(RESULT + IN_TRANSACTION)
+    client.take(query(b"COMMIT"))
+    server.take(RESULT + READY)
+    client.take(parse(b"one") + bind() + EXECUTE + parse(b"two") + SYNC)
+    assert [asked[3] for asked in adviser.asked] == [False, True, False, True]
+
+
+def test_what_begins_anew_waits_for_the_answers() -> None:
+    """Then the server is back, so the client might go elsewhere."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    client.take(query(b"one") + query(b"two") + query(b"three"))
+    client.take(query(b"four"))
+    assert stage.sockets[client].done == ["pause"]
+    for text in (b"one", b"two", b"three", b"four"):
+        assert adviser.asked[-1] == ("Q", text, b"", False)
+        assert stage.sent(server) == query(text)
+        server.take(RESULT)
+        assert stage.sent(server) == b""
+        server.take(READY)
+        assert stage.sent(client) == RESULT + READY
+    assert stage.sockets[client].done == ["pause", "resume"]
+    assert client.exchange.special == 0
+    assert list(stage.rack.idle) == [server]
+
+
+def test_a_client_that_waits_for_a_server() -> None:
+    """It is not asked about again when there is one; the rest is asked about then."""
+    stage = Stage()
+    client, adviser, _ = gated(stage)
+    client.take(query(b"one"))
+    client.take(query(b"two"))
+    server = stage.server()
+    stage.rack.idle.clear()
+    stage.rack.put_back(server)
+    assert stage.sent(server) == query(b"one")
+    server.take(RESULT + READY)
+    assert stage.sent(server) == query(b"two")
+    assert [asked[1] for asked in adviser.asked] == [b"one", b"two"]
+
+
+def test_an_answer_that_comes_later() -> None:
+    """Nothing passes meanwhile, and the client is read no further."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, gate = gated(stage)
+    adviser.outcomes = [LATER]
+    client.take(query(b"one") + query(b"two"))
+    client.take(query(b"three"))
+    assert stage.sent(server) == b""
+    assert stage.sockets[client].done == ["pause"]
+    gate.answered(CHANGED)
+    assert stage.sent(server) == query(b"other")
+    server.take(RESULT + READY)
+    assert stage.sent(server) == query(b"two")
+    server.take(RESULT + READY)
+    assert stage.sockets[client].done == ["pause", "resume"]
+
+
+def test_an_answer_for_a_client_that_is_gone() -> None:
+    """It comes to nothing."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, gate = gated(stage)
+    adviser.outcomes = [LATER]
+    client.take(query(b"one"))
+    client.lost = True
+    gate.answered(UNCHANGED)
+    gate.go_on()
+    assert stage.sent(server) == b""
+
+
+def test_a_refused_query() -> None:
+    """The server is made to fail it; the client reads our words for that."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    client.take(query(b"BEGIN"))
+    server.take(RESULT + IN_TRANSACTION)
+    stage.sent(server)
+    stage.sent(client)
+    adviser.outcomes = [REFUSED]
+    client.take(query(b"SELECT 1"))
+    assert stage.sent(server) == query(b"FAIL")
+    for piece in (ERROR[:3], ERROR[3:9], ERROR[9:] + b"Z\0\0\0\5E"):
+        server.take(piece)
+    assert stage.sent(client) == REFUSAL + b"Z\0\0\0\5E"
+    assert client.exchange.special == 0
+    client.take(query(b"ROLLBACK"))
+    server.take(RESULT + READY)
+    assert list(stage.rack.idle) == [server]
+
+
+@pytest.mark.parametrize("prepared", [0, 10])
+@pytest.mark.parametrize("name", [b"", b"mine"])
+def test_a_refused_parse(name: bytes, prepared: int) -> None:
+    """The rest of its pipeline is skipped, by the server and without asking."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage, prepared=prepared)
+    client.take(parse(b"one") + bind() + EXECUTE)
+    stage.sent(server)
+    adviser.outcomes = [REFUSED]
+    client.take(parse(b"two", name) + bind(name) + EXECUTE + parse(b"three") + SYNC)
+    sent = stage.sent(server)
+    assert sent.startswith(message(b"P", b"\0FAIL\0\0\0") + message(b"B", b"\0")[:1])
+    assert b"two" not in sent
+    assert [asked[1] for asked in adviser.asked] == [b"one", b"two"]
+    done = message(b"1") + message(b"2") + message(b"C", b"SELECT 1\0")
+    server.take(done + ERROR + READY)
+    assert stage.sent(client) == done + REFUSAL + READY
+    assert client.exchange.special == 0
+    client.take(parse(b"four") + SYNC)
+    assert adviser.asked[-1] == ("P", b"four", b"", False)
+
+
+def test_statements_stay_where_they_were_sent() -> None:
+    """Bind and Describe bring the client there, until the statement is closed."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage, prepared=10)
+    adviser.home = "there"
+    client.take(parse(b"one", b"mine") + SYNC)
+    server.take(message(b"1") + READY)
+    adviser.away = {"there"}
+    client.take(bind(b"other") + SYNC)
+    server.take(ERROR + READY)
+    assert adviser.brought == []
+    for use in (bind(b"mine"), message(b"D", b"Smine\0")):
+        client.take(use + SYNC)
+        server.take(READY)
+    assert adviser.brought == [("there", False)] * 2
+    client.take(message(b"D", b"P\0") + message(b"C", b"Smine\0") + SYNC)
+    server.take(ERROR + READY)
+    client.take(bind(b"mine") + SYNC)
+    assert len(adviser.brought) == 2
+
+
+def test_a_refused_bind_of_any_length() -> None:
+    """What is still to come of it is dropped."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage, prepared=10)
+    adviser.home = "there"
+    client.take(parse(b"one", b"mine") + SYNC)
+    server.take(message(b"1") + READY)
+    client.take(query(b"BEGIN"))
+    server.take(RESULT + IN_TRANSACTION)
+    stage.sent(server)
+    stage.sent(client)
+    adviser.away = {"there"}
+    adviser.outcomes = [REFUSED]
+    long = bind(b"mine", b"v" * (2 * WAIT_FOR_WHOLE))
+    data = long + EXECUTE + SYNC
+    for at in range(0, len(data), 5000):
+        client.take(data[at : at + 5000])
+    assert stage.sent(server) == parse(b"FAIL") + EXECUTE + SYNC
+    server.take(ERROR + b"Z\0\0\0\5E")
+    assert stage.sent(client) == REFUSAL + b"Z\0\0\0\5E"
+
+
+def test_a_long_bind_streams() -> None:
+    """Its names are awaited, no more."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage, prepared=10)
+    long = bind(b"mine", b"v" * (2 * WAIT_FOR_WHOLE))
+    client.take(long[:8])
+    assert stage.sent(server) == b""
+    client.take(long[8:3000])
+    assert stage.sent(server) == long[:3000]
+    client.take(long[3000:] + SYNC)
+    assert stage.sent(server) == long[3000:] + SYNC
+    assert adviser.asked == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [message(b"Q", b"no end"), message(b"Q", b"a\0b\0"), message(b"P", b"no end")],
+)
+def test_broken_bodies_are_the_servers(data: bytes) -> None:
+    """Nobody is asked about them."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    client.take(data)
+    assert stage.sent(server) == data
+    assert adviser.asked == []
+
+
+@pytest.mark.parametrize("ahead", [b"", query(b"first")])
+def test_bad_headers(ahead: bytes) -> None:
+    """They are the client's fault, whoever is serving it then."""
+    stage = Stage()
+    server = stage.server()
+    client, _, _ = gated(stage)
+    client.take(ahead + b"Q\0\0\0\3")
+    if ahead:
+        assert stage.sent(server) == ahead
+        server.take(RESULT + READY)
+    assert stage.told(client)[0][:2] == ("faulted", "bad packet header: '5100000003'")
+    assert stage.told(server) == []
+
+
+@pytest.mark.parametrize("taken", [3, 12])
+def test_a_gate_put_up_amid_work(taken: int) -> None:
+    """What had come before, in part or held, is taken over."""
+    stage = Stage()
+    client = stage.client()
+    data = query(b"one")
+    client.take(data[:taken])
+    adviser = Adviser()
+    server = stage.server()
+    if taken < len(data):
+        Gate(client, adviser)
+        client.take(data[taken:])
+        assert adviser.asked == [("Q", b"one", b"", False)]
+    else:
+        stage.rack.idle.clear()
+        client.take(data)
+        Gate(client, adviser)
+        stage.rack.put_back(server)
+    assert stage.sent(server).startswith(data)
+
+
+def test_a_gate_put_up_in_a_pipeline() -> None:
+    """It knows that the pipeline is not new."""
+    stage = Stage()
+    server = stage.server()
+    client = stage.client()
+    client.take(parse(b"one"))
+    adviser = Adviser()
+    Gate(client, adviser)
+    client.take(parse(b"two") + SYNC)
+    assert adviser.asked == [("P", b"two", b"", True)]
+    assert stage.sent(server) == parse(b"one") + parse(b"two") + SYNC
+
+
+class Indifferent(Adviser):
+    """Changes texts into themselves now and then."""
+
+    def ask(
+        self, message_type: int, text: bytes, statement: bytes, /, *, is_inside: bool
+    ) -> int:
+        """Return one of two outcomes that come to the same."""
+        self.data = text
+        is_changed = (len(text + statement) + message_type + is_inside) % 2 and text
+        return CHANGED if is_changed else UNCHANGED
+
+
+@settings(max_examples=150)
+@given(
+    SEEDS,
+    st.lists(st.lists(BATCHES, max_size=5), min_size=1, max_size=3),
+    st.integers(1, 2),
+    st.integers(1, 3),
+)
+def test_named_statements_through_a_gate(
+    seed: int, scripts: list[list[bytes]], servers: int, prepared: int
+) -> None:
+    """Clients cannot tell that rules look at what they send."""
+    play = Play([[*script, END] for script in scripts], servers, prepared)
+    for client in play.clients:
+        Gate(client, Indifferent())
+    play.run(Random(seed).randrange, waits=True)
+    play.check()
+
+
+@settings(max_examples=150)
+@given(
+    SEEDS,
+    st.lists(st.lists(PIPELINES, max_size=5), min_size=1, max_size=3),
+    st.integers(1, 2),
+    st.sampled_from([0, 2]),
+)
+def test_pipelines_through_a_gate(
+    seed: int, scripts: list[list[bytes]], servers: int, prepared: int
+) -> None:
+    """Sent ahead of their answers, with COPY among them."""
+    play = Play([[*script, END] for script in scripts], servers, prepared)
+    for client in play.clients:
+        Gate(client, Indifferent())
+    play.run(Random(seed).randrange, waits=False)
+    play.check()

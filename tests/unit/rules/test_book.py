@@ -1,0 +1,107 @@
+"""Which rules are for whom, and what of them outlives a reload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pgswitch.config.load import load
+from pgswitch.config.model import Configuration
+from pgswitch.rules.book import Book
+from pgswitch.rules.loading import REWRITING, ROUTING, RulesError
+from tests.unit.rules.files import REWRITE, ROUTE, write
+
+Configure = Callable[..., Configuration]
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Configure:
+    """Return what makes a configuration of settings and database entries."""
+
+    def made(settings: str = "", databases: str = "db =") -> Configuration:
+        text = f"[pgbouncer]\n{settings}\n[databases]\n{databases}\n"
+        return load(write(tmp_path, "pgswitch.ini", text))
+
+    return made
+
+
+@pytest.mark.parametrize(
+    "settings", ["", "routing_rules_py_module_file = not_enabled", "verbose = 0"]
+)
+def test_none(configure: Configure, settings: str) -> None:
+    """Without a file there are no rules; the seed's word for that counts."""
+    assert Book(configure(settings)).of_database("db") is None
+
+
+def test_one_file_for_both(configure: Configure, tmp_path: Path) -> None:
+    """It is loaded once, so that its functions share their state."""
+    path = write(tmp_path, "r.py", ROUTE.format("pass\n") + REWRITE.format("pass"))
+    book = Book(
+        configure(
+            f"routing_rules_py_module_file = {path}\n"
+            f"rewrite_query_py_module_file = {path}\n"
+            "rewrite_query_disconnect_on_failure = true\nrules_slow_ms = 3"
+        )
+    )
+    rules = book.of_database("any")
+    assert rules is not None
+    assert rules.routing is not None
+    assert rules.rewriting is not None
+    assert rules.routing.module is rules.rewriting.module
+    assert (rules.refuses, rules.slow_us) == (True, 3000)
+    assert book.databases == {(path, REWRITING): ["*"], (path, ROUTING): ["*"]}
+
+
+def test_of_one_database(configure: Configure, tmp_path: Path) -> None:
+    """Its entry's settings replace those of all, each for itself."""
+    usual = write(tmp_path, "usual.py", ROUTE.format("pass"))
+    own = write(tmp_path, "own.py", ROUTE.format("pass"))
+    book = Book(
+        configure(
+            f"routing_rules_py_module_file = {usual}",
+            f"one = routing_rules_py_module_file={own}\n"
+            "two = routing_rules_py_module_file=not_enabled\n"
+            "three = rewrite_query_disconnect_on_failure=true\nfour =",
+        )
+    )
+    found = {}
+    for name in ("one", "two", "three", "four"):
+        rules = book.of_database(name)
+        routing = None if rules is None else rules.routing
+        found[name] = None if routing is None else Path(routing.module.path).stem
+    assert found == {"one": "own", "two": None, "three": "usual", "four": "usual"}
+    three = book.of_database("three")
+    assert three is not None
+    assert three.refuses
+
+
+def test_a_reload(configure: Configure, tmp_path: Path) -> None:
+    """What has not changed keeps state and counters; what has is made anew."""
+    path = write(tmp_path, "r.py", ROUTE.format("pass"))
+    configuration = configure(f"routing_rules_py_module_file = {path}")
+    first = Book(configuration)
+    second = Book(configuration, first)
+    assert second.rules[path, ROUTING] is first.rules[path, ROUTING]
+    write(tmp_path, "r.py", ROUTE.format("return 'new'"))
+    third = Book(configuration, second)
+    assert third.rules[path, ROUTING] is not first.rules[path, ROUTING]
+    assert Book(configuration, third).rules == third.rules
+
+
+def test_what_is_wrong(configure: Configure, tmp_path: Path) -> None:
+    """All of it is said, each once, and the book before is not touched."""
+    good = write(tmp_path, "good.py", ROUTE.format("pass"))
+    before = Book(configure(f"routing_rules_py_module_file = {good}"))
+    broken = write(tmp_path, "broken.py", "import nothing_here")
+    configuration = configure(
+        f"routing_rules_py_module_file = {broken}\n"
+        f"rewrite_query_py_module_file = {good}",
+        "one = rewrite_query_disconnect_on_failure=true",
+    )
+    with pytest.raises(RulesError) as raised:
+        Book(configuration, before)
+    assert str(raised.value).count("nothing_here") == 2, "source line and error"
+    assert "has no function rewrite_query(" in str(raised.value)
+    assert before.of_database("x") is not None

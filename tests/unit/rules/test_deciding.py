@@ -1,0 +1,133 @@
+"""Rewrite, then route; failures by policy; answers that are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgswitch.rules import deciding
+from pgswitch.rules.calling import Question
+from pgswitch.rules.deciding import RuleSet, plain_key
+from pgswitch.rules.loading import ROUTING
+from tests.unit.rules.files import answer, rule, rule_set
+
+
+def test_routing_sees_the_new_text(tmp_path: Path) -> None:
+    """The order of the two is part of the contract."""
+    rules = rule_set(
+        tmp_path,
+        "return query.replace('old', 'new')",
+        "return 'there' if 'new' in query else None",
+    )
+    found = answer(rules, "SELECT old")
+    assert (found.text, found.data, found.key) == ("SELECT new", b"SELECT new", "there")
+    found = answer(rules, "SELECT 1")
+    assert (found.text, found.data, found.key) == (None, None, None)
+    assert rules.rewriting is not None
+    assert rules.rewriting.measures.effects == 1
+
+
+@pytest.mark.parametrize("body", ["1 / 0", "raise SystemExit", "return 3", "return ''"])
+def test_failures(tmp_path: Path, body: str) -> None:
+    """By policy the original goes on, and is routed, or the query is not sent."""
+    rewriting = rule(tmp_path, body)
+    routing = rule(tmp_path, "return 'there'", ROUTING)
+    found = answer(RuleSet(rewriting, routing))
+    assert (found.data, found.key, found.refused) == (None, "there", False)
+    assert len(found.failures) == 1
+    found = answer(RuleSet(rewriting, routing, refuses=True))
+    assert (found.data, found.key, found.refused) == (None, None, True)
+    assert rewriting.measures.errors == 2
+    assert rewriting.measures.refused == 1
+
+
+def test_a_routing_that_fails(tmp_path: Path) -> None:
+    """The client stays, whatever the policy is about rewriting."""
+    rules = RuleSet(None, rule(tmp_path, "1 / 0", ROUTING), refuses=True)
+    found = answer(rules)
+    assert (found.key, found.refused, len(found.failures)) == (None, False, 1)
+
+
+def test_what_is_waited_for(tmp_path: Path) -> None:
+    """The caller gets it, and sends in the result or what it failed with."""
+    rules = rule_set(tmp_path, "return Later()", "return 'there'")
+    assert rules.rewriting is not None
+    later = type("Later", (), {"__await__": None})
+    rules.rewriting.module.module.__dict__["Later"] = later
+    question = Question("joe", "SELECT 1", in_transaction=False)
+    steps = rules.steps(question)
+    assert isinstance(steps.send(None), later)
+    with pytest.raises(StopIteration) as done:
+        steps.send("SELECT 2")
+    assert (done.value.value.text, done.value.value.key) == ("SELECT 2", "there")
+    steps = rules.steps(question)
+    steps.send(None)
+    with pytest.raises(StopIteration) as done:
+        steps.throw(ValueError("late"))
+    assert done.value.value.failures[0].startswith("rewrite_query failed: ValueError")
+    steps = rules.steps(question)
+    steps.send(None)
+    steps.close()
+
+
+@pytest.mark.parametrize(("limit", "count"), [(0, 0), (100, 0), (99, 1)])
+def test_slow_calls(tmp_path: Path, limit: int, count: int) -> None:
+    """They are named when they take longer than the limit."""
+    rewriting = rule(tmp_path, "clock.now += 0.0001")
+    rewriting.module.module.__dict__["clock"] = rewriting._clock
+    found = answer(RuleSet(rewriting, None, slow_us=limit))
+    assert len(found.slow) == count
+
+
+def kept_set(folder: Path, *, cacheable: bool) -> RuleSet:
+    """Return rules whose module says whether answers may be kept."""
+    made = rule(folder, "return query + ' '")
+    made.cacheable = cacheable
+    return RuleSet(made, None)
+
+
+def test_kept_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By user, encoding and text; the least recently used goes first."""
+    monkeypatch.setattr(deciding, "MOST_KEPT", 2)
+    rules = kept_set(tmp_path, cacheable=True)
+    found = answer(rules)
+    for text in (b"a", b"b"):
+        rules.keep("joe", "utf-8", text, found)
+    assert rules.kept("joe", "utf-8", b"a") is found
+    rules.keep("joe", "utf-8", b"c", found)
+    assert rules.kept("joe", "utf-8", b"b") is None
+    assert rules.kept("joe", "utf-8", b"a") is found
+    assert rules.kept("ann", "utf-8", b"a") is None
+    assert rules.kept("joe", "latin1", b"a") is None
+    assert rules.rules[0].measures.kept == 2
+
+
+def test_what_is_not_kept(tmp_path: Path) -> None:
+    """Unless the module says so, when it failed, when it is long."""
+    rules = kept_set(tmp_path, cacheable=False)
+    found = answer(rules)
+    rules.keep("joe", "utf-8", b"a", found)
+    assert rules.kept("joe", "utf-8", b"a") is None
+    rules = kept_set(tmp_path, cacheable=True)
+    rules.keep("joe", "utf-8", b"a" * 10_000, found)
+    assert rules.kept("joe", "utf-8", b"a" * 10_000) is None
+    found.failures.append("odd")
+    rules.keep("joe", "utf-8", b"a", found)
+    assert rules.kept("joe", "utf-8", b"a") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "plain"),
+    [
+        ("dev.1", "dev.1"),
+        ("dev:reader", "dev"),
+        ("dev:writer", "dev"),
+        ("dev:other", "dev:other"),
+        (":reader", ":reader"),
+        ("a:b:reader", "a:b"),
+    ],
+)
+def test_roles(key: str, plain: str) -> None:
+    """A role behind a colon is not part of the name."""
+    assert plain_key(key) == plain

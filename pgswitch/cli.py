@@ -22,6 +22,7 @@ LONG_OPTIONS = ["daemon", "quiet", "reboot", "user=", "verbose", "version", "hel
 
 HELP = """\
 Usage: {program} [OPTION]... CONFIG_FILE
+       {program} rules [OPTION]... FILE QUERY...
 Pool connections to PostgreSQL servers, as PgBouncer does.
 
   -d, --daemon       run in the background (needs pidfile in CONFIG_FILE)
@@ -32,6 +33,9 @@ Pool connections to PostgreSQL servers, as PgBouncer does.
   -V, --version      print versions and leave; the first line names the PgBouncer
                      whose behaviour is followed
   -h, --help         print this and leave
+
+The command `rules` shows what a file of routing and rewriting functions makes of
+queries, with no server.
 """
 
 
@@ -95,8 +99,14 @@ def main(arguments: list[str] | None = None) -> int:
     # Whoever calls us by PgBouncer's name reads that name in our answers.
     called = Path(sys.argv[0]).name
     program = "pgbouncer" if called == "pgbouncer" else "pgswitch"
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["rules"] and len(arguments) > 1:
+        # The first word of a command of ours; alone it is a configuration file.
+        from pgswitch.rules_command import main as rules  # noqa: PLC0415
+
+        return rules(arguments[1:], program)
     try:
-        command = parse(sys.argv[1:] if arguments is None else arguments, program)
+        command = parse(arguments, program)
     except Answered as answer:
         sys.stdout.write(str(answer))
         return 0

@@ -80,6 +80,6 @@ def test_requirements_are_those_of_the_package() -> None:
 
 def test_no_grammar_is_lost_to_optimisation() -> None:
     """Nothing we ship runs Python with -OO, which drops ply's grammars (docstrings)."""
-    shipped = [ROOT / "Makefile", *(ROOT / "examples").glob("*")]
+    shipped = [ROOT / "Makefile", *(ROOT / "examples").rglob("*.*")]
     pattern = re.compile(r"python\S* .*-OO|PYTHONOPTIMIZE")
     assert not [path for path in shipped if pattern.search(path.read_text())]

@@ -1,0 +1,123 @@
+"""Rules in the tests of those who write them, with no server and no pooler.
+
+::
+
+    from pgswitch.testing import ask
+
+    def test_reports_go_to_the_replica():
+        outcome = ask("rules.py", "SELECT * FROM report", user="ann")
+        assert outcome.database == "replica"
+
+The command ``pgswitch rules`` prints the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pgswitch.rules.calling import Context, Question, Rule
+from pgswitch.rules.deciding import Answer, RuleSet
+from pgswitch.rules.loading import REWRITING, ROUTING, RulesError, load_module
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the rules make of a query."""
+
+    query: str
+    """The text that a server would get."""
+    database: str | None
+    """The key that routing_rules() returned, None to stay."""
+    failures: tuple[str, ...]
+    """What went wrong, as the log would say it."""
+    microseconds: int
+    """How long both functions took together."""
+
+
+class Rules:
+    """The functions of a file, to be asked again and again."""
+
+    def __init__(self, path: str) -> None:
+        """Load the file as the pooler does; raises RulesError.
+
+        It may have either function or both.
+        """
+        module = load_module(path)
+        found: dict[str, Rule] = {
+            name: Rule(module, name, perf_counter)
+            for name in (REWRITING, ROUTING)
+            if hasattr(module.module, name)
+        }
+        if not found:
+            raise RulesError(f"{path} has neither {REWRITING}() nor {ROUTING}()")
+        self._rules = RuleSet(found.get(REWRITING), found.get(ROUTING))
+
+    def ask(
+        self,
+        query: str,
+        *,
+        user: str = "postgres",
+        in_transaction: bool = False,
+        context: Context | None = None,
+    ) -> Outcome:
+        """Return what becomes of a query; failures are in the outcome.
+
+        An asynchronous function must not wait for what only a reactor can bring.
+        """
+        context = context or Context("postgres", "127.0.0.1:5432", "", "", "simple")
+        steps = self._rules.steps(Question(user, query, in_transaction, context))
+        resume: Any = steps.send
+        given: object = None
+        while True:
+            try:
+                awaited = resume(given)
+            except StopIteration as done:
+                answer: Answer = done.value
+                break
+            resume, given = steps.send, _result(awaited)
+            if isinstance(given, Failure):
+                resume, given = steps.throw, given.value
+        return Outcome(
+            query if answer.text is None else answer.text,
+            answer.key,
+            tuple(answer.failures),
+            sum(rule.last_us for rule in self._rules.rules),
+        )
+
+
+def ask(
+    path: str,
+    query: str,
+    *,
+    user: str = "postgres",
+    in_transaction: bool = False,
+    context: Context | None = None,
+) -> Outcome:
+    """Load a file of rules and return what becomes of one query.
+
+    Raises pgswitch.rules.loading.RulesError for a file that the pooler would refuse.
+    """
+    return Rules(path).ask(
+        query, user=user, in_transaction=in_transaction, context=context
+    )
+
+
+def _result(awaited: Any) -> object:  # noqa: ANN401 - the user's
+    """Return what an awaitable gives at once, or a Failure."""
+    if not isinstance(awaited, Deferred):
+
+        async def result() -> object:
+            return await awaited
+
+        awaited = Deferred.fromCoroutine(result())
+    found: list[object] = []
+    awaited.addBoth(found.append)
+    if not found:
+        awaited.cancel()
+        return Failure(RuntimeError("waits for something that only a reactor brings"))
+    return found[0]

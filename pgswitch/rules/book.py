@@ -46,7 +46,7 @@ class Book:
         self.rules: dict[tuple[str, str], Rule] = {}
         """By path and name of the function."""
         self.databases: dict[tuple[str, str], list[str]] = {}
-        """For which databases, by the same; ``*``: all without settings of their own."""
+        """For which databases, by the same; ``*``: all that have no own settings."""
         self.usual = self._rule_set(configuration, None)
         self._sets = {
             name: self._rule_set(configuration, spec)

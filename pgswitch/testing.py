@@ -69,24 +69,12 @@ class Rules:
 
         An asynchronous function must not wait for what only a reactor can bring.
         """
-        context = context or Context("postgres", "127.0.0.1:5432", "", "", "simple")
-        steps = self._rules.steps(Question(user, query, in_transaction, context))
-        resume: Any = steps.send
-        given: object = None
-        while True:
-            try:
-                awaited = resume(given)
-            except StopIteration as done:
-                answer: Answer = done.value
-                break
-            resume, given = steps.send, _result(awaited)
-            if isinstance(given, Failure):
-                resume, given = steps.throw, given.value
-        return Outcome(
-            query if answer.text is None else answer.text,
-            answer.key,
-            tuple(answer.failures),
-            sum(rule.last_us for rule in self._rules.rules),
+        return at_once(
+            self._rules,
+            query,
+            user=user,
+            in_transaction=in_transaction,
+            context=context,
         )
 
 
@@ -104,6 +92,36 @@ def ask(
     """
     return Rules(path).ask(
         query, user=user, in_transaction=in_transaction, context=context
+    )
+
+
+def at_once(
+    rules: RuleSet,
+    query: str,
+    *,
+    user: str,
+    in_transaction: bool = False,
+    context: Context | None = None,
+) -> Outcome:
+    """Return what rules make of a query, as far as that needs no waiting."""
+    context = context or Context("postgres", "127.0.0.1:5432", "", "", "simple")
+    steps = rules.steps(Question(user, query, in_transaction, context))
+    resume: Any = steps.send
+    given: object = None
+    while True:
+        try:
+            awaited = resume(given)
+        except StopIteration as done:
+            answer: Answer = done.value
+            break
+        resume, given = steps.send, _result(awaited)
+        if isinstance(given, Failure):
+            resume, given = steps.throw, given.value
+    return Outcome(
+        query if answer.text is None else answer.text,
+        answer.key,
+        tuple(answer.failures),
+        sum(rule.last_us for rule in rules.rules),
     )
 
 

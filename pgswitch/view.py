@@ -11,6 +11,7 @@ from pgswitch.admin.snapshots import (
     MemorySnapshot,
     PeerSnapshot,
     PoolSnapshot,
+    RouteSnapshot,
     RuleSnapshot,
     SocketSnapshot,
     StateSnapshot,
@@ -21,7 +22,9 @@ from pgswitch.admin.snapshots import (
 from pgswitch.config.model import UserSpec
 from pgswitch.config.show import config_rows
 from pgswitch.net.backend import Phase
+from pgswitch.rules.deciding import plain_key
 from pgswitch.stats.periods import NOTHING, Periods, Totals, plus
+from pgswitch.testing import at_once
 from pgswitch.types import CONSOLE_DATABASES, PoolMode
 
 if TYPE_CHECKING:
@@ -371,6 +374,29 @@ class ServiceView:
             )
             for key, rule in sorted(book.rules.items())
         ]
+
+    def route(self, query: str, user: str, database: str) -> RouteSnapshot:
+        """Return what the rules make of a query of a client of this database."""
+        rules = self._rules.rules_of(database)
+        if rules is None:
+            return RouteSnapshot(query=query, database=database, why="no rules")
+        outcome = at_once(rules, query, user=user)
+        key = outcome.database
+        if key is None:
+            target, why = database, "routing_rules did not name a database"
+        else:
+            target, why = plain_key(key), f"routing_rules returned {key!r}"
+        spec = self._context.configuration.databases.get(target)
+        if spec is None and key is not None:
+            why += ", which is no entry of [databases]: the client stays"
+        return RouteSnapshot(
+            query=outcome.query,
+            database=target,
+            role=key.rpartition(":")[2] if key and target != key else None,
+            node=None if spec is None else f"{spec.host or 'unix'}:{spec.port}",
+            why="; ".join([why, *outcome.failures]),
+            microseconds=outcome.microseconds,
+        )
 
     def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
         """Return nothing: names are looked up for each connection."""

@@ -48,6 +48,10 @@ RULE: Final = (
     *(*int8("p50_us", "p99_us", "max_us"), *text("last_error")),
 )
 """Ours; the reference has no such thing."""
+ROUTE: Final = (
+    *text("query", "database", "role", "node", "why"),
+    *int8("microseconds"),
+)
 PEER: Final = (*int4("peer_id"), *text("host"), *int4("port", "pool_size"))
 PEER_POOL: Final = int4(
     *("peer_id", "cl_active_cancel_req", "cl_waiting_cancel_req"),

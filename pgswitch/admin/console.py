@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 
 from pgswitch.admin.commands import VERBS, run_verb
-from pgswitch.admin.grammar import Command, Setting, parse
-from pgswitch.admin.show import REFERENCE_VERSION, SESSION_VALUES, USAGE, show
+from pgswitch.admin.grammar import Command, Explanation, Setting, parse
+from pgswitch.admin.show import (
+    REFERENCE_VERSION,
+    SESSION_VALUES,
+    USAGE,
+    explained,
+    show,
+)
 from pgswitch.errors import (
     AdminAccessNeeded,
     ConsoleError,
@@ -119,6 +125,8 @@ class Console:
             statement = parse(text)
             if isinstance(statement, Setting):
                 return self._done(*self._set(statement))
+            if isinstance(statement, Explanation):
+                return self._done(self._explain(statement), "EXPLAIN")
             if statement.verb == "show":
                 return self._done(self._show(statement.argument, text), "SHOW")
             return self._command(statement, text)
@@ -158,6 +166,11 @@ class Console:
         if data is None:
             raise InvalidCommand(command=text)
         return data
+
+    def _explain(self, wanted: Explanation) -> bytes:
+        """Return the messages of EXPLAIN ROUTE; it runs the user's functions."""
+        self._need_admin()
+        return explained(self._view.route(wanted.query, wanted.user, wanted.database))
 
     def _set(self, setting: Setting) -> tuple[bytes, str]:
         """Carry out SET; return the messages before CommandComplete, and its tag."""

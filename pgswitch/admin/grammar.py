@@ -1,7 +1,8 @@
-"""The grammar of console statements: text in, one Command or Setting out.
+"""The grammar of console statements: text in, one value for a statement out.
 
 A statement is a command word with at most one argument, or SET with a key and a
-value, with an optional semicolon behind it. Command words and keywords may be
+value, or EXPLAIN ROUTE with user= and database= before a query in single quotes, with
+an optional semicolon behind it. Command words and keywords may be
 written in any case; arguments are taken as typed. A name that is not made of
 letters, digits and underscores stands in double quotes, a double quote inside it
 twice; likewise a value of SET in single quotes. There are no comments, no empty
@@ -44,16 +45,27 @@ class Setting(NamedTuple):
     value: str
 
 
-Statement = Command | Setting
+class Explanation(NamedTuple):
+    """EXPLAIN ROUTE: whose query is to be explained, and its text.
+
+    ``user`` and ``database`` are empty where they are not given.
+    """
+
+    query: str
+    user: str = ""
+    database: str = ""
+
+
+Statement = Command | Setting | Explanation
 
 
 class _NotInGrammarError(Exception):
     """The text is not a statement; raised and caught in this module only."""
 
 
-KEYWORDS: Final = {"set": "SET", "to": "TO"}
+KEYWORDS: Final = {"set": "SET", "to": "TO", "explain": "EXPLAIN", "route": "ROUTE"}
 
-tokens = ("SET", "TO", "WORD", "NAME", "STRING")
+tokens = ("SET", "TO", "EXPLAIN", "ROUTE", "WORD", "NAME", "STRING")
 literals = "=;"
 t_ignore = " \t\n\r\f\v"
 
@@ -90,6 +102,8 @@ def p_statement(p: Any) -> None:  # noqa: ANN401 - ply ships no types
               | command ';'
               | setting
               | setting ';'
+              | explanation
+              | explanation ';'
     """
     p[0] = p[1]
 
@@ -110,6 +124,22 @@ def p_setting(p: Any) -> None:  # noqa: ANN401 - ply ships no types
     p[0] = Setting(p[2], p[4])
 
 
+def p_explanation(p: Any) -> None:  # noqa: ANN401 - ply ships no types
+    """explanation : EXPLAIN ROUTE choices STRING"""
+    if not p[3].keys() <= {"user", "database"}:
+        raise _NotInGrammarError
+    p[0] = Explanation(p[4], **p[3])
+
+
+def p_choices(p: Any) -> None:  # noqa: ANN401 - ply ships no types
+    """
+    choices :
+            | choices word '=' value
+            | choices word '=' NAME
+    """
+    p[0] = {} if len(p) == 1 else {**p[1], p[2].lower(): p[4]}
+
+
 def p_same(p: Any) -> None:  # noqa: ANN401 - ply ships no types
     """
     name : WORD
@@ -121,6 +151,8 @@ def p_same(p: Any) -> None:  # noqa: ANN401 - ply ships no types
     word : WORD
          | SET
          | TO
+         | EXPLAIN
+         | ROUTE
     """
     p[0] = p[1]
 
@@ -151,6 +183,8 @@ def parse(text: str) -> Statement:
     if isinstance(statement, Setting):
         _limit(statement.key, ARGUMENT_SIZE)
         _limit(statement.value, VALUE_SIZE)
+        return statement
+    if isinstance(statement, Explanation):
         return statement
     _limit(statement.verb, COMMAND_SIZE)
     _limit(statement.argument or "", ARGUMENT_SIZE)

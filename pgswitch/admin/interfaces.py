@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         MemorySnapshot,
         PeerSnapshot,
         PoolSnapshot,
+        RouteSnapshot,
         RuleSnapshot,
         SocketSnapshot,
         StateSnapshot,
@@ -74,6 +75,12 @@ class View(Protocol):
 
     def rules(self) -> Sequence[RuleSnapshot]:
         """Return the functions of the user's that are in force."""
+
+    def route(self, query: str, user: str, database: str) -> RouteSnapshot:
+        """Return what the rules make of a query; it runs the user's functions.
+
+        ``user`` and ``database`` may be empty.
+        """
 
     def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
         """Return the names whose addresses are kept; none where none are kept."""

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pgswitch.admin.interfaces import View
-    from pgswitch.admin.snapshots import SocketSnapshot, StatsSnapshot
+    from pgswitch.admin.snapshots import (
+        RouteSnapshot,
+        SocketSnapshot,
+        StatsSnapshot,
+    )
 
     Rows = Iterable[Sequence[Cell]]
 
@@ -76,6 +80,15 @@ def show(name: str, view: View) -> bytes | None:
         return None
     wanted = SHOWS[key]
     return result_set(wanted.columns, wanted.rows(view))
+
+
+def explained(route: RouteSnapshot) -> bytes:
+    """Return RowDescription and DataRow of EXPLAIN ROUTE."""
+    row = (
+        *(route.query, route.database, route.role, route.node, route.why),
+        route.microseconds,
+    )
+    return result_set(columns.ROUTE, [row])
 
 
 # ------------------------------------------------------------------------- sockets

@@ -229,6 +229,22 @@ class RuleSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSnapshot:
+    """What the rules make of one query (EXPLAIN ROUTE)."""
+
+    query: str
+    """As a server would get it."""
+    database: str
+    """Where it would go; empty for wherever the client is."""
+    role: str | None = None
+    node: str | None = None
+    """Host and port of that database."""
+    why: str
+    microseconds: int = 0
+    """How long the functions took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateSnapshot:
     """What the whole pooler is doing (SHOW STATE): running, paused or suspended."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-from pgswitch.config.model import Configuration, DatabaseSpec
+from pgswitch.config.model import TEMPLATE, Configuration, DatabaseSpec
 from pgswitch.rules.calling import Rule
 from pgswitch.rules.deciding import RuleSet
 from pgswitch.rules.loading import (
@@ -53,13 +53,18 @@ class Book:
             for name, spec in configuration.databases.items()
             if _has_own(spec)
         }
+        self._entries = configuration.databases.keys()
         self._before = None
         if self._problems:
             raise RulesError("\n\n".join(dict.fromkeys(self._problems)))
 
     def of_database(self, name: str) -> RuleSet | None:
-        """Return the rules for the clients of a database, None if there are none."""
-        return self._sets.get(name, self.usual)
+        """Return the rules for the clients of a database, None if there are none.
+
+        A database without an entry of its own has those of the entry ``*``.
+        """
+        entry = name if name in self._entries else TEMPLATE
+        return self._sets.get(entry, self.usual)
 
     def _rule_set(
         self, configuration: Configuration, spec: DatabaseSpec | None

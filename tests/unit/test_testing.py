@@ -41,8 +41,10 @@ def test_routing_examples(
     [
         (
             "rewrite_query.py",
-            ("SELECT prodname, SUM(total) FROM sales JOIN product USING (productid)"
-            " GROUP BY prodname ORDER BY prodname"),
+            (
+                "SELECT prodname, SUM(total) FROM sales JOIN product USING (productid)"
+                " GROUP BY prodname ORDER BY prodname"
+            ),
             "FROM product_sales",
         ),
         ("rewrite_query.py", "SELECT 1", "SELECT 1"),
@@ -82,14 +84,18 @@ def test_failures_and_times(tmp_path: Path) -> None:
         ("async def rewrite_query(u, q): return 'x'", "x", ""),
         ("async def rewrite_query(u, q): raise ValueError('odd')", "1", "odd"),
         (
-            ("from twisted.internet.defer import succeed\n"
-            "def rewrite_query(u, q): return succeed('y')"),
+            (
+                "from twisted.internet.defer import succeed\n"
+                "def rewrite_query(u, q): return succeed('y')"
+            ),
             "y",
             "",
         ),
         (
-            ("from twisted.internet.defer import Deferred\n"
-            "async def rewrite_query(u, q): return await Deferred()"),
+            (
+                "from twisted.internet.defer import Deferred\n"
+                "async def rewrite_query(u, q): return await Deferred()"
+            ),
             "1",
             "only a reactor",
         ),

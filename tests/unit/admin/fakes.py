@@ -17,6 +17,7 @@ from pgswitch.admin.snapshots import (
     MemorySnapshot,
     PeerSnapshot,
     PoolSnapshot,
+    RouteSnapshot,
     RuleSnapshot,
     SocketSnapshot,
     StateSnapshot,
@@ -233,6 +234,11 @@ class FakeView:
                 max_us=9,
             )
         ]
+
+    def route(self, query: str, user: str, database: str) -> RouteSnapshot:
+        return RouteSnapshot(
+            query=query, database=f"{user}/{database}", why="test", microseconds=3
+        )
 
     def config_rows(self) -> Sequence[tuple[str, str | None, str | None, str]]:
         return [("admin_users", "admin", None, "yes")]

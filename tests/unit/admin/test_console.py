@@ -143,6 +143,7 @@ def test_a_reload_that_fails_has_its_own_code() -> None:
     [
         *("SHOW FDS", "PAUSE", "RELOAD", "KILL_CLIENT 1", "SET default_pool_size=5"),
         *("RESUME", "DISABLE", "SHUTDOWN", "KILL pgbouncer", "WAIT_CLOSE"),
+        "EXPLAIN ROUTE 'SELECT 1'",
     ],
 )
 def test_who_may_only_look_commands_nothing(text: str) -> None:
@@ -152,6 +153,13 @@ def test_who_may_only_look_commands_nothing(text: str) -> None:
     expected = {"S": "ERROR", "C": "08P01", "M": "admin access needed"}
     assert answer.errors == [expected]
     assert session.control.calls == []
+
+
+def test_routes_are_explained() -> None:
+    """As one row, with the tag EXPLAIN."""
+    answer = Session().ask("EXPLAIN ROUTE user=joe database=bench 'SELECT 1'")
+    assert (answer.order, answer.tag) == ("TDCZ", "EXPLAIN")
+    assert answer.rows == [("SELECT 1", "joe/bench", None, None, "test", "3")]
 
 
 @pytest.mark.parametrize("is_admin", [True, False])

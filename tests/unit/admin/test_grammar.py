@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.admin.grammar import Command, Setting, Statement, parse
+from pgswitch.admin.grammar import Command, Explanation, Setting, Statement, parse
 from pgswitch.errors import BadArguments, ConsoleError, InvalidCommand
 
 
@@ -34,6 +34,13 @@ from pgswitch.errors import BadArguments, ConsoleError, InvalidCommand
         ("SET a to 'it''s 1.5'", Setting("a", "it's 1.5")),
         ("SET a=''", Setting("a", "")),
         ("SET to TO set", Setting("to", "set")),
+        ("SHOW explain", Command("show", "explain")),
+        ("EXPLAIN ROUTE 'it''s';", Explanation("it's")),
+        (
+            "explain route user=joe DATABASE=\"we-b.1\" 'SELECT 1'",
+            Explanation("SELECT 1", "joe", "we-b.1"),
+        ),
+        (f"EXPLAIN ROUTE '{'x' * 999}'", Explanation("x" * 999)),
         ("a" * 15, Command("a" * 15)),
         ("PAUSE " + "b" * 63, Command("pause", "b" * 63)),
         (f"SET {'k' * 63}='{'v' * 255}'", Setting("k" * 63, "v" * 255)),
@@ -68,6 +75,12 @@ def test_a_statement_is_read(text: str, statement: Statement) -> None:
         "SET x=-1",
         "SET x='a",
         "SET x=1 2",
+        "EXPLAIN",
+        "EXPLAIN ROUTE",
+        "EXPLAIN POOLS",
+        "EXPLAIN ROUTE SELECT",
+        "EXPLAIN ROUTE mode=x 'SELECT 1'",
+        "EXPLAIN ROUTE 'SELECT 1' user=joe",
         'SET "x"=1',
         'SET x="1"',
         "SHOW POOLS -- comment",

@@ -77,6 +77,14 @@ def test_of_one_database(configure: Configure, tmp_path: Path) -> None:
     assert three.refuses
 
 
+def test_of_the_template(configure: Configure, tmp_path: Path) -> None:
+    """Databases without an entry have the rules of ``*``."""
+    own = write(tmp_path, "own.py", ROUTE.format("pass"))
+    book = Book(configure("", f"one =\n* = host=h routing_rules_py_module_file={own}"))
+    assert book.of_database("one") is None
+    assert book.of_database("any") is not None
+
+
 def test_a_reload(configure: Configure, tmp_path: Path) -> None:
     """What has not changed keeps state and counters; what has is made anew."""
     path = write(tmp_path, "r.py", ROUTE.format("pass"))

@@ -105,14 +105,14 @@ def at_once(
 ) -> Outcome:
     """Return what rules make of a query, as far as that needs no waiting."""
     context = context or Context("postgres", "127.0.0.1:5432", "", "", "simple")
-    steps = rules.steps(Question(user, query, in_transaction, context))
-    resume: Any = steps.send
+    answer = Answer()
+    steps = rules.begin(Question(user, query, in_transaction, context), answer)
+    resume: Any = None if steps is None else steps.send
     given: object = None
-    while True:
+    while steps is not None:
         try:
             awaited = resume(given)
-        except StopIteration as done:
-            answer: Answer = done.value
+        except StopIteration:
             break
         resume, given = steps.send, _result(awaited)
         if isinstance(given, Failure):
@@ -120,7 +120,7 @@ def at_once(
     return Outcome(
         query if answer.text is None else answer.text,
         answer.key,
-        tuple(answer.failures),
+        answer.failures,
         sum(rule.last_us for rule in rules.rules),
     )
 

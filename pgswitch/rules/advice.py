@@ -160,14 +160,13 @@ class Advisor:
         question = Question(user, decoded, is_inside, None, codec)
         if rules.wants_context:
             question.context = self._context(message_type, statement)
-        steps = rules.steps(question)
-        try:
-            awaited = steps.send(None)
-        except StopIteration as done:
-            answer: Answer = done.value
+        answer = Answer()
+        steps = rules.begin(question, answer)
+        if steps is not None:
+            return _Waiting(self, steps, answer, rules, text).begin()
+        if rules.is_cacheable:
             rules.keep(user, self._codec.name, text, answer)
-            return self._act(answer, rules, text, is_inside=is_inside)
-        return _Waiting(self, steps, rules, text).begin(awaited)
+        return self._act(answer, rules, text, is_inside=is_inside)
 
     def is_away(self, home: str, /) -> bool:
         """Tell whether the client's pool is another than that of ``home``."""
@@ -318,11 +317,17 @@ class _Waiting:
     """An answer that is yet to come, for as long as rules_timeout allows."""
 
     def __init__(
-        self, advisor: Advisor, steps: Steps, rules: RuleSet, text: bytes
+        self,
+        advisor: Advisor,
+        steps: Steps,
+        answer: Answer,
+        rules: RuleSet,
+        text: bytes,
     ) -> None:
-        """Take the steps that have given something to wait for."""
+        """Take the steps that have something to be waited for."""
         self._advisor = advisor
         self._steps = steps
+        self._answer = answer
         self._rules = rules
         self._text = text
         self._timer: IDelayedCall | None = None
@@ -331,9 +336,9 @@ class _Waiting:
         self._beginning = True
         self._outcome = LATER
 
-    def begin(self, awaited: object) -> int:
+    def begin(self) -> int:
         """Wait; return LATER, or the outcome if it was there at once."""
-        self._wait(awaited)
+        self._go_on(self._steps.send, None)
         self._beginning = False
         return self._outcome
 
@@ -367,8 +372,8 @@ class _Waiting:
             self._timer.cancel()
         try:
             awaited = resume(value)
-        except StopIteration as done:
-            outcome = self._advisor.resolved(done.value, self._rules, self._text)
+        except StopIteration:
+            outcome = self._advisor.resolved(self._answer, self._rules, self._text)
             if self._beginning:
                 self._outcome = outcome
             else:

@@ -11,6 +11,7 @@ from pgswitch.rules.loading import RuleModule, function_of
 from pgswitch.rules.measures import Measures
 
 MICROSECONDS: Final = 1_000_000
+_USUAL: Final = ("username", "query", "in_transaction")
 LONGEST_ERROR: Final = 300
 """Characters of a failure that are logged and shown."""
 
@@ -56,6 +57,7 @@ class Rule:
         self.module = module
         self.name = name
         self.function, self._arguments, self.wants_context = function_of(module, name)
+        self._is_usual = self._arguments == len(_USUAL) and not self.wants_context
         self.cacheable = getattr(module.module, "cacheable", False) is True
         self.measures = Measures()
         self.last_us = 0
@@ -64,16 +66,17 @@ class Rule:
 
     def __call__(self, question: Question, text: str) -> object:
         """Return what the function returns, perhaps something to wait for."""
-        given: tuple[object, ...] = (question.user, text, question.in_transaction)
-        begin = self._clock()
+        clock = self._clock
+        begin = clock()
         try:
+            if self._is_usual:
+                return self.function(question.user, text, question.in_transaction)
+            given = (question.user, text, question.in_transaction)[: self._arguments]
             if self.wants_context:
-                return self.function(
-                    *given[: self._arguments], context=question.context
-                )
-            return self.function(*given[: self._arguments])
+                return self.function(*given, context=question.context)
+            return self.function(*given)
         finally:
-            self.last_us = int((self._clock() - begin) * MICROSECONDS)
+            self.last_us = int((clock() - begin) * MICROSECONDS)
             self.measures.times.note(self.last_us)
 
     def failed(self, error: BaseException) -> str:

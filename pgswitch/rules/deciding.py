@@ -7,12 +7,13 @@ sends the result in when it is there.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pgswitch.rules.calling import (
     Question,
     Rule,
+    WrongAnswer,
     is_awaitable,
     rewritten,
     routed,
@@ -25,8 +26,8 @@ MOST_KEPT: Final = 10_000
 LONGEST_KEPT: Final = 8192
 """Bytes of a query whose answer is kept."""
 
-Steps = Generator[Any, Any, "Answer"]
-"""Gives what is to be waited for, takes the result, returns the answer."""
+Steps = Generator[Any, Any, None]
+"""Gives what is to be waited for, takes the result; at its end all is decided."""
 
 
 @dataclass(slots=True)
@@ -39,11 +40,11 @@ class Answer:
     """The same in the client's encoding."""
     key: str | None = None
     """Where to go, None to stay."""
-    failures: list[str] = field(default_factory=list)
+    failures: tuple[str, ...] = ()
     """What went wrong, for the log."""
     refused: bool = False
     """The rewriting failed, and then the query must not be sent."""
-    slow: list[Rule] = field(default_factory=list)
+    slow: tuple[Rule, ...] = ()
     """Whose call kept everybody waiting for too long."""
 
 
@@ -91,47 +92,94 @@ class RuleSet:
             del self._kept[next(iter(self._kept))]
         self._kept[user, codec, raw] = answer
 
-    def steps(self, question: Question) -> Steps:
-        """Rewrite, then route the result; whatever the functions do, nothing raises."""
-        answer = Answer()
-        text = question.text
-        rule = self.rewriting
-        if rule is not None:
-            made = yield from self._asked(rule, question, text, rewritten, answer)
-            if made is not None:
-                text, answer.data = made
-                answer.text = text
-                rule.measures.effects += 1
-            elif answer.failures and self.refuses:
-                rule.measures.refused += 1
-                answer.refused = True
-                return answer
-        rule = self.routing
-        if rule is not None:
-            answer.key = yield from self._asked(rule, question, text, routed, answer)
-        return answer
+    def begin(self, question: Question, answer: Answer) -> Steps | None:
+        """Rewrite, then route the result; whatever the functions do, nothing raises.
 
-    def _asked(
-        self,
-        rule: Rule,
-        question: Question,
-        text: str,
-        judge: Callable[[object, Question], Made | None],
-        answer: Answer,
-    ) -> Generator[Any, Any, Made | None]:
-        """Call one function; return what its answer amounts to, None for nothing."""
+        Fills the answer.  If steps are returned, they are to be gone through first.
+        """
+        rule = self.rewriting
+        if rule is None:
+            return self._route(question, question.text, answer)
+        value = self._called(rule, question, question.text, answer)
+        if value is not None and not isinstance(value, str) and is_awaitable(value):
+            return self._rest(rule, value, question, answer)
+        return self._rewrite(rule, value, question, answer)
+
+    def _rewrite(
+        self, rule: Rule, value: object, question: Question, answer: Answer
+    ) -> Steps | None:
+        """Take what rewrite_query gave, and go on with routing."""
+        text = question.text
+        made = self._judged(rule, rewritten, value, question, answer)
+        if made is not None:
+            text, answer.data = made
+            answer.text = text
+            rule.measures.effects += 1
+        elif answer.failures and self.refuses:
+            rule.measures.refused += 1
+            answer.refused = True
+            return None
+        return self._route(question, text, answer)
+
+    def _route(self, question: Question, text: str, answer: Answer) -> Steps | None:
+        rule = self.routing
+        if rule is None:
+            return None
+        value = self._called(rule, question, text, answer)
+        if value is not None and not isinstance(value, str) and is_awaitable(value):
+            return self._rest(rule, value, question, answer)
+        answer.key = self._judged(rule, routed, value, question, answer)
+        return None
+
+    def _called(
+        self, rule: Rule, question: Question, text: str, answer: Answer
+    ) -> object:
+        """Return what a function returns; None, and a failure noted, if it raises."""
         try:
             value = rule(question, text)
-            if is_awaitable(value):
-                value = yield value
-            elif 0 < self.slow_us < rule.last_us:
-                answer.slow.append(rule)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the user's, SystemExit too
+            answer.failures = (*answer.failures, rule.failed(error))
+            return None
+        if 0 < self.slow_us < rule.last_us:
+            answer.slow = (*answer.slow, rule)
+        return value
+
+    def _judged(
+        self,
+        rule: Rule,
+        judge: Callable[[object, Question], Made | None],
+        value: object,
+        question: Question,
+        answer: Answer,
+    ) -> Made | None:
+        """Return what an answer amounts to; None, and a failure noted, if nothing."""
+        if value is None:
+            return None
+        try:
             return judge(value, question)
+        except WrongAnswer as error:
+            answer.failures = (*answer.failures, rule.failed(error))
+            return None
+
+    def _rest(
+        self, rule: Rule, value: object, question: Question, answer: Answer
+    ) -> Steps:
+        """Have something waited for, then go on with what comes of it."""
+        try:
+            value = yield value
         except (GeneratorExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - the user's, SystemExit too
-            answer.failures.append(rule.failed(error))
-            return None
+            answer.failures = (*answer.failures, rule.failed(error))
+            value = None
+        if rule is self.routing:
+            answer.key = self._judged(rule, routed, value, question, answer)
+            return
+        more = self._rewrite(rule, value, question, answer)
+        if more is not None:
+            yield from more
 
 
 def plain_key(key: str) -> str:

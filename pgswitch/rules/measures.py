@@ -21,8 +21,15 @@ class Times:
     def note(self, microseconds: int) -> None:
         """Add one duration."""
         self.count += 1
-        self.longest = max(self.longest, microseconds)
-        self._buckets[_bucket(microseconds)] += 1
+        if microseconds > self.longest:  # noqa: PLR1730 - max would be a call more
+            self.longest = microseconds
+        bucket = microseconds
+        if microseconds >= _PER_DOUBLING:
+            doublings = microseconds.bit_length() - _PER_DOUBLING.bit_length()
+            bucket = doublings * _PER_DOUBLING + (microseconds >> doublings)
+            if bucket >= _BUCKETS:
+                bucket = _BUCKETS - 1
+        self._buckets[bucket] += 1
 
     def percentile(self, share: float) -> int:
         """Return what ``share`` of the durations do not exceed; 0 for none."""
@@ -33,14 +40,6 @@ class Times:
             if count and seen >= wanted:
                 return min(_end(bucket), self.longest)
         return 0
-
-
-def _bucket(microseconds: int) -> int:
-    if microseconds < _PER_DOUBLING:
-        return max(microseconds, 0)
-    doublings = microseconds.bit_length() - _PER_DOUBLING.bit_length()
-    part = microseconds >> doublings
-    return min(doublings * _PER_DOUBLING + part, _BUCKETS - 1)
 
 
 def _end(bucket: int) -> int:

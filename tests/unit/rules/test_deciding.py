@@ -8,7 +8,7 @@ import pytest
 
 from pgswitch.rules import deciding
 from pgswitch.rules.calling import Question
-from pgswitch.rules.deciding import RuleSet, plain_key
+from pgswitch.rules.deciding import Answer, RuleSet, Steps, plain_key
 from pgswitch.rules.loading import ROUTING
 from tests.unit.rules.files import answer, rule, rule_set
 
@@ -56,19 +56,40 @@ def test_what_is_waited_for(tmp_path: Path) -> None:
     later = type("Later", (), {"__await__": None})
     rules.rewriting.module.module.__dict__["Later"] = later
     question = Question("joe", "SELECT 1", in_transaction=False)
-    steps = rules.steps(question)
-    assert isinstance(steps.send(None), later)
-    with pytest.raises(StopIteration) as done:
+
+    def begun() -> tuple[Steps, Answer]:
+        found = Answer()
+        steps = rules.begin(question, found)
+        assert steps is not None
+        assert isinstance(steps.send(None), later)
+        return steps, found
+
+    steps, found = begun()
+    with pytest.raises(StopIteration):
         steps.send("SELECT 2")
-    assert (done.value.value.text, done.value.value.key) == ("SELECT 2", "there")
-    steps = rules.steps(question)
-    steps.send(None)
-    with pytest.raises(StopIteration) as done:
+    assert (found.text, found.key) == ("SELECT 2", "there")
+    steps, found = begun()
+    with pytest.raises(StopIteration):
         steps.throw(ValueError("late"))
-    assert done.value.value.failures[0].startswith("rewrite_query failed: ValueError")
-    steps = rules.steps(question)
+    assert found.failures[0].startswith("rewrite_query failed: ValueError")
+    assert found.key == "there"
+    begun()[0].close()
+
+
+def test_both_may_be_waited_for(tmp_path: Path) -> None:
+    """One after the other."""
+    rules = rule_set(tmp_path, "return Later()", "return Later()")
+    later = type("Later", (), {"__await__": None})
+    for made in rules.rules:
+        made.module.module.__dict__["Later"] = later
+    found = Answer()
+    steps = rules.begin(Question("joe", "SELECT 1", in_transaction=False), found)
+    assert steps is not None
     steps.send(None)
-    steps.close()
+    assert isinstance(steps.send("SELECT 2"), later)
+    with pytest.raises(StopIteration):
+        steps.send("there")
+    assert (found.text, found.key) == ("SELECT 2", "there")
 
 
 @pytest.mark.parametrize(("limit", "count"), [(0, 0), (100, 0), (99, 1)])
@@ -112,7 +133,7 @@ def test_what_is_not_kept(tmp_path: Path) -> None:
     rules = kept_set(tmp_path, cacheable=True)
     rules.keep("joe", "utf-8", b"a" * 10_000, found)
     assert rules.kept("joe", "utf-8", b"a" * 10_000) is None
-    found.failures.append("odd")
+    found.failures = ("odd",)
     rules.keep("joe", "utf-8", b"a", found)
     assert rules.kept("joe", "utf-8", b"a") is None
 

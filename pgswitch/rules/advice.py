@@ -86,7 +86,9 @@ class RulesDesk:
 
     def attach(self, client: Frontend) -> None:
         """Put a gate before a client that is logged in, if rules concern it."""
-        if not client.logged_in or self.rules_of(client.database) is None:
+        if not client.logged_in or client.replicates:
+            return
+        if self.rules_of(client.database) is None:
             return
         if client.link.relaying and client.link.gate is None:
             Gate(client.link, Advisor(self, client))

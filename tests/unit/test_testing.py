@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,6 +60,35 @@ def test_routing_examples(
 def test_rewriting_examples(file: str, query: str, words: str) -> None:
     """What we ship does what it says."""
     assert words in ask(str(EXAMPLES / file), query).query
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ("ann", "FROM orders_emea o JOIN orders_emea p"),
+        ("bob", "FROM orders_apac o"),
+        ("eve", "WARNING: no region"),
+    ],
+)
+def test_a_row_filter(user: str, words: str) -> None:
+    """Each user reads the view of a region, or nothing."""
+    text = "SELECT * FROM orders o JOIN Orders p USING (id)"
+    rules = Rules(str(EXAMPLES / "row_filter.py"))
+    assert words in rules.ask(text, user=user).query
+    assert rules.ask("SELECT * FROM reorders", user=user).query.endswith("reorders")
+
+
+def test_metrics() -> None:
+    """Each query is one datagram; nothing else comes of it."""
+    rules = Rules(str(EXAMPLES / "metrics.py"))
+    made = vars(rules._rules.rules[0].module.module)
+    made["_SOCKET"].close()
+    assert rules.ask("SELECT 1").failures == (), "one that cannot be sent is lost"
+    sent: list[tuple[bytes, object]] = []
+    made["_SOCKET"] = SimpleNamespace(sendto=lambda *given: sent.append(given))
+    outcome = rules.ask(" Select 1", user="ann")
+    assert (outcome.database, outcome.failures) == (None, ())
+    assert sent == [(b"pgswitch.ann.select:1|c", ("127.0.0.1", 8125))]
 
 
 def test_shares() -> None:

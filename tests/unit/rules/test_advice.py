@@ -338,6 +338,15 @@ def test_reloads(world_of: WorldOf, tmp_path: Path) -> None:
     assert server.answer() == query("SELECT 1")
 
 
+def test_replication_clients(world_of: WorldOf, tmp_path: Path) -> None:
+    """Their connections are their own, and are not looked into."""
+    world = world_with(world_of, tmp_path, ROUTING)
+    client = world.client(replication="database")
+    world.server()
+    assert client.frontend.logged_in
+    assert client.frontend.link.gate is None
+
+
 def test_only_for_some(world_of: WorldOf, tmp_path: Path) -> None:
     """Clients of other databases have no gate at all."""
     path = write(tmp_path, "r.py", "def rewrite_query(u, q): return 'other'")

@@ -121,19 +121,24 @@ class PgSwitch(MultiService):
             later=reactor.callLater,
         )
         self.pools = Pools(self.context)
-        keys = CancelKeys(self.context)
+        self.keys = CancelKeys(self.context)
         self.rules = RulesDesk(self.context, self.pools)
         self.desk = FrontDesk(
             self.context,
             self.pools,
             self.store,
-            keys,
+            self.keys,
             self._open_console,
             rules=self.rules,
         )
         self.desk.console_parameters = LOGIN_PARAMETERS
         self.view = ServiceView(
-            self.context, self.pools, self.desk, self.store, keys, rules=self.rules
+            self.context,
+            self.pools,
+            self.desk,
+            self.store,
+            self.keys,
+            rules=self.rules,
         )
         self.operations = Operations(
             self.context,
@@ -289,12 +294,12 @@ class PgSwitch(MultiService):
         if now < self._next_period:
             return
         self._next_period = now + max(self._settings.stats_period, 1)
-        totals = self.view.totals()
-        line = stats_line(self.view.periods.last(now, totals))
+        totals = self.view.statistics.totals()
+        line = stats_line(self.view.statistics.periods.last(now, totals))
         if self._settings.log_stats:
             self._log.log(line)
         notify_service_manager(f"STATUS={line}", os.environ)
-        self.view.periods.end_of_period(now, totals)
+        self.view.statistics.periods.end_of_period(now, totals)
 
     def _complete_shutdown(self) -> None:
         """End the process if what a shutdown waits for has come about."""

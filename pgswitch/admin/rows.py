@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from pgswitch.wire import encode
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
 Cell = str | int | bool | None
 """A value of a row: a truth value is shown as 1 or 0, None as NULL."""
+Rows: TypeAlias = Iterable[Sequence[Cell]]
+
+MICROSECONDS: Final = 1_000_000
+"""In a second."""
 
 
 class Column(NamedTuple):
@@ -60,3 +63,8 @@ def result_set(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> byt
     parts = [encode.row_description(columns)]
     parts += [encode.data_row([shown(cell) for cell in row]) for row in rows]
     return b"".join(parts)
+
+
+def local_time(moment: float) -> str:
+    """Return seconds since the epoch as local date, time and zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(moment))

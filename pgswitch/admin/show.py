@@ -6,24 +6,26 @@ monitoring tools read them by name, by place and by type.
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from pgswitch.admin import columns
-from pgswitch.admin.rows import Cell, Column, int4, int8, numeric, result_set, text
+from pgswitch.admin import columns, show_pools, show_sockets, show_stats
+from pgswitch.admin.rows import (
+    Column,
+    Rows,
+    int4,
+    int8,
+    local_time,
+    numeric,
+    result_set,
+    text,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from pgswitch.admin.interfaces import View
-    from pgswitch.admin.snapshots import (
-        RouteSnapshot,
-        SocketSnapshot,
-        StatsSnapshot,
-    )
-
-    Rows = Iterable[Sequence[Cell]]
+    from pgswitch.admin.snapshots import RouteSnapshot
 
 REFERENCE_VERSION: Final = "1.25.2"
 """The PgBouncer release whose console this one is like, as tools read it."""
@@ -58,8 +60,6 @@ SESSION_VALUES: Final = {
 }
 """What drivers ask of every server: shown as fixed, and SET of them ignored."""
 
-MICROSECONDS: Final = 1_000_000
-
 
 class Show(NamedTuple):
     """Columns of a result, and the function that makes its rows from a View."""
@@ -89,218 +89,6 @@ def explained(route: RouteSnapshot) -> bytes:
         route.microseconds,
     )
     return result_set(columns.ROUTE, [row])
-
-
-# ------------------------------------------------------------------------- sockets
-
-
-def _clients(view: View) -> Rows:
-    return [_socket(one, one.state) for one in view.clients()]
-
-
-def _servers(view: View) -> Rows:
-    return [_socket(one, one.state) for one in view.servers()]
-
-
-def _sockets(view: View) -> Rows:
-    return [_buffered(one) for one in view.sockets()]
-
-
-def _active_sockets(view: View) -> Rows:
-    """Return the rows of the sockets that hold bytes, received or to be sent."""
-    sockets = view.sockets()
-    return [_buffered(s) for s in sockets if s.recv_pos or s.pkt_avail or s.send_avail]
-
-
-def _buffered(one: SocketSnapshot) -> tuple[Cell, ...]:
-    """Return a row of SHOW SOCKETS; its send_remain is 0 in the reference too."""
-    prefix = "cl_" if one.kind == "C" else "sv_"
-    return (
-        *_socket(one, one.socket_state or prefix + one.state),
-        one.recv_pos,
-        one.pkt_pos,
-        one.pkt_remain,
-        one.send_pos,
-        0,
-        one.pkt_avail,
-        one.send_avail,
-    )
-
-
-def _socket(one: SocketSnapshot, state: str) -> tuple[Cell, ...]:
-    """Return the columns that clients, servers and sockets share."""
-    return (
-        one.kind,
-        "(nouser)" if one.user is None else one.user,
-        "(nodb)" if one.database is None else one.database,
-        one.replication,
-        state,
-        one.addr,
-        one.port,
-        one.local_addr,
-        one.local_port,
-        local_time(one.connect_time),
-        local_time(one.request_time),
-        *divmod(one.wait_us, MICROSECONDS),
-        one.close_needed,
-        hex(one.ptr),
-        hex(one.link) if one.link else "",
-        one.remote_pid,
-        one.tls or None,
-        one.application_name or None,
-        one.prepared_statements,
-        one.id,
-    )
-
-
-def local_time(moment: float) -> str:
-    """Return seconds since the epoch as local date, time and zone."""
-    return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(moment))
-
-
-# ---------------------------------------------------- pools, databases, users, peers
-
-
-def _pools(view: View) -> Rows:
-    return [
-        (
-            one.database,
-            one.user,
-            one.cl_active,
-            one.cl_waiting,
-            one.cl_active_cancel_req,
-            one.cl_waiting_cancel_req,
-            one.sv_active,
-            one.sv_active_cancel,
-            one.sv_being_canceled,
-            one.sv_idle,
-            one.sv_used,
-            one.sv_tested,
-            one.sv_login,
-            *divmod(one.maxwait_us, MICROSECONDS),
-            str(one.pool_mode),
-            one.load_balance_hosts,
-        )
-        for one in sorted(view.pools(), key=lambda pool: (pool.database, pool.user))
-    ]
-
-
-def _databases(view: View) -> Rows:
-    return [
-        (
-            one.name,
-            one.host,
-            one.port,
-            one.database,
-            one.force_user,
-            one.pool_size,
-            one.min_pool_size,
-            one.reserve_pool_size,
-            one.server_lifetime,
-            None if one.pool_mode is None else str(one.pool_mode),
-            one.load_balance_hosts,
-            one.max_connections,
-            one.current_connections,
-            one.max_client_connections,
-            one.current_client_connections,
-            one.paused,
-            one.disabled,
-        )
-        for one in view.databases()
-    ]
-
-
-def _users(view: View) -> Rows:
-    return [
-        (
-            one.name,
-            _aligned(one.pool_size),
-            _aligned(one.reserve_pool_size),
-            None if one.pool_mode is None else str(one.pool_mode),
-            one.max_user_connections,
-            one.current_connections,
-            one.max_user_client_connections,
-            one.current_client_connections,
-        )
-        for one in view.users()
-    ]
-
-
-def _aligned(size: int | None) -> str | None:
-    """Return a size as the text that the reference makes of it: nine wide."""
-    return None if size is None else f"{size:9}"
-
-
-def _peers(view: View) -> Rows:
-    return [(one.peer_id, one.host, one.port, one.pool_size) for one in view.peers()]
-
-
-def _peer_pools(view: View) -> Rows:
-    return [
-        (
-            one.peer_id,
-            one.cl_active_cancel_req,
-            one.cl_waiting_cancel_req,
-            one.sv_active_cancel,
-            one.sv_login,
-        )
-        for one in view.peers()
-        if one.has_pool
-    ]
-
-
-# ---------------------------------------------------------------------- statistics
-
-
-def _stats(view: View) -> Rows:
-    report = view.stats()
-    return [
-        (name, *totals.values(), *report.averages[name].values())
-        for name, totals in sorted(report.totals.items())
-    ]
-
-
-def _stats_totals(view: View) -> Rows:
-    return _by_database(view.stats().totals)
-
-
-def _stats_averages(view: View) -> Rows:
-    return _by_database(view.stats().averages)
-
-
-def _by_database(counters: dict[str, StatsSnapshot]) -> Rows:
-    return [(name, *values.values()) for name, values in sorted(counters.items())]
-
-
-def _totals(view: View) -> Rows:
-    report = view.stats()
-    return [
-        (f"{prefix}_{name}", value)
-        for prefix, counters in (
-            ("total", report.total),
-            ("avg", report.total_averages),
-        )
-        for name, value in zip(TOTALS_NAMES, counters.values(), strict=True)
-    ]
-
-
-TOTALS_NAMES: Final = (
-    "server_assignment_count",
-    "xact_count",
-    "query_count",
-    "client_bytes",
-    "server_bytes",
-    "xact_time",
-    "query_time",
-    "wait_time",
-    "ps_client_parse_count",
-    "ps_server_parse_count",
-    "ps_bind_count",
-    "client_login_count",
-)
-"""The counters under the names that SHOW TOTALS gives them."""
-
-# -------------------------------------------------------------------- all the rest
 
 
 def _state(view: View) -> Rows:
@@ -367,10 +155,12 @@ def _config(view: View) -> Rows:
 # ----------------------------------------------------------------------- the table
 
 SHOWS: Final[dict[str, Show]] = {
-    "active_sockets": Show((*columns.SOCKET, *columns.BUFFERS), _active_sockets),
-    "clients": Show(columns.SOCKET, _clients),
+    "active_sockets": Show(
+        (*columns.SOCKET, *columns.BUFFERS), show_sockets.active_sockets
+    ),
+    "clients": Show(columns.SOCKET, show_sockets.clients),
     "config": Show(text("key", "value", "default", "changeable"), _config),
-    "databases": Show(columns.DATABASE, _databases),
+    "databases": Show(columns.DATABASE, show_pools.databases),
     "dns_hosts": Show(
         (*text("hostname"), *int8("ttl"), *text("addrs")),
         _dns_hosts,
@@ -381,17 +171,17 @@ SHOWS: Final[dict[str, Show]] = {
     ),
     "lists": Show((*text("list"), *int4("items")), _lists),
     "mem": Show((*text("name"), *int4("size", "used", "free", "memtotal")), _memory),
-    "peer_pools": Show(columns.PEER_POOL, _peer_pools),
-    "peers": Show(columns.PEER, _peers),
-    "pools": Show(columns.POOL, _pools),
+    "peer_pools": Show(columns.PEER_POOL, show_pools.peer_pools),
+    "peers": Show(columns.PEER, show_pools.peers),
+    "pools": Show(columns.POOL, show_pools.pools),
     "rules": Show(columns.RULE, _rules),
-    "servers": Show(columns.SOCKET, _servers),
-    "sockets": Show((*columns.SOCKET, *columns.BUFFERS), _sockets),
+    "servers": Show(columns.SOCKET, show_sockets.servers),
+    "sockets": Show((*columns.SOCKET, *columns.BUFFERS), show_sockets.sockets),
     "state": Show(text("key", "value"), _state),
-    "stats": Show(columns.STATS, _stats),
-    "stats_averages": Show(columns.STATS_AVERAGES, _stats_averages),
-    "stats_totals": Show(columns.STATS_TOTALS, _stats_totals),
-    "totals": Show((*text("name"), *numeric("value")), _totals),
-    "users": Show(columns.USER, _users),
+    "stats": Show(columns.STATS, show_stats.stats),
+    "stats_averages": Show(columns.STATS_AVERAGES, show_stats.stats_averages),
+    "stats_totals": Show(columns.STATS_TOTALS, show_stats.stats_totals),
+    "totals": Show((*text("name"), *numeric("value")), show_stats.totals),
+    "users": Show(columns.USER, show_pools.users),
     "version": Show(text("version"), _version),
 }

@@ -43,6 +43,7 @@ FLOORS = (
     Floor("pool/*.py", 4, pure=False),
     Floor("auth/*.py", 4, pure=False),
     Floor("admin/*.py", 5, pure=False),
+    Floor("views/*.py", 6, pure=False),
     Floor("demo/*.py", 6, pure=True),
     Floor("*.py", 6, pure=False),  # the process: service, command line, plugin, manhole
 )

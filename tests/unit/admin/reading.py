@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from struct import unpack_from
 
+from pgswitch.admin.show import show
+from tests.unit.admin.fakes import FakeView
+
 Cells = tuple[str | None, ...]
 
 
@@ -77,3 +80,12 @@ def _cells(body: bytes) -> Cells:
 
 def _fields(body: bytes) -> dict[str, str]:
     return {chr(one[0]): one[1:].decode() for one in body.split(b"\0") if one}
+
+
+def shown_rows(name: str) -> list[Cells]:
+    """Return the rows of a SHOW of the usual service; each fills its columns."""
+    data = show(name.upper(), FakeView())
+    assert data is not None
+    answer = read(data)
+    assert {len(row) for row in answer.rows} <= {len(answer.columns)}
+    return answer.rows

@@ -186,6 +186,6 @@ def test_keys_differ(world: World) -> None:
     numbers = iter([b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"\0" * 7 + b"\1"])
     world.context.random = lambda _size: next(numbers)
     frontends = [Frontend(world.service.desk) for _ in range(2)]
-    cancel_keys = world.service.view._keys
+    cancel_keys = world.service.keys
     issued = [cancel_keys.issue(frontend) for frontend in frontends]
     assert issued == [b"\x7f" + b"\xff" * 7, b"\0" * 7 + b"\1"]

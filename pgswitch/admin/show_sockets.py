@@ -1,0 +1,73 @@
+"""Rows of SHOW CLIENTS, SERVERS, SOCKETS and ACTIVE_SOCKETS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgswitch.admin.rows import MICROSECONDS, Cell, Rows, local_time
+
+if TYPE_CHECKING:
+    from pgswitch.admin.interfaces import View
+    from pgswitch.admin.snapshots import SocketSnapshot
+
+
+def clients(view: View) -> Rows:
+    """Return the clients that have logged in."""
+    return [_socket(one, one.state) for one in view.clients()]
+
+
+def servers(view: View) -> Rows:
+    """Return the server connections."""
+    return [_socket(one, one.state) for one in view.servers()]
+
+
+def sockets(view: View) -> Rows:
+    """Return every connection, with what its buffers hold."""
+    return [_buffered(one) for one in view.sockets()]
+
+
+def active_sockets(view: View) -> Rows:
+    """Return the rows of the sockets that hold bytes, received or to be sent."""
+    sockets = view.sockets()
+    return [_buffered(s) for s in sockets if s.recv_pos or s.pkt_avail or s.send_avail]
+
+
+def _buffered(one: SocketSnapshot) -> tuple[Cell, ...]:
+    """Return a row of SHOW SOCKETS; its send_remain is 0 in the reference too."""
+    prefix = "cl_" if one.kind == "C" else "sv_"
+    return (
+        *_socket(one, one.socket_state or prefix + one.state),
+        one.recv_pos,
+        one.pkt_pos,
+        one.pkt_remain,
+        one.send_pos,
+        0,
+        one.pkt_avail,
+        one.send_avail,
+    )
+
+
+def _socket(one: SocketSnapshot, state: str) -> tuple[Cell, ...]:
+    """Return the columns that clients, servers and sockets share."""
+    return (
+        one.kind,
+        "(nouser)" if one.user is None else one.user,
+        "(nodb)" if one.database is None else one.database,
+        one.replication,
+        state,
+        one.addr,
+        one.port,
+        one.local_addr,
+        one.local_port,
+        local_time(one.connect_time),
+        local_time(one.request_time),
+        *divmod(one.wait_us, MICROSECONDS),
+        one.close_needed,
+        hex(one.ptr),
+        hex(one.link) if one.link else "",
+        one.remote_pid,
+        one.tls or None,
+        one.application_name or None,
+        one.prepared_statements,
+        one.id,
+    )

@@ -1,0 +1,1 @@
+"""What the console sees, by subject; view.py puts the parts together."""

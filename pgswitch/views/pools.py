@@ -1,0 +1,198 @@
+"""Snapshots of pools, and of what they are made from: databases, users, peers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgswitch.admin.snapshots import (
+    DatabaseSnapshot,
+    ListsSnapshot,
+    PeerSnapshot,
+    PoolSnapshot,
+    UserSnapshot,
+)
+from pgswitch.config.model import UserSpec
+from pgswitch.types import CONSOLE_DATABASES, PoolMode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgswitch.auth.reception import FrontDesk
+    from pgswitch.auth.store import AuthStore
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.pool.cancelling import CancelKeys
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.pool import ServerPool
+    from pgswitch.pool.registry import Pools
+
+CONSOLE = CONSOLE_DATABASES[0]
+
+
+class PoolView:
+    """SHOW POOLS, DATABASES, USERS, PEERS and LISTS."""
+
+    def __init__(
+        self,
+        context: PoolContext,
+        pools: Pools,
+        desk: FrontDesk,
+        store: AuthStore,
+        keys: CancelKeys,
+    ) -> None:
+        """Look at these parts of the service."""
+        self._context = context
+        self._pools = pools
+        self._desk = desk
+        self._store = store
+        self._keys = keys
+
+    def pools(self) -> Sequence[PoolSnapshot]:
+        """Return the pools, the console's own included."""
+        consoles = sum(one.console is not None for one in self._desk.clients.values())
+        own = PoolSnapshot(
+            database=CONSOLE,
+            user=CONSOLE,
+            pool_mode=PoolMode.STATEMENT,
+            cl_active=consoles,
+        )
+        return [*(self._pool(pool) for pool in self._pools), own]
+
+    def _pool(self, pool: ServerPool) -> PoolSnapshot:
+        states = [backend.state for backend in pool.backends()]
+        waiters = pool.waiting()
+        waiting = len(waiters) + len(pool.unwelcomed())
+        return PoolSnapshot(
+            database=pool.key.database,
+            user=pool.key.user,
+            pool_mode=pool.mode,
+            cl_active=len(pool.clients) - waiting,
+            cl_waiting=waiting,
+            cl_active_cancel_req=sum(
+                target is pool for _client, target in self._keys.under_way
+            ),
+            sv_active=states.count("active"),
+            sv_active_cancel=sum(
+                target is pool for _client, target in self._keys.under_way
+            ),
+            sv_being_canceled=states.count("being_canceled"),
+            sv_idle=states.count("idle"),
+            sv_used=states.count("used"),
+            sv_tested=states.count("tested"),
+            sv_login=states.count("new"),
+            maxwait_us=self._waited(waiters[0].waiting_since) if waiters else 0,
+            load_balance_hosts=_balance(pool.spec),
+        )
+
+    def databases(self) -> Sequence[DatabaseSnapshot]:
+        """Return the databases by name, the console's own and automatic ones too."""
+        specs = {
+            name: spec
+            for name, spec in self._context.configuration.databases.items()
+            if spec.dbname is not None
+        }
+        for pool in self._pools:
+            specs.setdefault(pool.key.database, pool.spec)
+        own = DatabaseSnapshot(
+            name=CONSOLE,
+            host=None,
+            port=self._context.configuration.settings.listen_port,
+            database=CONSOLE,
+            force_user=CONSOLE,
+            pool_size=2,
+            pool_mode=PoolMode.STATEMENT,
+        )
+        return [*(self._database(specs[name]) for name in sorted(specs)), own]
+
+    def _database(self, spec: DatabaseSpec) -> DatabaseSnapshot:
+        effective = self._context.effective
+        user = spec.user or ""
+        return DatabaseSnapshot(
+            name=spec.name,
+            host=spec.host,
+            port=spec.port,
+            database=spec.dbname or spec.name,
+            force_user=spec.user,
+            pool_size=effective.pool_size(spec, user),
+            min_pool_size=effective.min_pool_size(spec, user),
+            reserve_pool_size=effective.reserve_pool_size(spec, user),
+            server_lifetime=int(effective.server_lifetime(spec, user)),
+            pool_mode=spec.pool_mode,
+            load_balance_hosts=_balance(spec),
+            max_connections=effective.max_db_connections(spec, user),
+            current_connections=sum(
+                len(pool.servers) for pool in self._pools.of_database(spec.name)
+            ),
+            max_client_connections=effective.max_db_client_connections(spec, user),
+            current_client_connections=sum(
+                len(pool.clients) for pool in self._pools.of_database(spec.name)
+            ),
+            paused=spec.name in self._pools.paused,
+            disabled=spec.name in self._pools.disabled,
+        )
+
+    def users(self) -> Sequence[UserSnapshot]:
+        """Return the users of auth_file and of ``[users]``, by name."""
+        configuration = self._context.configuration
+        settings = configuration.settings
+        names = {*self._store.users(), *configuration.users}
+        names |= {pool.key.user for pool in self._pools}
+        snapshots = []
+        for name in sorted(names):
+            spec = configuration.users.get(name, UserSpec(name=name))
+            servers = sum(
+                len(pool.servers) for pool in self._pools if pool.key.user == name
+            )
+            snapshots.append(
+                UserSnapshot(
+                    name=name,
+                    pool_size=spec.pool_size,
+                    reserve_pool_size=spec.reserve_pool_size,
+                    pool_mode=spec.pool_mode,
+                    max_user_connections=spec.max_user_connections
+                    or settings.max_user_connections,
+                    current_connections=servers,
+                    max_user_client_connections=spec.max_user_client_connections
+                    or settings.max_user_client_connections,
+                    current_client_connections=sum(
+                        one.user == name for one in self._desk.clients.values()
+                    ),
+                )
+            )
+        return snapshots
+
+    def peers(self) -> Sequence[PeerSnapshot]:
+        """Return the peers of the configuration."""
+        configuration = self._context.configuration
+        return [
+            PeerSnapshot(
+                peer_id=number,
+                host=spec.host,
+                port=spec.port,
+                pool_size=configuration.settings.default_pool_size
+                if spec.pool_size is None
+                else spec.pool_size,
+            )
+            for number, spec in sorted(configuration.peers.items())
+        ]
+
+    def lists(self) -> ListsSnapshot:
+        """Return how many there are of each thing."""
+        arriving = len(self._desk.arriving)
+        return ListsSnapshot(
+            databases=len(self.databases()),
+            users=len(self.users()),
+            peers=len(self._context.configuration.peers),
+            pools=len(self._pools) + 1,
+            used_clients=len(self._desk.clients) - arriving,
+            login_clients=arriving,
+            used_servers=sum(len(pool.servers) for pool in self._pools),
+        )
+
+    def _waited(self, since: float) -> int:
+        """Return the microseconds since a monotonic time; 0.0 stands for never."""
+        return int((self._context.clock() - since) * 1e6) if since else 0
+
+
+def _balance(spec: DatabaseSpec) -> str | None:
+    """Return the word for a list of hosts, None where there is only one."""
+    return spec.load_balance_hosts if len(spec.hosts) > 1 else None

@@ -1,0 +1,128 @@
+"""Snapshots of client and server connections."""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING
+
+from pgswitch.admin.snapshots import SocketSnapshot
+from pgswitch.net.backend import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgswitch.auth.reception import FrontDesk
+    from pgswitch.net.backend import Backend
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.registry import Pools
+
+
+class SocketView:
+    """SHOW CLIENTS, SERVERS and SOCKETS."""
+
+    def __init__(self, context: PoolContext, pools: Pools, desk: FrontDesk) -> None:
+        """Look at these parts of the service."""
+        self._context = context
+        self._pools = pools
+        self._desk = desk
+
+    def clients(self) -> Sequence[SocketSnapshot]:
+        """Return the clients that have logged in, console clients included."""
+        return [
+            self._client(one)
+            for one in self._desk.clients.values()
+            if one.logged_in or one.cancelling or one.waiting_since
+        ]
+
+    def servers(self) -> Sequence[SocketSnapshot]:
+        """Return the server connections."""
+        return [
+            self._server(backend)
+            for pool in self._pools
+            for backend in pool.backends()
+            if hasattr(backend, "link")
+        ]
+
+    def sockets(self) -> Sequence[SocketSnapshot]:
+        """Return every client and server connection."""
+        clients = [self._client(one) for one in self._desk.clients.values()]
+        return [*clients, *self.servers()]
+
+    def _client(self, one: Frontend) -> SocketSnapshot:
+        link = getattr(one, "link", None)
+        server = None if link is None else link.server
+        tracking = self._context.tracking
+        local = one.local_address
+        return SocketSnapshot(
+            kind="C",
+            id=one.number,
+            user=one.user or None,
+            database=one.database or None,
+            state=one.state,
+            socket_state="cl_login" if one.state == "login" else None,
+            addr=one.address.host,
+            port=one.address.port,
+            replication="none" if one.facts is None else one.facts.replication.value,
+            local_addr=local.host,
+            local_port=local.port,
+            connect_time=one.connected_time,
+            request_time=self._wall(
+                max(one.connected_at, 0.0 if link is None else link.last_request)
+            ),
+            ptr=id(one),
+            wait_us=0 if link is None else self._since(link.exchange.query_start),
+            link=None if server is None else id(server.backend),
+            remote_pid=one.address.pid,
+            application_name=None
+            if link is None or not link.parameters
+            else tracking.value(link.parameters, "application_name"),
+            prepared_statements=0
+            if link is None or link.statements is None
+            else len(link.statements.names),
+            pkt_remain=0 if link is None else link.skip,
+        )
+
+    def _server(self, backend: Backend) -> SocketSnapshot:
+        link = backend.link
+        client = link.peer
+        exchange = link.exchange
+        return SocketSnapshot(
+            kind="S",
+            id=backend.number,
+            user=backend.user,
+            database=backend.database,
+            state=backend.state,
+            socket_state="sv_login" if backend.phase is Phase.LOGIN else None,
+            addr=backend.address.host,
+            port=backend.address.port,
+            replication=backend.replication,
+            local_addr=backend.local_address.host,
+            local_port=backend.local_address.port,
+            connect_time=backend.connected_time,
+            request_time=self._wall(
+                exchange.query_start
+                if exchange is not None and exchange.query_start
+                else max(link.ready_since, backend.connected_at)
+            ),
+            ptr=id(backend),
+            wait_us=0 if exchange is None else self._since(exchange.query_start),
+            close_needed=link.stale,
+            link=None if client is None else id(client.control),
+            remote_pid=int.from_bytes(backend.cancel_key[:4], "big"),
+            application_name=self._context.tracking.value(
+                link.parameters, "application_name"
+            )
+            if link.parameters
+            else None,
+            prepared_statements=len(link.statements),
+            pkt_remain=link.skip,
+        )
+
+    def _wall(self, then: float) -> float:
+        """Return a monotonic time as seconds since the epoch."""
+        return time() - (self._context.clock() - then)
+
+    def _since(self, then: float) -> int:
+        """Return the microseconds since a monotonic time; 0.0 stands for never."""
+        return int((self._context.clock() - then) * 1e6) if then else 0

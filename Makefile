@@ -17,6 +17,11 @@ COMPILED_TESTS := tests/unit/wire tests/unit/relay tests/unit/stats \
 	tests/integration/test_clients.py tests/integration/test_pooling.py \
 	tests/integration/test_load.py tests/integration/test_wire_faults.py
 
+# Tests against servers wait more than they compute, so there are more of them at a time
+# than a small machine has processors.
+TESTS_AT_A_TIME ?= 4
+PARALLEL := --numprocesses $(TESTS_AT_A_TIME) --dist worksteal
+
 # editable_mode=compat: the default editable install hides twisted/plugins from twistd.
 # --use-pep517: txpostgres has no wheel, and older pips build it with a warning otherwise.
 # PGSWITCH_PURE: compiled modules inside the checkout would hide later changes to the
@@ -46,13 +51,14 @@ unit: $(DEV_STAMP)  ## tests without sockets (ARGS goes to pytest)
 	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)
 
 integration: $(DEV_STAMP)  ## tests against real PostgreSQL servers (ARGS goes to pytest)
-	@$(BIN)/python -m pytest --quiet tests/integration $(ARGS)
+	@$(BIN)/python -m pytest --quiet $(PARALLEL) tests/integration $(ARGS)
 
 compiled: $(COMPILED_STAMP)  ## the tests of the hot path once more, on a compiled build
 	@rm -rf $(COMPILED)/tests && cp -R tests pyproject.toml $(COMPILED)/
 	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -c \
 		"from pgswitch.hotpath import is_compiled as c; print('hot path compiled:', c())"
-	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest --quiet -p no:cacheprovider \
+	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest --quiet $(PARALLEL) \
+		-p no:cacheprovider \
 		-k 'not integration or wheel' $(COMPILED_TESTS) $(ARGS)
 
 bench: $(COMPILED_STAMP)  ## CPU, speed and memory beside PgBouncer (QUICK=1: two minutes)

@@ -8,17 +8,9 @@ from pathlib import Path
 import pytest
 
 from pgswitch.demo.account import Account, PrivateDirectory, account_for_children
-from pgswitch.demo.installations import (
-    Installation,
-    find_installations,
-    readable_by,
-)
+from pgswitch.demo.installations import Installation, find_installations
 from pgswitch.demo.postgres import PostgresServer
-from tests.integration.running import (
-    PgSwitchFactory,
-    make_template,
-    subdirectory,
-)
+from tests.integration.running import PgSwitchFactory, SharedServers, subdirectory
 
 LOG_END_LINES = 80
 
@@ -81,37 +73,37 @@ def directory(account: Account | None) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def shared_servers(
+    account: Account | None, session_directory: Path
+) -> Iterator[SharedServers]:
+    """Yield what all tests share of each installation, made when first asked for."""
+    servers = SharedServers(session_directory, account)
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture(scope="session")
 def installation(
-    request: pytest.FixtureRequest, account: Account | None, session_directory: Path
+    request: pytest.FixtureRequest, shared_servers: SharedServers
 ) -> Installation:
     """Return one installation of PostgreSQL that the account can run."""
-    found: Installation = request.param
-    place = subdirectory(session_directory, f"programs-{found}", account)
-    return readable_by(account, found, place)
+    return shared_servers.installation(request.param)
 
 
 @pytest.fixture(scope="session")
 def template(
-    installation: Installation, account: Account | None, session_directory: Path
+    installation: Installation, shared_servers: SharedServers
 ) -> PostgresServer:
     """Return a stopped server with users and databases, of which others are copies."""
-    place = subdirectory(session_directory, f"template-{installation}", account)
-    return make_template(installation, place, account)
+    return shared_servers.template(installation)
 
 
 @pytest.fixture(scope="session")
 def postgres(
-    template: PostgresServer, account: Account | None, session_directory: Path
-) -> Iterator[PostgresServer]:
-    """Yield a server that all tests share: do not stop it, clean what you create."""
-    place = subdirectory(
-        session_directory, f"{template.directory.name}-shared", account
-    )
-    server = PostgresServer(template.installation, place, account)
-    server.create_as_copy(template)
-    server.start()
-    yield server
-    server.stop()
+    installation: Installation, shared_servers: SharedServers
+) -> PostgresServer:
+    """Return a server that all tests share: do not stop it, clean what you create."""
+    return shared_servers.running(installation)
 
 
 @pytest.fixture

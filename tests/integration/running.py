@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pgswitch.demo.account import Account, hand_over
-from pgswitch.demo.installations import Installation
+from pgswitch.demo.installations import Installation, readable_by
 from pgswitch.demo.pooler import Pooler, Sections
 from pgswitch.demo.postgres import PostgresServer
 from tests.waiting import wait_until
@@ -72,6 +72,56 @@ def make_template(
         server.execute("GRANT ALL ON SCHEMA public TO PUBLIC", database=database)
     server.stop()
     return server
+
+
+class SharedServers:
+    """What tests share of each installation of PostgreSQL, for one process of pytest.
+
+    Tests of several installations may come in any order, so nothing of one is taken
+    down before the end.
+    """
+
+    def __init__(self, directory: Path, account: Account | None) -> None:
+        self._directory = directory
+        self._account = account
+        self._installations: dict[str, Installation] = {}
+        self._templates: dict[str, PostgresServer] = {}
+        self._running: dict[str, PostgresServer] = {}
+
+    def installation(self, found: Installation) -> Installation:
+        """Return an installation, or a copy of it that the account can read."""
+        name = str(found)
+        if name not in self._installations:
+            place = self._place(f"programs-{name}")
+            self._installations[name] = readable_by(self._account, found, place)
+        return self._installations[name]
+
+    def template(self, installation: Installation) -> PostgresServer:
+        """Return a stopped server with USERS and DATABASES, to be copied."""
+        name = str(installation)
+        if name not in self._templates:
+            place = self._place(f"template-{name}")
+            self._templates[name] = make_template(installation, place, self._account)
+        return self._templates[name]
+
+    def running(self, installation: Installation) -> PostgresServer:
+        """Return a running copy of the template."""
+        name = str(installation)
+        if name not in self._running:
+            place = self._place(f"shared-{name}")
+            server = PostgresServer(installation, place, self._account)
+            server.create_as_copy(self.template(installation))
+            server.start()
+            self._running[name] = server
+        return self._running[name]
+
+    def stop(self) -> None:
+        """Stop what runs."""
+        for server in self._running.values():
+            server.stop()
+
+    def _place(self, name: str) -> Path:
+        return subdirectory(self._directory, name, self._account)
 
 
 class PgSwitch(Pooler):

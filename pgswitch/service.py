@@ -14,6 +14,7 @@ part                    does
 ``FrontDesk``           receives clients
 ``ServiceView``         what the console sees
 ``Operations``          what the console and signals can have done
+``Names``               addresses of servers' host names
 ``Listeners``           sockets that clients connect to
 ``Janitor``             the one timer
 ======================  ========================================================
@@ -36,6 +37,8 @@ from pgswitch.config.diff import carried_over, changes
 from pgswitch.config.effective import Effective
 from pgswitch.config.load import ConfigError, load
 from pgswitch.fatal import FatalError
+from pgswitch.names.lookup import DnsLookup, SystemLookup
+from pgswitch.names.resolver import Names
 from pgswitch.net.connect import Connect
 from pgswitch.net.frontend import Frontend
 from pgswitch.net.listen import Listeners
@@ -104,17 +107,23 @@ class PgSwitch(MultiService):
         self._next_period = 0.0
         settings = configuration.settings
         self.store = AuthStore(log)
+        self._system_lookup = SystemLookup(reactor)
+        name_servers = DnsLookup(reactor, settings.resolv_conf)
+        self.names = Names(
+            name_servers if settings.resolv_conf else self._system_lookup,
+            name_servers.serial,
+            settings=lambda: self._settings,
+            clock=monotonic,
+            log=log,
+            moved=self._moved,
+        )
         self.context = PoolContext(
             configuration=configuration,
             effective=Effective(configuration),
             log=log,
             tracking=Tracking(settings.track_extra_parameters),
             statements=StatementTable(),
-            connect=Connect(
-                reactor,
-                lambda: self._settings,
-                lambda: self._settings.unix_socket_dir,
-            ),
+            connect=Connect(reactor, lambda: self._settings, self.names.addresses),
             credentials=self.store.for_server,
             random=os.urandom,
             clock=monotonic,
@@ -139,6 +148,7 @@ class PgSwitch(MultiService):
             self.store,
             self.keys,
             rules=self.rules,
+            names=self.names,
         )
         self.operations = Operations(
             self.context,
@@ -159,6 +169,10 @@ class PgSwitch(MultiService):
     @property
     def _settings(self) -> Settings:
         return self.context.configuration.settings
+
+    def _moved(self, host: str, gone: frozenset[str]) -> None:
+        """Let go of servers that a host's name leads to no longer."""
+        self.pools.close_at(host, gone)
 
     def _open_console(self, is_admin: bool) -> Console:  # noqa: FBT001 - its only fact
         return Console(self.view, self.operations, is_admin=is_admin, log=self._log)
@@ -184,6 +198,7 @@ class PgSwitch(MultiService):
         """Close everything at once."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._janitor.stop()
+        self._system_lookup.stop()
         return self.listeners.close_all()
 
     # The configuration.
@@ -286,6 +301,7 @@ class PgSwitch(MultiService):
 
     def _turn(self, now: float) -> None:
         self.desk.sweep(now)
+        self.names.sweep(now)
         self._end_period(now)
         self._complete_shutdown()
 

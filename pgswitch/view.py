@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import MemorySnapshot, StateSnapshot
 from pgswitch.config.show import config_rows
+from pgswitch.views.names import NamesView
 from pgswitch.views.pools import PoolView
 from pgswitch.views.rules import RulesView
 from pgswitch.views.sockets import SocketView
@@ -14,9 +15,9 @@ from pgswitch.views.statistics import StatisticsView
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgswitch.admin.snapshots import DnsHostSnapshot
     from pgswitch.auth.reception import FrontDesk
     from pgswitch.auth.store import AuthStore
+    from pgswitch.names.resolver import Names
     from pgswitch.pool.cancelling import CancelKeys
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
@@ -35,6 +36,7 @@ class ServiceView:
         keys: CancelKeys,
         *,
         rules: RulesDesk,
+        names: Names,
     ) -> None:
         """Look at these parts of the service."""
         self._context = context
@@ -43,7 +45,7 @@ class ServiceView:
         self.clients = sockets.clients
         self.servers = sockets.servers
         self.sockets = sockets.sockets
-        subjects = PoolView(context, pools, desk, store, keys)
+        subjects = PoolView(context, pools, desk, store, keys, names=names)
         self.pools = subjects.pools
         self.databases = subjects.databases
         self.users = subjects.users
@@ -51,6 +53,9 @@ class ServiceView:
         self.lists = subjects.lists
         self.statistics = StatisticsView(context, pools)
         self.stats = self.statistics.stats
+        resolved = NamesView(names)
+        self.dns_hosts = resolved.dns_hosts
+        self.dns_zones = resolved.dns_zones
         judged = RulesView(context, rules)
         self.rules = judged.rules
         self.route = judged.route
@@ -63,10 +68,6 @@ class ServiceView:
 
     def memory(self) -> Sequence[MemorySnapshot]:
         """Return nothing: no object is kept in a cache of its own kind."""
-        return ()
-
-    def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
-        """Return nothing: names are looked up for each connection."""
         return ()
 
     def config_rows(self) -> Sequence[tuple[str, str | None, str | None, str]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pgswitch.admin.snapshots import (
         DatabaseSnapshot,
         DnsHostSnapshot,
+        DnsZoneSnapshot,
         ListsSnapshot,
         MemorySnapshot,
         PeerSnapshot,
@@ -84,6 +85,9 @@ class View(Protocol):
 
     def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
         """Return the names whose addresses are kept; none where none are kept."""
+
+    def dns_zones(self) -> Sequence[DnsZoneSnapshot]:
+        """Return the zones that those names belong to."""
 
     def config_rows(self) -> Sequence[tuple[str, str | None, str | None, str]]:
         """Return name, value, default and ``yes`` or ``no`` of each setting."""

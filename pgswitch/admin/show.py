@@ -116,9 +116,8 @@ def _dns_hosts(view: View) -> Rows:
     return [(one.hostname, one.ttl, ",".join(one.addrs)) for one in view.dns_hosts()]
 
 
-def _dns_zones(_: View) -> Rows:
-    """Return no row: zones are only known to a resolver that polls serial numbers."""
-    return ()
+def _dns_zones(view: View) -> Rows:
+    return [(one.zonename, one.serial, one.count) for one in view.dns_zones()]
 
 
 def _version(_: View) -> Rows:

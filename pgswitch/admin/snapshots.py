@@ -292,3 +292,14 @@ class DnsHostSnapshot:
     hostname: str
     ttl: int
     addrs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsZoneSnapshot:
+    """One zone that names belong to (SHOW DNS_ZONES)."""
+
+    zonename: str
+    serial: int
+    """0 until it has been asked for, see dns_zone_check_period."""
+    count: int
+    """Names in it."""

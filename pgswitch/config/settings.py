@@ -75,6 +75,7 @@ class Settings:
         units.SECONDS,
         "3600",
         "drop a database made from * after so long without use; 0: never",
+        acts=False,
     )
     cancel_wait_timeout: float = setting(
         units.SECONDS, "10", "drop a cancel request that waited so long; 0: never"
@@ -141,13 +142,12 @@ class Settings:
         units.SECONDS,
         "15",
         "how long an answer of the name service is kept",
-        acts=False,
     )
     dns_nxdomain_ttl: float = setting(
-        units.SECONDS, "15", "how long a failed look-up is kept", acts=False
+        units.SECONDS, "15", "how long a failed look-up is kept"
     )
     dns_zone_check_period: float = setting(
-        units.SECONDS, "0", "how often zone serials are looked at; 0: never", acts=False
+        units.SECONDS, "0", "how often zone serials are looked at; 0: never"
     )
     idle_transaction_timeout: float = setting(
         units.SECONDS, "0", "close a server idle inside a transaction so long; 0: never"
@@ -221,6 +221,7 @@ class Settings:
         units.INTEGER,
         "0",
         "server connections per database, over all users; 0: no limit",
+        acts=False,
     )
     max_packet_size: int = setting(
         units.UNSIGNED, "2147483647", "longest protocol message, in bytes"
@@ -235,6 +236,7 @@ class Settings:
         units.INTEGER,
         "0",
         "server connections per user, over all databases; 0: no limit",
+        acts=False,
     )
     min_pool_size: int = setting(
         units.INTEGER, "0", "server connections kept open per pool"
@@ -267,7 +269,7 @@ class Settings:
         units.POOL_MODE, "session", "how long a client keeps a server connection"
     )
     pool_idle_timeout: float = setting(
-        units.SECONDS, "0", "forget a pool that is empty so long; 0: never"
+        units.SECONDS, "0", "forget a pool that is empty so long; 0: never", acts=False
     )
     query_timeout: float = setting(
         units.SECONDS, "0", "close a server whose query runs so long; 0: never"
@@ -290,14 +292,19 @@ class Settings:
         units.INTEGER,
         "0",
         "further server connections of a pool whose clients wait",
+        acts=False,
     )
     reserve_pool_timeout: float = setting(
         units.SECONDS,
         "5",
         "how long a client waits before the reserve is used; 0: no reserve",
+        acts=False,
     )
     resolv_conf: str = setting(
-        units.PATH, "", "configuration file of the name service", boot=True, acts=False
+        units.PATH,
+        "",
+        "file with the name servers to ask (resolv.conf(5)); not set: ask the system",
+        boot=True,
     )
     rewrite_query_disconnect_on_failure: bool = setting(
         units.SWITCH,

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from pgswitch.logs import Log
-    from pgswitch.tls.facts import TlsFacts
     from pgswitch.wire.params import Tracking, Values
     from pgswitch.wire.prepared import ServerStatements
 
@@ -104,10 +103,10 @@ class Backend(TwistedProtocol):
         self.parameters: dict[str, str] = {}
         """What the server reported at its login, in its order."""
         self.cancel_key = b""
+        self.host: str | None = None
+        """As the database's entry has it, a name perhaps; None: the default socket."""
         self.address = Address("unix", 0)
         self.local_address = Address("unix", 0)
-        self.tls: TlsFacts | None = None
-        """Of the handshake, once there was one."""
         self.connected_at = monotonic()
         self.connected_time = time()
         self.busy_since = 0.0
@@ -137,8 +136,9 @@ class Backend(TwistedProtocol):
         transport: Any = self.transport
         self._io = SocketIO(transport)
         self.link = ServerLink(self._limit, self._io, self, self._statements)
-        self.address = address_of(transport.getPeer())
-        self.local_address = address_of(transport.getHost())
+        port = self.address.port
+        self.address = address_of(transport.getPeer(), port)
+        self.local_address = address_of(transport.getHost(), port)
         self.link.send(self._startup)
         if self._log.noise_enabled:
             traced(self._io, self.link, self._log, self, is_client=False)
@@ -290,9 +290,12 @@ class Backend(TwistedProtocol):
         self.owner.lost(self, reason)
 
 
-def address_of(address: object) -> Address:
-    """Return a Twisted address as ours; anything without a host is ``unix``."""
+def address_of(address: object, port: int = 0) -> Address:
+    """Return a Twisted address as ours; anything without a host is ``unix``.
+
+    ``port`` is the one that names a unix socket.
+    """
     host = getattr(address, "host", None)
     if host is None:
-        return Address("unix", 0)
+        return Address("unix", port)
     return Address(host, getattr(address, "port", 0))

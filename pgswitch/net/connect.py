@@ -1,7 +1,8 @@
 """Opens transports to servers: TCP by name or address, unix sockets.
 
-Names are looked up by the reactor's resolver, which never blocks the others; an
-answer with several addresses is tried one after the other.
+A name may have several addresses. They are tried one after the other, within the time
+that ``server_connect_timeout`` leaves for one, so that a dead address costs a little
+of that time and not the connection.
 """
 
 from __future__ import annotations
@@ -10,22 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
-    HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     UNIXClientEndpoint,
 )
+from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Factory, Protocol
 
-from pgswitch.net.tuning import tune_socket
+from pgswitch.net.tuning import TcpSettings, tune_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol as Interface
 
-    from pgswitch.net.tuning import TcpSettings
+    class ConnectSettings(TcpSettings, Interface):
+        """The settings that a connection is made by."""
 
-ATTEMPT_LIMIT_S = 86_400
-"""Twisted's own limit of an attempt; ours is server_connect_timeout, see upkeep.py."""
+        @property
+        def server_connect_timeout(self) -> float:
+            """Seconds for connecting and logging in; 0: no limit."""
+
+        @property
+        def unix_socket_dir(self) -> str | None:
+            """Folder of the socket of a server without a host."""
+
+
+NO_LIMIT_S = 86_400
 
 
 class _OneProtocol(Factory):
@@ -47,39 +58,47 @@ class Connect:
     def __init__(
         self,
         reactor: Any,  # noqa: ANN401 - every reactor, no common interface
-        settings: Callable[[], TcpSettings],
-        unix_folder: Callable[[], str],
+        settings: Callable[[], ConnectSettings],
+        addresses: Callable[[str], Deferred[tuple[str, ...]]],
     ) -> None:
-        """Take functions that return what is in force at the time of a connection."""
+        """Take what returns the settings in force, and what looks a host up."""
         self._reactor = reactor
         self._settings = settings
-        self._unix_folder = unix_folder
+        self._addresses = addresses
 
     def __call__(
-        self, host: str | None, port: int, protocol: Protocol
+        self, host: str | None, port: int, protocol: Protocol, address: str = ""
     ) -> Deferred[object]:
-        """Connect ``protocol``; fires when its connectionMade has been called."""
-        endpoint = self._endpoint(host, port)
-        connecting: Deferred[object] = endpoint.connect(_OneProtocol(protocol))
-        if not isinstance(endpoint, UNIXClientEndpoint):
-            connecting.addCallback(self._tune, protocol)
-        return connecting
+        """Connect ``protocol``; fires when its connectionMade has been called.
 
-    def _endpoint(self, host: str | None, port: int) -> Any:  # noqa: ANN401 - one of four
-        reactor = self._reactor
+        With ``address`` nothing is looked up: that is where the host is.
+        """
         if host is None or host.startswith(("/", "@")):
-            return UNIXClientEndpoint(
-                reactor,
-                unix_path(host or self._unix_folder(), port),
-                timeout=ATTEMPT_LIMIT_S,
-            )
-        if ":" in host:
-            return TCP6ClientEndpoint(reactor, host, port, timeout=ATTEMPT_LIMIT_S)
-        if host.replace(".", "").isdigit():
-            return TCP4ClientEndpoint(reactor, host, port, timeout=ATTEMPT_LIMIT_S)
-        return HostnameEndpoint(reactor, host, port, timeout=ATTEMPT_LIMIT_S)
+            path = unix_path(host or self._settings().unix_socket_dir or "", port)
+            endpoint = UNIXClientEndpoint(self._reactor, path, timeout=NO_LIMIT_S)
+            made: Deferred[object] = endpoint.connect(_OneProtocol(protocol))
+            return made
+        return Deferred.fromCoroutine(self._connect(address or host, port, protocol))
 
-    def _tune(self, result: object, protocol: Protocol) -> object:
+    async def _connect(self, host: str, port: int, protocol: Protocol) -> object:
+        addresses = await self._addresses(host)
+        seconds = (self._settings().server_connect_timeout or NO_LIMIT_S) / len(
+            addresses
+        )
+        for address in addresses[:-1]:
+            try:
+                return await self._attempt(address, port, protocol, seconds)
+            except ConnectError:
+                continue
+        return await self._attempt(addresses[-1], port, protocol, NO_LIMIT_S)
+
+    async def _attempt(
+        self, address: str, port: int, protocol: Protocol, seconds: float
+    ) -> object:
+        """Connect to one address; the last has the time that upkeep.py leaves it."""
+        kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+        endpoint: Any = kind(self._reactor, address, port, timeout=seconds)
+        result: object = await endpoint.connect(_OneProtocol(protocol))
         transport: Any = protocol.transport
         if transport is not None and getattr(transport, "connected", False):
             tune_socket(transport.socket, self._settings())

@@ -105,11 +105,9 @@ class CancelKeys:
         connection = CancelConnection(
             backend.cancel_key, lambda: target.link.server is backend.link
         )
-        host = backend.address.host
+        # Where the server is, whatever its name leads to by now.
         sending = self._context.connect(
-            None if host == "unix" else host,
-            pool.spec.port,
-            connection,
+            backend.host, backend.address.port, connection, backend.address.host
         )
         sending.addCallback(lambda _connected: connection.ended)
         outcome: Deferred[str] = sending.addCallbacks(

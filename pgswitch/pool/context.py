@@ -29,9 +29,16 @@ class Connector(Protocol):
     """Opens a transport to a server; see net/connect.py."""
 
     def __call__(
-        self, host: str | None, port: int, protocol: TwistedProtocol
+        self,
+        host: str | None,
+        port: int,
+        protocol: TwistedProtocol,
+        address: str = "",
     ) -> Deferred[object]:
-        """Fire when ``protocol`` is connected; fail with the reason if it is not."""
+        """Fire when ``protocol`` is connected; fail with the reason if it is not.
+
+        With ``address`` a host that has a name is looked for there.
+        """
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.error import DNSLookupError, UnknownHostError
+from twisted.internet.error import DNSLookupError
 
 from pgswitch.net.backend import Backend, BackendOwner
 from pgswitch.types import Address
@@ -77,21 +77,29 @@ class Opener:
             limit=context.configuration.settings.max_packet_size,
             generation=generation,
         )
-        backend.address = Address(self._host(spec) or "unix", spec.port)
+        _aim(backend, self._host(spec), spec.port)
         return backend
 
     def connect(self, spec: DatabaseSpec, backend: Backend) -> None:
-        """Begin to connect; the backend is closed if that fails."""
-        host = backend.address.host
-        connecting = self._context.connect(
-            None if host == "unix" else host, spec.port, backend
-        )
+        """Begin to connect; the backend is closed if no host can be connected to."""
+        hosts = spec.hosts
+        if backend.host is None or len(hosts) == 1:
+            self._attempt(spec, backend, ())
+        else:
+            at = hosts.index(backend.host)
+            self._attempt(spec, backend, hosts[at + 1 :] + hosts[:at])
+
+    def _attempt(
+        self, spec: DatabaseSpec, backend: Backend, others: tuple[str, ...]
+    ) -> None:
+        """Try the backend's host; ``others`` are tried if that fails."""
+        connecting = self._context.connect(backend.host, spec.port, backend)
         self._connecting[backend] = connecting
         connecting.addCallbacks(
             self._connected,
             self._failed,
             callbackArgs=(backend,),
-            errbackArgs=(spec, backend),
+            errbackArgs=(spec, backend, others),
         )
 
     @property
@@ -126,16 +134,32 @@ class Opener:
             where = "" if local.host == "unix" else f" (from {local})"
             self._context.log.log(f"{backend.prefix} new connection to server{where}")
 
-    def _failed(self, failure: Failure, spec: DatabaseSpec, backend: Backend) -> None:
+    def _failed(
+        self,
+        failure: Failure,
+        spec: DatabaseSpec,
+        backend: Backend,
+        others: tuple[str, ...],
+    ) -> None:
         if self._connecting.pop(backend, None) is None:
             return
         if spec.load_balance_hosts == "disable":
             self._turn += 1
-        reason = "connect failed"
-        if failure.check(DNSLookupError, UnknownHostError):
-            reason = "server DNS lookup failed"
         self._context.log.warning(f"{backend.prefix} {failure.getErrorMessage()}")
-        backend.close(reason)
+        if others:
+            _aim(backend, others[0], spec.port)
+            self._attempt(spec, backend, others[1:])
+        elif failure.check(DNSLookupError):
+            backend.close("server DNS lookup failed")
+        else:
+            backend.close("connect failed")
+
+
+def _aim(backend: Backend, host: str | None, port: int) -> None:
+    """Have a backend connected to a host; None is the unix socket folder."""
+    backend.host = host
+    is_socket = host is None or host.startswith(("/", "@"))
+    backend.address = Address("unix" if is_socket else str(host), port)
 
 
 def startup_parameters(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pgswitch.auth.reception import FrontDesk
     from pgswitch.auth.store import AuthStore
     from pgswitch.config.model import DatabaseSpec
+    from pgswitch.names.resolver import Names
     from pgswitch.pool.cancelling import CancelKeys
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.pool import ServerPool
@@ -38,6 +39,8 @@ class PoolView:
         desk: FrontDesk,
         store: AuthStore,
         keys: CancelKeys,
+        *,
+        names: Names,
     ) -> None:
         """Look at these parts of the service."""
         self._context = context
@@ -45,6 +48,7 @@ class PoolView:
         self._desk = desk
         self._store = store
         self._keys = keys
+        self._names = names
 
     def pools(self) -> Sequence[PoolSnapshot]:
         """Return the pools, the console's own included."""
@@ -91,8 +95,7 @@ class PoolView:
             if spec.dbname is not None
         }
         for pool in self._pools:
-            if not pool.is_empty:
-                specs.setdefault(pool.key.database, pool.spec)
+            specs.setdefault(pool.key.database, pool.spec)
         own = DatabaseSnapshot(
             name=CONSOLE,
             host=None,
@@ -120,9 +123,13 @@ class PoolView:
             pool_mode=spec.pool_mode,
             load_balance_hosts=_balance(spec),
             max_connections=effective.max_db_connections(spec, user),
-            current_connections=self._pools.totals.of_database[spec.name],
+            current_connections=sum(
+                len(pool.servers) for pool in self._pools.of_database(spec.name)
+            ),
             max_client_connections=effective.max_db_client_connections(spec, user),
-            current_client_connections=self._desk.of_database[spec.name],
+            current_client_connections=sum(
+                len(pool.clients) for pool in self._pools.of_database(spec.name)
+            ),
             paused=spec.name in self._pools.paused,
             disabled=spec.name in self._pools.disabled,
         )
@@ -136,6 +143,9 @@ class PoolView:
         snapshots = []
         for name in sorted(names):
             spec = configuration.users.get(name, UserSpec(name=name))
+            servers = sum(
+                len(pool.servers) for pool in self._pools if pool.key.user == name
+            )
             snapshots.append(
                 UserSnapshot(
                     name=name,
@@ -144,10 +154,12 @@ class PoolView:
                     pool_mode=spec.pool_mode,
                     max_user_connections=spec.max_user_connections
                     or settings.max_user_connections,
-                    current_connections=self._pools.totals.of_user[name],
+                    current_connections=servers,
                     max_user_client_connections=spec.max_user_client_connections
                     or settings.max_user_client_connections,
-                    current_client_connections=self._desk.of_user[name],
+                    current_client_connections=sum(
+                        one.user == name for one in self._desk.clients.values()
+                    ),
                 )
             )
         return snapshots
@@ -170,6 +182,7 @@ class PoolView:
     def lists(self) -> ListsSnapshot:
         """Return how many there are of each thing."""
         arriving = len(self._desk.arriving)
+        names, zones, looking_up = self._names.counts()
         return ListsSnapshot(
             databases=len(self.databases()),
             users=len(self.users()),
@@ -178,6 +191,9 @@ class PoolView:
             used_clients=len(self._desk.clients) - arriving,
             login_clients=arriving,
             used_servers=sum(len(pool.servers) for pool in self._pools),
+            dns_names=names,
+            dns_zones=zones,
+            dns_queries=looking_up,
         )
 
     def _waited(self, since: float) -> int:

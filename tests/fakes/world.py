@@ -184,7 +184,7 @@ class Attempt:
         self._decided()
         peer = (
             UNIXAddress("/tmp/.s.PGSQL.5432")
-            if self.host is None
+            if self.host is None or self.host.startswith(("/", "@"))
             else IPv4Address("TCP", self.host, self.port)
         )
         transport = FakeTransport(
@@ -243,8 +243,9 @@ class World:
         """Open no socket."""
 
     def _connect(
-        self, host: str | None, port: int, protocol: Protocol
+        self, host: str | None, port: int, protocol: Protocol, address: str = ""
     ) -> Deferred[object]:
+        del address
         self.attempts.append(Attempt(self, host, port, protocol))
         return self.attempts[-1].connecting
 

@@ -13,6 +13,7 @@ from pgswitch.admin.interfaces import ShutdownMode
 from pgswitch.admin.snapshots import (
     DatabaseSnapshot,
     DnsHostSnapshot,
+    DnsZoneSnapshot,
     ListsSnapshot,
     MemorySnapshot,
     PeerSnapshot,
@@ -214,6 +215,9 @@ class FakeView:
 
     def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
         return [DnsHostSnapshot(hostname="db", ttl=15, addrs=("10.0.0.1", "::1"))]
+
+    def dns_zones(self) -> Sequence[DnsZoneSnapshot]:
+        return [DnsZoneSnapshot(zonename="example", serial=7, count=2)]
 
     def rules(self) -> Sequence[RuleSnapshot]:
         return [

@@ -22,7 +22,7 @@ ROWS: dict[str, list[Cells]] = {
     ],
     "mem": [("user_cache", "10", "5", "1", "60")],
     "dns_hosts": [("db", "15", "10.0.0.1,::1")],
-    "dns_zones": [],
+    "dns_zones": [("example", "7", "2")],
     "rules": [
         (
             *("routing_rules", "*", "/etc/r.py", "2026-11-22 12:00:00 UTC", "abc"),

@@ -23,3 +23,4 @@ class ListenValues:
     tcp_keepintvl: int = 0
     tcp_user_timeout: int = 0
     tcp_socket_buffer: int = 0
+    server_connect_timeout: float = 15

@@ -2,59 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IAddress,
-    IHostnameResolver,
-    IHostResolution,
-    IResolutionReceiver,
-)
+from twisted.internet.address import IPv6Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.error import DNSLookupError
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
-from zope.interface import implementer
 
 from pgswitch.net import connect
 from pgswitch.net.connect import Connect, unix_path
 from tests.unit.net.listen_settings import ListenValues
-
-
-@implementer(IHostResolution)
-class Asked:
-    """A question about a name."""
-
-    def __init__(self, name: str) -> None:
-        """Name it."""
-        self.name = name
-
-    def cancel(self) -> None:
-        """Do nothing: the answer has been given."""
-
-
-@implementer(IHostnameResolver)
-class TwoAddresses:
-    """Knows every name, by two addresses."""
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Sequence[type[IAddress]] | None = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
-        """Tell them."""
-        del addressTypes, transportSemantics
-        question = Asked(hostName)
-        resolutionReceiver.resolutionBegan(question)
-        for address in ("10.0.0.1", "10.0.0.2"):
-            resolutionReceiver.addressResolved(IPv4Address("TCP", address, portNumber))
-        resolutionReceiver.resolutionComplete()
-        return question
 
 
 class Transport:
@@ -64,21 +24,36 @@ class Transport:
     socket = object()
 
 
+def addresses(host: str) -> Deferred[tuple[str, ...]]:
+    """Know every name by two addresses, but one."""
+    if host == "none.example":
+        return fail(DNSLookupError())
+    is_name = host.endswith(".example")
+    return succeed(("10.0.0.1", "10.0.0.2") if is_name else (host,))
+
+
 class Scene:
     """A connector over a reactor that only notes."""
 
     def __init__(self) -> None:
         """Connect nothing."""
         self.reactor: Any = MemoryReactorClock()
-        self.reactor.installNameResolver(TwoAddresses())
-        self.settings = ListenValues(tcp_user_timeout=7)
-        self.connect = Connect(
-            self.reactor, lambda: self.settings, lambda: "/run/postgresql"
+        self.settings = ListenValues(
+            tcp_user_timeout=7, unix_socket_dir="/run/postgresql"
         )
+        self.connect = Connect(self.reactor, lambda: self.settings, addresses)
 
-    def begin(self, host: str | None, port: int = 5432) -> Deferred[object]:
+    def begin(
+        self, host: str | None, port: int = 5432, address: str = ""
+    ) -> Deferred[object]:
         """Begin to connect."""
-        return self.connect(host, port, Protocol())
+        return self.connect(host, port, Protocol(), address)
+
+    def refuse(self) -> None:
+        """Let the last attempt be refused."""
+        connector = self.reactor.connectors[-1]
+        connector.factory = self.reactor.tcpClients[-1][2]
+        connector.factory.clientConnectionFailed(connector, Refused())
 
     def asked(self) -> list[tuple[object, ...]]:
         """Return the addresses that the reactor was to connect to."""
@@ -112,12 +87,41 @@ def test_where(scene: Scene, host: str | None, expected: tuple[object, ...]) -> 
 
 
 def test_the_next_address_of_a_name(scene: Scene) -> None:
-    """A little later, the first still being tried."""
-    connecting = scene.begin("db.example")
-    scene.reactor.advance(1)
+    """It is tried when the first refuses; only the last one's refusal counts."""
+    failures: list[object] = []
+    scene.begin("db.example").addErrback(lambda one: failures.append(one.type))
+    assert scene.asked() == [("10.0.0.1", 5432)]
+    scene.refuse()
     assert scene.asked() == [("10.0.0.1", 5432), ("10.0.0.2", 5432)]
+    assert failures == []
+    scene.refuse()
+    assert failures == [Refused]
+
+
+def test_an_address_that_does_not_answer(scene: Scene) -> None:
+    """It has its part of server_connect_timeout."""
+    connecting = scene.begin("db.example")
+    timeouts = [one[3] for one in scene.reactor.tcpClients]
+    assert timeouts == [scene.settings.server_connect_timeout / 2]
     connecting.addErrback(lambda _cancelled: None)
     connecting.cancel()
+    assert len(scene.reactor.tcpClients) == 1
+
+
+def test_an_address_that_is_known(scene: Scene) -> None:
+    """No name is looked up then."""
+    connecting = scene.begin("none.example", address="10.0.0.7")
+    assert scene.asked() == [("10.0.0.7", 5432)]
+    connecting.addErrback(lambda _cancelled: None)
+    connecting.cancel()
+
+
+def test_no_address(scene: Scene) -> None:
+    """The look-up's failure is that of the connection."""
+    failures: list[object] = []
+    scene.begin("none.example").addErrback(lambda one: failures.append(one.type))
+    assert failures == [DNSLookupError]
+    assert scene.asked() == []
 
 
 @pytest.mark.parametrize("host", ["10.1.2.3", None])
@@ -128,7 +132,7 @@ def test_tuning(
     tuned: list[tuple[object, object]] = []
     monkeypatch.setattr(connect, "tune_socket", lambda *both: tuned.append(both))
     connecting = scene.begin(host)
-    scene.settings = ListenValues(tcp_user_timeout=9)
+    scene.settings = ListenValues(tcp_user_timeout=9, unix_socket_dir="/tmp")
     clients = scene.reactor.tcpClients or scene.reactor.unixClients
     factory = clients[0][1 if host is None else 2]
     protocol = factory.buildProtocol(IPv6Address("TCP", "::1", 1))

@@ -163,8 +163,44 @@ def test_the_next_host_after_a_failure(world_of: WorldOf, balance: str) -> None:
     world = world_of(databases=f"{BOTH} load_balance_hosts={balance}")
     world.client()
     world.attempts[0].fail()
-    world.wait(RETRY_S + 1)
     assert [attempt.host for attempt in world.attempts] == ["10.0.0.2"]
+    world.server()
+    assert world.pool().failing == ""
+    assert [one.address.host for one in world.pool().backends()] == ["10.0.0.2"]
+
+
+@pytest.mark.parametrize("balance", ["round-robin", "disable"])
+def test_all_hosts_fail(world_of: WorldOf, balance: str) -> None:
+    """Each is tried once; then the attempt has failed, and the next waits its time."""
+    world = world_of(databases=f"{BOTH} load_balance_hosts={balance}")
+    world.client()
+    world.attempts[0].fail()
+    world.attempts[0].fail()
+    assert world.attempts == []
+    assert world.pool().failing == "connect failed"
+    world.wait(RETRY_S + 1)
+    assert len(world.attempts) == 1
+
+
+def test_a_host_that_stays(world_of: WorldOf) -> None:
+    """Without load balancing the host that works is the first one from then on."""
+    world = world_of(databases=f"{BOTH} load_balance_hosts=disable")
+    client = world.client()
+    world.attempts[0].fail()
+    world.server()
+    for asking in (client, world.client()):
+        asking.say(query())
+    assert [attempt.host for attempt in world.attempts] == ["10.0.0.2"]
+
+
+@pytest.mark.parametrize("folder", ["/tmp/pg", "@pg"])
+def test_a_folder_as_host(world_of: WorldOf, folder: str) -> None:
+    """The server's address is ``unix`` with the port that names the socket."""
+    world = world_of(databases=f"db = host={folder} port=5433")
+    world.client()
+    assert world.attempts[0].host == folder
+    server = world.server()
+    assert server.backend.address == ("unix", 5433, 0)
 
 
 def test_without_a_host(world_of: WorldOf) -> None:

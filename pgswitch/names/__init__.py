@@ -1,0 +1,1 @@
+"""Host names of servers: looked up without blocking, kept, used in rotation."""

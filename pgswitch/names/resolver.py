@@ -1,0 +1,164 @@
+"""Gives the addresses of a host: kept for a while, each name asked for once at a time.
+
+The settings are those of PgBouncer: an answer holds for ``dns_max_ttl`` seconds, a
+failure for ``dns_nxdomain_ttl``; nothing is asked before somebody wants to connect.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import DNSLookupError
+from twisted.python.failure import Failure
+
+from pgswitch.names.cache import Addresses, NameCache
+from pgswitch.names.lookup import LookupFailed
+from pgswitch.names.zones import Zones
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pgswitch.logs import Log
+    from pgswitch.names.cache import Row as HostRow
+    from pgswitch.names.lookup import Lookup
+    from pgswitch.names.zones import Row as ZoneRow
+
+UNFORESEEN = -1
+"""Shown as the result of a look-up that ended in a way that is not foreseen."""
+
+
+class NameSettings(Protocol):
+    """The settings of the name service, in seconds."""
+
+    @property
+    def dns_max_ttl(self) -> float:
+        """How long an answer is kept."""
+
+    @property
+    def dns_nxdomain_ttl(self) -> float:
+        """How long a failure is kept."""
+
+    @property
+    def dns_zone_check_period(self) -> float:
+        """How often the serial numbers of zones are looked at; 0: never."""
+
+
+class Names:
+    """All host names of the process."""
+
+    def __init__(
+        self,
+        look_up: Lookup,
+        serial_of: Callable[[str], Deferred[int]],
+        *,
+        settings: Callable[[], NameSettings],
+        clock: Callable[[], float],
+        log: Log,
+        moved: Callable[[str, frozenset[str]], None],
+    ) -> None:
+        """Tell ``moved`` of the addresses that a name has no longer."""
+        self._look_up = look_up
+        self._settings = settings
+        self._clock = clock
+        self._log = log
+        self._moved = moved
+        self._cache = NameCache()
+        self._waiting: dict[str, list[Deferred[Addresses]]] = {}
+        """By the name that is being looked up: who wants to know."""
+        self._zones = Zones(serial_of, self._ask_again, log)
+
+    def addresses(self, host: str) -> Deferred[Addresses]:
+        """Return the addresses of a name or an address, the one to try first first.
+
+        Fails with twisted's DNSLookupError. May be cancelled, which does not end a
+        look-up that others wait for too.
+        """
+        if isIPAddress(host) or isIPv6Address(host.partition("%")[0]):
+            return succeed((host,))
+        known = self._cache.fresh(host, self._clock())
+        if known:
+            return succeed(known)
+        if known is not None:
+            return fail(_not_found(host))
+        answer: Deferred[Addresses] = Deferred(partial(self._give_up, host))
+        is_asked = host in self._waiting
+        self._waiting.setdefault(host, []).append(answer)
+        if not is_asked:
+            self._ask(host)
+        return answer
+
+    def sweep(self, now: float) -> None:
+        """Do what is due; ``now`` in monotonic seconds."""
+        self._zones.sweep(now, self._settings().dns_zone_check_period)
+
+    # What the console shows.
+
+    def hosts(self) -> Iterator[HostRow]:
+        """Return the rows of SHOW DNS_HOSTS."""
+        return self._cache.rows(self._clock())
+
+    def zones(self) -> Iterator[ZoneRow]:
+        """Return the rows of SHOW DNS_ZONES."""
+        return self._zones.rows()
+
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many names and zones are known, and look-ups are under way."""
+        return len(self._cache), len(self._zones), len(self._waiting)
+
+    # Looking up.
+
+    def _ask(self, host: str) -> None:
+        """Look a name up, whatever is known of it."""
+        self._zones.note(host)
+        self._look_up(host).addCallbacks(
+            self._answered, self._failed, callbackArgs=(host,), errbackArgs=(host,)
+        )
+
+    def _ask_again(self, host: str) -> None:
+        """Look up a name whose zone has changed, unless that is under way."""
+        if host not in self._waiting:
+            self._waiting[host] = []
+            self._ask(host)
+
+    def _give_up(self, host: str, answer: Deferred[Addresses]) -> None:
+        waiting = self._waiting.get(host, [])
+        if answer in waiting:
+            waiting.remove(answer)
+
+    def _answered(self, addresses: Addresses, host: str) -> None:
+        now = self._clock()
+        gone = self._cache.answered(host, addresses, now + self._settings().dns_max_ttl)
+        self._tell(host)
+        if gone:
+            self._moved(host, gone)
+
+    def _failed(self, failure: Failure, host: str) -> None:
+        error = failure.value
+        if not isinstance(error, LookupFailed):
+            self._log.error(f"look-up of {host}: {error!r}")
+            error = LookupFailed(host, UNFORESEEN, is_certain=False)
+        self._log.warning(f"DNS lookup failed: {error}")
+        until = self._clock() + self._settings().dns_nxdomain_ttl
+        self._cache.failed(host, until, is_certain=error.is_certain)
+        self._tell(host)
+
+    def _tell(self, host: str) -> None:
+        """Answer all who wait, each with another address first.
+
+        What is kept for 0 seconds is told to them all the same.
+        """
+        for waiting in self._waiting.pop(host, []):
+            addresses = self._cache.next(host)
+            if waiting.called:
+                continue  # Cancelled by one of those that were told before.
+            if addresses:
+                waiting.callback(addresses)
+            else:
+                waiting.errback(_not_found(host))
+
+
+def _not_found(host: str) -> Failure:
+    return Failure(DNSLookupError(f"address of {host} not found"))

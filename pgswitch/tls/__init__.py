@@ -1,1 +1,0 @@
-"""TLS to clients and to servers: settings, contexts, whose certificate it is."""

@@ -1,1 +1,0 @@
-"""Tests of TLS without sockets."""

@@ -8,6 +8,7 @@ proof; and only somebody who has proved a name hears that a database does not ex
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.errors import (
@@ -85,6 +86,9 @@ class FrontDesk:
         """Every client connection by number."""
         self.arriving: dict[int, Frontend] = {}
         """Those that have not logged in yet, oldest first."""
+        self.of_database: Counter[str] = Counter()
+        self.of_user: Counter[str] = Counter()
+        """How many there are, from the start-up packet on."""
         self.shutting_down = False
         self.console_parameters: tuple[tuple[str, str], ...] = ()
         self._pools = pools
@@ -131,6 +135,8 @@ class FrontDesk:
         """Forget a client."""
         self.clients.pop(frontend.number, None)
         self.arriving.pop(frontend.number, None)
+        if frontend.facts is not None:
+            self._count(frontend.facts, -1)
         self._keys.revoke(frontend)
 
     def cancel(self, frontend: Frontend, key: bytes) -> Deferred[str]:
@@ -145,6 +151,7 @@ class FrontDesk:
         settings = self._settings
         facts, negotiation, frontend.wanted = self._judge(startup)
         frontend.facts = facts
+        self._count(facts, 1)
         frontend.user, frontend.database = facts.user, facts.database
         is_console = facts.database in CONSOLE_DATABASES
         if not is_console and len(self.clients) > settings.max_client_conn:
@@ -220,18 +227,21 @@ class FrontDesk:
             return
         effective = self.context.effective
         most = effective.max_db_client_connections(spec, facts.user)
-        if most and self._count(database=facts.database) > most:
+        if most and self.of_database[facts.database] > most:
             raise TooManyDatabaseClients
         most = effective.max_user_client_connections(spec, facts.user)
-        if most and self._count(user=facts.user) > most:
+        if most and self.of_user[facts.user] > most:
             raise TooManyUserClients
 
-    def _count(self, *, database: str = "", user: str = "") -> int:
-        """Count clients of a database or a user, from their start-up packet on."""
-        return sum(
-            (one.database == database) if database else (one.user == user)
-            for one in self.clients.values()
-        )
+    def _count(self, facts: StartupFacts, change: int) -> None:
+        """Count a client that has come (1) or gone (-1)."""
+        for counts, name in (
+            (self.of_database, facts.database),
+            (self.of_user, facts.user),
+        ):
+            counts[name] += change
+            if not counts[name]:
+                del counts[name]
 
     def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
         """Take a client that has authenticated to its pool or to the console."""

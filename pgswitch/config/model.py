@@ -85,7 +85,6 @@ class DatabaseSpec:
         units.COUNT,
         None,
         "further server connections while clients wait (also: reserve_pool)",
-        acts=False,
     )
     connect_query: str | None = setting(
         units.TEXT, None, "query sent after login, before a server's first use"
@@ -102,7 +101,7 @@ class DatabaseSpec:
         "round-robin: next host for each connection; disable: next when one fails",
     )
     max_db_connections: int | None = setting(
-        units.POSITIVE_COUNT, None, "server connections, over all users", acts=False
+        units.POSITIVE_COUNT, None, "server connections, over all users"
     )
     max_db_client_connections: int | None = setting(
         units.POSITIVE_COUNT, None, "clients, over all users"
@@ -157,13 +156,13 @@ class UserSpec:
         units.COUNT, None, "server connections per database; 0: no limit"
     )
     reserve_pool_size: int | None = setting(
-        units.COUNT, None, "further server connections while clients wait", acts=False
+        units.COUNT, None, "further server connections while clients wait"
     )
     pool_mode: PoolMode | None = setting(
         units.POOL_MODE, None, "how long this user's clients keep a server connection"
     )
     max_user_connections: int | None = setting(
-        units.POSITIVE_COUNT, None, "server connections, over all databases", acts=False
+        units.POSITIVE_COUNT, None, "server connections, over all databases"
     )
     max_user_client_connections: int | None = setting(
         units.POSITIVE_COUNT, None, "clients, over all databases"

@@ -75,7 +75,6 @@ class Settings:
         units.SECONDS,
         "3600",
         "drop a database made from * after so long without use; 0: never",
-        acts=False,
     )
     cancel_wait_timeout: float = setting(
         units.SECONDS, "10", "drop a cancel request that waited so long; 0: never"
@@ -221,7 +220,6 @@ class Settings:
         units.INTEGER,
         "0",
         "server connections per database, over all users; 0: no limit",
-        acts=False,
     )
     max_packet_size: int = setting(
         units.UNSIGNED, "2147483647", "longest protocol message, in bytes"
@@ -236,7 +234,6 @@ class Settings:
         units.INTEGER,
         "0",
         "server connections per user, over all databases; 0: no limit",
-        acts=False,
     )
     min_pool_size: int = setting(
         units.INTEGER, "0", "server connections kept open per pool"
@@ -269,7 +266,7 @@ class Settings:
         units.POOL_MODE, "session", "how long a client keeps a server connection"
     )
     pool_idle_timeout: float = setting(
-        units.SECONDS, "0", "forget a pool that is empty so long; 0: never", acts=False
+        units.SECONDS, "0", "forget a pool that is empty so long; 0: never"
     )
     query_timeout: float = setting(
         units.SECONDS, "0", "close a server whose query runs so long; 0: never"
@@ -292,13 +289,11 @@ class Settings:
         units.INTEGER,
         "0",
         "further server connections of a pool whose clients wait",
-        acts=False,
     )
     reserve_pool_timeout: float = setting(
         units.SECONDS,
         "5",
         "how long a client waits before the reserve is used; 0: no reserve",
-        acts=False,
     )
     resolv_conf: str = setting(
         units.PATH,

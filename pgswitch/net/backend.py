@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from pgswitch.logs import Log
+    from pgswitch.tls.facts import TlsFacts
     from pgswitch.wire.params import Tracking, Values
     from pgswitch.wire.prepared import ServerStatements
 
@@ -107,6 +108,8 @@ class Backend(TwistedProtocol):
         """As the database's entry has it, a name perhaps; None: the default socket."""
         self.address = Address("unix", 0)
         self.local_address = Address("unix", 0)
+        self.tls: TlsFacts | None = None
+        """Of the handshake, once there was one."""
         self.connected_at = monotonic()
         self.connected_time = time()
         self.busy_since = 0.0

@@ -28,6 +28,7 @@ from pgswitch.net.backend import address_of
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client import ClientLink
+from pgswitch.tls.facts import TlsFacts
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from pgswitch.wire.constants import TERMINATE
@@ -146,6 +147,8 @@ class Frontend(TwistedProtocol):
         self.address = UNIX
         self.credentials: tuple[int, int] | None = None
         """Process and user id of the other end of a unix socket."""
+        self.tls: TlsFacts | None = None
+        """Of the handshake, once there was one."""
         self.connected_at = reception.clock()
         self.welcomed_at = self.connected_at
         self.connected_time = time()

@@ -57,6 +57,7 @@ class Janitor:
             except Exception as error:  # noqa: BLE001 - see above
                 self._context.log.error(f"upkeep of {pool.key} failed: {error!r}")
         try:
+            self._pools.tidy(now)
             self._also(now)
         except Exception as error:  # noqa: BLE001 - see above
             self._context.log.error(f"upkeep failed: {error!r}")

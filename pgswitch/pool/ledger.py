@@ -1,4 +1,4 @@
-"""When a pool opens connections: decided from plain facts, carried out elsewhere.
+"""When a pool opens connections, and whose are closed for that: decided from facts.
 
 PgBouncer opens one connection at a time for a pool; after a writer has moved that
 makes the last of fifty clients wait for fifty logins.  Here a pool opens as many as
@@ -9,6 +9,10 @@ tries with a single one, not more often than ``server_login_retry``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(slots=True)
@@ -17,6 +21,8 @@ class Facts:
 
     waiting: int
     """Clients that wait for a server, or for the first login to be welcomed."""
+    overdue: int
+    """Those of them that have waited for longer than reserve_pool_timeout."""
     logging_in: int
     """Connections that are being opened."""
     free: int
@@ -25,9 +31,13 @@ class Facts:
     """All servers, those that log in included."""
     pool_size: int
     """0: no limit."""
+    reserve_size: int
+    """How many more overdue clients may have opened."""
     min_pool_size: int
     is_wanted: bool
     """Clients are in the pool, or it is to be kept warm without any."""
+    is_known: bool
+    """What its servers report is known, so that clients can be welcomed."""
     failing: bool
     """The last attempt failed."""
     since_attempt: float
@@ -36,21 +46,82 @@ class Facts:
     """Paused, suspended or shutting down: nothing is opened."""
 
 
-def launches(facts: Facts) -> int:
-    """Return how many connections to open now."""
+class Plan(NamedTuple):
+    """How many connections to open now."""
+
+    regular: int
+    """For clients that wait; to make room, others' idle servers may be closed."""
+    reserve: int
+    """For overdue clients, beyond pool_size; the same holds."""
+    spare: int
+    """To keep min_pool_size, if there is room."""
+
+
+NOTHING = Plan(0, 0, 0)
+
+
+def plan(facts: Facts) -> Plan:
+    """Return how many connections to open now, and what for."""
     if facts.held:
-        return 0
-    needed = facts.waiting - facts.free
+        return NOTHING
+    coming = facts.free + facts.logging_in
+    needed = max(facts.waiting - coming, 0)
+    regular = min(needed, _room(facts, needed))
+    reserve = 0
+    if facts.pool_size:
+        most = facts.pool_size + facts.reserve_size - facts.total - regular
+        reserve = max(min(facts.overdue - coming - regular, most), 0)
+    spare = 0
     if facts.is_wanted:
         least = facts.min_pool_size
         if facts.pool_size:
             least = min(least, facts.pool_size)
-        needed = max(needed, least - facts.total + facts.logging_in)
-    needed -= facts.logging_in
-    if facts.pool_size:
-        needed = min(needed, facts.pool_size - facts.total)
-    if facts.failing:
-        if facts.logging_in or facts.since_attempt < facts.login_retry:
-            return 0
-        needed = min(needed, 1)
-    return max(needed, 0)
+        spare = max(least - facts.total - regular - reserve, 0)
+    if not facts.failing:
+        return Plan(regular, reserve, spare)
+    if facts.logging_in or facts.since_attempt < facts.login_retry:
+        return NOTHING
+    return _first_of(Plan(regular, reserve, spare))
+
+
+def _room(facts: Facts, wanted: int) -> int:
+    """Return how many connections pool_size still allows."""
+    if not facts.pool_size:
+        return wanted
+    room = max(facts.pool_size - facts.total, 0)
+    if not facts.is_known and not facts.logging_in:
+        # After RECONNECT a full pool may exceed its size by one.
+        return max(room, 1)
+    return room
+
+
+def _first_of(whole: Plan) -> Plan:
+    """Return the part of a plan that one connection can do."""
+    if whole.regular:
+        return Plan(1, 0, 0)
+    if whole.reserve:
+        return Plan(0, 1, 0)
+    return Plan(0, 0, min(whole.spare, 1))
+
+
+class Spare(NamedTuple):
+    """An unused server, as a candidate to be closed in favour of another pool."""
+
+    number: int
+    since: float
+    """When it was last used, in monotonic seconds."""
+    is_idle: bool
+    """False: it is or was to be checked, and its own pool may be waiting for that."""
+    is_awaited: bool
+    """Clients of its own pool are waiting."""
+
+
+def victims(spares: Iterable[Spare], count: int) -> list[int]:
+    """Return the numbers of ``count`` servers to close, those unused for longest.
+
+    Returns none of them when there are not enough: closing fewer would not help.
+    """
+    fit = [one for one in spares if one.is_idle or not one.is_awaited]
+    if len(fit) < count:
+        return []
+    return [one.number for one in sorted(fit, key=lambda one: one.since)[:count]]

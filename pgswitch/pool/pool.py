@@ -1,14 +1,15 @@
 """One pool: the servers of one database for one user, and the clients that use them.
 
 The Rack does what happens for every transaction; this is the rack's steward and does
-the rest: it queues clients, opens connections and takes them in, sets parameters,
-resets and checks servers, and picks up the pieces when a server is lost.
+the rest: it queues clients, opens connections and takes them in, and picks up the
+pieces when a server is lost.  Parts of it have files of their own: what to open
+(ledger.py, totals.py, opening.py, attempts.py), setting parameters (settling.py),
+resets and checks (aftercare.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from pgswitch.errors import (
@@ -16,13 +17,14 @@ from pgswitch.errors import (
     ServerClosed,
     ServerConnCrashed,
     ServerLoginFailing,
-    ServerLoginRefused,
     ServerShuttingDown,
     TransactionBlocksNotAllowed,
 )
 from pgswitch.net.backend import CRASHED, Backend, Phase
-from pgswitch.pool.ledger import Facts, launches
-from pgswitch.pool.opening import NO_FAILURES, Opener
+from pgswitch.pool.aftercare import Aftercare
+from pgswitch.pool.attempts import Attempts
+from pgswitch.pool.ledger import Facts, plan
+from pgswitch.pool.opening import Opener
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
 from pgswitch.relay.client import ClientLink
@@ -38,21 +40,21 @@ if TYPE_CHECKING:
     from pgswitch.net.backend import BackendOwner
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.totals import Totals
     from pgswitch.relay.server import ServerLink
-
-STARTING_UP = "57P03"
-FEATURE_NOT_SUPPORTED = "0A000"
-CACHED_REASON_LIMIT = 99
 
 
 class ServerPool:
     """A pool; ``key`` names it, ``spec`` is its database entry."""
 
-    def __init__(self, key: PoolKey, spec: DatabaseSpec, context: PoolContext) -> None:
+    def __init__(
+        self, key: PoolKey, spec: DatabaseSpec, context: PoolContext, totals: Totals
+    ) -> None:
         """Begin without servers; nothing is opened before somebody needs it."""
         self.key = key
         self.spec = spec
         self.context = context
+        self.totals = totals
         self.rack = Rack(self)
         self.servers: dict[int, Backend] = {}
         """All servers by number, from the attempt to connect to the end."""
@@ -67,13 +69,13 @@ class ServerPool:
         self.paused = False
         """PAUSE of this database is in force."""
         self.generation = 0
-        self.failing = ""
-        """Why the last attempt to log in failed; empty if it did not."""
-        self.last_attempt = float("-inf")
         self.last_lifetime_close = float("-inf")
         self.idle_since = context.clock()
+        """When it last had a client or a server, as the upkeep saw it."""
         self._settling = Settling(context, self.rack)
         self._opener = Opener(key, context, self)
+        self._attempts = Attempts(context, self._opener)
+        self._aftercare = Aftercare(self)
         self.configure()
 
     # Configuration.
@@ -85,16 +87,23 @@ class ServerPool:
         user = self.key.user
         self.rack.mode = int(effective.pool_mode(self.spec, user))
         self.pool_size = effective.pool_size(self.spec, user)
+        self.reserve_size = 0
+        if settings.reserve_pool_timeout:
+            self.reserve_size = effective.reserve_pool_size(self.spec, user)
         self.min_pool_size = effective.min_pool_size(self.spec, user)
         self.rack.round_robin = bool(settings.server_round_robin)
-        self.resets = bool(settings.server_reset_query) and (
-            self.rack.mode == PoolMode.SESSION
-            or bool(settings.server_reset_query_always)
-        )
-        self.checks_always = (
-            settings.server_check_delay == 0 and settings.server_check_query != ""
-        )
+        self._aftercare.configure()
         self.set_open()
+
+    @property
+    def failing(self) -> str:
+        """Return why the last attempt to log in failed; empty if it did not."""
+        return self._attempts.failing
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has neither clients nor servers."""
+        return not self.clients and not self.servers
 
     @property
     def mode(self) -> PoolMode:
@@ -143,8 +152,6 @@ class ServerPool:
     def let_go(self, client: Frontend) -> None:
         """Forget a client that goes to another pool, its server given back."""
         self.clients.pop(client.number, None)
-        if not self.clients:
-            self.idle_since = self.context.clock()
 
     def remove_client(self, client: Frontend) -> None:
         """Let go of a client that is leaving, and see to the server it holds."""
@@ -169,8 +176,6 @@ class ServerPool:
                 self.rack.put_back(server)
         if link.statements is not None:
             link.statements.leave()
-        if not self.clients:
-            self.idle_since = self.context.clock()
 
     def _unfit(self, link: ClientLink, server: ServerLink) -> str:
         """Return why a server cannot be used after its client left, or nothing."""
@@ -218,52 +223,7 @@ class ServerPool:
 
     def released(self, server: ServerLink) -> None:
         """Look after a server that came back unlinked and clean."""
-        backend = _backend(server)
-        settings = self.context.configuration.settings
-        if backend.phase is Phase.CLOSED:
-            return
-        if self._lifetime_over(backend):
-            backend.close("server lifetime over")
-        elif server.stale:
-            backend.close("close_needed")
-        elif backend.cancels:
-            pass  # It comes back when the last cancel request for it has ended.
-        elif self.context.paused or self.paused:
-            backend.close("pause mode")
-        elif self.resets:
-            backend.run(
-                settings.server_reset_query,
-                partial(self._free_unless_failed, backend, "reset query failed"),
-            )
-        elif self.checks_always:
-            backend.phase = Phase.USED
-            self.serve_waiters()
-        else:
-            self._free(backend)
-
-    def _free(self, backend: Backend) -> None:
-        """Take a server that is fit for the next client."""
-        if self.context.paused or self.paused:
-            backend.close("pause mode")
-        elif backend.link.stale:
-            backend.close("close_needed")
-        elif self.rack.waiters and self.rack.open:
-            self.rack.serve(self.rack.waiters.pop(0), backend.link)
-        else:
-            self.rack.idle.append(backend.link)
-
-    def _free_unless_failed(
-        self, backend: Backend, reason: str, error: dict[str, str] | None
-    ) -> None:
-        """Take a server back after a reset or a check; close it if that failed."""
-        if error is not None:
-            backend.close(reason)
-        else:
-            self._free(backend)
-
-    def _lifetime_over(self, backend: Backend) -> bool:
-        lifetime = self.context.effective.server_lifetime(self.spec, self.key.user)
-        return self.context.clock() - backend.connected_at >= lifetime
+        self._aftercare.released(_backend(server))
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
         """End a client that opened a transaction, and its server."""
@@ -286,24 +246,8 @@ class ServerPool:
                 continue
             rack.serve(rack.waiters.pop(0), server)
         if rack.open:
-            self._check_used(len(rack.waiters) - self._count(Phase.BUSY))
+            self._aftercare.check_used(len(rack.waiters) - self._count(Phase.BUSY))
         self.launch()
-
-    def _check_used(self, wanted: int) -> None:
-        """Start the check of as many used servers as clients wait for."""
-        query = self.context.configuration.settings.server_check_query
-        for backend in list(self.servers.values()):
-            if wanted <= 0:
-                return
-            if backend.phase is Phase.USED:
-                wanted -= 1
-                if backend.link.stale:
-                    backend.close("obsolete connection")
-                    continue
-                backend.run(
-                    "" if query == "<empty>" else query,
-                    partial(self._free_unless_failed, backend, "test query failed"),
-                )
 
     def rack_of(self, client: Frontend) -> Rack:
         """Return where a client's servers come from."""
@@ -325,55 +269,82 @@ class ServerPool:
 
     def make_room(self) -> bool:
         """Tell whether one more server may be opened, after closing an idle one."""
-        if not self.pool_size or len(self.servers) < self.pool_size:
-            return True
-        if not self.rack.idle:
-            return False
-        self.rack.idle[0].backend.close("evicted")
-        return len(self.servers) < self.pool_size
+        if self.pool_size and len(self.servers) >= self.pool_size:
+            if not self.rack.idle:
+                return False
+            self.rack.idle[0].backend.close("evicted")
+            if len(self.servers) >= self.pool_size:
+                return False
+        return self.totals.make_room(self)
 
     def open_for(self, owner: BackendOwner, extra: Mapping[str, str]) -> Backend:
         """Open a connection that belongs to one client and is no part of the rack."""
-        backend = self._opener.open_one(
-            self.spec, self.generation, owner=owner, extra=extra
+        return self._open(
+            self._opener.open_one(self.spec, self.generation, owner=owner, extra=extra)
         )
+
+    def _open(self, backend: Backend) -> Backend:
+        """Begin to connect a server of the pool."""
         self.servers[backend.number] = backend
+        self.totals.opened(self.key)
         self._opener.connect(self.spec, backend)
         return backend
 
     def launch(self, *, asked: int = 0) -> None:
-        """Open as many connections as the ledger says."""
+        """Open as many connections as the ledger and the totals allow."""
         for session in [*self.replication.values()]:
             session.open()
+        wanted = plan(self._facts(asked))
+        opened = 0
+        while opened < wanted.regular + wanted.reserve and self.totals.make_room(self):
+            if opened >= wanted.regular:
+                first = cast("Frontend", self.rack.waiters[0].frontend)
+                self.context.log.warning(
+                    f"{first.prefix} taking connection from reserve_pool"
+                )
+            self._launch_one()
+            opened += 1
+        self.totals.note(self, starving=opened < wanted.regular + wanted.reserve)
+        for _ in range(wanted.spare):
+            if not self.totals.has_room(self):
+                break
+            self._launch_one()
+
+    def _launch_one(self) -> None:
+        self._attempts.begin()
+        self._open(self._opener.open_one(self.spec, self.generation))
+
+    def _facts(self, asked: int) -> Facts:
+        """Return what the ledger needs to know; ``asked``: clients sent away."""
         settings = self.context.configuration.settings
+        now = self.context.clock()
         waiting = len(self.rack.waiters)
         if self.welcome is None and self.welcome_waiters:
             waiting = max(waiting, 1)
-        facts = Facts(
+        overdue = 0
+        if self.reserve_size:
+            since = now - settings.reserve_pool_timeout
+            overdue = sum(link.waiting_since < since for link in self.rack.waiters)
+        return Facts(
             waiting=max(waiting, asked),
+            overdue=overdue,
             logging_in=self._count(Phase.LOGIN),
             free=self._count(Phase.BUSY) - len(self._settling),
             total=len(self.servers),
             pool_size=self.pool_size,
+            reserve_size=self.reserve_size,
             min_pool_size=self.min_pool_size,
             is_wanted=bool(self.clients) or self.spec.user is not None,
+            is_known=self.welcome is not None,
             failing=bool(self.failing),
-            since_attempt=self.context.clock() - self.last_attempt,
+            since_attempt=now - self._attempts.last,
             login_retry=settings.server_login_retry,
             held=self.is_held(),
         )
-        if self.welcome is None and facts.waiting and not facts.logging_in:
-            # After RECONNECT a full pool may exceed its size by one.
-            facts.total = min(facts.total, max(facts.pool_size - 1, 0))
-        for _ in range(launches(facts)):
-            self.last_attempt = self.context.clock()
-            backend = self._opener.open_one(self.spec, self.generation)
-            self.servers[backend.number] = backend
-            self._opener.connect(self.spec, backend)
 
     def logged_in(self, backend: Backend) -> None:
         """Take in a server that has logged in: connect_query, then the clients."""
-        self.failing = ""
+        self._attempts.succeeded()
         backend.link.keeper = self.rack
         backend.link.counters = self.rack.counters
         backend.link.stale = backend.generation != self.generation
@@ -397,50 +368,17 @@ class ServerPool:
             for client in waiting:
                 client.welcome(self.welcome)
         if backend.phase is not Phase.CLOSED:
-            self._free(backend)
+            self._aftercare.free(backend)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Note why a login failed; tell those who wait unless others still serve."""
-        if isinstance(refusal, ServerRefused):
-            if refusal.sqlstate == FEATURE_NOT_SUPPORTED and self._opener.may_step_down:
-                return  # _note_failure has it tried again.
-            self.context.log.warning(
-                f"server login failed: {refusal.severity} {refusal.message}"
-            )
-            fault: Fault = ServerLoginRefused(
-                message=refusal.message, sqlstate=refusal.sqlstate
-            )
-            if refusal.sqlstate == STARTING_UP:
-                self._failed(refusal.message)
-                return
-        else:
-            self.context.log.error(f"{backend.prefix} {refusal.reason}")
-            if refusal.client_fault is None:
-                self._failed(refusal.reason)
-                return
-            fault = refusal.client_fault
-        self._failed(fault.text)
-        if self.welcome is not None and self._has_login():
+        fault = self._attempts.refused(backend, refusal)
+        if fault is None or (self.welcome is not None and self._has_login()):
             return
         for client in [*self.welcome_waiters]:
             client.disconnect(fault)
         for link in [*self.rack.waiters]:
             link.frontend.disconnect(fault)
-
-    def _failed(self, reason: str) -> None:
-        self.failing = reason[:CACHED_REASON_LIMIT]
-
-    def _note_failure(self, backend: Backend, reason: str) -> None:
-        """Remember why a login ended, unless it was for no fault of the server."""
-        if self.failing or reason in NO_FAILURES:
-            return
-        was_connected = backend.local_address.port or backend.address.host == "unix"
-        is_puzzled = reason in (CRASHED, "login failed") and was_connected
-        if is_puzzled and self._opener.may_step_down:
-            # Perhaps it knows protocol 3.0 only; if not, the next attempt fails too.
-            self._opener.step_down()
-        else:
-            self._failed(reason)
 
     def _has_login(self) -> bool:
         """Tell whether any server is past its login."""
@@ -453,7 +391,7 @@ class ServerPool:
         """Let go of a server, and of the client that was using it."""
         self.forget(backend, reason)
         if backend.phase_at_close is Phase.LOGIN:
-            self._note_failure(backend, reason)
+            self._attempts.lost(backend, reason)
             self.launch()
             return
         link = backend.link
@@ -472,13 +410,14 @@ class ServerPool:
 
     def forget(self, backend: Backend, reason: str) -> None:
         """Strike a server off that was closed for a reason."""
-        self.servers.pop(backend.number, None)
         self._opener.give_up(backend)
         if self.context.configuration.settings.log_disconnections:
             age = int(self.context.clock() - backend.connected_at)
             self.context.log.log(
                 f"{backend.prefix} closing because: {reason} (age={age}s)"
             )
+        if self.servers.pop(backend.number, None) is not None:
+            self.totals.closed(self.key)
 
     # Pausing, counting.
 
@@ -490,12 +429,7 @@ class ServerPool:
         """Bring the rack in line with PAUSE and RESUME."""
         held = self.is_held()
         self.rack.open = not held
-        self.rack.careful = (
-            held
-            or self.resets
-            or self.checks_always
-            or self.context.effective.server_lifetime(self.spec, self.key.user) == 0
-        )
+        self.rack.careful = self._aftercare.is_needed()
 
     def hold(self) -> None:
         """Close what is idle, now that the pool is paused."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pgswitch.config.diff import recycles
 from pgswitch.errors import DatabaseRemoved
 from pgswitch.pool.pool import ServerPool
+from pgswitch.pool.totals import Totals
 from pgswitch.types import PoolKey
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ class Pools:
         """Begin without pools."""
         self.context = context
         self._pools: dict[PoolKey, ServerPool] = {}
+        self.totals = Totals(context, lambda: self)
+        self._kept: dict[PoolKey, DatabaseSpec] = {}
+        """Databases whose servers are kept open without any client."""
         self.paused: set[str] = set()
         """Databases under PAUSE db or KILL."""
         self.disabled: set[str] = set()
@@ -45,7 +49,7 @@ class Pools:
                 self.of_database(spec.name)
             ):
                 self.context.log.log(f"registered new auto-database: {spec.name}")
-            pool = ServerPool(key, spec, self.context)
+            pool = ServerPool(key, spec, self.context, self.totals)
             pool.paused = spec.name in self.paused
             pool.set_open()
             self._pools[key] = pool
@@ -59,24 +63,69 @@ class Pools:
 
     def warm(self) -> None:
         """Make the pools that are to be kept open without any client."""
-        for spec in self.context.configuration.databases.values():
-            if spec.dbname is None or spec.user is None:
-                continue
-            if self.context.effective.min_pool_size(spec, spec.user) > 0:
-                self.pool(spec, spec.user).launch()
+        least = self.context.effective.min_pool_size
+        self._kept = {
+            PoolKey(spec.name, spec.user): spec
+            for spec in self.context.configuration.databases.values()
+            if spec.dbname is not None
+            and spec.user is not None
+            and least(spec, spec.user) > 0
+        }
+        self._keep()
+
+    def _keep(self) -> None:
+        for key, spec in self._kept.items():
+            if key not in self._pools:
+                self.pool(spec, key.user).launch()
+
+    def tidy(self, now: float) -> None:
+        """Forget pools and automatic databases that nobody has used for long.
+
+        What is to be kept open and was dropped (KILL) is made again.
+        """
+        self._keep()
+        settings = self.context.configuration.settings
+        limit = settings.pool_idle_timeout
+        for pool in self if limit else ():
+            age = now - pool.idle_since
+            if pool.is_empty and age > limit and pool.key not in self._kept:
+                self.context.log.log(
+                    f"cleaning up idle pool for user {pool.key.user} on db"
+                    f" {pool.key.database} because: pool idle timeout"
+                    f" (age= {age:.0f}s)"
+                )
+                self.drop(pool)
+        limit = settings.autodb_idle_timeout
+        for name in self._automatic() if limit else ():
+            pools = list(self.of_database(name))
+            if name not in self.paused and all(
+                pool.is_empty and now - pool.idle_since > limit for pool in pools
+            ):
+                self._end_database(name)
+
+    def _automatic(self) -> set[str]:
+        """Return the names of databases that were made from the template."""
+        names = {pool.key.database for pool in self}
+        return names.difference(self.context.configuration.databases)
+
+    def _end_database(self, name: str) -> None:
+        """Drop all pools of a database that there is no more, and say so."""
+        self.context.log.warning(
+            f"dropping database '{name}' as it does not exist anymore or inactive"
+            " auto-database"
+        )
+        for pool in self.of_database(name):
+            self.drop(pool)
 
     def configure(self, *, recycle_all: bool) -> None:
         """Bring every pool in line with the configuration in force."""
         configuration = self.context.configuration
+        for name in {pool.key.database for pool in self}:
+            if configuration.database(name) is None:
+                self._end_database(name)
         for pool in self:
             spec = configuration.database(pool.key.database)
-            if spec is None:
-                self.context.log.warning(
-                    f"dropping database '{pool.key.database}' as it does not exist"
-                    " anymore or inactive auto-database"
-                )
-                self.drop(pool)
-                continue
+            assert spec is not None  # noqa: S101 - else it was ended
             changed = recycle_all or recycles(pool.spec, spec)
             pool.recycle(spec, servers=changed)
         self.warm()
@@ -93,10 +142,12 @@ class Pools:
     def drop(self, pool: ServerPool) -> None:
         """End the clients and servers of a pool, and forget it."""
         self._pools.pop(pool.key, None)
+        pool.paused = True  # or it would open new servers for those it loses
         for client in list(pool.clients.values()):
             client.disconnect(DatabaseRemoved())
         for backend in pool.backends():
             backend.close("database removed")
+        self.totals.note(pool, starving=False)
 
     def set_paused(self, name: str, *, paused: bool) -> None:
         """Begin or end the pause of one database."""

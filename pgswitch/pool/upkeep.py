@@ -26,6 +26,8 @@ INTERVAL_S = 1 / 3
 
 def sweep(pool: ServerPool, now: float) -> None:
     """Enforce everything that is due in this pool; ``now`` in monotonic seconds."""
+    if not pool.is_empty:
+        pool.idle_since = now
     _waiting_clients(pool, now)
     _logging_in(pool, now)
     for backend in pool.backends():
@@ -167,10 +169,13 @@ def _is_old(pool: ServerPool, backend: Backend, now: float) -> bool:
 
 
 def _trim(pool: ServerPool) -> None:
-    """Close what a smaller pool_size leaves over: used servers first, then idle."""
+    """Close what smaller sizes leave over: used servers first, then idle ones.
+
+    Servers of the reserve are no surplus; they go when they have been idle long.
+    """
     if not pool.pool_size:
         return
-    surplus = len(pool.servers) - pool.pool_size
+    surplus = len(pool.servers) - pool.pool_size - pool.reserve_size
     if surplus <= 0:
         return
     spare = [one for one in pool.backends() if one.state == "used"]

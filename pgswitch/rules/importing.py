@@ -28,6 +28,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from pgswitch.rules.patterns import Patterns
+
 Stamp = tuple[int, int, int]
 
 NOT_FROM_HERE = sys.stdlib_module_names | {"pgswitch", "twisted", "zope"}
@@ -70,6 +72,7 @@ class Library:
         self.stamps: dict[str, Stamp] = {}
         """The same files' stamps just before."""
         self.builtins = {**vars(builtins), "__import__": self._import}
+        self._re = Patterns().module()
         self._modules: dict[str, ModuleType] = {}
         self._inside = False
         self._names = {
@@ -123,6 +126,8 @@ class Library:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
+        if name == "re" and level == 0:
+            return self._re
         if level == 0 and name.partition(".")[0] not in self._names:
             return __import__(name, globals, locals, fromlist or (), 0)
         if level == 0 and not self._inside and name in self._modules:

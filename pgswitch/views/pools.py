@@ -95,7 +95,8 @@ class PoolView:
             if spec.dbname is not None
         }
         for pool in self._pools:
-            specs.setdefault(pool.key.database, pool.spec)
+            if not pool.is_empty:
+                specs.setdefault(pool.key.database, pool.spec)
         own = DatabaseSnapshot(
             name=CONSOLE,
             host=None,
@@ -123,13 +124,9 @@ class PoolView:
             pool_mode=spec.pool_mode,
             load_balance_hosts=_balance(spec),
             max_connections=effective.max_db_connections(spec, user),
-            current_connections=sum(
-                len(pool.servers) for pool in self._pools.of_database(spec.name)
-            ),
+            current_connections=self._pools.totals.of_database[spec.name],
             max_client_connections=effective.max_db_client_connections(spec, user),
-            current_client_connections=sum(
-                len(pool.clients) for pool in self._pools.of_database(spec.name)
-            ),
+            current_client_connections=self._desk.of_database[spec.name],
             paused=spec.name in self._pools.paused,
             disabled=spec.name in self._pools.disabled,
         )
@@ -143,9 +140,6 @@ class PoolView:
         snapshots = []
         for name in sorted(names):
             spec = configuration.users.get(name, UserSpec(name=name))
-            servers = sum(
-                len(pool.servers) for pool in self._pools if pool.key.user == name
-            )
             snapshots.append(
                 UserSnapshot(
                     name=name,
@@ -154,12 +148,10 @@ class PoolView:
                     pool_mode=spec.pool_mode,
                     max_user_connections=spec.max_user_connections
                     or settings.max_user_connections,
-                    current_connections=servers,
+                    current_connections=self._pools.totals.of_user[name],
                     max_user_client_connections=spec.max_user_client_connections
                     or settings.max_user_client_connections,
-                    current_client_connections=sum(
-                        one.user == name for one in self._desk.clients.values()
-                    ),
+                    current_client_connections=self._desk.of_user[name],
                 )
             )
         return snapshots

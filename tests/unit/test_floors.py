@@ -33,6 +33,7 @@ FLOORS = (
     Floor("config/*.py", 1, pure=True),
     Floor("sql/*.py", 1, pure=True),
     Floor("stats/*.py", 1, pure=True),
+    Floor("tls/*.py", 1, pure=True),
     Floor("wire/*.py", 1, pure=True),
     Floor("logs.py", 2, pure=True),
     Floor("relay/*.py", 2, pure=True),

@@ -81,11 +81,9 @@ def test_inert_keys() -> None:
         "auth_dbname",
         "auth_query",
         "auth_user",
-        "max_db_connections",
-        "reserve_pool_size",
         "topology_query",
     ]
-    assert sorted(INERT_USER_KEYS) == ["max_user_connections", "reserve_pool_size"]
+    assert sorted(INERT_USER_KEYS) == []
 
 
 def test_inert() -> None:
@@ -93,14 +91,12 @@ def test_inert() -> None:
     got = loaded(
         "[pgbouncer]\nclient_tls_ciphers=x\nverbose=1\nauth_user=a\n"
         "[databases]\nb=host=h reserve_pool=1\nc=topology_query=q user=u\n"
-        "[users]\nd=pool_size=1 max_user_connections=1\n[peers]\n3=host=h\n"
+        "[users]\nd=pool_size=1\n[peers]\n3=host=h\n"
     )
     assert inert(got) == [
         "auth_user",
         "client_tls_ciphers",
-        "reserve_pool_size of database b",
         "topology_query of database c",
-        "max_user_connections of user d",
         "peer 3",
     ]
     assert inert(Configuration()) == []

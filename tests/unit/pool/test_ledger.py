@@ -1,4 +1,4 @@
-"""When connections are opened, and how many."""
+"""When connections are opened, and how many; which are closed for others."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from pgswitch.pool.ledger import Facts, launches
+from pgswitch.pool.ledger import Facts, Plan, Spare, plan, victims
 
 QUIET = Facts(
     waiting=0,
+    overdue=0,
     logging_in=0,
     free=0,
     total=0,
     pool_size=10,
+    reserve_size=0,
     min_pool_size=0,
     is_wanted=True,
+    is_known=True,
     failing=False,
     since_attempt=100.0,
     login_retry=15.0,
@@ -36,18 +39,79 @@ QUIET = Facts(
         ({"waiting": 4, "total": 12}, 0),
         ({"waiting": 40, "pool_size": 0}, 40),
         ({"waiting": 4, "held": True}, 0),
-        ({"min_pool_size": 3}, 3),
-        ({"min_pool_size": 3, "total": 2}, 1),
-        ({"min_pool_size": 3, "total": 2, "logging_in": 1}, 1),
-        ({"min_pool_size": 3, "total": 3, "logging_in": 1}, 0),
-        ({"min_pool_size": 30}, 10),
-        ({"min_pool_size": 3, "is_wanted": False}, 0),
         ({"waiting": 4, "failing": True}, 1),
         ({"waiting": 4, "failing": True, "since_attempt": 14.9}, 0),
         ({"waiting": 4, "failing": True, "logging_in": 1, "total": 1}, 0),
         ({"failing": True}, 0),
+        ({"waiting": 4, "total": 10, "is_known": False}, 1),
+        ({"waiting": 4, "total": 11, "is_known": False, "logging_in": 1}, 0),
     ],
 )
-def test_launches(changes: dict[str, int], expected: int) -> None:
-    """From facts to a number, a row each."""
-    assert launches(replace(QUIET, **changes)) == expected  # type: ignore[arg-type]
+def test_for_those_who_wait(changes: dict[str, int], expected: int) -> None:
+    """As many as wait and are not served by what comes anyway, up to pool_size."""
+    assert plan(replace(QUIET, **changes)) == Plan(expected, 0, 0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (0, 0)),
+        ({"overdue": 1}, (0, 1)),
+        ({"overdue": 3}, (0, 2)),
+        ({"overdue": 3, "total": 9}, (1, 2)),
+        ({"overdue": 3, "total": 11}, (0, 1)),
+        ({"overdue": 3, "total": 12}, (0, 0)),
+        ({"overdue": 3, "total": 5}, (4, 0)),
+        ({"overdue": 3, "reserve_size": 0}, (0, 0)),
+        ({"overdue": 3, "free": 2}, (0, 1)),
+        ({"overdue": 1, "logging_in": 1}, (0, 0)),
+        ({"overdue": 3, "pool_size": 0}, (4, 0)),
+        ({"overdue": 3, "held": True}, (0, 0)),
+        ({"overdue": 3, "failing": True}, (0, 1)),
+        ({"overdue": 3, "failing": True, "since_attempt": 14.9}, (0, 0)),
+    ],
+)
+def test_the_reserve(changes: dict[str, int], expected: tuple[int, int]) -> None:
+    """Beyond pool_size only for those who have waited long, up to reserve_size."""
+    facts = replace(QUIET, waiting=4, total=10, reserve_size=2)
+    assert plan(replace(facts, **changes)) == Plan(*expected, 0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (0, 3)),
+        ({"total": 2}, (0, 1)),
+        ({"total": 2, "logging_in": 1}, (0, 1)),
+        ({"total": 3, "logging_in": 1}, (0, 0)),
+        ({"waiting": 2}, (2, 1)),
+        ({"waiting": 5}, (5, 0)),
+        ({"min_pool_size": 30}, (0, 10)),
+        ({"min_pool_size": 30, "pool_size": 0}, (0, 30)),
+        ({"is_wanted": False}, (0, 0)),
+        ({"held": True}, (0, 0)),
+        ({"failing": True}, (0, 1)),
+        ({"waiting": 2, "failing": True}, (1, 0)),
+    ],
+)
+def test_min_pool_size(changes: dict[str, int], expected: tuple[int, int]) -> None:
+    """As many are kept, counting those that are opened for clients."""
+    regular, spare = expected
+    facts = replace(QUIET, min_pool_size=3)
+    assert plan(replace(facts, **changes)) == Plan(regular, 0, spare)  # type: ignore[arg-type]
+
+
+SPARES = [
+    Spare(1, 50.0, is_idle=True, is_awaited=False),
+    Spare(2, 20.0, is_idle=True, is_awaited=True),
+    Spare(3, 10.0, is_idle=False, is_awaited=True),
+    Spare(4, 30.0, is_idle=False, is_awaited=False),
+]
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(0, []), (1, [2]), (2, [2, 4]), (3, [2, 4, 1]), (4, [])]
+)
+def test_victims(count: int, expected: list[int]) -> None:
+    """The longest unused first; none whose own clients wait for its check."""
+    assert victims(SPARES, count) == expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgswitch.pool.moving import move
 from tests.fakes.messages import ANSWER, message, query
-from tests.fakes.world import World, WorldOf
+from tests.fakes.world import WorldOf
 
 TWO = "db = host=10.0.0.1\nnew = host=10.0.0.2 pool_size=1"
 
@@ -63,11 +63,3 @@ def test_a_kept_server_goes_back(world_of: WorldOf) -> None:
     assert old.hear() == query("DISCARD ALL")
     old.say(ANSWER)
     assert old.state() == "idle"
-
-
-def test_a_pool_without_clients_is_idle_since(world: World) -> None:
-    """Its age counts from the moment the last client went."""
-    client, _ = world.pair()
-    world.wait(5)
-    world.pool().let_go(client.frontend)
-    assert world.pool().idle_since == world.context.clock()

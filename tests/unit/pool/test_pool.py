@@ -291,55 +291,6 @@ def test_a_server_is_lost_in_its_reset(world_of: WorldOf) -> None:
     assert world.server().hear() == query("second")
 
 
-# ------------------------------------------------------------------ between clients
-
-
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (error("no") + READY, "reset query failed"),
-        (message(b"G", b"\0\0\0"), "COPY in a query of the pooler"),
-        (IN_TRANSACTION, "query of the pooler left a transaction open"),
-    ],
-)
-def test_a_reset_that_fails(world_of: WorldOf, answer: bytes, reason: str) -> None:
-    """Nobody gets a server that could not be cleaned."""
-    world = world_of(settings="pool_mode = session")
-    client, server = world.asking()
-    server.answer()
-    world.leave(client)
-    server.say(answer)
-    assert server.backend.close_reason == reason
-    assert world.pool().servers == {}
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_check_before_each_use(world_of: WorldOf, *, fails: bool) -> None:
-    """With server_check_delay=0; a failed check costs the server, not the client."""
-    world = world_of(settings="server_check_delay = 0\nserver_check_query = select 9")
-    client, server = world.asking()
-    server.answer()
-    assert server.state() == "used"
-    client.hear()
-    client.say(query("next"))
-    assert server.hear() == query("select 9")
-    server.say((error("no") if fails else RESULT) + READY)
-    if fails:
-        assert server.backend.close_reason == "test query failed"
-        assert client.state() == "waiting"
-        server = world.server()
-    assert server.hear() == query("next")
-
-
-def test_one_use_only(world_of: WorldOf) -> None:
-    """With server_lifetime=0 no server is used twice."""
-    world = world_of(settings="server_lifetime = 0")
-    client, server = world.asking()
-    server.answer()
-    assert server.backend.close_reason == "server lifetime over"
-    assert client.state() == "idle"
-
-
 def test_statement_mode(world_of: WorldOf) -> None:
     """A transaction costs both the client and the server."""
     world = world_of(settings="pool_mode = statement")

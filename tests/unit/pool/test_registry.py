@@ -70,6 +70,100 @@ def test_kept_warm(world_of: WorldOf, databases: str, expected: int) -> None:
     assert len(world_of(databases=databases).attempts) == expected
 
 
+def test_kept_warm_again(world_of: WorldOf) -> None:
+    """KILL drops the pool; after RESUME its servers come back without any client."""
+    world = world_of(databases="db = host=10.0.0.1 user=app min_pool_size=1")
+    server = world.server()
+    world.service.operations.kill("db")
+    assert server.backend.close_reason == "pause mode"
+    world.wait(1)
+    assert world.attempts == []
+    world.service.operations.resume("db")
+    world.wait(1)
+    assert len(world.attempts) == 1
+
+
+@pytest.mark.parametrize("user", ["", " user=app min_pool_size=1"])
+def test_an_ended_pool_opens_nothing(world_of: WorldOf, user: str) -> None:
+    """Not even what min_pool_size would have it keep."""
+    world = world_of(databases=f"db = host=10.0.0.1{user}")
+    if not user:
+        world.client()
+    server = world.server()
+    world.reload(databases="other = host=10.0.0.1")
+    assert server.backend.close_reason == "database removed"
+    assert world.attempts == []
+    assert world.service.pools.totals.of_database == {}
+
+
+# Forgetting.
+
+
+def test_a_pool_is_forgotten(world_of: WorldOf) -> None:
+    """When it has had neither clients nor servers for pool_idle_timeout."""
+    world = world_of(settings="pool_idle_timeout = 20\nserver_idle_timeout = 0")
+    client, server = world.pair()
+    world.wait(60)
+    world.leave(client)
+    world.wait(19)
+    assert len(world.service.pools) == 1
+    server.drop()
+    world.wait(19)
+    assert len(world.service.pools) == 1
+    world.wait(2)
+    assert keys(world) == []
+    assert (
+        "LOG cleaning up idle pool for user app on db db because: pool idle timeout"
+        " (age= 20s)"
+    ) in world.log
+    world.pair()
+    assert len(world.service.pools) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "databases"),
+    [
+        ("pool_idle_timeout = 0", "db = host=10.0.0.1"),
+        ("pool_idle_timeout = 5", "db = host=10.0.0.1 user=app min_pool_size=1"),
+        ("autodb_idle_timeout = 0", "* = host=10.0.0.1"),
+        ("autodb_idle_timeout = 5", "db = host=10.0.0.1"),
+    ],
+)
+def test_a_pool_that_is_not_forgotten(
+    world_of: WorldOf, settings: str, databases: str
+) -> None:
+    """0 stands for never; what is kept warm stays, and what has a line of its own."""
+    world = world_of(settings=settings, databases=databases)
+    world.leave(world.client())
+    world.accept().drop()
+    world.wait(100)
+    assert len(world.service.pools) == 1
+
+
+def test_an_automatic_database_is_forgotten(world_of: WorldOf) -> None:
+    """With all its pools, once none of them is used; not while it is paused."""
+    world = world_of(databases="* = host=10.0.0.1", settings="autodb_idle_timeout = 20")
+    first, server = world.pair()
+    second = world.client(user="other")
+    world.leave(second)
+    world.accept().drop()
+    world.wait(30)
+    assert len(world.service.pools) == 2
+    world.leave(first)
+    server.drop()
+    world.service.pools.set_paused("db", paused=True)
+    world.wait(30)
+    assert len(world.service.pools) == 2
+    world.service.pools.set_paused("db", paused=False)
+    world.wait(1)
+    assert keys(world) == []
+    said = "dropping database 'db' as it does not exist anymore or inactive"
+    assert sum(said in line for line in world.log) == 1
+    world.client()
+    said = "registered new auto-database: db"
+    assert sum(said in line for line in world.log) == 2
+
+
 # Reloading.
 
 

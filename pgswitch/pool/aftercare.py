@@ -1,0 +1,144 @@
+"""What happens to a server of a pool between two clients: reset, check, or the end.
+
+A released server is closed if its time is over, else reset or set aside for a check
+as the settings say, and only then given to the next client (manual of PgBouncer,
+"server_reset_query", "server_check_query").
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from pgswitch.net.backend import Phase
+from pgswitch.types import PoolMode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.net.backend import Backend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.totals import Totals
+    from pgswitch.relay.rack import Rack
+    from pgswitch.types import PoolKey
+
+EMPTY_QUERY = "<empty>"
+"""The value of server_check_query that stands for a query of no statement."""
+
+
+class Home(Protocol):
+    """What is needed of the pool; see pool/pool.py."""
+
+    key: PoolKey
+    spec: DatabaseSpec
+    context: PoolContext
+    totals: Totals
+    rack: Rack
+
+    def is_held(self) -> bool:
+        """Tell whether no client may get a server now."""
+
+    def backends(self) -> Iterator[Backend]:
+        """Return the servers."""
+
+    def serve_waiters(self) -> None:
+        """See to it that those who wait get a server."""
+
+
+class Aftercare:
+    """Looks after the released servers of one pool."""
+
+    def __init__(self, pool: Home) -> None:
+        """Take the settings with :meth:`configure` before use."""
+        self._pool = pool
+        self._resets = False
+        self._checks_always = False
+
+    def configure(self) -> None:
+        """Take the settings in force."""
+        settings = self._pool.context.configuration.settings
+        self._resets = bool(settings.server_reset_query) and (
+            self._pool.rack.mode == PoolMode.SESSION
+            or bool(settings.server_reset_query_always)
+        )
+        self._checks_always = (
+            settings.server_check_delay == 0 and settings.server_check_query != ""
+        )
+
+    def is_needed(self) -> bool:
+        """Tell whether every released server is to be looked at."""
+        pool = self._pool
+        return (
+            pool.is_held()
+            or self._resets
+            or self._checks_always
+            or self._lifetime() == 0
+            or pool.totals.is_sought(pool.key)
+        )
+
+    def released(self, backend: Backend) -> None:
+        """Look after a server that came back unlinked and clean."""
+        settings = self._pool.context.configuration.settings
+        if backend.phase is Phase.CLOSED:
+            return
+        if self._pool.context.clock() - backend.connected_at >= self._lifetime():
+            backend.close("server lifetime over")
+        elif backend.link.stale:
+            backend.close("close_needed")
+        elif backend.cancels:
+            pass  # It comes back when the last cancel request for it has ended.
+        elif self._pool.is_held():
+            backend.close("pause mode")
+        elif self._resets:
+            backend.run(
+                settings.server_reset_query,
+                partial(self._free_unless_failed, backend, "reset query failed"),
+            )
+        elif self._checks_always:
+            backend.phase = Phase.USED
+            self._pool.serve_waiters()
+        else:
+            self.free(backend)
+
+    def free(self, backend: Backend) -> None:
+        """Take a server that is fit for the next client."""
+        pool, rack = self._pool, self._pool.rack
+        if pool.is_held():
+            backend.close("pause mode")
+        elif backend.link.stale:
+            backend.close("close_needed")
+        elif rack.waiters and rack.open:
+            rack.serve(rack.waiters.pop(0), backend.link)
+        else:
+            rack.idle.append(backend.link)
+            pool.totals.offer(pool.key)
+
+    def check_used(self, wanted: int) -> None:
+        """Start the check of as many used servers as clients wait for."""
+        query = self._pool.context.configuration.settings.server_check_query
+        for backend in self._pool.backends():
+            if wanted <= 0:
+                return
+            if backend.phase is Phase.USED:
+                wanted -= 1
+                if backend.link.stale:
+                    backend.close("obsolete connection")
+                    continue
+                backend.run(
+                    "" if query == EMPTY_QUERY else query,
+                    partial(self._free_unless_failed, backend, "test query failed"),
+                )
+
+    def _free_unless_failed(
+        self, backend: Backend, reason: str, error: dict[str, str] | None
+    ) -> None:
+        """Take a server back after a reset or a check; close it if that failed."""
+        if error is not None:
+            backend.close(reason)
+        else:
+            self.free(backend)
+
+    def _lifetime(self) -> float:
+        pool = self._pool
+        return pool.context.effective.server_lifetime(pool.spec, pool.key.user)

@@ -1,0 +1,88 @@
+"""What one pool remembers of its attempts to log in to its servers.
+
+The reason of the last failure is kept: clients that ask for a server hear it at once
+("cached error"), and the next attempt comes only after ``server_login_retry``.  The
+first success clears it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgswitch.errors import Fault, ServerLoginRefused
+from pgswitch.net.backend import CRASHED
+from pgswitch.pool.opening import NO_FAILURES
+from pgswitch.wire.login_server import Failed, ServerRefused
+
+if TYPE_CHECKING:
+    from pgswitch.net.backend import Backend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.opening import Opener
+
+STARTING_UP = "57P03"
+FEATURE_NOT_SUPPORTED = "0A000"
+CACHED_REASON_LIMIT = 99
+
+
+class Attempts:
+    """The last attempt of a pool to log in, and how it ended."""
+
+    def __init__(self, context: PoolContext, opener: Opener) -> None:
+        """Begin without any."""
+        self.failing = ""
+        """Why the last one failed; empty if it did not."""
+        self.last = float("-inf")
+        """When it began, in monotonic seconds."""
+        self._context = context
+        self._opener = opener
+
+    def begin(self) -> None:
+        """Note that an attempt begins."""
+        self.last = self._context.clock()
+
+    def succeeded(self) -> None:
+        """Note that a server took us in."""
+        self.failing = ""
+
+    def refused(
+        self, backend: Backend, refusal: ServerRefused | Failed
+    ) -> Fault | None:
+        """Note a login that failed for a reason that was said.
+
+        Returns what clients that wait for the pool are to be told; None if they
+        should go on waiting.
+        """
+        log = self._context.log
+        if isinstance(refusal, ServerRefused):
+            if refusal.sqlstate == FEATURE_NOT_SUPPORTED and self._opener.may_step_down:
+                return None  # `lost` has it tried again.
+            log.warning(f"server login failed: {refusal.severity} {refusal.message}")
+            if refusal.sqlstate == STARTING_UP:
+                self._failed(refusal.message)
+                return None
+            fault: Fault = ServerLoginRefused(
+                message=refusal.message, sqlstate=refusal.sqlstate
+            )
+        else:
+            log.error(f"{backend.prefix} {refusal.reason}")
+            if refusal.client_fault is None:
+                self._failed(refusal.reason)
+                return None
+            fault = refusal.client_fault
+        self._failed(fault.text)
+        return fault
+
+    def lost(self, backend: Backend, reason: str) -> None:
+        """Note why a login ended, unless it was for no fault of the server."""
+        if self.failing or reason in NO_FAILURES:
+            return
+        was_connected = backend.local_address.port or backend.address.host == "unix"
+        is_puzzled = reason in (CRASHED, "login failed") and was_connected
+        if is_puzzled and self._opener.may_step_down:
+            # Perhaps it knows protocol 3.0 only; if not, the next attempt fails too.
+            self._opener.step_down()
+        else:
+            self._failed(reason)
+
+    def _failed(self, reason: str) -> None:
+        self.failing = reason[:CACHED_REASON_LIMIT]

@@ -1,0 +1,167 @@
+"""How many servers there are per database and per user, over all pools.
+
+``max_db_connections`` and ``max_user_connections`` set pools against each other: one
+that has clients waiting gets a connection only when another gives one up.  It closes
+the server that has been unused for longest (``evicted``); if none is unused, it is
+*starving*, and the first server of a rival that nobody there waits for is closed for
+it.  Without these limits, and while no pool starves, nothing here costs anything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from pgswitch.net.backend import Phase
+from pgswitch.pool.ledger import Spare, victims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.net.backend import Backend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.relay.rack import Rack
+    from pgswitch.types import PoolKey
+
+EVICTED = "evicted"
+_SPARE = (Phase.READY, Phase.USED)
+"""Phases that an unused server is in; one that is reset will be ready soon."""
+
+
+class Sharer(Protocol):
+    """What is needed of a pool; see pool/pool.py."""
+
+    key: PoolKey
+    spec: DatabaseSpec
+    rack: Rack
+
+    def backends(self) -> Iterator[Backend]:
+        """Return its servers."""
+
+    def launch(self) -> None:
+        """Open what is wanted and allowed."""
+
+    def set_open(self) -> None:
+        """Take notice of what is asked of released servers."""
+
+
+class Totals:
+    """Counts of servers, and the pools that want one in vain."""
+
+    def __init__(
+        self, context: PoolContext, pools: Callable[[], Iterable[Sharer]]
+    ) -> None:
+        """Begin with none; ``pools`` returns all there are."""
+        self.of_database: Counter[str] = Counter()
+        self.of_user: Counter[str] = Counter()
+        self._context = context
+        self._pools = pools
+        self._starving: dict[PoolKey, Sharer] = {}
+        self._is_evicting = False
+
+    def opened(self, key: PoolKey) -> None:
+        """Count a server of a pool."""
+        self.of_database[key.database] += 1
+        self.of_user[key.user] += 1
+
+    def closed(self, key: PoolKey) -> None:
+        """Count it no more, and let those who starve have its place."""
+        for counts, name in (
+            (self.of_database, key.database),
+            (self.of_user, key.user),
+        ):
+            counts[name] -= 1
+            if not counts[name]:
+                del counts[name]
+        self.offer(key)
+
+    def has_room(self, pool: Sharer) -> bool:
+        """Tell whether a pool may open one more without anything being closed."""
+        return not self._is_evicting and not self._surplus(pool)
+
+    def make_room(self, pool: Sharer) -> bool:
+        """Tell whether a pool may open one more, after closing what others can spare.
+
+        Nothing is closed unless that makes room.
+        """
+        if self._is_evicting:
+            return False
+        chosen: dict[int, Backend] = {}
+        for surplus, rivals in self._surplus(pool):
+            spare = dict(self._spare(rivals))
+            numbers = victims((one for one, _ in spare.values()), surplus)
+            if not numbers:
+                return False
+            chosen |= {number: spare[number][1] for number in numbers}
+        self._is_evicting = True
+        try:
+            for backend in chosen.values():
+                backend.close(EVICTED)
+        finally:
+            self._is_evicting = False
+        return True
+
+    def note(self, pool: Sharer, *, starving: bool) -> None:
+        """Note whether a pool has clients waiting for what the limits deny it."""
+        if starving == (pool.key in self._starving):
+            return
+        if starving:
+            self._starving[pool.key] = pool
+        else:
+            del self._starving[pool.key]
+        for rival in self._pools():
+            if _compete(rival.key, pool.key):
+                rival.set_open()
+
+    def is_sought(self, key: PoolKey) -> bool:
+        """Tell whether a starving pool could use a server of this one."""
+        return any(_compete(key, other) for other in self._starving)
+
+    def offer(self, key: PoolKey) -> None:
+        """Let starving pools try again: one of this pool's servers is not needed."""
+        if not self._starving or self._is_evicting:
+            return
+        for other, pool in list(self._starving.items()):
+            if _compete(key, other):
+                pool.launch()
+
+    def _surplus(self, pool: Sharer) -> list[tuple[int, list[Sharer]]]:
+        """Return for each limit in the way how many are to be closed, and of whom."""
+        effective = self._context.effective
+        key, spec = pool.key, pool.spec
+        found = []
+        limit = effective.max_db_connections(spec, key.user)
+        if limit and self.of_database[key.database] >= limit:
+            rivals = [one for one in self._pools() if one.key.database == key.database]
+            found.append((self.of_database[key.database] - limit + 1, rivals))
+        limit = effective.max_user_connections(spec, key.user)
+        if limit and self.of_user[key.user] >= limit:
+            rivals = [one for one in self._pools() if one.key.user == key.user]
+            found.append((self.of_user[key.user] - limit + 1, rivals))
+        return found
+
+    @staticmethod
+    def _spare(pools: list[Sharer]) -> Iterator[tuple[int, tuple[Spare, Backend]]]:
+        """Yield the unused servers of some pools by number."""
+        for pool in pools:
+            is_awaited = bool(pool.rack.waiters)
+            for backend in pool.backends():
+                if (
+                    backend.phase in _SPARE
+                    and backend.link.exchange is None
+                    and not backend.cancels
+                    and backend.replication == "none"
+                ):
+                    spare = Spare(
+                        backend.number,
+                        backend.link.ready_since,
+                        backend.phase is Phase.READY,
+                        is_awaited,
+                    )
+                    yield backend.number, (spare, backend)
+
+
+def _compete(one: PoolKey, other: PoolKey) -> bool:
+    """Tell whether two pools share a limit, if there is one."""
+    return one != other and (one.database == other.database or one.user == other.user)

@@ -1,0 +1,1 @@
+"""TLS to clients and to servers: settings, contexts, whose certificate it is."""

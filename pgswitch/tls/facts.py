@@ -1,0 +1,74 @@
+"""What is known of an encrypted connection, for whoever decides or reports by it.
+
+Channel binding (RFC 5929, ``tls-server-end-point``) ties a login to the certificate
+that the server of the connection has shown: ours to clients, theirs to us.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_WEAK = ("md5", "sha1")
+"""Signature hashes in whose place SHA-256 is used (RFC 5929, section 4.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFacts:
+    """The outcome of a handshake.
+
+    ``description`` is for people: ``TLSv1.3/TLS_AES_256_GCM_SHA384/ECDH=X25519``.
+    ``peer_names`` are the names in the certificate of the other end, verified by our
+    authorities: see :func:`names_in`; empty if it has shown none.
+    ``end_point`` is the tls-server-end-point hash of the certificate that the server of
+    this connection has shown; empty if there is none, and then no channel binding.
+    """
+
+    description: str
+    peer_names: tuple[str, ...] = ()
+    end_point: bytes = b""
+
+
+def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Return whom a certificate is for: DNS names of subjectAltName, then common names.
+
+    A certificate with a NUL in a name names nobody: what stands behind it is for one
+    reader a part of the name and for another not (CVE-2009-2408).
+    """
+    names = tuple(_names(certificate))
+    return () if any("\0" in name for name in names) else names
+
+
+def end_point_of(certificate: x509.Certificate) -> bytes:
+    """Return the hash of a certificate for channel binding (RFC 5929, section 4.1).
+
+    Empty for a signature without one hash of its own, such as Ed25519: then the type
+    ``tls-server-end-point`` is not defined.
+    """
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is None:
+        return b""
+    if algorithm.name in _WEAK:
+        algorithm = hashes.SHA256()
+    return certificate.fingerprint(algorithm)
+
+
+def _names(certificate: x509.Certificate) -> Iterator[str]:
+    try:
+        found = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+        yield from found.value.get_values_for_type(x509.DNSName)
+    except (x509.ExtensionNotFound, ValueError):
+        # ValueError: an extension that is no valid one helps nobody to a name.
+        pass
+    for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        value = attribute.value
+        yield value if isinstance(value, str) else value.decode("latin-1")

@@ -1,0 +1,189 @@
+"""Limits over all pools: who gives up a server for whom, who waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes.messages import ANSWER, RESULT, query
+from tests.fakes.world import Client, Server, World, WorldOf
+
+TWO = "a = host=10.0.0.1\nb = host=10.0.0.1"
+PER_DATABASE = ("max_db_connections", ("db", "app"), ("db", "other"))
+PER_USER = ("max_user_connections", ("a", "app"), ("b", "app"))
+LIMITS = pytest.mark.parametrize(("limit", "one", "other"), [PER_DATABASE, PER_USER])
+"""Which setting; two pools, as database and user, that share it."""
+
+Pool = tuple[str, str]
+
+
+def build(world_of: WorldOf, limit: str, most: int = 1, more: str = "") -> World:
+    """Return a world with a limit for all."""
+    return world_of(
+        settings=f"{limit} = {most}\n{more}", databases=f"{TWO}\ndb = host=10.0.0.1"
+    )
+
+
+def served(world: World, pool: Pool) -> tuple[Client, Server]:
+    """Return a client of a pool, and an idle server that answered it."""
+    client = world.client(*pool)
+    server = world.server()
+    client.hear()
+    return client, server
+
+
+@LIMITS
+def test_an_idle_server_is_evicted(
+    world_of: WorldOf, limit: str, one: Pool, other: Pool
+) -> None:
+    """The other pool's first client is welcomed by a server that takes its place."""
+    world = build(world_of, limit)
+    _client, server = served(world, one)
+    _second, _ = served(world, other)
+    assert server.backend.close_reason == "evicted"
+    assert world.logged("closing because: evicted (age=0s)")
+    totals = world.service.pools.totals
+    assert totals.of_database.total() == totals.of_user.total() == 1
+
+
+@LIMITS
+def test_the_one_unused_for_longest_goes(
+    world_of: WorldOf, limit: str, one: Pool, other: Pool
+) -> None:
+    """Of all pools that share the limit."""
+    world = build(world_of, limit, most=3)
+    clients = [world.client(*one) for _ in range(2)]
+    servers = [world.server()]
+    for client in clients:
+        client.say(query())
+    servers.append(world.server())
+    world.wait(1)
+    servers[1].answer()
+    world.wait(1)
+    servers[0].answer()
+    _, third = served(world, other)
+    busy = [world.client(*other) for _ in range(2)]
+    for client in busy:
+        client.say(query())
+    assert servers[1].backend.close_reason == "evicted"
+    assert not servers[0].is_gone()
+    assert third.state() == "active"
+
+
+@LIMITS
+def test_a_starving_pool_gets_the_next_server_that_comes_free(
+    world_of: WorldOf, limit: str, one: Pool, other: Pool
+) -> None:
+    """At once, not with the next upkeep; afterwards releases cost nothing again."""
+    world = build(world_of, limit)
+    client, server = served(world, one)
+    client.say(query())
+    second = world.client(*other)
+    assert world.attempts == []
+    assert world.pool(*one).rack.careful
+    server.say(ANSWER)
+    assert server.backend.close_reason == "evicted"
+    world.server()
+    assert second.state() == "idle"
+    assert not world.pool(*one).rack.careful
+
+
+@LIMITS
+def test_the_own_clients_come_first(
+    world_of: WorldOf, limit: str, one: Pool, other: Pool
+) -> None:
+    """A server stays where clients wait for it."""
+    world = build(world_of, limit, more="pool_mode = transaction")
+    client, server = served(world, one)
+    client.say(query())
+    starving = world.client(*other)
+    next_ = world.client(*one)
+    next_.say(query("next"))
+    server.answer()
+    assert server.answer() == query("next")
+    assert server.backend.close_reason == "evicted"
+    world.server()
+    assert starving.state() == "idle"
+
+
+@LIMITS
+def test_a_lost_server_makes_room(
+    world_of: WorldOf, limit: str, one: Pool, other: Pool
+) -> None:
+    """For whoever starves."""
+    world = build(world_of, limit)
+    client, server = served(world, one)
+    client.say(query())
+    starving = world.client(*other)
+    server.drop()
+    world.server()
+    assert starving.state() == "idle"
+
+
+def test_nothing_is_evicted_in_vain(world_of: WorldOf) -> None:
+    """If another limit is in the way, closing a server would help nobody."""
+    world = world_of(
+        settings="max_db_connections = 2",
+        users="other = max_user_connections = 1",
+        databases="a = host=10.0.0.1\nb = host=10.0.0.1 max_db_connections=1",
+    )
+    _idle, server = served(world, ("a", "app"))
+    busy, _ = served(world, ("b", "other"))
+    busy.say(query())
+    _second, _ = served(world, ("a", "app")) if world.attempts else (None, None)
+    world.client("a", "other")
+    assert not server.is_gone()
+    assert world.attempts == []
+
+
+def test_the_starving_client_leaves(world_of: WorldOf) -> None:
+    """Nobody looks out for it any longer."""
+    world = build(world_of, "max_db_connections")
+    client, server = served(world, ("db", "app"))
+    client.say(query())
+    starving = world.client("db", "other")
+    starving.drop()
+    world.wait(1)
+    assert not world.pool("db", "app").rack.careful
+    server.say(RESULT, ANSWER)
+    assert not server.is_gone()
+
+
+def test_min_pool_size_takes_nothing_from_others(world_of: WorldOf) -> None:
+    """It is kept as far as there is room."""
+    world = world_of(
+        settings="max_db_connections = 3\nmin_pool_size = 2", databases=TWO
+    )
+    world.client("a", "app")
+    servers = [world.server() for _ in range(2)]
+    world.client("a", "other")
+    servers.append(world.server())
+    world.wait(2)
+    assert world.attempts == []
+    assert not any(server.is_gone() for server in servers)
+
+
+def test_a_lower_limit(world_of: WorldOf) -> None:
+    """After a reload as many are evicted as the limit asks for, once one is wanted."""
+    world = world_of(databases="db = host=10.0.0.1")
+    clients = [world.client() for _ in range(2)]
+    servers = [world.server()]
+    for client in clients:
+        client.say(query())
+    servers.append(world.server())
+    for server in servers:
+        server.answer()
+    world.reload(settings="max_db_connections = 1", databases="db = host=10.0.0.1")
+    assert not servers[0].is_gone()
+    served(world, ("db", "other"))
+    assert [server.backend.close_reason for server in servers] == ["evicted"] * 2
+
+
+def test_a_dropped_pool_starves_no_more(world_of: WorldOf) -> None:
+    """Its database has been removed."""
+    world = build(world_of, "max_user_connections")
+    client, _ = served(world, ("a", "app"))
+    client.say(query())
+    world.client("b", "app")
+    assert world.pool("a").rack.careful
+    world.reload(settings="max_user_connections = 1", databases="a = host=10.0.0.1")
+    assert not world.pool("a").rack.careful

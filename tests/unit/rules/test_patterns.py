@@ -1,0 +1,128 @@
+"""The module ``re`` for files of rules: the same answers, without long searches."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgswitch.rules import patterns
+from pgswitch.rules.importing import Library
+from pgswitch.rules.patterns import Patterns, Sieve, needed_text
+from tests.unit.rules.files import write
+
+ATOMS = st.sampled_from(
+    ["a", "b", "ab", " ", ".", r"\b", r"\.", r"\s", "^", "$", r"\w"]
+)
+REPEATS = st.sampled_from(["", "", "*", "+", "?", "{0}", "{2}", "{0,1}", "*?"])
+SIMPLE = st.lists(st.tuples(ATOMS, REPEATS).map("".join), max_size=6).map("".join)
+PATTERNS = SIMPLE | st.sampled_from(["(a)b", "a|b.", "[ab]b", "(?i).AB", ".x{y", "a{}"])
+TEXTS = st.text("abAB .\n", max_size=12)
+
+
+def compiles(pattern: str) -> bool:
+    """Tell whether Python takes a pattern: not a repeated ``^``, for one."""
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
+
+
+@given(PATTERNS.filter(compiles), TEXTS, st.integers(0, 3))
+def test_the_same_as_re(pattern: str, text: str, begin: int) -> None:
+    """Whatever the pattern and the text, by function and by method."""
+    mine = Patterns()
+    for name in ("search", "match", "fullmatch"):
+        expected = getattr(re, name)(pattern, text)
+        assert str(getattr(mine, name)(pattern, text)) == str(expected)
+        expected = getattr(re.compile(pattern), name)(text, begin)
+        assert str(getattr(mine.compile(pattern), name)(text, begin)) == str(expected)
+        expected = getattr(re, name)(pattern, text, re.IGNORECASE)
+        assert str(getattr(mine, name)(pattern, text, re.IGNORECASE)) == str(expected)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "needed"),
+    [
+        (".*tablea.*", "tablea"),
+        (r"\btablea\b", "tablea"),
+        (r".*a\.b", "a.b"),
+        (".*ab+cde?", "cd"),
+        (".*abc{0}", "ab"),
+        (r"^\s*select ", "select "),
+        ("from.*table", "table"),
+        (".*", ""),
+        ("", ""),
+        (".*(tablea)", ""),
+        (".*tablea|.*tableb", ""),
+        (".*[ab]table", ""),
+        (".*x{y", ""),
+        (r".*\x41", ""),
+    ],
+)
+def test_needed_texts(pattern: str, needed: str) -> None:
+    """Only what is sure to be in every match."""
+    assert needed_text(pattern) == needed
+
+
+def test_a_search_that_would_take_hours() -> None:
+    """It takes no time worth speaking of."""
+    text = "x" * 16_000_000
+    assert Patterns().search(".*tablea.*", text) is None
+    assert Patterns().compile(r"\s*tablea").fullmatch(text) is None
+
+
+def test_it_passes_for_a_pattern() -> None:
+    """For isinstance(), for re itself, and in what it can do besides."""
+    mine = Patterns().compile(".*tablea")
+    assert type(mine).__name__ == "Sieve"
+    assert isinstance(mine, re.Pattern)
+    assert re.compile(mine) is mine
+    assert mine.sub("b", "x tablea c") == "b c"
+    assert mine.pattern == ".*tablea"
+    for copied in (copy.copy(mine), copy.deepcopy(mine)):
+        assert copied.search("a tablea")
+    assert type(Patterns().compile("tablea.*")) is re.Pattern
+    assert Patterns().compile(b".*a").search(b"ba")
+    with pytest.raises(re.error):
+        Patterns().compile("(")
+
+
+def test_how_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not more and more of them."""
+    monkeypatch.setattr(patterns, "MOST_KNOWN", 2)
+    mine = Patterns()
+    first = mine.compile(".a")
+    assert mine.compile(".a") is first
+    for number in range(5):
+        mine.compile(f".{number}")
+        assert len(mine._known) <= 2
+    assert mine.compile(".a") is not first
+
+
+def test_in_a_file_of_rules(tmp_path: Path) -> None:
+    """Each way to import it, with all else that is in ``re``."""
+    path = write(
+        tmp_path,
+        "main.py",
+        """
+        import re
+        import re as again
+        from re import IGNORECASE, compile, sub
+        def f():
+            import re as late
+            return late
+        """,
+    )
+    module = Library(tmp_path).main(Path(path))
+    assert isinstance(module.re, ModuleType)
+    assert module.re is module.again is module.f()
+    assert type(module.compile(".*a")) is type(module.re.compile(".*a")) is Sieve
+    assert module.sub is re.sub
+    assert module.re.error is re.error

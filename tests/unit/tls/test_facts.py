@@ -1,0 +1,62 @@
+"""Names in certificates, and their hashes for channel binding."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from pgswitch.tls.facts import end_point_of, names_in
+from tests.tls_files import Authority
+
+
+def load(path: Path) -> x509.Certificate:
+    """Read a certificate."""
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def test_names(tmp_path: Path) -> None:
+    """Those of subjectAltName first, then the common name; addresses are no names."""
+    authority = Authority(tmp_path)
+    path, _key = authority.issue("app", "common", ["one", "two.example", "10.0.0.1"])
+    assert names_in(load(path)) == ("one", "two.example", "common")
+    path, _key = authority.issue("alone")
+    assert names_in(load(path)) == ("alone",)
+
+
+def test_a_nul_in_a_name(tmp_path: Path) -> None:
+    """It makes the whole certificate nobody's."""
+    authority = Authority(tmp_path)
+    path, _key = authority.issue("nul", "alice\0.evil.example", ["alice"])
+    assert names_in(load(path)) == ()
+    path, _key = authority.issue("nul", "alice", ["alice\0.evil.example"])
+    assert names_in(load(path)) == ()
+
+
+def test_end_point(tmp_path: Path) -> None:
+    """The hash of the whole certificate, by the kind that its signature is of."""
+    path, _key = Authority(tmp_path).issue("server")
+    certificate = load(path)
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    assert end_point_of(certificate) == hashlib.sha256(der).digest()
+
+
+def test_no_end_point(tmp_path: Path) -> None:
+    """A signature without a hash of its own has no such binding."""
+    authority = Authority(tmp_path)
+    key = ed25519.Ed25519PrivateKey.generate()
+    now = authority.certificate
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(now.subject)
+        .issuer_name(now.subject)
+        .public_key(key.public_key())
+        .serial_number(5)
+        .not_valid_before(now.not_valid_before_utc)
+        .not_valid_after(now.not_valid_after_utc)
+        .sign(key, None)
+    )
+    assert end_point_of(certificate) == b""

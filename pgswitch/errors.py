@@ -748,17 +748,61 @@ class ResultNotPrepared(ConsoleError):
     log_level: ClassVar[LogLevelName] = "error"
 
 
-class ExtendedProtocolUnsupported(ConsoleError):
-    """A Parse at the console; the connection is closed afterwards."""
-
-    text = "extended query protocol not supported by admin console"
-    hint = "Use the simple query protocol (psql, PQexec)."
-
-
 class ConsolePacketUnsupported(ConsoleError):
     """Another message at the console; the connection is closed afterwards."""
 
     text = "unsupported packet type for admin console: {type}"
+
+
+class PauseTimedOut(ConsoleError):
+    """PAUSE with a TIMEOUT did not come about in time."""
+
+    text = "PAUSE timed out after {seconds:g} s with {busy} servers in use, undone"
+    sqlstate = "57014"
+
+
+class PauseEnded(ConsoleError):
+    """Somebody ended the pause that this PAUSE was still waiting for."""
+
+    text = "the pause was ended by somebody else"
+    sqlstate = "57014"
+
+
+class StatementCancelled(ConsoleError):
+    """The client cancelled a statement that was waiting.
+
+    The code is PostgreSQL's query_canceled, so that drivers know it.
+    """
+
+    text = "canceling statement due to user request"
+    sqlstate = "57014"
+
+
+class PreparedStatementExists(ConsoleError):
+    """Parse of a name in use; text and code are PostgreSQL's, as of those below."""
+
+    text = 'prepared statement "{name}" already exists'
+    sqlstate = "42P05"
+
+
+class PreparedStatementMissing(ConsoleError):
+    """Bind or Describe of an unknown statement."""
+
+    text = 'prepared statement "{name}" does not exist'
+    sqlstate = "26000"
+
+
+class PortalMissing(ConsoleError):
+    """Execute or Describe of an unknown portal."""
+
+    text = 'portal "{name}" does not exist'
+    sqlstate = "34000"
+
+
+class TooManyParameters(ConsoleError):
+    """Bind with parameters, which no statement of the console has."""
+
+    text = "bind message supplies {count} parameters, but the statement requires 0"
 
 
 class ReloadFailed(ConsoleError):

@@ -15,9 +15,12 @@ from pgswitch.errors import (
     AdminForcedDisconnect,
     AlreadyPaused,
     ClientNotFound,
+    ConsoleError,
     ConsoleNoSuchDatabase,
     ConsoleShuttingDown,
     DatabaseNotPaused,
+    PauseEnded,
+    PauseTimedOut,
     PoolerNotPaused,
     ServerShuttingDown,
 )
@@ -71,8 +74,14 @@ class Operations:
 
     # Pausing.
 
-    def pause(self, database: str | None) -> Deferred[None]:
-        """Stop handing out servers; fires when no server is in use any more."""
+    def pause(
+        self, database: str | None, *, timeout: float | None = None
+    ) -> Deferred[None]:
+        """Stop handing out servers; fires when no server is in use any more.
+
+        Fails with PauseTimedOut, the pause undone, when that takes more than
+        ``timeout`` seconds, and with PauseEnded when somebody else undoes it.
+        """
         if self._context.paused:
             raise AlreadyPaused
         if database is None:
@@ -80,7 +89,20 @@ class Operations:
         else:
             self._must_exist(database)
             self._pools.set_paused(database, paused=True)
-        return self._once(lambda: self._pools.busy_servers(database) == 0)
+        begun = self._context.clock()
+
+        def is_done() -> bool:
+            if not (self._context.paused or database in self._pools.paused):
+                raise PauseEnded
+            busy = self._pools.busy_servers(database)
+            if not busy:
+                return True
+            if timeout is not None and self._context.clock() - begun >= timeout:
+                self.resume(database)
+                raise PauseTimedOut(seconds=timeout, busy=busy)
+            return False
+
+        return self._once(is_done)
 
     def resume(self, database: str | None) -> None:
         """End a pause."""
@@ -186,7 +208,10 @@ class Operations:
             raise ConsoleNoSuchDatabase(database=database)
 
     def _once(self, is_done: Callable[[], bool]) -> Deferred[None]:
-        """Fire when something has become true; look again until it has."""
+        """Fire when something has become true; look again until it has.
+
+        A ConsoleError that ``is_done`` raises is the Deferred's failure.
+        """
         given_up = False
 
         def give_up(_deferred: Deferred[None]) -> None:
@@ -198,10 +223,14 @@ class Operations:
         def look() -> None:
             if given_up:
                 return
-            if is_done():
-                done.callback(None)
-            else:
-                self._context.later(LOOK_AGAIN_S, look)
+            try:
+                if is_done():
+                    done.callback(None)
+                    return
+            except ConsoleError as fault:
+                done.errback(fault)
+                return
+            self._context.later(LOOK_AGAIN_S, look)
 
         look()
         return done

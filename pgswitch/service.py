@@ -141,6 +141,7 @@ class PgSwitch(MultiService):
             rules=self.rules,
         )
         self.desk.console_parameters = LOGIN_PARAMETERS
+        self.listeners = Listeners(reactor, log)
         self.view = ServiceView(
             self.context,
             self.pools,
@@ -149,6 +150,7 @@ class PgSwitch(MultiService):
             self.keys,
             rules=self.rules,
             names=self.names,
+            listeners=self.listeners,
         )
         self.operations = Operations(
             self.context,
@@ -158,7 +160,6 @@ class PgSwitch(MultiService):
             apply=self.apply,
             shut_down=self.shut_down,
         )
-        self.listeners = Listeners(reactor, log)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
     @property

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pgswitch.auth.reception import FrontDesk
     from pgswitch.auth.store import AuthStore
     from pgswitch.names.resolver import Names
+    from pgswitch.net.listen import Listeners
     from pgswitch.pool.cancelling import CancelKeys
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
@@ -37,15 +38,17 @@ class ServiceView:
         *,
         rules: RulesDesk,
         names: Names,
+        listeners: Listeners,
     ) -> None:
         """Look at these parts of the service."""
         self._context = context
         self._desk = desk
-        sockets = SocketView(context, pools, desk)
+        sockets = SocketView(context, pools, desk, listeners)
         self.clients = sockets.clients
         self.servers = sockets.servers
         self.sockets = sockets.sockets
         subjects = PoolView(context, pools, desk, store, keys, names=names)
+        self.descriptors = sockets.descriptors
         self.pools = subjects.pools
         self.databases = subjects.databases
         self.users = subjects.users

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgswitch.admin.rows import int4, int8, numeric, text
+from pgswitch.admin.rows import bytea, int4, int8, numeric, text
 
 SOCKET: Final = (
     *text("type", "user", "database", "replication", "state"),
@@ -21,6 +21,12 @@ SOCKET: Final = (
 BUFFERS: Final = int4(
     *("recv_pos", "pkt_pos", "pkt_remain", "send_pos", "send_remain"),
     *("pkt_avail", "send_avail"),
+)
+DESCRIPTOR: Final = (
+    *(*int4("fd"), *text("task", "user", "database", "addr"), *int4("port")),
+    *(*int8("cancel"), *int4("link")),
+    *text("client_encoding", "std_strings", "datestyle", "timezone", "password"),
+    *bytea("scram_client_key", "scram_server_key"),
 )
 POOL: Final = (
     *text("database", "user"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
+    from pgswitch.admin.grammar import Command
     from pgswitch.admin.interfaces import ConsoleLog, Control
 
     Result = Deferred[None] | None
@@ -47,28 +48,30 @@ class Verb(NamedTuple):
     run: Callable[[Control, str], Result]
     """Called with the argument, empty where there is none."""
     refusal: str = ""
+    run_for: Callable[[Control, str, float], Result] | None = None
+    """Called instead where a TIMEOUT was given, with its seconds."""
 
 
 def run_verb(
-    name: str,
-    argument: str | None,
-    *,
-    statement: str,
-    control: Control,
-    log: ConsoleLog,
+    command: Command, text: str, *, control: Control, log: ConsoleLog
 ) -> Result:
-    """Carry out the verb ``name``, which is in VERBS.
+    """Carry out a command whose verb is in VERBS.
 
-    ``statement`` is the whole text, for the error message. Returns None when done,
-    or a Deferred that fires when it is. Raises the faults of the console.
+    ``text`` is what was typed, for the error message. Returns None when done, or a
+    Deferred that fires when it is. Raises the faults of the console.
     """
+    name, argument, timeout = command
     verb = VERBS[name]
-    _check(verb, argument, statement)
+    _check(verb, argument, text)
+    if timeout is not None and verb.run_for is None:
+        raise InvalidCommand(command=text)
     log.log(_issued(name, verb, argument))
     if verb.takes in _DATABASES and argument in CONSOLE_DATABASES:
         if not verb.refusal:
             raise DatabaseNotPaused(database=argument)
         raise AdminDatabaseRefused(verb=verb.refusal, database=argument)
+    if timeout is not None and verb.run_for is not None:
+        return verb.run_for(control, argument or "", timeout)
     return verb.run(control, argument or "")
 
 
@@ -139,6 +142,9 @@ VERBS: Final[dict[str, Verb]] = {
         Takes.DATABASE_OR_NOTHING,
         lambda control, database: control.pause(database or None),
         refusal="pause",
+        run_for=lambda control, database, seconds: control.pause(
+            database or None, timeout=seconds
+        ),
     ),
     "reconnect": Verb(
         Takes.DATABASE_OR_NOTHING,

@@ -1,9 +1,9 @@
 """One client's session with the admin console: message in, reply bytes out.
 
 The frontend hands over every message of a console client that has logged in, and
-sends what comes back. Only the simple query protocol is spoken. A statement that
-waits (PAUSE, WAIT_CLOSE) is answered through a Deferred; until then the frontend
-reads no further message of that client, only a cancel request can arrive.
+sends what comes back. A statement that waits (PAUSE, WAIT_CLOSE) is answered through
+a Deferred; until then the frontend reads no further message of that client, only a
+cancel request can arrive.
 """
 
 from __future__ import annotations
@@ -13,36 +13,32 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from pgswitch.admin.commands import VERBS, run_verb
-from pgswitch.admin.grammar import Command, Explanation, Setting, parse
-from pgswitch.admin.show import (
-    REFERENCE_VERSION,
-    SESSION_VALUES,
-    USAGE,
-    explained,
-    show,
-)
+from pgswitch.admin.extended import ExtendedQueries, Portal, fetched
+from pgswitch.admin.grammar import parse
+from pgswitch.admin.rows import result_set
+from pgswitch.admin.show import REFERENCE_VERSION
+from pgswitch.admin.statements import Outcome, Statements
 from pgswitch.errors import (
-    AdminAccessNeeded,
     ConsoleError,
     ConsolePacketUnsupported,
-    ConsoleUsage,
-    ExtendedProtocolUnsupported,
     Fault,
-    InvalidCommand,
     ProtocolViolation,
-    SetFailed,
-    SetIgnored,
     SilentClose,
+    StatementCancelled,
 )
 from pgswitch.wire import constants, decode, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.python.failure import Failure
 
+    from pgswitch.admin.grammar import Statement
     from pgswitch.admin.interfaces import ConsoleLog, Control, View
 
     T = TypeVar("T")
+    Answer = Callable[[Outcome], bytes]
+    """Makes messages of an outcome."""
 
 LOGIN_PARAMETERS: Final = (
     ("server_version", f"{REFERENCE_VERSION}/bouncer"),
@@ -54,21 +50,6 @@ LOGIN_PARAMETERS: Final = (
     ("is_superuser", "on"),
 )
 """ParameterStatus of a console login, in order; tracked parameters follow."""
-
-IGNORED_SETTINGS: Final = frozenset({*SESSION_VALUES, "extra_float_digits"})
-"""What drivers SET at every login (the last by pgjdbc) and the console has not."""
-
-EXTENDED_QUERY: Final = (constants.PARSE, constants.BIND, constants.EXECUTE)
-
-
-class StatementCancelled(ConsoleError):
-    """The client cancelled a statement that was waiting.
-
-    The code is PostgreSQL's query_canceled, so that drivers know it.
-    """
-
-    text = "canceling statement due to user request"
-    sqlstate = "57014"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,36 +81,46 @@ class Console:
         self._control = control
         self._is_admin = is_admin
         self._log = log
-        self._waiting: Deferred[None] | None = None
+        self._statements = Statements(view, control, is_admin=is_admin, log=log)
+        self._extended = ExtendedQueries(self._statements)
+        self._waiting: Deferred[Outcome] | None = None
+        self._skipping = False
+        """Until Sync, after an error in the extended protocol."""
 
     def message(self, kind: int, body: bytes) -> Reply | Deferred[Reply]:
         """Return the reply to a message: its type byte and its body.
 
         Nothing is raised for what a client may do wrong.
         """
-        if kind == constants.QUERY:
-            try:
-                text = decode.query(body).decode("utf-8", "surrogateescape")
-            except ProtocolViolation as fault:
-                return self._ending(fault)
-            return self.query(text)
+        try:
+            if kind == constants.QUERY:
+                return self.query(decode.text(decode.query(body)))
+            if kind in EXTENDED:
+                return self._extended_query(kind, body)
+        except ProtocolViolation as fault:
+            return self._ending(fault)
         if kind == constants.TERMINATE:
             return Reply(b"", close=True, faults=(SilentClose("close req"),))
-        if kind in EXTENDED_QUERY:
-            return self._ending(ExtendedProtocolUnsupported(), ProtocolViolation())
         return self._ending(ConsolePacketUnsupported(type=kind), ProtocolViolation())
+
+    def _extended_query(self, kind: int, body: bytes) -> Reply | Deferred[Reply]:
+        """Return the reply to a message of the extended protocol."""
+        if kind == constants.SYNC:
+            self._skipping = False
+        elif self._skipping:
+            return Reply(b"")
+        try:
+            if kind == constants.EXECUTE:
+                return self._execute(*self._extended.execute(body))
+            return Reply(EXTENDED[kind](self._extended, body))
+        except ConsoleError as fault:
+            return self._skip(fault)
 
     def query(self, text: str) -> Reply | Deferred[Reply]:
         """Return the reply to a statement, ReadyForQuery included."""
+        self._skipping = False
         try:
-            statement = parse(text)
-            if isinstance(statement, Setting):
-                return self._done(*self._set(statement))
-            if isinstance(statement, Explanation):
-                return self._done(self._explain(statement), "EXPLAIN")
-            if statement.verb == "show":
-                return self._done(self._show(statement.argument, text), "SHOW")
-            return self._command(statement, text)
+            return self._carry_out(parse(text), text, _simple, self._refused)
         except ConsoleError as fault:
             return self._refused(fault)
 
@@ -153,85 +144,52 @@ class Console:
 
     # ------------------------------------------------------------------ statements
 
-    def _show(self, name: str | None, text: str) -> bytes:
-        """Return the messages of SHOW before its CommandComplete."""
-        wanted = (name or "").lower()
-        if wanted == "help":
-            return encode.notice_response(ConsoleUsage(detail=USAGE))
-        if wanted == "fds":
-            # Descriptors and secrets are handed to nobody; who may not even ask is
-            # told so first, as by the reference.
-            self._need_admin()
-        data = show(wanted, self._view)
-        if data is None:
-            raise InvalidCommand(command=text)
-        return data
-
-    def _explain(self, wanted: Explanation) -> bytes:
-        """Return the messages of EXPLAIN ROUTE; it runs the user's functions."""
-        self._need_admin()
-        return explained(self._view.route(wanted.query, wanted.user, wanted.database))
-
-    def _set(self, setting: Setting) -> tuple[bytes, str]:
-        """Carry out SET; return the messages before CommandComplete, and its tag."""
-        key, value = setting
-        if key.lower() in IGNORED_SETTINGS:
-            return encode.notice_response(SetIgnored()), "SET"
-        self._need_admin()
-        if not self._control.set(key, value):
-            raise SetFailed
-        return b"", f"SET {key}={value}"
-
-    def _command(self, command: Command, text: str) -> Reply | Deferred[Reply]:
-        """Carry out any other command."""
-        if command.verb not in VERBS:
-            raise InvalidCommand(command=text)
-        self._need_admin()
-        waiting = run_verb(
-            command.verb,
-            command.argument,
-            statement=text,
-            control=self._control,
-            log=self._log,
+    def _execute(self, portal: Portal, limit: int) -> Reply | Deferred[Reply]:
+        """Carry out what a portal holds, or fetch more of what it gave."""
+        if portal.outcome is not None:
+            return Reply(fetched(portal, portal.outcome, limit))
+        prepared = portal.prepared
+        return self._carry_out(
+            prepared.statement,
+            prepared.text,
+            lambda outcome: fetched(portal, outcome, limit),
+            self._skip,
         )
-        if command == Command("shutdown"):
-            return Reply(b"", close=True)
-        tag = command.verb.upper()
-        if waiting is None:
-            return self._done(b"", tag)
-        self._waiting = waiting
-        return waiting.addBoth(self._waited).addCallbacks(
-            lambda _: self._done(b"", tag), self._failed
+
+    def _carry_out(
+        self,
+        statement: Statement,
+        text: str,
+        answer: Answer,
+        refuse: Callable[[ConsoleError], Reply],
+    ) -> Reply | Deferred[Reply]:
+        """Return what ``answer`` makes of the outcome, or ``refuse`` of an error."""
+        outcome = self._statements.run(statement, text)
+        if isinstance(outcome, Outcome):
+            return _replied(outcome, answer)
+        self._waiting = outcome
+        return outcome.addBoth(self._waited).addCallbacks(
+            lambda outcome: _replied(outcome, answer),
+            lambda failure: _failed(failure, refuse),
         )
 
     def _waited(self, result: T) -> T:
         self._waiting = None
         return result
 
-    def _failed(self, failure: Failure) -> Reply | Failure:
-        """Turn the end of a wait that failed into a reply."""
-        fault = failure.value
-        if isinstance(fault, CancelledError):
-            return self._refused(StatementCancelled())
-        if isinstance(fault, ConsoleError):
-            return self._refused(fault)
-        return failure
-
-    def _need_admin(self) -> None:
-        if not self._is_admin:
-            raise AdminAccessNeeded
-
     # --------------------------------------------------------------------- replies
-
-    def _done(self, data: bytes, tag: str) -> Reply:
-        """Return the reply of a statement that succeeded."""
-        return Reply(data + encode.command_complete(tag) + encode.ready_for_query())
 
     def _refused(self, fault: ConsoleError) -> Reply:
         """Return the reply of a statement that failed; the connection stays."""
         self._log.error(fault.text)
         data = encode.error_response(fault) + encode.ready_for_query()
         return Reply(data, faults=(fault,))
+
+    def _skip(self, fault: ConsoleError) -> Reply:
+        """Return the same in the extended protocol: ReadyForQuery comes with Sync."""
+        self._log.error(fault.text)
+        self._skipping = True
+        return Reply(encode.error_response(fault), faults=(fault,))
 
     def _ending(self, *faults: Fault) -> Reply:
         """Return faults as a reply, ReadyForQuery behind an ERROR, then the end."""
@@ -242,3 +200,44 @@ class Console:
                 self._log.error(fault.text)
                 parts.append(encode.ready_for_query())
         return Reply(b"".join(parts), close=True, faults=faults)
+
+
+EXTENDED: Final[dict[int, Callable[[ExtendedQueries, bytes], bytes]]] = {
+    constants.PARSE: ExtendedQueries.parse,
+    constants.BIND: ExtendedQueries.bind,
+    constants.DESCRIBE: ExtendedQueries.describe,
+    constants.EXECUTE: ExtendedQueries.nothing,
+    constants.CLOSE: ExtendedQueries.close,
+    constants.FLUSH: ExtendedQueries.nothing,
+    constants.SYNC: ExtendedQueries.sync,
+}
+"""What answers each message; Execute is answered elsewhere, for it may take time."""
+
+
+def _replied(outcome: Outcome, answer: Answer) -> Reply:
+    return Reply(b"", close=True) if outcome.is_end else Reply(answer(outcome))
+
+
+def _failed(failure: Failure, refuse: Callable[[ConsoleError], Reply]) -> Reply:
+    """Turn the end of a wait that failed into a reply; other failures stay such."""
+    if failure.check(CancelledError):
+        return refuse(StatementCancelled())
+    if not isinstance(failure.value, ConsoleError):
+        failure.raiseException()
+    return refuse(failure.value)
+
+
+def _simple(outcome: Outcome) -> bytes:
+    """Return the answer to a simple Query."""
+    if not outcome.tag:
+        return encode.empty_query_response() + encode.ready_for_query()
+    return b"".join(
+        (
+            b"" if outcome.notice is None else encode.notice_response(outcome.notice),
+            b""
+            if outcome.columns is None
+            else result_set(outcome.columns, outcome.rows),
+            encode.command_complete(outcome.tag),
+            encode.ready_for_query(),
+        )
+    )

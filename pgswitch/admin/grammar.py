@@ -1,12 +1,13 @@
 """The grammar of console statements: text in, one value for a statement out.
 
-A statement is a command word with at most one argument, or SET with a key and a
-value, or EXPLAIN ROUTE with user= and database= before a query in single quotes, with
-an optional semicolon behind it. Command words and keywords may be
+A statement is a command word with at most one argument, perhaps with TIMEOUT and
+seconds behind it, or SET with a key and a value, or EXPLAIN ROUTE with user= and
+database= before a query in single quotes. Command words and keywords may be
 written in any case; arguments are taken as typed. A name that is not made of
 letters, digits and underscores stands in double quotes, a double quote inside it
-twice; likewise a value of SET in single quotes. There are no comments, no empty
-statement, and one statement at a time. SELECT is another word for SHOW.
+twice; likewise a value of SET in single quotes. One statement at a time, or none:
+drivers ping a server with an empty one. Comments are those of SQL. SELECT is
+another word for SHOW.
 
 The docstrings of the ``p_`` and ``t_`` functions are the grammar that ply reads, so
 this module does not work under ``python -OO``.
@@ -32,10 +33,15 @@ VALUE_SIZE: Final = 255
 
 
 class Command(NamedTuple):
-    """A command word in lower case, and its argument as typed."""
+    """A command word in lower case, its argument as typed, and a limit in seconds."""
 
     verb: str
     argument: str | None = None
+    timeout: float | None = None
+
+
+class Empty(NamedTuple):
+    """No statement at all."""
 
 
 class Setting(NamedTuple):
@@ -56,18 +62,25 @@ class Explanation(NamedTuple):
     database: str = ""
 
 
-Statement = Command | Setting | Explanation
+Statement = Command | Setting | Explanation | Empty
 
 
 class _NotInGrammarError(Exception):
     """The text is not a statement; raised and caught in this module only."""
 
 
-KEYWORDS: Final = {"set": "SET", "to": "TO", "explain": "EXPLAIN", "route": "ROUTE"}
+KEYWORDS: Final = {
+    "set": "SET",
+    "to": "TO",
+    "timeout": "TIMEOUT",
+    "explain": "EXPLAIN",
+    "route": "ROUTE",
+}
 
-tokens = ("SET", "TO", "EXPLAIN", "ROUTE", "WORD", "NAME", "STRING")
+tokens = ("SET", "TO", "TIMEOUT", "EXPLAIN", "ROUTE", "WORD", "NAME", "STRING")
 literals = "=;"
 t_ignore = " \t\n\r\f\v"
+t_ignore_COMMENT = r"--[^\n]*|/\*(?:[^*]|\*(?!/))*\*/"  # noqa: N816 - ply's
 
 
 # What follows a word or a closing quote must not run into it: PAUSE"db" is refused.
@@ -98,22 +111,38 @@ def t_error(_: object) -> NoReturn:
 
 def p_statement(p: Any) -> None:  # noqa: ANN401 - ply ships no types
     """
-    statement : command
-              | command ';'
-              | setting
-              | setting ';'
-              | explanation
-              | explanation ';'
+    statement : empty
+              | one empty
+    one : command
+        | setting
+        | explanation
     """
     p[0] = p[1]
+
+
+def p_empty(p: Any) -> None:  # noqa: ANN401 - ply ships no types
+    """
+    empty :
+          | empty ';'
+    """
+    p[0] = Empty()
 
 
 def p_command(p: Any) -> None:  # noqa: ANN401 - ply ships no types
     """
     command : name
             | name argument
+            | name limit
+            | name argument limit
     """
-    p[0] = Command(*p[1:])
+    words = p[1:]
+    timeout = words.pop() if isinstance(words[-1], float) else None
+    p[0] = Command(*words)._replace(timeout=timeout)
+
+
+def p_limit(p: Any) -> None:  # noqa: ANN401 - ply ships no types
+    """limit : TIMEOUT value"""
+    p[0] = _seconds(p[2])
 
 
 def p_setting(p: Any) -> None:  # noqa: ANN401 - ply ships no types
@@ -151,6 +180,7 @@ def p_same(p: Any) -> None:  # noqa: ANN401 - ply ships no types
     word : WORD
          | SET
          | TO
+         | TIMEOUT
          | EXPLAIN
          | ROUTE
     """
@@ -184,7 +214,7 @@ def parse(text: str) -> Statement:
         _limit(statement.key, ARGUMENT_SIZE)
         _limit(statement.value, VALUE_SIZE)
         return statement
-    if isinstance(statement, Explanation):
+    if not isinstance(statement, Command):
         return statement
     _limit(statement.verb, COMMAND_SIZE)
     _limit(statement.argument or "", ARGUMENT_SIZE)
@@ -196,3 +226,11 @@ def _limit(word: str, size: int) -> None:
     """Raise BadArguments for a word of more than ``size`` bytes."""
     if len(word.encode("utf-8", "surrogateescape")) > size:
         raise BadArguments
+
+
+def _seconds(text: str) -> float:
+    """Return a length of time; only plain decimals of seconds are one."""
+    whole, _, fraction = text.partition(".")
+    if not (whole + fraction).isdecimal() or not text.isascii():
+        raise _NotInGrammarError
+    return float(text)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pgswitch.admin.snapshots import (
         DatabaseSnapshot,
+        DescriptorSnapshot,
         DnsHostSnapshot,
         DnsZoneSnapshot,
         ListsSnapshot,
@@ -49,6 +50,9 @@ class View(Protocol):
 
     def sockets(self) -> Sequence[SocketSnapshot]:
         """Return every client and server connection, clients in login included."""
+
+    def descriptors(self) -> Sequence[DescriptorSnapshot]:
+        """Return the open sockets that another process could take over."""
 
     def pools(self) -> Sequence[PoolSnapshot]:
         """Return the pools in any order, the console's own included."""
@@ -112,10 +116,13 @@ class Control(Protocol):
     def set(self, key: str, value: str) -> bool:
         """Change a setting until the next reload; False for a bad key or value."""
 
-    def pause(self, database: str | None) -> Deferred[None]:
+    def pause(
+        self, database: str | None, *, timeout: float | None = None
+    ) -> Deferred[None]:
         """Stop handing out servers; fires when no server is active or tested.
 
-        Raises ``ConsoleNoSuchDatabase``; for all, ``AlreadyPaused``.
+        Fails with ``PauseTimedOut``, and the pause undone, if that takes longer than
+        ``timeout`` seconds. Raises ``AlreadyPaused``, ``ConsoleNoSuchDatabase``.
         """
 
     def resume(self, database: str | None) -> None:

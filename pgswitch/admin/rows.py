@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
 from pgswitch.wire import encode
 
-Cell = str | int | bool | None
+Cell = str | bytes | int | bool | None
 """A value of a row: a truth value is shown as 1 or 0, None as NULL."""
 Rows: TypeAlias = Iterable[Sequence[Cell]]
 
@@ -28,6 +29,7 @@ TEXT: Final = (25, -1)
 INT4: Final = (23, 4)
 INT8: Final = (20, 8)
 NUMERIC: Final = (1700, -1)
+BYTEA: Final = (17, -1)
 """OID and size of the types that the console uses (PostgreSQL's pg_type)."""
 
 
@@ -51,18 +53,85 @@ def numeric(*names: str) -> tuple[Column, ...]:
     return tuple(Column(name, *NUMERIC) for name in names)
 
 
+def bytea(*names: str) -> tuple[Column, ...]:
+    """Return columns of type bytea."""
+    return tuple(Column(name, *BYTEA) for name in names)
+
+
 def shown(cell: Cell) -> str | None:
     """Return a value as the text of a DataRow, None for NULL."""
     if cell is None:
         return None
+    if isinstance(cell, bytes):
+        return rf"\x{cell.hex()}"
     return str(int(cell)) if isinstance(cell, bool) else str(cell)
 
 
-def result_set(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> bytes:
-    """Return RowDescription and the DataRows; CommandComplete is the caller's."""
-    parts = [encode.row_description(columns)]
-    parts += [encode.data_row([shown(cell) for cell in row]) for row in rows]
-    return b"".join(parts)
+TEXT_FORMAT: Final = 0
+BINARY: Final = 1
+"""Format codes of Bind and RowDescription."""
+
+_BINARY_INTEGERS: Final = {INT4[0]: Struct("!i"), INT8[0]: Struct("!q")}
+_NUMERIC_HEAD: Final = Struct("!HhHH")
+_NUMERIC_DIGIT: Final = Struct("!H")
+_NUMERIC_BASE: Final = 10_000
+_NUMERIC_NEGATIVE: Final = 0x4000
+
+
+def as_binary(cell: Cell, oid: int) -> str | bytes | None:
+    """Return a value in the binary format of its type, None for NULL."""
+    if cell is None or isinstance(cell, bytes):
+        return cell
+    if oid in _BINARY_INTEGERS:
+        return _BINARY_INTEGERS[oid].pack(int(cell))
+    if oid == NUMERIC[0]:
+        return _binary_numeric(int(cell))
+    return shown(cell)
+
+
+def _binary_numeric(value: int) -> bytes:
+    """Return a whole number as PostgreSQL's numeric_send writes it (numeric.c).
+
+    Digits to the base 10,000, the highest first, behind their count, the weight of
+    the first, the sign and the scale.
+    """
+    digits: list[int] = []
+    rest = abs(value)
+    while rest:
+        rest, digit = divmod(rest, _NUMERIC_BASE)
+        digits.insert(0, digit)
+    head = _NUMERIC_HEAD.pack(
+        len(digits), max(len(digits) - 1, 0), _NUMERIC_NEGATIVE if value < 0 else 0, 0
+    )
+    return head + b"".join(map(_NUMERIC_DIGIT.pack, digits))
+
+
+def description(columns: Sequence[Column], formats: Sequence[int] = ()) -> bytes:
+    """Return RowDescription."""
+    return encode.row_description(columns, formats)
+
+
+def data_rows(
+    columns: Sequence[Column], rows: Rows, formats: Sequence[int] = ()
+) -> list[bytes]:
+    """Return one DataRow for each row; ``formats`` are codes by column."""
+    if BINARY not in formats:
+        return [encode.data_row([shown(cell) for cell in row]) for row in rows]
+    kinds = list(zip((column.oid for column in columns), formats, strict=True))
+    return [
+        encode.data_row(
+            [
+                as_binary(cell, oid) if code == BINARY else shown(cell)
+                for cell, (oid, code) in zip(row, kinds, strict=True)
+            ]
+        )
+        for row in rows
+    ]
+
+
+def result_set(columns: Sequence[Column], rows: Rows) -> bytes:
+    """Return RowDescription and the DataRows in text; CommandComplete is not in it."""
+    return description(columns) + b"".join(data_rows(columns, rows))
 
 
 def local_time(moment: float) -> str:

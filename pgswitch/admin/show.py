@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pgswitch.admin import columns, show_pools, show_sockets, show_stats
 from pgswitch.admin.rows import (
+    Cell,
     Column,
     Rows,
     int4,
     int8,
     local_time,
     numeric,
-    result_set,
     text,
 )
 
@@ -29,27 +29,6 @@ if TYPE_CHECKING:
 
 REFERENCE_VERSION: Final = "1.25.2"
 """The PgBouncer release whose console this one is like, as tools read it."""
-
-USAGE: Final = """
-	SHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION
-	SHOW PEERS|PEER_POOLS
-	SHOW FDS|SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE
-	SHOW DNS_HOSTS|DNS_ZONES
-	SHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS
-	SET key = arg
-	RELOAD
-	PAUSE [<db>]
-	RESUME [<db>]
-	DISABLE <db>
-	ENABLE <db>
-	RECONNECT [<db>]
-	KILL [<db>]
-	KILL_CLIENT <client_id>
-	SUSPEND
-	SHUTDOWN
-	SHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS
-	WAIT_CLOSE [<db>]"""
-"""The DETAIL of SHOW HELP, letter by letter as the reference sends it."""
 
 SESSION_VALUES: Final = {
     "client_encoding": "UTF-8",
@@ -66,29 +45,31 @@ class Show(NamedTuple):
 
     columns: tuple[Column, ...]
     rows: Callable[[View], Rows]
+    needs_admin: bool = False
 
 
-def show(name: str, view: View) -> bytes | None:
-    """Return RowDescription and DataRows of SHOW ``name``, None if there is no such.
-
-    ``name`` may be written in any case.
-    """
+def find(name: str) -> Show | None:
+    """Return what SHOW ``name`` shows, None if there is no such; any case will do."""
     key = name.lower()
     if key in SESSION_VALUES:
-        return result_set(text(key), [(SESSION_VALUES[key],)])
-    if key not in SHOWS:
-        return None
-    wanted = SHOWS[key]
-    return result_set(wanted.columns, wanted.rows(view))
+        return Show(text(key), lambda _: [(SESSION_VALUES[key],)])
+    return SHOWS.get(key)
 
 
-def explained(route: RouteSnapshot) -> bytes:
-    """Return RowDescription and DataRow of EXPLAIN ROUTE."""
-    row = (
-        *(route.query, route.database, route.role, route.node, route.why),
-        route.microseconds,
+def explanation(query: str = "", user: str = "", database: str = "") -> Show:
+    """Return what EXPLAIN ROUTE shows of a query."""
+    return Show(
+        columns.ROUTE,
+        lambda view: [_route(view.route(query, user, database))],
+        needs_admin=True,
     )
-    return result_set(columns.ROUTE, [row])
+
+
+def _route(one: RouteSnapshot) -> tuple[Cell, ...]:
+    return (
+        *(one.query, one.database, one.role, one.node, one.why),
+        one.microseconds,
+    )
 
 
 def _state(view: View) -> Rows:
@@ -168,6 +149,7 @@ SHOWS: Final[dict[str, Show]] = {
         (*text("zonename"), *int8("serial"), *int4("count")),
         _dns_zones,
     ),
+    "fds": Show(columns.DESCRIPTOR, show_sockets.descriptors, needs_admin=True),
     "lists": Show((*text("list"), *int4("items")), _lists),
     "mem": Show((*text("name"), *int4("size", "used", "free", "memtotal")), _memory),
     "peer_pools": Show(columns.PEER_POOL, show_pools.peer_pools),

@@ -1,14 +1,15 @@
-"""Rows of SHOW CLIENTS, SERVERS, SOCKETS and ACTIVE_SOCKETS."""
+"""Rows of SHOW CLIENTS, SERVERS, SOCKETS, ACTIVE_SOCKETS and FDS."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
 from pgswitch.admin.rows import MICROSECONDS, Cell, Rows, local_time
 
 if TYPE_CHECKING:
     from pgswitch.admin.interfaces import View
-    from pgswitch.admin.snapshots import SocketSnapshot
+    from pgswitch.admin.snapshots import DescriptorSnapshot, SocketSnapshot
 
 
 def clients(view: View) -> Rows:
@@ -70,4 +71,28 @@ def _socket(one: SocketSnapshot, state: str) -> tuple[Cell, ...]:
         one.application_name or None,
         one.prepared_statements,
         one.id,
+    )
+
+
+_SHOWN_PARAMETERS: Final = (
+    *("client_encoding", "standard_conforming_strings", "DateStyle", "TimeZone"),
+)
+_KEY_SIZE: Final = 8
+"""Bytes of the cancel keys that fit an int8; those of protocol 3.2 may be longer."""
+
+
+def descriptors(view: View) -> Rows:
+    """Return the open sockets."""
+    return [_descriptor(one) for one in view.descriptors()]
+
+
+def _descriptor(one: DescriptorSnapshot) -> tuple[Cell, ...]:
+    key = one.cancel_key if len(one.cancel_key) == _KEY_SIZE else b""
+    return (
+        *(one.fd, one.task, one.user, one.database, one.addr, one.port),
+        # In the byte order of the machine, as the reference copies it.
+        int.from_bytes(key, sys.byteorder, signed=True),
+        one.link,
+        *map(one.parameters.get, _SHOWN_PARAMETERS),
+        *(one.password, one.scram_client_key, one.scram_server_key),
     )

@@ -8,6 +8,7 @@ microseconds, ``None`` is shown as NULL.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from pgswitch.types import PoolMode
@@ -66,6 +67,29 @@ class SocketSnapshot:
     pkt_avail: int = 0
     send_avail: int = 0
     """Bytes that wait to be sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescriptorSnapshot:
+    """One open socket (SHOW FDS), for another process to go on with."""
+
+    fd: int
+    task: str
+    """``pooler`` for a listening socket, ``client``, ``server``."""
+    user: str | None = None
+    database: str | None = None
+    addr: str
+    """An IP address in text, or ``unix``; of the remote end, except when listening."""
+    port: int
+    cancel_key: bytes = b""
+    """That of a client, or that of the server; shown as a number where it fits one."""
+    link: int = 0
+    """``fd`` of the other end while linked."""
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
+    """The tracked ones, by their own names."""
+    password: str | None = None
+    scram_client_key: bytes | None = None
+    scram_server_key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from pgswitch.logs import Log
 from pgswitch.net.sockets import SocketAddress
+from pgswitch.types import Address
 
 ACCEPTS_PER_TURN = 32
 """Connections taken in one turn, so that a flood leaves time for the others."""
@@ -92,6 +93,13 @@ class Acceptor:
         self._closed = False
         if not self._is_unix:
             self._realPortNumber = sock.getsockname()[1]
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; a unix socket has no port of its own."""
+        if self._is_unix:
+            return Address("unix", 0)
+        return Address(*self.socket.getsockname()[:2])
 
     def start(self) -> None:
         """Begin to accept."""

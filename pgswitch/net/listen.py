@@ -33,6 +33,7 @@ from pgswitch.net.sockets import (
     unix_socket_path,
 )
 from pgswitch.net.tuning import defer_accept, tune_socket
+from pgswitch.types import Address
 
 __all__ = ["ListenSettings", "Listeners", "peer_credentials", "tune_socket"]
 
@@ -69,6 +70,13 @@ class Listeners:
     def addresses(self) -> tuple[str, ...]:
         """What is listened on now, in the words of the log lines."""
         return tuple(self._names.values())
+
+    def descriptors(self) -> list[tuple[int, Address]]:
+        """Return descriptor and address of each open socket."""
+        return [
+            (acceptor.fileno(), acceptor.address)
+            for acceptor in (*self._tcp, *self._unix)
+        ]
 
     def open(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING
 
-from pgswitch.admin.snapshots import SocketSnapshot
+from pgswitch.admin.snapshots import DescriptorSnapshot, SocketSnapshot
 from pgswitch.net.backend import Phase
 
 if TYPE_CHECKING:
@@ -14,15 +14,24 @@ if TYPE_CHECKING:
     from pgswitch.auth.reception import FrontDesk
     from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
+    from pgswitch.net.listen import Listeners
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
+    from pgswitch.wire.params import Values
 
 
 class SocketView:
-    """SHOW CLIENTS, SERVERS and SOCKETS."""
+    """SHOW CLIENTS, SERVERS, SOCKETS and FDS."""
 
-    def __init__(self, context: PoolContext, pools: Pools, desk: FrontDesk) -> None:
+    def __init__(
+        self,
+        context: PoolContext,
+        pools: Pools,
+        desk: FrontDesk,
+        listeners: Listeners,
+    ) -> None:
         """Look at these parts of the service."""
+        self._listeners = listeners
         self._context = context
         self._pools = pools
         self._desk = desk
@@ -126,3 +135,55 @@ class SocketView:
     def _since(self, then: float) -> int:
         """Return the microseconds since a monotonic time; 0.0 stands for never."""
         return int((self._context.clock() - then) * 1e6) if then else 0
+
+    # Descriptors.
+
+    def descriptors(self) -> Sequence[DescriptorSnapshot]:
+        """Return listening sockets, then clients and servers that are logged in."""
+        listening = [
+            DescriptorSnapshot(fd=fd, task="pooler", addr=where.host, port=where.port)
+            for fd, where in self._listeners.descriptors()
+        ]
+        clients = [
+            self._client_descriptor(one)
+            for one in self._desk.clients.values()
+            if one.logged_in and one.console is None and one.link.descriptor >= 0
+        ]
+        servers = [
+            self._server_descriptor(backend)
+            for pool in self._pools
+            for backend in pool.backends()
+            if backend.phase is Phase.READY and backend.link.descriptor >= 0
+        ]
+        return [*listening, *clients, *servers]
+
+    def _client_descriptor(self, one: Frontend) -> DescriptorSnapshot:
+        server = one.link.server
+        return DescriptorSnapshot(
+            fd=one.link.descriptor,
+            task="client",
+            user=one.user,
+            database=one.database,
+            addr=one.address.host,
+            port=one.address.port,
+            cancel_key=one.cancel_key,
+            link=0 if server is None else server.descriptor,
+            parameters=self._tracked(one.link.parameters),
+        )
+
+    def _server_descriptor(self, backend: Backend) -> DescriptorSnapshot:
+        client = backend.link.peer
+        return DescriptorSnapshot(
+            fd=backend.link.descriptor,
+            task="server",
+            user=backend.user,
+            database=backend.database,
+            addr=backend.address.host,
+            port=backend.address.port,
+            cancel_key=backend.cancel_key,
+            link=0 if client is None else client.descriptor,
+            parameters=self._tracked(backend.link.parameters),
+        )
+
+    def _tracked(self, values: Values) -> dict[str, str | None]:
+        return dict(zip(self._context.tracking.names, values, strict=True))

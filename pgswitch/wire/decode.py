@@ -126,6 +126,15 @@ def bind_prefix(body: bytes) -> BindPrefix:
     return BindPrefix(portal, statement, at)
 
 
+def execute(body: bytes) -> tuple[bytes, int]:
+    """Return the portal of Execute and the most rows wanted; 0 is all."""
+    portal, at = _cstring(body, 0, "Execute")
+    limit = _uint32(body, at, "Execute")
+    if len(body) != at + 4:
+        raise BrokenPacket(message="Execute")
+    return portal, limit
+
+
 def describe(body: bytes) -> Target:
     """Return what Describe asks about."""
     return _target(body, "Describe")

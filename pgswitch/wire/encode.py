@@ -162,18 +162,21 @@ def notice_response(notice: Notice) -> bytes:
     return message(c.NOTICE_RESPONSE, body)
 
 
-def row_description(fields: Iterable[Field]) -> bytes:
-    """Return RowDescription for columns of no table, in text format."""
+def row_description(fields: Iterable[Field], formats: Sequence[int] = ()) -> bytes:
+    """Return RowDescription for columns of no table.
+
+    ``formats`` are the format codes by column, 1 for binary; without, all are text.
+    """
     columns = [
-        cstring(name) + _COLUMN.pack(0, 0, oid, size, -1, 0)
-        for name, oid, size in fields
+        cstring(name) + _COLUMN.pack(0, 0, oid, size, -1, formats[at] if formats else 0)
+        for at, (name, oid, size) in enumerate(fields)
     ]
     body = _INT16.pack(len(columns)) + b"".join(columns)
     return message(c.ROW_DESCRIPTION, body)
 
 
 def data_row(values: Sequence[Text | None]) -> bytes:
-    """Return DataRow with the values in text format; None is NULL."""
+    """Return DataRow with the values as they are; None is NULL."""
     return message(c.DATA_ROW, _INT16.pack(len(values)) + _values(values))
 
 
@@ -205,9 +208,30 @@ def parse_complete() -> bytes:
     return message(c.PARSE_COMPLETE)
 
 
+def bind_complete() -> bytes:
+    """Return BindComplete."""
+    return message(c.BIND_COMPLETE)
+
+
 def close_complete() -> bytes:
     """Return CloseComplete."""
     return message(c.CLOSE_COMPLETE)
+
+
+def no_data() -> bytes:
+    """Return NoData: what was described gives no rows."""
+    return message(c.NO_DATA)
+
+
+def parameter_description(oids: Sequence[int] = ()) -> bytes:
+    """Return ParameterDescription with the types of the parameters."""
+    types = b"".join(map(_UINT32.pack, oids))
+    return message(c.PARAMETER_DESCRIPTION, _INT16.pack(len(oids)) + types)
+
+
+def portal_suspended() -> bytes:
+    """Return PortalSuspended: Execute's limit was met before the end."""
+    return message(c.PORTAL_SUSPENDED)
 
 
 # ------------------------------------------------------------- messages to a server

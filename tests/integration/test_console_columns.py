@@ -11,8 +11,8 @@ from tests.integration.wire import RawClient, column_texts, query, row_descripti
 
 ONE_INSTALLATION = True
 
-TYPES = {"t": 25, "i": 23, "q": 20, "n": 1700}
-"""Type numbers of text, int4, int8 and numeric (catalogue pg_type)."""
+TYPES = {"t": 25, "i": 23, "q": 20, "n": 1700, "b": 17}
+"""Type numbers of text, int4, int8, numeric and bytea (catalogue pg_type)."""
 
 SOCKET_COLUMNS = (
     "type:t user:t database:t replication:t state:t addr:t port:i local_addr:t"
@@ -63,6 +63,11 @@ COLUMNS = {
     "PEER_POOLS": (
         "peer_id:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active_cancel:i"
         " sv_login:i"
+    ),
+    "FDS": (
+        "fd:i task:t user:t database:t addr:t port:i cancel:q link:i"
+        " client_encoding:t std_strings:t datestyle:t timezone:t password:t"
+        " scram_client_key:b scram_server_key:b"
     ),
     "LISTS": "list:t items:i",
     "USERS": (

@@ -7,7 +7,9 @@ import pytest
 from pgswitch import errors
 
 VALUES: dict[str, object] = {
+    "busy": 2,
     "command": "show x",
+    "count": 1,
     "database": "shop",
     "here": "shop",
     "key": "shop.2",
@@ -15,6 +17,7 @@ VALUES: dict[str, object] = {
     "message": "Parse",
     "name": "foo",
     "reason": "why",
+    "seconds": 2.5,
     "text": "hello",
     "type": 80,
     "verb": "pause",

@@ -15,6 +15,7 @@ from pgswitch.errors import (
     ConsoleShuttingDown,
     DatabaseNotPaused,
     Fault,
+    PauseEnded,
     PoolerNotPaused,
 )
 from pgswitch.operations import Operations
@@ -111,6 +112,40 @@ def test_a_pause_of_one_outlives_that_of_all(
     operations.resume("db")
     world.server()
     assert client.state() == "active"
+
+
+@pytest.mark.parametrize("database", [None, "db"])
+def test_a_pause_with_a_limit(
+    world: World, operations: Operations, database: str | None
+) -> None:
+    """What does not come about in time is undone, and the console is told."""
+    _client, server = world.asking()
+    failures: list[str] = []
+    pausing = operations.pause(database, timeout=2.5)
+    pausing.addErrback(lambda failure: failures.append(failure.getErrorMessage()))
+    world.wait(2)
+    assert failures == []
+    world.wait(1)
+    assert failures == ["PAUSE timed out after 2.5 s with 1 servers in use, undone"]
+    assert not world.context.paused
+    assert not world.service.pools.paused
+    server.answer()
+    assert not server.is_gone()
+    assert fired(operations.pause(database, timeout=1)) == [None]
+
+
+@pytest.mark.parametrize("database", [None, "db"])
+def test_a_pause_that_somebody_else_ends(
+    world: World, operations: Operations, database: str | None
+) -> None:
+    """It does not wait for ever for what will not come about."""
+    world.asking()
+    failures: list[str] = []
+    pausing = operations.pause(database)
+    pausing.addErrback(lambda failure: failures.append(failure.getErrorMessage()))
+    operations.resume(database)
+    world.wait(0.1)
+    assert failures == [PauseEnded.text]
 
 
 def test_giving_up_a_pause(world: World, operations: Operations) -> None:

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from pgswitch.admin.interfaces import ShutdownMode
 from pgswitch.admin.snapshots import (
     DatabaseSnapshot,
+    DescriptorSnapshot,
     DnsHostSnapshot,
     DnsZoneSnapshot,
     ListsSnapshot,
@@ -107,6 +108,23 @@ class FakeView:
 
     def sockets(self) -> Sequence[SocketSnapshot]:
         return [CLIENT, LOGIN, SERVER]
+
+    def descriptors(self) -> Sequence[DescriptorSnapshot]:
+        return [
+            DescriptorSnapshot(fd=7, task="pooler", addr="127.0.0.1", port=6400),
+            DescriptorSnapshot(
+                fd=8,
+                task="client",
+                user="postgres",
+                database="bench",
+                addr="unix",
+                port=0,
+                cancel_key=b"\1\0\0\0\0\0\0\0",
+                link=9,
+                parameters={"client_encoding": "UTF8", "TimeZone": "UTC"},
+                scram_client_key=b"\1\xff",
+            ),
+        ]
 
     def pools(self) -> Sequence[PoolSnapshot]:
         return [
@@ -276,8 +294,12 @@ class FakeControl:
         self.calls.append(("set", key, value))
         return key in {"default_pool_size", "listen_port"} and value.isdecimal()
 
-    def pause(self, database: str | None) -> Deferred[None]:
+    def pause(
+        self, database: str | None, *, timeout: float | None = None
+    ) -> Deferred[None]:
         self._database("pause", database)
+        if timeout is not None:
+            self.calls.append(("timeout", timeout))
         if database is None and self.is_all_paused:
             raise AlreadyPaused
         return self._wait()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from struct import unpack_from
 
-from pgswitch.admin.show import show
+from pgswitch.admin.rows import result_set
+from pgswitch.admin.show import find
 from tests.unit.admin.fakes import FakeView
 
 Cells = tuple[str | None, ...]
+QUIET = "123Ints"
+"""Messages of the extended protocol that say nothing but that they came."""
 
 
 @dataclass
@@ -48,7 +51,7 @@ def read(data: bytes) -> Answer:
             case "Z":
                 assert body == b"I"
             case _:
-                raise AssertionError(letter)
+                assert letter in QUIET
     return answer
 
 
@@ -82,10 +85,10 @@ def _fields(body: bytes) -> dict[str, str]:
     return {chr(one[0]): one[1:].decode() for one in body.split(b"\0") if one}
 
 
-def shown_rows(name: str) -> list[Cells]:
+def shown_rows(name: str, view: FakeView | None = None) -> list[Cells]:
     """Return the rows of a SHOW of the usual service; each fills its columns."""
-    data = show(name.upper(), FakeView())
-    assert data is not None
-    answer = read(data)
+    shown = find(name.upper())
+    assert shown is not None
+    answer = read(result_set(shown.columns, shown.rows(view or FakeView())))
     assert {len(row) for row in answer.rows} <= {len(answer.columns)}
     return answer.rows

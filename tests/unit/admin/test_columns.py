@@ -9,7 +9,7 @@ import pytest
 from pgswitch.admin import columns
 from pgswitch.admin.show import SHOWS
 
-OIDS = {"text": 25, "int4": 23, "int8": 20, "numeric": 1700}
+OIDS = {"text": 25, "int4": 23, "int8": 20, "numeric": 1700, "bytea": 17}
 
 
 def recorded() -> dict[str, list[tuple[str, int]]]:

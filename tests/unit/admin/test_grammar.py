@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.admin.grammar import Command, Explanation, Setting, Statement, parse
+from pgswitch.admin.grammar import (
+    Command,
+    Empty,
+    Explanation,
+    Setting,
+    Statement,
+    parse,
+)
 from pgswitch.errors import BadArguments, ConsoleError, InvalidCommand
 
 
@@ -20,7 +27,13 @@ from pgswitch.errors import BadArguments, ConsoleError, InvalidCommand
         ("select 1", Command("show", "1")),
         ('"SHOW" pools', Command("show", "pools")),
         ("show", Command("show")),
+        ("SHOW POOLS;;", Command("show", "POOLS")),
+        ("/* ** a */ SHOW POOLS -- b", Command("show", "POOLS")),
+        *((text, Empty()) for text in ("", " ", ";", "; ", ";;", "-- x", "/**/;")),
         ("RELOAD", Command("reload")),
+        ("PAUSE bench TIMEOUT 5;", Command("pause", "bench", 5.0)),
+        ("pause timeout '2.5'", Command("pause", None, 2.5)),
+        ("PAUSE timeout", Command("pause", "timeout")),
         ("PAUSE Bench", Command("pause", "Bench")),
         ('PAUSE "we-b.1"', Command("pause", "we-b.1")),
         ('PAUSE "a""b"', Command("pause", 'a"b')),
@@ -54,12 +67,12 @@ def test_a_statement_is_read(text: str, statement: Statement) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        " ",
-        ";",
-        "; ",
-        ";;",
-        "SHOW POOLS;;",
+        ";SHOW POOLS",
+        "PAUSE bench TIMEOUT",
+        "PAUSE bench TIMEOUT x",
+        "PAUSE bench TIMEOUT '1e3'",
+        "PAUSE bench TIMEOUT 5 6",
+        "/* open",
         "SHOW POOLS; SHOW CLIENTS",
         "SHOW pools extra",
         "PAUSE we-b",
@@ -83,8 +96,6 @@ def test_a_statement_is_read(text: str, statement: Statement) -> None:
         "EXPLAIN ROUTE 'SELECT 1' user=joe",
         'SET "x"=1',
         'SET x="1"',
-        "SHOW POOLS -- comment",
-        "/* x */ SHOW POOLS",
         "SHOW pööls",
     ],
 )
@@ -118,4 +129,4 @@ def test_any_text_is_a_statement_or_a_console_error(text: str) -> None:
         statement = parse(text)
     except ConsoleError:
         return
-    assert isinstance(statement, Command | Setting)
+    assert isinstance(statement, Command | Setting | Empty)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.admin.show import show
+from pgswitch.admin.show import find
 from pgswitch.admin.snapshots import StateSnapshot
 from tests.unit.admin.fakes import FakeView
-from tests.unit.admin.reading import Cells, read, shown_rows
+from tests.unit.admin.reading import Cells, shown_rows
 
 ROWS: dict[str, list[Cells]] = {
     "version": [("PgBouncer 1.25.2",)],
@@ -50,11 +50,10 @@ def test_rows(name: str) -> None:
 )
 def test_what_drivers_ask_is_answered(name: str, value: str) -> None:
     """A few session settings are shown, each as one text column of its name."""
-    data = show(name, FakeView())
-    assert data is not None
-    answer = read(data)
-    assert answer.columns == [(name.lower(), 25)]
-    assert answer.rows == [(value,)]
+    shown = find(name)
+    assert shown is not None
+    assert [(one.name, one.oid) for one in shown.columns] == [(name.lower(), 25)]
+    assert shown_rows(name) == [(value,)]
 
 
 @pytest.mark.parametrize(
@@ -70,12 +69,10 @@ def test_the_state_is_said_in_three_words(
     state: StateSnapshot, words: list[str]
 ) -> None:
     """Exactly one of active, paused and suspended is yes."""
-    data = show("state", FakeView(state))
-    assert data is not None
-    assert [row[1] for row in read(data).rows] == words
+    assert [row[1] for row in shown_rows("state", FakeView(state))] == words
 
 
-@pytest.mark.parametrize("name", ["", "nosuch", "default_pool_size", "hba", "fds"])
+@pytest.mark.parametrize("name", ["", "nosuch", "default_pool_size", "hba"])
 def test_there_is_no_other_show(name: str) -> None:
     """An unknown name gives None, for the console to refuse."""
-    assert show(name, FakeView()) is None
+    assert find(name) is None

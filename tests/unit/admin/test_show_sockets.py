@@ -42,6 +42,13 @@ ROWS: dict[str, list[Cells]] = {
         ("S", "postgres", "bench", "none", "sv_login", *SERVER_TAIL, *("0",) * 7),
     ],
     "active_sockets": [CLIENT_SOCKET],
+    "fds": [
+        ("7", "pooler", None, None, "127.0.0.1", "6400", "0", "0", *(None,) * 7),
+        (
+            *("8", "client", "postgres", "bench", "unix", "0", "1", "9"),
+            *("UTF8", None, None, "UTC", None, "\\x01ff", None),
+        ),
+    ],
 }
 
 

@@ -207,9 +207,9 @@ def test_leaving_while_the_console_waits(world: World) -> None:
     assert console.hear() == b""
 
 
-@pytest.mark.parametrize("data", [message(b"X"), message(b"B", b"\0\0"), b"Q\0\0\0\1"])
+@pytest.mark.parametrize("data", [message(b"X"), message(b"F"), b"Q\0\0\0\1"])
 def test_the_end_of_a_console(world: World, data: bytes) -> None:
-    """Terminate, the extended protocol, a broken message."""
+    """Terminate, a function call, a broken message."""
     console = world.console()
     console.say(data + query("PAUSE"))
     assert console.is_gone()

@@ -55,6 +55,7 @@ from pgswitch.process import (
 from pgswitch.rules.advice import RulesDesk
 from pgswitch.rules.loading import RulesError
 from pgswitch.stats.periods import stats_line
+from pgswitch.topology.clusters import Clusters
 from pgswitch.view import ServiceView
 from pgswitch.wire.params import Tracking
 from pgswitch.wire.prepared import StatementTable
@@ -130,6 +131,10 @@ class PgSwitch(MultiService):
             later=reactor.callLater,
         )
         self.pools = Pools(self.context)
+        self.clusters = Clusters(
+            self.context, self.pools, reactor, self.names.addresses
+        )
+        self.pools.made = self.clusters.adopt
         self.keys = CancelKeys(self.context)
         self.rules = RulesDesk(self.context, self.pools)
         self.desk = FrontDesk(
@@ -191,6 +196,7 @@ class PgSwitch(MultiService):
         )
         self._next_period = self.context.clock() + self._settings.stats_period
         self._janitor.start()
+        self.clusters.configure(self.configuration)
         self.pools.warm()
         if self._started is not None:
             self._started()
@@ -200,6 +206,7 @@ class PgSwitch(MultiService):
         super().stopService()  # type: ignore[no-untyped-call]
         self._janitor.stop()
         self._system_lookup.stop()
+        self.clusters.stop()
         return self.listeners.close_all()
 
     # The configuration.
@@ -248,6 +255,7 @@ class PgSwitch(MultiService):
         self.store.load(new.settings)
         self.listeners.reconfigure(new.settings)
         self.pools.configure(recycle_all=changes(old, new).recycles_all)
+        self.clusters.configure(new)
 
     # What signals ask; the console asks Operations for the same.
 

@@ -303,6 +303,12 @@ class FrontDesk:
         link.begin_relay(rack, statements)
         self._rules.attach(frontend)
 
+    def revive(self, frontend: Frontend) -> None:
+        """Begin the relay of a welcomed client once more."""
+        link = frontend.link
+        link.begin_relay(frontend.pool.rack_of(frontend), link.statements)
+        self._rules.attach(frontend)
+
     def _wanted(self, frontend: Frontend) -> Values:
         """Return the tracked parameters that the client asked for."""
         if not self._settings.application_name_add_host:

@@ -125,7 +125,6 @@ class DatabaseSpec:
         units.TEXT,
         None,
         "query whose rows name the nodes of the cluster; needs user",
-        acts=False,
     )
     routing_rules_py_module_file: str | None = setting(
         units.PATH, None, "instead of the setting of that name"

@@ -260,7 +260,6 @@ class Settings:
         units.SECONDS,
         ".1",
         "time between two looks at a node while a writer is searched",
-        acts=False,
     )
     pool_mode: PoolMode = setting(
         units.POOL_MODE, "session", "how long a client keeps a server connection"
@@ -283,7 +282,6 @@ class Settings:
         units.INTEGER,
         "1",
         "1: reconnect to all nodes when every one of them has failed",
-        acts=False,
     )
     reserve_pool_size: int = setting(
         units.INTEGER,
@@ -365,7 +363,6 @@ class Settings:
         units.SECONDS,
         "30",
         "wait before a failed node is connected to again",
-        acts=False,
     )
     server_fast_close: int = setting(
         units.INTEGER,
@@ -441,6 +438,16 @@ class Settings:
         "close what could not be flushed so long after SUSPEND",
         acts=False,
     )
+    switchover_retry: int = setting(
+        units.INTEGER,
+        "1",
+        "1: one statement that a lost writer did not carry out is run again, unseen",
+    )
+    switchover_silence: float = setting(
+        units.SECONDS,
+        "1",
+        "a node of a cluster that says nothing for so long is held dead",
+    )
     syslog: int = setting(units.INTEGER, "0", "1: log to syslog too")
     syslog_facility: str = setting(
         units.FACILITY,
@@ -478,6 +485,9 @@ class Settings:
         units.INTEGER,
         "0",
         "milliseconds that sent data may stay unacknowledged; 0: the system's own",
+    )
+    topology_refresh: float = setting(
+        units.SECONDS, "30", "how often topology_query is run to find new nodes"
     )
     track_extra_parameters: tuple[str, ...] = setting(
         units.COMMA_LIST,

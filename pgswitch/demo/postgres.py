@@ -173,6 +173,8 @@ class PostgresServer:
 
     def log_text(self) -> str:
         """Return all that the server has logged."""
+        if not self.log_path.exists():
+            return ""
         return self.log_path.read_text(errors="replace")
 
     # -- configuration -------------------------------------------------------------
@@ -186,6 +188,12 @@ class PostgresServer:
             for name, value in settings.items():
                 quoted = value.replace("'", "''")
                 configuration.write(f"{name} = '{quoted}'\n")
+
+    def mark_as_standby(self) -> None:
+        """Have the server follow ``primary_conninfo`` from its next start on."""
+        path = self.data_directory / "standby.signal"
+        path.touch()
+        hand_over(path, self._account)
 
     def set_hba(self, lines: Sequence[str]) -> None:
         """Write pg_hba.conf anew; it acts after ``reload``."""

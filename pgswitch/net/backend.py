@@ -23,6 +23,7 @@ from pgswitch.relay.server import ServerLink
 from pgswitch.types import Address
 from pgswitch.wire import decode, encode
 from pgswitch.wire.constants import BACKEND_NAMES
+from pgswitch.wire.last_word import LastWord, last_word
 from pgswitch.wire.login_server import (
     Command,
     Failed,
@@ -74,6 +75,9 @@ class BackendOwner(Protocol):
     def lost(self, backend: Backend, reason: str) -> None:
         """Note that the connection is gone; said once, whoever ended it."""
 
+    def doubted(self, backend: Backend) -> None:
+        """Note that the server of a cluster takes no writes."""
+
     def transaction_in_statement_mode(self, backend: Backend) -> None:
         """Note that a client opened a transaction that its pool mode forbids."""
 
@@ -116,6 +120,8 @@ class Backend(TwistedProtocol):
         """When the present query of our own began, in monotonic seconds."""
         self.phase_at_close = Phase.LOGIN
         self.close_reason = ""
+        self.said_last_word = False
+        """The server said that it ends, and has undone what it was doing."""
         self.replication = "none"
         """The word of SHOW SERVERS; a walsender belongs to one client for good."""
         self.cancels = 0
@@ -229,6 +235,21 @@ class Backend(TwistedProtocol):
         client = link.peer
         if isinstance(client, ClientLink):
             client.parameters = self._tracking.changed(client.parameters, name, value)
+
+    def is_last_word(self, chunk: bytes, *, unanswered: bool) -> bool:
+        """Note and tell whether a server of a cluster says that it ends.
+
+        ``unanswered``: no part of the present answer has reached the client.
+        """
+        said = last_word(chunk)
+        if said is LastWord.NONE:
+            return False
+        self.said_last_word = said is LastWord.UNDONE and unanswered
+        return True
+
+    def refused_to_write(self) -> None:
+        """Have the owner look whether this is still the writer."""
+        self.owner.doubted(self)
 
     def transaction_in_statement_mode(self) -> None:
         """Have the owner deal with a forbidden transaction."""

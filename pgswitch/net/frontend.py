@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from pgswitch.logs import Log
     from pgswitch.wire.login_client import Command
+    from pgswitch.wire.lost_transaction import LostTransaction
     from pgswitch.wire.params import Values
     from pgswitch.wire.welcome import Welcome
 
@@ -114,6 +115,9 @@ class Reception(Protocol):
     def welcome(self, frontend: Frontend, welcome: Welcome) -> None:
         """Begin the relay of a client, now that its servers' parameters are known."""
 
+    def revive(self, frontend: Frontend) -> None:
+        """Begin the relay of a welcomed client once more."""
+
     def cancel(self, frontend: Frontend, key: bytes) -> Deferred[str]:
         """Carry out a cancel request; fires with the reason to close its client."""
 
@@ -136,6 +140,8 @@ class Frontend(TwistedProtocol):
         self.database = ""
         self.pool: Any = None
         self.console: ConsoleSession | None = None
+        self.lost_transaction: LostTransaction | None = None
+        """Answers instead of a server, once one was lost in a transaction."""
         self.logged_in = False
         self.closed = False
         self.cancel_key = b""
@@ -289,11 +295,30 @@ class Frontend(TwistedProtocol):
             self._serve_console()
         elif message_type == TERMINATE:
             self.terminated()
+        elif self.lost_transaction is not None:
+            self._refuse(self.lost_transaction, message_type, body)
         else:
             # Authenticated, but not welcomed yet: nothing may be asked so early.
             raise SilentClose("bad packet")
 
     # After it.
+
+    def lose_transaction(self, lost: LostTransaction) -> None:
+        """Refuse what comes until the client has ended a transaction that is lost."""
+        self.lost_transaction = lost
+        link = self.link
+        kept = b"" if link.gate is None else link.gate.leave()
+        link.end_relay()
+        if kept:
+            link.take(kept)
+
+    def _refuse(self, lost: LostTransaction, message_type: int, body: bytes) -> None:
+        answer, is_over = lost.message(message_type, body)
+        if answer:
+            self.link.send(answer)
+        if is_over:
+            self.lost_transaction = None
+            self.reception.revive(self)
 
     def send_welcome(self, told: bytes, key: bytes, notice: Notice | None) -> None:
         """End the login: what the client is told, a cancel key, ReadyForQuery.

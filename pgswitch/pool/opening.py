@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.types import PoolKey
 
-NO_FAILURES = ("connect string changed", "pause mode", "database removed")
+WRITER_LOST, WRITER_MOVED = "writer lost", "writer moved"
+NO_FAILURES = (
+    WRITER_LOST,
+    WRITER_MOVED,
+    "connect string changed",
+    "pause mode",
+    "database removed",
+)
 """Reasons of ours to close a server that logs in; they say nothing about it."""
 
 

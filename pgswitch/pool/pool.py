@@ -23,10 +23,12 @@ from pgswitch.errors import (
 from pgswitch.net.backend import CRASHED, Backend, Phase
 from pgswitch.pool.aftercare import Aftercare
 from pgswitch.pool.attempts import Attempts
+from pgswitch.pool.bereft import settle_loss
 from pgswitch.pool.ledger import Facts, plan
-from pgswitch.pool.opening import Opener
+from pgswitch.pool.opening import NO_FAILURES, WRITER_LOST, WRITER_MOVED, Opener
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
+from pgswitch.pool.site import Site
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.rack import Rack
 from pgswitch.types import PoolKey, PoolMode
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.totals import Totals
     from pgswitch.relay.server import ServerLink
+
+SWITCHOVER_REASONS = (CRASHED, WRITER_LOST, WRITER_MOVED)
+"""Reasons for which a cluster's server is lost through no fault of its client."""
 
 
 class ServerPool:
@@ -64,6 +69,8 @@ class ServerPool:
         """Clients whose login waits for the first login of a server."""
         self.welcome: Welcome | None = None
         """What a server reports at login, and so what clients are told at theirs."""
+        self.site: Site | None = None
+        """Where the servers are, if the database is a cluster."""
         self.replication: dict[int, ReplicationSession] = {}
         """What replication clients have instead of the rack, by client number."""
         self.paused = False
@@ -99,6 +106,10 @@ class ServerPool:
     def failing(self) -> str:
         """Return why the last attempt to log in failed; empty if it did not."""
         return self._attempts.failing
+
+    def forgive(self) -> None:
+        """Forget that the last attempt to log in failed: it was made elsewhere."""
+        self._attempts.succeeded()
 
     @property
     def is_empty(self) -> bool:
@@ -195,7 +206,8 @@ class ServerPool:
             client.frontend.disconnect(ServerShuttingDown())
             return
         now = self.context.clock()
-        if self.failing and not self._has_login() and not self.is_held():
+        is_failing = self.failing and self.site is None and not self._has_login()
+        if is_failing and not self.is_held():
             client.frontend.disconnect(ServerLoginFailing(reason=self.failing))
             self.launch(asked=1)
             return
@@ -224,6 +236,12 @@ class ServerPool:
     def released(self, server: ServerLink) -> None:
         """Look after a server that came back unlinked and clean."""
         self._aftercare.released(_backend(server))
+
+    def doubted(self, backend: Backend) -> None:
+        """Have the monitor look: a server of a cluster takes no writes."""
+        del backend
+        if self.site is not None:
+            self.site.cluster.suspect()
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
         """End a client that opened a transaction, and its server."""
@@ -279,16 +297,39 @@ class ServerPool:
 
     def open_for(self, owner: BackendOwner, extra: Mapping[str, str]) -> Backend:
         """Open a connection that belongs to one client and is no part of the rack."""
-        return self._open(
-            self._opener.open_one(self.spec, self.generation, owner=owner, extra=extra)
-        )
+        return self._enter(self.open_at(self.place, owner, extra))
 
-    def _open(self, backend: Backend) -> Backend:
-        """Begin to connect a server of the pool."""
+    def adopt(self, backend: Backend) -> None:
+        """Make a server of the pool of one that has logged in elsewhere."""
+        backend.owner = self
+        backend.generation = self.generation
+        self._enter(backend)
+        self.logged_in(backend)
+
+    def _enter(self, backend: Backend) -> Backend:
+        """Count a server as one of the pool's."""
         self.servers[backend.number] = backend
         self.totals.opened(self.key)
-        self._opener.connect(self.spec, backend)
         return backend
+
+    @property
+    def place(self) -> DatabaseSpec:
+        """The database's entry, with the host in it that is connected to now."""
+        return self.spec if self.site is None else self.site.place
+
+    def open_at(
+        self, place: DatabaseSpec, owner: BackendOwner, extra: Mapping[str, str]
+    ) -> Backend:
+        """Open a connection that reports to ``owner`` and is no server of the pool."""
+        backend = self._opener.open_one(
+            place, self.generation, owner=owner, extra=extra
+        )
+        self._opener.connect(place, backend)
+        return backend
+
+    def is_in_use(self) -> bool:
+        """Tell whether anybody has a use for connections."""
+        return bool(self.clients) or bool(self.servers) or self.spec.user is not None
 
     def launch(self, *, asked: int = 0) -> None:
         """Open as many connections as the ledger and the totals allow."""
@@ -312,7 +353,9 @@ class ServerPool:
 
     def _launch_one(self) -> None:
         self._attempts.begin()
-        self._open(self._opener.open_one(self.spec, self.generation))
+        backend = self._opener.open_one(self.place, self.generation)
+        self._enter(backend)
+        self._opener.connect(self.place, backend)
 
     def _facts(self, asked: int) -> Facts:
         """Return what the ledger needs to know; ``asked``: clients sent away."""
@@ -338,7 +381,9 @@ class ServerPool:
             is_known=self.welcome is not None,
             failing=bool(self.failing),
             since_attempt=now - self._attempts.last,
-            login_retry=settings.server_login_retry,
+            login_retry=settings.server_login_retry
+            if self.site is None
+            else settings.polling_frequency,
             held=self.is_held(),
         )
 
@@ -347,6 +392,7 @@ class ServerPool:
         self._attempts.succeeded()
         backend.link.keeper = self.rack
         backend.link.counters = self.rack.counters
+        backend.link.wary = self.site is not None
         backend.link.stale = backend.generation != self.generation
         backend.link.watched = backend.link.stale
         if self.spec.connect_query:
@@ -390,6 +436,8 @@ class ServerPool:
     def lost(self, backend: Backend, reason: str) -> None:
         """Let go of a server, and of the client that was using it."""
         self.forget(backend, reason)
+        if self.site is not None and reason not in NO_FAILURES:
+            self.site.cluster.suspect()
         if backend.phase_at_close is Phase.LOGIN:
             self._attempts.lost(backend, reason)
             self.launch()
@@ -399,6 +447,15 @@ class ServerPool:
         if link in self.rack.idle:
             self.rack.idle.remove(link)
         half_sent = link.skip != 0
+        is_of_cluster = self.site is not None and reason in SWITCHOVER_REASONS
+        if isinstance(client, ClientLink) and is_of_cluster:
+            self.rack.unlink(client, link)
+            retry = bool(self.context.configuration.settings.switchover_retry)
+            if settle_loss(client, backend, reason, mode=self.rack.mode, retry=retry):
+                client.waiting_since = self.context.clock()
+                self.rack.waiters.insert(0, client)
+                self.serve_waiters()
+            client = None
         link.statements.clear()
         if isinstance(client, ClientLink):
             self.rack.unlink(client, link)
@@ -423,6 +480,8 @@ class ServerPool:
 
     def is_held(self) -> bool:
         """Tell whether no client may get a server now."""
+        if self.site is not None and self.site.searching:
+            return True
         return self.context.paused or self.paused
 
     def set_open(self) -> None:

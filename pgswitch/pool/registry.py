@@ -11,10 +11,14 @@ from pgswitch.pool.totals import Totals
 from pgswitch.types import PoolKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import PoolContext
+
+
+def _nobody(_pool: ServerPool) -> None:
+    """Take no notice."""
 
 
 class Pools:
@@ -23,6 +27,8 @@ class Pools:
     def __init__(self, context: PoolContext) -> None:
         """Begin without pools."""
         self.context = context
+        self.made: Callable[[ServerPool], object] = _nobody
+        """Told of each new pool."""
         self._pools: dict[PoolKey, ServerPool] = {}
         self.totals = Totals(context, lambda: self)
         self._kept: dict[PoolKey, DatabaseSpec] = {}
@@ -53,6 +59,7 @@ class Pools:
             pool.paused = spec.name in self.paused
             pool.set_open()
             self._pools[key] = pool
+            self.made(pool)
         return pool
 
     def of_database(self, name: str | None) -> Iterator[ServerPool]:
@@ -148,6 +155,8 @@ class Pools:
         for backend in pool.backends():
             backend.close("database removed")
         self.totals.note(pool, starving=False)
+        if pool.site is not None:
+            pool.site.close()
 
     def set_paused(self, name: str, *, paused: bool) -> None:
         """Begin or end the pause of one database."""

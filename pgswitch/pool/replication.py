@@ -172,5 +172,8 @@ class ReplicationSession:
             self.rack.unlink(self.client.link, link)
         self.client.disconnect(fault, quietly=link.skip != 0)
 
+    def doubted(self, backend: Backend) -> None:
+        """Do nothing: a stream writes nothing."""
+
     def transaction_in_statement_mode(self, backend: Backend) -> None:
         """Do nothing: in session pooling every transaction is allowed."""

@@ -40,6 +40,8 @@ def sweep(pool: ServerPool, now: float) -> None:
         else:
             _unlinked(pool, backend, now)
     _trim(pool)
+    if pool.site is not None:
+        pool.site.refresh()
     if pool.rack.waiters:
         pool.serve_waiters()
     else:

@@ -53,6 +53,10 @@ BODY: Final = 5
 WAIT_FOR_WHOLE: Final = 16384
 """A message up to this long is awaited whole before it costs a server."""
 
+MOST_REMEMBERED: Final = 65536
+FORGOTTEN: Final = b"?"
+"""Stands for what was too long to remember; no message begins so."""
+
 STARTUP: Final = 0
 """No message has this type: it is the length of a second start-up packet."""
 ALL_WHOLE: Final = action_table(WHOLE, {STARTUP: CALL})
@@ -87,6 +91,8 @@ class ClientLink(Link):
         self.counters = Counters()
         self.server: ServerLink | None = None
         self.parameters: tuple[str | None, ...] = ()
+        self.walking = False
+        """In the midst of messages that go whole to the control."""
         self.starting = True
         """The start-up packet has not come yet."""
         self.relaying = False
@@ -112,6 +118,13 @@ class ClientLink(Link):
         self.statements = statements
         self.actions = PLAIN if statements is None else MAPPED
         self.relaying = True
+        # What comes behind in the same chunk is for a server.
+        self.stopped = self.walking
+
+    def end_relay(self) -> None:
+        """Have messages go whole to the control, until the relay begins again."""
+        self.relaying = False
+        self.actions = ALL_WHOLE
 
     def feed(self, chunk: bytes) -> None:
         """Pass a chunk on to the server, after getting one if need be."""
@@ -129,9 +142,20 @@ class ClientLink(Link):
             elif self.starting:
                 self.frontend.first_bytes(chunk)
             else:
-                self.walk(chunk)
+                self._walk_whole(chunk)
             return
         self._relay(chunk, server)
+
+    def _walk_whole(self, chunk: bytes) -> None:
+        """Give messages to the control, until one of them begins the relay."""
+        self.walking = True
+        passed = self.walk(chunk)
+        self.walking = False
+        if self.relaying and self.stopped and not self.lost:
+            self.stopped = False
+            rest = chunk[len(passed) :]
+            if rest:
+                self.feed(rest)
 
     def pass_on(self, chunk: bytes) -> None:
         """Deal with what the gate lets through: messages that needed no waiting."""
@@ -254,7 +278,25 @@ class ClientLink(Link):
                 exchange.transaction_start = now
                 counters.xact_count += 1
         counters.client_bytes += len(chunk)
+        if server.wary:
+            self._remember(chunk)
         server.send(chunk)
+
+    def _remember(self, chunk: bytes) -> None:
+        """Keep what the server is sent and has not begun to answer.
+
+        Should the server be lost, it tells what may have been carried out.
+        """
+        if self.wanted or self.skip or len(self.sent) + len(chunk) > MOST_REMEMBERED:
+            self.sent = FORGOTTEN
+        else:
+            self.sent += chunk
+
+    def again(self) -> None:
+        """Ask what was sent once more, of another server, before anything else."""
+        self.held.insert(0, self.sent)
+        self.sent = b""
+        self.halt()
 
     def _relay(self, chunk: bytes, server: ServerLink) -> None:
         """Walk the chunk, note its requests, send it on."""
@@ -270,6 +312,8 @@ class ClientLink(Link):
                     exchange.transaction_start = now
                     self.counters.xact_count += 1
         self.counters.client_bytes += len(chunk)
+        if server.wary:
+            self._remember(chunk)
         if passed:
             server.send(passed)
         if self.stopped:

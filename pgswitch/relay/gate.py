@@ -151,6 +151,22 @@ class Gate(Gatekeeper):
         if not self._kept and link.paused:
             link.resume(PAUSED_GATE)
 
+    def leave(self) -> bytes:
+        """Leave the link: its server is lost, and a transaction with it."""
+        link = self.link
+        if self._waiting:
+            self._waiting = False
+            link.exchange.special -= 1
+        link.exchange.listener = None
+        link.gate = None
+        link.indirect = link.halted
+        kept = b"".join([*self._kept, *self._held])
+        self._kept.clear()
+        self._held.clear()
+        self._held_size = 0
+        self.wanted = 0
+        return kept
+
     def answered(self, outcome: int) -> None:
         """Hear from the advisor what becomes of the query it was thinking about."""
         asked = self._asked

@@ -51,6 +51,15 @@ class ServerControl(LinkControl, Protocol):
     def transaction_in_statement_mode(self) -> None:
         """Deal with a transaction that the pool mode forbids."""
 
+    def is_last_word(self, chunk: bytes, *, unanswered: bool) -> bool:
+        """Tell whether the server says that it ends, so that nothing is passed on.
+
+        ``unanswered``: no part of the present answer has reached the client.
+        """
+
+    def refused_to_write(self) -> None:
+        """Take a server's word that it takes no writes."""
+
     def close(self, reason: str) -> None:
         """Close the connection."""
 

@@ -87,6 +87,8 @@ class Link(Scanner):
         self.backlogged = False
         """Bytes wait in :attr:`pending` or in the transport."""
         self.pending: list[bytes] = []
+        self.sent = b""
+        """What a client has asked that may be asked again; see client.py."""
         self.lost = False
         """Nothing of the other end matters any more."""
         self.reading = False
@@ -212,6 +214,10 @@ class Gatekeeper(Scanner):
 
     def go_on(self) -> None:
         """Look whether what was kept can be passed on now."""
+        raise AssertionError
+
+    def leave(self) -> bytes:
+        """Leave the link; return what was kept and not looked at yet."""
         raise AssertionError
 
 

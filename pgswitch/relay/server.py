@@ -29,6 +29,7 @@ from pgswitch.wire.exchange import (
     Exchange,
 )
 from pgswitch.wire.framing import CALL, PASS, WHOLE, action_table
+from pgswitch.wire.last_word import MARK
 from pgswitch.wire.prepared import ClientStatements, ServerStatements, fake_reply
 
 READY_FOR_QUERY: Final = 0x5A
@@ -38,6 +39,8 @@ COMMAND_COMPLETE: Final = 0x43
 COPY_IN_RESPONSE: Final = 0x47
 COPY_BOTH_RESPONSE: Final = 0x57
 BODY: Final = 5
+READ_ONLY: Final = b"C25006\0"
+"""The SQLSTATE of a server that takes no writes, as an ErrorResponse has it."""
 
 _PASSING: Final = b"DdcHANVtv"  # DataRow, copy data, notices, FunctionCallResponse, ...
 _COMPLETING: Final = b"123nTCIs"
@@ -72,6 +75,21 @@ LINKED_SPECIAL: Final = action_table(
     },
 )
 
+WARY: Final = action_table(
+    CALL,
+    {
+        **dict.fromkeys(_PASSING, PASS),
+        **dict.fromkeys(b"CSZ", WHOLE),
+    },
+)
+WARY_SPECIAL: Final = action_table(
+    CALL,
+    {
+        **dict.fromkeys(_PASSING, PASS),
+        **dict.fromkeys(_COMPLETING, WHOLE),
+        **dict.fromkeys(b"SZ", WHOLE),
+    },
+)
 DISCARD_ALL: Final = b"DISCARD ALL\0"
 DEALLOCATE_ALL: Final = b"DEALLOCATE ALL\0"
 
@@ -106,6 +124,8 @@ class ServerLink(Link):
         """To be closed instead of used again; then also watched."""
         self.watched = False
         """Its release is for the steward to look at."""
+        self.wary = False
+        """It may be lost to a switchover: what clients lose then is kept track of."""
         self.ready_since = 0.0
         """When the last ReadyForQuery came, in monotonic seconds."""
 
@@ -145,8 +165,11 @@ class ServerLink(Link):
         if exchange is None:
             self.walk(chunk)
             return
+        if self.wary:
+            self._feed_wary(chunk, exchange)
+            return
         if exchange.special:
-            self._feed_special(chunk, exchange)
+            self._feed_special(chunk, exchange, LINKED_SPECIAL)
             return
         if (
             exchange.head < len(exchange.queue)
@@ -168,14 +191,27 @@ class ServerLink(Link):
             if self.mode != SESSION and client.skip == 0:
                 self.keeper.release(self)
 
-    def _feed_special(self, chunk: bytes, exchange: Exchange) -> None:
+    def _feed_wary(self, chunk: bytes, exchange: Exchange) -> None:
+        """Do the same with a last word of the server kept from the client."""
+        if MARK in chunk and self.skip == 0 and self.wanted == 0:
+            client = self.peer
+            unanswered = client is not None and client.sent != b""
+            if self.backend.is_last_word(chunk, unanswered=unanswered):
+                return
+        table = WARY
+        if exchange.special:
+            table = WARY_SPECIAL
+        self._feed_special(chunk, exchange, table)
+
+    def _feed_special(self, chunk: bytes, exchange: Exchange, table: bytes) -> None:
         """Do the same while replies are made by us, or somebody waits for the last."""
-        self.actions = LINKED_SPECIAL
+        self.actions = table
         passed = self.walk(chunk)
         client = self.peer
         if client is None:
             return
         if passed:
+            client.sent = b""
             client.send(passed)
         if exchange.clean and self.skip == 0 and self.wanted == 0:
             if self.mode != SESSION and client.skip == 0:
@@ -192,6 +228,8 @@ class ServerLink(Link):
         if message_type == READY_FOR_QUERY:
             self._ready(exchange, chunk[start + BODY])
         elif message_type == ERROR_RESPONSE:
+            if self.wary and READ_ONLY in chunk:
+                self.backend.refused_to_write()
             if exchange.special and exchange.head_is_refused():
                 if end > len(chunk):
                     return False
@@ -203,7 +241,8 @@ class ServerLink(Link):
             self.backend.parameter_status(chunk[start + BODY : end])
         elif message_type == COPY_IN_RESPONSE or message_type == COPY_BOTH_RESPONSE:
             exchange.copy_started()
-            self.actions = LINKED
+            if not self.wary:
+                self.actions = LINKED
         elif COMPLETES[message_type]:
             if message_type == COMMAND_COMPLETE:
                 size = end - start - BODY
@@ -230,7 +269,7 @@ class ServerLink(Link):
         now = self.clock.now
         self.ready_since = now
         if exchange.head < len(exchange.queue):
-            if not exchange.special:
+            if not exchange.special and not self.wary:
                 self.actions = LINKED
         else:
             if exchange.query_start:

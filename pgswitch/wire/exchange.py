@@ -250,6 +250,19 @@ class Exchange:
         self.clean = status == IDLE and self.head == len(self.queue)
         return passed
 
+    def forget(self) -> list[int]:
+        """Forget what is asked, its server being lost; return that."""
+        forgotten = self.queue[self.head :]
+        while self.head < len(self.queue):
+            self._pop()
+        self._ends = 0
+        self.copying = False
+        self.skipping = False
+        self.status = IDLE
+        self.clean = True
+        self.refusal = b""
+        return forgotten
+
     def _copy_ended(self) -> int:
         """Settle everything up to the client's CopyDone or CopyFail."""
         self.copying = False

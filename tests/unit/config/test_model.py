@@ -81,7 +81,6 @@ def test_inert_keys() -> None:
         "auth_dbname",
         "auth_query",
         "auth_user",
-        "topology_query",
     ]
     assert sorted(INERT_USER_KEYS) == []
 
@@ -96,7 +95,6 @@ def test_inert() -> None:
     assert inert(got) == [
         "auth_user",
         "client_tls_ciphers",
-        "topology_query of database c",
         "peer 3",
     ]
     assert inert(Configuration()) == []

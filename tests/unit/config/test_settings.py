@@ -24,6 +24,9 @@ OUR_OWN = {
     "rules_reroute_in_transaction",
     "rules_slow_ms",
     "rules_timeout",
+    "switchover_retry",
+    "switchover_silence",
+    "topology_refresh",
 }
 
 RESTART = [
@@ -64,9 +67,6 @@ WITHOUT_EFFECT_YET = [
     "client_tls_protocols",
     "client_tls_sslmode",
     "peer_id",
-    "polling_frequency",
-    "recreate_disconnected_pools",
-    "server_failed_delay",
     "server_tls13_ciphers",
     "server_tls_ca_file",
     "server_tls_cert_file",

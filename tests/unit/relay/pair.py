@@ -98,6 +98,14 @@ class Control:
         """Record."""
         self.told.append(("parameter", body))
 
+    def is_last_word(self, chunk: bytes, *, unanswered: bool) -> bool:
+        """Tell by the SQLSTATE."""
+        return unanswered and b"C57P01\0" in chunk
+
+    def refused_to_write(self) -> None:
+        """Record."""
+        self.told.append(("refused to write",))
+
     def transaction_in_statement_mode(self) -> None:
         """Record."""
         self.told.append(("statement mode",))

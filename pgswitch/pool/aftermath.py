@@ -1,0 +1,130 @@
+"""What becomes of a client whose server went in the middle: decided from plain facts.
+
+The client is told the truth: what is certain not to have happened may be run again,
+by us where one statement is all that was asked, by the client where it was a whole
+transaction; where it may have happened, it hears just that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from pgswitch.wire.framing import HEADER_SIZE
+
+PARSE, QUERY, BIND = b"PQB"
+
+_COMMITS = re.compile(rb"\b(commit|end|prepare\s+transaction)\b", re.IGNORECASE)
+_BEGINS = re.compile(rb"\s*(begin|start\s+transaction)\b[^;]*;?\s*$", re.IGNORECASE)
+_READS = re.compile(rb"\s*(select|values|table|show)\b[^(;]*;?\s*$", re.IGNORECASE)
+_WRITES = re.compile(
+    rb"\b(into|for\s+(no\s+key\s+)?(update|share|key))\b", re.IGNORECASE
+)
+_IN_PARTS = re.compile(
+    rb"^\s*(copy|call|do|vacuum|cluster)\b|\bconcurrently\b",
+    re.IGNORECASE,
+)
+"""Statements that may commit on the way."""
+_COMMENTS = re.compile(rb"^(?>\s+|--[^\n]*(?:\n|$)|/\*(?>.*?\*/))+", re.DOTALL)
+"""Before the statement; what is left of nested ones shows by its ``*/``."""
+_SEVERAL = re.compile(rb";\s*\S")
+
+
+class Outcome(Enum):
+    """What to do for the client."""
+
+    NOTHING = "nothing was under way"
+    AGAIN = "run the statement again"
+    ROLLED_BACK = "the transaction is lost, certainly not committed"
+    UNKNOWN = "it may have been carried out"
+    SESSION_LOST = "the session's state is gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was under way; see the fields of relay/client.py and wire/exchange.py."""
+
+    is_session: bool
+    in_transaction: bool
+    outstanding: int
+    copying: bool
+    sent: bytes
+    """All that the server was sent since it last answered; empty if that is not
+    known any more."""
+    said_so: bool
+    """The server's last word was that it ends (57P01, 57P02, 57P03), and that before
+    any of its answer reached the client: it has undone what it was asked."""
+    retry: bool
+    """Statements may be run again (setting switchover_retry)."""
+
+
+def decide(facts: Facts, text_of: Callable[[bytes], bytes]) -> Outcome:
+    """Return what becomes of the client.
+
+    ``text_of`` returns the text of a prepared statement, empty for unknown ones.
+    """
+    if facts.is_session:
+        return Outcome.SESSION_LOST
+    texts = statements(facts.sent, text_of)
+    if facts.in_transaction:
+        may_have_committed = not texts or any(map(_COMMITS.search, texts))
+        if facts.outstanding and may_have_committed:
+            return Outcome.UNKNOWN
+        return Outcome.ROLLED_BACK
+    if not facts.outstanding:
+        return Outcome.NOTHING
+    return Outcome.AGAIN if _may_run_again(facts, texts) else Outcome.UNKNOWN
+
+
+def _may_run_again(facts: Facts, texts: list[bytes]) -> bool:
+    """Tell whether what was asked outside of a transaction may be asked again."""
+    if facts.copying or not texts or not facts.retry:
+        return False
+    is_refused = facts.said_so and len(texts) == 1 and is_single(texts[0])
+    return is_refused or all(map(is_harmless, texts))
+
+
+def statements(sent: bytes, text_of: Callable[[bytes], bytes]) -> list[bytes]:
+    """Return the texts of all statements in some messages; none if one is unknown.
+
+    The text of a Bind is that of its statement, unless that was parsed among them.
+    """
+    texts: list[bytes] = []
+    parsed: set[bytes] = set()
+    position = 0
+    while position < len(sent):
+        kind = sent[position]
+        end = position + 1 + int.from_bytes(sent[position + 1 : position + 5], "big")
+        body = sent[position + HEADER_SIZE : end]
+        position = end
+        if end > len(sent):
+            return []
+        if kind == QUERY:
+            texts.append(body.rstrip(b"\0"))
+        elif kind == PARSE:
+            name, _, rest = body.partition(b"\0")
+            parsed.add(name)
+            texts.append(rest.partition(b"\0")[0])
+        elif kind == BIND:
+            name = body.split(b"\0", 2)[1]
+            if name not in parsed:
+                texts.append(text_of(name))
+    return texts if all(texts) else []
+
+
+def is_harmless(text: bytes) -> bool:
+    """Tell whether running a statement twice certainly does what running it once does.
+
+    A call of a function is not certain, so anything with a parenthesis is not.
+    """
+    is_read = _READS.match(text) and not _WRITES.search(text)
+    return bool(is_read or _BEGINS.match(text))
+
+
+def is_single(text: bytes) -> bool:
+    """Tell whether a text is one statement that is done whole or not at all."""
+    bare = _COMMENTS.sub(b"", text, count=1)
+    is_whole = b"*/" not in bare and not _IN_PARTS.search(bare)
+    return is_whole and not _SEVERAL.search(bare)

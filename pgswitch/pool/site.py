@@ -1,0 +1,173 @@
+"""Where the servers of a pool are, when its database is a cluster.
+
+The pool itself stays one: its clients, its queue, its limits.  What changes with a
+switchover is where its connections go, and for a while that there is nowhere for
+them to go.  Connections to the other nodes are kept open, so that a new writer can
+be used the moment it is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from pgswitch.net.backend import Backend, Phase
+from pgswitch.pool.opening import WRITER_LOST, WRITER_MOVED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.net.backend import BackendOwner
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.topology.nodes import Node
+    from pgswitch.wire.login_server import Failed, ServerRefused
+
+WARM_PER_NODE = 2
+"""Connections of a pool to each node but the writer; after a move the rest is opened
+in parallel."""
+WARM_RETRY_S = 1.0
+
+
+class Home(Protocol):
+    """What a site needs of its pool; see pool/pool.py."""
+
+    context: PoolContext
+    spec: DatabaseSpec
+    servers: dict[int, Backend]
+
+    def open_at(
+        self, place: DatabaseSpec, owner: BackendOwner, extra: dict[str, str]
+    ) -> Backend:
+        """Open a connection that reports to ``owner`` and is no server of the pool."""
+
+    def is_in_use(self) -> bool:
+        """Tell whether anybody has a use for connections."""
+
+    def forget(self, backend: Backend, reason: str) -> None:
+        """Strike off a backend that was closed for a reason."""
+
+    def adopt(self, backend: Backend) -> None:
+        """Make a server of the pool of one that has logged in elsewhere."""
+
+    def forgive(self) -> None:
+        """Forget that the last attempt to log in failed."""
+
+    def set_open(self) -> None:
+        """Let clients have servers, or not."""
+
+    def serve_waiters(self) -> None:
+        """Give servers to those who wait; open more."""
+
+
+class Cluster(Protocol):
+    """What a pool tells the monitor; see topology/cluster.py."""
+
+    def suspect(self) -> None:
+        """Take a hint that something is wrong with the writer."""
+
+
+class Site:
+    """The node that one pool's servers are on, and the warm ones on other nodes."""
+
+    def __init__(self, pool: Home, cluster: Cluster) -> None:
+        """Begin at the place that the database's entry names."""
+        self.cluster = cluster
+        self.node: Node | None = None
+        """None: nothing is known yet, so the entry's own host it is."""
+        self.searching = False
+        """There is no writer; clients wait."""
+        self._pool = pool
+        self._warm: dict[Node, list[Backend]] = {}
+        self._failed_at: dict[Node, float] = {}
+
+    @property
+    def place(self) -> DatabaseSpec:
+        """The database's entry, with the node's host and port in it."""
+        return self._at(self.node)
+
+    def _at(self, node: Node | None) -> DatabaseSpec:
+        spec = self._pool.spec
+        if node is None:
+            return spec
+        return replace(spec, host=node.host, port=node.port)
+
+    def warm_servers(self) -> Iterator[Backend]:
+        """Iterate over the connections kept for later."""
+        for backends in self._warm.values():
+            yield from backends
+
+    # What the cluster asks.
+
+    def hold(self) -> None:
+        """Have clients wait, and close what goes to the last writer."""
+        self.searching = True
+        self._pool.set_open()
+        for backend in list(self._pool.servers.values()):
+            backend.close(WRITER_LOST)
+
+    def serve_from(self, node: Node, *, same: bool) -> None:
+        """Use this node; ``same``: it is the present server under another name."""
+        self.searching = False
+        self.node = node
+        if not same:
+            for backend in list(self._pool.servers.values()):
+                backend.close(WRITER_MOVED)
+        self._pool.forgive()
+        self._pool.set_open()
+        for backend in self._warm.pop(node, []):
+            if backend.phase is Phase.READY:
+                self._pool.adopt(backend)
+            else:
+                backend.close(WRITER_MOVED)
+        self._pool.serve_waiters()
+
+    def keep_warm(self, nodes: Iterable[Node]) -> None:
+        """Keep connections to these nodes and to no others."""
+        wanted = dict.fromkeys(nodes)
+        for node in [*self._warm]:
+            if node not in wanted:
+                for backend in self._warm.pop(node):
+                    backend.close(WRITER_MOVED)
+        for node in wanted:
+            self._warm.setdefault(node, [])
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Open what is missing of the warm connections."""
+        pool = self._pool
+        if not pool.is_in_use() or pool.spec.connect_query or pool.context.paused:
+            return
+        now = pool.context.clock()
+        for node, backends in self._warm.items():
+            if now - self._failed_at.get(node, float("-inf")) < WARM_RETRY_S:
+                continue
+            for _ in range(WARM_PER_NODE - len(backends)):
+                backends.append(pool.open_at(self._at(node), self, {}))
+
+    def close(self) -> None:
+        """Close the warm connections: the pool is given up."""
+        self.keep_warm(())
+
+    # The owner of the warm connections.
+
+    def logged_in(self, backend: Backend) -> None:
+        """Keep it as it is."""
+
+    def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
+        """Do nothing: it is closed next, and tried again later."""
+
+    def lost(self, backend: Backend, reason: str) -> None:
+        """Forget it, and the node for a while if that is why."""
+        self._pool.forget(backend, reason)
+        for node, backends in self._warm.items():
+            if backend in backends:
+                backends.remove(backend)
+                if reason not in (WRITER_LOST, WRITER_MOVED):
+                    self._failed_at[node] = self._pool.context.clock()
+
+    def doubted(self, backend: Backend) -> None:
+        """Do nothing: no client has it."""
+
+    def transaction_in_statement_mode(self, backend: Backend) -> None:
+        """Do nothing: no client has it."""

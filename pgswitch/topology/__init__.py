@@ -1,0 +1,1 @@
+"""Clusters: which nodes there are, which of them is the writer, and what follows."""

@@ -1,0 +1,391 @@
+"""One cluster at work: asks its nodes, lets the machine decide, carries that out.
+
+What depends on the pools is behind the interface :class:`Sites`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.task import LoopingCall
+
+from pgswitch.topology import machine as m
+from pgswitch.topology.nodes import BadRow, Node, nodes_of
+from pgswitch.topology.probe import ProbeFailed
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure as TwistedFailure
+
+    from pgswitch.logs import Log
+    from pgswitch.topology.probe import Rows
+
+WRITER_PACE_S = 0.25
+NODE_PACE_S = 1.0
+SEARCH_PACE_S = 0.003
+"""How often a node that answers is asked while there is no writer: the new writer is
+found so much later than it could be, at most."""
+STEADY_TICK_S = 0.05
+SEARCH_LIST_PACE_S = 1.0
+"""How often the list of nodes is read while there is no writer."""
+STALL_S = 0.2
+"""If ticks are further apart, it was us who slept; nobody else was silent."""
+EVENTS_KEPT = 100
+
+
+class Probe(Protocol):
+    """A connection to one node; see probe.py."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a question costs no connect."""
+
+    def ask(self) -> Deferred[m.Report]:
+        """Ask what the node is; fails with ProbeFailed."""
+
+    def read(self, query: str) -> Deferred[Rows]:
+        """Run a query; fails with ProbeFailed."""
+
+    def close(self) -> None:
+        """Close the connection; what was asked fails."""
+
+
+class Sites(Protocol):
+    """What a cluster does to the pools of its database."""
+
+    def serve_from(self, node: Node, *, same: bool) -> None:
+        """Use this node from now on, and let clients go on.
+
+        ``same``: it is the present server under another name.
+        """
+
+    def hold(self, cause: str) -> None:
+        """Have clients wait, and close all connections to the last writer."""
+
+    def keep_warm(self, nodes: list[Node]) -> None:
+        """Keep connections open to these nodes, and to no others."""
+
+    def heard_at(self, node: Node) -> float:
+        """Return when a client's query was last answered by this node."""
+
+
+@dataclass(slots=True)
+class Event:
+    """One switchover, for SHOW SWITCHOVERS; times in monotonic seconds."""
+
+    cause: str
+    old: str
+    lost_at: float
+    new: str = ""
+    timeline: int | None = None
+    found_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Pace:
+    """The settings that say how often nodes are asked, in seconds."""
+
+    polling_frequency: float = 0.1
+    server_failed_delay: float = 30.0
+    recreate: bool = True
+    silence: float = 1.0
+    """A node that says nothing for so long is held dead."""
+    refresh: float = 30.0
+    """How often the list of nodes is read."""
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What goes on with one node."""
+
+    node: Node
+    probe: Probe
+    busy: bool = False
+    again: bool = False
+    asked_at: float = float("-inf")
+    heard_at: float = float("-inf")
+    took: float = 0.0
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A cluster; ``key`` is the name of its database's entry."""
+
+    key: str
+    query: str
+    port: int
+    machine: m.Machine
+    sites: Sites
+    make_probe: Callable[[Node, Callable[[], None]], Probe]
+    clock: Callable[[], float]
+    log: Log
+    pace: Pace = field(default_factory=Pace)
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    watches: dict[str, _Watch] = field(default_factory=dict)
+    _loop: LoopingCall | None = None
+    _ticked_at: float = float("-inf")
+    _list_from: str = ""
+    """The node to read the list from when it has time."""
+    _read_at: float = float("-inf")
+    _complaint: str = ""
+    _closed: bool = False
+
+    def start(self, clock: IReactorTime) -> None:
+        """Begin to ask; ``clock`` provides IReactorTime."""
+        self._loop = LoopingCall(self._tick)
+        self._loop.clock = clock
+        self._follow_nodes()
+        self._set_tick()
+
+    def stop(self) -> None:
+        """Ask no more and close every connection."""
+        self._closed = True
+        if self._loop is not None and self._loop.running:
+            self._loop.stop()
+        for watch in self.watches.values():
+            watch.probe.close()
+        self.watches.clear()
+
+    def suspect(self) -> None:
+        """Take a hint from a client's server: its loss, or what it said."""
+        self._perform(self.machine.suspected())
+
+    # Asking.
+
+    def _set_tick(self) -> None:
+        """Tick as fast as the state needs it."""
+        if self._loop is None or self._closed:
+            return
+        is_steady = self.machine.state is m.State.KNOWN
+        interval = STEADY_TICK_S if is_steady else SEARCH_PACE_S
+        if self._loop.running:
+            if self._loop.interval == interval:
+                return
+            self._loop.stop()
+        self._loop.start(interval, now=False)
+
+    def _tick(self) -> None:
+        now = self.clock()
+        was_awake = now - self._ticked_at < STALL_S
+        self._ticked_at = now
+        is_known = self.machine.state is m.State.KNOWN
+        if is_known and now - self._read_at >= self.pace.refresh:
+            self._list_from = self.machine.writer
+        source = self.watches.get(self._list_from)
+        if source is not None:
+            self._read_topology(source)
+        for watch in [*self.watches.values()]:
+            if watch.busy:
+                if was_awake and self._is_silent(watch, now):
+                    watch.probe.close()
+            elif now - watch.asked_at >= self._pace_of(watch):
+                self._ask(watch)
+
+    def _is_silent(self, watch: _Watch, now: float) -> bool:
+        """Tell whether a node has let us wait for too long.
+
+        It counts as alive as long as it answers clients' queries.
+        """
+        limit = self.pace.silence
+        asked_for = now - watch.asked_at
+        if watch.probe.is_connected:
+            # It may have fallen silent right after its last answer.
+            if now - watch.heard_at < limit or asked_for < limit / 2:
+                return False
+            return now - self.sites.heard_at(watch.node) >= limit
+        return asked_for >= limit
+
+    def _pace_of(self, watch: _Watch) -> float:
+        """Return how many seconds there are between two questions to a node."""
+        is_known = self.machine.state is m.State.KNOWN
+        if not watch.probe.is_connected:
+            every = not any(one.probe.is_connected for one in self.watches.values())
+            if is_known or (every and not self.pace.recreate):
+                return self.pace.server_failed_delay
+            return self.pace.polling_frequency
+        if not is_known:
+            return SEARCH_PACE_S
+        is_writer = watch.node.name == self.machine.writer
+        return WRITER_PACE_S if is_writer else NODE_PACE_S
+
+    def _ask(self, watch: _Watch) -> None:
+        if watch.busy:
+            watch.again = True
+            return
+        watch.busy = True
+        watch.asked_at = self.clock()
+        watch.probe.ask().addCallbacks(
+            self._answered,
+            self._failed,
+            callbackArgs=(watch,),
+            errbackArgs=(watch,),
+        ).addErrback(self._puzzled)
+
+    def _answered(self, report: m.Report, watch: _Watch) -> None:
+        now = self.clock()
+        watch.took, watch.heard_at = now - watch.asked_at, now
+        if self._is_over(watch):
+            return
+        self._perform(self.machine.answered(watch.node.name, report, now))
+        self._once_more(watch)
+
+    def _failed(self, failure: TwistedFailure, watch: _Watch) -> None:
+        fault = failure.value
+        if not isinstance(fault, ProbeFailed):
+            fault = ProbeFailed(m.Failure.REFUSED, repr(fault))
+        if self._is_over(watch):
+            return
+        name = watch.node.name
+        self._perform(self.machine.failed(name, fault.failure, str(fault)))
+        self._once_more(watch)
+
+    def _is_over(self, watch: _Watch) -> bool:
+        """Note the end of a question; True if nobody wants to know any more."""
+        watch.busy = False
+        return self._closed or self.watches.get(watch.node.name) is not watch
+
+    def _once_more(self, watch: _Watch) -> None:
+        if watch.again and not watch.busy:
+            watch.again = False
+            self._ask(watch)
+
+    def _puzzled(self, failure: TwistedFailure) -> None:
+        self.log.error(f"cluster {self.key}: {failure.getTraceback()}")
+
+    def _connection_ended(self, name: str) -> None:
+        """Hear that the kept connection to a node ended by itself."""
+        if not self._closed:
+            self._perform(self.machine.failed(name, m.Failure.LOST))
+
+    # Carrying out.
+
+    def _perform(self, commands: list[m.Command]) -> None:
+        for command in commands:
+            if isinstance(command, m.Ask):
+                watch = self.watches.get(command.name)
+                if watch is not None:
+                    self._ask(watch)
+            elif isinstance(command, m.SetWriter):
+                self._set_writer(command)
+            elif isinstance(command, m.LoseWriter):
+                self._lose_writer(command)
+            elif isinstance(command, m.Fence):
+                self.log.warning(
+                    f"cluster {self.key}: {command.name} is fenced: {command.cause}"
+                )
+            elif self.machine.state is m.State.KNOWN or self._may_list():
+                self._list_from = command.name
+        self._set_tick()
+
+    def _may_list(self) -> bool:
+        """Tell whether it is time to read the list without a writer."""
+        return self.clock() - self._read_at >= SEARCH_LIST_PACE_S
+
+    def _set_writer(self, command: m.SetWriter) -> None:
+        now = self.clock()
+        sight = self.machine.sights[command.name]
+        event = self.events[-1] if self.events else None
+        if event is None or event.new:
+            event = Event(command.cause, self._last_writer(), now)
+            if not command.same:
+                self.events.append(event)
+        event.new, event.found_at = command.name, now
+        event.timeline = self.machine.timeline
+        self.log.log(
+            f"cluster {self.key}: the writer is {command.name}"
+            f" ({sight.node.host or 'unix'}:{sight.node.port}): {command.cause}"
+        )
+        self._follow_nodes()
+        self.sites.serve_from(sight.node, same=command.same)
+        self._keep_warm()
+
+    def _last_writer(self) -> str:
+        return self.events[-1].new if self.events else ""
+
+    def _lose_writer(self, command: m.LoseWriter) -> None:
+        self.log.warning(
+            f"cluster {self.key}: the writer {command.name} is lost: {command.cause}"
+        )
+        self.events.append(Event(command.cause, command.name, self.clock()))
+        self.sites.hold(command.cause)
+
+    def _keep_warm(self) -> None:
+        self.sites.keep_warm(
+            [
+                sight.node
+                for name, sight in self.machine.sights.items()
+                if name != self.machine.writer and not sight.fenced
+            ]
+        )
+
+    def _follow_nodes(self) -> None:
+        """Have one watch for each node."""
+        for name, watch in list(self.watches.items()):
+            sight = self.machine.sights.get(name)
+            if sight is None or sight.node != watch.node:
+                watch.probe.close()
+                del self.watches[name]
+        for name, sight in self.machine.sights.items():
+            if name not in self.watches:
+                ended = partial(self._connection_ended, name)
+                probe = self.make_probe(sight.node, ended)
+                self.watches[name] = _Watch(sight.node, probe)
+
+    # The list of nodes.
+
+    def _read_topology(self, writer: _Watch) -> None:
+        """Read the list of nodes from this one, unless it has no time now."""
+        if writer.busy or not writer.probe.is_connected:
+            return
+        self._list_from = ""
+        self._read_at = writer.asked_at = self.clock()
+        writer.busy = True
+        writer.probe.read(self.query).addCallbacks(
+            self._listed,
+            self._not_listed,
+            callbackArgs=(writer,),
+            errbackArgs=(writer,),
+        ).addErrback(self._puzzled)
+
+    def _listed(self, result: Rows, watch: _Watch) -> None:
+        if self._is_over(watch):
+            return
+        watch.heard_at = self.clock()
+        try:
+            nodes = nodes_of(*result, self.port)
+        except BadRow as error:
+            self._complain(f"the topology query named {error}")
+            return
+        if not nodes:
+            self._complain("the topology query named no node")
+            return
+        self._complaint = ""
+        before = {sight.node for sight in self.machine.sights.values()}
+        commands = self.machine.listed(nodes)
+        if before != {sight.node for sight in self.machine.sights.values()}:
+            names = ", ".join(node.name for node in nodes)
+            self.log.log(f"cluster {self.key}: the nodes are {names}")
+        self._follow_nodes()
+        self._keep_warm()
+        self._perform(commands)
+        self._once_more(watch)
+
+    def _not_listed(self, failure: TwistedFailure, watch: _Watch) -> None:
+        if self._is_over(watch):
+            return
+        fault = failure.value
+        self._complain(f"the topology query failed: {fault}")
+        is_unfit = isinstance(fault, ProbeFailed) and fault.failure is m.Failure.UNFIT
+        if not is_unfit:
+            self._perform(self.machine.suspected())
+
+    def _complain(self, words: str) -> None:
+        """Say what is wrong with the topology query, once."""
+        if words != self._complaint:
+            self._complaint = words
+            self.log.warning(f"cluster {self.key}: {words}; the nodes stay as they are")

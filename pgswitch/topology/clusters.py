@@ -1,0 +1,192 @@
+"""All clusters of the process: made from the configuration, joined to their pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pgswitch.pool.site import Site
+from pgswitch.topology.cluster import Cluster, Pace
+from pgswitch.topology.machine import Machine
+from pgswitch.topology.nodes import Node, named
+from pgswitch.topology.probe import Credentials, PostgresProbe
+from pgswitch.wire.password import SecretKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgswitch.config.model import Configuration, DatabaseSpec
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.pool import ServerPool
+    from pgswitch.pool.registry import Pools
+    from pgswitch.topology.cluster import Probe
+    from pgswitch.topology.probe import Addresses
+
+
+@dataclass(slots=True)
+class PoolSites:
+    """The pools of one cluster's database, as the cluster sees them."""
+
+    key: str
+    pools: Pools
+    node: Node | None = None
+    searching: bool = False
+    warm: list[Node] = field(default_factory=list)
+
+    def serve_from(self, node: Node, *, same: bool) -> None:
+        """Use this node from now on, and let clients go on."""
+        self.node, self.searching = node, False
+        for site in self._sites():
+            site.serve_from(node, same=same)
+
+    def hold(self, cause: str) -> None:
+        """Have clients wait, and close all connections to the last writer."""
+        del cause
+        self.searching = True
+        for site in self._sites():
+            site.hold()
+
+    def keep_warm(self, nodes: list[Node]) -> None:
+        """Keep connections open to these nodes, and to no others."""
+        self.warm = nodes
+        for site in self._sites():
+            site.keep_warm(nodes)
+
+    def heard_at(self, node: Node) -> float:
+        """Return when a client's query was last answered by this node."""
+        if node != self.node:
+            return float("-inf")
+        return max(
+            (
+                backend.link.ready_since
+                for pool in self.pools.of_database(self.key)
+                for backend in pool.backends()
+            ),
+            default=float("-inf"),
+        )
+
+    def add(self, pool: ServerPool, cluster: Cluster) -> None:
+        """Take in a new pool."""
+        site = pool.site = Site(pool, cluster)
+        if self.node is not None:
+            site.node = self.node
+        if self.searching:
+            site.hold()
+        site.keep_warm(self.warm)
+
+    def _sites(self) -> list[Site]:
+        return [
+            pool.site
+            for pool in self.pools.of_database(self.key)
+            if pool.site is not None
+        ]
+
+
+class Clusters:
+    """The clusters by the name of their database's entry."""
+
+    def __init__(
+        self,
+        context: PoolContext,
+        pools: Pools,
+        reactor: Any,  # noqa: ANN401 - one object with many interfaces
+        addresses: Addresses,
+    ) -> None:
+        """Begin with none; ``addresses`` looks names up."""
+        self._addresses = addresses
+        self.by_key: dict[str, Cluster] = {}
+        self._specs: dict[str, DatabaseSpec] = {}
+        self._sites: dict[str, PoolSites] = {}
+        self._context = context
+        self._pools = pools
+        self._reactor = reactor
+
+    def configure(self, configuration: Configuration) -> None:
+        """Bring the clusters in line with a configuration.
+
+        One whose entry has not changed goes on as it is.
+        """
+        wanted = {
+            name: spec
+            for name, spec in configuration.databases.items()
+            if spec.topology_query
+        }
+        for key in [*self.by_key]:
+            if wanted.get(key) != self._specs[key]:
+                self._drop(key)
+        for key, spec in wanted.items():
+            if key not in self.by_key:
+                self._begin(key, spec)
+            self.by_key[key].pace = self._pace()
+
+    def stop(self) -> None:
+        """Ask no node any more."""
+        for key in [*self.by_key]:
+            self._drop(key)
+
+    def adopt(self, pool: ServerPool) -> None:
+        """Tell a new pool where its servers are, if its database is a cluster."""
+        cluster = self.by_key.get(pool.key.database)
+        if cluster is not None:
+            self._sites[pool.key.database].add(pool, cluster)
+
+    def _pace(self) -> Pace:
+        settings = self._context.configuration.settings
+        return Pace(
+            settings.polling_frequency,
+            settings.server_failed_delay,
+            bool(settings.recreate_disconnected_pools),
+            settings.switchover_silence,
+            settings.topology_refresh,
+        )
+
+    def _begin(self, key: str, spec: DatabaseSpec) -> None:
+        context = self._context
+        seeds = named((host, spec.port) for host in spec.hosts or (None,))
+        sites = PoolSites(key, self._pools)
+        self._specs[key], self._sites[key] = spec, sites
+        cluster = Cluster(
+            key=key,
+            query=spec.topology_query or "",
+            port=spec.port,
+            machine=Machine(seeds),
+            sites=sites,
+            make_probe=self._probe_maker(spec),
+            clock=context.clock,
+            log=context.log,
+        )
+        self.by_key[key] = cluster
+        for pool in self._pools.of_database(key):
+            sites.add(pool, cluster)
+        cluster.start(self._reactor)
+
+    def _drop(self, key: str) -> None:
+        self.by_key.pop(key).stop()
+        del self._specs[key], self._sites[key]
+        for pool in self._pools.of_database(key):
+            if pool.site is not None:
+                pool.site.close()
+                pool.site = None
+                pool.set_open()
+
+    def _probe_maker(
+        self, spec: DatabaseSpec
+    ) -> Callable[[Node, Callable[[], None]], Probe]:
+        context = self._context
+        settings = context.configuration.settings
+        user = spec.user or spec.auth_user or settings.auth_user or ""
+        secret, _keys = context.credentials(spec, user)
+        credentials = Credentials(
+            spec.dbname or spec.name,
+            user,
+            secret.value if secret and secret.kind is SecretKind.PLAIN else None,
+            settings.server_tls_sslmode,
+            settings.unix_socket_dir or "/tmp",  # noqa: S108 - as PostgreSQL
+        )
+
+        def make(node: Node, lost: Callable[[], None]) -> Probe:
+            return PostgresProbe(
+                self._reactor, node, credentials, lost, self._addresses
+            )
+
+        return make

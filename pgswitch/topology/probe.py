@@ -1,0 +1,292 @@
+"""One connection of the monitor to one node, by txpostgres.
+
+The only file that knows the driver.  libpq may block in two places, which are
+avoided: names are looked up before, and the address is handed over as ``hostaddr``;
+and nothing is ever cancelled.  There are no deadlines here: whoever asks closes the
+probe when it has waited long enough, and what was asked fails at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from psycopg2 import errors
+from twisted.internet.defer import Deferred, succeed
+from txpostgres import txpostgres
+
+from pgswitch.topology.machine import Failure, Report
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure as TwistedFailure
+
+    from pgswitch.topology.nodes import Node
+
+FULL_QUESTION = """\
+SELECT pg_is_in_recovery(),
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+            ELSE pg_current_wal_lsn() END - '0/0'::pg_lsn,
+       CASE WHEN pg_is_in_recovery() THEN NULL
+            ELSE pg_walfile_name(pg_current_wal_lsn()) END,
+       CASE WHEN NOT pg_is_in_recovery() THEN NULL
+            WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+            ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END"""
+SHORT_QUESTION = "SELECT pg_is_in_recovery()"
+"""For services that keep the other functions to themselves."""
+_TIMELINE_DIGITS = 8
+"""Of the name of a WAL file, in hexadecimal (manual, "WAL Internals")."""
+
+Addresses = Callable[[str], Deferred[tuple[str, ...]]]
+Rows = tuple[tuple[str, ...], list[Sequence[object]]]
+
+
+class ProbeFailed(Exception):
+    """A node was asked in vain; the text is the driver's."""
+
+    def __init__(self, failure: Failure, words: str) -> None:
+        """Take the kind of failure, and its text."""
+        super().__init__(words)
+        self.failure = failure
+
+
+class _SqlError(ProbeFailed):
+    """The node lives, but does not like the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a monitor logs in with."""
+
+    dbname: str
+    user: str
+    password: str | None
+    sslmode: str = "prefer"
+    socket_directory: str = "/tmp"  # noqa: S108 - as PostgreSQL
+
+
+class _Connection(txpostgres.Connection):  # type: ignore[misc] # untyped
+    """A connection that tells of its loss instead of raising into the reactor.
+
+    libpq closes its socket on its own when something fails.  A reactor that still
+    watches that number would then watch whatever is opened next under it; so nothing
+    is watched while libpq works.
+    """
+
+    def __init__(self, reactor: Any, lost: Callable[[], None]) -> None:  # noqa: ANN401 - one object with many interfaces
+        super().__init__(reactor=reactor)
+        self.is_ready = False
+        self._told_lost = lost
+
+    def unwatch(self) -> None:
+        """Have the reactor watch nothing; what is asked next makes it watch again."""
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+
+    def doRead(self) -> None:
+        self.unwatch()
+        self._advance(super().doRead)
+
+    def doWrite(self) -> None:
+        self.unwatch()
+        self._advance(super().doWrite)
+
+    def cursorFinished(self, cursor: object) -> None:
+        self._advance(lambda: super(_Connection, self).cursorFinished(cursor))
+
+    def _advance(self, work: Callable[[], None]) -> None:
+        """Let libpq work; if that ends the connection, tell."""
+        try:
+            work()
+        except (psycopg2.Error, ValueError, OSError):  # also: it has no socket any more
+            self.close()
+            if self.is_ready:
+                self._told_lost()
+
+
+class PostgresProbe:
+    """Asks one node, over a connection that is made when needed and kept."""
+
+    def __init__(
+        self,
+        reactor: Any,  # noqa: ANN401 - one object with many interfaces
+        node: Node,
+        credentials: Credentials,
+        lost: Callable[[], None],
+        addresses: Addresses,
+    ) -> None:
+        """``addresses`` looks a host's name up; it may be an address already.
+
+        ``lost`` is called when the kept connection ends while nothing is asked.
+        """
+        self._reactor = reactor
+        self._node = node
+        self._credentials = credentials
+        self._lost = lost
+        self._addresses = addresses
+        self._connection: _Connection | None = None
+        self._question = FULL_QUESTION
+        self._asked: Deferred[Any] | None = None
+        """What waits for an answer or a connection."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a question costs no connect."""
+        return self._connection is not None and self._connection.is_ready
+
+    def ask(self) -> Deferred[Report]:
+        """Ask what the node is; fails with ProbeFailed."""
+        asking = self.read(self._question)
+        asking.addCallbacks(_report_of, self._asked_too_much)
+        return asking
+
+    def read(self, query: str) -> Deferred[Any]:
+        """Run a query for its Rows; fails with ProbeFailed."""
+        outcome: Deferred[Any] = Deferred()
+        self._asked = outcome
+        work = self._query(query) if self.is_connected else self._begin(query)
+
+        def done(result: object) -> None:
+            if self._asked is outcome:
+                self._asked = None
+                outcome.callback(result)
+
+        def failed(failure: TwistedFailure) -> None:
+            if self._asked is not outcome:
+                return  # The probe was closed meanwhile.
+            fault = _fault_of(failure.value, is_connect=not self.is_connected)
+            self._asked = None
+            if not isinstance(fault, _SqlError):
+                self._drop()
+            outcome.errback(fault)
+
+        work.addCallbacks(done, failed)
+        return outcome
+
+    def close(self) -> None:
+        """Close the connection; what was asked fails."""
+        self._drop()
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.errback(ProbeFailed(Failure.SILENT, Failure.SILENT.value))
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.pollable() is not None:
+            connection.is_ready = False
+            connection.close()
+
+    def _begin(self, query: str) -> Deferred[Any]:
+        """Connect, then run a query."""
+        self._drop()
+        connection = self._connection = _Connection(self._reactor, self._ended)
+        looking_up = self._look_up()
+
+        def connect(address: str) -> Deferred[Any]:
+            if self._connection is not connection:
+                raise ProbeFailed(Failure.SILENT, "closed")
+            connecting: Deferred[Any] = connection.connect(**self._options(address))
+            return connecting
+
+        def connected(_done: object) -> Deferred[Any]:
+            if self._connection is not connection:
+                raise ProbeFailed(Failure.SILENT, "closed")
+            connection.is_ready = True
+            return self._query(query)
+
+        return looking_up.addCallback(connect).addCallback(connected)
+
+    def _look_up(self) -> Deferred[str]:
+        """Return the node's address, empty for a unix socket."""
+        host = self._node.host
+        if host is None or host.startswith(("/", "@")):
+            return succeed("")
+        return self._addresses(host).addCallback(lambda found: found[0])
+
+    def _options(self, address: str) -> dict[str, object]:
+        """Return all that libpq is to know, and would look for in files otherwise."""
+        mine = self._credentials
+        options: dict[str, object] = {
+            "host": self._node.host or mine.socket_directory,
+            "port": self._node.port,
+            "dbname": mine.dbname,
+            "user": mine.user,
+            "application_name": "pgswitch monitor",
+            "sslmode": mine.sslmode,
+            "gssencmode": "disable",
+            "passfile": "/nonexistent",
+        }
+        if address:
+            options["hostaddr"] = address
+        if mine.password is not None:
+            options["password"] = mine.password
+        return options
+
+    def _query(self, query: str) -> Deferred[Any]:
+        connection = self._connection
+        assert connection is not None  # noqa: S101 - callers have seen to it
+        connection.unwatch()
+        asking: Deferred[Any] = connection.cursor().execute(query)
+        return asking.addCallback(
+            lambda done: (tuple(one[0] for one in done.description), done.fetchall())
+        )
+
+    def _ended(self) -> None:
+        self._connection = None
+        if self._asked is None:
+            self._lost()
+
+    def _asked_too_much(self, failure: TwistedFailure) -> Deferred[Report]:
+        """Ask less of a node that does not know, or not allow, all of it."""
+        failure.trap(_SqlError)
+        if self._question == SHORT_QUESTION:
+            raise ProbeFailed(Failure.UNFIT, str(failure.value))
+        self._question = SHORT_QUESTION
+        return self.ask()
+
+
+def _fault_of(error: BaseException | None, *, is_connect: bool) -> ProbeFailed:
+    """Return what an error of the driver or of a name look-up means.
+
+    libpq keeps the SQLSTATE of a failed login to itself, so that its words must do:
+    57P03 says that the server is starting up, shutting down or in recovery mode.
+    """
+    words = " ".join(str(error).split())
+    if isinstance(error, ProbeFailed):
+        return error
+    if isinstance(error, errors.CannotConnectNow):
+        return ProbeFailed(Failure.NOT_READY, words)
+    if is_connect:
+        if "FATAL:" not in words:
+            return ProbeFailed(Failure.REFUSED, words)
+        is_unready = any(one in words for one in _UNREADY)
+        return ProbeFailed(Failure.NOT_READY if is_unready else Failure.UNFIT, words)
+    if isinstance(error, psycopg2.OperationalError) or not isinstance(
+        error, psycopg2.Error
+    ):
+        return ProbeFailed(Failure.LOST, words or Failure.LOST.value)
+    return _SqlError(Failure.UNFIT, words)
+
+
+_UNREADY = (
+    "starting up",
+    "shutting down",
+    "recovery mode",
+    "not yet accepting connections",
+    "not accepting connections",
+)
+
+
+def _report_of(result: Rows) -> Report:
+    """Return what the answer to one of the questions says."""
+    row = result[1][0]
+    if len(row) == 1:
+        return Report(bool(row[0]))
+    name, lag = row[2], row[3]
+    return Report(
+        bool(row[0]),
+        timeline=None if name is None else int(str(name)[:_TIMELINE_DIGITS], 16),
+        lsn=None if row[1] is None else int(str(row[1])),
+        lag_s=None if lag is None else float(str(lag)),
+    )

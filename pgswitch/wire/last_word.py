@@ -1,0 +1,64 @@
+"""The last thing a server says: that it ends the connection by order.
+
+``FATAL`` with 57P01, 57P02 or 57P03 (manual, "PostgreSQL Error Codes") comes from a
+backend that has rolled back what it was doing, and says so before ReadyForQuery.  A
+``WARNING`` with these codes comes from an immediate shutdown, or from a wait for
+synchronous standbys that was broken off: then the work may well be committed.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from pgswitch.errors import Fault
+from pgswitch.wire import decode
+from pgswitch.wire.framing import HEADER_SIZE
+
+ERROR_RESPONSE, NOTICE_RESPONSE, READY_FOR_QUERY = b"ENZ"
+CODES = ("57P01", "57P02", "57P03")
+MARK = b"57P0"
+"""Only chunks with this in them are worth a look."""
+
+
+class LastWord(Enum):
+    """What the last message of a chunk says."""
+
+    NONE = "nothing of the kind"
+    UNDONE = "it ends, and has undone what it was doing"
+    UNSURE = "it ends, and what it was doing may be done"
+
+
+def last_word(chunk: bytes) -> LastWord:
+    """Judge a chunk that begins with a message, and of which nothing was passed on.
+
+    What stands before the last word is of no use without it, so a chunk with a
+    ReadyForQuery, in which the client's work has an end, is not judged.
+    """
+    said = LastWord.NONE
+    at = 0
+    while at + HEADER_SIZE <= len(chunk):
+        kind = chunk[at]
+        end = at + 1 + int.from_bytes(chunk[at + 1 : at + HEADER_SIZE], "big")
+        if end > len(chunk) or kind == READY_FOR_QUERY:
+            return LastWord.NONE
+        if kind in (ERROR_RESPONSE, NOTICE_RESPONSE):
+            said = _judge(kind, chunk[at + HEADER_SIZE : end])
+            if said is not LastWord.NONE:
+                return said
+        at = end
+    return said
+
+
+def _judge(kind: int, body: bytes) -> LastWord:
+    try:
+        fields = decode.error_fields(body)
+    except Fault:
+        return LastWord.NONE
+    severity = fields.get("V", fields.get("S"))
+    if fields.get("C") not in CODES:
+        return LastWord.NONE
+    if kind == ERROR_RESPONSE and severity == "FATAL":
+        return LastWord.UNDONE
+    if kind == NOTICE_RESPONSE and severity == "WARNING":
+        return LastWord.UNSURE
+    return LastWord.NONE

@@ -1,0 +1,72 @@
+"""Probes that answer what a test wants, when it wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+
+from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.nodes import Node
+from pgswitch.topology.probe import ProbeFailed, Rows
+
+STANDBY = Report(in_recovery=True)
+
+
+def writes(timeline: int = 1) -> Report:
+    """Return the answer of a writer."""
+    return Report(in_recovery=False, timeline=timeline)
+
+
+class FakeProbe:
+    """Stands for the connection to one node."""
+
+    def __init__(self, node: Node, lost: Callable[[], None]) -> None:
+        """Begin with nothing asked."""
+        self.node = node
+        self.lost = lost
+        self.is_connected = False
+        self.closed = 0
+        self.queries: list[str] = []
+        self.asked: Deferred[Report] | None = None
+        self.reading: Deferred[Rows] | None = None
+
+    def ask(self) -> Deferred[Report]:
+        """Wait for the test's answer."""
+        self.asked = Deferred()
+        return self.asked
+
+    def read(self, query: str) -> Deferred[Rows]:
+        """Wait for the test's rows."""
+        self.queries.append(query)
+        self.reading = Deferred()
+        return self.reading
+
+    def close(self) -> None:
+        """Have what was asked fail."""
+        self.closed += 1
+        self.is_connected = False
+        self.fail(Failure.SILENT, Failure.SILENT.value)
+
+    # The test's side.
+
+    def answer(self, report: Report) -> None:
+        """Answer the question."""
+        asked, self.asked = self.asked, None
+        assert asked is not None
+        self.is_connected = True
+        asked.callback(report)
+
+    def list(self, *hosts: str) -> None:
+        """Answer the topology query."""
+        reading, self.reading = self.reading, None
+        assert reading is not None
+        reading.callback((("host",), [(host,) for host in hosts]))
+
+    def fail(self, failure: Failure, words: str = "words") -> None:
+        """Let whatever is asked fail."""
+        waiting: list[Deferred[Report] | Deferred[Rows] | None]
+        waiting, self.asked, self.reading = [self.asked, self.reading], None, None
+        for deferred in waiting:
+            if deferred is not None:
+                deferred.errback(ProbeFailed(failure, words))

@@ -1,0 +1,133 @@
+"""What becomes of a client whose server went: every case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pgswitch.pool.aftermath import Facts, Outcome, decide, is_harmless, statements
+from pgswitch.wire import encode
+
+TEXTS = {b"w": b"UPDATE t SET a = 1", b"r": b"SELECT a FROM t", b"c": b"COMMIT"}
+IDLE = Facts(
+    is_session=False,
+    in_transaction=False,
+    outstanding=0,
+    copying=False,
+    sent=b"",
+    said_so=False,
+    retry=True,
+)
+READ, WRITE = encode.query("SELECT a FROM t WHERE b = 1"), encode.query("DELETE FROM t")
+TWO_WRITES = encode.query("DELETE FROM t; DELETE FROM u")
+COMMIT = encode.query("commit")
+NAMED_READ = encode.bind("", "r") + encode.execute() + encode.sync()
+NAMED_COMMIT = encode.bind("", "c") + encode.execute() + encode.sync()
+UNNAMED = encode.parse("", "INSERT INTO t VALUES ($1)") + encode.bind("", "", ["1"])
+A, U = Outcome.AGAIN, Outcome.UNKNOWN
+
+
+def text_of(name: bytes) -> bytes:
+    """Return the text of a prepared statement."""
+    return TEXTS.get(name, b"")
+
+
+def outcome(**changed: object) -> Outcome:
+    """Decide on facts that differ from those of an idle client."""
+    return decide(replace(IDLE, **changed), text_of)  # type: ignore[arg-type]
+
+
+def test_session_and_idle() -> None:
+    """A session's state is gone in any case; who had nothing lost nothing."""
+    assert outcome(is_session=True) is Outcome.SESSION_LOST
+    assert outcome(is_session=True, in_transaction=True) is Outcome.SESSION_LOST
+    assert outcome() is Outcome.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("sent", "refused", "silent"),
+    [
+        (READ, A, A),
+        (WRITE, A, U),
+        (TWO_WRITES, U, U),
+        (READ + WRITE, U, U),
+        (READ + READ, A, A),
+        (NAMED_READ, A, A),
+        (UNNAMED, A, U),
+        (encode.query("BEGIN"), A, A),
+        (encode.query("COPY t FROM STDIN"), U, U),
+        (encode.query("SELECT f()"), A, U),
+        (encode.query("CALL p()"), U, U),
+        (encode.query("/* by x */ INSERT INTO t VALUES (1)"), A, U),
+        (encode.query("/* by x */ call p()"), U, U),
+        (encode.query("/* /* */ */ CALL p()"), U, U),
+        (encode.query("create index concurrently i on t (a)"), U, U),
+        (encode.query("SELECT a INTO b FROM t"), A, U),
+        (encode.bind("", "unknown"), U, U),
+        (b"", U, U),
+        (b"?", U, U),
+    ],
+)
+def test_outside_of_a_transaction(
+    sent: bytes, refused: Outcome, silent: Outcome
+) -> None:
+    """Again, if it was refused and is one statement, or is harmless."""
+    assert outcome(outstanding=1, sent=sent, said_so=True) is refused
+    assert outcome(outstanding=1, sent=sent, said_so=False) is silent
+    assert outcome(outstanding=1, sent=sent, said_so=True, retry=False) is U
+    assert outcome(outstanding=1, sent=sent, said_so=True, copying=True) is U
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (WRITE, Outcome.ROLLED_BACK),
+        (TWO_WRITES, Outcome.ROLLED_BACK),
+        (COMMIT, U),
+        (NAMED_COMMIT, U),
+        (encode.query("INSERT INTO t VALUES (1); COMMIT"), U),
+        (encode.query("PREPARE  TRANSACTION 'x'"), U),
+        (b"", U),
+        (b"?", U),
+    ],
+)
+@pytest.mark.parametrize("said_so", [True, False])
+def test_in_a_transaction(sent: bytes, expected: Outcome, said_so: bool) -> None:  # noqa: FBT001
+    """Lost for certain, unless a COMMIT may have been among it."""
+    facts = {"in_transaction": True, "sent": sent, "said_so": said_so}
+    assert outcome(outstanding=1, **facts) is expected
+    assert outcome(**facts) is Outcome.ROLLED_BACK
+
+
+def test_statements() -> None:
+    """All texts, those of prepared statements too; none if one is not known."""
+    assert statements(READ + NAMED_COMMIT, text_of) == [
+        b"SELECT a FROM t WHERE b = 1",
+        b"COMMIT",
+    ]
+    assert statements(UNNAMED, text_of) == [b"INSERT INTO t VALUES ($1)"]
+    assert statements(encode.bind("", "nothing"), text_of) == []
+    assert statements(READ[:-3], text_of) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "harmless"),
+    [
+        ("SELECT a FROM t;", True),
+        ("  values 1", True),
+        ("table t", True),
+        ("SHOW timezone", True),
+        ("start transaction isolation level serializable", True),
+        ("SELECT 1; DELETE FROM t", False),
+        ("SELECT a FROM t FOR UPDATE", False),
+        ("SELECT a FROM t FOR NO KEY UPDATE", False),
+        ("SELECT nextval('s')", False),
+        ("WITH x AS (DELETE FROM t RETURNING a) SELECT a FROM x", False),
+        ("selecta", False),
+        ("BEGIN; DELETE FROM t", False),
+    ],
+)
+def test_is_harmless(text: str, harmless: bool) -> None:  # noqa: FBT001
+    """Only what certainly does the same twice."""
+    assert is_harmless(text.encode()) is harmless

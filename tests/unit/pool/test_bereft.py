@@ -1,0 +1,196 @@
+"""Clients whose server is lost to a switchover, each in the midst of something."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgswitch.wire import encode
+from tests.fakes.messages import (
+    ANSWER,
+    IN_TRANSACTION,
+    READY,
+    RESULT,
+    error,
+    kinds,
+    message,
+    query,
+    split,
+)
+from tests.fakes.world import Client, Server, World, WorldOf
+from tests.unit.pool.test_site import in_cluster
+
+SHUT_DOWN = error("terminating connection", "57P01", "FATAL")
+CRASHING = b"N" + error("immediate shutdown", "57P01", "WARNING")[1:]
+INSERT = query("INSERT INTO t VALUES (1)")
+
+
+def lose(world: World, server: Server, *, says: bytes = b"") -> None:
+    """Let a server go, perhaps with some last words."""
+    if says:
+        server.say(says)
+    server.drop()
+    world.turn()
+
+
+def code_of(heard: bytes) -> str:
+    """Return the SQLSTATE of an error."""
+    body = next(body for kind, body in split(heard) if kind == "E")
+    return body.partition(b"\0C")[2].partition(b"\0")[0].decode()
+
+
+@pytest.fixture
+def pair(world: World) -> tuple[Client, Server]:
+    """Return an idle client and an idle server of a cluster."""
+    client, server = world.pair()
+    in_cluster(world)
+    server.backend.link.wary = True
+    return client, server
+
+
+def test_again_unseen(world: World, pair: tuple[Client, Server]) -> None:
+    """One statement that the server gave up is asked of the next one."""
+    client, server = pair
+    client.say(INSERT)
+    assert server.hear() == INSERT
+    lose(world, server, says=SHUT_DOWN)
+    assert client.hear() == b""
+    assert client.state() == "waiting"
+    other = world.server()
+    assert other.hear() == INSERT
+    other.say(ANSWER)
+    assert client.hear() == ANSWER
+
+
+def test_again_in_the_extended_protocol(
+    world: World, pair: tuple[Client, Server]
+) -> None:
+    """What the server had answered up to its last word is not shown."""
+    client, server = pair
+    asked = (
+        encode.parse("", "INSERT INTO t VALUES (1)")
+        + encode.bind("", "")
+        + encode.execute()
+        + encode.sync()
+    )
+    client.say(asked)
+    lose(world, server, says=message(b"1") + message(b"2") + SHUT_DOWN)
+    assert client.hear() == b""
+    other = world.server()
+    assert other.hear() == asked
+
+
+@pytest.mark.parametrize("says", [b"", CRASHING, RESULT])
+def test_outcome_unknown(
+    world: World, pair: tuple[Client, Server], says: bytes
+) -> None:
+    """A write that was lost without a clear word: the client hears that, and stays."""
+    client, server = pair
+    client.say(INSERT)
+    lose(world, server, says=says)
+    heard = client.hear()
+    assert code_of(heard) == "08007"
+    assert heard.endswith(READY)
+    client.say(query())
+    assert world.server().hear() == query()
+
+
+def test_reads_are_asked_again(world: World, pair: tuple[Client, Server]) -> None:
+    """Even without a word."""
+    client, server = pair
+    client.say(query("SELECT a FROM t"))
+    lose(world, server)
+    assert world.server().hear() == query("SELECT a FROM t")
+
+
+def test_no_retry(world_of: WorldOf) -> None:
+    """The setting turns it off."""
+    world = world_of(settings="switchover_retry = 0")
+    client, server = world.pair()
+    in_cluster(world)
+    server.backend.link.wary = True
+    client.say(INSERT)
+    lose(world, server, says=SHUT_DOWN)
+    assert code_of(client.hear()) == "08007"
+
+
+def test_in_a_transaction(world: World, pair: tuple[Client, Server]) -> None:
+    """It is lost, and refused until the client ends it; then life goes on."""
+    client, server = pair
+    client.say(query("BEGIN"))
+    server.say(RESULT, IN_TRANSACTION)
+    client.hear()
+    client.say(INSERT)
+    lose(world, server)
+    heard = client.hear()
+    assert code_of(heard) == "40001"
+    assert heard.endswith(b"E")
+    client.say(INSERT)
+    assert code_of(client.hear()) == "25P02"
+    client.say(query("ROLLBACK"))
+    assert kinds(client.hear()) == "CZ"
+    client.say(INSERT)
+    assert world.server().hear() == INSERT
+
+
+def test_idle_in_a_transaction(world: World, pair: tuple[Client, Server]) -> None:
+    """Told with the next statement; a COMMIT is not taken for done."""
+    client, server = pair
+    client.say(query("BEGIN"))
+    server.say(RESULT, IN_TRANSACTION)
+    client.hear()
+    lose(world, server)
+    assert client.hear() == b""
+    client.say(query("COMMIT"))
+    heard = client.hear()
+    assert code_of(heard) == "40001"
+    assert heard.endswith(READY)
+
+
+def test_commit_in_flight(world: World, pair: tuple[Client, Server]) -> None:
+    """Nobody knows."""
+    client, server = pair
+    client.say(query("BEGIN"))
+    server.say(RESULT, IN_TRANSACTION)
+    client.hear()
+    client.say(query("COMMIT"))
+    lose(world, server)
+    heard = client.hear()
+    assert code_of(heard) == "08007"
+    assert heard.endswith(READY)
+
+
+def test_in_the_middle_of_an_answer(world: World, pair: tuple[Client, Server]) -> None:
+    """Half a message cannot be followed by anything."""
+    client, server = pair
+    client.say(query("SELECT a FROM t"))
+    server.say(message(b"D", b"x" * 100_000)[:50_000])
+    assert client.hear()
+    lose(world, server)
+    assert client.is_gone()
+
+
+def test_a_session(world_of: WorldOf) -> None:
+    """What it had on the server is gone: told at once, so that it reconnects."""
+    world = world_of(settings="pool_mode = session")
+    client, server = world.pair()
+    site = in_cluster(world)
+    server.backend.link.wary = True
+    client.say(query())
+    server.answer()
+    client.hear()
+    site.hold()
+    world.turn()
+    assert code_of(client.hear()) == "57P01"
+    assert client.is_gone()
+
+
+def test_a_pipeline_without_its_sync(world: World, pair: tuple[Client, Server]) -> None:
+    """The error comes at once, ReadyForQuery with the Sync."""
+    client, server = pair
+    client.say(encode.parse("", "INSERT INTO t VALUES (1)"))
+    lose(world, server)
+    assert kinds(client.hear()) == "E"
+    client.say(encode.bind("", "") + encode.execute() + encode.sync())
+    assert client.hear() == READY
+    client.say(query())
+    assert world.server().hear() == query()

@@ -1,0 +1,130 @@
+"""A pool whose database is a cluster: held, moved, and warm elsewhere."""
+
+from __future__ import annotations
+
+from pgswitch.pool.site import WARM_RETRY_S, Site
+from pgswitch.topology.nodes import Node
+from tests.fakes.messages import ANSWER, query
+from tests.fakes.world import World, WorldOf
+
+OTHER = Node("b", "10.0.0.2", 5432)
+
+
+class NotedCluster:
+    """Counts hints."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.hints = 0
+
+    def suspect(self) -> None:
+        """Count."""
+        self.hints += 1
+
+
+def in_cluster(world: World) -> Site:
+    """Make the world's pool one of a cluster."""
+    pool = world.pool()
+    pool.site = Site(pool, NotedCluster())
+    return pool.site
+
+
+def test_held_and_served(world: World) -> None:
+    """While there is no writer clients wait; then they are served at its address."""
+    client, server = world.pair()
+    site = in_cluster(world)
+    site.hold()
+    world.turn()
+    assert server.is_gone()
+    client.say(query())
+    assert client.state() == "waiting"
+    assert world.attempts == []
+    site.serve_from(OTHER, same=False)
+    assert [attempt.host for attempt in world.attempts] == ["10.0.0.2"]
+    other = world.server()
+    assert other.answer() == query()
+    assert client.hear() == ANSWER
+
+
+def test_warm_connections(world: World) -> None:
+    """They are open before the move, and used with it, without a login."""
+    client, _server = world.pair()
+    site = in_cluster(world)
+    site.keep_warm([OTHER])
+    warm = [world.server(), world.server()]
+    assert world.attempts == []
+    site.hold()
+    clients = [client, world.client()]
+    for one in clients:
+        one.hear()
+        one.say(query())
+    site.serve_from(OTHER, same=False)
+    assert sorted(one.answer() for one in warm) == [query(), query()]
+    assert [one.hear() for one in clients] == [ANSWER, ANSWER]
+    assert len(world.pool().servers) == 2
+    assert list(site.warm_servers()) == []
+
+
+def test_a_node_that_refuses(world: World) -> None:
+    """It is tried again after a while, and says nothing about the pool."""
+    world.pair()
+    site = in_cluster(world)
+    site.keep_warm([OTHER])
+    for attempt in [*world.attempts]:
+        attempt.fail()
+    site.refresh()
+    assert world.attempts == []
+    assert world.pool().failing == ""
+    world.wait(WARM_RETRY_S + 1)
+    assert len(world.attempts) == 2
+
+
+def test_nodes_go(world: World) -> None:
+    """Connections to nodes that are none any more are closed; so at the end."""
+    world.pair()
+    site = in_cluster(world)
+    site.keep_warm([OTHER])
+    warm = [world.server(), world.server()]
+    site.keep_warm([])
+    world.turn()
+    assert all(one.is_gone() for one in warm)
+    site.keep_warm([OTHER])
+    last = world.server()
+    site.close()
+    world.turn()
+    assert last.is_gone()
+
+
+def test_the_same_under_another_name(world: World) -> None:
+    """Nothing is closed."""
+    _client, server = world.pair()
+    site = in_cluster(world)
+    site.serve_from(OTHER, same=True)
+    assert not server.is_gone()
+    assert site.place.host == "10.0.0.2"
+
+
+def test_a_lost_server_is_a_hint(world: World) -> None:
+    """Whatever it was lost for, the monitor looks; our own reasons are none."""
+    _client, server = world.pair()
+    site = in_cluster(world)
+    server.drop()
+    assert site.cluster.hints == 1  # type: ignore[attr-defined]
+    site.hold()
+    assert site.cluster.hints == 1  # type: ignore[attr-defined]
+
+
+def test_no_cached_failure(world_of: WorldOf) -> None:
+    """Between two writers a refused login is no reason to send clients away."""
+    world = world_of()
+    client, server = world.pair()
+    in_cluster(world)
+    server.drop()
+    client.say(query())
+    for attempt in [*world.attempts]:
+        attempt.fail()
+    assert client.state() == "waiting"
+    late = world.client()
+    late.hear()
+    late.say(query())
+    assert late.state() == "waiting"

@@ -1,0 +1,115 @@
+"""Clusters and their pools: made from the configuration, kept, dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pgswitch.topology.machine import Failure
+from pgswitch.topology.nodes import Node
+from pgswitch.topology.probe import Credentials
+from tests.fakes.messages import ANSWER, query
+from tests.fakes.probes import STANDBY, FakeProbe, writes
+from tests.fakes.world import World, WorldOf
+
+ENTRY = "db = host=10.0.0.1 user=app password=secret topology_query='select 1'"
+OTHER = "other = host=10.0.0.9"
+
+
+class Monitored:
+    """A world with one cluster, its probes in the test's hands."""
+
+    def __init__(self, world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Start it."""
+        self.probes: dict[str, FakeProbe] = {}
+        self.credentials: list[Credentials] = []
+
+        def make(
+            _reactor: object,
+            node: Node,
+            mine: Credentials,
+            lost: Callable[[], None],
+            _addresses: object,
+        ) -> FakeProbe:
+            self.credentials.append(mine)
+            self.probes[node.name] = FakeProbe(node, lost)
+            return self.probes[node.name]
+
+        monkeypatch.setattr("pgswitch.topology.clusters.PostgresProbe", make)
+        self.world: World = world_of(databases=f"{ENTRY}\n{OTHER}")
+        self.world.wait(0.5)
+
+    def settle(self) -> None:
+        """Have 10.0.0.1 be the writer, 10.0.0.2 a standby."""
+        self.probes["10.0.0.1"].answer(writes())
+        self.world.wait(0.5)
+        self.probes["10.0.0.1"].list("10.0.0.1", "10.0.0.2")
+        self.world.wait(0.5)
+        self.probes["10.0.0.2"].answer(STANDBY)
+
+
+@pytest.fixture
+def monitored(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> Monitored:
+    """Return a monitored cluster."""
+    return Monitored(world_of, monkeypatch)
+
+
+def test_one_cluster(monitored: Monitored) -> None:
+    """Only entries with a topology_query; asked with the entry's credentials."""
+    assert list(monitored.world.service.clusters.by_key) == ["db"]
+    assert monitored.credentials == [
+        Credentials("db", "app", "secret", "prefer", "/tmp")
+    ]
+
+
+def test_pools_follow(monitored: Monitored) -> None:
+    """A client is served by the configured host, and after a move by the new writer."""
+    world = monitored.world
+    client, server = world.pair()
+    monitored.settle()
+    client.say(query())
+    assert server.answer() == query()
+    client.hear()
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    world.turn()
+    assert server.is_gone()
+    client.say(query())
+    assert client.state() == "waiting"
+    monitored.probes["10.0.0.2"].answer(writes(2))
+    for attempt in world.attempts:
+        assert attempt.host in ("10.0.0.2", "10.0.0.1")
+    to_new = next(one for one in world.attempts if one.host == "10.0.0.2").accept()
+    to_new.log_in()
+    assert to_new.answer() == query()
+    assert client.hear() == ANSWER
+
+
+def test_a_pool_that_is_made_late(monitored: Monitored) -> None:
+    """It begins where the others are; while nobody writes, its logins wait."""
+    world = monitored.world
+    monitored.settle()
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    client = world.client()
+    pool = world.pool()
+    assert pool.site is not None
+    assert pool.site.searching
+    assert client.state() == "waiting"
+
+
+def test_reload(monitored: Monitored) -> None:
+    """An unchanged entry goes on as it is; a removed one is watched no more."""
+    world = monitored.world
+    client, _server = world.pair()
+    monitored.settle()
+    cluster = world.service.clusters.by_key["db"]
+    world.reload(databases=f"{ENTRY}\n{OTHER}", settings="polling_frequency = 0.5")
+    assert world.service.clusters.by_key["db"] is cluster
+    assert cluster.pace.polling_frequency == 0.5
+    world.reload(databases=f"db = host=10.0.0.1 user=app\n{OTHER}")
+    assert world.service.clusters.by_key == {}
+    assert world.pool().site is None
+    assert all(probe.closed for probe in monitored.probes.values())
+    assert not client.is_gone()

@@ -1,0 +1,49 @@
+"""What a server's last words tell of its work."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgswitch.wire.last_word import LastWord, last_word
+from tests.fakes.messages import ANSWER, RESULT, message
+
+
+def report(kind: bytes, severity: str, code: str) -> bytes:
+    """Return an ErrorResponse or NoticeResponse; its severity is in two languages."""
+    fields = f"SFATAL?\0V{severity}\0C{code}\0Mwords\0\0"
+    return message(kind, fields.encode())
+
+
+DIED = report(b"E", "FATAL", "57P01")
+
+
+@pytest.mark.parametrize("code", ["57P01", "57P02", "57P03"])
+def test_undone(code: str) -> None:
+    """Whatever stood before it in the same chunk."""
+    assert last_word(report(b"E", "FATAL", code)) is LastWord.UNDONE
+    assert last_word(RESULT + report(b"E", "FATAL", code)) is LastWord.UNDONE
+
+
+@pytest.mark.parametrize("code", ["57P01", "57P02"])
+def test_unsure(code: str) -> None:
+    """An immediate shutdown may come between a commit and its answer."""
+    assert last_word(report(b"N", "WARNING", code)) is LastWord.UNSURE
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"",
+        ANSWER,
+        ANSWER + DIED,
+        DIED[:-1],
+        report(b"E", "ERROR", "57P01"),
+        report(b"E", "FATAL", "57P04"),
+        report(b"N", "NOTICE", "57P01"),
+        message(b"E", b"C57P01"),
+        message(b"D", DIED),
+    ],
+)
+def test_none(chunk: bytes) -> None:
+    """Work that has ended, half a message, other errors, and data that look so."""
+    assert last_word(chunk) is LastWord.NONE

@@ -200,6 +200,7 @@ class Operations:
                 link.frontend.disconnect(ServerShuttingDown())
             for client in pool.unwelcomed():
                 client.disconnect(ServerShuttingDown())
+            pool.errands.fail(ServerShuttingDown())
 
     # Helpers of the above.
 

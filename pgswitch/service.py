@@ -8,10 +8,12 @@ part                    does
 ======================  ========================================================
 ``PoolContext``         what all pools share: configuration, log, clock, connector
 ``AuthStore``           users and secrets of auth_file
+``Credentials``         with what servers are logged in to
 ``Pools``               servers, by database and user
 ``CancelKeys``          from a client's cancel key to its server
 ``RulesDesk``           the user's routing and rewriting functions
-``FrontDesk``           receives clients
+``FrontDesk``           receives clients: who, by which proof
+``Entrance``            takes them to their pool or the console
 ``ServiceView``         what the console sees
 ``Operations``          what the console and signals can have done
 ``Names``               addresses of servers' host names
@@ -31,6 +33,8 @@ from twisted.internet.protocol import Factory
 
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
 from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.auth.credentials import Credentials
+from pgswitch.auth.entering import Entrance
 from pgswitch.auth.reception import FrontDesk
 from pgswitch.auth.store import AuthStore
 from pgswitch.config.diff import carried_over, changes
@@ -108,6 +112,7 @@ class PgSwitch(MultiService):
         self._next_period = 0.0
         settings = configuration.settings
         self.store = AuthStore(log)
+        credentials = Credentials(self.store)
         self._system_lookup = SystemLookup(reactor)
         name_servers = DnsLookup(reactor, settings.resolv_conf)
         self.names = Names(
@@ -125,7 +130,7 @@ class PgSwitch(MultiService):
             tracking=Tracking(settings.track_extra_parameters),
             statements=StatementTable(),
             connect=Connect(reactor, lambda: self._settings, self.names.addresses),
-            credentials=self.store.for_server,
+            credentials=credentials.for_server,
             random=os.urandom,
             clock=monotonic,
             later=reactor.callLater,
@@ -142,10 +147,16 @@ class PgSwitch(MultiService):
             self.pools,
             self.store,
             self.keys,
-            self._open_console,
-            rules=self.rules,
+            credentials=credentials,
+            entrance=Entrance(
+                self.context,
+                self.pools,
+                self.keys,
+                self._open_console,
+                rules=self.rules,
+                console_parameters=LOGIN_PARAMETERS,
+            ),
         )
-        self.desk.console_parameters = LOGIN_PARAMETERS
         self.listeners = Listeners(reactor, log)
         self.view = ServiceView(
             self.context,

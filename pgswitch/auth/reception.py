@@ -1,70 +1,66 @@
-"""Receives clients: who may come in, by which proof, to which pool.
+"""Receives clients: who, from where, to which database; by which method; the verdict.
 
 The order of the checks is PgBouncer's, because what a stranger learns from the
 first refusal depends on it: parameters, limits, the database's own limits, then the
 proof; and only somebody who has proved a name hears that a database does not exist.
+
+==========================  ====================================================
+step                        where
+==========================  ====================================================
+what is asked for           ``wire/judging.py``
+is there room               ``auth/limits.py``
+who is it                   ``auth/lookup.py``: auth_file, else auth_query
+the proof                   ``wire/login_client.py``
+what the proof taught us    ``auth/credentials.py``
+pool or console, welcome    ``auth/entering.py``
+==========================  ====================================================
+
+A step that has to wait (auth_query) returns a Deferred, and the next one follows it;
+the client's connection holds what it sends meanwhile.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
+
+from pgswitch.auth.limits import Headcount, check_name
+from pgswitch.auth.lookup import Identity, Lookup
 from pgswitch.errors import (
     BouncerConfigError,
     ClientLoginTimeout,
-    DatabaseDisabled,
-    NoSuchDatabase,
     NotAllowed,
-    Notice,
-    PoolerShuttingDown,
     TooManyClients,
-    TooManyDatabaseClients,
-    TooManyUserClients,
-    UsernameTooLong,
 )
-from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, AuthType, PoolMode
+from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, AuthType
 from pgswitch.wire import constants, encode
 from pgswitch.wire.judging import Judge, Judgement
 from pgswitch.wire.login_client import Accepted, ClientLogin
-from pgswitch.wire.prepared import ClientStatements
 from pgswitch.wire.startup import Replication
-from pgswitch.wire.welcome import reports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from twisted.internet.defer import Deferred
-
+    from pgswitch.auth.credentials import Credentials
+    from pgswitch.auth.entering import Entrance
     from pgswitch.auth.store import AuthStore
     from pgswitch.config.model import DatabaseSpec, Settings
     from pgswitch.logs import Log
-    from pgswitch.net.frontend import ConsoleSession, Frontend
+    from pgswitch.net.frontend import Frontend
     from pgswitch.pool.cancelling import CancelKeys
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
-    from pgswitch.wire.params import Values
-    from pgswitch.wire.startup import Startup, StartupFacts
+    from pgswitch.wire.startup import Startup
     from pgswitch.wire.welcome import Welcome
 
-USER_NAME_LIMIT = 128
-"""Bytes that a user name must stay under."""
 _REPLICATION_WORDS = {
     Replication.NONE: "no",
     Replication.LOGICAL: "database",
     Replication.PHYSICAL: "yes",
 }
-
-
-class Rules(Protocol):
-    """What is asked of the rules in force; see rules/advice.py."""
-
-    def routes(self, database: str) -> bool:
-        """Tell whether clients of a database may be moved to other servers."""
-
-    def attach(self, client: Frontend) -> None:
-        """Have the queries of a client that has logged in judged, if they are to be."""
+_WITHOUT_AUTH_USER = (AuthType.LDAP, AuthType.PAM)
+"""Methods that leave it to others who a user is, so there is no one to look up."""
 
 
 class FrontDesk:
@@ -76,26 +72,23 @@ class FrontDesk:
         pools: Pools,
         store: AuthStore,
         keys: CancelKeys,
-        open_console: Callable[[bool], ConsoleSession],
         *,
-        rules: Rules,
+        credentials: Credentials,
+        entrance: Entrance,
     ) -> None:
-        """``open_console`` is told whether the client is an admin."""
+        """Take the parts that a login passes through."""
         self.context = context
         self.clients: dict[int, Frontend] = {}
         """Every client connection by number."""
         self.arriving: dict[int, Frontend] = {}
         """Those that have not logged in yet, oldest first."""
-        self.of_database: Counter[str] = Counter()
-        self.of_user: Counter[str] = Counter()
-        """How many there are, from the start-up packet on."""
+        self.headcount = Headcount()
         self.shutting_down = False
-        self.console_parameters: tuple[tuple[str, str], ...] = ()
-        self._pools = pools
         self._store = store
         self._keys = keys
-        self._open_console = open_console
-        self._rules = rules
+        self._credentials = credentials
+        self._entrance = entrance
+        self._lookup = Lookup(context, pools, store)
         self._mock_seed = context.random(32)
         self._judge_by = Judge(context.tracking, ())
 
@@ -136,7 +129,7 @@ class FrontDesk:
         self.clients.pop(frontend.number, None)
         self.arriving.pop(frontend.number, None)
         if frontend.facts is not None:
-            self._count(frontend.facts, -1)
+            self.headcount.gone(frontend.facts)
         self._keys.revoke(frontend)
 
     def cancel(self, frontend: Frontend, key: bytes) -> Deferred[str]:
@@ -146,13 +139,16 @@ class FrontDesk:
 
     # Logging in.
 
-    def begin_login(self, frontend: Frontend, startup: Startup) -> ClientLogin | None:
+    def begin_login(
+        self, frontend: Frontend, startup: Startup
+    ) -> ClientLogin | Deferred[ClientLogin] | None:
         """Check a start-up packet; return the login, None if none is needed."""
         settings = self._settings
         facts, negotiation, frontend.wanted = self._judge(startup)
         frontend.facts = facts
-        self._count(facts, 1)
+        self.headcount.come(facts)
         frontend.user, frontend.database = facts.user, facts.database
+        frontend.identity = Identity(facts.user)
         is_console = facts.database in CONSOLE_DATABASES
         if not is_console and len(self.clients) > settings.max_client_conn:
             raise TooManyClients
@@ -165,29 +161,78 @@ class FrontDesk:
         if is_console and self._is_owner(frontend):
             self.log.log(f"{frontend.prefix} pgbouncer access from unix socket")
             return None
-        if len(facts.user.encode("utf-8", "surrogateescape")) >= USER_NAME_LIMIT:
-            raise UsernameTooLong
+        check_name(facts.user)
         spec = self.context.configuration.database(facts.database)
-        self._check_client_limits(facts, spec)
+        self.headcount.check(self.context, facts, spec)
+        if settings.auth_type is AuthType.ANY:
+            self._check_forced_user(frontend, spec)
+            return self._ask(frontend, frontend.identity)
+        if settings.auth_type in _WITHOUT_AUTH_USER:
+            self._check_no_auth_user(frontend, spec)
+            return self._ask(frontend, frontend.identity)
+        found = self._lookup.find(frontend, spec)
+        if isinstance(found, Deferred):
+            return found.addCallback(partial(self._ask, frontend))
+        return self._ask(frontend, found)
+
+    def _ask(self, frontend: Frontend, identity: Identity) -> ClientLogin:
+        """Return the login of a client, now that it is known who it claims to be."""
+        frontend.identity = identity
+        frontend.user = identity.user
+        facts = frontend.facts
+        assert facts is not None  # noqa: S101 - begin_login has set it
+        settings = self._settings
         if settings.log_connections:
             replication = _REPLICATION_WORDS[facts.replication]
             self.log.log(
-                f"{frontend.prefix} login attempt: db={facts.database}"
-                f" user={facts.user} tls=no replication={replication}"
+                f"{frontend.prefix} login attempt: db={frontend.database}"
+                f" user={frontend.user} tls=no replication={replication}"
             )
-        if is_console and self._console_rights(facts.user) is None:
-            raise NotAllowed
-        if settings.auth_type is AuthType.ANY and not is_console:
-            self._check_forced_user(frontend, spec)
+        if frontend.database in CONSOLE_DATABASES:
+            self._check_console_user(frontend.user)
         return ClientLogin(
             settings.auth_type,
-            facts.user,
-            self._store.secret(facts.user),
+            identity.user,
+            identity.secret,
             random=self.context.random,
             mock_seed=self._mock_seed,
             iterations=settings.scram_iterations,
             cache=self._store.verifiers,
         )
+
+    def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
+        """Take a client that has authenticated to its pool or to the console."""
+        if frontend.database in CONSOLE_DATABASES:
+            is_admin = self._is_owner(frontend) or (
+                frontend.user in self._settings.admin_users
+            )
+            self.arriving.pop(frontend.number, None)
+            self._entrance.enter_console(frontend, is_admin=is_admin)
+            return
+        spec = self.context.configuration.database(frontend.database)
+        if spec is not None:
+            self._credentials.learn(spec, frontend.identity, outcome)
+        self._entrance.enter_pool(frontend, shutting_down=self.shutting_down)
+
+    def refused(self, frontend: Frontend) -> None:
+        """Note that a client did not prove itself."""
+        self._lookup.forget(frontend.identity)
+        if self._settings.log_connections:
+            self.log.log(
+                f"{frontend.prefix} login failed:"
+                f" db={frontend.database} user={frontend.user}"
+            )
+
+    def welcome(self, frontend: Frontend, welcome: Welcome) -> None:
+        """Begin the relay of a client, now that its servers' parameters are known."""
+        self.arriving.pop(frontend.number, None)
+        self._entrance.welcome(frontend, welcome)
+
+    def revive(self, frontend: Frontend) -> None:
+        """Begin the relay of a welcomed client once more."""
+        self._entrance.revive(frontend)
+
+    # Single checks.
 
     def _judge(self, startup: Startup) -> Judgement:
         ignored = self._settings.ignore_startup_parameters
@@ -203,14 +248,13 @@ class FrontDesk:
             and frontend.credentials[1] == os.geteuid()
         )
 
-    def _console_rights(self, user: str) -> bool | None:
-        """Return whether a console user is admin; None if it may not come in."""
+    def _check_console_user(self, user: str) -> None:
+        """Refuse who may neither command nor look; under ``any`` all may look."""
         settings = self._settings
-        if user in settings.admin_users:
-            return True
-        if user in settings.stats_users or settings.auth_type is AuthType.ANY:
-            return False
-        return None
+        if settings.auth_type is AuthType.ANY:
+            return
+        if user not in settings.admin_users and user not in settings.stats_users:
+            raise NotAllowed
 
     def _check_forced_user(self, frontend: Frontend, spec: DatabaseSpec | None) -> None:
         if spec is not None and spec.user is None:
@@ -219,114 +263,18 @@ class FrontDesk:
                 detail="auth_type=any requires user= on the database's line."
             )
 
-    def _check_client_limits(
-        self, facts: StartupFacts, spec: DatabaseSpec | None
+    def _check_no_auth_user(
+        self, frontend: Frontend, spec: DatabaseSpec | None
     ) -> None:
-        """Refuse a client over max_db_ or max_user_client_connections."""
-        if spec is None:
-            return
-        effective = self.context.effective
-        most = effective.max_db_client_connections(spec, facts.user)
-        if most and self.of_database[facts.database] > most:
-            raise TooManyDatabaseClients
-        most = effective.max_user_client_connections(spec, facts.user)
-        if most and self.of_user[facts.user] > most:
-            raise TooManyUserClients
-
-    def _count(self, facts: StartupFacts, change: int) -> None:
-        """Count a client that has come (1) or gone (-1)."""
-        for counts, name in (
-            (self.of_database, facts.database),
-            (self.of_user, facts.user),
-        ):
-            counts[name] += change
-            if not counts[name]:
-                del counts[name]
-
-    def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
-        """Take a client that has authenticated to its pool or to the console."""
-        if outcome.scram_keys is not None:
-            self._store.remember(frontend.user, outcome.scram_keys)
-        if frontend.database in CONSOLE_DATABASES:
-            self._enter_console(frontend)
-            return
-        spec = self.context.configuration.database(frontend.database)
-        if spec is None:
-            raise NoSuchDatabase(database=frontend.database)
-        if spec.name in self._pools.disabled:
-            raise DatabaseDisabled(database=spec.name)
-        if self.shutting_down:
-            raise PoolerShuttingDown
-        pool = self._pools.pool(spec, frontend.user)
-        pool.rack.counters.client_login_count += 1
-        frontend.pool = pool
-        pool.add_client(frontend)
-
-    def _enter_console(self, frontend: Frontend) -> None:
-        is_admin = self._is_owner(frontend) or bool(self._console_rights(frontend.user))
-        frontend.console = self._open_console(is_admin)
-        tracked = {} if frontend.facts is None else frontend.facts.tracked
-        given = dict(self.console_parameters)
-        given |= {name: value for name, value in tracked.items() if name not in given}
-        frontend.link.limit = self._settings.max_packet_size
-        frontend.link.parameters = frontend.wanted
-        self.arriving.pop(frontend.number, None)
-        told = reports(given)
-        frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
-
-    def welcome(self, frontend: Frontend, welcome: Welcome) -> None:
-        """Begin the relay of a client, now that its servers' parameters are known."""
-        if frontend.closed:
-            return
-        values, told = welcome.to(self._wanted(frontend))
-        link = frontend.link
-        pool = frontend.pool
-        settings = self._settings
-        statements = None
-        rack = pool.rack_of(frontend)
-        is_shared = rack.mode != PoolMode.SESSION or (
-            self._rules.routes(frontend.database) and not frontend.replicates
-        )
-        if is_shared and settings.max_prepared_statements > 0:
-            statements = ClientStatements(
-                self.context.statements,
-                link.exchange,
-                settings.max_prepared_statements,
-                pool.rack.counters,
-            )
-        link.parameters = values
-        link.counters = pool.rack.counters
-        link.limit = settings.max_packet_size
-        link.simple = not settings.disable_pqexec
-        self.arriving.pop(frontend.number, None)
-        frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
-        link.begin_relay(rack, statements)
-        self._rules.attach(frontend)
-
-    def revive(self, frontend: Frontend) -> None:
-        """Begin the relay of a welcomed client once more."""
-        link = frontend.link
-        link.begin_relay(frontend.pool.rack_of(frontend), link.statements)
-        self._rules.attach(frontend)
-
-    def _wanted(self, frontend: Frontend) -> Values:
-        """Return the tracked parameters that the client asked for."""
-        if not self._settings.application_name_add_host:
-            return frontend.wanted
-        tracking = self.context.tracking
-        name = tracking.value(frontend.wanted, "application_name") or "app"
-        return tracking.changed(
-            frontend.wanted, "application_name", f"{name} - {_host_text(frontend)}"
-        )
-
-    def _notice(self) -> Notice | None:
-        text = self._settings.login_notify_message
-        return Notice(text=text) if text else None
+        if self._lookup.auth_user(spec) is not None:
+            reason = f"auth_type={self._settings.auth_type} goes with no auth_user."
+            self.log.error(f"{frontend.prefix} {reason}")
+            raise BouncerConfigError(detail=reason)
 
     # What time does to clients.
 
     def sweep(self, now: float) -> None:
-        """End logins that take too long and clients that are silent for too long."""
+        """End logins that take too long."""
         limit = self._settings.client_login_timeout
         if limit:
             for frontend in list(self.arriving.values()):
@@ -334,11 +282,3 @@ class FrontDesk:
                     break
                 if frontend.pool is None:
                     frontend.disconnect(ClientLoginTimeout())
-
-
-def _host_text(frontend: Frontend) -> str:
-    """Return where a client comes from, in the form of application_name_add_host."""
-    address = frontend.address
-    if address.host == "unix":
-        return f"unix({address.pid}@{os.uname().nodename}):{address.port}"
-    return str(address)

@@ -1,7 +1,7 @@
-"""The users of ``auth_file``, and what their logins have taught us.
+"""The users of ``auth_file``.
 
-The file is read again when it has changed.  A user that is no longer in it is
-forgotten at once, with everything derived from its secret.
+The file is read again when it has changed, so a user that is taken out of it is
+refused from then on.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from pgswitch.types import AuthType
 from pgswitch.wire.password import Secret
 
 if TYPE_CHECKING:
-    from pgswitch.config.model import DatabaseSpec, Settings
+    from pgswitch.config.model import Settings
     from pgswitch.logs import Log
     from pgswitch.wire.login_client import VerifierCache
-    from pgswitch.wire.scram import ScramKeys
 
 _Stamp = tuple[int, int, int, int, int, int, int]
 
@@ -32,7 +31,6 @@ class AuthStore:
         self._secrets: dict[str, Secret] = {}
         self._path: str | None = None
         self._stamp: _Stamp | None = None
-        self._scram_keys: dict[str, ScramKeys] = {}
         self.verifiers: VerifierCache = {}
         """SCRAM verifiers made from clear secrets."""
 
@@ -66,11 +64,7 @@ class AuthStore:
         self._replace(users)
 
     def _replace(self, users: dict[str, str]) -> None:
-        secrets = {user: Secret.of(text) for user, text in users.items()}
-        for user in list(self._scram_keys):
-            if secrets.get(user) != self._secrets.get(user):
-                del self._scram_keys[user]
-        self._secrets = secrets
+        self._secrets = {user: Secret.of(text) for user, text in users.items()}
         self.verifiers.clear()
 
     def users(self) -> list[str]:
@@ -80,20 +74,6 @@ class AuthStore:
     def secret(self, user: str) -> Secret | None:
         """Return what the user has to prove, None for an unknown user."""
         return self._secrets.get(user)
-
-    def remember(self, user: str, keys: ScramKeys) -> None:
-        """Keep what a client's SCRAM login proved, for logins to servers."""
-        self._scram_keys[user] = keys
-
-    def for_server(
-        self, spec: DatabaseSpec, user: str
-    ) -> tuple[Secret | None, ScramKeys | None]:
-        """Return with what to log in to a server of this database as this user."""
-        if spec.user is not None:
-            if spec.password:
-                return Secret.of(spec.password), None
-            return self.secret(spec.user), None
-        return self.secret(user), self._scram_keys.get(user)
 
 
 def _stamp_of(path: str) -> _Stamp:

@@ -67,13 +67,13 @@ class DatabaseSpec:
         secret=True,
     )
     auth_user: str | None = setting(
-        units.TEXT, None, "instead of the setting auth_user", acts=False
+        units.TEXT, None, "instead of the setting auth_user"
     )
     auth_query: str | None = setting(
-        units.TEXT, None, "instead of the setting auth_query", acts=False
+        units.TEXT, None, "instead of the setting auth_query"
     )
     auth_dbname: str | None = setting(
-        units.DATABASE_NAME, None, "instead of the setting auth_dbname", acts=False
+        units.DATABASE_NAME, None, "instead of the setting auth_dbname"
     )
     pool_size: int | None = setting(
         units.COUNT, None, "server connections per user; 0: no limit"

@@ -41,10 +41,7 @@ class Settings:
         "1: append the client's address to application_name at login",
     )
     auth_dbname: str | None = setting(
-        units.DATABASE_NAME,
-        None,
-        "[databases] entry in which auth_query runs",
-        acts=False,
+        units.DATABASE_NAME, None, "[databases] entry in which auth_query runs"
     )
     auth_file: str | None = setting(units.PATH, None, "file of users and their secrets")
     auth_hba_file: str = setting(
@@ -60,16 +57,19 @@ class Settings:
         units.TEXT, None, "LDAP server and search, for auth_type ldap", acts=False
     )
     auth_query: str = setting(
-        units.TEXT, _AUTH_QUERY, "query that returns the secret of user $1", acts=False
+        units.TEXT, _AUTH_QUERY, "query that returns the secret of user $1"
+    )
+    auth_query_cache_ttl: float = setting(
+        units.SECONDS,
+        "0",
+        "believe an answer of auth_query so long, unless a login fails; 0: ask each"
+        " time",
     )
     auth_type: AuthType = setting(
         units.AUTH_TYPE, "md5", "what a client must show at login"
     )
     auth_user: str | None = setting(
-        units.TEXT,
-        None,
-        "user that runs auth_query for users not in auth_file",
-        acts=False,
+        units.TEXT, None, "user that runs auth_query for users not in auth_file"
     )
     autodb_idle_timeout: float = setting(
         units.SECONDS,

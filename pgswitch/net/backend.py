@@ -53,6 +53,17 @@ Answered = Callable[[dict[str, str] | None], None]
 """Told the fields of the ErrorResponse of a query of ours, or None if it went well."""
 
 
+class Question(Protocol):
+    """Something of ours that a server is asked, and that reads the answer itself."""
+
+    request: bytes
+    unfit: str
+    """Why the server is to be closed, now that it has answered; or nothing."""
+
+    def message(self, kind: int, body: bytes) -> None:
+        """Take one message of the answer; ReadyForQuery is not among them."""
+
+
 class Phase(Enum):
     """Where a server is in its life; ``ACTIVE`` is told by its Link being linked."""
 
@@ -136,6 +147,7 @@ class Backend(TwistedProtocol):
         self._io: SocketIO | None = None
         self._answered: Answered | None = None
         self._error: dict[str, str] | None = None
+        self._question: Question | None = None
         self._ready = False
 
     # What Twisted calls.
@@ -181,6 +193,11 @@ class Backend(TwistedProtocol):
         """Return what log lines about this server begin with."""
         return socket_prefix("S", id(self), self.database, self.user, self.address)
 
+    @property
+    def is_confidential(self) -> bool:
+        """Whether rows that it sends now are secrets: answers of auth_query."""
+        return self._question is not None
+
     def values(self) -> Values:
         """Return the tracked parameters as the server last reported them."""
         return self.link.parameters
@@ -192,6 +209,15 @@ class Backend(TwistedProtocol):
         self._answered = answered
         self._error = None
         self.link.send(encode.query(sql))
+
+    def ask(self, question: Question, answered: Answered) -> None:
+        """Ask an unlinked server something; the answer goes to ``question``."""
+        self.phase = Phase.BUSY
+        self.busy_since = monotonic()
+        self._answered = answered
+        self._error = None
+        self._question = question
+        self.link.send(question.request)
 
     def close(self, reason: str, *, terminate: bool = True) -> None:
         """Close the connection; the owner is told at once."""
@@ -283,12 +309,15 @@ class Backend(TwistedProtocol):
 
     def _private(self, message_type: int, body: bytes) -> None:
         """Deal with the answer to a query of ours."""
+        if self._question is not None and message_type != READY_FOR_QUERY:
+            self._question.message(message_type, body)
         if message_type == ERROR_RESPONSE:
             self._error = decode.error_fields(body)
         elif message_type in COPY_RESPONSES:
             self.close("COPY in a query of the pooler")
         elif message_type == READY_FOR_QUERY:
             answered, self._answered = self._answered, None
+            self._question = None
             self.link.ready_since = monotonic()
             if body != b"I":
                 self.close("query of the pooler left a transaction open")

@@ -17,6 +17,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from pgswitch.errors import (
     Fault,
+    InternalFault,
     Notice,
     SilentClose,
     UnencryptedDataAfterGssRequest,
@@ -103,14 +104,20 @@ class Reception(Protocol):
     def arrived(self, frontend: Frontend) -> int:
         """Note a new connection; return its number."""
 
-    def begin_login(self, frontend: Frontend, startup: Startup) -> ClientLogin | None:
+    def begin_login(
+        self, frontend: Frontend, startup: Startup
+    ) -> ClientLogin | Deferred[ClientLogin] | None:
         """Check a start-up packet; return the login, None if none is needed.
 
-        Sets the frontend's ``facts``.  Raises the Fault to refuse with.
+        Sets the frontend's ``facts``.  Raises the Fault to refuse with, or has the
+        Deferred fail with it.
         """
 
     def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
         """Take a client that has authenticated to its pool or to the console."""
+
+    def refused(self, frontend: Frontend) -> None:
+        """Note that a client did not prove itself."""
 
     def welcome(self, frontend: Frontend, welcome: Welcome) -> None:
         """Begin the relay of a client, now that its servers' parameters are known."""
@@ -128,6 +135,8 @@ class Reception(Protocol):
 class Frontend(TwistedProtocol):
     """A client connection; its Link relays, this does all the rest."""
 
+    is_confidential = False
+
     def __init__(self, reception: Reception) -> None:
         """Begin before the first packet."""
         self.reception = reception
@@ -138,6 +147,8 @@ class Frontend(TwistedProtocol):
         """The tracked parameters that its start-up packet asked for."""
         self.user = ""
         self.database = ""
+        self.identity: Any = None
+        """Whom the reception has found behind ``user``; its own business."""
         self.pool: Any = None
         self.console: ConsoleSession | None = None
         self.lost_transaction: LostTransaction | None = None
@@ -161,6 +172,8 @@ class Frontend(TwistedProtocol):
         self.number = reception.arrived(self)
         self._reader: FirstPacketReader | None = FirstPacketReader()
         self._login: ClientLogin | None = None
+        self._finding: Deferred[ClientLogin] | None = None
+        """Will tell what the client is to be asked."""
         self._queued: deque[tuple[int, bytes]] = deque()
         self._console_busy = False
 
@@ -266,19 +279,49 @@ class Frontend(TwistedProtocol):
             traced(self.io, self.link, self.reception.log, self, is_client=True)
             self.io.attach(self.link)
         login = self.reception.begin_login(self, startup)
+        if isinstance(login, Deferred):
+            self._finding = login
+            self.link.hold(rest)
+            login.addCallbacks(self._found, self._not_found)
+        else:
+            self._ask(login)
+            if rest and not self.closed:
+                self.link.take(rest)
+
+    def _found(self, login: ClientLogin) -> None:
+        """Go on, now that it is known what to ask."""
+        self._finding = None
+        try:
+            self._ask(login)
+        except Fault as fault:
+            self.disconnect(fault)
+        if not self.closed:
+            self.link.take_held()
+
+    def _not_found(self, failure: Failure) -> None:
+        """Refuse a client that nothing can be asked."""
+        self._finding = None
+        if self.closed:
+            return  # Then the failure is that the search was given up.
+        fault = failure.value
+        if not isinstance(fault, Fault):
+            self.reception.log.error(f"{self.prefix} login: {fault!r}")
+            fault = InternalFault()
+        self.disconnect(fault)
+
+    def _ask(self, login: ClientLogin | None) -> None:
         if login is None:
             self.reception.accepted(self, Accepted())
         else:
             self._login = login
             self._perform(login.begin())
-        if rest and not self.closed:
-            self.link.take(rest)
 
     def _perform(self, commands: Iterable[Command]) -> None:
         for command in commands:
             if isinstance(command, Send):
                 self.link.send(command.data)
             elif isinstance(command, Refused):
+                self.reception.refused(self)
                 raise command.fault
             else:
                 self._login = None
@@ -414,6 +457,8 @@ class Frontend(TwistedProtocol):
             )
         self.link.lost = True
         self.link.stopped = True
+        if self._finding is not None:
+            self._finding.cancel()
         if self.console is not None:
             self.console.closed()
         if self.pool is not None:

@@ -32,6 +32,10 @@ class Named(Protocol):
     def prefix(self) -> str:
         """What its log lines begin with."""
 
+    @property
+    def is_confidential(self) -> bool:
+        """Whether rows that it reads now are secrets."""
+
 
 class _Direction(Scanner):
     """Logs the messages of one direction."""
@@ -58,6 +62,7 @@ class _Direction(Scanner):
             message_type,
             end - start - 1,
             chunk[start + HEADER_SIZE : end],
+            mask_rows=self._owner.is_confidential,
         )
         self._log.noise(f"{self._owner.prefix} {line}")
         return True

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.net.backend import Backend
     from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.errands import Errands
     from pgswitch.pool.totals import Totals
     from pgswitch.relay.rack import Rack
     from pgswitch.types import PoolKey
@@ -35,6 +36,7 @@ class Home(Protocol):
     context: PoolContext
     totals: Totals
     rack: Rack
+    errands: Errands
 
     def is_held(self) -> bool:
         """Tell whether no client may get a server now."""
@@ -74,6 +76,7 @@ class Aftercare:
             or self._resets
             or self._checks_always
             or self._lifetime() == 0
+            or bool(pool.errands)
             or pool.totals.is_sought(pool.key)
         )
 
@@ -108,6 +111,8 @@ class Aftercare:
             backend.close("pause mode")
         elif backend.link.stale:
             backend.close("close_needed")
+        elif rack.open and pool.errands.take(backend):
+            pass  # It comes back when the question has its answer.
         elif rack.waiters and rack.open:
             rack.serve(rack.waiters.pop(0), backend.link)
         else:

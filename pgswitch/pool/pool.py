@@ -24,6 +24,7 @@ from pgswitch.net.backend import CRASHED, Backend, Phase
 from pgswitch.pool.aftercare import Aftercare
 from pgswitch.pool.attempts import Attempts
 from pgswitch.pool.bereft import settle_loss
+from pgswitch.pool.errands import Errands
 from pgswitch.pool.ledger import Facts, plan
 from pgswitch.pool.opening import NO_FAILURES, WRITER_LOST, WRITER_MOVED, Opener
 from pgswitch.pool.replication import ReplicationSession
@@ -73,6 +74,8 @@ class ServerPool:
         """Where the servers are, if the database is a cluster."""
         self.replication: dict[int, ReplicationSession] = {}
         """What replication clients have instead of the rack, by client number."""
+        self.errands = Errands(self)
+        """Questions of auth_query, asked for clients that log in."""
         self.paused = False
         """PAUSE of this database is in force."""
         self.generation = 0
@@ -114,7 +117,7 @@ class ServerPool:
     @property
     def is_empty(self) -> bool:
         """Whether it has neither clients nor servers."""
-        return not self.clients and not self.servers
+        return not self.clients and not self.servers and not self.errands
 
     @property
     def mode(self) -> PoolMode:
@@ -206,8 +209,7 @@ class ServerPool:
             client.frontend.disconnect(ServerShuttingDown())
             return
         now = self.context.clock()
-        is_failing = self.failing and self.site is None and not self._has_login()
-        if is_failing and not self.is_held():
+        if self.is_failing:
             client.frontend.disconnect(ServerLoginFailing(reason=self.failing))
             self.launch(asked=1)
             return
@@ -223,6 +225,12 @@ class ServerPool:
                 self.rack.counters.xact_count += 1
         self.rack.waiters.append(client)
         self.serve_waiters()
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether no server can be had before the next attempt to log in."""
+        is_failing = self.failing and self.site is None and not self._has_login()
+        return bool(is_failing) and not self.is_held()
 
     def settle(self, client: ClientLink, server: ServerLink) -> bool:
         """Make the server's parameters the client's; False: nothing is to be done."""
@@ -257,14 +265,15 @@ class ServerPool:
     def serve_waiters(self) -> None:
         """Give idle servers to those who wait; check used ones; open more."""
         rack = self.rack
-        while rack.waiters and rack.idle and rack.open:
+        while rack.idle and rack.open and (rack.waiters or self.errands):
             server = rack.idle.pop()
             if server.stale or not server.at_boundary():
                 self.discard(server)
-                continue
-            rack.serve(rack.waiters.pop(0), server)
+            else:
+                self._aftercare.free(_backend(server))
         if rack.open:
-            self._aftercare.check_used(len(rack.waiters) - self._count(Phase.BUSY))
+            wanted = len(rack.waiters) + len(self.errands)
+            self._aftercare.check_used(wanted - self._count(Phase.BUSY))
         self.launch()
 
     def rack_of(self, client: Frontend) -> Rack:
@@ -361,7 +370,7 @@ class ServerPool:
         """Return what the ledger needs to know; ``asked``: clients sent away."""
         settings = self.context.configuration.settings
         now = self.context.clock()
-        waiting = len(self.rack.waiters)
+        waiting = len(self.rack.waiters) + len(self.errands)
         if self.welcome is None and self.welcome_waiters:
             waiting = max(waiting, 1)
         overdue = 0
@@ -425,6 +434,7 @@ class ServerPool:
             client.disconnect(fault)
         for link in [*self.rack.waiters]:
             link.frontend.disconnect(fault)
+        self.errands.fail(fault)
 
     def _has_login(self) -> bool:
         """Tell whether any server is past its login."""
@@ -442,6 +452,7 @@ class ServerPool:
             self._attempts.lost(backend, reason)
             self.launch()
             return
+        self.errands.lost(backend)
         link = backend.link
         client = link.peer or self._settling.lost(backend)
         if link in self.rack.idle:

@@ -48,7 +48,14 @@ class Pools:
 
     def pool(self, spec: DatabaseSpec, user: str) -> ServerPool:
         """Return the pool of a database for one login user, made if need be."""
-        key = PoolKey(spec.name, spec.user or user)
+        return self.pool_of(spec, spec.user or user)
+
+    def pool_of(self, spec: DatabaseSpec, user: str) -> ServerPool:
+        """Return the pool whose servers log in as ``user``, made if need be.
+
+        That is somebody else than the entry's own ``user=`` for auth_user alone.
+        """
+        key = PoolKey(spec.name, user)
         pool = self._pools.get(key)
         if pool is None:
             if spec.name not in self.context.configuration.databases and not any(
@@ -152,6 +159,7 @@ class Pools:
         pool.paused = True  # or it would open new servers for those it loses
         for client in list(pool.clients.values()):
             client.disconnect(DatabaseRemoved())
+        pool.errands.fail(DatabaseRemoved())
         for backend in pool.backends():
             backend.close("database removed")
         self.totals.note(pool, starving=False)

@@ -67,6 +67,10 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
         ):
             client.told_of_queue = True
             client.notify(ClientQueued())
+    for errand in pool.errands.waiting():
+        limit = effective.query_wait_timeout(pool.spec, errand.user)
+        if limit and now - errand.waiting_since > limit:
+            errand.fail(QueryWaitTimeout())
 
 
 def _logging_in(pool: ServerPool, now: float) -> None:

@@ -26,7 +26,14 @@ from pgswitch.errors import (
     UnknownPacket,
 )
 from pgswitch.relay.interfaces import ClientControl, LinkIO
-from pgswitch.relay.link import PAUSED_HOLDING, Gatekeeper, Keeper, Link
+from pgswitch.relay.link import (
+    BIG_READ,
+    PAUSED_HOLDING,
+    SMALL_READ,
+    Gatekeeper,
+    Keeper,
+    Link,
+)
 from pgswitch.relay.server import SESSION, ServerLink
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import (
@@ -84,6 +91,7 @@ class ClientLink(Link):
     def __init__(self, limit: int, io: LinkIO, control: ClientControl) -> None:
         """Begin before the login: what comes goes to ``control.first_bytes``."""
         super().__init__(ALL_WHOLE, limit, io, control)
+        self.largest_read = SMALL_READ  # so that a stranger fills little memory
         self.frontend = control
         self.exchange = Exchange()
         self.statements: ClientStatements | None = None
@@ -117,6 +125,7 @@ class ClientLink(Link):
         self.keeper = keeper
         self.statements = statements
         self.actions = PLAIN if statements is None else MAPPED
+        self.largest_read = BIG_READ
         self.relaying = True
         # What comes behind in the same chunk is for a server.
         self.stopped = self.walking
@@ -188,6 +197,22 @@ class ClientLink(Link):
         """Hold what comes until :meth:`proceed`."""
         self.halted = True
         self.indirect = True
+
+    def hold(self, chunk: bytes) -> None:
+        """Hold what comes in the midst of the login, ``chunk`` first."""
+        self.halt()
+        if chunk:
+            self.feed(chunk)
+
+    def take_held(self) -> None:
+        """Go on with the login, and with what was held since :meth:`hold`."""
+        self.halted = self.indirect = False
+        held = b"".join(self.held)
+        self.held.clear()
+        if held:
+            self.take(held)
+        if self.paused:
+            self.resume(PAUSED_HOLDING)
 
     # Without a server.
 

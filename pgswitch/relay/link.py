@@ -82,6 +82,7 @@ class Link(Scanner):
         self.recv = io.recv
         self.raw_send = io.send
         self.read_size = SMALL_READ
+        self.largest_read = BIG_READ
         self.peer: Link | None = None
         self.paused = 0
         self.backlogged = False
@@ -119,9 +120,10 @@ class Link(Scanner):
         if not chunk:
             return self.io.ended()
         if len(chunk) == size:
-            self.read_size = BIG_READ
+            self.read_size = self.largest_read
         elif size == BIG_READ and len(chunk) <= SMALL_READ:
             self.read_size = SMALL_READ
+        self.largest_read = BIG_READ
         if self.lost:
             return None
         self.reading = True

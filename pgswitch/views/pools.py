@@ -70,7 +70,7 @@ class PoolView:
             user=pool.key.user,
             pool_mode=pool.mode,
             cl_active=len(pool.clients) - waiting,
-            cl_waiting=waiting,
+            cl_waiting=waiting + len(pool.errands),
             cl_active_cancel_req=sum(
                 target is pool for _client, target in self._keys.under_way
             ),
@@ -126,7 +126,7 @@ class PoolView:
             max_connections=effective.max_db_connections(spec, user),
             current_connections=self._pools.totals.of_database[spec.name],
             max_client_connections=effective.max_db_client_connections(spec, user),
-            current_client_connections=self._desk.of_database[spec.name],
+            current_client_connections=self._desk.headcount.of_database[spec.name],
             paused=spec.name in self._pools.paused,
             disabled=spec.name in self._pools.disabled,
         )
@@ -151,7 +151,7 @@ class PoolView:
                     current_connections=self._pools.totals.of_user[name],
                     max_user_client_connections=spec.max_user_client_connections
                     or settings.max_user_client_connections,
-                    current_client_connections=self._desk.of_user[name],
+                    current_client_connections=self._desk.headcount.of_user[name],
                 )
             )
         return snapshots

@@ -113,8 +113,10 @@ HEADER_SIZE: Final = 5
 STARTUP_HEADER_SIZE: Final = 8
 """Length and code of an untyped first packet."""
 
-STARTUP_LIMIT: Final = 0x10000
-"""First packets are shorter than this: the two high length bytes are zero."""
+STARTUP_LIMIT: Final = 0x4000
+"""First packets are shorter than this: so much may a stranger have us hold.
+
+PostgreSQL itself takes 10 000 bytes (MAX_STARTUP_PACKET_LENGTH)."""
 
 CANCEL_KEY_SIZE: Final = 8
 """Cancel key of protocol 3.0, process number included."""

@@ -16,6 +16,8 @@ from pgswitch.wire import constants as c
 
 _COUNT: Final = Struct("!H")
 _UINT32: Final = Struct("!I")
+_NULL: Final = 0xFFFFFFFF
+"""Length, -1, that stands for no value at all."""
 
 TARGETS: Final = frozenset(b"PS")
 """What Describe and Close may name: a portal or a prepared statement."""
@@ -96,6 +98,36 @@ def parameter_status(body: bytes) -> tuple[bytes, bytes]:
     if at != len(body):
         raise BrokenPacket(message="ParameterStatus")
     return name, value
+
+
+def column_count(body: bytes) -> int:
+    """Return how many columns RowDescription announces."""
+    if len(body) < _COUNT.size:
+        raise BrokenPacket(message="RowDescription")
+    count: int = _COUNT.unpack_from(body)[0]
+    return count
+
+
+def data_row(body: bytes) -> list[bytes | None]:
+    """Return the values of DataRow, None for NULL."""
+    packet = "DataRow"
+    if len(body) < _COUNT.size:
+        raise BrokenPacket(message=packet)
+    values: list[bytes | None] = []
+    at = _COUNT.size
+    for _ in range(_COUNT.unpack_from(body)[0]):
+        size = _uint32(body, at, packet)
+        at += 4
+        if size == _NULL:
+            values.append(None)
+            continue
+        values.append(body[at : at + size])
+        at += size
+        if at > len(body):
+            raise BrokenPacket(message=packet)
+    if at != len(body):
+        raise BrokenPacket(message=packet)
+    return values
 
 
 def query(body: bytes) -> bytes:
@@ -227,6 +259,6 @@ def sasl_initial_response(body: bytes) -> tuple[str, bytes]:
     mechanism, at = _cstring(body, 0, packet)
     size = _uint32(body, at, packet)
     data = body[at + 4 :]
-    if size not in (len(data), 0xFFFFFFFF) or (size != len(data) and data):
+    if size not in (len(data), _NULL) or (size != len(data) and data):
         raise BrokenPacket(message=packet)
     return text(mechanism), data

@@ -5,7 +5,7 @@ SSLRequest, GSSENCRequest, CancelRequest, or the news that TLS began at once.
 :func:`sort_parameters` then judges the startup parameters as PgBouncer does.
 
 Rules are from the manual's chapter "Message Formats" and, where the manual leaves
-freedom, PgBouncer's: one zero byte ends the packet, packets are under 64 KiB.
+freedom, PgBouncer's: one zero byte ends the packet, packets are short.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ FirstPacket = Startup | SslRequest | GssEncRequest | CancelRequest | DirectTls
 class FirstPacketReader:
     """Collects bytes until a first packet is whole.
 
-    May be used again for the packet after an SSLRequest; holds less than 64 KiB.
+    May be used again for the packet after an SSLRequest; holds less than STARTUP_LIMIT.
     """
 
     __slots__ = ("_held",)

@@ -238,17 +238,21 @@ _SIDES: Final = MappingProxyType(
 )
 
 
-def trace_line(direction: str, kind: int, length: int, body: bytes) -> str:
+def trace_line(
+    direction: str, kind: int, length: int, body: bytes, *, mask_rows: bool = False
+) -> str:
     """Return one line, without its end.
 
     ``direction`` is ``F`` for a message the frontend sent and ``B`` for one the
     backend sent, ``kind`` its type byte, ``length`` the length field (body and four),
-    ``body`` as much of the body as is there.
+    ``body`` as much of the body as is there. ``mask_rows`` hides what rows hold.
     """
     names, readers = _SIDES[direction]
     name = names.get(kind)
     if name is None:
         return f"{direction}\t{length}\tUnknown message: {kind:02x}"
+    if mask_rows and direction == "B" and kind == c.DATA_ROW:
+        return f"{direction}\t{length}\t{name}\t {MASK}"
     fields = _fields(readers.get(kind, _fixed("")), _Body(body))
     return "\t".join((direction, str(length), name, *fields))
 

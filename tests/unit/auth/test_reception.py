@@ -7,7 +7,7 @@ import os
 import pytest
 
 from pgswitch.wire import encode
-from tests.fakes.messages import READY, kinds, message, query, split
+from tests.fakes.messages import kinds, message, query
 from tests.fakes.world import Client, World, WorldOf
 
 LONG = "u" * 128
@@ -53,17 +53,6 @@ def test_the_first_thing_that_is_wrong(
     client.say(encode.startup(given.items()))
     assert words in client.fault
     assert client.is_gone()
-
-
-def test_disabled_and_shutting_down(world_of: WorldOf) -> None:
-    """Only somebody who has proved a name hears of either; the database first."""
-    world = world_of(databases="db = host=10.0.0.1\nother = host=10.0.0.1")
-    world.service.operations.disable("db")
-    world.service.shutdown_wait_for_clients()
-    assert "authentication failed" in world.client(user="nobody").fault
-    assert "disabled" in world.client().fault
-    assert "shutting down" in world.client("other").fault
-    assert "no such database" in world.client("nowhere").fault
 
 
 @pytest.mark.parametrize(
@@ -182,76 +171,11 @@ def test_the_owner_of_the_process(
     assert world.logged("pgbouncer access from unix socket")
 
 
-def test_what_the_console_tells_at_login(world: World) -> None:
-    """Its own parameters, then tracked ones that were given."""
-    client = world.client("pgbouncer", "admin", application_name="psql")
-    messages = split(client.hear())
-    assert "".join(kind for kind, _body in messages) == "RSSSSSSSSKZ"
-    assert ("S", b"application_name\0psql\0") in messages
-
-
-# The welcome.
-
-
-def test_own_parameters(world: World) -> None:
-    """What the client asked for is what it is told, not what servers have."""
-    client = world.client(timezone="Asia/Tokyo", application_name="x")
-    world.server()
-    messages = split(client.hear())
-    assert ("S", b"TimeZone\0Asia/Tokyo\0") in messages
-    assert ("S", b"application_name\0x\0") in messages
-    assert ("S", b"DateStyle\0ISO, MDY\0") in messages
-
-
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [({"application_name": "x"}, "x"), ({}, "app")],
-)
-def test_application_name_add_host(
-    world_of: WorldOf, given: dict[str, str], name: str
-) -> None:
-    """Servers can be told where clients come from."""
-    world = world_of(settings="application_name_add_host = 1")
-    client = world.client(**given)
-    world.server()
-    text = f"application_name\0{name} - 192.0.2.1:40000\0"
-    assert ("S", text.encode()) in split(client.hear())
-
-
-def test_login_notify_message(world_of: WorldOf) -> None:
-    """A notice between the key and ReadyForQuery."""
-    world = world_of(settings="login_notify_message = be kind")
-    assert kinds(world.console().hear()) == ""
-    client = world.client()
-    world.server()
-    messages = split(client.hear())
-    assert messages[-2][0] == "N"
-    assert b"be kind" in messages[-2][1]
-
-
 def test_a_newer_protocol(world: World) -> None:
     """Protocol 3.2 is negotiated down before anything else is said."""
     client = world.connect()
     client.say(encode.startup_3_2([("user", "app"), ("database", "db")]))
     assert told(client) == "v"
-
-
-def test_disable_pqexec(world_of: WorldOf) -> None:
-    """A simple query ends its client, alone or behind others; no server is asked."""
-    world = world_of(settings="disable_pqexec = 1")
-    client, server = world.pair()
-    server.hear()
-    client.say(query())
-    assert client.fault == "PQexec disallowed"
-    assert server.hear() == b""
-    client = world.client()
-    client.hear()
-    client.say(message(b"S"))
-    assert server.hear() == message(b"S")
-    server.say(READY)
-    client.hear()
-    client.say(message(b"S") + query())
-    assert client.fault == "PQexec disallowed"
 
 
 # Time.

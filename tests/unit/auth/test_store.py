@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from pgswitch.auth.store import AuthStore
-from pgswitch.config.model import DatabaseSpec, Settings
+from pgswitch.config.model import Settings
 from pgswitch.logs import Log
 from pgswitch.types import AuthType
 from pgswitch.wire.password import Secret
-from pgswitch.wire.scram import ScramKeys
 
 
 @pytest.fixture
@@ -37,15 +36,11 @@ def test_users(store: AuthStore, tmp_path: Path) -> None:
 
 
 def test_a_removed_user_is_forgotten(store: AuthStore, tmp_path: Path) -> None:
-    """With what its login has taught us."""
-    keys = ScramKeys(b"c" * 32, b"s" * 32)
+    """And the others are not."""
     load(store, tmp_path / "users", '"a" "one"\n"b" "two"\n')
-    for user in ("a", "b"):
-        store.remember(user, keys)
     load(store, tmp_path / "users", '"b" "two"\n"c" "and more"\n')
-    spec = DatabaseSpec(name="d", dbname="d")
-    assert store.for_server(spec, "a") == (None, None)
-    assert store.for_server(spec, "b") == (Secret.of("two"), keys)
+    assert store.secret("a") is None
+    assert store.secret("b") == Secret.of("two")
 
 
 def test_an_unreadable_file_changes_nothing(store: AuthStore, tmp_path: Path) -> None:
@@ -65,13 +60,3 @@ def test_any_needs_no_file(store: AuthStore) -> None:
     """The file is not even looked for."""
     store.load(replace(Settings(), auth_type=AuthType.ANY, auth_file="/nowhere/at/all"))
     assert store.users() == []
-
-
-def test_with_what_servers_are_logged_in_to(store: AuthStore, tmp_path: Path) -> None:
-    """A forced user's own password, else its line; a client's keys never with it."""
-    load(store, tmp_path / "users", '"forced" "from the file"\n"a" "one"\n')
-    store.remember("a", ScramKeys(b"c" * 32, b"s" * 32))
-    forced = DatabaseSpec(name="d", dbname="d", user="forced", password="own")
-    assert store.for_server(forced, "a") == (Secret.of("own"), None)
-    forced = DatabaseSpec(name="d", dbname="d", user="forced")
-    assert store.for_server(forced, "a") == (Secret.of("from the file"), None)

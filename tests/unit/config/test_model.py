@@ -77,23 +77,19 @@ def test_password_does_not_show() -> None:
 
 def test_inert_keys() -> None:
     """These keys of entries, and no others, have no effect yet."""
-    assert sorted(INERT_DATABASE_KEYS) == [
-        "auth_dbname",
-        "auth_query",
-        "auth_user",
-    ]
+    assert sorted(INERT_DATABASE_KEYS) == []
     assert sorted(INERT_USER_KEYS) == []
 
 
 def test_inert() -> None:
     """What the file sets in vain is named; a default is not set."""
     got = loaded(
-        "[pgbouncer]\nclient_tls_ciphers=x\nverbose=1\nauth_user=a\n"
+        "[pgbouncer]\nclient_tls_ciphers=x\nverbose=1\nauth_hba_file=a\n"
         "[databases]\nb=host=h reserve_pool=1\nc=topology_query=q user=u\n"
         "[users]\nd=pool_size=1\n[peers]\n3=host=h\n"
     )
     assert inert(got) == [
-        "auth_user",
+        "auth_hba_file",
         "client_tls_ciphers",
         "peer 3",
     ]

@@ -16,6 +16,7 @@ OF_THE_SEED = {
 }
 
 OUR_OWN = {
+    "auth_query_cache_ttl",
     "manhole_authorized_keys",
     "manhole_host_key",
     "manhole_socket",
@@ -51,12 +52,9 @@ RESTART = [
 ]
 
 WITHOUT_EFFECT_YET = [
-    "auth_dbname",
     "auth_hba_file",
     "auth_ident_file",
     "auth_ldap_options",
-    "auth_query",
-    "auth_user",
     "client_tls13_ciphers",
     "client_tls_ca_file",
     "client_tls_cert_file",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes.messages import ANSWER, query
-from tests.fakes.world import World
+from pgswitch.wire import encode
+from tests.fakes.messages import ANSWER, READY, query
+from tests.fakes.world import World, WorldOf
 
 REPLIES = ["RowDescription", "DataRow", "CommandComplete", "ReadyForQuery"]
 
@@ -70,3 +71,15 @@ def test_without_it(world: World) -> None:
         assert end.recv == end.io.recv
         assert end.raw_send == end.io.send
     assert traced(world) == []
+
+
+def test_answers_about_users(world_of: WorldOf) -> None:
+    """Rows of auth_query hold secrets, and are not shown."""
+    world = world_of(settings="auth_user = asker")
+    world.captured.log.verbosity = 2
+    world.client(user="guest")
+    server = world.server()
+    columns = encode.row_description([("name", 25, -1), ("secret", 25, -1)])
+    server.say(columns + encode.data_row(["guest", "hush"]) + READY)
+    assert "S-B\t23\tDataRow\t ***" in traced(world)
+    assert not any("hush" in line for line in world.log)

@@ -23,6 +23,9 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
     (decode.error_fields, b"\0", {}),
     (decode.parameter_status, b"TimeZone\0UTC\0", (b"TimeZone", b"UTC")),
     (decode.parameter_status, b"a\0\0", (b"a", b"")),
+    (decode.column_count, b"\0\2a\0", 2),
+    (decode.data_row, b"\0\0", []),
+    (decode.data_row, b"\0\2\xff\xff\xff\xff\0\0\0\3abc", [None, b"abc"]),
     (decode.query, b"SELECT 1\0", b"SELECT 1"),
     (decode.query, b"\0", b""),
     (decode.parse, b"s\0SELECT\0\0\0", (b"s", b"SELECT", (), b"SELECT\0\0\0")),
@@ -52,6 +55,12 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
 ]
 
 BAD: list[tuple[Callable[[bytes], object], bytes, str]] = [
+    (decode.column_count, b"\0", "broken RowDescription packet"),
+    (decode.data_row, b"", "broken DataRow packet"),
+    (decode.data_row, b"\0\1", "broken DataRow packet"),
+    (decode.data_row, b"\0\1\0\0\0\3ab", "broken DataRow packet"),
+    (decode.data_row, b"\0\1\x7f\xff\xff\xffab", "broken DataRow packet"),
+    (decode.data_row, b"\0\0x", "broken DataRow packet"),
     (decode.error_fields, b"", "broken ErrorResponse packet"),
     (decode.error_fields, b"Mbye", "broken ErrorResponse packet"),
     (decode.error_fields, b"Mbye\0", "broken ErrorResponse packet"),

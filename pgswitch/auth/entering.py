@@ -1,0 +1,151 @@
+"""What a client that has proved itself gets: a pool or the console, and a welcome.
+
+Only here, after the proof, does it hear that a database does not exist or is not to
+be had.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from pgswitch.errors import (
+    DatabaseDisabled,
+    NoSuchDatabase,
+    Notice,
+    PoolerShuttingDown,
+)
+from pgswitch.types import PoolMode
+from pgswitch.wire.prepared import ClientStatements
+from pgswitch.wire.welcome import reports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgswitch.config.model import Settings
+    from pgswitch.net.frontend import ConsoleSession, Frontend
+    from pgswitch.pool.cancelling import CancelKeys
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.registry import Pools
+    from pgswitch.wire.params import Values
+    from pgswitch.wire.welcome import Welcome
+
+
+class Rules(Protocol):
+    """What is asked of the rules in force; see rules/advice.py."""
+
+    def routes(self, database: str) -> bool:
+        """Tell whether clients of a database may be moved to other servers."""
+
+    def attach(self, client: Frontend) -> None:
+        """Have the queries of a client that has logged in judged, if they are to be."""
+
+
+class Entrance:
+    """Leads clients from their login to where they work."""
+
+    def __init__(
+        self,
+        context: PoolContext,
+        pools: Pools,
+        keys: CancelKeys,
+        open_console: Callable[[bool], ConsoleSession],
+        *,
+        rules: Rules,
+        console_parameters: tuple[tuple[str, str], ...],
+    ) -> None:
+        """``open_console`` is told whether the client is an admin."""
+        self._context = context
+        self._pools = pools
+        self._keys = keys
+        self._open_console = open_console
+        self._rules = rules
+        self._console_parameters = console_parameters
+
+    @property
+    def _settings(self) -> Settings:
+        return self._context.configuration.settings
+
+    def enter_pool(self, frontend: Frontend, *, shutting_down: bool) -> None:
+        """Take a client to its pool, which welcomes it now or later.
+
+        Raises NoSuchDatabase, DatabaseDisabled or PoolerShuttingDown.
+        """
+        spec = self._context.configuration.database(frontend.database)
+        if spec is None:
+            raise NoSuchDatabase(database=frontend.database)
+        if spec.name in self._pools.disabled:
+            raise DatabaseDisabled(database=spec.name)
+        if shutting_down:
+            raise PoolerShuttingDown
+        pool = self._pools.pool(spec, frontend.user)
+        pool.rack.counters.client_login_count += 1
+        frontend.pool = pool
+        pool.add_client(frontend)
+
+    def enter_console(self, frontend: Frontend, *, is_admin: bool) -> None:
+        """Open a console for a client, and welcome it there."""
+        frontend.console = self._open_console(is_admin)
+        tracked = {} if frontend.facts is None else frontend.facts.tracked
+        given = dict(self._console_parameters)
+        given |= {name: value for name, value in tracked.items() if name not in given}
+        frontend.link.limit = self._settings.max_packet_size
+        frontend.link.parameters = frontend.wanted
+        told = reports(given)
+        frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
+
+    def welcome(self, frontend: Frontend, welcome: Welcome) -> None:
+        """Begin the relay of a client, now that its servers' parameters are known."""
+        if frontend.closed:
+            return
+        values, told = welcome.to(self._wanted(frontend))
+        link = frontend.link
+        pool = frontend.pool
+        settings = self._settings
+        statements = None
+        rack = pool.rack_of(frontend)
+        is_shared = rack.mode != PoolMode.SESSION or (
+            self._rules.routes(frontend.database) and not frontend.replicates
+        )
+        if is_shared and settings.max_prepared_statements > 0:
+            statements = ClientStatements(
+                self._context.statements,
+                link.exchange,
+                settings.max_prepared_statements,
+                pool.rack.counters,
+            )
+        link.parameters = values
+        link.counters = pool.rack.counters
+        link.limit = settings.max_packet_size
+        link.simple = not settings.disable_pqexec
+        frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
+        link.begin_relay(rack, statements)
+        self._rules.attach(frontend)
+
+    def revive(self, frontend: Frontend) -> None:
+        """Begin the relay of a welcomed client once more."""
+        link = frontend.link
+        link.begin_relay(frontend.pool.rack_of(frontend), link.statements)
+        self._rules.attach(frontend)
+
+    def _wanted(self, frontend: Frontend) -> Values:
+        """Return the tracked parameters that the client asked for."""
+        if not self._settings.application_name_add_host:
+            return frontend.wanted
+        tracking = self._context.tracking
+        name = tracking.value(frontend.wanted, "application_name") or "app"
+        return tracking.changed(
+            frontend.wanted, "application_name", f"{name} - {_host_text(frontend)}"
+        )
+
+    def _notice(self) -> Notice | None:
+        text = self._settings.login_notify_message
+        return Notice(text=text) if text else None
+
+
+def _host_text(frontend: Frontend) -> str:
+    """Return where a client comes from, in the form of application_name_add_host."""
+    address = frontend.address
+    if address.host == "unix":
+        return f"unix({address.pid}@{os.uname().nodename}):{address.port}"
+    return str(address)

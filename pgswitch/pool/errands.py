@@ -1,0 +1,149 @@
+"""Errands: one question each to any server of a pool, for a client that logs in.
+
+The client is no client of this pool yet, so it does not stand in the rack's line.
+Errands have their own, which goes first: a login waits behind at most one query of
+another client, and asks a single short one itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.defer import Deferred
+
+from pgswitch.errors import (
+    BouncerConfigError,
+    Fault,
+    ServerLoginFailing,
+    ServerShuttingDown,
+)
+
+if TYPE_CHECKING:
+    from pgswitch.net.backend import Backend, Question
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.relay.server import ServerLink
+
+
+class Home(Protocol):
+    """What errands need of their pool; see pool/pool.py."""
+
+    context: PoolContext
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether no server can be had before the next attempt to log in."""
+
+    @property
+    def failing(self) -> str:
+        """Why the last login failed."""
+
+    def set_open(self) -> None:
+        """Have released servers looked at while errands wait."""
+
+    def serve_waiters(self) -> None:
+        """Give idle servers to those who wait, open more."""
+
+    def launch(self, *, asked: int = 0) -> None:
+        """Open connections if that may be done."""
+
+    def released(self, server: ServerLink) -> None:
+        """Take back a server that has done an errand."""
+
+
+class Errand:
+    """One question, and who waits for its answer."""
+
+    def __init__(self, question: Question, user: str, now: float) -> None:
+        """``user`` is the name that a client has given."""
+        self.question = question
+        self.user = user
+        self.waiting_since = now
+        """In monotonic seconds; 0.0 once a server has been asked."""
+        self.done: Deferred[None] = Deferred(self._given_up)
+        """Fires when the question has its answer; fails with a Fault."""
+        self.abandoned = False
+        """Nobody waits for the answer any more."""
+
+    def _given_up(self, _done: Deferred[None]) -> None:
+        self.abandoned = True
+
+    def fail(self, fault: Fault) -> None:
+        """Tell the one who waits that there will be no answer."""
+        if not self.abandoned:
+            self.abandoned = True
+            self.done.errback(fault)
+
+
+class Errands:
+    """The errands of one pool."""
+
+    def __init__(self, pool: Home) -> None:
+        """Begin with none."""
+        self._pool = pool
+        self._waiting: list[Errand] = []
+        self._running: dict[Backend, Errand] = {}
+
+    def waiting(self) -> list[Errand]:
+        """Return those no server has been found for, oldest first."""
+        self._waiting = [one for one in self._waiting if not one.abandoned]
+        return list(self._waiting)
+
+    def __len__(self) -> int:
+        """Return how many wait for a server."""
+        return len(self.waiting())
+
+    def send(self, question: Question, user: str) -> Deferred[None]:
+        """Have a server asked.
+
+        Fires when the question has its answer; cancel it to give up. Fails with the
+        Fault that the client is to be told: the pool cannot log in, the server was
+        lost, the service is shutting down.
+        """
+        errand = Errand(question, user, self._pool.context.clock())
+        if self._pool.context.turning_away:
+            errand.fail(ServerShuttingDown())
+        elif self._pool.is_failing:
+            errand.fail(ServerLoginFailing(reason=self._pool.failing))
+            self._pool.launch(asked=1)
+        else:
+            self._waiting.append(errand)
+            self._pool.set_open()
+            self._pool.serve_waiters()
+        return errand.done
+
+    def take(self, backend: Backend) -> bool:
+        """Put a free server to work; False when nothing is to be asked."""
+        waiting = self.waiting()
+        if not waiting:
+            return False
+        errand = self._waiting.pop(0)
+        errand.waiting_since = 0.0
+        self._running[backend] = errand
+        backend.ask(errand.question, lambda _error: self._answered(backend))
+        if not self._waiting:
+            self._pool.set_open()
+        return True
+
+    def _answered(self, backend: Backend) -> None:
+        """Give the server back, then tell the one who waits."""
+        errand = self._running.pop(backend)
+        if errand.question.unfit:
+            backend.close(errand.question.unfit)
+        else:
+            self._pool.released(backend.link)
+        if not errand.abandoned:
+            errand.done.callback(None)
+
+    def lost(self, backend: Backend) -> None:
+        """Fail the errand of a server that was lost before it had answered."""
+        errand = self._running.pop(backend, None)
+        if errand is not None:
+            detail = "The server connection was lost before it had answered auth_query."
+            errand.fail(BouncerConfigError(detail=detail))
+
+    def fail(self, fault: Fault) -> None:
+        """Send all away that wait for a server."""
+        waiting, self._waiting = self._waiting, []
+        for errand in waiting:
+            errand.fail(fault)
+        self._pool.set_open()

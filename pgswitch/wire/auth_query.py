@@ -1,0 +1,85 @@
+"""One run of ``auth_query``: what a server is sent, and what its answer means.
+
+The query goes out as one batch of the extended protocol with the user name as its
+only parameter, so a name is never part of SQL; and with nothing before it, so no
+parameter of a client (``search_path`` above all) can change what it means.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgswitch.errors import cut_text
+from pgswitch.wire import decode, encode
+from pgswitch.wire.password import Secret
+
+LONGEST_NAME: Final = 127
+"""Bytes of the user name that an answer is cut to, as PgBouncer does."""
+
+_COLUMNS: Final = 2
+
+ROW_DESCRIPTION: Final = ord("T")
+DATA_ROW: Final = ord("D")
+NO_DATA: Final = ord("n")
+ERROR_RESPONSE: Final = ord("E")
+
+IMPOSSIBLE: Final = Secret.of("")
+"""The secret of a user whose second column is NULL: no password fits."""
+
+
+class AuthQuery:
+    """The question who a user is; feed it every message up to ReadyForQuery."""
+
+    def __init__(self, sql: str, user: str) -> None:
+        """Take the setting ``auth_query`` and the name that a client gave."""
+        self.request = b"".join(
+            (
+                encode.parse("", sql),
+                encode.bind("", "", [user]),
+                encode.describe_portal(),
+                encode.execute(),
+                encode.sync(),
+            )
+        )
+        self.name: str | None = None
+        """The user that the answer names; None if it has no row."""
+        self.secret = IMPOSSIBLE
+        self.complaint = ""
+        """What is wrong with the answer, for the log."""
+        self.unfit = ""
+        """Why the server is to be closed; empty if the answer was a good one."""
+
+    def message(self, kind: int, body: bytes) -> None:
+        """Take one message of the answer; raises BrokenPacket for a broken one."""
+        if kind == ERROR_RESPONSE:
+            fields = decode.error_fields(body)
+            severity, text = fields.get("S", "ERROR"), fields.get("M", "")
+            self._fail(
+                f"error in auth_query: {severity}: {text}",
+                "error response from auth_query",
+            )
+        elif kind == NO_DATA:
+            self._expect_columns(0)
+        elif kind == ROW_DESCRIPTION:
+            self._expect_columns(decode.column_count(body))
+        elif kind == DATA_ROW and not self.unfit:
+            self._row(*decode.data_row(body))
+
+    def _expect_columns(self, count: int) -> None:
+        if count != _COLUMNS:
+            reason = f"expected {_COLUMNS} columns from auth_query, not {count}"
+            self._fail(reason, reason)
+
+    def _row(self, name: bytes | None, secret: bytes | None) -> None:
+        """Take the row; of several the last one counts."""
+        if name is None:
+            reason = "auth_query response contained null user name"
+            self._fail(reason, reason)
+            return
+        self.name = cut_text(decode.text(name), LONGEST_NAME)
+        self.secret = IMPOSSIBLE if secret is None else Secret.of(decode.text(secret))
+
+    def _fail(self, complaint: str, unfit: str) -> None:
+        """Keep the first thing that is wrong."""
+        if not self.unfit:
+            self.complaint, self.unfit = complaint, unfit

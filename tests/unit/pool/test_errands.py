@@ -1,0 +1,104 @@
+"""Errands by themselves; at work for logins they are in auth/test_lookup.py."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.python.failure import Failure
+
+from pgswitch.errors import Fault
+from tests.fakes.messages import READY, message
+from tests.fakes.world import World, WorldOf
+
+
+class Question:
+    """A question, and what was answered."""
+
+    def __init__(self, unfit: str = "") -> None:
+        """``unfit`` is why the server is to be closed."""
+        self.request = message(b"S")
+        self.unfit = unfit
+        self.heard = ""
+
+    def message(self, kind: int, body: bytes) -> None:
+        """Note the message."""
+        del body
+        self.heard += chr(kind)
+
+
+def test_asked_and_answered(world: World) -> None:
+    """The answer goes to the question, the server to the next one."""
+    _client, server = world.pair()
+    question = Question()
+    done = world.pool().errands.send(question, "u")
+    assert server.state() == "tested"
+    server.hear()
+    server.say(message(b"n") + READY)
+    assert (question.heard, done.called) == ("n", True)
+    assert server.state() == "idle"
+
+
+def test_a_server_that_is_unfit(world: World) -> None:
+    """Is closed."""
+    _client, server = world.pair()
+    world.pool().errands.send(Question("bad answer"), "u")
+    server.say(READY)
+    assert server.is_gone()
+    assert world.logged("closing because: bad answer")
+
+
+def test_reset_in_session_mode(world_of: WorldOf) -> None:
+    """A server that has done an errand is released as any other."""
+    world = world_of(settings="pool_mode = session")
+    _client, server = world.pair()
+    world.pool().errands.send(Question(), "u")
+    server.hear()
+    server.say(READY)
+    assert b"DISCARD ALL" in server.hear()
+
+
+def test_a_paused_pool(world: World) -> None:
+    """Asks when the pause is over."""
+    world.pair()
+    world.service.pause_all()
+    done = world.pool().errands.send(Question(), "u")
+    assert len(world.pool().errands) == 1
+    world.service.resume_all()
+    world.server().say(READY)
+    assert done.called
+
+
+def test_given_up(world: World) -> None:
+    """Nobody waits: nothing is asked, nobody is told."""
+    world.pair()
+    world.service.pause_all()
+    errands = world.pool().errands
+    done = errands.send(Question(), "u")
+    done.addErrback(lambda _: None)
+    done.cancel()
+    assert errands.waiting() == []
+    errands.fail(Fault())
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [("kill", "database removed"), ("turn_waiters_away", "server shutting down")],
+)
+def test_sent_away(world: World, command: str, text: str) -> None:
+    """With the pool, or with everybody."""
+    world.pair()
+    world.service.pause_all()
+    failed: list[str] = []
+    done = world.pool().errands.send(Question(), "u")
+
+    def note(failure: Failure) -> None:
+        failed.append(str(failure.value))
+
+    done.addErrback(note)
+    pool = world.pool()
+    if command == "kill":
+        world.service.pools.drop(pool)
+    else:
+        world.service.operations.turn_waiters_away()
+    assert failed == [
+        "database removed" if command == "kill" else "server shutting down"
+    ]

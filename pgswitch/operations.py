@@ -23,6 +23,7 @@ from pgswitch.errors import (
     PauseTimedOut,
     PoolerNotPaused,
     ServerShuttingDown,
+    SuspendWithPausedDatabases,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pgswitch.config.model import Configuration
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
+    from pgswitch.pool.suspension import Suspension
 
 LOOK_AGAIN_S = 0.01
 """How often a PAUSE or WAIT_CLOSE that waits looks whether it is done."""
@@ -49,6 +51,7 @@ class Operations:
         reread: Callable[[], bool],
         apply: Callable[[Configuration], None],
         shut_down: Callable[[ShutdownMode], None],
+        suspension: Suspension,
     ) -> None:
         """Take the parts to act on; the three functions are the service's own."""
         self._context = context
@@ -57,6 +60,7 @@ class Operations:
         self._reread = reread
         self._apply = apply
         self._shut_down = shut_down
+        self._suspension = suspension
 
     def reload(self) -> bool:
         """Read the configuration again; return False if the old one stays."""
@@ -82,8 +86,7 @@ class Operations:
         Fails with PauseTimedOut, the pause undone, when that takes more than
         ``timeout`` seconds, and with PauseEnded when somebody else undoes it.
         """
-        if self._context.paused:
-            raise AlreadyPaused
+        self._must_be_running()
         if database is None:
             self.pause_all()
         else:
@@ -109,7 +112,7 @@ class Operations:
         if database is None:
             if self._desk.shutting_down:
                 raise ConsoleShuttingDown
-            if not self._context.paused:
+            if not (self._context.paused or self._context.suspended):
                 raise PoolerNotPaused
             self.resume_all()
             return
@@ -125,10 +128,21 @@ class Operations:
             pool.hold()
 
     def resume_all(self) -> None:
-        """Undo :meth:`pause_all`; pauses of single databases stay."""
+        """End PAUSE or SUSPEND; pauses of single databases stay."""
+        if self._context.suspended:
+            self._suspension.end()
+        if not self._context.paused:
+            return
         self._context.paused = False
         for pool in self._pools:
             pool.go_on()
+
+    def suspend(self) -> Deferred[None]:
+        """Stop all reading; fires when everything has come to rest."""
+        self._must_be_running()
+        if self._pools.paused:
+            raise SuspendWithPausedDatabases
+        return self._suspension.begin()
 
     # Databases, servers, clients.
 
@@ -151,8 +165,7 @@ class Operations:
 
     def kill(self, database: str | None) -> None:
         """Pause, then close all clients and servers."""
-        if self._context.paused:
-            raise AlreadyPaused
+        self._must_be_running()
         if database is None:
             names = {pool.key.database for pool in self._pools}
         else:
@@ -203,6 +216,10 @@ class Operations:
             pool.errands.fail(ServerShuttingDown())
 
     # Helpers of the above.
+
+    def _must_be_running(self) -> None:
+        if self._context.paused or self._context.suspended:
+            raise AlreadyPaused
 
     def _must_exist(self, database: str) -> None:
         if self._context.configuration.database(database) is None:

@@ -51,6 +51,7 @@ from pgswitch.pool.cancelling import CancelKeys
 from pgswitch.pool.context import PoolContext
 from pgswitch.pool.janitor import Janitor
 from pgswitch.pool.registry import Pools
+from pgswitch.pool.suspension import Suspension
 from pgswitch.process import (
     configure_log,
     inherited_sockets,
@@ -175,6 +176,9 @@ class PgSwitch(MultiService):
             reread=self.reload,
             apply=self.apply,
             shut_down=self.shut_down,
+            suspension=Suspension(
+                self.context, self.pools, self.desk.clients, self.listeners
+            ),
         )
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
@@ -218,7 +222,8 @@ class PgSwitch(MultiService):
         self._janitor.stop()
         self._system_lookup.stop()
         self.clusters.stop()
-        return self.listeners.close_all()
+        # In a SUSPEND the socket file may be another process's by now.
+        return self.listeners.close_all(keep_file=self.context.suspended)
 
     # The configuration.
 
@@ -278,12 +283,12 @@ class PgSwitch(MultiService):
     @property
     def suspended(self) -> bool:
         """Whether all reading is stopped."""
-        return False
+        return self.context.suspended
 
     @property
     def paused_or_suspended(self) -> bool:
         """Whether everything is paused."""
-        return self.context.paused
+        return self.context.paused or self.context.suspended
 
     def pause_all(self) -> None:
         """Let no client get a server."""

@@ -66,7 +66,9 @@ class ServiceView:
     def state(self) -> StateSnapshot:
         """Return whether the service is paused or shutting down."""
         return StateSnapshot(
-            paused=self._context.paused, shutting_down=self._desk.shutting_down
+            paused=self._context.paused,
+            suspended=self._context.suspended,
+            shutting_down=self._desk.shutting_down,
         )
 
     def memory(self) -> Sequence[MemorySnapshot]:

@@ -160,6 +160,7 @@ VERBS: Final[dict[str, Verb]] = {
         Takes.MODE_OR_NOTHING,
         lambda control, mode: control.shutdown(SHUTDOWN_MODES[mode.lower()]),
     ),
+    "suspend": Verb(Takes.NOTHING, lambda control, _: control.suspend()),
     "wait_close": Verb(
         Takes.DATABASE_OR_NOTHING,
         lambda control, database: control.wait_close(database or None),

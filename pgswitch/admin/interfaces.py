@@ -126,10 +126,16 @@ class Control(Protocol):
         """
 
     def resume(self, database: str | None) -> None:
-        """End a pause; for all, that of PAUSE without a database.
+        """End a pause; for all, that of PAUSE without a database, or of SUSPEND.
 
         Raises ``PoolerNotPaused`` or ``ConsoleShuttingDown``; for a database
         ``ConsoleNoSuchDatabase`` or ``DatabaseNotPaused``.
+        """
+
+    def suspend(self) -> Deferred[None]:
+        """Stop all reading; fires when everything has come to rest.
+
+        Raises ``AlreadyPaused`` or ``SuspendWithPausedDatabases``.
         """
 
     def disable(self, database: str) -> None:

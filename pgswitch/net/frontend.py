@@ -190,6 +190,11 @@ class Frontend(TwistedProtocol):
         return self.facts is not None and self.facts.replication is not Replication.NONE
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether nothing has come yet of a first packet."""
+        return self.facts is None and self._reader is not None and self._reader.is_empty
+
+    @property
     def local_address(self) -> Address:
         """Return the address that the client has connected to."""
         transport: Any = self.transport

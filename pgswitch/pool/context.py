@@ -64,6 +64,8 @@ class PoolContext:
     """Numbers clients and servers for the life of the process."""
     paused: bool = False
     """PAUSE of everything is in force."""
+    suspended: bool = False
+    """SUSPEND is in force: nothing is read, opened or timed."""
     turning_away: bool = False
     """SHUTDOWN WAIT_FOR_SERVERS: whoever would have to wait is sent away."""
 

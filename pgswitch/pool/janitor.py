@@ -46,7 +46,9 @@ class Janitor:
             self._loop.stop()
 
     def turn(self) -> None:
-        """Do everything that is due."""
+        """Do everything that is due; nothing is while everything is suspended."""
+        if self._context.suspended:
+            return
         now = self._context.clock()
         for pool in self._pools:
             # A LoopingCall ends with the first exception; one pool's must not end

@@ -393,7 +393,9 @@ class ServerPool:
             login_retry=settings.server_login_retry
             if self.site is None
             else settings.polling_frequency,
-            held=self.is_held(),
+            # Logins under way are let finish in a SUSPEND.
+            held=self.is_held()
+            or (self.context.suspended and not self.welcome_waiters),
         )
 
     def logged_in(self, backend: Backend) -> None:
@@ -512,6 +514,10 @@ class ServerPool:
         """Serve again, now that the pause has ended."""
         self.set_open()
         self.serve_waiters()
+
+    def is_settling(self, backend: Backend) -> bool:
+        """Tell whether a server is having a client's parameters set."""
+        return backend in self._settling
 
     def busy_servers(self) -> int:
         """Return how many servers a pause has to wait for."""

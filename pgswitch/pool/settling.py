@@ -32,6 +32,10 @@ class Settling:
         """Return how many servers are being settled for a client."""
         return len(self._clients)
 
+    def __contains__(self, backend: object) -> bool:
+        """Tell whether a server is being settled for a client."""
+        return backend in self._clients
+
     def begin(self, client: ClientLink, backend: Backend) -> bool:
         """Set what differs; False: nothing is to be done, join them now."""
         differences = self._context.tracking.differences(

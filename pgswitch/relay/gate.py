@@ -185,6 +185,10 @@ class Gate(Gatekeeper):
             self._running = False
         self.go_on()
 
+    def is_at_rest(self) -> bool:
+        """Tell whether it neither keeps anything nor waits for anybody."""
+        return not self._kept and not self._must_keep() and not self._drop
+
     def is_inside(self) -> bool:
         """Tell whether a transaction or a pipeline is under way."""
         link = self.link

@@ -218,6 +218,10 @@ class Gatekeeper(Scanner):
         """Look whether what was kept can be passed on now."""
         raise AssertionError
 
+    def is_at_rest(self) -> bool:
+        """Tell whether it neither keeps anything nor waits for anybody."""
+        raise AssertionError
+
     def leave(self) -> bytes:
         """Leave the link; return what was kept and not looked at yet."""
         raise AssertionError

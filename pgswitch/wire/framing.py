@@ -88,6 +88,10 @@ class Scanner:
         """Tell whether the last chunk ended where a message ended."""
         return self.skip == 0 and self.wanted == 0
 
+    def missing(self) -> int:
+        """Return how many bytes are to come at least before a boundary; 0: none."""
+        return self.skip if self.wanted == 0 else self.wanted - self._held_size
+
     def rejoin(self, chunk: bytes) -> bytes | None:
         """Put what was held back in front of ``chunk``; None: still too short."""
         self._held.append(chunk)

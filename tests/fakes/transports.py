@@ -32,7 +32,8 @@ class FakeSocket:
         if not self.incoming:
             raise BlockingIOError
         data = self.incoming.popleft()
-        if len(data) > size:
+        if data == END or len(data) > size:
+            # An end is there to be read again.
             self.incoming.appendleft(data[size:])
         return data[:size]
 

@@ -239,3 +239,43 @@ def test_shutdown_wait_for_servers(pgswitch: PgSwitchFactory) -> None:
         assert busy.execute("SELECT 2").fetchone() == (2,)
         busy.commit()
         pooler.wait_for_log("server connections dropped, exiting")
+
+
+def test_suspend_and_resume(pgswitch: PgSwitchFactory) -> None:
+    """What is asked meanwhile is answered afterwards, large results in one piece."""
+    pooler = pgswitch(pool_mode="transaction", default_pool_size=2)
+    numbers = "SELECT sum(n) FROM generate_series(1, 300000) AS n"
+    rows = "SELECT repeat('x', 1000) FROM generate_series(1, 20000)"
+    with (
+        pooler.connect() as reader,
+        pooler.connect() as counter,
+        pooler.connect(ADMIN, "pgbouncer") as admin,
+    ):
+        counted: list[object] = []
+        read: list[int] = []
+        threads = [
+            threading.Thread(
+                target=lambda: counted.append(counter.execute(numbers).fetchone())
+            ),
+            threading.Thread(
+                target=lambda: read.append(len(reader.execute(rows).fetchall()))
+            ),
+        ]
+        for thread in threads:
+            thread.start()
+        wait_until(
+            lambda: any(
+                row["state"] == "active" for row in pooler.console("SHOW SERVERS")
+            ),
+            "a query",
+        )
+        assert admin.execute("SUSPEND").statusmessage == "SUSPEND"
+        assert ("suspended", "yes") in admin.execute("SHOW STATE").fetchall()
+        for command in ("SUSPEND", "PAUSE", "PAUSE bench"):
+            with pytest.raises(psycopg.Error, match="already suspended/paused"):
+                admin.execute(command)
+        admin.execute("RESUME")
+        for thread in threads:
+            thread.join(20)
+    assert counted == [(45000150000,)]
+    assert read == [20000]

@@ -311,6 +311,10 @@ class FakeControl:
         if database is not None and database not in self.paused:
             raise DatabaseNotPaused(database=database)
 
+    def suspend(self) -> Deferred[None]:
+        self.calls.append(("suspend",))
+        return self._wait()
+
     def disable(self, database: str) -> None:
         self._database("disable", database)
 

@@ -1,0 +1,186 @@
+"""SUSPEND: all reading stops where messages end, so that nothing is half passed on.
+
+Every link is stopped at once and then read by hand, a message's rest at a time, until
+it stands at a boundary and has nothing left to send.  Logins under way are let finish.
+What has not come to rest within ``suspend_timeout`` is closed.
+
+Another process can then take the sockets over (``handover/``); or RESUME has all links
+read on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.defer import Deferred
+
+from pgswitch.errors import SuspendTimeout
+from pgswitch.net.backend import Phase
+from pgswitch.relay.client import ClientLink
+from pgswitch.relay.link import BIG_READ, PAUSED_SUSPENDED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pgswitch.net.backend import Backend
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.pool import ServerPool
+    from pgswitch.pool.registry import Pools
+    from pgswitch.relay.link import Link
+
+LOOK_AGAIN_S = 0.01
+"""How often those that have not come to rest are looked at."""
+WATCH_S = 0.1
+"""How often it is looked whether an admin is still there."""
+UNSAFE = "close unsafe file descriptors on suspend"
+TIMED_OUT = "suspend_timeout"
+
+
+class Doors(Protocol):
+    """The listening sockets; see net/listen.py."""
+
+    def pause(self) -> None:
+        """Accept nothing for now."""
+
+    def resume(self) -> None:
+        """Accept again."""
+
+
+class Suspension:
+    """Stops everything, and lets it go on."""
+
+    def __init__(
+        self,
+        context: PoolContext,
+        pools: Pools,
+        clients: Mapping[int, Frontend],
+        doors: Doors,
+    ) -> None:
+        """``clients`` are all client connections by number, the console's too."""
+        self._context = context
+        self._pools = pools
+        self._clients = clients
+        self._doors = doors
+        self._done: Deferred[None] | None = None
+        self._deadline = 0.0
+
+    def begin(self) -> Deferred[None]:
+        """Stop; fires when everything has come to rest."""
+        context = self._context
+        context.suspended = True
+        self._doors.pause()
+        timeout = context.configuration.settings.suspend_timeout
+        self._deadline = context.clock() + timeout if timeout else float("inf")
+        self._done = Deferred(self._given_up)
+        done = self._done
+        self._look()
+        return done
+
+    def end(self) -> None:
+        """Go on."""
+        self._context.suspended = False
+        self._done = None
+        for link in self._links():
+            link.resume(PAUSED_SUSPENDED)
+        self._doors.resume()
+        for pool in self._pools:
+            pool.serve_waiters()
+
+    def _given_up(self, _deferred: Deferred[None]) -> None:
+        """Hear that the console waits no more; what it began goes on."""
+        self._done = None
+
+    def _look(self) -> None:
+        if not self._context.suspended:
+            return
+        clients = list(self._restless_clients())
+        servers = list(self._restless_servers())
+        if self._context.clock() >= self._deadline:
+            for client in clients:
+                client.disconnect(SuspendTimeout())
+            for backend in servers:
+                backend.close(TIMED_OUT)
+        elif clients or servers:
+            self._context.later(LOOK_AGAIN_S, self._look)
+            return
+        done, self._done = self._done, None
+        if done is not None:
+            done.callback(None)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Go on by ourselves once nobody is left who could say RESUME."""
+        if not self._context.suspended:
+            return
+        if any(one.console is not None for one in self._clients.values()):
+            self._context.later(WATCH_S, self._watch)
+            return
+        self._context.log.log("admin disappeared when suspended, doing RESUME")
+        self.end()
+
+    def _links(self) -> Iterator[Link]:
+        for client in list(self._clients.values()):
+            yield client.link
+        for pool in self._pools:
+            for backend in pool.backends():
+                if hasattr(backend, "link"):
+                    yield backend.link
+
+    def _restless_clients(self) -> Iterator[Frontend]:
+        """Stop the clients; yield those that have not come to rest."""
+        for client in list(self._clients.values()):
+            if client.console is not None:
+                continue
+            if client.is_untouched:
+                client.link.pause(PAUSED_SUSPENDED)
+            elif not client.logged_in or not _is_at_rest(client.link):
+                yield client
+            elif client.link.halted and client.link not in client.pool.waiting():
+                yield client  # Its parameters are being set.
+
+    def _restless_servers(self) -> Iterator[Backend]:
+        for pool in self._pools:
+            for backend in pool.backends():
+                if _is_restless(pool, backend):
+                    yield backend
+
+
+def _is_restless(pool: ServerPool, backend: Backend) -> bool:
+    """Stop a server, or close it if its state is nobody's to go on with."""
+    if backend.phase is Phase.READY:
+        return not _is_at_rest(backend.link) or backend.cancels > 0
+    if backend.phase is Phase.LOGIN and pool.unwelcomed():
+        return True
+    if backend.phase is Phase.BUSY and pool.is_settling(backend):
+        return True
+    backend.close(UNSAFE)
+    return False
+
+
+def _is_at_rest(link: Link) -> bool:
+    """Stop a link; tell whether it stands between messages and has all sent."""
+    link.pause(PAUSED_SUSPENDED)
+    missing = _missing(link)
+    # Another reason to stand still is a peer that has not taken what is there.
+    while missing and link.paused == PAUSED_SUSPENDED:
+        link.read_size = min(missing, BIG_READ)
+        if link.do_read_now() is not None:
+            # An end of file: for the reactor to find, and to act on.
+            link.resume(PAUSED_SUSPENDED)
+            return False
+        before, missing = missing, _missing(link)
+        if missing == before:
+            return False
+    gate = link.gate if isinstance(link, ClientLink) else None
+    return not (missing or link.backlogged or (gate and not gate.is_at_rest()))
+
+
+def _missing(link: Link) -> int:
+    """Return how many bytes are to be read at least until a message ends; 0: none."""
+    if isinstance(link, ClientLink):
+        if link.gate is not None and not link.gate.at_boundary():
+            return link.gate.missing()
+        if link.dropping:
+            return link.dropping
+    return link.missing()

@@ -57,7 +57,7 @@ from pgswitch.process import (
     inherited_sockets,
     notify_service_manager,
 )
-from pgswitch.rules.advice import RulesDesk
+from pgswitch.rules.desk import RulesDesk
 from pgswitch.rules.loading import RulesError
 from pgswitch.stats.periods import stats_line
 from pgswitch.topology.clusters import Clusters

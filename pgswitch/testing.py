@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pgswitch.rules.calling import Context, Question, Rule
-from pgswitch.rules.deciding import Answer, RuleSet
+from pgswitch.rules.deciding import RuleSet
 from pgswitch.rules.loading import REWRITING, ROUTING, RulesError, load_module
 
 
@@ -105,18 +105,14 @@ def at_once(
 ) -> Outcome:
     """Return what rules make of a query, as far as that needs no waiting."""
     context = context or Context("postgres", "127.0.0.1:5432", "", "", "simple")
-    answer = Answer()
-    steps = rules.begin(Question(user, query, in_transaction, context), answer)
-    resume: Any = None if steps is None else steps.send
-    given: object = None
-    while steps is not None:
-        try:
-            awaited = resume(given)
-        except StopIteration:
-            break
-        resume, given = steps.send, _result(awaited)
+    question = Question(user, query, in_transaction, context)
+    answer = rules.begin(question)
+    while answer.awaited is not None:
+        given = _result(answer.awaited)
         if isinstance(given, Failure):
-            resume, given = steps.throw, given.value
+            rules.failed(given.value or given, question, answer)
+        else:
+            rules.came(given, question, answer)
     return Outcome(
         query if answer.text is None else answer.text,
         answer.key,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.cancelling import CancelKeys
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
-    from pgswitch.rules.advice import RulesDesk
+    from pgswitch.rules.desk import RulesDesk
 
 
 class ServiceView:

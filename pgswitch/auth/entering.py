@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Rules(Protocol):
-    """What is asked of the rules in force; see rules/advice.py."""
+    """What is asked of the rules in force; see rules/desk.py."""
 
     def routes(self, database: str) -> bool:
         """Tell whether clients of a database may be moved to other servers."""

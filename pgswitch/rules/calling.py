@@ -1,10 +1,12 @@
-"""One function of the user: called, timed, and its answer judged."""
+"""One function of the user: called, timed, and its answer judged.
+
+This file is written in the typed subset that mypyc compiles and also runs as it is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pgswitch.rules.encodings import UTF8, Codec
 from pgswitch.rules.loading import RuleModule, function_of
@@ -16,8 +18,7 @@ LONGEST_ERROR: Final = 300
 """Characters of a failure that are logged and shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a function that has a parameter ``context`` is told besides."""
 
     database: str
@@ -31,16 +32,23 @@ class Context:
     """``simple`` or ``extended``."""
 
 
-@dataclass(slots=True)
 class Question:
     """One Query or Parse, as the user's functions are asked about it."""
 
-    user: str
-    text: str
-    in_transaction: bool
-    context: Context | None = None
-    """Only made when a function wants it."""
-    codec: Codec = UTF8
+    def __init__(
+        self,
+        user: str,
+        text: str,
+        in_transaction: bool,  # noqa: FBT001 - named as the users' functions name it
+        context: Context | None = None,
+        codec: Codec = UTF8,
+    ) -> None:
+        """Take the arguments; ``context`` is needed when a function wants it."""
+        self.user = user
+        self.text = text
+        self.in_transaction = in_transaction
+        self.context = context
+        self.codec = codec
 
 
 class WrongAnswer(Exception):
@@ -64,7 +72,7 @@ class Rule:
         """How long the last call took."""
         self._clock = clock
 
-    def __call__(self, question: Question, text: str) -> object:
+    def call(self, question: Question, text: str) -> object:
         """Return what the function returns, perhaps something to wait for."""
         clock = self._clock
         begin = clock()
@@ -98,7 +106,7 @@ class Rule:
 
 def is_awaitable(value: object) -> bool:
     """Tell whether an answer is yet to come: a coroutine, a Deferred, a Future."""
-    return hasattr(value, "__await__")
+    return not isinstance(value, str) and hasattr(value, "__await__")
 
 
 def rewritten(value: object, question: Question) -> tuple[str, bytes] | None:

@@ -2,13 +2,13 @@
 
 Pure: what a function of the user's is still working out is handed to the caller, who
 sends the result in when it is there.
+
+This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from pgswitch.rules.calling import (
     Question,
@@ -19,40 +19,40 @@ from pgswitch.rules.calling import (
     routed,
 )
 
-Made = TypeVar("Made")
-
 MOST_KEPT: Final = 10_000
 """Answers of a cacheable module that are kept, the least recently used go first."""
 LONGEST_KEPT: Final = 8192
 """Bytes of a query whose answer is kept."""
 
-Steps = Generator[Any, Any, None]
-"""Gives what is to be waited for, takes the result; at its end all is decided."""
 
-
-@dataclass(slots=True)
 class Answer:
     """What the user's functions make of a query."""
 
-    text: str | None = None
-    """The rewritten text, None for unchanged."""
-    data: bytes | None = None
-    """The same in the client's encoding."""
-    key: str | None = None
-    """Where to go, None to stay."""
-    failures: tuple[str, ...] = ()
-    """What went wrong, for the log."""
-    refused: bool = False
-    """The rewriting failed, and then the query must not be sent."""
-    slow: tuple[Rule, ...] = ()
-    """Whose call kept everybody waiting for too long."""
+    def __init__(self) -> None:
+        """Begin with: as it is, where it is."""
+        self.text: str | None = None
+        """The rewritten text, None for unchanged."""
+        self.data: bytes | None = None
+        """The same in the client's encoding."""
+        self.key: str | None = None
+        """Where to go, None to stay."""
+        self.failures: tuple[str, ...] = ()
+        """What went wrong, for the log."""
+        self.refused = False
+        """The rewriting failed, and then the query must not be sent."""
+        self.slow: tuple[Rule, ...] = ()
+        """Whose call kept everybody waiting for too long."""
+        self.awaited: object = None
+        """What is to be waited for before more can be said, None when all is said."""
+        self.asked: Rule | None = None
+        """Whose answer that will be."""
 
 
 class RuleSet:
     """The functions for the clients of one database, and what is to be done with them.
 
     ``refuses`` is rewrite_query_disconnect_on_failure; ``slow_us`` the limit of a
-    call in microseconds, 0 for none.
+    call in microseconds, 0 for none; ``most_kept`` how many answers are kept.
     """
 
     def __init__(
@@ -62,12 +62,14 @@ class RuleSet:
         *,
         refuses: bool = False,
         slow_us: int = 0,
+        most_kept: int = MOST_KEPT,
     ) -> None:
         """Begin with an empty store of answers."""
         self.rewriting = rewriting
         self.routing = routing
         self.refuses = refuses
         self.slow_us = slow_us
+        self.most_kept = most_kept
         rules = [rule for rule in (rewriting, routing) if rule is not None]
         self.rules = rules
         self.wants_context = any(rule.wants_context for rule in rules)
@@ -88,55 +90,96 @@ class RuleSet:
         """Keep an answer, unless something went wrong with it."""
         if not self.is_cacheable or answer.failures or len(raw) > LONGEST_KEPT:
             return
-        if len(self._kept) >= MOST_KEPT:
+        if len(self._kept) >= self.most_kept:
             del self._kept[next(iter(self._kept))]
         self._kept[user, codec, raw] = answer
 
-    def begin(self, question: Question, answer: Answer) -> Steps | None:
+    def begin(self, question: Question) -> Answer:
         """Rewrite, then route the result; whatever the functions do, nothing raises.
 
-        Fills the answer.  If steps are returned, they are to be gone through first.
+        If the answer says that something is awaited, :meth:`came` or :meth:`failed`
+        is to be called with what comes of that.
         """
+        answer = Answer()
         rule = self.rewriting
         if rule is None:
-            return self._route(question, question.text, answer)
+            self._route(question, answer)
+            return answer
         value = self._called(rule, question, question.text, answer)
-        if value is not None and not isinstance(value, str) and is_awaitable(value):
-            return self._rest(rule, value, question, answer)
-        return self._rewrite(rule, value, question, answer)
+        if value is not None and is_awaitable(value):
+            answer.awaited = value
+            answer.asked = rule
+        else:
+            self._rewrite(rule, value, question, answer)
+        return answer
+
+    def came(self, value: object, question: Question, answer: Answer) -> None:
+        """Go on with what was awaited."""
+        rule = answer.asked
+        answer.awaited = None
+        answer.asked = None
+        if rule is None:
+            return
+        if rule is self.routing:
+            self._routed(rule, value, question, answer)
+        else:
+            self._rewrite(rule, value, question, answer)
+
+    def failed(self, error: BaseException, question: Question, answer: Answer) -> None:
+        """Go on without what was awaited."""
+        rule = answer.asked
+        if rule is not None:
+            answer.failures = (*answer.failures, rule.failed(error))
+        self.came(None, question, answer)
 
     def _rewrite(
         self, rule: Rule, value: object, question: Question, answer: Answer
-    ) -> Steps | None:
+    ) -> None:
         """Take what rewrite_query gave, and go on with routing."""
-        text = question.text
-        made = self._judged(rule, rewritten, value, question, answer)
-        if made is not None:
-            text, answer.data = made
-            answer.text = text
-            rule.measures.effects += 1
-        elif answer.failures and self.refuses:
+        if value is not None:
+            try:
+                made = rewritten(value, question)
+                if made is not None:
+                    answer.text, answer.data = made
+                    rule.measures.effects += 1
+            except WrongAnswer as error:
+                answer.failures = (*answer.failures, rule.failed(error))
+        if self.refuses and answer.failures:
             rule.measures.refused += 1
             answer.refused = True
-            return None
-        return self._route(question, text, answer)
+            return
+        self._route(question, answer)
 
-    def _route(self, question: Question, text: str, answer: Answer) -> Steps | None:
+    def _route(self, question: Question, answer: Answer) -> None:
+        """Ask routing_rules about the text that is to be sent."""
         rule = self.routing
         if rule is None:
-            return None
+            return
+        text = question.text if answer.text is None else answer.text
         value = self._called(rule, question, text, answer)
-        if value is not None and not isinstance(value, str) and is_awaitable(value):
-            return self._rest(rule, value, question, answer)
-        answer.key = self._judged(rule, routed, value, question, answer)
-        return None
+        if value is None:
+            return
+        if is_awaitable(value):
+            answer.awaited = value
+            answer.asked = rule
+        else:
+            self._routed(rule, value, question, answer)
+
+    def _routed(
+        self, rule: Rule, value: object, question: Question, answer: Answer
+    ) -> None:
+        """Take what routing_rules gave."""
+        try:
+            answer.key = routed(value, question)
+        except WrongAnswer as error:
+            answer.failures = (*answer.failures, rule.failed(error))
 
     def _called(
         self, rule: Rule, question: Question, text: str, answer: Answer
     ) -> object:
         """Return what a function returns; None, and a failure noted, if it raises."""
         try:
-            value = rule(question, text)
+            value = rule.call(question, text)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - the user's, SystemExit too
@@ -145,41 +188,6 @@ class RuleSet:
         if 0 < self.slow_us < rule.last_us:
             answer.slow = (*answer.slow, rule)
         return value
-
-    def _judged(
-        self,
-        rule: Rule,
-        judge: Callable[[object, Question], Made | None],
-        value: object,
-        question: Question,
-        answer: Answer,
-    ) -> Made | None:
-        """Return what an answer amounts to; None, and a failure noted, if nothing."""
-        if value is None:
-            return None
-        try:
-            return judge(value, question)
-        except WrongAnswer as error:
-            answer.failures = (*answer.failures, rule.failed(error))
-            return None
-
-    def _rest(
-        self, rule: Rule, value: object, question: Question, answer: Answer
-    ) -> Steps:
-        """Have something waited for, then go on with what comes of it."""
-        try:
-            value = yield value
-        except (GeneratorExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - the user's, SystemExit too
-            answer.failures = (*answer.failures, rule.failed(error))
-            value = None
-        if rule is self.routing:
-            answer.key = self._judged(rule, routed, value, question, answer)
-            return
-        more = self._rewrite(rule, value, question, answer)
-        if more is not None:
-            yield from more
 
 
 def plain_key(key: str) -> str:

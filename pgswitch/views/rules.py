@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgswitch.pool.context import PoolContext
-    from pgswitch.rules.advice import RulesDesk
+    from pgswitch.rules.desk import RulesDesk
 
 
 class RulesView:

@@ -55,7 +55,6 @@ def rule_set(folder: Path, rewriting: str = "", routing: str = "") -> RuleSet:
 
 def answer(rules: RuleSet, text: str = "SELECT 1", user: str = "joe") -> Answer:
     """Return what the rules say at once."""
-    found = Answer()
-    steps = rules.begin(Question(user, text, in_transaction=False), found)
-    assert steps is None, "the rules want something to be waited for"
+    found = rules.begin(Question(user, text, in_transaction=False))
+    assert found.awaited is None, "the rules want something to be waited for"
     return found

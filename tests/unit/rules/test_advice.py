@@ -1,41 +1,18 @@
-"""Rules at work on clients: moves, refusals, failures, what takes its time."""
+"""Rules at work on clients: moves, refusals, failures."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from twisted.internet.defer import Deferred
 
 from pgswitch.errors import RewriteFailed
 from pgswitch.rules.advice import _ENDS_TRANSACTION
 from tests.fakes.messages import ANSWER, error, error_text, kinds, message, query
 from tests.fakes.world import World, WorldOf
-from tests.unit.rules.files import write
+from tests.unit.rules.worlds import ROUTING, world_with
 
-TWO = "db = host=10.0.0.1\nnew = host=10.0.0.2\nforced = host=10.0.0.3 user=other"
 IN_TRANSACTION = ANSWER[:-1] + b"T"
-ROUTING = """
-def routing_rules(username, query, in_transaction):
-    return query.partition("--")[2].strip() or None
-"""
-"""Goes to where the comment says."""
-
-
-def world_with(
-    world_of: WorldOf,
-    folder: Path,
-    routing: str = "",
-    rewriting: str = "",
-    more: str = "",
-) -> World:
-    """Return a world with rules; databases are db, new and forced."""
-    lines = [more]
-    for name, text in (("routing_rules", routing), ("rewrite_query", rewriting)):
-        if text:
-            path = write(folder, f"{name}.py", text)
-            lines.append(f"{name}_py_module_file = {path}")
-    return world_of(databases=TWO, settings="\n".join(lines))
 
 
 def hosts(world: World) -> list[str | None]:
@@ -69,23 +46,6 @@ def test_a_forced_user(world_of: WorldOf, tmp_path: Path) -> None:
     client.say(query("SELECT 1 --forced"))
     assert b"user\0other\0" in world.accept().hear()
     assert client.frontend.pool.key == ("forced", "other")
-
-
-@pytest.mark.parametrize("key", ["nowhere", "pgbouncer", "nowhere:reader", "*"])
-def test_unknown_keys(world_of: WorldOf, tmp_path: Path, key: str) -> None:
-    """The client stays; that is counted, and logged from time to time."""
-    world = world_with(world_of, tmp_path, ROUTING)
-    client, server = world.pair()
-    for number in range(3):
-        client.say(query(f"SELECT {number} --{key}"))
-        assert server.answer()
-    assert world.service.view.rules()[0].unknown == 3
-    lines = [line for line in world.log if "nonexistent database key" in line]
-    assert len(lines) == 1
-    assert repr(key) in lines[0]
-    world.wait(11)
-    client.say(query(f"SELECT 4 --{key}"))
-    assert world.logged("(2 times more before)")
 
 
 def test_refusals(world_of: WorldOf, tmp_path: Path) -> None:
@@ -206,71 +166,6 @@ def test_failures_that_disconnect(world_of: WorldOf, tmp_path: Path) -> None:
     assert server.hear() == b""
 
 
-WAITING = """
-pending = []
-
-async def rewrite_query(username, query, in_transaction):
-    return await pending[-1] if pending else None
-
-def routing_rules(username, query, in_transaction):
-    return None
-"""
-
-
-def with_pending(world: World) -> list[Deferred[object]]:
-    """Return the list of what the rules wait for, to be filled."""
-    book = world.service.rules.book
-    assert book is not None
-    rules = book.of_database("db")
-    assert rules is not None
-    assert rules.rewriting is not None
-    pending: list[Deferred[object]] = rules.rewriting.module.module.pending
-    return pending
-
-
-def test_what_takes_its_time(world_of: WorldOf, tmp_path: Path) -> None:
-    """Only that client waits; its query goes on with the answer."""
-    world = world_with(world_of, tmp_path, "", WAITING)
-    client, server = world.pair()
-    pending = with_pending(world)
-    client.say(query("SELECT at once"))
-    assert server.answer() == query("SELECT at once")
-    pending.append(Deferred())
-    client.say(query("SELECT 1"))
-    assert server.hear() == b""
-    pending[-1].callback("SELECT 2")
-    assert server.answer() == query("SELECT 2")
-    assert client.hear() == ANSWER * 2
-
-
-def test_what_takes_too_long(world_of: WorldOf, tmp_path: Path) -> None:
-    """It has failed then, and what it says later counts no more."""
-    world = world_with(world_of, tmp_path, "", WAITING, "rules_timeout = 2")
-    client, server = world.pair()
-    pending = with_pending(world)
-    stubborn: Deferred[object] = Deferred(lambda _: None)
-    pending.append(stubborn)
-    client.say(query("SELECT 1"))
-    world.wait(1.5)
-    assert server.hear() == b""
-    world.wait(1)
-    assert server.hear() == query("SELECT 1")
-    assert world.logged("rewrite_query failed: RuleTimeout: no answer for 2 s")
-
-
-def test_a_client_that_leaves_meanwhile(world_of: WorldOf, tmp_path: Path) -> None:
-    """The answer comes to nothing."""
-    world = world_with(world_of, tmp_path, "", WAITING)
-    client, server = world.pair()
-    pending = with_pending(world)
-    pending.append(Deferred())
-    client.say(query("SELECT 1"))
-    client.drop()
-    pending[-1].callback("SELECT 2")
-    assert server.hear() == b""
-    assert client.is_gone()
-
-
 def test_the_context(world_of: WorldOf, tmp_path: Path) -> None:
     """Who wants it is told where the query comes from."""
     rewriting = (
@@ -314,51 +209,6 @@ def test_slow_functions(
     client.say(query())
     assert server.answer() == query()
     assert world.logged("rewrite_query kept everybody waiting for 500 ms")
-
-
-def test_reloads(world_of: WorldOf, tmp_path: Path) -> None:
-    """New rules hold for clients that are there; bad ones change nothing at all."""
-    world = world_of(databases=TWO)
-    client, server = world.pair()
-    path = write(tmp_path, "r.py", "def rewrite_query(u, q): return 'first'")
-    settings = f"rewrite_query_py_module_file = {path}\nquery_timeout = %d"
-    client.say(query("SELECT 1"))
-    assert server.answer() == query("SELECT 1")
-    assert world.reload(databases=TWO, settings=settings % 5)
-    client.say(query("SELECT 1"))
-    assert server.answer() == query("first")
-    write(tmp_path, "r.py", "import nowhere_at_all")
-    assert not world.reload(databases=TWO, settings=settings % 6)
-    assert world.logged("No module named 'nowhere_at_all'")
-    assert world.service.configuration.settings.query_timeout == 5
-    client.say(query("SELECT 1"))
-    assert server.answer() == query("first")
-    assert world.reload(databases=TWO)
-    client.say(query("SELECT 1"))
-    assert server.answer() == query("SELECT 1")
-
-
-def test_replication_clients(world_of: WorldOf, tmp_path: Path) -> None:
-    """Their connections are their own, and are not looked into."""
-    world = world_with(world_of, tmp_path, ROUTING)
-    client = world.client(replication="database")
-    world.server()
-    assert client.frontend.logged_in
-    assert client.frontend.link.gate is None
-
-
-def test_only_for_some(world_of: WorldOf, tmp_path: Path) -> None:
-    """Clients of other databases have no gate at all."""
-    path = write(tmp_path, "r.py", "def rewrite_query(u, q): return 'other'")
-    own = f"db = host=10.0.0.1\nnew = host=10.0.0.2 rewrite_query_py_module_file={path}"
-    world = world_of(databases=own)
-    client, _ = world.pair()
-    assert client.frontend.link.gate is None
-    assert not client.frontend.link.indirect
-    other = world.client("new")
-    server = world.server()
-    other.say(query())
-    assert server.answer() == query("other")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.rules import deciding
 from pgswitch.rules.calling import Question
-from pgswitch.rules.deciding import Answer, RuleSet, Steps, plain_key
+from pgswitch.rules.deciding import Answer, RuleSet, plain_key
 from pgswitch.rules.loading import ROUTING
 from tests.unit.rules.files import answer, rule, rule_set
 
@@ -57,23 +56,18 @@ def test_what_is_waited_for(tmp_path: Path) -> None:
     rules.rewriting.module.module.__dict__["Later"] = later
     question = Question("joe", "SELECT 1", in_transaction=False)
 
-    def begun() -> tuple[Steps, Answer]:
-        found = Answer()
-        steps = rules.begin(question, found)
-        assert steps is not None
-        assert isinstance(steps.send(None), later)
-        return steps, found
+    def begun() -> Answer:
+        found = rules.begin(question)
+        assert isinstance(found.awaited, later)
+        return found
 
-    steps, found = begun()
-    with pytest.raises(StopIteration):
-        steps.send("SELECT 2")
-    assert (found.text, found.key) == ("SELECT 2", "there")
-    steps, found = begun()
-    with pytest.raises(StopIteration):
-        steps.throw(ValueError("late"))
+    found = begun()
+    rules.came("SELECT 2", question, found)
+    assert (found.text, found.key, found.awaited) == ("SELECT 2", "there", None)
+    found = begun()
+    rules.failed(ValueError("late"), question, found)
     assert found.failures[0].startswith("rewrite_query failed: ValueError")
-    assert found.key == "there"
-    begun()[0].close()
+    assert (found.key, found.awaited) == ("there", None)
 
 
 def test_both_may_be_waited_for(tmp_path: Path) -> None:
@@ -82,14 +76,14 @@ def test_both_may_be_waited_for(tmp_path: Path) -> None:
     later = type("Later", (), {"__await__": None})
     for made in rules.rules:
         made.module.module.__dict__["Later"] = later
-    found = Answer()
-    steps = rules.begin(Question("joe", "SELECT 1", in_transaction=False), found)
-    assert steps is not None
-    steps.send(None)
-    assert isinstance(steps.send("SELECT 2"), later)
-    with pytest.raises(StopIteration):
-        steps.send("there")
-    assert (found.text, found.key) == ("SELECT 2", "there")
+    question = Question("joe", "SELECT 1", in_transaction=False)
+    found = rules.begin(question)
+    first = found.awaited
+    rules.came("SELECT 2", question, found)
+    assert isinstance(found.awaited, later)
+    assert found.awaited is not first
+    rules.came("there", question, found)
+    assert (found.text, found.key, found.awaited) == ("SELECT 2", "there", None)
 
 
 @pytest.mark.parametrize(("limit", "count"), [(0, 0), (100, 0), (99, 1)])
@@ -105,12 +99,11 @@ def kept_set(folder: Path, *, cacheable: bool) -> RuleSet:
     """Return rules whose module says whether answers may be kept."""
     made = rule(folder, "return query + ' '")
     made.cacheable = cacheable
-    return RuleSet(made, None)
+    return RuleSet(made, None, most_kept=2)
 
 
-def test_kept_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_answers(tmp_path: Path) -> None:
     """By user, encoding and text; the least recently used goes first."""
-    monkeypatch.setattr(deciding, "MOST_KEPT", 2)
     rules = kept_set(tmp_path, cacheable=True)
     found = answer(rules)
     for text in (b"a", b"b"):

@@ -1,0 +1,96 @@
+"""The rules in force, shared by all clients, and what went wrong with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pgswitch.relay.gate import Gate
+from pgswitch.rules.advice import Advisor
+from pgswitch.rules.book import Book
+from pgswitch.rules.deciding import plain_key
+
+if TYPE_CHECKING:
+    from pgswitch.config.model import Configuration, DatabaseSpec
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.pool import ServerPool
+    from pgswitch.pool.registry import Pools
+    from pgswitch.rules.calling import Rule
+    from pgswitch.rules.deciding import RuleSet
+
+SAID_AGAIN_S: Final = 10.0
+"""How often one and the same complaint about a rule is logged at most."""
+MOST_SAID: Final = 1000
+"""Complaints that are remembered."""
+
+
+class RulesDesk:
+    """Holds the book of rules; puts gates before the clients that it concerns."""
+
+    def __init__(self, context: PoolContext, pools: Pools) -> None:
+        """Begin without rules."""
+        self.context = context
+        self.book: Book | None = None
+        self._pools = pools
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def load(self, configuration: Configuration) -> Book:
+        """Return the book that a configuration asks for; raises RulesError."""
+        return Book(configuration, self.book)
+
+    def put_in_force(self, book: Book) -> None:
+        """Have queries judged by this book from now on."""
+        self.book = book
+        self._said.clear()
+
+    def rules_of(self, database: str) -> RuleSet | None:
+        """Return the rules for the clients of a database, None if there are none."""
+        return None if self.book is None else self.book.of_database(database)
+
+    def routes(self, database: str) -> bool:
+        """Tell whether clients of a database may be moved."""
+        rules = self.rules_of(database)
+        return rules is not None and rules.routing is not None
+
+    def attach(self, client: Frontend) -> None:
+        """Put a gate before a client that is logged in, if rules concern it."""
+        if not client.logged_in or client.replicates:
+            return
+        if self.rules_of(client.database) is None:
+            return
+        if client.link.relaying and client.link.gate is None:
+            Gate(client.link, Advisor(self, client, client.link))
+
+    def target(self, key: str, client: Frontend, rule: Rule) -> ServerPool | None:
+        """Return the pool that a key means for a client, None for an unknown key."""
+        spec = self._spec(key)
+        if spec is None:
+            rule.measures.unknown += 1
+            self.complain(
+                f"{rule.name} returned nonexistent database key {key!r}:"
+                " check [databases]; the client stays where it is"
+            )
+            return None
+        return self._pools.pool(spec, client.user)
+
+    def _spec(self, key: str) -> DatabaseSpec | None:
+        """Return the entry of a key, which is not looked for under ``*``."""
+        databases = self.context.configuration.databases
+        for name in (key, plain_key(key)):
+            spec = databases.get(name)
+            if spec is not None and spec.dbname is not None:
+                return spec
+        return None
+
+    def complain(self, text: str) -> None:
+        """Log what went wrong, but not for each of ten thousand queries."""
+        now = self.context.clock()
+        since, more = self._said.get(text, (None, 0))
+        if since is not None and now - since < SAID_AGAIN_S:
+            self._said[text] = (since, more + 1)
+            return
+        if len(self._said) >= MOST_SAID:
+            self._said.clear()
+        self._said[text] = (now, 0)
+        again = f" ({more} times more before)" if more else ""
+        self.context.log.error(f"{text}{again}")

@@ -1,0 +1,108 @@
+"""Functions of the user's that take their time: a coroutine, a Deferred, a Future."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
+
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.rules.calling import Question
+    from pgswitch.rules.deciding import Answer, RuleSet
+
+
+class RuleTimeout(Exception):
+    """A function of the user's took longer than rules_timeout."""
+
+
+class Waiting:
+    """An answer that is yet to come, for as long as rules_timeout allows.
+
+    The time limit holds for each of the two functions.
+    """
+
+    def __init__(
+        self,
+        context: PoolContext,
+        rules: RuleSet,
+        question: Question,
+        answer: Answer,
+        done: Callable[[], object],
+    ) -> None:
+        """Take an answer that says what is awaited; ``done`` is called at the end.
+
+        It is not called when all is there before :meth:`begin` returns.
+        """
+        self._context = context
+        self._rules = rules
+        self._question = question
+        self._answer = answer
+        self._done = done
+        self._timer: IDelayedCall | None = None
+        self._is_late = False
+        """The asker was told that the answer comes later."""
+        self._turn = 0
+        """Counts what was waited for, so that what comes too late is known."""
+
+    def begin(self) -> bool:
+        """Wait; return True if all was there at once."""
+        self._wait()
+        self._is_late = True
+        return self._answer.awaited is None
+
+    def _wait(self) -> None:
+        """Wait for what the answer says."""
+        context = self._context
+        seconds = context.configuration.settings.rules_timeout
+        self._turn += 1
+        turn = self._turn
+        deferred = _deferred(self._answer.awaited)
+        if seconds:
+            self._timer = context.later(seconds, lambda: self._too_late(deferred))
+
+        def came(value: object) -> None:
+            if turn == self._turn:
+                self._rules.came(value, self._question, self._answer)
+                self._go_on()
+
+        def failed(failure: Failure) -> None:
+            if turn == self._turn:
+                self._fail(failure.value or failure)
+
+        deferred.addCallbacks(came, failed)
+
+    def _too_late(self, deferred: Deferred[Any]) -> None:
+        self._turn += 1
+        seconds = self._context.configuration.settings.rules_timeout
+        deferred.cancel()
+        self._fail(RuleTimeout(f"no answer for {seconds:g} s"))
+
+    def _fail(self, error: BaseException) -> None:
+        self._rules.failed(error, self._question, self._answer)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Wait for the next thing, or say that all is there."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        if self._answer.awaited is not None:
+            self._wait()
+        elif self._is_late:
+            self._done()
+
+
+def _deferred(awaited: Any) -> Deferred[Any]:  # noqa: ANN401 - the user's
+    """Return what a function of the user's gave as a Deferred."""
+    if isinstance(awaited, Deferred):
+        return awaited
+
+    async def result() -> object:
+        return await awaited
+
+    return Deferred.fromCoroutine(result())

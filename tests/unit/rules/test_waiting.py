@@ -1,0 +1,75 @@
+"""Functions that take their time, and those who wait for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+
+from tests.fakes.messages import ANSWER, query
+from tests.fakes.world import World, WorldOf
+from tests.unit.rules.worlds import world_with
+
+WAITING = """
+pending = []
+
+async def rewrite_query(username, query, in_transaction):
+    return await pending[-1] if pending else None
+
+def routing_rules(username, query, in_transaction):
+    return None
+"""
+
+
+def with_pending(world: World) -> list[Deferred[object]]:
+    """Return the list of what the rules wait for, to be filled."""
+    book = world.service.rules.book
+    assert book is not None
+    rules = book.of_database("db")
+    assert rules is not None
+    assert rules.rewriting is not None
+    pending: list[Deferred[object]] = rules.rewriting.module.module.pending
+    return pending
+
+
+def test_what_takes_its_time(world_of: WorldOf, tmp_path: Path) -> None:
+    """Only that client waits; its query goes on with the answer."""
+    world = world_with(world_of, tmp_path, "", WAITING)
+    client, server = world.pair()
+    pending = with_pending(world)
+    client.say(query("SELECT at once"))
+    assert server.answer() == query("SELECT at once")
+    pending.append(Deferred())
+    client.say(query("SELECT 1"))
+    assert server.hear() == b""
+    pending[-1].callback("SELECT 2")
+    assert server.answer() == query("SELECT 2")
+    assert client.hear() == ANSWER * 2
+
+
+def test_what_takes_too_long(world_of: WorldOf, tmp_path: Path) -> None:
+    """It has failed then, and what it says later counts no more."""
+    world = world_with(world_of, tmp_path, "", WAITING, "rules_timeout = 2")
+    client, server = world.pair()
+    pending = with_pending(world)
+    stubborn: Deferred[object] = Deferred(lambda _: None)
+    pending.append(stubborn)
+    client.say(query("SELECT 1"))
+    world.wait(1.5)
+    assert server.hear() == b""
+    world.wait(1)
+    assert server.hear() == query("SELECT 1")
+    assert world.logged("rewrite_query failed: RuleTimeout: no answer for 2 s")
+
+
+def test_a_client_that_leaves_meanwhile(world_of: WorldOf, tmp_path: Path) -> None:
+    """The answer comes to nothing."""
+    world = world_with(world_of, tmp_path, "", WAITING)
+    client, server = world.pair()
+    pending = with_pending(world)
+    pending.append(Deferred())
+    client.say(query("SELECT 1"))
+    client.drop()
+    pending[-1].callback("SELECT 2")
+    assert server.hear() == b""
+    assert client.is_gone()

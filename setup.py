@@ -33,6 +33,7 @@ HOT = [
     "pgswitch/rules/deciding.py",
     "pgswitch/rules/encodings.py",
     "pgswitch/rules/measures.py",
+    "pgswitch/rules/patterns.py",
 ]
 
 

@@ -11,17 +11,20 @@ compiles them anew in those examples.  What comes out is the same as with ``re``
 
 Where nothing is gained or the pattern is not simple (groups, alternatives, flags),
 the functions are those of ``re``.
+
+This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from types import ModuleType
 from typing import Any, Final
 
+from pgswitch.rules.sieve import Sieve
+
 MOST_KNOWN: Final = 500
-"""Compiled patterns that are remembered, as many as ``re`` does."""
+"""Compiled patterns that are remembered, about as many as ``re`` does."""
 
 _ITEM: Final = re.compile(
     r"(?:(?P<plain>[^\\.^$*+?{}()\[\]|])|\\(?P<escaped>[^0-9A-Za-z])"
@@ -32,60 +35,13 @@ _ITEM: Final = re.compile(
 """One item of a simple pattern, and how often it may come."""
 
 
-class Sieve:
-    """A compiled pattern that is only tried on texts that hold ``needed``."""
-
-    __slots__ = ("_compiled", "needed")
-
-    def __init__(self, compiled: re.Pattern[str], needed: str) -> None:
-        """``needed`` is a part of every text in which the pattern is found."""
-        self._compiled = compiled
-        self.needed = needed
-
-    def search(
-        self, string: str, pos: int = 0, endpos: int = sys.maxsize
-    ) -> re.Match[str] | None:
-        """Do as ``re.Pattern.search``."""
-        if self.needed in string:
-            return self._compiled.search(string, pos, endpos)
-        return None
-
-    def match(
-        self, string: str, pos: int = 0, endpos: int = sys.maxsize
-    ) -> re.Match[str] | None:
-        """Do as ``re.Pattern.match``."""
-        if self.needed in string:
-            return self._compiled.match(string, pos, endpos)
-        return None
-
-    def fullmatch(
-        self, string: str, pos: int = 0, endpos: int = sys.maxsize
-    ) -> re.Match[str] | None:
-        """Do as ``re.Pattern.fullmatch``."""
-        if self.needed in string:
-            return self._compiled.fullmatch(string, pos, endpos)
-        return None
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - of re.Pattern
-        """Return what is no faster here."""
-        return getattr(self._compiled, name)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Be copied as the compiled pattern that this stands for."""
-        return re.compile, (self._compiled.pattern,)
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        """Say re.Pattern to those who ask by isinstance()."""
-        return re.Pattern
-
-
 class Patterns:
     """The patterns of one folder of rules."""
 
-    def __init__(self) -> None:
-        """Begin with none known."""
+    def __init__(self, most_known: int = MOST_KNOWN) -> None:
+        """Begin with none known; of more than ``most_known`` all are forgotten."""
         self._known: dict[Any, Any] = {}
+        self._most_known = most_known
 
     def module(self) -> ModuleType:
         """Return the module ``re`` with these patterns."""
@@ -127,7 +83,7 @@ class Patterns:
         needed = needed_text(pattern)
         if needed and not pattern.startswith(needed):
             made = Sieve(made, needed)
-        if len(self._known) >= MOST_KNOWN:
+        if len(self._known) >= self._most_known:
             self._known.clear()
         self._known[pattern] = made
         return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from pathlib import Path
 from types import ModuleType
@@ -11,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.rules import patterns
 from pgswitch.rules.importing import Library
-from pgswitch.rules.patterns import Patterns, Sieve, needed_text
+from pgswitch.rules.patterns import Patterns, needed_text
+from pgswitch.rules.sieve import Sieve
 from tests.unit.rules.files import write
 
 ATOMS = st.sampled_from(
@@ -78,26 +77,9 @@ def test_a_search_that_would_take_hours() -> None:
     assert Patterns().compile(r"\s*tablea").fullmatch(text) is None
 
 
-def test_it_passes_for_a_pattern() -> None:
-    """For isinstance(), for re itself, and in what it can do besides."""
-    mine = Patterns().compile(".*tablea")
-    assert type(mine).__name__ == "Sieve"
-    assert isinstance(mine, re.Pattern)
-    assert re.compile(mine) is mine
-    assert mine.sub("b", "x tablea c") == "b c"
-    assert mine.pattern == ".*tablea"
-    for copied in (copy.copy(mine), copy.deepcopy(mine)):
-        assert copied.search("a tablea")
-    assert type(Patterns().compile("tablea.*")) is re.Pattern
-    assert Patterns().compile(b".*a").search(b"ba")
-    with pytest.raises(re.error):
-        Patterns().compile("(")
-
-
-def test_how_many_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_many_are_known() -> None:
     """Not more and more of them."""
-    monkeypatch.setattr(patterns, "MOST_KNOWN", 2)
-    mine = Patterns()
+    mine = Patterns(most_known=2)
     first = mine.compile(".a")
     assert mine.compile(".a") is first
     for number in range(5):

@@ -7,7 +7,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
-SOURCES := bench pgswitch tests twisted setup.py
+SOURCES := bench pgswitch soak tests twisted setup.py
 
 # The compiled build stands apart, so that no extension module hides a changed source.
 COMPILED := build/compiled
@@ -31,7 +31,7 @@ INSTALL := PGSWITCH_PURE=1 $(BIN)/python -m pip install --quiet --disable-pip-ve
 	--use-pep517 --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check format unit integration compiled bench test clean
+.PHONY: help demo check format unit integration compiled bench soak test clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,9 @@ compiled: $(COMPILED_STAMP)  ## the tests of the hot path once more, on a compil
 
 bench: $(COMPILED_STAMP)  ## CPU, speed and memory beside PgBouncer (QUICK=1: two minutes)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+soak: $(DEV_STAMP)  ## 2,000 clients that come and die at random for 3 minutes (ARGS=--help)
+	@$(BIN)/python -m soak $(ARGS)
 
 test:  ## unit, then integration tests, then those of the compiled build
 	@$(MAKE) --no-print-directory unit

@@ -158,7 +158,8 @@ class Frontend(TwistedProtocol):
         self.cancel_key = b""
         self.cancelling = ""
         """``waiting`` or ``active`` once this turned out to be a cancel request."""
-        self.told_of_queue = False
+        self.told_of_wait = 0.0
+        """When the wait began of which the client was told, see upkeep.py."""
         self.waiting_since = 0.0
         """When the wait for the welcome began."""
         self.address = UNIX

@@ -63,9 +63,9 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
         elif (
             settings.query_wait_notify
             and int(waited) > settings.query_wait_notify
-            and not client.told_of_queue
+            and client.told_of_wait != link.waiting_since
         ):
-            client.told_of_queue = True
+            client.told_of_wait = link.waiting_since
             client.notify(ClientQueued())
     for errand in pool.errands.waiting():
         limit = effective.query_wait_timeout(pool.spec, errand.user)

@@ -230,20 +230,6 @@ def test_limits_over_pools(
         ended(second)
 
 
-def test_a_smaller_pool(pgswitch: PgSwitchFactory) -> None:
-    """After a reload idle servers beyond the new size are closed."""
-    pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=3)
-    with ExitStack() as stack:
-        crowd = Crowd(pooler, stack)
-        clients = [crowd.holding() for _ in range(3)]
-        for client in clients[1:]:
-            ended(client)
-        pooler.console("SET default_pool_size = 1")
-        wait_until(lambda: servers(pooler) == 1, "two servers to go")
-        assert "closing because: too many servers in the pool" in pooler.log_text()
-        ended(clients[0])
-
-
 def test_what_is_forgotten(pgswitch: PgSwitchFactory) -> None:
     """Empty pools after pool_idle_timeout, automatic databases after theirs."""
     bench = pgswitch.usual_databases()["bench"]

@@ -17,7 +17,7 @@ from tests.fakes.messages import (
     query,
     split,
 )
-from tests.fakes.world import End, World, WorldOf
+from tests.fakes.world import Client, End, World, WorldOf
 
 ONE = "db = host=10.0.0.1 pool_size=1"
 BEGUN = message(b"C", b"BEGIN\0") + IN_TRANSACTION
@@ -30,7 +30,7 @@ def waits_for_login(world: World) -> End:
     return world.client()
 
 
-def waits_in_queue(world: World) -> End:
+def waits_in_queue(world: World) -> Client:
     """Return a client whose query waits."""
     world.asking()
     client = world.client()
@@ -162,6 +162,16 @@ def test_telling_those_who_wait(world_of: WorldOf) -> None:
     assert b"No server connection available" in body
     world.wait(20)
     assert client.hear() == b""
+    (server,) = [one.link for one in world.pool().backends()]
+    server.take(ANSWER)
+    assert client.state() == "active"
+    server.take(ANSWER)
+    client.hear()
+    other = world.client()
+    other.say(query())
+    client.say(query())
+    world.wait(6 + SLACK_S)
+    assert split(client.hear())[0][0] == "N"
 
 
 def test_what_ended_clients_are_told(world_of: WorldOf) -> None:

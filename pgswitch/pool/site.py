@@ -99,12 +99,18 @@ class Site:
 
     # What the cluster asks.
 
-    def hold(self) -> None:
-        """Have clients wait, and close what goes to the last writer."""
+    def hold(self, *, is_leaving: bool = False) -> None:
+        """Have clients wait, and close what goes to the last writer.
+
+        ``is_leaving``: what is at work there is left to its own end until there is a
+        new writer, for the server's last word tells what may be run again.
+        """
         self.searching = True
         self._pool.set_open()
         for backend in list(self._pool.servers.values()):
-            backend.close(WRITER_LOST)
+            exchange = backend.link.exchange
+            if not is_leaving or exchange is None or not exchange.outstanding():
+                backend.close(WRITER_LOST)
 
     def serve_from(self, node: Node, *, same: bool) -> None:
         """Use this node; ``same``: it is the present server under another name."""

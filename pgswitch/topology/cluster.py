@@ -64,8 +64,11 @@ class Sites(Protocol):
         ``same``: it is the present server under another name.
         """
 
-    def hold(self, cause: str) -> None:
-        """Have clients wait, and close all connections to the last writer."""
+    def hold(self, *, is_leaving: bool) -> None:
+        """Have clients wait, and close the connections to the last writer.
+
+        ``is_leaving``: those at work end by themselves, with an answer perhaps.
+        """
 
     def keep_warm(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
@@ -312,7 +315,7 @@ class Cluster:
             f"cluster {self.key}: the writer {command.name} is lost: {command.cause}"
         )
         self.events.append(Event(command.cause, command.name, self.clock()))
-        self.sites.hold(command.cause)
+        self.sites.hold(is_leaving=command.is_leaving)
 
     def _keep_warm(self) -> None:
         self.sites.keep_warm(

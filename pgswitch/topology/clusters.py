@@ -39,12 +39,11 @@ class PoolSites:
         for site in self._sites():
             site.serve_from(node, same=same)
 
-    def hold(self, cause: str) -> None:
-        """Have clients wait, and close all connections to the last writer."""
-        del cause
+    def hold(self, *, is_leaving: bool) -> None:
+        """Have clients wait, and close the connections to the last writer."""
         self.searching = True
         for site in self._sites():
-            site.hold()
+            site.hold(is_leaving=is_leaving)
 
     def keep_warm(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""

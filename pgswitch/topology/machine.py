@@ -103,6 +103,9 @@ class LoseWriter:
 
     name: str
     cause: str
+    is_leaving: bool = False
+    """It takes no new connections, but ends the present ones itself, with a word to
+    each; what it is at may still get an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,8 @@ class Machine:
             return []
         if failure is Failure.LOST:
             return [Ask(name)]
-        return self._lose(sight.failure)
+        is_leaving = failure in (Failure.REFUSED, Failure.NOT_READY)
+        return self._lose(sight.failure, is_leaving=is_leaving)
 
     def _answered_while_searching(self, sight: Sight, report: Report) -> list[Command]:
         """Take the first writer that is not behind the last one."""
@@ -244,10 +248,10 @@ class Machine:
         self.state = State.SEARCHING
         return [LoseWriter("", "the configured host is in recovery")]
 
-    def _lose(self, cause: str) -> list[Command]:
+    def _lose(self, cause: str, *, is_leaving: bool = False) -> list[Command]:
         self.state = State.SEARCHING
         others = [Ask(name) for name in self.sights if name != self.writer]
-        return [LoseWriter(self.writer, cause), *others]
+        return [LoseWriter(self.writer, cause, is_leaving), *others]
 
     def _fence(self, sight: Sight, cause: str) -> list[Command]:
         if sight.fenced:

@@ -169,6 +169,18 @@ def test_in_the_middle_of_an_answer(world: World, pair: tuple[Client, Server]) -
     assert client.is_gone()
 
 
+def test_the_writer_leaves(world: World, pair: tuple[Client, Server]) -> None:
+    """What is at work gets its answer, or the last word that lets it be run again."""
+    client, server = pair
+    site = in_cluster(world)
+    client.say(INSERT)
+    site.hold(is_leaving=True)
+    server.say(ANSWER)
+    assert client.hear() == ANSWER
+    world.turn()
+    assert server.is_gone()
+
+
 def test_a_session(world_of: WorldOf) -> None:
     """What it had on the server is gone: told at once, so that it reconnects."""
     world = world_of(settings="pool_mode = session")

@@ -29,9 +29,9 @@ class NotedSites:
         """Note."""
         self.done.append(("serve", node.name, same))
 
-    def hold(self, cause: str) -> None:
+    def hold(self, *, is_leaving: bool) -> None:
         """Note."""
-        self.done.append(("hold", cause))
+        self.done.append(("hold", is_leaving))
 
     def keep_warm(self, nodes: list[Node]) -> None:
         """Note."""
@@ -111,7 +111,7 @@ def test_a_move(known: Setting) -> None:
     known.wait(0.3)
     known.probes["a"].fail(Failure.LOST)
     known.probes["a"].fail(Failure.REFUSED, "refused")
-    assert known.sites.done == [("hold", "refused")]
+    assert known.sites.done == [("hold", True)]
     known.probes["b"].answer(STANDBY)
     known.wait(0.02)
     known.probes["b"].answer(writes(2))
@@ -129,7 +129,7 @@ def test_silence(known: Setting) -> None:
     known.wait(0.6)
     assert known.sites.done == []
     known.wait(0.2)
-    assert known.sites.done == [("hold", "no answer in time")]
+    assert known.sites.done == [("hold", False)]
 
 
 def test_silence_of_the_monitor_alone(known: Setting) -> None:

@@ -278,6 +278,16 @@ class Settings:
     query_wait_timeout: float = setting(
         units.SECONDS, "120", "drop a client that waits for a server so long; 0: never"
     )
+    reader_max_lag: float = setting(
+        units.SECONDS,
+        "0",
+        "a standby that is so far behind gets no readers (KEY:reader); 0: no limit",
+    )
+    reader_max_lag_bytes: int = setting(
+        units.INTEGER,
+        "16777216",
+        "the same in bytes of the writer's log",
+    )
     recreate_disconnected_pools: int = setting(
         units.INTEGER,
         "1",

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 
-TABLE = "written"
 SCHEMA = (
-    f"CREATE TABLE {TABLE} (id bigint NOT NULL)",
-    f"GRANT ALL ON {TABLE} TO PUBLIC",
+    "CREATE TABLE written (id bigint NOT NULL)",
+    "GRANT ALL ON written TO PUBLIC",
 )
 """Without a primary key: a row that is written twice is to be seen twice."""
+INSERT = sql.SQL("INSERT INTO written VALUES ({})")
 KEYS_EACH = 10_000_000
 RETRY_S = 0.002
 LEAVING_S = 10.0
@@ -85,7 +86,7 @@ class Writer(threading.Thread):
         began = time.monotonic()
         state = ""
         try:
-            connection.execute(f"INSERT INTO {TABLE} VALUES ({key})".encode())
+            connection.execute(INSERT.format(sql.Literal(key)))
         except psycopg.Error as error:
             state = error.sqlstate or "lost"
         self.writes.append(Write(key, began, time.monotonic(), state))
@@ -115,7 +116,7 @@ class Writer(threading.Thread):
 
 
 class Oracle(Writer):
-    """A client that knows the next writer, has connected to it, and tries it all the time.
+    """A client that knows the next writer, has connected to it, and keeps trying.
 
     Nothing can be faster: what it waits is the database's own time.
     """

@@ -29,7 +29,6 @@ from pgswitch.pool.ledger import Facts, plan
 from pgswitch.pool.opening import NO_FAILURES, WRITER_LOST, WRITER_MOVED, Opener
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
-from pgswitch.pool.site import Site
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.rack import Rack
 from pgswitch.types import PoolKey, PoolMode
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from pgswitch.net.backend import BackendOwner
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.site import Place
     from pgswitch.pool.totals import Totals
     from pgswitch.relay.server import ServerLink
 
@@ -70,7 +70,7 @@ class ServerPool:
         """Clients whose login waits for the first login of a server."""
         self.welcome: Welcome | None = None
         """What a server reports at login, and so what clients are told at theirs."""
-        self.site: Site | None = None
+        self.site: Place | None = None
         """Where the servers are, if the database is a cluster."""
         self.replication: dict[int, ReplicationSession] = {}
         """What replication clients have instead of the rack, by client number."""
@@ -249,7 +249,7 @@ class ServerPool:
         """Have the monitor look: a server of a cluster takes no writes."""
         del backend
         if self.site is not None:
-            self.site.cluster.suspect()
+            self.site.suspect()
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
         """End a client that opened a transaction, and its server."""
@@ -449,7 +449,7 @@ class ServerPool:
         """Let go of a server, and of the client that was using it."""
         self.forget(backend, reason)
         if self.site is not None and reason not in NO_FAILURES:
-            self.site.cluster.suspect()
+            self.site.suspect()
         if backend.phase_at_close is Phase.LOGIN:
             self._attempts.lost(backend, reason)
             self.launch()
@@ -518,6 +518,10 @@ class ServerPool:
     def is_settling(self, backend: Backend) -> bool:
         """Tell whether a server is having a client's parameters set."""
         return backend in self._settling
+
+    def load(self) -> int:
+        """Return how many servers are at work or asked for."""
+        return len(self.servers) - len(self.rack.idle) + len(self.rack.waiters)
 
     def busy_servers(self) -> int:
         """Return how many servers a pause has to wait for."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.config.diff import recycles
 from pgswitch.errors import DatabaseRemoved
+from pgswitch.pool.families import READER, Families
 from pgswitch.pool.pool import ServerPool
 from pgswitch.pool.totals import Totals
 from pgswitch.types import PoolKey
@@ -29,6 +30,8 @@ class Pools:
         self.context = context
         self.made: Callable[[ServerPool], object] = _nobody
         """Told of each new pool."""
+        self.families = Families()
+        """The nodes of clusters."""
         self._pools: dict[PoolKey, ServerPool] = {}
         self.totals = Totals(context, lambda: self)
         self._kept: dict[PoolKey, DatabaseSpec] = {}
@@ -58,9 +61,7 @@ class Pools:
         key = PoolKey(spec.name, user)
         pool = self._pools.get(key)
         if pool is None:
-            if spec.name not in self.context.configuration.databases and not any(
-                self.of_database(spec.name)
-            ):
+            if self._is_automatic(spec.name) and not any(self.of_database(spec.name)):
                 self.context.log.log(f"registered new auto-database: {spec.name}")
             pool = ServerPool(key, spec, self.context, self.totals)
             pool.paused = spec.name in self.paused
@@ -68,6 +69,30 @@ class Pools:
             self._pools[key] = pool
             self.made(pool)
         return pool
+
+    def spec(self, name: str) -> DatabaseSpec | None:
+        """Return the entry of a database, which may be a node of a cluster."""
+        return self.families.spec(name) or self.context.configuration.database(name)
+
+    def of_role(
+        self, spec: DatabaseSpec, user: str, role: str, here: ServerPool | None = None
+    ) -> ServerPool:
+        """Return the pool for what reads, or writes, in the cluster of an entry.
+
+        Of several readers the one with least to do, and of these ``here``, the pool
+        that the client is in; without any, that of the writer.  A database that is
+        no cluster has one pool for both.
+        """
+        readers = self.families.readers(spec.name) if role == READER else []
+        pools = [self.pool(reader, user) for reader in readers]
+        if pools:
+            return min(pools, key=lambda one: (one.load(), one is not here))
+        return self.pool(spec, user)
+
+    def is_of(self, pool: ServerPool, key: str) -> bool:
+        """Tell whether a pool is that of an entry, or of a node of its cluster."""
+        found = self.families.node_of(pool.key.database)
+        return key == (pool.key.database if found is None else found[0])
 
     def of_database(self, name: str | None) -> Iterator[ServerPool]:
         """Iterate over the pools of one database; of all for None."""
@@ -120,7 +145,12 @@ class Pools:
     def _automatic(self) -> set[str]:
         """Return the names of databases that were made from the template."""
         names = {pool.key.database for pool in self}
-        return names.difference(self.context.configuration.databases)
+        return {name for name in names if self._is_automatic(name)}
+
+    def _is_automatic(self, name: str) -> bool:
+        """Tell whether a database has neither an entry of its own nor a cluster's."""
+        in_file = name in self.context.configuration.databases
+        return not in_file and self.families.spec(name) is None
 
     def _end_database(self, name: str) -> None:
         """Drop all pools of a database that there is no more, and say so."""
@@ -133,12 +163,11 @@ class Pools:
 
     def configure(self, *, recycle_all: bool) -> None:
         """Bring every pool in line with the configuration in force."""
-        configuration = self.context.configuration
         for name in {pool.key.database for pool in self}:
-            if configuration.database(name) is None:
+            if self.spec(name) is None:
                 self._end_database(name)
         for pool in self:
-            spec = configuration.database(pool.key.database)
+            spec = self.spec(pool.key.database)
             assert spec is not None  # noqa: S101 - else it was ended
             changed = recycle_all or recycles(pool.spec, spec)
             pool.recycle(spec, servers=changed)

@@ -29,6 +29,27 @@ in parallel."""
 WARM_RETRY_S = 1.0
 
 
+class Place(Protocol):
+    """What a pool of a cluster needs to know of where its servers are."""
+
+    @property
+    def searching(self) -> bool:
+        """Whether there is no place now, and clients wait."""
+
+    @property
+    def place(self) -> DatabaseSpec:
+        """The database's entry, with the node's host and port in it."""
+
+    def suspect(self) -> None:
+        """Have the monitor look: a server was lost, or did not do as it should."""
+
+    def refresh(self) -> None:
+        """Do what is due, some times a second."""
+
+    def close(self) -> None:
+        """Close everything: the pool is given up."""
+
+
 class Home(Protocol):
     """What a site needs of its pool; see pool/pool.py."""
 
@@ -96,6 +117,10 @@ class Site:
         """Iterate over the connections kept for later."""
         for backends in self._warm.values():
             yield from backends
+
+    def suspect(self) -> None:
+        """Have the monitor look at the writer."""
+        self.cluster.suspect()
 
     # What the cluster asks.
 

@@ -73,6 +73,9 @@ class Sites(Protocol):
     def keep_warm(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
 
+    def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
+        """Take the nodes that there are, and those that are fit for readers."""
+
     def heard_at(self, node: Node) -> float:
         """Return when a client's query was last answered by this node."""
 
@@ -100,6 +103,9 @@ class Pace:
     """A node that says nothing for so long is held dead."""
     refresh: float = 30.0
     """How often the list of nodes is read."""
+    max_lag: float = 0.0
+    """By how much a reader may be behind in seconds, and in bytes; 0: any."""
+    max_lag_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -136,6 +142,8 @@ class Cluster:
     """The node to read the list from when it has time."""
     _read_at: float = float("-inf")
     _complaint: str = ""
+    _told: tuple[list[Node], list[Node]] | None = None
+    """The last nodes and readers that the sites were told."""
     _closed: bool = False
 
     def start(self, clock: IReactorTime) -> None:
@@ -154,9 +162,12 @@ class Cluster:
             watch.probe.close()
         self.watches.clear()
 
-    def suspect(self) -> None:
-        """Take a hint from a client's server: its loss, or what it said."""
-        self._perform(self.machine.suspected())
+    def suspect(self, node: Node | None = None) -> None:
+        """Take a hint from a client's server: its loss, or what it said.
+
+        The server is one of ``node``, by default of the writer.
+        """
+        self._perform(self.machine.suspected("" if node is None else node.name))
 
     # Asking.
 
@@ -284,6 +295,38 @@ class Cluster:
             elif self.machine.state is m.State.KNOWN or self._may_list():
                 self._list_from = command.name
         self._set_tick()
+        self._tell_readers()
+
+    def _tell_readers(self) -> None:
+        """Tell the sites which nodes are fit for readers, when that has changed."""
+        sights = self.machine.sights.values()
+        nodes = [sight.node for sight in sights]
+        readers = [sight.node for sight in sights if not self.unfit(sight)]
+        if self._told != (nodes, readers):
+            self._told = nodes, readers
+            self.sites.read_from(nodes, readers)
+
+    def unfit(self, sight: m.Sight) -> str:
+        """Return why a node is not to be read from, empty if it is."""
+        report = sight.report
+        if report is None:
+            return sight.failure or "not asked yet"
+        if not report.in_recovery:
+            return "fenced" if sight.fenced else "writer"
+        behind = self.lag_bytes(sight)
+        limit = self.pace.max_lag_bytes
+        if limit and behind is not None and behind > limit:
+            return f"{behind} bytes behind"
+        if self.pace.max_lag and (report.lag_s or 0.0) > self.pace.max_lag:
+            return f"{report.lag_s:.0f} s behind"
+        return ""
+
+    def lag_bytes(self, sight: m.Sight) -> int | None:
+        """Return how far a node was behind the writer when both last answered."""
+        writer = self.machine.sights.get(self.machine.writer)
+        reports = sight.report, writer.report if writer else None
+        mine, its = (report.lsn if report else None for report in reports)
+        return None if mine is None or its is None else max(0, its - mine)
 
     def _may_list(self) -> bool:
         """Tell whether it is time to read the list without a writer."""

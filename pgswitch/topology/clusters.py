@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pgswitch.pool.families import READER
+from pgswitch.pool.reader_site import ReaderSite
 from pgswitch.pool.site import Site
 from pgswitch.topology.cluster import Cluster, Pace
 from pgswitch.topology.machine import Machine
@@ -51,6 +53,25 @@ class PoolSites:
         for site in self._sites():
             site.keep_warm(nodes)
 
+    def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
+        """Take the nodes that there are, and those that are fit for readers."""
+        spec = self.pools.context.configuration.databases[self.key]
+        taken = self.pools.context.configuration.databases
+        self.pools.families.set(spec, nodes, readers, taken)
+        for pool in self.pools:
+            if isinstance(pool.site, ReaderSite):
+                pool.site.refresh()
+
+    def elsewhere(self, pool: ServerPool) -> ServerPool | None:
+        """Return where a node's clients should be; None if they are well there."""
+        families = self.pools.families
+        if families.takes_readers(pool.key.database):
+            return None
+        spec = self.pools.context.configuration.databases.get(self.key)
+        if spec is None:
+            return None
+        return self.pools.of_role(spec, pool.key.user, READER)
+
     def heard_at(self, node: Node) -> float:
         """Return when a client's query was last answered by this node."""
         if node != self.node:
@@ -77,7 +98,7 @@ class PoolSites:
         return [
             pool.site
             for pool in self.pools.of_database(self.key)
-            if pool.site is not None
+            if isinstance(pool.site, Site)
         ]
 
 
@@ -125,9 +146,16 @@ class Clusters:
 
     def adopt(self, pool: ServerPool) -> None:
         """Tell a new pool where its servers are, if its database is a cluster."""
-        cluster = self.by_key.get(pool.key.database)
-        if cluster is not None:
-            self._sites[pool.key.database].add(pool, cluster)
+        name = pool.key.database
+        if name in self.by_key:
+            self._sites[name].add(pool, self.by_key[name])
+            return
+        found = self._pools.families.node_of(name)
+        if found is not None:
+            key, node = found
+            pool.site = ReaderSite(
+                pool, node, self.by_key[key], self._sites[key].elsewhere
+            )
 
     def _pace(self) -> Pace:
         settings = self._context.configuration.settings
@@ -137,6 +165,8 @@ class Clusters:
             bool(settings.recreate_disconnected_pools),
             settings.switchover_silence,
             settings.topology_refresh,
+            settings.reader_max_lag,
+            settings.reader_max_lag_bytes,
         )
 
     def _begin(self, key: str, spec: DatabaseSpec) -> None:
@@ -161,6 +191,7 @@ class Clusters:
 
     def _drop(self, key: str) -> None:
         self.by_key.pop(key).stop()
+        self._pools.families.forget(key)
         del self._specs[key], self._sites[key]
         for pool in self._pools.of_database(key):
             if pool.site is not None:

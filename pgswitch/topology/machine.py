@@ -159,8 +159,10 @@ class Machine:
         asks: list[Command] = [Ask(node.name) for node in nodes if node not in known]
         return [*self._doubt(), *asks]
 
-    def suspected(self) -> list[Command]:
-        """Take a hint that something is wrong with the writer."""
+    def suspected(self, name: str = "") -> list[Command]:
+        """Take a hint that something is wrong with a node, the writer by default."""
+        if name:
+            return [Ask(name)] if name in self.sights else []
         return [Ask(self.writer)] if self.state is State.KNOWN else []
 
     def answered(self, name: str, report: Report, now: float) -> list[Command]:
@@ -180,12 +182,12 @@ class Machine:
             return []
         sight.report = None
         sight.failure = words or failure.value
+        if failure is Failure.LOST:
+            return [Ask(name)]
         if self.state is not State.KNOWN or name != self.writer:
             return []
         if failure is Failure.UNFIT:
             return []
-        if failure is Failure.LOST:
-            return [Ask(name)]
         is_leaving = failure in (Failure.REFUSED, Failure.NOT_READY)
         return self._lose(sight.failure, is_leaving=is_leaving)
 

@@ -21,6 +21,8 @@ OUR_OWN = {
     "manhole_host_key",
     "manhole_socket",
     "manhole_ssh",
+    "reader_max_lag",
+    "reader_max_lag_bytes",
     "rewrite_query_tag",
     "rules_reroute_in_transaction",
     "rules_slow_ms",

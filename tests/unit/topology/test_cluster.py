@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from pgswitch.topology.cluster import Cluster, Pace
-from pgswitch.topology.machine import Failure, Machine, State
+from pgswitch.topology.machine import Failure, Machine, Report, State
 from pgswitch.topology.nodes import Node, named
 from tests.fakes.probes import STANDBY, FakeProbe, writes
 from tests.unit.captured import CapturedLog
@@ -23,6 +23,7 @@ class NotedSites:
         """Begin with nothing done."""
         self.done: list[tuple[object, ...]] = []
         self.warm: list[str] = []
+        self.readers: list[str] = []
         self.heard = float("-inf")
 
     def serve_from(self, node: Node, *, same: bool) -> None:
@@ -36,6 +37,11 @@ class NotedSites:
     def keep_warm(self, nodes: list[Node]) -> None:
         """Note."""
         self.warm = [node.name for node in nodes]
+
+    def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
+        """Note."""
+        assert set(readers) <= set(nodes)
+        self.readers = [node.name for node in readers]
 
     def heard_at(self, _node: Node) -> float:
         """Return what the test says."""
@@ -214,6 +220,33 @@ def test_the_list_again(known: Setting) -> None:
     assert known.logged("named not a host: ''; the nodes stay as they are")
     assert set(known.cluster.watches) == {"a", "c", "d"}
     assert known.sites.done == []
+
+
+def test_readers(known: Setting) -> None:
+    """Standbys that answer and are not too far behind."""
+    assert known.sites.readers == ["b", "c"]
+    known.cluster.pace.max_lag, known.cluster.pace.max_lag_bytes = 5.0, 1000
+    reports = {
+        "a": Report(in_recovery=False, timeline=1, lsn=5000),
+        "b": Report(in_recovery=True, lsn=4000, lag_s=5.0),
+        "c": Report(in_recovery=True, lsn=3999, lag_s=0.0),
+    }
+
+    known.wait(0.3)
+    known.probes["a"].answer(reports["a"])
+    known.wait(0.7)
+    known.probes["b"].answer(reports["b"])
+    known.probes["c"].answer(reports["c"])
+    assert known.sites.readers == ["b"]
+    sights = known.cluster.machine.sights
+    assert known.cluster.unfit(sights["c"]) == "1001 bytes behind"
+    known.cluster.pace.max_lag = 4.0
+    assert known.cluster.unfit(sights["b"]) == "5 s behind"
+    assert known.cluster.unfit(sights["a"]) == "writer"
+    known.probes["b"].lost()
+    known.probes["b"].fail(Failure.REFUSED, "refused")
+    assert known.sites.readers == []
+    assert known.cluster.unfit(sights["b"]) == "refused"
 
 
 def test_no_topology_function() -> None:

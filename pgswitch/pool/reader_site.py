@@ -1,0 +1,82 @@
+"""One node of a cluster as the place of a pool: for reading, as long as it is fit.
+
+When it is not (lost, too far behind, promoted, no node any more), its clients go to
+another reader, or to the writer if there is none, as soon as they have no work here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from pgswitch.pool.moving import move
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.net.backend import Backend
+    from pgswitch.pool.pool import ServerPool
+    from pgswitch.topology.nodes import Node
+
+
+class Cluster(Protocol):
+    """What a pool tells the monitor; see topology/cluster.py."""
+
+    def suspect(self, node: Node | None = None) -> None:
+        """Take a hint that something is wrong with a node."""
+
+
+class ReaderSite:
+    """Takes the part of a Site for the pool of one node."""
+
+    searching = False
+    """Clients never wait for a writer here."""
+
+    def __init__(
+        self,
+        pool: ServerPool,
+        node: Node,
+        cluster: Cluster,
+        elsewhere: Callable[[ServerPool], ServerPool | None],
+    ) -> None:
+        """``elsewhere`` returns where the clients should be; None: here."""
+        self._pool = pool
+        self._node = node
+        self._cluster = cluster
+        self._elsewhere = elsewhere
+
+    @property
+    def place(self) -> DatabaseSpec:
+        """The node's own entry."""
+        return self._pool.spec
+
+    def warm_servers(self) -> Iterator[Backend]:
+        """Iterate over connections kept for later: none."""
+        return iter(())
+
+    def suspect(self) -> None:
+        """Have the monitor look at the node."""
+        self._cluster.suspect(self._node)
+
+    def refresh(self) -> None:
+        """Send clients away if this is no place for them any more."""
+        target = self._elsewhere(self._pool)
+        if target is not None and target is not self._pool:
+            leave(self._pool, target)
+
+    def close(self) -> None:
+        """Do nothing: the pool is given up."""
+
+
+def leave(pool: ServerPool, target: ServerPool) -> None:
+    """Move all clients that have no work under way, also those that wait."""
+    for client in list(pool.clients.values()):
+        link = client.link
+        if link in pool.rack.waiters:
+            pool.rack.waiters.remove(link)
+            move(client, target)
+            target.rack.waiters.append(link)
+        elif client.logged_in and link.server is None and not link.halted:
+            move(client, target)
+    if target.rack.waiters:
+        target.serve_waiters()

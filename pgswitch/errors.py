@@ -612,6 +612,17 @@ class ServerLoginRefused(Fault):
         self.sqlstate = sqlstate or PROTOCOL_VIOLATION
 
 
+class QueryCancelled(Fault):
+    """The client cancelled a query that was still waiting for a server.
+
+    PostgreSQL's own words and code, for drivers know them; PgBouncer cannot do it.
+    """
+
+    severity: ClassVar[Severity] = "ERROR"
+    sqlstate = "57014"
+    text = "canceling statement due to user request"
+
+
 # --------------------------------------------------------------------------- rules
 
 

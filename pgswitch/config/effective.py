@@ -22,11 +22,12 @@ class Effective:
     ``client_idle_timeout``, ``query_wait_timeout``, ``max_user_client_connections``.
     """
 
-    __slots__ = ("_settings", "_users")
+    __slots__ = ("_peers", "_settings", "_users")
 
     def __init__(self, configuration: Configuration) -> None:
         self._settings = configuration.settings
         self._users = configuration.users
+        self._peers = configuration.peers
 
     def pool_mode(self, database: DatabaseSpec, user: str) -> PoolMode:
         """Return how long a client keeps a server."""
@@ -85,6 +86,12 @@ class Effective:
     def max_user_client_connections(self, database: DatabaseSpec, user: str) -> int:
         """Return the clients of the user over all databases."""
         return _limit(self._value("max_user_client_connections", database, user))
+
+    def peer_pool_size(self, peer_id: int) -> int:
+        """Return the connections to a peer; 0 is no limit."""
+        peer = self._peers.get(peer_id)
+        own = None if peer is None else peer.pool_size
+        return self._settings.default_pool_size if own is None else own
 
     def _own(self, name: str, database: DatabaseSpec, user: str) -> Any:  # noqa: ANN401  of the key's type
         """Return the value of the user's or the database's entry, None if neither."""

@@ -191,16 +191,15 @@ class PeerSpec:
     host: str = field(
         metadata={
             "setting": Setting(
-                units.TEXT, None, "name, address or /folder; must be given", acts=False
+                units.TEXT, None, "name, address or /folder; must be given"
             )
         }
     )
-    port: int = setting(units.PORT, "6432", "port", acts=False)
+    port: int = setting(units.PORT, "6432", "port")
     pool_size: int | None = setting(
         units.COUNT,
         None,
-        "connections to it; default_pool_size if not given",
-        acts=False,
+        "half the connections to it at most; default_pool_size if not given",
     )
 
 
@@ -265,6 +264,4 @@ def inert(configuration: Configuration) -> list[str]:
             for key, about in keys.items()
             if not about.acts and getattr(spec, key) is not None
         ]
-    if not PEER_KEYS["host"].acts:
-        names += [f"peer {peer_id}" for peer_id in configuration.peers]
     return names

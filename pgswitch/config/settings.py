@@ -242,7 +242,6 @@ class Settings:
         units.PEER_NUMBER,
         "0",
         "number of this process among its peers, at most 16383; 0: no peers",
-        acts=False,
     )
     pidfile: str = setting(
         units.PATH,

@@ -74,6 +74,13 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
+class AimedCancel(Protocol):
+    """A cancel request on its way to a server; see pool/cancels.py."""
+
+    def unneeded(self) -> None:
+        """Give up unless it is sent: the query it was for is over."""
+
+
 class BackendOwner(Protocol):
     """What a backend tells the pool it belongs to."""
 
@@ -135,8 +142,10 @@ class Backend(TwistedProtocol):
         """The server said that it ends, and has undone what it was doing."""
         self.replication = "none"
         """The word of SHOW SERVERS; a walsender belongs to one client for good."""
-        self.cancels = 0
+        self.cancels: list[AimedCancel] = []
         """Cancel requests for it that are under way."""
+        self.is_parked = False
+        """Unlinked, but not to be used before the last of those is over."""
         self.link: ServerLink
         self._startup = startup
         self._login = login

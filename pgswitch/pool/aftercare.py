@@ -85,12 +85,14 @@ class Aftercare:
         settings = self._pool.context.configuration.settings
         if backend.phase is Phase.CLOSED:
             return
+        for cancel in [*backend.cancels]:
+            cancel.unneeded()
         if self._pool.context.clock() - backend.connected_at >= self._lifetime():
             backend.close("server lifetime over")
         elif backend.link.stale:
             backend.close("close_needed")
         elif backend.cancels:
-            pass  # It comes back when the last cancel request for it has ended.
+            backend.is_parked = True
         elif self._pool.is_held():
             backend.close("pause mode")
         elif self._resets:

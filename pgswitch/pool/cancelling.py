@@ -1,58 +1,28 @@
 """Cancel requests: from a client's key to the server that runs its query.
 
-A cancel request is a connection of its own, to us and from us to the server
-(manual, "Canceling Requests in Progress").  The server it is aimed at is not used
-again before that connection has ended, or the cancel might hit the next client.
+A request with the key of
+
+* a client whose query runs goes to its server (cancels.py);
+* a client whose query still waits for a server ends that query, here;
+* a client of a peer goes on to that peer.
+
+Nobody is answered: the connection that brought a request is just closed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.protocol import Protocol
 
-from pgswitch.net.backend import Phase
-from pgswitch.wire import encode
+from pgswitch.errors import QueryCancelled
+from pgswitch.pool.cancels import Cancels, Place
+from pgswitch.wire import cancel_key, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from twisted.python.failure import Failure
-
     from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
-    from pgswitch.pool.pool import ServerPool
-
-KEY_SIZE = 8
-SENT = "successfully sent cancel request"
-NOT_NEEDED = "not sending cancel request for client that is now idle"
-NOT_SENT = "failed to send cancel request"
-
-
-class CancelConnection(Protocol):
-    """Sends one CancelRequest and waits for the server to close."""
-
-    def __init__(self, key: bytes, still_wanted: Callable[[], bool]) -> None:
-        """Take the server's own cancel key; asks again just before sending."""
-        self.ended: Deferred[None] = Deferred()
-        self.sent = False
-        self._key = key
-        self._still_wanted = still_wanted
-
-    def connectionMade(self) -> None:
-        """Send the request, unless the query has finished meanwhile."""
-        transport: Any = self.transport
-        if self._still_wanted():
-            self.sent = True
-            transport.write(encode.cancel_request(self._key))
-        else:
-            transport.loseConnection()
-
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - the server always just closes
-        """Note that the server has dealt with the request."""
-        self.ended.callback(None)
 
 
 class CancelKeys:
@@ -60,19 +30,19 @@ class CancelKeys:
 
     def __init__(self, context: PoolContext) -> None:
         """Begin without clients."""
+        self.peers: dict[int, Cancels] = {}
+        """By peer_id; there once a request was passed on to that peer."""
         self._context = context
         self._clients: dict[bytes, Frontend] = {}
-        self.under_way: list[tuple[Frontend, ServerPool]] = []
-        """Clients whose request is being passed on, with the pool it is for."""
 
     def issue(self, frontend: Frontend) -> bytes:
-        """Return a new key for a client: a positive process number and a secret."""
+        """Return a new key for a client."""
+        peer_id = self._context.configuration.settings.peer_id
         while True:
-            key = bytearray(self._context.random(KEY_SIZE))
-            key[0] &= 0x7F
-            if bytes(key) not in self._clients:
-                self._clients[bytes(key)] = frontend
-                return bytes(key)
+            key = cancel_key.make(self._context.random(cancel_key.KEY_SIZE), peer_id)
+            if key not in self._clients:
+                self._clients[key] = frontend
+                return key
 
     def revoke(self, frontend: Frontend) -> None:
         """Forget the key of a client that left."""
@@ -80,62 +50,56 @@ class CancelKeys:
 
     def cancel(self, requester: Frontend, key: bytes) -> Deferred[str]:
         """Carry out a request; fires with the reason to close its connection."""
-        if len(key) != KEY_SIZE:
+        if len(key) != cancel_key.KEY_SIZE:
             return succeed("bad cancel request")
-        target = self._clients.get(key)
+        own = self._context.configuration.settings.peer_id
+        if own and cancel_key.peer_of(key) != own and key not in self._clients:
+            return self._pass_to_peer(requester, key)
+        target = self._clients.get(cancel_key.as_issued(key) if own else key)
         if target is None:
             return succeed("failed cancel request")
+        return self._cancel(requester, target)
+
+    def _cancel(self, requester: Frontend, target: Frontend) -> Deferred[str]:
+        """End whatever a client of ours is waiting for."""
         if target.console is not None:
             target.console.cancel()
             return succeed("cancel request for console client")
-        server = target.link.server
-        if server is None:
-            return succeed("cancel request for idle client")
-        return self._pass_on(requester, target, cast("Backend", server.backend))
+        link, pool = target.link, target.pool
+        if link.server is not None:
+            backend = cast("Backend", link.server.backend)
+            # Where the server is, whatever its name leads to by now.
+            place = Place(backend.host, backend.address.port, backend.address.host)
+            cancels: Cancels = pool.cancels
+            return cancels.send(requester, backend.cancel_key, place, backend)
+        waiters = pool.rack_of(target).waiters
+        if link in waiters:
+            waiters.remove(link)
+            link.refuse(encode.error_response(QueryCancelled()))
+            return succeed("cancel request for waiting client")
+        if link.halted:
+            return succeed("ignoring cancel request for server that is setting vars")
+        return succeed("cancel request for idle client")
 
-    def _pass_on(
-        self, requester: Frontend, target: Frontend, backend: Backend
-    ) -> Deferred[str]:
-        pool: ServerPool = target.pool
-        requester.cancelling = "active"
-        entry = (requester, pool)
-        self.under_way.append(entry)
-        backend.cancels += 1
-        backend.link.watched = True
-        connection = CancelConnection(
-            backend.cancel_key, lambda: target.link.server is backend.link
+    def _pass_to_peer(self, requester: Frontend, key: bytes) -> Deferred[str]:
+        """Let the process that the key is from deal with it."""
+        if not cancel_key.ttl_of(key):
+            return succeed(
+                "failed to forward cancel request because its TTL was exhausted"
+            )
+        peer_id = cancel_key.peer_of(key)
+        peer = self._context.configuration.peers.get(peer_id)
+        if peer is None:
+            return succeed("could not find peer to forward request to")
+        cancels = self.peers.get(peer_id)
+        if cancels is None:
+            cancels = Cancels(self._context, lambda: self._room_at_peer(peer_id))
+            self.peers[peer_id] = cancels
+        return cancels.send(
+            requester, cancel_key.passed_on(key), Place(peer.host, peer.port)
         )
-        # Where the server is, whatever its name leads to by now.
-        sending = self._context.connect(
-            backend.host, backend.address.port, connection, backend.address.host
-        )
-        sending.addCallback(lambda _connected: connection.ended)
-        outcome: Deferred[str] = sending.addCallbacks(
-            lambda _ended: SENT if connection.sent else NOT_NEEDED,
-            lambda _failure: NOT_SENT,
-        )
-        seconds = self._context.configuration.settings.cancel_wait_timeout
-        timer = None
-        if seconds:
-            timer = self._context.later(seconds, sending.cancel)
 
-        def over(reason: str) -> str:
-            if timer is not None and timer.active():
-                timer.cancel()
-            self.under_way.remove(entry)
-            transport: Any = connection.transport
-            if transport is not None and transport.connected:
-                transport.abortConnection()
-            backend.cancels -= 1
-            if backend.cancels:
-                return reason
-            backend.link.watched = backend.link.stale
-            if (
-                backend.phase is Phase.READY
-                and backend.link.exchange is None
-                and backend.link not in pool.rack.idle
-            ):
-                pool.rack.put_back(backend.link)
-            return reason
-
-        return outcome.addCallback(over)
+    def _room_at_peer(self, peer_id: int) -> int | None:
+        """Return how many connections to a peer there may be; None is no limit."""
+        size = self._context.effective.peer_pool_size(peer_id)
+        return 2 * size if size else None

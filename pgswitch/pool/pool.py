@@ -24,6 +24,7 @@ from pgswitch.net.backend import CRASHED, Backend, Phase
 from pgswitch.pool.aftercare import Aftercare
 from pgswitch.pool.attempts import Attempts
 from pgswitch.pool.bereft import settle_loss
+from pgswitch.pool.cancels import Cancels
 from pgswitch.pool.errands import Errands
 from pgswitch.pool.ledger import Facts, plan
 from pgswitch.pool.opening import NO_FAILURES, WRITER_LOST, WRITER_MOVED, Opener
@@ -76,6 +77,8 @@ class ServerPool:
         """What replication clients have instead of the rack, by client number."""
         self.errands = Errands(self)
         """Questions of auth_query, asked for clients that log in."""
+        self.cancels = Cancels(context, self._room_for_cancels)
+        """Cancel requests on their way to its servers."""
         self.paused = False
         """PAUSE of this database is in force."""
         self.generation = 0
@@ -293,6 +296,13 @@ class ServerPool:
         sessions = self.replication.values()
         replicating = [one.client for one in sessions if not one.client.logged_in]
         return [*self.welcome_waiters, *replicating]
+
+    def _room_for_cancels(self) -> int | None:
+        """Return how many connections may carry cancel requests; None is no limit.
+
+        With them the pool may have twice its size, whatever the other limits say.
+        """
+        return 2 * self.pool_size - len(self.servers) if self.pool_size else None
 
     def make_room(self) -> bool:
         """Tell whether one more server may be opened, after closing an idle one."""

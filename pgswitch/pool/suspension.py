@@ -149,7 +149,7 @@ class Suspension:
 def _is_restless(pool: ServerPool, backend: Backend) -> bool:
     """Stop a server, or close it if its state is nobody's to go on with."""
     if backend.phase is Phase.READY:
-        return not _is_at_rest(backend.link) or backend.cancels > 0
+        return not _is_at_rest(backend.link) or bool(backend.cancels)
     if backend.phase is Phase.LOGIN and pool.unwelcomed():
         return True
     if backend.phase is Phase.BUSY and pool.is_settling(backend):

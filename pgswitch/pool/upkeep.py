@@ -42,6 +42,7 @@ def sweep(pool: ServerPool, now: float) -> None:
     _trim(pool)
     if pool.site is not None:
         pool.site.refresh()
+    pool.cancels.go_on()
     if pool.rack.waiters:
         pool.serve_waiters()
     else:

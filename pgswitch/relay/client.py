@@ -64,6 +64,8 @@ MOST_REMEMBERED: Final = 65536
 FORGOTTEN: Final = b"?"
 """Stands for what was too long to remember; no message begins so."""
 
+READY: Final = b"Z\x00\x00\x00\x05I"
+"""ReadyForQuery, outside of a transaction."""
 STARTUP: Final = 0
 """No message has this type: it is the length of a second start-up packet."""
 ALL_WHOLE: Final = action_table(WHOLE, {STARTUP: CALL})
@@ -214,6 +216,36 @@ class ClientLink(Link):
         if self.paused:
             self.resume(PAUSED_HOLDING)
 
+    def refuse(self, error: bytes) -> None:
+        """Answer the request that waits for a server as a server would that fails it.
+
+        With the ErrorResponse a simple Query is over; of the extended protocol all up
+        to the next Sync is skipped (manual, "Extended Query").
+        """
+        chunk = b"".join(self.held)
+        self.held.clear()
+        self.halted = False
+        self.indirect = self.gate is not None
+        self.waiting_since = 0.0
+        exchange = self.exchange
+        exchange.query_start = exchange.transaction_start = 0.0
+        self.send(error)
+        if chunk[0] == QUERY or chunk[0] == FUNCTION_CALL:
+            chunk = self._skip(chunk)
+            self.send(READY)
+        else:
+            exchange.skipping = True
+        # Whoever calls is not reading this client: its faults are its own.
+        try:
+            self._ask(chunk)
+        except Fault as fault:
+            self.control.faulted(fault)
+            return
+        if self.paused and not self.halted:
+            self.resume(PAUSED_HOLDING)
+        if self.gate is not None:
+            self.gate.go_on()
+
     # Without a server.
 
     def _ask(self, chunk: bytes) -> None:
@@ -222,6 +254,8 @@ class ClientLink(Link):
             dropped = min(self.dropping, len(chunk))
             self.dropping -= dropped
             chunk = chunk[dropped:]
+        if self.exchange.skipping:
+            chunk = self._skip_to_sync(chunk)
         while chunk:
             size = len(chunk)
             if size < HEADER_SIZE:
@@ -254,6 +288,30 @@ class ClientLink(Link):
                 self.halt()
                 self.held.append(chunk)
             return
+
+    def _skip_to_sync(self, chunk: bytes) -> bytes:
+        """Skip what a server skips after an error, and answer the Sync that ends it."""
+        while len(chunk) >= HEADER_SIZE:
+            message_type = chunk[0]
+            if message_type == TERMINATE:
+                self.frontend.terminated()
+                return b""
+            chunk = self._skip(chunk)
+            if message_type == SYNC:
+                self.exchange.skipping = False
+                self.send(READY)
+                return chunk
+        if chunk:
+            self._keep(chunk, HEADER_SIZE)
+        return b""
+
+    def _skip(self, chunk: bytes) -> bytes:
+        """Drop a message, also what is still to come of it; return what follows."""
+        length = chunk[1] << 24 | chunk[2] << 16 | chunk[3] << 8 | chunk[4]
+        if length < HEADER_SIZE - 1 or length >= self.limit:
+            raise BadPacketHeader(header=chunk)
+        self.dropping = max(length + 1 - len(chunk), 0)
+        return chunk[length + 1 :]
 
     def _keep(self, chunk: bytes, wanted: int) -> None:
         """Hold a cut message back until ``wanted`` bytes are there."""

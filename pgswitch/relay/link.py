@@ -237,3 +237,7 @@ class Keeper:
     def release(self, server: Link) -> None:
         """Take back a clean server."""
         raise AssertionError(server)
+
+    def put_back(self, server: Link) -> None:
+        """Give an unlinked, clean server to the next client, or keep it."""
+        raise AssertionError(server)

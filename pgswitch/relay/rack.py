@@ -120,8 +120,9 @@ class Rack(Keeper):
             server.unlink()
         self.put_back(server)
 
-    def put_back(self, server: ServerLink) -> None:
+    def put_back(self, server: Link) -> None:
         """Give an unlinked, clean server to the next waiter, or keep it idle."""
+        assert isinstance(server, ServerLink)  # noqa: S101 - narrows the type
         if self.careful or server.watched:
             self.steward.released(server)
         elif self.waiters and self.open:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pgswitch.auth.reception import FrontDesk
     from pgswitch.auth.store import AuthStore
-    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.config.model import DatabaseSpec, PeerSpec
     from pgswitch.names.resolver import Names
     from pgswitch.pool.cancelling import CancelKeys
     from pgswitch.pool.context import PoolContext
@@ -71,18 +71,15 @@ class PoolView:
             pool_mode=pool.mode,
             cl_active=len(pool.clients) - waiting,
             cl_waiting=waiting + len(pool.errands),
-            cl_active_cancel_req=sum(
-                target is pool for _client, target in self._keys.under_way
-            ),
+            cl_active_cancel_req=pool.cancels.active,
+            cl_waiting_cancel_req=pool.cancels.waiting,
             sv_active=states.count("active"),
-            sv_active_cancel=sum(
-                target is pool for _client, target in self._keys.under_way
-            ),
+            sv_active_cancel=pool.cancels.active,
             sv_being_canceled=states.count("being_canceled"),
             sv_idle=states.count("idle"),
             sv_used=states.count("used"),
             sv_tested=states.count("tested"),
-            sv_login=states.count("new"),
+            sv_login=states.count("new") + pool.cancels.connecting,
             maxwait_us=self._waited(waiters[0].waiting_since) if waiters else 0,
             load_balance_hosts=_balance(pool.spec),
         )
@@ -158,18 +155,22 @@ class PoolView:
 
     def peers(self) -> Sequence[PeerSnapshot]:
         """Return the peers of the configuration."""
-        configuration = self._context.configuration
-        return [
-            PeerSnapshot(
-                peer_id=number,
-                host=spec.host,
-                port=spec.port,
-                pool_size=configuration.settings.default_pool_size
-                if spec.pool_size is None
-                else spec.pool_size,
-            )
-            for number, spec in sorted(configuration.peers.items())
-        ]
+        peers = self._context.configuration.peers
+        return [self._peer(spec) for _id, spec in sorted(peers.items())]
+
+    def _peer(self, spec: PeerSpec) -> PeerSnapshot:
+        cancels = self._keys.peers.get(spec.peer_id)
+        return PeerSnapshot(
+            peer_id=spec.peer_id,
+            host=spec.host,
+            port=spec.port,
+            pool_size=self._context.effective.peer_pool_size(spec.peer_id),
+            has_pool=cancels is not None,
+            cl_active_cancel_req=0 if cancels is None else cancels.active,
+            cl_waiting_cancel_req=0 if cancels is None else cancels.waiting,
+            sv_active_cancel=0 if cancels is None else cancels.active,
+            sv_login=0 if cancels is None else cancels.connecting,
+        )
 
     def lists(self) -> ListsSnapshot:
         """Return how many there are of each thing."""
@@ -180,6 +181,7 @@ class PoolView:
             users=len(self.users()),
             peers=len(self._context.configuration.peers),
             pools=len(self._pools) + 1,
+            peer_pools=sum(one.has_pool for one in self.peers()),
             used_clients=len(self._desk.clients) - arriving,
             login_clients=arriving,
             used_servers=sum(len(pool.servers) for pool in self._pools),

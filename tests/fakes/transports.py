@@ -109,13 +109,13 @@ class FakeTransport:
         if self.disconnecting:
             self.finish()
 
-    def finish(self) -> None:
+    def finish(self, reason: type[Exception] = ConnectionDone) -> None:
         """End the connection, as the reactor does once it is closed or lost."""
         if self.connected:
             self.connected = False
             if self._producer is not None:
                 self._producer.stopProducing()
-            self.protocol.connectionLost(Failure(ConnectionDone()))
+            self.protocol.connectionLost(Failure(reason()))
 
     # What protocols and SocketIO do.
 

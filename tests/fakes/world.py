@@ -20,7 +20,7 @@ from twisted.internet.protocol import Protocol
 from pgswitch.config.load import load
 from pgswitch.net.backend import Backend
 from pgswitch.net.frontend import Frontend
-from pgswitch.pool.cancelling import CancelConnection
+from pgswitch.pool.cancels import CancelConnection
 from pgswitch.pool.pool import ServerPool
 from pgswitch.relay.turn import Turns
 from pgswitch.service import PgSwitch

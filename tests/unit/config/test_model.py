@@ -91,6 +91,5 @@ def test_inert() -> None:
     assert inert(got) == [
         "auth_hba_file",
         "client_tls_ciphers",
-        "peer 3",
     ]
     assert inert(Configuration()) == []

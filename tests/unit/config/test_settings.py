@@ -66,7 +66,6 @@ WITHOUT_EFFECT_YET = [
     "client_tls_key_file",
     "client_tls_protocols",
     "client_tls_sslmode",
-    "peer_id",
     "server_tls13_ciphers",
     "server_tls_ca_file",
     "server_tls_cert_file",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.relay.client import ALL_WHOLE, WAIT_FOR_WHOLE
+from pgswitch.relay.client import ALL_WHOLE, WAIT_FOR_WHOLE, ClientLink
 from tests.unit.relay.pair import READY, RESULT, Stage, message, query
 
 
@@ -220,3 +220,77 @@ def test_close_needs_no_server() -> None:
     client = stage.client(prepared=10)
     client.take(message(b"C", b"Smine\0"))
     assert stage.sent(client) == b"3\0\0\0\4"
+
+
+# A client that waits is refused.
+
+ERROR = message(b"E", b"C57014\0\0")
+
+
+def refuse(stage: Stage, client: ClientLink) -> None:
+    """Refuse a client that waits, as the pool does."""
+    stage.rack.waiters.remove(client)
+    client.refuse(ERROR)
+
+
+def test_refusing_a_query() -> None:
+    """It is answered by the error, and is over; what follows it waits on."""
+    stage = Stage()
+    client = stage.client()
+    client.take(query(b"one"))
+    client.take(query(b"two"))
+    refuse(stage, client)
+    assert stage.sent(client) == ERROR + READY
+    assert client.halted
+    server = stage.server()
+    stage.rack.idle.clear()
+    stage.rack.put_back(server)
+    assert stage.sent(server) == query(b"two")
+
+
+PIPELINE = message(b"P", b"\0SELECT 1\0\0\0") + message(b"B", b"\0\0" + bytes(6))
+SYNC = message(b"S")
+
+
+@pytest.mark.parametrize("size", range(1, len(PIPELINE + SYNC)))
+def test_refusing_a_pipeline(size: int) -> None:
+    """All is skipped up to the Sync, however it comes; then the client is as before."""
+    stage = Stage()
+    client = stage.client()
+    client.take(message(b"P", b"\0BEGIN\0\0\0") + (PIPELINE + SYNC)[:size])
+    refuse(stage, client)
+    assert stage.sent(client) == ERROR
+    client.take((PIPELINE + SYNC)[size:])
+    assert stage.sent(client) == READY
+    server = stage.server()
+    client.take(query())
+    assert stage.sent(server) == query()
+
+
+def test_refusing_what_is_still_coming() -> None:
+    """The rest of a long query is dropped."""
+    stage = Stage()
+    client = stage.client()
+    text = query(b"x" * WAIT_FOR_WHOLE)
+    client.take(text[:100])
+    refuse(stage, client)
+    assert stage.sent(client) == ERROR + READY
+    server = stage.server()
+    client.take(text[100:200])
+    client.take(text[200:] + query())
+    assert stage.sent(server) == query()
+
+
+def test_leaving_a_refused_pipeline() -> None:
+    """Terminate is no message to skip; nor is one with a bad length."""
+    stage = Stage()
+    client = stage.client()
+    client.take(PIPELINE)
+    refuse(stage, client)
+    client.take(message(b"X"))
+    assert stage.controls[client].told == [("terminated",)]
+    client = stage.client()
+    client.take(PIPELINE + b"S\0\0\0\0")
+    refuse(stage, client)
+    ((kind, text),) = stage.controls[client].told
+    assert (kind, str(text)[:17]) == ("faulted", "bad packet header")

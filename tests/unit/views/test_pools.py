@@ -53,6 +53,8 @@ def test_the_states_of_a_pool(world_of: WorldOf) -> None:
     other.drop()
     request = world.connect()
     request.say(encode.cancel_request(key))
+    connecting = {"cl_active": 1, "cl_waiting_cancel_req": 1, "sv_login": 1}
+    assert counts(world) == connecting | {"sv_active": 1}
     cancel = world.cancelling()
     assert counts(world) == {
         "cl_active": 1,

@@ -74,6 +74,8 @@ def test_a_cancel_request_is_a_client(world: World, view: ServiceView) -> None:
     key = dict(split(client.hear()))["K"]
     client.say(query())
     world.connect().say(encode.cancel_request(key))
+    assert [seen.state for seen in view.clients()] == ["active", "waiting_cancel_req"]
+    world.cancelling()
     assert [seen.state for seen in view.clients()] == ["active", "active_cancel_req"]
 
 

@@ -1,0 +1,206 @@
+"""Cancel requests on their way to a server or a peer, each on its own connection.
+
+A request waits for its connection, is sent, and is over when the other end closes
+(manual, "Canceling Requests in Progress").  Until then the server that it is aimed at
+gets no other client, or the cancel might hit that client's query.  Where it cannot be
+known whether a request that was sent has been carried out, the server is closed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
+
+from pgswitch.wire import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
+
+    from pgswitch.net.backend import Backend
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.context import Connector, PoolContext
+
+SENT = "successfully sent cancel request"
+NOT_NEEDED = "not sending cancel request for client that is now idle"
+NOT_SENT = "failed to send cancel request"
+TIMED_OUT = "cancel_wait_timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request goes; ``address`` is the host's, if it is known."""
+
+    host: str | None
+    port: int
+    address: str = ""
+
+
+class CancelConnection(Protocol):
+    """Sends one CancelRequest and waits for the other end to close."""
+
+    def __init__(self, cancel: Cancel) -> None:
+        """Take what is to be done."""
+        self._cancel = cancel
+
+    def connectionMade(self) -> None:
+        """Send the request, if it is still wanted."""
+        self._cancel.connected()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """Note that the other end has dealt with the request, or that it is lost."""
+        self._cancel.closed(in_order=bool(reason.check(ConnectionDone)))
+
+
+class Cancel:
+    """One cancel request; ``backend`` is the server it is aimed at, None at a peer."""
+
+    def __init__(
+        self,
+        cancels: Cancels,
+        requester: Frontend,
+        key: bytes,
+        place: Place,
+        backend: Backend | None,
+    ) -> None:
+        """Begin to wait."""
+        self.done: Deferred[str] = Deferred()
+        """Fires with the reason to close the requester's connection."""
+        self.connection: CancelConnection | None = None
+        """There from the attempt to connect on."""
+        self.is_sent = False
+        self._place = place
+        self._company = cancels
+        self._requester = requester
+        self._key = key
+        self._backend = backend
+        self._connecting: Deferred[object] | None = None
+        self._timer: IDelayedCall | None = None
+        requester.cancelling = "waiting"
+        if backend is not None:
+            backend.cancels.append(self)
+            backend.link.watched = True
+
+    def limit(self, timer: IDelayedCall) -> None:
+        """Keep the timer that calls :meth:`timed_out`."""
+        self._timer = timer
+
+    def start(self, connect: Connector) -> None:
+        """Connect."""
+        place = self._place
+        self.connection = CancelConnection(self)
+        self._connecting = connect(
+            place.host, place.port, self.connection, place.address
+        )
+        self._connecting.addErrback(lambda _failure: self._end(NOT_SENT))
+
+    def connected(self) -> None:
+        """Send the request."""
+        self._transport().write(encode.cancel_request(self._key))
+        self.is_sent = True
+        self._requester.cancelling = "active"
+
+    def closed(self, *, in_order: bool) -> None:
+        """Note the end of the connection."""
+        self._end(SENT, is_doubtful=not in_order)
+
+    def unneeded(self) -> None:
+        """Give up unless it is sent: the query it was for is over."""
+        if not self.is_sent:
+            self._end(NOT_NEEDED)
+
+    def timed_out(self) -> None:
+        """Give up: cancel_wait_timeout is over."""
+        self._end(TIMED_OUT, is_doubtful=True)
+
+    def _end(self, reason: str, *, is_doubtful: bool = False) -> None:
+        """Be over, once; the server goes on, or is closed if the outcome is unknown."""
+        if self.done.called:
+            return
+        backend, is_sent = self._backend, self.is_sent
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self.done.callback(reason)
+        if self._connecting is not None:
+            self._connecting.cancel()
+        transport = self._transport()
+        if transport is not None and transport.connected:
+            transport.abortConnection()
+        if backend is not None:
+            backend.cancels.remove(self)
+            backend.link.stale |= is_sent and is_doubtful
+            if not backend.cancels:
+                backend.link.watched = backend.link.stale
+                if backend.is_parked:
+                    backend.is_parked = False
+                    backend.link.keeper.put_back(backend.link)
+        self._company.left(self)
+
+    def _transport(self) -> Any:  # noqa: ANN401 - any transport
+        return None if self.connection is None else self.connection.transport
+
+
+class Cancels:
+    """The requests on their way to one pool's servers, or to one peer.
+
+    ``room`` tells how many connections there may be for them at present; those for
+    which there is none wait, the first come first.
+    """
+
+    def __init__(self, context: PoolContext, room: Callable[[], int | None]) -> None:
+        """Begin with none; a ``room`` of None is no limit."""
+        self._context = context
+        self._room = room
+        self._cancels: list[Cancel] = []
+
+    def send(
+        self,
+        requester: Frontend,
+        key: bytes,
+        place: Place,
+        backend: Backend | None = None,
+    ) -> Deferred[str]:
+        """Have a request sent; fires with the reason to close the requester's end."""
+        cancel = Cancel(self, requester, key, place, backend)
+        self._cancels.append(cancel)
+        seconds = self._context.configuration.settings.cancel_wait_timeout
+        if seconds:
+            cancel.limit(self._context.later(seconds, cancel.timed_out))
+        self.go_on()
+        return cancel.done
+
+    def left(self, cancel: Cancel) -> None:
+        """Forget a request that is over, and let the next one go."""
+        self._cancels.remove(cancel)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Begin to send those that there is room for."""
+        for cancel in [*self._cancels]:
+            if cancel.connection is not None or cancel.done.called:
+                continue
+            room = self._room()
+            if room is not None and room <= self.connecting + self.active:
+                return
+            cancel.start(self._context.connect)
+
+    @property
+    def waiting(self) -> int:
+        """How many have not been sent yet."""
+        return len(self._cancels) - self.active
+
+    @property
+    def connecting(self) -> int:
+        """How many of these have a connection that is being opened."""
+        return sum(one.connection is not None for one in self._cancels) - self.active
+
+    @property
+    def active(self) -> int:
+        """How many have been sent and wait for the other end to close."""
+        return sum(one.is_sent for one in self._cancels)

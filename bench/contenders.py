@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.rows import FLOOR, IDLE_CLIENTS, INTERPRETED, OURS, REFERENCE
-from bench.wire import DATABASE, USER, first_answer
+from bench.wire import DATABASE, RULED, USER, first_answer
 from pgswitch.demo.account import Account, hand_over
 from pgswitch.demo.child import Child, free_port
 
+RULES = Path(__file__).with_name("rules.py")
 START_LIMIT_S = 20.0
 RETRY_S = 0.002
 
@@ -38,6 +39,13 @@ max_client_conn = {2 * IDLE_CLIENTS}
 log_connections = 0
 log_disconnections = 0
 """
+RULED_INI = INI.replace(
+    "[pgbouncer]",
+    f"{RULED} = host=127.0.0.1 port={{server}} dbname={DATABASE}"
+    " routing_rules_py_module_file={rules} rewrite_query_py_module_file={rules}\n"
+    "[pgbouncer]",
+)
+"""Clients of one entry have rules, the others pay nothing for them."""
 PREPARED_INI = INI + "max_prepared_statements = 200\n"
 HAPROXY = f"""\
 global
@@ -53,6 +61,9 @@ listen bench
 """
 
 NO_PREPARED = "not supported by this PgBouncer"
+NO_RULES = dict.fromkeys(
+    ("simple query with rules", "extended query with rules"), "has no rules"
+)
 NO_IDLE = "no pooling"
 """Of HAProxy, to which 2000 idle clients are 2000 connections to PostgreSQL."""
 
@@ -69,7 +80,7 @@ class Contender:
     """A pooler of the comparison.
 
     ``command`` and ``template`` may hold ``{file}``, and ``{server}``, ``{port}``,
-    ``{users}``. ``lacks`` tells why it cannot do a load, by the load's name.
+    ``{users}``, ``{rules}``. ``lacks`` tells why it cannot do a load, by its name.
     """
 
     name: str
@@ -89,8 +100,15 @@ class Contender:
         """
         self.port = free_port()
         users, path = directory / "users.txt", directory / f"{self.name}.conf"
-        text = self.template.format(server=server, port=self.port, users=users)
-        for one, content in ((users, f'"{USER}" ""\n'), (path, text)):
+        rules = directory / RULES.name
+        text = self.template.format(
+            server=server, port=self.port, users=users, rules=rules
+        )
+        for one, content in (
+            (users, f'"{USER}" ""\n'),
+            (rules, RULES.read_text(encoding="ascii")),
+            (path, text),
+        ):
             one.write_text(content, encoding="ascii")
             hand_over(one, account)
         began = time.monotonic()
@@ -148,7 +166,7 @@ def contenders(
                 [program, *as_user, "{file}"],
                 version,
                 template=PREPARED_INI if knows else INI,
-                lacks={} if knows else {"prepared query": NO_PREPARED},
+                lacks=NO_RULES | ({} if knows else {"prepared query": NO_PREPARED}),
             )
         )
     else:
@@ -160,7 +178,7 @@ def contenders(
                 [program, "-db", "-f", "{file}"],
                 version_in(_output(program, "-v")),
                 template=HAPROXY,
-                lacks={"idle clients": NO_IDLE, "memory": NO_IDLE},
+                lacks=NO_RULES | {"idle clients": NO_IDLE, "memory": NO_IDLE},
             )
         )
     else:
@@ -198,18 +216,23 @@ def _pgswitch(
         return [], [f"no pgswitch in {compiled}: start this by `make bench`"]
     is_compiled, version = answer[0] == "True", answer[1]
     interpreted = Contender(
-        INTERPRETED, command, version, environment={**place, "PGSWITCH_PURE": "1"}
+        INTERPRETED,
+        command,
+        version,
+        template=RULED_INI,
+        environment={**place, "PGSWITCH_PURE": "1"},
     )
     if not is_compiled:
         return [interpreted], ["pgswitch is not compiled: is a C compiler there?"]
-    return [Contender(OURS, command, version, environment=place), interpreted], []
+    ours = Contender(OURS, command, version, template=RULED_INI, environment=place)
+    return [ours, interpreted], []
 
 
 def _other(text: str) -> Contender:
     name, separator, command = text.partition("=")
     if not (name.isidentifier() and separator and "{file}" in command):
         raise ValueError(f"{text!r}: NAME=COMMAND is wanted, with {{file}} in it")
-    return Contender(name, shlex.split(command))
+    return Contender(name, shlex.split(command), lacks=NO_RULES)
 
 
 def _program(name: str) -> str | None:

@@ -12,6 +12,7 @@ from bench.contenders import Contender
 from bench.idle import idle_clients
 from bench.programs import Programs
 from bench.rows import IDLE_CLIENTS
+from bench.wire import DATABASE, RULED
 
 Figures = Mapping[str, float]
 """What one run of a load measured, by row name."""
@@ -59,9 +60,9 @@ def loads(
     ``sink`` that it is copied to.
     """
 
-    def select(*options: str) -> Callable[[Contender], float]:
+    def select(*options: str, by: str = DATABASE) -> Callable[[Contender], float]:
         return lambda racer: programs.pgbench(
-            racer.port, "-S", "-t", str(amounts.queries), *options
+            racer.port, "-S", "-t", str(amounts.queries), *options, database=by
         )
 
     def bulk(statement: str) -> Callable[[Contender], float]:
@@ -82,6 +83,8 @@ def loads(
         measured("simple query", select()),
         measured("extended query", select("-M", "extended")),
         measured("prepared query", select("-M", "prepared")),
+        measured("simple query with rules", select(by=RULED)),
+        measured("extended query with rules", select("-M", "extended", by=RULED)),
         measured("TPC-B", transfer),
         measured("13 MB result", bulk(RESULT)),
         measured("COPY out", bulk(f"COPY ({RESULT}) TO STDOUT")),

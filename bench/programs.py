@@ -25,14 +25,14 @@ class Programs:
 
     installation: Installation
 
-    def pgbench(self, port: int, *options: str) -> int:
+    def pgbench(self, port: int, *options: str, database: str = DATABASE) -> int:
         """Run pgbench with ten clients; return how many transactions it did.
 
         Raises LoadFailed when one of them failed, or pgbench did.
         """
         threads = str(min(os.cpu_count() or 1, CLIENTS))
         counts = ("-n", "-c", str(CLIENTS), "-j", threads)
-        return transactions_in(self.run("pgbench", port, *counts, *options, DATABASE))
+        return transactions_in(self.run("pgbench", port, *counts, *options, database))
 
     def psql(self, port: int, statement: str, times: int) -> None:
         """Run a statement some times on one connection, its output thrown away.

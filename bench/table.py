@@ -9,8 +9,8 @@ from bench.samples import Samples
 
 MARK = "[1]"
 NOTE = (
-    f"{MARK} this PgBouncer has no prepared statements in transaction mode:"
-    " the ratio is to its figure of extended queries"
+    f"{MARK} this PgBouncer does no such thing: the ratio is to its figure of the same"
+    " queries without rules, of extended queries for prepared ones"
 )
 
 

@@ -8,6 +8,8 @@ import struct
 LIMIT_S = 10.0
 PROTOCOL_3_0 = 196608
 USER = DATABASE = "bench"
+RULED = "ruled"
+"""The same database by way of rules, where a pooler has such."""
 
 _PARAMETERS = f"user\0{USER}\0database\0{DATABASE}\0\0".encode("ascii")
 _STARTUP = struct.pack("!II", len(_PARAMETERS) + 8, PROTOCOL_3_0) + _PARAMETERS

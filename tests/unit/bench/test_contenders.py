@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from bench import contenders as module
-from bench.contenders import NO_PREPARED, contenders, version_in, version_numbers
+from bench.contenders import (
+    NO_PREPARED,
+    NO_RULES,
+    RULED_INI,
+    contenders,
+    version_in,
+    version_numbers,
+)
 
 
 @pytest.fixture
@@ -64,7 +71,7 @@ def test_prepared_statements_of_pgbouncer(
     )
     monkeypatch.setattr(module, "_output", lambda *_command: f"PgBouncer {version}")
     [pgbouncer], _missing = contenders(Path("none"), None, [])
-    assert pgbouncer.lacks == lacks
+    assert pgbouncer.lacks == NO_RULES | lacks
     assert ("max_prepared_statements" in pgbouncer.template) == has_setting
 
 
@@ -83,3 +90,10 @@ def test_another_pooler_put_wrongly(text: str) -> None:
     """The form is told."""
     with pytest.raises(ValueError, match="NAME=COMMAND is wanted"):
         contenders(Path("none"), None, [text])
+
+
+def test_rules_are_for_one_entry() -> None:
+    """The plain loads are of clients without rules."""
+    settings = RULED_INI.format(server=1, port=2, users="u", rules="/r.py")
+    (ruled,) = (line for line in settings.splitlines() if "_py_module_file" in line)
+    assert ruled.startswith("ruled = host=127.0.0.1 port=1 dbname=bench ")

@@ -18,6 +18,7 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 from __future__ import annotations
 
 import re
+import sys
 from types import ModuleType
 from typing import Any, Final
 
@@ -35,12 +36,43 @@ _ITEM: Final = re.compile(
 """One item of a simple pattern, and how often it may come."""
 
 
+class Known:
+    """A compiled pattern, and a text without which it need not be tried."""
+
+    def __init__(self, compiled: Any, needed: str) -> None:  # noqa: ANN401 - of re
+        """``needed`` is a part of every text in which the pattern is found."""
+        self.compiled = compiled
+        self.needed = needed
+        self.given = compiled
+        """What a file of rules gets for it."""
+        if needed:
+            self.given = Sieve(compiled, self.search, self.match, self.fullmatch)
+
+    def search(self, string: str, pos: int = 0, endpos: int = sys.maxsize) -> Any:  # noqa: ANN401 - as re
+        """Do as ``re.Pattern.search``."""
+        if self.needed not in string:
+            return None
+        return self.compiled.search(string, pos, endpos)
+
+    def match(self, string: str, pos: int = 0, endpos: int = sys.maxsize) -> Any:  # noqa: ANN401 - as re
+        """Do as ``re.Pattern.match``."""
+        if self.needed not in string:
+            return None
+        return self.compiled.match(string, pos, endpos)
+
+    def fullmatch(self, string: str, pos: int = 0, endpos: int = sys.maxsize) -> Any:  # noqa: ANN401 - as re
+        """Do as ``re.Pattern.fullmatch``."""
+        if self.needed not in string:
+            return None
+        return self.compiled.fullmatch(string, pos, endpos)
+
+
 class Patterns:
     """The patterns of one folder of rules."""
 
     def __init__(self, most_known: int = MOST_KNOWN) -> None:
         """Begin with none known; of more than ``most_known`` all are forgotten."""
-        self._known: dict[Any, Any] = {}
+        self._known: dict[str, Known] = {}
         self._most_known = most_known
 
     def module(self) -> ModuleType:
@@ -53,40 +85,50 @@ class Patterns:
 
     def compile(self, pattern: Any, flags: int = 0) -> Any:  # noqa: ANN401 - as re
         """Do as ``re.compile``."""
-        if flags:
+        if flags or not isinstance(pattern, str):
             return re.compile(pattern, flags)
-        return self._known.get(pattern) or self._made(pattern)
+        return self._find(pattern).given
 
     def search(self, pattern: Any, string: Any, flags: int = 0) -> Any:  # noqa: ANN401 - as re
         """Do as ``re.search``."""
-        if flags:
+        if flags or not isinstance(pattern, str):
             return re.search(pattern, string, flags)
-        return (self._known.get(pattern) or self._made(pattern)).search(string)
+        known = self._find(pattern)
+        if known.needed and known.needed not in string:
+            return None
+        return known.compiled.search(string)
 
     def match(self, pattern: Any, string: Any, flags: int = 0) -> Any:  # noqa: ANN401 - as re
         """Do as ``re.match``."""
-        if flags:
+        if flags or not isinstance(pattern, str):
             return re.match(pattern, string, flags)
-        return (self._known.get(pattern) or self._made(pattern)).match(string)
+        known = self._find(pattern)
+        if known.needed and known.needed not in string:
+            return None
+        return known.compiled.match(string)
 
     def fullmatch(self, pattern: Any, string: Any, flags: int = 0) -> Any:  # noqa: ANN401 - as re
         """Do as ``re.fullmatch``."""
-        if flags:
+        if flags or not isinstance(pattern, str):
             return re.fullmatch(pattern, string, flags)
-        return (self._known.get(pattern) or self._made(pattern)).fullmatch(string)
+        known = self._find(pattern)
+        if known.needed and known.needed not in string:
+            return None
+        return known.compiled.fullmatch(string)
 
-    def _made(self, pattern: Any) -> Any:  # noqa: ANN401 - as re
-        """Compile a pattern that is not known yet; raises re.error."""
-        if type(pattern) is not str:
-            return re.compile(pattern)
-        made: Any = re.compile(pattern)
-        needed = needed_text(pattern)
-        if needed and not pattern.startswith(needed):
-            made = Sieve(made, needed)
-        if len(self._known) >= self._most_known:
-            self._known.clear()
-        self._known[pattern] = made
-        return made
+    def _find(self, pattern: str) -> Known:
+        """Return a pattern, compiled if it is not known yet; raises re.error."""
+        known = self._known.get(pattern)
+        if known is None:
+            needed = needed_text(pattern)
+            if pattern.startswith(needed):
+                # Python looks for it first, too.
+                needed = ""
+            known = Known(re.compile(pattern), needed)
+            if len(self._known) >= self._most_known:
+                self._known.clear()
+            self._known[pattern] = known
+        return known
 
 
 def needed_text(pattern: str) -> str:

@@ -1,48 +1,32 @@
-"""A compiled pattern with a look at the text before; see patterns.py."""
+"""What a file of rules gets for a compiled pattern; see patterns.py."""
 
 from __future__ import annotations
 
 import re
-import sys
+from collections.abc import Callable
 from typing import Any
 
 
 class Sieve:
-    """A compiled pattern that is only tried on texts that hold ``needed``."""
+    """Stands for a ``re.Pattern``, of which three methods are others."""
 
-    __slots__ = ("_compiled", "needed")
+    __slots__ = ("_compiled", "fullmatch", "match", "search")
 
-    def __init__(self, compiled: re.Pattern[str], needed: str) -> None:
-        """``needed`` is a part of every text in which the pattern is found."""
+    def __init__(
+        self,
+        compiled: re.Pattern[str],
+        search: Callable[..., Any],
+        match: Callable[..., Any],
+        fullmatch: Callable[..., Any],
+    ) -> None:
+        """Take the pattern, and what is called in place of its methods."""
         self._compiled = compiled
-        self.needed = needed
-
-    def search(
-        self, string: str, pos: int = 0, endpos: int = sys.maxsize
-    ) -> re.Match[str] | None:
-        """Do as ``re.Pattern.search``."""
-        if self.needed in string:
-            return self._compiled.search(string, pos, endpos)
-        return None
-
-    def match(
-        self, string: str, pos: int = 0, endpos: int = sys.maxsize
-    ) -> re.Match[str] | None:
-        """Do as ``re.Pattern.match``."""
-        if self.needed in string:
-            return self._compiled.match(string, pos, endpos)
-        return None
-
-    def fullmatch(
-        self, string: str, pos: int = 0, endpos: int = sys.maxsize
-    ) -> re.Match[str] | None:
-        """Do as ``re.Pattern.fullmatch``."""
-        if self.needed in string:
-            return self._compiled.fullmatch(string, pos, endpos)
-        return None
+        self.search = search
+        self.match = match
+        self.fullmatch = fullmatch
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - of re.Pattern
-        """Return what is no faster here."""
+        """Return what is no other here."""
         return getattr(self._compiled, name)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,37 +53,45 @@ def differences(shown: Mapping[str, Counts], real: Counts) -> list[str]:
 class Waits:
     """Looks at SHOW POOLS again and again for clients that wait without cause."""
 
-    def __init__(self, pool_size: int) -> None:
-        """``pool_size`` is what each pool may have."""
-        self._pool_size = pool_size
-        self._suspected: set[tuple[str, str]] = set()
+    def __init__(self, servers: int) -> None:
+        """``servers`` is how many all pools together may have, and each of them."""
+        self._servers = servers
+        self._is_suspected = False
 
-    def look(self, pools: Iterable[Row], *, paused: bool) -> list[str]:
+    def look(self, pools: Sequence[Row], *, paused: bool) -> list[str]:
         """Return in words what is wrong with the rows of one SHOW POOLS.
 
-        A pool that could open a server and does not is wrong if the next look finds
-        it so too.
+        That a server could be opened and is not is wrong if the next look finds it so
+        too.
         """
+        waiting = total(pools, "cl_waiting")
+        was_suspected, self._is_suspected = self._is_suspected, False
+        if paused or not waiting:
+            return []
         found: list[str] = []
-        suspected = set()
-        for row in [] if paused else pools:
-            name = f"{row['database']}/{row['user']}"
-            waiting = int(row["cl_waiting"])
-            if not waiting:
-                continue
-            if int(row["sv_idle"]):
-                found.append(f"{name}: {waiting} wait while a server is idle")
-            if int(row["maxwait"]) > LONGEST_WAIT_S:
-                found.append(f"{name}: somebody waits for {row['maxwait']} s")
-            servers = total([row], *SERVER_STATES)
-            if servers < self._pool_size and not total([row], *_COMING):
-                suspected.add((row["database"], row["user"]))
-        found += [
-            f"{database}/{user}: clients wait, and no server is opened"
-            for database, user in suspected & self._suspected
-        ]
-        self._suspected = suspected
+        if total(pools, "sv_idle"):
+            found.append(f"{waiting} wait while a server is idle{_states(pools)}")
+        longest = max(int(row["maxwait"]) for row in pools)
+        if longest > LONGEST_WAIT_S:
+            found.append(f"somebody waits for {longest} s")
+        servers = total(pools, *SERVER_STATES)
+        self._is_suspected = servers < self._servers and not total(pools, *_COMING)
+        if self._is_suspected and was_suspected:
+            found.append(f"{waiting} wait, and no server is opened")
         return found
+
+
+def _states(pools: Iterable[Row]) -> str:
+    """Return what is not 0 in the rows."""
+    return "".join(
+        f"; {row['database']}/{row['user']}: "
+        + ", ".join(
+            f"{row[name]} {name}"
+            for name in ("cl_waiting", *SERVER_STATES)
+            if int(row[name])
+        )
+        for row in pools
+    )
 
 
 def growth(before_kb: int, after_kb: int) -> list[str]:

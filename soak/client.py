@@ -15,6 +15,7 @@ from soak.script import Leave, Life, Step
 from soak.wire import (
     SYNC,
     TERMINATE,
+    USERS,
     Connection,
     Gone,
     Message,
@@ -74,8 +75,9 @@ class Client:
 
     async def live(self, is_over: Callable[[], bool]) -> None:
         """Live one life after the other; the present one is lived to its end."""
-        while not is_over():
-            life = next(self._script)
+        for life in self._script:
+            if is_over():
+                return
             try:
                 await self._live(life, is_over)
             except Lost as lost:
@@ -102,7 +104,8 @@ class Client:
                 self._connection.send(b"\0\0\0\x40\0\3\0\0user\0so")
                 self._connection.reset()
                 return
-            self._judge(await self._connection.log_in())
+            user = USERS[self.number % len(USERS)]
+            self._judge(await self._connection.log_in(user))
             for pause, step in life.steps:
                 await asyncio.sleep(pause)
                 if is_over():

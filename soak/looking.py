@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from pgswitch.demo.postgres import SUPERUSER, PostgresServer
 from soak.audit import SERVER_STATES, Counts, total
-from soak.wire import DATABASE, HOST, USER
+from soak.wire import DATABASE, HOST, USERS
 
 CONSOLE = "pgbouncer"
 _NOT_FOUND = "client not found"
@@ -86,8 +86,8 @@ class Observer:
         """Return the processes of PostgreSQL that serve the pooler."""
         with self._lock:
             rows = self._server.execute(
-                "SELECT pid FROM pg_stat_activity WHERE usename = %s ORDER BY pid",
-                (USER,),
+                "SELECT pid FROM pg_stat_activity WHERE usename = ANY(%s) ORDER BY pid",
+                (list(USERS),),
             ).fetchall()
         return [pid for (pid,) in rows]
 
@@ -103,7 +103,7 @@ class Observer:
         ]
         lists = {row["list"]: row["items"] for row in self.console("SHOW LISTS")}
         databases = {row["name"]: row for row in self.console("SHOW DATABASES")}
-        users = {row["name"]: row for row in self.console("SHOW USERS")}
+        users = [row for row in self.console("SHOW USERS") if row["name"] in USERS]
         clients = [
             row for row in self.console("SHOW CLIENTS") if row["database"] != CONSOLE
         ]
@@ -115,8 +115,8 @@ class Observer:
                 lists["used_clients"] + lists["login_clients"] - 1,
                 lists["used_servers"],
             ),
-            "SHOW DATABASES": _used(databases[DATABASE]),
-            "SHOW USERS": _used(users[USER]),
+            "SHOW DATABASES": _used([databases[DATABASE]]),
+            "SHOW USERS": _used(users),
             "SHOW CLIENTS, SERVERS": Counts(
                 len(clients), len(self.console("SHOW SERVERS"))
             ),
@@ -131,5 +131,7 @@ class Observer:
         return memory_kb(self._pid)
 
 
-def _used(row: dict[str, Any]) -> Counts:
-    return Counts(row["current_client_connections"], row["current_connections"])
+def _used(rows: list[dict[str, Any]]) -> Counts:
+    return Counts(
+        total(rows, "current_client_connections"), total(rows, "current_connections")
+    )

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from soak.audit import Counts, Waits, differences, growth
+from soak.audit import Counts, Waits, differences, growth, total
 from soak.client import Client, Notes
 from soak.looking import CONSOLE, Observer
 from soak.script import Leave, lives
 from soak.trouble import Trouble, blows
-from soak.wire import Connection, Gone
+from soak.wire import USERS, Connection, Gone
 
 LOOK_EVERY_S = 1.0
 SETTLE_S = 10.0
@@ -122,13 +122,17 @@ class Run:
             rows = await asyncio.to_thread(self._observer.console, "SHOW POOLS")
             pools = [row for row in rows if row["database"] != CONSOLE]
             paused = paused or trouble.paused
-            self._outcome.wrong += self._waits.look(pools, paused=paused)
+            self._outcome.wrong += [
+                f"{what}, {end - time.monotonic():.0f} s before the end, after"
+                f" '{trouble.last}': {one}"
+                for one in self._waits.look(pools, paused=paused)
+            ]
             left = max(end - time.monotonic(), 0.0)
-            row = pools[0] if pools else {}
+            longest = max((row["maxwait"] for row in pools), default=0)
             self._say(
                 f"{what}, {left:3.0f} s left: {notes.open} clients,"
-                f" {row.get('cl_waiting', 0)} waiting (longest {row.get('maxwait', 0)}"
-                f" s), {row.get('sv_active', 0)} servers at work,"
+                f" {total(pools, 'cl_waiting')} waiting (longest {longest} s),"
+                f" {total(pools, 'sv_active')} servers at work,"
                 f" {sum(notes.steps.values())} steps, {len(notes.wrong)} wrong"
             )
 
@@ -136,15 +140,15 @@ class Run:
         """Have everybody log in and stand still, and count."""
         gate = asyncio.Semaphore(LOGINS_AT_ONCE)
 
-        async def come() -> Connection:
+        async def come(number: int) -> Connection:
             async with gate:
                 connection = await Connection.open(self._port)
-                await connection.log_in()
+                await connection.log_in(USERS[number % len(USERS)])
                 return connection
 
         self._say("counting clients that stand still")
         try:
-            present = await asyncio.gather(*(come() for _ in range(self._size.clients)))
+            present = await asyncio.gather(*map(come, range(self._size.clients)))
         except Gone as gone:
             self._outcome.wrong.append(f"muster: a client was turned away: {gone}")
             return

@@ -14,7 +14,7 @@ from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.installations import find_installations, readable_by
 from pgswitch.demo.pooler import Pooler
 from pgswitch.demo.postgres import PostgresServer
-from soak.wire import DATABASE, HOST, USER
+from soak.wire import DATABASE, HOST, USERS
 
 ADMIN = "admin"
 HBA = ("local all all trust", "host all all 127.0.0.1/32 trust")
@@ -48,12 +48,13 @@ def build(clients: int, servers: int, cleanup: ExitStack) -> Stage:
     server.create({"max_connections": str(2 * servers + 20)}, hba=HBA)
     server.start()
     cleanup.callback(server.stop, "immediate")
-    server.create_user(USER)
-    server.create_database(DATABASE, USER)
+    for user in USERS:
+        server.create_user(user)
+    server.create_database(DATABASE)
     server.execute("CREATE UNLOGGED TABLE sink (line text)", database=DATABASE)
-    server.execute(f"ALTER TABLE sink OWNER TO {USER}", database=DATABASE)
+    server.execute("GRANT ALL ON TABLE sink TO PUBLIC", database=DATABASE)
     pooler = Pooler(place, account)
-    pooler.write_users({USER: "", ADMIN: ""})
+    pooler.write_users(dict.fromkeys((*USERS, ADMIN), ""))
     pooler.write_ini(
         {
             "databases": {DATABASE: f"host={HOST} port={server.port}"},
@@ -61,7 +62,9 @@ def build(clients: int, servers: int, cleanup: ExitStack) -> Stage:
                 "auth_type": "trust",
                 "admin_users": ADMIN,
                 "pool_mode": "transaction",
+                # Two users, hence two pools, that take servers from each other.
                 "default_pool_size": servers,
+                "max_db_connections": servers,
                 # Cancel requests and clients that were reset count for a moment.
                 "max_client_conn": 3 * clients + 100,
                 "log_connections": 0,

@@ -63,6 +63,8 @@ class Trouble:
     ) -> None:
         """``pause`` waits for some seconds."""
         self.done: Counter[str] = Counter()
+        self.last = "nothing"
+        """What was done last, for the report."""
         self.paused = False
         self._rulers = rulers
         self._plan = plan
@@ -74,6 +76,7 @@ class Trouble:
             await self._pause(pause)
             if is_over():
                 return
+            self.last = blow.value
             await self._strike(blow, random)
             self.done[blow.value] += 1
 

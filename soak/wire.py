@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 HOST = "127.0.0.1"
-USER = DATABASE = "soak"
+DATABASE = "soak"
+USERS = ("soak", "second")
 PROTOCOL_3_0 = 196608
 CANCEL_CODE = 80877102
 HEADER = struct.Struct("!cI")
@@ -91,7 +92,7 @@ class Connection:
         except OSError as error:
             raise Gone(str(error)) from None
 
-    async def log_in(self, user: str = USER) -> list[Message]:
+    async def log_in(self, user: str = USERS[0]) -> list[Message]:
         """Log in where no password is asked; return what was said."""
         pairs = f"user\0{user}\0database\0{DATABASE}\0\0".encode()
         self.send(struct.pack("!II", len(pairs) + 8, PROTOCOL_3_0) + pairs)

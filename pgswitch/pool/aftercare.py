@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import Phase
+from pgswitch.pool.totals import EVICTED
 from pgswitch.types import PoolMode
 
 if TYPE_CHECKING:
@@ -46,6 +47,18 @@ class Home(Protocol):
 
     def serve_waiters(self) -> None:
         """See to it that those who wait get a server."""
+
+    def launch(self) -> None:
+        """Open what is wanted and allowed."""
+
+    def set_open(self) -> None:
+        """Take notice of what is asked of released servers."""
+
+    def waiting_since(self) -> float:
+        """Return when the client came that has waited longest; infinite if none."""
+
+    def is_opening(self) -> bool:
+        """Tell whether a server is logging in."""
 
 
 class Aftercare:
@@ -115,6 +128,8 @@ class Aftercare:
             backend.close("close_needed")
         elif rack.open and pool.errands.take(backend):
             pass  # It comes back when the question has its answer.
+        elif pool.totals.is_due(pool):
+            backend.close(EVICTED)
         elif rack.waiters and rack.open:
             rack.serve(rack.waiters.pop(0), backend.link)
         else:

@@ -291,6 +291,16 @@ class ServerPool:
             waiting += session.rack.waiters
         return waiting
 
+    def waiting_since(self) -> float:
+        """Return when the client came that has waited longest; infinite if none."""
+        since = [link.waiting_since for link in self.rack.waiters[:1]]
+        since += [client.waiting_since for client in self.unwelcomed()[:1]]
+        return min(since, default=float("inf"))
+
+    def is_opening(self) -> bool:
+        """Tell whether a server is logging in."""
+        return self._count(Phase.LOGIN) > 0
+
     def unwelcomed(self) -> list[Frontend]:
         """Return the clients whose login waits for a server's."""
         sessions = self.replication.values()

@@ -4,7 +4,9 @@
 that has clients waiting gets a connection only when another gives one up.  It closes
 the server that has been unused for longest (``evicted``); if none is unused, it is
 *starving*, and the first server of a rival that nobody there waits for is closed for
-it.  Without these limits, and while no pool starves, nothing here costs anything.
+it; or one that somebody waits for, but not for as long as the starving pool's clients,
+so that a busy pool cannot keep all for itself.  Without these limits, and while no pool
+starves, nothing here costs anything.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from pgswitch.types import PoolKey
 
 EVICTED = "evicted"
+PATIENCE_S = 1.0
+"""How much longer than a rival's the clients of a starving pool wait before they are
+given a server that is in demand there: changing hands costs a login."""
 _SPARE = (Phase.READY, Phase.USED)
 """Phases that an unused server is in; one that is reset will be ready soon."""
 
@@ -41,6 +46,12 @@ class Sharer(Protocol):
 
     def launch(self) -> None:
         """Open what is wanted and allowed."""
+
+    def waiting_since(self) -> float:
+        """Return when the client came that has waited longest; infinite if none."""
+
+    def is_opening(self) -> bool:
+        """Tell whether a server of it is logging in."""
 
     def set_open(self) -> None:
         """Take notice of what is asked of released servers."""
@@ -125,6 +136,29 @@ class Totals:
         for other, pool in list(self._starving.items()):
             if _compete(key, other):
                 pool.launch()
+
+    def is_due(self, pool: Sharer) -> bool:
+        """Tell whether a server that came free is due to a starving pool.
+
+        Only one at a time goes to each, or it would get more than its share.
+        """
+        if not self._starving:
+            return False
+        own = pool.waiting_since()
+        return any(
+            other.waiting_since() + PATIENCE_S < own
+            and not other.is_opening()
+            and self._is_helped(other, pool)
+            for key, other in self._starving.items()
+            if _compete(key, pool.key)
+        )
+
+    def _is_helped(self, starving: Sharer, pool: Sharer) -> bool:
+        """Tell whether the end of one server of ``pool`` makes room for the other."""
+        return all(
+            surplus == 1 and pool in rivals
+            for surplus, rivals in self._surplus(starving)
+        )
 
     def _surplus(self, pool: Sharer) -> list[tuple[int, list[Sharer]]]:
         """Return for each limit in the way how many are to be closed, and of whom."""

@@ -52,6 +52,7 @@ from pgswitch.wire.exchange import (
 )
 from pgswitch.wire.framing import CALL, HEADER_SIZE, PASS, WHOLE, action_table
 from pgswitch.wire.prepared import STATEMENT, ClientStatements, fake_reply
+from pgswitch.wire.sql_prepared import rewritten
 
 COPY_DATA: Final = 0x64
 FLUSH: Final = 0x48
@@ -81,6 +82,10 @@ _NEEDS_SERVER: Final = action_table(
         (QUERY, SYNC, FUNCTION_CALL, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE), 1
     ),
 )
+_MAY_PREPARE: Final = action_table(0, dict.fromkeys(b"PpEeDd \n\r\t", 1))
+"""How the text of a Query begins that may be about a prepared statement."""
+LONGEST_PREPARE: Final = 65536
+"""A Query beyond this is sent on as it is."""
 _NEEDS_NONE: Final = action_table(
     0, dict.fromkeys((COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH), 1)
 )
@@ -279,7 +284,16 @@ class ClientLink(Link):
             if self.keeper.checkout(self):
                 server = self.server
                 if server is not None:
-                    if size == length + 1 and message_type == QUERY and self.simple:
+                    if (
+                        size == length + 1
+                        and message_type == QUERY
+                        and self.simple
+                        and (
+                            self.statements is None
+                            or size == BODY
+                            or not _MAY_PREPARE[chunk[BODY]]
+                        )
+                    ):
                         self._one_query(chunk, server)
                     else:
                         self._relay(chunk, server)
@@ -423,7 +437,11 @@ class ClientLink(Link):
                 raise StartupRepeated
             self.control.message(message_type, chunk[start + BODY : end])
             return True
-        if message_type == SYNC or (message_type == QUERY and self.simple):
+        if message_type == SYNC:
+            self.exchange.request(message_type)
+        elif message_type == QUERY and self.simple:
+            if self.statements is not None:
+                return self._simple_query(chunk, start, end)
             self.exchange.request(message_type)
         elif message_type == QUERY:
             raise PqexecDisallowed
@@ -439,6 +457,24 @@ class ClientLink(Link):
             self.replace(chunk, start, min(end, len(chunk)), b"")
         else:
             raise UnknownPacket
+        return True
+
+    def _simple_query(self, chunk: bytes, start: int, end: int) -> bool:
+        """Note a Query, rewritten if it prepares or executes; False to see more."""
+        body = start + BODY
+        statements = self.statements
+        server = self.server
+        if statements is not None and server is not None and body < end:
+            if body >= len(chunk):
+                return False
+            if _MAY_PREPARE[chunk[body]] and end - body <= LONGEST_PREPARE:
+                if end > len(chunk):
+                    return False
+                by = rewritten(chunk[body:end], statements, server.statements)
+                if by is not None:
+                    self.replace(chunk, start, end, by)
+                    return True
+        self.exchange.request(QUERY)
         return True
 
     def _prepared(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:

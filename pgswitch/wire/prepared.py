@@ -145,15 +145,22 @@ class Note:
     """Goes with a request in flight: what to undo should the server skip it."""
 
     def __init__(
-        self, statement: Statement, client_name: bytes | None, *, holds: bool
+        self,
+        statement: Statement,
+        client_name: bytes | None,
+        *,
+        closes: bool = False,
+        parses: bool = True,
     ) -> None:
         """``client_name`` is the client's name that is introduced or closed, if any.
 
-        With ``holds``, one of the statement's references is kept for the undoing.
+        What ``closes`` keeps one of the statement's references for the undoing; what
+        does not either ``parses`` the statement or finds it there.
         """
         self.statement = statement
         self.client_name = client_name
-        self.holds = holds
+        self.closes = closes
+        self.parses = parses
 
 
 class ClientStatements:
@@ -192,14 +199,15 @@ class ClientStatements:
             return sent + statement.parse()
         statement = self.table.hold(body[split + 1 :])
         self.names[name] = statement
-        self.notes.append(Note(statement, name, holds=False))
         if server.touch(statement):
+            self.notes.append(Note(statement, name, parses=False))
             self.exchange.request(PARSE | FAKE | NAMED)
             return b""
+        self.notes.append(Note(statement, name))
         self.exchange.request(PARSE | NAMED)
         self.counters.server_parse_count += 1
         server.add(statement)
-        return statement.parse() + self._evict(server)
+        return statement.parse() + self.evict(server)
 
     def bind(self, names: bytes, rest: int, server: ServerStatements) -> bytes:
         """Take ``portal NUL statement NUL`` of a Bind; ``rest`` bytes follow it.
@@ -238,7 +246,7 @@ class ClientStatements:
         if statement is None:
             self.exchange.request(CLOSE | FAKE)
         else:
-            self.notes.append(Note(statement, name, holds=True))
+            self.notes.append(Note(statement, name, closes=True))
             self.exchange.request(CLOSE | FAKE | NAMED)
 
     def _ensure(self, statement: Statement, server: ServerStatements) -> bytes:
@@ -247,17 +255,17 @@ class ClientStatements:
             return b""
         server.add(statement)
         self.exchange.request(PARSE | SWALLOW | NAMED)
-        self.notes.append(Note(statement, None, holds=False))
+        self.notes.append(Note(statement, None))
         self.counters.server_parse_count += 1
-        return statement.parse() + self._evict(server)
+        return statement.parse() + self.evict(server)
 
-    def _evict(self, server: ServerStatements) -> bytes:
+    def evict(self, server: ServerStatements) -> bytes:
         """Return the Close messages that bring the server back to its limit."""
         sent = b""
         while len(server.by_number) > self.most:
             statement = server.oldest()
             statement.references += 1
-            self.notes.append(Note(statement, None, holds=True))
+            self.notes.append(Note(statement, None, closes=True))
             server.remove(statement)
             self.exchange.request(CLOSE | SWALLOW | NAMED)
             sent += message(CLOSE, b"S" + statement.name + b"\0")
@@ -268,21 +276,23 @@ class ClientStatements:
     def settled(self) -> None:
         """Note that the next request with a note succeeded."""
         note = self.notes.pop(0)
-        if note.holds:
+        if note.closes:
             self.table.drop(note.statement)
 
     def undone(self, skipped: list[int], server: ServerStatements) -> None:
         """Note requests that failed or were skipped: the server did none of them."""
-        undone: list[int] = [entry for entry in skipped if entry & NAMED]
-        notes = self.notes[: len(undone)]
-        del self.notes[: len(undone)]
+        count = 0
+        for entry in skipped:
+            if entry & NAMED:
+                count += 1
+        notes = self.notes[:count]
+        del self.notes[:count]
         # The last first: a statement may have been parsed and then evicted.
-        while undone:
-            entry = undone.pop()
+        while notes:
             note = notes.pop()
             statement = note.statement
             name = note.client_name
-            if entry & TYPE == CLOSE:
+            if note.closes:
                 if name is None:
                     server.add(statement)
                 elif name not in self.names:
@@ -290,7 +300,7 @@ class ClientStatements:
                     continue
                 self.table.drop(statement)
                 continue
-            if not entry & FAKE:
+            if note.parses:
                 server.remove(statement)
             if name is not None and self.names.get(name) is statement:
                 del self.names[name]
@@ -306,7 +316,7 @@ class ClientStatements:
         """Forget everything: the client has left, perhaps in the middle."""
         self.clear()
         for note in self.notes:
-            if note.holds:
+            if note.closes:
                 self.table.drop(note.statement)
         self.notes.clear()
 

@@ -106,6 +106,34 @@ def test_the_own_clients_come_first(
 
 
 @LIMITS
+def test_a_busy_pool_cannot_keep_all(
+    world_of: WorldOf, limit: str, one: Pool, other: Pool
+) -> None:
+    """Clients that have waited for much longer come first, one server at a time."""
+    world = build(world_of, limit, most=2, more="pool_mode = transaction")
+    clients = [world.client(*one) for _ in range(4)]
+    servers = [world.server()]
+    for client in clients:
+        client.say(query())
+    servers.append(world.server())
+    starving = [world.client(*other) for _ in range(2)]
+    servers[0].answer()
+    assert not servers[0].is_gone()
+    world.wait(3)
+    clients[0].say(query())
+    servers[0].answer()
+    assert not servers[0].is_gone()
+    world.wait(3)
+    servers[1].answer()
+    assert servers[1].backend.close_reason == "evicted"
+    clients[2].say(query())
+    servers[0].answer()
+    assert not servers[0].is_gone()
+    world.server()
+    assert [client.state() for client in starving] == ["idle"] * 2
+
+
+@LIMITS
 def test_a_lost_server_makes_room(
     world_of: WorldOf, limit: str, one: Pool, other: Pool
 ) -> None:

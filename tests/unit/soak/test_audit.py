@@ -13,6 +13,7 @@ CALM = {
     "cl_waiting": 0,
     "maxwait": 0,
 }
+IDLE = "3 wait while a server is idle; a/u: 3 cl_waiting, 2 sv_active, 1 sv_idle"
 BUSY = {"cl_waiting": 3, "sv_active": 2}
 
 
@@ -33,9 +34,9 @@ def test_differences() -> None:
         ({}, ""),
         ({"sv_idle": 2}, ""),
         (BUSY, ""),
-        (BUSY | {"sv_idle": 1}, "a/u: 3 wait while a server is idle"),
-        (BUSY | {"maxwait": 61}, "a/u: somebody waits for 61 s"),
-        ({"cl_waiting": 1}, "a/u: clients wait, and no server is opened"),
+        (BUSY | {"sv_idle": 1}, IDLE),
+        (BUSY | {"maxwait": 61}, "somebody waits for 61 s"),
+        ({"cl_waiting": 1}, "1 wait, and no server is opened"),
         ({"cl_waiting": 1, "sv_login": 1}, ""),
         ({"cl_waiting": 1, "sv_tested": 1}, ""),
     ],
@@ -47,6 +48,14 @@ def test_waits(row: dict[str, int], wrong: str) -> None:
     found += waits.look([CALM | row], paused=False)
     assert set(found) == ({wrong} if wrong else set())
     assert Waits(2).look([CALM | row], paused=True) == []
+
+
+def test_waits_for_a_server_of_another_pool() -> None:
+    """It is to be taken from there."""
+    rows = [CALM | BUSY, CALM | {"sv_idle": 1}]
+    assert Waits(3).look(rows, paused=False) == [
+        "3 wait while a server is idle; a/u: 3 cl_waiting, 2 sv_active; a/u: 1 sv_idle"
+    ]
 
 
 def test_a_server_about_to_be_opened() -> None:

@@ -8,14 +8,20 @@ from __future__ import annotations
 import getopt
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration
 from pgswitch.fatal import FatalError
 from pgswitch.logs import Log
-from pgswitch.process import claim, daemonise, version_lines
+from pgswitch.process import (
+    Pidfile,
+    claim_place,
+    daemonise,
+    settle_in,
+    version_lines,
+)
 
 SHORT_OPTIONS = "dqRu:vVh"
 LONG_OPTIONS = ["daemon", "quiet", "reboot", "user=", "verbose", "version", "help"]
@@ -27,7 +33,7 @@ Pool connections to PostgreSQL servers, as PgBouncer does.
 
   -d, --daemon       run in the background (needs pidfile in CONFIG_FILE)
   -q, --quiet        write no log to standard error
-  -R, --reboot       take over from a running process (not supported; see so_reuseport)
+  -R, --reboot       take over sockets and connections from the running process
   -u, --user=USER    become this operating-system user
   -v, --verbose      log more; may be given several times
   -V, --version      print versions and leave; the first line names the PgBouncer
@@ -131,7 +137,6 @@ def run(command: CommandLine, log: Log) -> int:
     user = command.user or configuration.settings.user
     if command.reboot:
         log.warning("Online restart is deprecated, use so_reuseport instead")
-        _die("online restart is not supported")
 
     # Everything is imported before the user is switched, since the new one may not be
     # able to read our files.  Twisted's reactors bear the fork that may follow.
@@ -142,14 +147,27 @@ def run(command: CommandLine, log: Log) -> int:
     from twisted.internet import reactor
     from twisted.logger import globalLogBeginner  # noqa: PLC0415
 
+    from pgswitch.handover.reboot import begin  # noqa: PLC0415
     from pgswitch.runner import Runner  # noqa: PLC0415
     from pgswitch.service import PgSwitch  # noqa: PLC0415
 
-    pidfile = claim(configuration, user, log)
+    settle_in(configuration, user, log)
+    settings = configuration.settings
+    takeover = begin(settings, log) if command.reboot else None
+    if takeover is None:
+        pidfile = claim_place(settings, log)
+    else:
+        # The old process has it still.
+        pidfile = Pidfile(settings.pidfile, log) if settings.pidfile else None
     if command.daemon:
         daemonise(log, pidfile)
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
-    runner = Runner(configuration, reactor=reactor, log=log, make_service=PgSwitch)
+    runner = Runner(
+        configuration,
+        reactor=reactor,
+        log=log,
+        make_service=partial(PgSwitch, takeover=takeover),
+    )
     runner.pidfile = pidfile
     runner.startService()
     reactor.addSystemEventTrigger("before", "shutdown", runner.stopService)
@@ -168,10 +186,6 @@ def read_configuration(path: str, log: Log) -> Configuration:
         for problem in error.problems:
             log.error(problem)
         raise FatalError("cannot load config file") from error
-
-
-def _die(text: str) -> NoReturn:
-    raise FatalError(text)
 
 
 if __name__ == "__main__":

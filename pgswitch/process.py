@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from pgswitch import __version__
 from pgswitch.config.effective import Effective
-from pgswitch.config.model import Configuration
+from pgswitch.config.model import Configuration, Settings
 from pgswitch.fatal import FatalError
 from pgswitch.hotpath import is_compiled
 from pgswitch.logs import Log
@@ -91,10 +91,17 @@ class Pidfile:
 def claim(configuration: Configuration, user: str | None, log: Log) -> Pidfile | None:
     """Do the start-up steps between reading the file and becoming a daemon.
 
-    Switches the user, opens the log, looks whether another process serves here.
-
     :param user: operating-system user to become; ``None`` to stay.
     :return: the pid file, checked but not written yet; ``None`` if none is set.
+    :raises FatalError: a step failed.
+    """
+    settle_in(configuration, user, log)
+    return claim_place(configuration.settings, log)
+
+
+def settle_in(configuration: Configuration, user: str | None, log: Log) -> None:
+    """Switch the user and open the log.
+
     :raises FatalError: a step failed.
     """
     settings = configuration.settings
@@ -105,6 +112,14 @@ def claim(configuration: Configuration, user: str | None, log: Log) -> Pidfile |
         configure_log(log, configuration)
     except OSError as error:
         _die(f"could not open logfile '{settings.logfile}': {error.strerror}")
+
+
+def claim_place(settings: Settings, log: Log) -> Pidfile | None:
+    """Make sure that no other process serves here.
+
+    :return: the pid file, checked but not written yet; ``None`` if none is set.
+    :raises FatalError: another does, or the pid file cannot be read.
+    """
     if settings.unix_socket_dir and not inherited_sockets(os.environ):
         refuse_used_socket(
             unix_socket_path(settings.unix_socket_dir, settings.listen_port)

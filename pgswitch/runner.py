@@ -96,7 +96,6 @@ class Runner(Service):
         self._reactor.callWhenRunning(signals.install, self._reactor)
         self._starting = True
         try:
-            self._manhole.open(configuration.settings)
             self.service.startService()
         except FatalError:
             self.stopService()
@@ -124,14 +123,15 @@ class Runner(Service):
 
     def _started(self) -> None:
         """Tell the world that clients are served from now on."""
-        if self.pidfile is not None:
-            try:
+        try:
+            self._manhole.open(self._configuration.settings)
+            if self.pidfile is not None:
                 self.pidfile.write()
-            except FatalError as error:
-                if self._starting:
-                    raise
-                self._fail(error.text)
-                return
+        except FatalError as error:
+            if self._starting:
+                raise
+            self._fail(error.text)
+            return
         self._log.log(process_up_line(self._reactor))
         self._notify("READY=1")
 

@@ -41,6 +41,7 @@ from pgswitch.config.diff import carried_over, changes
 from pgswitch.config.effective import Effective
 from pgswitch.config.load import ConfigError, load
 from pgswitch.fatal import FatalError
+from pgswitch.handover.taking import Heir
 from pgswitch.names.lookup import DnsLookup, SystemLookup
 from pgswitch.names.resolver import Names
 from pgswitch.net.connect import Connect
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from pgswitch.config.model import Configuration, Settings
+    from pgswitch.handover.reboot import Takeover
     from pgswitch.logs import Log
     from pgswitch.net.frontend import Reception
 
@@ -100,11 +102,14 @@ class PgSwitch(MultiService):
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
         log: Log,
         started: Callable[[], None] | None = None,
+        takeover: Takeover | None = None,
     ) -> None:
         """Build everything; nothing is opened before :meth:`startService`.
 
-        ``started`` is called once clients can connect.
+        ``started`` is called once clients can connect; ``takeover`` is what another
+        process has handed over.
         """
+        self._takeover = takeover
         super().__init__()  # type: ignore[no-untyped-call]
         self._reactor = reactor
         self._log = log
@@ -113,7 +118,7 @@ class PgSwitch(MultiService):
         self._next_period = 0.0
         settings = configuration.settings
         self.store = AuthStore(log)
-        credentials = Credentials(self.store)
+        self.credentials = Credentials(self.store)
         self._system_lookup = SystemLookup(reactor)
         name_servers = DnsLookup(reactor, settings.resolv_conf)
         self.names = Names(
@@ -131,7 +136,7 @@ class PgSwitch(MultiService):
             tracking=Tracking(settings.track_extra_parameters),
             statements=StatementTable(),
             connect=Connect(reactor, lambda: self._settings, self.names.addresses),
-            credentials=credentials.for_server,
+            credentials=self.credentials.for_server,
             random=os.urandom,
             clock=monotonic,
             later=reactor.callLater,
@@ -148,7 +153,7 @@ class PgSwitch(MultiService):
             self.pools,
             self.store,
             self.keys,
-            credentials=credentials,
+            credentials=self.credentials,
             entrance=Entrance(
                 self.context,
                 self.pools,
@@ -168,6 +173,10 @@ class PgSwitch(MultiService):
             rules=self.rules,
             names=self.names,
             listeners=self.listeners,
+            credentials=self.credentials,
+        )
+        self.suspension = Suspension(
+            self.context, self.pools, self.desk.clients, self.listeners
         )
         self.operations = Operations(
             self.context,
@@ -176,9 +185,7 @@ class PgSwitch(MultiService):
             reread=self.reload,
             apply=self.apply,
             shut_down=self.shut_down,
-            suspension=Suspension(
-                self.context, self.pools, self.desk.clients, self.listeners
-            ),
+            suspension=self.suspension,
         )
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
@@ -195,8 +202,14 @@ class PgSwitch(MultiService):
         """Let go of servers that a host's name leads to no longer."""
         self.pools.close_at(host, gone)
 
-    def _open_console(self, is_admin: bool) -> Console:  # noqa: FBT001 - its only fact
-        return Console(self.view, self.operations, is_admin=is_admin, log=self._log)
+    def _open_console(self, is_admin: bool, is_owner: bool) -> Console:  # noqa: FBT001 - two facts
+        return Console(
+            self.view,
+            self.operations,
+            is_admin=is_admin,
+            is_owner=is_owner,
+            log=self._log,
+        )
 
     # Starting and stopping.
 
@@ -206,15 +219,38 @@ class PgSwitch(MultiService):
         self.store.load(self._settings)
         self._load_rules()
         factory = FrontendFactory(self.desk)
-        self.listeners.open(
-            self._settings, factory, factory, inherited=inherited_sockets(os.environ)
-        )
+        if self._takeover is not None:
+            self._take_over(self._takeover, factory)
+        else:
+            self.listeners.open(
+                self._settings,
+                factory,
+                factory,
+                inherited=inherited_sockets(os.environ),
+            )
         self._next_period = self.context.clock() + self._settings.stats_period
         self._janitor.start()
         self.clusters.configure(self.configuration)
         self.pools.warm()
         if self._started is not None:
             self._started()
+
+    def _take_over(self, takeover: Takeover, factory: FrontendFactory) -> None:
+        """Put what another process has handed over in its place, then end it."""
+        self.context.suspended = True
+        self.listeners.take_over(self._settings, factory, factory, takeover.listening())
+        self.listeners.pause()
+        Heir(
+            self.context,
+            self.pools,
+            self.desk,
+            credentials=self.credentials,
+            rules=self.rules,
+            reactor=self._reactor,
+        ).take(takeover.sockets)
+        self.view.statistics.begin_anew()
+        takeover.complete()
+        self.suspension.end()
 
     def stopService(self) -> Deferred[None]:
         """Close everything at once."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import MemorySnapshot, StateSnapshot
 from pgswitch.config.show import config_rows
+from pgswitch.handover.giving import Estate
 from pgswitch.views.names import NamesView
 from pgswitch.views.pools import PoolView
 from pgswitch.views.rules import RulesView
@@ -15,6 +16,7 @@ from pgswitch.views.statistics import StatisticsView
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pgswitch.auth.credentials import Credentials
     from pgswitch.auth.reception import FrontDesk
     from pgswitch.auth.store import AuthStore
     from pgswitch.names.resolver import Names
@@ -39,6 +41,7 @@ class ServiceView:
         rules: RulesDesk,
         names: Names,
         listeners: Listeners,
+        credentials: Credentials,
     ) -> None:
         """Look at these parts of the service."""
         self._context = context
@@ -49,6 +52,7 @@ class ServiceView:
         self.sockets = sockets.sockets
         subjects = PoolView(context, pools, desk, store, keys, names=names)
         self.descriptors = sockets.descriptors
+        self.handover = Estate(context, pools, desk, credentials, sockets).rows
         self.pools = subjects.pools
         self.databases = subjects.databases
         self.users = subjects.users

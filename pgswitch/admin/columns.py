@@ -28,6 +28,8 @@ DESCRIPTOR: Final = (
     *text("client_encoding", "std_strings", "datestyle", "timezone", "password"),
     *bytea("scram_client_key", "scram_server_key"),
 )
+HANDOVER: Final = (*DESCRIPTOR, *text("state"))
+"""Ours."""
 POOL: Final = (
     *text("database", "user"),
     *int4("cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req"),

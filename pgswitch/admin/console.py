@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from pgswitch.admin.extended import ExtendedQueries, Portal, fetched
 from pgswitch.admin.grammar import parse
-from pgswitch.admin.rows import result_set
+from pgswitch.admin.rows import data_rows, description
 from pgswitch.admin.show import REFERENCE_VERSION
 from pgswitch.admin.statements import Outcome, Statements
 from pgswitch.errors import (
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from pgswitch.admin.interfaces import ConsoleLog, Control, View
 
     T = TypeVar("T")
-    Answer = Callable[[Outcome], bytes]
-    """Makes messages of an outcome."""
+    Answer = Callable[[Outcome], "Reply"]
 
 LOGIN_PARAMETERS: Final = (
     ("server_version", f"{REFERENCE_VERSION}/bouncer"),
@@ -60,6 +59,8 @@ class Reply:
     close: bool = False
     faults: tuple[Fault, ...] = ()
     """What went wrong, for the client's own log lines."""
+    attached: tuple[tuple[int, int], ...] = ()
+    """Places in ``data``, and the descriptors that go along with what is there."""
 
 
 class Console:
@@ -74,9 +75,15 @@ class Console:
         control: Control,
         *,
         is_admin: bool,
+        is_owner: bool = False,
         log: ConsoleLog,
     ) -> None:
-        """Take what the console reads, what it commands, and where it logs."""
+        """Take what the console reads, what it commands, and where it logs.
+
+        ``is_owner``: the process's own user, on the unix socket, who may have
+        descriptors.
+        """
+        self._is_owner = is_owner
         self._view = view
         self._control = control
         self._is_admin = is_admin
@@ -120,7 +127,7 @@ class Console:
         """Return the reply to a statement, ReadyForQuery included."""
         self._skipping = False
         try:
-            return self._carry_out(parse(text), text, _simple, self._refused)
+            return self._carry_out(parse(text), text, self._simple, self._refused)
         except ConsoleError as fault:
             return self._refused(fault)
 
@@ -152,7 +159,7 @@ class Console:
         return self._carry_out(
             prepared.statement,
             prepared.text,
-            lambda outcome: fetched(portal, outcome, limit),
+            lambda outcome: Reply(fetched(portal, outcome, limit)),
             self._skip,
         )
 
@@ -178,6 +185,25 @@ class Console:
         return result
 
     # --------------------------------------------------------------------- replies
+
+    def _simple(self, outcome: Outcome) -> Reply:
+        """Return the answer to a simple Query."""
+        if not outcome.tag:
+            return Reply(encode.empty_query_response() + encode.ready_for_query())
+        notice, columns = outcome.notice, outcome.columns
+        parts = [b"" if notice is None else encode.notice_response(notice)]
+        attached: list[tuple[int, int]] = []
+        if columns is not None:
+            rows = list(outcome.rows)
+            parts.append(description(columns))
+            place = len(parts[0]) + len(parts[1])
+            for row, message in zip(rows, data_rows(columns, rows), strict=True):
+                parts.append(message)
+                if outcome.attaches and self._is_owner:
+                    attached.append((place, int(row[0] or 0)))
+                    place += len(message)
+        parts += [encode.command_complete(outcome.tag), encode.ready_for_query()]
+        return Reply(b"".join(parts), attached=tuple(attached))
 
     def _refused(self, fault: ConsoleError) -> Reply:
         """Return the reply of a statement that failed; the connection stays."""
@@ -215,7 +241,7 @@ EXTENDED: Final[dict[int, Callable[[ExtendedQueries, bytes], bytes]]] = {
 
 
 def _replied(outcome: Outcome, answer: Answer) -> Reply:
-    return Reply(b"", close=True) if outcome.is_end else Reply(answer(outcome))
+    return Reply(b"", close=True) if outcome.is_end else answer(outcome)
 
 
 def _failed(failure: Failure, refuse: Callable[[ConsoleError], Reply]) -> Reply:
@@ -225,19 +251,3 @@ def _failed(failure: Failure, refuse: Callable[[ConsoleError], Reply]) -> Reply:
     if not isinstance(failure.value, ConsoleError):
         failure.raiseException()
     return refuse(failure.value)
-
-
-def _simple(outcome: Outcome) -> bytes:
-    """Return the answer to a simple Query."""
-    if not outcome.tag:
-        return encode.empty_query_response() + encode.ready_for_query()
-    return b"".join(
-        (
-            b"" if outcome.notice is None else encode.notice_response(outcome.notice),
-            b""
-            if outcome.columns is None
-            else result_set(outcome.columns, outcome.rows),
-            encode.command_complete(outcome.tag),
-            encode.ready_for_query(),
-        )
-    )

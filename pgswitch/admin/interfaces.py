@@ -54,6 +54,9 @@ class View(Protocol):
     def descriptors(self) -> Sequence[DescriptorSnapshot]:
         """Return the open sockets that another process could take over."""
 
+    def handover(self) -> Sequence[DescriptorSnapshot]:
+        """Return the same with all that another process of ours needs beside."""
+
     def pools(self) -> Sequence[PoolSnapshot]:
         """Return the pools in any order, the console's own included."""
 

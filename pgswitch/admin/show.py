@@ -46,6 +46,8 @@ class Show(NamedTuple):
     columns: tuple[Column, ...]
     rows: Callable[[View], Rows]
     needs_admin: bool = False
+    attaches: bool = False
+    """Each row begins with a descriptor that goes along to whom it may go."""
 
 
 def find(name: str) -> Show | None:
@@ -149,7 +151,12 @@ SHOWS: Final[dict[str, Show]] = {
         (*text("zonename"), *int8("serial"), *int4("count")),
         _dns_zones,
     ),
-    "fds": Show(columns.DESCRIPTOR, show_sockets.descriptors, needs_admin=True),
+    "fds": Show(
+        columns.DESCRIPTOR, show_sockets.descriptors, needs_admin=True, attaches=True
+    ),
+    "handover": Show(
+        columns.HANDOVER, show_sockets.handover, needs_admin=True, attaches=True
+    ),
     "lists": Show((*text("list"), *int4("items")), _lists),
     "mem": Show((*text("name"), *int4("size", "used", "free", "memtotal")), _memory),
     "peer_pools": Show(columns.PEER_POOL, show_pools.peer_pools),

@@ -86,6 +86,11 @@ def descriptors(view: View) -> Rows:
     return [_descriptor(one) for one in view.descriptors()]
 
 
+def handover(view: View) -> Rows:
+    """Return the open sockets with their state."""
+    return [(*_descriptor(one), one.state) for one in view.handover()]
+
+
 def _descriptor(one: DescriptorSnapshot) -> tuple[Cell, ...]:
     key = one.cancel_key if len(one.cancel_key) == _KEY_SIZE else b""
     return (

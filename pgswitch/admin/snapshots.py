@@ -90,6 +90,8 @@ class DescriptorSnapshot:
     password: str | None = None
     scram_client_key: bytes | None = None
     scram_server_key: bytes | None = None
+    state: str = ""
+    """All else that is known of it (SHOW HANDOVER), see handover/packing.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,8 @@ class Outcome:
     """None where there is no result, which is not a result without rows."""
     rows: Rows = field(default=())
     notice: Notice | None = None
+    attaches: bool = False
+    """Each row begins with a descriptor that goes along to whom it may go."""
     is_end: bool = False
     """The process ends: there is no answer, the connection is just closed."""
 
@@ -101,7 +103,12 @@ class Statements:
         wanted = _find(statement, text)
         if wanted.needs_admin:
             self._need_admin()
-        return Outcome("SHOW", wanted.columns, wanted.rows(self._view))
+        return Outcome(
+            "SHOW",
+            wanted.columns,
+            wanted.rows(self._view),
+            attaches=wanted.attaches,
+        )
 
     def _explain(self, wanted: Explanation) -> Outcome:
         """Explain a route; this runs the user's functions."""

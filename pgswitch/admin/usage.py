@@ -26,7 +26,7 @@ REFERENCE_USAGE: Final = """
 """What the reference says, letter by letter."""
 
 OUR_USAGE: Final = """
-	SHOW RULES
+	SHOW RULES|HANDOVER
 	EXPLAIN ROUTE [user=<user>] [database=<db>] '<query>'
 	PAUSE [<db>] TIMEOUT <seconds>"""
 """What there is beside it."""

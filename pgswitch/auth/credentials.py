@@ -14,13 +14,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgswitch.wire.password import Secret
+from pgswitch.wire.scram import ScramKeys
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from pgswitch.auth.lookup import Identity
     from pgswitch.auth.store import AuthStore
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.wire.login_client import Accepted
-    from pgswitch.wire.scram import ScramKeys
 
 
 class _Learned(NamedTuple):
@@ -30,6 +32,14 @@ class _Learned(NamedTuple):
     keys: ScramKeys | None
     on_file: Secret | None
     """The secret in auth_file at that time; None for a user not in it."""
+
+
+def _told(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.value
+
+
+def _understood(text: str | None) -> Secret | None:
+    return None if text is None else Secret.of(text)
 
 
 class Credentials:
@@ -51,6 +61,30 @@ class Credentials:
         if keys is None and before is not None and before.secret == secret:
             keys = before.keys
         by_database[spec.name] = _Learned(secret, keys, on_file)
+
+    def pack(self) -> list[list[str | None]]:
+        """Return what was learned, for another process; secrets in clear among it."""
+        return [
+            [
+                *(user, database, _told(one.secret), _told(one.on_file)),
+                *(
+                    (None, None)
+                    if one.keys is None
+                    else (one.keys.client_key.hex(), one.keys.server_key.hex())
+                ),
+            ]
+            for user, by_database in self._learned.items()
+            for database, one in by_database.items()
+        ]
+
+    def unpack(self, packed: Iterable[Sequence[str | None]]) -> None:
+        """Learn what :meth:`pack` of another process returned."""
+        for user, database, secret, on_file, client_key, server_key in packed:
+            keys = None
+            if client_key is not None and server_key is not None:
+                keys = ScramKeys(bytes.fromhex(client_key), bytes.fromhex(server_key))
+            learned = _Learned(_understood(secret), keys, _understood(on_file))
+            self._learned.setdefault(user or "", {})[database or ""] = learned
 
     def for_server(
         self, spec: DatabaseSpec, user: str

@@ -22,7 +22,7 @@ from pgswitch.wire.welcome import reports
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgswitch.config.model import Settings
+    from pgswitch.config.model import DatabaseSpec, Settings
     from pgswitch.net.frontend import ConsoleSession, Frontend
     from pgswitch.pool.cancelling import CancelKeys
     from pgswitch.pool.context import PoolContext
@@ -49,12 +49,12 @@ class Entrance:
         context: PoolContext,
         pools: Pools,
         keys: CancelKeys,
-        open_console: Callable[[bool], ConsoleSession],
+        open_console: Callable[[bool, bool], ConsoleSession],
         *,
         rules: Rules,
         console_parameters: tuple[tuple[str, str], ...],
     ) -> None:
-        """``open_console`` is told whether the client is an admin."""
+        """``open_console`` is told whether the client is an admin, and the owner."""
         self._context = context
         self._pools = pools
         self._keys = keys
@@ -83,9 +83,11 @@ class Entrance:
         frontend.pool = pool
         pool.add_client(frontend)
 
-    def enter_console(self, frontend: Frontend, *, is_admin: bool) -> None:
+    def enter_console(
+        self, frontend: Frontend, *, is_admin: bool, is_owner: bool
+    ) -> None:
         """Open a console for a client, and welcome it there."""
-        frontend.console = self._open_console(is_admin)
+        frontend.console = self._open_console(is_admin, is_owner)
         tracked = {} if frontend.facts is None else frontend.facts.tracked
         given = dict(self._console_parameters)
         given |= {name: value for name, value in tracked.items() if name not in given}
@@ -99,6 +101,20 @@ class Entrance:
         if frontend.closed:
             return
         values, told = welcome.to(self._wanted(frontend))
+        statements = self._prepare(frontend, values)
+        frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
+        frontend.link.begin_relay(frontend.pool.rack_of(frontend), statements)
+        self._rules.attach(frontend)
+
+    def readmit(self, frontend: Frontend, spec: DatabaseSpec, values: Values) -> None:
+        """Begin the relay of a client that was welcomed by another process."""
+        pool = frontend.pool = self._pools.pool(spec, frontend.user)
+        pool.clients[frontend.number] = frontend
+        statements = self._prepare(frontend, values)
+        frontend.link.begin_relay(pool.rack, statements)
+
+    def _prepare(self, frontend: Frontend, values: Values) -> ClientStatements | None:
+        """Make a client's link ready for the relay; return its prepared statements."""
         link = frontend.link
         pool = frontend.pool
         settings = self._settings
@@ -118,9 +134,7 @@ class Entrance:
         link.counters = pool.rack.counters
         link.limit = settings.max_packet_size
         link.simple = not settings.disable_pqexec
-        frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
-        link.begin_relay(rack, statements)
-        self._rules.attach(frontend)
+        return statements
 
     def revive(self, frontend: Frontend) -> None:
         """Begin the relay of a welcomed client once more."""

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.cancelling import CancelKeys
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
+    from pgswitch.wire.params import Values
     from pgswitch.wire.startup import Startup
     from pgswitch.wire.welcome import Welcome
 
@@ -203,16 +204,27 @@ class FrontDesk:
     def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
         """Take a client that has authenticated to its pool or to the console."""
         if frontend.database in CONSOLE_DATABASES:
-            is_admin = self._is_owner(frontend) or (
-                frontend.user in self._settings.admin_users
-            )
+            is_owner = self._is_owner(frontend)
+            is_admin = is_owner or frontend.user in self._settings.admin_users
             self.arriving.pop(frontend.number, None)
-            self._entrance.enter_console(frontend, is_admin=is_admin)
+            self._entrance.enter_console(frontend, is_admin=is_admin, is_owner=is_owner)
             return
         spec = self.context.configuration.database(frontend.database)
         if spec is not None:
             self._credentials.learn(spec, frontend.identity, outcome)
         self._entrance.enter_pool(frontend, shutting_down=self.shutting_down)
+
+    def readmit(self, frontend: Frontend, spec: DatabaseSpec, values: Values) -> None:
+        """Take a client that has logged in to another process to its pool.
+
+        ``values`` are its tracked parameters.
+        """
+        assert frontend.facts is not None  # noqa: S101 - go_on_with has set it
+        self.arriving.pop(frontend.number, None)
+        self.headcount.come(frontend.facts)
+        frontend.identity = Identity(frontend.user)
+        self._keys.keep(frontend)
+        self._entrance.readmit(frontend, spec, values)
 
     def refused(self, frontend: Frontend) -> None:
         """Note that a client did not prove itself."""

@@ -444,8 +444,7 @@ class Settings:
     suspend_timeout: float = setting(
         units.SECONDS,
         "10",
-        "close what could not be flushed so long after SUSPEND",
-        acts=False,
+        "close what could not be flushed so long after SUSPEND; 0: never",
     )
     switchover_retry: int = setting(
         units.INTEGER,

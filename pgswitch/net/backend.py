@@ -169,7 +169,8 @@ class Backend(TwistedProtocol):
         port = self.address.port
         self.address = address_of(transport.getPeer(), port)
         self.local_address = address_of(transport.getHost(), port)
-        self.link.send(self._startup)
+        if self._startup:
+            self.link.send(self._startup)
         if self._log.noise_enabled:
             traced(self._io, self.link, self._log, self, is_client=False)
         self._io.attach(self.link)
@@ -184,6 +185,26 @@ class Backend(TwistedProtocol):
             self._gone(CRASHED)
         if self._io is not None:
             self._io.detach()
+
+    def go_on_with(
+        self,
+        transport: Any,  # noqa: ANN401 - of any reactor
+        *,
+        reported: dict[str, str],
+        parameters: Values,
+        cancel_key: bytes,
+    ) -> None:
+        """Take a connection that another process has logged in.
+
+        ``reported`` is what the server said at that login, ``parameters`` are the
+        tracked ones as they are now.
+        """
+        self._startup = b""
+        self.makeConnection(transport)  # type: ignore[no-untyped-call]
+        self.parameters = reported
+        self.cancel_key = cancel_key
+        self.link.parameters = parameters
+        self.phase = Phase.READY
 
     # What the pool asks.
 

@@ -26,6 +26,7 @@ from pgswitch.errors import (
 from pgswitch.logs import socket_prefix
 from pgswitch.net.accept import peer_credentials
 from pgswitch.net.backend import address_of
+from pgswitch.net.sockets import send_with_descriptors
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client import ClientLink
@@ -68,6 +69,7 @@ class ConsoleReply(Protocol):
     data: bytes
     close: bool
     faults: tuple[Fault, ...]
+    attached: tuple[tuple[int, int], ...]
 
 
 class ConsoleSession(Protocol):
@@ -242,6 +244,21 @@ class Frontend(TwistedProtocol):
             )
             self._leave("" if quiet else "client unexpected eof")
         self.io.detach()
+
+    def go_on_with(
+        self,
+        transport: Any,  # noqa: ANN401 - of any reactor
+        facts: StartupFacts,
+        cancel_key: bytes,
+    ) -> None:
+        """Take a client that has logged in to another process."""
+        self.makeConnection(transport)  # type: ignore[no-untyped-call]
+        self._reader = None
+        self.link.starting = False
+        self.facts = facts
+        self.user, self.database = facts.user, facts.database
+        self.cancel_key = cancel_key
+        self.logged_in = True
 
     # Before and during the login.
 
@@ -419,11 +436,23 @@ class Frontend(TwistedProtocol):
         for fault in reply.faults:
             if not fault.is_silent and self.reception.log_pooler_errors:
                 self.reception.log.warning(f"{self.prefix} pooler error: {fault.text}")
-        if reply.data:
+        if reply.attached:
+            self._send_attached(reply)
+        elif reply.data:
             self.link.send(reply.data)
         if reply.close:
             reason = reply.faults[-1].text if reply.faults else "close req"
             self.disconnect(SilentClose(reason))
+
+    def _send_attached(self, reply: ConsoleReply) -> None:
+        """Send a reply with descriptors; the service stands still meanwhile."""
+        try:
+            send_with_descriptors(self.io.transport.socket, reply.data, reply.attached)
+        except OSError as error:
+            self.reception.log.error(
+                f"{self.prefix} cannot send descriptors: {error.strerror or error}"
+            )
+            self.disconnect(SilentClose("failed to send descriptors"))
 
     # The end.
 

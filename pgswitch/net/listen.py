@@ -114,6 +114,25 @@ class Listeners:
             is_unix = sock.family == socket.AF_UNIX
             self._start(sock, factory_for_unix if is_unix else factory_for_tcp)
 
+    def take_over(
+        self,
+        settings: ListenSettings,
+        factory_for_tcp: IProtocolFactory,
+        factory_for_unix: IProtocolFactory,
+        descriptors: Sequence[int],
+    ) -> None:
+        """Begin to accept on the sockets of another process that gives them up."""
+        self._settings = settings
+        for fd in descriptors:
+            sock = socket.socket(fileno=fd)
+            sock.setblocking(False)  # noqa: FBT003 - its only argument
+            sock.set_inheritable(False)
+            is_unix = sock.family == socket.AF_UNIX
+            if is_unix and not is_abstract(path := os.fsdecode(sock.getsockname())):
+                self._socket_file = SocketFile(path)
+            self._start(sock, factory_for_unix if is_unix else factory_for_tcp)
+            self._log.log(f"listening on {name_of(sock.family, sock.getsockname())}")
+
     def reconfigure(self, settings: ListenSettings) -> None:
         """Take reloaded settings: deferred accepts now, the rest for new clients."""
         self._settings = settings

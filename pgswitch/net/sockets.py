@@ -220,3 +220,27 @@ def _step(name: str, action: Callable[[], _T]) -> _T:
         return action()
     except (OSError, LookupError) as error:
         raise StepFailedError(name, error) from error
+
+
+_PATIENCE_S = 10.0
+
+
+def send_with_descriptors(
+    sock: socket.socket, data: bytes, attached: Sequence[tuple[int, int]]
+) -> None:
+    """Send bytes, with a descriptor at each of some places (SCM_RIGHTS, unix(7)).
+
+    Blocks; raises OSError when the other end does not take them in time.
+
+    :param attached: places in ``data`` in ascending order, each with its descriptor.
+    """
+    sock.settimeout(_PATIENCE_S)
+    try:
+        sent = 0
+        for at, (place, descriptor) in enumerate(attached):
+            sock.sendall(data[sent:place])
+            end = attached[at + 1][0] if at + 1 < len(attached) else len(data)
+            sent = place + socket.send_fds(sock, [data[place:end]], [descriptor])
+        sock.sendall(data[sent:])
+    finally:
+        sock.setblocking(False)  # noqa: FBT003 - its only argument

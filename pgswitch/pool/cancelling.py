@@ -44,6 +44,10 @@ class CancelKeys:
                 self._clients[key] = frontend
                 return key
 
+    def keep(self, frontend: Frontend) -> None:
+        """Note the key that another process has given a client."""
+        self._clients[frontend.cancel_key] = frontend
+
     def revoke(self, frontend: Frontend) -> None:
         """Forget the key of a client that left."""
         self._clients.pop(frontend.cancel_key, None)

@@ -335,6 +335,19 @@ class ServerPool:
         self._enter(backend)
         self.logged_in(backend)
 
+    def expect(self) -> Backend:
+        """Return a server that has a connection already, made by another process."""
+        return self._enter(self._opener.open_one(self.place, self.generation))
+
+    def take_back(self, backend: Backend, *, is_idle: bool) -> None:
+        """Take in a server that another process has logged in, linked or idle."""
+        backend.link.keeper = self.rack
+        backend.link.counters = self.rack.counters
+        if self.welcome is None and backend.parameters:
+            self.welcome = Welcome(backend.parameters, self.context.tracking)
+        if is_idle:
+            self.rack.idle.append(backend.link)
+
     def _enter(self, backend: Backend) -> Backend:
         """Count a server as one of the pool's."""
         self.servers[backend.number] = backend

@@ -140,24 +140,28 @@ class SocketView:
 
     def descriptors(self) -> Sequence[DescriptorSnapshot]:
         """Return listening sockets, then clients and servers that are logged in."""
-        listening = [
-            DescriptorSnapshot(fd=fd, task="pooler", addr=where.host, port=where.port)
-            for fd, where in self._listeners.descriptors()
-        ]
         clients = [
-            self._client_descriptor(one)
+            self.client_descriptor(one)
             for one in self._desk.clients.values()
             if one.logged_in and one.console is None and one.link.descriptor >= 0
         ]
         servers = [
-            self._server_descriptor(backend)
+            self.server_descriptor(backend)
             for pool in self._pools
             for backend in pool.backends()
             if backend.phase is Phase.READY and backend.link.descriptor >= 0
         ]
-        return [*listening, *clients, *servers]
+        return [*self.listening(), *clients, *servers]
 
-    def _client_descriptor(self, one: Frontend) -> DescriptorSnapshot:
+    def listening(self) -> list[DescriptorSnapshot]:
+        """Return the listening sockets."""
+        return [
+            DescriptorSnapshot(fd=fd, task="pooler", addr=where.host, port=where.port)
+            for fd, where in self._listeners.descriptors()
+        ]
+
+    def client_descriptor(self, one: Frontend) -> DescriptorSnapshot:
+        """Return the socket of a client."""
         server = one.link.server
         return DescriptorSnapshot(
             fd=one.link.descriptor,
@@ -168,10 +172,11 @@ class SocketView:
             port=one.address.port,
             cancel_key=one.cancel_key,
             link=0 if server is None else server.descriptor,
-            parameters=self._tracked(one.link.parameters),
+            parameters=self.tracked(one.link.parameters),
         )
 
-    def _server_descriptor(self, backend: Backend) -> DescriptorSnapshot:
+    def server_descriptor(self, backend: Backend) -> DescriptorSnapshot:
+        """Return the socket of a server."""
         client = backend.link.peer
         return DescriptorSnapshot(
             fd=backend.link.descriptor,
@@ -182,8 +187,10 @@ class SocketView:
             port=backend.address.port,
             cancel_key=backend.cancel_key,
             link=0 if client is None else client.descriptor,
-            parameters=self._tracked(backend.link.parameters),
+            parameters=self.tracked(backend.link.parameters),
         )
 
-    def _tracked(self, values: Values) -> dict[str, str | None]:
-        return dict(zip(self._context.tracking.names, values, strict=True))
+    def tracked(self, values: Values) -> dict[str, str | None]:
+        """Return tracked parameters by their names."""
+        # A client that is still to say its first word has none.
+        return dict(zip(self._context.tracking.names, values, strict=False))

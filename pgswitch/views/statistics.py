@@ -47,3 +47,9 @@ class StatisticsView:
             total=StatsSnapshot(*total),
             total_averages=StatsSnapshot(*self.periods.of_all(now, totals)),
         )
+
+    def begin_anew(self) -> None:
+        """Take the present counts, another process's, as those of the beginning."""
+        now, totals = self._context.clock(), self.totals()
+        self.periods.end_of_period(now, totals)
+        self.periods.end_of_period(now, totals)

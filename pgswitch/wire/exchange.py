@@ -126,6 +126,17 @@ class Exchange:
             if entry & (SWALLOW | FAKE):
                 self.special += 1
 
+    def restore(self, queue: list[int], status: int, refusal: bytes) -> None:
+        """Go on where another process left off."""
+        for entry in queue:
+            self.queue.append(entry)
+            if entry & (SWALLOW | FAKE | REFUSED):
+                self.special += 1
+            if entry == COPY_DONE or entry == COPY_FAIL:
+                self._ends += 1
+        self.status = status
+        self.refusal = refusal
+
     def refuse_last(self, refusal: bytes) -> None:
         """Have the error of the last request told in other words."""
         self.queue[-1] |= REFUSED

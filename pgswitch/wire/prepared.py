@@ -91,6 +91,13 @@ class StatementTable:
         statement.references += 1
         return statement
 
+    def hold_as(self, number: int, definition: bytes) -> Statement:
+        """Do the same for a statement that servers know under this number already."""
+        if definition not in self._by_definition:
+            self._by_definition[definition] = Statement(number, definition)
+            self._last = max(self._last, number)
+        return self.hold(definition)
+
     def drop(self, statement: Statement) -> None:
         """Take one reference back."""
         statement.references -= 1

@@ -120,8 +120,8 @@ class FakeTransport:
     # What protocols and SocketIO do.
 
     def fileno(self) -> int:
-        # Negative, so that links use the methods of the socket.
-        return -self._number
+        # Negative, so that links use the methods of the socket; -1 would be none.
+        return -1 - self._number
 
     def getHandle(self) -> FakeSocket:
         return self.socket

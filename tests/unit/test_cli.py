@@ -134,15 +134,20 @@ def good_file(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_reboot_is_refused_with_a_way_out(good_file: str) -> None:
-    """-R names the setting that replaces it."""
+def test_reboot_without_a_socket(
+    good_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """-R asks the running process by its unix socket."""
+    monkeypatch.setattr(cli, "settle_in", lambda *_arguments: None)
+    path = Path(good_file)
+    path.write_text(path.read_text() + "unix_socket_dir =\n")
     captured = CapturedLog()
     with pytest.raises(FatalError) as caught:
         cli.run(CommandLine(path=good_file, reboot=True), captured.log)
     assert captured.lines == [
         "WARNING Online restart is deprecated, use so_reuseport instead"
     ]
-    assert caught.value.text == "online restart is not supported"
+    assert caught.value.text == "cannot reboot if unix dir not configured"
 
 
 @pytest.mark.parametrize(("asked", "taken"), [(None, "somebody"), ("me", "me")])
@@ -156,7 +161,7 @@ def test_user_of_the_command_line_wins(
         users.append(user)
         raise FatalError("far enough")
 
-    monkeypatch.setattr(cli, "claim", claim)
+    monkeypatch.setattr(cli, "settle_in", claim)
     with pytest.raises(FatalError):
         cli.run(CommandLine(path=good_file, user=asked), CapturedLog().log)
     assert users == [taken]

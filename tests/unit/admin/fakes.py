@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import Deferred
 
@@ -125,6 +125,9 @@ class FakeView:
                 scram_client_key=b"\1\xff",
             ),
         ]
+
+    def handover(self) -> Sequence[DescriptorSnapshot]:
+        return [replace(self.descriptors()[0], state="{}")]
 
     def pools(self) -> Sequence[PoolSnapshot]:
         return [

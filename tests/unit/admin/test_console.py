@@ -219,6 +219,19 @@ def test_shutdown_says_nothing_and_closes() -> None:
     assert reply == Reply(b"", close=True)
 
 
+@pytest.mark.parametrize("is_owner", [True, False])
+def test_descriptors_go_along_with_their_rows(is_owner: bool) -> None:  # noqa: FBT001
+    """To the process's own user only; the places are where the rows begin."""
+    console = Console(
+        FakeView(), FakeControl(), is_admin=True, is_owner=is_owner, log=FakeLog()
+    )
+    reply = console.query("SHOW FDS")
+    assert isinstance(reply, Reply)
+    assert [fd for _, fd in reply.attached] == ([7, 8] if is_owner else [])
+    assert all(reply.data[place] == ord("D") for place, _ in reply.attached)
+    assert read(reply.data).order == "TDDCZ"
+
+
 # ------------------------------------------------------------------------- waiting
 
 

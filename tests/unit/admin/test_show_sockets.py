@@ -28,6 +28,7 @@ CLIENT_SOCKET = (
     *("7", "0", "0", "0", "0", "0", "0"),
 )
 
+LISTENING = ("7", "pooler", None, None, "127.0.0.1", "6400", "0", "0", *(None,) * 7)
 ROWS: dict[str, list[Cells]] = {
     "clients": [
         (
@@ -42,8 +43,9 @@ ROWS: dict[str, list[Cells]] = {
         ("S", "postgres", "bench", "none", "sv_login", *SERVER_TAIL, *("0",) * 7),
     ],
     "active_sockets": [CLIENT_SOCKET],
+    "handover": [(*LISTENING, "{}")],
     "fds": [
-        ("7", "pooler", None, None, "127.0.0.1", "6400", "0", "0", *(None,) * 7),
+        LISTENING,
         (
             *("8", "client", "postgres", "bench", "unix", "0", "1", "9"),
             *("UTF8", None, None, "UTC", None, "\\x01ff", None),

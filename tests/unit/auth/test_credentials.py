@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,3 +107,15 @@ def test_forced_users(filed: Filed) -> None:
     filed_one = replace(own, password=None)
     found = filed.credentials.for_server(filed_one, "forced")
     assert found == (Secret.of("from the file"), None)
+
+
+def test_for_another_process(filed: Filed, tmp_path: Path) -> None:
+    """What was learned is learned by the one that goes on, with its conditions."""
+    filed.learn("a", Accepted(scram_keys=KEYS))
+    filed.learn("b", Accepted(), secret="asked for")
+    other = Filed(tmp_path / "others")
+    other.credentials.unpack(json.loads(json.dumps(filed.credentials.pack())))
+    assert other.credentials.for_server(HERE, "a") == (Secret.of("one"), KEYS)
+    assert other.credentials.for_server(HERE, "b") == (Secret.of("asked for"), None)
+    other.write('"a" "changed"\n')
+    assert other.credentials.for_server(HERE, "a") == (Secret.of("changed"), None)

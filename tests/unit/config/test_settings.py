@@ -73,7 +73,6 @@ WITHOUT_EFFECT_YET = [
     "server_tls_key_file",
     "server_tls_protocols",
     "server_tls_sslmode",
-    "suspend_timeout",
 ]
 
 UNSET = [

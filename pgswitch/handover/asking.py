@@ -1,0 +1,226 @@
+"""Asks the running process for its sockets: a conversation with its console.
+
+Plain blocking calls: it happens before this process serves anybody, and its patience
+is that of SUSPEND.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, Self
+
+from pgswitch.fatal import FatalError
+from pgswitch.handover.giving import UNTOUCHED
+from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER
+from pgswitch.wire import decode, encode
+from pgswitch.wire.framing import HEADER_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgswitch.handover.packing import Packed
+
+PATIENCE_S: Final = 60.0
+"""For one answer; SUSPEND takes up to the old process's suspend_timeout."""
+END_S: Final = 30.0
+"""For the end of the old process."""
+LOOK_AGAIN_S: Final = 0.01
+_READ: Final = 65536
+_MOST_DESCRIPTORS: Final = 64
+_INT4: Final = 4
+_STATE: Final = 15
+"""Where SHOW HANDOVER has a column more than SHOW FDS."""
+
+DATA_ROW, ERROR, READY, AUTHENTICATION, ROW_DESCRIPTION = b"DEZRT"
+
+
+@dataclass(slots=True)
+class Inherited:
+    """One socket, and what was said of it."""
+
+    fd: int
+    """In this process."""
+    old_fd: int
+    """In the old one, where ``link`` of others names it."""
+    task: str
+    user: str
+    database: str
+    addr: str
+    port: int
+    cancel_key: bytes
+    link: int
+    parameters: dict[str, str | None] = field(default_factory=dict)
+    is_untouched: bool = False
+    state: Packed = field(default_factory=dict)
+    """What only a process of ours says."""
+
+
+class Predecessor:
+    """The running process, through its console on the unix socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Take a connection that nothing was said on yet."""
+        self._connection = connection
+        connection.settimeout(PATIENCE_S)
+        self._buffer = b""
+        self._descriptors: list[int] = []
+
+    @classmethod
+    def at(cls, path: str) -> Self | None:
+        """Return the process that listens on a unix socket, None if none does."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(path)
+        except OSError:
+            connection.close()
+            return None
+        return cls(connection)
+
+    def sockets(self) -> list[Inherited]:
+        """Have it stop, and return all that it hands over.
+
+        Raises FatalError when it refuses or does not answer.
+        """
+        try:
+            self._log_in()
+            self._ask("SUSPEND;")
+            return self._handed_over()
+        except (OSError, EOFError) as error:
+            _die(f"takeover failed: {str(error) or 'the old process ended'}")
+
+    def end(self, pidfile: str) -> None:
+        """Have it end without touching the sockets; wait until its pid file is gone.
+
+        Raises FatalError if it does not end.
+        """
+        try:
+            self._connection.sendall(encode.query("SHUTDOWN;"))
+            while self._connection.recv(_READ):
+                pass
+        except ConnectionError:
+            pass
+        except OSError as error:
+            _die(f"takeover failed: {error}")
+        self._connection.close()
+        deadline = time.monotonic() + END_S
+        while pidfile and Path(pidfile).exists():
+            if time.monotonic() > deadline:
+                _die(f"takeover failed: pidfile '{pidfile}' is still there")
+            time.sleep(LOOK_AGAIN_S)  # noqa: TID251 - nobody is served yet
+
+    def give_up(self) -> None:
+        """Let it go on: it resumes when its console is gone."""
+        with suppress(OSError):
+            self._connection.sendall(encode.query("RESUME;") + encode.terminate())
+        self._connection.close()
+
+    # The conversation.
+
+    def _log_in(self) -> None:
+        start = {"user": CONSOLE_USER, "database": CONSOLE_DATABASES[0]}
+        self._connection.sendall(encode.startup(start.items()))
+        for kind, body in self._messages():
+            if kind == AUTHENTICATION and decode.authentication(body)[0]:
+                _die("takeover failed: the old process asks for a password")
+
+    def _ask(self, statement: str) -> list[bytes]:
+        """Return the DataRows of a statement; raises FatalError for an error."""
+        self._connection.sendall(encode.query(statement))
+        rows = []
+        for kind, body in self._messages():
+            if kind in (DATA_ROW, ROW_DESCRIPTION):
+                rows.append(body)
+        return rows[1:]
+
+    def _messages(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the messages up to ReadyForQuery."""
+        failed = ""
+        while True:
+            kind, body = self._message()
+            if kind == ERROR:
+                fields = decode.error_fields(body)
+                failed = fields["M"]
+                if fields["S"] == "FATAL":
+                    break
+            elif kind == READY:
+                break
+            yield kind, body
+        if failed:
+            _die(f"takeover failed: {failed}")
+
+    def _message(self) -> tuple[int, bytes]:
+        head = self._exactly(HEADER_SIZE)
+        size = int.from_bytes(head[1:], "big") - _INT4
+        return head[0], self._exactly(size)
+
+    def _exactly(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            data, descriptors, _flags, _address = socket.recv_fds(
+                self._connection, _READ, _MOST_DESCRIPTORS
+            )
+            self._descriptors += descriptors
+            if not data:
+                raise EOFError
+            self._buffer += data
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
+
+    def _handed_over(self) -> list[Inherited]:
+        try:
+            rows = self._ask("SHOW HANDOVER;")
+        except FatalError:
+            rows = self._ask("SHOW FDS;")  # A PgBouncer, or an older one of ours.
+        if len(rows) != len(self._descriptors):
+            _die(
+                f"takeover failed: {len(rows)} rows came with"
+                f" {len(self._descriptors)} sockets"
+            )
+        return [
+            _inherited(cells(row), fd)
+            for row, fd in zip(rows, self._descriptors, strict=True)
+        ]
+
+
+def cells(row: bytes) -> list[str | None]:
+    """Return the values of a DataRow as text, None for NULL."""
+    count = int.from_bytes(row[:2], "big")
+    found: list[str | None] = []
+    at = 2
+    for _ in range(count):
+        size = int.from_bytes(row[at : at + 4], "big", signed=True)
+        at += 4
+        found.append(None if size < 0 else decode.text(row[at : at + size]))
+        at += max(size, 0)
+    return found
+
+
+def _inherited(row: list[str | None], fd: int) -> Inherited:
+    """Return the socket that a row of SHOW FDS or SHOW HANDOVER describes."""
+    old_fd, task, user, database, addr, port, cancel, link, *parameters = row[:12]
+    state = row[_STATE] if len(row) > _STATE else ""
+    names = ("client_encoding", "standard_conforming_strings", "DateStyle", "TimeZone")
+    key = int(cancel or 0)
+    return Inherited(
+        fd=fd,
+        old_fd=int(old_fd or 0),
+        task=task or "",
+        user=user or "",
+        database=database or "",
+        addr=addr or "unix",
+        port=int(port or 0),
+        cancel_key=key.to_bytes(8, sys.byteorder, signed=True) if key else b"",
+        link=int(link or 0),
+        parameters=dict(zip(names, parameters, strict=True)),
+        is_untouched=state == UNTOUCHED,
+        state=json.loads(state) if state and state != UNTOUCHED else {},
+    )
+
+
+def _die(text: str) -> NoReturn:
+    raise FatalError(text)

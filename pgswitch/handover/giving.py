@@ -1,0 +1,117 @@
+"""What this process has to hand over: SHOW HANDOVER, for another process of ours.
+
+First the listening sockets, the first of them with what belongs to no connection; then
+servers, so that clients find those they are linked to; then clients.  Connections that
+only this process can go on with are left out and end with it: encrypted ones, those of
+replication, and whoever is in the middle of a login.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pgswitch.handover.packing import Packed, age, pack_client, pack_server, text
+from pgswitch.net.backend import Phase
+from pgswitch.relay.gate import Gate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pgswitch.admin.snapshots import DescriptorSnapshot
+    from pgswitch.auth.credentials import Credentials
+    from pgswitch.auth.reception import FrontDesk
+    from pgswitch.net.backend import Backend
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.registry import Pools
+    from pgswitch.views.sockets import SocketView
+
+UNTOUCHED = "untouched"
+"""A connection whose first byte is still to come."""
+
+
+NO_DESCRIPTOR = -1
+"""What a link has whose bytes do not go straight to a socket (TLS, ``-v -v``)."""
+
+
+class Estate:
+    """Everything that another process can take over."""
+
+    def __init__(
+        self,
+        context: PoolContext,
+        pools: Pools,
+        desk: FrontDesk,
+        credentials: Credentials,
+        sockets: SocketView,
+    ) -> None:
+        """Look at these parts of the service."""
+        self._context = context
+        self._pools = pools
+        self._desk = desk
+        self._credentials = credentials
+        self._sockets = sockets
+
+    def rows(self) -> Sequence[DescriptorSnapshot]:
+        """Return what SHOW HANDOVER shows; meant for a time of SUSPEND."""
+        return [row for row in self._rows() if row.fd != NO_DESCRIPTOR]
+
+    def _rows(self) -> Iterator[DescriptorSnapshot]:
+        state = json.dumps(self._service())
+        for socket in self._sockets.listening():
+            yield replace(socket, state=state)
+            state = ""
+        for pool in self._pools:
+            for backend in pool.backends():
+                if backend.phase is not Phase.READY or backend.replication != "none":
+                    continue
+                yield replace(
+                    self._sockets.server_descriptor(backend),
+                    state=json.dumps(self._server(backend)),
+                )
+        for client in self._desk.clients.values():
+            if client.console is not None or client.replicates:
+                continue
+            if client.is_untouched:
+                state = UNTOUCHED
+            elif client.logged_in:
+                state = json.dumps(self._client(client))
+            else:
+                continue
+            yield replace(self._sockets.client_descriptor(client), state=state)
+
+    def _service(self) -> Packed:
+        return {
+            "disabled": sorted(self._pools.disabled),
+            "counters": [
+                [*pool.key, pool.rack.counters.values()] for pool in self._pools
+            ],
+            "learned": self._credentials.pack(),
+        }
+
+    def _client(self, client: Frontend) -> Packed:
+        now = self._context.clock()
+        gate = client.link.gate
+        return {
+            "age": age(client.connected_at, now),
+            "connected": client.connected_time,
+            "parameters": self._sockets.tracked(client.link.parameters),
+            "homes": {text(name): home for name, home in gate.homes.items()}
+            if isinstance(gate, Gate)
+            else {},
+            **pack_client(client.link, now),
+        }
+
+    def _server(self, backend: Backend) -> Packed:
+        now = self._context.clock()
+        return {
+            "age": age(backend.connected_at, now),
+            "connected": backend.connected_time,
+            "host": backend.host,
+            "key": text(backend.cancel_key),
+            "reported": backend.parameters,
+            "parameters": self._sockets.tracked(backend.link.parameters),
+            **pack_server(backend.link, now),
+        }

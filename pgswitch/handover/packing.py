@@ -1,0 +1,174 @@
+"""What is known of a connection, beside its socket, as text for another process.
+
+Plain JSON; bytes stand in it as Latin-1 text, moments as ages, since the clocks of two
+processes do not agree.  What is missing when it is read has the value of a connection
+at which nothing is under way, so that a process of another version can be read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pgswitch.wire.exchange import IDLE
+from pgswitch.wire.prepared import Note
+
+if TYPE_CHECKING:
+    from pgswitch.relay.client import ClientLink
+    from pgswitch.relay.server import ServerLink
+    from pgswitch.wire.exchange import Exchange
+    from pgswitch.wire.prepared import ClientStatements, Statement, StatementTable
+
+Packed = dict[str, Any]
+"""An object of JSON."""
+
+
+def text(raw: bytes) -> str:
+    """Return bytes as text that stands for them."""
+    return raw.decode("latin-1")
+
+
+def raw(text: str) -> bytes:
+    """Return the bytes that a text stands for."""
+    return text.encode("latin-1")
+
+
+def age(then: float, now: float) -> float | None:
+    """Return how long ago a moment was; None for 0.0, which stands for never."""
+    return now - then if then else None
+
+
+def moment(age: float | None, now: float) -> float:
+    """Return the moment that was so long ago, 0.0 for None."""
+    return 0.0 if age is None else now - age
+
+
+# Clients.
+
+
+def pack_client(link: ClientLink, now: float) -> Packed:
+    """Pack what a client asked and prepared; it must be at rest."""
+    return {
+        "exchange": pack_exchange(link.exchange, now),
+        "statements": None
+        if link.statements is None
+        else pack_statements(link.statements),
+        "held": text(b"".join(link.held)),
+        "sent": text(link.sent),
+        "idle": age(link.last_request, now),
+        "waits": age(link.waiting_since, now),
+    }
+
+
+def unpack_client(
+    link: ClientLink, packed: Packed, table: StatementTable, now: float
+) -> None:
+    """Give a client that relays already what was packed of its predecessor."""
+    unpack_exchange(link.exchange, packed.get("exchange", {}), now)
+    if link.statements is not None:
+        unpack_statements(link.statements, packed.get("statements") or {}, table)
+    held = raw(packed.get("held", ""))
+    if held:
+        link.held.append(held)
+    link.sent = raw(packed.get("sent", ""))
+    link.last_request = moment(packed.get("idle"), now)
+    link.waiting_since = moment(packed.get("waits"), now)
+
+
+def pack_exchange(exchange: Exchange, now: float) -> Packed:
+    """Pack the requests that wait for their answers."""
+    return {
+        "queue": exchange.queue[exchange.head :],
+        "status": exchange.status,
+        "clean": exchange.clean,
+        "copying": exchange.copying,
+        "skipping": exchange.skipping,
+        "refusal": text(exchange.refusal),
+        "query": age(exchange.query_start, now),
+        "transaction": age(exchange.transaction_start, now),
+    }
+
+
+def unpack_exchange(exchange: Exchange, packed: Packed, now: float) -> None:
+    """Restore what :func:`pack_exchange` packed."""
+    exchange.restore(
+        packed.get("queue", []),
+        packed.get("status", IDLE),
+        raw(packed.get("refusal", "")),
+    )
+    exchange.clean = packed.get("clean", True)
+    exchange.copying = packed.get("copying", False)
+    exchange.skipping = packed.get("skipping", False)
+    exchange.query_start = moment(packed.get("query"), now)
+    exchange.transaction_start = moment(packed.get("transaction"), now)
+
+
+def pack_statements(statements: ClientStatements) -> Packed:
+    """Pack a client's prepared statements, and notes on those under way."""
+    return {
+        "names": {
+            text(name): _pack_statement(one) for name, one in statements.names.items()
+        },
+        "notes": [
+            [
+                _pack_statement(note.statement),
+                None if note.client_name is None else text(note.client_name),
+                note.closes,
+                note.parses,
+            ]
+            for note in statements.notes
+        ],
+    }
+
+
+def unpack_statements(
+    statements: ClientStatements, packed: Packed, table: StatementTable
+) -> None:
+    """Restore what :func:`pack_statements` packed."""
+    for name, one in packed.get("names", {}).items():
+        statements.names[raw(name)] = _unpack_statement(one, table)
+    for one, name, closes, parses in packed.get("notes", []):
+        statement = _unpack_statement(one, table)
+        if not closes:
+            # Whoever holds it besides has it counted.
+            statement.references -= 1
+        client_name = None if name is None else raw(name)
+        statements.notes.append(
+            Note(statement, client_name, closes=closes, parses=parses)
+        )
+
+
+def _pack_statement(statement: Statement) -> list[object]:
+    return [statement.number, text(statement.definition)]
+
+
+def _unpack_statement(packed: list[Any], table: StatementTable) -> Statement:
+    """Return a statement, held once more, under the number that servers know."""
+    number, definition = packed
+    return table.hold_as(number, raw(definition))
+
+
+# Servers.
+
+
+def pack_server(link: ServerLink, now: float) -> Packed:
+    """Pack what a server has prepared."""
+    return {
+        "statements": [
+            _pack_statement(one) for one in link.statements.by_number.values()
+        ],
+        "idle": age(link.ready_since, now),
+        "stale": link.stale,
+    }
+
+
+def unpack_server(
+    link: ServerLink, packed: Packed, table: StatementTable, now: float
+) -> None:
+    """Give a server what was packed of its predecessor."""
+    for one in packed.get("statements", []):
+        statement = _unpack_statement(one, table)
+        link.statements.add(statement)
+        statement.references -= 1
+    link.ready_since = moment(packed.get("idle"), now) or now
+    link.stale = packed.get("stale", False)
+    link.watched = link.stale

@@ -1,0 +1,175 @@
+"""Goes on with the sockets of another process.
+
+Called before the reactor runs, with everything suspended: listening sockets are
+adopted, servers and clients built around theirs and joined as they were, and only when
+the old process has gone does anything read.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from pgswitch.handover.packing import Packed, moment, raw, unpack_client, unpack_server
+from pgswitch.net.accepted import TcpTransport, UnixTransport
+from pgswitch.net.frontend import Frontend
+from pgswitch.relay.gate import Gate
+from pgswitch.relay.link import PAUSED_SUSPENDED
+from pgswitch.stats.counters import NAMES
+from pgswitch.types import PoolKey
+from pgswitch.wire.startup import StartupFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pgswitch.auth.credentials import Credentials
+    from pgswitch.auth.entering import Rules
+    from pgswitch.auth.reception import FrontDesk
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.handover.asking import Inherited
+    from pgswitch.net.backend import Backend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.registry import Pools
+    from pgswitch.relay.server import ServerLink
+    from pgswitch.wire.params import Values
+
+LISTENING, SERVER, CLIENT = "pooler", "server", "client"
+
+
+class Heir:
+    """Puts inherited connections into a service that serves nobody yet."""
+
+    def __init__(
+        self,
+        context: PoolContext,
+        pools: Pools,
+        desk: FrontDesk,
+        *,
+        credentials: Credentials,
+        rules: Rules,
+        reactor: Any,  # noqa: ANN401 - one object with many interfaces
+    ) -> None:
+        """Take the parts that connections belong to."""
+        self._context = context
+        self._pools = pools
+        self._desk = desk
+        self._credentials = credentials
+        self._rules = rules
+        self._reactor = reactor
+        self._servers: dict[int, ServerLink] = {}
+        """By their descriptors in the old process."""
+
+    def take(self, inherited: Iterable[Inherited]) -> None:
+        """Take servers and clients; those whose database is gone are closed."""
+        by_task: dict[str, list[Inherited]] = {LISTENING: [], SERVER: [], CLIENT: []}
+        for one in inherited:
+            by_task[one.task].append(one)
+        for one in by_task[LISTENING]:
+            self._take_service(one.state)
+        for one in by_task[SERVER]:
+            self._take_server(one)
+        for one in by_task[CLIENT]:
+            self._take_client(one)
+
+    def _take_service(self, state: Packed) -> None:
+        self._pools.disabled.update(state.get("disabled", []))
+        self._credentials.unpack(state.get("learned", []))
+        for database, user, counts in state.get("counters", []):
+            spec = self._context.configuration.database(database)
+            if spec is None:
+                continue
+            pool = self._pools.pool(spec, user)
+            if pool.key == PoolKey(database, user):
+                for name, count in zip(NAMES, counts, strict=True):
+                    setattr(pool.rack.counters, name, count)
+
+    def _take_server(self, one: Inherited) -> None:
+        spec = self._spec(one)
+        if spec is None:
+            socket.close(one.fd)
+            return
+        now = self._context.clock()
+        state = one.state
+        pool = self._pools.pool(spec, one.user)
+        backend = pool.expect()
+        backend.go_on_with(
+            self._transport(one, backend),
+            reported=state.get("reported", {}),
+            parameters=self._values(one),
+            cancel_key=raw(state["key"]) if "key" in state else one.cancel_key,
+        )
+        backend.host = state.get("host", backend.host)
+        backend.connected_at = moment(state.get("age"), now) or now
+        backend.connected_time = state.get("connected", backend.connected_time)
+        link = backend.link
+        unpack_server(link, state, self._context.statements, now)
+        link.pause(PAUSED_SUSPENDED)
+        pool.take_back(backend, is_idle=not one.link)
+        self._servers[one.old_fd] = link
+
+    def _take_client(self, one: Inherited) -> None:
+        spec = self._spec(one)
+        if one.is_untouched:
+            untouched = Frontend(self._desk)
+            untouched.makeConnection(self._transport(one, untouched))  # type: ignore[no-untyped-call]
+            untouched.link.pause(PAUSED_SUSPENDED)
+        elif spec is None:
+            socket.close(one.fd)
+        else:
+            self._take_session(one, spec)
+
+    def _take_session(self, one: Inherited, spec: DatabaseSpec) -> None:
+        """Take a client that had logged in."""
+        now = self._context.clock()
+        state = one.state
+        frontend = Frontend(self._desk)
+        frontend.go_on_with(
+            self._transport(one, frontend),
+            StartupFacts(one.user, one.database),
+            one.cancel_key,
+        )
+        frontend.connected_at = moment(state.get("age"), now) or now
+        frontend.connected_time = state.get("connected", frontend.connected_time)
+        link = frontend.link
+        link.pause(PAUSED_SUSPENDED)
+        self._desk.readmit(frontend, spec, self._values(one))
+        unpack_client(link, state, self._context.statements, now)
+        rack = frontend.pool.rack
+        server = self._servers.get(one.link)
+        if server is not None:
+            if not state:
+                # What the client is doing was not said; the next answer will show.
+                link.exchange.clean = False
+            rack.join(link, server)
+        elif link.waiting_since:
+            link.halt()
+            rack.waiters.append(link)
+        self._rules.attach(frontend)
+        if isinstance(link.gate, Gate):
+            for name, home in state.get("homes", {}).items():
+                link.gate.homes[raw(name)] = home
+
+    def _spec(self, one: Inherited) -> DatabaseSpec | None:
+        return self._context.configuration.database(one.database)
+
+    def _values(self, one: Inherited) -> Values:
+        parameters = one.state.get("parameters", one.parameters)
+        return self._context.tracking.collect(
+            {name: value for name, value in parameters.items() if value is not None}
+        )
+
+    def _transport(self, one: Inherited, protocol: Frontend | Backend) -> object:
+        """Return what connects a protocol to its socket."""
+        sock = socket.socket(fileno=one.fd)
+        sock.setblocking(False)  # noqa: FBT003 - its only argument
+        sock.set_inheritable(False)
+        kind: Any = UnixTransport if sock.family == socket.AF_UNIX else TcpTransport
+        try:
+            peer = sock.getpeername()
+        except OSError:
+            # It has just left; reading will tell.
+            peer = ("", 0) if sock.family != socket.AF_UNIX else ""
+        transport: object = kind(
+            sock, protocol, peer, None, protocol.number, self._reactor
+        )
+        return transport

@@ -1,0 +1,206 @@
+"""``-R``: a new process goes on with the connections of the old one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgswitch.demo.child import ChildFailed
+from pgswitch.demo.installations import Installation
+from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory
+from tests.integration.test_pgbench import command, environment
+from tests.integration.wire import RawClient, startup
+from tests.waiting import wait_until
+
+ONE_INSTALLATION = True
+RESTARTS = 10
+SCRIPT = """
+BEGIN;
+SELECT 1;
+SELECT pg_sleep(0.002);
+SELECT :client_id;
+COMMIT;
+SELECT repeat('x', 20000);
+"""
+
+
+def restart(pooler: PgSwitch) -> None:
+    """Have a new process take over, and see the old one end."""
+    old = pooler.child
+    pooler.start(["-R"])
+    assert old.wait(10) == 0
+
+
+@pytest.fixture
+def pooler(pgswitch: PgSwitchFactory, directory: Path) -> PgSwitch:
+    """Return a pgswitch with a pid file and few servers."""
+    return pgswitch(
+        pool_mode="transaction",
+        default_pool_size=3,
+        pidfile=f"{directory}/pgswitch-0/pid",
+        stats_period=600,
+    )
+
+
+def backends(pooler: PgSwitch) -> set[object]:
+    """Return the server processes that the pooler is connected to."""
+    return {row["remote_pid"] for row in pooler.console("SHOW SERVERS")}
+
+
+def queries(pooler: PgSwitch) -> int:
+    """Return how many queries there were in all."""
+    rows = pooler.console("SHOW TOTALS")
+    return int(next(r["value"] for r in rows if r["name"] == "total_query_count"))
+
+
+def test_ten_restarts_under_load(pooler: PgSwitch, installation: Installation) -> None:
+    """Pgbench's clients notice nothing, whatever they were doing."""
+    script = pooler.directory / "script"
+    script.write_text(SCRIPT, encoding="ascii")
+    loads = [
+        subprocess.Popen(
+            command(
+                installation,
+                pooler,
+                *("-M", mode, "-T", "600", "-R", "150", "-f", str(script)),
+            ),
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for mode in ("simple", "prepared")
+    ]
+    try:
+        wait_until(lambda: len(backends(pooler)) == 3, "the load")
+        servers, before = backends(pooler), 0
+        for _ in range(RESTARTS):
+            restart(pooler)
+            after = queries(pooler)
+            assert after > before
+            before = after
+        wait_until(lambda: queries(pooler) > before + 500, "the load to go on")
+        assert backends(pooler) == servers
+        assert [load.poll() for load in loads] == [None, None]
+    finally:
+        for load in loads:
+            load.terminate()
+    assert [load.communicate(timeout=10)[1] for load in loads] == ["", ""]
+
+
+def test_each_state_of_a_client(pooler: PgSwitch) -> None:
+    """Idle, inside a transaction, waiting, at a query, silent, at half a message."""
+    with ExitStack() as stack:
+
+        def client() -> psycopg.Connection:
+            return stack.enter_context(pooler.connect(application_name="mine"))
+
+        idle, inside, busy, prepared = client(), client(), client(), client()
+        prepared.prepare_threshold = 0
+        prepared.execute("SELECT %s::int + 1", [1])
+        inside.execute("BEGIN")
+        inside.execute("CREATE TEMP TABLE mine (a int)")
+        results: list[object] = []
+        slow = threading.Thread(
+            target=lambda: results.append(
+                busy.execute("SELECT pg_sleep(2), 7").fetchone()
+            )
+        )
+        slow.start()
+        silent = stack.enter_context(RawClient(pooler.port))
+        wait_until(
+            lambda: (
+                [row["state"] for row in pooler.console("SHOW SERVERS")].count("active")
+                == 2
+            ),
+            "the slow query",
+        )
+        before = pooler.child.pid
+        restart(pooler)
+        assert pooler.child.pid != before
+        assert idle.execute("SELECT 1").fetchone() == (1,)
+        assert idle.execute("SHOW application_name").fetchone() == ("mine",)
+        inside.execute("INSERT INTO mine VALUES (1)")
+        inside.execute("COMMIT")
+        assert prepared.execute("SELECT %s::int + 1", [2]).fetchone() == (3,)
+        slow.join(20)
+        assert results == [("", 7)]
+        silent.send(startup("user", "scram", "database", "bench"))
+        assert silent.message()[0] == b"R"
+        silent.socket.close()
+        assert pooler.execute("SELECT 1") == [(1,)]
+
+
+def test_clients_that_wait(pooler: PgSwitch) -> None:
+    """Their turn comes in the new process, with what they had asked."""
+    with ExitStack() as stack:
+        holders = [
+            stack.enter_context(pooler.connect(autocommit=False)) for _ in range(3)
+        ]
+        for holder in holders:
+            holder.execute("SELECT 1")
+        waiter = stack.enter_context(pooler.connect())
+        results: list[object] = []
+        waiting = threading.Thread(
+            target=lambda: results.append(waiter.execute("SELECT 'waited'").fetchone())
+        )
+        waiting.start()
+        wait_until(
+            lambda: any(row["cl_waiting"] for row in pooler.console("SHOW POOLS")),
+            "a waiting client",
+        )
+        restart(pooler)
+        assert results == []
+        holders[0].rollback()
+        waiting.join(10)
+        assert results == [("waited",)]
+
+
+def test_what_outlives_the_process(pooler: PgSwitch) -> None:
+    """Cancel keys, disabled databases, logins to new servers."""
+    pooler.console("DISABLE other")
+    with pooler.connect() as client:
+        client.execute("SELECT 1")
+        restart(pooler)
+        with pytest.raises(psycopg.OperationalError, match="is disabled"):
+            pooler.connect(database="other")
+        timer = threading.Timer(0.5, client.cancel)
+        timer.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            client.execute("SELECT pg_sleep(20)")
+        pooler.console("RECONNECT")
+        assert client.execute("SELECT 2").fetchone() == (2,)
+
+
+def test_a_takeover_that_fails(pooler: PgSwitch) -> None:
+    """The old process goes on as if nothing had been."""
+    with pooler.connect() as client:
+        client.execute("SELECT 1")
+        old = pooler.child
+        pooler.console("PAUSE bench")
+        with pytest.raises(ChildFailed, match="cannot suspend with paused databases"):
+            pooler.start(["-R"])
+        pooler.console("RESUME bench")
+        assert client.execute("SELECT 2").fetchone() == (2,)
+        assert old.exit_code is None
+        old.stop(signal.SIGQUIT)
+
+
+def test_nobody_to_take_over_from(pgswitch: PgSwitchFactory) -> None:
+    """It starts as usual."""
+    pooler = pgswitch(options=["-R"])
+    assert "old process not found, try to continue normally" in pooler.log_text()
+    assert pooler.execute("SELECT 1") == [(1,)]
+
+
+def test_descriptors_go_to_the_owner_only(pooler: PgSwitch) -> None:
+    """An admin by TCP sees numbers; nothing comes along."""
+    with pooler.connect(ADMIN, "pgbouncer") as admin:
+        rows = admin.execute("SHOW FDS").fetchall()
+    assert [row[1] for row in rows] == ["pooler", "pooler"]

@@ -1,0 +1,1 @@
+"""Tests of handing connections over to another process."""

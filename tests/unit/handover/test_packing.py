@@ -1,0 +1,163 @@
+"""What goes along with a socket: packed, sent as JSON, unpacked."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pgswitch.handover.packing import (
+    Packed,
+    age,
+    moment,
+    pack_client,
+    pack_server,
+    raw,
+    text,
+    unpack_client,
+    unpack_server,
+)
+from pgswitch.relay.client import ClientLink
+from pgswitch.relay.server import ServerLink
+from pgswitch.wire import encode
+from pgswitch.wire.exchange import Exchange
+from pgswitch.wire.prepared import ClientStatements, StatementTable
+from tests.fakes.messages import ANSWER, IN_TRANSACTION, READY, message, query
+from tests.fakes.world import World
+
+NOW = 50.0
+SYNC = message(b"S")
+PARSED = message(b"1")
+
+
+def sent(packed: Packed) -> Packed:
+    """Return what arrives of it."""
+    arrived: Packed = json.loads(json.dumps(packed))
+    return arrived
+
+
+def twin(link: ClientLink, table: StatementTable) -> ClientLink:
+    """Return a client without past, as it is made in another process."""
+    made = ClientLink(link.limit, link.io, link.frontend)
+    if link.statements is not None:
+        made.statements = ClientStatements(table, made.exchange, 10, made.counters)
+    return made
+
+
+def gone_on(link: ClientLink, now: float) -> tuple[ClientLink, StatementTable]:
+    """Return what another process makes of a client."""
+    table = StatementTable()
+    other = twin(link, table)
+    unpack_client(other, sent(pack_client(link, now)), table, NOW)
+    return other, table
+
+
+def facts(exchange: Exchange) -> tuple[object, ...]:
+    """Return all that decides what an exchange does next."""
+    return (
+        exchange.queue[exchange.head :],
+        *(exchange.status, exchange.clean, exchange.copying, exchange.skipping),
+        *(exchange.special, exchange.refusal),
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        (b"", b""),
+        (query(), b""),
+        (query("BEGIN"), message(b"C", b"BEGIN\0") + IN_TRANSACTION),
+        (query("COPY t FROM STDIN"), message(b"G", b"\0\0\0")),
+        (encode.parse("a", "SELECT 1") + SYNC, b""),
+        (encode.parse("a", "SELECT 1") + SYNC, PARSED + READY),
+        (encode.parse("a", "SELECT 1"), message(b"E", b"SERROR\0C1\0Mx\0\0")),
+        (query() * 3, ANSWER),
+    ],
+)
+def test_a_client(world: World, asked: bytes, answered: bytes) -> None:
+    """Wherever it stands in its conversation."""
+    client, server = world.pair()
+    if asked:
+        client.say(asked)
+    if answered:
+        server.say(answered)
+    link = client.frontend.link
+    other, table = gone_on(link, world.context.clock())
+    assert facts(other.exchange) == facts(link.exchange)
+    assert link.statements is not None
+    assert other.statements is not None
+    names = {
+        name: (one.number, one.definition)
+        for name, one in link.statements.names.items()
+    }
+    assert names == {
+        name: (one.number, one.definition)
+        for name, one in other.statements.names.items()
+    }
+    assert len(other.statements.notes) == len(link.statements.notes)
+    assert other.sent == link.sent
+    other.statements.leave()
+    assert len(table) == 0, "every reference is somebody's"
+
+
+def test_times_are_ages(world: World) -> None:
+    """The clock of the other process shows something else."""
+    client, _server = world.asking()
+    world.wait(2)
+    other, _ = gone_on(client.frontend.link, world.context.clock())
+    assert other.exchange.query_start == pytest.approx(NOW - 2)
+    assert other.exchange.transaction_start == pytest.approx(NOW - 2)
+    assert other.last_request == pytest.approx(NOW - 2)
+    assert other.waiting_since == 0.0
+    assert moment(age(0.0, 7.0), 9.0) == 0.0
+
+
+def test_what_a_waiting_client_asked(world: World) -> None:
+    """It is asked in the new process."""
+    client = world.client()
+    world.server()
+    world.service.operations.pause("db")
+    client.say(query("SELECT 'é'"))
+    other, _ = gone_on(client.frontend.link, world.context.clock())
+    assert other.held == [query("SELECT 'é'")]
+    assert other.waiting_since == pytest.approx(NOW)
+
+
+def test_a_server(world: World) -> None:
+    """Its statements keep their numbers, the longest unused first."""
+    client, server = world.pair()
+    for name in "ab":
+        client.say(encode.parse(name, f"SELECT '{name}'") + SYNC)
+        server.say(PARSED + READY)
+    client.say(encode.bind("", "a") + encode.execute() + SYNC)
+    server.say(message(b"2") + message(b"C", b"SELECT 1\0") + READY)
+    link = server.backend.link
+    link.stale = True
+    packed = sent(pack_server(link, world.context.clock()))
+    other_world, other = world, server.backend.link
+    made = ServerLink(
+        link.limit, link.io, server.backend, type(other.statements)(StatementTable())
+    )
+    unpack_server(made, packed, made.statements.table, NOW)
+    assert [*made.statements.by_number] == [*link.statements.by_number] == [2, 1]
+    assert (made.stale, made.watched) == (True, True)
+    assert made.ready_since == pytest.approx(NOW)
+    assert other_world.context.statements.hold(b"new").number == 3
+    assert made.statements.table.hold(b"new").number == 3
+
+
+def test_what_was_not_said(world: World) -> None:
+    """A PgBouncer says nothing: then nothing is under way."""
+    client, server = world.pair()
+    link = client.frontend.link
+    other = twin(link, StatementTable())
+    unpack_client(other, {}, StatementTable(), NOW)
+    assert facts(other.exchange) == facts(link.exchange)
+    unpack_server(server.backend.link, {}, StatementTable(), NOW)
+    assert not server.backend.link.stale
+
+
+def test_bytes_are_text() -> None:
+    """Every byte comes back."""
+    every = bytes(range(256))
+    assert raw(json.loads(json.dumps(text(every)))) == every

@@ -491,6 +491,17 @@ class ServerShuttingDown(Fault):
     text = "server shutting down"
 
 
+class Drained(Fault):
+    """DRAIN: the service ends, and the client has nothing under way.
+
+    Text and code are PostgreSQL's, so that drivers and their pools connect anew.
+    """
+
+    text = "terminating connection due to administrator command"
+    sqlstate = "57P01"
+    detail = "The pooler is draining: nothing of this session was under way."
+
+
 class DatabaseRemoved(Fault):
     """KILL, or the entry is gone after a reload."""
 

@@ -22,7 +22,6 @@ from pgswitch.errors import (
     PauseEnded,
     PauseTimedOut,
     PoolerNotPaused,
-    ServerShuttingDown,
     SuspendWithPausedDatabases,
 )
 
@@ -50,7 +49,7 @@ class Operations:
         *,
         reread: Callable[[], bool],
         apply: Callable[[Configuration], None],
-        shut_down: Callable[[ShutdownMode], None],
+        shut_down: Callable[[ShutdownMode, float | None], None],
         suspension: Suspension,
     ) -> None:
         """Take the parts to act on; the three functions are the service's own."""
@@ -199,21 +198,9 @@ class Operations:
 
     # Ending.
 
-    def shutdown(self, mode: ShutdownMode) -> None:
-        """Begin to end the process."""
-        self._shut_down(mode)
-
-    def turn_waiters_away(self) -> None:
-        """Pause for good: whoever waits, or would have to, hears of the shutdown."""
-        self._context.turning_away = True
-        if not self._context.paused:
-            self.pause_all()
-        for pool in self._pools:
-            for link in pool.waiting():
-                link.frontend.disconnect(ServerShuttingDown())
-            for client in pool.unwelcomed():
-                client.disconnect(ServerShuttingDown())
-            pool.errands.fail(ServerShuttingDown())
+    def shutdown(self, mode: ShutdownMode, *, timeout: float | None = None) -> None:
+        """Begin to end the process; a DRAIN ends after ``timeout`` seconds at last."""
+        self._shut_down(mode, timeout)
 
     # Helpers of the above.
 

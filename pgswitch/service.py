@@ -16,6 +16,7 @@ part                    does
 ``Entrance``            takes them to their pool or the console
 ``ServiceView``         what the console sees
 ``Operations``          what the console and signals can have done
+``Ending``              how the service ends
 ``Names``               addresses of servers' host names
 ``Listeners``           sockets that clients connect to
 ``Janitor``             the one timer
@@ -40,6 +41,7 @@ from pgswitch.auth.store import AuthStore
 from pgswitch.config.diff import carried_over, changes
 from pgswitch.config.effective import Effective
 from pgswitch.config.load import ConfigError, load
+from pgswitch.ending import Ending
 from pgswitch.fatal import FatalError
 from pgswitch.handover.taking import Heir
 from pgswitch.names.lookup import DnsLookup, SystemLookup
@@ -114,7 +116,6 @@ class PgSwitch(MultiService):
         self._reactor = reactor
         self._log = log
         self._started = started
-        self._shutdown: ShutdownMode | None = None
         self._next_period = 0.0
         settings = configuration.settings
         self.store = AuthStore(log)
@@ -186,6 +187,14 @@ class PgSwitch(MultiService):
             apply=self.apply,
             shut_down=self.shut_down,
             suspension=self.suspension,
+        )
+        self.ending = Ending(
+            self.context,
+            self.pools,
+            self.desk,
+            self.listeners,
+            pause_all=self.operations.pause_all,
+            reactor=reactor,
         )
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
@@ -314,7 +323,7 @@ class PgSwitch(MultiService):
     @property
     def shutting_down(self) -> bool:
         """Whether a shutdown is under way."""
-        return self._shutdown is not None
+        return self.ending.mode is not None
 
     @property
     def suspended(self) -> bool:
@@ -346,17 +355,9 @@ class PgSwitch(MultiService):
         """End at once."""
         self.shut_down(ShutdownMode.NOW)
 
-    def shut_down(self, mode: ShutdownMode) -> None:
-        """Begin to end the process, in one of the three ways."""
-        self._shutdown = mode
-        self.desk.shutting_down = True
-        if mode is ShutdownMode.NOW:
-            if self._reactor.running:
-                self._reactor.stop()
-            return
-        self.listeners.close_tcp()
-        if mode is ShutdownMode.WAIT_FOR_SERVERS:
-            self.operations.turn_waiters_away()
+    def shut_down(self, mode: ShutdownMode, timeout: float | None = None) -> None:
+        """Begin to end the process, in one of the four ways."""
+        self.ending.begin(mode, timeout=timeout)
 
     # Three times a second.
 
@@ -364,7 +365,7 @@ class PgSwitch(MultiService):
         self.desk.sweep(now)
         self.names.sweep(now)
         self._end_period(now)
-        self._complete_shutdown()
+        self.ending.look()
 
     def _end_period(self, now: float) -> None:
         """Note the counts of a period that ended, and say its averages."""
@@ -377,14 +378,3 @@ class PgSwitch(MultiService):
             self._log.log(line)
         notify_service_manager(f"STATUS={line}", os.environ)
         self.view.statistics.periods.end_of_period(now, totals)
-
-    def _complete_shutdown(self) -> None:
-        """End the process if what a shutdown waits for has come about."""
-        if self._shutdown is ShutdownMode.WAIT_FOR_CLIENTS and not self.desk.clients:
-            self._log.log("client connections dropped, exiting")
-            self.shutdown_now()
-        elif self._shutdown is ShutdownMode.WAIT_FOR_SERVERS and not any(
-            pool.servers for pool in self.pools
-        ):
-            self._log.log("server connections dropped, exiting")
-            self.shutdown_now()

@@ -127,6 +127,13 @@ VERBS: Final[dict[str, Verb]] = {
         lambda control, database: control.disable(database),
         refusal="disable",
     ),
+    "drain": Verb(
+        Takes.NOTHING,
+        lambda control, _: control.shutdown(ShutdownMode.DRAIN),
+        run_for=lambda control, _, seconds: control.shutdown(
+            ShutdownMode.DRAIN, timeout=seconds
+        ),
+    ),
     "enable": Verb(
         Takes.DATABASE,
         lambda control, database: control.enable(database),

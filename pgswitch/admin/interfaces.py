@@ -37,6 +37,7 @@ class ShutdownMode(Enum):
     NOW = "now"
     WAIT_FOR_SERVERS = "wait_for_servers"
     WAIT_FOR_CLIENTS = "wait_for_clients"
+    DRAIN = "drain"
 
 
 class View(Protocol):
@@ -162,8 +163,11 @@ class Control(Protocol):
     def wait_close(self, database: str | None) -> Deferred[None]:
         """Wait until no server is to be closed any more; ``ConsoleNoSuchDatabase``."""
 
-    def shutdown(self, mode: ShutdownMode) -> None:
-        """Begin to end the process; called again, the mode is replaced."""
+    def shutdown(self, mode: ShutdownMode, *, timeout: float | None = None) -> None:
+        """Begin to end the process; called again, the mode is replaced.
+
+        After ``timeout`` seconds a DRAIN ends whatever is still under way.
+        """
 
 
 class ConsoleLog(Protocol):

@@ -28,7 +28,8 @@ REFERENCE_USAGE: Final = """
 OUR_USAGE: Final = """
 	SHOW RULES|HANDOVER
 	EXPLAIN ROUTE [user=<user>] [database=<db>] '<query>'
-	PAUSE [<db>] TIMEOUT <seconds>"""
+	PAUSE [<db>] TIMEOUT <seconds>
+	DRAIN [TIMEOUT <seconds>]"""
 """What there is beside it."""
 
 USAGE: Final = REFERENCE_USAGE + OUR_USAGE

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from twisted.internet.protocol import Protocol as TwistedProtocol
 
     from pgswitch.config.model import Configuration, DatabaseSpec
+    from pgswitch.errors import Fault
     from pgswitch.logs import Log
     from pgswitch.wire.login_server import KeyCache
     from pgswitch.wire.params import Tracking
@@ -66,8 +67,8 @@ class PoolContext:
     """PAUSE of everything is in force."""
     suspended: bool = False
     """SUSPEND is in force: nothing is read, opened or timed."""
-    turning_away: bool = False
-    """SHUTDOWN WAIT_FOR_SERVERS: whoever would have to wait is sent away."""
+    farewell: type[Fault] | None = None
+    """The service is ending: what whoever would have to wait for a server is told."""
 
     def configure(self, configuration: Configuration) -> None:
         """Take a new configuration."""

@@ -15,7 +15,6 @@ from pgswitch.errors import (
     BouncerConfigError,
     Fault,
     ServerLoginFailing,
-    ServerShuttingDown,
 )
 
 if TYPE_CHECKING:
@@ -100,8 +99,9 @@ class Errands:
         lost, the service is shutting down.
         """
         errand = Errand(question, user, self._pool.context.clock())
-        if self._pool.context.turning_away:
-            errand.fail(ServerShuttingDown())
+        farewell = self._pool.context.farewell
+        if farewell is not None:
+            errand.fail(farewell())
         elif self._pool.is_failing:
             errand.fail(ServerLoginFailing(reason=self._pool.failing))
             self._pool.launch(asked=1)

@@ -17,7 +17,6 @@ from pgswitch.errors import (
     ServerClosed,
     ServerConnCrashed,
     ServerLoginFailing,
-    ServerShuttingDown,
     TransactionBlocksNotAllowed,
 )
 from pgswitch.net.backend import CRASHED, Backend, Phase
@@ -208,8 +207,8 @@ class ServerPool:
 
     def wait(self, client: ClientLink) -> None:
         """Queue a client that found no idle server, or tell it why not."""
-        if self.context.turning_away:
-            client.frontend.disconnect(ServerShuttingDown())
+        if self.context.farewell is not None:
+            client.frontend.disconnect(self.context.farewell())
             return
         now = self.context.clock()
         if self.is_failing:

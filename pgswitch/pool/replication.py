@@ -15,7 +15,6 @@ from pgswitch.errors import (
     ServerClosed,
     ServerConnCrashed,
     ServerLoginRefused,
-    ServerShuttingDown,
 )
 from pgswitch.net.backend import CRASHED, Phase
 from pgswitch.pool.opening import NO_FAILURES
@@ -107,8 +106,9 @@ class ReplicationSession:
 
     def wait(self, client: ClientLink) -> None:
         """Have the client wait for its server, which is opened now."""
-        if self._pool.context.turning_away:
-            self.client.disconnect(ServerShuttingDown())
+        farewell = self._pool.context.farewell
+        if farewell is not None:
+            self.client.disconnect(farewell())
             return
         client.halt()
         client.waiting_since = self._pool.context.clock()

@@ -48,6 +48,16 @@ def kinds(data: bytes) -> str:
     return "".join(kind for kind, _body in split(data))
 
 
+def error_code(data: bytes) -> str:
+    """Return the SQLSTATE of the last ErrorResponse, empty if there is none."""
+    codes = [
+        next(part[1:].decode() for part in body.split(b"\0") if part[:1] == b"C")
+        for kind, body in split(data)
+        if kind == "E"
+    ]
+    return codes[-1] if codes else ""
+
+
 def error_text(data: bytes) -> str:
     """Return the text of the last ErrorResponse among some messages, or nothing."""
     text = ""

@@ -279,3 +279,19 @@ def test_suspend_and_resume(pgswitch: PgSwitchFactory) -> None:
             thread.join(20)
     assert counted == [(45000150000,)]
     assert read == [20000]
+
+
+def test_drain(pgswitch: PgSwitchFactory) -> None:
+    """The transaction under way ends, everybody is told in PostgreSQL's words."""
+    pooler = pgswitch(pool_mode="transaction")
+    with pooler.connect(autocommit=False) as busy, pooler.connect() as idle:
+        busy.execute("SELECT 1")
+        pooler.console("DRAIN TIMEOUT 60")
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            idle.execute("SELECT 1")
+        assert busy.execute("SELECT 2").fetchone() == (2,)
+        busy.commit()
+        with pytest.raises(psycopg.OperationalError):
+            busy.execute("SELECT 3")
+        pooler.wait_for_log("clients drained, exiting")
+    assert pooler.child.wait(10) == 0

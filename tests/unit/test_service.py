@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from twisted.internet.address import IPv4Address
 
-from pgswitch.admin.interfaces import ShutdownMode
 from pgswitch.config.load import with_setting
 from pgswitch.net.frontend import Frontend
 from pgswitch.service import FrontendFactory
@@ -113,80 +112,6 @@ def test_pausing(world: World) -> None:
     service.resume_all()
     world.server()
     assert client.state() == "active"
-
-
-def test_shutdown_at_once(world: World) -> None:
-    """The reactor stops; asking twice is no fault."""
-    states = [world.service.shutting_down]
-    world.service.shutdown_now()
-    states.append(world.service.shutting_down)
-    assert states == [False, True]
-    assert not world.reactor.running
-    world.service.shutdown_now()
-
-
-def test_shutdown_for_clients(world: World) -> None:
-    """Present clients finish, new ones are refused, the last one ends it."""
-    client, server = world.asking()
-    world.service.shutdown_wait_for_clients()
-    assert world.client().fault == "pooler is shutting down"
-    server.answer()
-    client.say(query("SELECT 2"))
-    server.answer()
-    assert client.hear() == ANSWER + ANSWER
-    world.wait(1)
-    running = [world.reactor.running]
-    world.leave(client)
-    world.wait(1)
-    running.append(world.reactor.running)
-    assert running == [True, False]
-    assert world.logged("LOG client connections dropped, exiting")
-
-
-def test_shutdown_for_servers(world: World) -> None:
-    """Those with a server finish; whoever waits, or would have to, is sent away."""
-    client, server = world.asking("BEGIN")
-    waiting, idle, arriving = world.client(), world.client(), world.client()
-    waiting.hear()
-    idle.hear()
-    waiting.say(query())
-    assert len(world.attempts) == 1
-    world.service.shutdown_wait_for_servers()
-    world.turn()
-    assert waiting.fault == "server shutting down"
-    assert waiting.is_gone()
-    idle.say(query())
-    assert idle.fault == "server shutting down"
-    assert not arriving.is_gone()
-    assert world.attempts == []
-    world.wait(1)
-    running = [world.reactor.running]
-    server.answer()
-    assert client.hear() == ANSWER
-    assert server.is_gone()
-    world.wait(1)
-    running.append(world.reactor.running)
-    assert running == [True, False]
-    assert world.logged("LOG server connections dropped, exiting")
-
-
-def test_shutdown_for_servers_without_any(world: World) -> None:
-    """A client whose login waits is sent away too; then it is over."""
-    client = world.client()
-    world.service.shutdown_wait_for_servers()
-    world.wait(1)
-    assert "shutting down" in client.fault
-    assert not world.reactor.running
-
-
-def test_the_second_shutdown_counts(world: World) -> None:
-    """Who cannot wait for the clients asks for less."""
-    _client, server = world.asking()
-    world.service.shut_down(ShutdownMode.WAIT_FOR_CLIENTS)
-    world.service.shut_down(ShutdownMode.WAIT_FOR_SERVERS)
-    server.answer()
-    world.wait(1)
-    assert not world.reactor.running
 
 
 # Statistics.

@@ -339,8 +339,10 @@ class FakeControl:
         self._database("wait_close", database)
         return self._wait()
 
-    def shutdown(self, mode: ShutdownMode) -> None:
+    def shutdown(self, mode: ShutdownMode, *, timeout: float | None = None) -> None:
         self.calls.append(("shutdown", mode))
+        if timeout is not None:
+            self.calls.append(("timeout", timeout))
 
 
 @dataclass

@@ -109,6 +109,8 @@ def test_a_refusal_has_the_recorded_text(text: str, error: str) -> None:
         ("SET listen_port=7000", "SET listen_port=7000"),
         ("RELOAD", "RELOAD"),
         ("SHUTDOWN WAIT_FOR_SERVERS", "SHUTDOWN"),
+        ("DRAIN", "DRAIN"),
+        ("drain timeout 30;", "DRAIN"),
         ("SHUTDOWN wait_for_clients", "SHUTDOWN"),
     ],
 )

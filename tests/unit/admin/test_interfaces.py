@@ -23,7 +23,7 @@ def test_the_fakes_of_these_tests_have_every_method(seam: type, fake: type) -> N
     assert named <= set(dir(fake))
 
 
-def test_shutdown_has_three_modes() -> None:
-    """The modes are named as they are typed at the console."""
+def test_shutdown_has_four_modes() -> None:
+    """They are named as they are typed at the console."""
     modes = [one.value for one in interfaces.ShutdownMode]
-    assert modes == ["now", "wait_for_servers", "wait_for_clients"]
+    assert modes == ["now", "wait_for_servers", "wait_for_clients", "drain"]

@@ -98,7 +98,7 @@ def test_sent_away(world: World, command: str, text: str) -> None:
     if command == "kill":
         world.service.pools.drop(pool)
     else:
-        world.service.operations.turn_waiters_away()
+        world.service.shutdown_wait_for_servers()
     assert failed == [
         "database removed" if command == "kill" else "server shutting down"
     ]

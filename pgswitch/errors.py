@@ -326,7 +326,7 @@ class SaslMechanismInvalid(Fault):
     """The client chose a mechanism that was not offered."""
 
     text = "client selected an invalid SASL authentication mechanism"
-    detail = "Only SCRAM-SHA-256, without channel binding, is offered."
+    detail = "SCRAM-SHA-256 is offered, over TLS also with channel binding."
 
 
 class TrustFailed(Fault):
@@ -555,6 +555,13 @@ class ServerSignatureInvalid(Fault):
     """The server does not know the user's secret: perhaps an impostor."""
 
     text = "server login failed: invalid server signature"
+
+
+class ServerAuthUnsupported(Fault):
+    """The server asks for something that we do not speak (GSSAPI, SSPI)."""
+
+    text = "server login failed: unknown/unsupported auth method: {method}"
+    hint = "Let pg_hba.conf of the server ask for scram-sha-256, md5, cert or trust."
 
 
 class ServerSaslUnsupported(Fault):

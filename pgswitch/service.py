@@ -13,6 +13,9 @@ part                    does
 ``CancelKeys``          from a client's cancel key to its server
 ``RulesDesk``           the user's routing and rewriting functions
 ``FrontDesk``           receives clients: who, by which proof
+``Decision``            what a client has to show: auth_type, HBA file
+``Methods``             the logins that ask for it
+``LoginWorkers``        threads for PAM, directories, stretching passwords
 ``Entrance``            takes them to their pool or the console
 ``ServiceView``         what the console sees
 ``Operations``          what the console and signals can have done
@@ -34,10 +37,15 @@ from twisted.internet.protocol import Factory
 
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
 from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.auth import checks
 from pgswitch.auth.credentials import Credentials
+from pgswitch.auth.decision import Decision
 from pgswitch.auth.entering import Entrance
+from pgswitch.auth.methods import Methods
 from pgswitch.auth.reception import FrontDesk
+from pgswitch.auth.srv import finder
 from pgswitch.auth.store import AuthStore
+from pgswitch.auth.workers import LoginWorkers
 from pgswitch.config.diff import carried_over, changes
 from pgswitch.config.effective import Effective
 from pgswitch.config.load import ConfigError, load
@@ -149,12 +157,17 @@ class PgSwitch(MultiService):
         self.pools.made = self.clusters.adopt
         self.keys = CancelKeys(self.context)
         self.rules = RulesDesk(self.context, self.pools)
+        self.workers = LoginWorkers(reactor, log)
+        self.decision = Decision(log, self.workers.asking)
         self.desk = FrontDesk(
             self.context,
             self.pools,
             self.store,
             self.keys,
             credentials=self.credentials,
+            decision=self.decision,
+            methods=Methods(self.context, self.store, finder(reactor)),
+            workers=self.workers,
             entrance=Entrance(
                 self.context,
                 self.pools,
@@ -225,7 +238,9 @@ class PgSwitch(MultiService):
     def startService(self) -> None:
         """Read the users, open the listeners, begin; may raise FatalError."""
         super().startService()  # type: ignore[no-untyped-call]
+        self._check_authentication()
         self.store.load(self._settings)
+        self.decision.load(self._settings)
         self._load_rules()
         factory = FrontendFactory(self.desk)
         if self._takeover is not None:
@@ -266,11 +281,19 @@ class PgSwitch(MultiService):
         super().stopService()  # type: ignore[no-untyped-call]
         self._janitor.stop()
         self._system_lookup.stop()
+        self.workers.stop()
         self.clusters.stop()
         # In a SUSPEND the socket file may be another process's by now.
         return self.listeners.close_all(keep_file=self.context.suspended)
 
     # The configuration.
+
+    def _check_authentication(self) -> None:
+        found = checks.problems(self._settings)
+        for problem in found:
+            self._log.error(problem)
+        if found:
+            raise FatalError("cannot set up authentication")
 
     def _load_rules(self) -> None:
         try:
@@ -295,10 +318,13 @@ class PgSwitch(MultiService):
     def apply(self, configuration: Configuration) -> None:
         """Put a configuration in force; settings of the start stay as they are.
 
-        Raises ConfigError, with nothing changed, when the rules cannot be loaded.
+        Raises ConfigError, with nothing changed, when clients could not log in by it,
+        or when the rules cannot be loaded.
         """
         old = self.configuration
         new = carried_over(old, configuration)
+        if found := checks.problems(new.settings):
+            raise ConfigError(found)
         try:
             book = self.rules.load(new)
         except RulesError as error:
@@ -314,6 +340,7 @@ class PgSwitch(MultiService):
                 f"could not open log file {new.settings.logfile}: {error.strerror}"
             )
         self.store.load(new.settings)
+        self.decision.load(new.settings)
         self.listeners.reconfigure(new.settings)
         self.pools.configure(recycle_all=changes(old, new).recycles_all)
         self.clusters.configure(new)
@@ -362,6 +389,7 @@ class PgSwitch(MultiService):
     # Three times a second.
 
     def _turn(self, now: float) -> None:
+        self.store.load(self._settings, again=True)
         self.desk.sweep(now)
         self.names.sweep(now)
         self._end_period(now)

@@ -42,6 +42,21 @@ class AuthType(Enum):
         return self.value
 
 
+class Method(Enum):
+    """How one client is judged: an auth_type, or what a line of the HBA file says."""
+
+    ANY = "any"
+    TRUST = "trust"
+    REJECT = "reject"
+    PLAIN = "plain"
+    MD5 = "md5"
+    SCRAM_SHA_256 = "scram-sha-256"
+    CERT = "cert"
+    PEER = "peer"
+    LDAP = "ldap"
+    PAM = "pam"
+
+
 class PoolKey(NamedTuple):
     """Names one pool: a ``[databases]`` entry and the user its servers log in as."""
 

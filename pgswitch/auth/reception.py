@@ -10,13 +10,14 @@ step                        where
 what is asked for           ``wire/judging.py``
 is there room               ``auth/limits.py``
 who is it                   ``auth/lookup.py``: auth_file, else auth_query
-the proof                   ``wire/login_client.py``
+what has it to show         ``auth/decision.py``: auth_type, or the HBA file
+the proof                   ``auth/methods.py``, ``wire/login_client.py``
 what the proof taught us    ``auth/credentials.py``
 pool or console, welcome    ``auth/entering.py``
 ==========================  ====================================================
 
-A step that has to wait (auth_query) returns a Deferred, and the next one follows it;
-the client's connection holds what it sends meanwhile.
+A step that has to wait (auth_query, names of hosts) returns a Deferred, and the next
+one follows it; the client's connection holds what it sends meanwhile.
 """
 
 from __future__ import annotations
@@ -38,13 +39,16 @@ from pgswitch.errors import (
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, AuthType
 from pgswitch.wire import constants, encode
 from pgswitch.wire.judging import Judge, Judgement
-from pgswitch.wire.login_client import Accepted, ClientLogin
+from pgswitch.wire.login_client import Accepted, ClientLogin, Work
 from pgswitch.wire.startup import Replication
 
 if TYPE_CHECKING:
     from pgswitch.auth.credentials import Credentials
+    from pgswitch.auth.decision import Decision
     from pgswitch.auth.entering import Entrance
+    from pgswitch.auth.methods import Methods
     from pgswitch.auth.store import AuthStore
+    from pgswitch.auth.workers import LoginWorkers
     from pgswitch.config.model import DatabaseSpec, Settings
     from pgswitch.logs import Log
     from pgswitch.net.frontend import Frontend
@@ -75,7 +79,10 @@ class FrontDesk:
         keys: CancelKeys,
         *,
         credentials: Credentials,
+        decision: Decision,
+        methods: Methods,
         entrance: Entrance,
+        workers: LoginWorkers,
     ) -> None:
         """Take the parts that a login passes through."""
         self.context = context
@@ -85,12 +92,13 @@ class FrontDesk:
         """Those that have not logged in yet, oldest first."""
         self.headcount = Headcount()
         self.shutting_down = False
-        self._store = store
+        self.workers = workers
         self._keys = keys
+        self._decision = decision
+        self._methods = methods
         self._credentials = credentials
         self._entrance = entrance
         self._lookup = Lookup(context, pools, store)
-        self._mock_seed = context.random(32)
         self._judge_by = Judge(context.tracking, ())
 
     # What a frontend asks.
@@ -176,30 +184,23 @@ class FrontDesk:
             return found.addCallback(partial(self._ask, frontend))
         return self._ask(frontend, found)
 
-    def _ask(self, frontend: Frontend, identity: Identity) -> ClientLogin:
+    def _ask(
+        self, frontend: Frontend, identity: Identity
+    ) -> ClientLogin | Deferred[ClientLogin]:
         """Return the login of a client, now that it is known who it claims to be."""
         frontend.identity = identity
         frontend.user = identity.user
-        facts = frontend.facts
-        assert facts is not None  # noqa: S101 - begin_login has set it
-        settings = self._settings
-        if settings.log_connections:
-            replication = _REPLICATION_WORDS[facts.replication]
-            self.log.log(
-                f"{frontend.prefix} login attempt: db={frontend.database}"
-                f" user={frontend.user} tls=no replication={replication}"
-            )
+        self._log_attempt(frontend)
         if frontend.database in CONSOLE_DATABASES:
             self._check_console_user(frontend.user)
-        return ClientLogin(
-            settings.auth_type,
-            identity.user,
-            identity.secret,
-            random=self.context.random,
-            mock_seed=self._mock_seed,
-            iterations=settings.scram_iterations,
-            cache=self._store.verifiers,
-        )
+        demand = self._decision.demand(frontend, self._settings.auth_type)
+        if isinstance(demand, Deferred):
+            return demand.addCallback(partial(self._methods.login, frontend, identity))
+        return self._methods.login(frontend, identity, demand)
+
+    def work(self, work: Work) -> Deferred[object]:
+        """Do what a login needs done in a thread; fires with None if it failed."""
+        return self.workers.of(work)(work.call)
 
     def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
         """Take a client that has authenticated to its pool or to the console."""
@@ -244,7 +245,17 @@ class FrontDesk:
         """Begin the relay of a welcomed client once more."""
         self._entrance.revive(frontend)
 
-    # Single checks.
+    # Single steps.
+
+    def _log_attempt(self, frontend: Frontend) -> None:
+        if not self._settings.log_connections or frontend.facts is None:
+            return
+        replication = _REPLICATION_WORDS[frontend.facts.replication]
+        tls = "no" if frontend.tls is None else frontend.tls.description
+        self.log.log(
+            f"{frontend.prefix} login attempt: db={frontend.database}"
+            f" user={frontend.user} tls={tls} replication={replication}"
+        )
 
     def _judge(self, startup: Startup) -> Judgement:
         ignored = self._settings.ignore_startup_parameters

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.config.userlist import UserlistError, parse_userlist
 from pgswitch.types import AuthType
-from pgswitch.wire.password import Secret
+from pgswitch.wire.password import Secret, SecretKind
 
 if TYPE_CHECKING:
     from pgswitch.config.model import Settings
@@ -31,14 +31,19 @@ class AuthStore:
         self._secrets: dict[str, Secret] = {}
         self._path: str | None = None
         self._stamp: _Stamp | None = None
+        self._failing: int | None = None
+        """Why the file could not be read when it was last looked at (errno)."""
         self.verifiers: VerifierCache = {}
         """SCRAM verifiers made from clear secrets."""
+        self.any_scram = self.only_scram = False
+        """Whether any user, and whether every one, has a SCRAM secret."""
 
-    def load(self, settings: Settings) -> None:
+    def load(self, settings: Settings, *, again: bool = False) -> None:
         """Read the file if its name, age or size is not what it was.
 
-        A file that cannot be read leaves the users as they are, and a line in the log;
-        a bad line ends the reading, the users before it count.
+        A file that cannot be read leaves the users as they are, and a line in the log,
+        though not one ``again`` for the same reason; a bad line ends the reading, the
+        users before it count.
         """
         if settings.auth_type in (AuthType.ANY, AuthType.PAM):
             return
@@ -53,8 +58,11 @@ class AuthStore:
                 return
             text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
         except OSError as error:
-            self._log.error(f"could not open auth_file {path}: {error.strerror}")
+            if not again or error.errno != self._failing:
+                self._log.error(f"could not open auth_file {path}: {error.strerror}")
+            self._failing = error.errno
             return
+        self._failing = None
         try:
             users = parse_userlist(text)
         except UserlistError as error:
@@ -66,6 +74,9 @@ class AuthStore:
     def _replace(self, users: dict[str, str]) -> None:
         self._secrets = {user: Secret.of(text) for user, text in users.items()}
         self.verifiers.clear()
+        kinds = {secret.kind for secret in self._secrets.values()}
+        self.any_scram = SecretKind.SCRAM in kinds
+        self.only_scram = kinds == {SecretKind.SCRAM}
 
     def users(self) -> list[str]:
         """Return the names of all users of the file."""

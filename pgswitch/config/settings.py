@@ -45,16 +45,18 @@ class Settings:
     )
     auth_file: str | None = setting(units.PATH, None, "file of users and their secrets")
     auth_hba_file: str = setting(
-        units.PATH, "", "file of host-based access rules, for auth_type hba", acts=False
+        units.PATH, "", "file of host-based access rules, for auth_type hba"
     )
     auth_ident_file: str | None = setting(
         units.PATH,
         None,
         "file that maps operating-system or certificate names to users",
-        acts=False,
     )
     auth_ldap_options: str | None = setting(
-        units.TEXT, None, "LDAP server and search, for auth_type ldap", acts=False
+        units.LDAP_OPTIONS,
+        None,
+        "LDAP server and search, for auth_type ldap",
+        secret=True,
     )
     auth_query: str = setting(
         units.TEXT, _AUTH_QUERY, "query that returns the secret of user $1"

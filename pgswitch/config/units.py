@@ -19,6 +19,7 @@ from pgswitch.types import CONSOLE_DATABASES, AuthType, PoolMode
 _C_INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|[0-9]+)", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _SECONDS = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_LDAP_PASSWORD = re.compile(r'(ldapbindpasswd\s*=\s*)("(?:[^"]|"")*"|[^\s,]*)')
 _INT_MIN, _INT_MAX, _UINT_MAX = -(2**31), 2**31 - 1, 2**32 - 1
 _LONGEST_TIME = 1e12  # seconds; what exceeds it is a typing mistake, or infinity
 
@@ -194,6 +195,13 @@ def _positive_time(text: str) -> float | None:
 
 
 TEXT = Kind("text", "any text", str)
+LDAP_OPTIONS = Kind(
+    "text",
+    "key=value pairs",
+    str,
+    # The password for searching a directory is not for those who may look.
+    lambda text: _LDAP_PASSWORD.sub(r"\1***", text),
+)
 DATABASE_NAME = Kind(
     "text",
     "a database's name, but not " + " or ".join(CONSOLE_DATABASES),

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -22,10 +20,10 @@ from twisted.names import client, dns, hosts
 from twisted.names.error import DNSNameError
 from twisted.python.failure import Failure
 from twisted.python.filepath import FilePath
-from twisted.python.threadpool import ThreadPool
 
 from pgswitch.names.cache import Addresses
 from pgswitch.names.resolv_conf import ResolvConf, parse
+from pgswitch.net.threads import DaemonThreads
 
 SYSTEM_RESOLV_CONF = "/etc/resolv.conf"
 HOSTS = "/etc/hosts"
@@ -57,19 +55,13 @@ Lookup = Callable[[str], "Deferred[Addresses]"]
 """Gives the addresses of a name, at least one; fails with LookupFailed."""
 
 
-class _Threads(ThreadPool):
-    """Threads that do not keep the process from ending: getaddrinfo may hang."""
-
-    threadFactory = staticmethod(partial(Thread, daemon=True))  # type: ignore[assignment]
-
-
 class SystemLookup:
     """Asks the system."""
 
     def __init__(self, reactor: Any) -> None:  # noqa: ANN401 - of threads
         """Begin without threads; the first look-up starts one."""
         self._reactor = reactor
-        self._threads = _Threads(0, THREADS_MOST, name="names")
+        self._threads = DaemonThreads(0, THREADS_MOST, name="names")
 
     def __call__(self, name: str) -> Deferred[Addresses]:
         """Return the addresses in the order that the system recommends."""
@@ -79,8 +71,7 @@ class SystemLookup:
 
     def stop(self) -> None:
         """End the threads; one that hangs is left behind."""
-        if self._threads.started and not self._threads.working:
-            self._threads.stop()
+        self._threads.end()
 
 
 def addresses_of(name: str) -> Addresses:

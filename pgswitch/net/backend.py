@@ -266,6 +266,8 @@ class Backend(TwistedProtocol):
     def message(self, message_type: int, body: bytes) -> None:
         """Deal with a whole message while no client is linked."""
         if self.phase is Phase.LOGIN:
+            if self.tls is not None:
+                self._login.end_point = self.tls.end_point
             self._perform(self._login.message(message_type, body))
         elif message_type == PARAMETER_STATUS:
             self.parameter_status(body)

@@ -34,7 +34,13 @@ from pgswitch.tls.facts import TlsFacts
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from pgswitch.wire.constants import TERMINATE
-from pgswitch.wire.login_client import Accepted, ClientLogin, Refused, Send
+from pgswitch.wire.login_client import (
+    Accepted,
+    ClientLogin,
+    Refused,
+    Send,
+    Work,
+)
 from pgswitch.wire.startup import (
     CancelRequest,
     DirectTls,
@@ -118,6 +124,9 @@ class Reception(Protocol):
     def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
         """Take a client that has authenticated to its pool or to the console."""
 
+    def work(self, work: Work) -> Deferred[object]:
+        """Do what a login needs done in a thread; fires with None if it failed."""
+
     def refused(self, frontend: Frontend) -> None:
         """Note that a client did not prove itself."""
 
@@ -175,8 +184,8 @@ class Frontend(TwistedProtocol):
         self.number = reception.arrived(self)
         self._reader: FirstPacketReader | None = FirstPacketReader()
         self._login: ClientLogin | None = None
-        self._finding: Deferred[ClientLogin] | None = None
-        """Will tell what the client is to be asked."""
+        self._finding: Deferred[Any] | None = None
+        """What the login waits for: whom to ask for what, or work in a thread."""
         self._queued: deque[tuple[int, bytes]] = deque()
         self._console_busy = False
 
@@ -346,9 +355,22 @@ class Frontend(TwistedProtocol):
             elif isinstance(command, Refused):
                 self.reception.refused(self)
                 raise command.fault
+            elif isinstance(command, Work):
+                self._finding = self.reception.work(command)
+                self._finding.addCallbacks(self._worked, self._not_found)
             else:
                 self._login = None
                 self.reception.accepted(self, command)
+
+    def _worked(self, result: object) -> None:
+        """Go on with the login, now that a thread has done something for it."""
+        self._finding = None
+        if self.closed or self._login is None:
+            return
+        try:
+            self._perform(self._login.worked(result))
+        except Fault as fault:
+            self.disconnect(fault)
 
     def message(self, message_type: int, body: bytes) -> None:
         """Deal with a whole message: of the login, or to the console."""

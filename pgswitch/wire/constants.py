@@ -137,7 +137,8 @@ AUTH_SASL_CONTINUE: Final = 11
 AUTH_SASL_FINAL: Final = 12
 
 SCRAM_SHA_256: Final = "SCRAM-SHA-256"
-"""The only SASL mechanism in use (RFC 7677), without channel binding."""
+SCRAM_SHA_256_PLUS: Final = "SCRAM-SHA-256-PLUS"
+"""The SASL mechanisms in use (RFC 7677), without and with channel binding."""
 
 MD5_SALT_SIZE: Final = 4
 

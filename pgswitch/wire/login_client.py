@@ -8,8 +8,10 @@ and by which method. Its rules:
 * ``md5`` for a user whose secret is a SCRAM verifier is done by SCRAM, as PostgreSQL
   does.
 * Texts and SQLSTATE of the refusals are PgBouncer's.
+* Whatever takes time (stretching a password, asking PAM or a directory) is a
+  :class:`Work` for a thread; until its result is there, no message belongs here.
 
-What happens by method and by state is two tables at the end of the class.
+What happens by method and by state is the tables at the end of the class.
 """
 
 from __future__ import annotations
@@ -17,21 +19,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from types import MappingProxyType
 from typing import ClassVar, Final
 
 from pgswitch.errors import (
-    BouncerConfigError,
+    CertificateFailed,
     EmptyPassword,
     Fault,
+    LdapFailed,
+    LoginRejected,
+    PamFailed,
     PasswordFailed,
+    PeerRejected,
     ProtocolViolation,
     SaslFailed,
     SaslMechanismInvalid,
     SilentClose,
     TrustFailed,
 )
-from pgswitch.types import AuthType
+from pgswitch.types import Method
 from pgswitch.wire import constants as c
 from pgswitch.wire import decode, encode, scram
 from pgswitch.wire.password import Secret, SecretKind, check_md5, check_plain
@@ -41,6 +48,11 @@ Random = Callable[[int], bytes]
 
 VerifierCache = MutableMapping[tuple[str, Secret], scram.ScramVerifier]
 """Verifiers made from clear secrets, so that each is stretched only once."""
+
+Authority = Callable[[str], bool]
+"""Says whether a password is right, or whether the peer is the user (password empty).
+
+May take its time, so it is asked in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,18 @@ class Refused:
     fault: Fault
 
 
-Command = Send | Accepted | Refused
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Call this in a thread, and give what it returns to :meth:`ClientLogin.worked`.
+
+    ``asks_others``: it may wait for somebody outside, and does not compute.
+    """
+
+    call: Callable[[], object] = field(repr=False)
+    asks_others: bool = False
+
+
+Command = Send | Accepted | Refused | Work
 
 
 class State(Enum):
@@ -78,21 +101,44 @@ class State(Enum):
 
     NEW = auto()
     PASSWORD = auto()
+    PASSWORD_CHECK = auto()
     MD5 = auto()
     SASL_FIRST = auto()
+    STRETCHING = auto()
     SASL_FINAL = auto()
     DONE = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What logins need besides the user: the same for all of one kind.
+
+    ``mock_seed`` is 32 random bytes kept for the life of the process. ``iterations``
+    is the setting ``scram_iterations``, for verifiers made from clear secrets.
+    ``end_point`` is the hash of the certificate that the client was shown, for channel
+    binding; empty if there is none. ``authority`` is asked by the methods that leave
+    it to others. ``is_proved``: the certificate is that of who the client says it is.
+    ``only_scram``: every known user has a SCRAM secret; ``any_scram``: one at least.
+    """
+
+    random: Random
+    mock_seed: bytes = field(repr=False)
+    iterations: int = scram.DEFAULT_ITERATIONS
+    cache: VerifierCache = field(default_factory=dict, repr=False)
+    end_point: bytes = b""
+    authority: Authority | None = None
+    is_proved: bool = False
+    only_scram: bool = False
+    any_scram: bool = False
 
 
 class ClientLogin:
     """The login of one client by one method."""
 
     __slots__ = (
-        "_cache",
-        "_iterations",
+        "_around",
         "_method",
-        "_mock_seed",
-        "_random",
+        "_pending",
         "_salt",
         "_scram",
         "_secret",
@@ -101,30 +147,16 @@ class ClientLogin:
     )
 
     def __init__(
-        self,
-        method: AuthType,
-        user: str,
-        secret: Secret | None,
-        *,
-        random: Random,
-        mock_seed: bytes,
-        iterations: int = scram.DEFAULT_ITERATIONS,
-        cache: VerifierCache | None = None,
+        self, method: Method, user: str, secret: Secret | None, around: Surroundings
     ) -> None:
-        """Take how to log in, and who.
-
-        ``secret`` is None for an unknown user. ``mock_seed`` is 32 random bytes kept
-        for the life of the process. ``iterations`` is the setting
-        ``scram_iterations``, for verifiers made from clear secrets.
-        """
+        """Take how to log in, and who; ``secret`` is None for an unknown user."""
         self._method = method
         self._user = user
         self._secret = secret
-        self._random = random
-        self._mock_seed = mock_seed
-        self._iterations = iterations
-        self._cache = {} if cache is None else cache
+        self._around = around
         self._salt = b""
+        self._pending: str | tuple[str, bytes] = ""
+        """What waits for the result of a Work: password, or mechanism and message."""
         self._scram: scram.ScramServer | None = None
         self._state = State.NEW
 
@@ -137,36 +169,42 @@ class ClientLogin:
         """Return the first commands: a question, or already the outcome."""
         if self._state is not State.NEW:
             raise RuntimeError("a login begins once")
-        if self._method is AuthType.MD5 and self._has_verifier:
+        if self._method is Method.MD5 and self._is_scram_user():
             return self._ask_scram()
-        ask = self._METHODS.get(self._method)
-        if ask is not None:
-            return ask(self)
-        reason = f"The authentication method {self._method} cannot be used here."
-        return self._refuse(BouncerConfigError(detail=reason))
+        return self._METHODS[self._method](self)
 
     def message(self, kind: int, body: bytes) -> list[Command]:
         """Return the commands for one message of the client.
 
         After Accepted or Refused no message belongs here any more (RuntimeError).
-        Costs the iterations of a SCRAM verifier when a clear password is compared
-        with one, and when one is made from a clear secret for the first time.
         """
-        act = self._TABLE.get(self._state)
-        if act is None:
+        if self._state in (State.NEW, State.DONE):
             raise RuntimeError("no message is expected before or after a login")
         if kind == c.TERMINATE:
             return self._refuse(SilentClose("client close request"))
-        if kind != c.PASSWORD_MESSAGE:
+        act = self._TABLE.get(self._state)
+        if act is None or kind != c.PASSWORD_MESSAGE:
             return self._refuse(SilentClose("bad packet"))
         try:
             return act(self, body)
         except Fault as fault:
             return self._refuse(fault)
 
-    @property
-    def _has_verifier(self) -> bool:
-        return self._secret is not None and self._secret.kind is SecretKind.SCRAM
+    def worked(self, result: object) -> list[Command]:
+        """Return the commands for the result of a Work, None if it failed."""
+        act = self._RESULTS.get(self._state)
+        if act is None:
+            return []  # The client has not waited for it.
+        try:
+            return act(self, result)
+        except Fault as fault:
+            return self._refuse(fault)
+
+    def _is_scram_user(self) -> bool:
+        """Tell whether the user has a SCRAM secret, or would have if there were one."""
+        if self._secret is None:
+            return self._around.only_scram
+        return self._secret.kind is SecretKind.SCRAM
 
     def _accept(self, outcome: Accepted) -> list[Command]:
         self._state = State.DONE
@@ -186,27 +224,60 @@ class ClientLogin:
             return self._refuse(TrustFailed())
         return self._accept(Accepted())
 
+    def _ask_nobody(self) -> list[Command]:
+        return self._refuse(LoginRejected())
+
+    def _ask_certificate(self) -> list[Command]:
+        if self._secret is None or not self._around.is_proved:
+            return self._refuse(CertificateFailed())
+        return self._accept(Accepted())
+
+    def _ask_system(self) -> list[Command]:
+        if self._secret is None or self._around.authority is None:
+            return self._refuse(PeerRejected())
+        self._state = State.PASSWORD_CHECK
+        return [Work(partial(self._around.authority, ""), asks_others=True)]
+
     def _ask_password(self) -> list[Command]:
         self._state = State.PASSWORD
         return [Send(encode.auth_cleartext())]
 
     def _ask_md5(self) -> list[Command]:
         self._state = State.MD5
-        self._salt = self._random(c.MD5_SALT_SIZE)
+        self._salt = self._around.random(c.MD5_SALT_SIZE)
         return [Send(encode.auth_md5(self._salt))]
 
     def _ask_scram(self) -> list[Command]:
         self._state = State.SASL_FIRST
-        return [Send(encode.auth_sasl())]
+        return [Send(encode.auth_sasl(self._mechanisms()))]
+
+    def _mechanisms(self) -> tuple[str, ...]:
+        """Return what is offered, the best first."""
+        if self._around.end_point:
+            return c.SCRAM_SHA_256_PLUS, c.SCRAM_SHA_256
+        return (c.SCRAM_SHA_256,)
 
     # ---------------------------------------------------------------- answers
 
     def _on_password(self, body: bytes) -> list[Command]:
         password = decode.text(_answer(body))
-        secret = self._secret
-        if secret is None or not check_plain(secret, self._user, password):
-            raise PasswordFailed
-        return self._accept(Accepted(password=Secret(SecretKind.PLAIN, password)))
+        self._state = State.PASSWORD_CHECK
+        self._pending = password
+        if self._around.authority is not None:
+            asking = partial(self._around.authority, password)
+            return [Work(asking, asks_others=True)]
+        check = partial(check_plain, self._secret, self._user, password)
+        if not self._around.any_scram and not self._is_scram_user():
+            return self._on_checked(check())
+        return [Work(partial(check, decoy=self._mock()))]
+
+    def _on_checked(self, result: object) -> list[Command]:
+        assert isinstance(self._pending, str)  # noqa: S101 - narrows the type
+        if result is not True:
+            raise self._WRONG[self._method]
+        given = self._pending
+        password = Secret(SecretKind.PLAIN, given) if given else None
+        return self._accept(Accepted(password=password))
 
     def _on_md5(self, body: bytes) -> list[Command]:
         answer = _answer(body)
@@ -220,11 +291,40 @@ class ClientLogin:
             mechanism, data = decode.sasl_initial_response(body)
         except ProtocolViolation as violation:
             raise SaslFailed from violation
-        if mechanism != c.SCRAM_SHA_256:
+        if mechanism not in self._mechanisms():
             raise SaslMechanismInvalid
-        nonce = scram.make_nonce(self._random(scram.NONCE_SIZE))
-        self._scram = scram.ScramServer(self._verifier(), nonce)
-        answer = self._scram.first(data)
+        secret = self._secret
+        if secret is not None and secret.verifier is not None:
+            return self._challenge(secret.verifier, mechanism, data)
+        if not secret or secret.kind is not SecretKind.PLAIN:
+            return self._challenge(self._mock(), mechanism, data)
+        known = self._around.cache.get((self._user, secret))
+        if known is not None and known.iterations == self._around.iterations:
+            return self._challenge(known, mechanism, data)
+        self._state = State.STRETCHING
+        self._pending = mechanism, data
+        salt = self._around.random(scram.SALT_SIZE)
+        return [
+            Work(
+                partial(
+                    scram.make_verifier, secret.value, salt, self._around.iterations
+                )
+            )
+        ]
+
+    def _on_stretched(self, result: object) -> list[Command]:
+        if not isinstance(result, scram.ScramVerifier) or self._secret is None:
+            raise SaslFailed
+        assert isinstance(self._pending, tuple)  # noqa: S101 - narrows the type
+        self._around.cache[self._user, self._secret] = result
+        return self._challenge(result, *self._pending)
+
+    def _challenge(
+        self, verifier: scram.ScramVerifier, mechanism: str, data: bytes
+    ) -> list[Command]:
+        nonce = scram.make_nonce(self._around.random(scram.NONCE_SIZE))
+        self._scram = scram.ScramServer(verifier, nonce, self._around.end_point)
+        answer = self._scram.first(data, mechanism)
         self._state = State.SASL_FINAL
         return [Send(encode.auth_sasl_continue(answer))]
 
@@ -239,33 +339,38 @@ class ClientLogin:
         outcome = self._accept(Accepted(scram_keys=keys))
         return [Send(encode.auth_sasl_final(answer)), *outcome]
 
-    def _verifier(self) -> scram.ScramVerifier:
-        """Return what the client has to fit: stored, made, or a mock."""
-        secret = self._secret
-        if secret is not None and secret.verifier is not None:
-            return secret.verifier
-        if not secret or secret.kind is not SecretKind.PLAIN:
-            return scram.mock_verifier(self._user, self._mock_seed, self._iterations)
-        name = (self._user, secret)
-        verifier = self._cache.get(name)
-        if verifier is None or verifier.iterations != self._iterations:
-            salt = self._random(scram.SALT_SIZE)
-            verifier = scram.make_verifier(secret.value, salt, self._iterations)
-            self._cache[name] = verifier
-        return verifier
+    def _mock(self) -> scram.ScramVerifier:
+        """Return what no password fits, as it would be if there were such a user."""
+        around = self._around
+        return scram.mock_verifier(self._user, around.mock_seed, around.iterations)
 
-    _METHODS: ClassVar[Mapping[AuthType, Callable[[ClientLogin], list[Command]]]] = (
+    _METHODS: ClassVar[Mapping[Method, Callable[[ClientLogin], list[Command]]]] = (
         MappingProxyType(
             {
-                AuthType.ANY: _ask_nothing,
-                AuthType.TRUST: _ask_known,
-                AuthType.PLAIN: _ask_password,
-                AuthType.MD5: _ask_md5,
-                AuthType.SCRAM_SHA_256: _ask_scram,
+                Method.ANY: _ask_nothing,
+                Method.TRUST: _ask_known,
+                Method.REJECT: _ask_nobody,
+                Method.CERT: _ask_certificate,
+                Method.PEER: _ask_system,
+                Method.PLAIN: _ask_password,
+                Method.LDAP: _ask_password,
+                Method.PAM: _ask_password,
+                Method.MD5: _ask_md5,
+                Method.SCRAM_SHA_256: _ask_scram,
             },
         )
     )
-    """Method to its question; the others need more than messages."""
+    """Method to its question, or to its verdict where nothing need be asked."""
+
+    _WRONG: ClassVar[Mapping[Method, type[Fault]]] = MappingProxyType(
+        {
+            Method.PLAIN: PasswordFailed,
+            Method.PEER: PeerRejected,
+            Method.LDAP: LdapFailed,
+            Method.PAM: PamFailed,
+        }
+    )
+    """Method to what a client is told whose password, or whose peer, is wrong."""
 
     _TABLE: ClassVar[Mapping[State, Callable[[ClientLogin, bytes], list[Command]]]] = (
         MappingProxyType(
@@ -278,6 +383,16 @@ class ClientLogin:
         )
     )
     """State to what a PasswordMessage does there; no other state takes messages."""
+
+    _RESULTS: ClassVar[
+        Mapping[State, Callable[[ClientLogin, object], list[Command]]]
+    ] = MappingProxyType(
+        {
+            State.PASSWORD_CHECK: _on_checked,
+            State.STRETCHING: _on_stretched,
+        }
+    )
+    """State to what the result of a Work does there."""
 
 
 _ZERO: Final = b"\0"

@@ -3,7 +3,8 @@
 The machine starts behind our StartupMessage and ends with the server's first
 ReadyForQuery. Its rules:
 
-* Clear text, MD5 and SCRAM-SHA-256 without channel binding are spoken.
+* Clear text, MD5 and SCRAM-SHA-256 are spoken, over TLS with channel binding where
+  the server offers it. GSSAPI, SSPI and OAuth are not: the log says so.
 * A stored SCRAM verifier is no password: it serves only together with the keys of a
   client that proved itself against the same verifier (:class:`ScramKeys`).
 * The server has to prove itself as well: AuthenticationOk in the middle of SCRAM, or
@@ -21,6 +22,7 @@ from typing import ClassVar
 from pgswitch.errors import (
     PROTOCOL_VIOLATION,
     Fault,
+    ServerAuthUnsupported,
     ServerLoginWrongPasswordType,
     ServerSaslUnsupported,
     ServerSignatureInvalid,
@@ -51,6 +53,17 @@ NO_SCRAM_KEYS = (
     "authentication did not provide SCRAM keys"
 )
 """What the log says when only the verifier of a user is known."""
+
+
+_UNSUPPORTED = MappingProxyType(
+    {
+        c.AUTH_KERBEROS_V5: "Kerberos V5",
+        c.AUTH_GSS: "GSSAPI",
+        c.AUTH_GSS_CONTINUE: "GSSAPI",
+        c.AUTH_SSPI: "SSPI",
+    }
+)
+"""What a server may ask for that is not spoken, in words for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +132,11 @@ class ServerLogin:
         "_secret",
         "_state",
         "_user",
+        "end_point",
     )
+
+    end_point: bytes
+    """Hash of the certificate that the server has shown; empty without TLS."""
 
     def __init__(
         self,
@@ -143,6 +160,7 @@ class ServerLogin:
         self._parameters: dict[str, str] = {}
         self._cancel_key = b""
         self._state = State.AUTHENTICATING
+        self.end_point = b""
 
     @property
     def state(self) -> State:
@@ -178,7 +196,12 @@ class ServerLogin:
         kind, data = decode.authentication(body)
         act = self._METHODS.get(kind)
         if act is None:
-            raise _GaveUpError(f"unknown/unsupported auth method: {kind}")
+            name = _UNSUPPORTED.get(kind)
+            reason = "unknown/unsupported auth method: "
+            if name is None:
+                raise _GaveUpError(f"{reason}{kind}")
+            method = f"{kind} ({name})"
+            raise _GaveUpError(reason + method, ServerAuthUnsupported(method=method))
         return act(self, data)
 
     def _expect(self, *states: State) -> None:
@@ -208,18 +231,24 @@ class ServerLogin:
 
     def _on_sasl(self, data: bytes) -> list[Command]:
         self._expect(State.AUTHENTICATING)
-        if c.SCRAM_SHA_256 not in decode.sasl_mechanisms(data):
+        offered = decode.sasl_mechanisms(data)
+        mechanism = c.SCRAM_SHA_256
+        if self.end_point and c.SCRAM_SHA_256_PLUS in offered:
+            mechanism = c.SCRAM_SHA_256_PLUS
+        elif mechanism not in offered:
             reason = "none of the server's SASL authentication mechanisms are supported"
-            raise _GaveUpError(reason, ServerSaslUnsupported())
+            names = ", ".join(offered)
+            fault = ServerSaslUnsupported(detail=f"The server offers: {names}.")
+            raise _GaveUpError(f"{reason}: {names}", fault)
         if self._secret.kind is SecretKind.MD5:
             raise _wrong_type("cannot do SCRAM authentication: wrong password type")
         if self._secret.kind is SecretKind.SCRAM and self._scram_keys is None:
             raise _wrong_type(NO_SCRAM_KEYS)
         nonce = scram.make_nonce(self._random(scram.NONCE_SIZE))
-        self._scram = scram.ScramClient(nonce)
+        self._scram = scram.ScramClient(nonce, self.end_point, mechanism)
         self._state = State.SASL_CHALLENGE
         first = self._scram.first()
-        return [Send(encode.sasl_initial_response(c.SCRAM_SHA_256, first))]
+        return [Send(encode.sasl_initial_response(mechanism, first))]
 
     def _on_sasl_continue(self, data: bytes) -> list[Command]:
         self._expect(State.SASL_CHALLENGE)

@@ -81,14 +81,23 @@ def check_md5(secret: Secret, user: str, salt: bytes, answer: bytes) -> bool:
     return expected is not None and compare_digest(expected, answer)
 
 
-def check_plain(secret: Secret, user: str, password: str) -> bool:
-    """Whether a clear password is right.
+def check_plain(
+    secret: Secret | None,
+    user: str,
+    password: str,
+    decoy: ScramVerifier | None = None,
+) -> bool:
+    """Whether a clear password is right; never for an unknown user (None).
 
-    Costs the iterations of the verifier if the secret is a SCRAM one.
+    Costs the iterations of the verifier if the secret is a SCRAM one. Where ``decoy``
+    is given, any other secret costs as much, so that the time does not tell who has
+    which, or is unknown.
     """
+    if secret is not None and secret.verifier is not None:
+        return matches(secret.verifier, password)
+    if decoy is not None:
+        matches(decoy, password)
     if not secret or not password:
         return False
-    if secret.verifier is not None:
-        return matches(secret.verifier, password)
     given = password if secret.kind is SecretKind.PLAIN else md5_secret(user, password)
     return compare_digest(_raw(given), _raw(secret.value))

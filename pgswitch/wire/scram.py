@@ -1,9 +1,14 @@
-"""SCRAM-SHA-256, both sides, without channel binding (RFC 5802, RFC 7677).
+"""SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, both sides (RFC 5802, RFC 7677).
 
 The server side holds a verifier (salt, iterations, StoredKey, ServerKey), never the
 password; from a good proof it learns the ClientKey. The two keys together,
 :class:`ScramKeys`, let us log in to a server that has the very same verifier: no
 password is ever known here. Nonces and salts are arguments, nothing here is random.
+
+Over TLS the PLUS form binds a login to the certificate that the server of the
+connection has shown (``tls-server-end-point``, RFC 5929): who sits in between and
+shows another one cannot pass the login on. Whether it is used is told inside what the
+proof covers, so nobody can take it out on the way unseen.
 
 As libpq does, the client side sends an empty user name (the startup packet has it),
 and passwords that SASLprep refuses are used as their raw bytes.
@@ -27,7 +32,7 @@ from pgswitch.errors import (
     ServerSignatureInvalid,
     ServerSignatureNotVerified,
 )
-from pgswitch.wire.constants import SCRAM_SHA_256
+from pgswitch.wire.constants import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
 
 DEFAULT_ITERATIONS: Final = 4096
 """Rounds of PBKDF2, PostgreSQL's default; about 2 ms of work."""
@@ -45,10 +50,13 @@ _VERIFIER = re.compile(
     r"\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)",
     re.ASCII,
 )
-_GS2_HEADERS: Final = frozenset((b"n,,", b"y,,"))
-"""No channel binding wanted, or not thought to be on offer; no authzid."""
+_UNBOUND: Final = b"n,,"
+"""Header (RFC 5802, section 7): no channel binding wanted; no authzid."""
+_NOT_OFFERED: Final = b"y,,"
+"""The client could bind, but has not been offered it."""
+_BOUND: Final = b"p=tls-server-end-point,,"
+"""The client binds by the server's certificate."""
 
-_GS2_SIZE: Final = 3
 _NONCE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")
 """RFC 5802, section 7: printable ASCII except the comma."""
 
@@ -209,28 +217,52 @@ def _xor(left: bytes, right: bytes) -> bytes:
 class ScramServer:
     """Server side of one exchange: :meth:`first`, then :meth:`final`."""
 
-    __slots__ = ("_bare", "_gs2", "_nonce", "_server_first", "_verifier", "keys")
+    __slots__ = (
+        "_bare",
+        "_end_point",
+        "_header",
+        "_nonce",
+        "_server_first",
+        "_verifier",
+        "keys",
+    )
 
     keys: ScramKeys | None
     """After a good proof: the client's keys, fit for passing its login through."""
 
-    def __init__(self, verifier: ScramVerifier, nonce: bytes) -> None:
-        """Take the stored verifier and our half of the nonce (:func:`make_nonce`)."""
+    def __init__(
+        self, verifier: ScramVerifier, nonce: bytes, end_point: bytes = b""
+    ) -> None:
+        """Take the stored verifier and our half of the nonce (:func:`make_nonce`).
+
+        ``end_point`` is the hash of the certificate we have shown; empty if channel
+        binding has not been offered.
+        """
         self._verifier = verifier
         self._nonce = nonce
-        self._gs2 = self._bare = self._server_first = b""
+        self._end_point = end_point
+        self._header = self._bare = self._server_first = b""
         self.keys = None
 
-    def first(self, data: bytes) -> bytes:
+    def first(self, data: bytes, mechanism: str = SCRAM_SHA_256) -> bytes:
         """Return server-first-message for client-first-message.
 
-        SaslFailed: channel binding asked for, another authorisation identity,
-        mandatory extensions, or no such message at all. The user name in it is not
-        looked at, as in PostgreSQL.
+        SaslFailed: a header that does not go with the mechanism, another
+        authorisation identity, mandatory extensions, or no such message at all; or
+        the client has not heard that we offer channel binding: somebody in between has
+        left it out. The user name is not looked at, as in PostgreSQL.
         """
-        self._gs2, self._bare = data[:_GS2_SIZE], data[_GS2_SIZE:]
+        allowed = [_UNBOUND]
+        if mechanism == SCRAM_SHA_256_PLUS:
+            allowed = [_BOUND] if self._end_point else []
+        elif not self._end_point:
+            allowed.append(_NOT_OFFERED)
+        header = next((one for one in allowed if data.startswith(one)), None)
+        if header is None:
+            raise SaslFailed
+        self._header, self._bare = header, data[len(header) :]
         parts = self._bare.split(b",")
-        if self._gs2 not in _GS2_HEADERS or len(parts) < len(("n", "r")):
+        if len(parts) < len(("n", "r")):
             raise SaslFailed
         nonce = _attribute(parts[1], b"r")
         if _attribute(parts[0], b"n") is None or nonce is None:
@@ -251,7 +283,8 @@ class ScramServer:
         without_proof, comma, last = data.rpartition(b",")
         proof = _unbase64(_attribute(last, b"p") or b"")
         parts = without_proof.split(b",")
-        expected = [b"c=" + b64encode(self._gs2), b"r=" + self._nonce]
+        bound = self._end_point if self._header == _BOUND else b""
+        expected = [b"c=" + b64encode(self._header + bound), b"r=" + self._nonce]
         if not comma or parts[:2] != expected or proof is None:
             raise SaslFailed
         if len(proof) != KEY_SIZE:
@@ -269,17 +302,26 @@ class ScramServer:
 class ScramClient:
     """Client side of one exchange: :meth:`first`, :meth:`final`, :meth:`verify`."""
 
-    __slots__ = ("_bare", "_heard", "_nonce", "_server_key")
+    __slots__ = ("_bare", "_bound", "_header", "_heard", "_nonce", "_server_key")
 
-    def __init__(self, nonce: bytes) -> None:
-        """Take our half of the nonce (:func:`make_nonce`)."""
+    def __init__(
+        self, nonce: bytes, end_point: bytes = b"", mechanism: str = SCRAM_SHA_256
+    ) -> None:
+        """Take our half of the nonce (:func:`make_nonce`).
+
+        ``end_point`` is the hash of the server's certificate, empty if there is none.
+        """
         self._nonce = nonce
         self._bare = b"n=,r=" + nonce
+        self._bound = b""
+        self._header = _NOT_OFFERED if end_point else _UNBOUND
+        if mechanism == SCRAM_SHA_256_PLUS:
+            self._header, self._bound = _BOUND, end_point
         self._heard = self._server_key = b""
 
     def first(self) -> bytes:
         """Return client-first-message."""
-        return b"n,," + self._bare
+        return self._header + self._bare
 
     def challenge(self, data: bytes) -> tuple[bytes, int]:
         """Return salt and iterations that server-first-message asks for.
@@ -308,7 +350,8 @@ class ScramClient:
         """
         self.challenge(data)
         nonce = data.split(b",")[0]
-        without_proof = b"c=" + b64encode(b"n,,") + b"," + nonce
+        binding = b64encode(self._header + self._bound)
+        without_proof = b"c=" + binding + b"," + nonce
         self._heard = b",".join((self._bare, data, without_proof))
         self._server_key = keys.server_key
         stored_key = sha256(keys.client_key).digest()

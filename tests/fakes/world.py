@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.protocol import Protocol
 
@@ -233,6 +233,10 @@ class World:
         self.context = self.service.context
         self.context.connect = self._connect
         self.context.random = self._random
+        self.worked: list[Callable[[], object]] = []
+        """What was done in threads, so to say."""
+        monkeypatch.setattr(self.service.workers, "of", lambda _work: self._do)
+        monkeypatch.setattr(self.service.decision, "_work", self._do)
         monkeypatch.setattr(self.service.listeners, "open", self._listen)
         self.service.startService()
 
@@ -248,6 +252,11 @@ class World:
         del address
         self.attempts.append(Attempt(self, host, port, protocol))
         return self.attempts[-1].connecting
+
+    def _do(self, call: Callable[[], object]) -> Deferred[object]:
+        """Do at once what a thread would do."""
+        self.worked.append(call)
+        return succeed(call())
 
     def _random(self, size: int) -> bytes:
         return next(self.numbers).to_bytes(size, "big")

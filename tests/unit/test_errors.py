@@ -14,6 +14,7 @@ VALUES: dict[str, object] = {
     "here": "shop",
     "key": "shop.2",
     "digits": "00",
+    "method": "7 (GSSAPI)",
     "message": "Parse",
     "name": "foo",
     "reason": "why",

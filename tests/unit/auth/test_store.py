@@ -12,6 +12,10 @@ from pgswitch.config.model import Settings
 from pgswitch.logs import Log
 from pgswitch.types import AuthType
 from pgswitch.wire.password import Secret
+from pgswitch.wire.scram import make_verifier
+from tests.unit.captured import CapturedLog
+
+VERIFIER = str(make_verifier("secret", b"salt", 1))
 
 
 @pytest.fixture
@@ -48,6 +52,47 @@ def test_an_unreadable_file_changes_nothing(store: AuthStore, tmp_path: Path) ->
     load(store, tmp_path / "users", '"a" "one"\n')
     load(store, tmp_path / "missing")
     assert store.users() == ["a"]
+
+
+def test_looked_at_again_and_again(tmp_path: Path) -> None:
+    """A file that is missing is told of once, until that changes."""
+    log = CapturedLog()
+    store = AuthStore(log.log)
+    settings = replace(Settings(), auth_file=str(tmp_path / "users"))
+    for _ in range(3):
+        store.load(settings, again=True)
+    assert len(log.lines) == 1
+    (tmp_path / "users").write_text('"a" "one"\n')
+    store.load(settings, again=True)
+    assert store.users() == ["a"]
+    (tmp_path / "users").unlink()
+    for _ in range(3):
+        store.load(settings, again=True)
+    assert len(log.lines) == 2
+    assert store.users() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "any_scram", "only_scram"),
+    [
+        ((), False, False),
+        (("clear",), False, False),
+        ((VERIFIER,), True, True),
+        (("clear", VERIFIER), True, False),
+    ],
+)
+def test_kinds_of_secrets(
+    store: AuthStore,
+    tmp_path: Path,
+    secrets: tuple[str, ...],
+    *,
+    any_scram: bool,
+    only_scram: bool,
+) -> None:
+    """What strangers are asked depends on what all others are."""
+    lines = [f'"{number}" "{text}"\n' for number, text in enumerate(secrets)]
+    load(store, tmp_path / "users", "".join(lines))
+    assert (store.any_scram, store.only_scram) == (any_scram, only_scram)
 
 
 def test_a_broken_line(store: AuthStore, tmp_path: Path) -> None:

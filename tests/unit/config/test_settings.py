@@ -54,9 +54,6 @@ RESTART = [
 ]
 
 WITHOUT_EFFECT_YET = [
-    "auth_hba_file",
-    "auth_ident_file",
-    "auth_ldap_options",
     "client_tls13_ciphers",
     "client_tls_ca_file",
     "client_tls_cert_file",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pgswitch import errors
 from pgswitch.wire import constants as c
-from pgswitch.wire import encode, scram
+from pgswitch.wire import decode, encode, scram
 from pgswitch.wire import login_server as ls
 from pgswitch.wire.login_client import Send
 from pgswitch.wire.password import Secret, md5_secret
@@ -175,10 +175,63 @@ def test_scram_without_means(secret: Secret, reason: str) -> None:
     assert isinstance(failed.client_fault, errors.ServerLoginWrongPasswordType)
 
 
-def test_no_common_mechanism() -> None:
-    """Channel binding alone is not spoken."""
-    failed = failure(tell(make(), encode.auth_sasl(["SCRAM-SHA-256-PLUS"])))
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256-PLUS", "OAUTHBEARER"])
+def test_no_common_mechanism(mechanism: str) -> None:
+    """Nothing to bind to without TLS, and no OAuth; log and client hear of it."""
+    failed = failure(tell(make(), encode.auth_sasl([mechanism])))
     assert isinstance(failed.client_fault, errors.ServerSaslUnsupported)
+    assert mechanism in failed.reason
+    assert mechanism in (failed.client_fault.detail or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(2, "Kerberos"), (7, "GSSAPI"), (9, "SSPI")]
+)
+def test_methods_that_are_not_spoken(kind: int, name: str) -> None:
+    """Log and client hear of them by name."""
+    failed = failure(tell(make(), b"R\0\0\0\x08" + kind.to_bytes(4, "big")))
+    assert name in failed.reason
+    assert isinstance(failed.client_fault, errors.ServerAuthUnsupported)
+    assert name in failed.client_fault.text
+
+
+END_POINT = b"hash of the server's certificate"
+
+
+@pytest.mark.parametrize(
+    ("seen", "shown", "offered", "mechanism"),
+    [
+        (END_POINT, END_POINT, True, "SCRAM-SHA-256-PLUS"),
+        (END_POINT, b"", False, "SCRAM-SHA-256"),
+        (b"", END_POINT, True, "SCRAM-SHA-256"),
+        (b"another", END_POINT, True, None),
+        (END_POINT, END_POINT, False, None),
+    ],
+    ids=["bound", "not offered", "no TLS", "man in the middle", "offer stripped"],
+)
+def test_channel_binding(
+    seen: bytes, shown: bytes, mechanism: str | None, *, offered: bool
+) -> None:
+    """Used where the server offers it; a lie on the way fails at the server."""
+    login = make()
+    login.end_point = seen
+    names = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"] if offered else ["SCRAM-SHA-256"]
+    [first] = tell(login, encode.auth_sasl(names))
+    assert isinstance(first, Send)
+    chosen, data = decode.sasl_initial_response(first.data[BODY])
+    server = scram.ScramServer(STORED_VERIFIER, b"server", shown)
+
+    def finish() -> None:
+        [proof] = tell(login, encode.auth_sasl_continue(server.first(data, chosen)))
+        assert isinstance(proof, Send)
+        server.final(proof.data[BODY])
+
+    if mechanism is None:
+        with pytest.raises(errors.SaslFailed):
+            finish()
+    else:
+        assert chosen == mechanism
+        finish()
 
 
 @pytest.mark.parametrize(
@@ -241,7 +294,6 @@ def test_server_refuses_without_a_code() -> None:
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        (b"R\0\0\0\x08\0\0\0\x07", "unknown/unsupported auth method: 7"),
         (b"R\0\0\0\x08\xff\xff\xff\xff", "unknown/unsupported auth method: 4294967295"),
         (b"R\0\0\0\x05\0", "broken Authentication packet"),
         (encode.ready_for_query(), "failed to answer authreq"),

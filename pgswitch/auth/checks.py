@@ -1,0 +1,36 @@
+"""What makes a way of authentication impossible, found before anybody tries it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pgswitch.auth import ldap, pam
+from pgswitch.auth.ldap_options import LdapOptionsError, parse_ldap
+from pgswitch.types import AuthType
+
+if TYPE_CHECKING:
+    from pgswitch.config.model import Settings
+
+
+def problems(settings: Settings) -> list[str]:
+    """Return what is wrong with the settings of authentication, for the log."""
+    return list(_problems(settings))
+
+
+def _problems(settings: Settings) -> Iterator[str]:
+    kind = settings.auth_type
+    if kind is AuthType.CERT:
+        if settings.client_tls_sslmode != "verify-full":
+            yield "auth_type=cert requires client_tls_sslmode=verify-full"
+        if not settings.client_tls_ca_file:
+            yield "auth_type=cert requires client_tls_ca_file"
+    if kind is AuthType.PAM and not pam.is_available():
+        yield "auth_type=pam needs libpam and pip install 'pgswitch[pam]'"
+    if kind is AuthType.LDAP and not ldap.is_available():
+        yield "auth_type=ldap needs pip install 'pgswitch[ldap]'"
+    if settings.auth_ldap_options:
+        try:
+            parse_ldap(settings.auth_ldap_options)
+        except LdapOptionsError as error:
+            yield f"auth_ldap_options: {error}"

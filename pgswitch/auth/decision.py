@@ -1,0 +1,134 @@
+"""By which method a client is judged: auth_type, or the HBA file's first rule for it.
+
+The files are read at start and on RELOAD.  A file that cannot be read gives no rules,
+so nobody comes in by it; the log says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from pgswitch.auth.hba import (
+    NEEDS_NAMES,
+    Demand,
+    Rule,
+    Visitor,
+    decide,
+    plain_address,
+)
+from pgswitch.auth.hba_file import read_hba
+from pgswitch.auth.here import is_near, names_of
+from pgswitch.auth.ident import IdentMap, parse_ident
+from pgswitch.auth.ldap_options import parse_ldap
+from pgswitch.errors import NoAuthenticationMethod
+from pgswitch.types import AuthType, Method
+from pgswitch.wire.startup import Replication
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pgswitch.config.model import Settings
+    from pgswitch.logs import Log
+    from pgswitch.net.frontend import Frontend
+
+
+class Decision:
+    """What clients have to show."""
+
+    def __init__(
+        self, log: Log, work: Callable[[Callable[[], object]], Deferred[object]]
+    ) -> None:
+        """``work`` calls something in a thread: names of addresses are looked up."""
+        self._log = log
+        self._work = work
+        self._rules: tuple[Rule, ...] = ()
+        self._demand = Demand(method=Method.REJECT)
+
+    def load(self, settings: Settings) -> None:
+        """Take the settings, and read the files they name."""
+        if settings.auth_type is AuthType.HBA:
+            self._rules = self._load_rules(settings)
+            return
+        options = settings.auth_ldap_options
+        self._rules = ()
+        self._demand = Demand(
+            method=Method(settings.auth_type.value),
+            ldap=parse_ldap(options) if options else None,
+        )
+
+    def _load_rules(self, settings: Settings) -> tuple[Rule, ...]:
+        maps = self._load_maps(settings.auth_ident_file)
+        path = settings.auth_hba_file
+        try:
+            found = read_hba(path, _text_of, maps)
+        except OSError as error:
+            self._log.error(f"could not open hba config file {path}: {error.strerror}")
+            return ()
+        for problem in found.problems:
+            where = "" if problem.path == path else f" of {problem.path}"
+            self._log.warning(
+                f"could not parse hba config line {problem.line}{where}:"
+                f" {problem.reason}"
+            )
+        return tuple(found.rules)
+
+    def _load_maps(self, path: str | None) -> Mapping[str, IdentMap]:
+        if not path:
+            return {}
+        try:
+            maps, problems = parse_ident(_text_of(path))
+        except OSError as error:
+            self._log.error(
+                f"could not open ident config file {path}: {error.strerror}"
+            )
+            return {}
+        for problem in problems:
+            self._log.warning(
+                f"could not parse ident config line {problem.line}: {problem.reason}"
+            )
+        return maps
+
+    def demand(
+        self, client: Frontend, auth_type: AuthType
+    ) -> Demand | Deferred[Demand]:
+        """Return what a client has to show; raises NoAuthenticationMethod."""
+        if auth_type is not AuthType.HBA:
+            return self._demand
+        visitor = visitor_of(client)
+        rule = decide(self._rules, visitor, is_near)
+        if rule is NEEDS_NAMES:
+            look_up = partial(names_of, str(visitor.address))
+            return self._work(look_up).addCallback(self._named, visitor)
+        return _demand_of(rule)
+
+    def _named(self, names: object, visitor: Visitor) -> Demand:
+        known = names if isinstance(names, tuple) else ()
+        rule = decide(self._rules, replace(visitor, names=known), is_near)
+        return _demand_of(rule)
+
+
+def _demand_of(rule: object) -> Demand:
+    if not isinstance(rule, Rule):
+        raise NoAuthenticationMethod
+    return rule.demand
+
+
+def visitor_of(client: Frontend) -> Visitor:
+    """Return what rules ask about a client that has sent its start-up packet."""
+    facts, host = client.facts, client.address.host
+    return Visitor(
+        database=client.database,
+        user=client.user,
+        address=None if host == "unix" else plain_address(host),
+        is_tls=client.tls is not None,
+        is_physical=facts is not None and facts.replication is Replication.PHYSICAL,
+    )
+
+
+def _text_of(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8", errors="surrogateescape")

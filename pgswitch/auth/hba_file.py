@@ -1,0 +1,304 @@
+"""From the text of an HBA file to its rules, and the lines that are none.
+
+A line that is not understood is left out and told of, the others hold, as in
+PgBouncer.  Beside what that knows there are samehost, samenet, host names, regular
+expressions (``/...``), pam, and the include directives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from pgswitch.auth.hba import (
+    PAM_SERVICE,
+    Demand,
+    Link,
+    Names,
+    Near,
+    Network,
+    Place,
+    Rule,
+)
+from pgswitch.auth.ident import IdentMap, logical_lines
+from pgswitch.auth.ldap_options import LdapOptionsError, parse_ldap
+from pgswitch.auth.words import Field, Word, WordsError, fields
+from pgswitch.types import Method
+
+NESTING_LIMIT: Final = 10
+"""How deep files may include each other."""
+
+_METHODS: Final = MappingProxyType(
+    {
+        "trust": Method.TRUST,
+        "reject": Method.REJECT,
+        "password": Method.PLAIN,
+        "md5": Method.MD5,
+        "scram-sha-256": Method.SCRAM_SHA_256,
+        "cert": Method.CERT,
+        "peer": Method.PEER,
+        "ldap": Method.LDAP,
+        "pam": Method.PAM,
+    }
+)
+_MAPPED: Final = (Method.CERT, Method.PEER)
+"""Methods that an ident map goes with."""
+
+_HOST_NAME: Final = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
+
+Read = Callable[[str], str]
+"""Returns the text of a file, or raises OSError."""
+
+
+class Problem(NamedTuple):
+    """A line that is left out: the file and where in it, and why."""
+
+    path: str
+    line: int
+    reason: str
+
+
+@dataclass(slots=True)
+class HbaFile:
+    """What a file has come to."""
+
+    rules: list[Rule] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_hba(path: str, read: Read, maps: Mapping[str, IdentMap]) -> HbaFile:
+    """Return the rules of a file and of those it includes.
+
+    Raises OSError if the file itself cannot be read.
+    """
+    reader = _FileReader(read, maps)
+    reader.take(path, read(path), 0)
+    return reader.found
+
+
+class _FileReader:
+    """Reads files that include each other."""
+
+    def __init__(self, read: Read, maps: Mapping[str, IdentMap]) -> None:
+        self.found = HbaFile()
+        self.read = read
+        self.maps = maps
+
+    def take(self, path: str, text: str, depth: int) -> None:
+        """Read one file."""
+        for number, line in logical_lines(text):
+            try:
+                parts = fields(line)
+                if parts and _is_include(parts[0]):
+                    for inner, content in _included(parts, path, self.read, depth):
+                        self.take(inner, content, depth + 1)
+                elif parts:
+                    reader = _LineReader(number, line, parts, self.beside(path))
+                    self.found.rules.append(reader.rule(self.maps))
+            except (WordsError, LdapOptionsError, OSError, re.error) as error:
+                self.found.problems.append(Problem(path, number, _reason(error)))
+
+    def beside(self, path: str) -> Read:
+        """Return what reads files whose names are relative to that of ``path``."""
+        return lambda name: self.read(str(Path(path).parent / name))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _is_include(first: Field) -> bool:
+    return first[0].is_keyword("include", "include_if_exists", "include_dir")
+
+
+def _included(
+    parts: list[Field], path: str, read: Read, depth: int
+) -> Iterator[tuple[str, str]]:
+    """Yield path and text of each file that an include directive names."""
+    if len(parts) != len(("include", "file")):
+        raise WordsError("an include directive names one file or folder")
+    if depth >= NESTING_LIMIT:
+        raise WordsError("include nesting level too deep")
+    directive, target = parts[0][0].text, Path(path).parent / parts[1][0].text
+    if directive == "include_dir":
+        for inner in sorted(target.glob("*.conf")):
+            if not inner.name.startswith("."):
+                yield str(inner), read(str(inner))
+        return
+    try:
+        yield str(target), read(str(target))
+    except FileNotFoundError:
+        if directive == "include":
+            raise
+
+
+class _LineReader:
+    """Reads one line, field by field."""
+
+    def __init__(
+        self,
+        number: int,
+        line: str,
+        parts: list[Field],
+        read: Read,
+    ) -> None:
+        self._number = number
+        self._line = line
+        self._parts = list(reversed(parts))
+        self._read = read
+
+    def rule(self, maps: Mapping[str, IdentMap]) -> Rule:
+        """Return the rule; raises WordsError, OSError or re.error."""
+        link = self._link()
+        databases = self._names("database")
+        users = self._names("user")
+        place = None if link is Link.LOCAL else self._place()
+        word = self._one("method")
+        method = _METHODS.get(word.text)
+        if method is None:
+            raise WordsError(f"unknown method: {word.text}")
+        if method is Method.PEER and link is not Link.LOCAL:
+            raise WordsError("peer is for local connections")
+        return Rule(
+            line=self._number,
+            link=link,
+            databases=databases,
+            users=users,
+            place=place,
+            demand=self._demand(method, self._line[word.end :].strip(), maps),
+        )
+
+    def _demand(
+        self, method: Method, rest: str, maps: Mapping[str, IdentMap]
+    ) -> Demand:
+        """Return what the rest of the line demands."""
+        if method is Method.LDAP:
+            return Demand(method=method, ldap=parse_ldap(rest) if rest else None)
+        given = self._options(method)
+        return Demand(
+            method=method,
+            ident=_map(maps, given.get("map")),
+            service=given.get("pamservice", PAM_SERVICE),
+        )
+
+    def _next(self, what: str) -> Field:
+        if not self._parts:
+            raise WordsError(f"no {what}")
+        return self._parts.pop()
+
+    def _one(self, what: str) -> Word:
+        words = self._next(what)
+        if len(words) != 1:
+            raise WordsError(f"more than one {what}")
+        return words[0]
+
+    def _link(self) -> Link:
+        word = self._one("type")
+        try:
+            return Link(word.text)
+        except ValueError:
+            raise WordsError(f"unknown type: {word.text}") from None
+
+    def _names(self, what: str) -> Names:
+        everything = same_user = replication = False
+        names: set[str] = set()
+        patterns: list[re.Pattern[str]] = []
+        for word in self._expanded(self._next(what), 0):
+            if word.is_keyword("all"):
+                everything = True
+            elif word.is_keyword("sameuser"):
+                same_user = True
+            elif word.is_keyword("replication"):
+                replication = True
+            elif word.is_keyword("samerole", "samegroup"):
+                raise WordsError(f"{word.text} is not supported")
+            elif not word.is_quoted and word.text.startswith("+"):
+                raise WordsError("groups of users (+name) are not supported")
+            elif not word.is_quoted and word.text.startswith("/"):
+                patterns.append(re.compile(word.text[1:]))
+            else:
+                names.add(word.text)
+        return Names(
+            everything=everything,
+            same_user=same_user,
+            replication=replication,
+            names=frozenset(names),
+            patterns=tuple(patterns),
+        )
+
+    def _expanded(self, words: Field, depth: int) -> Iterator[Word]:
+        """Yield the words, in place of ``@file`` those of the file."""
+        for word in words:
+            if word.is_quoted or not word.text.startswith("@"):
+                yield word
+                continue
+            if depth >= NESTING_LIMIT:
+                raise WordsError("include nesting level too deep")
+            for line in self._read(word.text[1:]).split("\n"):
+                for part in fields(line):
+                    yield from self._expanded(part, depth + 1)
+
+    def _place(self) -> Place:
+        word = self._one("address")
+        if word.is_keyword("all"):
+            return Place(everywhere=True)
+        if word.is_keyword("samehost", "samenet"):
+            return Place(near=Near(word.text))
+        network = self._network(word.text)
+        if network is not None:
+            return Place(network=network)
+        if _HOST_NAME.fullmatch(word.text) is None:
+            raise WordsError(f"neither an address nor a host name: {word.text}")
+        return Place(host=word.text)
+
+    def _network(self, text: str) -> Network | None:
+        """Return address and mask, None for what is no address."""
+        base, slash, bits = text.partition("/")
+        try:
+            address = ip_address(base)
+        except ValueError:
+            if slash:
+                raise WordsError(f"not an address: {text}") from None
+            return None
+        size = address.max_prefixlen
+        if not slash:
+            mask = self._one("mask").text
+            try:
+                found = ip_address(mask)
+            except ValueError:
+                raise WordsError(f"not a mask: {mask}") from None
+            if found.version != address.version:
+                raise WordsError(f"a mask of another kind: {mask}")
+            return address, int(found)
+        if not bits.isascii() or not bits.isdigit() or int(bits) > size:
+            raise WordsError(f"not a number of bits: {bits}")
+        return address, (1 << size) - (1 << (size - int(bits)))
+
+    def _options(self, method: Method) -> dict[str, str]:
+        """Return the options by name; refuses those that do not go with the method."""
+        known = ("map",) if method in _MAPPED else ()
+        if method is Method.PAM:
+            known = ("pamservice",)
+        given: dict[str, str] = {}
+        while self._parts:
+            word = self._one("value of an option")
+            name, equals, value = word.text.partition("=")
+            if not equals or name not in known:
+                raise WordsError(f"unknown option: {name}")
+            given[name] = value
+        return given
+
+
+def _map(maps: Mapping[str, IdentMap], name: str | None) -> IdentMap | None:
+    if name is None:
+        return None
+    if name not in maps:
+        raise WordsError(f"unknown ident map: {name}")
+    return maps[name]

@@ -1,0 +1,142 @@
+"""Asks a directory whether a password is right; blocks, so it runs in a thread.
+
+Needs the package ldap3 (``pip install 'pgswitch[ldap]'``). Certificates of servers are
+verified by the authorities of the machine, or by those of the file that
+``LDAPTLS_CACERT`` names (as for OpenLDAP's programs).
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from typing import Any, Final
+
+from pgswitch.auth.ldap_options import SCHEMES, LdapOptions
+
+TIMEOUT_S: Final = 3
+"""Seconds for each step: connecting, and each answer."""
+
+_UNSEARCHABLE: Final = frozenset("*()\\/\0")
+"""What could change the meaning of a search, in a user name."""
+
+FindServers = Callable[[str], list[tuple[str, int]]]
+"""Returns host and port of the directories that DNS has for a domain; may block."""
+
+
+class DirectoryError(Exception):
+    """No server could be asked; the text has no secret in it."""
+
+
+def is_available() -> bool:
+    """Tell whether the library is installed."""
+    return find_spec("ldap3") is not None
+
+
+def check(
+    options: LdapOptions, find_servers: FindServers, user: str, password: str
+) -> bool:
+    """Tell whether the directory takes this password for this user.
+
+    The next server is asked if one cannot be reached. Raises DirectoryError if none
+    can, or if the search does not work.
+    """
+    if not password:
+        return False  # To LDAP it would be no login at all, which succeeds.
+    if options.base is not None and not _UNSEARCHABLE.isdisjoint(user):
+        return False
+    reason = "no LDAP server is known"
+    for host, port in _servers(options, find_servers):
+        connection = None
+        try:
+            connection = _connected(options, host, port)
+            return _log_in(connection, options, user, password)
+        except _reachability_errors() as error:
+            reason = f"LDAP server {host}:{port}: {type(error).__name__}"
+        finally:
+            if connection is not None:
+                connection.unbind()
+    raise DirectoryError(reason)
+
+
+def _reachability_errors() -> tuple[type[Exception], ...]:
+    from ldap3.core import exceptions  # noqa: PLC0415 - an extra that may be missing
+
+    return (exceptions.LDAPCommunicationError, exceptions.LDAPStartTLSError, OSError)
+
+
+def _servers(
+    options: LdapOptions, find_servers: FindServers
+) -> Iterable[tuple[str, int]]:
+    usual = options.port or SCHEMES[options.scheme]
+    for name in options.servers:
+        host, colon, port = name.rpartition(":")
+        if colon and port.isdigit() and not host.endswith(":"):
+            yield host, int(port)
+        else:
+            yield name, usual
+    if not options.servers:
+        yield from find_servers(domain_of(options.base or ""))
+
+
+def domain_of(base: str) -> str:
+    """Return the domain that a distinguished name stands for (RFC 2247)."""
+    parts = [part.strip().partition("=") for part in base.split(",")]
+    return ".".join(value.strip() for key, _, value in parts if key.lower() == "dc")
+
+
+def _connected(options: LdapOptions, host: str, port: int) -> Any:  # noqa: ANN401 - ldap3 has no types
+    import ldap3  # noqa: PLC0415 - an extra that may be missing
+
+    tls = ldap3.Tls(
+        validate=ssl.CERT_REQUIRED, ca_certs_file=os.environ.get("LDAPTLS_CACERT")
+    )
+    server = ldap3.Server(
+        host,
+        port,
+        use_ssl=options.scheme == "ldaps",
+        tls=tls,
+        get_info=ldap3.NONE,
+        connect_timeout=TIMEOUT_S,
+    )
+    connection = ldap3.Connection(
+        server,
+        receive_timeout=TIMEOUT_S,
+        auto_referrals=False,
+        read_only=True,
+    )
+    connection.open()
+    if options.start_tls and not connection.start_tls():
+        raise DirectoryError(f"LDAP server {host}:{port} refuses StartTLS")
+    return connection
+
+
+def _log_in(connection: Any, options: LdapOptions, user: str, password: str) -> bool:  # noqa: ANN401 - as above
+    name = f"{options.prefix}{user}{options.suffix}"
+    if options.base is not None:
+        found = _search(connection, options, user)
+        if found is None:
+            return False
+        name = found
+    return bool(connection.rebind(name, password, authentication="SIMPLE"))
+
+
+def _search(connection: Any, options: LdapOptions, user: str) -> str | None:  # noqa: ANN401 - as above
+    """Return the one entry that is the user, None if there is none or are several."""
+    if options.bind_dn and not connection.rebind(
+        options.bind_dn, options.bind_password, authentication="SIMPLE"
+    ):
+        raise DirectoryError("the LDAP server refuses ldapbinddn")
+    wanted = options.filter.replace("$username", user)
+    scopes = {"base": "BASE", "one": "LEVEL", "sub": "SUBTREE"}
+    connection.search(
+        options.base,
+        wanted or f"({options.attribute}={user})",
+        search_scope=scopes[options.scope],
+        attributes=["1.1"],  # none (RFC 4511, section 4.5.1.8)
+        size_limit=2,
+    )
+    found = connection.response or []
+    entries = [one for one in found if one["type"] == "searchResEntry"]
+    return entries[0]["dn"] if len(entries) == 1 else None

@@ -1,0 +1,105 @@
+"""From what a client has to show to the login that asks for it.
+
+==================  ===========================================================
+method              who judges
+==================  ===========================================================
+any, trust, reject  nobody: the verdict is in ``wire/login_client.py``
+plain, md5, scram   the user's secret, there as well
+cert                the names in the client's certificate, by the ident map
+peer                the operating system's user of a unix socket, likewise
+ldap                a directory, ``auth/ldap.py``, in a thread
+pam                 PAM, ``auth/pam.py``, in a thread
+==================  ===========================================================
+"""
+
+from __future__ import annotations
+
+import pwd
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pgswitch.auth import ldap, pam
+from pgswitch.errors import LdapOptionsMissing, LdapUnsupported
+from pgswitch.types import Method
+from pgswitch.wire.login_client import ClientLogin, Surroundings
+
+if TYPE_CHECKING:
+    from pgswitch.auth.hba import Demand
+    from pgswitch.auth.ident import IdentMap
+    from pgswitch.auth.lookup import Identity
+    from pgswitch.auth.store import AuthStore
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.wire.login_client import Authority
+
+
+class Methods:
+    """Makes logins."""
+
+    def __init__(
+        self,
+        context: PoolContext,
+        store: AuthStore,
+        find_servers: ldap.FindServers,
+    ) -> None:
+        """``find_servers`` asks DNS for the directories of a domain."""
+        self._context = context
+        self._store = store
+        self._find_servers = find_servers
+        self._mock_seed = context.random(32)
+
+    def login(
+        self, client: Frontend, identity: Identity, demand: Demand
+    ) -> ClientLogin:
+        """Return the login of a client; raises LdapOptionsMissing, LdapUnsupported."""
+        tls = client.tls
+        names = () if tls is None else tls.peer_names
+        around = Surroundings(
+            random=self._context.random,
+            mock_seed=self._mock_seed,
+            iterations=self._context.configuration.settings.scram_iterations,
+            cache=self._store.verifiers,
+            end_point=b"" if tls is None else tls.end_point,
+            authority=self._authority(client, identity.user, demand),
+            is_proved=any(_is_user(demand.ident, one, identity.user) for one in names),
+            any_scram=self._store.any_scram,
+            only_scram=self._store.only_scram,
+        )
+        return ClientLogin(demand.method, identity.user, identity.secret, around)
+
+    def _authority(
+        self, client: Frontend, user: str, demand: Demand
+    ) -> Authority | None:
+        """Return who is asked about a password, or about the peer."""
+        if demand.method is Method.PEER:
+            if client.credentials is None:
+                return None
+            uid = client.credentials[1]
+            return lambda _: _is_peer(demand.ident, uid, user)
+        host = "" if client.address.host == "unix" else client.address.host
+        if demand.method is Method.PAM:
+            return partial(pam.check, demand.service, user, host)
+        if demand.method is not Method.LDAP:
+            return None
+        if not ldap.is_available():
+            raise LdapUnsupported
+        if demand.ldap is None:
+            raise LdapOptionsMissing
+        return partial(ldap.check, demand.ldap, self._find_servers, user)
+
+
+def _is_user(ident: IdentMap | None, name: str, user: str) -> bool:
+    """Tell whether somebody known elsewhere by this name is the user."""
+    return name == user if ident is None else ident.allows(name, user)
+
+
+def _is_peer(ident: IdentMap | None, uid: int, user: str) -> bool:
+    """Tell whether an operating-system user may be the user.
+
+    Asks the system for its name, which may take it a look into the network.
+    """
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return False
+    return _is_user(ident, name, user)

@@ -1,0 +1,119 @@
+"""Threads for what would stop the reactor: PAM, directories, stretching passwords.
+
+Each kind has threads of its own, so that a directory that hangs does not keep
+passwords from being stretched; and the line before them has an end, so that strangers
+cannot make it grow.  Whoever comes when it is full is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThreadPool
+
+from pgswitch.auth.ldap import DirectoryError
+from pgswitch.net.threads import DaemonThreads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.python.failure import Failure
+
+    from pgswitch.logs import Log
+    from pgswitch.wire.login_client import Work
+
+
+class _Job:
+    """A call, and whether anybody still wants its result."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self.wanted = True
+
+    def run(self) -> object:
+        return self._call() if self.wanted else None
+
+
+class Workers:
+    """A few threads and the line before them."""
+
+    def __init__(
+        self,
+        reactor: Any,  # noqa: ANN401 - one object with many interfaces
+        log: Log,
+        *,
+        name: str,
+        threads: int,
+        longest_line: int,
+    ) -> None:
+        """Begin without threads; the first call starts one.
+
+        ``longest_line``: how many calls may wait for a thread or be in one.
+        """
+        self._reactor = reactor
+        self._log = log
+        self._name = name
+        self._threads = DaemonThreads(0, threads, name=name)
+        self._longest = longest_line
+        self._under_way = 0
+
+    def __call__(self, call: Callable[[], object]) -> Deferred[object]:
+        """Return what the call returns; None if it failed or the line is full.
+
+        Cancelled, the call is not made unless it has begun.
+        """
+        if self._under_way >= self._longest:
+            self._log.warning(f"{self._name} queue is full")
+            return succeed(None)
+        if not self._threads.started:
+            self._threads.start()
+        self._under_way += 1
+        job = _Job(call)
+        result: Deferred[object] = Deferred(lambda _: setattr(job, "wanted", False))
+        deferToThreadPool(self._reactor, self._threads, job.run).addCallbacks(
+            self._done, self._failed, callbackArgs=(result,), errbackArgs=(result,)
+        )
+        return result
+
+    def _done(self, value: object, result: Deferred[object]) -> None:
+        self._under_way -= 1
+        if not result.called:
+            result.callback(value)
+
+    def _failed(self, failure: Failure, result: Deferred[object]) -> None:
+        """Say what has failed; how only where the text is known to have no secret."""
+        error = failure.value
+        shown = (
+            str(error) if isinstance(error, DirectoryError) else type(error).__name__
+        )
+        self._log.error(f"{self._name}: {shown}")
+        self._done(None, result)
+
+    def stop(self) -> None:
+        """End the threads; one that hangs is left behind."""
+        self._threads.end()
+
+
+class LoginWorkers:
+    """The threads that logins have work done by."""
+
+    def __init__(self, reactor: Any, log: Log) -> None:  # noqa: ANN401 - as above
+        """Begin without threads."""
+        self.stretching = Workers(
+            reactor, log, name="password", threads=2, longest_line=1000
+        )
+        """For what computes; more threads would only take the reactor's time."""
+        self.asking = Workers(
+            reactor, log, name="authentication", threads=16, longest_line=1000
+        )
+        """For what waits for others: PAM, directories, names of hosts and users."""
+
+    def of(self, work: Work) -> Workers:
+        """Return who does this."""
+        return self.asking if work.asks_others else self.stretching
+
+    def stop(self) -> None:
+        """End the threads."""
+        self.stretching.stop()
+        self.asking.stop()

@@ -1,0 +1,131 @@
+"""Threads of logins: a line with an end, results, failures that tell no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet import threads
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from pgswitch.auth import workers
+from pgswitch.auth.ldap import DirectoryError
+from pgswitch.auth.workers import LoginWorkers, Workers
+from pgswitch.net.threads import DaemonThreads
+from pgswitch.wire.login_client import Work
+from tests.unit.captured import CapturedLog
+
+
+class Lane:
+    """Stands for a thread: what was begun runs when the test says so."""
+
+    def __init__(self) -> None:
+        """Begin idle."""
+        self.begun: list[tuple[Callable[[], object], Deferred[object]]] = []
+
+    def defer(
+        self, _reactor: object, _pool: object, call: Callable[[], object]
+    ) -> Deferred[object]:
+        """Take a call."""
+        done: Deferred[object] = Deferred()
+        self.begun.append((call, done))
+        return done
+
+    def run(self) -> None:
+        """Run the oldest call."""
+        call, done = self.begun.pop(0)
+        try:
+            result = call()
+        except Exception:  # noqa: BLE001 - as threads do
+            done.errback(Failure())
+        else:
+            done.callback(result)
+
+
+@pytest.fixture
+def lane(monkeypatch: pytest.MonkeyPatch) -> Lane:
+    """Put a lane in place of threads."""
+    lane = Lane()
+    monkeypatch.setattr(workers, "deferToThreadPool", lane.defer)
+    monkeypatch.setattr(DaemonThreads, "start", lambda _: None)
+    return lane
+
+
+def made(log: CapturedLog) -> Workers:
+    """Return workers with room for two."""
+    return Workers(None, log.log, name="pam", threads=1, longest_line=2)
+
+
+def test_results(lane: Lane) -> None:
+    """Come when the thread has them."""
+    result = made(CapturedLog())(lambda: 7)
+    got: list[object] = []
+    result.addCallback(got.append)
+    assert got == []
+    lane.run()
+    assert got == [7]
+
+
+def test_the_line_has_an_end(lane: Lane) -> None:
+    """Who comes then is refused at once, and said so."""
+    log = CapturedLog()
+    work = made(log)
+    for _ in range(2):
+        work(lambda: True)
+    got: list[object] = []
+    work(lambda: True).addCallback(got.append)
+    assert got == [None]
+    assert "WARNING pam queue is full" in log.lines
+    lane.run()
+    work(lambda: True).addCallback(got.append)
+    lane.run()
+    lane.run()
+    assert got == [None, True]
+
+
+def test_given_up(lane: Lane) -> None:
+    """What nobody waits for is not done."""
+    done: list[bool] = []
+    result = made(CapturedLog())(lambda: done.append(True))
+    result.addErrback(lambda _: None)
+    result.cancel()
+    lane.run()
+    assert done == []
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("hush"), "ERROR pam: ValueError"),
+        (DirectoryError("no server"), "ERROR pam: no server"),
+    ],
+)
+def test_failures(lane: Lane, error: Exception, line: str) -> None:
+    """Are nobody's yes; only texts of ours are shown."""
+    log = CapturedLog()
+
+    def fail() -> None:
+        raise error
+
+    got: list[object] = []
+    made(log)(fail).addCallback(got.append)
+    lane.run()
+    assert got == [None]
+    assert log.lines == [line]
+
+
+def test_real_threads() -> None:
+    """Are told apart by what they do, and end."""
+    calls: list[Any] = []
+
+    class Reactor:
+        def callFromThread(self, call: Callable[..., Any], *args: object) -> None:
+            calls.append((call, args))
+
+    all_of_them = LoginWorkers(Reactor(), CapturedLog().log)
+    assert all_of_them.of(Work(int)) is all_of_them.stretching
+    assert all_of_them.of(Work(int, asks_others=True)) is all_of_them.asking
+    assert threads.deferToThreadPool is not None
+    all_of_them.stop()

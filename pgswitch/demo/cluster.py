@@ -70,10 +70,14 @@ class PostgresCluster:
 
     def switch(self, how: Callable[[PostgresServer], object]) -> PostgresServer:
         """End the writer as ``how`` says, promote a standby; return the old writer."""
-        old, standbys = self.writer, self.standbys
+        old = self.writer
         how(old)
-        self.promote(max(standbys, key=_received))
+        self.promote_best()
         return old
+
+    def promote_best(self) -> None:
+        """Promote the standby that has most of what the writer has written."""
+        self.promote(max(self.standbys, key=_received))
 
     def promote(self, node: PostgresServer) -> None:
         """Make a standby the writer, and have the others follow it."""

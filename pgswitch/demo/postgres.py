@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,20 @@ class PostgresServer:
         if self._child is not None:
             self._child.stop()
             self._child = None
+
+    def freeze(self) -> None:
+        """Stop all its processes where they stand, as a machine that hangs does."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        task = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        for pid in (self.pid, *map(int, task.read_text().split())):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def restart(self, mode: str = "fast") -> None:
         """Stop and start again on the same port."""

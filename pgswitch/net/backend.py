@@ -294,16 +294,17 @@ class Backend(TwistedProtocol):
         if isinstance(client, ClientLink):
             client.parameters = self._tracking.changed(client.parameters, name, value)
 
-    def is_last_word(self, chunk: bytes, *, unanswered: bool) -> bool:
-        """Note and tell whether a server of a cluster says that it ends.
+    def without_last_word(self, chunk: bytes, *, unanswered: bool) -> bytes:
+        """Return what of a chunk a client shall see, if the server says that it ends.
 
-        ``unanswered``: no part of the present answer has reached the client.
+        ``unanswered``: no part of the present answer has reached the client.  Then
+        none will, if the server has undone what it was asked.
         """
-        said = last_word(chunk)
+        said, at, is_ready = last_word(chunk)
         if said is LastWord.NONE:
-            return False
-        self.said_last_word = said is LastWord.UNDONE and unanswered
-        return True
+            return chunk
+        self.said_last_word = said is LastWord.UNDONE and unanswered and not is_ready
+        return b"" if self.said_last_word else chunk[:at]
 
     def refused_to_write(self) -> None:
         """Have the owner look whether this is still the writer."""

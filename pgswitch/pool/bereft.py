@@ -68,6 +68,10 @@ def settle_loss(
         retry=retry,
     )
     outcome = decide(facts, text_of)
+    if outcome is not Outcome.NOTHING:
+        client.reception.log.log(
+            f"{client.prefix} server lost ({reason}): {outcome.value}"
+        )
     if outcome is Outcome.SESSION_LOST:
         client.disconnect(SessionLost(reason=reason))
         return False

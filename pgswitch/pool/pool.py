@@ -488,7 +488,8 @@ class ServerPool:
             return
         self.errands.lost(backend)
         link = backend.link
-        client = link.peer or self._settling.lost(backend)
+        settling = self._settling.lost(backend)
+        client = link.peer or settling
         if link in self.rack.idle:
             self.rack.idle.remove(link)
         half_sent = link.skip != 0
@@ -496,7 +497,9 @@ class ServerPool:
         if isinstance(client, ClientLink) and is_of_cluster:
             self.rack.unlink(client, link)
             retry = bool(self.context.configuration.settings.switchover_retry)
-            if settle_loss(client, backend, reason, mode=self.rack.mode, retry=retry):
+            if client is settling or settle_loss(
+                client, backend, reason, mode=self.rack.mode, retry=retry
+            ):
                 client.waiting_since = self.context.clock()
                 self.rack.waiters.insert(0, client)
                 self.serve_waiters()
@@ -525,9 +528,11 @@ class ServerPool:
 
     def is_held(self) -> bool:
         """Tell whether no client may get a server now."""
-        if self.site is not None and self.site.searching:
-            return True
-        return self.context.paused or self.paused
+        return self.is_searching() or self.context.paused or self.paused
+
+    def is_searching(self) -> bool:
+        """Tell whether clients wait because no writer is known."""
+        return self.site is not None and self.site.searching
 
     def set_open(self) -> None:
         """Bring the rack in line with PAUSE and RESUME."""

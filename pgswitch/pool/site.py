@@ -133,8 +133,7 @@ class Site:
         self.searching = True
         self._pool.set_open()
         for backend in list(self._pool.servers.values()):
-            exchange = backend.link.exchange
-            if not is_leaving or exchange is None or not exchange.outstanding():
+            if not is_leaving or not _is_at_work(backend):
                 backend.close(WRITER_LOST)
 
     def serve_from(self, node: Node, *, same: bool) -> None:
@@ -202,3 +201,11 @@ class Site:
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
         """Do nothing: no client has it."""
+
+
+def _is_at_work(backend: Backend) -> bool:
+    """Tell whether a client of this server waits for an answer."""
+    if backend.phase is Phase.LOGIN:
+        return False
+    exchange = backend.link.exchange
+    return exchange is not None and exchange.outstanding() > 0

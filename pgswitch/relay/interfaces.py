@@ -51,8 +51,8 @@ class ServerControl(LinkControl, Protocol):
     def transaction_in_statement_mode(self) -> None:
         """Deal with a transaction that the pool mode forbids."""
 
-    def is_last_word(self, chunk: bytes, *, unanswered: bool) -> bool:
-        """Tell whether the server says that it ends, so that nothing is passed on.
+    def without_last_word(self, chunk: bytes, *, unanswered: bool) -> bytes:
+        """Return what of a chunk a client shall see, if the server says that it ends.
 
         ``unanswered``: no part of the present answer has reached the client.
         """

@@ -196,7 +196,8 @@ class ServerLink(Link):
         if MARK in chunk and self.skip == 0 and self.wanted == 0:
             client = self.peer
             unanswered = client is not None and client.sent != b""
-            if self.backend.is_last_word(chunk, unanswered=unanswered):
+            chunk = self.backend.without_last_word(chunk, unanswered=unanswered)
+            if not chunk:
                 return
         table = WARY
         if exchange.special:

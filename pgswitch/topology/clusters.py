@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pgswitch.net.backend import Phase
 from pgswitch.pool.families import READER
 from pgswitch.pool.reader_site import ReaderSite
 from pgswitch.pool.site import Site
@@ -81,6 +82,7 @@ class PoolSites:
                 backend.link.ready_since
                 for pool in self.pools.of_database(self.key)
                 for backend in pool.backends()
+                if backend.phase is not Phase.LOGIN
             ),
             default=float("-inf"),
         )

@@ -28,25 +28,26 @@ class LastWord(Enum):
     UNSURE = "it ends, and what it was doing may be done"
 
 
-def last_word(chunk: bytes) -> LastWord:
-    """Judge a chunk that begins with a message, and of which nothing was passed on.
+def last_word(chunk: bytes) -> tuple[LastWord, int, bool]:
+    """Judge a chunk that begins with a message.
 
-    What stands before the last word is of no use without it, so a chunk with a
-    ReadyForQuery, in which the client's work has an end, is not judged.
+    Returns the verdict, where in the chunk the last word begins, and whether a
+    ReadyForQuery stands before it.
     """
-    said = LastWord.NONE
     at = 0
+    is_ready = False
     while at + HEADER_SIZE <= len(chunk):
         kind = chunk[at]
         end = at + 1 + int.from_bytes(chunk[at + 1 : at + HEADER_SIZE], "big")
-        if end > len(chunk) or kind == READY_FOR_QUERY:
-            return LastWord.NONE
+        if end > len(chunk):
+            break
         if kind in (ERROR_RESPONSE, NOTICE_RESPONSE):
             said = _judge(kind, chunk[at + HEADER_SIZE : end])
             if said is not LastWord.NONE:
-                return said
+                return said, at, is_ready
+        is_ready = is_ready or kind == READY_FOR_QUERY
         at = end
-    return said
+    return LastWord.NONE, len(chunk), is_ready
 
 
 def _judge(kind: int, body: bytes) -> LastWord:

@@ -1,140 +1,166 @@
-"""The writer of a real cluster moves, and what clients see of it."""
+"""The writer of a real cluster moves, and what clients see of it.
+
+One cluster and one pgswitch serve all tests of this file: each leaves behind three
+nodes that run and follow one writer.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack, contextmanager
 
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account
+from pgswitch.demo.account import Account, PrivateDirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.writers import SCHEMA, Writer, account
 from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
 
 NODES = 3
-OUTAGE_LIMIT_S = 10.0
-SETTLE_S = 0.3
+COPIED = ("CREATE TABLE copied (a text)", "GRANT ALL ON copied TO PUBLIC")
+GOES_ON_S = 10.0
+NODE_IS_SEEN_S = 5.0
 
 
-@pytest.fixture
-def cluster(
-    template: PostgresServer, account: Account | None, directory: Path
-) -> Iterator[PostgresCluster]:
-    """Yield a cluster of three nodes with a table to write to."""
-    nodes = []
-    for number in range(NODES):
-        place = subdirectory(directory, f"node-{number}", account)
-        nodes.append(PostgresServer(template.installation, place, account))
-    nodes[0].create_as_copy(template)
-    with running_cluster(nodes, [*HBA], "bench") as made:
-        made.writer.execute(
-            "CREATE TABLE written (id bigint PRIMARY KEY)", database="bench"
+class Place:
+    """The cluster, and pgswitch before it: in transaction and in session pooling."""
+
+    def __init__(self, cluster: PostgresCluster, pooler: PgSwitch) -> None:
+        self.cluster = cluster
+        self.pooler = pooler
+        self.connections: list[psycopg.Connection] = []
+        self.broken: list[PostgresServer] = []
+        """Nodes that cannot follow the writer as they are."""
+        self._numbers = iter(range(1, 1000))
+
+    def connect(self, database: str = "bench") -> psycopg.Connection:
+        """Connect through pgswitch, in autocommit, until the end of the test."""
+        made = self.pooler.connect("trusted", database)
+        self.connections.append(made)
+        return made
+
+    @contextmanager
+    def writing(
+        self, database: str = "bench", count: int = 2
+    ) -> Iterator[list[Writer]]:
+        """Have clients write until the end of the block; no row may be doubled."""
+        made = [
+            Writer(next(self._numbers), lambda: self.connect(database), pause_s=0.001)
+            for _ in range(count)
+        ]
+        for writer in made:
+            writer.start()
+        self.wait_for_writes(made)
+        try:
+            yield made
+            self.wait_for_writes(made)
+        finally:
+            stopped = [writer.stop() for writer in made]
+        assert all(stopped), "a client still waits"
+        assert account(made, self.rows()).doubled == 0
+
+    def wait_for_writes(self, writers: list[Writer]) -> None:
+        """Wait until each has written some more."""
+        before = [writer.acknowledged() for writer in writers]
+        wait_until(
+            lambda: all(
+                writer.acknowledged() > count + 3
+                for writer, count in zip(writers, before, strict=True)
+            ),
+            f"writes of all; the log:\n{self.pooler.log_text()}",
+            GOES_ON_S,
         )
-        made.writer.execute("GRANT ALL ON written TO PUBLIC", database="bench")
+
+    def rows(self) -> Counter[int]:
+        """Return how often each key is in the table."""
+        rows = self.cluster.writer.execute("SELECT id FROM written", database="bench")
+        return Counter(row[0] for row in rows)
+
+    def heal(self) -> None:
+        """Have every node follow the writer again, and pgswitch know it."""
+        while self.broken:
+            self.broken.pop().kill()
+        for node in self.cluster.nodes:
+            if not node.is_running:
+                self.cluster.rejoin(node, anew=True)
+        self.cluster.wait_until_followed()
+
+    def lines(self, words: str) -> int:
+        """Return how many lines of the log have these words."""
+        return self.pooler.log_text().count(words)
+
+    @contextmanager
+    def logs(self, words: str) -> Iterator[None]:
+        """Wait at the end of the block for one more such line."""
+        before = self.lines(words)
+        yield
+        wait_until(lambda: self.lines(words) > before, f"{words!r} in the log", 5.0)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[ExitStack]:
+    """Yield what undoes everything."""
+    with ExitStack() as made:
         yield made
 
 
-@pytest.fixture
-def pooler(cluster: PostgresCluster, pgswitch: PgSwitchFactory) -> PgSwitch:
-    """Return a pgswitch that knows the cluster by its first node."""
-    made = pgswitch(
+@pytest.fixture(scope="module")
+def place(
+    template: PostgresServer,
+    postgres: PostgresServer,
+    account: Account | None,
+    stack: ExitStack,
+) -> Place:
+    """Return a cluster of three with a table to write to, and a pgswitch."""
+    folder = PrivateDirectory(account)
+    stack.callback(folder.remove)
+    nodes = []
+    for number in range(NODES):
+        home = subdirectory(folder.path, f"node-{number}", account)
+        nodes.append(PostgresServer(template.installation, home, account))
+    nodes[0].create_as_copy(template)
+    cluster = stack.enter_context(running_cluster(nodes, [*HBA], "bench"))
+    for statement in (*SCHEMA, *COPIED):
+        cluster.writer.execute(statement, database="bench")
+    factory = PgSwitchFactory(folder.path, account, postgres)
+    stack.callback(factory.stop_all)
+    entry = (
+        f"host=127.0.0.1 port={cluster.writer.port} user=trusted dbname=bench"
+        f" topology_query='{TOPOLOGY_QUERY}'"
+    )
+    pooler = factory(
         {
-            "bench": f"host=127.0.0.1 port={cluster.writer.port} user=trusted"
-            f" topology_query='{TOPOLOGY_QUERY}'"
+            "bench": entry,
+            "session": f"{entry} pool_mode=session",
+            "plain": f"host=127.0.0.1 port={postgres.port} dbname=other",
         },
         auth_type="trust",
         pool_mode="transaction",
+        server_failed_delay=0.5,
     )
-    made.wait_for_log("cluster bench: the nodes are")
+    made = Place(cluster, pooler)
+    pooler.wait_for_log("cluster bench: the nodes are")
+    pooler.wait_for_log("cluster session: the nodes are")
     return made
 
 
-class Writer(threading.Thread):
-    """A client that inserts row after row until it is told to stop."""
-
-    def __init__(self, pooler: PgSwitch, first: int) -> None:
-        super().__init__(daemon=True)
-        self.acknowledged: list[int] = []
-        self.unknown: list[int] = []
-        self.errors: list[str] = []
-        self.reconnects = 0
-        self.longest_s = 0.0
-        self._pooler = pooler
-        self._next = first
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        """Write."""
-        connection = self._pooler.connect("trusted")
-        last = time.monotonic()
-        while not self._over.is_set():
-            number = self._next
-            self._next += 1
-            try:
-                connection.execute("INSERT INTO written VALUES (%s)" % number)  # noqa: UP031
-            except psycopg.Error as error:
-                self.errors.append(f"{error.sqlstate}: {error}")
-                self.unknown.append(number)
-                if connection.broken:
-                    self.reconnects += 1
-                    connection = self._pooler.connect("trusted")
-                continue
-            self.acknowledged.append(number)
-            now = time.monotonic()
-            self.longest_s = max(self.longest_s, now - last)
-            last = now
-        connection.close()
-
-    def stop(self) -> None:
-        """Stop and wait for the end."""
-        self._over.set()
-        self.join(OUTAGE_LIMIT_S)
-        assert not self.is_alive(), "the client still waits"
-
-
-@pytest.fixture
-def writers(pooler: PgSwitch) -> Iterator[list[Writer]]:
-    """Yield clients that write; they are stopped after the test at the latest."""
-    made = [Writer(pooler, 1 + number * 10_000_000) for number in range(4)]
-    for writer in made:
-        writer.start()
-    wait_until(lambda: all(one.acknowledged for one in made), "the first writes")
-    yield made
-    for writer in made:
-        writer._over.set()
-
-
-def all_write_again(writers: list[Writer], pooler: PgSwitch) -> None:
-    """Wait until every client has written more."""
-    before = [len(one.acknowledged) for one in writers]
-    wait_until(
-        lambda: all(
-            len(one.acknowledged) > count + 3
-            for one, count in zip(writers, before, strict=True)
-        ),
-        f"writes\n{pooler.log_text()[-3000:]}",
-        OUTAGE_LIMIT_S,
-    )
-
-
-def assert_nothing_lost(cluster: PostgresCluster, writers: list[Writer]) -> None:
-    """Check that each acknowledged row is there, and no row that was never sent."""
-    rows: list[tuple[Any, ...]] = cluster.writer.execute(
-        "SELECT id FROM written", database="bench"
-    )
-    there = {row[0] for row in rows}
-    acknowledged = {one for writer in writers for one in writer.acknowledged}
-    unknown = {one for writer in writers for one in writer.unknown}
-    assert acknowledged <= there
-    assert there <= acknowledged | unknown
+@pytest.fixture(autouse=True)
+def healed(place: Place) -> Iterator[None]:
+    """Leave the cluster whole, and no traceback in the log."""
+    yield
+    while place.connections:
+        place.connections.pop().close()
+    place.heal()
+    _, traceback, text = place.pooler.log_text().partition("Traceback (most recent")
+    assert not traceback, text[:3000]
 
 
 def fast_stop(server: PostgresServer) -> None:
@@ -142,25 +168,202 @@ def fast_stop(server: PostgresServer) -> None:
     server.stop("fast")
 
 
-@pytest.mark.parametrize(
+MOVES = pytest.mark.parametrize(
     "how", [fast_stop, PostgresServer.kill], ids=["planned", "crash"]
 )
-def test_three_moves(
-    cluster: PostgresCluster,
-    pooler: PgSwitch,
-    writers: list[Writer],
-    how: Callable[[PostgresServer], object],
-) -> None:
-    """The writer moves three times in a row, the old one coming back as a standby."""
-    for _ in range(3):
-        old = cluster.switch(how)
-        all_write_again(writers, pooler)
-        cluster.rejoin(old)
-        cluster.wait_until_followed()
-        time.sleep(SETTLE_S)  # noqa: TID251 - let the monitor see the node again
-    for writer in writers:
-        writer.stop()
-    assert [one.reconnects for one in writers] == [0] * len(writers)
+
+
+@MOVES
+def test_moves_in_a_row(place: Place, how: Callable[[PostgresServer], object]) -> None:
+    """Three, the old writer coming back each time as a standby at its address."""
+    with place.writing() as writers, place.writing("session") as sessions:
+        for _ in range(3):
+            old = place.cluster.switch(how)
+            place.wait_for_writes([*writers, *sessions])
+            place.cluster.rejoin(old, anew=how is not fast_stop)
+            place.cluster.wait_until_followed()
+    for_transactions = account(writers, place.rows())
+    assert for_transactions.reconnects == 0
+    assert set(for_transactions.errors) <= {"08007"}
+    for_sessions = account(sessions, place.rows())
+    assert set(for_sessions.errors) <= {"57P01", "lost"}
     if how is fast_stop:
-        assert [one.errors for one in writers] == [[]] * len(writers)
-        assert_nothing_lost(cluster, writers)
+        assert for_transactions.errors == {}
+        assert for_transactions.missing == for_sessions.missing == 0
+
+
+class Asking(threading.Thread):
+    """A statement that waits, in a thread of its own."""
+
+    def __init__(self, connection: psycopg.Connection, statement: bytes) -> None:
+        super().__init__(daemon=True)
+        self.connection = connection
+        self.outcome: object = None
+        self._statement = statement
+        self.start()
+
+    def run(self) -> None:
+        """Ask."""
+        try:
+            self.outcome = self.connection.execute(self._statement).statusmessage
+        except psycopg.Error as error:
+            self.outcome = error.sqlstate
+
+    def result(self) -> object:
+        """Return the command tag or the SQLSTATE; it must come."""
+        self.join(GOES_ON_S)
+        return self.outcome
+
+
+def code(connection: psycopg.Connection, statement: bytes) -> str | None:
+    """Return the SQLSTATE of a statement that must fail."""
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement)
+    return caught.value.sqlstate
+
+
+def test_what_each_client_sees(place: Place) -> None:
+    """One planned move, and clients in every state when the writer goes."""
+    connect = place.connect
+    idle, between, inside, failed, copying = (connect() for _ in range(5))
+    prepared, blocked = connect(), connect()
+    linked, unused = connect("session"), connect("session")
+    between.execute(b"SELECT 1")
+    prepared.execute(b"SELECT count(*) FROM written WHERE id = %s", [1], prepare=True)
+    linked.execute(b"SET work_mem = '1MB'")
+    for one in (inside, failed):
+        one.execute(b"BEGIN")
+        one.execute(b"LOCK TABLE written IN ROW EXCLUSIVE MODE")
+    assert code(failed, b"SELECT 1/0") == "22012"
+    locking = place.cluster.writer.execute
+    inside.execute(b"LOCK TABLE written IN EXCLUSIVE MODE")
+    waits = Asking(blocked, b"INSERT INTO written VALUES (-1)")
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    wait_until(lambda: locking(query)[0][0], "the INSERT to be blocked")
+    copy = copying.cursor().copy(b"COPY copied FROM STDIN")
+    stream = copy.__enter__()
+
+    place.cluster.writer.stop("fast")
+    # Nobody writes now.
+    assert code(linked, b"SELECT 1") == "57P01"
+    assert linked.closed
+    assert code(inside, b"INSERT INTO written VALUES (-2)") == "40001"
+    assert code(inside, b"SELECT 1") == "25P02"
+    assert inside.execute(b"ROLLBACK").statusmessage == "ROLLBACK"
+    assert code(failed, b"SELECT 1") == "25P02"
+    assert failed.execute(b"ROLLBACK").statusmessage == "ROLLBACK"
+    with pytest.raises(psycopg.OperationalError) as caught:
+        for _ in range(1000):
+            stream.write(b"text\n" * 1000)
+        copy.__exit__(None, None, None)
+    assert caught.value.sqlstate == "08007"
+    again, new = connect("session"), connect()
+    asking = [
+        Asking(one, b"INSERT INTO written VALUES (-3)")
+        for one in (idle, between, inside, failed, copying, unused, again, new)
+    ]
+    cancelled = Asking(connect(), b"SELECT 1")
+    plain = connect("plain")
+    assert plain.execute(b"SELECT 1").fetchone() == (1,)
+    wait_until(
+        lambda: (
+            sum(row["cl_waiting"] for row in place.pooler.console("SHOW POOLS"))
+            >= len(asking) + 2
+        ),
+        "everybody to wait",
+    )
+    cancelled.connection.cancel()
+    assert cancelled.result() == "57014"
+    assert all(one.outcome is None for one in asking)
+
+    place.cluster.promote_best()
+    assert [one.result() for one in asking] == ["INSERT 0 1"] * len(asking)
+    assert waits.result() == "INSERT 0 1"
+    row = prepared.execute(
+        b"SELECT count(*) FROM written WHERE id = %s", [-1], prepare=True
+    )
+    assert row.fetchone() == (1,)
+    assert cancelled.connection.execute(b"SELECT 1").fetchone() == (1,)
+    rows = place.rows()
+    assert (rows[-1], rows[-2], rows[-3]) == (1, 0, len(asking))
+
+
+def test_a_hung_node(place: Place) -> None:
+    """Silence is a death of its own; what wakes up again is not written to."""
+    old = place.cluster.writer
+    place.broken.append(old)
+    with place.writing() as writers:
+        began = time.monotonic()
+        with place.logs(f"cluster bench: the writer {name_of(place, old)} is lost"):
+            old.freeze()
+        assert time.monotonic() - began < 2.0
+        place.cluster.promote_best()
+        place.wait_for_writes(writers)
+        with place.logs(f"{name_of(place, old)} is fenced"):
+            old.thaw()
+        place.wait_for_writes(writers)
+    seen = account(writers, place.rows())
+    assert seen.reconnects == 0
+    assert set(seen.errors) <= {"08007"}
+
+
+def name_of(place: Place, node: PostgresServer) -> str:
+    """Return the name that pgswitch gives a node."""
+    first = place.cluster.nodes[0]
+    return "127.0.0.1" if node is first else f"127.0.0.1:{node.port}"
+
+
+def test_two_writers(place: Place) -> None:
+    """A promotion while the old writer goes on: the higher timeline is taken."""
+    old = place.cluster.writer
+    place.broken.extend([old, place.cluster.standbys[1]])
+    with place.writing() as writers:
+        new = place.cluster.standbys[0]
+        with place.logs(f"cluster bench: {name_of(place, old)} is fenced"):
+            new.execute("SELECT pg_promote(false)")
+        place.cluster.writer = new
+        place.wait_for_writes(writers)
+        sent = max(writer.writes[-1].key for writer in writers)
+    query = f"SELECT count(*) FROM written WHERE id > {sent}"
+    assert old.execute(query, database="bench") == [(0,)]
+
+
+def test_nothing_moves(place: Place) -> None:
+    """One backend is killed, then a reader: clients see nothing, the writer stays."""
+    moves = place.lines("cluster bench: the writer is")
+    with place.writing() as writers:
+        place.cluster.writer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE usename = 'trusted' AND application_name <> 'pgswitch monitor'"
+        )
+        place.wait_for_writes(writers)
+        place.cluster.writer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'pgswitch monitor'"
+        )
+        place.cluster.standbys[0].kill()
+        place.wait_for_writes(writers)
+    seen = account(writers, place.rows())
+    assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)
+    assert place.lines("cluster bench: the writer is") == moves
+
+
+def test_all_down_and_up_again(place: Place) -> None:
+    """And in the gap whatever an operator does: RELOAD, SIGHUP, PAUSE and RESUME."""
+    writer = place.cluster.writer
+    with place.writing(count=1) as writers:
+        for node in place.cluster.nodes:
+            node.stop("fast")
+        place.pooler.reload()
+        place.pooler.console("RELOAD")
+        place.pooler.console("PAUSE bench")
+        before = writers[0].acknowledged()
+        for node in place.cluster.nodes:
+            node.start()
+        place.pooler.wait_for_log("the writer is back")
+        assert writers[0].acknowledged() == before
+        place.pooler.console("RESUME bench")
+        place.wait_for_writes(writers)
+        assert place.cluster.writer is writer
+    seen = account(writers, place.rows())
+    assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)

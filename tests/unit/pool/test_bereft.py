@@ -17,7 +17,7 @@ from tests.fakes.messages import (
     split,
 )
 from tests.fakes.world import Client, Server, World, WorldOf
-from tests.unit.pool.test_site import in_cluster
+from tests.unit.pool.test_site import OTHER, in_cluster
 
 SHUT_DOWN = error("terminating connection", "57P01", "FATAL")
 CRASHING = b"N" + error("immediate shutdown", "57P01", "WARNING")[1:]
@@ -169,6 +169,32 @@ def test_in_the_middle_of_an_answer(world: World, pair: tuple[Client, Server]) -
     assert client.is_gone()
 
 
+def test_an_answer_and_a_last_word(world: World, pair: tuple[Client, Server]) -> None:
+    """The client sees its answer, and nothing of the end."""
+    client, server = pair
+    client.say(INSERT)
+    lose(world, server, says=ANSWER + SHUT_DOWN)
+    assert client.hear() == ANSWER
+    client.say(query())
+    assert world.server().hear() == query()
+
+
+def test_lost_while_parameters_are_set(
+    world: World, pair: tuple[Client, Server]
+) -> None:
+    """The client has asked that server nothing yet, so it waits for the next."""
+    _first, server = pair
+    client = world.client(TimeZone="Asia/Tokyo")
+    client.hear()
+    client.say(INSERT)
+    assert b"TimeZone" in server.hear()
+    lose(world, server)
+    assert client.hear() == b""
+    other = world.server()
+    other.answer()
+    assert other.hear() == INSERT
+
+
 def test_the_writer_leaves(world: World, pair: tuple[Client, Server]) -> None:
     """What is at work gets its answer, or the last word that lets it be run again."""
     client, server = pair
@@ -179,6 +205,38 @@ def test_the_writer_leaves(world: World, pair: tuple[Client, Server]) -> None:
     assert client.hear() == ANSWER
     world.turn()
     assert server.is_gone()
+
+
+def test_cancelled_in_the_gap(world: World, pair: tuple[Client, Server]) -> None:
+    """The wait ends with 57014; what was asked behind it waits on."""
+    client, _server = pair
+    site = in_cluster(world)
+    site.hold()
+    client.say(INSERT + query("next"))
+    client.say(query("last"))
+    assert client.state() == "waiting"
+    world.connect().say(encode.cancel_request(client.frontend.cancel_key))
+    heard = client.hear()
+    assert (kinds(heard), code_of(heard)) == ("EZ", "57014")
+    assert client.state() == "waiting"
+    site.serve_from(OTHER, same=False)
+    assert world.server().hear() == query("next") + query("last")
+
+
+def test_a_pipeline_cancelled_in_the_gap(
+    world: World, pair: tuple[Client, Server]
+) -> None:
+    """Its rest is skipped up to the Sync."""
+    client, _server = pair
+    site = in_cluster(world)
+    site.hold()
+    client.say(encode.parse("", "SELECT 1") + encode.bind("", ""))
+    world.connect().say(encode.cancel_request(client.frontend.cancel_key))
+    assert code_of(client.hear()) == "57014"
+    client.say(encode.execute() + encode.sync() + query())
+    assert client.hear() == READY
+    site.serve_from(OTHER, same=False)
+    assert world.server().hear() == query()
 
 
 def test_a_session(world_of: WorldOf) -> None:

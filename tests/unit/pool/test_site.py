@@ -46,6 +46,20 @@ def test_held_and_served(world: World) -> None:
     assert client.hear() == ANSWER
 
 
+def test_a_login_under_way(world: World) -> None:
+    """What is being opened at the last writer is of no use, however it leaves."""
+    client, _server = world.pair()
+    site = in_cluster(world)
+    busy = world.client()
+    busy.hear()
+    client.say(query())
+    busy.say(query())
+    assert len(world.attempts) == 1
+    site.hold(is_leaving=True)
+    assert world.attempts == []
+    assert busy.state() == "waiting"
+
+
 def test_warm_connections(world: World) -> None:
     """They are open before the move, and used with it, without a login."""
     client, _server = world.pair()

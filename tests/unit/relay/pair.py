@@ -98,9 +98,9 @@ class Control:
         """Record."""
         self.told.append(("parameter", body))
 
-    def is_last_word(self, chunk: bytes, *, unanswered: bool) -> bool:
-        """Tell by the SQLSTATE."""
-        return unanswered and b"C57P01\0" in chunk
+    def without_last_word(self, chunk: bytes, *, unanswered: bool) -> bytes:
+        """Return nothing of what has the SQLSTATE."""
+        return b"" if unanswered and b"C57P01\0" in chunk else chunk
 
     def refused_to_write(self) -> None:
         """Record."""

@@ -20,14 +20,16 @@ DIED = report(b"E", "FATAL", "57P01")
 @pytest.mark.parametrize("code", ["57P01", "57P02", "57P03"])
 def test_undone(code: str) -> None:
     """Whatever stood before it in the same chunk."""
-    assert last_word(report(b"E", "FATAL", code)) is LastWord.UNDONE
-    assert last_word(RESULT + report(b"E", "FATAL", code)) is LastWord.UNDONE
+    word = report(b"E", "FATAL", code)
+    assert last_word(word) == (LastWord.UNDONE, 0, False)
+    assert last_word(RESULT + word) == (LastWord.UNDONE, len(RESULT), False)
+    assert last_word(ANSWER + word) == (LastWord.UNDONE, len(ANSWER), True)
 
 
 @pytest.mark.parametrize("code", ["57P01", "57P02"])
 def test_unsure(code: str) -> None:
     """An immediate shutdown may come between a commit and its answer."""
-    assert last_word(report(b"N", "WARNING", code)) is LastWord.UNSURE
+    assert last_word(report(b"N", "WARNING", code)) == (LastWord.UNSURE, 0, False)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,6 @@ def test_unsure(code: str) -> None:
     [
         b"",
         ANSWER,
-        ANSWER + DIED,
         DIED[:-1],
         report(b"E", "ERROR", "57P01"),
         report(b"E", "FATAL", "57P04"),
@@ -45,5 +46,5 @@ def test_unsure(code: str) -> None:
     ],
 )
 def test_none(chunk: bytes) -> None:
-    """Work that has ended, half a message, other errors, and data that look so."""
-    assert last_word(chunk) is LastWord.NONE
+    """Half a message, other errors, and data that look so."""
+    assert last_word(chunk)[:2] == (LastWord.NONE, len(chunk))

@@ -321,7 +321,9 @@ class Gate(Gatekeeper):
         if after < 0:
             # The server knows best what is wrong with it.
             return UNCHANGED
-        name = _statement(chunk, start, end) if chunk[start] == PARSE else b""
+        name = b""
+        if chunk[start] == PARSE and begin > start + BODY + 1:
+            name = chunk[start + BODY : begin - 1]
         return self.advisor.ask(
             chunk[start], chunk[begin:after], name, is_inside=self.is_inside()
         )
@@ -344,7 +346,9 @@ class Gate(Gatekeeper):
             self._begin = end
         if message_type == PARSE:
             name = _statement(chunk, start, end)
-            if name and self.advisor.home:
+            if not name:
+                return
+            if self.advisor.home:
                 self.homes[name] = self.advisor.home
             elif name in self.homes:
                 del self.homes[name]
@@ -380,7 +384,10 @@ def _text(chunk: bytes, start: int, end: int) -> tuple[int, int]:
     """Return where the text of a Query or Parse begins and ends; -1: it does not."""
     begin = start + BODY
     if chunk[start] == PARSE:
-        begin = chunk.find(b"\0", begin, end) + 1
+        if begin >= end:
+            return 0, -1
+        # An unnamed one needs no search.
+        begin = chunk.find(b"\0", begin, end) + 1 if chunk[begin] else begin + 1
         if begin == 0:
             return 0, -1
         return begin, chunk.find(b"\0", begin, end)
@@ -393,7 +400,10 @@ def _statement(chunk: bytes, start: int, end: int) -> bytes:
     begin = start + BODY
     if chunk[start] == BIND:
         begin = chunk.find(b"\0", begin, end) + 1
-    elif chunk[start] != PARSE:
+    elif chunk[start] == PARSE:
+        if begin < end and chunk[begin] == 0:
+            return b""
+    else:
         if begin >= end or chunk[begin] != STATEMENT:
             return b""
         begin += 1

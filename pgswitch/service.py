@@ -74,7 +74,7 @@ from pgswitch.stats.periods import stats_line
 from pgswitch.topology.clusters import Clusters
 from pgswitch.view import ServiceView
 from pgswitch.wire.params import Tracking
-from pgswitch.wire.prepared import StatementTable
+from pgswitch.wire.statements import StatementTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

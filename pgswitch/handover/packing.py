@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from pgswitch.wire.exchange import IDLE
 from pgswitch.wire.prepared import Note
+from pgswitch.wire.sql_prepared import SqlNote
 
 if TYPE_CHECKING:
     from pgswitch.relay.client import ClientLink
     from pgswitch.relay.server import ServerLink
     from pgswitch.wire.exchange import Exchange
-    from pgswitch.wire.prepared import ClientStatements, Statement, StatementTable
+    from pgswitch.wire.prepared import ClientStatements
+    from pgswitch.wire.statements import Statement, StatementTable
 
 Packed = dict[str, Any]
 """An object of JSON."""
@@ -117,6 +119,20 @@ def pack_statements(statements: ClientStatements) -> Packed:
             ]
             for note in statements.notes
         ],
+        "sql": _pack_texts(statements.sql.texts),
+        "sql_notes": [
+            [
+                text(note.name),
+                *(
+                    None if one is None else text(one)
+                    for one in (note.on_server, note.by_client)
+                ),
+                None if note.by_protocol is None else _pack_statement(note.by_protocol),
+            ]
+            for note in statements.sql.notes
+        ],
+        "spoken": _pack_texts(statements.spoken),
+        "bound": text(statements.bound),
     }
 
 
@@ -135,6 +151,32 @@ def unpack_statements(
         statements.notes.append(
             Note(statement, client_name, closes=closes, parses=parses)
         )
+    _unpack_sql(statements, packed, table)
+
+
+def _unpack_sql(
+    statements: ClientStatements, packed: Packed, table: StatementTable
+) -> None:
+    statements.sql.texts.update(_unpack_texts(packed.get("sql", {})))
+    statements.spoken.update(_unpack_texts(packed.get("spoken", {})))
+    statements.bound = raw(packed.get("bound", ""))
+    for name, on_server, by_client, by_protocol in packed.get("sql_notes", []):
+        statements.sql.notes.append(
+            SqlNote(
+                raw(name),
+                None if on_server is None else raw(on_server),
+                None if by_client is None else raw(by_client),
+                None if by_protocol is None else _unpack_statement(by_protocol, table),
+            )
+        )
+
+
+def _pack_texts(texts: dict[bytes, bytes]) -> Packed:
+    return {text(name): text(one) for name, one in texts.items()}
+
+
+def _unpack_texts(packed: Packed) -> dict[bytes, bytes]:
+    return {raw(name): raw(one) for name, one in packed.items()}
 
 
 def _pack_statement(statement: Statement) -> list[object]:
@@ -156,6 +198,7 @@ def pack_server(link: ServerLink, now: float) -> Packed:
         "statements": [
             _pack_statement(one) for one in link.statements.by_number.values()
         ],
+        "sql": _pack_texts(link.statements.by_sql),
         "idle": age(link.ready_since, now),
         "stale": link.stale,
     }
@@ -169,6 +212,7 @@ def unpack_server(
         statement = _unpack_statement(one, table)
         link.statements.add(statement)
         statement.references -= 1
+    link.statements.by_sql.update(_unpack_texts(packed.get("sql", {})))
     link.ready_since = moment(packed.get("idle"), now) or now
     link.stale = packed.get("stale", False)
     link.watched = link.stale

@@ -19,10 +19,10 @@ from pgswitch.logs import socket_prefix
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client import ClientLink
-from pgswitch.relay.server import ServerLink
+from pgswitch.relay.server import DEALLOCATE_ALL, DISCARD_ALL, ServerLink
 from pgswitch.types import Address
 from pgswitch.wire import decode, encode
-from pgswitch.wire.constants import BACKEND_NAMES
+from pgswitch.wire.constants import BACKEND_NAMES, COMMAND_COMPLETE
 from pgswitch.wire.last_word import LastWord, last_word
 from pgswitch.wire.login_server import (
     Command,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pgswitch.logs import Log
     from pgswitch.tls.facts import TlsFacts
     from pgswitch.wire.params import Tracking, Values
-    from pgswitch.wire.prepared import ServerStatements
+    from pgswitch.wire.statements import ServerStatements
 
 ERROR_RESPONSE = ord("E")
 NOTICE_RESPONSE = ord("N")
@@ -346,6 +346,9 @@ class Backend(TwistedProtocol):
             self._question.message(message_type, body)
         if message_type == ERROR_RESPONSE:
             self._error = decode.error_fields(body)
+        elif message_type == COMMAND_COMPLETE:
+            if body in (DISCARD_ALL, DEALLOCATE_ALL):
+                self._statements.clear()
         elif message_type in COPY_RESPONSES:
             self.close("COPY in a query of the pooler")
         elif message_type == READY_FOR_QUERY:

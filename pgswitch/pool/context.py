@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pgswitch.wire.login_server import KeyCache
     from pgswitch.wire.params import Tracking
     from pgswitch.wire.password import Secret
-    from pgswitch.wire.prepared import StatementTable
     from pgswitch.wire.scram import ScramKeys
+    from pgswitch.wire.statements import StatementTable
 
 Credentials = tuple["Secret | None", "ScramKeys | None"]
 

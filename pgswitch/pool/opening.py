@@ -15,7 +15,7 @@ from pgswitch.net.backend import Backend, BackendOwner
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from pgswitch.wire.login_server import ServerLogin
-from pgswitch.wire.prepared import ServerStatements
+from pgswitch.wire.statements import ServerStatements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,6 @@ from typing import Final
 
 from pgswitch.errors import (
     BadPacketHeader,
-    BrokenPacket,
     Fault,
     PqexecDisallowed,
     StartupRepeated,
@@ -32,8 +31,8 @@ from pgswitch.relay.link import (
     SMALL_READ,
     Gatekeeper,
     Keeper,
-    Link,
 )
+from pgswitch.relay.preparing import PreparingLink
 from pgswitch.relay.server import SESSION, ServerLink
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import (
@@ -48,16 +47,13 @@ from pgswitch.wire.exchange import (
     PARSE,
     QUERY,
     SYNC,
-    Exchange,
 )
 from pgswitch.wire.framing import CALL, HEADER_SIZE, PASS, WHOLE, action_table
-from pgswitch.wire.prepared import STATEMENT, ClientStatements, fake_reply
-from pgswitch.wire.sql_prepared import rewritten
+from pgswitch.wire.prepared import BODY, STATEMENT, ClientStatements, fake_reply
 
 COPY_DATA: Final = 0x64
 FLUSH: Final = 0x48
 TERMINATE: Final = 0x58
-BODY: Final = 5
 WAIT_FOR_WHOLE: Final = 16384
 """A message up to this long is awaited whole before it costs a server."""
 
@@ -82,17 +78,13 @@ _NEEDS_SERVER: Final = action_table(
         (QUERY, SYNC, FUNCTION_CALL, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE), 1
     ),
 )
-_MAY_PREPARE: Final = action_table(0, dict.fromkeys(b"PpEeDd \n\r\t", 1))
-"""How the text of a Query begins that may be about a prepared statement."""
-LONGEST_PREPARE: Final = 65536
-"""A Query beyond this is sent on as it is."""
 _NEEDS_NONE: Final = action_table(
     0, dict.fromkeys((COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH), 1)
 )
 """Late messages of a COPY that failed, and a Flush of nothing: dropped."""
 
 
-class ClientLink(Link):
+class ClientLink(PreparingLink):
     """One client connection, from its start-up packet on."""
 
     def __init__(self, limit: int, io: LinkIO, control: ClientControl) -> None:
@@ -100,11 +92,8 @@ class ClientLink(Link):
         super().__init__(ALL_WHOLE, limit, io, control)
         self.largest_read = SMALL_READ  # so that a stranger fills little memory
         self.frontend = control
-        self.exchange = Exchange()
-        self.statements: ClientStatements | None = None
         self.keeper: Keeper = Keeper()
         self.counters = Counters()
-        self.server: ServerLink | None = None
         self.parameters: tuple[str | None, ...] = ()
         self.walking = False
         """In the midst of messages that go whole to the control."""
@@ -288,11 +277,7 @@ class ClientLink(Link):
                         size == length + 1
                         and message_type == QUERY
                         and self.simple
-                        and (
-                            self.statements is None
-                            or size == BODY
-                            or not _MAY_PREPARE[chunk[BODY]]
-                        )
+                        and not self.may_use_sql(chunk, 0, size)
                     ):
                         self._one_query(chunk, server)
                     else:
@@ -354,7 +339,7 @@ class ClientLink(Link):
         entry = self.exchange.take()
         self.send(fake_reply(entry))
         if entry & NAMED:
-            statements.settled()
+            statements.settled(entry)
         self.counters.client_bytes += end
         return True
 
@@ -428,7 +413,7 @@ class ClientLink(Link):
             entry = exchange.take()
             self.send(fake_reply(entry))
             if entry & NAMED and self.statements is not None:
-                self.statements.settled()
+                self.statements.settled(entry)
 
     def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
         """Note one request of the client."""
@@ -437,19 +422,17 @@ class ClientLink(Link):
                 raise StartupRepeated
             self.control.message(message_type, chunk[start + BODY : end])
             return True
-        if message_type == SYNC:
-            self.exchange.request(message_type)
-        elif message_type == QUERY and self.simple:
-            if self.statements is not None:
-                return self._simple_query(chunk, start, end)
+        if message_type == SYNC or (message_type == QUERY and self.simple):
+            if message_type == QUERY and self.may_use_sql(chunk, start, end):
+                return self.with_sql(chunk, start, end)
             self.exchange.request(message_type)
         elif message_type == QUERY:
             raise PqexecDisallowed
         elif _NEEDS_SERVER[message_type]:
-            if self.statements is None or message_type == EXECUTE:
+            if self.statements is None:
                 self.exchange.request(message_type)
             else:
-                return self._prepared(message_type, chunk, start, end)
+                return self.prepared(message_type, chunk, start, end)
         elif message_type == COPY_DONE or message_type == COPY_FAIL:
             self.exchange.copy_data_ended(message_type)
         elif message_type == TERMINATE:
@@ -457,64 +440,4 @@ class ClientLink(Link):
             self.replace(chunk, start, min(end, len(chunk)), b"")
         else:
             raise UnknownPacket
-        return True
-
-    def _simple_query(self, chunk: bytes, start: int, end: int) -> bool:
-        """Note a Query, rewritten if it prepares or executes; False to see more."""
-        body = start + BODY
-        statements = self.statements
-        server = self.server
-        if statements is not None and server is not None and body < end:
-            if body >= len(chunk):
-                return False
-            if _MAY_PREPARE[chunk[body]] and end - body <= LONGEST_PREPARE:
-                if end > len(chunk):
-                    return False
-                by = rewritten(chunk[body:end], statements, server.statements)
-                if by is not None:
-                    self.replace(chunk, start, end, by)
-                    return True
-        self.exchange.request(QUERY)
-        return True
-
-    def _prepared(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
-        """Rewrite one of Parse, Bind, Describe, Close; False to see more of it."""
-        statements = self.statements
-        server = self.server
-        body = start + BODY
-        if statements is None or server is None or message_type == FUNCTION_CALL:
-            self.exchange.request(message_type)
-            return True
-        if message_type == PARSE:
-            if body >= len(chunk) and end > body:
-                return False
-            if end == body or chunk[body] == 0:
-                self.exchange.request(PARSE)
-                return True
-            if end > len(chunk):
-                return False
-            by = statements.parse(chunk[body:end], server.statements)
-            self.replace(chunk, start, end, by)
-        elif message_type == BIND:
-            portal = chunk.find(b"\0", body, end)
-            name = chunk.find(b"\0", portal + 1, end) if portal >= 0 else -1
-            if name < 0:
-                if end > len(chunk):
-                    return False
-                raise BrokenPacket(message="Bind")
-            if name == portal + 1:
-                self.exchange.request(BIND)
-                return True
-            by = statements.bind(
-                chunk[body : name + 1], end - name - 1, server.statements
-            )
-            self.replace(chunk, start, name + 1, by)
-        elif end <= body + 2 or chunk[body] != STATEMENT:
-            self.exchange.request(message_type)
-        elif message_type == DESCRIBE:
-            by = statements.describe(chunk[body:end], server.statements)
-            self.replace(chunk, start, end, by)
-        else:
-            statements.close(chunk[body:end])
-            self.replace(chunk, start, end, b"")
         return True

@@ -25,12 +25,14 @@ from pgswitch.wire.exchange import (
     IDLE,
     NAMED,
     QUERY,
+    SQL,
     SWALLOW,
     Exchange,
 )
 from pgswitch.wire.framing import CALL, PASS, WHOLE, action_table
 from pgswitch.wire.last_word import MARK
-from pgswitch.wire.prepared import ClientStatements, ServerStatements, fake_reply
+from pgswitch.wire.prepared import ClientStatements, fake_reply
+from pgswitch.wire.statements import ServerStatements
 
 READY_FOR_QUERY: Final = 0x5A
 ERROR_RESPONSE: Final = 0x45
@@ -176,6 +178,7 @@ class ServerLink(Link):
             and exchange.queue[exchange.head] == QUERY
             and not exchange.copying
             and not self.statements.by_number
+            and not self.statements.by_sql
             and (self.client_statements is None or not self.client_statements.names)
         ):
             self.actions = SIMPLE
@@ -252,8 +255,8 @@ class ServerLink(Link):
                     if tag == DISCARD_ALL or tag == DEALLOCATE_ALL:
                         self._forget_statements()
             entry = exchange.completed(message_type)
-            if entry & NAMED and self.client_statements is not None:
-                self.client_statements.settled()
+            if entry & (NAMED | SQL) and self.client_statements is not None:
+                self.client_statements.settled(entry)
             if entry & SWALLOW:
                 self.replace(chunk, start, end, b"")
         else:
@@ -292,7 +295,7 @@ class ServerLink(Link):
             entry = exchange.take()
             replies += fake_reply(entry)
             if entry & NAMED and self.client_statements is not None:
-                self.client_statements.settled()
+                self.client_statements.settled(entry)
         self.replace(chunk, end, end, replies)
 
     def _forget_statements(self) -> None:

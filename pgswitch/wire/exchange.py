@@ -48,6 +48,8 @@ FAKE: Final = 0x200
 """The server was not asked, the reply is made by us when its turn comes."""
 NAMED: Final = 0x400
 """A note about a prepared statement goes with this request (see prepared.py)."""
+SQL: Final = 0x1000
+"""A statement with a note in sql_prepared.py; perhaps of the Query behind it."""
 REFUSED: Final = 0x800
 """Asked in place of something refused: its error is told in our words."""
 
@@ -227,6 +229,13 @@ class Exchange:
         """
         skipped: list[int] = []
         if self.head == len(self.queue):
+            return skipped
+        after = self.head
+        while self.queue[after] & SQL and after + 1 < len(self.queue):
+            after += 1
+        if after > self.head and self.queue[after] == QUERY:
+            while self.queue[self.head] & SQL:
+                skipped.append(self.take())
             return skipped
         first = self.queue[self.head] & TYPE
         if self.copying:

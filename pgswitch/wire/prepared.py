@@ -38,114 +38,20 @@ from pgswitch.wire.exchange import (
     FAKE,
     NAMED,
     PARSE,
+    SQL,
     SWALLOW,
     TYPE,
     Exchange,
 )
+from pgswitch.wire.sql_prepared import SqlStatements
+from pgswitch.wire.statements import ServerStatements, Statement, StatementTable
 
 STATEMENT: Final = 0x53
 """The byte ``S`` that tells a statement from a portal in Describe and Close."""
 BODY: Final = 5
 """Offset of a message's body behind its type and length."""
-PREFIX: Final = b"PGBOUNCER_"
-"""Server-side names begin as PgBouncer's documentation promises."""
 PARSE_COMPLETE: Final = b"1\x00\x00\x00\x04"
 CLOSE_COMPLETE: Final = b"3\x00\x00\x00\x04"
-
-
-class Statement:
-    """One distinct statement, shared by every client that prepares it."""
-
-    def __init__(self, number: int, definition: bytes) -> None:
-        """Take the part of a Parse body behind the name."""
-        self.number = number
-        self.name = PREFIX + str(number).encode()
-        self.definition = definition
-        self.references = 0
-        """How many clients and servers hold it; the table forgets it at 0."""
-
-    def parse(self) -> bytes:
-        """Return the Parse message for a server."""
-        return message(PARSE, self.name + b"\0" + self.definition)
-
-
-class StatementTable:
-    """All statements that some client or server of the process knows."""
-
-    def __init__(self) -> None:
-        """Begin empty; numbers count up for the life of the process."""
-        self._by_definition: dict[bytes, Statement] = {}
-        self._last = 0
-
-    def __len__(self) -> int:
-        """Return how many distinct statements are held."""
-        return len(self._by_definition)
-
-    def hold(self, definition: bytes) -> Statement:
-        """Return the statement of this definition, with one more reference."""
-        statement = self._by_definition.get(definition)
-        if statement is None:
-            self._last += 1
-            statement = Statement(self._last, definition)
-            self._by_definition[definition] = statement
-        statement.references += 1
-        return statement
-
-    def hold_as(self, number: int, definition: bytes) -> Statement:
-        """Do the same for a statement that servers know under this number already."""
-        if definition not in self._by_definition:
-            self._by_definition[definition] = Statement(number, definition)
-            self._last = max(self._last, number)
-        return self.hold(definition)
-
-    def drop(self, statement: Statement) -> None:
-        """Take one reference back."""
-        statement.references -= 1
-        if statement.references == 0:
-            self._by_definition.pop(statement.definition, None)
-
-
-class ServerStatements:
-    """What one server connection has prepared, the longest unused first."""
-
-    def __init__(self, table: StatementTable) -> None:
-        """Begin with none."""
-        self.table = table
-        self.by_number: dict[int, Statement] = {}
-
-    def __len__(self) -> int:
-        """Return how many statements the server has."""
-        return len(self.by_number)
-
-    def add(self, statement: Statement) -> None:
-        """Note that the server has the statement now, or will have had it parsed."""
-        statement.references += 1
-        self.by_number[statement.number] = statement
-
-    def remove(self, statement: Statement) -> None:
-        """Note that the server does not have it, or not any more."""
-        if self.by_number.pop(statement.number, None) is not None:
-            self.table.drop(statement)
-
-    def touch(self, statement: Statement) -> bool:
-        """Make it the last to be evicted; tell whether the server has it."""
-        found = self.by_number.pop(statement.number, None)
-        if found is None:
-            return False
-        self.by_number[statement.number] = found
-        return True
-
-    def oldest(self) -> Statement:
-        """Return the one to be evicted next."""
-        for statement in self.by_number.values():
-            return statement
-        raise KeyError
-
-    def clear(self) -> None:
-        """Forget all: the server ran DISCARD ALL or DEALLOCATE ALL, or is gone."""
-        for statement in self.by_number.values():
-            self.table.drop(statement)
-        self.by_number.clear()
 
 
 class Note:
@@ -188,6 +94,12 @@ class ClientStatements:
         self.notes: list[Note] = []
         """One for each request in the exchange that carries NAMED, in order."""
         self.counters = counters
+        self.sql = SqlStatements(exchange, most)
+        """Those that the client has prepared by SQL."""
+        self.spoken: dict[bytes, bytes] = {}
+        """What of SQL about such ones was parsed, by the name of its Parse."""
+        self.bound = b""
+        """That of these which is bound, until it is executed."""
 
     # The client's messages, as they pass.
 
@@ -214,7 +126,7 @@ class ClientStatements:
         self.exchange.request(PARSE | NAMED)
         self.counters.server_parse_count += 1
         server.add(statement)
-        return statement.parse() + self.evict(server)
+        return statement.parse() + self._evict(server)
 
     def bind(self, names: bytes, rest: int, server: ServerStatements) -> bytes:
         """Take ``portal NUL statement NUL`` of a Bind; ``rest`` bytes follow it.
@@ -249,12 +161,32 @@ class ClientStatements:
         if body.find(b"\0") != len(body) - 1:
             raise BrokenPacket(message="Close")
         name = body[1:-1]
+        self.spoken.pop(name, None)
         statement = self.names.pop(name, None)
         if statement is None:
             self.exchange.request(CLOSE | FAKE)
         else:
             self.notes.append(Note(statement, name, closes=True))
             self.exchange.request(CLOSE | FAKE | NAMED)
+
+    # Messages whose text is one of SQL about prepared statements.
+
+    def parsed(self, name: bytes, text: bytes, server: ServerStatements) -> bytes:
+        """Note the text of a Parse; return what goes before it."""
+        self.spoken[name] = text
+        return self.sql.before_parse(text, server.by_sql)
+
+    def binding(self, name: bytes, server: ServerStatements) -> bytes:
+        """Note a Bind, of any statement; return what goes before it."""
+        self.bound = self.spoken.get(name, b"")
+        if not self.bound:
+            return b""
+        return self.sql.before_bind(self.bound, server.by_sql, self.names)
+
+    def executed(self, server: ServerStatements) -> None:
+        """Note the Execute of the statement that is bound."""
+        text, self.bound = self.bound, b""
+        self.sql.execute(text, server.by_sql, self.names)
 
     def _ensure(self, statement: Statement, server: ServerStatements) -> bytes:
         """Return what must be sent first so that the server has the statement."""
@@ -264,9 +196,9 @@ class ClientStatements:
         self.exchange.request(PARSE | SWALLOW | NAMED)
         self.notes.append(Note(statement, None))
         self.counters.server_parse_count += 1
-        return statement.parse() + self.evict(server)
+        return statement.parse() + self._evict(server)
 
-    def evict(self, server: ServerStatements) -> bytes:
+    def _evict(self, server: ServerStatements) -> bytes:
         """Return the Close messages that bring the server back to its limit."""
         sent = b""
         while len(server.by_number) > self.most:
@@ -280,20 +212,20 @@ class ClientStatements:
 
     # The server's answers.
 
-    def settled(self) -> None:
+    def settled(self, entry: int) -> None:
         """Note that the next request with a note succeeded."""
+        if entry & SQL:
+            dropped = self.sql.settled()
+            if dropped is not None:
+                self.table.drop(dropped)
+            return
         note = self.notes.pop(0)
         if note.closes:
             self.table.drop(note.statement)
 
     def undone(self, skipped: list[int], server: ServerStatements) -> None:
         """Note requests that failed or were skipped: the server did none of them."""
-        count = 0
-        for entry in skipped:
-            if entry & NAMED:
-                count += 1
-        notes = self.notes[:count]
-        del self.notes[:count]
+        notes = self._notes_of(skipped, server)
         # The last first: a statement may have been parsed and then evicted.
         while notes:
             note = notes.pop()
@@ -313,11 +245,27 @@ class ClientStatements:
                 del self.names[name]
                 self.table.drop(statement)
 
+    def _notes_of(self, skipped: list[int], server: ServerStatements) -> list[Note]:
+        """Remove and return the notes of requests; undo those of SQL at once."""
+        count = by_sql = 0
+        for entry in skipped:
+            if entry & NAMED:
+                count += 1
+            elif entry & SQL:
+                by_sql += 1
+        if by_sql:
+            self.sql.undone(by_sql, server.by_sql, self.names)
+        notes = self.notes[:count]
+        del self.notes[:count]
+        return notes
+
     def clear(self) -> None:
         """Forget all names: the client ran DISCARD ALL or DEALLOCATE ALL."""
         for statement in self.names.values():
             self.table.drop(statement)
         self.names.clear()
+        self.spoken.clear()
+        self.sql.texts.clear()
 
     def leave(self) -> None:
         """Forget everything: the client has left, perhaps in the middle."""
@@ -326,6 +274,8 @@ class ClientStatements:
             if note.closes:
                 self.table.drop(note.statement)
         self.notes.clear()
+        for dropped in self.sql.given_up():
+            self.table.drop(dropped)
 
 
 def fake_reply(entry: int) -> bytes:

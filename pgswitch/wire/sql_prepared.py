@@ -1,246 +1,284 @@
-"""PREPARE, EXECUTE and DEALLOCATE as SQL, when servers are shared.
+"""PREPARE, EXECUTE and DEALLOCATE of SQL, when servers are shared.
 
-In a simple Query of one statement the client's name is replaced by one of ours, as
-prepared.py does it for messages, and a server that lacks the statement is told to
-prepare it in front of EXECUTE, in the same Query:
+Such a statement has the client's own name on the server, so its next server may not
+have it, or have another client's of that name.  Nothing of the client's text is
+changed; what is missing goes before it, in the same Query or as messages of our own:
 
-=====================  ==========================================================
-client sends           server gets
-=====================  ==========================================================
-PREPARE, new to it     PREPARE under our name
-PREPARE, it has it     something that is answered by PREPARE too
-EXECUTE                EXECUTE under our name, PREPARE in front where it lacks
-DEALLOCATE             something that is answered by DEALLOCATE; our statement
-                       stays with the server until it is evicted
-anything else, or of   the Query as it is, so that the server's own error
-no known name          answers it
-=====================  ==========================================================
+=====================================  =========================================
+client sends                           goes before it, if need be
+=====================================  =========================================
+PREPARE                                DEALLOCATE of another client's
+EXECUTE, anywhere in a query           DEALLOCATE of another client's, PREPARE
+EXECUTE of a name that is not its own  DEALLOCATE, so that the server's error
+                                       tells that there is none
+DEALLOCATE                             PREPARE where the server lacks it; also for a
+                                       name of the extended protocol
+=====================================  =========================================
 
-To the exchange such a Query is a row of Executes, for each CommandComplete one, and a
-Sync for ReadyForQuery: they end and fail as those do.  DEALLOCATE also ends a
-statement that was prepared by a message, as drivers do it.
+The answers to what goes before are swallowed.  An error there is the answer to the
+whole, as it would be in a Query of several statements, and undoes the rest.
+
+A PREPARE that comes together with other statements, or with a backslash (so that the
+end of its strings cannot be told at a glance), passes as it is and is not remembered.
 """
 
 from __future__ import annotations
 
 import re
-from enum import Enum
-from typing import Final, NamedTuple
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pgswitch.wire.encode import message
-from pgswitch.wire.exchange import EXECUTE, NAMED, QUERY, SWALLOW, SYNC
-from pgswitch.wire.prepared import (
-    ClientStatements,
-    Note,
-    ServerStatements,
-    Statement,
+from pgswitch.wire.exchange import (
+    BIND,
+    CLOSE,
+    EXECUTE,
+    PARSE,
+    QUERY,
+    SQL,
+    SWALLOW,
+    Exchange,
 )
 
-SQL: Final = b"\0"
-"""Before the names of such statements, which are apart from those of messages."""
+if TYPE_CHECKING:
+    from pgswitch.wire.statements import Statement
+
+    Texts = dict[bytes, bytes]
+    """By name."""
+    Protocol = dict[bytes, Statement]
+    """By name."""
+
+OURS: Final = b"PGBOUNCER_0\0"
+"""Name of the statement that runs what goes before."""
+
 LONGEST_NAME: Final = 63
-"""Bytes that PostgreSQL keeps of a name."""
-MOST_SEARCHED: Final = 16384
-"""Bytes of a text in which the end of a statement is looked for."""
-_NEXT: Final = b"\n; "
-"""Between two statements; the first may end with a comment."""
-_DUMMY: Final = b'"PGBOUNCER_0"'
-_NOTHING: Final = b"PREPARE %s AS SELECT 1; DEALLOCATE %s" % (_DUMMY, _DUMMY)
-"""Changes nothing; is answered by PREPARE, then by DEALLOCATE."""
+"""Bytes of an identifier that PostgreSQL looks at (NAMEDATALEN - 1)."""
 
-_NAME: Final = rb'(?P<name>"(?:[^"]|"")+"|[a-z_\x80-\xff][\w$\x80-\xff]*)'
-_ASKED: Final = re.compile(
-    rb"\s*(?:"
-    rb"(?P<prepare>prepare)\s+"
-    + _NAME.replace(b"name", b"new")
-    + rb"\s*(?P<definition>(?:\((?:[^()]|\([^()]*\))*\)\s*)?as\b.*)"
-    rb"|(?P<execute>execute)\s+"
-    + _NAME.replace(b"name", b"known")
-    + rb"\s*(?P<values>(?:[(;].*)?)"
-    rb"|(?P<deallocate>deallocate)\s+(?:prepare\s+)?"
-    + _NAME.replace(b"name", b"old")
-    + rb"\s*;?"
-    rb")\s*\Z",
-    re.IGNORECASE | re.DOTALL,
+_NAME = rb'("(?:[^"]|"")+"|[a-z_\x80-\xff][\w$\x80-\xff]*)'
+_PREPARE = re.compile(rb"\s*prepare\s+" + _NAME + rb"(?=[\s(])", re.IGNORECASE)
+_TWO_PHASE = re.compile(rb"\s*prepare\s+transaction\s*'", re.IGNORECASE)
+_DEALLOCATE = re.compile(
+    rb"\s*deallocate\s+(?:prepare\s+)?(?!all\b)" + _NAME + rb"[\s;]*\0?$",
+    re.IGNORECASE,
 )
-_PIECES: Final = re.compile(
-    rb"(?:"
-    rb"e'(?:[^'\\]|\\.|'')*'"
-    rb"|'(?:[^']|'')*'"
-    rb'|"(?:[^"]|"")*"'
-    rb"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"
-    rb"|--[^\n]*|/\*.*?\*/"
-    rb"|\w+|[^;]"
-    rb")*",
-    re.IGNORECASE | re.DOTALL,
+_EXECUTE = re.compile(rb"\bexecute\s+" + _NAME, re.IGNORECASE)
+_QUOTED = re.compile(
+    rb"'[^']*'|\"[^\"]*\"|\$(\w*)\$.*?\$\1\$|--[^\n]*|/\*.*?\*/", re.DOTALL
 )
-"""Everything up to a semicolon that stands outside of literals and comments."""
 
 
-class Verb(Enum):
-    """What is asked."""
+class SqlNote(NamedTuple):
+    """What a statement of ours or of the client's changes: the state before it."""
 
-    PREPARE = "prepare"
-    EXECUTE = "execute"
-    DEALLOCATE = "deallocate"
-
-
-class Asked(NamedTuple):
-    """One statement about a prepared statement."""
-
-    verb: Verb
     name: bytes
-    """As the server would store it."""
-    rest: bytes
-    """What follows the name: types, AS and the text; or values in parentheses."""
+    on_server: bytes | None
+    by_client: bytes | None
+    by_protocol: Statement | None = None
 
 
-def asked(text: bytes) -> Asked | None:
-    """Return what a Query asks of a prepared statement; None if nothing, or more.
+class SqlStatements:
+    """The statements that one client has prepared by SQL."""
 
-    ``text`` is without the NUL at its end.  DEALLOCATE ALL is of no one statement.
-    """
-    found = _ASKED.match(text)
-    if found is None:
-        return None
-    part = found.groupdict(b"")
-    if part["deallocate"]:
-        is_all = part["old"].lower() == b"all"
-        return None if is_all else Asked(Verb.DEALLOCATE, _stored(part["old"]), b"")
-    verb, name, rest = Verb.EXECUTE, part["known"], part["values"]
-    if part["prepare"]:
-        verb, name, rest = Verb.PREPARE, part["new"], part["definition"]
-    only = _only(rest)
-    return None if only is None else Asked(verb, _stored(name), only)
+    def __init__(self, exchange: Exchange, most: int) -> None:
+        """``most`` is max_prepared_statements, here the names on one server."""
+        self.texts: dict[bytes, bytes] = {}
+        """The PREPARE of each, by name."""
+        self._exchange = exchange
+        self._most = most
+        self._is_simple = True
+        self.notes: deque[SqlNote] = deque()
+        """One for each request in the exchange that carries SQL, in order."""
+
+    # ``server`` are the statements of SQL that the server has, the longest unused
+    # first; ``protocol`` the client's of the extended protocol.
+
+    def query(self, text: bytes, server: Texts, protocol: Protocol) -> bytes:
+        """Note the requests of a simple Query; return what must go before its text."""
+        self._is_simple = True
+        said = [one + b"\n;" for one in self._before(text, server, protocol)]
+        self._own(text, server, protocol)
+        self._exchange.request(QUERY)
+        # On a new line, because a text may end with a comment.
+        return b"".join(said)
+
+    def before_bind(self, text: bytes, server: Texts, protocol: Protocol) -> bytes:
+        """Return the messages that must go before the Bind of such a statement."""
+        self._is_simple = False
+        return b"".join(map(_run, self._before(text, server, protocol)))
+
+    def before_parse(self, text: bytes, server: Texts) -> bytes:
+        """Return those before its Parse, so that Describe tells of the right rows."""
+        self._is_simple = False
+        if _PREPARE.match(text) or _DEALLOCATE.match(text):
+            return b""
+        return b"".join(map(_run, self._use(text, server)))
+
+    def execute(self, text: bytes, server: Texts, protocol: Protocol) -> None:
+        """Note the request Execute for such a statement."""
+        if not self._own(text, server, protocol):
+            self._exchange.request(EXECUTE)
+
+    def _before(self, text: bytes, server: Texts, protocol: Protocol) -> list[bytes]:
+        """Return what the server must run first, noted as requests."""
+        prepared, dropped = _PREPARE.match(text), _DEALLOCATE.match(text)
+        if prepared is not None:
+            return self._before_prepare(text, _folded(prepared[1]), server)
+        if dropped is not None:
+            name = _folded(dropped[1])
+            if name in self.texts:
+                return self._ensure(name, server)
+            if name not in protocol:
+                return self._forget(name, server)
+            # So that the server has something to drop.
+            pretended = b"PREPARE " + _quoted(name) + b" AS SELECT"
+            return [] if name in server else self._send(name, pretended, server)
+        return self._use(text, server)
+
+    def _before_prepare(self, text: bytes, name: bytes, server: Texts) -> list[bytes]:
+        if not _is_alone(text):
+            return []
+        if name in self.texts:
+            # The server knows the rules of a duplicate name best: let it see one.
+            return self._ensure(name, server)
+        return [*self._forget(name, server), *self._make_room(server)]
+
+    def _own(self, text: bytes, server: Texts, protocol: Protocol) -> bool:
+        """Note what the client's own statement does; False: nothing."""
+        if (prepared := _PREPARE.match(text)) is not None:
+            name = _folded(prepared[1])
+            if name in self.texts or not _is_alone(text):
+                return False
+            self._note(name, server)
+            server[name] = self.texts[name] = _trimmed(text)
+            return True
+        if (dropped := _DEALLOCATE.match(text)) is not None:
+            name = _folded(dropped[1])
+            statement = None if name in self.texts else protocol.get(name)
+            if name in self.texts or statement is not None:
+                self._note(name, server, statement)
+                server.pop(name, None)
+                self.texts.pop(name, None)
+                if statement is not None:
+                    del protocol[name]
+                return True
+        return False
+
+    def _use(self, text: bytes, server: Texts) -> list[bytes]:
+        said = []
+        for written in _EXECUTE.findall(text):
+            name = _folded(written)
+            if name in self.texts:
+                said += self._ensure(name, server)
+            else:
+                said += self._forget(name, server)
+        return said
+
+    def _ensure(self, name: bytes, server: Texts) -> list[bytes]:
+        """Have the server prepare a statement of ours that it lacks."""
+        text = self.texts[name]
+        if server.get(name) == text:
+            server[name] = server.pop(name)
+            return []
+        said = [*self._forget(name, server), *self._make_room(server)]
+        return [*said, *self._send(name, text, server)]
+
+    def _make_room(self, server: Texts) -> list[bytes]:
+        said = []
+        while len(server) >= self._most:
+            said += self._forget(next(iter(server)), server)
+        return said
+
+    def _send(self, name: bytes, text: bytes, server: Texts) -> list[bytes]:
+        self._note(name, server, swallow=True)
+        server[name] = text
+        return [text]
+
+    def _forget(self, name: bytes, server: Texts) -> list[bytes]:
+        """Have the server drop a statement, if it has one of this name."""
+        if name not in server:
+            return []
+        self._note(name, server, swallow=True)
+        del server[name]
+        return [b"DEALLOCATE " + _quoted(name)]
+
+    # The server's answers.
+
+    def settled(self) -> Statement | None:
+        """Note that the next statement with a note succeeded.
+
+        Returns what the client let go of by that, if it was of the extended protocol.
+        """
+        return self.notes.popleft().by_protocol
+
+    def undone(self, count: int, server: Texts, protocol: Protocol) -> None:
+        """Note that so many statements failed or were not run."""
+        notes = [self.notes.popleft() for _ in range(count)]
+        for note in reversed(notes):
+            _put_back(server, note.name, note.on_server)
+            _put_back(self.texts, note.name, note.by_client)
+            if note.by_protocol is not None:
+                protocol[note.name] = note.by_protocol
+
+    def given_up(self) -> Iterator[Statement]:
+        """Forget what is not answered; return what was to be let go of by that."""
+        notes, self.notes = self.notes, deque()
+        return (one.by_protocol for one in notes if one.by_protocol is not None)
+
+    def _note(
+        self,
+        name: bytes,
+        server: Texts,
+        statement: Statement | None = None,
+        *,
+        swallow: bool = False,
+    ) -> None:
+        """Note a statement that will be answered, before its effect is noted."""
+        note = SqlNote(name, server.get(name), self.texts.get(name), statement)
+        self.notes.append(note)
+        if not swallow:
+            self._exchange.request(EXECUTE | SQL)
+            return
+        if not self._is_simple:
+            for request in (CLOSE, PARSE, BIND):
+                self._exchange.request(request | SWALLOW)
+        self._exchange.request(EXECUTE | SQL | SWALLOW)
 
 
-def rewritten(
-    query: bytes, statements: ClientStatements, server: ServerStatements
-) -> bytes | None:
-    """Note what a Query asks; return what the server gets for it.
-
-    ``query`` is its body.  None: it is an ordinary one, and nothing was noted.
-    """
-    what = asked(query[:-1])
-    if what is None:
-        return None
-    key = SQL + what.name
-    if what.verb is Verb.PREPARE:
-        return _prepare(key, what.rest, statements, server)
-    if what.verb is Verb.DEALLOCATE:
-        return _deallocate(key, statements)
-    statement = statements.names.get(key)
-    if statement is None:
-        return None
-    execute = b"EXECUTE " + _quoted(statement) + what.rest
-    if server.touch(statement):
-        statements.exchange.request(QUERY)
-        return _query(execute)
-    closes = _add(statement, None, statements, server)
-    statements.exchange.request(EXECUTE | SWALLOW | NAMED)
-    statements.exchange.request(SYNC)
-    return closes + _query(_prepared_as(statement) + _NEXT + execute)
+def _run(text: bytes) -> bytes:
+    """Return the messages that run a statement; they may follow one that failed."""
+    return (
+        message(CLOSE, b"S" + OURS)
+        + message(PARSE, OURS + text + b"\0\0\0")
+        + message(BIND, b"\0" + OURS + bytes(6))
+        + message(EXECUTE, bytes(5))
+    )
 
 
-def _prepare(
-    key: bytes,
-    definition: bytes,
-    statements: ClientStatements,
-    server: ServerStatements,
-) -> bytes:
-    exchange = statements.exchange
-    held = statements.names.get(key)
-    if held is not None:
-        return _prepare_again(held, statements, server)
-    statement = statements.table.hold(definition)
-    statements.names[key] = statement
-    if server.touch(statement):
-        statements.notes.append(Note(statement, key, parses=False))
-        exchange.request(EXECUTE | NAMED)
-        exchange.request(EXECUTE | SWALLOW)
-        exchange.request(SYNC)
-        return _query(_NOTHING)
-    closes = _add(statement, key, statements, server)
-    exchange.request(EXECUTE | NAMED)
-    exchange.request(SYNC)
-    return closes + _query(_prepared_as(statement))
+def _put_back(texts: Texts, name: bytes, text: bytes | None) -> None:
+    if text is None:
+        texts.pop(name, None)
+    else:
+        texts[name] = text
 
 
-def _prepare_again(
-    statement: Statement, statements: ClientStatements, server: ServerStatements
-) -> bytes:
-    """Have the server refuse a name that the client uses already."""
-    exchange = statements.exchange
-    again = _prepared_as(statement)
-    if server.touch(statement):
-        exchange.request(QUERY)
-        return _query(again)
-    closes = _add(statement, None, statements, server)
-    exchange.request(EXECUTE | SWALLOW | NAMED)
-    exchange.request(EXECUTE)
-    exchange.request(SYNC)
-    return closes + _query(again + _NEXT + again)
+def _trimmed(text: bytes) -> bytes:
+    return text.rstrip(b"\0; \t\r\n\f")
 
 
-def _deallocate(key: bytes, statements: ClientStatements) -> bytes | None:
-    """End a name of SQL, else one of messages."""
-    names = statements.names
-    if key not in names:
-        key = key[len(SQL) :]
-    statement = names.pop(key, None)
-    if statement is None:
-        return None
-    statements.notes.append(Note(statement, key, closes=True))
-    statements.exchange.request(EXECUTE | SWALLOW)
-    statements.exchange.request(EXECUTE | NAMED)
-    statements.exchange.request(SYNC)
-    return _query(_NOTHING)
+def _is_alone(text: bytes) -> bool:
+    """Tell whether a text is surely one PREPARE of a statement, and nothing else."""
+    if _TWO_PHASE.match(text) or b"\\" in text:
+        return False
+    return b";" not in _QUOTED.sub(b"", _trimmed(text))
 
 
-def _add(
-    statement: Statement,
-    client_name: bytes | None,
-    statements: ClientStatements,
-    server: ServerStatements,
-) -> bytes:
-    """Note that the server will have the statement; return Closes of what it must drop.
-
-    They go in front: behind a Query they would need a Sync of their own.
-    """
-    server.add(statement)
-    statements.counters.server_parse_count += 1
-    closes = statements.evict(server)
-    statements.notes.append(Note(statement, client_name))
-    return closes
-
-
-def _prepared_as(statement: Statement) -> bytes:
-    return b"PREPARE " + _quoted(statement) + b" " + statement.definition
-
-
-def _quoted(statement: Statement) -> bytes:
-    return b'"' + statement.name + b'"'
-
-
-def _query(text: bytes) -> bytes:
-    return message(QUERY, text + b"\0")
-
-
-def _stored(name: bytes) -> bytes:
-    """Return a name as PostgreSQL stores it (manual, "Identifiers and Key Words")."""
-    if name[:1] == b'"':
+def _folded(name: bytes) -> bytes:
+    """Return an identifier as PostgreSQL stores it (manual, "Identifiers")."""
+    if name.startswith(b'"'):
         return name[1:-1].replace(b'""', b'"')[:LONGEST_NAME]
     return name.lower()[:LONGEST_NAME]
 
 
-def _only(text: bytes) -> bytes | None:
-    """Return a text without semicolons at its end; None if something follows one."""
-    text = text.rstrip()
-    while text.endswith(b";"):
-        text = text[:-1].rstrip()
-    if b";" not in text:
-        return text
-    if len(text) > MOST_SEARCHED:
-        return None
-    found = _PIECES.match(text)
-    return text if found is not None and found.end() == len(text) else None
+def _quoted(name: bytes) -> bytes:
+    return b'"' + name.replace(b'"', b'""') + b'"'

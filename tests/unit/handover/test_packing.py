@@ -21,7 +21,8 @@ from pgswitch.relay.client import ClientLink
 from pgswitch.relay.server import ServerLink
 from pgswitch.wire import encode
 from pgswitch.wire.exchange import Exchange
-from pgswitch.wire.prepared import ClientStatements, StatementTable
+from pgswitch.wire.prepared import ClientStatements
+from pgswitch.wire.statements import StatementTable
 from tests.fakes.messages import ANSWER, IN_TRANSACTION, READY, message, query
 from tests.fakes.world import World
 
@@ -72,6 +73,13 @@ def facts(exchange: Exchange) -> tuple[object, ...]:
         (encode.parse("a", "SELECT 1") + SYNC, PARSED + READY),
         (encode.parse("a", "SELECT 1"), message(b"E", b"SERROR\0C1\0Mx\0\0")),
         (query() * 3, ANSWER),
+        (query("PREPARE a AS SELECT 1"), b""),
+        (query("PREPARE a AS SELECT 1"), message(b"C", b"PREPARE\0") + READY),
+        (encode.parse("", "EXECUTE a") + encode.bind("", "") + SYNC, b""),
+        (
+            encode.parse("a", "SELECT 1") + SYNC + query("DEALLOCATE a"),
+            PARSED + READY,
+        ),
     ],
 )
 def test_a_client(world: World, asked: bytes, answered: bytes) -> None:
@@ -95,6 +103,10 @@ def test_a_client(world: World, asked: bytes, answered: bytes) -> None:
         for name, one in other.statements.names.items()
     }
     assert len(other.statements.notes) == len(link.statements.notes)
+    assert other.statements.sql.texts == link.statements.sql.texts
+    assert other.statements.spoken == link.statements.spoken
+    assert other.statements.bound == link.statements.bound
+    assert len(other.statements.sql.notes) == len(link.statements.sql.notes)
     assert other.sent == link.sent
     other.statements.leave()
     assert len(table) == 0, "every reference is somebody's"
@@ -131,6 +143,8 @@ def test_a_server(world: World) -> None:
         server.say(PARSED + READY)
     client.say(encode.bind("", "a") + encode.execute() + SYNC)
     server.say(message(b"2") + message(b"C", b"SELECT 1\0") + READY)
+    client.say(query("PREPARE c AS SELECT 1"))
+    server.say(message(b"C", b"PREPARE\0") + READY)
     link = server.backend.link
     link.stale = True
     packed = sent(pack_server(link, world.context.clock()))
@@ -140,6 +154,7 @@ def test_a_server(world: World) -> None:
     )
     unpack_server(made, packed, made.statements.table, NOW)
     assert [*made.statements.by_number] == [*link.statements.by_number] == [2, 1]
+    assert made.statements.by_sql == {b"c": b"PREPARE c AS SELECT 1"}
     assert (made.stale, made.watched) == (True, True)
     assert made.ready_since == pytest.approx(NOW)
     assert other_world.context.statements.hold(b"new").number == 3

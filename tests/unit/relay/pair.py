@@ -8,7 +8,8 @@ from pgswitch.relay.rack import Rack
 from pgswitch.relay.server import ServerLink
 from pgswitch.types import PoolMode
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
-from pgswitch.wire.prepared import ClientStatements, ServerStatements, StatementTable
+from pgswitch.wire.prepared import ClientStatements
+from pgswitch.wire.statements import ServerStatements, StatementTable
 
 READY = b"Z\0\0\0\5I"
 IN_TRANSACTION = b"Z\0\0\0\5T"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pgswitch.errors import BrokenPacket
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import FAKE, NAMED, SWALLOW, TYPE, Exchange
-from pgswitch.wire.prepared import ClientStatements, ServerStatements, StatementTable
+from pgswitch.wire.prepared import ClientStatements
+from pgswitch.wire.statements import ServerStatements, StatementTable
 
 NO_TYPES = b"\0\0"
 
@@ -112,7 +113,7 @@ class Link:
                 entry = self.exchange.completed(reply)
                 assert entry, chr(reply)
                 if entry & NAMED:
-                    self.client.settled()
+                    self.client.settled(entry)
                 if not entry & SWALLOW:
                     self.told.append(reply)
         self._fakes()
@@ -122,7 +123,7 @@ class Link:
             entry = self.exchange.take()
             self.told.append(ord("1") if entry & TYPE == ord("P") else ord("3"))
             if entry & NAMED:
-                self.client.settled()
+                self.client.settled(entry)
         assert not self.exchange.head_is_fake()
 
     def replies(self) -> str:

@@ -1,221 +1,305 @@
-"""PREPARE, EXECUTE and DEALLOCATE: what is recognised, and what the server gets."""
+"""PREPARE, EXECUTE and DEALLOCATE of SQL: what goes before them, and what is noted."""
 
 from __future__ import annotations
 
 import pytest
 
 from pgswitch.stats.counters import Counters
-from pgswitch.wire.exchange import NAMED, SWALLOW, Exchange
-from pgswitch.wire.prepared import ClientStatements, ServerStatements, StatementTable
-from pgswitch.wire.sql_prepared import Asked, Verb, asked, rewritten
+from pgswitch.wire.exchange import EXECUTE, QUERY, SQL, SWALLOW, Exchange
+from pgswitch.wire.prepared import ClientStatements
+from pgswitch.wire.statements import ServerStatements, StatementTable
 
-PREPARE, EXECUTE, DEALLOCATE = Verb
+OURS, THEIRS = EXECUTE | SQL | SWALLOW, EXECUTE | SQL
+ONE, TWO = b"PREPARE a AS SELECT 1", b"PREPARE a AS SELECT 2"
+COMPLETE = 0x43
+
+
+class Scene:
+    """Clients with statements, and servers that answer as a test says."""
+
+    def __init__(self, most: int = 10) -> None:
+        """Know nothing."""
+        self.table = StatementTable()
+        self.most = most
+
+    def client(self) -> ClientStatements:
+        """Return a new client's statements."""
+        return ClientStatements(self.table, Exchange(), self.most, Counters())
+
+    def server(self) -> ServerStatements:
+        """Return a new server's."""
+        return ServerStatements(self.table)
+
+
+def ask(
+    client: ClientStatements, text: bytes, server: ServerStatements
+) -> tuple[bytes, list[int]]:
+    """Return what goes before a query, and the requests noted for it."""
+    before = client.sql.query(text + b"\0", server.by_sql, client.names)
+    return before, client.exchange.queue[client.exchange.head :]
+
+
+def succeed(client: ClientStatements) -> None:
+    """Have all that was asked succeed."""
+    exchange = client.exchange
+    while exchange.outstanding() > 1:
+        entry = exchange.completed(COMPLETE)
+        assert entry & SQL
+        client.settled(entry)
+    exchange.ready(ord("I"))
+
+
+def fail(client: ClientStatements, server: ServerStatements) -> None:
+    """Have the next statement fail."""
+    skipped = client.exchange.failed()
+    client.undone(skipped, server)
+    client.exchange.ready(ord("I"))
+    assert client.exchange.clean
+    assert client.exchange.special == 0
+
+
+def do(client: ClientStatements, text: bytes, server: ServerStatements) -> bytes:
+    """Return what goes before a query that succeeds."""
+    before, _entries = ask(client, text, server)
+    succeed(client)
+    return before
+
+
+def test_preparing() -> None:
+    """The client's own words, noted by the name as PostgreSQL folds it."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
+    text = b' prepare  "A""b"(int) as select $1 ; '
+    assert ask(client, text, server) == (b"", [THEIRS, QUERY])
+    succeed(client)
+    assert client.sql.texts == server.by_sql == {b'A"b': text.rstrip(b" ;")}
+    assert do(client, b"PREPARE Foo AS SELECT 1", server) == b""
+    assert list(client.sql.texts)[-1] == b"foo"
+
+
+def test_executing() -> None:
+    """A server that has it gets no more than the client's words; another one does."""
+    scene = Scene()
+    client, server, other = scene.client(), scene.server(), scene.server()
+    do(client, ONE, server)
+    assert ask(client, b"EXECUTE a(1)", server) == (b"", [QUERY])
+    succeed(client)
+    before, entries = ask(client, b"EXECUTE A(1)", other)
+    assert (before, entries) == (ONE + b"\n;", [OURS, QUERY])
+    succeed(client)
+    assert other.by_sql == {b"a": ONE}
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    "text",
     [
-        ("PREPARE a AS SELECT 1", Asked(PREPARE, b"a", b"AS SELECT 1")),
-        (" prepare A as select 1 ; ", Asked(PREPARE, b"a", b"as select 1")),
-        (
-            'PREPARE "A b""c" (int, numeric(10,2)) AS SELECT $1',
-            Asked(PREPARE, b'A b"c', b"(int, numeric(10,2)) AS SELECT $1"),
-        ),
-        ("PREPARE a AS SELECT ';'", Asked(PREPARE, b"a", b"AS SELECT ';'")),
-        (
-            "PREPARE a AS SELECT E'\\';', $$;$$, $x$;$$;$x$ -- ;\n /* ; */;",
-            Asked(
-                PREPARE, b"a", b"AS SELECT E'\\';', $$;$$, $x$;$$;$x$ -- ;\n /* ; */"
-            ),
-        ),
-        ("PREPARE a AS SELECT 1; SELECT 2", None),
-        ("PREPARE a AS SELECT 'it''s'; EXECUTE a", None),
-        ("PREPARE TRANSACTION 'a'", None),
-        ("PREPARE a", None),
-        ("EXECUTE a", Asked(EXECUTE, b"a", b"")),
-        ("EXECUTE a;", Asked(EXECUTE, b"a", b"")),
-        ("execute a (1, 'x;y') ;", Asked(EXECUTE, b"a", b"(1, 'x;y')")),
-        ("EXECUTE a(1); EXECUTE a(2)", None),
-        ("EXECUTE a; SELECT 1", None),
-        ("DEALLOCATE a", Asked(DEALLOCATE, b"a", b"")),
-        ("deallocate prepare A;", Asked(DEALLOCATE, b"a", b"")),
-        ("DEALLOCATE ALL", None),
-        ("DEALLOCATE PREPARE ALL;", None),
-        ("DEALLOCATE a; SELECT 1", None),
-        ("DELETE FROM a", None),
-        ("SELECT 'EXECUTE a'", None),
-        ("EXECUTED a", None),
-        ("", None),
-        ("PREPARE a AS SELECT '" + ";" * 20_000 + "'", None),
+        b"EXPLAIN ANALYZE EXECUTE a",
+        b"CREATE TEMP TABLE t AS execute a",
+        b"SELECT 1; EXECUTE a; SELECT 2",
+        b'EXECUTE "a"',
     ],
 )
-def test_asked(text: str, expected: Asked | None) -> None:
-    """One statement alone, however it is written."""
-    assert asked(text.encode()) == expected
+def test_execute_anywhere(text: bytes) -> None:
+    """It need not stand at the beginning."""
+    scene = Scene()
+    client, other = scene.client(), scene.server()
+    do(client, ONE, scene.server())
+    assert do(client, text, other) == ONE + b"\n;"
 
 
-def test_a_long_name() -> None:
-    """PostgreSQL keeps 63 bytes of it."""
-    what = asked(b"DEALLOCATE " + b"a" * 70)
-    assert what is not None
-    assert what.name == b"a" * 63
+def test_the_same_name_for_two() -> None:
+    """Each gets its own, one after the other on one server."""
+    scene = Scene()
+    first, second, server = scene.client(), scene.client(), scene.server()
+    do(first, ONE, server)
+    before, entries = ask(second, TWO, server)
+    assert (before, entries) == (b'DEALLOCATE "a"\n;', [OURS, THEIRS, QUERY])
+    succeed(second)
+    assert do(second, b"EXECUTE a", server) == b""
+    assert do(first, b"EXECUTE a", server) == b'DEALLOCATE "a"\n;' + ONE + b"\n;"
+    assert do(first, ONE, scene.server()) == ONE + b"\n;"
 
 
-class Joined:
-    """A client and a server whose answers the test decides about."""
-
-    def __init__(self, most: int = 10) -> None:
-        """Begin with nothing prepared."""
-        self.table = StatementTable()
-        self.exchange = Exchange()
-        self.client = ClientStatements(self.table, self.exchange, most, Counters())
-        self.server = ServerStatements(self.table)
-
-    def ask(self, text: str) -> list[str] | None:
-        """Ask; return the messages that the server gets, texts of Queries bare."""
-        data = rewritten(text.encode() + b"\0", self.client, self.server)
-        if data is None:
-            return None
-        found = []
-        while data:
-            size = int.from_bytes(data[1:5], "big") + 1
-            body = data[5:size].rstrip(b"\0").decode()
-            found.append(body if data[:1] == b"Q" else data[:1].decode() + body)
-            data = data[size:]
-        return found
-
-    def answered(self, *replies: str) -> str:
-        """Let the server answer; return the kinds of what the client sees."""
-        seen = ""
-        for reply in replies:
-            if reply == "Z":
-                self.client.undone(self.exchange.ready(ord("I")), self.server)
-            elif reply == "E":
-                self.client.undone(self.exchange.failed(), self.server)
-            else:
-                entry = self.exchange.completed(ord(reply))
-                if entry & NAMED:
-                    self.client.settled()
-                if entry & SWALLOW:
-                    continue
-            seen += reply
-        assert self.exchange.outstanding() == 0
-        assert self.exchange.clean
-        assert self.exchange.special == 0
-        assert self.client.notes == []
-        return seen
-
-    def other_server(self) -> None:
-        """Meet a server that has nothing prepared."""
-        self.server.clear()
-        self.server = ServerStatements(self.table)
+def test_the_same_statement_for_two() -> None:
+    """It is prepared once on a server."""
+    scene = Scene()
+    first, second, server = scene.client(), scene.client(), scene.server()
+    do(first, ONE, server)
+    do(second, ONE, scene.server())
+    assert do(second, b"EXECUTE a", server) == b""
 
 
-NOTHING = 'PREPARE "PGBOUNCER_0" AS SELECT 1; DEALLOCATE "PGBOUNCER_0"'
+def test_somebody_elses_statement() -> None:
+    """It is not to be found."""
+    scene = Scene()
+    first, second, server = scene.client(), scene.client(), scene.server()
+    do(first, ONE, server)
+    assert ask(second, b"EXECUTE a", server) == (b'DEALLOCATE "a"\n;', [OURS, QUERY])
+    succeed(second)
+    assert server.by_sql == {}
+    do(first, b"EXECUTE a", server)
+    assert do(second, b"DEALLOCATE a", server) == b'DEALLOCATE "a"\n;'
 
 
-def test_from_one_server_to_another() -> None:
-    """Prepared where it is missing, in the Query that executes it."""
-    link = Joined()
-    assert link.ask("PREPARE a (int) AS SELECT $1") == [
-        'PREPARE "PGBOUNCER_1" (int) AS SELECT $1'
-    ]
-    assert link.answered("C", "Z") == "CZ"
-    assert link.ask("EXECUTE a(1);") == ['EXECUTE "PGBOUNCER_1"(1)']
-    assert link.answered("T", "D", "C", "Z") == "TDCZ"
-    link.other_server()
-    assert link.ask("EXECUTE a(2)") == [
-        'PREPARE "PGBOUNCER_1" (int) AS SELECT $1\n; EXECUTE "PGBOUNCER_1"(2)'
-    ]
-    assert link.answered("C", "T", "D", "C", "Z") == "TDCZ"
-    assert link.ask("EXECUTE a(3)") == ['EXECUTE "PGBOUNCER_1"(3)']
-    assert link.answered("C", "Z") == "CZ"
-    assert link.ask("DEALLOCATE a") == [NOTHING]
-    assert link.answered("C", "C", "Z") == "CZ"
-    assert link.client.names == {}
-    assert link.ask("EXECUTE a(4)") is None
-    link.server.clear()
-    assert len(link.table) == 0
+def test_a_duplicate_name() -> None:
+    """The server is to refuse it, and nothing changes."""
+    scene = Scene()
+    client, server, other = scene.client(), scene.server(), scene.server()
+    do(client, ONE, server)
+    assert ask(client, TWO, server) == (b"", [QUERY])
+    fail(client, server)
+    assert ask(client, TWO, other) == (ONE + b"\n;", [OURS, QUERY])
+    assert client.sql.texts == {b"a": ONE}
 
 
-def test_what_the_server_has_from_another_client() -> None:
-    """Is not prepared again; the client hears of PREPARE all the same."""
-    link = Joined()
-    link.ask("PREPARE a AS SELECT 1")
-    link.answered("C", "Z")
-    assert link.ask("PREPARE b AS SELECT 1") == [NOTHING]
-    assert link.answered("C", "C", "Z") == "CZ"
-    assert link.ask("EXECUTE b") == ['EXECUTE "PGBOUNCER_1"']
-    assert link.answered("C", "Z") == "CZ"
+@pytest.mark.parametrize("text", [b"DEALLOCATE a", b"deallocate PREPARE A ;"])
+def test_dropping(text: bytes) -> None:
+    """The server's own answer, also where it did not have the statement."""
+    scene = Scene()
+    client, server, other = scene.client(), scene.server(), scene.server()
+    do(client, ONE, server)
+    do(client, b"EXECUTE a", other)
+    assert ask(client, text, other) == (b"", [THEIRS, QUERY])
+    succeed(client)
+    assert (client.sql.texts, other.by_sql, server.by_sql) == ({}, {}, {b"a": ONE})
+    do(client, TWO, server)
+    third = scene.server()
+    assert ask(client, text, third) == (TWO + b"\n;", [OURS, THEIRS, QUERY])
+    succeed(client)
+    assert (client.sql.texts, third.by_sql) == ({}, {})
+
+
+def test_dropping_one_of_the_extended_protocol() -> None:
+    """The name is free, and the statement forgotten."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
+    client.parse(b"pdo_1\0SELECT 1\0\0\0", server)
+    client.settled(client.exchange.completed(ord("1")))
+    client.exchange.ready(ord("I"))
+    before, entries = ask(client, b"DEALLOCATE pdo_1", server)
+    assert before == b'PREPARE "pdo_1" AS SELECT\n;'
+    assert entries == [OURS, THEIRS, QUERY]
+    succeed(client)
+    assert (client.names, server.by_sql) == ({}, {})
+    server.clear()
+    assert len(scene.table) == 0
+
+
+def test_failing_to_drop_one_of_the_extended_protocol() -> None:
+    """In a failed transaction nothing is dropped."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
+    client.parse(b"s\0SELECT 1\0\0\0", server)
+    client.settled(client.exchange.completed(ord("1")))
+    client.exchange.ready(ord("I"))
+    ask(client, b"DEALLOCATE s", server)
+    fail(client, server)
+    assert list(client.names) == [b"s"]
+    ask(client, b"DEALLOCATE s", server)
+    client.leave()
+    server.clear()
+    assert len(scene.table) == 0
 
 
 def test_failures() -> None:
-    """Nothing is kept of what the server refused, nothing lost of what it has."""
-    link = Joined()
-    link.ask("PREPARE a AS SELEC")
-    assert link.answered("E", "Z") == "EZ"
-    assert link.client.names == {}
-    assert len(link.table) == 0
-    link.ask("PREPARE a AS SELECT 1")
-    link.answered("C", "Z")
-    link.ask("PREPARE b AS SELECT 1")
-    assert link.answered("E", "Z") == "EZ"
-    assert len(link.client.names) == len(link.server) == 1
-    link.ask("DEALLOCATE a")
-    assert link.answered("E", "Z") == "EZ"
-    assert len(link.client.names) == 1
-    link.other_server()
-    link.ask("EXECUTE a")
-    assert link.answered("E", "Z") == "EZ"
-    assert len(link.server) == 0
-    link.ask("EXECUTE a")
-    assert link.answered("C", "E", "Z") == "EZ"
-    assert len(link.server) == 1
+    """Whatever did not happen is undone, and no more than that."""
+    scene = Scene()
+    first, second, server = scene.client(), scene.client(), scene.server()
+    ask(first, ONE, server)
+    fail(first, server)
+    assert (first.sql.texts, server.by_sql) == ({}, {})
+    do(first, ONE, server)
+    ask(second, TWO, server)
+    fail(second, server)
+    assert (second.sql.texts, server.by_sql) == ({}, {b"a": ONE})
+    ask(second, TWO, server)
+    second.settled(second.exchange.completed(COMPLETE))
+    fail(second, server)
+    assert (second.sql.texts, server.by_sql) == ({}, {})
+    ask(first, b"DEALLOCATE a", server)
+    fail(first, server)
+    assert (first.sql.texts, server.by_sql) == ({b"a": ONE}, {})
 
 
-def test_a_name_in_use() -> None:
-    """The server itself refuses it, also one that lacks the statement."""
-    link = Joined()
-    link.ask("PREPARE a AS SELECT 1")
-    link.answered("C", "Z")
-    again = 'PREPARE "PGBOUNCER_1" AS SELECT 1'
-    assert link.ask("PREPARE a AS SELECT 2") == [again]
-    assert link.answered("E", "Z") == "EZ"
-    link.other_server()
-    assert link.ask("PREPARE a AS SELECT 2") == [f"{again}\n; {again}"]
-    assert link.answered("C", "E", "Z") == "EZ"
-    assert len(link.client.names) == len(link.server) == len(link.table) == 1
+def test_a_failure_does_not_touch_the_next_query() -> None:
+    """Simple queries are not skipped after an error."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
+    ask(client, ONE, server)
+    ask(client, b"PREPARE b AS SELECT 1", server)
+    client.undone(client.exchange.failed(), server)
+    client.exchange.ready(ord("I"))
+    assert not client.exchange.clean
+    succeed(client)
+    assert list(client.sql.texts) == [b"b"]
 
 
-def test_too_many() -> None:
-    """The one unused for longest is closed, in front of the Query."""
-    link = Joined(most=1)
-    link.ask("PREPARE a AS SELECT 1")
-    link.answered("C", "Z")
-    assert link.ask("PREPARE b AS SELECT 2") == [
-        "CSPGBOUNCER_1",
-        'PREPARE "PGBOUNCER_2" AS SELECT 2',
-    ]
-    assert link.answered("3", "C", "Z") == "CZ"
-    assert link.ask("EXECUTE a") == [
-        "CSPGBOUNCER_2",
-        'PREPARE "PGBOUNCER_1" AS SELECT 1\n; EXECUTE "PGBOUNCER_1"',
-    ]
-    assert link.answered("3", "C", "C", "Z") == "CZ"
-    assert len(link.server) == 1
+def test_no_more_than_there_may_be() -> None:
+    """A server drops the one unused for longest."""
+    scene = Scene(most=2)
+    client, server = scene.client(), scene.server()
+    for name in (b"a", b"b"):
+        do(client, b"PREPARE %s AS SELECT 1" % name, server)
+    do(client, b"EXECUTE a", server)
+    assert do(client, b"PREPARE c AS SELECT 1", server) == b'DEALLOCATE "b"\n;'
+    assert list(server.by_sql) == [b"a", b"c"]
+    assert do(client, b"EXECUTE b", server).startswith(b'DEALLOCATE "a"\n;PREPARE b')
 
 
-def test_statements_of_messages() -> None:
-    """DEALLOCATE ends them too, as PDO and others do it; the names do not mix."""
-    link = Joined()
-    link.client.parse(b"a\0SELECT 1\0\0\0", link.server)
-    link.exchange.request(ord("S"))
-    link.answered("1", "Z")
-    assert link.ask("EXECUTE a") is None
-    link.ask("PREPARE a AS SELECT 2")
-    link.answered("C", "Z")
-    for left in (1, 0):
-        assert link.ask("DEALLOCATE a") == [NOTHING]
-        assert link.answered("C", "C", "Z") == "CZ"
-        assert len(link.client.names) == left
-    assert link.ask("DEALLOCATE a") is None
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"PREPARE a AS SELECT 1; EXECUTE a",
+        b"PREPARE a AS SELECT E'\\';'",
+        b"PREPARE TRANSACTION 'a'",
+        b"PREPARE",
+        b"DEALLOCATE ALL",
+        b"DEALLOCATE",
+        b"EXECUTE",
+        b"EXPLAIN SELECT 1",
+        b"",
+    ],
+)
+def test_what_passes(text: bytes) -> None:
+    """It is an ordinary query."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
+    assert ask(client, text, server) == (b"", [QUERY])
+    assert (client.sql.texts, server.by_sql) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"PREPARE a AS SELECT ';'",
+        b'PREPARE a AS SELECT 1 AS ";"',
+        b"PREPARE a AS SELECT $x$;$x$ -- ; or so",
+        b"PREPARE a AS SELECT 1 /* ; */",
+        b"PREPARE a AS SELECT 'it''s;'",
+    ],
+)
+def test_semicolons_inside(text: bytes) -> None:
+    """They do not make two statements of one."""
+    scene = Scene()
+    client = scene.client()
+    do(client, text, scene.server())
+    assert do(client, b"EXECUTE a", scene.server()) == text + b"\n;"
+
+
+def test_long_names() -> None:
+    """They are one up to the 63rd byte."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
+    do(client, b"PREPARE %s AS SELECT 1" % (b"n" * 70), server)
+    do(client, b"DEALLOCATE %s" % (b"n" * 64), server)
+    assert client.sql.texts == {}
+
+
+def test_discard_all() -> None:
+    """Client and server forget."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
+    do(client, ONE, server)
+    server.clear()
+    client.clear()
+    assert (client.sql.texts, server.by_sql) == ({}, {})

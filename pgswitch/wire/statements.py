@@ -1,0 +1,112 @@
+"""The distinct prepared statements of the process, and which of them a server has.
+
+This file is written in the typed subset that mypyc compiles and also runs as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgswitch.wire.encode import message
+from pgswitch.wire.exchange import PARSE
+
+PREFIX: Final = b"PGBOUNCER_"
+"""Server-side names begin as PgBouncer's documentation promises."""
+
+
+class Statement:
+    """One distinct statement, shared by every client that prepares it."""
+
+    def __init__(self, number: int, definition: bytes) -> None:
+        """Take the part of a Parse body behind the name."""
+        self.number = number
+        self.name = PREFIX + str(number).encode()
+        self.definition = definition
+        self.references = 0
+        """How many clients and servers hold it; the table forgets it at 0."""
+
+    def parse(self) -> bytes:
+        """Return the Parse message for a server."""
+        return message(PARSE, self.name + b"\0" + self.definition)
+
+
+class StatementTable:
+    """All statements that some client or server of the process knows."""
+
+    def __init__(self) -> None:
+        """Begin empty; numbers count up for the life of the process."""
+        self._by_definition: dict[bytes, Statement] = {}
+        self._last = 0
+
+    def __len__(self) -> int:
+        """Return how many distinct statements are held."""
+        return len(self._by_definition)
+
+    def hold(self, definition: bytes) -> Statement:
+        """Return the statement of this definition, with one more reference."""
+        statement = self._by_definition.get(definition)
+        if statement is None:
+            self._last += 1
+            statement = Statement(self._last, definition)
+            self._by_definition[definition] = statement
+        statement.references += 1
+        return statement
+
+    def hold_as(self, number: int, definition: bytes) -> Statement:
+        """Do the same for a statement that servers know under this number already."""
+        if definition not in self._by_definition:
+            self._by_definition[definition] = Statement(number, definition)
+            self._last = max(self._last, number)
+        return self.hold(definition)
+
+    def drop(self, statement: Statement) -> None:
+        """Take one reference back."""
+        statement.references -= 1
+        if statement.references == 0:
+            self._by_definition.pop(statement.definition, None)
+
+
+class ServerStatements:
+    """What one server connection has prepared, the longest unused first."""
+
+    def __init__(self, table: StatementTable) -> None:
+        """Begin with none."""
+        self.table = table
+        self.by_number: dict[int, Statement] = {}
+        self.by_sql: dict[bytes, bytes] = {}
+        """Those prepared by SQL: the text by name, the longest unused first."""
+
+    def __len__(self) -> int:
+        """Return how many statements the server has."""
+        return len(self.by_number) + len(self.by_sql)
+
+    def add(self, statement: Statement) -> None:
+        """Note that the server has the statement now, or will have had it parsed."""
+        statement.references += 1
+        self.by_number[statement.number] = statement
+
+    def remove(self, statement: Statement) -> None:
+        """Note that the server does not have it, or not any more."""
+        if self.by_number.pop(statement.number, None) is not None:
+            self.table.drop(statement)
+
+    def touch(self, statement: Statement) -> bool:
+        """Make it the last to be evicted; tell whether the server has it."""
+        found = self.by_number.pop(statement.number, None)
+        if found is None:
+            return False
+        self.by_number[statement.number] = found
+        return True
+
+    def oldest(self) -> Statement:
+        """Return the one to be evicted next."""
+        for statement in self.by_number.values():
+            return statement
+        raise KeyError
+
+    def clear(self) -> None:
+        """Forget all: the server ran DISCARD ALL or DEALLOCATE ALL, or is gone."""
+        for statement in self.by_number.values():
+            self.table.drop(statement)
+        self.by_number.clear()
+        self.by_sql.clear()

@@ -51,7 +51,7 @@ def test_percentiles(world: World) -> None:
 
 def test_statements_without_a_transaction(world: World) -> None:
     """Each is a query and a transaction."""
-    client, server = world.asking()
+    _client, server = world.asking()
     world.wait(2)
     server.say(ANSWER)
     found = world.service.view.percentiles()["db"]

@@ -68,17 +68,27 @@ class Waits:
         was_suspected, self._is_suspected = self._is_suspected, False
         if paused or not waiting:
             return []
-        found: list[str] = []
-        if total(pools, "sv_idle"):
-            found.append(f"{waiting} wait while a server is idle{_states(pools)}")
+        servers = total(pools, *SERVER_STATES)
+        is_full = servers >= self._servers
+        idle = total(pools, "sv_idle")
+        found = [
+            f"{waiting} wait while a server is idle{_states(pools)}"
+            for row in pools
+            if int(row["cl_waiting"])
+            and (int(row["sv_idle"]) or (is_full and idle and _is_short(row)))
+        ]
         longest = max(int(row["maxwait"]) for row in pools)
         if longest > LONGEST_WAIT_S:
             found.append(f"somebody waits for {longest} s")
-        servers = total(pools, *SERVER_STATES)
-        self._is_suspected = servers < self._servers and not total(pools, *_COMING)
+        self._is_suspected = not is_full and not total(pools, *_COMING)
         if self._is_suspected and was_suspected:
             found.append(f"{waiting} wait, and no server is opened")
         return found
+
+
+def _is_short(row: Row) -> bool:
+    """Tell whether more clients of a pool wait than servers are about to be there."""
+    return int(row["cl_waiting"]) > total([row], *_COMING)
 
 
 def _states(pools: Iterable[Row]) -> str:

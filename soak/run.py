@@ -17,8 +17,9 @@ from soak.wire import USERS, Connection, Gone
 LOOK_EVERY_S = 1.0
 SETTLE_S = 10.0
 """How long counts may take to become right, once nobody does anything."""
-WARM_UP = 0.2
-"""Part of the whole time that goes into the memory's first measure."""
+WARM_UP, WARM_UPS = 0.3, 3
+"""Part of the whole time that goes before the memory is measured first, and in how
+many crowds: the allocator keeps what it needed at the busiest moments."""
 TROUBLE_S = 0.6
 """Longest time between two blows."""
 LOGINS_AT_ONCE = 50
@@ -64,11 +65,13 @@ class Run:
 
     async def whole(self) -> Outcome:
         """Do all of it."""
-        warm_s = self._size.seconds * WARM_UP
-        await self._crowd(self._seed, warm_s, "warming up")
-        await self._muster()
-        before = await self._quiet()
-        await self._crowd(self._seed + 1, self._size.seconds - warm_s, "soaking")
+        seconds = self._size.seconds
+        for number in range(WARM_UPS):
+            warm_s = seconds * WARM_UP / WARM_UPS
+            await self._crowd(self._seed + number, warm_s, "warming up")
+            await self._muster()
+            before = await self._quiet()
+        await self._crowd(self._seed + WARM_UPS, seconds * (1 - WARM_UP), "soaking")
         await self._muster()
         after = await self._quiet()
         self._outcome.notes.append(f"memory: {before} kB before, {after} kB after")

@@ -579,8 +579,11 @@ class ServerPool:
 
 
 def _expire(backend: Backend) -> None:
+    """Close a server now if nobody uses it, else when it is next released."""
     if backend.phase is Phase.LOGIN:
         backend.close("connect string changed")
+    elif backend.state in ("idle", "used"):
+        backend.close("database configuration changed")
     else:
         backend.link.stale = backend.link.watched = True
 

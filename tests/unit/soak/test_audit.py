@@ -53,6 +53,10 @@ def test_waits(row: dict[str, int], wrong: str) -> None:
 def test_waits_for_a_server_of_another_pool() -> None:
     """It is to be taken from there."""
     rows = [CALM | BUSY, CALM | {"sv_idle": 1}]
+    assert Waits(4).look(rows, paused=False) == []
+    rows[0] = CALM | BUSY | {"sv_login": 3}
+    assert Waits(6).look(rows, paused=False) == []
+    rows[0] = CALM | BUSY
     assert Waits(3).look(rows, paused=False) == [
         "3 wait while a server is idle; a/u: 3 cl_waiting, 2 sv_active; a/u: 1 sv_idle"
     ]

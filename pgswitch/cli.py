@@ -149,8 +149,10 @@ def run(command: CommandLine, log: Log) -> int:
 
     from pgswitch.handover.reboot import begin  # noqa: PLC0415
     from pgswitch.runner import Runner  # noqa: PLC0415
-    from pgswitch.service import PgSwitch  # noqa: PLC0415
+    from pgswitch.service import PgSwitch, set_up_tls  # noqa: PLC0415
 
+    # Read now: the user that will run the service may not be able to read the keys.
+    tls = set_up_tls(configuration, log)
     settle_in(configuration, user, log)
     settings = configuration.settings
     takeover = begin(settings, log) if command.reboot else None
@@ -166,7 +168,7 @@ def run(command: CommandLine, log: Log) -> int:
         configuration,
         reactor=reactor,
         log=log,
-        make_service=partial(PgSwitch, takeover=takeover),
+        make_service=partial(PgSwitch, takeover=takeover, tls=tls),
     )
     runner.pidfile = pidfile
     runner.startService()

@@ -75,6 +75,10 @@ class Operations:
             return False
         return True
 
+    def tls_is_current(self) -> bool:
+        """Tell whether the settings of TLS could be put in force."""
+        return self._context.tls.is_current
+
     # Pausing.
 
     def pause(

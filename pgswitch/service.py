@@ -7,6 +7,7 @@ reaches for a partner by itself.
 part                    does
 ======================  ========================================================
 ``PoolContext``         what all pools share: configuration, log, clock, connector
+``TlsBook``             TLS contexts, for clients and for each kind of server
 ``AuthStore``           users and secrets of auth_file
 ``Credentials``         with what servers are logged in to
 ``Pools``               servers, by database and user
@@ -71,6 +72,8 @@ from pgswitch.process import (
 from pgswitch.rules.desk import RulesDesk
 from pgswitch.rules.loading import RulesError
 from pgswitch.stats.periods import stats_line
+from pgswitch.tls.book import TlsBook
+from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.topology.clusters import Clusters
 from pgswitch.view import ServiceView
 from pgswitch.wire.params import Tracking
@@ -85,6 +88,18 @@ if TYPE_CHECKING:
     from pgswitch.handover.reboot import Takeover
     from pgswitch.logs import Log
     from pgswitch.net.frontend import Reception
+
+
+def set_up_tls(configuration: Configuration, log: Log) -> TlsBook:
+    """Read keys and certificates; they may be readable to root alone.
+
+    Raises FatalError when they are no good.
+    """
+    try:
+        return TlsBook(configuration)
+    except TlsSetupError as error:
+        log.error(str(error))
+        raise FatalError("TLS setup failed") from None
 
 
 class FrontendFactory(Factory):
@@ -113,11 +128,14 @@ class PgSwitch(MultiService):
         log: Log,
         started: Callable[[], None] | None = None,
         takeover: Takeover | None = None,
+        tls: TlsBook | None = None,
     ) -> None:
         """Build everything; nothing is opened before :meth:`startService`.
 
         ``started`` is called once clients can connect; ``takeover`` is what another
-        process has handed over.
+        process has handed over; ``tls`` is made here if it is not given.
+
+        Raises FatalError when TLS cannot be set up.
         """
         self._takeover = takeover
         super().__init__()  # type: ignore[no-untyped-call]
@@ -142,6 +160,7 @@ class PgSwitch(MultiService):
             configuration=configuration,
             effective=Effective(configuration),
             log=log,
+            tls=tls or set_up_tls(configuration, log),
             tracking=Tracking(settings.track_extra_parameters),
             statements=StatementTable(),
             connect=Connect(reactor, lambda: self._settings, self.names.addresses),
@@ -339,6 +358,13 @@ class PgSwitch(MultiService):
             self._log.error(
                 f"could not open log file {new.settings.logfile}: {error.strerror}"
             )
+        try:
+            self.context.tls.configure(new)
+        except TlsSetupError as error:
+            self._log.error(str(error))
+            self._log.error(
+                "TLS configuration could not be reloaded, keeping old configuration"
+            )
         self.store.load(new.settings)
         self.decision.load(new.settings)
         self.listeners.reconfigure(new.settings)
@@ -400,7 +426,9 @@ class PgSwitch(MultiService):
         if now < self._next_period:
             return
         self._next_period = now + max(self._settings.stats_period, 1)
-        line = stats_line(self.view.statistics.end_period(now))
+        totals = self.view.statistics.totals()
+        line = stats_line(self.view.statistics.periods.last(now, totals))
         if self._settings.log_stats:
             self._log.log(line)
         notify_service_manager(f"STATUS={line}", os.environ)
+        self.view.statistics.periods.end_of_period(now, totals)

@@ -11,6 +11,7 @@ from twisted.python import usage
 
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration
+from pgswitch.fatal import FatalError
 from pgswitch.logs import Log
 
 
@@ -44,12 +45,20 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """Return the service that ``twistd`` is to run."""
+    """Return the service that ``twistd`` is to run.
+
+    Leaves with status 1 if it cannot be built.
+    """
     from twisted.internet import reactor
 
     from pgswitch.runner import PluginRunner  # noqa: PLC0415
     from pgswitch.service import PgSwitch  # noqa: PLC0415
 
-    return PluginRunner(
-        options.configuration, reactor=reactor, log=Log(), make_service=PgSwitch
-    )
+    log = Log()
+    try:
+        return PluginRunner(
+            options.configuration, reactor=reactor, log=log, make_service=PgSwitch
+        )
+    except FatalError as error:
+        log.fatal(error.text)
+        raise SystemExit(1) from None

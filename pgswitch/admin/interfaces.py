@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
         DescriptorSnapshot,
         DnsHostSnapshot,
         DnsZoneSnapshot,
-        FailureSnapshot,
         ListsSnapshot,
         MemorySnapshot,
         PeerSnapshot,
@@ -74,12 +73,6 @@ class View(Protocol):
     def stats(self) -> StatsReport:
         """Return the counters now and their averages."""
 
-    def percentiles(self) -> Mapping[str, Sequence[int]]:
-        """Return by database p50, p95 and p99 of queries, transactions, waits."""
-
-    def errors(self) -> Sequence[FailureSnapshot]:
-        """Return how often clients were told of which error, in order."""
-
     def state(self) -> StateSnapshot:
         """Return whether the service is paused, suspended or shutting down."""
 
@@ -126,6 +119,9 @@ class Control(Protocol):
 
     def set(self, key: str, value: str) -> bool:
         """Change a setting until the next reload; False for a bad key or value."""
+
+    def tls_is_current(self) -> bool:
+        """Tell whether the settings of TLS could be put in force."""
 
     def pause(
         self, database: str | None, *, timeout: float | None = None

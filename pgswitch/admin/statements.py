@@ -22,6 +22,7 @@ from pgswitch.errors import (
     Notice,
     SetFailed,
     SetIgnored,
+    TlsNotApplied,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 IGNORED_SETTINGS: Final = frozenset({*SESSION_VALUES, "extra_float_digits"})
 """What drivers SET at every login (the last by pgjdbc) and the console has not."""
+TLS_SETTINGS: Final = ("client_tls", "server_tls")
+"""Beginnings of the settings that are put in force apart, and perhaps not."""
 HELP: Final = "help"
 
 
@@ -123,7 +126,10 @@ class Statements:
         self._need_admin()
         if not self._control.set(key, value):
             raise SetFailed
-        return Outcome(f"SET {key}={value}")
+        is_of_tls = key.lower().startswith(TLS_SETTINGS)
+        is_dropped = is_of_tls and not self._control.tls_is_current()
+        notice = TlsNotApplied() if is_dropped else None
+        return Outcome(f"SET {key}={value}", notice=notice)
 
     def _command(self, command: Command, text: str) -> Outcome | Deferred[Outcome]:
         if command.verb not in VERBS:

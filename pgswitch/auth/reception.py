@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from time import time
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -51,12 +50,12 @@ if TYPE_CHECKING:
     from pgswitch.auth.store import AuthStore
     from pgswitch.auth.workers import LoginWorkers
     from pgswitch.config.model import DatabaseSpec, Settings
-    from pgswitch.errors import Fault
     from pgswitch.logs import Log
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.cancelling import CancelKeys
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
+    from pgswitch.tls.sides import ClientTls
     from pgswitch.wire.params import Values
     from pgswitch.wire.startup import Startup
     from pgswitch.wire.welcome import Welcome
@@ -121,6 +120,11 @@ class FrontDesk:
         return bool(self._settings.log_disconnections)
 
     @property
+    def client_tls(self) -> ClientTls | None:
+        """How clients over TCP may be encrypted; None: not at all."""
+        return self.context.tls.clients
+
+    @property
     def _settings(self) -> Settings:
         return self.context.configuration.settings
 
@@ -134,12 +138,6 @@ class FrontDesk:
         self.clients[number] = frontend
         self.arriving[number] = frontend
         return number
-
-    def told(self, frontend: Frontend, fault: Fault) -> None:
-        """Count an error that a client is told of."""
-        self.context.failures.note(
-            frontend.database, fault.sqlstate, fault.cause, time()
-        )
 
     def left(self, frontend: Frontend) -> None:
         """Forget a client."""

@@ -15,10 +15,18 @@ RECYCLING_KEYS = (
     "auth_dbname",
     "auth_query",
     "load_balance_hosts",
+    "sslnegotiation",
+    "server_tls_sslmode",
+    "server_tls_ca_file",
+    "server_tls_cert_file",
+    "server_tls_key_file",
+    "server_tls_protocols",
+    "server_tls_ciphers",
+    "server_tls13_ciphers",
 )
 """Keys of a database whose change makes its present server connections unfit."""
 
-RECYCLING_PREFIX = "server_tls_"
+RECYCLING_PREFIX = "server_tls"
 """Beginning of the settings whose change makes every server connection unfit."""
 
 

@@ -121,6 +121,32 @@ class DatabaseSpec:
     application_name: str | None = setting(
         units.TEXT, None, "application_name told to the server at login"
     )
+    sslnegotiation: str | None = setting(
+        units.SSL_NEGOTIATION,
+        None,
+        "direct: TLS without asking first (PostgreSQL 17 and newer)",
+    )
+    server_tls_sslmode: str | None = setting(
+        units.TLS_MODE, None, "instead of the setting of that name"
+    )
+    server_tls_ca_file: str | None = setting(
+        units.PATH, None, "instead of the setting of that name"
+    )
+    server_tls_cert_file: str | None = setting(
+        units.PATH, None, "instead of the setting of that name"
+    )
+    server_tls_key_file: str | None = setting(
+        units.PATH, None, "instead of the setting of that name"
+    )
+    server_tls_protocols: tuple[str, ...] | None = setting(
+        units.TLS_PROTOCOL_LIST, None, "instead of the setting of that name"
+    )
+    server_tls_ciphers: str | None = setting(
+        units.TEXT, None, "instead of the setting of that name"
+    )
+    server_tls13_ciphers: str | None = setting(
+        units.TEXT, None, "instead of the setting of that name"
+    )
     topology_query: str | None = setting(
         units.TEXT,
         None,

@@ -90,43 +90,37 @@ class Settings:
         units.SECONDS, "60", "drop a client not logged in after so long; 0: never"
     )
     client_tls13_ciphers: str | None = setting(
-        units.TEXT, None, "TLS 1.3 cipher suites offered to clients", acts=False
+        units.TEXT, None, "TLS 1.3 cipher suites offered to clients"
     )
     client_tls_ca_file: str = setting(
         units.PATH,
         "",
         "authorities that client certificates are checked against",
-        acts=False,
     )
-    client_tls_cert_file: str = setting(
-        units.PATH, "", "certificate shown to clients", acts=False
-    )
+    client_tls_cert_file: str = setting(units.PATH, "", "certificate shown to clients")
     client_tls_ciphers: str = setting(
         units.TEXT,
         "default",
         "OpenSSL cipher list for clients, up to TLS 1.2",
-        acts=False,
     )
     client_tls_dheparams: str = setting(
-        units.DH_PARAMS, "auto", "Diffie-Hellman parameters for clients", acts=False
+        units.DH_PARAMS, "auto", "Diffie-Hellman parameters for clients"
     )
     client_tls_ecdhcurve: str = setting(
         units.TEXT,
         "auto",
         "elliptic curve for clients: none, auto or a curve's name",
-        acts=False,
     )
     client_tls_key_file: str = setting(
-        units.PATH, "", "private key of client_tls_cert_file", acts=False
+        units.PATH, "", "private key of client_tls_cert_file"
     )
     client_tls_protocols: tuple[str, ...] = setting(
         units.TLS_PROTOCOL_LIST,
         "secure",
         "TLS versions offered to clients; a leading ! removes one",
-        acts=False,
     )
     client_tls_sslmode: str = setting(
-        units.TLS_MODE, "disable", "whether clients may or must use TLS", acts=False
+        units.TLS_MODE, "disable", "whether clients may or must use TLS"
     )
     conffile: str | None = setting(
         units.PATH,
@@ -402,37 +396,31 @@ class Settings:
         units.INTEGER, "0", "1: use idle servers in turn, else the one used last"
     )
     server_tls13_ciphers: str | None = setting(
-        units.TEXT, None, "TLS 1.3 cipher suites offered to servers", acts=False
+        units.TEXT, None, "TLS 1.3 cipher suites offered to servers"
     )
     server_tls_ca_file: str = setting(
         units.PATH,
         "",
         "authorities that server certificates are checked against",
-        acts=False,
     )
-    server_tls_cert_file: str = setting(
-        units.PATH, "", "certificate shown to servers", acts=False
-    )
+    server_tls_cert_file: str = setting(units.PATH, "", "certificate shown to servers")
     server_tls_ciphers: str = setting(
         units.TEXT,
         "default",
         "OpenSSL cipher list for servers, up to TLS 1.2",
-        acts=False,
     )
     server_tls_key_file: str = setting(
-        units.PATH, "", "private key of server_tls_cert_file", acts=False
+        units.PATH, "", "private key of server_tls_cert_file"
     )
     server_tls_protocols: tuple[str, ...] = setting(
         units.TLS_PROTOCOL_LIST,
         "secure",
         "TLS versions offered to servers; a leading ! removes one",
-        acts=False,
     )
     server_tls_sslmode: str = setting(
         units.TLS_MODE,
         "prefer",
         "whether servers may or must use TLS, and how they are checked",
-        acts=False,
     )
     so_reuseport: int = setting(
         units.INTEGER, "0", "1: several processes may listen on one port", boot=True

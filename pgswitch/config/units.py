@@ -235,6 +235,7 @@ AUTH_TYPE = Kind(
 TLS_MODE = _words_kind("word", TLS_MODES)
 DH_PARAMS = _words_kind("word", ("none", "auto", "legacy"))
 REROUTE = _words_kind("word", ("refuse", "ignore"))
+SSL_NEGOTIATION = _words_kind("word", ("postgres", "direct"))
 LOAD_BALANCE = _words_kind("word", ("round-robin", "disable"))
 TLS_PROTOCOL_LIST = Kind(
     "list",

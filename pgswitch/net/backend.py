@@ -16,6 +16,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from pgswitch.errors import BadPacketHeader, Fault, ServerBadHeader
 from pgswitch.logs import socket_prefix
+from pgswitch.net.securing import Encryption, Securing
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client import ClientLink
@@ -140,6 +141,10 @@ class Backend(TwistedProtocol):
         self.close_reason = ""
         self.said_last_word = False
         """The server said that it ends, and has undone what it was doing."""
+        self.encryption: Encryption | None = None
+        """How it is to be connected to, for its cancel requests too; None: in clear."""
+        self.is_logged = False
+        """TLS is told to the log (log_connections)."""
         self.replication = "none"
         """The word of SHOW SERVERS; a walsender belongs to one client for good."""
         self.cancels: list[AimedCancel] = []
@@ -158,26 +163,56 @@ class Backend(TwistedProtocol):
         self._error: dict[str, str] | None = None
         self._question: Question | None = None
         self._ready = False
+        self._securing: Securing | None = None
 
     # What Twisted calls.
 
     def connectionMade(self) -> None:
-        """Send the start-up packet."""
+        """Get the connection encrypted if it is to be."""
         transport: Any = self.transport
-        self._io = SocketIO(transport)
-        self.link = ServerLink(self._limit, self._io, self, self._statements)
+        io = self._io = SocketIO(transport)
+        link = self.link = ServerLink(self._limit, io, self, self._statements)
+        io.hold(link)
         port = self.address.port
         self.address = address_of(transport.getPeer(), port)
         self.local_address = address_of(transport.getHost(), port)
+        if self.encryption is None:
+            self._secured(None)
+            return
+        self._securing = Securing(
+            self.encryption,
+            transport,
+            lambda connection, done, failed: io.encrypt(link, connection, done, failed),
+            self._secured,
+            self._not_secured,
+        )
+        self._securing.begin()
+
+    def _secured(self, facts: TlsFacts | None) -> None:
+        """Send the start-up packet."""
+        self._securing = None
+        self.tls = facts
+        if facts is not None and self.is_logged:
+            self._log.log(f"{self.prefix} SSL established: {facts.description}")
+        assert self._io is not None  # noqa: S101 - connected
+        self._io.attach(self.link)
         if self._startup:
             self.link.send(self._startup)
         if self._log.noise_enabled:
             traced(self._io, self.link, self._log, self, is_client=False)
-        self._io.attach(self.link)
+            self._io.attach(self.link)
+
+    def _not_secured(self, reason: str) -> None:
+        self._securing = None
+        self._log.warning(f"{self.prefix} {reason}")
+        self.close(reason, terminate=False)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what a transport without a socket of its own has read."""
-        self.link.take(data)
+        """Take what the transport has read that does not leave it to the Link."""
+        if self._securing is not None:
+            self._securing.received(data)
+        else:
+            self.link.take(data)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - the reason is ours or an end of file
         """Tell the owner, and let go of everything."""

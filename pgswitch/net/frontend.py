@@ -9,6 +9,7 @@ rare: errors, the end.  Who may log in and where is the reception's business
 from __future__ import annotations
 
 from collections import deque
+from socket import MSG_PEEK
 from time import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,7 @@ from pgswitch.errors import (
     InternalFault,
     Notice,
     SilentClose,
+    SslRequired,
     UnencryptedDataAfterGssRequest,
     UnencryptedDataAfterSslRequest,
 )
@@ -33,7 +35,7 @@ from pgswitch.relay.client import ClientLink
 from pgswitch.tls.facts import TlsFacts
 from pgswitch.types import Address
 from pgswitch.wire import encode
-from pgswitch.wire.constants import TERMINATE
+from pgswitch.wire.constants import TERMINATE, TLS_HANDSHAKE
 from pgswitch.wire.login_client import (
     Accepted,
     ClientLogin,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from pgswitch.logs import Log
+    from pgswitch.tls.sides import ClientTls
     from pgswitch.wire.login_client import Command
     from pgswitch.wire.lost_transaction import LostTransaction
     from pgswitch.wire.params import Values
@@ -66,6 +69,8 @@ if TYPE_CHECKING:
 LOGIN_LIMIT = 16384
 """Bytes of one message that a stranger may have us hold before the login."""
 REFUSED_ENCRYPTION = b"N"
+ACCEPTED_ENCRYPTION = b"S"
+TLS_BEGIN = bytes((TLS_HANDSHAKE,))
 UNIX = Address("unix", 0)
 
 
@@ -106,6 +111,10 @@ class Reception(Protocol):
     def log_disconnections(self) -> bool:
         """Whether the end of each connection is logged."""
 
+    @property
+    def client_tls(self) -> ClientTls | None:
+        """How clients over TCP may be encrypted; None: not at all."""
+
     def clock(self) -> float:
         """Return monotonic seconds."""
 
@@ -138,9 +147,6 @@ class Reception(Protocol):
 
     def cancel(self, frontend: Frontend, key: bytes) -> Deferred[str]:
         """Carry out a cancel request; fires with the reason to close its client."""
-
-    def told(self, frontend: Frontend, fault: Fault) -> None:
-        """Note that a client is told why its connection ends."""
 
     def left(self, frontend: Frontend) -> None:
         """Let go of a client; said once."""
@@ -243,6 +249,8 @@ class Frontend(TwistedProtocol):
             self.credentials = peer_credentials(transport)
             if self.credentials is not None:
                 self.address = Address("unix", 0, self.credentials[0])
+        elif self.reception.client_tls is not None:
+            self.link.descriptor, self.link.recv = -1, self._first_recv
 
     def dataReceived(self, data: bytes) -> None:
         """Take what a transport has read that does not leave it to the Link."""
@@ -286,9 +294,7 @@ class Frontend(TwistedProtocol):
     def _first_packet(self, packet: object, rest: bytes) -> bytes:
         """Deal with a first packet; return the bytes still to be read as such."""
         if isinstance(packet, SslRequest):
-            if rest:
-                raise UnencryptedDataAfterSslRequest
-            self.link.send(REFUSED_ENCRYPTION)
+            self._ssl_request(rest)
         elif isinstance(packet, GssEncRequest):
             if rest:
                 raise UnencryptedDataAfterGssRequest
@@ -306,8 +312,54 @@ class Frontend(TwistedProtocol):
             raise SilentClose("bad packet")
         return rest
 
+    # TLS.
+
+    def _first_recv(self, size: int) -> bytes:
+        """Read the first bytes, unless TLS begins with them (sslnegotiation=direct)."""
+        transport: Any = self.transport
+        if transport.socket.recv(1, MSG_PEEK) == TLS_BEGIN:
+            self._begin_tls()
+            raise BlockingIOError
+        self.link.recv = self.io.recv
+        self.io.attach(self.link)
+        return self.io.recv(size)
+
+    def _ssl_request(self, rest: bytes) -> None:
+        """Answer an SSLRequest, which nothing may follow in clear."""
+        if self.tls is not None:
+            raise SilentClose("SSL req inside SSL")
+        if rest:
+            raise UnencryptedDataAfterSslRequest
+        if self.address.host == "unix" or self.reception.client_tls is None:
+            self.link.send(REFUSED_ENCRYPTION)
+        else:
+            self.link.send(ACCEPTED_ENCRYPTION)
+            self._begin_tls()
+
+    def _begin_tls(self) -> None:
+        """Leave the connection to the handshake."""
+        side = self.reception.client_tls
+        assert side is not None  # noqa: S101 - asked before
+        transport: Any = self.transport
+        connection = side.connection(transport.socket)
+
+        def encrypted() -> None:
+            self.tls = side.facts(connection)
+            self.io.attach(self.link)
+
+        self.io.encrypt(self.link, connection, encrypted, self._handshake_failed)
+
+    def _handshake_failed(self, reason: str) -> None:
+        self.disconnect(SilentClose(f"TLS handshake failed: {reason}"))
+
+    # The login.
+
     def _start(self, startup: Startup, rest: bytes) -> None:
         """Begin the login that a start-up packet asks for."""
+        side = self.reception.client_tls
+        is_in_clear = self.tls is None and self.address.host != "unix"
+        if is_in_clear and side is not None and side.options.is_required:
+            raise SslRequired
         self._reader = None
         self.link.starting = False
         if self.reception.log.noise_enabled:
@@ -501,7 +553,6 @@ class Frontend(TwistedProtocol):
         self._leave(fault.text)
         last = b""
         if not fault.is_silent:
-            self.reception.told(self, fault)
             if self.reception.log_pooler_errors:
                 self.reception.log.warning(f"{self.prefix} pooler error: {fault.text}")
             if not quietly:

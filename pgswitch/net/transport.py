@@ -7,7 +7,8 @@ kernel does not take at once is handed to ``transport.write`` by way of Twisted'
 producer, whose next call says that all of it has been written.
 
 Every stock reactor calls ``doRead`` on the object that it was given, so this works
-with all of them.
+with all of them.  It works with TLS too, which puts another socket in the transport
+(encrypting.py).
 """
 
 from __future__ import annotations
@@ -18,8 +19,13 @@ from twisted.internet import main
 from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
+from pgswitch.net.encrypting import TlsSocket, encrypt
+from pgswitch.relay.link import PAUSED_TLS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from OpenSSL import SSL
 
     from pgswitch.relay.link import Link
     from pgswitch.relay.turn import Turns
@@ -37,26 +43,75 @@ class SocketIO:
         self._link: Link | None = None
         self._registered: tuple[dict[int, Link], int] | None = None
         """Where a lean reactor finds the link, see lean_reactor.py."""
+        self.tls: TlsSocket | None = None
+        """What is read and sent by, once it is encrypted."""
 
     def attach(self, link: Link) -> None:
         """Read for the link from now on."""
         self._link = link
         self.transport.doRead = link.do_read_now
         descriptor = self.transport.fileno()
-        # -1 if somebody listens in on the socket's methods (tracing.py).
-        link.descriptor = descriptor if link.recv == self.recv else -1
+        # -1 if somebody listens in on the socket's methods (tracing.py), or they do
+        # more than the system's calls.
+        is_plain = self.tls is None and link.recv == self.recv
+        link.descriptor = descriptor if is_plain else -1
         turns: Turns | None = getattr(self.transport.reactor, "turns", None)
         if turns is not None:
             link.clock = turns.clock
             self._registered = turns.links, descriptor
             turns.links[descriptor] = link
 
-    def detach(self) -> None:
-        """Break the circle of references when the connection is gone."""
+    def hold(self, link: Link) -> None:
+        """Belong to a link that is not to read yet."""
+        self._link = link
+
+    def encrypt(
+        self,
+        link: Link,
+        connection: SSL.Connection,
+        done: Callable[[], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        """Do a handshake, and have the link read and send by it.
+
+        Until ``done``, which attaches the link again, nothing of it is read or sent.
+        """
+        self.hold(link)
+        self._unregister()
+        # In clear, not even last words may go out any more.
+        link.descriptor, link.recv, link.raw_send = -1, _no_recv, _no_send
+
+        def encrypted(tls: TlsSocket) -> None:
+            self.tls = tls
+            self.recv, self.send = tls.recv, tls.send
+            link.recv, link.raw_send = tls.recv, tls.send
+            done()
+
+        encrypt(self.transport, connection, encrypted, failed, self._wait_for_room)
+
+    def _wait_for_room(self) -> None:
+        """Read no more until the socket takes bytes: there is an answer to be sent."""
+        if self._link is not None:
+            self._link.pause(PAUSED_TLS)
+            self.transport.doWrite = self._has_room
+            self.transport.startWriting()
+
+    def _has_room(self) -> object:
+        self.transport.__dict__.pop("doWrite", None)
+        if self._link is not None:
+            self._link.resume(PAUSED_TLS)
+        return self.transport.doWrite()
+
+    def _unregister(self) -> None:
         if self._registered is not None:
             links, descriptor = self._registered
             if links.get(descriptor) is self._link:
                 del links[descriptor]
+            self._registered = None
+
+    def detach(self) -> None:
+        """Break the circle of references when the connection is gone."""
+        self._unregister()
         if self._link is not None:
             # The number may soon be another connection's.
             self._link.descriptor = -1
@@ -64,6 +119,7 @@ class SocketIO:
         self._link = None
         self.recv, self.send = _no_recv, _no_send
         self.transport.__dict__.pop("doRead", None)
+        self.transport.__dict__.pop("doWrite", None)
 
     # What the link calls.
 

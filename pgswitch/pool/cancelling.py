@@ -73,7 +73,12 @@ class CancelKeys:
         if link.server is not None:
             backend = cast("Backend", link.server.backend)
             # Where the server is, whatever its name leads to by now.
-            place = Place(backend.host, backend.address.port, backend.address.host)
+            place = Place(
+                backend.host,
+                backend.address.port,
+                backend.address.host,
+                None if backend.tls is None else backend.encryption,
+            )
             cancels: Cancels = pool.cancels
             return cancels.send(requester, backend.cancel_key, place, backend)
         waiters = pool.rack_of(target).waiters

@@ -15,6 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 
+from pgswitch.net.encrypting import encrypt
+from pgswitch.net.securing import REFUSED, Encryption, Securing
 from pgswitch.wire import encode
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import Connector, PoolContext
+    from pgswitch.tls.facts import TlsFacts
 
 SENT = "successfully sent cancel request"
 NOT_NEEDED = "not sending cancel request for client that is now idle"
@@ -35,23 +38,53 @@ TIMED_OUT = "cancel_wait_timeout"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request goes; ``address`` is the host's, if it is known."""
+    """Where a request goes; ``address`` is the host's, if it is known.
+
+    With ``encryption`` the key is not sent in clear, whatever the other end says.
+    """
 
     host: str | None
     port: int
     address: str = ""
+    encryption: Encryption | None = None
 
 
 class CancelConnection(Protocol):
     """Sends one CancelRequest and waits for the other end to close."""
 
-    def __init__(self, cancel: Cancel) -> None:
+    def __init__(self, cancel: Cancel, encryption: Encryption | None) -> None:
         """Take what is to be done."""
         self._cancel = cancel
+        self._encryption = encryption
+        self._securing: Securing | None = None
 
     def connectionMade(self) -> None:
-        """Send the request, if it is still wanted."""
-        self._cancel.connected()
+        """Send the request, or get the connection encrypted first."""
+        if self._encryption is None:
+            self._cancel.connected()
+            return
+        transport: Any = self.transport
+        self._securing = Securing(
+            self._encryption,
+            transport,
+            lambda connection, done, failed: encrypt(
+                transport, connection, lambda _tls: done(), failed
+            ),
+            self._secured,
+            self._cancel.refused,
+        )
+        self._securing.begin()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take the answer to an SSLRequest; nothing else is answered here."""
+        if self._securing is not None:
+            self._securing.received(data)
+
+    def _secured(self, facts: TlsFacts | None) -> None:
+        if facts is None:
+            self._cancel.refused(REFUSED)
+        else:
+            self._cancel.connected()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Note that the other end has dealt with the request, or that it is lost."""
@@ -94,7 +127,7 @@ class Cancel:
     def start(self, connect: Connector) -> None:
         """Connect."""
         place = self._place
-        self.connection = CancelConnection(self)
+        self.connection = CancelConnection(self, place.encryption)
         self._connecting = connect(
             place.host, place.port, self.connection, place.address
         )
@@ -105,6 +138,10 @@ class Cancel:
         self._transport().write(encode.cancel_request(self._key))
         self.is_sent = True
         self._requester.cancelling = "active"
+
+    def refused(self, _reason: str) -> None:
+        """Give up: the connection could not be encrypted."""
+        self._end(NOT_SENT)
 
     def closed(self, *, in_order: bool) -> None:
         """Note the end of the connection."""

@@ -8,7 +8,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.config.effective import Effective
-from pgswitch.stats.failures import Failures
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from pgswitch.config.model import Configuration, DatabaseSpec
     from pgswitch.errors import Fault
     from pgswitch.logs import Log
+    from pgswitch.tls.book import TlsBook
     from pgswitch.wire.login_server import KeyCache
     from pgswitch.wire.params import Tracking
     from pgswitch.wire.password import Secret
@@ -53,6 +53,7 @@ class PoolContext:
     tracking: Tracking
     statements: StatementTable
     connect: Connector
+    tls: TlsBook
     credentials: Callable[[DatabaseSpec, str], Credentials]
     """Secret and SCRAM keys for logging in to a database as a user."""
     random: Callable[[int], bytes]
@@ -64,8 +65,6 @@ class PoolContext:
     """SCRAM keys of clear secrets, stretched once."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     """Numbers clients and servers for the life of the process."""
-    failures: Failures = field(default_factory=Failures)
-    """What clients were told of, for SHOW ERRORS."""
     paused: bool = False
     """PAUSE of everything is in force."""
     suspended: bool = False

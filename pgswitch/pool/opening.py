@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.error import DNSLookupError
 
 from pgswitch.net.backend import Backend, BackendOwner
+from pgswitch.net.securing import Encryption
+from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from pgswitch.wire.login_server import ServerLogin
@@ -100,6 +102,13 @@ class Opener:
         self, spec: DatabaseSpec, backend: Backend, others: tuple[str, ...]
     ) -> None:
         """Try the backend's host; ``others`` are tried if that fails."""
+        try:
+            backend.encryption = self._encryption(spec, backend.host)
+        except TlsSetupError as error:
+            self._context.log.error(f"{backend.prefix} {error}")
+            backend.close("TLS setup failed")
+            return
+        backend.is_logged = bool(self._context.configuration.settings.log_connections)
         connecting = self._context.connect(backend.host, spec.port, backend)
         self._connecting[backend] = connecting
         connecting.addCallbacks(
@@ -123,6 +132,13 @@ class Opener:
         connecting = self._connecting.pop(backend, None)
         if connecting is not None:
             connecting.cancel()
+
+    def _encryption(self, spec: DatabaseSpec, host: str | None) -> Encryption | None:
+        """Return how a host is connected to; sockets of this machine need no TLS."""
+        if host is None or host.startswith(("/", "@")):
+            return None
+        side = self._context.tls.server(spec)
+        return None if side is None else Encryption(side, host)
 
     def _host(self, spec: DatabaseSpec) -> str | None:
         """Return the host whose turn it is; None for the unix socket folder."""

@@ -47,6 +47,8 @@ PAUSED_SUSPENDED: Final = 4
 """The admin stopped all reading."""
 PAUSED_GATE: Final = 8
 """The client has sent more while a rule or a server makes its gate wait."""
+PAUSED_TLS: Final = 16
+"""TLS has an answer to send before it can read on."""
 
 
 _read: Final = read

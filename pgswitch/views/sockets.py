@@ -83,6 +83,7 @@ class SocketView:
             wait_us=0 if link is None else self._since(link.exchange.query_start),
             link=None if server is None else id(server.backend),
             remote_pid=one.address.pid,
+            tls=None if one.tls is None else one.tls.description,
             application_name=None
             if link is None or not link.parameters
             else tracking.value(link.parameters, "application_name"),
@@ -119,6 +120,7 @@ class SocketView:
             close_needed=link.stale,
             link=None if client is None else id(client.control),
             remote_pid=int.from_bytes(backend.cancel_key[:4], "big"),
+            tls=None if backend.tls is None else backend.tls.description,
             application_name=self._context.tracking.value(
                 link.parameters, "application_name"
             )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections import deque
+from socket import MSG_PEEK
 from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
@@ -26,11 +27,13 @@ class FakeSocket:
         self.room: int | None = None
         self.is_broken = False
 
-    def recv(self, size: int) -> bytes:
+    def recv(self, size: int, flags: int = 0) -> bytes:
         if self.is_broken:
             raise ConnectionResetError
         if not self.incoming:
             raise BlockingIOError
+        if flags & MSG_PEEK:
+            return self.incoming[0][:size]
         data = self.incoming.popleft()
         if data == END or len(data) > size:
             # An end is there to be read again.
@@ -89,6 +92,8 @@ class FakeTransport:
             return
         self.socket.incoming.append(data)
         while self.reading and self.connected and self.socket.incoming:
+            if self.reactor.turns.links.get(self.fileno()) is not link:
+                break
             if link.do_read() is not None:
                 self.finish()
 
@@ -154,6 +159,11 @@ class FakeTransport:
         self.reading = True
         if self.socket.incoming:
             self.reactor.callLater(0, self._read_on)
+
+    def startWriting(self) -> None:
+        """Do nothing: what is to be written is, once there is room."""
+
+    stopWriting = startWriting
 
     def loseConnection(self) -> None:
         if self.connected and not self.disconnecting:

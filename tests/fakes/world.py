@@ -277,7 +277,8 @@ class World:
             *("[users]", users),
             *("[pgbouncer]", f"auth_file = {self.folder}/users.txt"),
             *("auth_type = trust", "admin_users = admin", "pool_mode = transaction"),
-            *("listen_addr =", "unix_socket_dir =", settings),
+            *("listen_addr =", "unix_socket_dir =", "server_tls_sslmode = disable"),
+            settings,
         ]
         Path(self.path).write_text("\n".join(lines) + "\n")
 
@@ -317,6 +318,13 @@ class World:
         frontend = Frontend(self.service.desk)
         peer = IPv4Address("TCP", host, 40_000)
         number = next(self.numbers)
+        return Client(self, FakeTransport(self.reactor, frontend, peer, number=number))
+
+    def connect_locally(self) -> Client:
+        """Return a client that has connected by a unix socket."""
+        frontend = Frontend(self.service.desk)
+        number = next(self.numbers)
+        peer = UNIXAddress(None)
         return Client(self, FakeTransport(self.reactor, frontend, peer, number=number))
 
     def client(

@@ -11,6 +11,11 @@ from pgswitch.demo.account import Account, PrivateDirectory, account_for_childre
 from pgswitch.demo.installations import Installation, find_installations
 from pgswitch.demo.postgres import PostgresServer
 from tests.integration.running import PgSwitchFactory, SharedServers, subdirectory
+from tests.integration.tls import (
+    Certificates,
+    installation_with_tls,
+    serve_tls,
+)
 
 LOG_END_LINES = 80
 
@@ -42,9 +47,10 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         used = getattr(item, "funcargs", {})
-        if isinstance(factory := used.get("pgswitch"), PgSwitchFactory):
+        factory = used.get("pgswitch") or used.get("tls_pgswitch")
+        if isinstance(factory, PgSwitchFactory):
             report.sections.append(("pgswitch", _end_of(factory.logs())))
-        for name in ("postgres", "own_postgres"):
+        for name in ("postgres", "own_postgres", "tls_postgres"):
             if isinstance(server := used.get(name), PostgresServer):
                 report.sections.append((name, _end_of(server.log_text())))
     return report
@@ -104,6 +110,44 @@ def postgres(
 ) -> PostgresServer:
     """Return a server that all tests share: do not stop it, clean what you create."""
     return shared_servers.running(installation)
+
+
+@pytest.fixture(scope="session")
+def certificates(account: Account | None, session_directory: Path) -> Certificates:
+    """Return an authority and certificates of clients and servers."""
+    return Certificates(subdirectory(session_directory, "tls", account), account)
+
+
+@pytest.fixture(scope="session")
+def tls_postgres(
+    account: Account | None,
+    session_directory: Path,
+    shared_servers: SharedServers,
+    certificates: Certificates,
+) -> Iterator[PostgresServer]:
+    """Yield a server with TLS that all tests share; see HBA in tls.py."""
+    place = subdirectory(session_directory, "tls-server", account)
+    installation = installation_with_tls(place, account)
+    server = PostgresServer(
+        installation, subdirectory(place, "shared", account), account
+    )
+    server.create_as_copy(shared_servers.template(installation))
+    serve_tls(server, certificates)
+    server.start()
+    server.execute("CREATE ROLE certified LOGIN")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def tls_pgswitch(
+    tls_postgres: PostgresServer, account: Account | None, directory: Path
+) -> Iterator[PgSwitchFactory]:
+    """Yield what ``pgswitch`` does, before the server with TLS."""
+    factory = PgSwitchFactory(directory, account, tls_postgres)
+    yield factory
+    factory.stop_all()
+    assert "Traceback (most recent call last)" not in factory.logs(), factory.logs()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import BinaryIO
 
 import psycopg
 import pytest
@@ -40,11 +41,15 @@ def error(severity: str, code: str, text: str) -> bytes:
     return message(b"E", body + b"\0")
 
 
+SSL_REQUEST = struct.pack("!I", 80877103)
+
+
 class FakeServer:
     """Accepts connections and answers what it was told to, as no PostgreSQL would.
 
-    ``answers`` are sent one for each message received, the start-up packet first; when
-    none is left the connection is closed, or with ``hang`` kept and never answered.
+    ``answers`` are sent one for each message received, the start-up packet first (TLS
+    is declined before it); when none is left the connection is closed, or with
+    ``hang`` kept and never answered.
     """
 
     def __init__(self, *answers: bytes, hang: bool = False) -> None:
@@ -80,13 +85,20 @@ class FakeServer:
             for number, answer in enumerate(self.answers):
                 if number:
                     stream.read(1)
-                size = stream.read(4)
-                if len(size) < 4:
-                    return
-                stream.read(struct.unpack("!I", size)[0] - 4)
+                if self._read(stream) == SSL_REQUEST:
+                    connection.sendall(b"N")
+                    self._read(stream)
                 connection.sendall(answer)
             if self.hang:
                 stream.read()
+
+    @staticmethod
+    def _read(stream: BinaryIO) -> bytes:
+        """Return a packet's or a message's body. Raises OSError at the end."""
+        size = stream.read(4)
+        if len(size) < 4:
+            raise ConnectionError
+        return stream.read(struct.unpack("!I", size)[0] - 4)
 
 
 MakeFake = Callable[..., FakeServer]

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from twisted.internet.address import IPv4Address
 
-from pgswitch.config.load import with_setting
+from pgswitch.config.load import load, with_setting
+from pgswitch.fatal import FatalError
 from pgswitch.net.frontend import Frontend
-from pgswitch.service import FrontendFactory
+from pgswitch.service import FrontendFactory, PgSwitch
 from tests.fakes.messages import ANSWER, kinds, query
 from tests.fakes.world import World, WorldOf
 
@@ -144,3 +145,35 @@ def test_periods_without_a_line(world_of: WorldOf) -> None:
     console = world.console()
     console.say(query("SHOW STATS_AVERAGES"))
     assert kinds(console.hear()) == "TDDCZ"
+
+
+# TLS.
+
+
+def test_tls_that_cannot_be_set_up(world: World) -> None:
+    """The start fails, and says why."""
+    world.write(settings="client_tls_sslmode = require")
+    with pytest.raises(FatalError, match="TLS setup failed"):
+        PgSwitch(load(world.path), reactor=world.reactor, log=world.captured.log)
+    assert world.logged("ERROR client_tls_sslmode needs client_tls_key_file and")
+
+
+def test_a_reload_with_broken_tls(world: World) -> None:
+    """All else of the configuration is in force."""
+    before = world.context.tls.clients
+    assert world.reload(settings="client_tls_sslmode = require\nquery_timeout = 7")
+    assert world.logged(
+        "ERROR TLS configuration could not be reloaded, keeping old configuration"
+    )
+    assert world.context.tls.clients is before
+    assert world.service.configuration.settings.query_timeout == 7
+    assert not world.service.operations.tls_is_current()
+
+
+def test_changed_tls_replaces_servers(world: World) -> None:
+    """Those connected by the old settings are closed once they are free."""
+    client, server = world.asking()
+    assert world.reload(settings="server_tls_sslmode = require")
+    server.say(ANSWER)
+    assert server.is_gone()
+    assert not client.is_gone()

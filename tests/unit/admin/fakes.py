@@ -15,7 +15,6 @@ from pgswitch.admin.snapshots import (
     DescriptorSnapshot,
     DnsHostSnapshot,
     DnsZoneSnapshot,
-    FailureSnapshot,
     ListsSnapshot,
     MemorySnapshot,
     PeerSnapshot,
@@ -226,15 +225,6 @@ class FakeView:
             total_averages=AVERAGES,
         )
 
-    def percentiles(self) -> dict[str, tuple[int, ...]]:
-        return {"bench": tuple(range(1, 10))}
-
-    def errors(self) -> Sequence[FailureSnapshot]:
-        return [
-            FailureSnapshot("", "08P01", "not allowed", 2, NOON),
-            FailureSnapshot("bench", "42P01", "server", 1),
-        ]
-
     def state(self) -> StateSnapshot:
         return self.shown_state
 
@@ -286,6 +276,7 @@ class FakeControl:
     paused: set[str] = field(default_factory=set)
     is_all_paused: bool = False
     is_reload_good: bool = True
+    has_tls: bool = True
     calls: list[tuple[object, ...]] = field(default_factory=list)
     waits: list[Deferred[None]] = field(default_factory=list)
 
@@ -305,7 +296,11 @@ class FakeControl:
 
     def set(self, key: str, value: str) -> bool:
         self.calls.append(("set", key, value))
-        return key in {"default_pool_size", "listen_port"} and value.isdecimal()
+        known = {"default_pool_size", "listen_port", "client_tls_dheparams"}
+        return key in known and value.isdecimal()
+
+    def tls_is_current(self) -> bool:
+        return self.has_tls
 
     def pause(
         self, database: str | None, *, timeout: float | None = None

@@ -31,10 +31,7 @@ def test_columns_are_those_recorded(name: str, expected: list[tuple[str, int]]) 
 
 def test_no_other_show_exists() -> None:
     """The table of SHOWs holds what was recorded, and what is ours."""
-    assert set(SHOWS) == {
-        *recorded(),
-        *("rules", "handover", "errors", "stats_percentiles"),
-    }
+    assert set(SHOWS) == {*recorded(), "rules", "handover"}
 
 
 def test_statistics_hold_each_counter_twice() -> None:

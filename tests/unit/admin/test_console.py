@@ -386,3 +386,14 @@ def test_a_login_is_told_what_console_this_is() -> None:
         "is_superuser": "on",
     }
     assert LOGIN_PARAMETERS[0][0] == "server_version"
+
+
+def test_tls_that_could_not_be_set() -> None:
+    """SET succeeds, but says that the old settings still hold."""
+    session = Session(control=FakeControl(has_tls=False))
+    answer = session.ask("SET client_tls_dheparams = 5")
+    assert answer.tag == "SET client_tls_dheparams=5"
+    assert [notice["M"] for notice in answer.notices] == [
+        "TLS settings could not be applied, still using old configuration"
+    ]
+    assert session.ask("SET default_pool_size = 5").notices == []

@@ -19,9 +19,23 @@ RECYCLING = {
     "auth_dbname",
     "auth_query",
     "load_balance_hosts",
+    "sslnegotiation",
+    "server_tls_sslmode",
+    "server_tls_ca_file",
+    "server_tls_cert_file",
+    "server_tls_key_file",
+    "server_tls_protocols",
+    "server_tls_ciphers",
+    "server_tls13_ciphers",
 }
 
-VALUES = {"pool_mode": "statement", "load_balance_hosts": "disable"}
+VALUES = {
+    "pool_mode": "statement",
+    "load_balance_hosts": "disable",
+    "sslnegotiation": "direct",
+    "server_tls_sslmode": "require",
+    "server_tls_protocols": "all",
+}
 
 
 def test_nothing() -> None:

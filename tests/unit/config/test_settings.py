@@ -53,24 +53,7 @@ RESTART = [
     "user",
 ]
 
-WITHOUT_EFFECT_YET = [
-    "client_tls13_ciphers",
-    "client_tls_ca_file",
-    "client_tls_cert_file",
-    "client_tls_ciphers",
-    "client_tls_dheparams",
-    "client_tls_ecdhcurve",
-    "client_tls_key_file",
-    "client_tls_protocols",
-    "client_tls_sslmode",
-    "server_tls13_ciphers",
-    "server_tls_ca_file",
-    "server_tls_cert_file",
-    "server_tls_ciphers",
-    "server_tls_key_file",
-    "server_tls_protocols",
-    "server_tls_sslmode",
-]
+WITHOUT_EFFECT_YET: list[str] = []
 
 UNSET = [
     "auth_dbname",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from OpenSSL.SSL import Error as OpenSSLError
 from twisted.internet.address import IPv4Address, UNIXAddress
 
 from pgswitch.net.backend import address_of
@@ -19,6 +20,7 @@ from tests.fakes.messages import (
     parameter,
     query,
 )
+from tests.fakes.tls import FACTS, FakeSide, finish
 from tests.fakes.world import Server, World, WorldOf
 
 NOTICE = message(b"N", b"SNOTICE\0VNOTICE\0C00000\0Mhello\0\0")
@@ -238,3 +240,86 @@ def test_bytes_after_the_end(world: World) -> None:
     client.hear()
     server.backend.dataReceived(ANSWER)
     assert client.hear() == b""
+
+
+# TLS.
+
+
+def encrypting(world: World, mode: str = "prefer") -> FakeSide:
+    """Have servers of a world be connected to by TLS."""
+    side = FakeSide(mode)
+    world.context.tls.server = lambda _spec: side  # type: ignore[assignment,method-assign,return-value]
+    return side
+
+
+def test_tls(world: World) -> None:
+    """The start-up packet goes out after the handshake; the log tells of it."""
+    side = encrypting(world, "verify-full")
+    client = world.client()
+    server = world.accept()
+    assert server.hear() == encode.ssl_request()
+    server.say(b"S")
+    assert side.hosts == ["10.0.0.1"]
+    assert server.hear() == b""
+    finish(server, side)
+    assert b"user\0app\0" in server.hear()
+    server.log_in()
+    assert server.backend.tls is FACTS
+    assert world.logged(f"db/app@10.0.0.1:5432 SSL established: {FACTS.description}")
+    client.say(query("SELECT 1"))
+    assert server.hear() == query("SELECT 1")
+
+
+def test_no_tls(world: World) -> None:
+    """Declined where that is allowed, the login begins in clear."""
+    encrypting(world)
+    world.client()
+    server = world.accept()
+    server.hear()
+    server.say(b"N")
+    assert b"user\0app\0" in server.hear()
+    server.log_in()
+    assert server.backend.tls is None
+
+
+@pytest.mark.parametrize("step", ["asking", "shaking hands"])
+def test_no_tls_where_it_must_be(world: World, step: str) -> None:
+    """The server is closed, without a byte of the login."""
+    side = encrypting(world, "require")
+    world.client()
+    server = world.accept()
+    server.hear()
+    if step == "asking":
+        server.say(b"N")
+        reason = "server refused SSL"
+    else:
+        server.say(b"S")
+        finish(server, side, OpenSSLError([("SSL routines", "", "bad")]))
+        reason = "TLS handshake failed: bad"
+    assert server.is_gone()
+    assert server.hear() == b""
+    assert world.logged(f"WARNING {server.backend.prefix} {reason}")
+    assert world.logged(f"closing because: {reason} (age=0s)")
+
+
+def test_a_handshake_that_takes_too_long(world_of: WorldOf) -> None:
+    """It ends by server_connect_timeout."""
+    world = world_of(settings="server_connect_timeout = 3\nserver_tls_sslmode=disable")
+    encrypting(world)
+    world.client()
+    server = world.accept()
+    server.say(b"S")
+    server.hear()
+    world.wait(4)
+    assert server.is_gone()
+    assert server.hear() == b""
+    assert server.backend.close_reason == "connect timeout"
+
+
+def test_unix_sockets_are_in_clear(world_of: WorldOf) -> None:
+    """Whatever the mode."""
+    world = world_of(databases="db = host=/tmp")
+    encrypting(world, "require")
+    world.client()
+    server = world.accept()
+    assert b"user\0app\0" in server.hear()

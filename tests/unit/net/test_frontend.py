@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from OpenSSL.SSL import Error as OpenSSLError
 
 from pgswitch.errors import AdminForcedDisconnect
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, RESULT, error_text, kinds, message, query
+from tests.fakes.tls import FACTS, FakeSide, finish
 from tests.fakes.transports import FakeTransport
 from tests.fakes.world import World, WorldOf
 
@@ -214,3 +216,101 @@ def test_the_end_of_a_console(world: World, data: bytes) -> None:
     console.say(data + query("PAUSE"))
     assert console.is_gone()
     assert not world.context.paused
+
+
+# TLS.
+
+
+def encrypting(world: World, mode: str = "prefer") -> FakeSide:
+    """Have clients of a world be encrypted."""
+    side = FakeSide(mode)
+    world.context.tls.clients = side  # type: ignore[assignment]
+    return side
+
+
+def test_tls(world: World) -> None:
+    """After a handshake all goes on as before, and the log tells of it."""
+    side = encrypting(world, "require")
+    client = world.connect()
+    client.say(SSL)
+    assert client.hear() == b"S"
+    finish(client, side)
+    client.say(STARTUP)
+    assert client.frontend.tls is FACTS
+    assert client.state() == "waiting"
+    assert world.logged(f"user=app tls={FACTS.description} replication=no")
+    world.server()
+    client.say(query("SELECT 1"))
+    assert client.state() == "active"
+
+
+@pytest.mark.parametrize("mode", ["allow", "prefer", "require", "verify-ca"])
+def test_in_clear(world: World, mode: str) -> None:
+    """Allowed or not; a unix socket needs no TLS and gets none."""
+    encrypting(world, mode)
+    client = world.client()
+    if mode in ("allow", "prefer"):
+        assert client.state() == "waiting"
+    else:
+        assert client.fault == "SSL required"
+        assert client.is_gone()
+    local = world.connect_locally()
+    local.say(SSL)
+    assert local.hear() == b"N"
+    local.say(STARTUP)
+    assert local.state() == "waiting"
+
+
+def test_requests_inside_tls(world: World) -> None:
+    """TLS in TLS ends the connection without a word; GSSAPI is declined as ever."""
+    side = encrypting(world)
+    client = world.connect()
+    client.say(SSL)
+    finish(client, side)
+    client.hear()
+    client.say(GSS)
+    assert client.hear() == b"N"
+    client.say(SSL)
+    assert client.is_gone()
+    assert client.hear() == b""
+    assert world.logged("closing because: SSL req inside SSL")
+
+
+def test_a_failed_handshake(world: World) -> None:
+    """Nothing is said in clear; the log has OpenSSL's words."""
+    side = encrypting(world)
+    client = world.connect()
+    client.say(SSL)
+    client.hear()
+    finish(client, side, OpenSSLError([("SSL routines", "", "wrong version number")]))
+    assert client.is_gone()
+    assert client.hear() == b""
+    assert world.logged("closing because: TLS handshake failed: wrong version number")
+
+
+def test_a_handshake_that_takes_too_long(world_of: WorldOf) -> None:
+    """It ends by client_login_timeout, and nothing is said in clear."""
+    world = world_of(settings="client_login_timeout = 3")
+    encrypting(world)
+    client = world.connect()
+    client.say(SSL)
+    client.hear()
+    world.wait(4)
+    assert client.is_gone()
+    assert client.hear() == b""
+    assert world.logged("closing because: client_login_timeout")
+
+
+def test_direct_tls(world: World) -> None:
+    """A first byte of TLS is left to the handshake; any other begins in clear."""
+    side = encrypting(world, "require")
+    client = world.connect()
+    client.say(b"\x16\x03\x01")
+    assert len(side.connections) == 1
+    client.transport.socket.incoming.clear()
+    finish(client, side)
+    client.say(STARTUP)
+    assert client.state() == "waiting"
+    other = world.connect()
+    other.say(SSL)
+    assert other.hear() == b"S"

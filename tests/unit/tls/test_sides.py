@@ -1,0 +1,117 @@
+"""The two sides of TLS, and what they say of a connection."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from OpenSSL import SSL
+
+from pgswitch.tls.facts import TlsFacts, end_point_of
+from pgswitch.tls.identity import WrongHost
+from pgswitch.tls.options import TlsOptions
+from pgswitch.tls.sides import ClientTls, NoProtocol, ServerTls
+from tests.tls_files import Authority
+from tests.unit.tls.shaking import shake_hands
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Return an authority."""
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def serving(authority: Authority) -> TlsOptions:
+    """Return how clients are served: each shows a certificate."""
+    certificate, key = authority.issue("pooler", hosts=["localhost", "127.0.0.1"])
+    return TlsOptions(
+        mode="verify-ca",
+        cert_file=str(certificate),
+        key_file=str(key),
+        ca_file=str(authority.path),
+    )
+
+
+@pytest.fixture(scope="module")
+def asking(authority: Authority) -> TlsOptions:
+    """Return how servers are connected to: with a certificate, and verified."""
+    certificate, key = authority.issue("app", "common", ["alternative"])
+    return TlsOptions(
+        mode="verify-full",
+        cert_file=str(certificate),
+        key_file=str(key),
+        ca_file=str(authority.path),
+    )
+
+
+def facts(
+    serving: TlsOptions, asking: TlsOptions, host: str = "localhost"
+) -> tuple[TlsFacts, TlsFacts]:
+    """Return what each side says of the other."""
+    to_client, to_server = ClientTls(serving), ServerTls(asking)
+    near, far = to_client.connection(None), to_server.connection(None, host)
+    shake_hands(far, near)
+    return to_client.facts(near), to_server.facts(far, host)
+
+
+def test_facts(serving: TlsOptions, asking: TlsOptions) -> None:
+    """Both know whom they talk to, and the same certificate for channel binding."""
+    of_client, of_server = facts(replace(serving, ecdhcurve="prime256v1"), asking)
+    text = "TLSv1.3/TLS_AES_256_GCM_SHA384/ECDH=prime256v1"
+    assert of_client.description == of_server.description == text
+    assert of_client.peer_names == ("alternative", "common")
+    assert of_server.peer_names == ("localhost", "pooler")
+    shown = x509.load_pem_x509_certificate(Path(serving.cert_file).read_bytes())
+    assert of_client.end_point == of_server.end_point == end_point_of(shown)
+
+
+def test_a_client_without_certificate(serving: TlsOptions, asking: TlsOptions) -> None:
+    """It has no names."""
+    of_client, _server = facts(
+        replace(serving, mode="require"), replace(asking, cert_file="", key_file="")
+    )
+    assert of_client.peer_names == ()
+
+
+def test_older_versions(serving: TlsOptions, asking: TlsOptions) -> None:
+    """TLS 1.2 is described in the same way."""
+    of_client, _server = facts(
+        replace(serving, protocols=("tlsv1.2",), ecdhcurve="p-256"), asking
+    )
+    cipher = "ECDHE-ECDSA-AES256-GCM-SHA384"
+    assert of_client.description == f"TLSv1.2/{cipher}/ECDH=prime256v1"
+
+
+@pytest.mark.parametrize("host", ["other.example.com", "127.0.0.2"])
+def test_another_host(serving: TlsOptions, asking: TlsOptions, host: str) -> None:
+    """Only verify-full minds."""
+    with pytest.raises(WrongHost, match=host):
+        facts(serving, asking, host)
+    facts(serving, replace(asking, mode="verify-ca"), host)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"), [("localhost", b"localhost"), ("127.0.0.1", None), ("::1", None)]
+)
+def test_server_name(asking: TlsOptions, host: str, name: bytes | None) -> None:
+    """SNI tells names; addresses are none (RFC 6066)."""
+    assert ServerTls(asking).connection(None, host).get_servername() == name
+
+
+def test_direct(serving: TlsOptions, asking: TlsOptions) -> None:
+    """A server that does not choose the protocol may be of any kind."""
+    direct = replace(asking, is_direct=True)
+    facts(serving, direct)
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate_file(serving.cert_file)
+    context.use_privatekey_file(serving.key_file)
+    server = SSL.Connection(context, None)
+    server.set_accept_state()
+    side = ServerTls(direct)
+    client = side.connection(None, "localhost")
+    shake_hands(client, server)
+    with pytest.raises(NoProtocol):
+        side.facts(client, "localhost")

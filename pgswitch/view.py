@@ -63,7 +63,7 @@ class ServiceView:
         resolved = NamesView(names)
         self.dns_hosts = resolved.dns_hosts
         self.dns_zones = resolved.dns_zones
-        judged = RulesView(context, rules)
+        judged = RulesView(pools, rules)
         self.rules = judged.rules
         self.route = judged.route
 

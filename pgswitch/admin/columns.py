@@ -52,7 +52,7 @@ USER: Final = (
 )
 RULE: Final = (
     *text("rule", "database", "file", "written", "digest"),
-    *int8("calls", "kept", "effects", "errors", "refused", "unknown"),
+    *int8("calls", "kept", "moves", "rewrites", "errors", "refused", "unknown"),
     *(*int8("p50_us", "p99_us", "max_us"), *text("last_error")),
 )
 """Ours; the reference has no such thing."""

@@ -242,7 +242,8 @@ class RuleSnapshot:
     calls: int = 0
     kept: int = 0
     """Answers given without a call, for a cacheable module."""
-    effects: int = 0
+    moves: int = 0
+    rewrites: int = 0
     """Texts rewritten, or clients moved."""
     errors: int = 0
     refused: int = 0

@@ -74,6 +74,13 @@ class Pools:
         """Return the entry of a database, which may be a node of a cluster."""
         return self.families.spec(name) or self.context.configuration.database(name)
 
+    def spec_of_key(self, key: str) -> DatabaseSpec | None:
+        """Return the entry that a rule means, which is not looked for under ``*``."""
+        spec = self.context.configuration.databases.get(key)
+        if spec is None:
+            return self.families.spec(key)
+        return None if spec.dbname is None else spec
+
     def of_role(
         self, spec: DatabaseSpec, user: str, role: str, here: ServerPool | None = None
     ) -> ServerPool:

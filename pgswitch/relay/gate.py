@@ -82,7 +82,7 @@ class Advisor(Protocol):
         """Return one of the four outcomes; the client may be elsewhere then."""
 
     def is_away(self, home: str, /) -> bool:
-        """Tell whether the client's pool is another than that of ``home``."""
+        """Tell whether the client's pool may be another than that of ``home``."""
 
     def bring(self, home: str, /, *, is_inside: bool) -> int:
         """Take the client there; return UNCHANGED or REFUSED."""

@@ -18,7 +18,7 @@ from pgswitch.pool.moving import move
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.gate import CHANGED, LATER, REFUSED, UNCHANGED, Gate
 from pgswitch.rules.calling import Context, Question
-from pgswitch.rules.deciding import Answer, RuleSet, plain_key
+from pgswitch.rules.deciding import Answer, RuleSet
 from pgswitch.rules.encodings import UTF8, Codec, codec_of
 from pgswitch.rules.waiting import Waiting
 from pgswitch.wire.encode import error_response
@@ -51,7 +51,9 @@ class Desk(Protocol):
     def rules_of(self, database: str) -> RuleSet | None:
         """Return the rules for the clients of a database, None if there are none."""
 
-    def target(self, key: str, client: Frontend, rule: Rule) -> ServerPool | None:
+    def target(
+        self, key: str, client: Frontend, rule: Rule, *, is_inside: bool
+    ) -> ServerPool | None:
         """Return the pool that a key means for a client, None for an unknown key."""
 
     def complain(self, text: str) -> None:
@@ -108,8 +110,8 @@ class Advisor:
         return self._act(answer, rules, text, is_inside)
 
     def is_away(self, home: str, /) -> bool:
-        """Tell whether the client's pool is another than that of ``home``."""
-        return bool(self._client.pool.key.database != plain_key(home))
+        """Tell whether the client's pool may be another than that of ``home``."""
+        return bool(self._client.pool.key.database != home)
 
     def bring(self, home: str, /, *, is_inside: bool) -> int:
         """Take the client to where a statement of its was sent."""
@@ -141,8 +143,9 @@ class Advisor:
             self._client.disconnect(RewriteFailed())
             return UNCHANGED
         outcome = UNCHANGED
-        if answer.data is not None:
+        if answer.data is not None and rules.rewriting is not None:
             outcome = CHANGED
+            rules.rewriting.measures.rewrites += 1
             self.data = self._tagged(answer.data)
             log = self.desk.context.log
             if log.debug_enabled:
@@ -181,7 +184,7 @@ class Advisor:
         if key == here.key.database:
             self.home = key
             return UNCHANGED
-        there = desk.target(key, client, rule)
+        there = desk.target(key, client, rule, is_inside=is_inside)
         if there is None:
             return UNCHANGED
         if there is here:
@@ -191,7 +194,7 @@ class Advisor:
             return self._refuse(key, rule, text)
         move(client, there)
         self.home = key
-        rule.measures.effects += 1
+        rule.measures.moves += 1
         log = desk.context.log
         if log.debug_enabled:
             log.debug(f"{client.prefix} goes from {here.key} to {there.key}: {text!r}")

@@ -141,7 +141,6 @@ class RuleSet:
                 made = rewritten(value, question)
                 if made is not None:
                     answer.text, answer.data = made
-                    rule.measures.effects += 1
             except WrongAnswer as error:
                 answer.failures = (*answer.failures, rule.failed(error))
         if self.refuses and answer.failures:
@@ -190,7 +189,7 @@ class RuleSet:
         return value
 
 
-def plain_key(key: str) -> str:
-    """Return a key without the role that a rule may ask for behind a colon."""
+def parted_key(key: str) -> tuple[str, str]:
+    """Return a key and the role that a rule asks for behind a colon, or no role."""
     name, _, role = key.rpartition(":")
-    return name if name and role in ("reader", "writer") else key
+    return (name, role) if name and role in ("reader", "writer") else (key, "")

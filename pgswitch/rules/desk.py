@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pgswitch.pool.families import READER
 from pgswitch.relay.gate import Gate
 from pgswitch.rules.advice import Advisor
 from pgswitch.rules.book import Book
-from pgswitch.rules.deciding import plain_key
+from pgswitch.rules.deciding import parted_key
 
 if TYPE_CHECKING:
-    from pgswitch.config.model import Configuration, DatabaseSpec
+    from pgswitch.config.model import Configuration
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.pool import ServerPool
@@ -61,9 +62,19 @@ class RulesDesk:
         if client.link.relaying and client.link.gate is None:
             Gate(client.link, Advisor(self, client, client.link))
 
-    def target(self, key: str, client: Frontend, rule: Rule) -> ServerPool | None:
-        """Return the pool that a key means for a client, None for an unknown key."""
-        spec = self._spec(key)
+    def target(
+        self, key: str, client: Frontend, rule: Rule, *, is_inside: bool
+    ) -> ServerPool | None:
+        """Return the pool that a key means for a client, None for an unknown key.
+
+        Inside a transaction a reader is wherever the client is in that cluster: the
+        writer can be read from too, and one reader is as good as another.
+        """
+        name, role = key, ""
+        spec = self._pools.spec_of_key(name)
+        if spec is None:
+            name, role = parted_key(key)
+            spec = self._pools.spec_of_key(name)
         if spec is None:
             rule.measures.unknown += 1
             self.complain(
@@ -71,16 +82,12 @@ class RulesDesk:
                 " check [databases]; the client stays where it is"
             )
             return None
-        return self._pools.pool(spec, client.user)
-
-    def _spec(self, key: str) -> DatabaseSpec | None:
-        """Return the entry of a key, which is not looked for under ``*``."""
-        databases = self.context.configuration.databases
-        for name in (key, plain_key(key)):
-            spec = databases.get(name)
-            if spec is not None and spec.dbname is not None:
-                return spec
-        return None
+        if not role:
+            return self._pools.pool(spec, client.user)
+        here: ServerPool = client.pool
+        if is_inside and role == READER and self._pools.is_of(here, name):
+            return here
+        return self._pools.of_role(spec, client.user, role, here)
 
     def complain(self, text: str) -> None:
         """Log what went wrong, but not for each of ten thousand queries."""

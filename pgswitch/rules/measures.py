@@ -70,8 +70,8 @@ class Measures:
         self.times = Times()
         self.kept = 0
         """Answers given from the store of a cacheable module, without a call."""
-        self.effects = 0
-        """Texts rewritten, or clients moved."""
+        self.moves = 0
+        self.rewrites = 0
         self.errors = 0
         self.refused = 0
         """Moves asked for inside a transaction, or clients ended for a failure."""

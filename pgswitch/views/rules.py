@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import RouteSnapshot, RuleSnapshot
-from pgswitch.rules.deciding import plain_key
+from pgswitch.pool.families import READER
+from pgswitch.rules.deciding import parted_key
 from pgswitch.testing import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.registry import Pools
     from pgswitch.rules.desk import RulesDesk
 
 
 class RulesView:
     """SHOW RULES and EXPLAIN ROUTE."""
 
-    def __init__(self, context: PoolContext, rules: RulesDesk) -> None:
+    def __init__(self, pools: Pools, rules: RulesDesk) -> None:
         """Look at these parts of the service."""
-        self._context = context
+        self._pools = pools
         self._rules = rules
 
     def rules(self) -> Sequence[RuleSnapshot]:
@@ -37,7 +38,8 @@ class RulesView:
                 digest=rule.module.digest,
                 calls=rule.measures.times.count,
                 kept=rule.measures.kept,
-                effects=rule.measures.effects,
+                moves=rule.measures.moves,
+                rewrites=rule.measures.rewrites,
                 errors=rule.measures.errors,
                 refused=rule.measures.refused,
                 unknown=rule.measures.unknown,
@@ -56,18 +58,36 @@ class RulesView:
             return RouteSnapshot(query=query, database=database, why="no rules")
         outcome = at_once(rules, query, user=user)
         key = outcome.database
-        if key is None:
-            target, why = database, "routing_rules did not name a database"
-        else:
-            target, why = plain_key(key), f"routing_rules returned {key!r}"
-        spec = self._context.configuration.databases.get(target)
-        if spec is None and key is not None:
-            why += ", which is no entry of [databases]: the client stays"
+        target, role = database, ""
+        why = "routing_rules did not name a database"
+        if key is not None:
+            why = f"routing_rules returned {key!r}"
+            target, role = key, ""
+            if self._pools.spec_of_key(key) is None:
+                target, role = parted_key(key)
+            if self._pools.spec_of_key(target) is None:
+                why += ", which is no entry of [databases]: the client stays"
         return RouteSnapshot(
             query=outcome.query,
             database=target,
-            role=key.rpartition(":")[2] if key and target != key else None,
-            node=None if spec is None else f"{spec.host or 'unix'}:{spec.port}",
+            role=role or None,
+            node=self._node(target, role),
             why="; ".join([why, *outcome.failures]),
             microseconds=outcome.microseconds,
         )
+
+    def _node(self, name: str, role: str) -> str | None:
+        """Return host and port where queries go; those of all readers for that role."""
+        readers = self._pools.families.readers(name) if role == READER else []
+        places = (
+            readers
+            or [
+                pool.site.place
+                for pool in self._pools.of_database(name)
+                if pool.site is not None
+            ][:1]
+        )
+        spec = self._pools.spec_of_key(name)
+        if spec is not None:
+            places = places or [spec]
+        return ", ".join(f"{p.host or 'unix'}:{p.port}" for p in places) or None

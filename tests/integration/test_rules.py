@@ -112,7 +112,7 @@ def test_two_tables(make: Make, mode: str) -> None:
         assert row == ("other",)
     rows = {row["rule"]: row for row in pooler.console("SHOW RULES")}
     assert rows["routing_rules"]["calls"] == 6
-    assert rows["routing_rules"]["effects"] == 4
+    assert rows["routing_rules"]["moves"] == 4
 
 
 def test_pgbench(make: Make, installation: Installation, directory: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_move(world_of: WorldOf, tmp_path: Path) -> None:
     assert old.answer() == query("SELECT 4 --db")
     assert client.frontend.database == "db"
     (row,) = world.service.view.rules()
-    assert (row.calls, row.effects, row.database) == (4, 2, "*")
+    assert (row.calls, row.moves, row.database) == (4, 2, "*")
 
 
 def test_a_forced_user(world_of: WorldOf, tmp_path: Path) -> None:
@@ -123,6 +123,7 @@ def test_rewriting(world_of: WorldOf, tmp_path: Path) -> None:
     assert b"SELECT new/*rewritten_pid='" in asked
     client.say(query("SELECT old /*a=1*/"))
     assert b"SELECT new /*a=1,rewritten_pid='" in server.answer()
+    assert world.service.view.rules()[0].rewrites == 2
     client.say(query("SELECT 1"))
     assert server.answer() == query("SELECT 1")
 
@@ -193,7 +194,7 @@ def test_kept_answers(world_of: WorldOf, tmp_path: Path) -> None:
         client.say(query("SELECT 1 --db"))
         assert old.answer()
     (row,) = world.service.view.rules()
-    assert (row.calls, row.kept, row.effects) == (2, 4, 6)
+    assert (row.calls, row.kept, row.moves) == (2, 4, 6)
 
 
 def test_slow_functions(

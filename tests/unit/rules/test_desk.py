@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.messages import query
-from tests.fakes.world import WorldOf
+from pgswitch.topology.nodes import Node
+from tests.fakes.messages import ANSWER, kinds, message, query
+from tests.fakes.world import Client, Server, World, WorldOf
 from tests.unit.rules.files import write
 from tests.unit.rules.worlds import ROUTING, TWO, world_with
 
@@ -72,3 +73,75 @@ def test_only_for_some(world_of: WorldOf, tmp_path: Path) -> None:
     server = world.server()
     other.say(query())
     assert server.answer() == query("other")
+
+
+A, B = Node("a", "10.0.1.1", 5432), Node("b", "10.0.1.2", 5432)
+"""The writer of the cluster ``db`` by its own name, and a standby."""
+
+
+def in_cluster(world: World) -> tuple[Client, Server]:
+    """Make a cluster of ``db``; return a client of it, and the writer's server."""
+    client, server = world.pair()
+    pools = world.service.pools
+    spec = pools.spec("db")
+    assert spec is not None
+    pools.families.set(spec, [A, B], [B], ["db", "new"])
+    pools.made = lambda _pool: None
+    return client, server
+
+
+def test_readers(world_of: WorldOf, tmp_path: Path) -> None:
+    """A reader is a standby; the writer and the plain key are the entry's own pool."""
+    world = world_with(world_of, tmp_path, ROUTING)
+    client, writer = in_cluster(world)
+    client.say(query("SELECT 1 --db:reader"))
+    assert world.attempts[0].host == "10.0.1.2"
+    reader = world.server()
+    assert reader.answer() == query("SELECT 1 --db:reader")
+    for key, server in (("db:writer", writer), ("b", reader), ("db", writer)):
+        client.say(query(f"SELECT 2 --{key}"))
+        assert server.answer() == query(f"SELECT 2 --{key}")
+    assert world.service.view.rules()[0].moves == 4
+    world.service.pools.families.forget("db")
+    client.say(query("SELECT 3 --db:reader"))
+    assert writer.answer(), "without a standby the writer is read from"
+
+
+def test_readers_inside(world_of: WorldOf, tmp_path: Path) -> None:
+    """A transaction reads where it is; what it may not do on a standby is refused."""
+    world = world_with(world_of, tmp_path, ROUTING)
+    client, writer = in_cluster(world)
+    client.say(query("BEGIN --db:writer"))
+    writer.hear()
+    writer.say(ANSWER[:-1] + b"T")
+    client.say(query("SELECT 1 --db:reader"))
+    assert writer.answer() == query("SELECT 1 --db:reader")
+    client.say(query("BEGIN --db:reader"))
+    reader = world.server()
+    reader.hear()
+    reader.say(ANSWER[:-1] + b"T")
+    client.say(query("SELECT 1 --db:reader"))
+    assert reader.hear() == query("SELECT 1 --db:reader")
+    reader.say(ANSWER[:-1] + b"T")
+    client.say(query("SELECT 2 --db:writer"))
+    assert b"move to db_writer refused" in reader.hear()
+
+
+def test_statements_of_readers(world_of: WorldOf, tmp_path: Path) -> None:
+    """A Bind goes to a reader again, or stays in its transaction."""
+    world = world_with(world_of, tmp_path, ROUTING)
+    client, writer = in_cluster(world)
+    sync = message(b"S")
+    client.say(message(b"P", b"a\0SELECT 1 --db:reader\0\0\0") + sync)
+    reader = world.server()
+    reader.hear()
+    reader.say(message(b"1") + message(b"Z", b"I"))
+    bind = message(b"B", b"\0a\0" + bytes(6)) + sync
+    client.say(bind)
+    assert kinds(reader.hear()) == "BS"
+    reader.say(message(b"2") + message(b"Z", b"I"))
+    client.say(query("BEGIN --db"))
+    writer.hear()
+    writer.say(ANSWER[:-1] + b"T")
+    client.say(bind)
+    assert kinds(writer.hear()) == "PBS"

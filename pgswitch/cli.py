@@ -28,6 +28,7 @@ LONG_OPTIONS = ["daemon", "quiet", "reboot", "user=", "verbose", "version", "hel
 
 HELP = """\
 Usage: {program} [OPTION]... CONFIG_FILE
+       {program} check FILE
        {program} rules [OPTION]... FILE QUERY...
 Pool connections to PostgreSQL servers, as PgBouncer does.
 
@@ -40,8 +41,9 @@ Pool connections to PostgreSQL servers, as PgBouncer does.
                      whose behaviour is followed
   -h, --help         print this and leave
 
-The command `rules` shows what a file of routing and rewriting functions makes of
-queries, with no server.
+The command `check` says setting by setting what a configuration file amounts to, a
+PgBouncer's too, and whether it can be used. The command `rules` shows what a file of
+routing and rewriting functions makes of queries, with no server.
 """
 
 
@@ -111,6 +113,10 @@ def main(arguments: list[str] | None = None) -> int:
         from pgswitch.rules_command import main as rules  # noqa: PLC0415
 
         return rules(arguments[1:], program)
+    if arguments[:1] == ["check"] and len(arguments) > 1:
+        from pgswitch.check_command import main as check  # noqa: PLC0415
+
+        return check(arguments[1:], program)
     try:
         command = parse(arguments, program)
     except Answered as answer:

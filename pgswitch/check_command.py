@@ -1,0 +1,123 @@
+"""The command ``pgswitch check``: what a configuration file amounts to.
+
+Reads a PgBouncer's or a pgbouncer-fast-switchover's file as a start would, looks at the
+files that it names (files of rules are imported), and says setting by setting what
+acts, what differs and what is ignored.  Nobody is listened to or asked over
+the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from pgswitch.config.load import ConfigError, load
+from pgswitch.config.model import Configuration, Settings
+from pgswitch.config.report import Line, Verdict, report
+from pgswitch.config.userlist import UserlistError, parse_userlist
+from pgswitch.rules.book import Book
+from pgswitch.rules.loading import RulesError
+
+NAME = "check"
+"""What the command line calls it."""
+
+READ = (
+    *("auth_file", "auth_hba_file", "auth_ident_file", "resolv_conf"),
+    *("client_tls_ca_file", "client_tls_cert_file", "client_tls_key_file"),
+    *("server_tls_ca_file", "server_tls_cert_file", "server_tls_key_file"),
+)
+"""Settings that name a file which must be there."""
+MADE = ("logfile", "pidfile", "manhole_socket")
+"""Settings that name a file whose folder must be there."""
+
+
+def main(arguments: list[str], program: str) -> int:
+    """Print what becomes of a file; return 0 if a start would not fail by it, else 1.
+
+    :param arguments: what follows the word ``check`` on the command line.
+    :param program: the name shown in the usage.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"{program} {NAME}",
+        description="Say what a configuration amounts to, setting by setting.",
+        epilog="Exit status: 0 if the configuration can be used, 1 if not.",
+    )
+    parser.add_argument("file", help="a configuration file, as for a start")
+    given = parser.parse_args(arguments)
+    try:
+        configuration = load(given.file)
+    except ConfigError as error:
+        sys.stdout.write("".join(f"error: {one}\n" for one in error.problems))
+        return 1
+    lines = report(configuration)
+    sys.stdout.write("".join(_table(lines)))
+    problems = list(surroundings(configuration))
+    sys.stdout.write("".join(f"error: {one}\n" for one in problems))
+    counts = Counter(line.verdict for line in lines)
+    sys.stdout.write(
+        f"{given.file}: {len(configuration.databases)} databases;"
+        f" of {len(lines)} settings {counts[Verdict.ACTS]} act as in PgBouncer,"
+        f" {counts[Verdict.DIFFERS]} differ, {counts[Verdict.IGNORED]} are ignored;"
+        f" {len(problems)} errors\n"
+    )
+    return 1 if problems else 0
+
+
+def surroundings(configuration: Configuration) -> Iterator[str]:
+    """Yield what is wrong with the files that a configuration names, in words."""
+    settings = configuration.settings
+    for name in READ:
+        path = getattr(settings, name, None)
+        if path:
+            yield from _unreadable(name, path)
+    for name in MADE:
+        path = getattr(settings, name)
+        if path and not Path(path).absolute().parent.is_dir():
+            yield f"{name}: there is no folder {Path(path).absolute().parent}"
+    folder = settings.unix_socket_dir
+    if folder and not folder.startswith("@") and not Path(folder).is_dir():
+        yield f"unix_socket_dir: there is no folder {folder}"
+    if not folder and not settings.listen_addr:
+        yield "listen_addr, unix_socket_dir: nowhere to listen on"
+    yield from _users(settings)
+    try:
+        Book(configuration, None)
+    except RulesError as error:
+        yield from str(error).split("\n\n")
+
+
+def _unreadable(name: str, path: str) -> Iterator[str]:
+    if not os.access(path, os.R_OK):
+        kind = "cannot be read" if Path(path).exists() else "does not exist"
+        yield f"{name}: {path} {kind}"
+
+
+def _users(settings: Settings) -> Iterator[str]:
+    path = settings.auth_file
+    if not path or not os.access(path, os.R_OK):
+        return
+    try:
+        parse_userlist(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
+    except UserlistError as error:
+        yield f"auth_file: {error} in {path}"
+
+
+def _table(lines: list[Line]) -> Iterator[str]:
+    """Yield the lines of the report, aligned, under a head for each section."""
+    texts = {line: _setting(line) for line in lines}
+    width = max(map(len, texts.values()), default=0)
+    for section, group in groupby(lines, key=lambda line: line.section):
+        yield f"[{section}]\n"
+        for line in group:
+            row = f"  {texts[line]:{width}}  {line.verdict.value:7}  {line.note}"
+            yield f"{row.rstrip()}\n"
+
+
+def _setting(line: Line) -> str:
+    prefix = f"{line.entry}: " if line.entry else ""
+    return f"{prefix}{line.name} = {line.value}"

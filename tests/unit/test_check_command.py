@@ -1,0 +1,71 @@
+"""The command ``pgswitch check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pgswitch.cli import main
+
+
+def check(
+    folder: Path, settings: str, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, list[str]]:
+    """Return exit status and lines for a file with these settings."""
+    path = folder / "x.ini"
+    path.write_text(
+        f"[databases]\ndb = host=h\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"unix_socket_dir = {folder}\n{settings}\n"
+    )
+    status = main(["check", str(path)])
+    return status, capsys.readouterr().out.splitlines()
+
+
+def test_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each setting, a sum at the end, status 0."""
+    users = tmp_path / "users"
+    users.write_text('"joe" "secret"\n')
+    status, lines = check(tmp_path, f"auth_file = {users}\npkt_buf = 1", capsys)
+    assert status == 0
+    assert lines[0] == "[pgbouncer]"
+    assert any(
+        line.split()[:4] == ["pkt_buf", "=", "1", "ignored"] for line in lines
+    ), lines
+    assert any(line.split() == ["db:", "host", "=", "h", "acts"] for line in lines), (
+        lines
+    )
+    assert lines[-1] == (
+        f"{tmp_path}/x.ini: 1 databases; of 6 settings 5 act as in PgBouncer,"
+        " 0 differ, 1 are ignored; 0 errors"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ("pool_mode = sometimes", 'invalid value "sometimes" for parameter pool_mode'),
+        ("nonsense = 1", "nonsense"),
+        ("auth_file = /no/such", "auth_file: /no/such does not exist"),
+        ("pidfile = /no/such/pid", "pidfile: there is no folder /no/such"),
+        ("unix_socket_dir = /no/such", "unix_socket_dir: there is no folder /no/such"),
+        ("listen_addr =\nunix_socket_dir =", "nowhere to listen on"),
+        ("auth_file = {folder}/bad", "in {folder}/bad"),
+        ("routing_rules_py_module_file = {folder}/bad", "{folder}/bad"),
+    ],
+)
+def test_a_file_that_cannot_be_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: str, error: str
+) -> None:
+    """Each problem is a line; status 1."""
+    (tmp_path / "bad").write_text('"joe\n')
+    status, lines = check(tmp_path, settings.format(folder=tmp_path), capsys)
+    assert status == 1
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert any(error.format(folder=tmp_path) in line for line in errors), lines
+
+
+def test_the_word_alone_is_a_file(capfd: pytest.CaptureFixture[str]) -> None:
+    """As for PgBouncer, which knows no commands."""
+    assert main(["check"]) == 1
+    assert 'could not load file "check"' in capfd.readouterr().err

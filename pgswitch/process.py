@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pgswitch import __version__
+from pgswitch.auth.checks import bring_libraries
 from pgswitch.config.effective import Effective
 from pgswitch.config.model import Configuration, Settings
 from pgswitch.fatal import FatalError
@@ -105,6 +106,7 @@ def settle_in(configuration: Configuration, user: str | None, log: Log) -> None:
     :raises FatalError: a step failed.
     """
     settings = configuration.settings
+    bring_libraries(settings)
     if user:
         switch_user(user)
     refuse_root()

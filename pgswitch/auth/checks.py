@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from pgswitch.config.model import Settings
 
 
+def bring_libraries(settings: Settings) -> None:
+    """Import what logins will need, while the rights of the start reach it.
+
+    The user that the process becomes may not be able to read the libraries.
+    """
+    if settings.auth_type in (AuthType.HBA, AuthType.LDAP):
+        ldap.is_available()
+    if settings.auth_type in (AuthType.HBA, AuthType.PAM):
+        pam.is_available()
+
+
 def problems(settings: Settings) -> list[str]:
     """Return what is wrong with the settings of authentication, for the log."""
     return list(_problems(settings))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Iterable
-from importlib.util import find_spec
 from typing import Any, Final
 
 from pgswitch.auth.ldap_options import SCHEMES, LdapOptions
@@ -30,8 +29,12 @@ class DirectoryError(Exception):
 
 
 def is_available() -> bool:
-    """Tell whether the library is installed."""
-    return find_spec("ldap3") is not None
+    """Import the library; tell whether it is there."""
+    try:
+        import ldap3  # noqa: F401, PLC0415 - an extra that may be missing
+    except ImportError:
+        return False
+    return True
 
 
 def check(

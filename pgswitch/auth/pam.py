@@ -6,13 +6,9 @@ process that is not root can check through pam_unix only its own user's password
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 
 def is_available() -> bool:
-    """Tell whether the library is installed, and libpam with it."""
-    if find_spec("pamela") is None:
-        return False
+    """Import the library, and libpam with it; tell whether they are there."""
     try:
         import pamela  # noqa: F401, PLC0415 - an extra that may be missing
     except (ImportError, OSError, AttributeError):

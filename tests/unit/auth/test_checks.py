@@ -39,6 +39,26 @@ def test_problems(
     assert len(checks.problems(settings)) == count
 
 
+@pytest.mark.parametrize(
+    ("kind", "brought"),
+    [
+        (AuthType.MD5, []),
+        (AuthType.LDAP, ["ldap"]),
+        (AuthType.PAM, ["pam"]),
+        (AuthType.HBA, ["ldap", "pam"]),
+    ],
+)
+def test_what_is_brought(
+    monkeypatch: pytest.MonkeyPatch, kind: AuthType, brought: list[str]
+) -> None:
+    """Before the process becomes another user; nothing that is of no use."""
+    seen: list[str] = []
+    monkeypatch.setattr(ldap, "is_available", lambda: seen.append("ldap"))
+    monkeypatch.setattr(pam, "is_available", lambda: seen.append("pam"))
+    checks.bring_libraries(replace(Settings(), auth_type=kind))
+    assert seen == brought
+
+
 def test_the_libraries_are_there() -> None:
     """Where the tests run."""
     for kind in (AuthType.PAM, AuthType.LDAP):

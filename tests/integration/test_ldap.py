@@ -1,0 +1,203 @@
+"""auth_type ldap, with an OpenLDAP server of the tests' own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgswitch.demo.account import Account, hand_over
+from pgswitch.demo.child import Child, free_port
+from tests.integration.running import PASSWORDS, PgSwitchFactory, subdirectory
+from tests.waiting import wait_until
+
+ONE_INSTALLATION = True
+REFUSED = "LDAP authentication failed"
+BASE = "dc=example,dc=net"
+MANAGER, MANAGER_PASSWORD = f"cn=manager,{BASE}", "manage"
+MODULES = Path("/usr/lib/ldap")
+
+CONFIGURATION = """
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+modulepath {modules}
+moduleload back_mdb.la
+pidfile {place}/pid
+database mdb
+maxsize 10485760
+suffix "{base}"
+directory {place}/data
+rootdn "{manager}"
+rootpw {password}
+access to attrs=userPassword by anonymous auth by * none
+access to * by * read
+"""
+
+ENTRIES = """dn: {base}
+objectClass: dcObject
+objectClass: organization
+dc: example
+o: example
+
+dn: uid=scram,{base}
+objectClass: inetOrgPerson
+uid: scram
+cn: scram
+sn: one
+mail: scram@example.net
+userPassword: scram-secret
+"""
+
+
+def slapd() -> str:
+    """Return the program; install it where that is asked for (CI) and possible."""
+    path = "/usr/sbin:" + os.environ.get("PATH", "")
+    found = shutil.which("slapd", path=path)
+    if found is None and os.environ.get("CI") and os.geteuid() == 0:
+        subprocess.run(
+            ["apt-get", "install", "-y", "-q", "--no-install-recommends", "slapd"],
+            check=False,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        )
+        found = shutil.which("slapd", path=path)
+    if found is None:
+        pytest.skip("LDAP IS NOT TESTED: there is no slapd (apt-get install slapd)")
+    return found
+
+
+@pytest.fixture
+def directory_port(directory: Path, account: Account | None) -> Iterator[int]:
+    """Start a directory with one user; yield its port."""
+    program, place = slapd(), subdirectory(directory, "ldap", account)
+    subdirectory(place, "data", account)
+    configuration, entries = place / "slapd.conf", place / "entries.ldif"
+    configuration.write_text(
+        CONFIGURATION.format(
+            modules=MODULES,
+            place=place,
+            base=BASE,
+            manager=MANAGER,
+            password=MANAGER_PASSWORD,
+        )
+    )
+    entries.write_text(ENTRIES.format(base=BASE))
+    for path in (configuration, entries):
+        hand_over(path, account)
+    port = free_port()
+
+    def run(command: list[str], name: str) -> Child:
+        log = place / f"{name}.log"
+        log.touch()
+        hand_over(log, account)
+        return Child(command, name=name, log_path=log, directory=place, account=account)
+
+    filling = run([program, "-Ta", "-f", str(configuration), "-l", str(entries)], "add")
+    wait_until(lambda: filling.exit_code is not None, "the end of slapadd")
+    assert filling.exit_code == 0, (place / "add.log").read_text()
+    url = f"ldap://127.0.0.1:{port}"
+    server = run([program, "-d", "0", "-f", str(configuration), "-h", url], "slapd")
+
+    def listens() -> bool:
+        with closing(socket.socket()) as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, "slapd")
+    yield port
+    server.stop()
+
+
+SIMPLE = f'ldapserver=127.0.0.1 ldapprefix="uid=" ldapsuffix=",{BASE}"'
+SEARCHED = f'ldapserver=127.0.0.1 ldapbasedn="{BASE}"'
+AS_MANAGER = f'{SEARCHED} ldapbinddn="{MANAGER}" ldapbindpasswd={MANAGER_PASSWORD}'
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SIMPLE,
+        SEARCHED,
+        f"{AS_MANAGER} ldapsearchfilter=(mail=$username@example.net)",
+        f'ldapserver="127.0.0.2 127.0.0.1" ldapbasedn="{BASE}"',
+        f"ldapurl=ldap://127.0.0.1/{BASE}?uid?sub",
+    ],
+    ids=["simple", "search", "manager", "second server", "url"],
+)
+def test_passwords(
+    pgswitch: PgSwitchFactory, directory_port: int, options: str
+) -> None:
+    """The directory judges; the good password opens the server as well."""
+    if "ldapurl" in options:
+        options = (
+            options.replace("127.0.0.1/", f"127.0.0.1:{directory_port}/").replace(
+                "ldapurl=", 'ldapurl="'
+            )
+            + '"'
+        )
+    else:
+        options += f" ldapport={directory_port}"
+    pooler = pgswitch(auth_type="ldap", auth_ldap_options=options)
+    assert pooler.execute("SELECT current_user") == [("scram",)]
+    for user, password in (
+        ("scram", "wrong"),
+        ("stranger", "scram-secret"),
+        ("sc*", "scram-secret"),
+        ("scram)(uid=*", "scram-secret"),
+    ):
+        with pytest.raises(psycopg.OperationalError, match=REFUSED):
+            psycopg.connect(
+                host="127.0.0.1",
+                port=pooler.port,
+                user=user,
+                password=password,
+                dbname="bench",
+            )
+    for secret in (PASSWORDS["scram"], MANAGER_PASSWORD):
+        assert secret not in pooler.log_text().replace(MANAGER, "")
+
+
+def test_from_an_hba_line(
+    pgswitch: PgSwitchFactory,
+    directory_port: int,
+    directory: Path,
+    account: Account | None,
+) -> None:
+    """Options are the rest of the line; others log in by their own rules."""
+    hba = directory / "hba"
+    hba.write_text(
+        f"host all scram all ldap {SIMPLE} ldapport={directory_port}\n"
+        "host all all all scram-sha-256\n"
+    )
+    hand_over(hba, account)
+    pooler = pgswitch(auth_type="hba", auth_hba_file=str(hba))
+    assert pooler.execute("SELECT 1") == [(1,)]
+    assert pooler.execute("SELECT 1", user="plain") == [(1,)]
+    with pytest.raises(psycopg.OperationalError, match=REFUSED):
+        pooler.connect(password="wrong")
+
+
+def test_a_directory_that_is_down(pgswitch: PgSwitchFactory) -> None:
+    """Nobody comes in, the log says why, and others are not disturbed."""
+    port = free_port()
+    pooler = pgswitch(auth_type="ldap", auth_ldap_options=f"{SIMPLE} ldapport={port}")
+    with pytest.raises(psycopg.OperationalError, match=REFUSED):
+        pooler.connect()
+    pooler.wait_for_log(f"LDAP server 127.0.0.1:{port}")
+
+
+def test_a_directory_that_is_silent(pgswitch: PgSwitchFactory) -> None:
+    """Is given up after its time; meanwhile the event loop goes on."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        port = silent.getsockname()[1]
+        options = f"{SIMPLE} ldapport={port}"
+        pooler = pgswitch(auth_type="ldap", auth_ldap_options=options)
+        with pytest.raises(psycopg.OperationalError, match=REFUSED):
+            pooler.connect()

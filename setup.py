@@ -12,6 +12,7 @@ from setuptools import Extension, setup
 
 HOT = [
     "pgswitch/stats/counters.py",
+    "pgswitch/stats/times.py",
     "pgswitch/wire/decode.py",
     "pgswitch/wire/encode.py",
     "pgswitch/wire/exchange.py",

@@ -101,6 +101,12 @@ class Fault(Report, Exception):
     severity: ClassVar[Severity] = "FATAL"
     is_silent: ClassVar[bool] = False
 
+    @property
+    def cause(self) -> str:
+        """The text as its class has it, with what may be anything left open."""
+        template = type(self).text
+        return self.text if template == "{reason}" else template
+
 
 class SilentClose(Fault):
     """The connection is closed without a message; the reason goes to the log."""
@@ -623,6 +629,11 @@ class ServerLoginRefused(Fault):
 
     text = "{message}"
     text_limit: ClassVar[int | None] = None
+
+    @property
+    def cause(self) -> str:
+        """Not the server's words, which the SQLSTATE stands for."""
+        return "server login failed"
 
     def __init__(self, *, message: str, sqlstate: str = PROTOCOL_VIOLATION) -> None:
         """Take the server's text and code; the severity is always FATAL."""

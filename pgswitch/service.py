@@ -426,9 +426,7 @@ class PgSwitch(MultiService):
         if now < self._next_period:
             return
         self._next_period = now + max(self._settings.stats_period, 1)
-        totals = self.view.statistics.totals()
-        line = stats_line(self.view.statistics.periods.last(now, totals))
+        line = stats_line(self.view.statistics.end_period(now))
         if self._settings.log_stats:
             self._log.log(line)
         notify_service_manager(f"STATUS={line}", os.environ)
-        self.view.statistics.periods.end_of_period(now, totals)

@@ -60,6 +60,8 @@ class ServiceView:
         self.lists = subjects.lists
         self.statistics = StatisticsView(context, pools)
         self.stats = self.statistics.stats
+        self.percentiles = self.statistics.percentiles
+        self.errors = self.statistics.errors
         resolved = NamesView(names)
         self.dns_hosts = resolved.dns_hosts
         self.dns_zones = resolved.dns_zones

@@ -78,6 +78,17 @@ STATS: Final = (
     *numeric("avg_client_parse_count", "avg_server_parse_count"),
     *numeric("avg_bind_count", "avg_client_login_count"),
 )
+STATS_PERCENTILES: Final = (
+    *text("database"),
+    *numeric("query_p50", "query_p95", "query_p99"),
+    *numeric("xact_p50", "xact_p95", "xact_p99"),
+    *numeric("wait_p50", "wait_p95", "wait_p99"),
+)
+"""Ours, in microseconds."""
+FAILURE: Final = (
+    *(*text("database", "sqlstate", "cause"), *int8("count"), *text("last")),
+)
+"""Ours."""
 _STATS_COMMON: Final = (
     *text("database"),
     *numeric("server_assignment_count", "xact_count", "query_count"),

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         DescriptorSnapshot,
         DnsHostSnapshot,
         DnsZoneSnapshot,
+        FailureSnapshot,
         ListsSnapshot,
         MemorySnapshot,
         PeerSnapshot,
@@ -72,6 +73,12 @@ class View(Protocol):
 
     def stats(self) -> StatsReport:
         """Return the counters now and their averages."""
+
+    def percentiles(self) -> Mapping[str, Sequence[int]]:
+        """Return by database p50, p95 and p99 of queries, transactions, waits."""
+
+    def errors(self) -> Sequence[FailureSnapshot]:
+        """Return how often clients were told of which error, in order."""
 
     def state(self) -> StateSnapshot:
         """Return whether the service is paused, suspended or shutting down."""

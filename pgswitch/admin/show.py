@@ -152,6 +152,7 @@ SHOWS: Final[dict[str, Show]] = {
         (*text("zonename"), *int8("serial"), *int4("count")),
         _dns_zones,
     ),
+    "errors": Show(columns.FAILURE, show_stats.errors),
     "fds": Show(
         columns.DESCRIPTOR, show_sockets.descriptors, needs_admin=True, attaches=True
     ),
@@ -169,6 +170,7 @@ SHOWS: Final[dict[str, Show]] = {
     "state": Show(text("key", "value"), _state),
     "stats": Show(columns.STATS, show_stats.stats),
     "stats_averages": Show(columns.STATS_AVERAGES, show_stats.stats_averages),
+    "stats_percentiles": Show(columns.STATS_PERCENTILES, show_stats.percentiles),
     "stats_totals": Show(columns.STATS_TOTALS, show_stats.stats_totals),
     "totals": Show((*text("name"), *numeric("value")), show_stats.totals),
     "users": Show(columns.USER, show_pools.users),

@@ -1,10 +1,10 @@
-"""Rows of SHOW STATS, STATS_TOTALS, STATS_AVERAGES and TOTALS."""
+"""Rows of the SHOW STATS family, SHOW TOTALS and SHOW ERRORS."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pgswitch.admin.rows import Rows
+from pgswitch.admin.rows import Rows, local_time
 
 if TYPE_CHECKING:
     from pgswitch.admin.interfaces import View
@@ -62,3 +62,20 @@ TOTALS_NAMES: Final = (
     "client_login_count",
 )
 """The counters under the names that SHOW TOTALS gives them."""
+
+
+def percentiles(view: View) -> Rows:
+    """Return the percentiles of each database."""
+    return [(name, *values) for name, values in sorted(view.percentiles().items())]
+
+
+def errors(view: View) -> Rows:
+    """Return how often clients were told of which error."""
+    return [
+        (
+            one.database or "(nodb)",
+            *(one.sqlstate, one.cause, one.count),
+            local_time(one.last_at) if one.last_at else None,
+        )
+        for one in view.errors()
+    ]

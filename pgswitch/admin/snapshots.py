@@ -210,6 +210,19 @@ class StatsReport:
     total_averages: StatsSnapshot = StatsSnapshot()
 
 
+@dataclass(frozen=True, slots=True)
+class FailureSnapshot:
+    """How often clients of a database were told of an error (SHOW ERRORS)."""
+
+    database: str
+    sqlstate: str
+    cause: str
+    """The text of ours with open places for names, or ``server``."""
+    count: int
+    last_at: float = 0.0
+    """Seconds since the epoch; 0.0 where that is not known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSnapshot:
     """One ``[peers]`` entry (SHOW PEERS) and its cancel requests (SHOW PEER_POOLS)."""

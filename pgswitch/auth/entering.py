@@ -102,6 +102,9 @@ class Entrance:
             return
         values, told = welcome.to(self._wanted(frontend))
         statements = self._prepare(frontend, values)
+        if frontend.waiting_since:
+            waited = self._context.clock() - frontend.waiting_since
+            frontend.link.counters.waited(int(waited * 1e6))
         frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
         frontend.link.begin_relay(frontend.pool.rack_of(frontend), statements)
         self._rules.attach(frontend)

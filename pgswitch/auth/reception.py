@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from time import time
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from pgswitch.auth.store import AuthStore
     from pgswitch.auth.workers import LoginWorkers
     from pgswitch.config.model import DatabaseSpec, Settings
+    from pgswitch.errors import Fault
     from pgswitch.logs import Log
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.cancelling import CancelKeys
@@ -138,6 +140,12 @@ class FrontDesk:
         self.clients[number] = frontend
         self.arriving[number] = frontend
         return number
+
+    def told(self, frontend: Frontend, fault: Fault) -> None:
+        """Count an error that a client is told of."""
+        self.context.failures.note(
+            frontend.database, fault.sqlstate, fault.cause, time()
+        )
 
     def left(self, frontend: Frontend) -> None:
         """Forget a client."""

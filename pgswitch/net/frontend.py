@@ -148,6 +148,9 @@ class Reception(Protocol):
     def cancel(self, frontend: Frontend, key: bytes) -> Deferred[str]:
         """Carry out a cancel request; fires with the reason to close its client."""
 
+    def told(self, frontend: Frontend, fault: Fault) -> None:
+        """Note that a client is told why its connection ends."""
+
     def left(self, frontend: Frontend) -> None:
         """Let go of a client; said once."""
 
@@ -553,6 +556,7 @@ class Frontend(TwistedProtocol):
         self._leave(fault.text)
         last = b""
         if not fault.is_silent:
+            self.reception.told(self, fault)
             if self.reception.log_pooler_errors:
                 self.reception.log.warning(f"{self.prefix} pooler error: {fault.text}")
             if not quietly:

@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.config.effective import Effective
+from pgswitch.stats.failures import Failures
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -65,6 +66,8 @@ class PoolContext:
     """SCRAM keys of clear secrets, stretched once."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     """Numbers clients and servers for the life of the process."""
+    failures: Failures = field(default_factory=Failures)
+    """What clients were told of, for SHOW ERRORS."""
     paused: bool = False
     """PAUSE of everything is in force."""
     suspended: bool = False

@@ -100,7 +100,7 @@ class Rack(Keeper):
     def serve(self, client: ClientLink, server: ServerLink) -> None:
         """Give a server to a client that waited, and let it go on."""
         waited = monotonic() - client.waiting_since
-        self.counters.wait_time += int(waited * 1e6)
+        self.counters.waited(int(waited * 1e6))
         client.waiting_since = 0.0
         if self._link(client, server):
             client.proceed()

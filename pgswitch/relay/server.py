@@ -41,6 +41,8 @@ COMMAND_COMPLETE: Final = 0x43
 COPY_IN_RESPONSE: Final = 0x47
 COPY_BOTH_RESPONSE: Final = 0x57
 BODY: Final = 5
+CODE_FIELD: Final = b"\0C"
+"""The end of the field before, and the letter of the SQLSTATE."""
 READ_ONLY: Final = b"C25006\0"
 """The SQLSTATE of a server that takes no writes, as an ErrorResponse has it."""
 
@@ -238,6 +240,9 @@ class ServerLink(Link):
                 if end > len(chunk):
                     return False
                 self.replace(chunk, start, end, exchange.refusal)
+            code = chunk.find(CODE_FIELD, start + BODY, end)
+            if code >= 0:
+                self.counters.failed(chunk[code + 2 : code + 7])
             skipped = exchange.failed()
             if skipped and self.client_statements is not None:
                 self.client_statements.undone(skipped, self.statements)
@@ -277,13 +282,25 @@ class ServerLink(Link):
                 self.actions = LINKED
         else:
             if exchange.query_start:
-                self.counters.query_time += int((now - exchange.query_start) * 1e6)
+                counters = self.counters
+                took = int((now - exchange.query_start) * 1e6)
+                counters.query_time += took
+                if (
+                    status == IDLE
+                    and exchange.transaction_start == exchange.query_start
+                ):
+                    counters.xact_time += took
+                    counters.single_times.note(took)
+                    exchange.transaction_start = 0.0
+                else:
+                    counters.query_times.note(took)
                 exchange.query_start = 0.0
             if status == IDLE:
                 if exchange.transaction_start:
-                    self.counters.xact_time += int(
-                        (now - exchange.transaction_start) * 1e6
-                    )
+                    counters = self.counters
+                    took = int((now - exchange.transaction_start) * 1e6)
+                    counters.xact_time += took
+                    counters.xact_times.note(took)
                     exchange.transaction_start = 0.0
             elif self.mode == STATEMENT:
                 self.backend.transaction_in_statement_mode()

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgswitch.stats.times import Times
+
+MOST_CODES: Final = 500
+"""Different SQLSTATEs that are counted; PostgreSQL has some 250."""
 NAMES: Final = (
     "server_assignment_count",
     "xact_count",
@@ -42,6 +46,24 @@ class Counters:
         self.server_parse_count = 0
         self.bind_count = 0
         self.client_login_count = 0
+        self.single_times = Times()
+        """Of queries that were a transaction of their own: noted once for both."""
+        self.query_times = Times()
+        self.xact_times = Times()
+        self.wait_times = Times()
+        self.errors: dict[bytes, int] = {}
+        """Of servers, passed on to clients, by SQLSTATE."""
+
+    def waited(self, microseconds: int) -> None:
+        """Count a wait that has ended."""
+        self.wait_time += microseconds
+        self.wait_times.note(microseconds)
+
+    def failed(self, sqlstate: bytes) -> None:
+        """Count an error of a server."""
+        count = self.errors.get(sqlstate, 0)
+        if count or len(self.errors) < MOST_CODES:
+            self.errors[sqlstate] = count + 1
 
     def values(self) -> tuple[int, ...]:
         """Return the present counts in the order of NAMES."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
-from pgswitch.admin.snapshots import StatsReport, StatsSnapshot
+from pgswitch.admin.snapshots import FailureSnapshot, StatsReport, StatsSnapshot
+from pgswitch.stats.percentiles import RecentTimes, TimesOf, fresh, percentiles
 from pgswitch.stats.periods import NOTHING, Periods, Totals, plus
 from pgswitch.types import CONSOLE_DATABASES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
 
 CONSOLE = CONSOLE_DATABASES[0]
+SERVER = "server"
+"""The cause of an error that a server has told its client of."""
 
 
 class StatisticsView:
@@ -23,6 +30,7 @@ class StatisticsView:
         self._context = context
         self._pools = pools
         self.periods = Periods(context.clock())
+        self._recent = RecentTimes()
 
     def totals(self) -> dict[str, Totals]:
         """Return the counts of each database that has a pool."""
@@ -32,6 +40,46 @@ class StatisticsView:
             counts = pool.rack.counters.values()
             totals[name] = plus(totals.get(name, NOTHING), counts)
         return totals
+
+    def _times(self) -> dict[str, TimesOf]:
+        """Return copies of the times of each database that has a pool."""
+        found: dict[str, TimesOf] = {}
+        for pool in self._pools:
+            times = found.setdefault(pool.key.database, fresh())
+            counters = pool.rack.counters
+            times.query.add(counters.query_times)
+            times.query.add(counters.single_times)
+            times.transaction.add(counters.xact_times)
+            times.transaction.add(counters.single_times)
+            times.wait.add(counters.wait_times)
+        return found
+
+    def percentiles(self) -> Mapping[str, Sequence[int]]:
+        """Return p50, p95 and p99 of queries, transactions and waits."""
+        return {
+            name: percentiles(times)
+            for name, times in self._recent.recent(self._times()).items()
+        }
+
+    def errors(self) -> Sequence[FailureSnapshot]:
+        """Return what clients were told of, by us and by servers."""
+        ours = [FailureSnapshot(*one) for one in self._context.failures]
+        counts: Counter[tuple[str, str]] = Counter()
+        for pool in self._pools:
+            for sqlstate, count in pool.rack.counters.errors.items():
+                counts[pool.key.database, sqlstate.decode("latin-1")] += count
+        servers = [
+            FailureSnapshot(*key, SERVER, count) for key, count in counts.items()
+        ]
+        return sorted([*ours, *servers], key=astuple)
+
+    def end_period(self, now: float) -> Totals:
+        """Note the counts at the end of a period; return its averages."""
+        totals = self.totals()
+        averages = self.periods.last(now, totals)
+        self.periods.end_of_period(now, totals)
+        self._recent.end_of_period(self._times())
+        return averages
 
     def stats(self) -> StatsReport:
         """Return the counters now and their averages."""
@@ -50,6 +98,5 @@ class StatisticsView:
 
     def begin_anew(self) -> None:
         """Take the present counts, another process's, as those of the beginning."""
-        now, totals = self._context.clock(), self.totals()
-        self.periods.end_of_period(now, totals)
-        self.periods.end_of_period(now, totals)
+        for _ in range(2):
+            self.end_period(self._context.clock())

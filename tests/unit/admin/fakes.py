@@ -15,6 +15,7 @@ from pgswitch.admin.snapshots import (
     DescriptorSnapshot,
     DnsHostSnapshot,
     DnsZoneSnapshot,
+    FailureSnapshot,
     ListsSnapshot,
     MemorySnapshot,
     PeerSnapshot,
@@ -224,6 +225,15 @@ class FakeView:
             total=TOTALS,
             total_averages=AVERAGES,
         )
+
+    def percentiles(self) -> dict[str, tuple[int, ...]]:
+        return {"bench": tuple(range(1, 10))}
+
+    def errors(self) -> Sequence[FailureSnapshot]:
+        return [
+            FailureSnapshot("", "08P01", "not allowed", 2, NOON),
+            FailureSnapshot("bench", "42P01", "server", 1),
+        ]
 
     def state(self) -> StateSnapshot:
         return self.shown_state

@@ -31,7 +31,10 @@ def test_columns_are_those_recorded(name: str, expected: list[tuple[str, int]]) 
 
 def test_no_other_show_exists() -> None:
     """The table of SHOWs holds what was recorded, and what is ours."""
-    assert set(SHOWS) == {*recorded(), "rules", "handover"}
+    assert set(SHOWS) == {
+        *recorded(),
+        *("rules", "handover", "errors", "stats_percentiles"),
+    }
 
 
 def test_statistics_hold_each_counter_twice() -> None:

@@ -14,6 +14,11 @@ ROWS: dict[str, list[Cells]] = {
     "stats": [("bench", *TOTALS, *AVERAGES), ("shop", *NOTHING, *NOTHING)],
     "stats_totals": [("bench", *TOTALS), ("shop", *NOTHING)],
     "stats_averages": [("bench", *AVERAGES), ("shop", *NOTHING)],
+    "stats_percentiles": [("bench", *(str(number) for number in range(1, 10)))],
+    "errors": [
+        ("(nodb)", "08P01", "not allowed", "2", "2026-11-22 12:00:00 UTC"),
+        ("bench", "42P01", "server", "1", None),
+    ],
     "totals": [
         *(("total_server_assignment_count", "1"), ("total_xact_count", "2")),
         *(("total_query_count", "3"), ("total_client_bytes", "4")),

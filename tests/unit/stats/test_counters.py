@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.stats.counters import NAMES, Counters
+from pgswitch.stats.counters import MOST_CODES, NAMES, Counters
 
 
 def test_values_are_in_the_order_of_the_names() -> None:
@@ -11,3 +11,21 @@ def test_values_are_in_the_order_of_the_names() -> None:
     for number, name in enumerate(NAMES):
         setattr(counters, name, number)
     assert counters.values() == tuple(range(len(NAMES)))
+
+
+def test_waits() -> None:
+    """Summed up, and in the histogram."""
+    counters = Counters()
+    counters.waited(5)
+    counters.waited(7)
+    assert (counters.wait_time, counters.wait_times.count) == (12, 2)
+
+
+def test_errors_of_servers() -> None:
+    """By code; a server that makes codes up fills no memory."""
+    counters = Counters()
+    for number in range(MOST_CODES + 5):
+        counters.failed(b"%05d" % number)
+    counters.failed(b"00000")
+    assert len(counters.errors) == MOST_CODES
+    assert counters.errors[b"00000"] == 2

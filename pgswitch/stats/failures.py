@@ -1,0 +1,42 @@
+"""How often clients were told of which error, by database, SQLSTATE and cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+MOST_ROWS: Final = 1000
+"""Names that strangers make up must not fill the memory."""
+OTHERS: Final = ("(others)", "", "(others)")
+
+
+class Failure(NamedTuple):
+    """One row: what was told how often, and when last."""
+
+    database: str
+    sqlstate: str
+    cause: str
+    number: int
+    last_at: float
+    """Seconds since the epoch."""
+
+
+class Failures:
+    """The errors that the pooler itself told clients of."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._rows: dict[tuple[str, str, str], tuple[int, float]] = {}
+
+    def note(self, database: str, sqlstate: str, cause: str, now: float) -> None:
+        """Count one; ``now`` in seconds since the epoch."""
+        key = (database, sqlstate, cause)
+        if key not in self._rows and len(self._rows) >= MOST_ROWS:
+            key = OTHERS
+        count, _last = self._rows.get(key, (0, 0.0))
+        self._rows[key] = count + 1, now
+
+    def __iter__(self) -> Iterator[Failure]:
+        """Return the rows in order."""
+        for key, (count, last_at) in sorted(self._rows.items()):
+            yield Failure(*key, count, last_at)

@@ -1,0 +1,56 @@
+"""Percentiles of the last one to two periods, for the same reason as averages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from pgswitch.stats.times import Times
+
+SHARES: Final = (0.5, 0.95, 0.99)
+
+
+class TimesOf(NamedTuple):
+    """What is timed in one database."""
+
+    query: Times
+    transaction: Times
+    wait: Times
+
+
+def fresh() -> TimesOf:
+    """Return times of which there are none."""
+    return TimesOf(Times(), Times(), Times())
+
+
+def percentiles(times: TimesOf) -> tuple[int, ...]:
+    """Return the percentiles of queries, then transactions, then waits."""
+    return tuple(one.percentile(share) for one in times for share in SHARES)
+
+
+class RecentTimes:
+    """Remembers the times at the ends of the last two periods."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._older: Mapping[str, TimesOf] = {}
+        self._newer: Mapping[str, TimesOf] = {}
+
+    def end_of_period(self, present: Mapping[str, TimesOf]) -> None:
+        """Note the times of each database, which must be copies."""
+        self._older, self._newer = self._newer, present
+
+    def recent(self, present: Mapping[str, TimesOf]) -> dict[str, TimesOf]:
+        """Return what came since the period before last, by database."""
+        nothing = fresh()
+        return {
+            name: TimesOf(
+                *(
+                    now.since(before)
+                    for now, before in zip(
+                        times, self._older.get(name, nothing), strict=True
+                    )
+                )
+            )
+            for name, times in present.items()
+        }

@@ -91,7 +91,7 @@ class Heir:
         now = self._context.clock()
         state = one.state
         pool = self._pools.pool(spec, one.user)
-        backend = pool.expect()
+        backend = pool.fleet.expect()
         backend.go_on_with(
             self._transport(one, backend),
             reported=state.get("reported", {}),

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.errands import Errands
     from pgswitch.pool.totals import Totals
+    from pgswitch.relay.client import ClientLink
     from pgswitch.relay.rack import Rack
+    from pgswitch.relay.server import ServerLink
     from pgswitch.types import PoolKey
 
 EMPTY_QUERY = "<empty>"
@@ -59,6 +61,17 @@ class Home(Protocol):
 
     def is_opening(self) -> bool:
         """Tell whether a server is logging in."""
+
+
+def unfit(link: ClientLink, server: ServerLink) -> str:
+    """Return why a server cannot be used after its client left; empty if it can."""
+    if link.exchange.outstanding():
+        return "client disconnected with query in progress"
+    if not link.exchange.clean or link.skip or not server.at_boundary():
+        return "client disconnect while server was not ready"
+    if server.backlogged:
+        return "client disconnect before everything was sent to the server"
+    return ""
 
 
 class Aftercare:

@@ -16,34 +16,40 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Facts:
-    """What the decision needs to know; times in seconds."""
+class Demand:
+    """Who wants servers of a pool."""
 
-    waiting: int
+    waiting: int = 0
     """Clients that wait for a server, or for the first login to be welcomed."""
-    overdue: int
+    overdue: int = 0
     """Those of them that have waited for longer than reserve_pool_timeout."""
-    logging_in: int
-    """Connections that are being opened."""
-    free: int
-    """Servers that are being reset or checked and come free without our doing."""
-    total: int
-    """All servers, those that log in included."""
+    is_wanted: bool = False
+    """Clients are in the pool, or it is to be kept warm without any."""
+    is_known: bool = False
+    """What its servers report is known, so that clients can be welcomed."""
+    held: bool = False
+    """Paused, suspended or shutting down: nothing is opened."""
+
+
+@dataclass(slots=True)
+class Stock:
+    """What servers a pool has and may have; times in seconds."""
+
     pool_size: int
     """0: no limit."""
-    reserve_size: int
+    reserve_size: int = 0
     """How many more overdue clients may have opened."""
-    min_pool_size: int
-    is_wanted: bool
-    """Clients are in the pool, or it is to be kept warm without any."""
-    is_known: bool
-    """What its servers report is known, so that clients can be welcomed."""
-    failing: bool
-    """The last attempt failed."""
-    since_attempt: float
-    login_retry: float
-    held: bool
-    """Paused, suspended or shutting down: nothing is opened."""
+    min_pool_size: int = 0
+    total: int = 0
+    """All servers, those that log in included."""
+    logging_in: int = 0
+    """Connections that are being opened."""
+    free: int = 0
+    """Servers that are being reset or checked and come free without our doing."""
+    failing: bool = False
+    """The last attempt to log in failed."""
+    since_attempt: float = 0.0
+    login_retry: float = 0.0
 
 
 class Plan(NamedTuple):
@@ -60,36 +66,36 @@ class Plan(NamedTuple):
 NOTHING = Plan(0, 0, 0)
 
 
-def plan(facts: Facts) -> Plan:
+def plan(demand: Demand, stock: Stock) -> Plan:
     """Return how many connections to open now, and what for."""
-    if facts.held:
+    if demand.held:
         return NOTHING
-    coming = facts.free + facts.logging_in
-    needed = max(facts.waiting - coming, 0)
-    regular = min(needed, _room(facts, needed))
+    coming = stock.free + stock.logging_in
+    needed = max(demand.waiting - coming, 0)
+    regular = min(needed, _room(stock, needed, is_known=demand.is_known))
     reserve = 0
-    if facts.pool_size:
-        most = facts.pool_size + facts.reserve_size - facts.total - regular
-        reserve = max(min(facts.overdue - coming - regular, most), 0)
+    if stock.pool_size:
+        most = stock.pool_size + stock.reserve_size - stock.total - regular
+        reserve = max(min(demand.overdue - coming - regular, most), 0)
     spare = 0
-    if facts.is_wanted:
-        least = facts.min_pool_size
-        if facts.pool_size:
-            least = min(least, facts.pool_size)
-        spare = max(least - facts.total - regular - reserve, 0)
-    if not facts.failing:
+    if demand.is_wanted:
+        least = stock.min_pool_size
+        if stock.pool_size:
+            least = min(least, stock.pool_size)
+        spare = max(least - stock.total - regular - reserve, 0)
+    if not stock.failing:
         return Plan(regular, reserve, spare)
-    if facts.logging_in or facts.since_attempt < facts.login_retry:
+    if stock.logging_in or stock.since_attempt < stock.login_retry:
         return NOTHING
     return _first_of(Plan(regular, reserve, spare))
 
 
-def _room(facts: Facts, wanted: int) -> int:
+def _room(stock: Stock, wanted: int, *, is_known: bool) -> int:
     """Return how many connections pool_size still allows."""
-    if not facts.pool_size:
+    if not stock.pool_size:
         return wanted
-    room = max(facts.pool_size - facts.total, 0)
-    if not facts.is_known and not facts.logging_in:
+    room = max(stock.pool_size - stock.total, 0)
+    if not is_known and not stock.logging_in:
         # After RECONNECT a full pool may exceed its size by one.
         return max(room, 1)
     return room

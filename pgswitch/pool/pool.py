@@ -1,10 +1,10 @@
 """One pool: the servers of one database for one user, and the clients that use them.
 
 The Rack does what happens for every transaction; this is the rack's steward and does
-the rest: it queues clients, opens connections and takes them in, and picks up the
-pieces when a server is lost.  Parts of it have files of their own: what to open
-(ledger.py, totals.py, opening.py, attempts.py), setting parameters (settling.py),
-resets and checks (aftercare.py).
+the rest: it queues clients, takes servers in, and picks up the pieces when one is
+lost.  Parts of it have files of their own: opening servers (fleet.py), setting
+parameters (settling.py), resets and checks (aftercare.py), auth_query (errands.py),
+cancel requests (cancels.py), replication (replication.py).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pgswitch.errors import (
     TransactionBlocksNotAllowed,
 )
 from pgswitch.net.backend import CRASHED, Backend, Phase
-from pgswitch.pool.aftercare import Aftercare
-from pgswitch.pool.attempts import Attempts
+from pgswitch.pool.aftercare import Aftercare, unfit
 from pgswitch.pool.bereft import settle_loss
 from pgswitch.pool.cancels import Cancels
 from pgswitch.pool.errands import Errands
-from pgswitch.pool.ledger import Facts, plan
-from pgswitch.pool.opening import NO_FAILURES, WRITER_LOST, WRITER_MOVED, Opener
+from pgswitch.pool.fleet import Fleet
+from pgswitch.pool.ledger import Demand
+from pgswitch.pool.opening import NO_FAILURES, WRITER_LOST, WRITER_MOVED
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
 from pgswitch.relay.client import ClientLink
@@ -36,10 +36,7 @@ from pgswitch.wire.login_server import Failed, ServerRefused
 from pgswitch.wire.welcome import Welcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pgswitch.config.model import DatabaseSpec
-    from pgswitch.net.backend import BackendOwner
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.site import Place
@@ -62,8 +59,8 @@ class ServerPool:
         self.context = context
         self.totals = totals
         self.rack = Rack(self)
-        self.servers: dict[int, Backend] = {}
-        """All servers by number, from the attempt to connect to the end."""
+        self.fleet = Fleet(self)
+        self.servers = self.fleet.by_number
         self.clients: dict[int, Frontend] = {}
         """Logged-in clients by number."""
         self.welcome_waiters: list[Frontend] = []
@@ -76,17 +73,14 @@ class ServerPool:
         """What replication clients have instead of the rack, by client number."""
         self.errands = Errands(self)
         """Questions of auth_query, asked for clients that log in."""
-        self.cancels = Cancels(context, self._room_for_cancels)
+        self.cancels = Cancels(context, self.fleet.room_for_cancels)
         """Cancel requests on their way to its servers."""
         self.paused = False
         """PAUSE of this database is in force."""
-        self.generation = 0
         self.last_lifetime_close = float("-inf")
         self.idle_since = context.clock()
         """When it last had a client or a server, as the upkeep saw it."""
         self._settling = Settling(context, self.rack)
-        self._opener = Opener(key, context, self)
-        self._attempts = Attempts(context, self._opener)
         self._aftercare = Aftercare(self)
         self.configure()
 
@@ -95,14 +89,9 @@ class ServerPool:
     def configure(self) -> None:
         """Take the settings in force."""
         settings = self.context.configuration.settings
-        effective = self.context.effective
-        user = self.key.user
-        self.rack.mode = int(effective.pool_mode(self.spec, user))
-        self.pool_size = effective.pool_size(self.spec, user)
-        self.reserve_size = 0
-        if settings.reserve_pool_timeout:
-            self.reserve_size = effective.reserve_pool_size(self.spec, user)
-        self.min_pool_size = effective.min_pool_size(self.spec, user)
+        mode = self.context.effective.pool_mode(self.spec, self.key.user)
+        self.rack.mode = int(mode)
+        self.fleet.configure()
         self.rack.round_robin = bool(settings.server_round_robin)
         self._aftercare.configure()
         self.set_open()
@@ -110,11 +99,7 @@ class ServerPool:
     @property
     def failing(self) -> str:
         """Return why the last attempt to log in failed; empty if it did not."""
-        return self._attempts.failing
-
-    def forgive(self) -> None:
-        """Forget that the last attempt to log in failed: it was made elsewhere."""
-        self._attempts.succeeded()
+        return self.fleet.attempts.failing
 
     @property
     def is_empty(self) -> bool:
@@ -135,17 +120,14 @@ class ServerPool:
 
     def expire_servers(self) -> None:
         """Have every present server closed instead of used again (RECONNECT)."""
-        self.generation += 1
+        self.fleet.generation += 1
         self.welcome = None
-        for backend in self.backends():
-            _expire(backend)
+        self.fleet.expire()
         self.launch()
 
     def expire_at(self, addresses: Container[str]) -> None:
         """Have the servers at these addresses closed instead of used again."""
-        for backend in self.backends():
-            if backend.address.host in addresses:
-                _expire(backend)
+        self.fleet.expire(addresses)
         self.launch()
 
     # Clients come and go.
@@ -184,7 +166,7 @@ class ServerPool:
         if session is not None:
             session.end()
         elif server is not None:
-            reason = self._unfit(link, server)
+            reason = unfit(link, server)
             self.rack.unlink(link, server)
             if reason:
                 server.backend.close(reason)
@@ -192,16 +174,6 @@ class ServerPool:
                 self.rack.put_back(server)
         if link.statements is not None:
             link.statements.leave()
-
-    def _unfit(self, link: ClientLink, server: ServerLink) -> str:
-        """Return why a server cannot be used after its client left, or nothing."""
-        if link.exchange.outstanding():
-            return "client disconnected with query in progress"
-        if not link.exchange.clean or link.skip or not server.at_boundary():
-            return "client disconnect while server was not ready"
-        if server.backlogged:
-            return "client disconnect before everything was sent to the server"
-        return ""
 
     # The rack's steward.
 
@@ -231,7 +203,7 @@ class ServerPool:
     @property
     def is_failing(self) -> bool:
         """Whether no server can be had before the next attempt to log in."""
-        is_failing = self.failing and self.site is None and not self._has_login()
+        is_failing = self.failing and self.site is None and not self.fleet.has_login()
         return bool(is_failing) and not self.is_held()
 
     def settle(self, client: ClientLink, server: ServerLink) -> bool:
@@ -275,7 +247,7 @@ class ServerPool:
                 self._aftercare.free(_backend(server))
         if rack.open:
             wanted = len(rack.waiters) + len(self.errands)
-            self._aftercare.check_used(wanted - self._count(Phase.BUSY))
+            self._aftercare.check_used(wanted - self.fleet.count(Phase.BUSY))
         self.launch()
 
     def rack_of(self, client: Frontend) -> Rack:
@@ -298,7 +270,7 @@ class ServerPool:
 
     def is_opening(self) -> bool:
         """Tell whether a server is logging in."""
-        return self._count(Phase.LOGIN) > 0
+        return self.fleet.count(Phase.LOGIN) > 0
 
     def unwelcomed(self) -> list[Frontend]:
         """Return the clients whose login waits for a server's."""
@@ -306,37 +278,12 @@ class ServerPool:
         replicating = [one.client for one in sessions if not one.client.logged_in]
         return [*self.welcome_waiters, *replicating]
 
-    def _room_for_cancels(self) -> int | None:
-        """Return how many connections may carry cancel requests; None is no limit.
-
-        With them the pool may have twice its size, whatever the other limits say.
-        """
-        return 2 * self.pool_size - len(self.servers) if self.pool_size else None
-
-    def make_room(self) -> bool:
-        """Tell whether one more server may be opened, after closing an idle one."""
-        if self.pool_size and len(self.servers) >= self.pool_size:
-            if not self.rack.idle:
-                return False
-            self.rack.idle[0].backend.close("evicted")
-            if len(self.servers) >= self.pool_size:
-                return False
-        return self.totals.make_room(self)
-
-    def open_for(self, owner: BackendOwner, extra: Mapping[str, str]) -> Backend:
-        """Open a connection that belongs to one client and is no part of the rack."""
-        return self._enter(self.open_at(self.place, owner, extra))
-
     def adopt(self, backend: Backend) -> None:
         """Make a server of the pool of one that has logged in elsewhere."""
         backend.owner = self
-        backend.generation = self.generation
-        self._enter(backend)
+        backend.generation = self.fleet.generation
+        self.fleet.enter(backend)
         self.logged_in(backend)
-
-    def expect(self) -> Backend:
-        """Return a server that has a connection already, made by another process."""
-        return self._enter(self._opener.open_one(self.place, self.generation))
 
     def take_back(self, backend: Backend, *, is_idle: bool) -> None:
         """Take in a server that another process has logged in, linked or idle."""
@@ -347,84 +294,44 @@ class ServerPool:
         if is_idle:
             self.rack.idle.append(backend.link)
 
-    def _enter(self, backend: Backend) -> Backend:
-        """Count a server as one of the pool's."""
-        self.servers[backend.number] = backend
-        self.totals.opened(self.key)
-        return backend
-
     @property
     def place(self) -> DatabaseSpec:
         """The database's entry, with the host in it that is connected to now."""
         return self.spec if self.site is None else self.site.place
-
-    def open_at(
-        self, place: DatabaseSpec, owner: BackendOwner, extra: Mapping[str, str]
-    ) -> Backend:
-        """Open a connection that reports to ``owner`` and is no server of the pool."""
-        backend = self._opener.open_one(
-            place, self.generation, owner=owner, extra=extra
-        )
-        self._opener.connect(place, backend)
-        return backend
 
     def is_in_use(self) -> bool:
         """Tell whether anybody has a use for connections."""
         return bool(self.clients) or bool(self.servers) or self.spec.user is not None
 
     def launch(self, *, asked: int = 0) -> None:
-        """Open as many connections as the ledger and the totals allow."""
+        """Open servers for those who wait; ``asked`` were sent away meanwhile."""
         for session in [*self.replication.values()]:
             session.open()
-        wanted = plan(self._facts(asked))
-        opened = 0
-        while opened < wanted.regular + wanted.reserve and self.totals.make_room(self):
-            if opened >= wanted.regular:
-                first = cast("Frontend", self.rack.waiters[0].frontend)
-                self.context.log.warning(
-                    f"{first.prefix} taking connection from reserve_pool"
-                )
-            self._launch_one()
-            opened += 1
-        self.totals.note(self, starving=opened < wanted.regular + wanted.reserve)
-        for _ in range(wanted.spare):
-            if not self.totals.has_room(self):
-                break
-            self._launch_one()
-
-    def _launch_one(self) -> None:
-        self._attempts.begin()
-        backend = self._opener.open_one(self.place, self.generation)
-        self._enter(backend)
-        self._opener.connect(self.place, backend)
-
-    def _facts(self, asked: int) -> Facts:
-        """Return what the ledger needs to know; ``asked``: clients sent away."""
         settings = self.context.configuration.settings
-        now = self.context.clock()
+        is_cluster = self.site is not None
+        self.fleet.launch(
+            self._demand(asked),
+            free=self.fleet.count(Phase.BUSY) - len(self._settling),
+            login_retry=settings.polling_frequency
+            if is_cluster
+            else settings.server_login_retry,
+        )
+
+    def _demand(self, asked: int) -> Demand:
+        """Return who wants servers."""
         waiting = len(self.rack.waiters) + len(self.errands)
         if self.welcome is None and self.welcome_waiters:
             waiting = max(waiting, 1)
         overdue = 0
-        if self.reserve_size:
-            since = now - settings.reserve_pool_timeout
+        if self.fleet.reserve_size:
+            settings = self.context.configuration.settings
+            since = self.context.clock() - settings.reserve_pool_timeout
             overdue = sum(link.waiting_since < since for link in self.rack.waiters)
-        return Facts(
+        return Demand(
             waiting=max(waiting, asked),
             overdue=overdue,
-            logging_in=self._count(Phase.LOGIN),
-            free=self._count(Phase.BUSY) - len(self._settling),
-            total=len(self.servers),
-            pool_size=self.pool_size,
-            reserve_size=self.reserve_size,
-            min_pool_size=self.min_pool_size,
             is_wanted=bool(self.clients) or self.spec.user is not None,
             is_known=self.welcome is not None,
-            failing=bool(self.failing),
-            since_attempt=now - self._attempts.last,
-            login_retry=settings.server_login_retry
-            if self.site is None
-            else settings.polling_frequency,
             # Logins under way are let finish in a SUSPEND.
             held=self.is_held()
             or (self.context.suspended and not self.welcome_waiters),
@@ -432,11 +339,11 @@ class ServerPool:
 
     def logged_in(self, backend: Backend) -> None:
         """Take in a server that has logged in: connect_query, then the clients."""
-        self._attempts.succeeded()
+        self.fleet.attempts.succeeded()
         backend.link.keeper = self.rack
         backend.link.counters = self.rack.counters
         backend.link.wary = self.site is not None
-        backend.link.stale = backend.generation != self.generation
+        backend.link.stale = backend.generation != self.fleet.generation
         backend.link.watched = backend.link.stale
         if self.spec.connect_query:
             backend.run(
@@ -461,8 +368,8 @@ class ServerPool:
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Note why a login failed; tell those who wait unless others still serve."""
-        fault = self._attempts.refused(backend, refusal)
-        if fault is None or (self.welcome is not None and self._has_login()):
+        fault = self.fleet.attempts.refused(backend, refusal)
+        if fault is None or (self.welcome is not None and self.fleet.has_login()):
             return
         for client in [*self.welcome_waiters]:
             client.disconnect(fault)
@@ -470,20 +377,13 @@ class ServerPool:
             link.frontend.disconnect(fault)
         self.errands.fail(fault)
 
-    def _has_login(self) -> bool:
-        """Tell whether any server is past its login."""
-        return any(
-            one.phase is not Phase.LOGIN and one.replication == "none"
-            for one in self.servers.values()
-        )
-
     def lost(self, backend: Backend, reason: str) -> None:
         """Let go of a server, and of the client that was using it."""
-        self.forget(backend, reason)
+        self.fleet.strike_off(backend, reason)
         if self.site is not None and reason not in NO_FAILURES:
             self.site.suspect()
         if backend.phase_at_close is Phase.LOGIN:
-            self._attempts.lost(backend, reason)
+            self.fleet.attempts.lost(backend, reason)
             self.launch()
             return
         self.errands.lost(backend)
@@ -512,17 +412,6 @@ class ServerPool:
                 fault = ServerConnCrashed()
             client.frontend.disconnect(fault, quietly=half_sent)
         self.launch()
-
-    def forget(self, backend: Backend, reason: str) -> None:
-        """Strike a server off that was closed for a reason."""
-        self._opener.give_up(backend)
-        if self.context.configuration.settings.log_disconnections:
-            age = int(self.context.clock() - backend.connected_at)
-            self.context.log.log(
-                f"{backend.prefix} closing because: {reason} (age={age}s)"
-            )
-        if self.servers.pop(backend.number, None) is not None:
-            self.totals.closed(self.key)
 
     # Pausing, counting.
 
@@ -560,32 +449,9 @@ class ServerPool:
         """Return how many servers are at work or asked for."""
         return len(self.servers) - len(self.rack.idle) + len(self.rack.waiters)
 
-    def busy_servers(self) -> int:
-        """Return how many servers a pause has to wait for."""
-        return sum(
-            one.state in ("active", "tested", "being_canceled")
-            for one in self.servers.values()
-        )
-
     def backends(self) -> Iterator[Backend]:
         """Return the servers, oldest first."""
-        return iter(list(self.servers.values()))
-
-    def _count(self, phase: Phase) -> int:
-        return sum(
-            one.phase is phase and one.replication == "none"
-            for one in self.servers.values()
-        )
-
-
-def _expire(backend: Backend) -> None:
-    """Close a server now if nobody uses it, else when it is next released."""
-    if backend.phase is Phase.LOGIN:
-        backend.close("connect string changed")
-    elif backend.state in ("idle", "used"):
-        backend.close("database configuration changed")
-    else:
-        backend.link.stale = backend.link.watched = True
+        return iter(self.fleet)
 
 
 def _backend(server: ServerLink) -> Backend:

@@ -217,4 +217,4 @@ class Pools:
 
     def busy_servers(self, name: str | None) -> int:
         """Return how many servers a pause of this database has to wait for."""
-        return sum(pool.busy_servers() for pool in self.of_database(name))
+        return sum(pool.fleet.busy() for pool in self.of_database(name))

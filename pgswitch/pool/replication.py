@@ -25,11 +25,10 @@ from pgswitch.wire.startup import Replication
 from pgswitch.wire.welcome import Welcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pgswitch.net.backend import Backend, BackendOwner
+    from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.fleet import Fleet
     from pgswitch.relay.client import ClientLink
     from pgswitch.relay.server import ServerLink
 
@@ -43,18 +42,10 @@ class Home(Protocol):
     context: PoolContext
     welcome: Welcome | None
     rack: Rack
+    fleet: Fleet
 
     def is_held(self) -> bool:
         """Tell whether no client may get a server now."""
-
-    def make_room(self) -> bool:
-        """Tell whether one more server may be opened, after closing an idle one."""
-
-    def open_for(self, owner: BackendOwner, extra: Mapping[str, str]) -> Backend:
-        """Open a connection that reports to ``owner``."""
-
-    def forget(self, backend: Backend, reason: str) -> None:
-        """Strike a server off that was closed for a reason."""
 
 
 class ReplicationSession:
@@ -92,14 +83,14 @@ class ReplicationSession:
         is_wanted = bool(self.rack.waiters) or not client.logged_in
         if not is_wanted or self._backend is not None or pool.is_held():
             return
-        if not pool.make_room():
+        if not pool.fleet.make_room():
             return
         facts = client.facts
         assert facts is not None  # noqa: S101 - the client has logged in
         given = {"replication": _STARTUP_WORDS[facts.replication]}
         if facts.options is not None:
             given["options"] = facts.options
-        self._backend = pool.open_for(self, given | facts.tracked)
+        self._backend = pool.fleet.open_for(self, given | facts.tracked)
         self._backend.replication = facts.replication.value
 
     # The rack's steward.
@@ -159,7 +150,7 @@ class ReplicationSession:
     def lost(self, backend: Backend, reason: str) -> None:
         """End the client, unless all that was lost is an attempt to be made again."""
         self._backend = None
-        self._pool.forget(backend, reason)
+        self._pool.fleet.strike_off(backend, reason)
         fault: Fault = ServerClosed(reason=reason)
         if backend.phase_at_close is Phase.LOGIN:
             if reason not in NO_FAILURES:

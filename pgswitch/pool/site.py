@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pgswitch.config.model import DatabaseSpec
-    from pgswitch.net.backend import BackendOwner
     from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.fleet import Fleet
     from pgswitch.topology.nodes import Node
     from pgswitch.wire.login_server import Failed, ServerRefused
 
@@ -56,23 +56,13 @@ class Home(Protocol):
     context: PoolContext
     spec: DatabaseSpec
     servers: dict[int, Backend]
-
-    def open_at(
-        self, place: DatabaseSpec, owner: BackendOwner, extra: dict[str, str]
-    ) -> Backend:
-        """Open a connection that reports to ``owner`` and is no server of the pool."""
+    fleet: Fleet
 
     def is_in_use(self) -> bool:
         """Tell whether anybody has a use for connections."""
 
-    def forget(self, backend: Backend, reason: str) -> None:
-        """Strike off a backend that was closed for a reason."""
-
     def adopt(self, backend: Backend) -> None:
         """Make a server of the pool of one that has logged in elsewhere."""
-
-    def forgive(self) -> None:
-        """Forget that the last attempt to log in failed."""
 
     def set_open(self) -> None:
         """Let clients have servers, or not."""
@@ -143,7 +133,7 @@ class Site:
         if not same:
             for backend in list(self._pool.servers.values()):
                 backend.close(WRITER_MOVED)
-        self._pool.forgive()
+        self._pool.fleet.attempts.succeeded()
         self._pool.set_open()
         for backend in self._warm.pop(node, []):
             if backend.phase is Phase.READY:
@@ -173,7 +163,7 @@ class Site:
             if now - self._failed_at.get(node, float("-inf")) < WARM_RETRY_S:
                 continue
             for _ in range(WARM_PER_NODE - len(backends)):
-                backends.append(pool.open_at(self._at(node), self, {}))
+                backends.append(pool.fleet.open_apart(self._at(node), self, {}))
 
     def close(self) -> None:
         """Close the warm connections: the pool is given up."""
@@ -189,7 +179,7 @@ class Site:
 
     def lost(self, backend: Backend, reason: str) -> None:
         """Forget it, and the node for a while if that is why."""
-        self._pool.forget(backend, reason)
+        self._pool.fleet.strike_off(backend, reason)
         for node, backends in self._warm.items():
             if backend in backends:
                 backends.remove(backend)

@@ -145,7 +145,7 @@ def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
     elif (
         settings.server_idle_timeout
         and idle > settings.server_idle_timeout
-        and len(pool.servers) > pool.min_pool_size
+        and len(pool.servers) > pool.fleet.min_pool_size
     ):
         backend.close("server idle timeout")
     elif _is_old(pool, backend, now):
@@ -170,9 +170,9 @@ def _is_old(pool: ServerPool, backend: Backend, now: float) -> bool:
     lifetime = pool.context.effective.server_lifetime(pool.spec, pool.key.user)
     if now - backend.connected_at < lifetime:
         return False
-    if not pool.pool_size:
+    if not pool.fleet.pool_size:
         return True
-    return now - pool.last_lifetime_close >= lifetime / pool.pool_size
+    return now - pool.last_lifetime_close >= lifetime / pool.fleet.pool_size
 
 
 def _trim(pool: ServerPool) -> None:
@@ -180,9 +180,10 @@ def _trim(pool: ServerPool) -> None:
 
     Servers of the reserve are no surplus; they go when they have been idle long.
     """
-    if not pool.pool_size:
+    if not pool.fleet.pool_size:
         return
-    surplus = len(pool.servers) - pool.pool_size - pool.reserve_size
+    fleet = pool.fleet
+    surplus = len(fleet) - fleet.pool_size - fleet.reserve_size
     if surplus <= 0:
         return
     spare = [one for one in pool.backends() if one.state == "used"]

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from pgswitch.pool.ledger import Facts, Plan, Spare, plan, victims
+from pgswitch.pool.ledger import Demand, Plan, Spare, Stock, plan, victims
 
-QUIET = Facts(
-    waiting=0,
-    overdue=0,
-    logging_in=0,
-    free=0,
-    total=0,
-    pool_size=10,
-    reserve_size=0,
-    min_pool_size=0,
-    is_wanted=True,
-    is_known=True,
-    failing=False,
-    since_attempt=100.0,
-    login_retry=15.0,
-    held=False,
-)
+QUIET = Demand(is_wanted=True, is_known=True)
+TEN = Stock(pool_size=10, since_attempt=100.0, login_retry=15.0)
+
+
+def planned(**changes: Any) -> Plan:  # noqa: ANN401 - values of both kinds of facts
+    """Return what is planned when all is quiet but for some facts."""
+    demand = {name: changes.pop(name) for name in [*changes] if hasattr(QUIET, name)}
+    return plan(replace(QUIET, **demand), replace(TEN, **changes))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +42,7 @@ QUIET = Facts(
 )
 def test_for_those_who_wait(changes: dict[str, int], expected: int) -> None:
     """As many as wait and are not served by what comes anyway, up to pool_size."""
-    assert plan(replace(QUIET, **changes)) == Plan(expected, 0, 0)  # type: ignore[arg-type]
+    assert planned(**changes) == Plan(expected, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +66,8 @@ def test_for_those_who_wait(changes: dict[str, int], expected: int) -> None:
 )
 def test_the_reserve(changes: dict[str, int], expected: tuple[int, int]) -> None:
     """Beyond pool_size only for those who have waited long, up to reserve_size."""
-    facts = replace(QUIET, waiting=4, total=10, reserve_size=2)
-    assert plan(replace(facts, **changes)) == Plan(*expected, 0)  # type: ignore[arg-type]
+    usual = {"waiting": 4, "total": 10, "reserve_size": 2}
+    assert planned(**(usual | changes)) == Plan(*expected, 0)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +90,7 @@ def test_the_reserve(changes: dict[str, int], expected: tuple[int, int]) -> None
 def test_min_pool_size(changes: dict[str, int], expected: tuple[int, int]) -> None:
     """As many are kept, counting those that are opened for clients."""
     regular, spare = expected
-    facts = replace(QUIET, min_pool_size=3)
-    assert plan(replace(facts, **changes)) == Plan(regular, 0, spare)  # type: ignore[arg-type]
+    assert planned(**({"min_pool_size": 3} | changes)) == Plan(regular, 0, spare)
 
 
 SPARES = [

@@ -1,0 +1,192 @@
+"""The servers of one pool: opened as ledger and totals allow, counted, struck off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pgswitch.net.backend import Backend, BackendOwner, Phase
+from pgswitch.pool.attempts import Attempts
+from pgswitch.pool.ledger import Demand, Stock, plan
+from pgswitch.pool.opening import Opener
+from pgswitch.pool.totals import EVICTED, Sharer
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping
+
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.totals import Totals
+
+IN_USE = ("active", "tested", "being_canceled")
+"""States, as SHOW SERVERS names them, that a pause has to wait for."""
+
+
+class Home(Sharer, BackendOwner, Protocol):
+    """What is needed of the pool; see pool/pool.py."""
+
+    context: PoolContext
+    totals: Totals
+
+    @property
+    def place(self) -> DatabaseSpec:
+        """The database's entry, with the host in it that is connected to now."""
+
+
+class Fleet:
+    """All servers of a pool, from the attempt to connect to the end."""
+
+    def __init__(self, pool: Home) -> None:
+        """Begin without any; sizes come with :meth:`configure`."""
+        self.by_number: dict[int, Backend] = {}
+        self.generation = 0
+        """Servers of an older one are not used again (RECONNECT)."""
+        self.pool_size = self.reserve_size = self.min_pool_size = 0
+        self._pool = pool
+        self._opener = Opener(pool.key, pool.context, pool)
+        self.attempts = Attempts(pool.context, self._opener)
+
+    def configure(self) -> None:
+        """Take the settings in force."""
+        pool, user = self._pool, self._pool.key.user
+        effective = pool.context.effective
+        self.pool_size = effective.pool_size(pool.spec, user)
+        self.min_pool_size = effective.min_pool_size(pool.spec, user)
+        self.reserve_size = 0
+        if pool.context.configuration.settings.reserve_pool_timeout:
+            self.reserve_size = effective.reserve_pool_size(pool.spec, user)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.by_number)
+
+    def __iter__(self) -> Iterator[Backend]:
+        """Iterate over them, oldest first; some may come and go meanwhile."""
+        return iter(list(self.by_number.values()))
+
+    def count(self, phase: Phase) -> int:
+        """Count those of the rack that are in this phase."""
+        return sum(one.phase is phase and one.replication == "none" for one in self)
+
+    def has_login(self) -> bool:
+        """Tell whether any of the rack is past its login."""
+        return len(self) > 0 and any(
+            one.phase is not Phase.LOGIN and one.replication == "none" for one in self
+        )
+
+    def busy(self) -> int:
+        """Return how many a pause has to wait for."""
+        return sum(one.state in IN_USE for one in self)
+
+    # Opening.
+
+    def launch(self, demand: Demand, *, free: int, login_retry: float) -> None:
+        """Open as many connections as are in demand and allowed.
+
+        ``free`` servers come free by themselves; ``login_retry`` is the time between
+        two attempts while they fail, in seconds.
+        """
+        pool, totals = self._pool, self._pool.totals
+        wanted = plan(demand, self._stock(free, login_retry))
+        needed = wanted.regular + wanted.reserve
+        opened = 0
+        while opened < needed and totals.make_room(pool):
+            if opened >= wanted.regular:
+                first = cast("Frontend", pool.rack.waiters[0].frontend)
+                pool.context.log.warning(
+                    f"{first.prefix} taking connection from reserve_pool"
+                )
+            self._launch_one()
+            opened += 1
+        totals.note(pool, starving=opened < needed)
+        for _ in range(wanted.spare):
+            if not totals.has_room(pool):
+                break
+            self._launch_one()
+
+    def _stock(self, free: int, login_retry: float) -> Stock:
+        return Stock(
+            pool_size=self.pool_size,
+            reserve_size=self.reserve_size,
+            min_pool_size=self.min_pool_size,
+            total=len(self),
+            logging_in=self.count(Phase.LOGIN),
+            free=free,
+            failing=bool(self.attempts.failing),
+            since_attempt=self._pool.context.clock() - self.attempts.last,
+            login_retry=login_retry,
+        )
+
+    def _launch_one(self) -> None:
+        self.attempts.begin()
+        place = self._pool.place
+        self._opener.connect(place, self.expect())
+
+    def make_room(self) -> bool:
+        """Tell whether one more may be opened, after closing an idle one."""
+        if self.pool_size and len(self) >= self.pool_size:
+            idle = self._pool.rack.idle
+            if not idle:
+                return False
+            idle[0].backend.close(EVICTED)
+            if len(self) >= self.pool_size:
+                return False
+        return self._pool.totals.make_room(self._pool)
+
+    def room_for_cancels(self) -> int | None:
+        """Return how many connections may carry cancel requests; None is no limit.
+
+        With them the pool may have twice its size, whatever the other limits say.
+        """
+        return 2 * self.pool_size - len(self) if self.pool_size else None
+
+    def open_for(self, owner: BackendOwner, extra: Mapping[str, str]) -> Backend:
+        """Open one that belongs to one client and is no part of the rack."""
+        return self.enter(self.open_apart(self._pool.place, owner, extra))
+
+    def open_apart(
+        self, place: DatabaseSpec, owner: BackendOwner, extra: Mapping[str, str]
+    ) -> Backend:
+        """Open a connection that reports to ``owner`` and is not counted here."""
+        backend = self._opener.open_one(
+            place, self.generation, owner=owner, extra=extra
+        )
+        self._opener.connect(place, backend)
+        return backend
+
+    def expect(self) -> Backend:
+        """Return a new one that is to be connected, or has a connection already."""
+        return self.enter(self._opener.open_one(self._pool.place, self.generation))
+
+    def enter(self, backend: Backend) -> Backend:
+        """Count a server as one of the pool's."""
+        self.by_number[backend.number] = backend
+        self._pool.totals.opened(self._pool.key)
+        return backend
+
+    # Ending.
+
+    def strike_off(self, backend: Backend, reason: str) -> None:
+        """Let go of a server that was closed for a reason."""
+        context = self._pool.context
+        self._opener.give_up(backend)
+        if context.configuration.settings.log_disconnections:
+            age = int(context.clock() - backend.connected_at)
+            context.log.log(f"{backend.prefix} closing because: {reason} (age={age}s)")
+        if self.by_number.pop(backend.number, None) is not None:
+            self._pool.totals.closed(self._pool.key)
+
+    def expire(self, addresses: Container[str] | None = None) -> None:
+        """Have the servers at these addresses, or all, closed instead of used again.
+
+        Those that nobody uses are closed now, the others when they are released.
+        """
+        for backend in self:
+            if addresses is not None and backend.address.host not in addresses:
+                continue
+            if backend.phase is Phase.LOGIN:
+                backend.close("connect string changed")
+            elif backend.state in ("idle", "used"):
+                backend.close("database configuration changed")
+            else:
+                backend.link.stale = backend.link.watched = True

@@ -48,6 +48,8 @@ class Rules:
         It may have either function or both.
         """
         module = load_module(path)
+        self.module = module.module
+        """The file as a module, so that a test can set and see what is in it."""
         found: dict[str, Rule] = {
             name: Rule(module, name, perf_counter)
             for name in (REWRITING, ROUTING)

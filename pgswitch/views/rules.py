@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import RouteSnapshot, RuleSnapshot
 from pgswitch.pool.families import READER
+from pgswitch.rules.calling import Context
 from pgswitch.rules.deciding import parted_key
 from pgswitch.testing import at_once
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from pgswitch.pool.registry import Pools
     from pgswitch.rules.desk import RulesDesk
+
+NO_ADDRESS = "(explain)"
+"""Stands for the client's address where there is no client."""
 
 
 class RulesView:
@@ -56,7 +60,8 @@ class RulesView:
         rules = self._rules.rules_of(database)
         if rules is None:
             return RouteSnapshot(query=query, database=database, why="no rules")
-        outcome = at_once(rules, query, user=user)
+        context = Context(database, NO_ADDRESS, "", "", "simple")
+        outcome = at_once(rules, query, user=user, context=context)
         key = outcome.database
         target, role = database, ""
         why = "routing_rules did not name a database"

@@ -7,6 +7,7 @@ What follows from any of it is the pool's business: the backend tells its *owner
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import Enum
 from time import monotonic, time
@@ -417,9 +418,11 @@ class Backend(TwistedProtocol):
 def address_of(address: object, port: int = 0) -> Address:
     """Return a Twisted address as ours; anything without a host is ``unix``.
 
-    ``port`` is the one that names a unix socket.
+    A unix socket has the port that its path ends with, else ``port``.
     """
     host = getattr(address, "host", None)
     if host is None:
-        return Address("unix", port)
+        path = getattr(address, "name", None) or b""
+        number = os.fsdecode(path).rpartition(".s.PGSQL.")[2]
+        return Address("unix", int(number) if number.isdecimal() else port)
     return Address(host, getattr(address, "port", 0))

@@ -247,11 +247,12 @@ class Frontend(TwistedProtocol):
         self.io = SocketIO(transport)
         self.link = ClientLink(LOGIN_LIMIT, self.io, self)
         self.io.attach(self.link)
-        self.address = address_of(transport.getPeer())
+        port = self.local_address.port
+        self.address = address_of(transport.getPeer(), port)
         if self.address.host == "unix":
             self.credentials = peer_credentials(transport)
             if self.credentials is not None:
-                self.address = Address("unix", 0, self.credentials[0])
+                self.address = Address("unix", port, self.credentials[0])
         elif self.reception.client_tls is not None:
             self.link.descriptor, self.link.recv = -1, self._first_recv
 

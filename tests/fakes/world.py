@@ -183,7 +183,7 @@ class Attempt:
         """Accept; return the connection."""
         self._decided()
         peer = (
-            UNIXAddress("/tmp/.s.PGSQL.5432")
+            UNIXAddress(f"/tmp/.s.PGSQL.{self.port}")
             if self.host is None or self.host.startswith(("/", "@"))
             else IPv4Address("TCP", self.host, self.port)
         )

@@ -32,6 +32,9 @@ NOTIFY = message(b"A", b"\0\0\0\1channel\0payload\0")
     [
         (IPv4Address("TCP", "10.0.0.1", 5432), Address("10.0.0.1", 5432)),
         (UNIXAddress("/tmp/socket"), Address("unix", 0)),
+        (UNIXAddress("/tmp/.s.PGSQL.6432"), Address("unix", 6432)),
+        (UNIXAddress("\0folder/.s.PGSQL.6432"), Address("unix", 6432)),
+        (UNIXAddress(None), Address("unix", 0)),
     ],
 )
 def test_addresses(address: object, expected: Address) -> None:

@@ -4,7 +4,8 @@ Plain Python, without Twisted, so that every floor may use it. The service holds
 one :class:`Log` and passes it on; nothing here is module state.
 
 A line reads ``2026-07-10 12:34:56.789 UTC [12345] LEVEL message``, as PgBouncer
-writes it, so that log collectors made for PgBouncer keep working.
+writes it, so that log collectors made for PgBouncer keep working; or it is a JSON
+object, or what the systemd journal takes (``log_lines``).
 
 Two rules decide the shape of this module: logging must never stop the service
 (a full disk costs lines, not clients), and a message below the wished level must
@@ -17,33 +18,23 @@ from __future__ import annotations
 import os
 import syslog as system_log
 import time
-from collections.abc import Callable
-from enum import IntEnum
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-LINE_LIMIT = 2048
-"""Longest line in bytes, line feed included; longer messages are cut."""
+from pgswitch.log_lines import (
+    LINE_LIMIT,
+    JournalLines,
+    JsonLines,
+    Level,
+    Lines,
+    TextLines,
+    clean,
+)
+from pgswitch.log_sinks import Sink, is_journal
+
+__all__ = ["LINE_LIMIT", "Level", "Log", "LogSettings", "clean", "socket_prefix"]
 
 _LOGFILE_MODE = 0o644
-
-_CONTROL_CHARACTERS = {
-    code: f"\\x{code:02x}" for code in (*range(32), 127) if chr(code) not in "\t\n"
-}
-# A user name sent by a client may hold anything. A carriage return or an escape
-# sequence in it must not be able to forge or hide lines on an operator's screen.
-_CLEAN = {**_CONTROL_CHARACTERS, ord("\n"): "\n\t"}
-
-
-class Level(IntEnum):
-    """How grave a message is; smaller is graver."""
-
-    FATAL = 0
-    ERROR = 1
-    WARNING = 2
-    LOG = 3
-    DEBUG = 4
-    NOISE = 5
-
 
 _SYSLOG_PRIORITY = {
     Level.FATAL: system_log.LOG_CRIT,
@@ -75,6 +66,10 @@ class LogSettings(Protocol):
     @property
     def logfile(self) -> str | None:
         """Path of the file to append to; empty for none."""
+
+    @property
+    def log_format(self) -> str:
+        """``text`` or ``json``: how lines on stderr and in the file are written."""
 
     @property
     def syslog(self) -> int:
@@ -109,39 +104,6 @@ class _System:
         system_log.syslog(priority, message)
 
 
-class _Sink:
-    """An open file descriptor that lines are written to, each in one call."""
-
-    __slots__ = ("_torn", "fd", "lost", "reason")
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self.lost = 0
-        self.reason = ""
-        self._torn = False
-
-    def write(self, line: bytes) -> bool:
-        """Write one line; on an error count it as lost and go on.
-
-        :return: whether the whole line was written.
-        """
-        if self._torn:
-            # The last write was cut in the middle of a line: end that line first.
-            line = b"\n" + line
-        try:
-            written = os.write(self.fd, line)
-        except OSError as error:
-            self.lost += 1
-            self.reason = error.strerror or str(error)
-            return False
-        self._torn = written < len(line)
-        if self._torn:
-            self.lost += 1
-            self.reason = "short write"
-            return False
-        return True
-
-
 class Log:
     """Formats messages and writes them to stderr, the log file and syslog.
 
@@ -156,6 +118,7 @@ class Log:
         stderr: int = 2,
         clock: Callable[[], float] = time.time,
         syslog: Syslog | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         """Start with stderr alone; :meth:`configure` adds the rest.
 
@@ -164,18 +127,21 @@ class Log:
         :param stderr: file descriptor of the standard error stream.
         :param clock: seconds since the epoch.
         :param syslog: where syslog lines go; ``None`` for the machine's own.
+        :param environ: tells whether stderr is the journal; ``None`` for our own.
         """
         self.quiet = quiet
         self.debug_enabled = False
         self.noise_enabled = False
         self._clock = clock
-        self._stderr = _Sink(stderr)
-        self._file: _Sink | None = None
+        self._stderr = Sink(stderr)
+        self._file: Sink | None = None
         self._syslog: Syslog = syslog or _System()
         self._to_syslog = False
-        self._second = -1
-        self._date = ""
-        self._zone = ""
+        self._text_lines = TextLines()
+        self._lines: Lines = self._text_lines
+        environ = os.environ if environ is None else environ
+        self._in_journal = is_journal(stderr, environ)
+        self._stderr_lines: Lines = JournalLines() if self._in_journal else self._lines
         self.verbosity = verbosity
 
     @property
@@ -234,10 +200,14 @@ class Log:
         """
         new = None
         if settings.logfile:
-            new = _Sink(_open_append(settings.logfile))
+            new = Sink(_open_append(settings.logfile))
         old, self._file = self._file, new
         if old is not None:
             os.close(old.fd)
+        is_json = settings.log_format == "json"
+        self._lines = JsonLines() if is_json else self._text_lines
+        if not self._in_journal:
+            self._stderr_lines = self._lines
         self._to_syslog = bool(settings.syslog)
         if self._to_syslog:
             facility = _FACILITY.get(settings.syslog_facility, system_log.LOG_DAEMON)
@@ -252,54 +222,24 @@ class Log:
     # Writing.
 
     def _emit(self, level: Level, message: str) -> None:
-        text = clean(message)
-        line = self._line(level, text)
-        if not self.quiet:
-            self._write(self._stderr, line)
-        if self._file is not None:
-            self._write(self._file, line)
-        if self._to_syslog and level in _SYSLOG_PRIORITY:
-            self._syslog.syslog(_SYSLOG_PRIORITY[level], text)
-
-    def _line(self, level: Level, text: str) -> bytes:
         now = self._clock()
-        second = int(now)
-        if second != self._second:
-            # localtime costs more than the rest of the line: once a second.
-            local = time.localtime(second)
-            self._date = time.strftime("%Y-%m-%d %H:%M:%S", local)
-            self._zone = local.tm_zone
-            self._second = second
-        milliseconds = int((now - second) * 1000)
-        line = (
-            f"{self._date}.{milliseconds:03d} {self._zone} [{os.getpid()}]"
-            f" {level.name} {text}"
-        )
-        data = line.encode("utf-8")
-        if len(data) >= LINE_LIMIT:
-            # Cut between characters, never inside one.
-            data = data[: LINE_LIMIT - 1].decode("utf-8", "ignore").encode("utf-8")
-        return data + b"\n"
+        line = b""
+        if not self.quiet:
+            line = self._stderr_lines.entry(level, message, now)
+            self._write(self._stderr, self._stderr_lines, line)
+        if self._file is not None:
+            if self._stderr_lines is not self._lines or not line:
+                line = self._lines.entry(level, message, now)
+            self._write(self._file, self._lines, line)
+        if self._to_syslog and level in _SYSLOG_PRIORITY:
+            self._syslog.syslog(_SYSLOG_PRIORITY[level], clean(message))
 
-    def _write(self, sink: _Sink, line: bytes) -> None:
+    def _write(self, sink: Sink, lines: Lines, line: bytes) -> None:
         if not sink.write(line) or not sink.lost:
             return
         lost, sink.lost = sink.lost, 0
-        sink.write(
-            self._line(
-                Level.WARNING, f"{lost} log lines could not be written: {sink.reason}"
-            )
-        )
-
-
-def clean(message: str) -> str:
-    r"""Return a message fit for one log entry.
-
-    A line feed becomes line feed and tab, so that an entry is told from the next
-    one; other control characters and bytes that are no text become ``\xNN``.
-    """
-    text = message.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text.translate(_CLEAN)
+        text = f"{lost} log lines could not be written: {sink.reason}"
+        sink.write(lines.entry(Level.WARNING, text, self._clock()))
 
 
 def socket_prefix(

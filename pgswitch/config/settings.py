@@ -180,6 +180,9 @@ class Settings:
     log_disconnections: int = setting(
         units.INTEGER, "1", "1: log each disconnection and its reason"
     )
+    log_format: str = setting(
+        units.LOG_FORMAT, "text", "lines as PgBouncer writes them, or JSON objects"
+    )
     log_pooler_errors: int = setting(
         units.INTEGER, "1", "1: log the errors sent to clients"
     )

@@ -232,6 +232,7 @@ AUTH_TYPE = Kind(
     "one of " + ", ".join(map(str, AuthType)),
     lambda text: AuthType(text.lower()),
 )
+LOG_FORMAT = _words_kind("word", ("text", "json"))
 TLS_MODE = _words_kind("word", TLS_MODES)
 DH_PARAMS = _words_kind("word", ("none", "auto", "legacy"))
 REROUTE = _words_kind("word", ("refuse", "ignore"))

@@ -38,6 +38,7 @@ FLOORS = (
     Floor("topology/__init__.py", 1, pure=True),
     Floor("topology/nodes.py", 1, pure=True),
     Floor("topology/machine.py", 1, pure=True),
+    Floor("log_*.py", 2, pure=True),
     Floor("logs.py", 2, pure=True),
     Floor("relay/*.py", 2, pure=True),
     Floor("rules/waiting.py", 4, pure=False),

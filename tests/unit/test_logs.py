@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import syslog as system_log
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pgswitch.logs import LINE_LIMIT, Level, Log, clean, socket_prefix
+from pgswitch.logs import Log, socket_prefix
 from pgswitch.types import Address
 from tests.unit.captured import CapturedLog
 
@@ -26,6 +23,7 @@ class Destinations:
     """The settings of the log."""
 
     logfile: str = ""
+    log_format: str = "text"
     syslog: int = 0
     syslog_facility: str = "daemon"
     syslog_ident: str = "pgbouncer"
@@ -51,16 +49,6 @@ def say_all(log: Log) -> None:
     """Say one word at each level."""
     for level in LEVELS:
         getattr(log, level)("word")
-
-
-@pytest.fixture
-def other_zone() -> Iterator[None]:
-    """Put the process into a time zone with a name of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", "ABC-3")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 def test_line_is_as_the_reference_writes_it(tmp_path: Path, other_zone: None) -> None:
@@ -103,40 +91,6 @@ def test_quiet_keeps_stderr_silent_but_not_the_file(tmp_path: Path) -> None:
     captured.log.log("word")
     assert captured.lines == []
     assert "LOG word" in path.read_text()
-
-
-@pytest.mark.parametrize(
-    ("message", "written"),
-    [
-        ("plain", "plain"),
-        ("a\nb", "a\n\tb"),
-        ("a\tb", "a\tb"),
-        ("a\rb\x1b[2J\x00", "a\\x0db\\x1b[2J\\x00"),
-        ("caf\xe9", "caf\xe9"),
-        ("\udcff", "\\udcff"),
-    ],
-)
-def test_clean(message: str, written: str) -> None:
-    """Whatever a client sends stays within one entry and is valid text."""
-    assert clean(message) == written
-
-
-@given(st.text(alphabet=st.sampled_from("a\xe9\u20ac\U0001f600"), min_size=1000))
-def test_long_lines_are_cut_between_characters(message: str) -> None:
-    """No line is longer than the limit, and none ends inside a character."""
-    line = Log()._line(Level.LOG, message)
-    assert len(line) <= LINE_LIMIT
-    assert line.endswith(b"\n")
-    assert line.decode("utf-8")
-
-
-def test_short_lines_are_not_cut() -> None:
-    """A line just at the limit is whole."""
-    log = Log()
-    room = LINE_LIMIT - len(log._line(Level.LOG, ""))
-    assert log._line(Level.LOG, "x" * room).endswith(b"x\n")
-    assert log._line(Level.LOG, "x" * room).count(b"x") == room
-    assert log._line(Level.LOG, "x" * (room + 9)).count(b"x") == room
 
 
 def test_logfile_is_appended_to_and_opened_anew(tmp_path: Path) -> None:
@@ -285,3 +239,35 @@ def test_socket_prefix(
     """Each line about a connection begins with its kind, number, owner and address."""
     made = socket_prefix("C", 0x55D0C0FFEE00, database, user, address, peer_id=peer_id)
     assert made == f"C-0x55d0c0ffee00: {prefix}"
+
+
+def test_json_on_stderr_and_in_the_file(tmp_path: Path) -> None:
+    """From the configuration on; syslog keeps the message alone."""
+    path = tmp_path / "log"
+    noted = NotedSyslog()
+    fd = os.memfd_create("stderr")
+    log = Log(stderr=fd, syslog=noted)
+    log.configure(Destinations(logfile=str(path), log_format="json", syslog=1))
+    log.warning("word")
+    written = os.pread(fd, 1000, 0)
+    assert json.loads(written) == json.loads(path.read_text())
+    assert json.loads(written)["message"] == "word"
+    assert noted.sent[-1][1] == "word"
+    log.configure(Destinations(logfile=str(path)))
+    log.warning("word")
+    assert path.read_text().endswith("WARNING word\n")
+    os.close(fd)
+
+
+def test_stderr_in_the_journal(tmp_path: Path) -> None:
+    """The file has its own form."""
+    path = tmp_path / "log"
+    fd = os.memfd_create("stderr")
+    status = os.fstat(fd)
+    environ = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+    log = Log(stderr=fd, environ=environ)
+    log.configure(Destinations(logfile=str(path), log_format="json"))
+    log.error("word")
+    assert os.pread(fd, 1000, 0) == b"<3>word\n"
+    assert json.loads(path.read_text())["level"] == "ERROR"
+    os.close(fd)

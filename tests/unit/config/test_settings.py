@@ -17,6 +17,7 @@ OF_THE_SEED = {
 
 OUR_OWN = {
     "auth_query_cache_ttl",
+    "log_format",
     "manhole_authorized_keys",
     "manhole_host_key",
     "manhole_socket",

@@ -72,6 +72,7 @@ class Client:
         self._asked = 0
         self._connection: Connection
         self._prepared: set[int] = set()
+        self._sql_prepared: set[str] = set()
 
     async def live(self, is_over: Callable[[], bool]) -> None:
         """Live one life after the other; the present one is lived to its end."""
@@ -98,6 +99,7 @@ class Client:
         except Gone as gone:
             raise Wrong(f"cannot connect: {gone}") from None
         self._prepared.clear()
+        self._sql_prepared.clear()
         self._notes.open += 1
         try:
             if life.leave is Leave.IN_LOGIN:
@@ -163,6 +165,17 @@ class Client:
             self._prepared.add(which)
             data = parse(f"s{which}", f"SELECT $1::text || '-{which}'")
         await self._ask(data + bind(f"s{which}", token) + SYNC, f"{token}-{which}")
+
+    async def _prepare_by_sql(self) -> None:
+        token = self._token()
+        name = f"q{self._asked * 7 % STATEMENTS}"
+        if name in self._sql_prepared:
+            await self._ask(query(f"DEALLOCATE {name}"))
+        text = f"PREPARE {name} (text) AS SELECT $1 || ';{name}'"
+        await self._ask(query(text))
+        self._sql_prepared.add(name)
+        for _ in range(2):
+            await self._ask(query(f"EXECUTE {name} ('{token}')"), f"{token};{name}")
 
     async def _transact(self, end: str = "COMMIT") -> None:
         token = self._token()
@@ -263,6 +276,7 @@ class Client:
 STEPS: dict[Step, Callable[[Client], Awaitable[None]]] = {
     Step.QUERY: Client._query,
     Step.PREPARED: Client._prepare,
+    Step.SQL_PREPARED: Client._prepare_by_sql,
     Step.TRANSACTION: Client._transact,
     Step.ROLLBACK: Client._roll_back,
     Step.FAILURE: Client._fail,

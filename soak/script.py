@@ -19,6 +19,7 @@ class Step(Enum):
 
     QUERY = "simple query"
     PREPARED = "prepared statement"
+    SQL_PREPARED = "PREPARE and EXECUTE as SQL"
     TRANSACTION = "transaction"
     ROLLBACK = "rolled-back transaction"
     FAILURE = "statement that fails"
@@ -51,6 +52,7 @@ class Leave(Enum):
 _STEPS = {
     Step.QUERY: 20,
     Step.PREPARED: 20,
+    Step.SQL_PREPARED: 8,
     Step.TRANSACTION: 10,
     Step.ROLLBACK: 3,
     Step.FAILURE: 3,

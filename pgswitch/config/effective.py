@@ -22,12 +22,16 @@ class Effective:
     ``client_idle_timeout``, ``query_wait_timeout``, ``max_user_client_connections``.
     """
 
-    __slots__ = ("_peers", "_settings", "_users")
+    __slots__ = ("_peers", "_settings", "_users", "has_silence_limit")
 
     def __init__(self, configuration: Configuration) -> None:
         self._settings = configuration.settings
         self._users = configuration.users
         self._peers = configuration.peers
+        self.has_silence_limit = self._settings.client_idle_timeout > 0 or any(
+            user.client_idle_timeout for user in self._users.values()
+        )
+        """Whether client_idle_timeout is set for anybody."""
 
     def pool_mode(self, database: DatabaseSpec, user: str) -> PoolMode:
         """Return how long a client keeps a server."""

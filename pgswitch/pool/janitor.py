@@ -67,8 +67,7 @@ class Janitor:
     def _silent_clients(self, pool: ServerPool, now: float) -> None:
         """End clients without a server that have been silent for too long."""
         effective = self._context.effective
-        settings = self._context.configuration.settings
-        if not settings.client_idle_timeout and not self._context.configuration.users:
+        if not effective.has_silence_limit:
             return
         for client in list(pool.clients.values()):
             limit = effective.client_idle_timeout(pool.spec, client.user)

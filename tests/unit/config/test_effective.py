@@ -90,3 +90,20 @@ def test_other_user() -> None:
         effective.pool_size(configuration.databases["d"], user) for user in ("u", "v")
     ]
     assert sizes == [1, 20]
+
+
+@pytest.mark.parametrize(
+    ("settings", "users", "expected"),
+    [
+        ("", "", False),
+        ("", "a = pool_size=1", False),
+        ("", "a = client_idle_timeout=5\nb = pool_size=1", True),
+        ("client_idle_timeout = 5", "", True),
+    ],
+)
+def test_whether_anybody_may_be_too_silent(
+    settings: str, users: str, *, expected: bool
+) -> None:
+    """Told once for all, since it is asked for each pool three times a second."""
+    made = loaded(f"[pgbouncer]\n{settings}\n[users]\n{users}\n")
+    assert Effective(made).has_silence_limit is expected

@@ -71,9 +71,11 @@ def test_a_server_about_to_be_opened() -> None:
 
 
 def test_growth() -> None:
-    """A tenth is allowed."""
-    assert growth(1000, 900) == growth(1000, 1100) == []
-    assert growth(1000, 1101) == ["memory grew from 1000 to 1101 kB"]
+    """A tenth is allowed, and some megabytes where that is more."""
+    assert growth(100_000, 90_000) == growth(100_000, 110_000) == []
+    assert growth(100_000, 110_001) == ["memory grew from 100000 to 110001 kB"]
+    assert growth(50_000, 58_192) == []
+    assert growth(50_000, 58_193) != []
 
 
 def test_total() -> None:

@@ -339,6 +339,8 @@ class Backend(TwistedProtocol):
         said, at, is_ready = last_word(chunk)
         if said is LastWord.NONE:
             return chunk
+        # Nobody else is to ask it anything.
+        self.link.stale = self.link.watched = True
         self.said_last_word = said is LastWord.UNDONE and unanswered and not is_ready
         return b"" if self.said_last_word else chunk[:at]
 

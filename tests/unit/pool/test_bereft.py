@@ -10,6 +10,7 @@ from tests.fakes.messages import (
     IN_TRANSACTION,
     READY,
     RESULT,
+    TERMINATE,
     error,
     kinds,
     message,
@@ -173,9 +174,10 @@ def test_an_answer_and_a_last_word(world: World, pair: tuple[Client, Server]) ->
     """The client sees its answer, and nothing of the end."""
     client, server = pair
     client.say(INSERT)
-    lose(world, server, says=ANSWER + SHUT_DOWN)
+    server.say(ANSWER + SHUT_DOWN)
     assert client.hear() == ANSWER
     client.say(query())
+    assert server.hear() == INSERT + TERMINATE
     assert world.server().hear() == query()
 
 

@@ -9,6 +9,7 @@ import getopt
 import sys
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from pgswitch.config.load import ConfigError, load
@@ -26,10 +27,18 @@ from pgswitch.process import (
 SHORT_OPTIONS = "dqRu:vVh"
 LONG_OPTIONS = ["daemon", "quiet", "reboot", "user=", "verbose", "version", "help"]
 
+COMMANDS = {
+    "check": "pgswitch.check_command",
+    "replay": "pgswitch.replay_command",
+    "rules": "pgswitch.rules_command",
+}
+"""Words of ours that may come first; alone such a word is a configuration file."""
+
 HELP = """\
 Usage: {program} [OPTION]... CONFIG_FILE
        {program} check FILE
        {program} rules [OPTION]... FILE QUERY...
+       {program} replay FILE
 Pool connections to PostgreSQL servers, as PgBouncer does.
 
   -d, --daemon       run in the background (needs pidfile in CONFIG_FILE)
@@ -43,7 +52,8 @@ Pool connections to PostgreSQL servers, as PgBouncer does.
 
 The command `check` says setting by setting what a configuration file amounts to, a
 PgBouncer's too, and whether it can be used. The command `rules` shows what a file of
-routing and rewriting functions makes of queries, with no server.
+routing and rewriting functions makes of queries, with no server; `replay` what was
+decided in recorded switchovers.
 """
 
 
@@ -108,15 +118,9 @@ def main(arguments: list[str] | None = None) -> int:
     called = Path(sys.argv[0]).name
     program = "pgbouncer" if called == "pgbouncer" else "pgswitch"
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["rules"] and len(arguments) > 1:
-        # The first word of a command of ours; alone it is a configuration file.
-        from pgswitch.rules_command import main as rules  # noqa: PLC0415
-
-        return rules(arguments[1:], program)
-    if arguments[:1] == ["check"] and len(arguments) > 1:
-        from pgswitch.check_command import main as check  # noqa: PLC0415
-
-        return check(arguments[1:], program)
+    if len(arguments) > 1 and arguments[0] in COMMANDS:
+        command_of_ours = import_module(COMMANDS[arguments[0]])
+        return int(command_of_ours.main(arguments[1:], program))
     try:
         command = parse(arguments, program)
     except Answered as answer:

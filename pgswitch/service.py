@@ -207,6 +207,7 @@ class PgSwitch(MultiService):
             names=self.names,
             listeners=self.listeners,
             credentials=self.credentials,
+            clusters=self.clusters,
         )
         self.suspension = Suspension(
             self.context, self.pools, self.desk.clients, self.listeners

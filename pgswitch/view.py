@@ -12,6 +12,7 @@ from pgswitch.views.pools import PoolView
 from pgswitch.views.rules import RulesView
 from pgswitch.views.sockets import SocketView
 from pgswitch.views.statistics import StatisticsView
+from pgswitch.views.topology import TopologyView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
     from pgswitch.rules.desk import RulesDesk
+    from pgswitch.topology.clusters import Clusters
 
 
 class ServiceView:
@@ -42,6 +44,7 @@ class ServiceView:
         names: Names,
         listeners: Listeners,
         credentials: Credentials,
+        clusters: Clusters,
     ) -> None:
         """Look at these parts of the service."""
         self._context = context
@@ -65,6 +68,9 @@ class ServiceView:
         resolved = NamesView(names)
         self.dns_hosts = resolved.dns_hosts
         self.dns_zones = resolved.dns_zones
+        watched = TopologyView(context, pools, clusters)
+        self.topology = watched.topology
+        self.switchovers = watched.switchovers
         judged = RulesView(pools, rules)
         self.rules = judged.rules
         self.route = judged.route

@@ -56,6 +56,22 @@ RULE: Final = (
     *(*int8("p50_us", "p99_us", "max_us"), *text("last_error")),
 )
 """Ours; the reference has no such thing."""
+NODE: Final = (
+    *text("database", "node", "host"),
+    *(*int4("port"), *text("role", "state")),
+    *int8("timeline"),
+    *text("lsn"),
+    *int8("lag_bytes", "probe_age_ms", "probe_us", "servers"),
+    *text("why"),
+)
+SWITCHOVER: Final = (
+    *text("database", "cause", "old_writer", "new_writer"),
+    *int8("timeline"),
+    *text("suspected", "confirmed", "found", "first_served"),
+    *int8("held", "retried", "lost"),
+    *text("errors"),
+    *int8("longest_wait_ms"),
+)
 ROUTE: Final = (
     *text("query", "database", "role", "node", "why"),
     *int8("microseconds"),

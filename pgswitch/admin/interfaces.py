@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         FailureSnapshot,
         ListsSnapshot,
         MemorySnapshot,
+        NodeSnapshot,
         PeerSnapshot,
         PoolSnapshot,
         RouteSnapshot,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         SocketSnapshot,
         StateSnapshot,
         StatsReport,
+        SwitchoverSnapshot,
         UserSnapshot,
     )
 
@@ -97,6 +99,12 @@ class View(Protocol):
 
         ``user`` and ``database`` may be empty.
         """
+
+    def topology(self) -> Sequence[NodeSnapshot]:
+        """Return the nodes of all clusters."""
+
+    def switchovers(self) -> Sequence[SwitchoverSnapshot]:
+        """Return the switchovers since the start, the oldest first."""
 
     def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
         """Return the names whose addresses are kept; none where none are kept."""

@@ -134,6 +134,21 @@ def result_set(columns: Sequence[Column], rows: Rows) -> bytes:
     return description(columns) + b"".join(data_rows(columns, rows))
 
 
+def exact_time(moment: float | None) -> str | None:
+    """Return the same with milliseconds; None for None."""
+    if moment is None:
+        return None
+    whole = int(moment)
+    day = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(whole))
+    zone = time.strftime("%Z", time.localtime(whole))
+    return f"{day}.{int((moment - whole) * 1000):03} {zone}"
+
+
+def lsn_text(position: int | None) -> str | None:
+    """Return a position in the log as PostgreSQL writes it; None for None."""
+    return None if position is None else f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+
+
 def local_time(moment: float) -> str:
     """Return seconds since the epoch as local date, time and zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(moment))

@@ -14,9 +14,11 @@ from pgswitch.admin.rows import (
     Cell,
     Column,
     Rows,
+    exact_time,
     int4,
     int8,
     local_time,
+    lsn_text,
     numeric,
     text,
 )
@@ -103,6 +105,29 @@ def _dns_zones(view: View) -> Rows:
     return [(one.zonename, one.serial, one.count) for one in view.dns_zones()]
 
 
+def _topology(view: View) -> Rows:
+    return [
+        (
+            *(one.database, one.node, one.host, one.port, one.role, one.state),
+            *(one.timeline, lsn_text(one.lsn), one.lag_bytes, one.probe_age_ms),
+            *(one.probe_us, one.servers, one.why),
+        )
+        for one in view.topology()
+    ]
+
+
+def _switchovers(view: View) -> Rows:
+    return [
+        (
+            *(one.database, one.cause, one.old_writer, one.new_writer, one.timeline),
+            *(exact_time(one.suspected), exact_time(one.confirmed)),
+            *(exact_time(one.found), exact_time(one.served)),
+            *(one.held, one.retried, one.lost, one.errors, one.longest_wait_ms),
+        )
+        for one in view.switchovers()
+    ]
+
+
 def _version(_: View) -> Rows:
     return [(f"PgBouncer {REFERENCE_VERSION}",)]
 
@@ -172,6 +197,8 @@ SHOWS: Final[dict[str, Show]] = {
     "stats_averages": Show(columns.STATS_AVERAGES, show_stats.stats_averages),
     "stats_percentiles": Show(columns.STATS_PERCENTILES, show_stats.percentiles),
     "stats_totals": Show(columns.STATS_TOTALS, show_stats.stats_totals),
+    "switchovers": Show(columns.SWITCHOVER, _switchovers),
+    "topology": Show(columns.NODE, _topology),
     "totals": Show((*text("name"), *numeric("value")), show_stats.totals),
     "users": Show(columns.USER, show_pools.users),
     "version": Show(text("version"), _version),

@@ -343,3 +343,48 @@ class DnsZoneSnapshot:
     """0 until it has been asked for, see dns_zone_check_period."""
     count: int
     """Names in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSnapshot:
+    """One node of a cluster (SHOW TOPOLOGY)."""
+
+    database: str
+    node: str
+    host: str
+    port: int
+    role: str
+    """``writer``, ``reader``, ``rival`` (it takes writes all the same), ``unknown``."""
+    state: str
+    timeline: int | None
+    lsn: int | None
+    """How far it has written or replayed, in bytes."""
+    lag_bytes: int | None
+    probe_age_ms: int | None
+    """Since its last answer."""
+    probe_us: int
+    """How long that took."""
+    servers: int
+    why: str
+    """Why it gets no readers, or what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchoverSnapshot:
+    """One switchover (SHOW SWITCHOVERS); times in seconds since the epoch."""
+
+    database: str
+    cause: str
+    old_writer: str | None
+    new_writer: str | None
+    timeline: int | None
+    suspected: float | None
+    confirmed: float | None
+    found: float | None
+    served: float | None
+    held: int
+    retried: int
+    lost: int
+    errors: str
+    """``SQLSTATE:count``, divided by commas."""
+    longest_wait_ms: int

@@ -26,7 +26,7 @@ REFERENCE_USAGE: Final = """
 """What the reference says, letter by letter."""
 
 OUR_USAGE: Final = """
-	SHOW STATS_PERCENTILES|ERRORS|RULES|HANDOVER
+	SHOW STATS_PERCENTILES|ERRORS|RULES|HANDOVER|TOPOLOGY|SWITCHOVERS
 	EXPLAIN ROUTE [user=<user>] [database=<db>] '<query>'
 	PAUSE [<db>] TIMEOUT <seconds>
 	DRAIN [TIMEOUT <seconds>]"""

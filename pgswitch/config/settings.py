@@ -439,6 +439,9 @@ class Settings:
         "10",
         "close what could not be flushed so long after SUSPEND; 0: never",
     )
+    switchover_record: str = setting(
+        units.PATH, "", "file for all that decides about writers, for `pgswitch replay`"
+    )
     switchover_retry: int = setting(
         units.INTEGER,
         "1",

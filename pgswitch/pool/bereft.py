@@ -45,17 +45,18 @@ _FAILED = ord("E")
 
 def settle_loss(
     link: ClientLink, backend: Backend, reason: str, *, mode: int, retry: bool
-) -> bool:
-    """Tell a client what became of its work; True if it is to be given a new server.
+) -> Outcome | None:
+    """Tell a client what became of its work; AGAIN: it is to be given a new server.
 
-    The two are unlinked already.  ``reason`` is why the server was closed.
+    None: it was disconnected, for there is no way to tell.  The two are unlinked
+    already.  ``reason`` is why the server was closed.
     """
     client = cast("Frontend", link.frontend)
     exchange = link.exchange
     if link.skip or link.wanted or backend.link.skip:
         # In the middle of a message there is no way to say anything.
         client.disconnect(ServerConnCrashed(), quietly=backend.link.skip != 0)
-        return False
+        return None
     text_of = partial(_text_of, link.statements)
     in_transaction = exchange.status != IDLE
     facts = Facts(
@@ -74,14 +75,14 @@ def settle_loss(
         )
     if outcome is Outcome.SESSION_LOST:
         client.disconnect(SessionLost(reason=reason))
-        return False
+        return outcome
     had_failed = exchange.status == _FAILED
     asked = exchange.forget()
     if link.statements is not None:
         link.statements.undone(asked, backend.link.statements)
     if outcome is Outcome.AGAIN:
         link.again()
-        return True
+        return outcome
     link.sent = b""
     is_lost = outcome is Outcome.ROLLED_BACK
     first: Fault = TransactionLost() if is_lost else OutcomeUnknown()
@@ -102,7 +103,7 @@ def settle_loss(
         )
     elif link.gate is not None:
         link.gate.go_on()
-    return False
+    return outcome
 
 
 def _answers(asked: list[int], first: Fault, *, is_lost: bool) -> tuple[bytes, bool]:

@@ -21,6 +21,7 @@ from pgswitch.errors import (
 )
 from pgswitch.net.backend import CRASHED, Backend, Phase
 from pgswitch.pool.aftercare import Aftercare, unfit
+from pgswitch.pool.aftermath import Outcome
 from pgswitch.pool.bereft import settle_loss
 from pgswitch.pool.cancels import Cancels
 from pgswitch.pool.errands import Errands
@@ -365,6 +366,8 @@ class ServerPool:
                 client.welcome(self.welcome)
         if backend.phase is not Phase.CLOSED:
             self._aftercare.free(backend)
+            if self.site is not None:
+                self.site.served()
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Note why a login failed; tell those who wait unless others still serve."""
@@ -393,13 +396,20 @@ class ServerPool:
         if link in self.rack.idle:
             self.rack.idle.remove(link)
         half_sent = link.skip != 0
-        is_of_cluster = self.site is not None and reason in SWITCHOVER_REASONS
-        if isinstance(client, ClientLink) and is_of_cluster:
+        if (
+            isinstance(client, ClientLink)
+            and self.site is not None
+            and reason in SWITCHOVER_REASONS
+        ):
             self.rack.unlink(client, link)
             retry = bool(self.context.configuration.settings.switchover_retry)
-            if client is settling or settle_loss(
-                client, backend, reason, mode=self.rack.mode, retry=retry
-            ):
+            outcome: Outcome | None = Outcome.AGAIN
+            if client is not settling:
+                outcome = settle_loss(
+                    client, backend, reason, mode=self.rack.mode, retry=retry
+                )
+                self.site.note(outcome)
+            if outcome is Outcome.AGAIN:
                 client.waiting_since = self.context.clock()
                 self.rack.waiters.insert(0, client)
                 self.serve_waiters()
@@ -448,6 +458,12 @@ class ServerPool:
     def load(self) -> int:
         """Return how many servers are at work or asked for."""
         return len(self.servers) - len(self.rack.idle) + len(self.rack.waiters)
+
+    def connections(self) -> Iterator[Backend]:
+        """Return the servers, and those kept open elsewhere for later."""
+        yield from self.backends()
+        if self.site is not None:
+            yield from self.site.warm_servers()
 
     def backends(self) -> Iterator[Backend]:
         """Return the servers, oldest first."""

@@ -58,6 +58,12 @@ class ReaderSite:
         """Have the monitor look at the node."""
         self._cluster.suspect(self._node)
 
+    def served(self) -> None:
+        """Take no notice: only the writer's is of interest."""
+
+    def note(self, outcome: object) -> None:
+        """Take no notice: the loss of a reader is no switchover."""
+
     def refresh(self) -> None:
         """Send clients away if this is no place for them any more."""
         target = self._elsewhere(self._pool)

@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
 from pgswitch.net.backend import Backend, Phase
+from pgswitch.pool.aftermath import Outcome
 from pgswitch.pool.opening import WRITER_LOST, WRITER_MOVED
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.fleet import Fleet
+    from pgswitch.topology.events import Tally
     from pgswitch.topology.nodes import Node
     from pgswitch.wire.login_server import Failed, ServerRefused
 
@@ -27,6 +30,11 @@ WARM_PER_NODE = 2
 """Connections of a pool to each node but the writer; after a move the rest is opened
 in parallel."""
 WARM_RETRY_S = 1.0
+SQLSTATES = {
+    Outcome.ROLLED_BACK: TransactionLost.sqlstate,
+    Outcome.UNKNOWN: OutcomeUnknown.sqlstate,
+    Outcome.SESSION_LOST: SessionLost.sqlstate,
+}
 
 
 class Place(Protocol):
@@ -42,6 +50,15 @@ class Place(Protocol):
 
     def suspect(self) -> None:
         """Have the monitor look: a server was lost, or did not do as it should."""
+
+    def warm_servers(self) -> Iterator[Backend]:
+        """Iterate over the connections kept for later."""
+
+    def served(self) -> None:
+        """Note that a server has logged in and is there for clients."""
+
+    def note(self, outcome: Outcome | None) -> None:
+        """Note what became of a client whose server was lost; None: disconnected."""
 
     def refresh(self) -> None:
         """Do what is due, some times a second."""
@@ -74,8 +91,13 @@ class Home(Protocol):
 class Cluster(Protocol):
     """What a pool tells the monitor; see topology/cluster.py."""
 
+    tally: Tally
+
     def suspect(self) -> None:
         """Take a hint that something is wrong with the writer."""
+
+    def served(self) -> None:
+        """Hear that a server of the writer's is there for clients."""
 
 
 class Site:
@@ -111,6 +133,21 @@ class Site:
     def suspect(self) -> None:
         """Have the monitor look at the writer."""
         self.cluster.suspect()
+
+    def served(self) -> None:
+        """Note that a server has logged in and is there for clients."""
+        if not self.searching:
+            self.cluster.served()
+
+    def note(self, outcome: Outcome | None) -> None:
+        """Note what became of a client whose server was lost; None: disconnected."""
+        tally = self.cluster.tally
+        if outcome is Outcome.AGAIN:
+            tally.retried += 1
+        elif outcome is None or outcome is Outcome.SESSION_LOST:
+            tally.lost += 1
+        if outcome in SQLSTATES:
+            tally.errors[SQLSTATES[outcome]] += 1
 
     # What the cluster asks.
 

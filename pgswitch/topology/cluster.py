@@ -5,6 +5,7 @@ What depends on the pools is behind the interface :class:`Sites`.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.task import LoopingCall
 
 from pgswitch.topology import machine as m
+from pgswitch.topology import recording
+from pgswitch.topology.events import Event, Tally
 from pgswitch.topology.nodes import BadRow, Node, nodes_of
 from pgswitch.topology.probe import ProbeFailed
 
@@ -76,20 +79,15 @@ class Sites(Protocol):
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take the nodes that there are, and those that are fit for readers."""
 
+    def waiting(self) -> tuple[int, float]:
+        """Return how many clients wait, and the longest wait in seconds."""
+
     def heard_at(self, node: Node) -> float:
         """Return when a client's query was last answered by this node."""
 
 
-@dataclass(slots=True)
-class Event:
-    """One switchover, for SHOW SWITCHOVERS; times in monotonic seconds."""
-
-    cause: str
-    old: str
-    lost_at: float
-    new: str = ""
-    timeline: int | None = None
-    found_at: float = 0.0
+def _forget(_line: str) -> None:
+    """Record nothing."""
 
 
 @dataclass(slots=True)
@@ -134,7 +132,13 @@ class Cluster:
     clock: Callable[[], float]
     log: Log
     pace: Pace = field(default_factory=Pace)
+    record: Callable[[str], object] = _forget
+    """Takes the machine's inputs, see recording.py."""
+    time: Callable[[], float] = time.time
+    """Seconds since the epoch, for the records."""
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    tally: Tally = field(default_factory=Tally)
+    """What became of clients since the writer was last well."""
     watches: dict[str, _Watch] = field(default_factory=dict)
     _loop: LoopingCall | None = None
     _ticked_at: float = float("-inf")
@@ -142,6 +146,10 @@ class Cluster:
     """The node to read the list from when it has time."""
     _read_at: float = float("-inf")
     _complaint: str = ""
+    _writer: str = ""
+    """The last writer that was set."""
+    _suspected_at: float = 0.0
+    """When the first sign was seen that the writer is not well; 0.0: it is."""
     _told: tuple[list[Node], list[Node]] | None = None
     """The last nodes and readers that the sites were told."""
     _closed: bool = False
@@ -150,6 +158,7 @@ class Cluster:
         """Begin to ask; ``clock`` provides IReactorTime."""
         self._loop = LoopingCall(self._tick)
         self._loop.clock = clock
+        self.record(recording.begun(self.key, self.time(), self.machine.seeds))
         self._follow_nodes()
         self._set_tick()
 
@@ -167,7 +176,18 @@ class Cluster:
 
         The server is one of ``node``, by default of the writer.
         """
-        self._perform(self.machine.suspected("" if node is None else node.name))
+        name = "" if node is None else node.name
+        if node is None:
+            self._suspected_at = self._suspected_at or self.clock()
+        self.record(recording.suspected(self.key, self.time(), name))
+        self._perform(self.machine.suspected(name))
+
+    def served(self) -> None:
+        """Hear that a server of the writer's is there for clients."""
+        event = self.events[-1] if self.events else None
+        if event is not None and event.new and not event.served_at:
+            event.served_at = self.clock()
+            self.log.log(f"cluster {self.key}: clients are served by {event.new}")
 
     # Asking.
 
@@ -245,8 +265,29 @@ class Cluster:
         watch.took, watch.heard_at = now - watch.asked_at, now
         if self._is_over(watch):
             return
-        self._perform(self.machine.answered(watch.node.name, report, now))
+        self._take_answer(watch.node.name, report, now)
         self._once_more(watch)
+
+    def _take_answer(self, name: str, report: m.Report, now: float) -> None:
+        sight = self.machine.sights.get(name)
+        before = None if sight is None else sight.report
+        commands = self.machine.answered(name, report, now)
+        is_news = before is None or (before.in_recovery, before.timeline) != (
+            report.in_recovery,
+            report.timeline,
+        )
+        if is_news or not all(isinstance(one, m.ReadTopology) for one in commands):
+            self.record(recording.answered(self.key, self.time(), name, report))
+        is_writer = self.machine.state is m.State.KNOWN and name == self.machine.writer
+        if is_writer and not commands:
+            self._suspected_at, self.tally = 0.0, Tally()
+        self._perform(commands)
+
+    def _take_failure(self, name: str, failure: m.Failure, words: str) -> None:
+        self.record(recording.failed(self.key, self.time(), name, failure, words))
+        if name == self.machine.writer and self.machine.state is m.State.KNOWN:
+            self._suspected_at = self._suspected_at or self.clock()
+        self._perform(self.machine.failed(name, failure, words))
 
     def _failed(self, failure: TwistedFailure, watch: _Watch) -> None:
         fault = failure.value
@@ -254,8 +295,7 @@ class Cluster:
             fault = ProbeFailed(m.Failure.REFUSED, repr(fault))
         if self._is_over(watch):
             return
-        name = watch.node.name
-        self._perform(self.machine.failed(name, fault.failure, str(fault)))
+        self._take_failure(watch.node.name, fault.failure, str(fault))
         self._once_more(watch)
 
     def _is_over(self, watch: _Watch) -> bool:
@@ -274,7 +314,7 @@ class Cluster:
     def _connection_ended(self, name: str) -> None:
         """Hear that the kept connection to a node ended by itself."""
         if not self._closed:
-            self._perform(self.machine.failed(name, m.Failure.LOST))
+            self._take_failure(name, m.Failure.LOST, "")
 
     # Carrying out.
 
@@ -337,11 +377,14 @@ class Cluster:
         sight = self.machine.sights[command.name]
         event = self.events[-1] if self.events else None
         if event is None or event.new:
-            event = Event(command.cause, self._last_writer(), now)
+            event = Event(command.cause, self._writer, now, now)
             if not command.same:
                 self.events.append(event)
         event.new, event.found_at = command.name, now
         event.timeline = self.machine.timeline
+        event.held, event.longest_wait = self.sites.waiting()
+        event.tally = self.tally
+        self._writer = command.name
         self.log.log(
             f"cluster {self.key}: the writer is {command.name}"
             f" ({sight.node.host or 'unix'}:{sight.node.port}): {command.cause}"
@@ -350,14 +393,14 @@ class Cluster:
         self.sites.serve_from(sight.node, same=command.same)
         self._keep_warm()
 
-    def _last_writer(self) -> str:
-        return self.events[-1].new if self.events else ""
-
     def _lose_writer(self, command: m.LoseWriter) -> None:
         self.log.warning(
             f"cluster {self.key}: the writer {command.name} is lost: {command.cause}"
         )
-        self.events.append(Event(command.cause, command.name, self.clock()))
+        now = self.clock()
+        suspected_at = self._suspected_at or now
+        event = Event(command.cause, command.name, suspected_at, now, tally=self.tally)
+        self.events.append(event)
         self.sites.hold(is_leaving=command.is_leaving)
 
     def _keep_warm(self) -> None:
@@ -411,6 +454,7 @@ class Cluster:
             self._complain("the topology query named no node")
             return
         self._complaint = ""
+        self.record(recording.listed(self.key, self.time(), nodes))
         before = {sight.node for sight in self.machine.sights.values()}
         commands = self.machine.listed(nodes)
         if before != {sight.node for sight in self.machine.sights.values()}:

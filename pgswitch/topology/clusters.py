@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.net.backend import Phase
@@ -73,6 +74,16 @@ class PoolSites:
             return None
         return self.pools.of_role(spec, pool.key.user, READER)
 
+    def waiting(self) -> tuple[int, float]:
+        """Return how many clients wait, and the longest wait in seconds."""
+        now = self.pools.context.clock()
+        waits = [
+            now - link.waiting_since
+            for pool in self.pools.of_database(self.key)
+            for link in pool.rack.waiters
+        ]
+        return len(waits), max(waits, default=0.0)
+
     def heard_at(self, node: Node) -> float:
         """Return when a client's query was last answered by this node."""
         if node != self.node:
@@ -116,6 +127,7 @@ class Clusters:
     ) -> None:
         """Begin with none; ``addresses`` looks names up."""
         self._addresses = addresses
+        self._complaint = ""
         self.by_key: dict[str, Cluster] = {}
         self._specs: dict[str, DatabaseSpec] = {}
         self._sites: dict[str, PoolSites] = {}
@@ -185,6 +197,7 @@ class Clusters:
             make_probe=self._probe_maker(spec),
             clock=context.clock,
             log=context.log,
+            record=self._record,
         )
         self.by_key[key] = cluster
         for pool in self._pools.of_database(key):
@@ -200,6 +213,19 @@ class Clusters:
                 pool.site.close()
                 pool.site = None
                 pool.set_open()
+
+    def _record(self, line: str) -> None:
+        """Append an input to the file of the setting switchover_record."""
+        path = self._context.configuration.settings.switchover_record
+        if not path:
+            return
+        try:
+            with Path(path).open("a") as file:
+                file.write(f"{line}\n")
+        except OSError as error:
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                self._context.log.error(f"switchover_record: {error}")
 
     def _probe_maker(
         self, spec: DatabaseSpec

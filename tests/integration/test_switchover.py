@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -19,6 +20,7 @@ from pgswitch.demo.account import Account, PrivateDirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer, account
+from pgswitch.topology.recording import replay
 from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
 from tests.waiting import wait_until
 
@@ -33,8 +35,11 @@ NODE_IS_SEEN_S = 5.0
 class Place:
     """The cluster, and pgswitch before it: in transaction and in session pooling."""
 
-    def __init__(self, cluster: PostgresCluster, pooler: PgSwitch) -> None:
+    def __init__(
+        self, cluster: PostgresCluster, pooler: PgSwitch, record: Path
+    ) -> None:
         self.cluster = cluster
+        self.record = record
         self.pooler = pooler
         self.connections: list[psycopg.Connection] = []
         self.broken: list[PostgresServer] = []
@@ -130,6 +135,7 @@ def place(
     cluster = stack.enter_context(running_cluster(nodes, [*HBA], "bench"))
     for statement in (*SCHEMA, *COPIED):
         cluster.writer.execute(statement, database="bench")
+    record = subdirectory(folder.path, "record", account) / "inputs"
     factory = PgSwitchFactory(folder.path, account, postgres)
     stack.callback(factory.stop_all)
     entry = (
@@ -145,8 +151,9 @@ def place(
         auth_type="trust",
         pool_mode="transaction",
         server_failed_delay=0.5,
+        switchover_record=str(record),
     )
-    made = Place(cluster, pooler)
+    made = Place(cluster, pooler, record)
     pooler.wait_for_log("cluster bench: the nodes are")
     pooler.wait_for_log("cluster session: the nodes are")
     return made
@@ -367,3 +374,36 @@ def test_all_down_and_up_again(place: Place) -> None:
         assert place.cluster.writer is writer
     seen = account(writers, place.rows())
     assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)
+
+
+def test_what_the_console_and_the_record_tell(place: Place) -> None:
+    """SHOW TOPOLOGY, SHOW SWITCHOVERS, and the same decided once more from the file."""
+    console = place.pooler.console
+    before = len(console("SHOW SWITCHOVERS"))
+    with place.writing() as writers:
+        place.cluster.rejoin(place.cluster.switch(fast_stop))
+        place.wait_for_writes(writers)
+    new = name_of(place, place.cluster.writer)
+    reports = console("SHOW SWITCHOVERS")
+    assert len(reports) == before + 2
+    report = [row for row in reports if row["database"] == "bench"][-1]
+    assert (report["new_writer"], report["lost"], report["errors"]) == (new, 0, "")
+    assert report["held"] >= 1
+    assert report["suspected"] <= report["confirmed"] <= report["found"]
+    assert report["found"] <= report["first_served"]
+    place.cluster.wait_until_followed()
+
+    def roles() -> list[str]:
+        rows = console("SHOW TOPOLOGY")
+        return sorted(row["role"] for row in rows if row["database"] == "bench")
+
+    wait_until(lambda: roles() == ["reader", "reader", "writer"], "three good nodes")
+    (node,) = (
+        row
+        for row in console("SHOW TOPOLOGY")
+        if (row["database"], row["role"]) == ("bench", "writer")
+    )
+    assert (node["node"], node["port"]) == (new, place.cluster.writer.port)
+    assert node["servers"] >= 1
+    steps = list(replay(place.record.read_text().splitlines()))
+    assert [one for one in steps if one.cluster == "bench"][-1].writer == new

@@ -18,6 +18,7 @@ from pgswitch.admin.snapshots import (
     FailureSnapshot,
     ListsSnapshot,
     MemorySnapshot,
+    NodeSnapshot,
     PeerSnapshot,
     PoolSnapshot,
     RouteSnapshot,
@@ -26,6 +27,7 @@ from pgswitch.admin.snapshots import (
     StateSnapshot,
     StatsReport,
     StatsSnapshot,
+    SwitchoverSnapshot,
     UserSnapshot,
 )
 from pgswitch.errors import (
@@ -249,6 +251,47 @@ class FakeView:
 
     def dns_zones(self) -> Sequence[DnsZoneSnapshot]:
         return [DnsZoneSnapshot(zonename="example", serial=7, count=2)]
+
+    def topology(self) -> Sequence[NodeSnapshot]:
+        """Return one node."""
+        return [
+            NodeSnapshot(
+                database="db",
+                node="a",
+                host="a.example",
+                port=5432,
+                role="writer",
+                state="known",
+                timeline=2,
+                lsn=(1 << 32) + 0xAB,
+                lag_bytes=None,
+                probe_age_ms=100,
+                probe_us=400,
+                servers=3,
+                why="",
+            )
+        ]
+
+    def switchovers(self) -> Sequence[SwitchoverSnapshot]:
+        """Return one that is not over."""
+        return [
+            SwitchoverSnapshot(
+                database="db",
+                cause="no answer in time",
+                old_writer="a",
+                new_writer=None,
+                timeline=2,
+                suspected=NOON,
+                confirmed=NOON + 0.25,
+                found=None,
+                served=None,
+                held=1,
+                retried=2,
+                lost=3,
+                errors="08007:1",
+                longest_wait_ms=4,
+            )
+        ]
 
     def rules(self) -> Sequence[RuleSnapshot]:
         return [

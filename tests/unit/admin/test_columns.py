@@ -34,6 +34,7 @@ def test_no_other_show_exists() -> None:
     assert set(SHOWS) == {
         *recorded(),
         *("rules", "handover", "errors", "stats_percentiles"),
+        *("topology", "switchovers"),
     }
 
 

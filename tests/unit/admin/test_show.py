@@ -23,6 +23,19 @@ ROWS: dict[str, list[Cells]] = {
     "mem": [("user_cache", "10", "5", "1", "60")],
     "dns_hosts": [("db", "15", "10.0.0.1,::1")],
     "dns_zones": [("example", "7", "2")],
+    "topology": [
+        (
+            *("db", "a", "a.example", "5432", "writer", "known", "2", "1/AB"),
+            *(None, "100", "400", "3", ""),
+        )
+    ],
+    "switchovers": [
+        (
+            *("db", "no answer in time", "a", None, "2"),
+            *("2026-11-22 12:00:00.000 UTC", "2026-11-22 12:00:00.250 UTC"),
+            *(None, None, "1", "2", "3", "08007:1", "4"),
+        )
+    ],
     "rules": [
         (
             *("routing_rules", "*", "/etc/r.py", "2026-11-22 12:00:00 UTC", "abc"),

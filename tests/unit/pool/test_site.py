@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgswitch.pool.site import WARM_RETRY_S, Site
+from pgswitch.topology.events import Tally
 from pgswitch.topology.nodes import Node
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import World, WorldOf
@@ -16,6 +17,10 @@ class NotedCluster:
     def __init__(self) -> None:
         """Begin with none."""
         self.hints = 0
+        self.tally = Tally()
+
+    def served(self) -> None:
+        """Take no notice."""
 
     def suspect(self) -> None:
         """Count."""

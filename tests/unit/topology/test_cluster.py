@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from pgswitch.topology.cluster import Cluster, Pace
 from pgswitch.topology.machine import Failure, Machine, Report, State
 from pgswitch.topology.nodes import Node, named
+from pgswitch.topology.recording import replay
 from tests.fakes.probes import STANDBY, FakeProbe, writes
 from tests.unit.captured import CapturedLog
 
@@ -43,6 +44,10 @@ class NotedSites:
         assert set(readers) <= set(nodes)
         self.readers = [node.name for node in readers]
 
+    def waiting(self) -> tuple[int, float]:
+        """Return what the test says."""
+        return 3, 0.5
+
     def heard_at(self, _node: Node) -> float:
         """Return what the test says."""
         return self.heard
@@ -58,6 +63,7 @@ class Setting:
         self.sites = NotedSites()
         self.captured = CapturedLog()
         self.probes: dict[str, FakeProbe] = {}
+        self.recorded: list[str] = []
         self.cluster = Cluster(
             key="db",
             query="select host",
@@ -68,6 +74,7 @@ class Setting:
             clock=self.clock.seconds,
             log=self.captured.log,
             pace=Pace(),
+            record=self.recorded.append,
         )
         self.cluster.start(self.clock)
         self.wait()
@@ -126,6 +133,46 @@ def test_a_move(known: Setting) -> None:
     assert known.cluster.machine.timeline == 2
     (event,) = known.cluster.events
     assert (event.old, event.new, event.cause) == ("a", "b", "refused")
+    assert event.suspected_at <= event.lost_at < event.found_at
+    assert (event.held, event.longest_wait, event.served_at) == (3, 0.5, 0.0)
+    known.cluster.served()
+    assert event.served_at >= event.found_at
+
+
+def test_what_is_recorded(known: Setting) -> None:
+    """Given to a machine again, it decides the same."""
+    known.wait(0.3)
+    known.probes["a"].fail(Failure.REFUSED, "refused")
+    known.probes["b"].answer(writes(2))
+    steps = list(replay(known.recorded))
+    assert (steps[-1].state, steps[-1].writer) == ("known", "b")
+    assert known.cluster.machine.writer == "b"
+    known.wait()
+    known.probes["b"].list("a", "b", "c")
+    before = len(known.recorded)
+    known.wait(0.4)
+    known.probes["b"].answer(writes(2))
+    assert len(known.recorded) == before
+
+
+def test_the_tally(known: Setting) -> None:
+    """Of clients that lost their server: that of a move stays with its event."""
+    known.cluster.suspect()
+    known.cluster.tally.retried += 1
+    known.probes["a"].answer(writes())
+    assert known.cluster.tally.retried == 0
+    known.cluster.suspect()
+    known.cluster.tally.errors["08007"] += 1
+    known.probes["a"].fail(Failure.REFUSED, "refused")
+    known.probes["b"].answer(writes(2))
+    known.cluster.tally.retried += 2
+    known.wait()
+    known.probes["b"].list("a", "b", "c")
+    known.wait(0.4)
+    known.probes["b"].answer(writes(2))
+    (event,) = known.cluster.events
+    assert (event.tally.retried, event.tally.errors) == (2, {"08007": 1})
+    assert known.cluster.tally.retried == 0
 
 
 def test_silence(known: Setting) -> None:

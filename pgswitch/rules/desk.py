@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pgswitch.errors import DatabaseDisabled
 from pgswitch.pool.families import READER
 from pgswitch.relay.gate import Gate
 from pgswitch.rules.advice import Advisor
@@ -67,8 +68,10 @@ class RulesDesk:
     ) -> ServerPool | None:
         """Return the pool that a key means for a client, None for an unknown key.
 
-        Inside a transaction a reader is wherever the client is in that cluster: the
-        writer can be read from too, and one reader is as good as another.
+        A client that would come to a database which the console has disabled is
+        disconnected, as at a login.  Inside a transaction a reader is wherever the
+        client is in that cluster: the writer can be read from too, and one reader is
+        as good as another.
         """
         name, role = key, ""
         spec = self._pools.spec_of_key(name)
@@ -82,9 +85,16 @@ class RulesDesk:
                 " check [databases]; the client stays where it is"
             )
             return None
+        here: ServerPool = client.pool
+        if (
+            name in self._pools.disabled
+            and not is_inside
+            and not self._pools.is_of(here, name)
+        ):
+            client.disconnect(DatabaseDisabled(database=name))
+            return None
         if not role:
             return self._pools.pool(spec, client.user)
-        here: ServerPool = client.pool
         if is_inside and role == READER and self._pools.is_of(here, name):
             return here
         return self._pools.of_role(spec, client.user, role, here)

@@ -1,0 +1,343 @@
+"""Rules where things go wrong: targets that cannot be used, clients that leave."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from textwrap import dedent
+
+import psycopg
+import psycopg.errors
+import pytest
+
+from pgswitch.demo.account import Account, PrivateDirectory
+from pgswitch.demo.postgres import PostgresServer
+from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.wire import RawClient, message, query
+from tests.waiting import wait_until
+
+ONE_INSTALLATION = True
+
+Make = Callable[..., PgSwitch]
+BY_COMMENT = """
+    def routing_rules(username, query, in_transaction):
+        return query.partition("--")[2].strip() or None
+"""
+WHERE = "SELECT current_database() --"
+FLUSH = message(b"H")
+SYNC = message(b"S")
+
+
+def parse(text: str, name: bytes = b"") -> bytes:
+    """Return a Parse."""
+    return message(b"P", name + b"\0" + text.encode() + b"\0\0\0")
+
+
+def run(name: bytes = b"") -> bytes:
+    """Return Bind and Execute."""
+    bind = message(b"B", b"\0" + name + b"\0" + bytes(6))
+    return bind + message(b"E", b"\0" + bytes(4))
+
+
+def place(postgres: PostgresServer) -> dict[str, str]:
+    """Return entries that can be used, and such that cannot."""
+    server = f"host=127.0.0.1 port={postgres.port}"
+    return {
+        "bench": f"{server} dbname=bench",
+        "two": f"{server} dbname=other",
+        "missing": f"{server} dbname=no_such_database",
+        "wrong": f"{server} dbname=other user=scram password=wrong",
+    }
+
+
+def write(directory: Path, name: str, text: str) -> str:
+    """Write a file of rules; return its path."""
+    directory.chmod(0o755)
+    path = directory / f"{name}.py"
+    path.write_text(dedent(text))
+    path.chmod(0o644)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def pooler(postgres: PostgresServer, account: Account | None) -> Iterator[PgSwitch]:
+    """Return a pgswitch where a comment says where a query goes."""
+    with ExitStack() as stack:
+        folder = PrivateDirectory(account)
+        stack.callback(folder.remove)
+        factory = PgSwitchFactory(folder.path, account, postgres)
+        stack.callback(factory.stop_all)
+        rules = write(folder.path, "routing_rules", BY_COMMENT)
+        yield factory(
+            place(postgres),
+            pool_mode="transaction",
+            auth_type="trust",
+            routing_rules_py_module_file=rules,
+        )
+
+
+@pytest.fixture
+def rewriting(
+    pgswitch: PgSwitchFactory, postgres: PostgresServer, directory: Path
+) -> Callable[..., PgSwitch]:
+    """Return what starts a pgswitch with a rewrite_query()."""
+
+    def made(text: str, on_failure: str = "false") -> PgSwitch:
+        return pgswitch(
+            place(postgres),
+            pool_mode="transaction",
+            auth_type="trust",
+            rewrite_query_py_module_file=write(directory, "rewrite_query", text),
+            rewrite_query_disconnect_on_failure=on_failure,
+        )
+
+    return made
+
+
+def values(client: RawClient) -> list[bytes]:
+    """Return the first column of all rows up to ReadyForQuery."""
+    return [body[6:] for kind, body in client.until(b"Z") if kind == b"D"]
+
+
+def test_a_paused_target(pooler: PgSwitch) -> None:
+    """Who goes there waits; the others do not."""
+    pooler.console("PAUSE two")
+    with RawClient(pooler.port) as client, pooler.connect() as other:
+        client.log_in()
+        client.send(query(WHERE + "two"))
+        wait_until(
+            lambda: any(
+                row["cl_waiting"]
+                for row in pooler.console("SHOW POOLS")
+                if row["database"] == "two"
+            ),
+            "the client to wait",
+        )
+        assert other.execute("SELECT 1").fetchone() == (1,)
+        pooler.console("RESUME two")
+        assert values(client) == [b"other"]
+
+
+def test_a_disabled_target(pooler: PgSwitch) -> None:
+    """It takes nobody who comes anew, and keeps who is there."""
+    with pooler.connect("trusted") as there, pooler.connect("trusted") as here:
+        assert there.execute((WHERE + "two").encode()).fetchone() == ("other",)
+        pooler.console("DISABLE two")
+        try:
+            assert there.execute((WHERE + "two").encode()).fetchone() == ("other",)
+            with pytest.raises(psycopg.OperationalError, match='"two" is disabled'):
+                here.execute((WHERE + "two").encode())
+            assert here.closed
+        finally:
+            pooler.console("ENABLE two")
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [("missing", "no_such_database"), ("wrong", "password authentication failed")],
+)
+def test_a_target_that_refuses(pooler: PgSwitch, target: str, words: str) -> None:
+    """The client is told why, and nobody else notices."""
+    with RawClient(pooler.port) as client, pooler.connect() as other:
+        client.log_in()
+        client.send(query(WHERE + target))
+        assert words in client.error()["M"]
+        assert client.is_closed()
+        assert other.execute("SELECT 1").fetchone() == (1,)
+    with pooler.connect("trusted") as again:
+        assert again.execute((WHERE + "two").encode()).fetchone() == ("other",)
+
+
+def test_cancelling_after_a_move(pooler: PgSwitch) -> None:
+    """What runs elsewhere is cancelled there, and moves in between do no harm."""
+    with pooler.connect("trusted", prepare_threshold=None) as connection:
+        for target, name in (("two", "other"), ("bench", "bench")) * 2:
+            timer = threading.Timer(0.2, connection.cancel)
+            timer.start()
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                connection.execute(f"SELECT pg_sleep(20) --{target}".encode())
+            timer.join()
+            row = connection.execute("SELECT current_database()").fetchone()
+            assert row == (name,)
+
+
+def test_copy_after_a_move(pooler: PgSwitch) -> None:
+    """In and out, where the rule sent it."""
+    with pooler.connect("trusted") as connection:
+        connection.execute("CREATE TABLE copied (id integer) --two")
+        try:
+            connection.execute("SELECT 1 --bench")
+            with (
+                connection.cursor() as cursor,
+                cursor.copy("COPY copied FROM STDIN --two") as copy,
+            ):
+                for number in range(10_000):
+                    copy.write_row((number,))
+            connection.execute("SELECT 1 --bench")
+            with (
+                connection.cursor() as cursor,
+                cursor.copy("COPY copied TO STDOUT --two") as copy,
+            ):
+                assert sum(1 for _ in copy.rows()) == 10_000
+        finally:
+            connection.execute("DROP TABLE copied --two")
+
+
+def test_errors_amid_a_pipeline(pooler: PgSwitch) -> None:
+    """What follows is skipped to the Sync; the next pipeline may go elsewhere."""
+    with RawClient(pooler.port) as client:
+        client.log_in()
+        client.send(
+            parse(WHERE + "two")
+            + run()
+            + parse("SELECT 1/0")
+            + run()
+            + parse(WHERE + "bench")
+            + run()
+            + SYNC
+            + parse(WHERE + "bench")
+            + run()
+            + SYNC
+            + query(WHERE + "two")
+        )
+        assert values(client) == [b"other"]
+        assert values(client) == [b"bench"]
+        assert values(client) == [b"other"]
+
+
+def test_flush_without_sync(pooler: PgSwitch) -> None:
+    """Answers come one by one; a move has to wait for the Sync."""
+    with RawClient(pooler.port) as client:
+        client.log_in()
+        for target, name in (("two", b"other"), ("bench", b"bench")):
+            client.send(parse(WHERE + target, b"s") + FLUSH)
+            assert client.message()[0] == b"1"
+            client.send(run(b"s") + FLUSH)
+            assert client.message()[0] == b"2"
+            assert client.message()[1][6:] == name
+            client.send(parse(WHERE + "nowhere") + FLUSH + message(b"C", b"Ss\0"))
+            assert client.message()[0] == b"C"
+            assert client.message()[0] == b"1"
+            client.send(SYNC)
+            assert [kind for kind, _ in client.until(b"Z")] == [b"3", b"Z"]
+        client.send(parse("SELECT 1") + parse(WHERE + "two") + FLUSH)
+        assert client.error()["C"] == "25001"
+        client.send(parse("SELECT 1") + FLUSH + SYNC)
+        assert [kind for kind, _ in client.until(b"Z")] == [b"Z"]
+
+
+def test_a_rule_that_fails_amid_a_pipeline(rewriting: Make) -> None:
+    """By policy the client is gone, its transaction undone, its server not reused."""
+    text = "def rewrite_query(u, q, t): return 1 / 0 if 'bad' in q else None"
+    pooler = rewriting(text, "true")
+    with pooler.connect("trusted") as other, RawClient(pooler.port) as client:
+        other.execute("CREATE TABLE piped (id integer)")
+        try:
+            client.log_in()
+            client.send(
+                parse("INSERT INTO piped VALUES (1)")
+                + run()
+                + parse("SELECT 'bad'")
+                + run()
+                + SYNC
+            )
+            received: list[tuple[bytes, bytes]] = []
+            while not received or received[-1][0] != b"E":
+                received.append(client.message())
+            assert b"rewrite_query failed" in received[-1][1]
+            assert client.is_closed()
+            row = other.execute("SELECT count(*) FROM piped").fetchone()
+            assert row == (0,)
+        finally:
+            other.execute("DROP TABLE piped")
+
+
+THINKING = """
+    from twisted.internet.defer import Deferred
+
+    waiting = []
+
+    def rewrite_query(username, query, in_transaction):
+        if "think" in query:
+            waiting.append(Deferred())
+            return waiting[-1]
+        if "how many" in query:
+            return f"SELECT {len(waiting)}"
+        if "go on" in query:
+            while waiting:
+                waiting.pop().callback("SELECT 'thought'")
+"""
+
+
+def thinking(connection: psycopg.Connection) -> int:
+    """Return for how many queries the rule is thinking."""
+    row = connection.execute("SELECT 'how many'").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def is_thinking(connection: psycopg.Connection, count: int) -> bool:
+    """Tell whether the rule is thinking about so many queries."""
+    return thinking(connection) == count
+
+
+def test_clients_that_leave_while_a_rule_thinks(rewriting: Make) -> None:
+    """However they leave, what the rule says then comes to nothing."""
+    pooler = rewriting(THINKING)
+    with pooler.connect("trusted", prepare_threshold=None) as other:
+        closed, reset, killed, stays = (RawClient(pooler.port) for _ in range(4))
+        for number, client in enumerate((closed, reset, killed, stays), 1):
+            client.log_in()
+            client.send(query("SELECT 'think'") + query("SELECT 'next'"))
+            wait_until(partial(is_thinking, other, number), "the rule to think")
+        port = killed.socket.getsockname()[1]
+        closed.socket.close()
+        reset.send(message(b"X"))
+        reset.socket.close()
+        (row,) = (r for r in pooler.console("SHOW CLIENTS") if r["port"] == port)
+        pooler.console(f"KILL_CLIENT {row['id']}")
+        killed.error()
+        assert killed.is_closed()
+        killed.socket.close()
+        other.execute("SELECT 'go on'")
+        assert values(stays) == [b"thought"]
+        assert values(stays) == [b"next"]
+        stays.socket.close()
+        assert thinking(other) == 0
+        assert "Traceback" not in pooler.log_text()
+
+
+SLOW = """
+    from twisted.internet import reactor
+    from twisted.internet.task import deferLater
+
+    async def rewrite_query(username, query, in_transaction):
+        if "which" in query:
+            await deferLater(reactor, 0.5, lambda: None)
+            return "SELECT 'old'"
+"""
+
+
+@pytest.mark.parametrize("how", ["RELOAD", "SIGHUP", "off"])
+def test_a_reload_while_a_rule_thinks(
+    rewriting: Make, directory: Path, how: str
+) -> None:
+    """The old rule's answer is for the query it was asked about, no other."""
+    pooler = rewriting(SLOW)
+    path = directory / "rewrite_query.py"
+    with RawClient(pooler.port) as client:
+        client.log_in()
+        client.send(query("SELECT 'which'") + query("SELECT 'which'"))
+        path.write_text("def rewrite_query(u, q, t): return 'SELECT 1 AS new'")
+        if how == "SIGHUP":
+            pooler.send(signal.SIGHUP)
+        elif how == "RELOAD":
+            pooler.console("RELOAD")
+        else:
+            pooler.console("SET rewrite_query_py_module_file = 'not_enabled'")
+        assert values(client) == [b"old"]
+        assert values(client) == [b"which" if how == "off" else b"1"]

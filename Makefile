@@ -31,7 +31,7 @@ INSTALL := PGSWITCH_PURE=1 $(BIN)/python -m pip install --quiet --disable-pip-ve
 	--use-pep517 --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check format unit integration compiled bench soak test clean
+.PHONY: help fuzz demo check format unit integration compiled bench soak test clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,11 @@ bench: $(COMPILED_STAMP)  ## CPU, speed and memory beside PgBouncer (QUICK=1: tw
 
 soak: $(DEV_STAMP)  ## 2,000 clients that come and die at random for 3 minutes (ARGS=--help)
 	@$(BIN)/python -m soak $(ARGS)
+
+fuzz: $(DEV_STAMP)  ## what strangers may send, SECONDS of it (60), by atheris if it can be had
+	@$(BIN)/python -c "import atheris" 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris || true
+	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),60)
 
 test:  ## unit, then integration tests, then those of the compiled build
 	@$(MAKE) --no-print-directory unit

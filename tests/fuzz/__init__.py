@@ -1,0 +1,1 @@
+"""Bytes of strangers: whatever comes before a login, tried at random."""

@@ -20,6 +20,7 @@ HOT = [
     "pgswitch/wire/judging.py",
     "pgswitch/wire/params.py",
     "pgswitch/wire/prepared.py",
+    "pgswitch/wire/sql_prepared.py",
     "pgswitch/wire/startup.py",
     "pgswitch/wire/statements.py",
     "pgswitch/wire/welcome.py",

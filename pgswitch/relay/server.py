@@ -181,7 +181,7 @@ class ServerLink(Link):
             and not exchange.copying
             and not self.statements.by_number
             and not self.statements.by_sql
-            and (self.client_statements is None or not self.client_statements.names)
+            and (self.client_statements is None or self.client_statements.is_empty())
         ):
             self.actions = SIMPLE
         else:

@@ -101,6 +101,10 @@ class ClientStatements:
         self.bound = b""
         """That of these which is bound, until it is executed."""
 
+    def is_empty(self) -> bool:
+        """Tell whether the client has no statement that could be lost."""
+        return not self.names and not self.sql.texts
+
     # The client's messages, as they pass.
 
     def parse(self, body: bytes, server: ServerStatements) -> bytes:

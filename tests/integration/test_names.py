@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +175,83 @@ def test_a_unix_socket(pgswitch: PgSwitchFactory, postgres: PostgresServer) -> N
         assert client.execute("SELECT inet_server_addr()").fetchone() == (None,)
         (server,) = rows(pooler, "SERVERS")
         assert (server["addr"], server["port"]) == ("unix", postgres.port)
+
+
+@contextmanager
+def forwarding(listener: socket.socket, to: PostgresServer) -> Iterator[None]:
+    """Take connections and pass them on to a server."""
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        for one in (source, target):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                near = listener.accept()[0]
+                far = socket.create_connection((FIRST, to.port))
+                opened.extend((near, far))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    opened: list[socket.socket] = []
+    thread = threading.Thread(target=accept)
+    thread.start()
+    yield
+    listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    for one in (listener, *opened):
+        one.close()
+
+
+def cancelled(pooler: PgSwitch) -> bool:
+    """Have a query cancelled; tell whether that came to its server."""
+    with pooler.connect() as client:
+        timer = threading.Timer(0.3, client.cancel_safe)
+        timer.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            client.execute("SELECT pg_sleep(30)")
+        timer.join()
+        return True
+
+
+def test_an_abstract_socket(
+    pgswitch: PgSwitchFactory, postgres: PostgresServer
+) -> None:
+    """``@`` begins a name that is no file; cancel requests go there too."""
+    folder = f"@pgswitch-test-{os.getpid()}"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"\0{folder[1:]}/.s.PGSQL.5433")
+    listener.listen()
+    with forwarding(listener, postgres):
+        pooler = pgswitch({"bench": f"host={folder} port=5433"})
+        assert pooler.execute("SELECT 1") == [(1,)]
+        (server,) = rows(pooler, "SERVERS")
+        assert (server["addr"], server["port"]) == ("unix", 5433)
+        assert cancelled(pooler)
+        pooler.stop()
+
+
+def test_an_ipv6_address(pgswitch: PgSwitchFactory, postgres: PostgresServer) -> None:
+    """Whatever has a colon is one."""
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    port = listener.getsockname()[1]
+    with forwarding(listener, postgres):
+        pooler = pgswitch({"bench": f"host=::1 port={port}"})
+        assert pooler.execute("SELECT 1") == [(1,)]
+        (server,) = rows(pooler, "SERVERS")
+        assert (server["addr"], server["port"]) == ("::1", port)
+        pooler.wait_for_log(f"bench/scram@[::1]:{port} new connection to server")
+        assert cancelled(pooler)
+        assert rows(pooler, "DNS_HOSTS") == []
+        pooler.stop()
 
 
 @pytest.mark.parametrize("balance", ["round-robin", "disable"])

@@ -71,6 +71,22 @@ def test_an_empty_message() -> None:
     assert stage.sent(server) == message(b"Q")
 
 
+def test_forgetting_all_where_nothing_is_known() -> None:
+    """DISCARD ALL counts on whatever server it runs."""
+    stage = Stage()
+    first, client = stage.server(), stage.client(prepared=10)
+    client.take(query(b"PREPARE a AS SELECT 1"))
+    first.take(message(b"C", b"PREPARE\0") + READY)
+    stage.rack.idle.clear()
+    second = stage.server()
+    client.take(query(b"DISCARD ALL"))
+    second.take(message(b"C", b"DISCARD ALL\0") + READY)
+    assert client.statements is not None
+    assert client.statements.sql.texts == {}
+    client.take(query(b"EXECUTE a"))
+    assert stage.sent(second).endswith(query(b"EXECUTE a"))
+
+
 # By the extended protocol.
 
 SYNC = message(b"S")

@@ -31,13 +31,17 @@ INSTALL := PGSWITCH_PURE=1 $(BIN)/python -m pip install --quiet --disable-pip-ve
 	--use-pep517 --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help fuzz demo check format unit integration compiled bench soak test clean
+.PHONY: help fuzz demo demo-switchover check format unit integration compiled bench \
+	bench-switchover soak test clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-17s %s\n", $$1, $$2}' Makefile
 
 demo: $(DEMO_STAMP)  ## PostgreSQL, pgswitch and a workload; Ctrl-C ends it (ARGS=--once: by itself)
 	@$(BIN)/python -m pgswitch.demo $(ARGS)
+
+demo-switchover: $(DEMO_STAMP)  ## three nodes whose writer moves, live (ARGS=--once: ends by itself)
+	@$(BIN)/python -m pgswitch.demo.switchover $(ARGS)
 
 check: $(DEV_STAMP)  ## style, format and types
 	@$(BIN)/ruff check --quiet $(SOURCES)

@@ -252,7 +252,7 @@ def _fault_of(error: BaseException | None, *, is_connect: bool) -> ProbeFailed:
     libpq keeps the SQLSTATE of a failed login to itself, so that its words must do:
     57P03 says that the server is starting up, shutting down or in recovery mode.
     """
-    words = " ".join(str(error).split())
+    words = next(iter(str(error).strip().splitlines()), "")
     if isinstance(error, ProbeFailed):
         return error
     if isinstance(error, errors.CannotConnectNow):

@@ -74,6 +74,19 @@ class Fleet:
             one.phase is not Phase.LOGIN and one.replication == "none" for one in self
         )
 
+    def is_exhausted(self) -> bool:
+        """Tell whether all are at work or idle, and no further one is allowed.
+
+        Asked for each query that waits, so it costs no more than one look at each.
+        """
+        most = self.pool_size + self.reserve_size
+        if not self.pool_size or len(self.by_number) < most:
+            return False
+        for one in self.by_number.values():  # noqa: SIM110 - all() costs three times that
+            if one.phase is not Phase.READY:
+                return False
+        return True
+
     def busy(self) -> int:
         """Return how many a pause has to wait for."""
         return sum(one.state in IN_USE for one in self)

@@ -50,6 +50,7 @@ class Janitor:
         if self._context.suspended:
             return
         now = self._context.clock()
+        self._pools.totals.look_again()
         for pool in self._pools:
             # A LoopingCall ends with the first exception; one pool's must not end
             # the care for all others.

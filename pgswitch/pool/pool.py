@@ -199,7 +199,8 @@ class ServerPool:
                 exchange.transaction_start = now
                 self.rack.counters.xact_count += 1
         self.rack.waiters.append(client)
-        self.serve_waiters()
+        if self.rack.idle or self.welcome is None or not self.fleet.is_exhausted():
+            self.serve_waiters()
 
     @property
     def is_failing(self) -> bool:
@@ -323,20 +324,22 @@ class ServerPool:
         waiting = len(self.rack.waiters) + len(self.errands)
         if self.welcome is None and self.welcome_waiters:
             waiting = max(waiting, 1)
-        overdue = 0
-        if self.fleet.reserve_size:
-            settings = self.context.configuration.settings
-            since = self.context.clock() - settings.reserve_pool_timeout
-            overdue = sum(link.waiting_since < since for link in self.rack.waiters)
         return Demand(
             waiting=max(waiting, asked),
-            overdue=overdue,
+            overdue=self._overdue() if self.fleet.reserve_size else 0,
             is_wanted=bool(self.clients) or self.spec.user is not None,
             is_known=self.welcome is not None,
             # Logins under way are let finish in a SUSPEND.
             held=self.is_held()
             or (self.context.suspended and not self.welcome_waiters),
         )
+
+    def _overdue(self) -> int:
+        """Return how many clients have waited for long, as far as that matters."""
+        settings = self.context.configuration.settings
+        since = self.context.clock() - settings.reserve_pool_timeout
+        first = self.rack.waiters[: self.fleet.pool_size + self.fleet.reserve_size]
+        return sum(link.waiting_since < since for link in first)
 
     def logged_in(self, backend: Backend) -> None:
         """Take in a server that has logged in: connect_query, then the clients."""

@@ -70,6 +70,8 @@ class Totals:
         self._pools = pools
         self._starving: dict[PoolKey, Sharer] = {}
         self._is_evicting = False
+        self._in_vain: set[PoolKey] = set()
+        """Pools that found no room, until something changes."""
 
     def opened(self, key: PoolKey) -> None:
         """Count a server of a pool."""
@@ -96,13 +98,14 @@ class Totals:
 
         Nothing is closed unless that makes room.
         """
-        if self._is_evicting:
+        if self._is_evicting or pool.key in self._in_vain:
             return False
         chosen: dict[int, Backend] = {}
         for surplus, rivals in self._surplus(pool):
             spare = dict(self._spare(rivals))
             numbers = victims((one for one, _ in spare.values()), surplus)
             if not numbers:
+                self._in_vain.add(pool.key)
                 return False
             chosen |= {number: spare[number][1] for number in numbers}
         self._is_evicting = True
@@ -125,6 +128,10 @@ class Totals:
             if _compete(rival.key, pool.key):
                 rival.set_open()
 
+    def look_again(self) -> None:
+        """Have the next attempt to make room tried, though the last found none."""
+        self._in_vain.clear()
+
     def is_sought(self, key: PoolKey) -> bool:
         """Tell whether a starving pool could use a server of this one."""
         return any(_compete(key, other) for other in self._starving)
@@ -133,6 +140,7 @@ class Totals:
         """Let starving pools try again: one of this pool's servers is not needed."""
         if not self._starving or self._is_evicting:
             return
+        self.look_again()
         for other, pool in list(self._starving.items()):
             if _compete(key, other):
                 pool.launch()

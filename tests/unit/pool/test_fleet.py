@@ -43,6 +43,26 @@ def test_no_reserve(world_of: WorldOf) -> None:
     assert world.attempts == []
 
 
+def test_exhausted(world_of: WorldOf) -> None:
+    """No query that waits needs to look for a server then."""
+    world = world_of(databases="db = host=10.0.0.1 pool_size=2 reserve_pool=0")
+    world.asking()
+    fleet = world.pool().fleet
+    assert not fleet.is_exhausted()
+    second = world.client()
+    second.say(query())
+    assert not fleet.is_exhausted()
+    server = world.server()
+    assert fleet.is_exhausted()
+    waiting = world.client()
+    waiting.say(query())
+    assert waiting.state() == "waiting"
+    server.drop()
+    assert not fleet.is_exhausted()
+    world.server()
+    assert waiting.state() == "active"
+
+
 def test_what_expires(world_of: WorldOf) -> None:
     """Idle servers go now, those at work when they come back, logins at once."""
     world = world_of(databases="db = host=10.0.0.1")

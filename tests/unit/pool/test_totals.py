@@ -206,6 +206,20 @@ def test_a_lower_limit(world_of: WorldOf) -> None:
     assert [server.backend.close_reason for server in servers] == ["evicted"] * 2
 
 
+def test_a_higher_limit(world_of: WorldOf) -> None:
+    """A starving pool gets its server with the next upkeep."""
+    world = world_of(settings="max_db_connections = 1")
+    world.asking()
+    starving = world.client(user="other")
+    starving.drop()
+    starving = world.client(user="other")
+    assert world.attempts == []
+    world.reload(settings="max_db_connections = 2")
+    world.wait(1)
+    world.server()
+    assert starving.state() == "idle"
+
+
 def test_a_dropped_pool_starves_no_more(world_of: WorldOf) -> None:
     """Its database has been removed."""
     world = build(world_of, "max_user_connections")

@@ -122,7 +122,7 @@ def claim_place(settings: Settings, log: Log) -> Pidfile | None:
     :return: the pid file, checked but not written yet; ``None`` if none is set.
     :raises FatalError: another does, or the pid file cannot be read.
     """
-    if settings.unix_socket_dir and not inherited_sockets(os.environ):
+    if settings.unix_socket_dir and not inherited_sockets(environment()):
         refuse_used_socket(
             unix_socket_path(settings.unix_socket_dir, settings.listen_port)
         )
@@ -259,6 +259,27 @@ def notify_service_manager(state: str, environ: Mapping[str, str]) -> bool:
     return True
 
 
+def _environment_at_start() -> dict[str, str]:
+    try:
+        pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        pairs = []
+    return dict(os.fsdecode(pair).partition("=")[::2] for pair in pairs if pair)
+
+
+_AT_START = _environment_at_start()
+"""Read at once: a process that switches its user may not read it any more (proc(5))."""
+
+
+def environment() -> dict[str, str]:
+    """Return our environment with what it had at the start of the process.
+
+    Twisted takes the variables of socket activation out as soon as its endpoints are
+    imported (``twisted.python.systemd``), long before we look.
+    """
+    return {**_AT_START, **os.environ}
+
+
 def inherited_sockets(environ: Mapping[str, str]) -> range:
     """Return the descriptors of listening sockets that the service manager passed.
 
@@ -282,6 +303,7 @@ def version_lines() -> list[str]:
         f"hot path: {_hot_path()}",
         f"adns: {_RESOLVER}",
         f"tls: {_tls_version()}",
+        "systemd: yes",
     ]
 
 

@@ -66,6 +66,7 @@ from pgswitch.pool.registry import Pools
 from pgswitch.pool.suspension import Suspension
 from pgswitch.process import (
     configure_log,
+    environment,
     inherited_sockets,
     notify_service_manager,
 )
@@ -270,7 +271,7 @@ class PgSwitch(MultiService):
                 self._settings,
                 factory,
                 factory,
-                inherited=inherited_sockets(os.environ),
+                inherited=inherited_sockets(environment()),
             )
         self._next_period = self.context.clock() + self._settings.stats_period
         self._janitor.start()

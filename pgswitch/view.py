@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgswitch.admin.snapshots import MemorySnapshot, StateSnapshot
+from pgswitch.admin.snapshots import StateSnapshot
 from pgswitch.config.show import config_rows
 from pgswitch.handover.giving import Estate
+from pgswitch.views.memory import MemoryView
 from pgswitch.views.names import NamesView
 from pgswitch.views.pools import PoolView
 from pgswitch.views.rules import RulesView
@@ -71,6 +72,7 @@ class ServiceView:
         watched = TopologyView(context, pools, clusters)
         self.topology = watched.topology
         self.switchovers = watched.switchovers
+        self.memory = MemoryView(context, pools, desk, store).memory
         judged = RulesView(pools, rules)
         self.rules = judged.rules
         self.route = judged.route
@@ -82,10 +84,6 @@ class ServiceView:
             suspended=self._context.suspended,
             shutting_down=self._desk.shutting_down,
         )
-
-    def memory(self) -> Sequence[MemorySnapshot]:
-        """Return nothing: no object is kept in a cache of its own kind."""
-        return ()
 
     def config_rows(self) -> Sequence[tuple[str, str | None, str | None, str]]:
         """Return name, value, default and whether it can be changed."""

@@ -130,6 +130,11 @@ class FrontDesk:
     def _settings(self) -> Settings:
         return self.context.configuration.settings
 
+    @property
+    def listen_port(self) -> int:
+        """Our port, which stands in the name of the unix socket too."""
+        return self._settings.listen_port
+
     def clock(self) -> float:
         """Return monotonic seconds."""
         return self.context.clock()

@@ -75,12 +75,17 @@ class Estate:
             if client.console is not None or client.replicates:
                 continue
             if client.is_untouched:
-                state = UNTOUCHED
-            elif client.logged_in:
-                state = json.dumps(self._client(client))
-            else:
+                yield replace(
+                    self._sockets.client_descriptor(client),
+                    fd=client.io.transport.fileno(),
+                    state=UNTOUCHED,
+                )
                 continue
-            yield replace(self._sockets.client_descriptor(client), state=state)
+            if client.logged_in:
+                yield replace(
+                    self._sockets.client_descriptor(client),
+                    state=json.dumps(self._client(client)),
+                )
 
     def _service(self) -> Packed:
         return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pgswitch.fatal import FatalError
 from pgswitch.handover.asking import Inherited, Predecessor
 from pgswitch.net.sockets import is_abstract, unix_socket_path
-from pgswitch.process import inherited_sockets
+from pgswitch.process import environment, inherited_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +44,7 @@ def begin(settings: Settings, log: Log) -> Takeover | None:
     """
     if not settings.unix_socket_dir:
         _die("cannot reboot if unix dir not configured")
-    if inherited_sockets(os.environ):
+    if inherited_sockets(environment()):
         _die("cannot reboot under service manager")
     path = unix_socket_path(settings.unix_socket_dir, settings.listen_port)
     if is_abstract(path):

@@ -277,6 +277,9 @@ class Frontend(TwistedProtocol):
     ) -> None:
         """Take a client that has logged in to another process."""
         self.makeConnection(transport)  # type: ignore[no-untyped-call]
+        # What it says next is no TLS handshake.
+        self.link.recv = self.io.recv
+        self.io.attach(self.link)
         self._reader = None
         self.link.starting = False
         self.facts = facts

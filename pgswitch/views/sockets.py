@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgswitch.admin.snapshots import DescriptorSnapshot, SocketSnapshot
 from pgswitch.net.backend import Phase
+from pgswitch.relay.client import ClientLink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pgswitch.net.listen import Listeners
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
+    from pgswitch.relay.link import Link
     from pgswitch.wire.params import Values
 
 
@@ -63,6 +65,7 @@ class SocketView:
         server = None if link is None else link.server
         tracking = self._context.tracking
         local = one.local_address
+        buffers = _buffers(link)
         return SocketSnapshot(
             kind="C",
             id=one.number,
@@ -90,13 +93,17 @@ class SocketView:
             prepared_statements=0
             if link is None or link.statements is None
             else len(link.statements.names),
-            pkt_remain=0 if link is None else link.skip,
+            recv_pos=buffers.held,
+            pkt_avail=buffers.held,
+            pkt_remain=buffers.remain,
+            send_avail=buffers.unsent,
         )
 
     def _server(self, backend: Backend) -> SocketSnapshot:
         link = backend.link
         client = link.peer
         exchange = link.exchange
+        buffers = _buffers(link)
         return SocketSnapshot(
             kind="S",
             id=backend.number,
@@ -127,7 +134,10 @@ class SocketView:
             if link.parameters
             else None,
             prepared_statements=len(link.statements),
-            pkt_remain=link.skip,
+            recv_pos=buffers.held,
+            pkt_avail=buffers.held,
+            pkt_remain=buffers.remain,
+            send_avail=buffers.unsent,
         )
 
     def _wall(self, then: float) -> float:
@@ -158,7 +168,12 @@ class SocketView:
     def listening(self) -> list[DescriptorSnapshot]:
         """Return the listening sockets."""
         return [
-            DescriptorSnapshot(fd=fd, task="pooler", addr=where.host, port=where.port)
+            DescriptorSnapshot(
+                fd=fd,
+                task="pooler",
+                addr=where.host,
+                port=where.port or self._desk.listen_port,
+            )
             for fd, where in self._listeners.descriptors()
         ]
 
@@ -196,3 +211,22 @@ class SocketView:
         """Return tracked parameters by their names."""
         # A client that is still to say its first word has none.
         return dict(zip(self._context.tracking.names, values, strict=False))
+
+
+class _Buffers(NamedTuple):
+    """What SHOW SOCKETS tells of the buffers of a connection, in bytes."""
+
+    held: int = 0
+    remain: int = 0
+    unsent: int = 0
+
+
+def _buffers(link: Link | None) -> _Buffers:
+    if link is None:
+        return _Buffers()
+    held = link.wanted - link.missing() if link.wanted else 0
+    if isinstance(link, ClientLink):
+        held += sum(map(len, link.held))
+    unsent = sum(map(len, link.pending))
+    # What the transport has taken over is not told; it is something.
+    return _Buffers(held, link.missing(), max(unsent, int(link.backlogged)))

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,9 +31,13 @@ class Run:
     """One process under test, whose two streams go to a file."""
 
     def __init__(
-        self, command: list[str], log: Path, environment: Mapping[str, str]
+        self,
+        command: list[str],
+        log: Path,
+        environment: Mapping[str, str],
+        descriptors: Sequence[int] = (),
     ) -> None:
-        """Start it."""
+        """Start it; it inherits the ``descriptors``."""
         self.log = log
         with log.open("ab") as stream:
             self.process = subprocess.Popen(
@@ -43,6 +47,7 @@ class Run:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
+                pass_fds=descriptors,
             )
 
     @property
@@ -112,6 +117,12 @@ class Place:
         """Start a command line of any program."""
         log = self.directory / f"out-{len(self.runs)}"
         self.runs.append(Run(list(command), log, environment))
+        return self.runs[-1]
+
+    def start_passing(self, descriptors: Sequence[int], *command: str) -> Run:
+        """Start a command line that inherits some descriptors."""
+        log = self.directory / f"out-{len(self.runs)}"
+        self.runs.append(Run(list(command), log, {}, descriptors))
         return self.runs[-1]
 
     def start(self, *options: str, **changes: str | int) -> Run:
@@ -360,24 +371,6 @@ def test_two_processes_share_a_port(place: Place) -> None:
     first = place.up(so_reuseport=1, unix_socket_dir="@first", pidfile="")
     second = place.up(so_reuseport=1, unix_socket_dir="@second", pidfile="")
     assert first.process.poll() is second.process.poll() is None
-
-
-def test_service_manager_is_told(place: Place) -> None:
-    """Ready after the start, reloading and ready again, stopping."""
-    path = place.directory / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(path))
-        hand_over(path, place.account)
-        manager.settimeout(PATIENCE_S)
-        user = [] if place.account is None else ["-u", place.account.name]
-        run = place.run(*COMMAND, *user, str(place.write()), NOTIFY_SOCKET=str(path))
-        assert manager.recv(100) == b"READY=1"
-        run.process.send_signal(signal.SIGHUP)
-        assert manager.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
-        assert manager.recv(100) == b"READY=1"
-        run.process.send_signal(signal.SIGTERM)
-        assert manager.recv(100) == b"STOPPING=1"
-        assert run.end() == 0
 
 
 @pytest.mark.parametrize("form", ["plugin", "tac"])

@@ -388,7 +388,7 @@ def test_version_lines() -> None:
     assert first == "PgBouncer 1.25.2"
     assert own.startswith(f"pgswitch {__version__} (Twisted ")
     assert [line.partition(":")[0] for line in rest] == [
-        *("reactor", "hot path", "adns", "tls")
+        *("reactor", "hot path", "adns", "tls", "systemd")
     ]
     assert rest[3].startswith("tls: OpenSSL ")
 
@@ -438,3 +438,13 @@ def test_notify_nobody(environ: dict[str, str]) -> None:
 def test_inherited_sockets(environ: dict[str, str], descriptors: list[int]) -> None:
     """Sockets meant for another process are not taken."""
     assert list(process.inherited_sockets(environ)) == descriptors
+
+
+def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was there at the start, although somebody has removed it since."""
+    name = next(iter(os.environ))
+    monkeypatch.delenv(name)
+    monkeypatch.setenv("NEW_ONE", "1")
+    found = process.environment()
+    assert name in found
+    assert found["NEW_ONE"] == "1"

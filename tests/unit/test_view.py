@@ -24,6 +24,5 @@ def test_state(world: World, view: ServiceView) -> None:
 
 def test_what_there_is_nothing_of(view: ServiceView) -> None:
     """No caches of names or objects; every setting has its line."""
-    assert not view.memory()
     assert not view.dns_hosts()
     assert ("pool_mode", "transaction", "session", "yes") in view.config_rows()

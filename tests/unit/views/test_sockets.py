@@ -97,3 +97,18 @@ def test_the_rest_of_a_message(world: World, view: ServiceView) -> None:
     assert one(view.clients()).pkt_remain == 55
     server.say(message(b"N", b"S" * 50)[:30])
     assert one(view.servers()).pkt_remain == 25
+
+
+def test_buffers(world: World, view: ServiceView) -> None:
+    """What was read and not passed on, what could not be sent."""
+    client, server = world.asking()
+    half = message(b"D", b"x" * 100)[:30]
+    client.transport.socket.room = 10
+    server.say(ANSWER + half)
+    assert one(view.clients()).send_avail >= 1
+    world.wait(0.1)
+    assert one(view.servers()).pkt_remain == 75
+    waiting = world.client()
+    waiting.say(query())
+    (_, seen) = view.clients()
+    assert (seen.recv_pos, seen.pkt_avail) == (len(query()), len(query()))

@@ -157,6 +157,7 @@ class PgSwitch(MultiService):
             log=log,
             moved=self._moved,
         )
+        self.workers = LoginWorkers(reactor, log)
         self.context = PoolContext(
             configuration=configuration,
             effective=Effective(configuration),
@@ -166,6 +167,7 @@ class PgSwitch(MultiService):
             statements=StatementTable(),
             connect=Connect(reactor, lambda: self._settings, self.names.addresses),
             credentials=self.credentials.for_server,
+            stretch=self.workers.stretching,
             random=os.urandom,
             clock=monotonic,
             later=reactor.callLater,
@@ -177,7 +179,6 @@ class PgSwitch(MultiService):
         self.pools.made = self.clusters.adopt
         self.keys = CancelKeys(self.context)
         self.rules = RulesDesk(self.context, self.pools)
-        self.workers = LoginWorkers(reactor, log)
         self.decision = Decision(log, self.workers.asking)
         self.desk = FrontDesk(
             self.context,

@@ -33,9 +33,11 @@ from pgswitch.wire.login_server import (
     Send,
     ServerLogin,
     ServerRefused,
+    Work,
 )
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     from pgswitch.logs import Log
@@ -113,6 +115,7 @@ class Backend(TwistedProtocol):
         names: tuple[str, str],
         startup: bytes,
         login: ServerLogin,
+        stretch: Callable[[Callable[[], object]], Deferred[object]],
         statements: ServerStatements,
         tracking: Tracking,
         log: Log,
@@ -155,6 +158,7 @@ class Backend(TwistedProtocol):
         self.link: ServerLink
         self._startup = startup
         self._login = login
+        self._stretch = stretch
         self._statements = statements
         self._tracking = tracking
         self._log = log
@@ -364,11 +368,18 @@ class Backend(TwistedProtocol):
         for command in commands:
             if isinstance(command, Send):
                 self.link.send(command.data)
+            elif isinstance(command, Work):
+                self._stretch(command.call).addCallback(self._worked)
             elif isinstance(command, LoginDone):
                 self._logged_in(command)
             elif self.phase is Phase.LOGIN:
                 self.owner.login_refused(self, command)
                 self.close("login failed", terminate=False)
+
+    def _worked(self, result: object) -> None:
+        """Go on with the login, now that a thread has stretched the password."""
+        if self.phase is Phase.LOGIN:
+            self._perform(self._login.worked(result))
 
     def _logged_in(self, done: LoginDone) -> None:
         self.parameters = dict(done.parameters)

@@ -57,6 +57,8 @@ class PoolContext:
     tls: TlsBook
     credentials: Callable[[DatabaseSpec, str], Credentials]
     """Secret and SCRAM keys for logging in to a database as a user."""
+    stretch: Callable[[Callable[[], object]], Deferred[object]]
+    """Calls something in a thread; fires with None if that failed."""
     random: Callable[[int], bytes]
     clock: Callable[[], float]
     """Monotonic seconds."""

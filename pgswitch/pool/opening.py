@@ -80,6 +80,7 @@ class Opener:
                 random=context.random,
                 cache=context.scram_cache,
             ),
+            stretch=context.stretch,
             statements=ServerStatements(context.statements),
             tracking=context.tracking,
             log=context.log,

@@ -7,6 +7,8 @@ ReadyForQuery. Its rules:
   the server offers it. GSSAPI, SSPI and OAuth are not: the log says so.
 * A stored SCRAM verifier is no password: it serves only together with the keys of a
   client that proved itself against the same verifier (:class:`ScramKeys`).
+* Stretching a clear password takes as long as the server says it should, so it is a
+  :class:`Work` for a thread: one bad server must not stop the logins to others.
 * The server has to prove itself as well: AuthenticationOk in the middle of SCRAM, or
   with a wrong signature before, is a failure.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -30,7 +33,7 @@ from pgswitch.errors import (
 )
 from pgswitch.wire import constants as c
 from pgswitch.wire import decode, encode, scram
-from pgswitch.wire.login_client import Random, Send
+from pgswitch.wire.login_client import Random, Send, Work
 from pgswitch.wire.password import Secret, SecretKind, md5_answer
 
 __all__ = [
@@ -43,10 +46,14 @@ __all__ = [
     "ServerLogin",
     "ServerRefused",
     "State",
+    "Work",
 ]
 
 KeyCache = MutableMapping[tuple[Secret, bytes, int], scram.ScramKeys]
 """Keys by clear secret, salt and iterations, so that each is stretched only once."""
+
+_CACHE_LIMIT = 10_000
+"""Keys kept at once; a server that names a new salt each time must not fill memory."""
 
 NO_SCRAM_KEYS = (
     "cannot do SCRAM authentication: password is SCRAM secret but client "
@@ -97,7 +104,7 @@ class Failed:
     client_fault: Fault | None = None
 
 
-Command = Send | LoginDone | ServerRefused | Failed
+Command = Send | LoginDone | ServerRefused | Failed | Work
 
 
 class State(Enum):
@@ -105,6 +112,7 @@ class State(Enum):
 
     AUTHENTICATING = auto()
     SASL_CHALLENGE = auto()
+    STRETCHING = auto()
     SASL_SIGNATURE = auto()
     SASL_VERIFIED = auto()
     AUTHENTICATED = auto()
@@ -125,6 +133,7 @@ class ServerLogin:
     __slots__ = (
         "_cache",
         "_cancel_key",
+        "_challenge",
         "_parameters",
         "_random",
         "_scram",
@@ -160,6 +169,7 @@ class ServerLogin:
         self._parameters: dict[str, str] = {}
         self._cancel_key = b""
         self._state = State.AUTHENTICATING
+        self._challenge = b""
         self.end_point = b""
 
     @property
@@ -171,8 +181,6 @@ class ServerLogin:
         """Return the commands for one message of the server.
 
         After the outcome no message belongs here any more (RuntimeError).
-        May cost the iterations a server asks for, once for each clear secret, salt
-        and number of iterations.
         """
         if self._state is State.DONE:
             raise RuntimeError("the login is over")
@@ -210,7 +218,7 @@ class ServerLogin:
             raise _GaveUpError("failed to answer authreq")
 
     def _on_ok(self, _data: bytes) -> list[Command]:
-        if self._state in (State.SASL_CHALLENGE, State.SASL_SIGNATURE):
+        if self._state in self._UNPROVED:
             fault = ServerSignatureNotVerified()
             raise _GaveUpError("failed to verify server signature", fault)
         self._expect(State.AUTHENTICATING, State.SASL_VERIFIED)
@@ -252,9 +260,32 @@ class ServerLogin:
 
     def _on_sasl_continue(self, data: bytes) -> list[Command]:
         self._expect(State.SASL_CHALLENGE)
-        exchange = self._exchange()
-        salt, iterations = exchange.challenge(data)
-        answer = exchange.final(data, self._keys(salt, iterations))
+        salt, iterations = self._exchange().challenge(data)
+        if self._secret.kind is SecretKind.SCRAM and self._scram_keys is not None:
+            return self._prove(data, self._scram_keys)
+        known = self._cache.get((self._secret, salt, iterations))
+        if known is not None:
+            return self._prove(data, known)
+        self._state = State.STRETCHING
+        self._challenge = data
+        password = self._secret.value
+        return [Work(partial(scram.keys_from_password, password, salt, iterations))]
+
+    def worked(self, result: object) -> list[Command]:
+        """Return the commands for the result of a Work, None if it failed."""
+        if self._state is not State.STRETCHING:
+            return []  # The server has not waited for it.
+        if not isinstance(result, scram.ScramKeys):
+            return self._end(Failed("failed to answer authreq"))
+        salt, iterations = self._exchange().challenge(self._challenge)
+        if len(self._cache) >= _CACHE_LIMIT:
+            self._cache.clear()
+        self._cache[self._secret, salt, iterations] = result
+        return self._prove(self._challenge, result)
+
+    def _prove(self, challenge: bytes, keys: scram.ScramKeys) -> list[Command]:
+        """Return the proof, by a client's keys or by those of a clear password."""
+        answer = self._exchange().final(challenge, keys)
         self._state = State.SASL_SIGNATURE
         return [Send(encode.sasl_response(answer))]
 
@@ -273,17 +304,6 @@ class ServerLogin:
         if self._scram is None:
             raise _GaveUpError("failed to answer authreq")
         return self._scram
-
-    def _keys(self, salt: bytes, iterations: int) -> scram.ScramKeys:
-        """Return the keys: a client's for a stored verifier, else the password's."""
-        if self._secret.kind is SecretKind.SCRAM and self._scram_keys is not None:
-            return self._scram_keys
-        name = (self._secret, salt, iterations)
-        keys = self._cache.get(name)
-        if keys is None:
-            keys = scram.keys_from_password(self._secret.value, salt, iterations)
-            self._cache[name] = keys
-        return keys
 
     # ----------------------------------------------------------- other messages
 
@@ -318,6 +338,11 @@ class ServerLogin:
         self._expect(State.AUTHENTICATED)
         decode.ready_status(body)
         return self._end(LoginDone(self._parameters, self._cancel_key))
+
+    _UNPROVED: ClassVar[frozenset[State]] = frozenset(
+        (State.SASL_CHALLENGE, State.STRETCHING, State.SASL_SIGNATURE)
+    )
+    """Where the server still owes us its proof."""
 
     _METHODS: ClassVar[Mapping[int, Callable[[ServerLogin, bytes], list[Command]]]] = (
         MappingProxyType(

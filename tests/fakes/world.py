@@ -237,6 +237,7 @@ class World:
         """What was done in threads, so to say."""
         monkeypatch.setattr(self.service.workers, "of", lambda _work: self._do)
         monkeypatch.setattr(self.service.decision, "_work", self._do)
+        self.context.stretch = self._do
         monkeypatch.setattr(self.service.listeners, "open", self._listen)
         self.service.startService()
 

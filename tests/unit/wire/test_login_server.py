@@ -40,8 +40,15 @@ def make(
 
 
 def tell(login: ls.ServerLogin, *messages: bytes) -> list[ls.Command]:
-    """Give the login messages of the server, return all commands."""
-    return [command for raw in messages for command in login.message(raw[0], raw[BODY])]
+    """Give the login messages of the server, return all commands, work done."""
+    found: list[ls.Command] = []
+    for raw in messages:
+        for command in login.message(raw[0], raw[BODY]):
+            if isinstance(command, ls.Work):
+                found += login.worked(command.call())
+            else:
+                found.append(command)
+    return found
 
 
 def failure(commands: list[ls.Command]) -> ls.Failed:
@@ -144,6 +151,24 @@ def test_scram(secret: Secret, keys: scram.ScramKeys | None) -> None:
         encode.ready_for_query(),
     )
     assert commands == [ls.LoginDone({}, b"")]
+
+
+def test_stretching_is_for_a_thread() -> None:
+    """Until it is done the server may say nothing; if it fails, so does the login."""
+    for impatient in (True, False):
+        login, server = make(), scram.ScramServer(STORED_VERIFIER, b"server")
+        [first] = login.message(c.AUTHENTICATION, encode.auth_sasl()[BODY])
+        assert isinstance(first, Send)
+        start = encode.sasl_initial_response("SCRAM-SHA-256", b"")
+        challenge = encode.auth_sasl_continue(server.first(first.data[len(start) :]))
+        [work] = login.message(c.AUTHENTICATION, challenge[BODY])
+        assert isinstance(work, ls.Work)
+        if impatient:
+            failed = failure(login.message(c.AUTHENTICATION, encode.auth_ok()[BODY]))
+            assert isinstance(failed.client_fault, errors.ServerSignatureNotVerified)
+            assert login.worked(work.call()) == []
+        else:
+            assert failure(login.worked(None)).reason == "failed to answer authreq"
 
 
 def test_stretched_keys_are_kept() -> None:

@@ -28,14 +28,12 @@ from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 
+from pgswitch.net.openssl import ways_of
 from pgswitch.tls.contexts import reason_of, verify_error
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-
-RECORD = 16384
-"""Bytes of the largest record, decrypted (RFC 8446, section 5.1)."""
 
 
 class TlsSocket:
@@ -54,6 +52,7 @@ class TlsSocket:
         self.error = ""
         """Why OpenSSL gave the connection up, if it did."""
         self._connection = connection
+        self._read, self._write = ways_of(connection)
         self._plain = plain
         self._when_stuck = when_stuck
 
@@ -68,7 +67,7 @@ class TlsSocket:
         """
         del size
         try:
-            return self._connection.recv(RECORD)
+            return self._read(self._connection)
         except SSL.WantReadError:
             pass
         except SSL.WantWriteError:
@@ -89,7 +88,7 @@ class TlsSocket:
         try:
             while sent < size:
                 # One call takes one record.
-                sent += self._connection.send(data[sent:] if sent else data)
+                sent += self._write(self._connection, data[sent:] if sent else data)
         except (SSL.WantWriteError, SSL.WantReadError):
             if not sent:
                 raise BlockingIOError(EWOULDBLOCK, "no room") from None

@@ -127,7 +127,9 @@ def context_for_servers(options: TlsOptions) -> SSL.Context:
         )
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     _set_common(context, options, prefix)
-    if options.key_file or options.cert_file:
+    if bool(options.key_file) != bool(options.cert_file):
+        _refuse(f"{prefix}key_file and {prefix}cert_file belong together")
+    if options.key_file:
         _set_key(context, options, prefix)
     context.set_alpn_protos([ALPN])
     if options.verifies:

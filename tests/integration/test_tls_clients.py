@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import subprocess
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import psycopg
 import pytest
 
+from pgswitch.demo.account import Account
+from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.postgres import PostgresServer
 from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.tls import (
@@ -20,6 +25,7 @@ from tests.integration.tls import (
     TlsClient,
 )
 from tests.integration.wire import RawClient, startup
+from tests.tls_files import Authority
 
 LOGIN = startup("user", "trusted", "database", "bench")
 
@@ -247,4 +253,137 @@ def test_no_handshake(
         assert b"R\0\0\0" not in client.rest()
     trusting.wait_for_log("closing because: TLS handshake failed: ")
     with connect(trusting, certificates, "require") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_half_open_handshakes(
+    tls_pgswitch: PgSwitchFactory, certificates: Certificates
+) -> None:
+    """Whoever stands still in one delays nobody, and is gone after a while."""
+    pooler = tls_pgswitch(
+        auth_type="trust",
+        max_client_conn=300,
+        client_login_timeout=2,
+        **certificates.for_clients(),
+    )
+    hello = half_a_handshake(certificates)
+    with ExitStack() as strangers:
+        slow = []
+        for cut in range(100):
+            stranger = strangers.enter_context(RawClient(pooler.port))
+            stranger.send(SSL_REQUEST)
+            assert stranger.exactly(1) == b"S"
+            stranger.send(hello[: cut * len(hello) // 100])
+            slow.append(stranger)
+        with connect(pooler, certificates, "require") as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert all(stranger.is_closed() for stranger in slow)
+    assert pooler.log_text().count("closing because: client_login_timeout") == 100
+
+
+def half_a_handshake(certificates: Certificates) -> bytes:
+    """Return the first record of a client's handshake."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context(cafile=str(certificates.root))
+    client = context.wrap_bio(incoming, outgoing, server_hostname=HOST)
+    with suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+# Files and settings that change, or are no good.
+
+
+def test_reload(
+    tls_pgswitch: PgSwitchFactory, certificates: Certificates, directory: Path
+) -> None:
+    """New files are for new connections; old ones go on; broken ones change nothing."""
+    own = directory / "own"
+    own.mkdir()
+    authority = Authority(own)
+    pair = certificates.owned(*authority.issue("pooler", hosts=[HOST]))
+    own.chmod(0o755)
+    trusted = {"sslrootcert": str(authority.path)}
+    pooler = tls_pgswitch(
+        client_tls_sslmode="require",
+        client_tls_cert_file=str(pair[0]),
+        client_tls_key_file=str(pair[1]),
+    )
+    before = connect(pooler, certificates, "verify-full", **trusted)
+    server = before.execute("SELECT pg_backend_pid()").fetchone()
+
+    certificates.owned(*authority.issue("pooler", hosts=["other.example.com"]))
+    pooler.reload()
+    with pytest.raises(psycopg.OperationalError, match="does not match host name"):
+        connect(pooler, certificates, "verify-full", **trusted)
+    with connect(pooler, certificates, "verify-ca", **trusted) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+    pair[1].write_text("garbage")
+    pooler.reload()
+    pooler.wait_for_log(
+        "ERROR TLS configuration could not be reloaded, keeping old configuration"
+    )
+    connect(pooler, certificates, "verify-ca", **trusted).close()
+    with before:
+        assert before.execute("SELECT pg_backend_pid()").fetchone() == server
+
+
+def test_set(tls_pgswitch: PgSwitchFactory, certificates: Certificates) -> None:
+    """SET acts at once; one that cannot says so by a notice, and changes nothing."""
+    pooler = tls_pgswitch(**certificates.for_clients("prefer"))
+    notices: list[str | None] = []
+    with pooler.connect("admin", "pgbouncer", sslmode="require") as console:
+        console.add_notice_handler(lambda told: notices.append(told.message_primary))
+        console.execute("SET client_tls_sslmode = 'require'")
+        assert notices == []
+        with pytest.raises(psycopg.OperationalError, match="SSL required"):
+            connect(pooler, certificates, "disable")
+        console.execute("SET client_tls_key_file = '/no/such/file'")
+    assert notices == [
+        "TLS settings could not be applied, still using old configuration"
+    ]
+    connect(pooler, certificates, "require").close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"client_tls_key_file": ""}, "client_tls_sslmode needs client_tls_key_file"),
+        ({"client_tls_cert_file": "/no/such/file"}, "could not read client_tls_cert_f"),
+        ({"client_tls_ciphers": "nonsense"}, "client_tls_ciphers=nonsense: no cipher"),
+        (
+            {"server_tls_key_file": "/no/such/file"},
+            "server_tls_key_file and server_tls_cert_file belong together",
+        ),
+    ],
+)
+def test_no_start(
+    tls_pgswitch: PgSwitchFactory,
+    certificates: Certificates,
+    settings: dict[str, Any],
+    text: str,
+) -> None:
+    """The process ends with the reference's words, and the cause before them."""
+    pooler = tls_pgswitch(start=False, **(certificates.for_clients() | settings))
+    with pytest.raises(ChildFailed):
+        pooler.start()
+    log = pooler.log_text()
+    assert "FATAL TLS setup failed" in log
+    assert text in log
+
+
+def test_keys_of_root(
+    tls_pgswitch: PgSwitchFactory, certificates: Certificates, account: Account | None
+) -> None:
+    """A key that only root can read is read before the user is switched."""
+    if account is None:
+        pytest.skip("needs root")
+    certificate, key = certificates.authority.issue("rooted", hosts=[HOST])
+    pooler = tls_pgswitch(
+        client_tls_sslmode="require",
+        client_tls_cert_file=str(certificate),
+        client_tls_key_file=str(key),
+    )
+    with connect(pooler, certificates, "verify-full") as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -13,8 +13,9 @@ from twisted.internet.pollreactor import PollReactor
 from twisted.internet.protocol import Protocol
 from twisted.internet.selectreactor import SelectReactor
 
-from pgswitch.net.encrypting import RECORD, TlsSocket, encrypt
+from pgswitch.net.encrypting import TlsSocket, encrypt
 from pgswitch.net.lean_reactor import LeanReactor
+from pgswitch.net.openssl import RECORD
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.link import PAUSED_PEER
@@ -236,16 +237,8 @@ def test_other_protocols(scene: Scene, side: ClientTls) -> None:
 # Reading that has to write first.
 
 
-class Stuck:
-    """A connection that can do nothing before its socket takes bytes."""
-
-    def recv(self, _size: int) -> bytes:
-        """Want to write."""
-        raise SSL.WantWriteError
-
-    def send(self, _data: bytes) -> int:
-        """Want to write."""
-        raise SSL.WantWriteError
+def _want_to_write(_connection: SSL.Connection) -> bytes:
+    raise SSL.WantWriteError
 
 
 def test_an_answer_to_be_sent(lean: Scene) -> None:
@@ -253,13 +246,13 @@ def test_an_answer_to_be_sent(lean: Scene) -> None:
     lean.shake_hands()
     tls = lean.io.tls
     assert tls is not None
-    whole, tls._connection = tls._connection, Stuck()  # type: ignore[assignment]
+    whole, tls._read = tls._read, _want_to_write
     lean.far.connection.send(PASSWORD)
     lean.far.socket.send(lean.far.connection.bio_read(1000))
     assert lean.link.do_read_now() is None
     assert lean.transport not in lean.reactor.getReaders()
     assert lean.transport in lean.reactor.getWriters()
-    tls._connection = whole
+    tls._read = whole
     lean.until(lambda: lean.holder.control.told)
     assert lean.transport in lean.reactor.getReaders()
     assert lean.transport not in lean.reactor.getWriters()

@@ -246,7 +246,11 @@ def test_refused_for_clients(
     ("options", "text"),
     [
         (TlsOptions(mode="prefer", is_direct=True), "sslnegotiation=direct needs serv"),
-        (TlsOptions(mode="require", key_file="/no/file"), "could not read server_tls_"),
+        (TlsOptions(mode="require", key_file="/no/file"), "belong together"),
+        (
+            TlsOptions(mode="require", key_file="/no/file", cert_file="/no/file"),
+            "could not read server_tls_cert_file=/no/file: No such file or directory",
+        ),
         (TlsOptions(mode="verify-ca", ca_file="/no/file"), "could not read server_tls"),
     ],
 )

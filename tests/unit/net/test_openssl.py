@@ -1,0 +1,77 @@
+"""Both ways to OpenSSL: pyOpenSSL's inner names, and its outer ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from OpenSSL import SSL
+
+from pgswitch.net import openssl
+from pgswitch.net.openssl import RECORD, Read, Write, inner_functions
+from pgswitch.tls.options import TlsOptions
+from pgswitch.tls.sides import ServerTls
+from tests.unit.net.tls_pair import side_for_clients
+from tests.unit.tls.shaking import carry, shake_hands
+
+INNER = inner_functions()
+OUTER = (openssl.outer_read, openssl.outer_write)
+
+
+@pytest.fixture
+def ends(tmp_path: Path) -> tuple[SSL.Connection, SSL.Connection]:
+    """Return both ends of a connection in memory."""
+    near = side_for_clients(tmp_path).connection(None)
+    far = ServerTls(TlsOptions(mode="require")).connection(None, "localhost")
+    shake_hands(far, near)
+    return near, far
+
+
+def test_the_inner_ones_are_there() -> None:
+    """This version of pyOpenSSL has them, and they are used."""
+    assert INNER is not None
+    connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+    assert openssl.ways_of(connection)[0] is not openssl.outer_read
+    stand_in: Any = object()
+    assert openssl.ways_of(stand_in) == OUTER
+
+
+@pytest.mark.parametrize("ways", [INNER, OUTER], ids=["inner", "outer"])
+@pytest.mark.parametrize("kind", [bytes, memoryview])
+def test_both_ways(
+    ends: tuple[SSL.Connection, SSL.Connection],
+    ways: tuple[Read, Write],
+    kind: Callable[[bytes], bytes],
+) -> None:
+    """They give the same, a record at a time, and raise the same."""
+    read, write = ways
+    near, far = ends
+    data = bytes(range(256)) * 100
+    assert write(near, kind(data)) == RECORD
+    assert write(near, kind(data[RECORD:])) == len(data) - RECORD
+    carry(near, far)
+    assert read(far) == data[:RECORD]
+    assert read(far) == data[RECORD:]
+    with pytest.raises(SSL.WantReadError):
+        read(far)
+    near.shutdown()
+    carry(near, far)
+    with pytest.raises(SSL.ZeroReturnError):
+        read(far)
+    with pytest.raises(SSL.Error):
+        write(near, kind(b"too late"))
+
+
+@pytest.mark.parametrize("lost", ["module", "function", "method"])
+def test_a_version_without(monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    """Whichever of the names is missing, the outer ones are left."""
+    if lost == "module":
+        monkeypatch.setitem(sys.modules, "OpenSSL._util", None)
+    elif lost == "function":
+        monkeypatch.setattr("OpenSSL._util.lib", object())
+    else:
+        monkeypatch.delattr(SSL.Connection, "_raise_ssl_error")
+    assert inner_functions() is None

@@ -35,6 +35,8 @@ _KEYWORD: Final = re.compile(
     rb"(?:prepare|execute|deallocate|explain)\b", re.IGNORECASE
 )
 _LONGEST_KEYWORD: Final = 10
+LONGEST_TEXT: Final = 65536
+"""A longer text is not looked at: it would have to be held whole."""
 
 
 class PreparingLink(Link):
@@ -55,7 +57,7 @@ class PreparingLink(Link):
         statements = self.statements
         if statements is None:
             return False
-        if statements.sql.texts:
+        if statements.sql.texts and end - start <= LONGEST_TEXT:
             return True
         return _begins_like_it(chunk, start + BODY, end)
 
@@ -171,7 +173,7 @@ def _begins_like_it(chunk: bytes, at: int, end: int) -> bool:
     size = len(chunk)
     while at < size and _BLANK[chunk[at]]:
         at += 1
-    if at < size and not _FIRST[chunk[at]]:
+    if (at < size and not _FIRST[chunk[at]]) or end - at > LONGEST_TEXT:
         return False
     if end > size and at + _LONGEST_KEYWORD >= size:
         return True  # Too little of it is here to tell.

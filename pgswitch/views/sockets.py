@@ -92,7 +92,7 @@ class SocketView:
             else tracking.value(link.parameters, "application_name"),
             prepared_statements=0
             if link is None or link.statements is None
-            else len(link.statements.names),
+            else len(link.statements.names) + len(link.statements.sql.texts),
             recv_pos=buffers.held,
             pkt_avail=buffers.held,
             pkt_remain=buffers.remain,

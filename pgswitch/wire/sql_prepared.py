@@ -19,7 +19,8 @@ The answers to what goes before are swallowed.  An error there is the answer to 
 whole, as it would be in a Query of several statements, and undoes the rest.
 
 A PREPARE that comes together with other statements, or with a backslash (so that the
-end of its strings cannot be told at a glance), passes as it is and is not remembered.
+end of its strings cannot be told at a glance), passes as it is and is not remembered;
+so does a text of more than 64 KiB.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
@@ -63,6 +64,9 @@ _TWO_PHASE = re.compile(rb"\s*prepare\s+transaction\s*'", re.IGNORECASE)
 _DEALLOCATE = re.compile(
     rb"\s*deallocate\s+(?:prepare\s+)?(?!all\b)" + _NAME + rb"[\s;]*\0?$",
     re.IGNORECASE,
+)
+_DEALLOCATE_ANYWHERE = re.compile(
+    rb"\bdeallocate\s+(?:prepare\s+)?" + _NAME, re.IGNORECASE
 )
 _EXECUTE = re.compile(rb"\bexecute\s+" + _NAME, re.IGNORECASE)
 _QUOTED = re.compile(
@@ -174,6 +178,12 @@ class SqlStatements:
                 said += self._ensure(name, server)
             else:
                 said += self._forget(name, server)
+        for written in _DEALLOCATE_ANYWHERE.findall(text):
+            name = _folded(written)
+            if name in self.texts:
+                said += self._ensure(name, server)
+                # Not noted: whether the text comes so far cannot be told in advance.
+                del self.texts[name], server[name]
         return said
 
     def _ensure(self, name: bytes, server: Texts) -> list[bytes]:

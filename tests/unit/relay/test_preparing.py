@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pgswitch.relay.client import WAIT_FOR_WHOLE
+from pgswitch.relay.preparing import LONGEST_TEXT
 from tests.unit.relay.pair import READY, RESULT, Stage, message, query
 
 ERROR = message(b"E", b"C42601\0\0")
@@ -61,6 +63,21 @@ def test_queries_that_only_begin_like_it(text: bytes) -> None:
     server, client = stage.server(), stage.client(prepared=10)
     client.take(query(text))
     assert stage.sent(server) == query(text)
+
+
+@pytest.mark.parametrize("text", [b"PREPARE b AS SELECT '%s'", b"SELECT '%s'"])
+def test_long_texts(text: bytes) -> None:
+    """They are not held, whoever sends them."""
+    stage = Stage()
+    server, client = stage.server(), stage.client(prepared=10)
+    client.take(query(b"PREPARE a AS SELECT 1"))
+    server.take(message(b"C", b"PREPARE\0") + READY)
+    stage.sent(server)
+    long = query(text % (b"x" * LONGEST_TEXT))
+    client.take(long[:WAIT_FOR_WHOLE])
+    assert stage.sent(server) == long[:WAIT_FOR_WHOLE]
+    client.take(long[WAIT_FOR_WHOLE:])
+    assert stage.sent(server) == long[WAIT_FOR_WHOLE:]
 
 
 def test_an_empty_message() -> None:

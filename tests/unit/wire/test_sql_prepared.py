@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import EXECUTE, QUERY, SQL, SWALLOW, Exchange
@@ -246,6 +250,18 @@ def test_no_more_than_there_may_be() -> None:
     assert do(client, b"EXECUTE b", server).startswith(b'DEALLOCATE "a"\n;PREPARE b')
 
 
+def test_dropping_among_others() -> None:
+    """The name is free; a server that lacked it had it for a moment."""
+    scene = Scene()
+    client, server, other = scene.client(), scene.server(), scene.server()
+    do(client, ONE, server)
+    before, entries = ask(client, b"SELECT 1; DEALLOCATE a; SELECT 2", other)
+    assert (before, entries) == (ONE + b"\n;", [OURS, QUERY])
+    succeed(client)
+    assert (client.sql.texts, other.by_sql) == ({}, {})
+    assert do(client, TWO, server) == b'DEALLOCATE "a"\n;'
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -303,3 +319,83 @@ def test_discard_all() -> None:
     server.clear()
     client.clear()
     assert (client.sql.texts, server.by_sql) == ({}, {})
+
+
+# Whatever clients do, each sees what it would see alone on a server of its own.
+
+PARTS = re.compile(rb"(PREPARE|EXECUTE|DEALLOCATE) \"?(\w+)\"?(?: AS (.*))?")
+
+
+class Session:
+    """What PostgreSQL does with such statements: names, and errors of three kinds."""
+
+    def __init__(self) -> None:
+        """Begin without statements."""
+        self.has: dict[bytes, bytes] = {}
+
+    def run(self, statement: bytes) -> bytes | None:
+        """Return what a statement gives, None for an error."""
+        found = PARTS.fullmatch(statement)
+        assert found is not None, statement
+        verb, name, text = found.groups()
+        if verb == b"PREPARE":
+            if name in self.has or text == b"BAD":
+                return None
+            self.has[name] = text
+            return b"PREPARE"
+        if verb == b"EXECUTE":
+            return self.has.get(name)
+        return None if self.has.pop(name, None) is None else b"DEALLOCATE"
+
+
+def converse(
+    client: ClientStatements, text: bytes, server: ServerStatements, session: Session
+) -> bytes | None:
+    """Have a client's statement run by a server; return what the client sees."""
+    before = client.sql.query(text + b"\0", server.by_sql, client.names)
+    exchange = client.exchange
+    seen: bytes | None = None
+    for statement in [*before.split(b"\n;")[:-1], text]:
+        seen = session.run(statement)
+        if seen is None:
+            client.undone(exchange.failed(), server)
+            break
+        entry = exchange.completed(COMPLETE)
+        if entry & SQL:
+            client.settled(entry)
+    assert client.exchange.ready(ord("I")) == []
+    assert exchange.clean
+    assert exchange.special == 0
+    assert len(session.has) <= client.most
+    return seen
+
+
+NAMES = st.sampled_from([b"a", b"b", b"c"])
+STATEMENTS = st.one_of(
+    st.builds(
+        lambda name, text: b"PREPARE %s AS %s" % (name, text),
+        NAMES,
+        st.sampled_from([b"ONE", b"TWO", b"BAD"]),
+    ),
+    st.builds(lambda name: b"EXECUTE " + name, NAMES),
+    st.builds(lambda name: b"DEALLOCATE " + name, NAMES),
+)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1), STATEMENTS), max_size=40),
+    st.integers(1, 3),
+)
+def test_as_if_alone(steps: list[tuple[int, int, bytes]], most: int) -> None:
+    """Three clients on two servers, each step on any of them."""
+    scene = Scene(most)
+    clients = [(scene.client(), Session()) for _ in range(3)]
+    servers = [(scene.server(), Session()) for _ in range(2)]
+    for which, where, statement in steps:
+        client, alone = clients[which]
+        server, session = servers[where]
+        seen = converse(client, statement, server, session)
+        assert seen == alone.run(statement)
+        texts = {name: text.split(b" AS ")[1] for name, text in server.by_sql.items()}
+        assert texts == session.has
+        assert client.sql.texts.keys() == alone.has.keys()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from pgswitch.handover.packing import Packed, age, pack_client, pack_server, text
 from pgswitch.net.backend import Phase
-from pgswitch.relay.gate import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,14 +97,10 @@ class Estate:
 
     def _client(self, client: Frontend) -> Packed:
         now = self._context.clock()
-        gate = client.link.gate
         return {
             "age": age(client.connected_at, now),
             "connected": client.connected_time,
             "parameters": self._sockets.tracked(client.link.parameters),
-            "homes": {text(name): home for name, home in gate.homes.items()}
-            if isinstance(gate, Gate)
-            else {},
             **pack_client(client.link, now),
         }
 

@@ -116,6 +116,7 @@ def pack_statements(statements: ClientStatements) -> Packed:
                 None if note.client_name is None else text(note.client_name),
                 note.closes,
                 note.parses,
+                note.home,
             ]
             for note in statements.notes
         ],
@@ -131,6 +132,7 @@ def pack_statements(statements: ClientStatements) -> Packed:
             ]
             for note in statements.sql.notes
         ],
+        "homes": {text(name): home for name, home in statements.homes.items()},
         "spoken": _pack_texts(statements.spoken),
         "bound": text(statements.bound),
     }
@@ -142,14 +144,16 @@ def unpack_statements(
     """Restore what :func:`pack_statements` packed."""
     for name, one in packed.get("names", {}).items():
         statements.names[raw(name)] = _unpack_statement(one, table)
-    for one, name, closes, parses in packed.get("notes", []):
+    for name, home in packed.get("homes", {}).items():
+        statements.homes[raw(name)] = home
+    for one, name, closes, parses, home in packed.get("notes", []):
         statement = _unpack_statement(one, table)
         if not closes:
             # Whoever holds it besides has it counted.
             statement.references -= 1
         client_name = None if name is None else raw(name)
         statements.notes.append(
-            Note(statement, client_name, closes=closes, parses=parses)
+            Note(statement, client_name, closes=closes, parses=parses, home=home)
         )
     _unpack_sql(statements, packed, table)
 

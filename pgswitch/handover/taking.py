@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from pgswitch.handover.packing import Packed, moment, raw, unpack_client, unpack_server
 from pgswitch.net.accepted import TcpTransport, UnixTransport
 from pgswitch.net.frontend import Frontend
-from pgswitch.relay.gate import Gate
 from pgswitch.relay.link import PAUSED_SUSPENDED
 from pgswitch.stats.counters import NAMES
 from pgswitch.types import PoolKey
@@ -145,9 +144,6 @@ class Heir:
             link.halt()
             rack.waiters.append(link)
         self._rules.attach(frontend)
-        if isinstance(link.gate, Gate):
-            for name, home in state.get("homes", {}).items():
-                link.gate.homes[raw(name)] = home
 
     def _spec(self, one: Inherited) -> DatabaseSpec | None:
         return self._context.configuration.database(one.database)

@@ -96,8 +96,6 @@ class Gate(Gatekeeper):
         super().__init__(_LOOK, link.limit)
         self.link = link
         self.advisor = advisor
-        self.homes: dict[bytes, str] = {}
-        """Where prepared statements were sent, by the client's names."""
         self.skip = link.skip + link.dropping
         self._kept: list[bytes] = link.held[:]
         """What came while we wait, not looked at yet."""
@@ -176,7 +174,7 @@ class Gate(Gatekeeper):
         self._running = True
         try:
             self._carry_out(outcome, asked, 0, len(asked))
-            self._note(asked, 0, len(asked))
+            self._note(asked[0])
             self._flush(asked, len(asked))
         except Fault as fault:
             self.link.control.faulted(fault)
@@ -247,7 +245,7 @@ class Gate(Gatekeeper):
             if action:
                 if not self._look(chunk, position, end):
                     return
-                self._note(chunk, position, end)
+                self._note(chunk[position])
             position = end
         if position < size:
             self._held.append(chunk[position:])
@@ -278,9 +276,12 @@ class Gate(Gatekeeper):
             if self._refused:
                 return True
         else:
-            if not self.homes or (message_type != BIND and message_type != DESCRIBE):
+            statements = self.link.statements
+            if statements is None or not statements.homes:
                 return True
-            home = self.homes.get(_statement(chunk, start, end), "")
+            if message_type != BIND and message_type != DESCRIBE:
+                return True
+            home = statements.homes.get(_statement(chunk, start, end), "")
             if self._refused or not home or not self.advisor.is_away(home):
                 return True
         self._flush(chunk, start)
@@ -345,13 +346,10 @@ class Gate(Gatekeeper):
             )
             self._begin = end
         if message_type == PARSE:
-            name = _statement(chunk, start, end)
-            if not name:
-                return
-            if self.advisor.home:
-                self.homes[name] = self.advisor.home
-            elif name in self.homes:
-                del self.homes[name]
+            statements = self.link.statements
+            if statements is not None:
+                # It has been passed on when the next one is looked at.
+                statements.home = self.advisor.home
 
     def _refuse(self, message_type: int) -> None:
         """Send what fails in place of a message; we are inside, so it goes at once."""
@@ -362,9 +360,8 @@ class Gate(Gatekeeper):
             self.link.pass_on(message(PARSE, b"\0" + text + b"\0\0"))
         self.link.exchange.refuse_last(self.advisor.refusal)
 
-    def _note(self, chunk: bytes, start: int, end: int) -> None:
-        """Note where pipelines begin and end, and statements that are closed."""
-        message_type = chunk[start]
+    def _note(self, message_type: int) -> None:
+        """Note where pipelines begin and end."""
         if (
             message_type == SYNC
             or message_type == QUERY
@@ -374,10 +371,6 @@ class Gate(Gatekeeper):
             self._refused = False
             return
         self._in_pipeline = True
-        if message_type == CLOSE and self.homes:
-            name = _statement(chunk, start, end)
-            if name in self.homes:
-                del self.homes[name]
 
 
 def _text(chunk: bytes, start: int, end: int) -> tuple[int, int]:

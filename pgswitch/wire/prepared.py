@@ -64,6 +64,7 @@ class Note:
         *,
         closes: bool = False,
         parses: bool = True,
+        home: str = "",
     ) -> None:
         """``client_name`` is the client's name that is introduced or closed, if any.
 
@@ -74,6 +75,8 @@ class Note:
         self.client_name = client_name
         self.closes = closes
         self.parses = parses
+        self.home = home
+        """What :attr:`ClientStatements.homes` had for a name that is closed."""
 
 
 class ClientStatements:
@@ -91,6 +94,10 @@ class ClientStatements:
         self.exchange = exchange
         self.most = most
         self.names: dict[bytes, Statement] = {}
+        self.homes: dict[bytes, str] = {}
+        """Where rules have sent statements, by the client's names."""
+        self.home = ""
+        """Where rules have sent the Parse that comes next, empty for nowhere."""
         self.notes: list[Note] = []
         """One for each request in the exchange that carries NAMED, in order."""
         self.counters = counters
@@ -122,6 +129,8 @@ class ClientStatements:
             return sent + statement.parse()
         statement = self.table.hold(body[split + 1 :])
         self.names[name] = statement
+        if self.home:
+            self.homes[name] = self.home
         if server.touch(statement):
             self.notes.append(Note(statement, name, parses=False))
             self.exchange.request(PARSE | FAKE | NAMED)
@@ -170,7 +179,8 @@ class ClientStatements:
         if statement is None:
             self.exchange.request(CLOSE | FAKE)
         else:
-            self.notes.append(Note(statement, name, closes=True))
+            home = self.homes.pop(name, "")
+            self.notes.append(Note(statement, name, closes=True, home=home))
             self.exchange.request(CLOSE | FAKE | NAMED)
 
     # Messages whose text is one of SQL about prepared statements.
@@ -240,6 +250,8 @@ class ClientStatements:
                     server.add(statement)
                 elif name not in self.names:
                     self.names[name] = statement
+                    if note.home:
+                        self.homes[name] = note.home
                     continue
                 self.table.drop(statement)
                 continue
@@ -247,6 +259,7 @@ class ClientStatements:
                 server.remove(statement)
             if name is not None and self.names.get(name) is statement:
                 del self.names[name]
+                self.homes.pop(name, "")
                 self.table.drop(statement)
 
     def _notes_of(self, skipped: list[int], server: ServerStatements) -> list[Note]:
@@ -268,6 +281,7 @@ class ClientStatements:
         for statement in self.names.values():
             self.table.drop(statement)
         self.names.clear()
+        self.homes.clear()
         self.spoken.clear()
         self.sql.texts.clear()
 

@@ -260,10 +260,17 @@ def test_statements_stay_where_they_were_sent() -> None:
         client.take(use + SYNC)
         server.take(READY)
     assert adviser.brought == [("there", False)] * 2
-    client.take(message(b"D", b"P\0") + message(b"C", b"Smine\0") + SYNC)
+    close = message(b"C", b"Smine\0")
+    skipped = message(b"D", b"P\0") + close + parse(b"two", b"mine") + SYNC
+    client.take(skipped)
     server.take(ERROR + READY)
     client.take(bind(b"mine") + SYNC)
-    assert len(adviser.brought) == 2
+    assert len(adviser.brought) == 3, "the server has not closed it"
+    server.take(ERROR + READY)
+    client.take(close + SYNC)
+    server.take(READY)
+    client.take(bind(b"mine") + SYNC)
+    assert len(adviser.brought) == 3
 
 
 def test_a_refused_bind_of_any_length() -> None:

@@ -37,6 +37,7 @@ from pgswitch.wire.exchange import (
     DESCRIBE,
     EXECUTE,
     FUNCTION_CALL,
+    IDLE,
     PARSE,
     QUERY,
     SYNC,
@@ -189,8 +190,12 @@ class Gate(Gatekeeper):
 
     def is_inside(self) -> bool:
         """Tell whether a transaction or a pipeline is under way."""
-        link = self.link
-        return link.server is not None and not link.exchange.clean
+        exchange = self.link.exchange
+        if self.link.server is None:
+            return False
+        return (
+            self._in_pipeline or exchange.status != IDLE or exchange.outstanding() > 0
+        )
 
     def _is_lost(self) -> bool:
         return self.link.lost
@@ -370,7 +375,9 @@ class Gate(Gatekeeper):
             self._in_pipeline = False
             self._refused = False
             return
-        self._in_pipeline = True
+        if message_type != CLOSE or self.link.statements is None:
+            # No server gets a Close of ours; drivers send it ahead of what is new.
+            self._in_pipeline = True
 
 
 def _text(chunk: bytes, start: int, end: int) -> tuple[int, int]:
@@ -414,6 +421,6 @@ def _is_in_pipeline(link: ClientLink) -> bool:
     """Tell whether the last request was one that a Sync is still to follow."""
     exchange = link.exchange
     if not exchange.outstanding():
-        return False
+        return exchange.status == IDLE and not exchange.clean
     last = exchange.queue[-1] & TYPE
     return last != SYNC and last != QUERY and last != FUNCTION_CALL

@@ -205,9 +205,10 @@ class Advisor:
         desk = self.desk
         client = self._client
         settings = desk.context.configuration.settings
+        exchange = self._link.exchange
         if (
             settings.rules_reroute_in_transaction == "ignore"
-            or client.link.exchange.status == FAILED
+            or (exchange.status == FAILED and not exchange.outstanding())
             or _ENDS_TRANSACTION.match(text.decode("ascii", "replace"))
         ):
             return UNCHANGED

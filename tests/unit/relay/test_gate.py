@@ -373,6 +373,19 @@ def test_a_gate_put_up_in_a_pipeline() -> None:
     assert stage.sent(server) == parse(b"one") + parse(b"two") + SYNC
 
 
+def test_a_gate_put_up_behind_a_flush() -> None:
+    """All is answered, and yet the pipeline goes on."""
+    stage = Stage()
+    server = stage.server()
+    client = stage.client()
+    client.take(parse(b"one") + message(b"H"))
+    server.take(message(b"1"))
+    adviser = Adviser()
+    Gate(client, adviser)
+    client.take(parse(b"two") + SYNC)
+    assert adviser.asked == [("P", b"two", b"", True)]
+
+
 class Indifferent(Adviser):
     """Changes texts into themselves now and then."""
 

@@ -72,6 +72,43 @@ def test_refusals(world_of: WorldOf, tmp_path: Path) -> None:
     assert world.service.view.rules()[0].refused == 1
 
 
+def test_a_pipeline_that_ends_a_failed_transaction(
+    world_of: WorldOf, tmp_path: Path
+) -> None:
+    """What follows in it is not known to fail, so it may not run just anywhere."""
+    world = world_with(world_of, tmp_path, ROUTING)
+    client, server = world.pair()
+    client.say(query("BEGIN"))
+    server.hear()
+    server.say(ANSWER[:-1] + b"E")
+    client.hear()
+    execute = message(b"B", bytes(8)) + message(b"E", bytes(5))
+    for text in ("ROLLBACK", "SELECT 1 --new"):
+        client.say(message(b"P", b"\0" + text.encode() + b"\0\0\0") + execute)
+    asked = server.hear()
+    assert b"SELECT 1" not in asked
+    assert b"move to new refused" in asked
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_a_close_ahead(world_of: WorldOf, tmp_path: Path, mode: str) -> None:
+    """Drivers send it with what is new; it holds nothing where it is."""
+    world = world_with(world_of, tmp_path, ROUTING, more=f"pool_mode = {mode}")
+    client, old = world.pair()
+    parse = message(b"P", b"s\0SELECT 1 --db\0\0\0")
+    client.say(parse + message(b"S"))
+    old.hear()
+    old.say(message(b"1") + message(b"Z", b"I"))
+    new_parse = message(b"P", b"s\0SELECT 2 --new\0\0\0")
+    client.say(message(b"C", b"Ss\0") + new_parse + message(b"S"))
+    if mode == "session":
+        old.answer()  # the reset query
+    new = world.server()
+    assert kinds(new.hear()) == "PS"
+    new.say(message(b"1") + message(b"Z", b"I"))
+    assert kinds(client.hear()) == "1Z31Z"
+
+
 @pytest.mark.parametrize(
     ("more", "text"),
     [

@@ -95,8 +95,8 @@ def _descriptor(one: DescriptorSnapshot) -> tuple[Cell, ...]:
     key = one.cancel_key if len(one.cancel_key) == _KEY_SIZE else b""
     return (
         *(one.fd, one.task, one.user, one.database, one.addr, one.port),
-        # In the byte order of the machine, as the reference copies it.
-        int.from_bytes(key, sys.byteorder, signed=True),
+        # In the byte order of the machine and without a sign, as the reference has it.
+        int.from_bytes(key, sys.byteorder),
         one.link,
         *map(one.parameters.get, _SHOWN_PARAMETERS),
         *(one.password, one.scram_client_key, one.scram_server_key),

@@ -34,6 +34,7 @@ LOOK_AGAIN_S: Final = 0.01
 _READ: Final = 65536
 _MOST_DESCRIPTORS: Final = 64
 _INT4: Final = 4
+_KEY_MASK: Final = (1 << 64) - 1
 _STATE: Final = 15
 """Where SHOW HANDOVER has a column more than SHOW FDS."""
 
@@ -205,7 +206,7 @@ def _inherited(row: list[str | None], fd: int) -> Inherited:
     old_fd, task, user, database, addr, port, cancel, link, *parameters = row[:12]
     state = row[_STATE] if len(row) > _STATE else ""
     names = ("client_encoding", "standard_conforming_strings", "DateStyle", "TimeZone")
-    key = int(cancel or 0)
+    key = int(cancel or 0) & _KEY_MASK
     return Inherited(
         fd=fd,
         old_fd=int(old_fd or 0),
@@ -214,7 +215,7 @@ def _inherited(row: list[str | None], fd: int) -> Inherited:
         database=database or "",
         addr=addr or "unix",
         port=int(port or 0),
-        cancel_key=key.to_bytes(8, sys.byteorder, signed=True) if key else b"",
+        cancel_key=key.to_bytes(8, sys.byteorder) if key else b"",
         link=int(link or 0),
         parameters=dict(zip(names, parameters, strict=True)),
         is_untouched=state == UNTOUCHED,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -11,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pgswitch.demo.account import Account
 from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.installations import Installation
 from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory
@@ -197,6 +200,57 @@ def test_nobody_to_take_over_from(pgswitch: PgSwitchFactory) -> None:
     pooler = pgswitch(options=["-R"])
     assert "old process not found, try to continue normally" in pooler.log_text()
     assert pooler.execute("SELECT 1") == [(1,)]
+
+
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+@pytest.mark.skipif(PGBOUNCER is None, reason="no PgBouncer on this machine")
+@pytest.mark.parametrize("is_first", [True, False], ids=["from", "by"])
+def test_with_a_pgbouncer(
+    pgswitch: PgSwitchFactory,
+    account: Account | None,
+    directory: Path,
+    *,
+    is_first: bool,
+) -> None:
+    """Either takes over from the other, transactions under way included."""
+    pidfile = directory / "pgswitch-0" / "pid"
+    pooler = pgswitch(
+        pool_mode="transaction",
+        auth_type="trust",
+        pidfile=str(pidfile),
+        start=not is_first,
+    )
+    user = [] if account is None else ["-u", account.name]
+
+    def pgbouncer(*options: str) -> subprocess.Popen[bytes]:
+        command_line = [str(PGBOUNCER), *user, *options, str(pooler.ini_path)]
+        return subprocess.Popen(command_line, stderr=subprocess.DEVNULL)
+
+    with ExitStack() as stack:
+        if is_first:
+            theirs = pgbouncer()
+            stack.callback(theirs.wait)
+            stack.callback(theirs.kill)
+            wait_until(pidfile.exists, "PgBouncer")
+        idle = stack.enter_context(pooler.connect())
+        inside = stack.enter_context(pooler.connect(autocommit=False))
+        idle.execute("SELECT 1")
+        inside.execute("CREATE TEMP TABLE mine AS SELECT 5 AS a")
+        if is_first:
+            pooler.start(["-R"])
+            assert theirs.wait(10) == 0
+        else:
+            ours = pooler.child
+            theirs = pgbouncer("-R")
+            stack.callback(theirs.wait)
+            stack.callback(theirs.kill)
+            assert ours.wait(10) == 0
+        assert inside.execute("SELECT a FROM mine").fetchone() == (5,)
+        inside.commit()
+        assert idle.execute("SELECT 2").fetchone() == (2,)
+        assert pooler.execute("SELECT 3") == [(3,)]
 
 
 def test_descriptors_go_to_the_owner_only(pooler: PgSwitch) -> None:

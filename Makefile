@@ -69,6 +69,9 @@ compiled: $(COMPILED_STAMP)  ## the tests of the hot path once more, on a compil
 bench: $(COMPILED_STAMP)  ## CPU, speed and memory beside PgBouncer (QUICK=1: two minutes)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
+bench-switchover: $(DEV_STAMP)  ## outages of clients in 20 planned moves and 20 crashes (ARGS="--moves 3": fewer)
+	@$(BIN)/python -m bench.switchover $(ARGS)
+
 soak: $(DEV_STAMP)  ## 2,000 clients that come and die at random for 3 minutes (ARGS=--help)
 	@$(BIN)/python -m soak $(ARGS)
 

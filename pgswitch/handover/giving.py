@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pgswitch.handover.packing import Packed, age, pack_client, pack_server, text
 from pgswitch.net.backend import Phase
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from pgswitch.auth.reception import FrontDesk
     from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
+    from pgswitch.net.transport import SocketIO
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
+    from pgswitch.relay.link import Link
     from pgswitch.views.sockets import SocketView
 
 UNTOUCHED = "untouched"
@@ -62,14 +64,22 @@ class Estate:
         for socket in self._sockets.listening():
             yield replace(socket, state=state)
             state = ""
+        yield from self._servers()
+        yield from self._clients()
+
+    def _servers(self) -> Iterator[DescriptorSnapshot]:
         for pool in self._pools:
             for backend in pool.backends():
                 if backend.phase is not Phase.READY or backend.replication != "none":
+                    continue
+                if _is_encrypted(backend.link) or _is_encrypted(backend.link.peer):
                     continue
                 yield replace(
                     self._sockets.server_descriptor(backend),
                     state=json.dumps(self._server(backend)),
                 )
+
+    def _clients(self) -> Iterator[DescriptorSnapshot]:
         for client in self._desk.clients.values():
             if client.console is not None or client.replicates:
                 continue
@@ -79,6 +89,8 @@ class Estate:
                     fd=client.io.transport.fileno(),
                     state=UNTOUCHED,
                 )
+                continue
+            if _is_encrypted(client.link) or _is_encrypted(client.link.server):
                 continue
             if client.logged_in:
                 yield replace(
@@ -115,3 +127,11 @@ class Estate:
             "parameters": self._sockets.tracked(backend.link.parameters),
             **pack_server(backend.link, now),
         }
+
+
+def _is_encrypted(link: Link | None) -> bool:
+    """Tell whether a connection is one by TLS, whose keys cannot be handed over.
+
+    It ends with the old process, and so does the one that it is linked to.
+    """
+    return link is not None and cast("SocketIO", link.io).tls is not None

@@ -190,6 +190,7 @@ class Frontend(TwistedProtocol):
         """Process and user id of the other end of a unix socket."""
         self.tls: TlsFacts | None = None
         """Of the handshake, once there was one."""
+        self._tls_begun = False
         self.connected_at = reception.clock()
         self.welcomed_at = self.connected_at
         self.connected_time = time()
@@ -216,7 +217,12 @@ class Frontend(TwistedProtocol):
     @property
     def is_untouched(self) -> bool:
         """Whether nothing has come yet of a first packet."""
-        return self.facts is None and self._reader is not None and self._reader.is_empty
+        return (
+            self.facts is None
+            and self._reader is not None
+            and self._reader.is_empty
+            and not self._tls_begun
+        )
 
     @property
     def local_address(self) -> Address:
@@ -345,6 +351,7 @@ class Frontend(TwistedProtocol):
 
     def _begin_tls(self) -> None:
         """Leave the connection to the handshake."""
+        self._tls_begun = True
         side = self.reception.client_tls
         assert side is not None  # noqa: S101 - asked before
         transport: Any = self.transport

@@ -10,6 +10,7 @@ from pgswitch.net.backend import Phase
 from pgswitch.pool.families import READER
 from pgswitch.pool.reader_site import ReaderSite
 from pgswitch.pool.site import Site
+from pgswitch.tls.options import for_servers
 from pgswitch.topology.cluster import Cluster, Pace
 from pgswitch.topology.machine import Machine
 from pgswitch.topology.nodes import Node, named
@@ -238,7 +239,7 @@ class Clusters:
             spec.dbname or spec.name,
             user,
             secret.value if secret and secret.kind is SecretKind.PLAIN else None,
-            settings.server_tls_sslmode,
+            for_servers(settings, spec),
             settings.unix_socket_dir or "/tmp",  # noqa: S108 - as PostgreSQL
         )
 

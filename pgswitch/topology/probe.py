@@ -17,6 +17,7 @@ from psycopg2 import errors
 from twisted.internet.defer import Deferred, succeed
 from txpostgres import txpostgres
 
+from pgswitch.tls.options import TlsOptions
 from pgswitch.topology.machine import Failure, Report
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ class _SqlError(ProbeFailed):
     """The node lives, but does not like the question."""
 
 
+NO_FILE = "/nonexistent"
+_TLS_WHERE_THERE_IS = TlsOptions(mode="prefer")
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """What a monitor logs in with."""
@@ -62,8 +67,26 @@ class Credentials:
     dbname: str
     user: str
     password: str | None
-    sslmode: str = "prefer"
+    tls: TlsOptions = _TLS_WHERE_THERE_IS
     socket_directory: str = "/tmp"  # noqa: S108 - as PostgreSQL
+
+
+def _tls_options(tls: TlsOptions) -> dict[str, object]:
+    """Return TLS in libpq's words; it cannot be told versions and ciphers.
+
+    Files that are not given are named all the same: libpq would look for others.
+    """
+    authorities = tls.ca_file or ("system" if tls.mode == "verify-full" else NO_FILE)
+    options: dict[str, object] = {
+        "sslmode": tls.mode,
+        "sslrootcert": authorities,
+        "sslcert": tls.cert_file or NO_FILE,
+        "sslkey": tls.key_file or NO_FILE,
+    }
+    if tls.is_direct:
+        # Only then: libpq before 17 does not know the word.
+        options["sslnegotiation"] = "direct"
+    return options
 
 
 class _Connection(txpostgres.Connection):  # type: ignore[misc] # untyped
@@ -213,9 +236,9 @@ class PostgresProbe:
             "dbname": mine.dbname,
             "user": mine.user,
             "application_name": "pgswitch monitor",
-            "sslmode": mine.sslmode,
+            **_tls_options(mine.tls),
             "gssencmode": "disable",
-            "passfile": "/nonexistent",
+            "passfile": NO_FILE,
         }
         if address:
             options["hostaddr"] = address

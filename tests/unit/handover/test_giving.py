@@ -6,6 +6,9 @@ import json
 
 from pgswitch.admin.snapshots import DescriptorSnapshot
 from pgswitch.handover.giving import UNTOUCHED
+from pgswitch.wire import encode
+from tests.fakes.messages import ANSWER, query
+from tests.fakes.tls import FakeSide, finish
 from tests.fakes.world import World
 
 
@@ -37,6 +40,24 @@ def test_who_is_left_out(world: World) -> None:
     world.accept()
     (row,) = handed(world)
     assert (row.task, row.state) == ("client", UNTOUCHED)
+
+
+def test_tls(world: World) -> None:
+    """Connections by TLS stay behind, and so does whatever is linked to one."""
+    side = FakeSide("prefer")
+    world.context.tls.clients = side  # type: ignore[assignment]
+    begun = world.connect()
+    begun.say(encode.ssl_request())
+    assert handed(world) == []
+    finish(begun, side)
+    begun.say(encode.startup([("user", "app"), ("database", "db")]))
+    server = world.server()
+    (row,) = handed(world)
+    assert row.task == "server"
+    begun.say(query("BEGIN"))
+    assert handed(world) == []
+    server.say(ANSWER)
+    assert len(handed(world)) == 1
 
 
 def test_what_belongs_to_no_connection(world: World) -> None:

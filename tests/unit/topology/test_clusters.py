@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pgswitch.tls.options import TlsOptions
 from pgswitch.topology.machine import Failure
 from pgswitch.topology.nodes import Node
 from pgswitch.topology.probe import Credentials
@@ -59,7 +60,7 @@ def test_one_cluster(monitored: Monitored) -> None:
     """Only entries with a topology_query; asked with the entry's credentials."""
     assert list(monitored.world.service.clusters.by_key) == ["db"]
     assert monitored.credentials == [
-        Credentials("db", "app", "secret", "disable", "/tmp")
+        Credentials("db", "app", "secret", TlsOptions(mode="disable"), "/tmp")
     ]
 
 

@@ -9,14 +9,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import DNSLookupError
 from twisted.python.failure import Failure as TwistedFailure
 
+from pgswitch.tls.options import TlsOptions
 from pgswitch.topology.machine import Failure, Report
 from pgswitch.topology.nodes import Node
 from pgswitch.topology.probe import (
+    NO_FILE,
     Credentials,
     PostgresProbe,
     ProbeFailed,
     _fault_of,
     _report_of,
+    _tls_options,
 )
 
 OPERATIONAL = psycopg2.OperationalError
@@ -77,3 +80,27 @@ def test_a_look_up_that_hangs() -> None:
     assert failure.value.failure is Failure.SILENT
     looked_up.callback(("127.0.0.1",))
     assert not probe.is_connected
+
+
+@pytest.mark.parametrize(
+    ("tls", "expected"),
+    [
+        (TlsOptions(mode="prefer"), ("prefer", NO_FILE, NO_FILE, None)),
+        (TlsOptions(mode="verify-full"), ("verify-full", "system", NO_FILE, None)),
+        (
+            TlsOptions(
+                mode="verify-ca",
+                ca_file="/ca",
+                cert_file="/crt",
+                key_file="/key",
+                is_direct=True,
+            ),
+            ("verify-ca", "/ca", "/crt", "direct"),
+        ),
+    ],
+)
+def test_tls(tls: TlsOptions, expected: tuple[str | None, ...]) -> None:
+    """As the servers of the pools are connected to; no file is looked for."""
+    options = _tls_options(tls)
+    names = ("sslmode", "sslrootcert", "sslcert", "sslnegotiation")
+    assert tuple(options.get(name) for name in names) == expected

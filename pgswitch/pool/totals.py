@@ -70,6 +70,7 @@ class Totals:
         self._pools = pools
         self._starving: dict[PoolKey, Sharer] = {}
         self._is_evicting = False
+        """Whoever hears of it must not take the place that is being made."""
         self._in_vain: set[PoolKey] = set()
         """Pools that found no room, until something changes."""
 
@@ -138,7 +139,7 @@ class Totals:
 
     def offer(self, key: PoolKey) -> None:
         """Let starving pools try again: one of this pool's servers is not needed."""
-        if not self._starving or self._is_evicting:
+        if not self._starving:
             return
         self.look_again()
         for other, pool in list(self._starving.items()):

@@ -133,6 +133,74 @@ def test_a_busy_pool_cannot_keep_all(
     assert [client.state() for client in starving] == ["idle"] * 2
 
 
+def evicting_pair(world_of: WorldOf, most: int) -> tuple[World, list[Client]]:
+    """Return a world in which ``other`` has had its servers evicted by ``app``.
+
+    Its two clients are welcome and ask now; ``app`` has all servers there may be.
+    """
+    world = build(world_of, "max_db_connections", most=most)
+    clients = [world.client("db", "other") for _ in range(2)]
+    world.server()
+    for _ in range(most):
+        busy = world.client("db", "app")
+        if world.attempts:
+            world.server()
+        busy.say(query())
+        if world.attempts:
+            world.server()
+    for client in clients:
+        client.hear()
+        client.say(query("starving"))
+    assert world.attempts == []
+    return world, clients
+
+
+def test_one_server_at_a_time_is_handed_over(world_of: WorldOf) -> None:
+    """While the starving pool logs in, the busy one goes on with what it has."""
+    world, clients = evicting_pair(world_of, 2)
+    world.wait(3)
+    own = [world.client("db", "app") for _ in range(2)]
+    for client in own:
+        client.say(query("own"))
+    first, second = world.pool("db", "app").backends()
+    first.link.take(ANSWER)
+    assert first.close_reason == "evicted"
+    second.link.take(ANSWER)
+    assert second.close_reason == ""
+    assert own[0].state() == "active"
+    world.server()
+    assert [client.state() for client in clients] == ["active", "waiting"]
+
+
+def test_an_idle_server_goes_over_at_any_time(world_of: WorldOf) -> None:
+    """Also while the starving pool logs in; no more than the limit are opened."""
+    world, clients = evicting_pair(world_of, 2)
+    for backend in world.pool("db", "app").backends():
+        backend.link.take(ANSWER)
+        assert backend.close_reason == "evicted"
+    assert len(world.attempts) == 2
+    assert world.service.pools.totals.of_database["db"] == 2
+    for _ in clients:
+        world.server()
+    assert [client.state() for client in clients] == ["active"] * 2
+
+
+def test_no_server_is_handed_over_in_vain(world_of: WorldOf) -> None:
+    """Beyond a limit that was lowered, the end of one makes no room yet."""
+    world, clients = evicting_pair(world_of, 3)
+    world.reload(
+        settings="max_db_connections = 1", databases=f"{TWO}\ndb = host=10.0.0.1"
+    )
+    world.wait(3)
+    own = world.client("db", "app")
+    own.say(query("own"))
+    first, *_ = world.pool("db", "app").backends()
+    first.link.take(ANSWER)
+    assert first.close_reason == ""
+    assert own.state() == "active"
+    assert [client.state() for client in clients] == ["waiting"] * 2
+
+
 @LIMITS
 def test_a_lost_server_makes_room(
     world_of: WorldOf, limit: str, one: Pool, other: Pool
@@ -188,6 +256,19 @@ def test_min_pool_size_takes_nothing_from_others(world_of: WorldOf) -> None:
     world.wait(2)
     assert world.attempts == []
     assert not any(server.is_gone() for server in servers)
+
+
+def test_nobody_takes_the_place_that_is_made(world_of: WorldOf) -> None:
+    """Not even a pool that wants its min_pool_size back."""
+    world = build(world_of, "max_db_connections", more="min_pool_size = 1")
+    served(world, ("db", "app"))
+    other = world.client("db", "other")
+    assert len(world.attempts) == 1
+    assert world.service.pools.totals.of_database == {"db": 1}
+    world.server()
+    assert other.state() == "idle"
+    world.wait(1)
+    assert world.attempts == []
 
 
 def test_a_lower_limit(world_of: WorldOf) -> None:

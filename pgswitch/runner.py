@@ -13,6 +13,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import globalLogPublisher
 
+from pgswitch import garbage
 from pgswitch.admin.interfaces import View
 from pgswitch.config.model import Configuration, inert
 from pgswitch.fatal import FatalError
@@ -132,6 +133,7 @@ class Runner(Service):
                 raise
             self._fail(error.text)
             return
+        garbage.settle()
         self._log.log(process_up_line(self._reactor))
         self._notify("READY=1")
 

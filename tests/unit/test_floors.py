@@ -30,6 +30,7 @@ FLOORS = (
     Floor("errors.py", 0, pure=True),
     Floor("fatal.py", 0, pure=True),
     Floor("hotpath.py", 0, pure=True),
+    Floor("garbage.py", 0, pure=True),
     Floor("config/*.py", 1, pure=True),
     Floor("sql/*.py", 1, pure=True),
     Floor("stats/*.py", 1, pure=True),

@@ -38,6 +38,18 @@ HOT = [
     "pgswitch/rules/encodings.py",
     "pgswitch/rules/measures.py",
     "pgswitch/rules/patterns.py",
+    "pgswitch/config/effective.py",
+    "pgswitch/auth/credentials.py",
+    "pgswitch/auth/entering.py",
+    "pgswitch/auth/limits.py",
+    "pgswitch/auth/lookup.py",
+    "pgswitch/auth/reception.py",
+    "pgswitch/net/frontend.py",
+    "pgswitch/net/tracing.py",
+    "pgswitch/net/transport.py",
+    "pgswitch/pool/pool.py",
+    "pgswitch/pool/registry.py",
+    "pgswitch/pool/settling.py",
 ]
 
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 
-HOT_FOLDERS = ("relay", "rules", "stats", "wire")
+HOT_FOLDERS = ("auth", "config", "net", "pool", "relay", "rules", "stats", "wire")
 
 
 def prefer_sources() -> None:

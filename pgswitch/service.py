@@ -30,11 +30,11 @@ part                    does
 from __future__ import annotations
 
 import os
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
-from twisted.internet.protocol import Factory
 
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
 from pgswitch.admin.interfaces import ShutdownMode
@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from pgswitch.config.model import Configuration, Settings
     from pgswitch.handover.reboot import Takeover
     from pgswitch.logs import Log
-    from pgswitch.net.frontend import Reception
+    from pgswitch.net.accept import Builder
 
 
 def set_up_tls(configuration: Configuration, log: Log) -> TlsBook:
@@ -101,21 +101,6 @@ def set_up_tls(configuration: Configuration, log: Log) -> TlsBook:
     except TlsSetupError as error:
         log.error(str(error))
         raise FatalError("TLS setup failed") from None
-
-
-class FrontendFactory(Factory):
-    """Makes a Frontend for each client."""
-
-    noisy = False
-
-    def __init__(self, reception: Reception) -> None:
-        """All clients have the same reception."""
-        self._reception = reception
-
-    def buildProtocol(self, addr: object) -> Frontend:
-        """Return the protocol of a new client."""
-        del addr
-        return Frontend(self._reception)
 
 
 class PgSwitch(MultiService):
@@ -264,15 +249,12 @@ class PgSwitch(MultiService):
         self.store.load(self._settings)
         self.decision.load(self._settings)
         self._load_rules()
-        factory = FrontendFactory(self.desk)
+        build = partial(Frontend, self.desk)
         if self._takeover is not None:
-            self._take_over(self._takeover, factory)
+            self._take_over(self._takeover, build)
         else:
             self.listeners.open(
-                self._settings,
-                factory,
-                factory,
-                inherited=inherited_sockets(environment()),
+                self._settings, build, inherited=inherited_sockets(environment())
             )
         self._next_period = self.context.clock() + self._settings.stats_period
         self._janitor.start()
@@ -281,10 +263,10 @@ class PgSwitch(MultiService):
         if self._started is not None:
             self._started()
 
-    def _take_over(self, takeover: Takeover, factory: FrontendFactory) -> None:
+    def _take_over(self, takeover: Takeover, build: Builder) -> None:
         """Put what another process has handed over in its place, then end it."""
         self.context.suspended = True
-        self.listeners.take_over(self._settings, factory, factory, takeover.listening())
+        self.listeners.take_over(self._settings, build, takeover.listening())
         self.listeners.pause()
         Heir(
             self.context,

@@ -7,15 +7,17 @@ the old process has gone does anything read.
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.handover.packing import Packed, moment, raw, unpack_client, unpack_server
 from pgswitch.net.accepted import TcpTransport, UnixTransport
 from pgswitch.net.frontend import Frontend
+from pgswitch.net.sockets import unix_port
 from pgswitch.relay.link import PAUSED_SUSPENDED
 from pgswitch.stats.counters import NAMES
-from pgswitch.types import PoolKey
+from pgswitch.types import Address, PoolKey
 from pgswitch.wire.startup import StartupFacts
 
 if TYPE_CHECKING:
@@ -109,8 +111,8 @@ class Heir:
     def _take_client(self, one: Inherited) -> None:
         spec = self._spec(one)
         if one.is_untouched:
-            untouched = Frontend(self._desk)
-            untouched.makeConnection(self._transport(one, untouched))  # type: ignore[no-untyped-call]
+            untouched = Frontend(self._desk, self._address(one))
+            untouched.makeConnection(self._transport(one, untouched))
             untouched.link.pause(PAUSED_SUSPENDED)
         elif spec is None:
             socket.close(one.fd)
@@ -121,7 +123,7 @@ class Heir:
         """Take a client that had logged in."""
         now = self._context.clock()
         state = one.state
-        frontend = Frontend(self._desk)
+        frontend = Frontend(self._desk, self._address(one))
         frontend.go_on_with(
             self._transport(one, frontend),
             StartupFacts(one.user, one.database),
@@ -160,12 +162,23 @@ class Heir:
         sock.setblocking(False)  # noqa: FBT003 - its only argument
         sock.set_inheritable(False)
         kind: Any = UnixTransport if sock.family == socket.AF_UNIX else TcpTransport
-        try:
-            peer = sock.getpeername()
-        except OSError:
-            # It has just left; reading will tell.
-            peer = ("", 0) if sock.family != socket.AF_UNIX else ""
         transport: object = kind(
-            sock, protocol, peer, None, protocol.number, self._reactor
+            sock, protocol, _peer(sock), None, protocol.number, self._reactor
         )
         return transport
+
+    def _address(self, one: Inherited) -> Address:
+        """Return where a client comes from."""
+        with socket.socket(fileno=os.dup(one.fd)) as sock:
+            if sock.family == socket.AF_UNIX:
+                return Address("unix", unix_port(sock.getsockname()))
+            return Address(*_peer(sock)[:2])
+
+
+def _peer(sock: socket.socket) -> Any:  # noqa: ANN401 - as the family has it
+    """Return the address of the other end."""
+    try:
+        return sock.getpeername()
+    except OSError:
+        # It has just left; reading will tell.
+        return ("", 0) if sock.family != socket.AF_UNIX else ""

@@ -1,4 +1,4 @@
-"""One listening socket in the reactor: accepts, tunes, hands to a factory.
+"""One listening socket in the reactor: accepts, tunes, has a protocol built.
 
 Twisted's own ports are not used. They set the mode of an adopted unix socket to
 0666 and remove its file, and when descriptors run out they accept and drop clients,
@@ -10,28 +10,23 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.interfaces import (
-    IAddress,
-    IDelayedCall,
-    IProtocolFactory,
-    IReadDescriptor,
-)
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from pgswitch.logs import Log
-from pgswitch.net.sockets import SocketAddress
+from pgswitch.net.sockets import SocketAddress, unix_port
+from pgswitch.net.tuning import Option
 from pgswitch.types import Address
-
-ACCEPTS_PER_TURN = 32
-"""Connections taken in one turn, so that a flood leaves time for the others."""
 
 ACCEPT_PAUSE_S = 5.0
 """Seconds without accepting after the system refused a connection."""
+
+Builder = Callable[[Address], Any]
+"""Makes the protocol of a client that comes from an address."""
 
 _PEER_CREDENTIALS = struct.Struct("3i")
 
@@ -64,46 +59,46 @@ class Acceptor:
         self,
         reactor: AcceptReactor,
         sock: socket.socket,
-        factory: IProtocolFactory,
+        build: Builder,
         *,
         log: Log,
-        tune: Callable[[socket.socket], None],
         transport: Callable[..., Any],
     ) -> None:
         """Wrap a socket that already listens.
 
         :param reactor: provides ``IReactorFDSet`` and ``IReactorTime``.
         :param sock: non-blocking listening socket; owned by this object from now on.
-        :param factory: builds the protocol of each connection.
+        :param build: builds the protocol of each connection.
         :param log: where refused accepts are told.
-        :param tune: sets the options of each accepted socket.
         :param transport: makes the transport of each connection; called like
             ``twisted.internet.tcp.Server``, with this object as the port.
         """
         self.reactor = reactor
         self.socket = sock
-        self.factory = factory
+        self.build = build
+        self.options: Sequence[Option] = ()
+        """What is set on each accepted socket."""
         self._log = log
-        self._tune = tune
         self._transport = transport
-        self._family = sock.family
-        self._is_unix = self._family == socket.AF_UNIX
+        self._unix_origin: Address | None = None
+        """Where all clients of a unix socket come from, as they have no other name."""
         self._sessions = 0
         self._retry: IDelayedCall | None = None
         self._closed = False
-        if not self._is_unix:
+        if sock.family == socket.AF_UNIX:
+            self._unix_origin = Address("unix", unix_port(sock.getsockname()))
+        else:
             self._realPortNumber = sock.getsockname()[1]
 
     @property
     def address(self) -> Address:
         """Where it listens; a unix socket has no port of its own."""
-        if self._is_unix:
+        if self._unix_origin is not None:
             return Address("unix", 0)
         return Address(*self.socket.getsockname()[:2])
 
     def start(self) -> None:
         """Begin to accept."""
-        self.factory.doStart()
         self.reactor.addReader(self)
 
     def pause(self) -> None:
@@ -124,7 +119,6 @@ class Acceptor:
         self.pause()
         self._closed = True
         self.socket.close()
-        self.factory.doStop()
 
     # What the reactor calls.
 
@@ -141,20 +135,21 @@ class Acceptor:
         self.close()
 
     def doRead(self) -> None:
-        """Accept what waits, but no more than ``ACCEPTS_PER_TURN``."""
-        for _ in range(ACCEPTS_PER_TURN):
-            if self._closed:
-                return
-            try:
-                sock, address = self.socket.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno == errno.ECONNABORTED:
-                    continue
+        """Accept one connection; while more wait, the reactor calls again.
+
+        To ask for more at once would mostly be in vain, and cost what a turn costs.
+        """
+        if self._closed:
+            return
+        try:
+            sock, address = self.socket.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ECONNABORTED:
                 self._refused(error)
-                return
-            self._serve(sock, address)
+            return
+        self._serve(sock, address)
 
     def _refused(self, error: OSError) -> None:
         self._log.error(f"accept() failed: {error.strerror}")
@@ -172,11 +167,10 @@ class Acceptor:
 
     def _serve(self, sock: socket.socket, address: SocketAddress) -> None:
         try:
-            self._tune(sock)
-            protocol = self.factory.buildProtocol(self._name(address))
-            if protocol is None:
-                sock.close()
-                return
+            for option in self.options:
+                sock.setsockopt(*option)
+            origin = self._unix_origin or Address(*address[:2])
+            protocol = self.build(origin)
             self._sessions += 1
             protocol.makeConnection(
                 self._transport(
@@ -187,13 +181,6 @@ class Acceptor:
             # Passing it on would make the reactor drop the listening socket.
             self._log.error(f"cannot serve a new connection: {error!r}")
             sock.close()
-
-    def _name(self, address: SocketAddress) -> IAddress:
-        if self._is_unix:
-            return UNIXAddress(address or None)
-        if self._family == socket.AF_INET6:
-            return IPv6Address("TCP", *address)
-        return IPv4Address("TCP", *address)
 
 
 def peer_credentials(transport: object) -> tuple[int, int] | None:

@@ -1,20 +1,22 @@
 """Twisted's transports of accepted connections, made cheaper to begin and to end.
 
-``tcp.Server`` puts together three texts for logs that are hardly ever written, and
-says shutdown(2) before close(2), which changes nothing for a socket that only we
-hold.  Together that was 20 of the 300 microseconds that a connection costs.
+``tcp.Server`` puts together three texts for logs that are hardly ever written, says
+shutdown(2) before close(2), which changes nothing for a socket that only we hold, and
+ends in six steps.  Together that was 30 of the 300 microseconds that a connection cost.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet import tcp, unix
+from twisted.internet import main, tcp, unix
 from twisted.internet.address import IPv6Address
+from twisted.python.failure import Failure
 
 if TYPE_CHECKING:
     import socket
 
+_DONE = Failure(main.CONNECTION_DONE)
 _IPV4_NAME = 2
 """Parts of an IPv4 socket's name; one of IPv6 has more."""
 
@@ -43,6 +45,22 @@ class TcpTransport(tcp.Server):
         self.hostname = client[0]
         reactor.addReader(self)
         self.connected = 1
+
+    def ended(self) -> None:
+        """Do what ``connectionLost`` does, for one that was read to its end.
+
+        Its protocol has nothing more to say.
+        """
+        if self.producer is not None or self.disconnecting or self.TLS:
+            self.connectionLost(_DONE)
+        elif self.connected:
+            self.connected, self.disconnected = 0, 1
+            self.reactor.removeReader(self)
+            self.socket.close()
+            protocol = self.protocol
+            # For whoever asks the transport later, as connectionLost does it.
+            del self.protocol, self.socket, self.fileno
+            protocol.connectionLost(_DONE)
 
     def logPrefix(self) -> str:
         """Return what Twisted's log lines about this connection begin with."""

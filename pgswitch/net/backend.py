@@ -7,7 +7,6 @@ What follows from any of it is the pool's business: the backend tells its *owner
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from enum import Enum
 from time import monotonic, time
@@ -18,6 +17,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from pgswitch.errors import BadPacketHeader, Fault, ServerBadHeader
 from pgswitch.logs import socket_prefix
 from pgswitch.net.securing import Encryption, Securing
+from pgswitch.net.sockets import unix_port
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client import ClientLink
@@ -435,7 +435,5 @@ def address_of(address: object, port: int = 0) -> Address:
     """
     host = getattr(address, "host", None)
     if host is None:
-        path = getattr(address, "name", None) or b""
-        number = os.fsdecode(path).rpartition(".s.PGSQL.")[2]
-        return Address("unix", int(number) if number.isdecimal() else port)
+        return Address("unix", unix_port(getattr(address, "name", None) or b"", port))
     return Address(host, getattr(address, "port", 0))

@@ -14,7 +14,6 @@ from time import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from pgswitch.errors import (
     Fault,
@@ -155,14 +154,18 @@ class Reception(Protocol):
         """Let go of a client; said once."""
 
 
-class Frontend(TwistedProtocol):
-    """A client connection; its Link relays, this does all the rest."""
+class Frontend:
+    """A client connection; its Link relays, this does all the rest.
+
+    It is an ``IProtocol`` that inherits nothing of Twisted, so that it can be compiled.
+    """
 
     is_confidential = False
 
-    def __init__(self, reception: Reception) -> None:
-        """Begin before the first packet."""
+    def __init__(self, reception: Reception, address: Address) -> None:
+        """Begin before the first packet; ``address`` is where it comes from."""
         self.reception = reception
+        self.transport: Any = None
         self.link: ClientLink
         self.io: SocketIO
         self.facts: StartupFacts | None = None
@@ -185,7 +188,7 @@ class Frontend(TwistedProtocol):
         """When the wait began of which the client was told, see upkeep.py."""
         self.waiting_since = 0.0
         """When the wait for the welcome began."""
-        self.address = UNIX
+        self.address = address
         self.credentials: tuple[int, int] | None = None
         """Process and user id of the other end of a unix socket."""
         self.tls: TlsFacts | None = None
@@ -227,8 +230,7 @@ class Frontend(TwistedProtocol):
     @property
     def local_address(self) -> Address:
         """Return the address that the client has connected to."""
-        transport: Any = self.transport
-        return UNIX if self.closed else address_of(transport.getHost())
+        return UNIX if self.closed else address_of(self.transport.getHost())
 
     @property
     def state(self) -> str:
@@ -247,18 +249,16 @@ class Frontend(TwistedProtocol):
 
     # What Twisted calls.
 
-    def connectionMade(self) -> None:
+    def makeConnection(self, transport: Any) -> None:  # noqa: ANN401 - of any reactor
         """Find out who is there, and have the Link read."""
-        transport: Any = self.transport
+        self.transport = transport
         self.io = SocketIO(transport)
         self.link = ClientLink(LOGIN_LIMIT, self.io, self)
         self.io.attach(self.link)
-        port = self.local_address.port
-        self.address = address_of(transport.getPeer(), port)
         if self.address.host == "unix":
             self.credentials = peer_credentials(transport)
             if self.credentials is not None:
-                self.address = Address("unix", port, self.credentials[0])
+                self.address = self.address._replace(pid=self.credentials[0])
         elif self.reception.client_tls is not None:
             self.link.descriptor, self.link.recv = -1, self._first_recv
 
@@ -266,7 +266,7 @@ class Frontend(TwistedProtocol):
         """Take what a transport has read that does not leave it to the Link."""
         self.link.take(data)
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - an end of file or our own doing
+    def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002 - an end of file or our own doing
         """Say goodbye to pool and reception."""
         if not self.closed:
             quiet = not self.logged_in and (
@@ -282,7 +282,7 @@ class Frontend(TwistedProtocol):
         cancel_key: bytes,
     ) -> None:
         """Take a client that has logged in to another process."""
-        self.makeConnection(transport)  # type: ignore[no-untyped-call]
+        self.makeConnection(transport)
         # What it says next is no TLS handshake.
         self.link.recv = self.io.recv
         self.io.attach(self.link)

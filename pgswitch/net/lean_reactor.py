@@ -17,13 +17,10 @@ from twisted.internet.base import DelayedCall
 from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import Logger
 from twisted.python import log
-from twisted.python.failure import Failure
 
 from pgswitch.net.accept import Acceptor
 from pgswitch.net.accepted import TcpTransport
 from pgswitch.relay.turn import Turns
-
-_DONE = Failure(main.CONNECTION_DONE)
 
 
 class LeanReactor(EPollReactor):
@@ -62,25 +59,27 @@ class LeanReactor(EPollReactor):
 
     doIteration = doPoll
 
-    def _serve_other(self, descriptor: int, event: int) -> None:
+    def _serve_other(self, descriptor: int, event: int) -> bool:
         """Serve an event as Twisted does, but for new connections.
 
-        An Acceptor keeps its faults to itself, so it needs no logging context.
+        An Acceptor keeps its faults to itself, so it needs no logging context, and no
+        turn of the reactor: what it wants of that, it says by callLater.
         """
         selectable = self._selectables.get(descriptor)
         if event == EPOLLIN and isinstance(selectable, Acceptor):
             selectable.doRead()
-        elif selectable is not None:
+            return False
+        if selectable is not None:
             log.callWithLogger(
                 selectable, self._doReadOrWrite, selectable, descriptor, event
             )
+        return True
 
     def _link_ended(self, descriptor: int, why: object) -> None:
         """Drop a connection whose link read its end, or is to be closed."""
         selectable = self._selectables.get(descriptor)
         if why is main.CONNECTION_DONE and isinstance(selectable, TcpTransport):
-            # No protocol of ours goes on with half a connection.
-            selectable.connectionLost(_DONE)
+            selectable.ended()
         elif selectable is not None:
             is_read = True
             self._disconnectSelectable(selectable, why, is_read)  # type: ignore[no-untyped-call]

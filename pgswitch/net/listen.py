@@ -15,11 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IProtocolFactory
 
 from pgswitch.fatal import FatalError
 from pgswitch.logs import Log
-from pgswitch.net.accept import Acceptor, AcceptReactor, peer_credentials
+from pgswitch.net.accept import Acceptor, AcceptReactor, Builder
 from pgswitch.net.accepted import TcpTransport, UnixTransport
 from pgswitch.net.sockets import (
     ListenSettings,
@@ -32,10 +31,10 @@ from pgswitch.net.sockets import (
     resolve,
     unix_socket_path,
 )
-from pgswitch.net.tuning import defer_accept, tune_socket
+from pgswitch.net.tuning import defer_accept, tcp_options
 from pgswitch.types import Address
 
-__all__ = ["ListenSettings", "Listeners", "peer_credentials", "tune_socket"]
+__all__ = ["ListenSettings", "Listeners"]
 
 
 class Listeners:
@@ -60,7 +59,6 @@ class Listeners:
         self._transports = (tcp_transport, unix_transport)
         self._reactor = reactor
         self._log = log
-        self._settings: ListenSettings | None = None
         self._tcp: list[Acceptor] = []
         self._unix: list[Acceptor] = []
         self._names: dict[Acceptor, str] = {}
@@ -81,22 +79,19 @@ class Listeners:
     def open(
         self,
         settings: ListenSettings,
-        factory_for_tcp: IProtocolFactory,
-        factory_for_unix: IProtocolFactory,
+        build: Builder,
         *,
         inherited: Sequence[int] = (),
     ) -> None:
         """Open every socket that the settings ask for and begin to accept.
 
         :param settings: where and how.
-        :param factory_for_tcp: builds the protocols of TCP clients.
-        :param factory_for_unix: builds the protocols of unix-socket clients.
+        :param build: builds the protocol of each client.
         :param inherited: descriptors of listening sockets passed by the service
             manager; if there are any, ``listen_addr`` and ``unix_socket_dir`` are
             not used.
         :raises FatalError: nothing could be opened, or not the unix socket.
         """
-        self._settings = settings
         opened: list[socket.socket] = []
         try:
             if inherited:
@@ -111,18 +106,15 @@ class Listeners:
                 sock.close()
             raise
         for sock in opened:
-            is_unix = sock.family == socket.AF_UNIX
-            self._start(sock, factory_for_unix if is_unix else factory_for_tcp)
+            self._start(sock, build, settings)
 
     def take_over(
         self,
         settings: ListenSettings,
-        factory_for_tcp: IProtocolFactory,
-        factory_for_unix: IProtocolFactory,
+        build: Builder,
         descriptors: Sequence[int],
     ) -> None:
         """Begin to accept on the sockets of another process that gives them up."""
-        self._settings = settings
         for fd in descriptors:
             sock = socket.socket(fileno=fd)
             sock.setblocking(False)  # noqa: FBT003 - its only argument
@@ -130,14 +122,14 @@ class Listeners:
             is_unix = sock.family == socket.AF_UNIX
             if is_unix and not is_abstract(path := os.fsdecode(sock.getsockname())):
                 self._socket_file = SocketFile(path)
-            self._start(sock, factory_for_unix if is_unix else factory_for_tcp)
+            self._start(sock, build, settings)
             self._log.log(f"listening on {name_of(sock.family, sock.getsockname())}")
 
     def reconfigure(self, settings: ListenSettings) -> None:
         """Take reloaded settings: deferred accepts now, the rest for new clients."""
-        self._settings = settings
         for acceptor in self._tcp:
             defer_accept(acceptor.socket, settings.tcp_defer_accept)
+            acceptor.options = tcp_options(settings)
 
     def pause(self) -> None:
         """Accept nothing for now; new connections wait in the backlog."""
@@ -172,23 +164,19 @@ class Listeners:
             del self._names[acceptor]
         acceptors.clear()
 
-    def _start(self, sock: socket.socket, factory: IProtocolFactory) -> None:
+    def _start(
+        self, sock: socket.socket, build: Builder, settings: ListenSettings
+    ) -> None:
         is_unix = sock.family == socket.AF_UNIX
+        transport = self._transports[is_unix]
         acceptor = Acceptor(
-            self._reactor,
-            sock,
-            factory,
-            log=self._log,
-            tune=self._tune,
-            transport=self._transports[is_unix],
+            self._reactor, sock, build, log=self._log, transport=transport
         )
+        if not is_unix:
+            acceptor.options = tcp_options(settings)
         (self._unix if is_unix else self._tcp).append(acceptor)
         self._names[acceptor] = name_of(sock.family, sock.getsockname())
         acceptor.start()
-
-    def _tune(self, sock: socket.socket) -> None:
-        if self._settings is not None:
-            tune_socket(sock, self._settings)
 
     def _inherit(
         self,

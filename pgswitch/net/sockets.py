@@ -163,6 +163,12 @@ def unix_socket_path(directory: str, port: int) -> str:
     return f"\0{path[1:]}" if path.startswith("@") else path
 
 
+def unix_port(path: str | bytes, default: int = 0) -> int:
+    """Return the port that a unix socket's address ends with, if it does."""
+    number = os.fsdecode(path).rpartition(".s.PGSQL.")[2]
+    return int(number) if number.isdecimal() else default
+
+
 def is_abstract(path: str) -> bool:
     """Tell whether a unix socket address is without a file."""
     return path.startswith("\0")

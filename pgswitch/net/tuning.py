@@ -34,32 +34,35 @@ class TcpSettings(Protocol):
         """Bytes of kernel buffer in each direction."""
 
 
-def tune_socket(sock: socket.socket, settings: TcpSettings) -> None:
-    """Apply the settings to one connected or connecting socket.
+Option = tuple[int, int, int]
+"""Level, name and value, as setsockopt(2) has them."""
 
-    Small messages are sent at once (no Nagle). A unix-domain socket is left alone.
+
+def tcp_options(settings: TcpSettings) -> list[Option]:
+    """Return what the settings ask for; small messages are sent at once (no Nagle)."""
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    if settings.tcp_socket_buffer > 0:
+        size = settings.tcp_socket_buffer
+        options += [(socket.SOL_SOCKET, socket.SO_SNDBUF, size)]
+        options += [(socket.SOL_SOCKET, socket.SO_RCVBUF, size)]
+    options += _known("TCP_USER_TIMEOUT", settings.tcp_user_timeout)
+    if settings.tcp_keepalive:
+        options += [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+        options += _known("TCP_KEEPIDLE", settings.tcp_keepidle)
+        options += _known("TCP_KEEPINTVL", settings.tcp_keepintvl)
+        options += _known("TCP_KEEPCNT", settings.tcp_keepcnt)
+    return options
+
+
+def tune_socket(sock: socket.socket, settings: TcpSettings) -> None:
+    """Apply the settings to one socket; a unix-domain socket is left alone.
 
     :raises OSError: the system refuses an option, or the connection is gone.
     """
     if sock.family == socket.AF_UNIX:
         return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if settings.tcp_socket_buffer > 0:
-        size = settings.tcp_socket_buffer
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-    if settings.tcp_user_timeout > 0:
-        _set(sock, "TCP_USER_TIMEOUT", settings.tcp_user_timeout)
-    if not settings.tcp_keepalive:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", settings.tcp_keepidle),
-        ("TCP_KEEPINTVL", settings.tcp_keepintvl),
-        ("TCP_KEEPCNT", settings.tcp_keepcnt),
-    ):
-        if value > 0:
-            _set(sock, name, value)
+    for option in tcp_options(settings):
+        sock.setsockopt(*option)
 
 
 def defer_accept(sock: socket.socket, seconds: int) -> None:
@@ -68,11 +71,13 @@ def defer_accept(sock: socket.socket, seconds: int) -> None:
     :param sock: a listening TCP socket.
     :param seconds: how long to hold it back at most; 0 turns the delay off.
     """
-    _set(sock, "TCP_DEFER_ACCEPT", seconds)
+    for option in _known("TCP_DEFER_ACCEPT", seconds, even_zero=True):
+        sock.setsockopt(*option)
 
 
-def _set(sock: socket.socket, name: str, value: int) -> None:
-    # Not every system knows every option; one that does not goes without.
-    option = getattr(socket, name, None)
-    if option is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, option, value)
+def _known(name: str, value: int, *, even_zero: bool = False) -> list[Option]:
+    """Return a TCP option; nothing for 0, less, or a system that does not know it."""
+    number: int | None = getattr(socket, name, None)
+    if number is None or not (value > 0 or even_zero):
+        return []
+    return [(socket.IPPROTO_TCP, number, value)]

@@ -37,12 +37,13 @@ class Turns:
 
     def __init__(
         self,
-        other: Callable[[int, int], None],
+        other: Callable[[int, int], bool],
         ended: Callable[[int, object], None],
         failed: Callable[[int], None],
     ) -> None:
         """Take what deals with other events, with ended links, and with our faults.
 
+        ``other`` tells whether the reactor is to look after its business then;
         ``failed`` is called while the exception is handled.
         """
         self.clock = Clock()
@@ -87,8 +88,8 @@ class Turns:
             descriptor = event >> _SHIFT
             link = links.get(descriptor)
             if link is None or event & _FLAGS != READABLE:
-                self.interrupted = True
-                self._other(descriptor, event & _FLAGS)
+                if self._other(descriptor, event & _FLAGS):
+                    self.interrupted = True
                 continue
             try:
                 why = link.do_read()

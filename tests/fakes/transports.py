@@ -10,7 +10,6 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
 END = b""
@@ -60,7 +59,7 @@ class FakeTransport:
     def __init__(
         self,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
-        protocol: Protocol,
+        protocol: Any,  # noqa: ANN401 - an IProtocol
         peer: IPv4Address | UNIXAddress,
         *,
         number: int,

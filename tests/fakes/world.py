@@ -24,7 +24,7 @@ from pgswitch.pool.cancels import CancelConnection
 from pgswitch.pool.pool import ServerPool
 from pgswitch.relay.turn import Turns
 from pgswitch.service import PgSwitch
-from pgswitch.types import PoolKey
+from pgswitch.types import Address, PoolKey
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, TERMINATE, error, error_text, query
 from tests.fakes.transports import END, FakeTransport
@@ -52,7 +52,7 @@ class FakeReactor(NotingReactor):
     def __init__(self) -> None:
         """Begin at START_S."""
         super().__init__()
-        self.turns = Turns(_unused, _unused, _unused)
+        self.turns = Turns(lambda _descriptor, _event: True, _unused, _unused)
         self.running = True
         self.advance(START_S)
 
@@ -316,14 +316,14 @@ class World:
 
     def connect(self, host: str = "192.0.2.1") -> Client:
         """Return a client that has only connected."""
-        frontend = Frontend(self.service.desk)
+        frontend = Frontend(self.service.desk, Address(host, 40_000))
         peer = IPv4Address("TCP", host, 40_000)
         number = next(self.numbers)
         return Client(self, FakeTransport(self.reactor, frontend, peer, number=number))
 
     def connect_locally(self) -> Client:
         """Return a client that has connected by a unix socket."""
-        frontend = Frontend(self.service.desk)
+        frontend = Frontend(self.service.desk, Address("unix", 0))
         number = next(self.numbers)
         peer = UNIXAddress(None)
         return Client(self, FakeTransport(self.reactor, frontend, peer, number=number))

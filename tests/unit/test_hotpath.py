@@ -26,7 +26,15 @@ def test_pure_is_interpreted() -> None:
 @pytest.mark.parametrize("folder", HOT_FOLDERS)
 def test_a_folder_is_of_one_kind(folder: str) -> None:
     """What setup.py lists is compiled, all of it or nothing."""
-    names = {"relay": "rack", "rules": "deciding", "stats": "counters"}
-    name = names.get(folder, "exchange")
+    name = {
+        "auth": "reception",
+        "config": "effective",
+        "net": "frontend",
+        "pool": "pool",
+        "relay": "rack",
+        "rules": "deciding",
+        "stats": "counters",
+        "wire": "exchange",
+    }[folder]
     module = __import__(f"pgswitch.{folder}.{name}", fromlist=["x"])
     assert (not str(module.__file__).endswith(".py")) is is_compiled()

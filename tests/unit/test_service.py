@@ -5,25 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from twisted.internet.address import IPv4Address
 
 from pgswitch.config.load import load, with_setting
 from pgswitch.fatal import FatalError
-from pgswitch.net.frontend import Frontend
-from pgswitch.service import FrontendFactory, PgSwitch
+from pgswitch.service import PgSwitch
 from tests.fakes.messages import ANSWER, kinds, query
 from tests.fakes.world import World, WorldOf
 
 
 def test_starting(world: World) -> None:
-    """It tells once that clients can connect; each gets a protocol of its own."""
+    """It tells once that clients can connect."""
     assert world.started == 1
-    factory = FrontendFactory(world.service.desk)
-    address = IPv4Address("TCP", "192.0.2.1", 1)
-    first, second = factory.buildProtocol(address), factory.buildProtocol(address)
-    assert isinstance(first, Frontend)
-    assert first is not second
-    assert first.reception is world.service.desk
 
 
 def test_stopping(world: World) -> None:

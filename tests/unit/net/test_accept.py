@@ -11,46 +11,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
 from pgswitch.net.accept import (
     ACCEPT_PAUSE_S,
-    ACCEPTS_PER_TURN,
     Acceptor,
     peer_credentials,
 )
+from pgswitch.net.tuning import tcp_options
+from pgswitch.types import Address
 from tests.unit.captured import CapturedLog, NotingReactor
-
-
-class NotingFactory(Factory):
-    """Keeps the addresses of its visitors; refuses or fails if told so."""
-
-    noisy = False
-
-    def __init__(self) -> None:
-        """Have no visitor yet."""
-        self.visitors: list[IAddress | None] = []
-        self.answer: object = Protocol
-        self.running = 0
-
-    def doStart(self) -> None:
-        """Count."""
-        self.running += 1
-
-    def doStop(self) -> None:
-        """Count."""
-        self.running -= 1
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """Answer as told."""
-        self.visitors.append(addr)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return Protocol() if self.answer else None
+from tests.unit.net.listen_settings import ListenValues
 
 
 class Scene:
@@ -61,12 +34,12 @@ class Scene:
         self.path = str(path)
         self.reactor = NotingReactor()
         self.captured = CapturedLog()
-        self.factory = NotingFactory()
-        self.tuned: list[socket.socket] = []
+        self.visitors: list[Address] = []
+        self.answer: object = Protocol
         self.made: list[tuple[object, ...]] = []
         sock = socket.socket(socket.AF_UNIX)
         sock.bind(self.path)
-        sock.listen(ACCEPTS_PER_TURN + 10)
+        sock.listen(10)
         sock.setblocking(False)  # noqa: FBT003 - its only argument
         self.acceptor = self.over(sock)
         self.clients: list[socket.socket] = []
@@ -76,16 +49,27 @@ class Scene:
         return Acceptor(
             self.reactor,
             sock,  # type: ignore[arg-type] # fakes have what is used
-            self.factory,
+            self.build,
             log=self.captured.log,
-            tune=self.tuned.append,
             transport=self.transport,
         )
+
+    def build(self, address: Address) -> Protocol | None:
+        """Answer as told."""
+        self.visitors.append(address)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return Protocol() if self.answer else None
 
     def transport(self, *args: object) -> SimpleNamespace:
         """Stand in for Twisted's transport."""
         self.made.append(args)
         return SimpleNamespace()
+
+    @property
+    def taken(self) -> list[Any]:
+        """The accepted sockets."""
+        return [args[0] for args in self.made]
 
     def connect(self, count: int = 1) -> None:
         """Let clients queue up."""
@@ -97,25 +81,26 @@ class Scene:
     def end(self) -> None:
         """Close whatever is open."""
         self.acceptor.close()
-        for sock in (*self.clients, *self.tuned):
+        for sock in (*self.clients, *self.taken):
             sock.close()
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     """Give a scene whose Acceptor has started."""
-    scene = Scene(tmp_path / "s")
+    scene = Scene(tmp_path / ".s.PGSQL.6543")
     scene.acceptor.start()
     yield scene
     scene.end()
 
 
-def test_each_client_is_tuned_and_served(scene: Scene) -> None:
-    """One turn takes all who wait, each with its own number."""
+def test_one_client_a_turn(scene: Scene) -> None:
+    """A flood leaves the others their time; each client has its own number."""
     scene.connect(2)
     scene.acceptor.doRead()
-    assert scene.factory.visitors == [UNIXAddress(None)] * 2
-    assert [args[0] for args in scene.made] == scene.tuned
+    assert len(scene.made) == 1
+    scene.acceptor.doRead()
+    assert scene.visitors == [Address("unix", 6543)] * 2
     assert [args[3:] for args in scene.made] == [
         (scene.acceptor, 1, scene.reactor),
         (scene.acceptor, 2, scene.reactor),
@@ -123,18 +108,35 @@ def test_each_client_is_tuned_and_served(scene: Scene) -> None:
     assert scene.captured.lines == []
 
 
-def test_a_turn_has_an_end(scene: Scene) -> None:
-    """A flood of clients leaves the rest of the service its time."""
-    scene.connect(ACCEPTS_PER_TURN + 3)
+def test_nobody_there(scene: Scene) -> None:
+    """Somebody else took the client, or it has left."""
     scene.acceptor.doRead()
-    assert len(scene.made) == ACCEPTS_PER_TURN
-    scene.acceptor.doRead()
-    assert len(scene.made) == ACCEPTS_PER_TURN + 3
+    assert not scene.made
+    assert scene.acceptor in scene.reactor.readers
 
 
-def test_factory_may_refuse(scene: Scene) -> None:
-    """No protocol means no connection."""
-    scene.factory.answer = None
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_tcp_client_is_tuned_and_named(scene: Scene, host: str) -> None:
+    """It has the options of the settings; who builds its protocol hears its address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as sock:
+        try:
+            sock.bind((host, 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+        sock.listen()
+        acceptor = scene.over(sock)
+        acceptor.options = tcp_options(ListenValues(tcp_keepcnt=4))
+        with socket.create_connection(sock.getsockname()[:2]) as client:
+            acceptor.doRead()
+            assert scene.visitors == [Address(*client.getsockname()[:2])]
+        count = scene.taken[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
+        assert count == 4
+
+
+def test_no_protocol_no_connection(scene: Scene) -> None:
+    """Whoever builds the protocols may refuse."""
+    scene.answer = None
     scene.connect()
     scene.acceptor.doRead()
     assert scene.clients[0].recv(1) == b""
@@ -143,7 +145,7 @@ def test_factory_may_refuse(scene: Scene) -> None:
 
 def test_fault_with_one_client_is_its_own(scene: Scene) -> None:
     """The client is dropped, the fault told, and accepting goes on."""
-    scene.factory.answer = ValueError("bad luck")
+    scene.answer = ValueError("bad luck")
     scene.connect()
     scene.acceptor.doRead()
     assert scene.clients[0].recv(1) == b""
@@ -195,8 +197,8 @@ def test_refused_accept_pauses(scene: Scene) -> None:
 
 
 def test_client_gone_before_accept_is_no_fault(scene: Scene) -> None:
-    """The next client is taken at once."""
-    sock = FailingSocket(errno.ECONNABORTED, errno.ECONNABORTED)
+    """The next client is taken as if nothing had been."""
+    sock = FailingSocket(errno.ECONNABORTED)
     acceptor = scene.over(sock)
     acceptor.start()
     acceptor.doRead()
@@ -220,10 +222,8 @@ def test_closing_ends_a_pause_for_good(scene: Scene) -> None:
 
 def test_close_once(scene: Scene) -> None:
     """A second close, by the reactor's end, changes nothing."""
-    assert scene.factory.running == 1
     scene.acceptor.close()
     scene.acceptor.connectionLost(Failure(ConnectionDone()))
-    assert scene.factory.running == 0
     assert scene.reactor.readers == []
     assert scene.acceptor.fileno() == -1
     scene.acceptor.doRead()
@@ -235,26 +235,6 @@ def test_pause_and_resume(scene: Scene) -> None:
     assert scene.reactor.readers == []
     scene.acceptor.resume()
     assert scene.reactor.readers == [scene.acceptor]
-
-
-@pytest.mark.parametrize(
-    ("family", "address", "name"),
-    [
-        (socket.AF_INET, ("1.2.3.4", 5), IPv4Address("TCP", "1.2.3.4", 5)),
-        (socket.AF_INET6, ("::1", 5, 0, 0), IPv6Address("TCP", "::1", 5, 0, 0)),
-    ],
-)
-def test_address_given_to_the_factory(
-    scene: Scene, family: int, address: object, name: object
-) -> None:
-    """TCP clients come with their address, as with Twisted's own ports."""
-    acceptor = scene.over(FailingSocket(family=family))
-    here, there = socket.socketpair()
-    acceptor._serve(here, address)
-    assert scene.factory.visitors == [name]
-    assert acceptor.logPrefix() == "Acceptor"
-    assert acceptor.fileno() == 99
-    there.close()
 
 
 def test_peer_credentials_of_a_unix_socket() -> None:

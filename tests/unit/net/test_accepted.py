@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.protocol import Protocol
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 
 from pgswitch.net.accepted import TcpTransport
 
@@ -42,3 +44,37 @@ def test_tcp_transport(client: tuple[object, ...], kind: type) -> None:
         reactor.doPoll(1.0)
         theirs.settimeout(5)
         assert theirs.recv(1) == b""
+
+
+class Mourner(Protocol):
+    """Keeps why it lost its connection."""
+
+    def __init__(self) -> None:
+        """Have lost nothing."""
+        self.reasons: list[BaseException | None] = []
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Keep it."""
+        self.reasons.append(reason.value)
+
+
+@pytest.mark.parametrize("is_closing", [False, True])
+def test_ended(*, is_closing: bool) -> None:
+    """Read to its end, a connection is closed, and its protocol told once."""
+    reactor = EPollReactor()
+    ours, theirs = socket.socketpair()
+    with closing(theirs):
+        protocol = Mourner()
+        transport: Any = TcpTransport(
+            ours, protocol, ("::1", 5, 0, 0), None, 7, reactor
+        )
+        protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
+        if is_closing:
+            transport.loseConnection()
+        transport.ended()
+        transport.ended()
+        theirs.settimeout(5)
+        assert theirs.recv(1) == b""
+        assert [type(reason) for reason in protocol.reasons] == [ConnectionDone]
+        assert not transport.connected
+        assert transport not in reactor.getReaders() + reactor.getWriters()

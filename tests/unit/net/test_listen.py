@@ -6,16 +6,16 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Protocol
 
 from pgswitch.fatal import FatalError
 from pgswitch.net import listen
 from pgswitch.net.accept import Acceptor
 from pgswitch.net.listen import Listeners
 from pgswitch.net.sockets import SocketAddress, StepFailedError
+from pgswitch.types import Address
 from tests.unit.captured import CapturedLog, NotingReactor
 from tests.unit.net.listen_settings import ListenValues
 
@@ -60,8 +60,6 @@ class Scene:
         self.reactor = NotingReactor()
         self.captured = CapturedLog()
         self.listeners = Listeners(self.reactor, self.captured.log)
-        self.tcp, self.unix = Factory(), Factory()
-        self.tcp.noisy = self.unix.noisy = False
         self.made: list[NamedSocket] = []
 
     def listen_tcp(
@@ -73,9 +71,14 @@ class Scene:
         self.made.append(NamedSocket(family, address))
         return self.made[-1]
 
+    def build(self, address: Address) -> Protocol:
+        """Return a protocol for a client."""
+        del address
+        return Protocol()
+
     def open(self, values: ListenValues, *, inherited: tuple[int, ...] = ()) -> None:
         """Open what the given settings ask for."""
-        self.listeners.open(values, self.tcp, self.unix, inherited=inherited)
+        self.listeners.open(values, self.build, inherited=inherited)
 
     @property
     def everywhere(self) -> ListenValues:
@@ -89,10 +92,10 @@ class Scene:
         return self.folder / ".s.PGSQL.6432"
 
     @property
-    def watched(self) -> list[Any]:
-        """The factories behind the sockets that the reactor watches."""
+    def watched(self) -> list[Acceptor]:
+        """What the reactor watches."""
         found = self.reactor.readers
-        return [reader.factory for reader in found if isinstance(reader, Acceptor)]
+        return [reader for reader in found if isinstance(reader, Acceptor)]
 
 
 @pytest.fixture
@@ -106,12 +109,12 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
 
 
 def test_all_addresses_and_the_unix_socket(scene: Scene) -> None:
-    """Each opened socket is told, watched, and has the right factory."""
+    """Each opened socket is told, watched, and is tuned if it is TCP."""
     scene.open(scene.everywhere)
     names = ("[::1]:6432", "127.0.0.1:6432", f"unix:{scene.path}")
     assert scene.listeners.addresses == names
     assert scene.captured.lines == [f"LOG listening on {name}" for name in names]
-    assert scene.watched == [scene.tcp, scene.tcp, scene.unix]
+    assert [bool(one.options) for one in scene.watched] == [True, True, False]
 
 
 def test_one_address_that_fails_is_a_warning(scene: Scene) -> None:
@@ -159,7 +162,7 @@ def test_close_tcp_keeps_the_console_open(scene: Scene) -> None:
     """During a shutdown the unix socket still answers."""
     scene.open(scene.everywhere)
     scene.listeners.close_tcp()
-    assert scene.watched == [scene.unix]
+    assert [one.options for one in scene.watched] == [()]
     assert scene.listeners.addresses == (f"unix:{scene.path}",)
     assert [sock.is_open for sock in scene.made] == [False, False]
 
@@ -187,19 +190,20 @@ def test_pause_and_resume(scene: Scene) -> None:
 def test_reload_changes_deferred_accepts(scene: Scene) -> None:
     """tcp_defer_accept takes effect on sockets that listen already."""
     values = ListenValues(listen_addr=("localhost",))
-    scene.listeners.open(values, scene.tcp, scene.unix)
+    scene.open(values)
     scene.listeners.reconfigure(replace(values, tcp_defer_accept=9))
     option = (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 9)
     assert [sock.options for sock in scene.made] == [[option], [option]]
 
 
 def test_reload_changes_options_of_new_clients(scene: Scene) -> None:
-    """Keepalive settings are read when a client comes."""
+    """Keepalive settings of a reload are those of the next client."""
     values = ListenValues(listen_addr=("localhost",))
-    scene.listeners.open(values, scene.tcp, scene.unix)
+    scene.open(values)
     scene.listeners.reconfigure(replace(values, tcp_keepcnt=4))
     with socket.socket() as sock:
-        scene.listeners._tune(sock)
+        for option in scene.watched[0].options:
+            sock.setsockopt(*option)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 4
 
 
@@ -216,7 +220,7 @@ def test_sockets_of_the_service_manager_replace_the_settings(scene: Scene) -> No
         ignored.format("unix_socket_dir"),
         f"LOG socket passed from service manager (fd {fd})",
     ]
-    assert scene.watched == [scene.unix]
+    assert [one.options for one in scene.watched] == [()]
     assert scene.made == []
     scene.listeners.close_all()
     assert (scene.folder / "passed").exists()

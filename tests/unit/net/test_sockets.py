@@ -21,6 +21,7 @@ from pgswitch.net.sockets import (
     listen_unix,
     name_of,
     resolve,
+    unix_port,
     unix_socket_path,
 )
 from tests.unit.net.listen_settings import ListenValues
@@ -183,6 +184,13 @@ def test_abstract_socket_has_no_file(tmp_path: Path) -> None:
 def test_unix_socket_path(directory: str, path: str) -> None:
     """The name is the one that PostgreSQL's clients look for."""
     assert unix_socket_path(directory, 6432) == path
+    assert unix_port(path) == unix_port(path.encode()) == 6432
+
+
+def test_unix_port_of_other_names() -> None:
+    """A socket of the service manager may have any name."""
+    assert unix_port("/run/pooler") == 0
+    assert unix_port(b"", 5432) == 5432
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from twisted.internet.error import ConnectionLost
 
 from pgswitch.net.frontend import Frontend
 from pgswitch.pool.upkeep import INTERVAL_S
+from pgswitch.types import Address
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, error, query, split
 from tests.fakes.tls import FakeSide, finish
@@ -311,7 +312,9 @@ def test_keys_differ(world: World) -> None:
     """A key in use is not given twice; the process number in it is positive."""
     numbers = iter([b"\xff" * 8, b"\x7f" + b"\xff" * 7, b"\0" * 7 + b"\1"])
     world.context.random = lambda _size: next(numbers)
-    frontends = [Frontend(world.service.desk) for _ in range(2)]
+    frontends = [
+        Frontend(world.service.desk, Address("192.0.2.1", 1)) for _ in range(2)
+    ]
     cancel_keys = world.service.keys
     issued = [cancel_keys.issue(frontend) for frontend in frontends]
     assert issued == [b"\x7f" + b"\xff" * 7, b"\0" * 7 + b"\1"]

@@ -39,11 +39,13 @@ class Stage:
         """Begin with no sockets."""
         self.poller = select.epoll()
         self.told: list[tuple[str, int, object]] = []
+        self.wants_reactor = True
         self.turns = Turns(self._other, self._ended, self._failed)
         self._open: list[socket.socket] = []
 
-    def _other(self, descriptor: int, event: int) -> None:
+    def _other(self, descriptor: int, event: int) -> bool:
         self.told.append(("other", descriptor, event))
+        return self.wants_reactor
 
     def _ended(self, descriptor: int, why: object) -> None:
         self.told.append(("ended", descriptor, why))
@@ -99,6 +101,15 @@ def test_other_objects_end_the_loop(stage: Stage) -> None:
     far.send(b"x")
     stage.turns.run(stage.poller, 5.0)
     assert stage.told == [("other", near.fileno(), select.EPOLLIN)]
+
+
+def test_others_that_want_no_reactor(stage: Stage) -> None:
+    """The loop goes on until there is nothing more to do."""
+    stage.wants_reactor = False
+    _near, far = stage.socket()
+    far.send(b"x")
+    stage.turns.run(stage.poller, 0.05)
+    assert len(stage.told) > 1
 
 
 def test_other_events_of_a_link(stage: Stage) -> None:

@@ -13,6 +13,7 @@ with all of them.  It works with TLS too, which puts another socket in the trans
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
@@ -80,14 +81,14 @@ class SocketIO:
         self._unregister()
         # In clear, not even last words may go out any more.
         link.descriptor, link.recv, link.raw_send = -1, _no_recv, _no_send
-
-        def encrypted(tls: TlsSocket) -> None:
-            self.tls = tls
-            self.recv, self.send = tls.recv, tls.send
-            link.recv, link.raw_send = tls.recv, tls.send
-            done()
-
+        encrypted = partial(self._encrypted, link, done)
         encrypt(self.transport, connection, encrypted, failed, self._wait_for_room)
+
+    def _encrypted(self, link: Link, done: Callable[[], None], tls: TlsSocket) -> None:
+        self.tls = tls
+        self.recv, self.send = tls.recv, tls.send
+        link.recv, link.raw_send = tls.recv, tls.send
+        done()
 
     def _wait_for_room(self) -> None:
         """Read no more until the socket takes bytes: there is an answer to be sent."""

@@ -17,6 +17,7 @@ from pgswitch.demo.account import Account
 from pgswitch.demo.postgres import PostgresServer
 from tests.integration.name_server import NameServer
 from tests.integration.running import PgSwitch, PgSwitchFactory, subdirectory
+from tests.integration.wire import RawClient, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -143,7 +144,7 @@ def test_no_such_name(pgswitch: PgSwitchFactory, names: NameServer) -> None:
     pooler = pgswitch(
         {"bench": "host=db.example"},
         resolv_conf=str(names.resolv_conf),
-        client_login_timeout=0.1,
+        client_login_timeout=1.5,
     )
     with pytest.raises(psycopg.OperationalError, match="server down"):
         pooler.connect()
@@ -153,6 +154,38 @@ def test_no_such_name(pgswitch: PgSwitchFactory, names: NameServer) -> None:
     assert (host["hostname"], host["addrs"]) == ("db.example", "")
 
 
+def test_a_silent_name_server(
+    pgswitch: PgSwitchFactory, postgres: PostgresServer, directory: Path
+) -> None:
+    """It delays nobody but those who wait for the name, and these not for ever."""
+    directory.chmod(0o755)
+    with socket.socket(type=socket.SOCK_DGRAM) as silent:
+        silent.bind((FIRST, 0))
+        resolv_conf = directory / "resolv.conf"
+        resolv_conf.write_text(f"nameserver {FIRST}:{silent.getsockname()[1]}\n")
+        pooler = pgswitch(
+            {
+                "bench": "host=db.example",
+                "other": f"host={FIRST} port={postgres.port}",
+            },
+            auth_type="trust",
+            resolv_conf=str(resolv_conf),
+            server_connect_timeout=1,
+            client_login_timeout=3,
+        )
+        with RawClient(pooler.port) as waiting:
+            waiting.send(startup("user", "trusted", "database", "bench"))
+            wait_until(
+                lambda: "waiting" in [row["state"] for row in rows(pooler, "CLIENTS")],
+                "a client that waits for the name",
+            )
+            assert pooler.execute("SELECT 1", database="other") == [(1,)]
+            lists = {row["list"]: row["items"] for row in rows(pooler, "LISTS")}
+            assert lists["dns_queries"] == 1
+            pooler.wait_for_log("closing because: connect timeout (age=")
+            assert waiting.error()["M"] == "client_login_timeout (server down)"
+
+
 def test_the_system(pgswitch: PgSwitchFactory, postgres: PostgresServer) -> None:
     """Without resolv_conf names are those of the system."""
     pooler = pgswitch({"bench": f"host=localhost port={postgres.port}"})
@@ -160,11 +193,13 @@ def test_the_system(pgswitch: PgSwitchFactory, postgres: PostgresServer) -> None
     hosts = rows(pooler, "DNS_HOSTS")
     assert [row["hostname"] for row in hosts] == ["localhost"]
     assert FIRST in hosts[0]["addrs"]
-    pooler.configure({"bench": "host=name.invalid"}, {"client_login_timeout": 1})
+    pooler.configure({"bench": "host=name.invalid"}, {"client_login_timeout": 1.5})
     pooler.reload()
     with pytest.raises(psycopg.OperationalError, match="server down"):
         pooler.connect()
-    pooler.wait_for_log("WARNING DNS lookup failed: name.invalid: result=")
+    # Where there is no network, the system asks in vain for a while.
+    text = "WARNING DNS lookup failed: name.invalid: result="
+    pooler.wait_for_log(text, timeout_s=40)
 
 
 def test_a_unix_socket(pgswitch: PgSwitchFactory, postgres: PostgresServer) -> None:

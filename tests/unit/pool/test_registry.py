@@ -324,3 +324,27 @@ def test_after_reconnecting_a_login_asks_anew(world_of: WorldOf) -> None:
     assert client.hear() == b""
     world.server(server_version="99.0")
     assert b"99.0" in client.hear()
+
+
+def test_an_address_that_a_name_has_lost(world_of: WorldOf) -> None:
+    """Servers there are closed when they are free, unless several hosts are named."""
+    world = world_of(
+        databases="one = host=10.0.0.1\nmany = host=10.0.0.1,10.0.0.2\n"
+        "other = host=10.0.0.1 port=5433"
+    )
+    servers = {}
+    for database in ("one", "many"):
+        client = world.client(database)
+        servers[database] = world.server()
+        client.hear()
+    client = world.client("one")
+    client.say(query())
+    world.service.pools.close_at("10.0.0.9", frozenset({"10.0.0.1"}))
+    assert servers["one"].state() == "active"
+    assert not servers["one"].backend.link.stale
+    world.service.pools.close_at("10.0.0.1", frozenset({"10.0.0.1"}))
+    assert servers["one"].state() == "active"
+    servers["one"].say(ANSWER)
+    assert client.hear().endswith(ANSWER)
+    assert servers["one"].is_gone()
+    assert servers["many"].state() == "idle"

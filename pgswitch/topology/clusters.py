@@ -40,6 +40,8 @@ class PoolSites:
 
     def serve_from(self, node: Node, *, same: bool) -> None:
         """Use this node from now on, and let clients go on."""
+        if self.node is not None:
+            same = same or (self.node.host, self.node.port) == (node.host, node.port)
         self.node, self.searching = node, False
         for site in self._sites():
             site.serve_from(node, same=same)
@@ -116,6 +118,15 @@ class PoolSites:
         ]
 
 
+def _same_servers(spec: DatabaseSpec, other: DatabaseSpec) -> bool:
+    """Tell whether two entries lead to the same place."""
+    return (spec.hosts, spec.port, spec.dbname) == (
+        other.hosts,
+        other.port,
+        other.dbname,
+    )
+
+
 class Clusters:
     """The clusters by the name of their database's entry."""
 
@@ -146,12 +157,18 @@ class Clusters:
             for name, spec in configuration.databases.items()
             if spec.topology_query
         }
-        for key in [*self.by_key]:
-            if wanted.get(key) != self._specs[key]:
-                self._drop(key)
+        kept: dict[str, tuple[Node | None, list[Node]]] = {}
+        for key, cluster in [*self.by_key.items()]:
+            spec, before = wanted.get(key), self._specs[key]
+            if spec == before:
+                continue
+            if spec is not None and _same_servers(spec, before):
+                nodes = [sight.node for sight in cluster.machine.sights.values()]
+                kept[key] = self._sites[key].node, nodes
+            self._drop(key)
         for key, spec in wanted.items():
             if key not in self.by_key:
-                self._begin(key, spec)
+                self._begin(key, spec, *kept.get(key, (None, [])))
             self.by_key[key].pace = self._pace()
 
     def stop(self) -> None:
@@ -184,10 +201,13 @@ class Clusters:
             settings.reader_max_lag_bytes,
         )
 
-    def _begin(self, key: str, spec: DatabaseSpec) -> None:
+    def _begin(
+        self, key: str, spec: DatabaseSpec, node: Node | None, nodes: list[Node]
+    ) -> None:
+        """Watch a cluster; ``node`` is served from and ``nodes`` are known already."""
         context = self._context
-        seeds = named((host, spec.port) for host in spec.hosts or (None,))
-        sites = PoolSites(key, self._pools)
+        seeds = nodes or named((host, spec.port) for host in spec.hosts or (None,))
+        sites = PoolSites(key, self._pools, node)
         self._specs[key], self._sites[key] = spec, sites
         cluster = Cluster(
             key=key,
@@ -204,6 +224,9 @@ class Clusters:
         for pool in self._pools.of_database(key):
             sites.add(pool, cluster)
         cluster.start(self._reactor)
+        if spec.user is not None:
+            # So that logins find what servers report, even while nobody writes.
+            self._pools.pool(spec, spec.user).launch(asked=1)
 
     def _drop(self, key: str) -> None:
         self.by_key.pop(key).stop()

@@ -184,6 +184,8 @@ class Machine:
         sight.failure = words or failure.value
         if failure is Failure.LOST:
             return [Ask(name)]
+        if self.state is State.ASSUMED:
+            return self._doubt()
         if self.state is not State.KNOWN or name != self.writer:
             return []
         if failure is Failure.UNFIT:
@@ -239,12 +241,14 @@ class Machine:
 
     def _doubt(self) -> list[Command]:
         """Give up the assumption that the configured host is the writer, if need be."""
-        reports = [one.report for one in self.sights.values() if one.report is not None]
+        sights = self.sights.values()
+        reports = [one.report for one in sights if one.report is not None]
         if (
             self.state is not State.ASSUMED
             or len(self.sights) < 2  # noqa: PLR2004 - a cluster of one has no other
             or not reports
             or not all(report.in_recovery for report in reports)
+            or any(one.report is None and not one.failure for one in sights)
         ):
             return []
         self.state = State.SEARCHING

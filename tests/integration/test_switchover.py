@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory
+from pgswitch.demo.account import Account, PrivateDirectory, hand_over
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer, account
@@ -27,6 +27,10 @@ from tests.waiting import wait_until
 ONE_INSTALLATION = True
 
 NODES = 3
+RULES = """
+def routing_rules(username, query, in_transaction):
+    return "bench:reader" if "recovery" in query else "bench:writer"
+"""
 COPIED = ("CREATE TABLE copied (a text)", "GRANT ALL ON copied TO PUBLIC")
 GOES_ON_S = 10.0
 NODE_IS_SEEN_S = 5.0
@@ -135,6 +139,9 @@ def place(
     cluster = stack.enter_context(running_cluster(nodes, [*HBA], "bench"))
     for statement in (*SCHEMA, *COPIED):
         cluster.writer.execute(statement, database="bench")
+    rules = subdirectory(folder.path, "rules", account) / "rules.py"
+    rules.write_text(RULES)
+    hand_over(rules, account)
     record = subdirectory(folder.path, "record", account) / "inputs"
     factory = PgSwitchFactory(folder.path, account, postgres)
     stack.callback(factory.stop_all)
@@ -146,6 +153,8 @@ def place(
         {
             "bench": entry,
             "session": f"{entry} pool_mode=session",
+            "split": f"host=127.0.0.1 port={cluster.writer.port} user=trusted"
+            f" dbname=bench routing_rules_py_module_file={rules}",
             "plain": f"host=127.0.0.1 port={postgres.port} dbname=other",
         },
         auth_type="trust",
@@ -374,6 +383,24 @@ def test_all_down_and_up_again(place: Place) -> None:
         assert place.cluster.writer is writer
     seen = account(writers, place.rows())
     assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)
+
+
+def test_readers(place: Place) -> None:
+    """KEY:reader leads to a standby, without any to the writer, and back again."""
+    client = place.connect("split")
+
+    def is_reader() -> bool:
+        (row,) = client.execute(b"SELECT pg_is_in_recovery()").fetchall()
+        return bool(row[0])
+
+    assert is_reader()
+    assert client.execute(b"INSERT INTO written VALUES (-9)").rowcount == 1
+    assert is_reader()
+    for node in place.cluster.standbys:
+        node.kill()
+    assert not is_reader()
+    place.heal()
+    wait_until(is_reader, "a reader to be used again")
 
 
 def test_what_the_console_and_the_record_tell(place: Place) -> None:

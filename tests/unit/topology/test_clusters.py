@@ -114,3 +114,27 @@ def test_reload(monitored: Monitored) -> None:
     assert world.pool().site is None
     assert all(probe.closed for probe in monitored.probes.values())
     assert not client.is_gone()
+
+
+def test_another_entry_for_the_same_servers(monitored: Monitored) -> None:
+    """After a move, a RELOAD goes on where the writer is now, and closes nothing."""
+    world = monitored.world
+    client, _server = world.pair()
+    monitored.settle()
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    monitored.probes["10.0.0.2"].answer(writes(2))
+    client.say(query())
+    new = next(one for one in world.attempts if one.host == "10.0.0.2").accept()
+    new.log_in()
+    new.answer()
+    world.reload(databases=f"{ENTRY} pool_size=5\n{OTHER}")
+    site = world.pool().site
+    assert site is not None
+    assert site.place.host == "10.0.0.2"
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].answer(STANDBY)
+    monitored.probes["10.0.0.2"].answer(writes(2))
+    world.turn()
+    assert not new.is_gone()
+    assert world.service.clusters.by_key["db"].machine.writer == "10.0.0.2"

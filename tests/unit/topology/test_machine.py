@@ -105,8 +105,8 @@ def test_the_configured_host_is_a_reader() -> None:
     """Alone it serves as it can; once its list names others, the writer is searched."""
     machine = Machine([A])
     assert machine.answered("a", STANDBY, 1.0) == [ReadTopology("a")]
-    assert names(machine.listed([A, B])) == ["LoseWriter ", "Ask b"]
-    assert machine.state is State.SEARCHING
+    assert machine.listed([A, B]) == [Ask("b")]
+    assert names(machine.failed("b", Failure.REFUSED)) == ["LoseWriter "]
     assert names(machine.answered("b", writer(), 2.0))[0] == "SetWriter b"
 
 

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from pgswitch.demo.account import Account, hand_over
 from pgswitch.demo.child import Child, free_port
 from tests.integration.running import PASSWORDS, PgSwitchFactory, subdirectory
+from tests.integration.tls import Certificates
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -31,6 +33,9 @@ include /etc/ldap/schema/inetorgperson.schema
 modulepath {modules}
 moduleload back_mdb.la
 pidfile {place}/pid
+TLSCACertificateFile {root}
+TLSCertificateFile {certificate}
+TLSCertificateKeyFile {key}
 database mdb
 maxsize 10485760
 suffix "{base}"
@@ -74,15 +79,33 @@ def slapd() -> str:
     return found
 
 
+class Ports(NamedTuple):
+    """Where the directory listens."""
+
+    plain: int
+    tls: int
+
+
 @pytest.fixture
-def directory_port(directory: Path, account: Account | None) -> Iterator[int]:
-    """Start a directory with one user; yield its port."""
+def directory_port(ports: Ports) -> int:
+    """Return the port for connections in clear, or with StartTLS."""
+    return ports.plain
+
+
+@pytest.fixture
+def ports(
+    directory: Path, account: Account | None, certificates: Certificates
+) -> Iterator[Ports]:
+    """Start a directory with one user; yield its ports."""
     program, place = slapd(), subdirectory(directory, "ldap", account)
     subdirectory(place, "data", account)
     configuration, entries = place / "slapd.conf", place / "entries.ldif"
     configuration.write_text(
         CONFIGURATION.format(
             modules=MODULES,
+            root=certificates.root,
+            certificate=certificates.server[0],
+            key=certificates.server[1],
             place=place,
             base=BASE,
             manager=MANAGER,
@@ -92,7 +115,7 @@ def directory_port(directory: Path, account: Account | None) -> Iterator[int]:
     entries.write_text(ENTRIES.format(base=BASE))
     for path in (configuration, entries):
         hand_over(path, account)
-    port = free_port()
+    port, tls_port = free_port(), free_port()
 
     def run(command: list[str], name: str) -> Child:
         log = place / f"{name}.log"
@@ -103,7 +126,7 @@ def directory_port(directory: Path, account: Account | None) -> Iterator[int]:
     filling = run([program, "-Ta", "-f", str(configuration), "-l", str(entries)], "add")
     wait_until(lambda: filling.exit_code is not None, "the end of slapadd")
     assert filling.exit_code == 0, (place / "add.log").read_text()
-    url = f"ldap://127.0.0.1:{port}"
+    url = f"ldap://127.0.0.1:{port} ldaps://127.0.0.1:{tls_port}"
     server = run([program, "-d", "0", "-f", str(configuration), "-h", url], "slapd")
 
     def listens() -> bool:
@@ -111,7 +134,7 @@ def directory_port(directory: Path, account: Account | None) -> Iterator[int]:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     wait_until(listens, "slapd")
-    yield port
+    yield Ports(port, tls_port)
     server.stop()
 
 
@@ -162,6 +185,31 @@ def test_passwords(
             )
     for secret in (PASSWORDS["scram"], MANAGER_PASSWORD):
         assert secret not in pooler.log_text().replace(MANAGER, "")
+
+
+@pytest.mark.parametrize("way", ["StartTLS", "ldaps"])
+@pytest.mark.parametrize("trusted", [True, False])
+def test_encrypted(  # noqa: PLR0917 - fixtures
+    pgswitch: PgSwitchFactory,
+    ports: Ports,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+    trusted: bool,  # noqa: FBT001 - of the test
+) -> None:
+    """No password goes to a directory whose certificate nobody of ours has signed."""
+    authority = certificates.root if trusted else certificates.stranger.path
+    monkeypatch.setenv("LDAPTLS_CACERT", str(authority))
+    options = f"{SIMPLE} ldaptls=1 ldapport={ports.plain}"
+    if way == "ldaps":
+        options = f"{SIMPLE} ldapscheme=ldaps ldapport={ports.tls}"
+    pooler = pgswitch(auth_type="ldap", auth_ldap_options=options)
+    if trusted:
+        assert pooler.execute("SELECT current_user") == [("scram",)]
+        return
+    with pytest.raises(psycopg.OperationalError, match=REFUSED):
+        pooler.connect()
+    pooler.wait_for_log("LDAP server 127.0.0.1")
 
 
 def test_from_an_hba_line(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
+from threading import Thread
+
 import psycopg
 import pytest
 
@@ -87,3 +91,52 @@ def test_no_secret_is_shown(pgswitch: PgSwitchFactory) -> None:
     for secret in ("plain-secret", "scram-secret"):
         assert secret not in shown
         assert secret not in pooler.log_text()
+
+
+def test_a_forced_user_and_clients_by_scram(
+    pgswitch: PgSwitchFactory, postgres: PostgresServer
+) -> None:
+    """The keys that clients prove are theirs; servers know the forced user's alone."""
+    entry = pgswitch.usual_databases()["bench"]
+    secret = stored_secret(postgres, "scram")
+    pooler = pgswitch(
+        {"bench": f"{entry} user=plain password=plain-secret"},
+        users={"scram": secret},
+        pool_mode="transaction",
+    )
+    for _ in range(2):
+        assert pooler.execute("SELECT current_user") == [("plain",)]
+        pooler.console("RECONNECT")
+
+
+def test_clear_passwords_against_stored_secrets(
+    pgswitch: PgSwitchFactory, postgres: PostgresServer
+) -> None:
+    """auth_type plain with a SCRAM secret: what the client sent opens the server."""
+    pooler = pgswitch(
+        users={"scram": stored_secret(postgres, "scram")}, auth_type="plain"
+    )
+    assert pooler.execute("SELECT current_user") == [("scram",)]
+    with pytest.raises(psycopg.OperationalError, match="password authentication"):
+        pooler.connect(password="wrong")
+
+
+def test_a_server_that_wants_something_else(pgswitch: PgSwitchFactory) -> None:
+    """A client hears by name what is not spoken."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        port = listening.getsockname()[1]
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with closing(connection):
+                connection.recv(1024)
+                connection.sendall(b"R\0\0\0\x08\0\0\0\x07")
+                connection.recv(1024)
+
+        server = Thread(target=serve, daemon=True)
+        server.start()
+        entry = f"host=127.0.0.1 port={port}"
+        pooler = pgswitch({"bench": entry}, server_tls_sslmode="disable")
+        with pytest.raises(psycopg.OperationalError, match=r"7 \(GSSAPI\)"):
+            pooler.connect()
+        server.join(10)

@@ -139,6 +139,30 @@ def exchange(client: scram.ScramClient, keys: scram.ScramKeys) -> scram.ScramSer
     return server
 
 
+@pytest.mark.parametrize("same_client_nonce", [True, False])
+def test_a_replayed_proof(*, same_client_nonce: bool) -> None:
+    """Heard on the way and sent again, it opens nothing: the server's nonce is new."""
+    keys = scram.keys_from_password("pencil", SALT, 1)
+    client = scram.ScramClient(b"client")
+    first = client.first()
+    heard = scram.ScramServer(QUICK, b"one")
+    proof = client.final(heard.first(first), keys)
+    heard.final(proof)
+    again = scram.ScramServer(QUICK, b"two")
+    again.first(first if same_client_nonce else b"n,,n=,r=other")
+    with pytest.raises(SaslFailed):
+        again.final(proof)
+
+
+@pytest.mark.parametrize("nonce", [b"", b"clien", b"client", b"other-server"])
+def test_a_wrong_nonce_of_the_server(nonce: bytes) -> None:
+    """One that does not go on where ours ends is no answer to us."""
+    client = scram.ScramClient(b"client")
+    client.first()
+    with pytest.raises(BrokenPacket):
+        client.challenge(b"r=" + nonce + b",s=c2FsdA==,i=4096")
+
+
 def test_both_sides_agree() -> None:
     """Our client logs in to our server, and its keys alone do so as well."""
     keys = scram.keys_from_password("pencil", SALT, 1)

@@ -24,7 +24,7 @@ from pgswitch.auth.hba import (
 from pgswitch.auth.hba_file import read_hba
 from pgswitch.auth.here import is_near, names_of
 from pgswitch.auth.ident import IdentMap, parse_ident
-from pgswitch.auth.ldap_options import parse_ldap
+from pgswitch.auth.ldap_options import LdapOptions, parse_ldap
 from pgswitch.errors import NoAuthenticationMethod
 from pgswitch.types import AuthType, Method
 from pgswitch.wire.startup import Replication
@@ -48,18 +48,18 @@ class Decision:
         self._work = work
         self._rules: tuple[Rule, ...] = ()
         self._demand = Demand(method=Method.REJECT)
+        self._ldap: LdapOptions | None = None
+        """auth_ldap_options: for lines that say ldap and no more."""
 
     def load(self, settings: Settings) -> None:
         """Take the settings, and read the files they name."""
+        options = settings.auth_ldap_options
+        self._ldap = parse_ldap(options) if options else None
         if settings.auth_type is AuthType.HBA:
             self._rules = self._load_rules(settings)
             return
-        options = settings.auth_ldap_options
         self._rules = ()
-        self._demand = Demand(
-            method=Method(settings.auth_type.value),
-            ldap=parse_ldap(options) if options else None,
-        )
+        self._demand = Demand(method=Method(settings.auth_type.value), ldap=self._ldap)
 
     def _load_rules(self, settings: Settings) -> tuple[Rule, ...]:
         maps = self._load_maps(settings.auth_ident_file)
@@ -104,18 +104,20 @@ class Decision:
         if rule is NEEDS_NAMES:
             look_up = partial(names_of, str(visitor.address))
             return self._work(look_up).addCallback(self._named, visitor)
-        return _demand_of(rule)
+        return self._demand_of(rule)
 
     def _named(self, names: object, visitor: Visitor) -> Demand:
         known = names if isinstance(names, tuple) else ()
         rule = decide(self._rules, replace(visitor, names=known), is_near)
-        return _demand_of(rule)
+        return self._demand_of(rule)
 
-
-def _demand_of(rule: object) -> Demand:
-    if not isinstance(rule, Rule):
-        raise NoAuthenticationMethod
-    return rule.demand
+    def _demand_of(self, rule: object) -> Demand:
+        if not isinstance(rule, Rule):
+            raise NoAuthenticationMethod
+        demand = rule.demand
+        if demand.method is Method.LDAP and demand.ldap is None:
+            return replace(demand, ldap=self._ldap)
+        return demand
 
 
 def visitor_of(client: Frontend) -> Visitor:

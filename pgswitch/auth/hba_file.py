@@ -100,8 +100,13 @@ class _FileReader:
                 elif parts:
                     reader = _LineReader(number, line, parts, self.beside(path))
                     self.found.rules.append(reader.rule(self.maps))
-            except (WordsError, LdapOptionsError, OSError, re.error) as error:
-                self.found.problems.append(Problem(path, number, _reason(error)))
+                    self._note(path, number, reader.complaint)
+            except (WordsError, OSError, re.error) as error:
+                self._note(path, number, _reason(error))
+
+    def _note(self, path: str, line: int, reason: str) -> None:
+        if reason:
+            self.found.problems.append(Problem(path, line, reason))
 
     def beside(self, path: str) -> Read:
         """Return what reads files whose names are relative to that of ``path``."""
@@ -153,6 +158,8 @@ class _LineReader:
         self._line = line
         self._parts = list(reversed(parts))
         self._read = read
+        self.complaint = ""
+        """What is wrong with a line that counts all the same, as a rejection."""
 
     def rule(self, maps: Mapping[str, IdentMap]) -> Rule:
         """Return the rule; raises WordsError, OSError or re.error."""
@@ -164,8 +171,6 @@ class _LineReader:
         method = _METHODS.get(word.text)
         if method is None:
             raise WordsError(f"unknown method: {word.text}")
-        if method is Method.PEER and link is not Link.LOCAL:
-            raise WordsError("peer is for local connections")
         return Rule(
             line=self._number,
             link=link,
@@ -180,7 +185,12 @@ class _LineReader:
     ) -> Demand:
         """Return what the rest of the line demands."""
         if method is Method.LDAP:
-            return Demand(method=method, ldap=parse_ldap(rest) if rest else None)
+            try:
+                return Demand(method=method, ldap=parse_ldap(rest) if rest else None)
+            except LdapOptionsError as error:
+                # Whom the line is for is known: they must not fall to the next one.
+                self.complaint = str(error)
+                return Demand(method=Method.REJECT)
         given = self._options(method)
         return Demand(
             method=method,

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.auth import decision
+from pgswitch.auth import decision, ldap
+from pgswitch.auth.ldap_options import parse_ldap
+from tests.fakes.messages import message
 from tests.fakes.world import World, WorldOf
 
 HBA = "auth_type = hba\n"
 
 
-def with_files(world_of: WorldOf, hba: str, ident: str = "") -> World:
+LDAP = 'ldapserver=a ldapprefix="uid="'
+OTHER = 'ldapserver=b ldapprefix="uid="'
+LDAP_SET = f"auth_ldap_options = {OTHER}"
+
+
+def with_files(world_of: WorldOf, hba: str, ident: str = "", more: str = "") -> World:
     """Return a world with these files."""
     world = world_of()
     (world.folder / "hba").write_text(hba)
@@ -18,7 +25,7 @@ def with_files(world_of: WorldOf, hba: str, ident: str = "") -> World:
     settings = f"auth_hba_file = {world.folder}/hba\n"
     if ident:
         settings += f"auth_ident_file = {world.folder}/ident\n"
-    assert world.reload(settings=HBA + settings)
+    assert world.reload(settings=HBA + settings + more)
     return world
 
 
@@ -59,6 +66,24 @@ def test_a_missing_file(world_of: WorldOf, name: str) -> None:
     world = world_of(settings=f"{HBA}{name} = /nowhere/at/all")
     assert world.logged("/nowhere/at/all")
     assert world.client().fault == "no authentication method is found"
+
+
+@pytest.mark.parametrize("rest", ["", LDAP])
+def test_a_line_that_says_ldap(
+    world_of: WorldOf, monkeypatch: pytest.MonkeyPatch, rest: str
+) -> None:
+    """Has options of its own, else those of auth_ldap_options."""
+    asked: list[object] = []
+
+    def check(options: object, *_: object) -> bool:
+        asked.append(options)
+        return True
+
+    monkeypatch.setattr(ldap, "check", check)
+    world = with_files(world_of, f"host all all all ldap {rest}", more=f"\n{LDAP_SET}")
+    client = world.client()
+    client.say(message(b"p", b"secret\0"))
+    assert asked == [parse_ldap(rest or OTHER)]
 
 
 def test_reload(world_of: WorldOf) -> None:

@@ -63,8 +63,6 @@ def test_methods(word: str, method: Method) -> None:
         "local all all md5 map=m",
         "local all all peer map=other",
         "local all all cert clientcert=verify-full",
-        "local all all ldap ldapserver=x",
-        "local all all ldap nonsense",
         "local samerole all md5",
         "local samegroup all md5",
         "local all +group md5",
@@ -81,7 +79,6 @@ def test_methods(word: str, method: Method) -> None:
         "host all all no_slash$ md5",
         "host all all ::1/129 md5",
         "host all all 10.0.0.0/8,all md5",
-        "host all all all peer",
         "hostgssenc all all all md5",
         "include",
         "include a b",
@@ -102,6 +99,16 @@ def test_lines_that_are_left_out(line: str) -> None:
     assert (problem.path, problem.line) == ("hba", 2)
     assert problem.reason
     assert [rule.line for rule in found.rules] == [1, 3]
+
+
+@pytest.mark.parametrize("options", ["ldapserver=x", "nonsense"])
+def test_a_line_that_counts_as_rejection(options: str) -> None:
+    """Whom it is for is known: nobody of them may fall to the next line."""
+    found = read(f"local all all ldap {options}\nlocal all all trust")
+    [problem] = found.problems
+    assert problem.line == 1
+    methods = [rule.demand.method for rule in found.rules]
+    assert methods == [Method.REJECT, Method.TRUST]
 
 
 def test_files_of_names(tmp_path: Path) -> None:

@@ -18,7 +18,13 @@ import psycopg
 from bench.chart import chart
 from bench.contenders import Contender, ContenderFailed, contenders
 from bench.document import Facts, as_json, as_section, with_section
-from bench.loads import FULL, QUICK, loads
+from bench.encrypted import (
+    MEMORY_LOAD,
+    build_encrypted,
+    encrypted,
+    encrypted_loads,
+)
+from bench.loads import FULL, QUICK, Amounts, loads
 from bench.programs import LoadFailed
 from bench.progress import Progress
 from bench.race import Race
@@ -30,8 +36,11 @@ from pgswitch.demo.account import account_for_children
 from pgswitch.demo.child import ChildFailed
 
 ROUNDS, QUICK_ROUNDS = 5, 3
-QUICK_LIMIT_S = 90.0
-"""How long the rounds of a quick run may take; what comes before takes some 15 s."""
+QUICK_LIMIT_S, QUICK_TLS_LIMIT_S = 60.0, 15.0
+"""How long the rounds of a quick run may take, in clear and by TLS.
+
+What comes before takes some 15 s each.
+"""
 
 FILES_NEEDED = 2 * IDLE_CLIENTS + 200
 """Descriptors of a pooler between idle clients: two each were they all at work."""
@@ -148,8 +157,38 @@ def _measure(options: argparse.Namespace, cleanup: ExitStack) -> tuple[Facts, Ra
     race.run_fresh(fresh)
     done = race.run_loads(todo, rounds, QUICK_LIMIT_S if is_bounded else float("inf"))
     progress.end()
+    for racer in racers:
+        racer.stop()
+    try:
+        _measure_encrypted(race, encrypted(racers), amounts, fresh, rounds, cleanup)
+    except ChildFailed as error:
+        missing.append(f"no figures with TLS: {error}")
     versions = _versions(racers, stage.server.installation.version)
     return Facts(options.command, machine(), versions, done, missing), race
+
+
+def _measure_encrypted(  # noqa: PLR0917 - of one caller
+    plain: Race,
+    racers: Sequence[Contender],
+    amounts: Amounts,
+    fresh: int,
+    rounds: int,
+    cleanup: ExitStack,
+) -> None:
+    """Do the loads with TLS on both sides; what they give joins that of ``plain``.
+
+    Raises ChildFailed when there is no PostgreSQL with TLS.
+    """
+    stage = build_encrypted(account_for_children(), cleanup)
+    for racer in racers:
+        cleanup.callback(racer.stop)
+    todo = encrypted_loads(stage.programs, amounts)
+    progress = Progress(len(racers) * (fresh + len(todo) * rounds), sys.stderr)
+    race = Race(stage, racers, progress, plain.samples)
+    race.run_fresh(fresh, MEMORY_LOAD, "")
+    race.run_loads(todo, rounds, QUICK_TLS_LIMIT_S if fresh < rounds else float("inf"))
+    progress.end()
+    plain.failures.extend(race.failures)
 
 
 def _write(options: argparse.Namespace, facts: Facts, samples: Samples) -> None:

@@ -80,7 +80,8 @@ class Contender:
     """A pooler of the comparison.
 
     ``command`` and ``template`` may hold ``{file}``, and ``{server}``, ``{port}``,
-    ``{users}``, ``{rules}``. ``lacks`` tells why it cannot do a load, by its name.
+    ``{users}``, ``{rules}``, ``{certificate}``, ``{key}``. ``lacks`` tells why it
+    cannot do a load, by its name.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Contender:
     template: str = INI
     environment: Mapping[str, str] = field(default_factory=dict)
     lacks: Mapping[str, str] = field(default_factory=dict)
+    is_encrypted: bool = False
     port: int = 0
     _child: Child | None = None
 
@@ -102,7 +104,12 @@ class Contender:
         users, path = directory / "users.txt", directory / f"{self.name}.conf"
         rules = directory / RULES.name
         text = self.template.format(
-            server=server, port=self.port, users=users, rules=rules
+            server=server,
+            port=self.port,
+            users=users,
+            rules=rules,
+            certificate=directory / "tls.crt",
+            key=directory / "tls.key",
         )
         for one, content in (
             (users, f'"{USER}" ""\n'),
@@ -122,7 +129,7 @@ class Contender:
         )
         while child.exit_code is None and time.monotonic() - began < START_LIMIT_S:
             with suppress(OSError, EOFError):
-                first_answer(self.port)
+                first_answer(self.port, by_tls=self.is_encrypted)
                 return time.monotonic() - began
             time.sleep(RETRY_S)  # noqa: TID251 - no reactor runs in this process
         failure = child.failure("answered no query")

@@ -1,5 +1,6 @@
-"""Idle clients, held by a process of their own: ``python -m bench.idle PORT COUNT``.
+"""Idle clients, held by a process of their own: ``python -m bench.idle PORT COUNT 0``.
 
+With 1 at the end they come by TLS.
 The process says ``holding`` when all are logged in, and ends when its standard input
 does: so it never outlives whoever started it.
 """
@@ -21,13 +22,13 @@ class IdleFailed(RuntimeError):
 
 
 @contextmanager
-def idle_clients(port: int, count: int) -> Iterator[None]:
+def idle_clients(port: int, count: int, *, by_tls: bool = False) -> Iterator[None]:
     """Have ``count`` idle clients of the pooler at ``port`` for the length of a block.
 
     Raises IdleFailed when they cannot all log in.
     """
     holder = subprocess.Popen(
-        [sys.executable, "-m", "bench.idle", str(port), str(count)],
+        [sys.executable, "-m", "bench.idle", str(port), str(count), str(int(by_tls))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -44,11 +45,11 @@ def idle_clients(port: int, count: int) -> Iterator[None]:
 
 def main() -> None:
     """Log in, say so, and stay until standard input ends."""
-    port, count = map(int, sys.argv[1:])
+    port, count, by_tls = map(int, sys.argv[1:])
     with ExitStack() as connections:
         for number in range(count):
             try:
-                connections.enter_context(log_in(port))
+                connections.enter_context(log_in(port, by_tls=bool(by_tls)))
             except (OSError, EOFError) as error:
                 print(f"idle client {number + 1} of {count}: {error}", flush=True)
                 return

@@ -149,9 +149,10 @@ def memory(racer: Contender) -> Figures:
 
     Memory that clients have left is used again, so a second time would show less.
     """
-    with idle_clients(racer.port, FIRST_IDLE):
+    by_tls = racer.is_encrypted
+    with idle_clients(racer.port, FIRST_IDLE, by_tls=by_tls):
         before = resident_kb(racer.pid)
-        with idle_clients(racer.port, IDLE_CLIENTS):
+        with idle_clients(racer.port, IDLE_CLIENTS, by_tls=by_tls):
             return {"memory": (resident_kb(racer.pid) - before) / IDLE_CLIENTS}
 
 

@@ -24,6 +24,7 @@ class Programs:
     """The client programs of one installation, all of them on 127.0.0.1."""
 
     installation: Installation
+    by_tls: bool = False
 
     def pgbench(self, port: int, *options: str, database: str = DATABASE) -> int:
         """Run pgbench with ten clients; return how many transactions it did.
@@ -45,10 +46,17 @@ class Programs:
     def run(self, name: str, port: int, *options: str) -> str:
         """Run a program against a port; return its output. Raises LoadFailed."""
         own = {name: v for name, v in os.environ.items() if not name.startswith("PG")}
+        mode = "require" if self.by_tls else "disable"
         try:
             done = subprocess.run(
                 [self.installation.program(name), "-p", str(port), *options],
-                env={**own, "PGUSER": USER, "PGHOST": "127.0.0.1", "LC_ALL": "C"},
+                env={
+                    **own,
+                    "PGUSER": USER,
+                    "PGHOST": "127.0.0.1",
+                    "PGSSLMODE": mode,
+                    "LC_ALL": "C",
+                },
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,

@@ -16,31 +16,45 @@ from bench.stage import Stage
 
 WARM_UP_TRANSACTIONS = 50
 FAILED = "failed"
+START = "first query after start"
+MEMORY = Load("memory", ("memory",), memory)
 
 
 class Race:
     """Rounds of loads on contenders, and what they measured."""
 
     def __init__(
-        self, stage: Stage, racers: Sequence[Contender], progress: Progress
+        self,
+        stage: Stage,
+        racers: Sequence[Contender],
+        progress: Progress,
+        samples: Samples | None = None,
     ) -> None:
-        """Have ``racers`` stand before the server of ``stage``."""
-        self.samples = Samples()
+        """Have ``racers`` stand before the server of ``stage``.
+
+        What they measure goes into ``samples``, if given, beside what is there.
+        """
+        self.samples = Samples() if samples is None else samples
         self.failures: list[str] = []
         self._stage = stage
         self._racers = racers
         self._progress = progress
 
-    def run_fresh(self, rounds: int) -> None:
-        """Start each contender anew in each round; measure its start and memory."""
+    def run_fresh(
+        self, rounds: int, load: Load = MEMORY, start_row: str = START
+    ) -> None:
+        """Start each contender anew in each round; measure its start and memory.
+
+        ``load`` is what measures memory; ``start_row`` is empty if the start does not
+        count.
+        """
         for number in range(rounds):
             for racer in self._racers:
                 self._progress.step(f"start, {racer.name}")
                 seconds = self._start(racer)
-                self.samples.add(
-                    number, racer.name, {"first query after start": seconds}
-                )
-                self._do(Load("memory", ("memory",), memory), racer, number)
+                if start_row:
+                    self.samples.add(number, racer.name, {start_row: seconds})
+                self._do(load, racer, number)
                 racer.stop()
 
     def run_loads(self, loads: Sequence[Load], rounds: int, limit_s: float) -> int:

@@ -99,7 +99,16 @@ ROWS = {
             more_is_better=True,
         ),
         Row("CPU among idle clients / without them", "", is_ratio=True),
+        Row("query by TLS, CPU", _CPU),
+        Row("query by TLS, speed", _SPEED, more_is_better=True),
+        Row("connect, query, disconnect by TLS, CPU", "us/connection"),
+        Row(
+            "connect, query, disconnect by TLS, speed",
+            "connections/s",
+            more_is_better=True,
+        ),
         Row("memory", "kB/idle client"),
+        Row("memory by TLS", "kB/idle client"),
         Row("first query after start", "s"),
     )
 }
@@ -120,6 +129,9 @@ GOALS = (
     Goal("connect, query, disconnect, CPU", 2.0, 1.2),
     Goal("CPU among idle clients / without them", 1.1, 1.02, absolute=True),
     Goal("memory", 12.0, 6.0, absolute=True),
+    Goal("query by TLS, CPU", 2.0, 1.4),
+    Goal("connect, query, disconnect by TLS, CPU", 1.5, 1.2),
+    Goal("memory by TLS", 30.0, 20.0, absolute=True),
     Goal("simple query, CPU", 1.9, 1.5, contender=INTERPRETED),
     Goal("extended query, CPU", 1.9, 1.5, contender=INTERPRETED),
     Goal("prepared query, CPU", 1.9, 1.5, contender=INTERPRETED),

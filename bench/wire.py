@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 
 LIMIT_S = 10.0
@@ -14,16 +15,19 @@ RULED = "ruled"
 _PARAMETERS = f"user\0{USER}\0database\0{DATABASE}\0\0".encode("ascii")
 _STARTUP = struct.pack("!II", len(_PARAMETERS) + 8, PROTOCOL_3_0) + _PARAMETERS
 _QUERY = b"Q\0\0\0\x0dSELECT 1\0"
+_SSL_REQUEST = struct.pack("!II", 8, 80877103)
 _READY = b"Z\0\0\0\5I"
 
 
-def log_in(port: int) -> socket.socket:
+def log_in(port: int, *, by_tls: bool = False) -> socket.socket:
     """Return a logged-in connection to a pooler on 127.0.0.1 that trusts us.
 
     Raises OSError when it cannot be reached, EOFError when it hangs up or refuses.
     """
     connection = socket.create_connection(("127.0.0.1", port), LIMIT_S)
     try:
+        if by_tls:
+            connection = _encrypted(connection)
         connection.sendall(_STARTUP)
         _await_ready(connection)
     except BaseException:
@@ -32,11 +36,22 @@ def log_in(port: int) -> socket.socket:
     return connection
 
 
-def first_answer(port: int) -> None:
+def first_answer(port: int, *, by_tls: bool = False) -> None:
     """Log in and have one query answered. Raises as ``log_in`` does."""
-    with log_in(port) as connection:
+    with log_in(port, by_tls=by_tls) as connection:
         connection.sendall(_QUERY)
         _await_ready(connection)
+
+
+def _encrypted(connection: socket.socket) -> socket.socket:
+    """Ask for TLS, and do the handshake with whoever is there."""
+    connection.sendall(_SSL_REQUEST)
+    if connection.recv(1) != b"S":
+        raise EOFError("the pooler refused TLS")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(connection)
 
 
 def _await_ready(connection: socket.socket) -> None:

@@ -14,9 +14,17 @@ from enum import Enum
 
 from pgswitch.wire.framing import HEADER_SIZE
 
-PARSE, QUERY, BIND = b"PQB"
+PARSE, QUERY, BIND, FUNCTION_CALL = b"PQBF"
+ASKS_NOTHING = b"DCSH"
+"""Describe, Close, Sync and Flush carry nothing out."""
 
-_COMMITS = re.compile(rb"\b(commit|end|prepare\s+transaction)\b", re.IGNORECASE)
+_BLANK = rb"(?>\s+|--[^\n]*(?:\n|$)|/\*(?>.*?\*/))*+"
+_COMMITS = re.compile(
+    rb"(?:^|;)" + _BLANK + rb"(?:commit|end|prepare\s+transaction)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_NESTED = re.compile(rb"/\*(?:(?!\*/).)*/\*", re.DOTALL)
+"""A comment in a comment, which the pattern above does not understand."""
 _BEGINS = re.compile(rb"\s*(begin|start\s+transaction)\b[^;]*;?\s*$", re.IGNORECASE)
 _READS = re.compile(rb"\s*(select|values|table|show)\b[^(;]*;?\s*$", re.IGNORECASE)
 _WRITES = re.compile(
@@ -39,6 +47,8 @@ class Outcome(Enum):
     AGAIN = "run the statement again"
     ROLLED_BACK = "the transaction is lost, certainly not committed"
     UNKNOWN = "it may have been carried out"
+    UNKNOWN_INSIDE = "it may have been carried out, and the transaction with it"
+    """Nor is it known whether it was to end the transaction."""
     SESSION_LOST = "the session's state is gone"
 
 
@@ -56,6 +66,8 @@ class Facts:
     said_so: bool
     """The server's last word was that it ends (57P01, 57P02, 57P03), and that before
     any of its answer reached the client: it has undone what it was asked."""
+    answered: bool
+    """Some of the answer has reached the client."""
     retry: bool
     """Statements may be run again (setting switchover_retry)."""
 
@@ -69,8 +81,9 @@ def decide(facts: Facts, text_of: Callable[[bytes], bytes]) -> Outcome:
         return Outcome.SESSION_LOST
     texts = statements(facts.sent, text_of)
     if facts.in_transaction:
-        may_have_committed = not texts or any(map(_COMMITS.search, texts))
-        if facts.outstanding and may_have_committed:
+        if facts.outstanding and not texts:
+            return Outcome.UNKNOWN_INSIDE
+        if facts.outstanding and any(map(may_commit, texts)):
             return Outcome.UNKNOWN
         return Outcome.ROLLED_BACK
     if not facts.outstanding:
@@ -80,8 +93,10 @@ def decide(facts: Facts, text_of: Callable[[bytes], bytes]) -> Outcome:
 
 def _may_run_again(facts: Facts, texts: list[bytes]) -> bool:
     """Tell whether what was asked outside of a transaction may be asked again."""
-    if facts.copying or not texts or not facts.retry:
+    if facts.copying or facts.answered or not facts.retry:
         return False
+    if not texts:
+        return facts.sent != b"" and not _executes(facts.sent)
     is_refused = facts.said_so and len(texts) == 1 and is_single(texts[0])
     return is_refused or all(map(is_harmless, texts))
 
@@ -101,6 +116,8 @@ def statements(sent: bytes, text_of: Callable[[bytes], bytes]) -> list[bytes]:
         position = end
         if end > len(sent):
             return []
+        if kind == FUNCTION_CALL:
+            return []
         if kind == QUERY:
             texts.append(body.rstrip(b"\0"))
         elif kind == PARSE:
@@ -112,6 +129,21 @@ def statements(sent: bytes, text_of: Callable[[bytes], bytes]) -> list[bytes]:
             if name not in parsed:
                 texts.append(text_of(name))
     return texts if all(texts) else []
+
+
+def _executes(sent: bytes) -> bool:
+    """Tell whether some messages carry out anything; whole ones only."""
+    position = 0
+    while position < len(sent):
+        if sent[position] not in ASKS_NOTHING:
+            return True
+        position += 1 + int.from_bytes(sent[position + 1 : position + 5], "big")
+    return False
+
+
+def may_commit(text: bytes) -> bool:
+    """Tell whether a text may have a statement that ends its transaction for good."""
+    return bool(_COMMITS.search(text) or _NESTED.search(text))
 
 
 def is_harmless(text: bytes) -> bool:

@@ -66,6 +66,7 @@ def settle_loss(
         copying=exchange.copying,
         sent=link.sent,
         said_so=backend.said_last_word,
+        answered=link.partly,
         retry=retry,
     )
     outcome = decide(facts, text_of)
@@ -84,9 +85,11 @@ def settle_loss(
         link.again()
         return outcome
     link.sent = b""
-    is_lost = outcome is Outcome.ROLLED_BACK
-    first: Fault = TransactionLost() if is_lost else OutcomeUnknown()
-    if is_lost and had_failed:
+    link.partly = False
+    is_lost = outcome in (Outcome.ROLLED_BACK, Outcome.UNKNOWN_INSIDE)
+    is_certain = outcome is Outcome.ROLLED_BACK
+    first: Fault = TransactionLost() if is_certain else OutcomeUnknown()
+    if is_certain and had_failed:
         first = InFailedTransaction()
     answers, is_open = _answers(asked, first, is_lost=is_lost)
     if answers:

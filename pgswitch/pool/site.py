@@ -33,6 +33,7 @@ WARM_RETRY_S = 1.0
 SQLSTATES = {
     Outcome.ROLLED_BACK: TransactionLost.sqlstate,
     Outcome.UNKNOWN: OutcomeUnknown.sqlstate,
+    Outcome.UNKNOWN_INSIDE: OutcomeUnknown.sqlstate,
     Outcome.SESSION_LOST: SessionLost.sqlstate,
 }
 

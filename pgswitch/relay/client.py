@@ -378,6 +378,7 @@ class ClientLink(PreparingLink):
         """Ask what was sent once more, of another server, before anything else."""
         self.held.insert(0, self.sent)
         self.sent = b""
+        self.partly = False
         self.halt()
 
     def _relay(self, chunk: bytes, server: ServerLink) -> None:

@@ -90,6 +90,8 @@ class Link(Scanner):
         self.backlogged = False
         """Bytes wait in :attr:`pending` or in the transport."""
         self.pending: list[bytes] = []
+        self.partly = False
+        """Some of the answer to that has reached the client."""
         self.sent = b""
         """What a client has asked that may be asked again; see client.py."""
         self.lost = False

@@ -200,7 +200,7 @@ class ServerLink(Link):
         """Do the same with a last word of the server kept from the client."""
         if MARK in chunk and self.skip == 0 and self.wanted == 0:
             client = self.peer
-            unanswered = client is not None and client.sent != b""
+            unanswered = client is not None and client.sent != b"" and not client.partly
             chunk = self.backend.without_last_word(chunk, unanswered=unanswered)
             if not chunk:
                 return
@@ -217,7 +217,11 @@ class ServerLink(Link):
         if client is None:
             return
         if passed:
-            client.sent = b""
+            if exchange.head == len(exchange.queue):
+                client.sent = b""
+                client.partly = False
+            else:
+                client.partly = True
             client.send(passed)
         if exchange.clean and self.skip == 0 and self.wanted == 0:
             if self.mode != SESSION and client.skip == 0:

@@ -17,6 +17,7 @@ IDLE = Facts(
     copying=False,
     sent=b"",
     said_so=False,
+    answered=False,
     retry=True,
 )
 READ, WRITE = encode.query("SELECT a FROM t WHERE b = 1"), encode.query("DELETE FROM t")
@@ -65,6 +66,8 @@ def test_session_and_idle() -> None:
         (encode.query("create index concurrently i on t (a)"), U, U),
         (encode.query("SELECT a INTO b FROM t"), A, U),
         (encode.bind("", "unknown"), U, U),
+        (encode.sync(), A, A),
+        (READ + b"F\0\0\0\4", U, U),
         (b"", U, U),
         (b"?", U, U),
     ],
@@ -77,6 +80,7 @@ def test_outside_of_a_transaction(
     assert outcome(outstanding=1, sent=sent, said_so=False) is silent
     assert outcome(outstanding=1, sent=sent, said_so=True, retry=False) is U
     assert outcome(outstanding=1, sent=sent, said_so=True, copying=True) is U
+    assert outcome(outstanding=1, sent=sent, said_so=True, answered=True) is U
 
 
 @pytest.mark.parametrize(
@@ -88,8 +92,12 @@ def test_outside_of_a_transaction(
         (NAMED_COMMIT, U),
         (encode.query("INSERT INTO t VALUES (1); COMMIT"), U),
         (encode.query("PREPARE  TRANSACTION 'x'"), U),
-        (b"", U),
-        (b"?", U),
+        (encode.query("UPDATE t SET a = CASE WHEN b THEN 1 END"), Outcome.ROLLED_BACK),
+        (encode.query("/* x */ COMMIT"), U),
+        (encode.query("SELECT 1; -- x\nEND"), U),
+        (encode.query("/* /* */ x */ COMMIT"), U),
+        (b"", Outcome.UNKNOWN_INSIDE),
+        (b"?", Outcome.UNKNOWN_INSIDE),
     ],
 )
 @pytest.mark.parametrize("said_so", [True, False])

@@ -133,6 +133,40 @@ def test_in_a_transaction(world: World, pair: tuple[Client, Server]) -> None:
     assert world.server().hear() == INSERT
 
 
+def test_a_long_answer_in_a_transaction(
+    world: World, pair: tuple[Client, Server]
+) -> None:
+    """Part of it was seen; it was no COMMIT, so the transaction is lost for certain."""
+    client, server = pair
+    client.say(query("BEGIN"))
+    server.say(RESULT, IN_TRANSACTION)
+    client.hear()
+    client.say(query("SELECT a FROM t"))
+    server.say(message(b"D", b"row"))
+    assert kinds(client.hear()) == "D"
+    lose(world, server)
+    heard = client.hear()
+    assert (code_of(heard), kinds(heard)) == ("40001", "EZ")
+    assert heard.endswith(b"E")
+
+
+def test_too_long_to_remember_in_a_transaction(
+    world: World, pair: tuple[Client, Server]
+) -> None:
+    """Nobody knows what it was: 08007, and nothing runs before the client ends it."""
+    client, server = pair
+    client.say(query("BEGIN"))
+    server.say(RESULT, IN_TRANSACTION)
+    client.hear()
+    client.say(query("INSERT INTO t VALUES ('" + "x" * 100_000 + "')"))
+    lose(world, server)
+    heard = client.hear()
+    assert code_of(heard) == "08007"
+    assert heard.endswith(b"E")
+    client.say(query("ROLLBACK"))
+    assert kinds(client.hear()) == "CZ"
+
+
 def test_idle_in_a_transaction(world: World, pair: tuple[Client, Server]) -> None:
     """Told with the next statement; a COMMIT is not taken for done."""
     client, server = pair

@@ -34,6 +34,9 @@ SEARCH_PACE_S = 0.003
 """How often a node that answers is asked while there is no writer: the new writer is
 found so much later than it could be, at most."""
 STEADY_TICK_S = 0.05
+ALERT_PACE_S, ALERT_S = 0.02, 2.0
+"""How often all nodes are asked, and for how long, once a client's server was lost: the
+rest of a crashed writer may go on answering while another is promoted."""
 SEARCH_LIST_PACE_S = 1.0
 """How often the list of nodes is read while there is no writer."""
 STALL_S = 0.2
@@ -148,6 +151,8 @@ class Cluster:
     _complaint: str = ""
     _writer: str = ""
     """The last writer that was set."""
+    _alert_until: float = 0.0
+    _is_ticking: bool = False
     _suspected_at: float = 0.0
     """When the first sign was seen that the writer is not well; 0.0: it is."""
     _told: tuple[list[Node], list[Node]] | None = None
@@ -178,7 +183,9 @@ class Cluster:
         """
         name = "" if node is None else node.name
         if node is None:
-            self._suspected_at = self._suspected_at or self.clock()
+            now = self.clock()
+            self._suspected_at = self._suspected_at or now
+            self._alert_until = now + ALERT_S
         self.record(recording.suspected(self.key, self.time(), name))
         self._perform(self.machine.suspected(name))
 
@@ -193,17 +200,31 @@ class Cluster:
 
     def _set_tick(self) -> None:
         """Tick as fast as the state needs it."""
-        if self._loop is None or self._closed:
+        loop = self._loop
+        if loop is None or self._closed:
             return
-        is_steady = self.machine.state is m.State.KNOWN
-        interval = STEADY_TICK_S if is_steady else SEARCH_PACE_S
-        if self._loop.running:
-            if self._loop.interval == interval:
-                return
-            self._loop.stop()
-        self._loop.start(interval, now=False)
+        interval = SEARCH_PACE_S
+        if self.machine.state is m.State.KNOWN:
+            is_alert = self.clock() < self._alert_until
+            interval = ALERT_PACE_S if is_alert else STEADY_TICK_S
+        if loop.running and (loop.interval == interval or self._is_ticking):
+            # In the midst of a tick the next one is yet to be planned.
+            loop.interval = interval
+            return
+        if loop.running:
+            loop.stop()
+        loop.start(interval, now=False)
 
     def _tick(self) -> None:
+        self._is_ticking = True
+        try:
+            self._look_around()
+        finally:
+            self._is_ticking = False
+
+    def _look_around(self) -> None:
+        """Ask whoever is due, and give up whoever is silent."""
+        self._set_tick()
         now = self.clock()
         was_awake = now - self._ticked_at < STALL_S
         self._ticked_at = now
@@ -244,6 +265,8 @@ class Cluster:
             return self.pace.polling_frequency
         if not is_known:
             return SEARCH_PACE_S
+        if self.clock() < self._alert_until:
+            return ALERT_PACE_S
         is_writer = watch.node.name == self.machine.writer
         return WRITER_PACE_S if is_writer else NODE_PACE_S
 

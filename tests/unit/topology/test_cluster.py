@@ -237,6 +237,31 @@ def test_a_hint(known: Setting) -> None:
     assert known.probes["a"].asked not in (None, first)
 
 
+def test_on_the_alert(known: Setting) -> None:
+    """The rest of a crashed writer still answers, but another is promoted already."""
+    known.wait(0.3)
+    known.cluster.suspect()
+    known.probes["a"].answer(writes())
+    if known.probes["a"].asked is not None:
+        known.probes["a"].answer(writes())
+    known.wait(0.1)
+    known.probes["b"].answer(writes(2))
+    assert known.sites.done == [("serve", "b", False)]
+
+
+def test_the_pace_changes_within_a_tick(known: Setting) -> None:
+    """There is one chain of ticks, however often the pace changes."""
+    for _ in range(3):
+        known.wait(1.5)
+        assert known.cluster.machine.state is State.SEARCHING
+        assert known.probes["a"].asked is not None
+        known.probes["a"].answer(writes())
+        known.wait(0.1)
+        if known.probes["a"].reading is not None:
+            known.probes["a"].list("a", "b", "c")
+        assert len(known.clock.getDelayedCalls()) == 1
+
+
 def test_two_writers(known: Setting) -> None:
     """The higher timeline wins at once, without a gap."""
     known.wait(0.6)

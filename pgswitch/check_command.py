@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+from pgswitch.auth import checks
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration, Settings
 from pgswitch.config.report import Line, Verdict, report
@@ -85,6 +86,7 @@ def surroundings(configuration: Configuration) -> Iterator[str]:
     if not folder and not settings.listen_addr:
         yield "listen_addr, unix_socket_dir: nowhere to listen on"
     yield from _users(settings)
+    yield from checks.problems(settings)
     try:
         Book(configuration, None)
     except RulesError as error:

@@ -46,6 +46,8 @@ def test_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     [
         ("pool_mode = sometimes", 'invalid value "sometimes" for parameter pool_mode'),
         ("nonsense = 1", "nonsense"),
+        ("auth_type = cert", "auth_type=cert requires client_tls_sslmode=verify-full"),
+        ("auth_ldap_options = x", "auth_ldap_options: LDAP options: not understood"),
         ("auth_file = /no/such", "auth_file: /no/such does not exist"),
         ("pidfile = /no/such/pid", "pidfile: there is no folder /no/such"),
         ("unix_socket_dir = /no/such", "unix_socket_dir: there is no folder /no/such"),

@@ -274,6 +274,7 @@ class Frontend:
             )
             self._leave("" if quiet else "client unexpected eof")
         self.io.detach()
+        self.link.let_go()
 
     def go_on_with(
         self,

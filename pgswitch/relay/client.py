@@ -84,6 +84,28 @@ _NEEDS_NONE: Final = action_table(
 """Late messages of a COPY that failed, and a Flush of nothing: dropped."""
 
 
+class Nobody:
+    """The control of a client that is gone: nothing comes of it any more."""
+
+    def message(self, message_type: int, body: bytes) -> None:
+        """Do nothing."""
+
+    def faulted(self, fault: Fault) -> None:
+        """Do nothing."""
+
+    def first_bytes(self, chunk: bytes) -> None:
+        """Do nothing."""
+
+    def terminated(self) -> None:
+        """Do nothing."""
+
+    def disconnect(self, fault: Fault, *, quietly: bool = False) -> None:
+        """Do nothing."""
+
+
+NOBODY: Final = Nobody()
+
+
 class ClientLink(PreparingLink):
     """One client connection, from its start-up packet on."""
 
@@ -115,6 +137,12 @@ class ClientLink(PreparingLink):
         """Start of the last query, in monotonic seconds."""
         self.dropping = 0
         """Bytes still to come of a message that nobody needs."""
+
+    def let_go(self) -> None:
+        """Break the circles of references: the connection is gone."""
+        self.control = self.frontend = NOBODY
+        self.gate = None
+        self.exchange.listener = None
 
     def begin_relay(self, keeper: Keeper, statements: ClientStatements | None) -> None:
         """Leave the login: from now on messages are for servers of ``keeper``."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from OpenSSL.SSL import Error as OpenSSLError
 
@@ -314,3 +317,21 @@ def test_direct_tls(world: World) -> None:
     other = world.connect()
     other.say(SSL)
     assert other.hear() == b"S"
+
+
+def test_a_client_that_left_is_no_garbage(world: World) -> None:
+    """Its reference count frees it: the collector of cycles runs seldom."""
+    world.pair()
+    client = world.client()
+    frontend = weakref.ref(client.frontend)
+    gc.collect()
+    gc.disable()
+    try:
+        world.leave(client)
+        assert client.is_gone()
+        # What only the tests hold.
+        client.transport.protocol = None
+        del client
+        assert frontend() is None
+    finally:
+        gc.enable()

@@ -59,7 +59,8 @@ integration: $(DEV_STAMP)  ## tests against real PostgreSQL servers (ARGS goes t
 	@$(BIN)/python -m pytest --quiet $(PARALLEL) tests/integration $(ARGS)
 
 compiled: $(COMPILED_STAMP)  ## the tests of the hot path once more, on a compiled build
-	@rm -rf $(COMPILED)/tests $(COMPILED)/examples && cp -R tests examples pyproject.toml $(COMPILED)/
+	@rm -rf $(addprefix $(COMPILED)/,bench examples tests)
+	@cp -R bench examples tests pyproject.toml $(COMPILED)/
 	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -c \
 		"from pgswitch.hotpath import is_compiled as c; print('hot path compiled:', c())"
 	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest --quiet $(PARALLEL) \

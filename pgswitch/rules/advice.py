@@ -42,6 +42,12 @@ Atomic groups: the text is the client's, and must not take long to be found unfi
 """
 
 
+LONGEST_AHEAD: Final = 4096
+"""Bytes of a query in which its first word is looked for."""
+LONGEST_SHOWN: Final = 2000
+"""Bytes of a query that are logged."""
+
+
 class Desk(Protocol):
     """What all advisors share; see desk.py."""
 
@@ -150,12 +156,12 @@ class Advisor:
             log = self.desk.context.log
             if log.debug_enabled:
                 prefix = self._client.prefix
-                log.debug(f"{prefix} rewrote: {text!r} as {self.data!r}")
+                log.debug(f"{prefix} rewrote: {_shown(text)} as {_shown(self.data)}")
         if answer.key is not None and rules.routing is not None:
             sent = text if answer.data is None else answer.data
             if self._go(answer.key, rules.routing, sent, is_inside):
                 return REFUSED
-            if _ENDS_TRANSACTION.match(sent.decode("ascii", "replace")):
+            if _ends_transaction(sent):
                 # A prepared COMMIT is for whatever transaction is open.
                 self.home = ""
         return outcome
@@ -197,7 +203,8 @@ class Advisor:
         rule.measures.moves += 1
         log = desk.context.log
         if log.debug_enabled:
-            log.debug(f"{client.prefix} goes from {here.key} to {there.key}: {text!r}")
+            shown = _shown(text)
+            log.debug(f"{client.prefix} goes from {here.key} to {there.key}: {shown}")
         return UNCHANGED
 
     def _refuse(self, key: str, rule: Rule, text: bytes) -> int:
@@ -209,7 +216,7 @@ class Advisor:
         if (
             settings.rules_reroute_in_transaction == "ignore"
             or (exchange.status == FAILED and not exchange.outstanding())
-            or _ENDS_TRANSACTION.match(text.decode("ascii", "replace"))
+            or _ends_transaction(text)
         ):
             return UNCHANGED
         rule.measures.refused += 1
@@ -265,3 +272,16 @@ class Advisor:
         if data.endswith(b"*/"):
             return data[:-2] + b"," + tag
         return data + b"/*" + tag
+
+
+def _ends_transaction(text: bytes) -> bool:
+    """Tell whether a query begins with what ends a transaction."""
+    head = text[:LONGEST_AHEAD].decode("ascii", "replace")
+    return _ENDS_TRANSACTION.match(head) is not None
+
+
+def _shown(text: bytes) -> str:
+    """Return a query as the log shows it."""
+    more = len(text) - LONGEST_SHOWN
+    rest = f" and {more} bytes more" if more > 0 else ""
+    return f"{text[:LONGEST_SHOWN].decode('utf-8', 'backslashreplace')!r}{rest}"

@@ -25,6 +25,7 @@ from tests.waiting import wait_until
 ONE_INSTALLATION = True
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "rules"
+BENCH = Path(__file__).parents[2] / "bench"
 
 
 def example(name: str) -> str:
@@ -34,6 +35,9 @@ def example(name: str) -> str:
 
 TABLES = example("routing_rules.py")
 """Each table is on one server only."""
+
+SEED = (BENCH / "rules.py").read_text(encoding="ascii")
+"""A table of expressions as in the README of pgbouncer-fast-switchover."""
 
 Make = Callable[..., PgSwitch]
 
@@ -99,10 +103,18 @@ def places(connection: psycopg.Connection, *tables: str) -> list[str]:
     return [row[0] for row in rows if row is not None]
 
 
-@pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
-def test_two_tables(make: Make, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "routing"),
+    [
+        ("session", TABLES),
+        ("transaction", SEED),
+        ("statement", TABLES.replace(", in_transaction", "")),
+    ],
+    ids=["as an if", "as a table of expressions", "with two arguments"],
+)
+def test_two_tables(make: Make, mode: str, routing: str) -> None:
     """One session reads tables of two servers, and stays where it was last sent."""
-    pooler = make(TABLES, pool_mode=mode)
+    pooler = make(routing, pool_mode=mode)
     with pooler.connect() as connection:
         assert places(connection, "tablea", "tableb", "tableb", "tablea") == [
             *("bench", "other", "other", "bench")
@@ -221,7 +233,7 @@ ONCE = """
 
 def test_a_long_query(make: Make) -> None:
     """16 MB come whole, are rewritten whole, and the function runs once."""
-    pooler = make("", ONCE)
+    pooler = make(SEED, ONCE)
     size = 16 * 1024 * 1024
     text = "SELECT '" + "x" * size + "needle' AS value"
     with pooler.connect() as connection:

@@ -165,6 +165,23 @@ def test_rewriting(world_of: WorldOf, tmp_path: Path) -> None:
     assert server.answer() == query("SELECT 1")
 
 
+def test_what_is_logged(world_of: WorldOf, tmp_path: Path) -> None:
+    """With -v: both texts, and from where to where; of long ones the beginning."""
+    rewriting = "def rewrite_query(u, q): return q.replace('old', 'new')"
+    world = world_with(world_of, tmp_path, ROUTING, rewriting)
+    client, server = world.pair()
+    client.say(query("SELECT 'old 1'"))
+    assert server.answer()
+    assert not world.logged("rewrote")
+    world.context.log.verbosity = 1
+    client.say(query("SELECT 'old 2'"))
+    assert server.answer()
+    assert world.logged("""rewrote: "SELECT 'old 2'" as "SELECT 'new 2'\"""")
+    client.say(query("SELECT '" + "x" * 5000 + "' --new"))
+    assert world.logged("goes from")
+    assert world.logged('xxx" and 3014 bytes more')
+
+
 def test_the_clients_encoding(world_of: WorldOf, tmp_path: Path) -> None:
     """It follows what servers report."""
     rewriting = "def rewrite_query(u, q): return q.replace('é', 'è')"

@@ -44,7 +44,7 @@ Atomic groups: the text is the client's, and must not take long to be found unfi
 
 LONGEST_AHEAD: Final = 4096
 """Bytes of a query in which its first word is looked for."""
-LONGEST_SHOWN: Final = 2000
+LONGEST_SHOWN: Final = 400
 """Bytes of a query that are logged."""
 
 

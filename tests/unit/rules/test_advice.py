@@ -179,7 +179,7 @@ def test_what_is_logged(world_of: WorldOf, tmp_path: Path) -> None:
     assert world.logged("""rewrote: "SELECT 'old 2'" as "SELECT 'new 2'\"""")
     client.say(query("SELECT '" + "x" * 5000 + "' --new"))
     assert world.logged("goes from")
-    assert world.logged('xxx" and 3015 bytes more')
+    assert world.logged('xxx" and 4615 bytes more')
 
 
 def test_the_clients_encoding(world_of: WorldOf, tmp_path: Path) -> None:

@@ -88,7 +88,9 @@ class Console:
         self._control = control
         self._is_admin = is_admin
         self._log = log
-        self._statements = Statements(view, control, is_admin=is_admin, log=log)
+        self._statements = Statements(
+            view, control, is_admin=is_admin, is_owner=is_owner, log=log
+        )
         self._extended = ExtendedQueries(self._statements)
         self._waiting: Deferred[Outcome] | None = None
         self._skipping = False

@@ -48,6 +48,8 @@ class Show(NamedTuple):
     columns: tuple[Column, ...]
     rows: Callable[[View], Rows]
     needs_admin: bool = False
+    needs_owner: bool = False
+    """Shown only to the process's own user, on the unix socket: it holds secrets."""
     attaches: bool = False
     """Each row begins with a descriptor that goes along to whom it may go."""
 
@@ -182,7 +184,7 @@ SHOWS: Final[dict[str, Show]] = {
         columns.DESCRIPTOR, show_sockets.descriptors, needs_admin=True, attaches=True
     ),
     "handover": Show(
-        columns.HANDOVER, show_sockets.handover, needs_admin=True, attaches=True
+        columns.HANDOVER, show_sockets.handover, needs_owner=True, attaches=True
     ),
     "lists": Show((*text("list"), *int4("items")), _lists),
     "mem": Show((*text("name"), *int4("size", "used", "free", "memtotal")), _memory),

@@ -54,13 +54,21 @@ class Outcome:
 class Statements:
     """What one console may see and have done.
 
-    ``is_admin`` tells whether its user may do more than look.
+    ``is_admin`` tells whether its user may do more than look, ``is_owner`` whether it
+    is the process's own, on the unix socket.
     """
 
     def __init__(
-        self, view: View, control: Control, *, is_admin: bool, log: ConsoleLog
+        self,
+        view: View,
+        control: Control,
+        *,
+        is_admin: bool,
+        is_owner: bool = False,
+        log: ConsoleLog,
     ) -> None:
         """Take what is read, what is commanded, and where that is logged."""
+        self.is_owner = is_owner
         self._view = view
         self._control = control
         self.is_admin = is_admin
@@ -106,6 +114,8 @@ class Statements:
         wanted = _find(statement, text)
         if wanted.needs_admin:
             self._need_admin()
+        if wanted.needs_owner and not self.is_owner:
+            raise AdminAccessNeeded
         return Outcome(
             "SHOW",
             wanted.columns,

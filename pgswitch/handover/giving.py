@@ -112,6 +112,7 @@ class Estate:
         return {
             "age": age(client.connected_at, now),
             "connected": client.connected_time,
+            "pool": list(client.pool.key),
             "parameters": self._sockets.tracked(client.link.parameters),
             **pack_client(client.link, now),
         }

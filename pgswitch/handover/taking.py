@@ -11,13 +11,15 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
+from pgswitch.errors import ServerConnCrashed
 from pgswitch.handover.packing import Packed, moment, raw, unpack_client, unpack_server
 from pgswitch.net.accepted import TcpTransport, UnixTransport
 from pgswitch.net.frontend import Frontend
 from pgswitch.net.sockets import unix_port
+from pgswitch.pool.moving import move
 from pgswitch.relay.link import PAUSED_SUSPENDED
 from pgswitch.stats.counters import NAMES
-from pgswitch.types import Address, PoolKey
+from pgswitch.types import Address
 from pgswitch.wire.startup import StartupFacts
 
 if TYPE_CHECKING:
@@ -79,10 +81,9 @@ class Heir:
             spec = self._context.configuration.database(database)
             if spec is None:
                 continue
-            pool = self._pools.pool(spec, user)
-            if pool.key == PoolKey(database, user):
-                for name, count in zip(NAMES, counts, strict=True):
-                    setattr(pool.rack.counters, name, count)
+            counters = self._pools.pool_of(spec, user).rack.counters
+            for name, count in zip(NAMES, counts, strict=True):
+                setattr(counters, name, count)
 
     def _take_server(self, one: Inherited) -> None:
         spec = self._spec(one)
@@ -91,7 +92,7 @@ class Heir:
             return
         now = self._context.clock()
         state = one.state
-        pool = self._pools.pool(spec, one.user)
+        pool = self._pools.pool_of(spec, one.user)
         backend = pool.fleet.expect()
         backend.go_on_with(
             self._transport(one, backend),
@@ -134,6 +135,7 @@ class Heir:
         link = frontend.link
         link.pause(PAUSED_SUSPENDED)
         self._desk.readmit(frontend, spec, self._values(one))
+        self._to_its_pool(frontend, state)
         unpack_client(link, state, self._context.statements, now)
         rack = frontend.pool.rack
         server = self._servers.get(one.link)
@@ -142,10 +144,21 @@ class Heir:
                 # What the client is doing was not said; the next answer will show.
                 link.exchange.clean = False
             rack.join(link, server)
+        elif one.link:
+            # Its server stayed behind, and whatever it was doing there.
+            frontend.disconnect(ServerConnCrashed())
+            return
         elif link.waiting_since:
             link.halt()
             rack.waiters.append(link)
         self._rules.attach(frontend)
+
+    def _to_its_pool(self, frontend: Frontend, state: Packed) -> None:
+        """Bring a client to the pool that a rule had moved it to."""
+        database, user = state.get("pool", frontend.pool.key)
+        spec = self._context.configuration.database(database)
+        if spec is not None and (database, user) != frontend.pool.key:
+            move(frontend, self._pools.pool_of(spec, user))
 
     def _spec(self, one: Inherited) -> DatabaseSpec | None:
         return self._context.configuration.database(one.database)

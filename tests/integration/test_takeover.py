@@ -165,6 +165,34 @@ def test_clients_that_wait(pooler: PgSwitch) -> None:
         assert results == [("waited",)]
 
 
+ROUTES = """
+def routing_rules(username, query, in_transaction):
+    return "other" if "away" in query else None
+"""
+
+
+def test_a_client_that_a_rule_has_moved(pooler: PgSwitch) -> None:
+    """It stays with the servers of the database that it was moved to."""
+    rules = pooler.directory / "rules.py"
+    rules.write_text(ROUTES, encoding="ascii")
+    rules.chmod(0o644)
+    ini = pooler.ini_path.read_text()
+    line = f"[pgbouncer]\nrouting_rules_py_module_file = {rules}"
+    pooler.ini_path.write_text(ini.replace("[pgbouncer]", line))
+    pooler.reload()
+    with pooler.connect() as client:
+        name = client.execute("SELECT current_database() AS away").fetchone()
+        assert name == ("other",)
+        client.execute("BEGIN")
+        restart(pooler)
+        name = client.execute("SELECT current_database()").fetchone()
+        assert name == ("other",)
+        client.execute("COMMIT")
+    here, away = "SELECT current_database()", "SELECT current_database() AS away"
+    assert pooler.execute(here) == [("bench",)]
+    assert pooler.execute(away) == [("other",)]
+
+
 def test_what_outlives_the_process(pooler: PgSwitch) -> None:
     """Cancel keys, disabled databases, logins to new servers."""
     pooler.console("DISABLE other")

@@ -55,6 +55,18 @@ def test_descriptors_are_for_admins() -> None:
         run("SHOW FDS", is_admin=False)
 
 
+def test_a_handover_is_for_the_owner() -> None:
+    """It holds what logins have taught us."""
+    with pytest.raises(AdminAccessNeeded):
+        run("SHOW HANDOVER")
+    owner = Statements(
+        FakeView(), FakeControl(), is_admin=True, is_owner=True, log=FakeLog()
+    )
+    outcome = owner.run(parse("SHOW HANDOVER"), "SHOW HANDOVER")
+    assert isinstance(outcome, Outcome)
+    assert outcome.attaches
+
+
 def test_ends_and_waits() -> None:
     """SHUTDOWN has no answer, PAUSE has one later."""
     assert run("SHUTDOWN").is_end

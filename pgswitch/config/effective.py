@@ -99,11 +99,12 @@ class Effective:
 
     def _own(self, name: str, database: DatabaseSpec, user: str) -> Any:  # noqa: ANN401  of the key's type
         """Return the value of the user's or the database's entry, None if neither."""
-        for entry in (self._users.get(user), database):
+        entry = self._users.get(user)
+        if entry is not None:  # it rarely is there, and a look-up in vain is dear
             value = getattr(entry, name, None)
             if value is not None:
                 return value
-        return None
+        return getattr(database, name, None)
 
     def _value(self, name: str, database: DatabaseSpec, user: str) -> Any:  # noqa: ANN401  of the key's type
         own = self._own(name, database, user)

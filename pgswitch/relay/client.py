@@ -104,6 +104,8 @@ class Nobody:
 
 
 NOBODY: Final = Nobody()
+UNCOUNTED: Final = Counters()
+"""What is counted before a client has a pool; nobody asks for it."""
 
 
 class ClientLink(PreparingLink):
@@ -115,7 +117,7 @@ class ClientLink(PreparingLink):
         self.largest_read = SMALL_READ  # so that a stranger fills little memory
         self.frontend = control
         self.keeper: Keeper = Keeper()
-        self.counters = Counters()
+        self.counters = UNCOUNTED
         self.parameters: tuple[str | None, ...] = ()
         self.walking = False
         """In the midst of messages that go whole to the control."""

@@ -21,13 +21,20 @@ EXTENDED_ANSWER = message(b"1") + message(b"2") + RESULT + READY
 
 
 class CountingSocket(Socket):
-    """Counts system calls."""
+    """Counts system calls; gives what it is fed."""
 
-    calls = 0
+    reads = writes = 0
+    incoming = b""
+
+    def recv(self, size: int) -> bytes:
+        """Count and read."""
+        self.reads += 1
+        data, self.incoming = self.incoming[:size], self.incoming[size:]
+        return data
 
     def send(self, data: bytes) -> int:
         """Count and send."""
-        self.calls += 1
+        self.writes += 1
         return super().send(data)
 
 
@@ -36,16 +43,20 @@ class CountingSocket(Socket):
     [(query(), RESULT + READY), (EXTENDED, EXTENDED_ANSWER)],
     ids=["simple", "extended"],
 )
-def test_two_sends(request_: bytes, answer: bytes) -> None:
-    """A chunk read is a chunk sent: one send to the server, one to the client."""
+def test_two_reads_and_two_writes(request_: bytes, answer: bytes) -> None:
+    """A chunk read is a chunk sent, on each of the two ways."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     to_server, to_client = CountingSocket(), CountingSocket()
     server.raw_send, client.raw_send = to_server.send, to_client.send
+    server.recv, client.recv = to_server.recv, to_client.recv
     for _ in range(5):
-        client.take(request_)
-        server.take(answer)
-    assert (to_server.calls, to_client.calls) == (5, 5)
+        to_client.incoming = request_
+        client.do_read()
+        to_server.incoming = answer
+        server.do_read()
+    assert (to_client.reads, to_server.writes) == (5, 5)
+    assert (to_server.reads, to_client.writes) == (5, 5)
     assert to_server.sent == request_ * 5
     assert to_client.sent == answer * 5
 

@@ -74,18 +74,18 @@ def test_a_server_killed_in_a_query(
     pgswitch: PgSwitchFactory, own_postgres: PostgresServer
 ) -> None:
     """The reference's FATAL for the client; after recovery the pool serves again."""
-    pooler = before(pgswitch, own_postgres)
+    pooler = pgswitch(
+        {"bench": f"host=127.0.0.1 port={own_postgres.port}"},
+        auth_type="trust",
+        pool_mode="transaction",
+        server_login_retry=1,
+    )
     with RawClient(pooler.port) as client:
-        pooler.configure(
-            {"bench": f"host=127.0.0.1 port={own_postgres.port}"},
-            {"auth_type": "trust", "pool_mode": "transaction"},
-        )
-        pooler.reload()
         client.log_in("scram")
-        client.send(query("SELECT pg_backend_pid()"))
-        row = next(body for kind, body in client.until(b"Z") if kind == b"D")
         client.send(query("SELECT pg_sleep(30)"))
-        os.kill(int(row[6:]), signal.SIGKILL)
+        running = "SELECT pid FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'"
+        wait_until(lambda: own_postgres.execute(running), "the query to run")
+        os.kill(own_postgres.execute(running)[0][0], signal.SIGKILL)
         fields = client.error()
         assert (fields["S"], fields["M"]) == ("FATAL", "server conn crashed?")
         assert client.is_closed()

@@ -206,7 +206,11 @@ def test_unknown_user(place: Place) -> None:
             {"listen_addr": "", "unix_socket_dir": "/nowhere/at/all"},
             "failed to create unix socket",
         ),
-        (["-R"], {}, "online restart is not supported"),
+        (
+            ["-R"],
+            {"unix_socket_dir": "@name"},
+            "cannot reboot with abstract Unix socket",
+        ),
         (["-d"], {"pidfile": ""}, "daemon needs pidfile configured"),
     ],
 )

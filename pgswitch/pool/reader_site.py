@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Cluster(Protocol):
-    """What a pool tells the monitor; see topology/cluster.py."""
+    """What a pool tells its cluster; see topology/cluster.py."""
 
     def suspect(self, node: Node | None = None) -> None:
         """Take a hint that something is wrong with a node."""

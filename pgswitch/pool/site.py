@@ -90,7 +90,7 @@ class Home(Protocol):
 
 
 class Cluster(Protocol):
-    """What a pool tells the monitor; see topology/cluster.py."""
+    """What a pool tells its cluster; see topology/cluster.py."""
 
     tally: Tally
 

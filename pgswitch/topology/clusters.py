@@ -11,8 +11,9 @@ from pgswitch.pool.families import READER
 from pgswitch.pool.reader_site import ReaderSite
 from pgswitch.pool.site import Site
 from pgswitch.tls.options import for_servers
-from pgswitch.topology.cluster import Cluster, Pace
+from pgswitch.topology.cluster import Cluster
 from pgswitch.topology.machine import Machine
+from pgswitch.topology.monitor import Monitor, Pace
 from pgswitch.topology.nodes import Node, named
 from pgswitch.topology.probe import Credentials, PostgresProbe
 from pgswitch.wire.password import SecretKind
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.pool import ServerPool
     from pgswitch.pool.registry import Pools
-    from pgswitch.topology.cluster import Probe
+    from pgswitch.topology.monitor import Probe
     from pgswitch.topology.probe import Addresses
 
 
@@ -169,7 +170,10 @@ class Clusters:
         for key, spec in wanted.items():
             if key not in self.by_key:
                 self._begin(key, spec, *kept.get(key, (None, [])))
-            self.by_key[key].pace = self._pace()
+            cluster = self.by_key[key]
+            cluster.monitor.pace = self._pace()
+            cluster.max_lag = configuration.settings.reader_max_lag
+            cluster.max_lag_bytes = configuration.settings.reader_max_lag_bytes
 
     def stop(self) -> None:
         """Ask no node any more."""
@@ -197,8 +201,6 @@ class Clusters:
             bool(settings.recreate_disconnected_pools),
             settings.switchover_silence,
             settings.topology_refresh,
-            settings.reader_max_lag,
-            settings.reader_max_lag_bytes,
         )
 
     def _begin(
@@ -209,13 +211,22 @@ class Clusters:
         seeds = nodes or named((host, spec.port) for host in spec.hosts or (None,))
         sites = PoolSites(key, self._pools, node)
         self._specs[key], self._sites[key] = spec, sites
-        cluster = Cluster(
+        machine = Machine(seeds)
+        monitor = Monitor(
             key=key,
             query=spec.topology_query or "",
             port=spec.port,
-            machine=Machine(seeds),
-            sites=sites,
+            machine=machine,
+            client_heard_at=sites.heard_at,
             make_probe=self._probe_maker(spec),
+            clock=context.clock,
+            log=context.log,
+        )
+        cluster = Cluster(
+            key=key,
+            machine=machine,
+            monitor=monitor,
+            sites=sites,
             clock=context.clock,
             log=context.log,
             record=self._record,

@@ -1,7 +1,7 @@
 """Decides which node of a cluster is the writer: facts and the time in, commands out.
 
 Theory of operation.  Every node is asked all the time whether it is in recovery
-(``cluster.py`` does the asking and says here what came of it).  There are three
+(``monitor.py`` does, and ``cluster.py`` says here what came of it).  There are three
 states:
 
 ========== ==================================================================

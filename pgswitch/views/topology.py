@@ -70,7 +70,7 @@ class TopologyView:
 
     def _node(self, cluster: Cluster, sight: Sight) -> NodeSnapshot:
         node, report = sight.node, sight.report
-        watch = cluster.watches.get(node.name)
+        watch = cluster.monitor.watches.get(node.name)
         role = _role(cluster, sight)
         now = self._context.clock()
         return NodeSnapshot(

@@ -108,7 +108,7 @@ def test_reload(monitored: Monitored) -> None:
     cluster = world.service.clusters.by_key["db"]
     world.reload(databases=f"{ENTRY}\n{OTHER}", settings="polling_frequency = 0.5")
     assert world.service.clusters.by_key["db"] is cluster
-    assert cluster.pace.polling_frequency == 0.5
+    assert cluster.monitor.pace.polling_frequency == 0.5
     world.reload(databases=f"db = host=10.0.0.1 user=app\n{OTHER}")
     assert world.service.clusters.by_key == {}
     assert world.pool().site is None

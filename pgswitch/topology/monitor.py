@@ -1,0 +1,348 @@
+"""Asks the nodes of a cluster what they are, each in its time.
+
+There is one watch, with one connection, for each node that the machine knows.  A tick
+looks at them all: whoever is due is asked, whoever is silent for too long is given up.
+How often depends on the machine's state, which is only read here; what comes of it goes
+to the :class:`Hearer`.  The list of nodes is read over the same connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.task import LoopingCall
+
+from pgswitch.topology.machine import Failure, Machine, Report, State
+from pgswitch.topology.nodes import BadRow, Node, nodes_of
+from pgswitch.topology.probe import ProbeFailed
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure as TwistedFailure
+
+    from pgswitch.logs import Log
+    from pgswitch.topology.probe import Rows
+
+WRITER_PACE_S = 0.25
+NODE_PACE_S = 1.0
+SEARCH_PACE_S = 0.003
+"""How often a node that answers is asked while there is no writer: the new writer is
+found so much later than it could be, at most."""
+STEADY_TICK_S = 0.05
+ALERT_PACE_S, ALERT_S = 0.02, 2.0
+"""How often all nodes are asked, and for how long, once a client's server was lost: the
+rest of a crashed writer may go on answering while another is promoted."""
+SEARCH_LIST_PACE_S = 1.0
+"""How often the list of nodes is read while there is no writer."""
+STALL_S = 0.2
+"""If ticks are further apart, it was us who slept; nobody else was silent."""
+
+
+class Probe(Protocol):
+    """A connection to one node; see probe.py."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a question costs no connect."""
+
+    def ask(self) -> Deferred[Report]:
+        """Ask what the node is; fails with ProbeFailed."""
+
+    def read(self, query: str) -> Deferred[Rows]:
+        """Run a query; fails with ProbeFailed."""
+
+    def close(self) -> None:
+        """Close the connection; what was asked fails."""
+
+
+class Hearer(Protocol):
+    """Whoever hears what came of the questions; see cluster.py."""
+
+    def answered(self, name: str, report: Report, now: float) -> None:
+        """Take a node's answer; ``now`` is the clock's time."""
+
+    def failed(self, name: str, failure: Failure, words: str) -> None:
+        """Hear that a node was asked in vain, or that its kept connection ended."""
+
+    def listed(self, nodes: list[Node]) -> None:
+        """Take a new list of nodes, at least one."""
+
+    def list_lost(self) -> None:
+        """Hear that a node was lost while the list was read."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """The settings that say how often nodes are asked, in seconds."""
+
+    polling_frequency: float = 0.1
+    server_failed_delay: float = 30.0
+    recreate: bool = True
+    silence: float = 1.0
+    """A node that says nothing for so long is held dead."""
+    refresh: float = 30.0
+    """How often the list of nodes is read."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """What goes on with one node."""
+
+    node: Node
+    probe: Probe
+    busy: bool = False
+    again: bool = False
+    asked_at: float = float("-inf")
+    heard_at: float = float("-inf")
+    took: float = 0.0
+    """How many seconds the last answer took."""
+
+
+@dataclass(slots=True)
+class Monitor:
+    """Asks one cluster's nodes; ``key`` is the name of its database's entry."""
+
+    key: str
+    query: str
+    """Reads the list of nodes."""
+    port: int
+    """The port of nodes that are listed without one."""
+    machine: Machine
+    """Says which nodes there are and what is known; never told anything here."""
+    client_heard_at: Callable[[Node], float]
+    """Returns when a client's query was last answered by a node."""
+    make_probe: Callable[[Node, Callable[[], None]], Probe]
+    clock: Callable[[], float]
+    log: Log
+    pace: Pace = field(default_factory=Pace)
+    watches: dict[str, Watch] = field(default_factory=dict)
+    _hearer: Hearer = field(init=False, repr=False, compare=False)
+    _loop: LoopingCall | None = None
+    _ticked_at: float = float("-inf")
+    _list_from: str = ""
+    """The node to read the list from when it has time."""
+    _read_at: float = float("-inf")
+    _complaint: str = ""
+    _alert_until: float = 0.0
+    _is_ticking: bool = False
+    _closed: bool = False
+
+    def start(self, clock: IReactorTime, hearer: Hearer) -> None:
+        """Begin to ask; ``clock`` provides IReactorTime."""
+        self._hearer = hearer
+        self._loop = LoopingCall(self._tick)
+        self._loop.clock = clock
+        self.follow()
+        self.set_tick()
+
+    def stop(self) -> None:
+        """Ask no more and close every connection."""
+        self._closed = True
+        if self._loop is not None and self._loop.running:
+            self._loop.stop()
+        for watch in self.watches.values():
+            watch.probe.close()
+        self.watches.clear()
+
+    def follow(self) -> None:
+        """Have one watch for each node that the machine knows."""
+        for name, watch in list(self.watches.items()):
+            sight = self.machine.sights.get(name)
+            if sight is None or sight.node != watch.node:
+                watch.probe.close()
+                del self.watches[name]
+        for name, sight in self.machine.sights.items():
+            if name not in self.watches:
+                ended = partial(self._connection_ended, name)
+                probe = self.make_probe(sight.node, ended)
+                self.watches[name] = Watch(sight.node, probe)
+
+    def set_tick(self) -> None:
+        """Tick as fast as the machine's state needs it."""
+        loop = self._loop
+        if loop is None or self._closed:
+            return
+        interval = SEARCH_PACE_S
+        if self._is_known():
+            is_alert = self.clock() < self._alert_until
+            interval = ALERT_PACE_S if is_alert else STEADY_TICK_S
+        if loop.running and (loop.interval == interval or self._is_ticking):
+            # In the midst of a tick the next one is yet to be planned.
+            loop.interval = interval
+            return
+        if loop.running:
+            loop.stop()
+        loop.start(interval, now=False)
+
+    def alert(self) -> None:
+        """Ask all nodes often for a while."""
+        self._alert_until = self.clock() + ALERT_S
+
+    def ask(self, name: str) -> None:
+        """Ask a node now, or once more when what it does now is over."""
+        watch = self.watches.get(name)
+        if watch is not None:
+            self._ask(watch)
+
+    def read_list(self, name: str) -> None:
+        """Read the list of nodes from this one when it has time.
+
+        Without a writer, only if it has not just been read.
+        """
+        if self._is_known() or self.clock() - self._read_at >= SEARCH_LIST_PACE_S:
+            self._list_from = name
+
+    def _is_known(self) -> bool:
+        return self.machine.state is State.KNOWN
+
+    def _tick(self) -> None:
+        self._is_ticking = True
+        try:
+            self._look_around()
+        finally:
+            self._is_ticking = False
+
+    def _look_around(self) -> None:
+        """Ask whoever is due, and give up whoever is silent."""
+        self.set_tick()
+        now = self.clock()
+        was_awake = now - self._ticked_at < STALL_S
+        self._ticked_at = now
+        if self._is_known() and now - self._read_at >= self.pace.refresh:
+            self._list_from = self.machine.writer
+        source = self.watches.get(self._list_from)
+        if source is not None:
+            self._read_topology(source)
+        for watch in [*self.watches.values()]:
+            if watch.busy:
+                if was_awake and self._is_silent(watch, now):
+                    watch.probe.close()
+            elif now - watch.asked_at >= self._pace_of(watch):
+                self._ask(watch)
+
+    def _is_silent(self, watch: Watch, now: float) -> bool:
+        """Tell whether a node has let us wait for too long.
+
+        It counts as alive as long as it answers clients' queries.
+        """
+        limit = self.pace.silence
+        asked_for = now - watch.asked_at
+        if watch.probe.is_connected:
+            # It may have fallen silent right after its last answer.
+            if now - watch.heard_at < limit or asked_for < limit / 2:
+                return False
+            return now - self.client_heard_at(watch.node) >= limit
+        return asked_for >= limit
+
+    def _pace_of(self, watch: Watch) -> float:
+        """Return how many seconds there are between two questions to a node."""
+        is_known = self._is_known()
+        if not watch.probe.is_connected:
+            every = not any(one.probe.is_connected for one in self.watches.values())
+            if is_known or (every and not self.pace.recreate):
+                return self.pace.server_failed_delay
+            return self.pace.polling_frequency
+        if not is_known:
+            return SEARCH_PACE_S
+        if self.clock() < self._alert_until:
+            return ALERT_PACE_S
+        is_writer = watch.node.name == self.machine.writer
+        return WRITER_PACE_S if is_writer else NODE_PACE_S
+
+    def _ask(self, watch: Watch) -> None:
+        if watch.busy:
+            watch.again = True
+            return
+        watch.busy = True
+        watch.asked_at = self.clock()
+        watch.probe.ask().addCallbacks(
+            self._answered,
+            self._failed,
+            callbackArgs=(watch,),
+            errbackArgs=(watch,),
+        ).addErrback(self._puzzled)
+
+    def _answered(self, report: Report, watch: Watch) -> None:
+        now = self.clock()
+        watch.took, watch.heard_at = now - watch.asked_at, now
+        if self._is_over(watch):
+            return
+        self._hearer.answered(watch.node.name, report, now)
+        self._once_more(watch)
+
+    def _failed(self, failure: TwistedFailure, watch: Watch) -> None:
+        fault = failure.value
+        if not isinstance(fault, ProbeFailed):
+            fault = ProbeFailed(Failure.REFUSED, repr(fault))
+        if self._is_over(watch):
+            return
+        self._hearer.failed(watch.node.name, fault.failure, str(fault))
+        self._once_more(watch)
+
+    def _is_over(self, watch: Watch) -> bool:
+        """Note the end of a question; True if nobody wants to know any more."""
+        watch.busy = False
+        return self._closed or self.watches.get(watch.node.name) is not watch
+
+    def _once_more(self, watch: Watch) -> None:
+        if watch.again and not watch.busy:
+            watch.again = False
+            self._ask(watch)
+
+    def _puzzled(self, failure: TwistedFailure) -> None:
+        self.log.error(f"cluster {self.key}: {failure.getTraceback()}")
+
+    def _connection_ended(self, name: str) -> None:
+        """Hear that the kept connection to a node ended by itself."""
+        if not self._closed:
+            self._hearer.failed(name, Failure.LOST, "")
+
+    # The list of nodes.
+
+    def _read_topology(self, source: Watch) -> None:
+        """Read the list of nodes from this one, unless it has no time now."""
+        if source.busy or not source.probe.is_connected:
+            return
+        self._list_from = ""
+        self._read_at = source.asked_at = self.clock()
+        source.busy = True
+        source.probe.read(self.query).addCallbacks(
+            self._listed,
+            self._not_listed,
+            callbackArgs=(source,),
+            errbackArgs=(source,),
+        ).addErrback(self._puzzled)
+
+    def _listed(self, result: Rows, watch: Watch) -> None:
+        if self._is_over(watch):
+            return
+        watch.heard_at = self.clock()
+        try:
+            nodes = nodes_of(*result, self.port)
+        except BadRow as error:
+            self._complain(f"the topology query named {error}")
+            return
+        if not nodes:
+            self._complain("the topology query named no node")
+            return
+        self._complaint = ""
+        self._hearer.listed(nodes)
+        self._once_more(watch)
+
+    def _not_listed(self, failure: TwistedFailure, watch: Watch) -> None:
+        if self._is_over(watch):
+            return
+        fault = failure.value
+        self._complain(f"the topology query failed: {fault}")
+        if not (isinstance(fault, ProbeFailed) and fault.failure is Failure.UNFIT):
+            self._hearer.list_lost()
+
+    def _complain(self, words: str) -> None:
+        """Say what is wrong with the topology query, once."""
+        if words != self._complaint:
+            self._complaint = words
+            self.log.warning(f"cluster {self.key}: {words}; the nodes stay as they are")

@@ -124,3 +124,14 @@ def test_no_topology_function() -> None:
     assert setting.logged("the topology query failed: no such function")
     assert setting.sites.done == [("serve", "a", True)]
     assert setting.cluster.machine.state is State.KNOWN
+
+
+def test_a_node_is_lost_while_it_lists() -> None:
+    """That is a reason to ask the writer at once."""
+    setting = ClusterSetting()
+    setting.probes["a"].answer(writes())
+    setting.wait()
+    setting.probes["a"].fail(Failure.LOST, "lost")
+    assert setting.logged("the topology query failed: lost")
+    assert setting.probes["a"].asked is not None
+    assert setting.sites.done == [("serve", "a", True)]

@@ -27,7 +27,7 @@ class Floor(NamedTuple):
 FLOORS = (
     Floor("__init__.py", 0, pure=True),
     Floor("types.py", 0, pure=True),
-    Floor("errors.py", 0, pure=True),
+    Floor("errors/*.py", 0, pure=True),
     Floor("fatal.py", 0, pure=True),
     Floor("hotpath.py", 0, pure=True),
     Floor("garbage.py", 0, pure=True),

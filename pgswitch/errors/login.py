@@ -1,0 +1,218 @@
+"""What ends a login."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pgswitch.errors.report import Fault, LogLevelName
+
+
+class SslRequired(Fault):
+    """A login in clear over TCP while ``client_tls_sslmode`` is require or above."""
+
+    text = "SSL required"
+    hint = "Connect with sslmode=require or stricter."
+
+
+class NoUsername(Fault):
+    """The startup packet names no user."""
+
+    text = "no username supplied"
+
+
+class UsernameTooLong(Fault):
+    """The user name has 128 bytes or more."""
+
+    text = "username too long"
+
+
+class PasswordTooLong(Fault):
+    """The password has 65531 bytes or more."""
+
+    text = "password too long"
+
+
+class UnsupportedStartupParameter(Fault):
+    """A startup parameter that is neither tracked nor ignored."""
+
+    text = "unsupported startup parameter: {name}"
+    hint = (
+        "List it in ignore_startup_parameters to have it ignored, or in "
+        "track_extra_parameters if the server reports it."
+    )
+
+
+class UnsupportedOption(Fault):
+    """A setting inside the startup parameter ``options``, not tracked, not ignored."""
+
+    text = "unsupported startup parameter in options: {name}"
+    hint = UnsupportedStartupParameter.hint
+
+
+class UnsupportedOptionsForm(Fault):
+    """The startup parameter ``options`` has another form than settings."""
+
+    text = (
+        "unsupported options startup parameter: "
+        "only '-c config=val' and '--config=val' are allowed"
+    )
+
+
+class TooManyClients(Fault):
+    """``max_client_conn`` is reached."""
+
+    text = "no more connections allowed (max_client_conn)"
+
+
+class TooManyDatabaseClients(Fault):
+    """``max_db_client_connections`` is reached."""
+
+    text = "client connections exceeded (max_db_client_connections)"
+
+
+class TooManyUserClients(Fault):
+    """``max_user_client_connections`` is reached."""
+
+    text = "client connections exceeded (max_user_client_connections)"
+
+
+class EmptyPassword(Fault):
+    """The client answered a password request with nothing."""
+
+    text = "empty password returned by client"
+
+
+class PasswordFailed(Fault):
+    """Wrong password or unknown user; deliberately without saying which."""
+
+    text = "password authentication failed"
+
+
+class SaslFailed(Fault):
+    """Any failure of SCRAM; deliberately without saying which."""
+
+    text = "SASL authentication failed"
+
+
+class SaslMechanismInvalid(Fault):
+    """The client chose a mechanism that was not offered."""
+
+    text = "client selected an invalid SASL authentication mechanism"
+    detail = "SCRAM-SHA-256 is offered, over TLS also with channel binding."
+
+
+class TrustFailed(Fault):
+    """An unknown user under ``trust``."""
+
+    text = '"trust" authentication failed'
+
+
+class CertificateFailed(Fault):
+    """The client certificate is missing or names another user."""
+
+    text = "certificate authentication failed"
+
+
+class PeerRejected(Fault):
+    """The operating-system user of a unix-socket client may not be that user."""
+
+    text = "unix socket login rejected"
+
+
+class LdapFailed(Fault):
+    """The directory refused the password or could not be asked."""
+
+    text = "LDAP authentication failed"
+
+
+class LdapOptionsMissing(Fault):
+    """``auth_type=ldap`` without ``auth_ldap_options``."""
+
+    text = "auth_ldap_options is null"
+
+
+class LdapUnsupported(Fault):
+    """The LDAP library is not installed."""
+
+    text = "ldap is not supported by this build"
+
+
+class PamFailed(Fault):
+    """PAM refused the password or could not be asked."""
+
+    text = "PAM authentication failed"
+
+
+class NoAuthenticationMethod(Fault):
+    """No line of the HBA file matches."""
+
+    text = "no authentication method is found"
+
+
+class LoginRejected(Fault):
+    """The matching line of the HBA file says reject."""
+
+    text = "login rejected"
+
+
+class NoSuchUser(Fault):
+    """``auth_query`` gave no row."""
+
+    text = "no such user"
+
+
+class AuthDatabaseDisabled(Fault):
+    """The database that ``auth_query`` would run in is disabled."""
+
+    text = 'authentication database "{database}" is disabled'
+
+
+class BouncerConfigError(Fault):
+    """The configuration makes this login impossible; DETAIL may say why."""
+
+    text = "bouncer config error"
+    log_level: ClassVar[LogLevelName] = "error"
+
+
+class NoSuchDatabase(Fault):
+    """An unknown database, said only after the password was right."""
+
+    text = "no such database: {database}"
+
+
+class DatabaseDisabled(Fault):
+    """The console's DISABLE is in force."""
+
+    text = 'database "{database}" is disabled'
+
+
+class PoolerShuttingDown(Fault):
+    """A login during a shutdown."""
+
+    text = "pooler is shutting down"
+
+
+class NotAllowed(Fault):
+    """A console login by somebody who is neither admin nor stats user."""
+
+    text = "not allowed"
+    hint = "Console users are listed in admin_users and stats_users."
+
+
+class ClientLoginTimeout(Fault):
+    """The login took longer than ``client_login_timeout``."""
+
+    text = "client_login_timeout"
+
+
+class ClientLoginTimeoutServerDown(Fault):
+    """No server logged in within ``client_login_timeout``, so there is no welcome."""
+
+    text = "client_login_timeout (server down)"
+
+
+class WelcomeNotPrepared(Fault):
+    """The welcome message could not be put together."""
+
+    text = "failed to prepare welcome message"
+    log_level: ClassVar[LogLevelName] = "error"

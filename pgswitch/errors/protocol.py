@@ -1,0 +1,120 @@
+"""A peer that breaks the protocol."""
+
+from __future__ import annotations
+
+from pgswitch.errors.report import SHOWN_HEADER, Fault
+
+
+class ProtocolViolation(Fault):
+    """A peer sent what the protocol does not allow; base of the ones below."""
+
+    text = "bad packet"
+
+
+class BadPacketHeader(ProtocolViolation):
+    """A client's message has no acceptable header."""
+
+    text = "bad packet header: '{digits}'"
+    detail = "The bytes are neither a startup packet nor a message PostgreSQL knows."
+
+    def __init__(self, header: bytes) -> None:
+        """Take the bytes seen; the first eight are shown in hexadecimal."""
+        super().__init__(digits=bytes(header[:SHOWN_HEADER]).hex())
+
+
+class UnknownPacket(ProtocolViolation):
+    """A message type that its sender may not use here."""
+
+    text = "unknown pkt"
+
+
+class ServerUnknownPacket(UnknownPacket):
+    """A server's message has a type that servers do not send."""
+
+
+class ServerBadHeader(ProtocolViolation):
+    """A server's message has an impossible length."""
+
+    text = "bad pkt header"
+
+
+class BrokenPacket(ProtocolViolation):
+    """A body does not have the layout of its message.
+
+    ``message`` is the manual's name of the message, for example ``Parse``.
+    """
+
+    text = "broken {message} packet"
+
+
+class FailedToParsePacket(ProtocolViolation):
+    """A message could not be taken apart at all."""
+
+    text = "failed to parse packet"
+
+
+class ParameterStatusNotStored(ProtocolViolation):
+    """A server's ParameterStatus can be read but not kept."""
+
+    text = "failed to store ParameterStatus"
+
+
+class IncompletePacket(ProtocolViolation):
+    """A console message ends before its body does."""
+
+    text = "incomplete pkt"
+
+
+class IncompleteQuery(ProtocolViolation):
+    """A console Query has no terminating zero byte."""
+
+    text = "incomplete query"
+
+
+class OldProtocol(ProtocolViolation):
+    """The client speaks protocol 2.0."""
+
+    text = "old V2 protocol not supported"
+    hint = "Protocol 3.0 or later is needed (PostgreSQL 7.4 and later drivers)."
+
+
+class UnencryptedDataAfterSslRequest(ProtocolViolation):
+    """Bytes came in clear behind an SSLRequest: perhaps injected on the way."""
+
+    text = "received unencrypted data after SSL request"
+
+
+class UnencryptedDataAfterGssRequest(ProtocolViolation):
+    """Bytes came in clear behind a GSSENCRequest: perhaps injected on the way."""
+
+    text = "received unencrypted data after GSSAPI encryption request"
+
+
+class StartupRepeated(ProtocolViolation):
+    """A second startup packet on one connection."""
+
+    text = "client re-sent startup pkt"
+
+
+class StartupTerminatorMissing(ProtocolViolation):
+    """The parameter list of a startup packet does not end with its last byte."""
+
+    text = "invalid startup packet layout: expected terminator as last byte"
+
+
+class PasswordBeforeStartup(ProtocolViolation):
+    """A password came before the startup packet."""
+
+    text = "client password pkt before startup packet"
+
+
+class StatementNameInUse(ProtocolViolation):
+    """A named Parse for a name that the client has not closed."""
+
+    text = "prepared statement name is already in use"
+
+
+class StatementMissing(ProtocolViolation):
+    """A Bind or Describe names a statement that the client never prepared."""
+
+    text = "prepared statement did not exist"

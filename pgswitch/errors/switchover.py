@@ -1,0 +1,45 @@
+"""What a client lost when a writer went."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pgswitch.errors.report import Fault, Severity
+
+
+class TransactionLost(Fault):
+    """The transaction went with its server: certainly not committed."""
+
+    severity: ClassVar[Severity] = "ERROR"
+    sqlstate = "40001"
+    text = "transaction lost: its server went away"
+    detail = "Nothing of it was committed."
+    hint = "Run the transaction again."
+
+
+class InFailedTransaction(Fault):
+    """A statement after the loss and before the end of the transaction."""
+
+    severity: ClassVar[Severity] = "ERROR"
+    sqlstate = "25P02"
+    text = (
+        "current transaction is aborted, commands ignored until end of"
+        " transaction block"
+    )
+
+
+class OutcomeUnknown(Fault):
+    """The server went after it was sent something that it may have carried out."""
+
+    severity: ClassVar[Severity] = "ERROR"
+    sqlstate = "08007"
+    text = "statement outcome unknown: its server went away before it answered"
+    hint = "Find out whether it took effect before running it again."
+
+
+class SessionLost(Fault):
+    """The server of a session, and with it all that the session had there."""
+
+    sqlstate = "57P01"
+    text = "server connection lost: {reason}"
+    hint = "Connect again; new connections are served as soon as there is a writer."

@@ -1,0 +1,52 @@
+"""What the tests of each group of errors share."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from pgswitch.errors import protocol, report, session
+
+VALUES: dict[str, object] = {
+    "busy": 2,
+    "command": "show x",
+    "count": 1,
+    "database": "shop",
+    "here": "shop",
+    "key": "shop.2",
+    "digits": "00",
+    "method": "7 (GSSAPI)",
+    "message": "Parse",
+    "name": "foo",
+    "reason": "why",
+    "seconds": 2.5,
+    "text": "hello",
+    "type": 80,
+    "verb": "pause",
+}
+OWN_ARGUMENTS: dict[type, dict[str, object]] = {
+    protocol.BadPacketHeader: {"header": b"\0"},
+    report.SilentClose: {"reason": "unexpected eof"},
+    session.ServerLoginRefused: {"message": "no", "sqlstate": "3D000"},
+}
+
+
+def classes_of(module: ModuleType) -> list[type[report.Report]]:
+    """Return the classes of a module that have a text of their own."""
+    found = [one for one in vars(module).values() if isinstance(one, type)]
+    return [
+        one
+        for one in found
+        if one.__module__ == module.__name__
+        and issubclass(one, report.Report)
+        and one.text
+    ]
+
+
+def check(kind: type[report.Report]) -> None:
+    """Fail unless a class has a docstring, a severity, and templates that fill."""
+    made: report.Report = kind(**OWN_ARGUMENTS.get(kind, VALUES))  # type: ignore[arg-type]
+    assert kind.__doc__
+    assert made.severity in ("FATAL", "ERROR", "NOTICE")
+    assert len(made.sqlstate) == 5
+    assert made.text
+    assert "{" not in made.text + (made.detail or "") + (made.hint or "")

@@ -61,8 +61,10 @@ integration: $(DEV_STAMP)  ## tests against real PostgreSQL servers (ARGS goes t
 compiled: $(COMPILED_STAMP)  ## the tests of the hot path once more, on a compiled build
 	@rm -rf $(addprefix $(COMPILED)/,bench examples tests)
 	@cp -R bench examples tests pyproject.toml $(COMPILED)/
-	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -c \
-		"from pgswitch.hotpath import is_compiled as c; print('hot path compiled:', c())"
+	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -c "import shutil; \
+		from pgswitch.hotpath import is_compiled; \
+		print('hot path compiled:', is_compiled()); \
+		assert is_compiled() or not shutil.which('cc'), 'see pip install -v .'"
 	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest --quiet $(PARALLEL) \
 		-p no:cacheprovider \
 		-k 'not integration or wheel' $(COMPILED_TESTS) $(ARGS)

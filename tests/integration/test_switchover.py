@@ -393,7 +393,7 @@ def test_readers(place: Place) -> None:
         (row,) = client.execute(b"SELECT pg_is_in_recovery()").fetchall()
         return bool(row[0])
 
-    assert is_reader()
+    wait_until(is_reader, "a reader to be known")
     assert client.execute(b"INSERT INTO written VALUES (-9)").rowcount == 1
     assert is_reader()
     for node in place.cluster.standbys:

@@ -16,7 +16,8 @@ COMPILED_FROM := setup.py pyproject.toml $(wildcard pgswitch/*.py pgswitch/*/*.p
 COMPILED_TESTS := tests/unit/wire tests/unit/relay tests/unit/stats tests/unit/rules \
 	tests/integration/test_clients.py tests/integration/test_pooling.py \
 	tests/integration/test_load.py tests/integration/test_wire_faults.py \
-	tests/integration/test_rules.py
+	tests/integration/test_rules.py tests/integration/test_sizes.py \
+	tests/integration/test_tls_logins.py
 
 # Tests against servers wait more than they compute, so there are more of them at a time
 # than a small machine has processors.

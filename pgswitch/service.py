@@ -395,6 +395,8 @@ class PgSwitch(MultiService):
 
     def shut_down(self, mode: ShutdownMode, timeout: float | None = None) -> None:
         """Begin to end the process, in one of the four ways."""
+        if mode is ShutdownMode.NOW:
+            self.suspension.stand_still()
         self.ending.begin(mode, timeout=timeout)
 
     # Three times a second.

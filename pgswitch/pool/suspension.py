@@ -64,6 +64,7 @@ class Suspension:
         self._doors = doors
         self._done: Deferred[None] | None = None
         self._deadline = 0.0
+        self._is_final = False
 
     def begin(self) -> Deferred[None]:
         """Stop; fires when everything has come to rest."""
@@ -86,6 +87,14 @@ class Suspension:
         self._doors.resume()
         for pool in self._pools:
             pool.serve_waiters()
+
+    def stand_still(self) -> None:
+        """Resume no more by ourselves: the process ends.
+
+        Its console is gone before its reactor has stopped; reading on in between, or
+        closing what is read, would disturb sockets that another process goes on with.
+        """
+        self._is_final = True
 
     def _given_up(self, _deferred: Deferred[None]) -> None:
         """Hear that the console waits no more; what it began goes on."""
@@ -111,7 +120,7 @@ class Suspension:
 
     def _watch(self) -> None:
         """Go on by ourselves once nobody is left who could say RESUME."""
-        if not self._context.suspended:
+        if not self._context.suspended or self._is_final:
             return
         if any(one.console is not None for one in self._clients.values()):
             self._context.later(WATCH_S, self._watch)

@@ -183,6 +183,19 @@ def test_no_admin_left(world: World) -> None:
     assert world.logged("LOG admin disappeared when suspended, doing RESUME")
 
 
+def test_the_end_of_the_process(world: World) -> None:
+    """The console that ordered it is gone first, which is no reason to read on."""
+    admin = console(world)
+    client, server = world.pair()
+    admin.say(query("SUSPEND"))
+    admin.say(query("SHUTDOWN"))
+    admin.drop()
+    client.say(query())
+    world.wait(1)
+    assert world.service.suspended
+    assert server.hear() == b""
+
+
 def test_refusals(world: World) -> None:
     """Not with paused databases, not twice, nothing else meanwhile."""
     admin = console(world)

@@ -16,21 +16,17 @@ from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration
 from pgswitch.fatal import FatalError
 from pgswitch.logs import Log
-from pgswitch.process import (
-    Pidfile,
-    claim_place,
-    daemonise,
-    settle_in,
-    version_lines,
-)
+from pgswitch.process.pidfile import Pidfile
+from pgswitch.process.starting import claim_place, daemonise, settle_in
+from pgswitch.process.versions import version_lines
 
 SHORT_OPTIONS = "dqRu:vVh"
 LONG_OPTIONS = ["daemon", "quiet", "reboot", "user=", "verbose", "version", "help"]
 
 COMMANDS = {
-    "check": "pgswitch.check_command",
-    "replay": "pgswitch.replay_command",
-    "rules": "pgswitch.rules_command",
+    "check": "pgswitch.commands.check",
+    "replay": "pgswitch.commands.replay",
+    "rules": "pgswitch.commands.rules",
 }
 """Words of ours that may come first; alone such a word is a configuration file."""
 
@@ -158,7 +154,7 @@ def run(command: CommandLine, log: Log) -> int:
     from twisted.logger import globalLogBeginner  # noqa: PLC0415
 
     from pgswitch.handover.reboot import begin  # noqa: PLC0415
-    from pgswitch.runner import Runner  # noqa: PLC0415
+    from pgswitch.process.runner import Runner  # noqa: PLC0415
     from pgswitch.service import PgSwitch, set_up_tls  # noqa: PLC0415
 
     # Read now: the user that will run the service may not be able to read the keys.

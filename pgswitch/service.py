@@ -64,12 +64,12 @@ from pgswitch.pool.context import PoolContext
 from pgswitch.pool.janitor import Janitor
 from pgswitch.pool.registry import Pools
 from pgswitch.pool.suspension import Suspension
-from pgswitch.process import (
-    configure_log,
+from pgswitch.process.service_manager import (
     environment,
     inherited_sockets,
     notify_service_manager,
 )
+from pgswitch.process.starting import configure_log
 from pgswitch.rules.desk import RulesDesk
 from pgswitch.rules.loading import RulesError
 from pgswitch.stats.periods import stats_line

@@ -51,7 +51,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
-    from pgswitch.runner import PluginRunner  # noqa: PLC0415
+    from pgswitch.process.runner import PluginRunner  # noqa: PLC0415
     from pgswitch.service import PgSwitch  # noqa: PLC0415
 
     log = Log()

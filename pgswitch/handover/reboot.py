@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pgswitch.fatal import FatalError
 from pgswitch.handover.asking import Inherited, Predecessor
 from pgswitch.net.sockets import is_abstract, unix_socket_path
-from pgswitch.process import environment, inherited_sockets
+from pgswitch.process.service_manager import environment, inherited_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

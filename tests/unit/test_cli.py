@@ -174,6 +174,6 @@ def test_daemon_without_pidfile(
 ) -> None:
     """-d needs the setting pidfile."""
     monkeypatch.setattr(os, "geteuid", lambda: 500)
-    monkeypatch.setattr("pgswitch.process.switch_user", lambda _name: None)
+    monkeypatch.setattr("pgswitch.process.starting.switch_user", lambda _name: None)
     assert main(["-d", good_file]) == 1
     assert "FATAL daemon needs pidfile configured" in capfd.readouterr().err

@@ -39,10 +39,10 @@ FLOORS = (
     Floor("topology/__init__.py", 1, pure=True),
     Floor("topology/nodes.py", 1, pure=True),
     Floor("topology/machine.py", 1, pure=True),
-    Floor("log_*.py", 2, pure=True),
     Floor("topology/events.py", 1, pure=True),
     Floor("topology/recording.py", 1, pure=True),
-    Floor("logs.py", 2, pure=True),
+    Floor("logs/twisted_log.py", 2, pure=False),
+    Floor("logs/*.py", 2, pure=True),
     Floor("relay/*.py", 2, pure=True),
     Floor("rules/waiting.py", 4, pure=False),
     Floor("rules/advice.py", 5, pure=True),
@@ -61,8 +61,11 @@ FLOORS = (
     Floor("handover/packing.py", 5, pure=True),
     Floor("handover/*.py", 6, pure=False),
     Floor("views/*.py", 6, pure=False),
+    Floor("manhole/*.py", 6, pure=False),
+    Floor("process/*.py", 6, pure=False),
+    Floor("commands/*.py", 6, pure=False),
     Floor("demo/*.py", 6, pure=True),
-    Floor("*.py", 6, pure=False),  # the process: service, command line, plugin, manhole
+    Floor("*.py", 6, pure=False),  # the service, command line, plugin
 )
 
 FILES = sorted((ROOT / PACKAGE).rglob("*.py"))

@@ -13,7 +13,7 @@ from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 
 from pgswitch import tap
-from pgswitch.runner import PluginRunner
+from pgswitch.process.runner import PluginRunner
 from pgswitch.tap import Options
 from tests.unit.captured import NotingReactor
 

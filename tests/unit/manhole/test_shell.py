@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,9 @@ from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from pgswitch import manhole
 from pgswitch.fatal import FatalError
-from pgswitch.manhole import Gate, Manhole, ShellFactory, glances, loopback, main
+from pgswitch.manhole import shell, ssh
+from pgswitch.manhole.shell import Gate, Manhole, ShellFactory, glances, loopback
 from tests.unit.captured import CapturedLog
 
 
@@ -88,12 +87,8 @@ def test_unix_socket_is_for_its_owner() -> None:
 
 def test_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SSH listens on the named loopback address alone."""
-    from pgswitch import manhole_ssh  # noqa: PLC0415 - replaced below
-
     given: list[dict[str, str]] = []
-    monkeypatch.setattr(
-        manhole_ssh, "make_factory", lambda _make, **files: given.append(files)
-    )
+    monkeypatch.setattr(ssh, "make_factory", lambda _make, **files: given.append(files))
     reactor = ListeningReactor()
     settings = Opening("", "127.0.0.1:2222", "keys", "host")
     _, captured = open_manhole(settings, reactor)
@@ -166,7 +161,7 @@ def enter(
     monkeypatch: pytest.MonkeyPatch, credentials: tuple[int, int] | None
 ) -> tuple[Gate, StringTransport, CapturedLog]:
     """Return a connection of a visitor whom the kernel names as given."""
-    monkeypatch.setattr(manhole, "peer_credentials", lambda _transport: credentials)
+    monkeypatch.setattr(shell, "peer_credentials", lambda _transport: credentials)
     monkeypatch.setattr(os, "geteuid", lambda: 500)
     captured = CapturedLog()
     gate = ShellFactory({"answer": 42}, captured.log).buildProtocol(None)
@@ -214,41 +209,3 @@ def test_glances_are_copies() -> None:
         ["c"],
     ]
     assert found["pools"]() is not pools
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        ([], "Usage: python -m pgswitch.manhole SOCKET\n"),
-        (["a", "b"], "Usage: python -m pgswitch.manhole SOCKET\n"),
-        (["/no/socket"], "/no/socket: No such file or directory\n"),
-    ],
-)
-def test_client_refuses(
-    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A wrong call says what is right, with status 1."""
-    assert main(arguments) == 1
-    assert capsys.readouterr().err == text
-
-
-def test_client_joins_terminal_and_socket(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It connects and hands over to the relay, on this terminal's two streams."""
-    joined: list[tuple[str, int, int]] = []
-    monkeypatch.setattr(
-        "pgswitch.terminal.relay",
-        lambda sock, source, target: joined.append(
-            (sock.getpeername(), source, target)
-        ),
-    )
-    for name, number in (("stdin", 0), ("stdout", 1)):
-        stream = SimpleNamespace(fileno=lambda number=number: number)
-        monkeypatch.setattr(f"sys.{name}", stream)
-    path = str(tmp_path / "s")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
-        server.listen()
-        assert main([path]) == 0
-    assert joined == [(path, 0, 1)]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.log_lines import (
+from pgswitch.logs import socket_prefix
+from pgswitch.logs.lines import (
     LINE_LIMIT,
     JournalLines,
     JsonLines,
@@ -17,7 +18,6 @@ from pgswitch.log_lines import (
     TextLines,
     clean,
 )
-from pgswitch.logs import socket_prefix
 from pgswitch.types import Address
 
 

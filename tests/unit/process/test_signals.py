@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from pgswitch.signals import Signals
+from pgswitch.process.signals import Signals
 from tests.unit.captured import CapturedLog, NotingReactor
 
 

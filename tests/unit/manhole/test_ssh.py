@@ -13,8 +13,8 @@ from twisted.cred.credentials import SSHPrivateKey
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 
-from pgswitch.manhole import Shell
-from pgswitch.manhole_ssh import (
+from pgswitch.manhole.shell import Shell
+from pgswitch.manhole.ssh import (
     KeyFileError,
     Session,
     make_factory,

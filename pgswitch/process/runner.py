@@ -18,16 +18,13 @@ from pgswitch.admin.interfaces import View
 from pgswitch.config.model import Configuration, inert
 from pgswitch.fatal import FatalError
 from pgswitch.logs import Log
-from pgswitch.manhole import Manhole, glances
-from pgswitch.process import (
-    Pidfile,
-    claim,
-    descriptor_line,
-    notify_service_manager,
-    process_up_line,
-)
-from pgswitch.signals import SignalledService, Signals
-from pgswitch.twisted_log import TwistedLogObserver
+from pgswitch.logs.twisted_log import TwistedLogObserver
+from pgswitch.manhole.shell import Manhole, glances
+from pgswitch.process.pidfile import Pidfile
+from pgswitch.process.service_manager import notify_service_manager
+from pgswitch.process.signals import SignalledService, Signals
+from pgswitch.process.starting import claim, descriptor_line
+from pgswitch.process.versions import process_up_line
 
 
 class RunnableService(SignalledService, Protocol):

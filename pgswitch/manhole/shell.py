@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
@@ -112,16 +110,16 @@ class Manhole:
             if not getattr(settings, name):
                 _die(f"manhole_ssh needs {name}")
         try:
-            from pgswitch import manhole_ssh  # noqa: PLC0415 - needs the extra
+            from pgswitch.manhole import ssh  # noqa: PLC0415 - needs the extra
         except ImportError as error:
             _die(f"manhole_ssh needs the extra pgswitch[manhole]: {error}")
         try:
-            factory = manhole_ssh.make_factory(
+            factory = ssh.make_factory(
                 self._make_shell,
                 authorized_keys=settings.manhole_authorized_keys,
                 host_key=settings.manhole_host_key,
             )
-        except manhole_ssh.KeyFileError as error:
+        except ssh.KeyFileError as error:
             _die(f"manhole_ssh: {error}")
         self._ports.append(self._reactor.listenTCP(port, factory, interface=host))
         self._log.log(f"manhole listening on ssh:{settings.manhole_ssh}")
@@ -230,28 +228,3 @@ def loopback(text: str) -> tuple[str, int]:
 
 def _die(text: str) -> NoReturn:
     raise FatalError(text)
-
-
-def main(arguments: list[str]) -> int:
-    """Join this terminal to the shell behind a unix socket.
-
-    :param arguments: the path of the socket, alone.
-    :return: the exit status.
-    """
-    from pgswitch.terminal import relay  # noqa: PLC0415 - for the client alone
-
-    if len(arguments) != 1:
-        sys.stderr.write("Usage: python -m pgswitch.manhole SOCKET\n")
-        return 1
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        try:
-            sock.connect(arguments[0])
-        except OSError as error:
-            sys.stderr.write(f"{arguments[0]}: {error.strerror}\n")
-            return 1
-        relay(sock, sys.stdin.fileno(), sys.stdout.fileno())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -5,7 +5,7 @@ one :class:`Log` and passes it on; nothing here is module state.
 
 A line reads ``2026-07-10 12:34:56.789 UTC [12345] LEVEL message``, as PgBouncer
 writes it, so that log collectors made for PgBouncer keep working; or it is a JSON
-object, or what the systemd journal takes (``log_lines``).
+object, or what the systemd journal takes (``lines``).
 
 Two rules decide the shape of this module: logging must never stop the service
 (a full disk costs lines, not clients), and a message below the wished level must
@@ -21,8 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from pgswitch.log_lines import (
-    LINE_LIMIT,
+from pgswitch.logs.lines import (
     JournalLines,
     JsonLines,
     Level,
@@ -30,9 +29,7 @@ from pgswitch.log_lines import (
     TextLines,
     clean,
 )
-from pgswitch.log_sinks import Sink, is_journal
-
-__all__ = ["LINE_LIMIT", "Level", "Log", "LogSettings", "clean", "socket_prefix"]
+from pgswitch.logs.sinks import Sink, is_journal
 
 _LOGFILE_MODE = 0o644
 

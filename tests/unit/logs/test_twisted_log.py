@@ -6,7 +6,7 @@ import pytest
 from twisted.logger import LogEvent, Logger, LogLevel
 
 from pgswitch.logs import LINE_LIMIT
-from pgswitch.twisted_log import TwistedLogObserver, describe
+from pgswitch.logs.twisted_log import TwistedLogObserver, describe
 from tests.unit.captured import CapturedLog
 
 

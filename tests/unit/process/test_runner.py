@@ -12,12 +12,12 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
-from pgswitch import runner
 from pgswitch.config.model import Configuration
 from pgswitch.fatal import FatalError
-from pgswitch.process import Pidfile
-from pgswitch.runner import PluginRunner, Runner
-from pgswitch.signals import Signals
+from pgswitch.process import runner
+from pgswitch.process.pidfile import Pidfile
+from pgswitch.process.runner import PluginRunner, Runner
+from pgswitch.process.signals import Signals
 from tests.unit.captured import CapturedLog, NotingReactor
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.log_sinks import Sink, is_journal
+from pgswitch.logs.sinks import Sink, is_journal
 
 
 def test_a_pipe_that_nobody_reads() -> None:

@@ -1,0 +1,1 @@
+"""The commands beside serving: ``pgswitch check``, ``rules`` and ``replay``."""

@@ -1,0 +1,1 @@
+"""A Python shell inside the running service, and the way into it."""

@@ -1,0 +1,1 @@
+"""What ties the service to its process: start, signals, systemd, pid file."""

@@ -64,6 +64,7 @@ class Suspension:
         self._doors = doors
         self._done: Deferred[None] | None = None
         self._deadline = 0.0
+        self._has_read = False
         self._is_final = False
 
     def begin(self) -> Deferred[None]:
@@ -103,8 +104,7 @@ class Suspension:
     def _look(self) -> None:
         if not self._context.suspended:
             return
-        clients = list(self._restless_clients())
-        servers = list(self._restless_servers())
+        clients, servers = self._restless()
         if self._context.clock() >= self._deadline:
             for client in clients:
                 client.disconnect(SuspendTimeout())
@@ -136,6 +136,19 @@ class Suspension:
                 if hasattr(backend, "link"):
                     yield backend.link
 
+    def _restless(self) -> tuple[list[Frontend], list[Backend]]:
+        """Stop all; return those that have not come to rest.
+
+        What one reads by hand may move another that has been looked at before, so all
+        are looked at again until nobody reads.
+        """
+        while True:
+            self._has_read = False
+            clients = list(self._restless_clients())
+            servers = list(self._restless_servers())
+            if clients or servers or not self._has_read:
+                return clients, servers
+
     def _restless_clients(self) -> Iterator[Frontend]:
         """Stop the clients; yield those that have not come to rest."""
         for client in list(self._clients.values()):
@@ -143,7 +156,7 @@ class Suspension:
                 continue
             if client.is_untouched:
                 client.link.pause(PAUSED_SUSPENDED)
-            elif not client.logged_in or not _is_at_rest(client.link):
+            elif not client.logged_in or not self._is_at_rest(client.link):
                 yield client
             elif client.link.halted and client.link not in client.pool.waiting():
                 yield client  # Its parameters are being set.
@@ -151,38 +164,37 @@ class Suspension:
     def _restless_servers(self) -> Iterator[Backend]:
         for pool in self._pools:
             for backend in pool.backends():
-                if _is_restless(pool, backend):
+                if self._is_restless(pool, backend):
                     yield backend
 
+    def _is_restless(self, pool: ServerPool, backend: Backend) -> bool:
+        """Stop a server, or close it if its state is nobody's to go on with."""
+        if backend.phase is Phase.READY:
+            return not self._is_at_rest(backend.link) or bool(backend.cancels)
+        if backend.phase is Phase.LOGIN and pool.unwelcomed():
+            return True
+        if backend.phase is Phase.BUSY and pool.is_settling(backend):
+            return True
+        backend.close(UNSAFE)
+        return False
 
-def _is_restless(pool: ServerPool, backend: Backend) -> bool:
-    """Stop a server, or close it if its state is nobody's to go on with."""
-    if backend.phase is Phase.READY:
-        return not _is_at_rest(backend.link) or bool(backend.cancels)
-    if backend.phase is Phase.LOGIN and pool.unwelcomed():
-        return True
-    if backend.phase is Phase.BUSY and pool.is_settling(backend):
-        return True
-    backend.close(UNSAFE)
-    return False
-
-
-def _is_at_rest(link: Link) -> bool:
-    """Stop a link; tell whether it stands between messages and has all sent."""
-    link.pause(PAUSED_SUSPENDED)
-    missing = _missing(link)
-    # Another reason to stand still is a peer that has not taken what is there.
-    while missing and link.paused == PAUSED_SUSPENDED:
-        link.read_size = min(missing, BIG_READ)
-        if link.do_read_now() is not None:
-            # An end of file: for the reactor to find, and to act on.
-            link.resume(PAUSED_SUSPENDED)
-            return False
-        before, missing = missing, _missing(link)
-        if missing == before:
-            return False
-    gate = link.gate if isinstance(link, ClientLink) else None
-    return not (missing or link.backlogged or (gate and not gate.is_at_rest()))
+    def _is_at_rest(self, link: Link) -> bool:
+        """Stop a link; tell whether it stands between messages and has all sent."""
+        link.pause(PAUSED_SUSPENDED)
+        missing = _missing(link)
+        # Another reason to stand still is a peer that has not taken what is there.
+        while missing and link.paused == PAUSED_SUSPENDED:
+            link.read_size = min(missing, BIG_READ)
+            if link.do_read_now() is not None:
+                # An end of file: for the reactor to find, and to act on.
+                link.resume(PAUSED_SUSPENDED)
+                return False
+            self._has_read = True
+            before, missing = missing, _missing(link)
+            if missing == before:
+                return False
+        gate = link.gate if isinstance(link, ClientLink) else None
+        return not (missing or link.backlogged or (gate and not gate.is_at_rest()))
 
 
 def _missing(link: Link) -> int:

@@ -91,6 +91,9 @@ class Turns:
                 if self._other(descriptor, event & _FLAGS):
                     self.interrupted = True
                 continue
+            if link.paused:
+                # Another one's turn has just stopped it, perhaps to hand it over.
+                continue
             try:
                 why = link.do_read()
             except Exception:  # noqa: BLE001 - one link's fault must not end the turn

@@ -117,6 +117,24 @@ def test_a_client_that_does_not_read(world_of: WorldOf) -> None:
     assert client.hear() == ANSWER
 
 
+def test_the_rest_of_a_message_that_is_not_taken(world: World) -> None:
+    """What reading one to its end leaves with the other is waited for too."""
+    console(world)
+    client, server = world.asking()
+    row = message(b"D", b"x" * 500)
+    server.say(row[:300])
+    assert client.hear() == row[:300]
+    done = suspend(world)
+    client.transport.socket.room = 3
+    server.say(row[300:])
+    world.wait(0.1)
+    assert done == []
+    client.transport.make_room()
+    world.wait(0.1)
+    assert done == [None]
+    assert client.hear() == row[300:]
+
+
 def test_a_login_is_let_finish(world: World) -> None:
     """Its server too; who has only connected may wait."""
     console(world)

@@ -24,6 +24,7 @@ class FakeLink:
         self.sock = sock
         self.then = then
         self.reads = 0
+        self.paused = 0
 
     def do_read(self) -> object:
         """Read and act."""
@@ -149,6 +150,23 @@ def test_a_failing_link_disturbs_no_other(stage: Stage) -> None:
     stage.turns.run(stage.poller, 0.0)
     assert stage.told == [("failed", near.fileno(), None)]
     assert other.reads == 1
+
+
+def test_a_link_that_another_has_stopped(stage: Stage) -> None:
+    """It is not read any more, though the poller had told that it could be."""
+    links: list[FakeLink] = []
+
+    def stop_the_others() -> None:
+        for link in links:
+            link.paused = 1
+
+    for _ in range(2):
+        near, far = stage.socket()
+        links.append(FakeLink(near, stop_the_others))
+        stage.turns.links[near.fileno()] = links[-1]  # type: ignore[assignment]
+        far.send(b"x")
+    stage.turns.run(stage.poller, 0.0)
+    assert [link.reads for link in links] in ([0, 1], [1, 0])
 
 
 def test_an_interruption_ends_the_loop(stage: Stage) -> None:

@@ -23,6 +23,7 @@ RECYCLING_KEYS = (
     "server_tls_protocols",
     "server_tls_ciphers",
     "server_tls13_ciphers",
+    "server_tls_ecdhcurve",
 )
 """Keys of a database whose change makes its present server connections unfit."""
 

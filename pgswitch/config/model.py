@@ -147,6 +147,9 @@ class DatabaseSpec:
     server_tls13_ciphers: str | None = setting(
         units.TEXT, None, "instead of the setting of that name"
     )
+    server_tls_ecdhcurve: str | None = setting(
+        units.TEXT, None, "instead of the setting of that name"
+    )
     topology_query: str | None = setting(
         units.TEXT,
         None,

@@ -109,7 +109,7 @@ class Settings:
     client_tls_ecdhcurve: str = setting(
         units.TEXT,
         "auto",
-        "elliptic curve for clients: none, auto or a curve's name",
+        "curves for clients: none, auto or names with colons between",
     )
     client_tls_key_file: str = setting(
         units.PATH, "", "private key of client_tls_cert_file"
@@ -411,6 +411,11 @@ class Settings:
         units.TEXT,
         "default",
         "OpenSSL cipher list for servers, up to TLS 1.2",
+    )
+    server_tls_ecdhcurve: str = setting(
+        units.TEXT,
+        "auto",
+        "curves for servers: none, auto or names with colons between",
     )
     server_tls_key_file: str = setting(
         units.PATH, "", "private key of server_tls_cert_file"

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509StoreFlags
 
+from pgswitch.tls.groups import GroupsError, set_groups
 from pgswitch.tls.options import VERSIONS, versions_in
 
 if TYPE_CHECKING:
@@ -56,15 +57,6 @@ _LEFT_OUT = dict(
         strict=True,
     )
 )
-_CURVES: dict[str, type[ec.EllipticCurve]] = {
-    "prime256v1": ec.SECP256R1,
-    "secp256r1": ec.SECP256R1,
-    "p-256": ec.SECP256R1,
-    "secp384r1": ec.SECP384R1,
-    "p-384": ec.SECP384R1,
-    "secp521r1": ec.SECP521R1,
-    "p-521": ec.SECP521R1,
-}
 _REVOCATION_LIST = b"-----BEGIN X509 CRL-----"
 
 VERIFY_ERRORS = {
@@ -131,6 +123,7 @@ def context_for_servers(options: TlsOptions) -> SSL.Context:
         _refuse(f"{prefix}key_file and {prefix}cert_file belong together")
     if options.key_file:
         _set_key(context, options, prefix)
+    _set_key_exchange(context, options, prefix)
     context.set_alpn_protos([ALPN])
     if options.verifies:
         _set_authorities(context, options, prefix)
@@ -209,14 +202,14 @@ def _set_authorities(context: SSL.Context, options: TlsOptions, prefix: str) -> 
 def _set_key_exchange(context: SSL.Context, options: TlsOptions, prefix: str) -> None:
     """Restrict what keys are agreed by; TLS 1.3 has no way without curves or groups."""
     without = []
-    curve = options.ecdhcurve.lower()
-    if curve == "none":
+    curve = options.ecdhcurve
+    if curve.lower() == "none":
         without.append("!kECDHE")
-    elif curve not in ("", "auto"):
-        if curve not in _CURVES:
-            known = ", ".join(("none", "auto", *_CURVES))
-            _refuse(f"{prefix}ecdhcurve={options.ecdhcurve}: one of {known}")
-        context.set_tmp_ecdh(_CURVES[curve]())
+    elif curve.lower() not in ("", "auto"):
+        try:
+            set_groups(context, curve)
+        except GroupsError as error:
+            _refuse(f"{prefix}ecdhcurve={curve}: {error}")
     if options.dheparams == "none":
         without.append("!kDHE")
     if without:

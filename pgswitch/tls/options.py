@@ -99,6 +99,7 @@ def for_servers(settings: Settings, spec: DatabaseSpec | None = None) -> TlsOpti
         protocols=tuple(value("server_tls_protocols")),
         ciphers=value("server_tls_ciphers"),
         tls13_ciphers=value("server_tls13_ciphers"),
+        ecdhcurve=value("server_tls_ecdhcurve"),
         is_direct=spec is not None and spec.sslnegotiation == "direct",
     )
 

@@ -27,6 +27,7 @@ RECYCLING = {
     "server_tls_protocols",
     "server_tls_ciphers",
     "server_tls13_ciphers",
+    "server_tls_ecdhcurve",
 }
 
 VALUES = {

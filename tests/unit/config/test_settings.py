@@ -28,6 +28,7 @@ OUR_OWN = {
     "rules_reroute_in_transaction",
     "rules_slow_ms",
     "rules_timeout",
+    "server_tls_ecdhcurve",
     "switchover_record",
     "switchover_retry",
     "switchover_silence",

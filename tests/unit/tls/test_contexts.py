@@ -101,13 +101,32 @@ def test_no_version_in_common(serving: TlsOptions) -> None:
 
 
 @pytest.mark.parametrize(
-    ("curve", "name"),
-    [("prime256v1", "secp256r1"), ("secp384r1", "secp384r1"), ("P-521", "secp521r1")],
+    ("of_clients", "of_servers", "name"),
+    [
+        ("prime256v1", "auto", "secp256r1"),
+        ("P-521", "auto", "secp521r1"),
+        ("auto", "secp384r1", "secp384r1"),
+        ("X25519", "auto", "x25519"),
+        ("X448:prime256v1", "prime256v1:X25519", "secp256r1"),
+    ],
 )
-def test_curves(serving: TlsOptions, curve: str, name: str) -> None:
-    """Only the one of the setting is used."""
-    server, _client = handshake(replace(serving, ecdhcurve=curve))
-    assert server.get_group_name() == name
+def test_curves(
+    serving: TlsOptions, of_clients: str, of_servers: str, name: str
+) -> None:
+    """Only those that the settings of either side name are used."""
+    server, _client = handshake(
+        replace(serving, ecdhcurve=of_clients), replace(ASKING, ecdhcurve=of_servers)
+    )
+    assert (server.get_group_name() or "").lower() == name
+
+
+def test_no_curve_in_common(serving: TlsOptions) -> None:
+    """Then there is no connection, not one by a curve that nobody named."""
+    with pytest.raises(SSL.Error):
+        handshake(
+            replace(serving, ecdhcurve="X25519:X448"),
+            replace(ASKING, ecdhcurve="prime256v1:secp384r1"),
+        )
 
 
 def test_key_exchange_without_curves(authority: Authority, serving: TlsOptions) -> None:
@@ -230,7 +249,8 @@ def test_other_protocols(serving: TlsOptions) -> None:
         ({"ciphers": "nonsense"}, "client_tls_ciphers=nonsense: no cipher match"),
         ({"tls13_ciphers": "nonsense"}, "client_tls13_ciphers=nonsense: no cipher ma"),
         ({"protocols": ("secure", "!all")}, "client_tls_protocols leaves no version"),
-        ({"ecdhcurve": "nonsense"}, "client_tls_ecdhcurve=nonsense: one of none, aut"),
+        ({"ecdhcurve": "nonsense"}, "client_tls_ecdhcurve=nonsense: unknown curve"),
+        ({"ecdhcurve": "X25519:"}, "client_tls_ecdhcurve=X25519:: unknown curve"),
     ],
 )
 def test_refused_for_clients(

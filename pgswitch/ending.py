@@ -6,12 +6,13 @@ mode                 clients                          ends when
 NOW                  dropped                          now
 WAIT_FOR_SERVERS     finish what holds a server;      no server is left
                      who waits for one is told
-WAIT_FOR_CLIENTS     served until they leave          no client is left
+WAIT_FOR_CLIENTS     served until they leave, those   no client is left
+                     in the midst of a login too
 DRAIN                told to go as soon as nothing    no client but consoles is
                      of theirs is under way           left, or time is up
 ===================  ===============================  ==========================
 
-In all but the first the TCP listeners close at once, and logins are refused.
+In all but the first the TCP listeners close at once, and later logins are refused.
 """
 
 from __future__ import annotations
@@ -64,12 +65,13 @@ class Ending:
         After ``timeout`` seconds a DRAIN sends away whoever is left.
         """
         self.mode = mode
-        self._desk.shutting_down = True
         if mode is ShutdownMode.NOW:
+            self._desk.close_doors()
             if self._reactor.running:
                 self._reactor.stop()
             return
         self._listeners.close_tcp()
+        self._desk.close_doors(serve_present=mode is ShutdownMode.WAIT_FOR_CLIENTS)
         if mode is ShutdownMode.WAIT_FOR_SERVERS:
             self._turn_waiters_away(ServerShuttingDown)
         elif mode is ShutdownMode.DRAIN:

@@ -95,6 +95,8 @@ class FrontDesk:
         """Those that have not logged in yet, oldest first."""
         self.headcount = Headcount()
         self.shutting_down = False
+        self._last_guest = 0
+        """The number of the last connection that is served in a shutdown."""
         self.workers = workers
         self._keys = keys
         self._decision = decision
@@ -232,7 +234,8 @@ class FrontDesk:
         spec = self.context.configuration.database(frontend.database)
         if spec is not None:
             self._credentials.learn(spec, frontend.identity, outcome)
-        self._entrance.enter_pool(frontend, shutting_down=self.shutting_down)
+        is_late = self.shutting_down and frontend.number > self._last_guest
+        self._entrance.enter_pool(frontend, shutting_down=is_late)
 
     def readmit(self, frontend: Frontend, spec: DatabaseSpec, values: Values) -> None:
         """Take a client that has logged in to another process to its pool.
@@ -263,6 +266,17 @@ class FrontDesk:
     def revive(self, frontend: Frontend) -> None:
         """Begin the relay of a welcomed client once more."""
         self._entrance.revive(frontend)
+
+    def close_doors(self, *, serve_present: bool = False) -> None:
+        """Refuse logins, but for those who are connected already if they are served.
+
+        Called again, who has been refused before is so still.
+        """
+        if not serve_present:
+            self._last_guest = 0
+        elif not self.shutting_down:
+            self._last_guest = max(self.clients, default=0)
+        self.shutting_down = True
 
     # Single steps.
 

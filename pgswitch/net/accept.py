@@ -112,6 +112,12 @@ class Acceptor:
         if not self._closed:
             self.reactor.addReader(self)
 
+    def take_waiting(self) -> None:
+        """Accept whoever has connected by now: a close would cut them off."""
+        for _ in range(socket.SOMAXCONN):
+            if self._closed or not self._accept():
+                return
+
     def close(self) -> None:
         """Stop accepting for good and close the socket. A second call does nothing."""
         if self._closed:
@@ -139,17 +145,22 @@ class Acceptor:
 
         To ask for more at once would mostly be in vain, and cost what a turn costs.
         """
-        if self._closed:
-            return
+        if not self._closed:
+            self._accept()
+
+    def _accept(self) -> bool:
+        """Accept one connection; False when there is none to be had."""
         try:
             sock, address = self.socket.accept()
         except BlockingIOError:
-            return
+            return False
         except OSError as error:
-            if error.errno != errno.ECONNABORTED:
-                self._refused(error)
-            return
+            if error.errno == errno.ECONNABORTED:
+                return True
+            self._refused(error)
+            return False
         self._serve(sock, address)
+        return True
 
     def _refused(self, error: OSError) -> None:
         self._log.error(f"accept() failed: {error.strerror}")

@@ -142,7 +142,13 @@ class Listeners:
             acceptor.resume()
 
     def close_tcp(self) -> None:
-        """Close the TCP sockets; the unix socket stays, for the console."""
+        """Close the TCP sockets; the unix socket stays, for the console.
+
+        Who has connected before is accepted: another process that shares the port
+        does not get what waits in our queue.
+        """
+        for acceptor in self._tcp:
+            acceptor.take_waiting()
         self._close(self._tcp)
 
     def close_all(self, *, keep_file: bool = False) -> Deferred[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.wire import encode
 from tests.fakes.messages import (
     ANSWER,
     IN_TRANSACTION,
@@ -40,6 +41,22 @@ def test_shutdown_for_clients(world: World) -> None:
     running.append(world.reactor.running)
     assert running == [True, False]
     assert world.logged("LOG client connections dropped, exiting")
+
+
+def test_a_login_under_way_at_a_shutdown_for_clients(world: World) -> None:
+    """Who had connected before is served, for the other mode nobody is."""
+    before, later_told = world.connect(), world.connect()
+    world.service.shutdown_wait_for_clients()
+    late = world.connect()
+    start = encode.startup({"user": "app", "database": "db"}.items())
+    for one in (before, late):
+        one.say(start)
+    world.server()
+    assert kinds(before.hear()).endswith("Z")
+    assert late.fault == "pooler is shutting down"
+    world.service.shutdown_wait_for_servers()
+    later_told.say(start)
+    assert later_told.fault == "pooler is shutting down"
 
 
 def test_shutdown_for_servers(world: World) -> None:

@@ -108,6 +108,18 @@ def test_one_client_a_turn(scene: Scene) -> None:
     assert scene.captured.lines == []
 
 
+def test_those_who_wait_are_taken_before_a_close(scene: Scene) -> None:
+    """All at once, also behind one that has left; a closed socket takes nobody."""
+    scene.connect(3)
+    scene.acceptor.take_waiting()
+    scene.acceptor.close()
+    scene.acceptor.take_waiting()
+    assert len(scene.made) == 3
+    acceptor = scene.over(FailingSocket(errno.ECONNABORTED, errno.EMFILE, errno.EPERM))
+    acceptor.take_waiting()
+    assert scene.captured.lines == ["ERROR accept() failed: Too many open files"]
+
+
 def test_nobody_there(scene: Scene) -> None:
     """Somebody else took the client, or it has left."""
     scene.acceptor.doRead()

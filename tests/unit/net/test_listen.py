@@ -46,6 +46,10 @@ class NamedSocket:
         """Keep it."""
         self.options.append(option)  # type: ignore[arg-type]
 
+    def accept(self) -> tuple[socket.socket, SocketAddress]:
+        """Have nobody who waits."""
+        raise BlockingIOError
+
     def close(self) -> None:
         """Keep it."""
         self.is_open = False

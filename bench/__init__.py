@@ -16,9 +16,12 @@ file                    what it knows
 ``programs.py``         PostgreSQL's client programs, and what pgbench says
 ``loads.py``            what is done through a pooler, and how much of it
 ``stage.py``            the PostgreSQL server that all poolers stand before
+``encrypted.py``        the same poolers and loads with TLS on both sides
+``scram.py``            the same poolers asking for SCRAM
 ``race.py``             rounds interleaved, so that a slow minute of a shared
                         machine falls on all poolers
-``__main__.py``         the command line
+``options.py``          the command line
+``__main__.py``         all of it in order
 ======================  =========================================================
 
 A file imports only from files above it.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import resource
-import shlex
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,40 +23,42 @@ from bench.encrypted import (
     encrypted,
     encrypted_loads,
 )
-from bench.loads import FULL, QUICK, Amounts, loads
+from bench.loads import FULL, QUICK, Load, loads
+from bench.options import PAGE, QUICK_ROUNDS, ROUNDS, chosen, parse
 from bench.programs import LoadFailed
 from bench.progress import Progress
-from bench.race import Race
+from bench.race import MEMORY, START, Race
 from bench.rows import IDLE_CLIENTS, INTERPRETED, OURS
 from bench.samples import Samples
-from bench.stage import build
+from bench.scram import by_scram, scram_loads
+from bench.stage import Stage, build
 from bench.table import figures_table, goals_table
-from pgswitch.demo.account import account_for_children
+from pgswitch.demo.account import Account, account_for_children
 from pgswitch.demo.child import ChildFailed
 
-ROUNDS, QUICK_ROUNDS = 5, 3
-QUICK_LIMIT_S, QUICK_TLS_LIMIT_S = 60.0, 15.0
-"""How long the rounds of a quick run may take, in clear and by TLS.
+QUICK_LIMIT_S, QUICK_SCRAM_LIMIT_S, QUICK_TLS_LIMIT_S = 55.0, 5.0, 15.0
+"""How long the rounds of a quick run may take: in clear, with passwords, by TLS.
 
-What comes before takes some 15 s each.
+What comes before takes some 15 s for the first and the last.
 """
 
 FILES_NEEDED = 2 * IDLE_CLIENTS + 200
 """Descriptors of a pooler between idle clients: two each were they all at work."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PAGE, PICTURE = Path("docs/performance.md"), "performance.svg"
+PICTURE = "performance.svg"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 0, 1 when something did not work, 130 after Ctrl-C."""
-    options = _parse(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         if options.publish:  # not known to fail only after all the work
             with_section(PAGE.read_text(), "")
         _allow_many_files()
         with _ending_in_order() as cleanup:
-            facts, race = _measure(options, cleanup)
+            course = Course(options, cleanup)
+            facts = course.run()
     except KeyboardInterrupt:
         print("\nstopped; nothing is left behind", file=sys.stderr)
         return 130
@@ -71,58 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ) as error:
         print(f"\nbench: {error}", file=sys.stderr)
         return 1
-    _write(options, facts, race.samples)
-    for line in race.failures:
+    _write(options, facts, course.samples)
+    for line in course.failures:
         print(f"failed: {line}", file=sys.stderr)
-    return 1 if race.failures else 0
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench",
-        description="CPU, speed and memory of pgswitch beside PgBouncer and HAProxy.",
-    )
-    parser.add_argument("--quick", action="store_true", help="end within two minutes")
-    parser.add_argument("--rounds", type=int, help=f"how many (default {ROUNDS})")
-    parser.add_argument(
-        "--other",
-        action="append",
-        default=[],
-        metavar="NAME=COMMAND",
-        help="one more pooler; {file} in the command stands for its pgbouncer.ini",
-    )
-    parser.add_argument(
-        "--compiled",
-        type=Path,
-        default=Path("build/compiled"),
-        help="folder that pgswitch was installed to (default build/compiled)",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("build/bench"),
-        help="folder for bench.json and bench.svg (default build/bench)",
-    )
-    parser.add_argument(
-        "--publish", action="store_true", help=f"write the figures into {PAGE} too"
-    )
-    options = parser.parse_args(arguments)
-    if options.rounds is not None and options.rounds < 1:
-        parser.error("--rounds: at least one")
-    options.command = _command(sys.argv[1:] if arguments is None else arguments)
-    return options
-
-
-def _command(arguments: Sequence[str]) -> str:
-    """Return how a reader gets the same: as a call of make."""
-    others = [part for part in arguments if part not in {"--quick", "--publish"}]
-    words = ["make bench"]
-    if "--quick" in arguments:
-        words.append("QUICK=1")
-    if others:
-        text = shlex.join(others)
-        words.append(f'ARGS="{text}"' if "'" in text else f"ARGS={shlex.quote(text)}")
-    return " ".join(words)
+    return 1 if course.failures else 0
 
 
 @contextmanager
@@ -139,59 +92,87 @@ def _ending_in_order() -> Iterator[ExitStack]:
                 signal.signal(number, signal.SIG_IGN)
 
 
-def _measure(options: argparse.Namespace, cleanup: ExitStack) -> tuple[Facts, Race]:
-    rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
-    is_bounded = options.quick and options.rounds is None
-    account = account_for_children()
-    racers, missing = contenders(options.compiled.resolve(), account, options.other)
-    for line in [*missing, "starting PostgreSQL"]:
-        print(line, file=sys.stderr)
-    stage = build(account, cleanup)
-    for racer in racers:
-        cleanup.callback(racer.stop)
-    amounts = QUICK if options.quick else FULL
-    todo = loads(stage.programs, amounts, stage.lines, stage.empty_sink)
-    fresh = 1 if is_bounded else rounds
-    progress = Progress(len(racers) * (fresh + len(todo) * rounds), sys.stderr)
-    race = Race(stage, racers, progress)
-    race.run_fresh(fresh)
-    done = race.run_loads(todo, rounds, QUICK_LIMIT_S if is_bounded else float("inf"))
-    progress.end()
-    for racer in racers:
-        racer.stop()
-    try:
-        _measure_encrypted(race, encrypted(racers), amounts, fresh, rounds, cleanup)
-    except ChildFailed as error:
-        missing.append(f"no figures with TLS: {error}")
-    versions = _versions(racers, stage.server.installation.version)
-    return Facts(options.command, machine(), versions, done, missing), race
+class Course:
+    """All that is to be measured, one kind of contenders after the other."""
+
+    def __init__(self, options: Namespace, cleanup: ExitStack) -> None:
+        """Measure what ``options`` choose; ``cleanup`` gets what ends it all."""
+        self.samples = Samples()
+        self.failures: list[str] = []
+        self._options = options
+        self._cleanup = cleanup
+        self._amounts = QUICK if options.quick else FULL
+        self._rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+        self._is_bounded = options.quick and options.rounds is None
+        self._done = self._rounds
+
+    def run(self) -> Facts:
+        """Measure it all; return what the figures were made with."""
+        options, amounts, only = self._options, self._amounts, self._options.only
+        account = account_for_children()
+        racers, missing = contenders(
+            options.compiled.resolve(), account, options.other, options.pgbouncer
+        )
+        among = options.contenders or [racer.name for racer in racers]
+        racers = [racer for racer in racers if racer.name in among]
+        for line in [*missing, "starting PostgreSQL"]:
+            print(line, file=sys.stderr)
+        stage = build(account, self._cleanup)
+        todo = loads(stage.programs, amounts, stage.lines, stage.empty_sink)
+        self._heat(stage, racers, todo, QUICK_LIMIT_S, MEMORY, START)
+        todo = scram_loads(stage.programs, amounts)
+        self._heat(stage, by_scram(racers), todo, QUICK_SCRAM_LIMIT_S)
+        if chosen([*encrypted_loads(stage.programs, amounts), MEMORY_LOAD], only):
+            try:
+                self._encrypted(account, encrypted(racers))
+            except ChildFailed as error:
+                missing.append(f"no figures with TLS: {error}")
+        versions = _versions(racers, stage.server.installation.version)
+        return Facts(options.command, machine(), versions, self._done, missing)
+
+    def _encrypted(self, account: Account | None, racers: Sequence[Contender]) -> None:
+        """Do the loads with TLS. Raises ChildFailed when no PostgreSQL has it."""
+        stage = build_encrypted(account, self._cleanup)
+        todo = encrypted_loads(stage.programs, self._amounts)
+        self._heat(stage, racers, todo, QUICK_TLS_LIMIT_S, MEMORY_LOAD)
+
+    def _heat(  # noqa: PLR0917 - of three callers
+        self,
+        stage: Stage,
+        racers: Sequence[Contender],
+        loads: Sequence[Load],
+        quick_limit_s: float,
+        memory: Load | None = None,
+        start_row: str = "",
+    ) -> None:
+        """Have some contenders do those of the loads that are chosen.
+
+        ``memory`` is done by each of them just started; ``start_row`` is where that
+        start counts.
+        """
+        todo = chosen(loads, self._options.only)
+        fresh = chosen([memory] if memory else [], self._options.only)
+        times = (1 if self._is_bounded else self._rounds) if fresh else 0
+        if not todo and not fresh:
+            return
+        for racer in racers:
+            self._cleanup.callback(racer.stop)
+        steps = len(racers) * (times + len(todo) * self._rounds)
+        progress = Progress(steps, sys.stderr)
+        race = Race(stage, racers, progress, self.samples)
+        for load in fresh:
+            race.run_fresh(times, load, start_row)
+        if todo:
+            limit_s = quick_limit_s if self._is_bounded else float("inf")
+            done = race.run_loads(todo, self._rounds, limit_s)
+            self._done = min(self._done, done)
+        progress.end()
+        for racer in racers:
+            racer.stop()
+        self.failures += race.failures
 
 
-def _measure_encrypted(  # noqa: PLR0917 - of one caller
-    plain: Race,
-    racers: Sequence[Contender],
-    amounts: Amounts,
-    fresh: int,
-    rounds: int,
-    cleanup: ExitStack,
-) -> None:
-    """Do the loads with TLS on both sides; what they give joins that of ``plain``.
-
-    Raises ChildFailed when there is no PostgreSQL with TLS.
-    """
-    stage = build_encrypted(account_for_children(), cleanup)
-    for racer in racers:
-        cleanup.callback(racer.stop)
-    todo = encrypted_loads(stage.programs, amounts)
-    progress = Progress(len(racers) * (fresh + len(todo) * rounds), sys.stderr)
-    race = Race(stage, racers, progress, plain.samples)
-    race.run_fresh(fresh, MEMORY_LOAD, "")
-    race.run_loads(todo, rounds, QUICK_TLS_LIMIT_S if fresh < rounds else float("inf"))
-    progress.end()
-    plain.failures.extend(race.failures)
-
-
-def _write(options: argparse.Namespace, facts: Facts, samples: Samples) -> None:
+def _write(options: Namespace, facts: Facts, samples: Samples) -> None:
     """Write the files and print the tables."""
     drawn = chart(samples, facts.sentence())
     options.out.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
+
 from bench.rows import FLOOR, IDLE_CLIENTS, INTERPRETED, OURS, REFERENCE
 from bench.wire import DATABASE, RULED, USER, first_answer
 from pgswitch.demo.account import Account, hand_over
@@ -81,7 +83,8 @@ class Contender:
 
     ``command`` and ``template`` may hold ``{file}``, and ``{server}``, ``{port}``,
     ``{users}``, ``{rules}``, ``{certificate}``, ``{key}``. ``lacks`` tells why it
-    cannot do a load, by its name.
+    cannot do a load, by its name. ``secret`` is what the users file has of its clients,
+    empty where they are trusted.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
     lacks: Mapping[str, str] = field(default_factory=dict)
     is_encrypted: bool = False
+    secret: str = field(default="", repr=False)
     port: int = 0
     _child: Child | None = None
 
@@ -112,7 +116,7 @@ class Contender:
             key=directory / "tls.key",
         )
         for one, content in (
-            (users, f'"{USER}" ""\n'),
+            (users, f'"{USER}" "{self.secret}"\n'),
             (rules, RULES.read_text(encoding="ascii")),
             (path, text),
         ):
@@ -128,8 +132,12 @@ class Contender:
             environment={**os.environ, **self.environment},
         )
         while child.exit_code is None and time.monotonic() - began < START_LIMIT_S:
-            with suppress(OSError, EOFError):
-                first_answer(self.port, by_tls=self.is_encrypted)
+            with suppress(OSError, EOFError, psycopg.OperationalError):
+                first_answer(
+                    self.port,
+                    by_tls=self.is_encrypted,
+                    by_password=bool(self.secret),
+                )
                 return time.monotonic() - began
             time.sleep(RETRY_S)  # noqa: TID251 - no reactor runs in this process
         failure = child.failure("answered no query")
@@ -154,18 +162,24 @@ class Contender:
 
 
 def contenders(
-    compiled: Path, account: Account | None, others: Sequence[str]
+    compiled: Path,
+    account: Account | None,
+    others: Sequence[str],
+    pgbouncer: Path | None = None,
 ) -> tuple[list[Contender], list[str]]:
     """Return the poolers that this machine has, and a line for each it has not.
 
     ``compiled`` is the folder that a compiled pgswitch was installed to; ``others`` are
     NAME=COMMAND, the command with ``{file}`` for a pgbouncer.ini. Raises ValueError
-    for one that is put otherwise.
+    for one that is put otherwise. ``pgbouncer`` is the executable to compare with, if
+    it is not the machine's; ValueError when it says no version.
     """
     as_user = ["-u", account.name] if account is not None else []
     found, missing = _pgswitch(compiled, as_user)
-    if program := _program(REFERENCE):
+    if program := str(pgbouncer or "") or _program(REFERENCE):
         version = version_in(_output(program, "--version"))
+        if not version_numbers(version):
+            raise ValueError(f"{program} is no PgBouncer: it says no version")
         knows = version_numbers(version) >= PREPARED_SINCE
         found.append(
             Contender(

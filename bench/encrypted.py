@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from bench.contenders import Contender
-from bench.loads import Amounts, Load, measured, memory
+from bench.loads import CONNECT, Amounts, Load, connecting, measured, memory
 from bench.programs import Programs
 from bench.rows import OURS, REFERENCE
 from bench.stage import Stage, build
@@ -96,14 +96,16 @@ def encrypted_loads(programs: Programs, amounts: Amounts) -> list[Load]:
     def query(racer: Contender) -> float:
         return programs.pgbench(racer.port, "-S", "-t", str(amounts.queries))
 
-    def connect(racer: Contender) -> float:
-        count = str(amounts.connections)
-        return programs.pgbench(racer.port, "-S", "-C", "-t", count)
-
     return [
-        measured("query by TLS", query),
-        measured("connect, query, disconnect by TLS", connect),
+        measured("tls", "query by TLS", query),
+        measured(
+            "tls-connect",
+            f"{CONNECT} by TLS",
+            connecting(programs, amounts.connections),
+        ),
     ]
 
 
-MEMORY_LOAD = Load(MEMORY, (MEMORY,), lambda racer: {MEMORY: memory(racer)["memory"]})
+MEMORY_LOAD = Load(
+    "tls-memory", MEMORY, (MEMORY,), lambda racer: {MEMORY: memory(racer)["memory"]}
+)

@@ -23,29 +23,35 @@ MEGABYTES = LINES * (len(LINE) + 1) / 1e6
 """Payload of one statement of the bulk loads, one byte for each line's end."""
 
 RESULT = f"SELECT repeat('x', {len(LINE)}) FROM generate_series(1, {LINES})"  # noqa: S608 - constants
+CONNECT = "connect, query, disconnect"
 FIRST_IDLE = 100
 """Idle clients that are there before memory is read: they pay for what is made once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """How much a load does: transactions of each client, statements of 13 MB."""
+    """How much a load does: transactions of each client, statements of 13 MB.
+
+    ``proofs`` are connections with SCRAM, which costs clients far more than poolers.
+    """
 
     queries: int
     transfers: int
     connections: int
+    proofs: int
     statements: int
     idle_queries: int
 
 
-FULL = Amounts(3000, 500, 300, 20, 3000)
-QUICK = Amounts(800, 80, 40, 5, 800)
+FULL = Amounts(3000, 500, 300, 30, 20, 3000)
+QUICK = Amounts(800, 80, 40, 8, 5, 800)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One load: its name, the rows it fills, and what runs it on a contender."""
+    """One load: the word that chooses it, its name, its rows, and what runs it."""
 
+    word: str
     name: str
     rows: tuple[str, ...]
     run: Callable[[Contender], Figures]
@@ -72,26 +78,35 @@ def loads(
 
         return work
 
-    def connect(racer: Contender) -> float:
-        count = str(amounts.connections)
-        return programs.pgbench(racer.port, "-S", "-C", "-t", count)
-
     def transfer(racer: Contender) -> float:
         return programs.pgbench(racer.port, "-t", str(amounts.transfers))
 
     return [
-        measured("simple query", select()),
-        measured("extended query", select("-M", "extended")),
-        measured("prepared query", select("-M", "prepared")),
-        measured("simple query with rules", select(by=RULED)),
-        measured("extended query with rules", select("-M", "extended", by=RULED)),
-        measured("TPC-B", transfer),
-        measured("13 MB result", bulk(RESULT)),
-        measured("COPY out", bulk(f"COPY ({RESULT}) TO STDOUT")),
-        measured("COPY in", bulk(f"\\copy sink from '{lines}'"), empty_sink),
-        measured("connect, query, disconnect", connect),
+        measured("simple", "simple query", select()),
+        measured("extended", "extended query", select("-M", "extended")),
+        measured("prepared", "prepared query", select("-M", "prepared")),
+        measured("simple-rules", "simple query with rules", select(by=RULED)),
+        measured(
+            "extended-rules",
+            "extended query with rules",
+            select("-M", "extended", by=RULED),
+        ),
+        measured("tpcb", "TPC-B", transfer),
+        measured("result", "13 MB result", bulk(RESULT)),
+        measured("copy-out", "COPY out", bulk(f"COPY ({RESULT}) TO STDOUT")),
+        measured("copy-in", "COPY in", bulk(f"\\copy sink from '{lines}'"), empty_sink),
+        measured("connect", CONNECT, connecting(programs, amounts.connections)),
         among_idle(programs, amounts.idle_queries),
     ]
+
+
+def connecting(programs: Programs, times: int) -> Callable[[Contender], float]:
+    """Return the work of logging in anew for each query, ``times`` by each client."""
+
+    def work(racer: Contender) -> float:
+        return programs.pgbench(racer.port, "-S", "-C", "-t", str(times))
+
+    return work
 
 
 def write_lines(path: Path) -> None:
@@ -100,6 +115,7 @@ def write_lines(path: Path) -> None:
 
 
 def measured(
+    word: str,
     name: str,
     work: Callable[[Contender], float],
     before: Callable[[], object] = lambda: None,
@@ -113,7 +129,7 @@ def measured(
         before()
         return _cost(name, racer, lambda: work(racer))
 
-    return Load(name, (f"{name}, CPU", f"{name}, speed"), run)
+    return Load(word, name, (f"{name}, CPU", f"{name}, speed"), run)
 
 
 def among_idle(programs: Programs, queries: int) -> Load:
@@ -141,7 +157,7 @@ def among_idle(programs: Programs, queries: int) -> Load:
         without_us = (before[rows[0]] + cost()[rows[0]]) / 2
         return {**among, growth: among[rows[0]] / without_us}
 
-    return Load("idle clients", rows, run)
+    return Load("idle", "idle clients", rows, run)
 
 
 def memory(racer: Contender) -> Figures:

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 
 from bench.rows import CLIENTS
-from bench.wire import DATABASE, USER
+from bench.wire import DATABASE, PASSWORD, USER
 from pgswitch.demo.installations import Installation
 
 RUN_LIMIT_S = 300
@@ -53,6 +53,7 @@ class Programs:
                 env={
                     **own,
                     "PGUSER": USER,
+                    "PGPASSWORD": PASSWORD,
                     "PGHOST": "127.0.0.1",
                     "PGSSLMODE": mode,
                     "LC_ALL": "C",

@@ -17,7 +17,7 @@ from bench.stage import Stage
 WARM_UP_TRANSACTIONS = 50
 FAILED = "failed"
 START = "first query after start"
-MEMORY = Load("memory", ("memory",), memory)
+MEMORY = Load("memory", "memory", ("memory",), memory)
 
 
 class Race:
@@ -40,9 +40,7 @@ class Race:
         self._racers = racers
         self._progress = progress
 
-    def run_fresh(
-        self, rounds: int, load: Load = MEMORY, start_row: str = START
-    ) -> None:
+    def run_fresh(self, rounds: int, load: Load, start_row: str) -> None:
         """Start each contender anew in each round; measure its start and memory.
 
         ``load`` is what measures memory; ``start_row`` is empty if the start does not

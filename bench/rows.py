@@ -16,6 +16,14 @@ IDLE_CLIENTS = 2000
 """Clients that are logged in and do nothing, where a load has such."""
 
 
+LOADS = (
+    *("simple", "extended", "prepared", "simple-rules", "extended-rules", "tpcb"),
+    *("result", "copy-out", "copy-in", "connect", "idle", "scram"),
+    *("memory", "tls", "tls-connect", "tls-memory"),
+)
+"""The words by which loads are chosen on the command line; memory is that and start."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One quantity of one load.
@@ -92,6 +100,8 @@ ROWS = {
         Row("COPY in, speed", "MB/s", more_is_better=True),
         Row("connect, query, disconnect, CPU", "us/connection"),
         Row("connect, query, disconnect, speed", "connections/s", more_is_better=True),
+        Row("SCRAM login, query, CPU", "us/connection"),
+        Row("SCRAM login, query, speed", "connections/s", more_is_better=True),
         Row(f"simple query among {IDLE_CLIENTS} idle, CPU", _CPU),
         Row(
             f"simple query among {IDLE_CLIENTS} idle, speed",
@@ -127,6 +137,7 @@ GOALS = (
     Goal("COPY out, CPU", 0.8, 0.5),
     Goal("COPY in, CPU", 0.8, 0.5),
     Goal("connect, query, disconnect, CPU", 2.0, 1.2),
+    Goal("SCRAM login, query, CPU", 1.5, 1.2),
     Goal("CPU among idle clients / without them", 1.1, 1.02, absolute=True),
     Goal("memory", 12.0, 6.0, absolute=True),
     Goal("query by TLS, CPU", 2.0, 1.4),

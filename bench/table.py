@@ -27,9 +27,14 @@ def figures_table(samples: Samples) -> str:
 
 
 def goals_table(samples: Samples) -> str:
-    """Return what was to be reached and whether it was, one line for each goal."""
+    """Return what was to be reached and whether it was, one line for each goal.
+
+    Goals of rows that nobody has a figure in are left out.
+    """
     lines = [["goal", "contender", "measured", "must", "aim", "verdict"]]
     for goal in GOALS:
+        if goal.row not in samples.rows:
+            continue
         judged = samples.judged(goal)
         value, word = ("-", "-")
         if judged is not None:

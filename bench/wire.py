@@ -6,9 +6,13 @@ import socket
 import ssl
 import struct
 
+import psycopg
+
 LIMIT_S = 10.0
 PROTOCOL_3_0 = 196608
 USER = DATABASE = "bench"
+PASSWORD = "bench"  # noqa: S105 - of the benchmark alone
+"""Where a pooler asks for one."""
 RULED = "ruled"
 """The same database by way of rules, where a pooler has such."""
 
@@ -36,8 +40,16 @@ def log_in(port: int, *, by_tls: bool = False) -> socket.socket:
     return connection
 
 
-def first_answer(port: int, *, by_tls: bool = False) -> None:
-    """Log in and have one query answered. Raises as ``log_in`` does."""
+def first_answer(port: int, *, by_tls: bool = False, by_password: bool = False) -> None:
+    """Log in and have one query answered. Raises as ``log_in`` does.
+
+    With a password it takes a driver, which raises ``psycopg.Error``.
+    """
+    if by_password:
+        text = f"host=127.0.0.1 port={port} user={USER} password={PASSWORD}"
+        with psycopg.connect(text, dbname=DATABASE, autocommit=True) as driver:
+            driver.execute("SELECT 1")
+        return
     with log_in(port, by_tls=by_tls) as connection:
         connection.sendall(_QUERY)
         _await_ready(connection)

@@ -76,6 +76,18 @@ def test_prepared_statements_of_pgbouncer(
 
 
 @pytest.mark.usefixtures("alone")
+def test_another_pgbouncer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one named takes the place of the machine's; what is none is told."""
+    said = {"/opt/new": "PgBouncer 1.26.1\nlibevent", "/bin/true": ""}
+    monkeypatch.setattr(module, "_output", lambda command, *_rest: said[command])
+    [pgbouncer], _missing = contenders(Path("none"), None, [], Path("/opt/new"))
+    assert (pgbouncer.command[0], pgbouncer.version) == ("/opt/new", "1.26.1")
+    assert pgbouncer.lacks == NO_RULES
+    with pytest.raises(ValueError, match="/bin/true is no PgBouncer"):
+        contenders(Path("none"), None, [], Path("/bin/true"))
+
+
+@pytest.mark.usefixtures("alone")
 def test_another_pooler() -> None:
     """A name and a command, split as a shell would."""
     found, _missing = contenders(Path("none"), None, ["odyssey=/a/b -c 'x y' {file}"])

@@ -53,7 +53,7 @@ class Track:
                 raise LoadFailed("it broke")
             return {ROW: 10.0}
 
-        self.load = Load("load", (ROW,), run)
+        self.load = Load("load", "load", (ROW,), run)
         self.race = Race(
             cast("Stage", stage),
             [cast("Contender", racer) for racer in racers],

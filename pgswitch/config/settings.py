@@ -433,6 +433,11 @@ class Settings:
     so_reuseport: int = setting(
         units.INTEGER, "0", "1: several processes may listen on one port", boot=True
     )
+    standby_pool_size: int = setting(
+        units.INTEGER,
+        "20",
+        "most connections of a pool kept open to each standby; 0: none",
+    )
     stats_period: int = setting(
         units.INTEGER, "60", "seconds between two averages and statistics lines"
     )

@@ -281,11 +281,12 @@ class ServerPool:
         return [*self.welcome_waiters, *replicating]
 
     def adopt(self, backend: Backend) -> None:
-        """Make a server of the pool of one that has logged in elsewhere."""
+        """Make a server of the pool of one that was opened elsewhere."""
         backend.owner = self
         backend.generation = self.fleet.generation
         self.fleet.enter(backend)
-        self.logged_in(backend)
+        if backend.phase is not Phase.LOGIN:
+            self.logged_in(backend)
 
     def take_back(self, backend: Backend, *, is_idle: bool) -> None:
         """Take in a server that another process has logged in, linked or idle."""

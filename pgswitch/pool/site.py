@@ -13,23 +13,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
 from pgswitch.net.backend import Backend, Phase
+from pgswitch.pool import standbys
 from pgswitch.pool.aftermath import Outcome
 from pgswitch.pool.opening import WRITER_LOST, WRITER_MOVED
+from pgswitch.pool.standbys import Standbys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pgswitch.config.model import DatabaseSpec
-    from pgswitch.pool.context import PoolContext
-    from pgswitch.pool.fleet import Fleet
     from pgswitch.topology.events import Tally
     from pgswitch.topology.nodes import Node
-    from pgswitch.wire.login_server import Failed, ServerRefused
 
-WARM_PER_NODE = 2
-"""Connections of a pool to each node but the writer; after a move the rest is opened
-in parallel."""
-WARM_RETRY_S = 1.0
 SQLSTATES = {
     Outcome.ROLLED_BACK: TransactionLost.sqlstate,
     Outcome.UNKNOWN: OutcomeUnknown.sqlstate,
@@ -68,19 +63,11 @@ class Place(Protocol):
         """Close everything: the pool is given up."""
 
 
-class Home(Protocol):
+class Home(standbys.Home, Protocol):
     """What a site needs of its pool; see pool/pool.py."""
 
-    context: PoolContext
-    spec: DatabaseSpec
-    servers: dict[int, Backend]
-    fleet: Fleet
-
-    def is_in_use(self) -> bool:
-        """Tell whether anybody has a use for connections."""
-
     def adopt(self, backend: Backend) -> None:
-        """Make a server of the pool of one that has logged in elsewhere."""
+        """Make a server of the pool of one that was opened elsewhere."""
 
     def set_open(self) -> None:
         """Let clients have servers, or not."""
@@ -112,8 +99,8 @@ class Site:
         self.searching = False
         """There is no writer; clients wait."""
         self._pool = pool
-        self._warm: dict[Node, list[Backend]] = {}
-        self._failed_at: dict[Node, float] = {}
+        self.standbys = Standbys(pool, self._at)
+        """Connections to the other nodes."""
 
     @property
     def place(self) -> DatabaseSpec:
@@ -128,8 +115,7 @@ class Site:
 
     def warm_servers(self) -> Iterator[Backend]:
         """Iterate over the connections kept for later."""
-        for backends in self._warm.values():
-            yield from backends
+        return iter(self.standbys)
 
     def suspect(self) -> None:
         """Have the monitor look at the writer."""
@@ -173,62 +159,17 @@ class Site:
                 backend.close(WRITER_MOVED)
         self._pool.fleet.attempts.succeeded()
         self._pool.set_open()
-        for backend in self._warm.pop(node, []):
-            if backend.phase is Phase.READY:
-                self._pool.adopt(backend)
-            else:
-                backend.close(WRITER_MOVED)
+        for backend in self.standbys.take(node):
+            self._pool.adopt(backend)
         self._pool.serve_waiters()
 
-    def keep_warm(self, nodes: Iterable[Node]) -> None:
-        """Keep connections to these nodes and to no others."""
-        wanted = dict.fromkeys(nodes)
-        for node in [*self._warm]:
-            if node not in wanted:
-                for backend in self._warm.pop(node):
-                    backend.close(WRITER_MOVED)
-        for node in wanted:
-            self._warm.setdefault(node, [])
-        self.refresh()
-
     def refresh(self) -> None:
-        """Open what is missing of the warm connections."""
-        pool = self._pool
-        if not pool.is_in_use() or pool.spec.connect_query or pool.context.paused:
-            return
-        now = pool.context.clock()
-        for node, backends in self._warm.items():
-            if now - self._failed_at.get(node, float("-inf")) < WARM_RETRY_S:
-                continue
-            for _ in range(WARM_PER_NODE - len(backends)):
-                backends.append(pool.fleet.open_apart(self._at(node), self, {}))
+        """Do what is due: see to the connections to standbys."""
+        self.standbys.refresh()
 
     def close(self) -> None:
-        """Close the warm connections: the pool is given up."""
-        self.keep_warm(())
-
-    # The owner of the warm connections.
-
-    def logged_in(self, backend: Backend) -> None:
-        """Keep it as it is."""
-
-    def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
-        """Do nothing: it is closed next, and tried again later."""
-
-    def lost(self, backend: Backend, reason: str) -> None:
-        """Forget it, and the node for a while if that is why."""
-        self._pool.fleet.strike_off(backend, reason)
-        for node, backends in self._warm.items():
-            if backend in backends:
-                backends.remove(backend)
-                if reason not in (WRITER_LOST, WRITER_MOVED):
-                    self._failed_at[node] = self._pool.context.clock()
-
-    def doubted(self, backend: Backend) -> None:
-        """Do nothing: no client has it."""
-
-    def transaction_in_statement_mode(self, backend: Backend) -> None:
-        """Do nothing: no client has it."""
+        """Close the connections to standbys: the pool is given up."""
+        self.standbys.keep(())
 
 
 def _is_at_work(backend: Backend) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pgswitch.net.backend import Backend
     from pgswitch.pool.context import PoolContext
     from pgswitch.relay.rack import Rack
+    from pgswitch.topology.nodes import Node
     from pgswitch.types import PoolKey
 
 EVICTED = "evicted"
@@ -66,6 +67,8 @@ class Totals:
         """Begin with none; ``pools`` returns all there are."""
         self.of_database: Counter[str] = Counter()
         self.of_user: Counter[str] = Counter()
+        self._apart: Counter[tuple[str, str, Node]] = Counter()
+        """Connections to standbys by node, of a database or of a user."""
         self._context = context
         self._pools = pools
         self._starving: dict[PoolKey, Sharer] = {}
@@ -89,6 +92,27 @@ class Totals:
             if not counts[name]:
                 del counts[name]
         self.offer(key)
+
+    # Connections to standbys: the limits hold for each node by itself.
+
+    def opened_apart(self, key: PoolKey, node: Node) -> None:
+        """Count a connection of a pool to a standby."""
+        self._apart.update(((key.database, "", node), ("", key.user, node)))
+
+    def closed_apart(self, key: PoolKey, node: Node) -> None:
+        """Count it no more."""
+        self._apart.subtract(((key.database, "", node), ("", key.user, node)))
+
+    def has_room_apart(self, pool: Sharer, node: Node) -> bool:
+        """Tell whether a pool may open one more to a standby."""
+        effective, key = self._context.effective, pool.key
+        limits = (
+            (effective.max_db_connections(pool.spec, key.user), (key.database, "")),
+            (effective.max_user_connections(pool.spec, key.user), ("", key.user)),
+        )
+        return all(
+            not limit or self._apart[*name, node] < limit for limit, name in limits
+        )
 
     def has_room(self, pool: Sharer) -> bool:
         """Tell whether a pool may open one more without anything being closed."""

@@ -44,6 +44,9 @@ class Sites(Protocol):
     def keep_warm(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
 
+    def answers(self, node: Node) -> None:
+        """Hear that a node answers that did not, or was not known."""
+
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take the nodes that there are, and those that are fit for readers."""
 
@@ -82,6 +85,8 @@ class Cluster:
     """When the first sign was seen that the writer is not well; 0.0: it is."""
     _told: tuple[list[Node], list[Node]] | None = None
     """The last nodes and readers that the sites were told."""
+    _warm: list[Node] | None = None
+    """The last nodes that they were told to keep connections to."""
 
     def start(self, clock: IReactorTime) -> None:
         """Begin to ask; ``clock`` provides IReactorTime."""
@@ -128,6 +133,8 @@ class Cluster:
         if is_writer and not commands:
             self._suspected_at, self.tally = 0.0, Tally()
         self._perform(commands)
+        if sight is not None and before is None:
+            self.sites.answers(sight.node)
 
     def failed(self, name: str, failure: m.Failure, words: str) -> None:
         """Hear that a node was asked in vain, or that its kept connection ended."""
@@ -145,7 +152,6 @@ class Cluster:
             names = ", ".join(node.name for node in nodes)
             self.log.log(f"cluster {self.key}: the nodes are {names}")
         self.monitor.follow()
-        self._keep_warm()
         self._perform(commands)
 
     def list_lost(self) -> None:
@@ -170,6 +176,7 @@ class Cluster:
                 self.monitor.read_list(command.name)
         self.monitor.set_tick()
         self._tell_readers()
+        self._keep_warm()
 
     def _tell_readers(self) -> None:
         """Tell the sites which nodes are fit for readers, when that has changed."""
@@ -219,9 +226,8 @@ class Cluster:
             f"cluster {self.key}: the writer is {command.name}"
             f" ({sight.node.host or 'unix'}:{sight.node.port}): {command.cause}"
         )
-        self.monitor.follow()
         self.sites.serve_from(sight.node, same=command.same)
-        self._keep_warm()
+        self.monitor.follow()
 
     def _lose_writer(self, command: m.LoseWriter) -> None:
         self.log.warning(
@@ -234,10 +240,14 @@ class Cluster:
         self.sites.hold(is_leaving=command.is_leaving)
 
     def _keep_warm(self) -> None:
-        self.sites.keep_warm(
-            [
-                sight.node
-                for name, sight in self.machine.sights.items()
-                if name != self.machine.writer and not sight.fenced
-            ]
-        )
+        """Tell the sites which nodes may be the next writer, when that has changed."""
+        if self.machine.state is m.State.ASSUMED:
+            return
+        nodes = [
+            sight.node
+            for name, sight in self.machine.sights.items()
+            if name != self.machine.writer and not sight.fenced
+        ]
+        if self._warm != nodes:
+            self._warm = nodes
+            self.sites.keep_warm(nodes)

@@ -57,7 +57,12 @@ class PoolSites:
         """Keep connections open to these nodes, and to no others."""
         self.warm = nodes
         for site in self._sites():
-            site.keep_warm(nodes)
+            site.standbys.keep(nodes)
+
+    def answers(self, node: Node) -> None:
+        """Hear that a node answers that did not, or was not known."""
+        for site in self._sites():
+            site.standbys.answers(node)
 
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take the nodes that there are, and those that are fit for readers."""
@@ -109,7 +114,7 @@ class PoolSites:
             site.node = self.node
         if self.searching:
             site.hold()
-        site.keep_warm(self.warm)
+        site.standbys.keep(self.warm)
 
     def _sites(self) -> list[Site]:
         return [

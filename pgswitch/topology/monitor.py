@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure as TwistedFailure
 
     from pgswitch.logs import Log
-    from pgswitch.topology.probe import Rows
+    from pgswitch.topology.questions import Rows
 
 WRITER_PACE_S = 0.25
 NODE_PACE_S = 1.0
 SEARCH_PACE_S = 0.003
-"""How often a node that answers is asked while there is no writer: the new writer is
-found so much later than it could be, at most."""
+"""How soon a node that has answered is asked again while there is no writer."""
+MOST_PATIENCE_S = 0.25
+"""For how long a standby may keep a question that it answers when it is promoted."""
 STEADY_TICK_S = 0.05
 ALERT_PACE_S, ALERT_S = 0.02, 2.0
 """How often all nodes are asked, and for how long, once a client's server was lost: the
@@ -49,8 +50,11 @@ class Probe(Protocol):
     def is_connected(self) -> bool:
         """Whether a question costs no connect."""
 
-    def ask(self) -> Deferred[Report]:
-        """Ask what the node is; fails with ProbeFailed."""
+    def ask(self, patience_s: float = 0.0) -> Deferred[Report]:
+        """Ask what the node is; fails with ProbeFailed.
+
+        A standby may answer so many seconds later, or when it is promoted.
+        """
 
     def read(self, query: str) -> Deferred[Rows]:
         """Run a query; fails with ProbeFailed."""
@@ -243,7 +247,9 @@ class Monitor:
         is_known = self._is_known()
         if not watch.probe.is_connected:
             every = not any(one.probe.is_connected for one in self.watches.values())
-            if is_known or (every and not self.pace.recreate):
+            if is_known:
+                return min(self.pace.server_failed_delay, NODE_PACE_S)
+            if every and not self.pace.recreate:
                 return self.pace.server_failed_delay
             return self.pace.polling_frequency
         if not is_known:
@@ -259,16 +265,31 @@ class Monitor:
             return
         watch.busy = True
         watch.asked_at = self.clock()
-        watch.probe.ask().addCallbacks(
+        patience_s = self._patience_with(watch)
+        watch.probe.ask(patience_s).addCallbacks(
             self._answered,
             self._failed,
-            callbackArgs=(watch,),
+            callbackArgs=(watch, patience_s),
             errbackArgs=(watch,),
         ).addErrback(self._puzzled)
 
-    def _answered(self, report: Report, watch: Watch) -> None:
-        now = self.clock()
-        watch.took, watch.heard_at = now - watch.asked_at, now
+    def _patience_with(self, watch: Watch) -> float:
+        """Return for how many seconds a standby may wait until it is promoted.
+
+        Only while a move is suspected, and not for so long that it seems silent.
+        """
+        if not watch.probe.is_connected:
+            return 0.0
+        if self._is_known() and (
+            watch.node.name == self.machine.writer or self.clock() >= self._alert_until
+        ):
+            return 0.0
+        return min(MOST_PATIENCE_S, self.pace.silence / 4)
+
+    def _answered(self, report: Report, watch: Watch, patience_s: float) -> None:
+        now = watch.heard_at = self.clock()
+        if not patience_s:
+            watch.took = now - watch.asked_at
         if self._is_over(watch):
             return
         self._hearer.answered(watch.node.name, report, now)

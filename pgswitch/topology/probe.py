@@ -8,7 +8,7 @@ probe when it has waited long enough, and what was asked fails at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred, succeed
 from txpostgres import txpostgres
 
 from pgswitch.tls.options import TlsOptions
+from pgswitch.topology import questions
 from pgswitch.topology.machine import Failure, Report
 
 if TYPE_CHECKING:
@@ -25,22 +26,7 @@ if TYPE_CHECKING:
 
     from pgswitch.topology.nodes import Node
 
-FULL_QUESTION = """\
-SELECT pg_is_in_recovery(),
-       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-            ELSE pg_current_wal_lsn() END - '0/0'::pg_lsn,
-       CASE WHEN pg_is_in_recovery() THEN NULL
-            ELSE pg_walfile_name(pg_current_wal_lsn()) END,
-       CASE WHEN NOT pg_is_in_recovery() THEN NULL
-            WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
-            ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END"""
-SHORT_QUESTION = "SELECT pg_is_in_recovery()"
-"""For services that keep the other functions to themselves."""
-_TIMELINE_DIGITS = 8
-"""Of the name of a WAL file, in hexadecimal (manual, "WAL Internals")."""
-
 Addresses = Callable[[str], Deferred[tuple[str, ...]]]
-Rows = tuple[tuple[str, ...], list[Sequence[object]]]
 
 
 class ProbeFailed(Exception):
@@ -149,7 +135,9 @@ class PostgresProbe:
         self._lost = lost
         self._addresses = addresses
         self._connection: _Connection | None = None
-        self._question = FULL_QUESTION
+        self._question = questions.FULL
+        self._is_patient = True
+        """The node takes questions that wait; not given up before it has refused."""
         self._asked: Deferred[Any] | None = None
         """What waits for an answer or a connection."""
 
@@ -158,10 +146,18 @@ class PostgresProbe:
         """Whether a question costs no connect."""
         return self._connection is not None and self._connection.is_ready
 
-    def ask(self) -> Deferred[Report]:
-        """Ask what the node is; fails with ProbeFailed."""
-        asking = self.read(self._question)
-        asking.addCallbacks(_report_of, self._asked_too_much)
+    def ask(self, patience_s: float = 0.0) -> Deferred[Report]:
+        """Ask what the node is; fails with ProbeFailed.
+
+        A standby may answer so many seconds later, or when it is promoted.
+        """
+        question = self._question
+        if patience_s and self._is_patient and question == questions.FULL:
+            question = questions.patient(patience_s)
+        asking = self.read(question)
+        asking.addCallbacks(
+            questions.report_of, self._asked_too_much, errbackArgs=(question,)
+        )
         return asking
 
     def read(self, query: str) -> Deferred[Any]:
@@ -203,6 +199,7 @@ class PostgresProbe:
     def _begin(self, query: str) -> Deferred[Any]:
         """Connect, then run a query."""
         self._drop()
+        self._is_patient = True
         connection = self._connection = _Connection(self._reactor, self._ended)
         looking_up = self._look_up()
 
@@ -260,12 +257,17 @@ class PostgresProbe:
         if self._asked is None:
             self._lost()
 
-    def _asked_too_much(self, failure: TwistedFailure) -> Deferred[Report]:
+    def _asked_too_much(
+        self, failure: TwistedFailure, question: str
+    ) -> Deferred[Report]:
         """Ask less of a node that does not know, or not allow, all of it."""
         failure.trap(_SqlError)
-        if self._question == SHORT_QUESTION:
+        if question == questions.SHORT:
             raise ProbeFailed(Failure.UNFIT, str(failure.value))
-        self._question = SHORT_QUESTION
+        if question != self._question:
+            self._is_patient = False
+        else:
+            self._question = questions.SHORT
         return self.ask()
 
 
@@ -299,17 +301,3 @@ _UNREADY = (
     "not yet accepting connections",
     "not accepting connections",
 )
-
-
-def _report_of(result: Rows) -> Report:
-    """Return what the answer to one of the questions says."""
-    row = result[1][0]
-    if len(row) == 1:
-        return Report(bool(row[0]))
-    name, lag = row[2], row[3]
-    return Report(
-        bool(row[0]),
-        timeline=None if name is None else int(str(name)[:_TIMELINE_DIGITS], 16),
-        lsn=None if row[1] is None else int(str(row[1])),
-        lag_s=None if lag is None else float(str(lag)),
-    )

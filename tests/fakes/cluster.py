@@ -23,6 +23,7 @@ class NotedSites:
         """Begin with nothing done."""
         self.done: list[tuple[object, ...]] = []
         self.warm: list[str] = []
+        self.answering: list[str] = []
         self.readers: list[str] = []
         self.heard = float("-inf")
 
@@ -37,6 +38,10 @@ class NotedSites:
     def keep_warm(self, nodes: list[Node]) -> None:
         """Note."""
         self.warm = [node.name for node in nodes]
+
+    def answers(self, node: Node) -> None:
+        """Note."""
+        self.answering.append(node.name)
 
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Note."""

@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred
 
 from pgswitch.topology.machine import Failure, Report
 from pgswitch.topology.nodes import Node
-from pgswitch.topology.probe import ProbeFailed, Rows
+from pgswitch.topology.probe import ProbeFailed
+from pgswitch.topology.questions import Rows
 
 STANDBY = Report(in_recovery=True)
 
@@ -27,12 +28,15 @@ class FakeProbe:
         self.lost = lost
         self.is_connected = False
         self.closed = 0
+        self.patience_s = 0.0
+        """Of the last question."""
         self.queries: list[str] = []
         self.asked: Deferred[Report] | None = None
         self.reading: Deferred[Rows] | None = None
 
-    def ask(self) -> Deferred[Report]:
+    def ask(self, patience_s: float = 0.0) -> Deferred[Report]:
         """Wait for the test's answer."""
+        self.patience_s = patience_s
         self.asked = Deferred()
         return self.asked
 

@@ -29,6 +29,7 @@ OUR_OWN = {
     "rules_slow_ms",
     "rules_timeout",
     "server_tls_ecdhcurve",
+    "standby_pool_size",
     "switchover_record",
     "switchover_retry",
     "switchover_silence",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.pool.site import WARM_RETRY_S, Site
+from pgswitch.pool.site import Site
 from pgswitch.topology.events import Tally
 from pgswitch.topology.nodes import Node
 from tests.fakes.messages import ANSWER, query
@@ -63,55 +63,6 @@ def test_a_login_under_way(world: World) -> None:
     site.hold(is_leaving=True)
     assert world.attempts == []
     assert busy.state() == "waiting"
-
-
-def test_warm_connections(world: World) -> None:
-    """They are open before the move, and used with it, without a login."""
-    client, _server = world.pair()
-    site = in_cluster(world)
-    site.keep_warm([OTHER])
-    warm = [world.server(), world.server()]
-    assert world.attempts == []
-    site.hold()
-    clients = [client, world.client()]
-    for one in clients:
-        one.hear()
-        one.say(query())
-    site.serve_from(OTHER, same=False)
-    assert sorted(one.answer() for one in warm) == [query(), query()]
-    assert [one.hear() for one in clients] == [ANSWER, ANSWER]
-    assert len(world.pool().servers) == 2
-    assert list(site.warm_servers()) == []
-
-
-def test_a_node_that_refuses(world: World) -> None:
-    """It is tried again after a while, and says nothing about the pool."""
-    world.pair()
-    site = in_cluster(world)
-    site.keep_warm([OTHER])
-    for attempt in [*world.attempts]:
-        attempt.fail()
-    site.refresh()
-    assert world.attempts == []
-    assert world.pool().failing == ""
-    world.wait(WARM_RETRY_S + 1)
-    assert len(world.attempts) == 2
-
-
-def test_nodes_go(world: World) -> None:
-    """Connections to nodes that are none any more are closed; so at the end."""
-    world.pair()
-    site = in_cluster(world)
-    site.keep_warm([OTHER])
-    warm = [world.server(), world.server()]
-    site.keep_warm([])
-    world.turn()
-    assert all(one.is_gone() for one in warm)
-    site.keep_warm([OTHER])
-    last = world.server()
-    site.close()
-    world.turn()
-    assert last.is_gone()
 
 
 def test_the_same_under_another_name(world: World) -> None:

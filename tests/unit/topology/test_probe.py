@@ -10,7 +10,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.python.failure import Failure as TwistedFailure
 
 from pgswitch.tls.options import TlsOptions
-from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.machine import Failure
 from pgswitch.topology.nodes import Node
 from pgswitch.topology.probe import (
     NO_FILE,
@@ -18,7 +18,6 @@ from pgswitch.topology.probe import (
     PostgresProbe,
     ProbeFailed,
     _fault_of,
-    _report_of,
     _tls_options,
 )
 
@@ -44,16 +43,6 @@ OPERATIONAL = psycopg2.OperationalError
 def test_faults(error: Exception, is_connect: bool, failure: Failure) -> None:  # noqa: FBT001
     """Each kind, while connecting and later."""
     assert _fault_of(error, is_connect=is_connect).failure is failure
-
-
-def test_reports() -> None:
-    """A writer's timeline is in the name of its WAL file; shorter answers do."""
-    row = (False, 42, "0000000A0000000000000001", None)
-    assert _report_of(((), [row])) == Report(in_recovery=False, timeline=10, lsn=42)
-    assert _report_of(((), [(True, 42, None, 1)])) == Report(
-        in_recovery=True, lsn=42, lag_s=1.0
-    )
-    assert _report_of(((), [(True,)])) == Report(in_recovery=True)
 
 
 def test_a_look_up_that_hangs() -> None:

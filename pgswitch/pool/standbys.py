@@ -1,0 +1,141 @@
+"""The connections of one pool to the standbys of its cluster, kept for a promotion.
+
+As many are open to each standby as the pool has had to the writer lately, so that a
+new writer has all of them the moment it is one.  Nobody uses them before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from pgswitch.net.backend import Backend, Phase
+from pgswitch.pool.opening import WRITER_MOVED
+from pgswitch.pool.totals import Sharer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.fleet import Fleet
+    from pgswitch.pool.totals import Totals
+    from pgswitch.topology.nodes import Node
+    from pgswitch.wire.login_server import Failed, ServerRefused
+
+LEAST = 2
+"""What a pool that hardly has servers keeps on each standby, if sizes allow it."""
+REOPEN_S = 1.0
+"""After which time one that was lost, perhaps ended by somebody, is opened again."""
+
+
+class Home(Sharer, Protocol):
+    """What is needed of the pool; see pool/pool.py."""
+
+    context: PoolContext
+    servers: dict[int, Backend]
+    fleet: Fleet
+    totals: Totals
+
+    def is_in_use(self) -> bool:
+        """Tell whether anybody has a use for connections."""
+
+
+class Standbys:
+    """Takes the part of the pool for its connections to standbys."""
+
+    def __init__(self, pool: Home, at: Callable[[Node], DatabaseSpec]) -> None:
+        """``at`` returns the database's entry with a node's host and port in it."""
+        self._pool = pool
+        self._at = at
+        self._backends: dict[Node, list[Backend]] = {}
+        self._not_before: dict[Node, float] = {}
+        """When a node may be tried again, in monotonic seconds."""
+        self._most = 0
+        """How many servers the pool has had lately, and when it had so many."""
+        self._most_at = float("-inf")
+
+    def __iter__(self) -> Iterator[Backend]:
+        """Iterate over the connections."""
+        for backends in self._backends.values():
+            yield from backends
+
+    def take(self, node: Node) -> list[Backend]:
+        """Hand over what there is to a node; it is kept here no more."""
+        backends = self._backends.pop(node, [])
+        for backend in backends:
+            self._pool.totals.closed_apart(self._pool.key, node)
+            backend.generation = self._pool.fleet.generation
+        return backends
+
+    def keep(self, nodes: Iterable[Node]) -> None:
+        """Keep connections to these nodes and to no others."""
+        wanted = dict.fromkeys(nodes)
+        for node in [*self._backends]:
+            if node not in wanted:
+                for backend in self.take(node):
+                    backend.close(WRITER_MOVED)
+        for node in wanted:
+            self._backends.setdefault(node, [])
+        self.refresh()
+
+    def answers(self, node: Node) -> None:
+        """Try a node at once: it answers again."""
+        self._not_before.pop(node, None)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Open what is missing, and close what has been too many for long."""
+        pool = self._pool
+        if not pool.is_in_use() or pool.spec.connect_query or pool.context.paused:
+            return
+        now = pool.context.clock()
+        wanted = self._wanted(now)
+        for node, backends in self._backends.items():
+            for backend in backends[wanted:]:
+                backend.close(WRITER_MOVED)
+            if now < self._not_before.get(node, 0.0):
+                continue
+            while len(backends) < wanted and pool.totals.has_room_apart(pool, node):
+                pool.totals.opened_apart(pool.key, node)
+                backends.append(pool.fleet.open_apart(self._at(node), self, {}))
+
+    def _wanted(self, now: float) -> int:
+        """Return how many are to be open to each node."""
+        pool = self._pool
+        settings = pool.context.configuration.settings
+        limit = settings.server_idle_timeout
+        count = len(pool.servers)
+        if count >= self._most or (limit and now - self._most_at > limit):
+            self._most, self._most_at = count, now
+        wanted = max(self._most, LEAST)
+        if pool.fleet.pool_size:
+            wanted = min(wanted, pool.fleet.pool_size)
+        return min(wanted, settings.standby_pool_size)
+
+    # The owner of the connections.
+
+    def logged_in(self, backend: Backend) -> None:
+        """Keep it as it is."""
+
+    def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
+        """Do nothing: it is closed next, and tried again later."""
+
+    def lost(self, backend: Backend, reason: str) -> None:
+        """Forget it, and the node for a while if that is why."""
+        pool = self._pool
+        pool.fleet.strike_off(backend, reason)
+        for node, backends in self._backends.items():
+            if backend in backends:
+                backends.remove(backend)
+                pool.totals.closed_apart(pool.key, node)
+                if reason != WRITER_MOVED:
+                    settings = pool.context.configuration.settings
+                    is_failed = backend.phase_at_close is Phase.LOGIN
+                    wait = settings.server_failed_delay if is_failed else REOPEN_S
+                    self._not_before[node] = pool.context.clock() + wait
+
+    def doubted(self, backend: Backend) -> None:
+        """Do nothing: no client has it."""
+
+    def transaction_in_statement_mode(self, backend: Backend) -> None:
+        """Do nothing: no client has it."""

@@ -1,0 +1,58 @@
+"""What nodes are asked, in SQL, and what their answers say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgswitch.topology.machine import Report
+
+Rows = tuple[tuple[str, ...], list[Sequence[object]]]
+"""Names of columns, and the rows."""
+
+SHORT = "SELECT pg_is_in_recovery()"
+"""For services that keep the other functions to themselves."""
+FULL = f"""\
+{SHORT},
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+            ELSE pg_current_wal_lsn() END - '0/0'::pg_lsn,
+       CASE WHEN pg_is_in_recovery() THEN NULL
+            ELSE pg_walfile_name(pg_current_wal_lsn()) END,
+       CASE WHEN NOT pg_is_in_recovery() THEN NULL
+            WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+            ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END"""
+
+NAP_S = 0.001
+"""How often a node that waits looks whether it has been promoted."""
+_TIMELINE_DIGITS = 8
+"""Of the name of a WAL file, in hexadecimal (manual, "WAL Internals")."""
+
+
+def patient(seconds: float) -> str:
+    """Return the full question, answered when the node is promoted, or in ``seconds``.
+
+    The node itself looks all the time and costs us nothing meanwhile.  It keeps a
+    snapshot for so long, so that it should be short.
+    """
+    return f"""\
+WITH RECURSIVE patience(turn) AS (
+    SELECT 1
+    UNION ALL
+    SELECT turn + 1 FROM patience
+     WHERE clock_timestamp() < statement_timestamp() + interval '{seconds:.3f} s'
+       AND pg_is_in_recovery() AND pg_sleep({NAP_S} + 0 * turn) IS NOT NULL)
+{FULL}
+  FROM (SELECT count(*) FROM patience) AS waited"""  # noqa: S608 - numbers of ours
+
+
+def report_of(result: Rows) -> Report:
+    """Return what the answer to any of the questions says."""
+    row = result[1][0]
+    if len(row) == 1:
+        return Report(bool(row[0]))
+    name, lag = row[2], row[3]
+    return Report(
+        bool(row[0]),
+        timeline=None if name is None else int(str(name)[:_TIMELINE_DIGITS], 16),
+        lsn=None if row[1] is None else int(str(row[1])),
+        lag_s=None if lag is None else float(str(lag)),
+    )

@@ -212,7 +212,7 @@ class FrontDesk:
         frontend.identity = identity
         frontend.user = identity.user
         self._log_attempt(frontend)
-        if frontend.database in CONSOLE_DATABASES:
+        if frontend.database in CONSOLE_DATABASES and not self._is_stranger(identity):
             self._check_console_user(frontend.user)
         demand = self._decision.demand(frontend, self._settings.auth_type)
         if isinstance(demand, Deferred):
@@ -227,6 +227,8 @@ class FrontDesk:
         """Take a client that has authenticated to its pool or to the console."""
         if frontend.database in CONSOLE_DATABASES:
             is_owner = self._is_owner(frontend)
+            if not is_owner:
+                self._check_console_user(frontend.user)
             is_admin = is_owner or frontend.user in self._settings.admin_users
             self.arriving.pop(frontend.number, None)
             self._entrance.enter_console(frontend, is_admin=is_admin, is_owner=is_owner)
@@ -304,6 +306,14 @@ class FrontDesk:
             and frontend.credentials[1] == os.geteuid()
         )
 
+    def _is_stranger(self, identity: Identity) -> bool:
+        """Tell whether nobody knows the user, who is to be asked like all others then.
+
+        A directory or PAM may know it all the same, where a rule says to ask them.
+        """
+        knows_itself = self._settings.auth_type in (AuthType.ANY, *_WITHOUT_AUTH_USER)
+        return identity.secret is None and not knows_itself
+
     def _check_console_user(self, user: str) -> None:
         """Refuse who may neither command nor look; under ``any`` all may look."""
         settings = self._settings
@@ -313,7 +323,9 @@ class FrontDesk:
             raise NotAllowed
 
     def _check_forced_user(self, frontend: Frontend, spec: DatabaseSpec | None) -> None:
-        if spec is not None and spec.user is None:
+        if frontend.database in CONSOLE_DATABASES:
+            return
+        if spec is None or spec.user is None:
             self.log.error(f"{frontend.prefix} auth_type=any requires forced user")
             raise BouncerConfigError(
                 detail="auth_type=any requires user= on the database's line."

@@ -287,12 +287,12 @@ class ClientLogin:
         return self._accept(Accepted())
 
     def _on_sasl_first(self, body: bytes) -> list[Command]:
+        if decode.text(body.partition(_ZERO)[0]) not in self._mechanisms():
+            raise SaslMechanismInvalid
         try:
             mechanism, data = decode.sasl_initial_response(body)
         except ProtocolViolation as violation:
             raise SaslFailed from violation
-        if mechanism not in self._mechanisms():
-            raise SaslMechanismInvalid
         secret = self._secret
         if secret is not None and secret.verifier is not None:
             return self._challenge(secret.verifier, mechanism, data)

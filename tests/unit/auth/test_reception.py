@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from pgswitch.auth import ldap
 from pgswitch.wire import encode
 from tests.fakes.messages import kinds, message, query
 from tests.fakes.world import Client, World, WorldOf
@@ -127,7 +128,8 @@ def test_any_needs_a_forced_user(world_of: WorldOf) -> None:
         databases="forced = host=10.0.0.1 user=owner\nfree = host=10.0.0.1",
     )
     assert world.client("forced", "whoever").state() == "waiting"
-    assert world.client("free", "whoever").fault == "bouncer config error"
+    for name in ("free", "nowhere"):
+        assert world.client(name, "whoever").fault == "bouncer config error"
     assert world.logged("ERROR C-")
     assert world.logged("auth_type=any requires forced user")
 
@@ -156,6 +158,34 @@ def test_console_rights(
     client.hear()
     client.say(query("PAUSE"))
     assert world.context.paused is admin
+
+
+@pytest.mark.parametrize("method", ["plain", "md5", "scram-sha-256"])
+def test_strangers_on_the_console(world_of: WorldOf, method: str) -> None:
+    """They are asked like everybody: what follows tells nobody who exists."""
+    world = world_of(settings=f"auth_type = {method}")
+    client = world.client("pgbouncer", "nobody")
+    assert told(client) == "R"
+    client.say(message(b"p", b"guess\0"))
+    assert client.fault
+    assert client.fault != "not allowed"
+
+
+def test_a_directory_makes_no_admins(
+    world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom a line of the HBA file lets in by LDAP still has to be on the list."""
+    monkeypatch.setattr(ldap, "check", lambda *_: True)
+    options = 'ldapserver=a ldapprefix="uid="'
+    world = world_of(settings="auth_type = trust")
+    (world.folder / "hba").write_text(f"host all all all ldap {options}\n")
+    world.reload(settings=f"auth_type = hba\nauth_hba_file = {world.folder / 'hba'}")
+    client = world.client("pgbouncer", "nobody")
+    client.say(message(b"p", b"secret\0"))
+    assert client.fault == "not allowed"
+    client = world.client("pgbouncer", "admin")
+    client.say(message(b"p", b"secret\0"))
+    assert client.state() == "active"
 
 
 def test_the_owner_of_the_process(

@@ -143,6 +143,8 @@ class Backend(TwistedProtocol):
         """When the present query of our own began, in monotonic seconds."""
         self.phase_at_close = Phase.LOGIN
         self.close_reason = ""
+        self.loss_detail: str | None = None
+        """More than the reason has, for the client that was using it."""
         self.said_last_word = False
         """The server said that it ends, and has undone what it was doing."""
         self.encryption: Encryption | None = None
@@ -197,12 +199,12 @@ class Backend(TwistedProtocol):
         """Send the start-up packet."""
         self._securing = None
         self.tls = facts
-        if facts is not None and self.is_logged:
-            self._log.log(f"{self.prefix} SSL established: {facts.description}")
         assert self._io is not None  # noqa: S101 - connected
         self._io.attach(self.link)
         if self._startup:
             self.link.send(self._startup)
+        if facts is not None and self.is_logged:
+            self._log.log(f"{self.prefix} SSL established: {facts.description}")
         if self._log.noise_enabled:
             traced(self._io, self.link, self._log, self, is_client=False)
             self._io.attach(self.link)
@@ -222,9 +224,26 @@ class Backend(TwistedProtocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - the reason is ours or an end of file
         """Tell the owner, and let go of everything."""
         if self.phase is not Phase.CLOSED:
-            self._gone(CRASHED)
+            self._gone(self._why_lost())
         if self._io is not None:
             self._io.detach()
+
+    def _why_lost(self) -> str:
+        """Return the reason for an end that was not ours.
+
+        With TLS 1.3 a server that does not like our certificate says so when our
+        handshake is done already (RFC 8446, section 4.4.2.4): what looks like a crash
+        may have had an alert before it.
+        """
+        tls = None if self._io is None else self._io.tls
+        if tls is None or not tls.error:
+            return CRASHED
+        reason = f"TLS failed: {tls.error}"
+        self._log.warning(f"{self.prefix} {reason}")
+        if self.phase is Phase.LOGIN:
+            return reason
+        self.loss_detail = f"{reason}."
+        return CRASHED
 
     def go_on_with(
         self,

@@ -50,7 +50,7 @@ class TlsSocket:
         ``when_stuck`` is called when nothing can be read before something is written.
         """
         self.error = ""
-        """Why OpenSSL gave the connection up, if it did."""
+        """Why OpenSSL gave up, if it did; not what befell the network."""
         self._connection = connection
         self._read, self._write = ways_of(connection)
         self._plain = plain
@@ -77,8 +77,7 @@ class TlsSocket:
             # they end, so nothing can be cut short unnoticed.
             return b""
         except SSL.Error as error:
-            self.error = reason_of(error)
-            raise ConnectionAbortedError(self.error) from None
+            raise self._given_up(error) from None
         raise BlockingIOError(EWOULDBLOCK, "a record is not complete")
 
     def send(self, data: bytes | memoryview) -> int:
@@ -93,9 +92,13 @@ class TlsSocket:
             if not sent:
                 raise BlockingIOError(EWOULDBLOCK, "no room") from None
         except SSL.Error as error:
-            self.error = reason_of(error)
-            raise ConnectionAbortedError(self.error) from None
+            raise self._given_up(error) from None
         return sent
+
+    def _given_up(self, error: SSL.Error) -> ConnectionError:
+        if not isinstance(error, SSL.SysCallError) and error.args[0]:
+            self.error = reason_of(error)
+        return ConnectionAbortedError(reason_of(error))
 
     def close(self) -> None:
         """Say goodbye if that goes without waiting, and close."""

@@ -40,6 +40,7 @@ def inner_functions() -> tuple[Read, Write] | None:
         from OpenSSL._util import ffi, lib  # noqa: PLC0415 - may be missing
 
         ssl_read, ssl_write = lib.SSL_read, lib.SSL_write
+        forget_errors = lib.ERR_clear_error
         content = ffi.buffer
         # One for all: only the reactor's thread reads, and what was read is copied.
         place: Any = ffi.new("char[]", RECORD)
@@ -50,21 +51,27 @@ def inner_functions() -> tuple[Read, Write] | None:
     if not is_known:
         return None
 
+    def fail(connection: SSL.Connection, result: int) -> None:
+        try:
+            connection._raise_ssl_error(connection._ssl, result)  # noqa: SLF001 - see above
+        finally:
+            # pyOpenSSL leaves some behind, and a call for another connection, which
+            # must begin without (SSL_get_error), would be thought to have failed.
+            forget_errors()
+
     def read(connection: SSL.Connection) -> bytes:
-        ssl = connection._ssl  # noqa: SLF001 - see above
-        got = ssl_read(ssl, place, RECORD)
+        got = ssl_read(connection._ssl, place, RECORD)  # noqa: SLF001 - see above
         if got <= 0:
-            connection._raise_ssl_error(ssl, got)  # noqa: SLF001 - see above
+            fail(connection, got)
         data: bytes = content(place, got)[:]
         return data
 
     def write(connection: SSL.Connection, data: bytes | memoryview) -> int:
         if type(data) is not bytes:
             return connection.send(data)
-        ssl = connection._ssl  # noqa: SLF001 - see above
-        taken: int = ssl_write(ssl, data, len(data))
+        taken: int = ssl_write(connection._ssl, data, len(data))  # noqa: SLF001 - see above
         if taken <= 0:
-            connection._raise_ssl_error(ssl, taken)  # noqa: SLF001 - see above
+            fail(connection, taken)
         return taken
 
     return read, write

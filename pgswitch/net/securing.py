@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from OpenSSL import SSL
 
 from pgswitch.tls.identity import WrongHost
-from pgswitch.tls.sides import NoProtocol
+from pgswitch.tls.sides import NoProtocol, Objection
 from pgswitch.wire import encode
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Securing:
         def encrypted() -> None:
             try:
                 facts = self._side.facts(connection, self._host)
-            except (WrongHost, NoProtocol) as error:
+            except (WrongHost, NoProtocol, Objection) as error:
                 self._failed(f"TLS handshake failed: {error}")
             else:
                 self._secured(facts)

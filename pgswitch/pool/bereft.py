@@ -55,7 +55,8 @@ def settle_loss(
     exchange = link.exchange
     if link.skip or link.wanted or backend.link.skip:
         # In the middle of a message there is no way to say anything.
-        client.disconnect(ServerConnCrashed(), quietly=backend.link.skip != 0)
+        fault = ServerConnCrashed(detail=backend.loss_detail)
+        client.disconnect(fault, quietly=backend.link.skip != 0)
         return None
     text_of = partial(_text_of, link.statements)
     in_transaction = exchange.status != IDLE

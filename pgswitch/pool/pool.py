@@ -423,7 +423,7 @@ class ServerPool:
             self.rack.unlink(client, link)
             fault: Fault = ServerClosed(reason=reason)
             if reason == CRASHED:
-                fault = ServerConnCrashed()
+                fault = ServerConnCrashed(detail=backend.loss_detail)
             client.frontend.disconnect(fault, quietly=half_sent)
         self.launch()
 

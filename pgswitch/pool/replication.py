@@ -157,7 +157,7 @@ class ReplicationSession:
                 self.client.disconnect(fault)
             return
         if reason == CRASHED:
-            fault = ServerConnCrashed()
+            fault = ServerConnCrashed(detail=backend.loss_detail)
         link = backend.link
         if link.peer is not None:
             self.rack.unlink(self.client.link, link)

@@ -81,7 +81,8 @@ def _logging_in(pool: ServerPool, now: float) -> None:
         return
     for client in pool.unwelcomed():
         if now - client.connected_at > limit:
-            client.disconnect(ClientLoginTimeoutServerDown())
+            detail = f"The last login failed: {pool.failing}." if pool.failing else None
+            client.disconnect(ClientLoginTimeoutServerDown(detail=detail))
 
 
 def _connecting(pool: ServerPool, backend: Backend, now: float) -> None:

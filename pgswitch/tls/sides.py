@@ -8,11 +8,17 @@ ours goes out.
 
 from __future__ import annotations
 
+from socket import MSG_PEEK
 from typing import TYPE_CHECKING
 
 from OpenSSL import SSL
 
-from pgswitch.tls.contexts import ALPN, context_for_clients, context_for_servers
+from pgswitch.tls.contexts import (
+    ALPN,
+    context_for_clients,
+    context_for_servers,
+    reason_of,
+)
 from pgswitch.tls.facts import TlsFacts, end_point_of, names_in
 from pgswitch.tls.identity import is_address, verify_host
 
@@ -29,6 +35,10 @@ _GROUP_NAMES = {"secp256r1": "prime256v1", "x25519": "X25519", "x448": "X448"}
 
 class NoProtocol(Exception):
     """A server took a direct handshake, but did not say that it speaks PostgreSQL's."""
+
+
+class Objection(Exception):
+    """A server has refused our certificate after our part of the handshake."""
 
 
 class ClientTls:
@@ -72,9 +82,11 @@ class ServerTls:
     def facts(self, connection: SSL.Connection, host: str) -> TlsFacts:
         """Return the outcome of a handshake.
 
-        Raises WrongHost when the certificate is for others and that matters, and
-        NoProtocol.
+        Raises WrongHost when the certificate is for others and that matters,
+        NoProtocol, and Objection: with TLS 1.3 we are done before the server has looked
+        at ours (RFC 8446, section 4.4.2.4).  Mostly its alert comes later still.
         """
+        _hear_alert(connection)
         if self.options.is_direct and connection.get_alpn_proto_negotiated() != ALPN:
             raise NoProtocol("server does not support direct TLS (no ALPN)")
         certificate = _certificate_of(connection)
@@ -83,6 +95,16 @@ class ServerTls:
         if self.options.mode == "verify-full":
             verify_host(certificate, host)
         return _facts(connection, certificate, end_point_of(certificate))
+
+
+def _hear_alert(connection: SSL.Connection) -> None:
+    """Raise Objection if an alert is there: once a write has failed, none is read."""
+    try:
+        connection.recv(1, MSG_PEEK)
+    except (SSL.WantReadError, SSL.SysCallError, SSL.ZeroReturnError):
+        pass
+    except SSL.Error as error:
+        raise Objection(reason_of(error)) from None
 
 
 def _certificate_of(connection: SSL.Connection) -> x509.Certificate | None:

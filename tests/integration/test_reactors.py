@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.tls import Certificates
 from tests.integration.wire import RawClient, query
 from tests.waiting import wait_until
 
@@ -33,6 +34,25 @@ def pooler(
     assert f"({reactor}" in pooler.log_text()
     yield pooler
     assert pooler.execute("SELECT 1") == [(1,)]
+
+
+@pytest.fixture(params=["lean", "epoll", "select", "asyncio"])
+def encrypting(
+    request: pytest.FixtureRequest,
+    tls_pgswitch: PgSwitchFactory,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> PgSwitch:
+    """Return a pgswitch with two servers and TLS on both sides, on one reactor."""
+    monkeypatch.setenv("PGSWITCH_REACTOR", request.param)
+    pooler = tls_pgswitch(
+        pool_mode="transaction",
+        default_pool_size=2,
+        server_tls_sslmode="require",
+        **certificates.for_clients(),
+    )
+    assert f"({request.param}" in pooler.log_text()
+    return pooler
 
 
 def a_long_answer_and_a_long_copy(pooler: PgSwitch) -> None:
@@ -113,3 +133,14 @@ def test_work(pooler: PgSwitch) -> None:
     more_clients_than_servers(pooler)
     cancel_and_vanish(pooler)
     a_slow_reader(pooler)
+
+
+def test_work_encrypted(encrypting: PgSwitch) -> None:
+    """The same by TLS, on both sides; a server can vanish as well."""
+    a_long_answer_and_a_long_copy(encrypting)
+    more_clients_than_servers(encrypting)
+    rows = encrypting.console("SHOW SERVERS") + encrypting.console("SHOW CLIENTS")
+    assert all(row["tls"].startswith("TLSv1.3/") for row in rows)
+    with encrypting.connect() as client, pytest.raises(psycopg.OperationalError):
+        client.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert encrypting.execute("SELECT 1") == [(1,)]

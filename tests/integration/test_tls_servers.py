@@ -116,6 +116,26 @@ def test_another_authority(
     pooler.wait_for_log("TLS handshake failed: certificate verify failed (")
 
 
+def test_a_certificate_that_the_server_refuses(
+    tls_pgswitch: PgSwitchFactory,
+    tls_postgres: PostgresServer,
+    certificates: Certificates,
+) -> None:
+    """With TLS 1.3 its alert comes when our handshake is done; it is told of."""
+    certificate, key = certificates.foreign
+    pooler = begun(
+        tls_pgswitch,
+        f"host={HOST} port={tls_postgres.port}",
+        server_tls_sslmode="require",
+        server_tls_cert_file=str(certificate),
+        server_tls_key_file=str(key),
+    )
+    reason = "tlsv1 alert unknown ca"
+    with pytest.raises(psycopg.OperationalError, match=reason):
+        pooler.execute("SELECT 1")
+    assert reason in pooler.log_text()
+
+
 def test_disabled(tls_pgswitch: PgSwitchFactory, tls_postgres: PostgresServer) -> None:
     """Nothing is asked for; the server says what it thinks of that."""
     pooler = begun(

@@ -6,7 +6,7 @@ import pytest
 from OpenSSL.SSL import Error as OpenSSLError
 from twisted.internet.address import IPv4Address, UNIXAddress
 
-from pgswitch.net.backend import address_of
+from pgswitch.net.backend import CRASHED, address_of
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from tests.fakes.messages import (
@@ -303,6 +303,35 @@ def test_no_tls_where_it_must_be(world: World, step: str) -> None:
     assert server.hear() == b""
     assert world.logged(f"WARNING {server.backend.prefix} {reason}")
     assert world.logged(f"closing because: {reason} (age=0s)")
+
+
+@pytest.mark.parametrize("logged_in", [False, True])
+def test_an_alert_after_the_handshake(world: World, *, logged_in: bool) -> None:
+    """Such as that of TLS 1.3 for our certificate: log and client hear of it."""
+    side = encrypting(world)
+    client = world.client()
+    server = world.accept()
+    server.say(b"S")
+    finish(server, side)
+    if logged_in:
+        server.log_in()
+        client.hear()
+        client.say(query("SELECT 1"))
+
+    def refuse(_size: int) -> bytes:
+        raise OpenSSLError([("SSL routines", "", "tlsv1 alert unknown ca")])
+
+    side.connections[-1].recv = refuse  # type: ignore[method-assign, assignment]
+    server.drop()
+    reason = "TLS failed: tlsv1 alert unknown ca"
+    assert world.logged(f"WARNING {server.backend.prefix} {reason}")
+    if logged_in:
+        assert server.backend.close_reason == CRASHED
+        assert f"D{reason}.".encode() in client.hear()
+    else:
+        assert world.pool().failing == reason
+        world.wait(100)
+        assert f"DThe last login failed: {reason}.".encode() in client.hear()
 
 
 def test_a_handshake_that_takes_too_long(world_of: WorldOf) -> None:

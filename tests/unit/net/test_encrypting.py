@@ -293,6 +293,16 @@ def test_what_a_write_comes_to(error: Exception, outcome: type) -> None:
         tls.send(b"x")
     assert type(raised.value) is outcome
     assert tls.send(b"") == 0
+    assert tls.error == ("bad" if type(error) is SSL.Error else "")
+
+
+def test_what_comes_after_the_end() -> None:
+    """OpenSSL has no words for it; those of before stay."""
+    tls = TlsSocket(_failing(SSL.Error([])), object(), lambda: None)  # type: ignore[arg-type]
+    tls.error = "tlsv1 alert unknown ca"
+    with pytest.raises(ConnectionAbortedError):
+        tls.send(b"x")
+    assert tls.error == "tlsv1 alert unknown ca"
 
 
 def _failing(error: Exception) -> Any:  # noqa: ANN401 - stands for a connection

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from OpenSSL import SSL
+from OpenSSL._util import lib
 
 from pgswitch.net import openssl
 from pgswitch.net.openssl import RECORD, Read, Write, inner_functions
@@ -63,6 +66,25 @@ def test_both_ways(
         read(far)
     with pytest.raises(SSL.Error):
         write(near, kind(b"too late"))
+
+
+def test_errors_are_not_left_behind(tmp_path: Path) -> None:
+    """The next call of another connection would be thought to have failed."""
+    assert INNER is not None
+    _read, write = INNER
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        near = side_for_clients(tmp_path).connection(theirs)
+        far = ServerTls(TlsOptions(mode="require")).connection(ours, "localhost")
+        for one in (far, near, far, near):
+            with suppress(SSL.WantReadError):
+                one.do_handshake()
+        theirs.close()
+        with pytest.raises(SSL.SysCallError):
+            write(far, b"x")
+        assert lib.ERR_peek_error() == 0
 
 
 @pytest.mark.parametrize("lost", ["module", "function", "method"])

@@ -12,7 +12,7 @@ from OpenSSL import SSL
 from pgswitch.tls.facts import TlsFacts, end_point_of
 from pgswitch.tls.identity import WrongHost
 from pgswitch.tls.options import TlsOptions
-from pgswitch.tls.sides import ClientTls, NoProtocol, ServerTls
+from pgswitch.tls.sides import ClientTls, NoProtocol, Objection, ServerTls
 from tests.tls_files import Authority
 from tests.unit.tls.shaking import shake_hands
 
@@ -115,3 +115,18 @@ def test_direct(serving: TlsOptions, asking: TlsOptions) -> None:
     shake_hands(client, server)
     with pytest.raises(NoProtocol):
         side.facts(client, "localhost")
+
+
+def test_an_objection_to_our_certificate(
+    authority: Authority, serving: TlsOptions, asking: TlsOptions
+) -> None:
+    """With TLS 1.3 it comes when our part is done; nothing more is sent then."""
+    stranger = Authority(authority.folder, "stranger").issue("foreign")
+    shown = replace(asking, cert_file=str(stranger[0]), key_file=str(stranger[1]))
+    side = ServerTls(shown)
+    near = ClientTls(serving).connection(None)
+    far = side.connection(None, "localhost")
+    with pytest.raises(SSL.Error, match="certificate verify failed"):
+        shake_hands(far, near)
+    with pytest.raises(Objection, match="alert unknown ca"):
+        side.facts(far, "localhost")

@@ -74,8 +74,8 @@ def test_errors_are_not_left_behind(tmp_path: Path) -> None:
     _read, write = INNER
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.setblocking(False)
-        theirs.setblocking(False)
+        ours.settimeout(0)
+        theirs.settimeout(0)
         near = side_for_clients(tmp_path).connection(theirs)
         far = ServerTls(TlsOptions(mode="require")).connection(ours, "localhost")
         for one in (far, near, far, near):

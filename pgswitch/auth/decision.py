@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -21,16 +20,15 @@ from pgswitch.auth.hba import (
     decide,
     plain_address,
 )
-from pgswitch.auth.hba_file import read_hba
 from pgswitch.auth.here import is_near, names_of
-from pgswitch.auth.ident import IdentMap, parse_ident
 from pgswitch.auth.ldap_options import LdapOptions, parse_ldap
+from pgswitch.auth.rule_files import read_rule_files
 from pgswitch.errors import NoAuthenticationMethod
 from pgswitch.types import AuthType, Method
 from pgswitch.wire.startup import Replication
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from pgswitch.config.model import Settings
     from pgswitch.logs import Log
@@ -56,42 +54,15 @@ class Decision:
         options = settings.auth_ldap_options
         self._ldap = parse_ldap(options) if options else None
         if settings.auth_type is AuthType.HBA:
-            self._rules = self._load_rules(settings)
+            found = read_rule_files(settings)
+            for problem in found.unreadable:
+                self._log.error(problem)
+            for problem in found.left_out:
+                self._log.warning(problem)
+            self._rules = found.rules
             return
         self._rules = ()
         self._demand = Demand(method=Method(settings.auth_type.value), ldap=self._ldap)
-
-    def _load_rules(self, settings: Settings) -> tuple[Rule, ...]:
-        maps = self._load_maps(settings.auth_ident_file)
-        path = settings.auth_hba_file
-        try:
-            found = read_hba(path, _text_of, maps)
-        except OSError as error:
-            self._log.error(f"could not open hba config file {path}: {error.strerror}")
-            return ()
-        for problem in found.problems:
-            where = "" if problem.path == path else f" of {problem.path}"
-            self._log.warning(
-                f"could not parse hba config line {problem.line}{where}:"
-                f" {problem.reason}"
-            )
-        return tuple(found.rules)
-
-    def _load_maps(self, path: str | None) -> Mapping[str, IdentMap]:
-        if not path:
-            return {}
-        try:
-            maps, problems = parse_ident(_text_of(path))
-        except OSError as error:
-            self._log.error(
-                f"could not open ident config file {path}: {error.strerror}"
-            )
-            return {}
-        for problem in problems:
-            self._log.warning(
-                f"could not parse ident config line {problem.line}: {problem.reason}"
-            )
-        return maps
 
     def demand(
         self, client: Frontend, auth_type: AuthType
@@ -130,7 +101,3 @@ def visitor_of(client: Frontend) -> Visitor:
         is_tls=client.tls is not None,
         is_physical=facts is not None and facts.replication is Replication.PHYSICAL,
     )
-
-
-def _text_of(path: str) -> str:
-    return Path(path).read_text(encoding="utf-8", errors="surrogateescape")

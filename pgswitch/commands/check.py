@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -17,22 +18,23 @@ from itertools import groupby
 from pathlib import Path
 
 from pgswitch.auth import checks
+from pgswitch.auth.rule_files import read_rule_files
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration, Settings
 from pgswitch.config.report import Line, Verdict, report
 from pgswitch.config.userlist import UserlistError, parse_userlist
 from pgswitch.rules.book import Book
 from pgswitch.rules.loading import RulesError
+from pgswitch.tls import book
+from pgswitch.types import AuthType
 
 NAME = "check"
 """What the command line calls it."""
 
-READ = (
-    *("auth_file", "auth_hba_file", "auth_ident_file", "resolv_conf"),
-    *("client_tls_ca_file", "client_tls_cert_file", "client_tls_key_file"),
-    *("server_tls_ca_file", "server_tls_cert_file", "server_tls_key_file"),
-)
+READ = ("auth_file", "resolv_conf")
 """Settings that name a file which must be there."""
+SECRET = ("auth_file", "client_tls_key_file", "server_tls_key_file")
+"""Settings that name a file which others should not be able to read."""
 MADE = ("logfile", "pidfile", "manhole_socket")
 """Settings that name a file whose folder must be there."""
 
@@ -59,6 +61,7 @@ def main(arguments: list[str], program: str) -> int:
     sys.stdout.write("".join(_table(lines)))
     problems = list(surroundings(configuration))
     sys.stdout.write("".join(f"error: {one}\n" for one in problems))
+    sys.stdout.write("".join(f"warning: {one}\n" for one in exposed(configuration)))
     counts = Counter(line.verdict for line in lines)
     sys.stdout.write(
         f"{given.file}: {len(configuration.databases)} databases;"
@@ -87,10 +90,24 @@ def surroundings(configuration: Configuration) -> Iterator[str]:
         yield "listen_addr, unix_socket_dir: nowhere to listen on"
     yield from _users(settings)
     yield from checks.problems(settings)
+    if settings.auth_type is AuthType.HBA:
+        files = read_rule_files(settings)
+        yield from (*files.unreadable, *files.left_out)
+    yield from book.problems(configuration)
     try:
         Book(configuration, None)
     except RulesError as error:
         yield from str(error).split("\n\n")
+
+
+def exposed(configuration: Configuration) -> Iterator[str]:
+    """Yield the files of secrets that other users of the machine may read, in words."""
+    for name in SECRET:
+        path = getattr(configuration.settings, name)
+        if path and os.access(path, os.R_OK):
+            mode = stat.S_IMODE(Path(path).stat().st_mode)
+            if mode & stat.S_IROTH:
+                yield f"{name}: {path} can be read by everybody (mode {mode:04o})"
 
 
 def _unreadable(name: str, path: str) -> Iterator[str]:

@@ -10,9 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgswitch.tls import options as tls_options
+from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.tls.sides import ClientTls, ServerTls
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pgswitch.config.model import Configuration, DatabaseSpec, Settings
     from pgswitch.tls.options import TlsOptions
 
@@ -36,13 +39,8 @@ class TlsBook:
         settings = configuration.settings
         options = tls_options.for_clients(settings)
         clients = None if options.mode == tls_options.DISABLE else ClientTls(options)
-        wanted = {tls_options.for_servers(settings)}
-        for spec in configuration.databases.values():
-            wanted.add(tls_options.for_servers(settings, spec))
         servers = {
-            options: ServerTls(options)
-            for options in wanted
-            if options.mode != tls_options.DISABLE
+            options: ServerTls(options) for options in _to_servers(configuration)
         }
         self.clients, self._settings, self._servers = clients, settings, servers
         self.is_current = True
@@ -59,3 +57,32 @@ class TlsBook:
         if options not in self._servers:
             self._servers[options] = ServerTls(options)
         return self._servers[options]
+
+
+def problems(configuration: Configuration) -> list[str]:
+    """Return all that keeps the settings of TLS from being put in force, in words."""
+    found: list[str] = []
+
+    def attempt(make: Callable[[TlsOptions], object], options: TlsOptions) -> None:
+        try:
+            make(options)
+        except TlsSetupError as error:
+            found.append(str(error))
+
+    of_clients = tls_options.for_clients(configuration.settings)
+    if of_clients.mode != tls_options.DISABLE:
+        attempt(ClientTls, of_clients)
+    for options in _to_servers(configuration):
+        attempt(ServerTls, options)
+    return found
+
+
+def _to_servers(configuration: Configuration) -> list[TlsOptions]:
+    """Return the different ways of all databases to encrypt, in their order."""
+    settings = configuration.settings
+    wanted = [tls_options.for_servers(settings)]
+    wanted += (
+        tls_options.for_servers(settings, spec)
+        for spec in configuration.databases.values()
+    )
+    return [one for one in dict.fromkeys(wanted) if one.mode != tls_options.DISABLE]

@@ -8,6 +8,8 @@ import pytest
 
 from pgswitch.cli import main
 
+CLIENT_FILES = "client_tls_cert_file = {folder}/bad\nclient_tls_key_file = {folder}/bad"
+
 
 def check(
     folder: Path, settings: str, capsys: pytest.CaptureFixture[str]
@@ -54,6 +56,35 @@ def test_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         ("listen_addr =\nunix_socket_dir =", "nowhere to listen on"),
         ("auth_file = {folder}/bad", "in {folder}/bad"),
         ("routing_rules_py_module_file = {folder}/bad", "{folder}/bad"),
+        (
+            "auth_type = hba\nauth_hba_file = {folder}/bad",
+            "could not parse hba config line 1: a quote without end at character 1",
+        ),
+        (
+            "auth_type = hba\nauth_ident_file = {folder}/bad",
+            "could not parse ident config line 1: a quote without end",
+        ),
+        (
+            "auth_type = hba\nauth_hba_file = /no/such",
+            "could not open hba config file /no/such: No such file or directory",
+        ),
+        (
+            f"client_tls_sslmode = require\n{CLIENT_FILES}",
+            "client_tls_cert_file={folder}/bad",
+        ),
+        (
+            "client_tls_sslmode = require",
+            "client_tls_sslmode needs client_tls_key_file and client_tls_cert_file",
+        ),
+        (
+            "server_tls_sslmode = verify-full\nserver_tls_ca_file = {folder}/bad",
+            "server_tls_ca_file={folder}/bad",
+        ),
+        (
+            "[databases]\n"
+            "x = server_tls_sslmode=require server_tls_key_file={folder}/bad",
+            "server_tls_key_file and server_tls_cert_file belong together",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used(
@@ -65,6 +96,22 @@ def test_a_file_that_cannot_be_used(
     assert status == 1
     errors = [line for line in lines if line.startswith("error: ")]
     assert any(error.format(folder=tmp_path) in line for line in errors), lines
+
+
+def test_secrets_in_the_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that everybody may read is warned of; it can be used all the same."""
+    users = tmp_path / "users"
+    users.write_text('"joe" "secret"\n')
+    for mode, warnings in (
+        (0o604, [f"warning: auth_file: {users} can be read by everybody (mode 0604)"]),
+        (0o640, []),
+    ):
+        users.chmod(mode)
+        status, lines = check(tmp_path, f"auth_file = {users}", capsys)
+        assert status == 0
+        assert [line for line in lines if line.startswith("warning: ")] == warnings
 
 
 def test_the_word_alone_is_a_file(capfd: pytest.CaptureFixture[str]) -> None:

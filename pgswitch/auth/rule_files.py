@@ -1,0 +1,73 @@
+"""The HBA file and the ident maps that its lines name, read from disk.
+
+A file that cannot be read gives no rules, so nobody comes in by it; a line that is not
+understood is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pgswitch.auth.hba_file import read_hba
+from pgswitch.auth.ident import IdentMap, parse_ident
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pgswitch.auth.hba import Rule
+    from pgswitch.config.model import Settings
+
+
+@dataclass(slots=True)
+class RuleFiles:
+    """What the files have come to, and what is wrong with them, in words."""
+
+    rules: tuple[Rule, ...] = ()
+    unreadable: list[str] = field(default_factory=list)
+    """Whole files."""
+    left_out: list[str] = field(default_factory=list)
+    """Single lines."""
+
+
+def read_rule_files(settings: Settings) -> RuleFiles:
+    """Return the rules of auth_hba_file, by the maps of auth_ident_file."""
+    found = RuleFiles()
+    maps = _maps(settings.auth_ident_file, found)
+    path = settings.auth_hba_file
+    try:
+        hba = read_hba(path, _text_of, maps)
+    except OSError as error:
+        found.unreadable.append(
+            f"could not open hba config file {path}: {error.strerror}"
+        )
+        return found
+    found.rules = tuple(hba.rules)
+    for problem in hba.problems:
+        where = "" if problem.path == path else f" of {problem.path}"
+        found.left_out.append(
+            f"could not parse hba config line {problem.line}{where}: {problem.reason}"
+        )
+    return found
+
+
+def _maps(path: str | None, found: RuleFiles) -> Mapping[str, IdentMap]:
+    if not path:
+        return {}
+    try:
+        maps, problems = parse_ident(_text_of(path))
+    except OSError as error:
+        found.unreadable.append(
+            f"could not open ident config file {path}: {error.strerror}"
+        )
+        return {}
+    for problem in problems:
+        found.left_out.append(
+            f"could not parse ident config line {problem.line}: {problem.reason}"
+        )
+    return maps
+
+
+def _text_of(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8", errors="surrogateescape")

@@ -81,8 +81,7 @@ def test_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
             "server_tls_ca_file={folder}/bad",
         ),
         (
-            "[databases]\n"
-            "x = server_tls_sslmode=require server_tls_key_file={folder}/bad",
+            "[databases]\nx = server_tls_key_file={folder}/bad",
             "server_tls_key_file and server_tls_cert_file belong together",
         ),
     ],

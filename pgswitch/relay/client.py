@@ -143,7 +143,9 @@ class ClientLink(PreparingLink):
     def let_go(self) -> None:
         """Break the circles of references: the connection is gone."""
         self.control = self.frontend = NOBODY
-        self.gate = None
+        if self.gate is not None:
+            self.gate.give_up()
+            self.gate = None
         self.exchange.listener = None
 
     def begin_relay(self, keeper: Keeper, statements: ClientStatements | None) -> None:

@@ -54,6 +54,8 @@ REFUSED: Final = 2
 LATER: Final = 3
 """The advisor will call :meth:`Gate.answered`."""
 
+_NO_TYPES: Final = b"\0\0\0"
+"""How a Parse without types of parameters ends, the end of its text included."""
 _PART: Final = 3
 """An action: to be noted, from the names at its beginning if it is a Bind."""
 _LOOK: Final = action_table(
@@ -78,7 +80,12 @@ class Advisor(Protocol):
     """Where the query was sent, empty for wherever the client is."""
 
     def ask(
-        self, message_type: int, text: bytes, statement: bytes, /, *, is_inside: bool
+        self,
+        message_type: int,
+        text: bytes,
+        statement: bytes,
+        is_inside: bool,  # noqa: FBT001 - names cost in each call
+        /,
     ) -> int:
         """Return one of the four outcomes; the client may be elsewhere then."""
 
@@ -87,6 +94,9 @@ class Advisor(Protocol):
 
     def bring(self, home: str, /, *, is_inside: bool) -> int:
         """Take the client there; return UNCHANGED or REFUSED."""
+
+    def give_up(self) -> None:
+        """Think no more about what was to be answered LATER."""
 
 
 class Gate(Gatekeeper):
@@ -159,12 +169,22 @@ class Gate(Gatekeeper):
         link.exchange.listener = None
         link.gate = None
         link.indirect = link.halted
-        kept = b"".join([*self._kept, *self._held])
+        link.skip += self._drop
+        self._drop = 0
+        kept = b"".join([self._asked, *self._kept, *self._held])
+        self.give_up()
         self._kept.clear()
         self._held.clear()
         self._held_size = 0
         self.wanted = 0
+        link.resume(PAUSED_GATE)
         return kept
+
+    def give_up(self) -> None:
+        """Tell the advisor that nobody waits for what it is thinking about."""
+        if self._asked:
+            self._asked = b""
+            self.advisor.give_up()
 
     def answered(self, outcome: int) -> None:
         """Hear from the advisor what becomes of the query it was thinking about."""
@@ -331,7 +351,7 @@ class Gate(Gatekeeper):
         if chunk[start] == PARSE and begin > start + BODY + 1:
             name = chunk[start + BODY : begin - 1]
         return self.advisor.ask(
-            chunk[start], chunk[begin:after], name, is_inside=self.is_inside()
+            chunk[start], chunk[begin:after], name, self.is_inside()
         )
 
     def _carry_out(self, outcome: int, chunk: bytes, start: int, end: int) -> None:
@@ -383,16 +403,22 @@ class Gate(Gatekeeper):
 def _text(chunk: bytes, start: int, end: int) -> tuple[int, int]:
     """Return where the text of a Query or Parse begins and ends; -1: it does not."""
     begin = start + BODY
+    after = end - 1
     if chunk[start] == PARSE:
         if begin >= end:
             return 0, -1
         # An unnamed one needs no search.
         begin = chunk.find(b"\0", begin, end) + 1 if chunk[begin] else begin + 1
-        if begin == 0:
-            return 0, -1
-        return begin, chunk.find(b"\0", begin, end)
-    after = chunk.find(b"\0", begin, end)
-    return begin, after if after == end - 1 else -1
+        # Nor does the end of a text if no types of parameters follow.
+        after = end - len(_NO_TYPES)
+        if begin == 0 or after < begin or chunk[after:end] != _NO_TYPES:
+            return begin, chunk.find(b"\0", begin, end) if begin else -1
+        if 0 in chunk[begin:after]:
+            return begin, chunk.find(b"\0", begin, after)
+        return begin, after
+    if after < begin or chunk[after] or 0 in chunk[begin:after]:
+        return begin, -1
+    return begin, after
 
 
 def _statement(chunk: bytes, start: int, end: int) -> bytes:

@@ -230,6 +230,10 @@ class Gatekeeper(Scanner):
         """Leave the link; return what was kept and not looked at yet."""
         raise AssertionError
 
+    def give_up(self) -> None:
+        """Wait for nobody any more: the client is gone."""
+        raise AssertionError
+
 
 class Keeper:
     """What a link needs of the pool it belongs to; see rack.py."""

@@ -85,11 +85,18 @@ class Advisor:
         self._parameters: tuple[str | None, ...] | None = None
         self._codec: Codec = UTF8
         """What these parameters ask for."""
+        self._waiting: Waiting | None = None
+        """For a function that takes its time."""
 
     # What the gate asks.
 
     def ask(
-        self, message_type: int, text: bytes, statement: bytes, /, *, is_inside: bool
+        self,
+        message_type: int,
+        text: bytes,
+        statement: bytes,
+        is_inside: bool,  # noqa: FBT001 - names cost in each call
+        /,
     ) -> int:
         """Return what becomes of a Query or Parse; the client may have moved."""
         self.home = ""
@@ -109,7 +116,9 @@ class Advisor:
         answer = rules.begin(question)
         if answer.awaited is not None:
             done = partial(self._resolved, answer, rules, text)
-            if not Waiting(self.desk.context, rules, question, answer, done).begin():
+            waiting = Waiting(self.desk.context, rules, question, answer, done)
+            if not waiting.begin():
+                self._waiting = waiting
                 return LATER
         elif rules.is_cacheable:
             rules.keep(self._user, codec.name, text, answer)
@@ -126,10 +135,17 @@ class Advisor:
             return UNCHANGED
         return self._go(home, rules.routing, b"", is_inside)
 
+    def give_up(self) -> None:
+        """Have the user's function stop: nobody waits for its answer any more."""
+        if self._waiting is not None:
+            self._waiting.give_up()
+            self._waiting = None
+
     # What comes of it.
 
     def _resolved(self, answer: Answer, rules: RuleSet, text: bytes) -> None:
         """Act on an answer that was long in coming, and let the gate go on."""
+        self._waiting = None
         gate = self._link.gate
         if self._client.closed or not isinstance(gate, Gate):
             return

@@ -114,12 +114,14 @@ def rewritten(value: object, question: Question) -> tuple[str, bytes] | None:
 
     Raises WrongAnswer for what is no query.
     """
-    if value is None or value == question.text:
+    if value is None or value is question.text:
         return None
     if not isinstance(value, str):
         raise WrongAnswer(f"returned {_kind(value)}, neither str nor None")
     if not value:
         raise WrongAnswer("returned an empty text")
+    if value == question.text:
+        return None
     if "\0" in value:
         raise WrongAnswer("returned a text with a NUL character in it")
     try:

@@ -14,6 +14,7 @@ from typing import Final
 
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 _ESCAPE: Final = "surrogateescape"
+_UTF8: Final = "utf-8"
 
 _MULTIBYTE: Final = {
     "BIG5": "big5",
@@ -74,8 +75,15 @@ class Codec:
         Some encodings have two spellings of a character.  Text that has one, whose
         bytes would not come back, is taken as ASCII with unknown bytes in it.
         """
+        if self.name == _UTF8:
+            try:
+                return raw.decode("utf-8"), self
+            except UnicodeDecodeError:
+                return raw.decode(_UTF8, _ESCAPE), self
+        if raw.isascii():  # as which SHIFT_JIS_2004 of Python's has no backslash
+            return raw.decode("ascii"), self
         text = raw.decode(self.name, _ESCAPE)
-        if self.is_exact or raw.isascii() or text.encode(self.name, _ESCAPE) == raw:
+        if self.is_exact or text.encode(self.name, _ESCAPE) == raw:
             return text, self
         return raw.decode("ascii", _ESCAPE), ASCII
 
@@ -85,6 +93,8 @@ class Codec:
         Raises UnicodeError for a character that the encoding does not have, and for
         a lone surrogate that was not in the original.
         """
+        if text.isascii():
+            return text.encode("ascii")
         try:
             return text.encode(self.name)
         except UnicodeEncodeError:
@@ -93,7 +103,7 @@ class Codec:
             raise
 
 
-UTF8: Final = Codec("utf-8")
+UTF8: Final = Codec(_UTF8)
 ASCII: Final = Codec("ascii")
 
 

@@ -6,8 +6,10 @@ each time runs to the end of the line: 6 microseconds for a short query, hours f
 of 16 MB, and everybody waits.  But a text without ``tablea`` cannot match, and to find
 that out takes a tenth of a microsecond.  So a pattern which begins with something
 open and holds plain text is compiled to a :class:`Sieve`, which looks for the text
-first.  Patterns are also found again faster than by ``re``, for each query
-compiles them anew in those examples.  What comes out is the same as with ``re``.
+first.  They also write ``.*`` for "whatever the user's name is"; what that found in a
+name is found in it the next time, too, and returned again.  And patterns are found
+again faster than by ``re``, for each query compiles them anew in those examples.  What
+comes out is the same as with ``re``.
 
 Where nothing is gained or the pattern is not simple (groups, alternatives, flags),
 the functions are those of ``re``.
@@ -26,6 +28,11 @@ from pgswitch.rules.sieve import Sieve
 
 MOST_KNOWN: Final = 500
 """Compiled patterns that are remembered, about as many as ``re`` does."""
+
+ANYTHING: Final = (".*", "^.*", ".*$", "^.*$", ".+")
+"""Patterns whose last find is remembered."""
+LONGEST_REMEMBERED: Final = 63
+"""Characters of a text with that, as many as a name has."""
 
 _ITEM: Final = re.compile(
     r"(?:(?P<plain>[^\\.^$*+?{}()\[\]|])|\\(?P<escaped>[^0-9A-Za-z])"
@@ -47,12 +54,27 @@ class Known:
         """What a file of rules gets for it."""
         if needed:
             self.given = Sieve(compiled, self.search, self.match, self.fullmatch)
+        elif compiled.pattern in ANYTHING:
+            again = self.search_again
+            self.given = Sieve(compiled, again, compiled.match, compiled.fullmatch)
+        self._searched = ""
+        self._found: Any = None
+        """What the search of that text found; nothing changes a Match."""
 
     def search(self, string: str, pos: int = 0, endpos: int = sys.maxsize) -> Any:  # noqa: ANN401 - as re
         """Do as ``re.Pattern.search``."""
         if self.needed not in string:
             return None
         return self.compiled.search(string, pos, endpos)
+
+    def search_again(self, string: str, pos: int = 0, endpos: int = sys.maxsize) -> Any:  # noqa: ANN401 - as re
+        """Do as ``re.Pattern.search``, faster for the same text as last time."""
+        if pos or endpos != sys.maxsize or len(string) > LONGEST_REMEMBERED:
+            return self.compiled.search(string, pos, endpos)
+        if self._found is None or string != self._searched:
+            self._searched = string
+            self._found = self.compiled.search(string)
+        return self._found
 
     def match(self, string: str, pos: int = 0, endpos: int = sys.maxsize) -> Any:  # noqa: ANN401 - as re
         """Do as ``re.Pattern.match``."""

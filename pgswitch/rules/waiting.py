@@ -45,6 +45,7 @@ class Waiting:
         self._answer = answer
         self._done = done
         self._timer: IDelayedCall | None = None
+        self._deferred: Deferred[Any] | None = None
         self._is_late = False
         """The asker was told that the answer comes later."""
         self._turn = 0
@@ -62,9 +63,9 @@ class Waiting:
         seconds = context.configuration.settings.rules_timeout
         self._turn += 1
         turn = self._turn
-        deferred = _deferred(self._answer.awaited)
+        deferred = self._deferred = _deferred(self._answer.awaited)
         if seconds:
-            self._timer = context.later(seconds, lambda: self._too_late(deferred))
+            self._timer = context.later(seconds, self._too_late)
 
         def came(value: object) -> None:
             if turn == self._turn:
@@ -77,10 +78,16 @@ class Waiting:
 
         deferred.addCallbacks(came, failed)
 
-    def _too_late(self, deferred: Deferred[Any]) -> None:
+    def give_up(self) -> None:
+        """Cancel what is waited for; whatever comes of that is nobody's business."""
         self._turn += 1
+        self._stop_timer()
+        if self._deferred is not None:
+            self._deferred.cancel()
+
+    def _too_late(self) -> None:
         seconds = self._context.configuration.settings.rules_timeout
-        deferred.cancel()
+        self.give_up()
         self._fail(RuleTimeout(f"no answer for {seconds:g} s"))
 
     def _fail(self, error: BaseException) -> None:
@@ -89,12 +96,15 @@ class Waiting:
 
     def _go_on(self) -> None:
         """Wait for the next thing, or say that all is there."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._stop_timer()
         if self._answer.awaited is not None:
             self._wait()
         elif self._is_late:
             self._done()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
 
 
 def _deferred(awaited: Any) -> Deferred[Any]:  # noqa: ANN401 - the user's

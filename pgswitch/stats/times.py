@@ -23,7 +23,8 @@ def _bucket(microseconds: int) -> int:
     return min(doublings * _PER_DOUBLING + (microseconds >> doublings), BUCKETS - 1)
 
 
-_SHORT: Final = [_bucket(microseconds) for microseconds in range(1024)]
+_SHORT: Final = 1024
+_BUCKETS: Final = bytes(_bucket(microseconds) for microseconds in range(_SHORT))
 """The buckets of durations that are usual."""
 
 
@@ -41,8 +42,8 @@ class Times:
         self.count += 1
         if microseconds > self.longest:  # noqa: PLR1730 - max would be a call more
             self.longest = microseconds
-        if 0 <= microseconds < len(_SHORT):
-            self.buckets[_SHORT[microseconds]] += 1
+        if 0 <= microseconds < _SHORT:
+            self.buckets[_BUCKETS[microseconds]] += 1
         else:
             self.buckets[_bucket(microseconds)] += 1
 

@@ -38,12 +38,18 @@ class Adviser:
         self.asked: list[tuple[str, bytes, bytes, bool]] = []
         self.brought: list[tuple[str, bool]] = []
         self.away: set[str] = set()
+        self.given_up = 0
 
     def _next(self) -> int:
         return self.outcomes.pop(0) if self.outcomes else UNCHANGED
 
     def ask(
-        self, message_type: int, text: bytes, statement: bytes, /, *, is_inside: bool
+        self,
+        message_type: int,
+        text: bytes,
+        statement: bytes,
+        is_inside: bool,  # noqa: FBT001 - as the gate calls it
+        /,
     ) -> int:
         """Record; return the next outcome."""
         self.asked.append((chr(message_type), text, statement, is_inside))
@@ -57,6 +63,10 @@ class Adviser:
         """Record; return the next outcome."""
         self.brought.append((home, is_inside))
         return self._next()
+
+    def give_up(self) -> None:
+        """Count."""
+        self.given_up += 1
 
 
 def gated(stage: Stage, *, prepared: int = 0) -> tuple[ClientLink, Adviser, Gate]:
@@ -185,6 +195,47 @@ def test_an_answer_that_comes_later() -> None:
     assert stage.sent(server) == query(b"two")
     server.take(RESULT + READY)
     assert stage.sockets[client].done == ["pause", "resume"]
+
+
+def test_leaving_amid_all() -> None:
+    """Of a lost transaction nothing is lost that the client said, and it is read."""
+    stage = Stage()
+    stage.server()
+    client, adviser, gate = gated(stage)
+    adviser.outcomes = [LATER]
+    said = query(b"one"), query(b"two") + b"Q\0"
+    for data in said:
+        client.take(data)
+    assert client.gate is gate
+    assert gate.leave() == b"".join(said)
+    assert client.gate is None
+    assert adviser.given_up == 1
+    assert stage.sockets[client].done == ["pause", "resume"]
+
+
+def test_a_client_that_leaves() -> None:
+    """The advisor hears of it, if it still thinks."""
+    for outcome, expected in ((LATER, 1), (UNCHANGED, 0)):
+        stage = Stage()
+        stage.server()
+        client, adviser, _ = gated(stage)
+        adviser.outcomes = [outcome]
+        client.take(query(b"one"))
+        client.let_go()
+        assert adviser.given_up == expected
+
+
+@pytest.mark.parametrize("types", [b"\0\0", b"\0\1\0\0\0\x17", b"\0\1\x17\0\0\0"])
+@pytest.mark.parametrize("name", [b"", b"name"])
+def test_types_of_parameters(types: bytes, name: bytes) -> None:
+    """They stay as they are behind another text."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    adviser.outcomes = [CHANGED]
+    client.take(message(b"P", name + b"\0SELECT $1\0" + types))
+    assert adviser.asked == [("P", b"SELECT $1", name, False)]
+    assert stage.sent(server) == message(b"P", name + b"\0other\0" + types)
 
 
 def test_an_answer_for_a_client_that_is_gone() -> None:
@@ -390,7 +441,12 @@ class Indifferent(Adviser):
     """Changes texts into themselves now and then."""
 
     def ask(
-        self, message_type: int, text: bytes, statement: bytes, /, *, is_inside: bool
+        self,
+        message_type: int,
+        text: bytes,
+        statement: bytes,
+        is_inside: bool,  # noqa: FBT001 - as the gate calls it
+        /,
     ) -> int:
         """Return one of two outcomes that come to the same."""
         self.data = text

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from pgswitch.rules.encodings import ASCII, UTF8, codec_of
 
-NAMES = ("UTF8", "LATIN1", "WIN1252", "SJIS", "GBK", "EUC_JP", "BIG5", "SQL_ASCII")
+NAMES = (
+    *("UTF8", "LATIN1", "WIN1252", "SJIS", "SHIFT_JIS_2004", "GBK", "EUC_JP", "EUC_KR"),
+    *("BIG5", "SQL_ASCII"),
+)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,15 @@ def test_two_spellings_of_a_character() -> None:
     text, codec = codec_of("SJIS").decode(raw)
     assert codec is ASCII
     assert codec.encode(text + " -- x", text) == raw + b" -- x"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ascii(name: str) -> None:
+    """It is the same in every encoding, the backslash of SHIFT_JIS_2004 too."""
+    raw = bytes(range(1, 128))
+    text, codec = codec_of(name).decode(raw)
+    assert text.encode("ascii") == raw
+    assert codec.encode(text[::-1], text) == raw[::-1]
 
 
 @pytest.mark.parametrize(

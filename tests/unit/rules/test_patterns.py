@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgswitch.rules.importing import Library
-from pgswitch.rules.patterns import Patterns, needed_text
+from pgswitch.rules.patterns import ANYTHING, Patterns, needed_text
 from pgswitch.rules.sieve import Sieve
 from tests.unit.rules.files import write
 
@@ -75,6 +75,19 @@ def test_a_search_that_would_take_hours() -> None:
     text = "x" * 16_000_000
     assert Patterns().search(".*tablea.*", text) is None
     assert Patterns().compile(r"\s*tablea").fullmatch(text) is None
+
+
+@pytest.mark.parametrize("pattern", ANYTHING)
+def test_what_is_found_again(pattern: str) -> None:
+    """The same find for the same name, and none of another's."""
+    mine = Patterns().compile(pattern)
+    there = re.compile(pattern)
+    for text in ("joe", "joe", "ann", "", "\n", "joe", "x" * 100, "ann"):
+        for begin in (0, 1):
+            assert str(mine.search(text, begin)) == str(there.search(text, begin))
+    assert mine.search("ann") is mine.search("ann")
+    assert str(mine.search("ann", 0, 2)) == str(there.search("ann", 0, 2))
+    assert str(mine.search("ann")) == str(there.search("ann"))
 
 
 def test_how_many_are_known() -> None:

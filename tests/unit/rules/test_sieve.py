@@ -18,6 +18,9 @@ def test_it_passes_for_a_pattern() -> None:
     assert re.compile(mine) is mine
     assert mine.sub("b", "x tablea c") == "b c"
     assert mine.pattern == ".*tablea"
+    assert repr(mine) == "re.compile('.*tablea')"
+    names = {name for name in dir(re.compile("")) if not name.startswith("_")}
+    assert names <= set(dir(mine))
     for copied in (copy.copy(mine), copy.deepcopy(mine)):
         assert copied.search("a tablea")
     assert type(Patterns().compile("tablea.*")) is re.Pattern

@@ -63,13 +63,18 @@ def test_what_takes_too_long(world_of: WorldOf, tmp_path: Path) -> None:
 
 
 def test_a_client_that_leaves_meanwhile(world_of: WorldOf, tmp_path: Path) -> None:
-    """The answer comes to nothing."""
+    """The function is cancelled, and what it says then comes to nothing."""
     world = world_with(world_of, tmp_path, "", WAITING)
     client, server = world.pair()
     pending = with_pending(world)
     pending.append(Deferred())
+    before = len(world.reactor.getDelayedCalls())
     client.say(query("SELECT 1"))
+    assert len(world.reactor.getDelayedCalls()) > before
     client.drop()
+    assert client.is_gone()
+    assert pending[-1].called, "the function is told that nobody waits"
+    assert len(world.reactor.getDelayedCalls()) <= before, "nor is any time measured"
     pending[-1].callback("SELECT 2")
     assert server.hear() == b""
-    assert client.is_gone()
+    assert not world.logged("rewrite_query failed")

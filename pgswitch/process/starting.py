@@ -20,6 +20,8 @@ from pgswitch.logs import Log
 from pgswitch.net.sockets import unix_socket_path
 from pgswitch.process.pidfile import Pidfile
 from pgswitch.process.service_manager import environment, inherited_sockets
+from pgswitch.rules.book import names_rules
+from pgswitch.rules.encodings import bring_codecs
 
 _SPARE_DESCRIPTORS = 10
 """Descriptors besides clients and servers: log, listeners, the reactor's own."""
@@ -43,6 +45,8 @@ def settle_in(configuration: Configuration, user: str | None, log: Log) -> None:
     """
     settings = configuration.settings
     bring_libraries(settings)
+    if user and names_rules(configuration):
+        bring_codecs()
     if user:
         switch_user(user)
     refuse_root()

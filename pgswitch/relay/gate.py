@@ -84,10 +84,14 @@ class Advisor(Protocol):
         message_type: int,
         text: bytes,
         statement: bytes,
+        around: int,
         is_inside: bool,  # noqa: FBT001 - names cost in each call
         /,
     ) -> int:
-        """Return one of the four outcomes; the client may be elsewhere then."""
+        """Return one of the four outcomes; the client may be elsewhere then.
+
+        ``around``: bytes of the message that are not of the text.
+        """
 
     def is_away(self, home: str, /) -> bool:
         """Tell whether the client's pool may be another than that of ``home``."""
@@ -351,7 +355,11 @@ class Gate(Gatekeeper):
         if chunk[start] == PARSE and begin > start + BODY + 1:
             name = chunk[start + BODY : begin - 1]
         return self.advisor.ask(
-            chunk[start], chunk[begin:after], name, self.is_inside()
+            chunk[start],
+            chunk[begin:after],
+            name,
+            end - start - after + begin,
+            self.is_inside(),
         )
 
     def _carry_out(self, outcome: int, chunk: bytes, start: int, end: int) -> None:

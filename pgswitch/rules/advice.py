@@ -44,6 +44,8 @@ Atomic groups: the text is the client's, and must not take long to be found unfi
 
 LONGEST_AHEAD: Final = 4096
 """Bytes of a query in which its first word is looked for."""
+LONGEST_TAG: Final = 40
+"""Bytes of the comment that may be put behind a rewritten query."""
 LONGEST_SHOWN: Final = 400
 """Bytes of a query that are logged."""
 
@@ -95,6 +97,7 @@ class Advisor:
         message_type: int,
         text: bytes,
         statement: bytes,
+        around: int,
         is_inside: bool,  # noqa: FBT001 - names cost in each call
         /,
     ) -> int:
@@ -112,7 +115,8 @@ class Advisor:
         context = None
         if rules.wants_context:
             context = self._context(message_type, statement)
-        question = Question(self._user, decoded, is_inside, context, exact)
+        room = self._link.limit - 1 - around - LONGEST_TAG
+        question = Question(self._user, decoded, is_inside, context, exact, room)
         answer = rules.begin(question)
         if answer.awaited is not None:
             done = partial(self._resolved, answer, rules, text)

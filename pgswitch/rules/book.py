@@ -119,6 +119,15 @@ class Book:
         return self._modules[path]
 
 
+def names_rules(configuration: Configuration) -> bool:
+    """Tell whether a configuration names any file of rules."""
+    return any(
+        path not in (None, "", OFF)
+        for one in (configuration.settings, *configuration.databases.values())
+        for path in (one.routing_rules_py_module_file, one.rewrite_query_py_module_file)
+    )
+
+
 def _has_own(spec: DatabaseSpec) -> bool:
     return (
         spec.routing_rules_py_module_file is not None

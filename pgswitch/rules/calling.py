@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from pgswitch.rules.encodings import UTF8, Codec
 from pgswitch.rules.loading import RuleModule, function_of
 from pgswitch.rules.measures import Measures
+from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 
 MICROSECONDS: Final = 1_000_000
 _USUAL: Final = ("username", "query", "in_transaction")
@@ -42,13 +43,18 @@ class Question:
         in_transaction: bool,  # noqa: FBT001 - named as the users' functions name it
         context: Context | None = None,
         codec: Codec = UTF8,
+        room: int = MAX_MESSAGE_SIZE,
     ) -> None:
-        """Take the arguments; ``context`` is needed when a function wants it."""
+        """Take the arguments; ``context`` is needed when a function wants it.
+
+        ``room``: bytes that another text may have.
+        """
         self.user = user
         self.text = text
         self.in_transaction = in_transaction
         self.context = context
         self.codec = codec
+        self.room = room
 
 
 class WrongAnswer(Exception):
@@ -125,11 +131,14 @@ def rewritten(value: object, question: Question) -> tuple[str, bytes] | None:
     if "\0" in value:
         raise WrongAnswer("returned a text with a NUL character in it")
     try:
-        return value, question.codec.encode(value, question.text)
+        data = question.codec.encode(value, question.text)
     except UnicodeError as error:
         raise WrongAnswer(
             f"returned a text that is not possible in {question.codec.name}: {error}"
         ) from None
+    if len(data) > question.room:
+        raise WrongAnswer("returned a text too long for max_packet_size")
+    return value, data
 
 
 def routed(value: object, _question: Question) -> str | None:

@@ -9,6 +9,7 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Final
 
@@ -110,14 +111,26 @@ ASCII: Final = Codec("ascii")
 def codec_of(client_encoding: str | None) -> Codec:
     """Return the codec of a ``client_encoding`` as a server reports it.
 
-    An encoding that Python does not have, SQL_ASCII and None are taken as UTF-8,
-    which with escaped bytes loses nothing.
+    An encoding that Python does not have (or not where it may read), SQL_ASCII and None
+    are taken as UTF-8, which with escaped bytes loses nothing.
     """
     name = re.sub("[^A-Z0-9]", "", (client_encoding or "").upper())
     name = name.replace("WINDOWS", "WIN")
     name = _ALIASES.get(name, name)
-    if name in _SINGLE_BYTE:
-        return Codec(_SINGLE_BYTE[name])
-    if name in _MULTIBYTE:
-        return Codec(_MULTIBYTE[name], is_exact=False)
-    return UTF8
+    ours = _SINGLE_BYTE.get(name) or _MULTIBYTE.get(name)
+    if ours is None:
+        return UTF8
+    try:
+        codecs.lookup(ours)
+    except LookupError:
+        return UTF8
+    return Codec(ours, is_exact=name in _SINGLE_BYTE)
+
+
+def bring_codecs() -> None:
+    """Have Python read what it needs for all of these encodings.
+
+    It does so late, when the process may have become a user that cannot read it.
+    """
+    for name in (*_SINGLE_BYTE.values(), *_MULTIBYTE.values()):
+        codecs.lookup(name)

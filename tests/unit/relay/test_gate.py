@@ -48,6 +48,7 @@ class Adviser:
         message_type: int,
         text: bytes,
         statement: bytes,
+        around: int,
         is_inside: bool,  # noqa: FBT001 - as the gate calls it
         /,
     ) -> int:
@@ -206,7 +207,6 @@ def test_leaving_amid_all() -> None:
     said = query(b"one"), query(b"two") + b"Q\0"
     for data in said:
         client.take(data)
-    assert client.gate is gate
     assert gate.leave() == b"".join(said)
     assert client.gate is None
     assert adviser.given_up == 1
@@ -445,6 +445,7 @@ class Indifferent(Adviser):
         message_type: int,
         text: bytes,
         statement: bytes,
+        around: int,
         is_inside: bool,  # noqa: FBT001 - as the gate calls it
         /,
     ) -> int:

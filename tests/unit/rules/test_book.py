@@ -9,7 +9,7 @@ import pytest
 
 from pgswitch.config.load import load
 from pgswitch.config.model import Configuration
-from pgswitch.rules.book import Book
+from pgswitch.rules.book import Book, names_rules
 from pgswitch.rules.loading import REWRITING, ROUTING, RulesError
 from tests.unit.rules.files import REWRITE, ROUTE, write
 
@@ -33,6 +33,22 @@ def configure(tmp_path: Path) -> Configure:
 def test_none(configure: Configure, settings: str) -> None:
     """Without a file there are no rules; the seed's word for that counts."""
     assert Book(configure(settings)).of_database("db") is None
+
+
+@pytest.mark.parametrize(
+    ("databases", "settings", "expected"),
+    [
+        ("db = host=x", "", False),
+        ("db = host=x", "routing_rules_py_module_file = not_enabled", False),
+        ("db = host=x", "rewrite_query_py_module_file = a.py", True),
+        ("db = host=x routing_rules_py_module_file=a.py", "", True),
+    ],
+)
+def test_whether_any_are_named(
+    configure: Configure, databases: str, settings: str, *, expected: bool
+) -> None:
+    """By the settings or by one database."""
+    assert names_rules(configure(settings, databases)) is expected
 
 
 def test_one_file_for_both(configure: Configure, tmp_path: Path) -> None:

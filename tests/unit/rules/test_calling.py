@@ -111,12 +111,13 @@ def test_rewritten(value: object, expected: object) -> None:
         (True, "returned bool"),
         ("SELECT 1\0", "a NUL character"),
         ("\udc80", "not possible in utf-8"),
+        ("SELECT 'é'", "too long for max_packet_size"),
     ],
 )
 def test_no_query(value: object, words: str) -> None:
     """What no server should get."""
     with pytest.raises(WrongAnswer, match=words):
-        rewritten(value, Question("joe", "SELECT 1", in_transaction=False))
+        rewritten(value, Question("joe", "SELECT 1", in_transaction=False, room=10))
 
 
 def test_routed() -> None:

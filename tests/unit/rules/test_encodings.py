@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.rules.encodings import ASCII, UTF8, codec_of
+from pgswitch.rules.encodings import ASCII, UTF8, bring_codecs, codec_of
 
 NAMES = (
     *("UTF8", "LATIN1", "WIN1252", "SJIS", "SHIFT_JIS_2004", "GBK", "EUC_JP", "EUC_KR"),
@@ -36,6 +36,17 @@ NAMES = (
 def test_names(client_encoding: str | None, name: str) -> None:
     """PostgreSQL's names, as servers report them and as people write them."""
     assert codec_of(client_encoding).name == name
+
+
+def test_an_encoding_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file may not be readable any more; no byte is lost all the same."""
+
+    def lookup(name: str) -> None:
+        raise LookupError(name)
+
+    bring_codecs()
+    monkeypatch.setattr("codecs.lookup", lookup)
+    assert codec_of("EUC_KR") is UTF8
 
 
 @given(st.sampled_from(NAMES), st.binary(max_size=30))

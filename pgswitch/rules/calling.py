@@ -36,7 +36,7 @@ class Context(NamedTuple):
 class Question:
     """One Query or Parse, as the user's functions are asked about it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - names cost in each call
         self,
         user: str,
         text: str,

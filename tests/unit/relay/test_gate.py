@@ -39,6 +39,7 @@ class Adviser:
         self.brought: list[tuple[str, bool]] = []
         self.away: set[str] = set()
         self.given_up = 0
+        self.around = 0
 
     def _next(self) -> int:
         return self.outcomes.pop(0) if self.outcomes else UNCHANGED
@@ -54,6 +55,7 @@ class Adviser:
     ) -> int:
         """Record; return the next outcome."""
         self.asked.append((chr(message_type), text, statement, is_inside))
+        self.around = around
         return self._next()
 
     def is_away(self, home: str, /) -> bool:
@@ -235,6 +237,7 @@ def test_types_of_parameters(types: bytes, name: bytes) -> None:
     adviser.outcomes = [CHANGED]
     client.take(message(b"P", name + b"\0SELECT $1\0" + types))
     assert adviser.asked == [("P", b"SELECT $1", name, False)]
+    assert adviser.around == len(b"P1234") + len(name) + 2 + len(types)
     assert stage.sent(server) == message(b"P", name + b"\0other\0" + types)
 
 
@@ -451,7 +454,8 @@ class Indifferent(Adviser):
     ) -> int:
         """Return one of two outcomes that come to the same."""
         self.data = text
-        is_changed = (len(text + statement) + message_type + is_inside) % 2 and text
+        odd = (len(text + statement) + message_type + around + is_inside) % 2
+        is_changed = odd and text
         return CHANGED if is_changed else UNCHANGED
 
 

@@ -121,11 +121,14 @@ class Book:
 
 def names_rules(configuration: Configuration) -> bool:
     """Tell whether a configuration names any file of rules."""
-    return any(
-        path not in (None, "", OFF)
-        for one in (configuration.settings, *configuration.databases.values())
-        for path in (one.routing_rules_py_module_file, one.rewrite_query_py_module_file)
-    )
+    settings = configuration.settings
+    paths: list[str | None] = [
+        settings.routing_rules_py_module_file,
+        settings.rewrite_query_py_module_file,
+    ]
+    for spec in configuration.databases.values():
+        paths += spec.routing_rules_py_module_file, spec.rewrite_query_py_module_file
+    return any(path not in (None, "", OFF) for path in paths)
 
 
 def _has_own(spec: DatabaseSpec) -> bool:

@@ -46,6 +46,7 @@ from pgswitch.auth.methods import Methods
 from pgswitch.auth.reception import FrontDesk
 from pgswitch.auth.srv import finder
 from pgswitch.auth.store import AuthStore
+from pgswitch.auth.verifiers import VerifierMaker
 from pgswitch.auth.workers import LoginWorkers
 from pgswitch.config.diff import carried_over, changes
 from pgswitch.config.effective import Effective
@@ -216,6 +217,7 @@ class PgSwitch(MultiService):
             pause_all=self.operations.pause_all,
             reactor=reactor,
         )
+        self._verifiers = VerifierMaker(self.context, self.store)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
     @property
@@ -403,6 +405,7 @@ class PgSwitch(MultiService):
 
     def _turn(self, now: float) -> None:
         self.store.load(self._settings, again=True)
+        self._verifiers.look()
         self.desk.sweep(now)
         self.names.sweep(now)
         self._end_period(now)

@@ -34,7 +34,9 @@ class AuthStore:
         self._failing: int | None = None
         """Why the file could not be read when it was last looked at (errno)."""
         self.verifiers: VerifierCache = {}
-        """SCRAM verifiers made from clear secrets."""
+        """SCRAM verifiers made from clear secrets, see verifiers.py."""
+        self.generation = 0
+        """Counts how often there were other users than before."""
         self.any_scram = self.only_scram = False
         """Whether any user, and whether every one, has a SCRAM secret."""
 
@@ -73,7 +75,10 @@ class AuthStore:
 
     def _replace(self, users: dict[str, str]) -> None:
         self._secrets = {user: Secret.of(text) for user, text in users.items()}
-        self.verifiers.clear()
+        self.generation += 1
+        for user, secret in list(self.verifiers):
+            if self._secrets.get(user) != secret:
+                del self.verifiers[user, secret]
         kinds = {secret.kind for secret in self._secrets.values()}
         self.any_scram = SecretKind.SCRAM in kinds
         self.only_scram = kinds == {SecretKind.SCRAM}
@@ -81,6 +86,14 @@ class AuthStore:
     def users(self) -> list[str]:
         """Return the names of all users of the file."""
         return list(self._secrets)
+
+    def in_clear(self) -> list[tuple[str, Secret]]:
+        """Return users and secrets of those whose secrets are in clear."""
+        return [
+            (user, secret)
+            for user, secret in self._secrets.items()
+            if secret and secret.kind is SecretKind.PLAIN
+        ]
 
     def secret(self, user: str) -> Secret | None:
         """Return what the user has to prove, None for an unknown user."""

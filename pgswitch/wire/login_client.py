@@ -280,9 +280,7 @@ class ClientLogin:
         return self._accept(Accepted(password=password))
 
     def _on_md5(self, body: bytes) -> list[Command]:
-        answer = _answer(body)
-        secret = self._secret
-        if secret is None or not check_md5(secret, self._user, self._salt, answer):
+        if not check_md5(self._secret, self._user, self._salt, _answer(body)):
             raise PasswordFailed
         return self._accept(Accepted())
 

@@ -51,6 +51,10 @@ class Secret:
         return bool(self.value)
 
 
+_NOBODYS: Final = Secret(SecretKind.PLAIN, "")
+"""Stands for what an unknown user has, and is compared with in vain."""
+
+
 def _raw(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
@@ -75,10 +79,14 @@ def md5_answer(secret: Secret, user: str, salt: bytes) -> bytes | None:
     return b"md5" + md5(digits + salt, usedforsecurity=False).hexdigest().encode()
 
 
-def check_md5(secret: Secret, user: str, salt: bytes, answer: bytes) -> bool:
-    """Whether the answer to a salted MD5 request is right."""
-    expected = md5_answer(secret, user, salt) if secret else None
-    return expected is not None and compare_digest(expected, answer)
+def check_md5(secret: Secret | None, user: str, salt: bytes, answer: bytes) -> bool:
+    """Whether the answer to a salted MD5 request is right.
+
+    Never for an unknown user (None), which is found out by as much work.
+    """
+    expected = md5_answer(secret or _NOBODYS, user, salt)
+    is_right = expected is not None and compare_digest(expected, answer)
+    return bool(secret) and is_right
 
 
 def check_plain(

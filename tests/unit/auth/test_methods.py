@@ -168,3 +168,26 @@ def test_binding(world_of: WorldOf) -> None:
     client.frontend.tls = TlsFacts(description="TLSv1.3", end_point=b"hash")
     start(client)
     assert b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0" in client.hear()
+
+
+def test_the_work_of_logins_tells_nobody_apart(world_of: WorldOf) -> None:
+    """By SCRAM: many logins, mixed; none of them waits for a thread."""
+    world = world_of()
+    (world.folder / "users.txt").write_text('"app" "secret"\n"other" "more"\n')
+    world.reload(settings="auth_type = scram-sha-256\nscram_iterations = 1000")
+    world.wait(1)
+    assert len(world.worked) == len(("app", "other"))
+    world.worked.clear()
+    told = set()
+    for user in ("app", "nobody", "other", "stranger") * 5:
+        client = world.client(user=user)
+        client.hear()
+        first = encode.sasl_initial_response("SCRAM-SHA-256", b"n,,n=,r=abc")
+        client.say(first)
+        challenge = client.hear()
+        nonce = challenge[9:].split(b",")[0]
+        client.say(encode.sasl_response(b"c=biws," + nonce + b",p=" + b"A" * 43 + b"="))
+        told.add((len(challenge), client.fault))
+    assert world.worked == []
+    assert {fault for _size, fault in told} == {"SASL authentication failed"}
+    assert len(told) == 1, "questions and answers are of one form"

@@ -102,3 +102,21 @@ def test_any_text_can_be_compared(stored: str, user: str, raw: bytes) -> None:
         assert p.check_plain(p.Secret.of(stored), user, given_) is expected
     except UnicodeEncodeError:
         assert any("\ud800" <= letter <= "\udfff" for letter in stored + user)
+
+
+def test_md5_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing fits, by no less work than for a user; an empty secret fits nothing."""
+    done: list[str] = []
+    real = p.md5_answer
+
+    def counted(secret: p.Secret, user: str, salt: bytes) -> bytes | None:
+        done.append(user)
+        return real(secret, user, salt)
+
+    monkeypatch.setattr(p, "md5_answer", counted)
+    empty = p.Secret.of("")
+    answer = real(empty, "bob", b"salt")
+    assert answer is not None
+    for secret in (None, empty):
+        assert not p.check_md5(secret, "bob", b"salt", answer)
+    assert done == ["bob", "bob"]

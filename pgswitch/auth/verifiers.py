@@ -1,0 +1,68 @@
+"""SCRAM verifiers of clear secrets, made before anybody logs in with them.
+
+Making one takes milliseconds.  Made at a user's first login they would tell a stranger
+who listens to the clock that the user exists: unknown users are answered at once.  So
+those of ``auth_file`` are made in a thread, one after the other, from the start on and
+whenever the file has changed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pgswitch.types import AuthType
+from pgswitch.wire.scram import SALT_SIZE, ScramVerifier, make_verifier
+
+if TYPE_CHECKING:
+    from pgswitch.auth.store import AuthStore
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.wire.password import Secret
+
+_BY_SCRAM = (AuthType.SCRAM_SHA_256, AuthType.HBA)
+"""Ways to log in by which a clear secret needs a verifier."""
+
+
+class VerifierMaker:
+    """Makes them, while there is any to make."""
+
+    def __init__(self, context: PoolContext, store: AuthStore) -> None:
+        """Begin with nothing to do, until :meth:`look` is called."""
+        self._context = context
+        self._store = store
+        self._made_for: object = None
+        """The users, and the settings, that the line below was made of."""
+        self._line: deque[tuple[str, Secret]] = deque()
+        self._iterations = 0
+        self._is_busy = False
+
+    def look(self) -> None:
+        """Begin anew if users or settings have changed; called now and then."""
+        settings = self._context.configuration.settings
+        iterations, kind = settings.scram_iterations, settings.auth_type
+        facts = self._store.generation, iterations, kind
+        if facts == self._made_for:
+            return
+        self._made_for, self._iterations = facts, iterations
+        self._line = deque(self._store.in_clear() if kind in _BY_SCRAM else ())
+        if not self._is_busy:
+            self._next()
+
+    def _next(self) -> None:
+        """Make the first that is missing."""
+        self._is_busy = False
+        while self._line and not self._is_busy:
+            user, secret = self._line.popleft()
+            known = self._store.verifiers.get((user, secret))
+            if known is not None and known.iterations == self._iterations:
+                continue
+            self._is_busy = True
+            salt = self._context.random(SALT_SIZE)
+            make = partial(make_verifier, secret.value, salt, self._iterations)
+            self._context.stretch(make).addCallback(self._made, user, secret)
+
+    def _made(self, verifier: object, user: str, secret: Secret) -> None:
+        if isinstance(verifier, ScramVerifier) and self._store.secret(user) == secret:
+            self._store.verifiers[user, secret] = verifier
+        self._next()

@@ -84,7 +84,7 @@ def parse(arguments: list[str], program: str) -> CommandLine:
     try:
         options, files = getopt.gnu_getopt(arguments, SHORT_OPTIONS, LONG_OPTIONS)
     except getopt.GetoptError as error:
-        raise UsageError(error.msg) from error
+        raise UsageError(_complaint(error)) from error
     names = [name for name, _ in options]
     for name in names:
         if name in {"-h", "--help"}:
@@ -102,6 +102,20 @@ def parse(arguments: list[str], program: str) -> CommandLine:
         user=users[-1] if users else None,
         verbosity=names.count("-v") + names.count("--verbose"),
     )
+
+
+def _complaint(error: getopt.GetoptError) -> str:
+    """Return what is wrong with an option, in the words of getopt_long(3)."""
+    is_short = len(error.opt) == 1
+    if error.msg.endswith("requires argument"):
+        if is_short:
+            return f"option requires an argument -- '{error.opt}'"
+        return f"option '--{error.opt}' requires an argument"
+    if error.msg.endswith("not recognized"):
+        if is_short:
+            return f"invalid option -- '{error.opt}'"
+        return f"unrecognized option '--{error.opt}'"
+    return error.msg
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -66,6 +66,7 @@ class Ending:
         """
         self.mode = mode
         if mode is ShutdownMode.NOW:
+            self._context.ended = True
             self._desk.close_doors()
             if self._reactor.running:
                 self._reactor.stop()

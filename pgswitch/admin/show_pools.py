@@ -78,9 +78,9 @@ def users(view: View) -> Rows:
     ]
 
 
-def _aligned(size: int | None) -> str | None:
-    """Return a size as the text that the reference makes of it: nine wide."""
-    return None if size is None else f"{size:9}"
+def _aligned(size: int | None) -> str:
+    """Return a size as the text that the reference makes of it: nine wide, or none."""
+    return "" if size is None else f"{size:9}"
 
 
 def peers(view: View) -> Rows:

@@ -35,9 +35,10 @@ def active_sockets(view: View) -> Rows:
 
 def _buffered(one: SocketSnapshot) -> tuple[Cell, ...]:
     """Return a row of SHOW SOCKETS; its send_remain is 0 in the reference too."""
+    state = "active" if one.kind == "C" and one.state == "idle" else one.state
     prefix = "cl_" if one.kind == "C" else "sv_"
     return (
-        *_socket(one, one.socket_state or prefix + one.state),
+        *_socket(one, one.socket_state or prefix + state),
         one.recv_pos,
         one.pkt_pos,
         one.pkt_remain,
@@ -67,8 +68,8 @@ def _socket(one: SocketSnapshot, state: str) -> tuple[Cell, ...]:
         hex(one.ptr),
         hex(one.link) if one.link else "",
         one.remote_pid,
-        one.tls or None,
-        one.application_name or None,
+        one.tls or "",
+        one.application_name or "",
         one.prepared_statements,
         one.id,
     )

@@ -73,6 +73,11 @@ class Entrance:
         """
         spec = self._context.configuration.database(frontend.database)
         if spec is None:
+            if self._settings.log_connections:
+                self._context.log.log(
+                    f"{frontend.prefix} login failed:"
+                    f" db={frontend.database} user={frontend.user}"
+                )
             raise NoSuchDatabase(database=frontend.database)
         if spec.name in self._pools.disabled:
             raise DatabaseDisabled(database=spec.name)

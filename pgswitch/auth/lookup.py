@@ -77,6 +77,7 @@ class Lookup:
             return Identity(client.user, secret)
         question = self._question(client, spec)
         if question is not None:
+            client.shown = client.database, client.user
             return self._ask(client, question)
         self._context.log.log(f"{client.prefix} no such user: {client.user}")
         return Identity(client.user, None)

@@ -67,8 +67,8 @@ _REPLICATION_WORDS = {
     Replication.LOGICAL: "database",
     Replication.PHYSICAL: "yes",
 }
-_WITHOUT_AUTH_USER = (AuthType.LDAP, AuthType.PAM)
-"""Methods that leave it to others who a user is, so there is no one to look up."""
+_WITHOUT_SECRETS = (AuthType.ANY, AuthType.LDAP, AuthType.PAM)
+"""Methods that believe a name, or ask others about it: there is no one to look up."""
 
 
 class FrontDesk:
@@ -121,7 +121,7 @@ class FrontDesk:
     @property
     def log_disconnections(self) -> bool:
         """Whether the end of each connection is logged."""
-        return bool(self._settings.log_disconnections)
+        return self.context.log_disconnections
 
     @property
     def client_tls(self) -> ClientTls | None:
@@ -189,16 +189,17 @@ class FrontDesk:
                 )
             )
         if is_console and self._is_owner(frontend):
+            frontend.shown = facts.database, facts.user
             self.log.log(f"{frontend.prefix} pgbouncer access from unix socket")
             return None
         check_name(facts.user)
         spec = self.context.configuration.database(facts.database)
         self.headcount.check(self.context, facts, spec)
-        if settings.auth_type is AuthType.ANY:
-            self._check_forced_user(frontend, spec)
-            return self._ask(frontend, frontend.identity)
-        if settings.auth_type in _WITHOUT_AUTH_USER:
-            self._check_no_auth_user(frontend, spec)
+        if settings.auth_type in _WITHOUT_SECRETS:
+            if settings.auth_type is AuthType.ANY:
+                self._check_forced_user(frontend, spec)
+            else:
+                self._check_no_auth_user(frontend, spec)
             return self._ask(frontend, frontend.identity)
         found = self._lookup.find(frontend, spec)
         if isinstance(found, Deferred):
@@ -211,8 +212,12 @@ class FrontDesk:
         """Return the login of a client, now that it is known who it claims to be."""
         frontend.identity = identity
         frontend.user = identity.user
+        is_stranger = self._is_stranger(identity)
+        is_there = self._is_there(frontend)
+        shown = frontend.database if is_there and not is_stranger else None
+        frontend.shown = shown, identity.user
         self._log_attempt(frontend)
-        if frontend.database in CONSOLE_DATABASES and not self._is_stranger(identity):
+        if frontend.database in CONSOLE_DATABASES and not is_stranger:
             self._check_console_user(frontend.user)
         demand = self._decision.demand(frontend, self._settings.auth_type)
         if isinstance(demand, Deferred):
@@ -254,11 +259,6 @@ class FrontDesk:
     def refused(self, frontend: Frontend) -> None:
         """Note that a client did not prove itself."""
         self._lookup.forget(frontend.identity)
-        if self._settings.log_connections:
-            self.log.log(
-                f"{frontend.prefix} login failed:"
-                f" db={frontend.database} user={frontend.user}"
-            )
 
     def welcome(self, frontend: Frontend, welcome: Welcome) -> None:
         """Begin the relay of a client, now that its servers' parameters are known."""
@@ -298,6 +298,12 @@ class FrontDesk:
             self._judge_by = Judge(self.context.tracking, ignored)
         return self._judge_by.judge(startup)
 
+    def _is_there(self, frontend: Frontend) -> bool:
+        """Tell whether the database exists that a client asks for."""
+        name = frontend.database
+        configuration = self.context.configuration
+        return name in CONSOLE_DATABASES or configuration.database(name) is not None
+
     def _is_owner(self, frontend: Frontend) -> bool:
         """Tell whether the OS user that runs us asks, over the unix socket."""
         return (
@@ -311,7 +317,7 @@ class FrontDesk:
 
         A directory or PAM may know it all the same, where a rule says to ask them.
         """
-        knows_itself = self._settings.auth_type in (AuthType.ANY, *_WITHOUT_AUTH_USER)
+        knows_itself = self._settings.auth_type in _WITHOUT_SECRETS
         return identity.secret is None and not knows_itself
 
     def _check_console_user(self, user: str) -> None:

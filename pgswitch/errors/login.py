@@ -40,12 +40,14 @@ class UnsupportedStartupParameter(Fault):
         "List it in ignore_startup_parameters to have it ignored, or in "
         "track_extra_parameters if the server reports it."
     )
+    note = "unsupported startup parameter: {name}={value}"
 
 
 class UnsupportedOption(Fault):
     """A setting inside the startup parameter ``options``, not tracked, not ignored."""
 
     text = "unsupported startup parameter in options: {name}"
+    note = "unsupported startup parameter in options: {name}={value}"
     hint = UnsupportedStartupParameter.hint
 
 

@@ -45,6 +45,8 @@ class Report:
     text: str = ""
     detail: str | None = None
     hint: str | None = None
+    note: str | None = None
+    """What only the log is told, before it is told of the end."""
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class Report:
         self.text = text if limit is None else cut_text(text, limit)
         self.detail = detail if detail is not None else _fill(self.detail, values)
         self.hint = hint if hint is not None else _fill(self.hint, values)
+        self.note = _fill(self.note, values)
 
     def __str__(self) -> str:
         """Return the text, as log lines show it."""

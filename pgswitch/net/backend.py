@@ -24,7 +24,7 @@ from pgswitch.relay.client import ClientLink
 from pgswitch.relay.server import DEALLOCATE_ALL, DISCARD_ALL, ServerLink
 from pgswitch.types import Address
 from pgswitch.wire import decode, encode
-from pgswitch.wire.constants import BACKEND_NAMES, COMMAND_COMPLETE
+from pgswitch.wire.constants import COMMAND_COMPLETE
 from pgswitch.wire.last_word import LastWord, last_word
 from pgswitch.wire.login_server import (
     Command,
@@ -334,14 +334,13 @@ class Backend(TwistedProtocol):
                 self._dirty()
         elif self.phase is Phase.BUSY:
             self._private(message_type, body)
-        elif message_type in (ERROR_RESPONSE, NOTICE_RESPONSE):
-            self._dirty()
         elif message_type != NOTIFICATION_RESPONSE:
-            name = BACKEND_NAMES.get(message_type, "unknown")
             self._log.warning(
-                f"{self.prefix} got packet '{chr(message_type)}' ({name})"
-                " from server when not linked"
+                f"{self.prefix} got packet '{chr(message_type)}' from server"
+                " when not linked"
             )
+            if message_type in (ERROR_RESPONSE, NOTICE_RESPONSE):
+                self._dirty()
 
     def parameter_status(self, body: bytes) -> None:
         """Note a parameter that the server reported, for its client too."""
@@ -393,7 +392,10 @@ class Backend(TwistedProtocol):
                 self._logged_in(command)
             elif self.phase is Phase.LOGIN:
                 self.owner.login_refused(self, command)
-                self.close("login failed", terminate=False)
+                reason = "failed to answer authreq"
+                if isinstance(command, ServerRefused):
+                    reason = command.message
+                self.close(reason, terminate=False)
 
     def _worked(self, result: object) -> None:
         """Go on with the login, now that a thread has stretched the password."""

@@ -173,6 +173,8 @@ class Frontend:
         """The tracked parameters that its start-up packet asked for."""
         self.user = ""
         self.database = ""
+        self.shown: tuple[str | None, str | None] = None, None
+        """Database and user in log lines: those that are known to exist."""
         self.identity: Any = None
         """Whom the reception has found behind ``user``; its own business."""
         self.pool: Any = None
@@ -208,9 +210,8 @@ class Frontend:
     @property
     def prefix(self) -> str:
         """Return what log lines about this client begin with."""
-        return socket_prefix(
-            "C", id(self), self.database or None, self.user or None, self.address
-        )
+        database, user = self.shown
+        return socket_prefix("C", id(self), database, user, self.address)
 
     @property
     def replicates(self) -> bool:
@@ -239,8 +240,6 @@ class Frontend:
             return f"{self.cancelling}_cancel_req"
         if not self.logged_in:
             return "waiting" if self.waiting_since else "login"
-        if self.console is not None:
-            return "active"
         if self.link.server is not None:
             return "active"
         if self.link.halted:
@@ -291,6 +290,7 @@ class Frontend:
         self.link.starting = False
         self.facts = facts
         self.user, self.database = facts.user, facts.database
+        self.shown = self.database, self.user
         self.cancel_key = cancel_key
         self.logged_in = True
 
@@ -533,7 +533,7 @@ class Frontend:
         elif reply.data:
             self.link.send(reply.data)
         if reply.close:
-            reason = reply.faults[-1].text if reply.faults else "close req"
+            reason = reply.faults[-1].text if reply.faults else "client close request"
             self.disconnect(SilentClose(reason))
 
     def _send_attached(self, reply: ConsoleReply) -> None:
@@ -565,6 +565,8 @@ class Frontend:
         """
         if self.closed:
             return
+        if fault.note is not None:
+            self.reception.log.warning(f"{self.prefix} {fault.note}")
         self._leave(fault.text)
         last = b""
         if not fault.is_silent:

@@ -218,7 +218,10 @@ def group_id(group: str) -> int:
 
     if group.isdecimal():
         return int(group)
-    return grp.getgrnam(group).gr_gid
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise LookupError(f"could not find group '{group}'") from None
 
 
 def _step(name: str, action: Callable[[], _T]) -> _T:

@@ -33,6 +33,8 @@ class Attempts:
         """Why the last one failed; empty if it did not."""
         self.last = float("-inf")
         """When it began, in monotonic seconds."""
+        self._puzzled = False
+        """The last one was refused for what newer servers know."""
         self._context = context
         self._opener = opener
 
@@ -55,6 +57,7 @@ class Attempts:
         log = self._context.log
         if isinstance(refusal, ServerRefused):
             if refusal.sqlstate == FEATURE_NOT_SUPPORTED and self._opener.may_step_down:
+                self._puzzled = True
                 return None  # `lost` has it tried again.
             log.warning(f"server login failed: {refusal.severity} {refusal.message}")
             if refusal.sqlstate == STARTING_UP:
@@ -77,8 +80,8 @@ class Attempts:
         if self.failing or reason in NO_FAILURES:
             return
         was_connected = backend.local_address.port or backend.address.host == "unix"
-        is_puzzled = reason in (CRASHED, "login failed") and was_connected
-        if is_puzzled and self._opener.may_step_down:
+        is_puzzled, self._puzzled = self._puzzled or reason == CRASHED, False
+        if is_puzzled and was_connected and self._opener.may_step_down:
             # Perhaps it knows protocol 3.0 only; if not, the next attempt fails too.
             self._opener.step_down()
         else:

@@ -76,6 +76,13 @@ class PoolContext:
     """SUSPEND is in force: nothing is read, opened or timed."""
     farewell: type[Fault] | None = None
     """The service is ending: what whoever would have to wait for a server is told."""
+    ended: bool = False
+    """The process ends at once, and every connection with it."""
+
+    @property
+    def log_disconnections(self) -> bool:
+        """Whether the end of a connection is logged."""
+        return bool(self.configuration.settings.log_disconnections) and not self.ended
 
     def configure(self, configuration: Configuration) -> None:
         """Take a new configuration."""

@@ -183,7 +183,7 @@ class Fleet:
         """Let go of a server that was closed for a reason."""
         context = self._pool.context
         self._opener.give_up(backend)
-        if context.configuration.settings.log_disconnections:
+        if context.log_disconnections:
             age = int(context.clock() - backend.connected_at)
             context.log.log(f"{backend.prefix} closing because: {reason} (age={age}s)")
         if self.by_number.pop(backend.number, None) is not None:

@@ -361,7 +361,8 @@ class ServerPool:
     def _prepared_for_use(self, backend: Backend, error: dict[str, str] | None) -> None:
         if error is not None:
             self.context.log.error(
-                f"{backend.prefix} error in connect_query: {error.get('M', '')}"
+                f"{backend.prefix} error while executing exec_on_query:"
+                f" {error.get('S', 'ERROR')}: {error.get('M', '')}"
             )
         if self.welcome is None and not backend.link.stale:
             self.welcome = Welcome(backend.parameters, self.context.tracking)

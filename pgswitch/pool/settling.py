@@ -64,11 +64,12 @@ class Settling:
         client = self._clients.pop(backend, None)
         if error is not None:
             self._context.log.error(
-                f"{backend.prefix} varcache_apply failed: {error.get('M', '')}"
+                f"{backend.prefix} varcache_apply failed:"
+                f" {error.get('S', 'ERROR')}: {error.get('M', '')}"
             )
-            backend.close("var change failed")
+            fault = InvalidServerParameter(detail=error.get("M"))
+            backend.close(fault.text)
             if client is not None:
-                fault = InvalidServerParameter(detail=error.get("M"))
                 client.frontend.disconnect(fault)
         elif client is None:
             self._rack.put_back(backend.link)

@@ -68,6 +68,11 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
         ):
             client.told_of_wait = link.waiting_since
             client.notify(ClientQueued())
+    for client in pool.unwelcomed():
+        waited = now - client.waiting_since
+        limit = effective.query_wait_timeout(pool.spec, client.user)
+        if limit and waited > limit:
+            client.disconnect(QueryWaitTimeout())
     for errand in pool.errands.waiting():
         limit = effective.query_wait_timeout(pool.spec, errand.user)
         if limit and now - errand.waiting_since > limit:

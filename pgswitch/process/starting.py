@@ -53,7 +53,7 @@ def settle_in(configuration: Configuration, user: str | None, log: Log) -> None:
     try:
         configure_log(log, configuration)
     except OSError as error:
-        _die(f"could not open logfile '{settings.logfile}': {error.strerror}")
+        _die(f"Cannot open logfile: '{settings.logfile}': {error.strerror}")
 
 
 def claim_place(settings: Settings, log: Log) -> Pidfile | None:

@@ -365,7 +365,7 @@ class ClientLink(PreparingLink):
     def _close_here(self, chunk: bytes, end: int) -> bool:
         """Answer the Close of a named statement; False when it is no such Close."""
         statements = self.statements
-        if statements is None or chunk[BODY] != STATEMENT or end == BODY + 2:
+        if statements is None or end <= BODY + 2 or chunk[BODY] != STATEMENT:
             return False
         statements.close(chunk[BODY:end])
         entry = self.exchange.take()

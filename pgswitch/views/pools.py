@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import (
@@ -12,7 +13,7 @@ from pgswitch.admin.snapshots import (
     UserSnapshot,
 )
 from pgswitch.config.model import UserSpec
-from pgswitch.types import CONSOLE_DATABASES, PoolMode
+from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, PoolMode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,9 +102,14 @@ class PoolView:
             database=CONSOLE,
             force_user=CONSOLE,
             pool_size=2,
+            server_lifetime=int(self._context.configuration.settings.server_lifetime),
             pool_mode=PoolMode.STATEMENT,
+            current_client_connections=sum(
+                self._desk.headcount.of_database[name] for name in CONSOLE_DATABASES
+            ),
         )
-        return [*(self._database(specs[name]) for name in sorted(specs)), own]
+        found = [own, *map(self._database, specs.values())]
+        return sorted(found, key=attrgetter("name"))
 
     def _database(self, spec: DatabaseSpec) -> DatabaseSnapshot:
         effective = self._context.effective
@@ -129,10 +135,10 @@ class PoolView:
         )
 
     def users(self) -> Sequence[UserSnapshot]:
-        """Return the users of auth_file and of ``[users]``, by name."""
+        """Return the users of auth_file and of ``[users]`` and our own, by name."""
         configuration = self._context.configuration
         settings = configuration.settings
-        names = {*self._store.users(), *configuration.users}
+        names = {*self._store.users(), *configuration.users, CONSOLE_USER}
         names |= {pool.key.user for pool in self._pools}
         snapshots = []
         for name in sorted(names):

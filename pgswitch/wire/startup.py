@@ -249,7 +249,7 @@ def sort_parameters(
         elif (spelling := spellings.get(name.lower())) is not None:
             kept[spelling] = value
         elif name not in ignored:
-            raise UnsupportedStartupParameter(name=name)
+            raise UnsupportedStartupParameter(name=name, value=value)
     user = parameters.get("user", "")
     if not user:
         raise NoUsername
@@ -289,7 +289,7 @@ def _options(
         if spelling is not None:
             kept[spelling] = setting
         elif name not in ignored and "options" not in ignored:
-            raise UnsupportedOption(name=name)
+            raise UnsupportedOption(name=name, value=setting)
     return kept
 
 

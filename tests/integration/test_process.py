@@ -167,7 +167,7 @@ def place(directory: Path, account: Account | None) -> Iterator[Place]:
     [
         ("-V", 0, "PgBouncer 1.25.2\npgswitch "),
         ("--help", 0, "Usage: pgswitch "),
-        ("--nonsense", 1, "pgswitch: option --nonsense not recognized\nTry "),
+        ("--nonsense", 1, "pgswitch: unrecognized option '--nonsense'\nTry "),
     ],
 )
 def test_answer(place: Place, option: str, code: int, start: str) -> None:

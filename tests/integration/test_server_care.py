@@ -55,9 +55,10 @@ def test_connect_query(pgswitch: PgSwitchFactory) -> None:
     )
     assert pooler.execute("SHOW work_mem", database="good") == [("77kB",)]
     assert pooler.execute("SELECT 1", database="bad") == [(1,)]
-    assert 'error in connect_query: column "nonsense" does not exist' in (
-        pooler.log_text()
+    told = (
+        'error while executing exec_on_query: ERROR: column "nonsense" does not exist'
     )
+    assert told in pooler.log_text()
 
 
 def test_reset_in_every_mode(pgswitch: PgSwitchFactory) -> None:

@@ -48,9 +48,9 @@ def test_parse(words: str, expected: CommandLine) -> None:
         ("", "no configuration file specified"),
         ("-d", "no configuration file specified"),
         ("a.ini b.ini", "no configuration file specified"),
-        ("-x f.ini", "option -x not recognized"),
-        ("--nonsense f.ini", "option --nonsense not recognized"),
-        ("f.ini -u", "option -u requires argument"),
+        ("-x f.ini", "invalid option -- 'x'"),
+        ("--nonsense f.ini", "unrecognized option '--nonsense'"),
+        ("f.ini -u", "option requires an argument -- 'u'"),
     ],
 )
 def test_usage_error(words: str, text: str) -> None:

@@ -25,6 +25,15 @@ def test_shutdown_at_once(world: World) -> None:
     world.service.shutdown_now()
 
 
+def test_the_end_of_everything_is_one_line(world: World) -> None:
+    """Connections that end with the process are not told of one by one."""
+    client, server = world.pair()
+    world.service.shutdown_now()
+    client.drop()
+    server.drop()
+    assert not world.logged("closing because")
+
+
 def test_shutdown_for_clients(world: World) -> None:
     """Present clients finish, new ones are refused, the last one ends it."""
     client, server = world.asking()

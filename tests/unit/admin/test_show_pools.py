@@ -26,7 +26,7 @@ ROWS: dict[str, list[Cells]] = {
         ),
     ],
     "users": [
-        ("admin", None, None, None, "0", "0", "0", "1"),
+        ("admin", "", "", None, "0", "0", "0", "1"),
         ("app", "        5", "        0", "session", "8", "3", "9", "0"),
     ],
     "peers": [

@@ -9,7 +9,7 @@ from tests.unit.admin.reading import Cells, shown_rows
 CLIENT_ENDS = ("127.0.0.1", "56540", "127.0.0.1", "6400")
 CLIENT_TIMES = ("2026-11-22 12:00:00 UTC", "2026-11-22 12:00:01 UTC")
 CLIENT_TAIL = (
-    *("2", "3", "0", "0x5566bb02bdc8", "0x5566bb055bf0", "0", None, None, "0", "2"),
+    *("2", "3", "0", "0x5566bb02bdc8", "0x5566bb055bf0", "0", "", "", "0", "2"),
 )
 SERVER_TAIL = (
     *("127.0.0.1", "6000", "127.0.0.1", "41140"),
@@ -20,7 +20,7 @@ SERVER_TAIL = (
 LOGIN_TAIL = (
     *("unix", "6400", "unix", "6400"),
     *("2026-11-22 12:00:00 UTC", "2026-11-22 12:00:00 UTC"),
-    *("0", "0", "0", "0x10", "", "0", None, None, "0", "4"),
+    *("0", "0", "0", "0x10", "", "0", "", "", "0", "4"),
 )
 CLIENT_SOCKET = (
     *("C", "postgres", "bench", "none", "cl_active"),

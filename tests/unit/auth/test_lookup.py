@@ -140,7 +140,7 @@ def test_a_console_user(world_of: WorldOf) -> None:
     world = world_of(settings=ASKING + "auth_dbname = db\nadmin_users = guest")
     client = world.client("pgbouncer", "guest")
     world.server().say(row())
-    assert client.state() == "active"
+    assert client.state() == "idle"
 
 
 def test_a_disabled_database(world_of: WorldOf) -> None:

@@ -57,6 +57,38 @@ def test_the_first_thing_that_is_wrong(
 
 
 @pytest.mark.parametrize(
+    ("start", "shown", "line"),
+    [
+        ({}, "db/app", "login attempt: db=db user=app"),
+        ({"user": "nobody"}, "(nodb)/(nouser)", "no such user: nobody"),
+        ({"user": "nobody"}, "(nodb)/nobody", "login attempt: db=db user=nobody"),
+        ({"database": "nowhere"}, "(nodb)/app", "login failed: db=nowhere user=app"),
+        (
+            {"speed": "9"},
+            "(nodb)/(nouser)",
+            "unsupported startup parameter: speed=9",
+        ),
+    ],
+)
+def test_what_log_lines_call_a_client(
+    world: World, start: dict[str, str], shown: str, line: str
+) -> None:
+    """By its user's name once that was looked up, by its database if both exist."""
+    client = world.connect()
+    given = {"user": "app", "database": "db", **start}
+    client.say(encode.startup(given.items()))
+    assert world.logged(f": {shown}@192.0.2.1:40000 {line}")
+
+
+def test_a_refused_proof_is_told_of_once(world_of: WorldOf) -> None:
+    """As the reason for the end; "login failed" is for those who proved themselves."""
+    world = world_of(settings="auth_type = plain")
+    world.client(user="nobody").say(message(b"p", b"secret\0"))
+    assert world.logged("closing because: password authentication failed")
+    assert not world.logged("login failed")
+
+
+@pytest.mark.parametrize(
     ("section", "text", "allowed"),
     [
         ("settings", "max_client_conn = 2", 2),
@@ -80,7 +112,7 @@ def test_the_console_is_not_limited(world_of: WorldOf) -> None:
     world = world_of(settings="max_client_conn = 1")
     world.pair()
     assert world.client().is_gone()
-    assert world.console().state() == "active"
+    assert world.console().state() == "idle"
 
 
 def test_logging_attempts(world_of: WorldOf) -> None:
@@ -185,7 +217,7 @@ def test_a_directory_makes_no_admins(
     assert client.fault == "not allowed"
     client = world.client("pgbouncer", "admin")
     client.say(message(b"p", b"secret\0"))
-    assert client.state() == "active"
+    assert client.state() == "idle"
 
 
 def test_the_owner_of_the_process(
@@ -196,7 +228,7 @@ def test_the_owner_of_the_process(
         client = world.connect()
         client.frontend.credentials = (1, uid)
         client.say(encode.startup([("user", "pgbouncer"), ("database", "pgbouncer")]))
-        assert (client.state() == "active") is welcome
+        assert (client.state() == "idle") is welcome
         assert client.is_gone() is not welcome
     assert world.logged("pgbouncer access from unix socket")
 

@@ -21,6 +21,7 @@ VALUES: dict[str, object] = {
     "seconds": 2.5,
     "text": "hello",
     "type": 80,
+    "value": "bar",
     "verb": "pause",
 }
 OWN_ARGUMENTS: dict[type, dict[str, object]] = {
@@ -50,3 +51,4 @@ def check(kind: type[report.Report]) -> None:
     assert len(made.sqlstate) == 5
     assert made.text
     assert "{" not in made.text + (made.detail or "") + (made.hint or "")
+    assert "{" not in (made.note or "")

@@ -19,11 +19,11 @@ def test_every_report_can_be_made(kind: type[Report]) -> None:
         (login.SslRequired(), "SSL required"),
         (login.NoUsername(), "no username supplied"),
         (
-            login.UnsupportedStartupParameter(name="search_path"),
+            login.UnsupportedStartupParameter(name="search_path", value="x"),
             "unsupported startup parameter: search_path",
         ),
         (
-            login.UnsupportedOption(name="foo"),
+            login.UnsupportedOption(name="foo", value="1"),
             "unsupported startup parameter in options: foo",
         ),
         (

@@ -95,7 +95,7 @@ def test_states(world: World) -> None:
     server.say(ANSWER)
     assert client.state() == "idle"
     assert world.connect().state() == "login"
-    assert world.console().state() == "active"
+    assert world.console().state() == "idle"
 
 
 # The end.

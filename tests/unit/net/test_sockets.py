@@ -156,7 +156,7 @@ def test_other_file_is_not_replaced(tmp_path: Path) -> None:
         (
             ListenValues(unix_socket_group="no such group"),
             "s",
-            "chown(): \"getgrnam(): name not found: 'no such group'\"",
+            "chown(): could not find group 'no such group'",
         ),
     ],
 )

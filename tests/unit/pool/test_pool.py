@@ -93,7 +93,7 @@ def test_connect_query(world_of: WorldOf) -> None:
     assert client.state() == "waiting"
     server.say(error("no a"), READY)
     assert client.state() == "idle"
-    assert world.logged("error in connect_query: no a")
+    assert world.logged("error while executing exec_on_query: ERROR: no a")
 
 
 def test_one_login_fails_while_another_server_serves(world: World) -> None:

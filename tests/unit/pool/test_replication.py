@@ -176,10 +176,10 @@ def test_a_pause_holds_it_back(world: World) -> None:
 
 def test_waiting_has_the_usual_limit(world_of: WorldOf) -> None:
     """query_wait_timeout is for it too; so is the login's."""
-    world = world_of(settings="query_wait_timeout = 2\nclient_login_timeout = 3")
+    world = world_of(settings="query_wait_timeout = 4\nclient_login_timeout = 3")
     client = replicator(world)
     client.say(query("IDENTIFY_SYSTEM"))
-    world.wait(3)
+    world.wait(5)
     assert client.fault == "query_wait_timeout"
     world.pool().expire_servers()
     for attempt in [*world.attempts]:

@@ -66,7 +66,9 @@ def test_refused(world: World) -> None:
     assert client.is_gone()
     assert server.is_gone()
     assert client.fault == "invalid server parameter"
-    assert world.logged('varcache_apply failed: invalid value for parameter "TimeZone"')
+    assert world.logged(
+        'varcache_apply failed: ERROR: invalid value for parameter "TimeZone"'
+    )
 
 
 def test_a_transaction_is_left_open(world: World) -> None:

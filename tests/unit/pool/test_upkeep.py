@@ -71,6 +71,7 @@ def idles(world: World) -> End:
 
 DEADLINES: list[tuple[str, Callable[[World], End], float, str]] = [
     ("client_login_timeout = 20", waits_for_login, 20, "client_login_timeout"),
+    ("query_wait_timeout = 20", waits_for_login, 20, "query_wait_timeout"),
     ("query_wait_timeout = 20", waits_in_queue, 20, "query_wait_timeout"),
     ("query_timeout = 20", waits_in_queue, 20, "query_timeout"),
     ("server_connect_timeout = 20", connects, 20, "connect timeout"),
@@ -117,7 +118,7 @@ def test_deadlines(
     ("settings", "make"),
     [
         ("query_wait_timeout = 0", waits_in_queue),
-        ("client_login_timeout = 0", waits_for_login),
+        ("client_login_timeout = 0\nquery_wait_timeout = 0", waits_for_login),
         ("server_connect_timeout = 0", connects),
         ("", runs),
         ("", idles_in_transaction),

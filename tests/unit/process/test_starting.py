@@ -175,7 +175,7 @@ def test_claim_with_a_log_that_cannot_be_opened(
     path = tmp_path / "no" / "log"
     with pytest.raises(FatalError) as caught:
         starting.claim(configure(tmp_path, logfile=str(path)), None, captured.log)
-    text = f"could not open logfile '{path}': No such file or directory"
+    text = f"Cannot open logfile: '{path}': No such file or directory"
     assert caught.value.text == text
 
 

@@ -204,6 +204,15 @@ def test_broken_bodies(data: bytes, name: str) -> None:
     assert stage.sent(server) == b""
 
 
+@pytest.mark.parametrize("body", [b"", b"S"])
+def test_a_close_of_nothing(body: bytes) -> None:
+    """A Close too short to name anything is left to the server to refuse."""
+    stage = Stage()
+    server, client = stage.server(), stage.client(prepared=10)
+    client.take(message(b"C", body))
+    assert stage.sent(server) == message(b"C", body)
+
+
 def test_a_second_start_up_packet() -> None:
     """During the login it is refused as soon as its header is there."""
     stage = Stage()

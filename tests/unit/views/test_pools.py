@@ -106,8 +106,8 @@ def test_databases(world_of: WorldOf) -> None:
     operations.disable("b")
     view = world.service.view
     names = [line.name for line in view.databases()]
-    assert names == ["a", "b", "zed", "pgbouncer"]
-    a, b, zed, _console = view.databases()
+    assert names == ["a", "b", "pgbouncer", "zed"]
+    a, b, _console, zed = view.databases()
     assert (a.paused, a.disabled, a.load_balance_hosts) == (True, False, "disable")
     assert (b.paused, b.disabled, b.load_balance_hosts) == (False, True, None)
     assert (b.database, b.pool_size, b.force_user) == ("x", 3, "owner")
@@ -124,7 +124,7 @@ def test_users(world_of: WorldOf) -> None:
     world.client()
     world.client(user="other")
     users = {user.name: user for user in world.service.view.users()}
-    assert list(users) == ["admin", "app", "guest", "other", "owner"]
+    assert list(users) == ["admin", "app", "guest", "other", "owner", "pgbouncer"]
     assert (users["app"].pool_size, users["app"].max_user_connections) == (4, 9)
     assert users["guest"].pool_mode is PoolMode.SESSION
     assert users["owner"].current_connections == 1
@@ -152,5 +152,5 @@ def test_lists(world: World, view: ServiceView) -> None:
     world.pair()
     world.connect()
     lists = view.lists()
-    assert (lists.databases, lists.users, lists.peers, lists.pools) == (2, 3, 0, 2)
+    assert (lists.databases, lists.users, lists.peers, lists.pools) == (2, 4, 0, 2)
     assert (lists.used_clients, lists.login_clients, lists.used_servers) == (1, 1, 1)

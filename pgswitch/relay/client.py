@@ -3,7 +3,9 @@
 Theory of operation (hot path).  A client without a server shows us the beginning of
 a message.  If that message is whole (or too long to wait for), the rack is asked for
 a server; with one, the chunk is walked once, requests go into the exchange, and the
-chunk is sent as it is.  Without one the chunk is kept, the client waits in the
+chunk is sent as it is.  Nearly always the chunk is one whole query, which is found out
+and noted in one step (``asked`` in wire/passing.py).  Without a server the chunk is
+kept, the client waits in the
 rack's queue, and :meth:`ClientLink.proceed` continues when its turn has come.  A
 client that waits is still read until it sends more, so that its leaving is noticed.
 
@@ -36,6 +38,7 @@ from pgswitch.relay.preparing import PreparingLink
 from pgswitch.relay.server import SESSION, ServerLink
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import (
+    BATCH,
     BIND,
     CLOSE,
     COPY_DONE,
@@ -125,8 +128,6 @@ class ClientLink(PreparingLink):
         """The start-up packet has not come yet."""
         self.relaying = False
         """Logged in to a pool, so messages are for a server."""
-        self.simple = True
-        """Simple queries are allowed (disable_pqexec)."""
         self.halted = False
         """Waits for a server or for its parameters to be set there."""
         self.gate: Gatekeeper | None = None
@@ -282,7 +283,8 @@ class ClientLink(PreparingLink):
             chunk = chunk[dropped:]
         if self.exchange.skipping:
             chunk = self._skip_to_sync(chunk)
-        while chunk:
+        kind = self.one_query(chunk)
+        while chunk and not kind:
             size = len(chunk)
             if size < HEADER_SIZE:
                 self._keep(chunk, HEADER_SIZE)
@@ -302,23 +304,19 @@ class ClientLink(PreparingLink):
                 if size >= end and self._close_here(chunk, end):
                     chunk = chunk[end:]
                     continue
-            if self.keeper.checkout(self):
-                server = self.server
-                if server is not None:
-                    if (
-                        size == length + 1
-                        and message_type == QUERY
-                        and self.simple
-                        and not self.may_use_sql(chunk, 0, size)
-                    ):
-                        self._one_query(chunk, server)
-                    else:
-                        self._relay(chunk, server)
-                    return
-            if not self.lost:
-                self.halt()
-                self.held.append(chunk)
+            break
+        if not chunk:
             return
+        if self.keeper.checkout(self):
+            server = self.server
+            if server is not None:
+                if kind:
+                    self._send_one(kind, chunk, server)
+                else:
+                    self._relay_each(chunk, server)
+        elif not self.lost:
+            self.halt()
+            self.held.append(chunk)
 
     def _skip_to_sync(self, chunk: bytes) -> bytes:
         """Skip what a server skips after an error, and answer the Sync that ends it."""
@@ -377,11 +375,28 @@ class ClientLink(PreparingLink):
 
     # With a server.
 
-    def _one_query(self, chunk: bytes, server: ServerLink) -> None:
-        """Send on a chunk that is one simple Query: the commonest, so the shortest."""
+    def _relay(self, chunk: bytes, server: ServerLink) -> None:
+        """Note what the chunk asks, and send it on."""
+        exchange = self.exchange
+        if self.skip == 0 and not exchange.copying and not exchange.skipping:
+            kind = self.one_query(chunk)
+            if kind:
+                self._send_one(kind, chunk, server)
+                return
+        self._relay_each(chunk, server)
+
+    def _send_one(self, kind: int, chunk: bytes, server: ServerLink) -> None:
+        """Send on a chunk that is one whole query: the commonest, so the shortest."""
+        passed = chunk
+        entry = QUERY if kind == QUERY else BATCH
+        if kind == BIND and self.statements is not None:
+            passed = self.bound(chunk, server)
+            if not passed:
+                self._relay_each(chunk, server)
+                return
         exchange = self.exchange
         exchange.clean = False
-        exchange.queue.append(QUERY)
+        exchange.queue.append(entry)
         counters = self.counters
         if not exchange.query_start:
             now = self.clock.now
@@ -394,7 +409,7 @@ class ClientLink(PreparingLink):
         counters.client_bytes += len(chunk)
         if server.wary:
             self._remember(chunk)
-        server.send(chunk)
+        server.send(passed)
 
     def _remember(self, chunk: bytes) -> None:
         """Keep what the server is sent and has not begun to answer.
@@ -413,8 +428,8 @@ class ClientLink(PreparingLink):
         self.partly = False
         self.halt()
 
-    def _relay(self, chunk: bytes, server: ServerLink) -> None:
-        """Walk the chunk, note its requests, send it on."""
+    def _relay_each(self, chunk: bytes, server: ServerLink) -> None:
+        """Walk the chunk, note each of its requests, send it on."""
         passed = self.walk(chunk)
         exchange = self.exchange
         if not exchange.clean and not exchange.query_start:

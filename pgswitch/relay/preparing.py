@@ -27,6 +27,7 @@ from pgswitch.wire.exchange import (
     Exchange,
 )
 from pgswitch.wire.framing import action_table
+from pgswitch.wire.passing import asked, renamed
 from pgswitch.wire.prepared import BODY, STATEMENT, ClientStatements
 
 _BLANK: Final = action_table(0, dict.fromkeys(b" \t\r\n\f", 1))
@@ -35,8 +36,14 @@ _KEYWORD: Final = re.compile(
     rb"(?:prepare|execute|deallocate|explain)\b", re.IGNORECASE
 )
 _LONGEST_KEYWORD: Final = 10
+NAME: Final = BODY + 1
+"""Where a Bind of the unnamed portal names its statement."""
 LONGEST_TEXT: Final = 65536
 """A longer text is not looked at: it would have to be held whole."""
+
+
+_asked: Final = asked
+_renamed: Final = renamed
 
 
 class PreparingLink(Link):
@@ -51,6 +58,37 @@ class PreparingLink(Link):
         self.statements: ClientStatements | None = None
         """There when servers are shared and max_prepared_statements is not 0."""
         self.server: ServerLink | None = None
+        self.simple = True
+        """Simple queries are allowed (disable_pqexec)."""
+
+    def one_query(self, chunk: bytes) -> int:
+        """Tell what a chunk asks, if it is one whole query, as ``asked`` does; else 0.
+
+        A Bind of a named statement is still to be looked at by :meth:`bound`.
+        """
+        kind = _asked(chunk, self.limit)
+        if kind == 0 or (kind == QUERY and not self.simple):
+            return 0
+        statements = self.statements
+        if statements is not None and (statements.spoken or statements.sql.texts):
+            return 0
+        return kind
+
+    def bound(self, chunk: bytes, server: ServerLink) -> bytes:
+        """Return a chunk that is one query, with the statement of its Bind renamed.
+
+        Returns nothing when the messages must be looked at one by one: the client has
+        no such statement, or the server is to be told of it first.
+        """
+        statements = self.statements
+        if statements is None:
+            return b""
+        name = chunk[NAME : chunk.find(b"\0", NAME)]
+        statement = statements.names.get(name)
+        if statement is None or not server.statements.touch(statement):
+            return b""
+        statements.counters.bind_count += 1
+        return _renamed(chunk, name, statement.name)
 
     def may_use_sql(self, chunk: bytes, start: int, end: int) -> bool:
         """Tell whether a Query may be about statements prepared by SQL."""

@@ -72,7 +72,7 @@ class Rack(Keeper):
         if self.open and not self.waiters:
             while self.idle:
                 server = self.idle.pop(0) if self.round_robin else self.idle.pop()
-                if server.stale or not server.at_boundary():
+                if server.stale or server.skip or server.wanted:
                     self.steward.discard(server)
                     continue
                 return self._link(client, server)

@@ -24,13 +24,13 @@ from pgswitch.wire.exchange import (
     COMPLETES,
     IDLE,
     NAMED,
-    QUERY,
     SQL,
     SWALLOW,
     Exchange,
 )
-from pgswitch.wire.framing import CALL, PASS, WHOLE, action_table
+from pgswitch.wire.framing import CALL, PASS, TAG, WHOLE, action_table
 from pgswitch.wire.last_word import MARK
+from pgswitch.wire.passing import pass_over
 from pgswitch.wire.prepared import ClientStatements, fake_reply
 from pgswitch.wire.statements import ServerStatements
 
@@ -59,16 +59,17 @@ LINKED: Final = action_table(
         COMMAND_COMPLETE: WHOLE,
     },
 )
-SIMPLE: Final = action_table(
+ENDING: Final = action_table(
     CALL,
     {
         **dict.fromkeys(_PASSING, PASS),
-        **dict.fromkeys(b"TCI", PASS),
+        **dict.fromkeys(_COMPLETING, PASS),
         READY_FOR_QUERY: WHOLE,
         PARAMETER_STATUS: WHOLE,
+        COMMAND_COMPLETE: TAG,
     },
 )
-"""While a simple Query is answered and no prepared statement could be lost."""
+"""While nothing but ReadyForQuery can settle what is asked."""
 LINKED_SPECIAL: Final = action_table(
     CALL,
     {
@@ -94,12 +95,18 @@ WARY_SPECIAL: Final = action_table(
         **dict.fromkeys(b"SZ", WHOLE),
     },
 )
+READY: Final = b"Z\0\0\0\5"
+"""ReadyForQuery but for its last byte, the status."""
+READY_SIZE: Final = 6
 DISCARD_ALL: Final = b"DISCARD ALL\0"
 DEALLOCATE_ALL: Final = b"DEALLOCATE ALL\0"
 
 SESSION: Final = 2
 STATEMENT: Final = 0
 """The values of types.PoolMode, as integers that mypyc keeps in registers."""
+
+
+_pass_over: Final = pass_over
 
 
 class ServerLink(Link):
@@ -175,15 +182,10 @@ class ServerLink(Link):
         if exchange.special:
             self._feed_special(chunk, exchange, LINKED_SPECIAL)
             return
-        if (
-            exchange.head < len(exchange.queue)
-            and exchange.queue[exchange.head] == QUERY
-            and not exchange.copying
-            and not self.statements.by_number
-            and not self.statements.by_sql
-            and (self.client_statements is None or self.client_statements.is_empty())
-        ):
-            self.actions = SIMPLE
+        if exchange.awaits_only_the_end():
+            if self._feed_end(chunk, exchange):
+                return
+            self.actions = ENDING
         else:
             self.actions = LINKED
         passed = self.walk(chunk)
@@ -195,6 +197,31 @@ class ServerLink(Link):
         if exchange.clean and self.skip == 0 and self.wanted == 0:
             if self.mode != SESSION and client.skip == 0:
                 self.keeper.release(self)
+
+    def _feed_end(self, chunk: bytes, exchange: Exchange) -> bool:
+        """Do the same for what is nearly always there: results, and the end of them.
+
+        Returns False, with nothing done, when anything else is in the chunk.
+        """
+        client = self.peer
+        size = len(chunk)
+        at = _pass_over(chunk, self.skip, ENDING, self.limit)
+        if client is None:
+            return False
+        if at >= size:
+            self.skip = at - size
+            client.send(chunk)
+            return True
+        if at + READY_SIZE != size or not chunk.startswith(READY, at):
+            return False
+        self.skip = 0
+        self._ready(exchange, chunk[size - 1])
+        if self.peer is None:
+            return True  # statement mode: both were closed
+        client.send(chunk)
+        if exchange.clean and self.mode != SESSION and client.skip == 0:
+            self.keeper.release(self)
+        return True
 
     def _feed_wary(self, chunk: bytes, exchange: Exchange) -> None:
         """Do the same with a last word of the server kept from the client."""

@@ -48,7 +48,7 @@ syscalls_read(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     if (size <= SMALL) {
         /* Nearly every read of a small size gets less: copy what there is. */
-        got = read(descriptor, small, size);
+        got = recv(descriptor, small, size, 0);
         if (got < 0)
             return PyErr_SetFromErrno(PyExc_OSError);
         return PyBytes_FromStringAndSize(small, got);
@@ -56,7 +56,7 @@ syscalls_read(PyObject *module, PyObject *const *args, Py_ssize_t count)
     result = PyBytes_FromStringAndSize(NULL, size);
     if (result == NULL)
         return NULL;
-    got = read(descriptor, PyBytes_AS_STRING(result), size);
+    got = recv(descriptor, PyBytes_AS_STRING(result), size, 0);
     if (got < 0) {
         Py_DECREF(result);
         return PyErr_SetFromErrno(PyExc_OSError);
@@ -78,7 +78,8 @@ syscalls_write(PyObject *module, PyObject *const *args, Py_ssize_t count)
     }
     if (descriptor_of(args[0], &descriptor) < 0)
         return NULL;
-    sent = write(descriptor, PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1]));
+    sent = send(descriptor, PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1]),
+                MSG_NOSIGNAL);
     if (sent < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     return PyLong_FromSsize_t(sent);

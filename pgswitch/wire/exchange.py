@@ -23,6 +23,10 @@ Close                 CloseComplete
   CopyDone or CopyFail is therefore settled when the copy ends.  A client may have sent
   these two ahead, so they stand in the queue as well; outside of a COPY the server
   drops them, and so do we when they come to the head.
+* Parse, Bind, Describe, Execute and their Sync, sent at once, are one entry when no
+  reply is to be meddled with (``BATCH``): whatever fails, the server skips to that very
+  Sync, so only its ReadyForQuery tells anything.  Should the Execute, the last before
+  it, begin a COPY, the entry becomes that Execute, for the server ignores the Sync.
 * ReadyForQuery always settles the queue up to its request, so a surprise between
   two of them cannot leave the two ends apart for long.
 
@@ -63,6 +67,8 @@ EXECUTE: Final = 0x45
 CLOSE: Final = 0x43
 COPY_DONE: Final = 0x63
 COPY_FAIL: Final = 0x66
+BATCH: Final = SYNC | 0x2000
+"""A Sync with all that it ends, sent at once: only the end of it is noted."""
 
 _COMPLETES: Final[dict[int, int]] = {
     0x31: PARSE,  # ParseComplete
@@ -119,6 +125,15 @@ class Exchange:
         self.query_start = 0.0
         """When the open query began, in monotonic seconds; 0.0: none is open."""
         self.transaction_start = 0.0
+
+    def awaits_only_the_end(self) -> bool:
+        """Tell whether ReadyForQuery is all that can settle what is asked."""
+        return (
+            len(self.queue) == 1
+            and (self.queue[0] == QUERY or self.queue[0] == BATCH)
+            and not self.copying
+            and not self.skipping
+        )
 
     def request(self, entry: int) -> None:
         """Note a request: its type byte, with flags."""
@@ -212,6 +227,8 @@ class Exchange:
         now, and ignores.
         """
         self.copying = True
+        if self.head < len(self.queue) and self.queue[self.head] == BATCH:
+            self.queue[self.head] = EXECUTE
         after = self.head + 1
         while after < len(self.queue) and self.queue[after] == SYNC:
             del self.queue[after]
@@ -253,7 +270,7 @@ class Exchange:
         self.copying = False
         if len(self.queue) == 1 and not self.skipping:
             # The plain case, one simple Query or the last Sync.
-            if self.queue[0] <= TYPE:
+            if self.queue[0] <= TYPE or self.queue[0] == BATCH:
                 self.queue.clear()
                 self.clean = status == IDLE
                 return NOTHING

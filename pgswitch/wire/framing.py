@@ -10,7 +10,8 @@ A 256-byte table says what to do with each type:
 
 * ``PASS``: walk on,
 * ``CALL``: tell :meth:`Scanner.on_message` as soon as the header is there,
-* ``WHOLE``: the same, but only once the body is there too.
+* ``WHOLE``: the same, but only once the body is there too,
+* ``TAG``: ``WHOLE`` for some lengths, else ``PASS`` (passing.py).
 
 What cannot be decided yet (a cut header, a cut body that is wanted whole) is held
 back and put in front of the next chunk.  So a walk always starts either inside a
@@ -30,6 +31,7 @@ from pgswitch.wire.passing import pass_over
 PASS: Final = 0
 CALL: Final = 1
 WHOLE: Final = 2
+TAG: Final = 3
 
 HEADER_SIZE: Final = 5
 """One type byte and four length bytes."""
@@ -123,7 +125,10 @@ class Scanner:
         actions = self.actions
         limit = self.limit
         wanted = HEADER_SIZE
-        while size - position >= HEADER_SIZE:
+        while True:
+            position = _pass_over(chunk, position, actions, limit)
+            if size - position < HEADER_SIZE:
+                break
             length = (
                 chunk[position + 1] << 24
                 | chunk[position + 2] << 16
@@ -133,24 +138,17 @@ class Scanner:
             if length < HEADER_SIZE - 1 or length >= limit:
                 raise BadPacketHeader(header=chunk[position : position + HEADER_SIZE])
             end = position + 1 + length
-            action = actions[chunk[position]]
-            if action:
-                if action == WHOLE and end > size:
-                    wanted = end - position
-                    break
-                if not self.on_message(chunk[position], chunk, position, end):
-                    wanted = size - position + 1
-                    break
-                # on_message may have changed what we look for.
-                actions = self.actions
-                if self.stopped:
-                    position = end
-                    break
-                position = end
-            elif end >= size:
-                position = end
-            else:
-                position = _pass_over(chunk, end, actions, limit)
+            if end > size and actions[chunk[position]] != CALL:
+                wanted = end - position
+                break
+            if not self.on_message(chunk[position], chunk, position, end):
+                wanted = size - position + 1
+                break
+            # on_message may have changed what we look for.
+            actions = self.actions
+            position = end
+            if self.stopped:
+                break
         if position >= size:
             self.skip = position - size
             if not self._edits and not self._copied:

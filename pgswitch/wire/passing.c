@@ -1,15 +1,26 @@
-/* Walk over messages that only pass.
+/* Walk over messages that need no look of their own.
  *
- * The same as passing.py, which says what the function takes and returns.
+ * The same as passing.py, which says what each function takes and returns.
  */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include <stdint.h>
+#include <string.h>
 
 #define HEADER 5
 #define TYPES 256
+#define TAG 3
+#define DISCARD_ALL 16
+#define DEALLOCATE_ALL 19
+
+static inline uint32_t
+length_at(const unsigned char *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8
+           | (uint32_t)at[3];
+}
 
 static PyObject *
 passing_pass_over(PyObject *module, PyObject *const *args, Py_ssize_t count)
@@ -35,10 +46,12 @@ passing_pass_over(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     last = PyBytes_GET_SIZE(args[0]) - HEADER;
-    while (position <= last && !actions[chunk[position]]) {
-        const unsigned char *at = chunk + position + 1;
-        uint32_t length = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16
-                          | (uint32_t)at[2] << 8 | (uint32_t)at[3];
+    while (position <= last) {
+        unsigned char action = actions[chunk[position]];
+        uint32_t length = length_at(chunk + position + 1);
+        if (action
+            && (action != TAG || length == DISCARD_ALL || length == DEALLOCATE_ALL))
+            break;
         if (length < HEADER - 1 || length >= limit)
             break;
         position += (Py_ssize_t)length + 1;
@@ -46,16 +59,127 @@ passing_pass_over(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return PyLong_FromSsize_t(position);
 }
 
+/* Whether a text may be about statements prepared by SQL. */
+static int
+is_suspect(const unsigned char *text, const unsigned char *end)
+{
+    while (text < end
+           && (*text == ' ' || *text == '\t' || *text == '\r' || *text == '\n'
+               || *text == '\f'))
+        text++;
+    return text < end && (*text | 0x20) != 0 && strchr("ped", *text | 0x20) != NULL;
+}
+
+static PyObject *
+passing_asked(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    const unsigned char *chunk, *at, *end;
+    long long limit;
+    long kind = 'S';
+
+    if (count != 2 || !PyBytes_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "asked takes bytes and a limit");
+        return NULL;
+    }
+    limit = PyLong_AsLongLong(args[1]);
+    if (limit == -1 && PyErr_Occurred())
+        return NULL;
+    at = chunk = (const unsigned char *)PyBytes_AS_STRING(args[0]);
+    end = chunk + PyBytes_GET_SIZE(args[0]);
+    while (end - at >= HEADER) {
+        uint32_t length = length_at(at + 1);
+        const unsigned char *body = at + HEADER, *next = at + 1 + (size_t)length;
+        if (length < HEADER - 1 || length >= limit || length >= end - at)
+            return PyLong_FromLong(0);
+        switch (*at) {
+        case 'Q':
+            if (at != chunk || next != end || is_suspect(body, next))
+                return PyLong_FromLong(0);
+            return PyLong_FromLong('Q');
+        case 'P':
+            if (body == next || *body || is_suspect(body + 1, next))
+                return PyLong_FromLong(0);
+            break;
+        case 'B':
+            if (next - body < 2 || body[0])
+                return PyLong_FromLong(0);
+            if (body[1]) {
+                if (at != chunk || memchr(body + 1, 0, next - body - 1) == NULL)
+                    return PyLong_FromLong(0);
+                kind = 'B';
+            }
+            break;
+        case 'D':
+            if (next == body || (*body != 'P' && (*body != 'S' || next - body < 2 || body[1])))
+                return PyLong_FromLong(0);
+            break;
+        case 'E':
+            if (end - next != HEADER || *next != 'S')
+                return PyLong_FromLong(0);
+            break;
+        case 'S':
+            return PyLong_FromLong(next == end && length == HEADER - 1 ? kind : 0);
+        default:
+            return PyLong_FromLong(0);
+        }
+        at = next;
+    }
+    return PyLong_FromLong(0);
+}
+
+static PyObject *
+passing_renamed(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    const unsigned char *chunk, *rest;
+    unsigned char *put;
+    PyObject *result;
+    Py_ssize_t size, before, after;
+    uint32_t length;
+
+    if (count != 3 || !PyBytes_Check(args[0]) || !PyBytes_Check(args[1])
+        || !PyBytes_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "renamed takes bytes and two names");
+        return NULL;
+    }
+    chunk = (const unsigned char *)PyBytes_AS_STRING(args[0]);
+    size = PyBytes_GET_SIZE(args[0]);
+    before = PyBytes_GET_SIZE(args[1]);
+    after = PyBytes_GET_SIZE(args[2]);
+    if (size < HEADER + 2 + before) {
+        PyErr_SetString(PyExc_ValueError, "the Bind is cut");
+        return NULL;
+    }
+    result = PyBytes_FromStringAndSize(NULL, size - before + after);
+    if (result == NULL)
+        return NULL;
+    put = (unsigned char *)PyBytes_AS_STRING(result);
+    length = length_at(chunk + 1) + (uint32_t)(after - before);
+    put[0] = chunk[0];
+    put[1] = length >> 24;
+    put[2] = length >> 16;
+    put[3] = length >> 8;
+    put[4] = length;
+    put[5] = 0;
+    memcpy(put + HEADER + 1, PyBytes_AS_STRING(args[2]), after);
+    rest = chunk + HEADER + 1 + before;
+    memcpy(put + HEADER + 1 + after, rest, chunk + size - rest);
+    return result;
+}
+
 static PyMethodDef functions[] = {
     {"pass_over", (PyCFunction)(void (*)(void))passing_pass_over, METH_FASTCALL,
      "Return where the first message begins that needs a look."},
+    {"asked", (PyCFunction)(void (*)(void))passing_asked, METH_FASTCALL,
+     "Return what a chunk asks, if that is one whole query."},
+    {"renamed", (PyCFunction)(void (*)(void))passing_renamed, METH_FASTCALL,
+     "Return a chunk with the statement that its Bind names renamed."},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "pgswitch.wire.passing",
-    .m_doc = "Walk over messages that only pass.",
+    .m_doc = "Walk over messages that need no look of their own.",
     .m_size = 0,
     .m_methods = functions,
 };

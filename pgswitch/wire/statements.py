@@ -73,6 +73,8 @@ class ServerStatements:
         """Begin with none."""
         self.table = table
         self.by_number: dict[int, Statement] = {}
+        self._last: Statement | None = None
+        """What was used last stands at the end already."""
         self.by_sql: dict[bytes, bytes] = {}
         """Those prepared by SQL: the text by name, the longest unused first."""
 
@@ -84,18 +86,23 @@ class ServerStatements:
         """Note that the server has the statement now, or will have had it parsed."""
         statement.references += 1
         self.by_number[statement.number] = statement
+        self._last = statement
 
     def remove(self, statement: Statement) -> None:
         """Note that the server does not have it, or not any more."""
         if self.by_number.pop(statement.number, None) is not None:
+            self._last = None
             self.table.drop(statement)
 
     def touch(self, statement: Statement) -> bool:
         """Make it the last to be evicted; tell whether the server has it."""
+        if statement is self._last:
+            return True
         found = self.by_number.pop(statement.number, None)
         if found is None:
             return False
         self.by_number[statement.number] = found
+        self._last = found
         return True
 
     def oldest(self) -> Statement:
@@ -109,4 +116,5 @@ class ServerStatements:
         for statement in self.by_number.values():
             self.table.drop(statement)
         self.by_number.clear()
+        self._last = None
         self.by_sql.clear()

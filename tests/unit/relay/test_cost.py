@@ -64,7 +64,7 @@ def test_two_reads_and_two_writes(request_: bytes, answer: bytes) -> None:
 @pytest.mark.skipif(is_compiled(), reason="compiled code makes no calls to be counted")
 @pytest.mark.parametrize(
     ("request_", "answer", "most"),
-    [(query(), RESULT + READY, 25), (EXTENDED, EXTENDED_ANSWER, 60)],
+    [(query(), RESULT + READY, 26), (EXTENDED, EXTENDED_ANSWER, 26)],
     ids=["simple", "extended"],
 )
 def test_python_calls(request_: bytes, answer: bytes, most: int) -> None:

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.wire.exchange import FAKE, IDLE, PARSE, SWALLOW, Exchange
+from pgswitch.wire.exchange import BATCH, FAKE, IDLE, PARSE, SWALLOW, Exchange
 
 CASES = {
     # name: requests and replies in turn, clean at the end, left outstanding.
-    # A capital behind > is a request, behind < a reply; Z's status follows it.
+    # A capital behind > is a request, behind < a reply; Z's status follows it; a star
+    # is a whole query of the extended protocol.
     "simple": (">Q <T <C <ZI", True, 0),
     "simple, error": (">Q <E <ZI", True, 0),
     "open transaction": (">Q <C <ZT", False, 0),
@@ -44,6 +45,19 @@ CASES = {
     "two copies sent ahead": (">Q >c >Q >c <G <C <ZI <G <C <ZI", True, 0),
     "the end of no copy": (">Q >c >f <C <ZI", True, 0),
     "the end of no copy, extended": (">E >c >S >E >S <C <ZI <C <ZI", True, 0),
+    "batch": (">* <1 <2 <T <C <ZI", True, 0),
+    "batch, before its end": (">* <1 <2 <T <C", False, 1),
+    "batch, error": (">* <1 <E <ZI", True, 0),
+    "batch, in a transaction": (">* <1 <2 <T <C <ZT", False, 0),
+    "batches, error in the first": (">* >* <E <ZI", False, 1),
+    "batches, error in the second": (">* >* <1 <C <ZI <E <ZI", True, 0),
+    "batch behind what fails": (">P >* <E <ZI", True, 0),
+    "batch behind what has failed": (">P <E >* <ZI", True, 0),
+    "batch that copies in": (">* <2 <G >c >S <C <ZI", True, 0),
+    "batch that copies in, two syncs": (">* >S <2 <G >c >S <C <ZI", True, 0),
+    "batch that copies in, failed": (">* <2 <G <E >c >S <ZI", True, 0),
+    "batch that copies in, failed, sync to come": (">* <2 <G <E >c", False, 0),
+    "batch behind one that copies in": (">* >* <2 <G <E <ZI", True, 0),
     "notices count for nothing": (">Q <N <A <C <N <ZI", True, 0),
 }
 
@@ -54,7 +68,9 @@ def play(script: str) -> Exchange:
     for word in script.split():
         kind = ord(word[1])
         if word[0] == ">":
-            if word[1] in "cf":
+            if word[1] == "*":
+                exchange.request(BATCH)
+            elif word[1] in "cf":
                 exchange.copy_data_ended(kind)
             elif word[1] != "d":
                 exchange.request(kind)

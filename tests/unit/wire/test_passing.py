@@ -6,13 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.wire.framing import action_table
-from pgswitch.wire.passing import pass_over
+from pgswitch.wire.framing import TAG, action_table
+from pgswitch.wire.passing import asked, pass_over, renamed
+from tests.fakes.messages import message, query
 
 ACTIONS = action_table(0, {ord("Z"): 1, ord("S"): 2})
 ROW = b"D\0\0\0\x06ab"
 READY = b"Z\0\0\0\x05I"
 LIMIT = 1000
+
+PARSE = message(b"P", b"\0SELECT $1\0\0\0")
+BIND = message(b"B", bytes(8))
+NAMED_BIND = message(b"B", b"\0name\0" + bytes(6))
+DESCRIBE = message(b"D", b"P\0")
+EXECUTE = message(b"E", bytes(5))
+SYNC = message(b"S")
+BATCH = PARSE + BIND + DESCRIBE + EXECUTE + SYNC
 
 
 @pytest.mark.parametrize(
@@ -49,3 +58,111 @@ def test_a_cut_stream(sizes: list[int], cut: int) -> None:
     cut = min(cut, len(chunk))
     wanted = next(end for end in ends if end + 5 > cut or end == ends[-1])
     assert pass_over(chunk[:cut], 0, ACTIONS, LIMIT) == wanted
+
+
+@pytest.mark.parametrize(
+    ("tag", "passes"),
+    [
+        (b"DISCARD ALL", False),
+        (b"DEALLOCATE ALL", False),
+        (b"DEALLOCATE", True),
+        (b"SELECT 12345", True),
+        (b"", True),
+    ],
+)
+def test_tags(tag: bytes, *, passes: bool) -> None:
+    """Only what is as long as one of two tags is to be looked at."""
+    chunk = ROW + message(b"C", tag + b"\0")
+    actions = action_table(0, {ord("C"): TAG})
+    assert pass_over(chunk, 0, actions, LIMIT) == (len(chunk) if passes else len(ROW))
+
+
+@pytest.mark.parametrize(
+    ("chunk", "kind"),
+    [
+        (query("SELECT 1"), "Q"),
+        (query(""), "Q"),
+        (BATCH, "S"),
+        (SYNC, "S"),
+        (PARSE + SYNC, "S"),
+        (PARSE + message(b"D", b"S\0") + SYNC, "S"),
+        (BIND + EXECUTE + SYNC, "S"),
+        (PARSE + PARSE + BIND + BIND + EXECUTE + SYNC, "S"),
+        (
+            BIND
+            + message(b"D", b"Pportal\0")
+            + message(b"E", b"portal\0\0\0\0\0")
+            + SYNC,
+            "S",
+        ),
+        (NAMED_BIND + EXECUTE + SYNC, "B"),
+        (NAMED_BIND + PARSE + DESCRIBE + EXECUTE + SYNC, "B"),
+    ],
+)
+def test_asked(chunk: bytes, kind: str) -> None:
+    """One Query, or unnamed messages up to the only Sync, are one whole query."""
+    assert chr(asked(chunk, LIMIT)) == kind
+    assert asked(chunk, len(chunk) // 8) == 0
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"",
+        query("SELECT 1") * 2,
+        SYNC + SYNC,
+        SYNC + query("SELECT 1"),
+        query("SELECT 1") + SYNC,
+        BATCH + BATCH,
+        PARSE + BIND + EXECUTE + BIND + EXECUTE + SYNC,
+        PARSE + BIND + EXECUTE + DESCRIBE + SYNC,
+        PARSE + NAMED_BIND + EXECUTE + SYNC,
+        message(b"P", b"name\0SELECT 1\0\0\0") + SYNC,
+        message(b"P") + SYNC,
+        message(b"B", b"portal\0\0" + bytes(6)) + EXECUTE + SYNC,
+        message(b"B", b"\0name") + EXECUTE + SYNC,
+        message(b"B", b"\0") + EXECUTE + SYNC,
+        message(b"D", b"Sname\0") + SYNC,
+        message(b"D", b"S") + SYNC,
+        message(b"D") + SYNC,
+        message(b"C", b"P\0") + SYNC,
+        message(b"H") + SYNC,
+        message(b"X"),
+        message(b"S", b"x"),
+        message(b"F", bytes(8)),
+        PARSE + b"B\0\0\0\3" + SYNC,
+        query("PREPARE a AS SELECT 1"),
+        query(" \t\r\n\fexecute a"),
+        query("Delete FROM t"),
+        message(b"P", b"\0DEALLOCATE a\0\0\0") + BIND + EXECUTE + SYNC,
+        message(b"P", b"\0 explain execute a\0\0\0") + SYNC,
+    ],
+)
+def test_nothing_simple_is_asked(chunk: bytes) -> None:
+    """Anything else is for those who look at each message."""
+    assert asked(chunk, LIMIT) == 0
+
+
+@pytest.mark.parametrize(
+    "whole", [BATCH, query("SELECT 1"), NAMED_BIND + EXECUTE + SYNC]
+)
+def test_asked_in_part(whole: bytes) -> None:
+    """A part of a query, or more than one, is nothing simple."""
+    for size in range(len(whole)):
+        assert asked(whole[:size], LIMIT) == 0
+        assert asked(whole + whole[: size + 1], LIMIT) == 0
+
+
+@pytest.mark.parametrize("after", [b"", b"n", b"PGBOUNCER_1234567890"])
+def test_renamed(after: bytes) -> None:
+    """Only the name and the length of the first message change."""
+    rest = bytes(range(6))
+    chunk = message(b"B", b"\0name\0" + rest) + EXECUTE + SYNC
+    expected = message(b"B", b"\0" + after + b"\0" + rest) + EXECUTE + SYNC
+    assert renamed(chunk, b"name", after) == expected
+
+
+def test_renaming_what_is_cut() -> None:
+    """Nothing is read behind the end of a chunk."""
+    with pytest.raises(ValueError, match="cut"):
+        renamed(b"B\0\0\0\x0c\0name", b"name", b"other")

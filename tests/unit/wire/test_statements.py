@@ -30,6 +30,10 @@ def test_what_a_server_has() -> None:
     assert server.oldest() is one
     assert server.touch(one)
     assert server.oldest() is two
+    assert server.touch(one), "which stands at the end already"
+    server.remove(one)
+    assert not server.touch(one)
+    server.add(one)
     server.remove(two)
     assert not server.touch(two)
     server.clear()

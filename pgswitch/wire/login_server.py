@@ -227,6 +227,9 @@ class ServerLogin:
 
     def _on_cleartext(self, _data: bytes) -> list[Command]:
         self._expect(State.AUTHENTICATING)
+        if self._secret.kind is not SecretKind.PLAIN:
+            # It could not be right, and is nothing to be told to whoever asks.
+            raise _wrong_type("cannot do password authentication: wrong password type")
         answer = self._secret.value.encode("utf-8", "surrogateescape")
         return [Send(encode.password(answer))]
 

@@ -38,7 +38,7 @@ DEFAULT_ITERATIONS: Final = 4096
 """Rounds of PBKDF2, PostgreSQL's default; about 2 ms of work."""
 
 ITERATIONS_LIMIT: Final = 10_000_000
-"""More rounds than this from a server (about 5 s of work) are refused."""
+"""More rounds than this (about 5 s of work) are not computed, whoever wants them."""
 
 KEY_SIZE: Final = 32
 SALT_SIZE: Final = 16
@@ -192,7 +192,13 @@ def mock_verifier(user: str, seed: bytes, iterations: int) -> ScramVerifier:
 
 
 def matches(verifier: ScramVerifier, password: str) -> bool:
-    """Whether the password is the verifier's; costs as much as its keys."""
+    """Whether the password is the verifier's; costs as much as its keys.
+
+    Never beyond ITERATIONS_LIMIT: whoever may set a verifier, as every user of a server
+    may its own, is not to say how long we compute.
+    """
+    if verifier.iterations > ITERATIONS_LIMIT:
+        return False
     other = make_verifier(password, verifier.salt, verifier.iterations)
     return compare_digest(other.stored_key, verifier.stored_key)
 

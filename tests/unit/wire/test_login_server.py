@@ -91,11 +91,19 @@ def test_key_is_optional() -> None:
 # ------------------------------------------------------------- clear text and md5
 
 
-@pytest.mark.parametrize("secret", [PLAIN, HASHED, STORED])
-def test_clear_text_is_the_stored_text(secret: Secret) -> None:
-    """What is stored is sent, whatever it is."""
-    commands = tell(make(secret), encode.auth_cleartext())
-    assert commands == [Send(encode.password(secret.value.encode()))]
+def test_clear_text() -> None:
+    """What is stored in clear is sent."""
+    commands = tell(make(PLAIN), encode.auth_cleartext())
+    assert commands == [Send(encode.password(PLAIN.value.encode()))]
+
+
+@pytest.mark.parametrize("secret", [HASHED, STORED])
+def test_what_stands_for_a_password_is_not_told(secret: Secret) -> None:
+    """It would not be right, and whoever hears it could use it."""
+    failed = failure(tell(make(secret), encode.auth_cleartext()))
+    assert failed.reason == "cannot do password authentication: wrong password type"
+    assert failed.client_fault is not None
+    assert failed.client_fault.text == "server login failed: wrong password type"
 
 
 def test_no_secret_is_an_empty_password() -> None:

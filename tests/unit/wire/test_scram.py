@@ -3,6 +3,7 @@
 import hashlib
 from base64 import b64encode
 from contextlib import suppress
+from dataclasses import replace
 from hmac import digest
 
 import pytest
@@ -292,6 +293,14 @@ def test_matches() -> None:
     """A clear password can be compared with a verifier."""
     assert scram.matches(QUICK, "pencil")
     assert not scram.matches(QUICK, "pencils")
+
+
+def test_absurd_iterations_are_not_computed() -> None:
+    """A verifier that would keep a thread busy for hours fits no password."""
+    absurd = scram.ScramVerifier.parse(str(QUICK))
+    assert absurd is not None
+    for iterations in (scram.ITERATIONS_LIMIT + 1, 9_999_999_999):
+        assert not scram.matches(replace(absurd, iterations=iterations), "pencil")
 
 
 def test_mock_verifier_is_steady_and_fits_nothing() -> None:

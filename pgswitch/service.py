@@ -53,6 +53,7 @@ from pgswitch.config.effective import Effective
 from pgswitch.config.load import ConfigError, load
 from pgswitch.ending import Ending
 from pgswitch.fatal import FatalError
+from pgswitch.handover.leaving import take_leave
 from pgswitch.handover.taking import Heir
 from pgswitch.names.lookup import DnsLookup, SystemLookup
 from pgswitch.names.resolver import Names
@@ -276,9 +277,9 @@ class PgSwitch(MultiService):
             self.desk,
             credentials=self.credentials,
             rules=self.rules,
+            statistics=self.view.statistics,
             reactor=self._reactor,
         ).take(takeover.sockets)
-        self.view.statistics.begin_anew()
         takeover.complete()
         self.suspension.end()
 
@@ -398,6 +399,9 @@ class PgSwitch(MultiService):
     def shut_down(self, mode: ShutdownMode, timeout: float | None = None) -> None:
         """Begin to end the process, in one of the four ways."""
         if mode is ShutdownMode.NOW:
+            if self.suspended:
+                given = self.view.estate.given
+                take_leave(self.context, self.pools, self.desk, given)
             self.suspension.stand_still()
         self.ending.begin(mode, timeout=timeout)
 

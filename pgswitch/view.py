@@ -55,14 +55,22 @@ class ServiceView:
         self.servers = sockets.servers
         self.sockets = sockets.sockets
         subjects = PoolView(context, pools, desk, store, keys, names=names)
-        self.descriptors = sockets.descriptors
-        self.handover = Estate(context, pools, desk, credentials, sockets).rows
+        self.statistics = StatisticsView(context, pools)
+        self.estate = Estate(
+            context,
+            pools,
+            desk,
+            credentials,
+            sockets=sockets,
+            statistics=self.statistics,
+        )
+        self.handover = self.estate.rows
+        self.descriptors = self.estate.descriptors
         self.pools = subjects.pools
         self.databases = subjects.databases
         self.users = subjects.users
         self.peers = subjects.peers
         self.lists = subjects.lists
-        self.statistics = StatisticsView(context, pools)
         self.stats = self.statistics.stats
         self.percentiles = self.statistics.percentiles
         self.errors = self.statistics.errors

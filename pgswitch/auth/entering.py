@@ -117,9 +117,9 @@ class Entrance:
     def readmit(self, frontend: Frontend, spec: DatabaseSpec, values: Values) -> None:
         """Begin the relay of a client that was welcomed by another process."""
         pool = frontend.pool = self._pools.pool(spec, frontend.user)
-        pool.clients[frontend.number] = frontend
+        pool.take_client_back(frontend)
         statements = self._prepare(frontend, values)
-        frontend.link.begin_relay(pool.rack, statements)
+        frontend.link.begin_relay(pool.rack_of(frontend), statements)
 
     def _prepare(self, frontend: Frontend, values: Values) -> ClientStatements | None:
         """Make a client's link ready for the relay; return its prepared statements."""

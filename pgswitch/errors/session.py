@@ -60,6 +60,17 @@ class Drained(Fault):
     detail = "The pooler is draining: nothing of this session was under way."
 
 
+class LeftBehind(Fault):
+    """``-R``: another process goes on, but not with this connection."""
+
+    text = "terminating connection due to administrator command"
+    sqlstate = "57P01"
+    detail = (
+        "The pooler was restarted, and encrypted connections, consoles and logins"
+        " under way cannot be handed over."
+    )
+
+
 class DatabaseRemoved(Fault):
     """KILL, or the entry is gone after a reload."""
 

@@ -2,8 +2,8 @@
 
 First the listening sockets, the first of them with what belongs to no connection; then
 servers, so that clients find those they are linked to; then clients.  Connections that
-only this process can go on with are left out and end with it: encrypted ones, those of
-replication, and whoever is in the middle of a login.
+only this process can go on with are left out and end with it (leaving.py): encrypted
+ones, consoles, and whoever is at a login or has a lost transaction to end.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from pgswitch.handover.counts import pack_counts
 from pgswitch.handover.packing import Packed, age, pack_client, pack_server, text
 from pgswitch.net.backend import Phase
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.registry import Pools
     from pgswitch.relay.link import Link
     from pgswitch.views.sockets import SocketView
+    from pgswitch.views.statistics import StatisticsView
 
 UNTOUCHED = "untouched"
 """A connection whose first byte is still to come."""
@@ -46,9 +48,14 @@ class Estate:
         pools: Pools,
         desk: FrontDesk,
         credentials: Credentials,
+        *,
         sockets: SocketView,
+        statistics: StatisticsView,
     ) -> None:
         """Look at these parts of the service."""
+        self.given: frozenset[int] = frozenset()
+        """The descriptors that were shown last, to be handed over."""
+        self._statistics = statistics
         self._context = context
         self._pools = pools
         self._desk = desk
@@ -57,7 +64,15 @@ class Estate:
 
     def rows(self) -> Sequence[DescriptorSnapshot]:
         """Return what SHOW HANDOVER shows; meant for a time of SUSPEND."""
-        return [row for row in self._rows() if row.fd != NO_DESCRIPTOR]
+        rows = [row for row in self._rows() if row.fd != NO_DESCRIPTOR]
+        self.given = frozenset(row.fd for row in rows)
+        return rows
+
+    def descriptors(self) -> Sequence[DescriptorSnapshot]:
+        """Return what SHOW FDS shows, which a PgBouncer takes over."""
+        rows = self._sockets.descriptors()
+        self.given = frozenset(row.fd for row in rows)
+        return rows
 
     def _rows(self) -> Iterator[DescriptorSnapshot]:
         state = json.dumps(self._service())
@@ -70,7 +85,7 @@ class Estate:
     def _servers(self) -> Iterator[DescriptorSnapshot]:
         for pool in self._pools:
             for backend in pool.backends():
-                if backend.phase is not Phase.READY or backend.replication != "none":
+                if backend.phase is not Phase.READY:
                     continue
                 if _is_encrypted(backend.link) or _is_encrypted(backend.link.peer):
                     continue
@@ -81,7 +96,7 @@ class Estate:
 
     def _clients(self) -> Iterator[DescriptorSnapshot]:
         for client in self._desk.clients.values():
-            if client.console is not None or client.replicates:
+            if client.console is not None or client.lost_transaction is not None:
                 continue
             if client.is_untouched:
                 yield replace(
@@ -101,9 +116,7 @@ class Estate:
     def _service(self) -> Packed:
         return {
             "disabled": sorted(self._pools.disabled),
-            "counters": [
-                [*pool.key, pool.rack.counters.values()] for pool in self._pools
-            ],
+            **pack_counts(self._context, self._pools, self._statistics),
             "learned": self._credentials.pack(),
         }
 
@@ -113,8 +126,20 @@ class Estate:
             "age": age(client.connected_at, now),
             "connected": client.connected_time,
             "pool": list(client.pool.key),
+            "replication": self._replication(client),
             "parameters": self._sockets.tracked(client.link.parameters),
             **pack_client(client.link, now),
+        }
+
+    def _replication(self, client: Frontend) -> Packed | None:
+        """Return what a replication client's server is, or would be, opened with."""
+        facts = client.facts
+        if facts is None or not client.replicates:
+            return None
+        return {
+            "kind": facts.replication.value,
+            "options": facts.options,
+            "tracked": facts.tracked,
         }
 
     def _server(self, backend: Backend) -> Packed:
@@ -125,6 +150,7 @@ class Estate:
             "host": backend.host,
             "key": text(backend.cancel_key),
             "reported": backend.parameters,
+            "replication": backend.replication,
             "parameters": self._sockets.tracked(backend.link.parameters),
             **pack_server(backend.link, now),
         }

@@ -12,15 +12,15 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.errors import ServerConnCrashed
+from pgswitch.handover.counts import unpack_counts
 from pgswitch.handover.packing import Packed, moment, raw, unpack_client, unpack_server
 from pgswitch.net.accepted import TcpTransport, UnixTransport
 from pgswitch.net.frontend import Frontend
 from pgswitch.net.sockets import unix_port
 from pgswitch.pool.moving import move
 from pgswitch.relay.link import PAUSED_SUSPENDED
-from pgswitch.stats.counters import NAMES
 from pgswitch.types import Address
-from pgswitch.wire.startup import StartupFacts
+from pgswitch.wire.startup import Replication, StartupFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
     from pgswitch.relay.server import ServerLink
+    from pgswitch.views.statistics import StatisticsView
     from pgswitch.wire.params import Values
 
 LISTENING, SERVER, CLIENT = "pooler", "server", "client"
@@ -50,9 +51,11 @@ class Heir:
         *,
         credentials: Credentials,
         rules: Rules,
+        statistics: StatisticsView,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
     ) -> None:
         """Take the parts that connections belong to."""
+        self._statistics = statistics
         self._context = context
         self._pools = pools
         self._desk = desk
@@ -61,6 +64,8 @@ class Heir:
         self._reactor = reactor
         self._servers: dict[int, ServerLink] = {}
         """By their descriptors in the old process."""
+        self._walsenders: dict[int, Inherited] = {}
+        """The same; each is made when its client is, which it belongs to."""
 
     def take(self, inherited: Iterable[Inherited]) -> None:
         """Take servers and clients; those whose database is gone are closed."""
@@ -77,23 +82,27 @@ class Heir:
     def _take_service(self, state: Packed) -> None:
         self._pools.disabled.update(state.get("disabled", []))
         self._credentials.unpack(state.get("learned", []))
-        for database, user, counts in state.get("counters", []):
-            spec = self._context.configuration.database(database)
-            if spec is None:
-                continue
-            counters = self._pools.pool_of(spec, user).rack.counters
-            for name, count in zip(NAMES, counts, strict=True):
-                setattr(counters, name, count)
+        if state:
+            unpack_counts(state, self._context, self._pools, self._statistics)
 
     def _take_server(self, one: Inherited) -> None:
         spec = self._spec(one)
         if spec is None:
             socket.close(one.fd)
             return
-        now = self._context.clock()
-        state = one.state
+        if one.state.get("replication", "none") != "none":
+            self._walsenders[one.old_fd] = one
+            return
         pool = self._pools.pool_of(spec, one.user)
         backend = pool.fleet.expect()
+        self._go_on_with(backend, one)
+        pool.take_back(backend, is_idle=not one.link)
+        self._servers[one.old_fd] = backend.link
+
+    def _go_on_with(self, backend: Backend, one: Inherited) -> None:
+        """Make a server of ours of what was handed over."""
+        now = self._context.clock()
+        state = one.state
         backend.go_on_with(
             self._transport(one, backend),
             reported=state.get("reported", {}),
@@ -106,8 +115,6 @@ class Heir:
         link = backend.link
         unpack_server(link, state, self._context.statements, now)
         link.pause(PAUSED_SUSPENDED)
-        pool.take_back(backend, is_idle=not one.link)
-        self._servers[one.old_fd] = link
 
     def _take_client(self, one: Inherited) -> None:
         spec = self._spec(one)
@@ -125,11 +132,7 @@ class Heir:
         now = self._context.clock()
         state = one.state
         frontend = Frontend(self._desk, self._address(one))
-        frontend.go_on_with(
-            self._transport(one, frontend),
-            StartupFacts(one.user, one.database),
-            one.cancel_key,
-        )
+        frontend.go_on_with(self._transport(one, frontend), _facts(one), one.cancel_key)
         frontend.connected_at = moment(state.get("age"), now) or now
         frontend.connected_time = state.get("connected", frontend.connected_time)
         link = frontend.link
@@ -137,7 +140,12 @@ class Heir:
         self._desk.readmit(frontend, spec, self._values(one))
         self._to_its_pool(frontend, state)
         unpack_client(link, state, self._context.statements, now)
-        rack = frontend.pool.rack
+        rack = frontend.pool.rack_of(frontend)
+        walsender = self._walsenders.pop(one.link, None)
+        if walsender is not None:
+            backend = frontend.pool.expect_walsender(frontend)
+            self._go_on_with(backend, walsender)
+            self._servers[one.link] = backend.link
         server = self._servers.get(one.link)
         if server is not None:
             if not state:
@@ -186,6 +194,17 @@ class Heir:
             if sock.family == socket.AF_UNIX:
                 return Address("unix", unix_port(sock.getsockname()))
             return Address(*_peer(sock)[:2])
+
+
+def _facts(one: Inherited) -> StartupFacts:
+    """Return what a client's start-up packet said, as far as it still matters."""
+    given = one.state.get("replication")
+    if given is None:
+        return StartupFacts(one.user, one.database)
+    kind = Replication(given["kind"])
+    return StartupFacts(
+        one.user, one.database, kind, given["options"], given["tracked"]
+    )
 
 
 def _peer(sock: socket.socket) -> Any:  # noqa: ANN401 - as the family has it

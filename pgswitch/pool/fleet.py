@@ -167,9 +167,12 @@ class Fleet:
         self._opener.connect(place, backend)
         return backend
 
-    def expect(self) -> Backend:
+    def expect(self, owner: BackendOwner | None = None) -> Backend:
         """Return a new one that is to be connected, or has a connection already."""
-        return self.enter(self._opener.open_one(self._pool.place, self.generation))
+        opened = self._opener.open_one(
+            self._pool.place, self.generation, owner=owner, extra={}
+        )
+        return self.enter(opened)
 
     def enter(self, backend: Backend) -> Backend:
         """Count a server as one of the pool's."""

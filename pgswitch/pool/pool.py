@@ -135,10 +135,9 @@ class ServerPool:
 
     def add_client(self, client: Frontend) -> None:
         """Take a client that has authenticated; welcome it now or when possible."""
-        self.clients[client.number] = client
-        if client.replicates:
-            session = ReplicationSession(self, client)
-            self.replication[client.number] = session
+        self.take_client_back(client)
+        session = self.replication.get(client.number)
+        if session is not None:
             session.begin()
             return
         if self.welcome is not None:
@@ -147,6 +146,12 @@ class ServerPool:
         self.welcome_waiters.append(client)
         client.waiting_since = self.context.clock()
         self.launch()
+
+    def take_client_back(self, client: Frontend) -> None:
+        """Take a client that has been welcomed, by another process perhaps."""
+        self.clients[client.number] = client
+        if client.replicates:
+            self.replication[client.number] = ReplicationSession(self, client)
 
     def let_go(self, client: Frontend) -> None:
         """Forget a client that goes to another pool, its server given back."""
@@ -296,6 +301,10 @@ class ServerPool:
             self.welcome = Welcome(backend.parameters, self.context.tracking)
         if is_idle:
             self.rack.idle.append(backend.link)
+
+    def expect_walsender(self, client: Frontend) -> Backend:
+        """Return a new server for a replication client, which another process has."""
+        return self.replication[client.number].expect()
 
     @property
     def place(self) -> DatabaseSpec:

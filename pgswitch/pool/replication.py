@@ -93,6 +93,13 @@ class ReplicationSession:
         self._backend = pool.fleet.open_for(self, given | facts.tracked)
         self._backend.replication = facts.replication.value
 
+    def expect(self) -> Backend:
+        """Return the server, whose connection another process has opened."""
+        backend = self._backend = self._pool.fleet.expect(self)
+        assert self.client.facts is not None  # noqa: S101 - the client has logged in
+        backend.replication = self.client.facts.replication.value
+        return backend
+
     # The rack's steward.
 
     def wait(self, client: ClientLink) -> None:

@@ -36,6 +36,10 @@ class Failures:
         count, _last = self._rows.get(key, (0, 0.0))
         self._rows[key] = count + 1, now
 
+    def restore(self, failure: Failure) -> None:
+        """Take a row of another process, before there is one of ours."""
+        self._rows[failure[:3]] = failure.number, failure.last_at
+
     def __iter__(self) -> Iterator[Failure]:
         """Return the rows in order."""
         for key, (count, last_at) in sorted(self._rows.items()):

@@ -35,15 +35,25 @@ class RecentTimes:
         """Begin with none."""
         self._older: Mapping[str, TimesOf] = {}
         self._newer: Mapping[str, TimesOf] = {}
+        self._inherited: Mapping[str, TimesOf] = {}
+        self._periods_left = 0
+        """For how long those count."""
+
+    def inherit(self, times: Mapping[str, TimesOf]) -> None:
+        """Count in what another process has timed of late, for two periods."""
+        self._inherited, self._periods_left = times, 2
 
     def end_of_period(self, present: Mapping[str, TimesOf]) -> None:
         """Note the times of each database, which must be copies."""
         self._older, self._newer = self._newer, present
+        self._periods_left -= 1
+        if self._periods_left <= 0:
+            self._inherited = {}
 
     def recent(self, present: Mapping[str, TimesOf]) -> dict[str, TimesOf]:
         """Return what came since the period before last, by database."""
         nothing = fresh()
-        return {
+        found = {
             name: TimesOf(
                 *(
                     now.since(before)
@@ -54,3 +64,7 @@ class RecentTimes:
             )
             for name, times in present.items()
         }
+        for name, times in self._inherited.items():
+            for now, before in zip(found.setdefault(name, fresh()), times, strict=True):
+                now.add(before)
+        return found

@@ -56,10 +56,11 @@ class StatisticsView:
 
     def percentiles(self) -> Mapping[str, Sequence[int]]:
         """Return p50, p95 and p99 of queries, transactions and waits."""
-        return {
-            name: percentiles(times)
-            for name, times in self._recent.recent(self._times()).items()
-        }
+        return {name: percentiles(times) for name, times in self.recent().items()}
+
+    def recent(self) -> Mapping[str, TimesOf]:
+        """Return what was timed of late, by database."""
+        return self._recent.recent(self._times())
 
     def errors(self) -> Sequence[FailureSnapshot]:
         """Return what clients were told of, by us and by servers."""
@@ -96,7 +97,12 @@ class StatisticsView:
             total_averages=StatsSnapshot(*self.periods.of_all(now, totals)),
         )
 
-    def begin_anew(self) -> None:
-        """Take the present counts, another process's, as those of the beginning."""
+    def go_on_with(self, recent: Mapping[str, TimesOf]) -> None:
+        """Take the present counts, another process's, as those of the beginning.
+
+        ``recent`` is what that process has timed of late.
+        """
+        now, totals = self._context.clock(), self.totals()
         for _ in range(2):
-            self.end_period(self._context.clock())
+            self.periods.end_of_period(now, totals)
+        self._recent.inherit(recent)

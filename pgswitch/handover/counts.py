@@ -1,0 +1,83 @@
+"""What was counted and timed, for the process that goes on with it.
+
+Counters go pool by pool; the errors that we told clients of and the times of late,
+which percentiles are told of, as they are shown: by database.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgswitch.handover.packing import Packed, raw, text
+from pgswitch.stats.counters import NAMES
+from pgswitch.stats.failures import Failure
+from pgswitch.stats.percentiles import TimesOf
+from pgswitch.stats.times import BUCKETS, Times
+
+if TYPE_CHECKING:
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.registry import Pools
+    from pgswitch.views.statistics import StatisticsView
+
+
+def pack_counts(
+    context: PoolContext, pools: Pools, statistics: StatisticsView
+) -> Packed:
+    """Pack all that SHOW STATS, ERRORS and STATS_PERCENTILES tell of."""
+    return {
+        "counters": [[*pool.key, pool.rack.counters.values()] for pool in pools],
+        "errors": [
+            [*pool.key, {text(code): n for code, n in found.items()}]
+            for pool in pools
+            if (found := pool.rack.counters.errors)
+        ],
+        "failures": list(context.failures),
+        "times": {
+            name: [_pack_times(one) for one in times]
+            for name, times in statistics.recent().items()
+        },
+    }
+
+
+def unpack_counts(
+    packed: Packed, context: PoolContext, pools: Pools, statistics: StatisticsView
+) -> None:
+    """Go on with what was packed; what is of databases that are gone is dropped."""
+    for database, user, counts in packed.get("counters", []):
+        spec = context.configuration.database(database)
+        if spec is not None:
+            counters = pools.pool_of(spec, user).rack.counters
+            for name, number in zip(NAMES, counts, strict=True):
+                setattr(counters, name, number)
+    for database, user, errors in packed.get("errors", []):
+        spec = context.configuration.database(database)
+        if spec is not None:
+            found = pools.pool_of(spec, user).rack.counters.errors
+            found.update({raw(code): number for code, number in errors.items()})
+    for failure in packed.get("failures", []):
+        context.failures.restore(Failure(*failure))
+    statistics.go_on_with(
+        {
+            name: TimesOf(*map(_unpack_times, times))
+            for name, times in packed.get("times", {}).items()
+        }
+    )
+
+
+def _pack_times(times: Times) -> list[object]:
+    """Pack a histogram: the longest, and the buckets that are not empty."""
+    filled = {str(bucket): n for bucket, n in enumerate(times.buckets) if n}
+    return [times.longest, filled]
+
+
+def _unpack_times(packed: list[object]) -> Times:
+    """Restore a histogram; buckets that we do not have count as the last one."""
+    times = Times()
+    longest, filled = packed
+    assert isinstance(longest, int)  # noqa: S101 - as it was packed
+    assert isinstance(filled, dict)  # noqa: S101 - as it was packed
+    times.longest = longest
+    for bucket, number in filled.items():
+        times.buckets[min(int(bucket), BUCKETS - 1)] += number
+        times.count += number
+    return times

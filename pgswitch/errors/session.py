@@ -66,8 +66,8 @@ class LeftBehind(Fault):
     text = "terminating connection due to administrator command"
     sqlstate = "57P01"
     detail = (
-        "The pooler was restarted, and encrypted connections, consoles and logins"
-        " under way cannot be handed over."
+        "The pooler was restarted, and encrypted connections and consoles cannot be"
+        " handed over."
     )
 
 

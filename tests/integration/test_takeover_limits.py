@@ -1,0 +1,173 @@
+"""``-R`` for connections of other kinds: handed over too, or told that they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgswitch.demo.postgres import PostgresServer
+from tests.integration.running import ADMIN, HBA, PgSwitchFactory
+from tests.integration.test_takeover import backends, restart
+from tests.integration.test_tls_clients import connect
+from tests.integration.tls import Certificates
+from tests.integration.wire import RawClient, message, query, startup
+from tests.waiting import wait_until
+
+ONE_INSTALLATION = True
+TOLD = pytest.raises(psycopg.errors.AdminShutdown, match="administrator command")
+
+
+def pidfile(directory: Path) -> str:
+    """Return the pid file of the first pooler in a folder."""
+    return f"{directory}/pgswitch-0/pid"
+
+
+def test_encrypted_clients(
+    tls_pgswitch: PgSwitchFactory, certificates: Certificates, directory: Path
+) -> None:
+    """They are told, the log tells how many; those in clear go on beside them."""
+    pooler = tls_pgswitch(
+        pool_mode="transaction",
+        pidfile=pidfile(directory),
+        **certificates.for_clients("allow"),
+    )
+    with ExitStack() as stack:
+
+        def client(mode: str) -> psycopg.Connection:
+            return stack.enter_context(connect(pooler, certificates, mode))
+
+        idle, inside, clear = client("require"), client("require"), client("disable")
+        clear.execute("SELECT 1")
+        inside.execute("BEGIN")
+        inside.execute("CREATE TABLE cut_off (a int)")
+        restart(pooler)
+        for one in (idle, inside):
+            with TOLD:
+                one.execute("SELECT 1")
+        line = "2 clients and 1 servers cannot be handed over and end with this process"
+        pooler.wait_for_log(line)
+        assert clear.execute("SELECT to_regclass('cut_off')").fetchone() == (None,)
+        assert client("require").execute("SELECT 2").fetchone() == (2,)
+
+
+def test_encrypted_servers(
+    tls_pgswitch: PgSwitchFactory, tls_postgres: PostgresServer, directory: Path
+) -> None:
+    """Idle ones are closed in order and opened anew; a client at work is told."""
+    pooler = tls_pgswitch(
+        pool_mode="transaction",
+        pidfile=pidfile(directory),
+        server_tls_sslmode="require",
+    )
+    with pooler.connect() as idle, pooler.connect() as inside:
+        idle.execute("SELECT 1")
+        before = backends(pooler)
+        lines = tls_postgres.log_text().count("unexpected EOF on client connection")
+        restart(pooler)
+        assert idle.execute("SELECT 2").fetchone() == (2,)
+        assert not before & backends(pooler)
+        inside.execute("BEGIN")
+        restart(pooler)
+        with pytest.raises(psycopg.OperationalError):
+            inside.execute("SELECT 1")
+        assert idle.execute("SELECT 3").fetchone() == (3,)
+        now = tls_postgres.log_text().count("unexpected EOF on client connection")
+        assert now == lines
+
+
+def test_consoles(pgswitch: PgSwitchFactory, directory: Path) -> None:
+    """They are told, so that tools log in again."""
+    pooler = pgswitch(pidfile=pidfile(directory))
+    with pooler.connect(ADMIN, "pgbouncer") as console:
+        restart(pooler)
+        with TOLD:
+            console.execute("SHOW VERSION")
+    assert pooler.console("SHOW VERSION")
+
+
+def test_what_was_counted(pgswitch: PgSwitchFactory, directory: Path) -> None:
+    """Errors and percentiles go on, as the totals do."""
+    pooler = pgswitch(pidfile=pidfile(directory), stats_period=600)
+    with pooler.connect() as client:
+        client.execute("SELECT pg_sleep(0.2)")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            client.execute("SELECT 1 / 0")
+    with pytest.raises(psycopg.OperationalError, match="no such database"):
+        pooler.connect(database="nowhere")
+
+    def shown() -> tuple[list[object], list[object]]:
+        errors: list[object] = [
+            (row["database"], row["sqlstate"], row["count"])
+            for row in pooler.console("SHOW ERRORS")
+        ]
+        times: list[object] = [
+            dict(row) for row in pooler.console("SHOW STATS_PERCENTILES")
+        ]
+        return errors, times
+
+    before = shown()
+    restart(pooler)
+    assert shown() == before
+    assert ("bench", "22012", 1) in before[0]
+
+
+@pytest.fixture
+def source(make_own_postgres: Callable[..., PostgresServer]) -> PostgresServer:
+    """Return a server that may be replicated from, by the user ``trusted``."""
+    server = make_own_postgres(wal_level="logical")
+    server.set_hba([*HBA, "host replication trusted 127.0.0.1/32 trust"])
+    server.reload()
+    server.execute("ALTER ROLE trusted REPLICATION")
+    return server
+
+
+def test_replication(
+    source: PostgresServer, pgswitch: PgSwitchFactory, directory: Path
+) -> None:
+    """A stream goes on, its walsender stays its own; who has none yet gets one."""
+    pooler = pgswitch(
+        {"bench": f"host=127.0.0.1 port={source.port}"},
+        auth_type="trust",
+        pool_mode="transaction",
+        pidfile=pidfile(directory),
+    )
+    source.execute("CREATE TABLE t (i int)", database="bench")
+    pooler.execute("SELECT 1", user="trusted")
+    with ExitStack() as stack:
+
+        def client(word: str) -> RawClient:
+            made = stack.enter_context(RawClient(pooler.port))
+            names = ("user", "trusted", "database", "bench", "replication", word)
+            made.send(startup(*names, "application_name", "standby"))
+            made.until(b"Z")
+            return made
+
+        def walsenders() -> list[tuple[object, ...]]:
+            return [
+                (row["replication"], row["remote_pid"], row["state"])
+                for row in pooler.console("SHOW SERVERS")
+                if row["replication"] != "none"
+            ]
+
+        stream, idle = client("database"), client("true")
+        stream.send(query("CREATE_REPLICATION_SLOT s TEMPORARY LOGICAL test_decoding"))
+        stream.until(b"Z")
+        stream.send(query("START_REPLICATION SLOT s LOGICAL 0/0"))
+        stream.until(b"W")
+        before = walsenders()
+        restart(pooler)
+        assert walsenders() == before
+        source.execute("INSERT INTO t VALUES (4711)", database="bench")
+        seen = b""
+        while b"4711" not in seen:
+            seen += stream.until(b"d")[-1][1]
+        stream.send(message(b"c"))
+        assert [kind for kind, _ in stream.until(b"Z")][-2:] == [b"C", b"Z"]
+        idle.send(query("IDENTIFY_SYSTEM"))
+        assert idle.until(b"Z")[0][0] == b"T"
+        assert [row[0] for row in walsenders()] == ["logical", "physical"]
+    wait_until(lambda: walsenders() == [], "the walsenders to go")

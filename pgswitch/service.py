@@ -277,6 +277,7 @@ class PgSwitch(MultiService):
             self.desk,
             credentials=self.credentials,
             rules=self.rules,
+            clusters=self.clusters,
             statistics=self.view.statistics,
             reactor=self._reactor,
         ).take(takeover.sockets)

@@ -61,6 +61,7 @@ class ServiceView:
             pools,
             desk,
             credentials,
+            clusters=clusters,
             sockets=sockets,
             statistics=self.statistics,
         )

@@ -44,13 +44,13 @@ def unpack_counts(
 ) -> None:
     """Go on with what was packed; what is of databases that are gone is dropped."""
     for database, user, counts in packed.get("counters", []):
-        spec = context.configuration.database(database)
+        spec = pools.spec(database)
         if spec is not None:
             counters = pools.pool_of(spec, user).rack.counters
             for name, number in zip(NAMES, counts, strict=True):
                 setattr(counters, name, number)
     for database, user, errors in packed.get("errors", []):
-        spec = context.configuration.database(database)
+        spec = pools.spec(database)
         if spec is not None:
             found = pools.pool_of(spec, user).rack.counters.errors
             found.update({raw(code): number for code, number in errors.items()})

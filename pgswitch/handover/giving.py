@@ -13,7 +13,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from pgswitch.handover.counts import pack_counts
-from pgswitch.handover.packing import Packed, age, pack_client, pack_server, text
+from pgswitch.handover.packing import (
+    Packed,
+    age,
+    pack_client,
+    pack_cluster,
+    pack_server,
+    text,
+)
 from pgswitch.net.backend import Phase
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
     from pgswitch.relay.link import Link
+    from pgswitch.topology.clusters import Clusters
     from pgswitch.views.sockets import SocketView
     from pgswitch.views.statistics import StatisticsView
 
@@ -49,12 +57,14 @@ class Estate:
         desk: FrontDesk,
         credentials: Credentials,
         *,
+        clusters: Clusters,
         sockets: SocketView,
         statistics: StatisticsView,
     ) -> None:
         """Look at these parts of the service."""
         self.given: frozenset[int] = frozenset()
         """The descriptors that were shown last, to be handed over."""
+        self._clusters = clusters
         self._statistics = statistics
         self._context = context
         self._pools = pools
@@ -116,6 +126,9 @@ class Estate:
     def _service(self) -> Packed:
         return {
             "disabled": sorted(self._pools.disabled),
+            "clusters": {
+                key: pack_cluster(one) for key, one in self._clusters.known().items()
+            },
             **pack_counts(self._context, self._pools, self._statistics),
             "learned": self._credentials.pack(),
         }

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pgswitch.topology.clusters import Known
+from pgswitch.topology.nodes import Node
 from pgswitch.wire.exchange import IDLE
 from pgswitch.wire.prepared import Note
 from pgswitch.wire.sql_prepared import SqlNote
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pgswitch.relay.client import ClientLink
     from pgswitch.relay.server import ServerLink
     from pgswitch.wire.exchange import Exchange
@@ -56,6 +60,7 @@ def pack_client(link: ClientLink, now: float) -> Packed:
         else pack_statements(link.statements),
         "held": text(b"".join(link.held)),
         "sent": text(link.sent),
+        "partly": link.partly,
         "idle": age(link.last_request, now),
         "waits": age(link.waiting_since, now),
     }
@@ -72,6 +77,7 @@ def unpack_client(
     if held:
         link.held.append(held)
     link.sent = raw(packed.get("sent", ""))
+    link.partly = packed.get("partly", False)
     link.last_request = moment(packed.get("idle"), now)
     link.waiting_since = moment(packed.get("waits"), now)
 
@@ -220,3 +226,32 @@ def unpack_server(
     link.ready_since = moment(packed.get("idle"), now) or now
     link.stale = packed.get("stale", False)
     link.watched = link.stale
+
+
+# Clusters.
+
+
+def pack_cluster(known: Known) -> Packed:
+    """Pack what is known of a cluster's nodes."""
+    writer = [] if known.writer is None else [known.writer]
+    return {
+        "writer": _pack_nodes(writer),
+        "nodes": _pack_nodes(known.nodes),
+        "readers": _pack_nodes(known.readers),
+        "databases": [known.databases.get(node) for node in known.nodes],
+    }
+
+
+def unpack_cluster(packed: Packed) -> Known:
+    """Restore what :func:`pack_cluster` packed."""
+    writer, nodes, readers = (
+        tuple(Node(*one) for one in packed.get(role, ()))
+        for role in ("writer", "nodes", "readers")
+    )
+    names = zip(nodes, packed.get("databases", ()), strict=False)
+    databases = {node: name for node, name in names if name is not None}
+    return Known(writer[0] if writer else None, nodes, readers, databases)
+
+
+def _pack_nodes(nodes: Iterable[Node]) -> list[list[object]]:
+    return [[one.name, one.host, one.port] for one in nodes]

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from pgswitch.errors import ServerConnCrashed
 from pgswitch.handover.counts import unpack_counts
-from pgswitch.handover.packing import Packed, moment, raw, unpack_client, unpack_server
+from pgswitch.handover.packing import (
+    Packed,
+    moment,
+    raw,
+    unpack_client,
+    unpack_cluster,
+    unpack_server,
+)
 from pgswitch.net.accepted import TcpTransport, UnixTransport
 from pgswitch.net.frontend import Frontend
 from pgswitch.net.sockets import unix_port
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
     from pgswitch.relay.server import ServerLink
+    from pgswitch.topology.clusters import Clusters
     from pgswitch.views.statistics import StatisticsView
     from pgswitch.wire.params import Values
 
@@ -51,10 +59,12 @@ class Heir:
         *,
         credentials: Credentials,
         rules: Rules,
+        clusters: Clusters,
         statistics: StatisticsView,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
     ) -> None:
         """Take the parts that connections belong to."""
+        self._clusters = clusters
         self._statistics = statistics
         self._context = context
         self._pools = pools
@@ -82,6 +92,10 @@ class Heir:
     def _take_service(self, state: Packed) -> None:
         self._pools.disabled.update(state.get("disabled", []))
         self._credentials.unpack(state.get("learned", []))
+        clusters = state.get("clusters", {})
+        self._clusters.go_on_with(
+            {key: unpack_cluster(one) for key, one in clusters.items()}
+        )
         if state:
             unpack_counts(state, self._context, self._pools, self._statistics)
 
@@ -164,12 +178,12 @@ class Heir:
     def _to_its_pool(self, frontend: Frontend, state: Packed) -> None:
         """Bring a client to the pool that a rule had moved it to."""
         database, user = state.get("pool", frontend.pool.key)
-        spec = self._context.configuration.database(database)
+        spec = self._pools.spec(database)
         if spec is not None and (database, user) != frontend.pool.key:
             move(frontend, self._pools.pool_of(spec, user))
 
     def _spec(self, one: Inherited) -> DatabaseSpec | None:
-        return self._context.configuration.database(one.database)
+        return self._pools.spec(one.database)
 
     def _values(self, one: Inherited) -> Values:
         parameters = one.state.get("parameters", one.parameters)

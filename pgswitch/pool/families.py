@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.topology.nodes import Node
@@ -41,16 +41,20 @@ class Families:
         nodes: Iterable[Node],
         readers: Iterable[Node],
         taken: Iterable[str],
+        given: Mapping[Node, str] | None = None,
     ) -> None:
         """Take the nodes of the cluster of an entry, and those that may be read from.
 
-        ``taken`` are names that other databases have.
+        ``taken`` are names that other databases have, ``given`` those that nodes of
+        this cluster had in another process.
         """
         self.forget(spec.name)
         names = {*taken, *self._specs}
         family = Family({}, tuple(readers))
         for node in nodes:
-            name = node.name if node.name not in names else f"{node.name}.{spec.name}"
+            name = (given or {}).get(node, node.name)
+            if name in names:
+                name = f"{node.name}.{spec.name}"
             family.nodes[node] = self._specs[name] = replace(
                 spec, name=name, host=node.host, port=node.port, topology_query=None
             )
@@ -74,6 +78,17 @@ class Families:
                 if spec.name == name:
                     return key, node
         return None
+
+    def reader_nodes(self, key: str) -> tuple[Node, ...]:
+        """Return the nodes of a cluster that readers may use."""
+        family = self._by_key.get(key)
+        return () if family is None else family.readers
+
+    def names(self, key: str) -> dict[Node, str]:
+        """Return the databases of a cluster's nodes."""
+        family = self._by_key.get(key)
+        nodes = {} if family is None else family.nodes
+        return {node: spec.name for node, spec in nodes.items()}
 
     def readers(self, key: str) -> list[DatabaseSpec]:
         """Return the databases that readers of a cluster may use."""

@@ -302,6 +302,13 @@ class ServerPool:
         if is_idle:
             self.rack.idle.append(backend.link)
 
+    def settle_at(self, site: Place) -> None:
+        """Have the servers where ``site`` says; those that are there already stay."""
+        self.site = site
+        for backend in self.backends():
+            if backend.phase is not Phase.LOGIN:
+                backend.link.wary = True
+
     def expect_walsender(self, client: Frontend) -> Backend:
         """Return a new server for a replication client, which another process has."""
         return self.replication[client.number].expect()

@@ -19,7 +19,7 @@ from pgswitch.topology.probe import Credentials, PostgresProbe
 from pgswitch.wire.password import SecretKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pgswitch.config.model import Configuration, DatabaseSpec
     from pgswitch.pool.context import PoolContext
@@ -27,6 +27,17 @@ if TYPE_CHECKING:
     from pgswitch.pool.registry import Pools
     from pgswitch.topology.monitor import Probe
     from pgswitch.topology.probe import Addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a cluster, for a process that goes on with it."""
+
+    writer: Node | None = None
+    nodes: tuple[Node, ...] = ()
+    readers: tuple[Node, ...] = ()
+    databases: Mapping[Node, str] = field(default_factory=dict)
+    """What the nodes are called as databases."""
 
 
 @dataclass(slots=True)
@@ -109,7 +120,8 @@ class PoolSites:
 
     def add(self, pool: ServerPool, cluster: Cluster) -> None:
         """Take in a new pool."""
-        site = pool.site = Site(pool, cluster)
+        site = Site(pool, cluster)
+        pool.settle_at(site)
         if self.node is not None:
             site.node = self.node
         if self.searching:
@@ -149,6 +161,8 @@ class Clusters:
         self.by_key: dict[str, Cluster] = {}
         self._specs: dict[str, DatabaseSpec] = {}
         self._sites: dict[str, PoolSites] = {}
+        self._inherited: dict[str, Known] = {}
+        """What another process knew of clusters that are still to be begun."""
         self._context = context
         self._pools = pools
         self._reactor = reactor
@@ -163,22 +177,49 @@ class Clusters:
             for name, spec in configuration.databases.items()
             if spec.topology_query
         }
-        kept: dict[str, tuple[Node | None, list[Node]]] = {}
-        for key, cluster in [*self.by_key.items()]:
+        kept, self._inherited = self._inherited, {}
+        for key in [*self.by_key]:
             spec, before = wanted.get(key), self._specs[key]
             if spec == before:
                 continue
             if spec is not None and _same_servers(spec, before):
-                nodes = [sight.node for sight in cluster.machine.sights.values()]
-                kept[key] = self._sites[key].node, nodes
+                kept[key] = self._known(key)
             self._drop(key)
         for key, spec in wanted.items():
             if key not in self.by_key:
-                self._begin(key, spec, *kept.get(key, (None, [])))
+                self._begin(key, spec, kept.get(key, Known()))
             cluster = self.by_key[key]
             cluster.monitor.pace = self._pace()
             cluster.max_lag = configuration.settings.reader_max_lag
             cluster.max_lag_bytes = configuration.settings.reader_max_lag_bytes
+
+    def known(self) -> dict[str, Known]:
+        """Return what is known of all clusters, by the key of their entry."""
+        return {key: self._known(key) for key in self.by_key}
+
+    def _known(self, key: str) -> Known:
+        sights = self.by_key[key].machine.sights.values()
+        families = self._pools.families
+        return Known(
+            self._sites[key].node,
+            tuple(sight.node for sight in sights),
+            families.reader_nodes(key),
+            families.names(key),
+        )
+
+    def go_on_with(self, known: Mapping[str, Known]) -> None:
+        """Begin where another process was, at the next :meth:`configure`.
+
+        Nodes have their databases at once, so that servers there can be taken over.
+        """
+        databases = self._context.configuration.databases
+        for key, one in known.items():
+            spec = databases.get(key)
+            if spec is not None and spec.topology_query:
+                self._inherited[key] = one
+                self._pools.families.set(
+                    spec, one.nodes, one.readers, databases, one.databases
+                )
 
     def stop(self) -> None:
         """Ask no node any more."""
@@ -192,11 +233,10 @@ class Clusters:
             self._sites[name].add(pool, self.by_key[name])
             return
         found = self._pools.families.node_of(name)
-        if found is not None:
+        if found is not None and found[0] in self.by_key:
             key, node = found
-            pool.site = ReaderSite(
-                pool, node, self.by_key[key], self._sites[key].elsewhere
-            )
+            elsewhere = self._sites[key].elsewhere
+            pool.settle_at(ReaderSite(pool, node, self.by_key[key], elsewhere))
 
     def _pace(self) -> Pace:
         settings = self._context.configuration.settings
@@ -208,13 +248,12 @@ class Clusters:
             settings.topology_refresh,
         )
 
-    def _begin(
-        self, key: str, spec: DatabaseSpec, node: Node | None, nodes: list[Node]
-    ) -> None:
-        """Watch a cluster; ``node`` is served from and ``nodes`` are known already."""
+    def _begin(self, key: str, spec: DatabaseSpec, known: Known) -> None:
+        """Watch a cluster of which some is known already."""
         context = self._context
-        seeds = nodes or named((host, spec.port) for host in spec.hosts or (None,))
-        sites = PoolSites(key, self._pools, node)
+        places = ((host, spec.port) for host in spec.hosts or (None,))
+        seeds = [*known.nodes] or named(places)
+        sites = PoolSites(key, self._pools, known.writer)
         self._specs[key], self._sites[key] = spec, sites
         machine = Machine(seeds)
         monitor = Monitor(
@@ -237,8 +276,9 @@ class Clusters:
             record=self._record,
         )
         self.by_key[key] = cluster
-        for pool in self._pools.of_database(key):
-            sites.add(pool, cluster)
+        for pool in self._pools:
+            if pool.site is None:
+                self.adopt(pool)
         cluster.start(self._reactor)
         if spec.user is not None:
             # So that logins find what servers report, even while nobody writes.

@@ -22,6 +22,7 @@ from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer, account
 from pgswitch.topology.recording import replay
 from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
+from tests.integration.test_takeover import restart
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -161,6 +162,7 @@ def place(
         pool_mode="transaction",
         server_failed_delay=0.5,
         switchover_record=str(record),
+        pidfile=f"{folder.path}/pgswitch-0/pid",
     )
     made = Place(cluster, pooler, record)
     pooler.wait_for_log("cluster bench: the nodes are")
@@ -401,6 +403,32 @@ def test_readers(place: Place) -> None:
     assert not is_reader()
     place.heal()
     wait_until(is_reader, "a reader to be used again")
+
+
+def test_a_takeover(place: Place) -> None:
+    """A new process goes on with transactions on the writer and on a standby.
+
+    It knows the writer, so nothing is opened anew, and a later move is as unnoticed.
+    """
+    where = "SELECT pg_is_in_recovery(), pg_backend_pid()"
+    reader, writer = place.connect("split"), place.connect()
+    wait_until(lambda: reader.execute(where).fetchall()[0][0], "a reader to be known")
+    with place.writing() as writers:
+        before = []
+        for client in (reader, writer):
+            client.execute("BEGIN -- recovery")
+            before += client.execute(where).fetchall()
+        restart(place.pooler)
+        assert [row for one in (reader, writer) for row in one.execute(where)] == before
+        assert [row[0] for row in before] == [True, False]
+        for client in (reader, writer):
+            client.execute("COMMIT")
+        place.wait_for_writes(writers)
+        place.cluster.rejoin(place.cluster.switch(fast_stop))
+        place.wait_for_writes(writers)
+    seen = account(writers, place.rows())
+    assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)
+    place.cluster.wait_until_followed()
 
 
 def test_what_the_console_and_the_record_tell(place: Place) -> None:

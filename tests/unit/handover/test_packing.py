@@ -11,14 +11,18 @@ from pgswitch.handover.packing import (
     age,
     moment,
     pack_client,
+    pack_cluster,
     pack_server,
     raw,
     text,
     unpack_client,
+    unpack_cluster,
     unpack_server,
 )
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.server import ServerLink
+from pgswitch.topology.clusters import Known
+from pgswitch.topology.nodes import Node
 from pgswitch.wire import encode
 from pgswitch.wire.exchange import Exchange
 from pgswitch.wire.prepared import ClientStatements
@@ -133,6 +137,18 @@ def test_what_a_waiting_client_asked(world: World) -> None:
     other, _ = gone_on(client.frontend.link, world.context.clock())
     assert other.held == [query("SELECT 'é'")]
     assert other.waiting_since == pytest.approx(NOW)
+
+
+def test_a_cluster() -> None:
+    """Its writer, nodes and readers, and the names of their databases."""
+    one, two = Node("one", "one.example", 5432), Node("two", None, 5433)
+    for known in (
+        Known(),
+        Known(one, (one, two), (two,), {two: "two.db"}),
+        Known(None, (one,)),
+    ):
+        assert unpack_cluster(sent(pack_cluster(known))) == known
+    assert unpack_cluster({}) == Known()
 
 
 def test_a_server(world: World) -> None:

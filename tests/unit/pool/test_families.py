@@ -40,3 +40,15 @@ def test_names_that_are_taken() -> None:
     families.set(SPEC, [A], [], ["db", "a"])
     assert families.spec("a") is None
     assert families.node_of("a.db") == ("db", A)
+
+
+def test_names_of_another_process() -> None:
+    """They stay, whatever came first there, unless somebody else has them here."""
+    families = Families()
+    families.set(SPEC, [A, B], [], ["db", "b"], {A: "a.db", B: "b"})
+    assert families.names("db") == {A: "a.db", B: "b.db"}
+    assert families.names("other") == {}
+    families.set(SPEC, [A], [A], ["db", "a.db"], {A: "a.other"})
+    assert families.names("db") == {A: "a.other"}
+    assert families.reader_nodes("db") == (A,)
+    assert families.reader_nodes("other") == ()

@@ -138,3 +138,33 @@ def test_another_entry_for_the_same_servers(monitored: Monitored) -> None:
     world.turn()
     assert not new.is_gone()
     assert world.service.clusters.by_key["db"].machine.writer == "10.0.0.2"
+
+
+def test_going_on_where_another_process_was(
+    world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer is believed to be where it was, and servers there stay."""
+    old = Monitored(world_of, monkeypatch)
+    old.settle()
+    known = old.world.service.clusters.known()
+    assert known["db"].writer is not None
+    assert known["db"].writer.host == "10.0.0.1"
+    assert [node.host for node in known["db"].readers] == ["10.0.0.2"]
+    new = Monitored(world_of, monkeypatch)
+    service = new.world.service
+    client, server = new.world.pair()
+    configuration = service.configuration
+    service.clusters.stop()
+    assert not server.backend.link.peer
+    service.clusters.go_on_with({**known, "gone": known["db"]})
+    names = [spec.name for spec in service.pools.families.readers("db")]
+    assert names == ["10.0.0.2"]
+    service.clusters.configure(configuration)
+    new.world.wait(0.5)
+    assert set(new.probes) == {"10.0.0.1", "10.0.0.2"}
+    assert server.backend.link.wary
+    new.probes["10.0.0.1"].answer(writes())
+    new.world.turn()
+    client.say(query())
+    assert server.answer() == query()
+    assert service.clusters.known()["db"].writer == known["db"].writer

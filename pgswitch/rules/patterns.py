@@ -26,6 +26,8 @@ from typing import Any, Final
 
 from pgswitch.rules.sieve import Sieve
 
+END: Final = sys.maxsize
+"""Where a search ends that is told no end."""
 MOST_KNOWN: Final = 500
 """Compiled patterns that are remembered, about as many as ``re`` does."""
 
@@ -61,28 +63,31 @@ class Known:
         self._found: Any = None
         """What the search of that text found; nothing changes a Match."""
 
-    def search(self, string: str, pos: int = 0, endpos: int = sys.maxsize) -> Any:  # noqa: ANN401 - as re
+    def search(self, string: str, pos: int = 0, endpos: int = END) -> Any:  # noqa: ANN401 - as re
         """Do as ``re.Pattern.search``."""
         if self.needed not in string:
             return None
         return self.compiled.search(string, pos, endpos)
 
-    def search_again(self, string: str, pos: int = 0, endpos: int = sys.maxsize) -> Any:  # noqa: ANN401 - as re
+    def search_again(self, string: str, pos: int = 0, endpos: int = END) -> Any:  # noqa: ANN401 - as re
         """Do as ``re.Pattern.search``, faster for the same text as last time."""
-        if pos or endpos != sys.maxsize or len(string) > LONGEST_REMEMBERED:
+        if pos or endpos != END:
             return self.compiled.search(string, pos, endpos)
-        if self._found is None or string != self._searched:
+        if self._found is not None and string == self._searched:
+            return self._found
+        found = self.compiled.search(string)
+        if len(string) <= LONGEST_REMEMBERED:
             self._searched = string
-            self._found = self.compiled.search(string)
-        return self._found
+            self._found = found
+        return found
 
-    def match(self, string: str, pos: int = 0, endpos: int = sys.maxsize) -> Any:  # noqa: ANN401 - as re
+    def match(self, string: str, pos: int = 0, endpos: int = END) -> Any:  # noqa: ANN401 - as re
         """Do as ``re.Pattern.match``."""
         if self.needed not in string:
             return None
         return self.compiled.match(string, pos, endpos)
 
-    def fullmatch(self, string: str, pos: int = 0, endpos: int = sys.maxsize) -> Any:  # noqa: ANN401 - as re
+    def fullmatch(self, string: str, pos: int = 0, endpos: int = END) -> Any:  # noqa: ANN401 - as re
         """Do as ``re.Pattern.fullmatch``."""
         if self.needed not in string:
             return None

@@ -43,9 +43,11 @@ class Times:
         if microseconds > self.longest:  # noqa: PLR1730 - max would be a call more
             self.longest = microseconds
         if 0 <= microseconds < _SHORT:
-            self.buckets[_BUCKETS[microseconds]] += 1
+            bucket = _BUCKETS[microseconds]
         else:
-            self.buckets[_bucket(microseconds)] += 1
+            bucket = _bucket(microseconds)
+        buckets = self.buckets
+        buckets[bucket] = buckets[bucket] + 1  # compiled, += is slower
 
     def add(self, other: Times) -> None:
         """Add all that another has noted."""

@@ -49,6 +49,9 @@ def place(postgres: PostgresServer) -> dict[str, str]:
     return {
         "bench": f"{server} dbname=bench",
         "two": f"{server} dbname=other",
+        "kept": f"{server} dbname=other pool_mode=session",
+        "narrow": f"{server} dbname=other max_db_client_connections=1",
+        "*": server,
         "missing": f"{server} dbname=no_such_database",
         "wrong": f"{server} dbname=other user=scram password=wrong",
     }
@@ -150,6 +153,91 @@ def test_a_target_that_refuses(pooler: PgSwitch, target: str, words: str) -> Non
         assert other.execute("SELECT 1").fetchone() == (1,)
     with pooler.connect("trusted") as again:
         assert again.execute((WHERE + "two").encode()).fetchone() == ("other",)
+
+
+def test_a_target_whose_servers_are_kept(pooler: PgSwitch) -> None:
+    """As long as its pool mode says; on the way back the server is reset."""
+    with pooler.connect("trusted", prepare_threshold=None) as connection:
+        connection.execute("CREATE TEMP TABLE mine AS SELECT 7 AS id --kept")
+        (row,) = (r for r in pooler.console("SHOW POOLS") if r["database"] == "kept")
+        assert (row["cl_active"], row["sv_active"]) == (1, 1)
+        assert connection.execute("SELECT id FROM mine").fetchone() == (7,)
+        row = connection.execute((WHERE + "bench").encode()).fetchone()
+        assert row == ("bench",)
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            connection.execute("SELECT id FROM mine --kept")
+
+
+def test_a_target_for_few_clients(pooler: PgSwitch) -> None:
+    """Only those count that have logged in to it, as the manual of PgBouncer says."""
+    with ExitStack() as stack:
+        for _ in range(2):
+            mover = stack.enter_context(pooler.connect("trusted"))
+            row = mover.execute((WHERE + "narrow").encode()).fetchone()
+            assert row == ("other",)
+        stack.enter_context(pooler.connect("trusted", "narrow"))
+        with pytest.raises(psycopg.OperationalError, match="max_db_client_connections"):
+            pooler.connect("trusted", "narrow")
+
+
+def test_a_target_that_only_the_star_means(pooler: PgSwitch) -> None:
+    """It is unknown: rules name entries, or a slip would become a database."""
+    with pooler.connect("trusted") as connection:
+        row = connection.execute((WHERE + "other").encode()).fetchone()
+        assert row == ("bench",)
+    with pooler.connect("trusted", "other") as connection:
+        row = connection.execute((WHERE + "bench").encode()).fetchone()
+        assert row == ("bench",), "but who is there may go"
+
+
+def test_a_target_that_is_killed(pooler: PgSwitch) -> None:
+    """Who has been sent there is gone with it, those that wait too."""
+    with RawClient(pooler.port) as there, RawClient(pooler.port) as waiting:
+        there.log_in()
+        there.send(query(WHERE + "two"))
+        assert values(there) == [b"other"]
+        pooler.console("PAUSE two")
+        waiting.log_in()
+        waiting.send(query(WHERE + "two"))
+        wait_until(
+            lambda: any(row["cl_waiting"] for row in pooler.console("SHOW POOLS")),
+            "the client to wait",
+        )
+        pooler.console("KILL two")
+        pooler.console("RESUME two")
+        for client in (there, waiting):
+            assert client.error()["M"] == "database removed"
+            assert client.is_closed()
+
+
+def test_a_query_amid_copy(pooler: PgSwitch) -> None:
+    """A server hangs up on that, whatever a rule wants; its pool goes on."""
+    with RawClient(pooler.port) as client, RawClient(pooler.port) as other:
+        for one in (client, other):
+            one.log_in()
+        client.send(query("CREATE TEMP TABLE taken (id int); COPY taken FROM STDIN"))
+        assert client.until(b"G")[-1][0] == b"G"
+        client.send(message(b"d", b"1\n") + query(WHERE + "two"))
+        assert client.error()["C"] == "08P01"
+        with pytest.raises(EOFError):
+            client.until(b"Z")
+        other.send(query(WHERE + "bench"))
+        assert values(other) == [b"bench"]
+
+
+def test_a_move_in_a_failed_transaction(pooler: PgSwitch) -> None:
+    """It is the server that says no, as to any query there."""
+    with RawClient(pooler.port) as client:
+        client.log_in()
+        client.send(query("BEGIN --bench") + query("SELECT 1/0"))
+        client.until(b"Z")
+        client.until(b"Z")
+        client.send(query(WHERE + "two"))
+        assert client.error()["C"] == "25P02"
+        client.until(b"Z")
+        client.send(query("ROLLBACK --two") + query(WHERE + "two"))
+        client.until(b"Z")
+        assert values(client) == [b"other"]
 
 
 def test_cancelling_after_a_move(pooler: PgSwitch) -> None:

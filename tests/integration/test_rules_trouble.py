@@ -159,8 +159,8 @@ def test_a_target_whose_servers_are_kept(pooler: PgSwitch) -> None:
     """As long as its pool mode says; on the way back the server is reset."""
     with pooler.connect("trusted", prepare_threshold=None) as connection:
         connection.execute("CREATE TEMP TABLE mine AS SELECT 7 AS id --kept")
-        (row,) = (r for r in pooler.console("SHOW POOLS") if r["database"] == "kept")
-        assert (row["cl_active"], row["sv_active"]) == (1, 1)
+        (pool,) = (r for r in pooler.console("SHOW POOLS") if r["database"] == "kept")
+        assert (pool["cl_active"], pool["sv_active"]) == (1, 1)
         assert connection.execute("SELECT id FROM mine").fetchone() == (7,)
         row = connection.execute((WHERE + "bench").encode()).fetchone()
         assert row == ("bench",)

@@ -27,15 +27,17 @@ class WrongHost(Exception):
 def verify_host(certificate: x509.Certificate, host: str) -> None:
     """Accept a certificate that is for ``host``, a name or an address as configured.
 
-    Raises WrongHost.
+    A dot at the end, which keeps resolvers from trying other domains, is not part of
+    the name.  Raises WrongHost.
     """
+    wanted = host.removesuffix(".")
     try:
         if not _has_alternative_names(certificate):
-            _verify_common_names(certificate, host)
-        elif is_address(host):
-            verify_certificate_ip_address(certificate, host)
+            _verify_common_names(certificate, wanted)
+        elif is_address(wanted):
+            verify_certificate_ip_address(certificate, wanted)
         else:
-            verify_certificate_hostname(certificate, host)
+            verify_certificate_hostname(certificate, wanted)
     except (CertificateError, VerificationError, ValueError) as error:
         names = ", ".join(repr(name) for name in names_in(certificate)) or "nobody"
         raise WrongHost(

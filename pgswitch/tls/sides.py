@@ -74,9 +74,9 @@ class ServerTls:
         """Return a connection to ``host``, as configured; handshake to come."""
         connection = SSL.Connection(self._context, sock)
         connection.set_connect_state()
-        if not is_address(host):
-            # Addresses are no names (RFC 6066, section 3).
-            connection.set_tlsext_host_name(host.encode("idna"))
+        name = _server_name(host)
+        if name:
+            connection.set_tlsext_host_name(name)
         return connection
 
     def facts(self, connection: SSL.Connection, host: str) -> TlsFacts:
@@ -95,6 +95,19 @@ class ServerTls:
         if self.options.mode == "verify-full":
             verify_host(certificate, host)
         return _facts(connection, certificate, end_point_of(certificate))
+
+
+def _server_name(host: str) -> bytes:
+    """Return the name that the server is asked for, empty if the host has none.
+
+    Addresses are no names, and a dot at the end belongs to none (RFC 6066, section 3).
+    """
+    if is_address(host):
+        return b""
+    try:
+        return host.removesuffix(".").encode("idna")
+    except UnicodeError:
+        return b""  # Such as an empty label: no certificate can be for it either.
 
 
 def _hear_alert(connection: SSL.Connection) -> None:

@@ -27,6 +27,8 @@ def made(authority: Authority, common_name: str, *hosts: str) -> x509.Certificat
         ("x", ("db.example.com",), "db.example.com"),
         ("x", ("a.example.com", "db.example.com"), "DB.example.com"),
         ("x", ("*.example.com",), "db.example.com"),
+        ("x", ("db.example.com",), "db.example.com."),
+        ("db.example.com", (), "db.example.com."),
         ("x", ("10.0.0.1",), "10.0.0.1"),
         ("x", ("::1",), "0:0::1"),
         ("db.example.com", (), "db.example.com"),

@@ -94,7 +94,16 @@ def test_another_host(serving: TlsOptions, asking: TlsOptions, host: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("host", "name"), [("localhost", b"localhost"), ("127.0.0.1", None), ("::1", None)]
+    ("host", "name"),
+    [
+        ("localhost", b"localhost"),
+        ("db.example.com.", b"db.example.com"),
+        ("bücher.example", b"xn--bcher-kva.example"),
+        ("127.0.0.1", None),
+        ("::1", None),
+        ("a..b", None),
+        ("x" * 64, None),
+    ],
 )
 def test_server_name(asking: TlsOptions, host: str, name: bytes | None) -> None:
     """SNI tells names; addresses are none (RFC 6066)."""

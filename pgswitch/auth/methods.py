@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     from pgswitch.auth.store import AuthStore
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
-    from pgswitch.wire.login_client import Authority
+    from pgswitch.wire.login_client import Authority, VerifierCache
+
+
+_CACHE_LIMIT = 10_000
+"""Verifiers kept at once of users that auth_query knows, who may be any number."""
 
 
 class Methods:
@@ -47,6 +51,8 @@ class Methods:
         self._store = store
         self._find_servers = find_servers
         self._mock_seed = context.random(32)
+        self._asked: VerifierCache = {}
+        """Verifiers made from clear secrets that auth_query has told."""
 
     def login(
         self, client: Frontend, identity: Identity, demand: Demand
@@ -58,7 +64,7 @@ class Methods:
             random=self._context.random,
             mock_seed=self._mock_seed,
             iterations=self._context.configuration.settings.scram_iterations,
-            cache=self._store.verifiers,
+            cache=self._verifiers(identity),
             end_point=b"" if tls is None else tls.end_point,
             authority=self._authority(client, identity.user, demand),
             is_proved=any(_is_user(demand.ident, one, identity.user) for one in names),
@@ -66,6 +72,13 @@ class Methods:
             only_scram=self._store.only_scram,
         )
         return ClientLogin(demand.method, identity.user, identity.secret, around)
+
+    def _verifiers(self, identity: Identity) -> VerifierCache:
+        if identity.asked is None:
+            return self._store.verifiers
+        if len(self._asked) >= _CACHE_LIMIT:
+            self._asked.clear()
+        return self._asked
 
     def _authority(
         self, client: Frontend, user: str, demand: Demand

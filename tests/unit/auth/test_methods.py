@@ -8,13 +8,18 @@ import pwd
 import pytest
 
 from pgswitch.auth import ldap, pam
+from pgswitch.auth.lookup import Asked, Identity
+from pgswitch.auth.methods import _CACHE_LIMIT
 from pgswitch.net.frontend import Frontend
 from pgswitch.tls.facts import TlsFacts
 from pgswitch.types import Address
 from pgswitch.wire import encode
+from pgswitch.wire.password import Secret
+from pgswitch.wire.scram import make_verifier
 from tests.fakes.messages import kinds, message
 from tests.fakes.world import Client, World, WorldOf
 
+VERIFIER = make_verifier("pencil", b"salt", 1)
 PASSWORD = message(b"p", b"secret\0")
 LDAP = 'auth_ldap_options = ldapserver=a ldapprefix="uid="'
 
@@ -191,3 +196,18 @@ def test_the_work_of_logins_tells_nobody_apart(world_of: WorldOf) -> None:
     assert world.worked == []
     assert {fault for _size, fault in told} == {"SASL authentication failed"}
     assert len(told) == 1, "questions and answers are of one form"
+
+
+def test_passwords_that_change_at_each_login(world: World) -> None:
+    """As of auth_query: their verifiers are kept, but not for ever."""
+    methods = world.service.desk._methods
+    asked = Asked("db", "asker", "SELECT", "app")
+    caches = []
+    for number in range(_CACHE_LIMIT + 5):
+        secret = Secret.of(f"token {number}")
+        cache = methods._verifiers(Identity("app", secret, asked))
+        cache["app", secret] = VERIFIER
+        caches.append(len(cache))
+    assert max(caches) == _CACHE_LIMIT
+    assert caches[-1] == 5
+    assert world.service.store.verifiers == {}

@@ -358,12 +358,12 @@ class Backend(TwistedProtocol):
         ``unanswered``: no part of the present answer has reached the client.  Then
         none will, if the server has undone what it was asked.
         """
-        said, at, is_ready = last_word(chunk)
+        said, at, is_done = last_word(chunk)
         if said is LastWord.NONE:
             return chunk
         # Nobody else is to ask it anything.
         self.link.stale = self.link.watched = True
-        self.said_last_word = said is LastWord.UNDONE and unanswered and not is_ready
+        self.said_last_word = said is LastWord.UNDONE and unanswered and not is_done
         return b"" if self.said_last_word else chunk[:at]
 
     def refused_to_write(self) -> None:

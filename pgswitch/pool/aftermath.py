@@ -61,8 +61,10 @@ class Facts:
     outstanding: int
     copying: bool
     sent: bytes
-    """All that the server was sent since it last answered; empty if that is not
+    """All that the server was sent since it last answered; ``?`` if that is not
     known any more."""
+    is_cut: bool
+    """The last of its messages was not sent whole: no server carries that out."""
     said_so: bool
     """The server's last word was that it ends (57P01, 57P02, 57P03), and that before
     any of its answer reached the client: it has undone what it was asked."""
@@ -79,26 +81,39 @@ def decide(facts: Facts, text_of: Callable[[bytes], bytes]) -> Outcome:
     """
     if facts.is_session:
         return Outcome.SESSION_LOST
-    texts = statements(facts.sent, text_of)
+    sent = without_cut(facts.sent) if facts.is_cut else facts.sent
+    texts = statements(sent, text_of)
     if facts.in_transaction:
-        if facts.outstanding and not texts:
+        is_known = bool(texts) or (facts.sent != b"" and not _executes(sent))
+        if facts.outstanding and not is_known:
             return Outcome.UNKNOWN_INSIDE
         if facts.outstanding and any(map(may_commit, texts)):
             return Outcome.UNKNOWN
         return Outcome.ROLLED_BACK
     if not facts.outstanding:
         return Outcome.NOTHING
-    return Outcome.AGAIN if _may_run_again(facts, texts) else Outcome.UNKNOWN
+    return Outcome.AGAIN if _may_run_again(facts, sent, texts) else Outcome.UNKNOWN
 
 
-def _may_run_again(facts: Facts, texts: list[bytes]) -> bool:
+def _may_run_again(facts: Facts, sent: bytes, texts: list[bytes]) -> bool:
     """Tell whether what was asked outside of a transaction may be asked again."""
     if facts.copying or facts.answered or not facts.retry:
         return False
     if not texts:
-        return facts.sent != b"" and not _executes(facts.sent)
+        return facts.sent != b"" and not _executes(sent)
     is_refused = facts.said_so and len(texts) == 1 and is_single(texts[0])
     return is_refused or all(map(is_harmless, texts))
+
+
+def without_cut(sent: bytes) -> bytes:
+    """Return messages without the last one, which is cut; what is unknown stays so."""
+    position = 0
+    while position + HEADER_SIZE <= len(sent):
+        end = position + 1 + int.from_bytes(sent[position + 1 : position + 5], "big")
+        if end > len(sent):
+            return sent[:position]
+        position = end
+    return sent
 
 
 def statements(sent: bytes, text_of: Callable[[bytes], bytes]) -> list[bytes]:

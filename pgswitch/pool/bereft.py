@@ -53,10 +53,10 @@ def settle_loss(
     """
     client = cast("Frontend", link.frontend)
     exchange = link.exchange
-    if link.skip or link.wanted or backend.link.skip:
+    if backend.link.skip:
         # In the middle of a message there is no way to say anything.
         fault = ServerConnCrashed(detail=backend.loss_detail)
-        client.disconnect(fault, quietly=backend.link.skip != 0)
+        client.disconnect(fault, quietly=True)
         return None
     text_of = partial(_text_of, link.statements)
     in_transaction = exchange.status != IDLE
@@ -66,6 +66,7 @@ def settle_loss(
         outstanding=exchange.outstanding(),
         copying=exchange.copying,
         sent=link.sent,
+        is_cut=link.skip > 0,
         said_so=backend.said_last_word,
         answered=link.partly,
         retry=retry,
@@ -85,8 +86,7 @@ def settle_loss(
     if outcome is Outcome.AGAIN:
         link.again()
         return outcome
-    link.sent = b""
-    link.partly = False
+    link.forsake()
     is_lost = outcome in (Outcome.ROLLED_BACK, Outcome.UNKNOWN_INSIDE)
     is_certain = outcome is Outcome.ROLLED_BACK
     first: Fault = TransactionLost() if is_certain else OutcomeUnknown()

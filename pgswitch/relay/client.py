@@ -186,6 +186,8 @@ class ClientLink(PreparingLink):
 
     def _walk_whole(self, chunk: bytes) -> None:
         """Give messages to the control, until one of them begins the relay."""
+        if self.dropping:
+            chunk = self._drop(chunk)
         self.walking = True
         passed = self.walk(chunk)
         self.walking = False
@@ -278,9 +280,7 @@ class ClientLink(PreparingLink):
     def _ask(self, chunk: bytes) -> None:
         """Find out whether the chunk's first message needs a server, and get it."""
         if self.dropping:
-            dropped = min(self.dropping, len(chunk))
-            self.dropping -= dropped
-            chunk = chunk[dropped:]
+            chunk = self._drop(chunk)
         if self.exchange.skipping:
             chunk = self._skip_to_sync(chunk)
         kind = self.one_query(chunk)
@@ -317,6 +317,12 @@ class ClientLink(PreparingLink):
         elif not self.lost:
             self.halt()
             self.held.append(chunk)
+
+    def _drop(self, chunk: bytes) -> bytes:
+        """Drop what is still to come of a message that nobody needs."""
+        dropped = min(self.dropping, len(chunk))
+        self.dropping -= dropped
+        return chunk[dropped:]
 
     def _skip_to_sync(self, chunk: bytes) -> bytes:
         """Skip what a server skips after an error, and answer the Sync that ends it."""
@@ -408,28 +414,45 @@ class ClientLink(PreparingLink):
                 counters.xact_count += 1
         counters.client_bytes += len(chunk)
         if server.wary:
-            self._remember(chunk)
+            self._remember(chunk, goes_on=False)
         server.send(passed)
 
-    def _remember(self, chunk: bytes) -> None:
+    def _remember(self, chunk: bytes, *, goes_on: bool) -> None:
         """Keep what the server is sent and has not begun to answer.
 
-        Should the server be lost, it tells what may have been carried out.
+        Should the server be lost, it tells what may have been carried out.  What is
+        held back was not sent.  ``goes_on``: the chunk began inside of a message.
         """
-        if self.wanted or self.skip or len(self.sent) + len(chunk) > MOST_REMEMBERED:
+        if self.wanted:
+            chunk = chunk[: len(chunk) - self._held_size]
+        if (
+            (goes_on and not self.sent)
+            or self.sent == FORGOTTEN
+            or len(self.sent) + len(chunk) > MOST_REMEMBERED
+        ):
             self.sent = FORGOTTEN
         else:
             self.sent += chunk
 
+    def forsake(self) -> None:
+        """Forget what was asked; of a message that is half sent the rest is dropped."""
+        self.sent = b""
+        self.partly = False
+        self.dropping += self.skip
+        self.skip = 0
+
     def again(self) -> None:
         """Ask what was sent once more, of another server, before anything else."""
-        self.held.insert(0, self.sent)
+        self.held.insert(0, self.sent + b"".join(self._held))
+        self._held.clear()
+        self.wanted = self.skip = 0
         self.sent = b""
         self.partly = False
         self.halt()
 
     def _relay_each(self, chunk: bytes, server: ServerLink) -> None:
         """Walk the chunk, note each of its requests, send it on."""
+        goes_on = self.skip > 0
         passed = self.walk(chunk)
         exchange = self.exchange
         if not exchange.clean and not exchange.query_start:
@@ -443,7 +466,7 @@ class ClientLink(PreparingLink):
                     self.counters.xact_count += 1
         self.counters.client_bytes += len(chunk)
         if server.wary:
-            self._remember(chunk)
+            self._remember(chunk, goes_on=goes_on)
         if passed:
             server.send(passed)
         if self.stopped:

@@ -1,9 +1,13 @@
 """The last thing a server says: that it ends the connection by order.
 
 ``FATAL`` with 57P01, 57P02 or 57P03 (manual, "PostgreSQL Error Codes") comes from a
-backend that has rolled back what it was doing, and says so before ReadyForQuery.  A
-``WARNING`` with these codes comes from an immediate shutdown, or from a wait for
-synchronous standbys that was broken off: then the work may well be committed.
+backend that has rolled back what it was doing, and says so instead of CommandComplete.
+
+A ``WARNING`` with these codes is another matter.  At an immediate shutdown, and when
+another backend has crashed, it is sent from within a signal handler, wherever the
+backend is just then, also between the flush of a commit and CommandComplete; and a wait
+for synchronous standbys that is broken off says it after the commit.  So the work may
+well be done.
 """
 
 from __future__ import annotations
@@ -14,7 +18,9 @@ from pgswitch.errors import Fault
 from pgswitch.wire import decode
 from pgswitch.wire.framing import HEADER_SIZE
 
-ERROR_RESPONSE, NOTICE_RESPONSE, READY_FOR_QUERY = b"ENZ"
+ERROR_RESPONSE, NOTICE_RESPONSE = b"EN"
+DONE = b"CZ"
+"""CommandComplete and ReadyForQuery: what they answer may be committed."""
 CODES = ("57P01", "57P02", "57P03")
 MARK = b"57P0"
 """Only chunks with this in them are worth a look."""
@@ -31,11 +37,11 @@ class LastWord(Enum):
 def last_word(chunk: bytes) -> tuple[LastWord, int, bool]:
     """Judge a chunk that begins with a message.
 
-    Returns the verdict, where in the chunk the last word begins, and whether a
-    ReadyForQuery stands before it.
+    Returns the verdict, where in the chunk the last word begins, and whether
+    something is said to be done before it.
     """
     at = 0
-    is_ready = False
+    is_done = False
     while at + HEADER_SIZE <= len(chunk):
         kind = chunk[at]
         end = at + 1 + int.from_bytes(chunk[at + 1 : at + HEADER_SIZE], "big")
@@ -44,10 +50,10 @@ def last_word(chunk: bytes) -> tuple[LastWord, int, bool]:
         if kind in (ERROR_RESPONSE, NOTICE_RESPONSE):
             said = _judge(kind, chunk[at + HEADER_SIZE : end])
             if said is not LastWord.NONE:
-                return said, at, is_ready
-        is_ready = is_ready or kind == READY_FOR_QUERY
+                return said, at, is_done
+        is_done = is_done or kind in DONE
         at = end
-    return LastWord.NONE, len(chunk), is_ready
+    return LastWord.NONE, len(chunk), is_done
 
 
 def _judge(kind: int, body: bytes) -> LastWord:

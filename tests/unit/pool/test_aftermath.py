@@ -16,6 +16,7 @@ IDLE = Facts(
     outstanding=0,
     copying=False,
     sent=b"",
+    is_cut=False,
     said_so=False,
     answered=False,
     retry=True,
@@ -139,3 +140,34 @@ def test_statements() -> None:
 def test_is_harmless(text: str, harmless: bool) -> None:  # noqa: FBT001
     """Only what certainly does the same twice."""
     assert is_harmless(text.encode()) is harmless
+
+
+@pytest.mark.parametrize(
+    ("whole", "idle", "inside"),
+    [
+        (b"", A, Outcome.ROLLED_BACK),
+        (READ, A, Outcome.ROLLED_BACK),
+        (WRITE, U, Outcome.ROLLED_BACK),
+        (COMMIT, U, U),
+        (encode.sync(), A, Outcome.ROLLED_BACK),
+    ],
+)
+def test_a_message_that_is_cut(whole: bytes, idle: Outcome, inside: Outcome) -> None:
+    """Nobody carried it out; what stands before it counts as ever."""
+    facts: dict[str, object] = {
+        "outstanding": 2,
+        "sent": whole + WRITE[:-3],
+        "is_cut": True,
+    }
+    assert outcome(**facts) is idle
+    assert outcome(**facts, in_transaction=True) is inside
+    assert outcome(**facts, retry=False) is U
+
+
+@pytest.mark.parametrize("sent", [b"", b"?"])
+def test_nothing_is_known(sent: bytes) -> None:
+    """Then nothing is certain, cut or not."""
+    for is_cut in (False, True):
+        facts: dict[str, object] = {"outstanding": 1, "sent": sent, "is_cut": is_cut}
+        assert outcome(**facts) is U
+        assert outcome(**facts, in_transaction=True) is Outcome.UNKNOWN_INSIDE

@@ -80,7 +80,7 @@ def test_again_in_the_extended_protocol(
     assert other.hear() == asked
 
 
-@pytest.mark.parametrize("says", [b"", CRASHING, RESULT])
+@pytest.mark.parametrize("says", [b"", CRASHING, RESULT, RESULT + SHUT_DOWN])
 def test_outcome_unknown(
     world: World, pair: tuple[Client, Server], says: bytes
 ) -> None:
@@ -300,3 +300,115 @@ def test_a_pipeline_without_its_sync(world: World, pair: tuple[Client, Server]) 
     assert client.hear() == READY
     client.say(query())
     assert world.server().hear() == query()
+
+
+LONG = query("INSERT INTO t VALUES ('" + "x" * 50_000 + "')")
+TOO_LONG = query("INSERT INTO t VALUES ('" + "x" * 100_000 + "')")
+HALF = 40_000
+
+
+def test_half_a_statement(world: World, pair: tuple[Client, Server]) -> None:
+    """No server can have carried it out: it goes whole to the next one."""
+    client, server = pair
+    client.say(LONG[:HALF])
+    assert server.hear() == LONG[:HALF]
+    lose(world, server)
+    assert client.state() == "waiting"
+    other = world.server()
+    assert other.hear() == LONG[:HALF]
+    client.say(LONG[HALF:] + query())
+    assert other.hear() == LONG[HALF:] + query()
+    other.say(ANSWER, ANSWER)
+    assert client.hear() == ANSWER + ANSWER
+
+
+def test_the_rest_comes_in_the_gap(world: World, pair: tuple[Client, Server]) -> None:
+    """It waits with the beginning."""
+    client, server = pair
+    client.say(LONG[:HALF])
+    lose(world, server)
+    client.say(LONG[HALF:])
+    assert world.server().hear() == LONG
+
+
+def test_half_a_statement_too_long_to_remember(
+    world: World, pair: tuple[Client, Server]
+) -> None:
+    """The client hears of it, its rest is dropped, and it goes on."""
+    client, server = pair
+    client.say(TOO_LONG[:90_000])
+    lose(world, server)
+    heard = client.hear()
+    assert (code_of(heard), kinds(heard)) == ("08007", "EZ")
+    client.say(TOO_LONG[90_000:95_000])
+    client.say(TOO_LONG[95_000:] + query())
+    assert world.server().hear() == query()
+
+
+def test_half_a_statement_in_a_transaction(
+    world: World, pair: tuple[Client, Server]
+) -> None:
+    """The transaction is lost, and the rest of the statement dropped."""
+    client, server = pair
+    client.say(query("BEGIN"))
+    server.say(RESULT, IN_TRANSACTION)
+    client.hear()
+    client.say(LONG[:HALF])
+    lose(world, server)
+    heard = client.hear()
+    assert (code_of(heard), kinds(heard)) == ("40001", "EZ")
+    client.say(LONG[HALF:] + INSERT)
+    assert code_of(client.hear()) == "25P02"
+    client.say(query("ROLLBACK"))
+    assert kinds(client.hear()) == "CZ"
+    client.say(INSERT)
+    assert world.server().hear() == INSERT
+
+
+@pytest.mark.parametrize("cut", [3, 12])
+def test_a_cut_behind_a_statement(
+    world: World, pair: tuple[Client, Server], cut: int
+) -> None:
+    """What is held back of a message is no part of what the server was asked."""
+    client, server = pair
+    asked = encode.parse("s", "SELECT 1")
+    client.say(query("SELECT a FROM t") + asked[:cut])
+    lose(world, server)
+    other = world.server()
+    assert other.hear() == query("SELECT a FROM t")
+    other.say(ANSWER)
+    assert client.hear() == ANSWER
+    client.say(asked[cut:] + encode.sync())
+    assert b"SELECT 1" in other.hear()
+
+
+def test_half_a_row_of_copy(world: World, pair: tuple[Client, Server]) -> None:
+    """The end of a COPY is told at once; what still comes of it is dropped."""
+    client, server = pair
+    client.say(query("COPY t FROM STDIN"))
+    server.say(message(b"G", b"\0\0\0"))
+    client.hear()
+    row = message(b"d", b"x" * 50_000)
+    client.say(row[:HALF])
+    lose(world, server)
+    heard = client.hear()
+    assert (code_of(heard), kinds(heard)) == ("08007", "EZ")
+    client.say(row[HALF:] + message(b"d", b"y") + message(b"c") + query())
+    assert world.server().hear() == query()
+
+
+def test_the_rest_of_a_row_is_no_statement(
+    world: World, pair: tuple[Client, Server]
+) -> None:
+    """A COPY fails in the middle of a row: what is asked behind that is unknown."""
+    client, server = pair
+    client.say(query("COPY t FROM STDIN"))
+    server.say(message(b"G", b"\0\0\0"))
+    row = message(b"d", b"x" * 50_000)
+    client.say(row[:HALF])
+    server.say(error("bad row", "22P02"), READY)
+    client.hear()
+    client.say(row[HALF:] + query("SELECT a FROM t"))
+    assert server.hear().endswith(query("SELECT a FROM t"))
+    lose(world, server)
+    assert code_of(client.hear()) == "08007"

@@ -22,8 +22,14 @@ def test_undone(code: str) -> None:
     """Whatever stood before it in the same chunk."""
     word = report(b"E", "FATAL", code)
     assert last_word(word) == (LastWord.UNDONE, 0, False)
-    assert last_word(RESULT + word) == (LastWord.UNDONE, len(RESULT), False)
-    assert last_word(ANSWER + word) == (LastWord.UNDONE, len(ANSWER), True)
+    row = message(b"D", b"\0\0")
+    assert last_word(row + word) == (LastWord.UNDONE, len(row), False)
+
+
+@pytest.mark.parametrize("answer", [RESULT, ANSWER])
+def test_done_before(answer: bytes) -> None:
+    """What was said to be done may be committed, with and without ReadyForQuery."""
+    assert last_word(answer + DIED) == (LastWord.UNDONE, len(answer), True)
 
 
 @pytest.mark.parametrize("code", ["57P01", "57P02"])

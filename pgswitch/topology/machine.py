@@ -17,6 +17,9 @@ SEARCHING  none of the nodes is known to be the writer; clients wait
 * Each promotion begins a new timeline, so of two nodes that both take writes the one
   on the higher timeline is the writer, and the other is *fenced*: not used for
   anything.  The writer never goes back to a lower timeline.
+* Timelines say something only within one cluster.  A writer with another system
+  identifier (``initdb`` or ``pg_upgrade`` made it) is fenced as long as there is a
+  writer, and taken when there is none: the cluster was replaced.
 * A node list that no longer names the writer (an address that always leads to it
   gives way to the nodes' own) leaves it in place until one of the list turns out to
   be a writer.
@@ -66,6 +69,8 @@ class Report:
     """How far it has written or replayed, in bytes."""
     lag_s: float | None = None
     """For how many seconds a standby has had something to replay; None: unknown."""
+    system: int | None = None
+    """The system identifier that all nodes of a cluster share; None: unknown."""
 
 
 @dataclass(slots=True)
@@ -137,6 +142,8 @@ class Machine:
     """Name of the writer; in SEARCHING of the last one, in ASSUMED empty."""
     timeline: int | None = None
     """The highest on which a writer was seen."""
+    system: int | None = None
+    """The system identifier of the last writer that told one."""
     sights: dict[str, Sight] = field(default_factory=dict)
     _unlisted: bool = False
     """The writer is not in the list of nodes."""
@@ -197,10 +204,12 @@ class Machine:
         """Take the first writer that is not behind the last one."""
         if report.in_recovery:
             return [*self._doubt(), ReadTopology(sight.node.name)]
-        if self._is_behind(report.timeline):
+        if self._is_behind(report):
             return self._fence(sight, "it is on an older timeline than the last writer")
         back = sight.node.name == self.writer
         cause = "the writer is back" if back else "it takes writes"
+        if self._is_foreign(report):
+            cause = "it takes writes, and the cluster is another one now"
         is_assumed = self.state is State.ASSUMED and self.seeds == [sight.node]
         return self._take(sight, report, cause, same=is_assumed)
 
@@ -209,16 +218,17 @@ class Machine:
         if sight.node.name == self.writer:
             if report.in_recovery:
                 return self._lose("it is in recovery")
-            if self._is_behind(report.timeline):
+            if self._is_behind(report):
                 return self._lose("it is on an older timeline than before")
-            self.timeline = report.timeline or self.timeline
+            self._note(report)
             return []
         return [] if report.in_recovery else self._rivals(sight, report)
 
     def _rivals(self, sight: Sight, report: Report) -> list[Command]:
         """Decide between the writer and another node that takes writes."""
-        is_ahead = self._is_ahead(report.timeline)
-        if self._unlisted and not is_ahead and not self._is_behind(report.timeline):
+        is_ahead = self._is_ahead(report)
+        is_behind = self._is_behind(report) or self._is_foreign(report)
+        if self._unlisted and not is_ahead and not is_behind:
             return self._take(sight, report, "the list of nodes names it", same=True)
         if not is_ahead:
             return self._fence(sight, "it takes writes, but is not the writer")
@@ -235,7 +245,7 @@ class Machine:
             self._unlisted = False
         self.state = State.KNOWN
         self.writer = name
-        self.timeline = report.timeline or self.timeline
+        self._note(report)
         sight.fenced = False
         return [SetWriter(name, cause, same), ReadTopology(name)]
 
@@ -265,18 +275,33 @@ class Machine:
         sight.fenced = True
         return [Fence(sight.node.name, cause)]
 
-    def _is_behind(self, timeline: int | None) -> bool:
-        return (
-            timeline is not None
-            and self.timeline is not None
-            and timeline < self.timeline
+    def _note(self, report: Report) -> None:
+        """Keep what the writer says of its cluster and timeline."""
+        if self._is_foreign(report):
+            self.timeline = None
+        self.system = report.system or self.system
+        self.timeline = report.timeline or self.timeline
+
+    def _is_foreign(self, report: Report) -> bool:
+        """Tell whether a node belongs to another cluster than the last writer."""
+        return None not in (report.system, self.system) and (
+            report.system != self.system
         )
 
-    def _is_ahead(self, timeline: int | None) -> bool:
+    def _is_behind(self, report: Report) -> bool:
         return (
-            timeline is not None
+            report.timeline is not None
             and self.timeline is not None
-            and timeline > self.timeline
+            and report.timeline < self.timeline
+            and not self._is_foreign(report)
+        )
+
+    def _is_ahead(self, report: Report) -> bool:
+        return (
+            report.timeline is not None
+            and self.timeline is not None
+            and report.timeline > self.timeline
+            and not self._is_foreign(report)
         )
 
     _ANSWERS: ClassVar[

@@ -152,8 +152,8 @@ class PostgresProbe:
         A standby may answer so many seconds later, or when it is promoted.
         """
         question = self._question
-        if patience_s and self._is_patient and question == questions.FULL:
-            question = questions.patient(patience_s)
+        if patience_s and self._is_patient and question in questions.LESS:
+            question = questions.patient(question, patience_s)
         asking = self.read(question)
         asking.addCallbacks(
             questions.report_of, self._asked_too_much, errbackArgs=(question,)
@@ -199,7 +199,7 @@ class PostgresProbe:
     def _begin(self, query: str) -> Deferred[Any]:
         """Connect, then run a query."""
         self._drop()
-        self._is_patient = True
+        self._question, self._is_patient = questions.FULL, True
         connection = self._connection = _Connection(self._reactor, self._ended)
         looking_up = self._look_up()
 
@@ -262,12 +262,13 @@ class PostgresProbe:
     ) -> Deferred[Report]:
         """Ask less of a node that does not know, or not allow, all of it."""
         failure.trap(_SqlError)
-        if question == questions.SHORT:
-            raise ProbeFailed(Failure.UNFIT, str(failure.value))
         if question != self._question:
             self._is_patient = False
-        else:
-            self._question = questions.SHORT
+            return self.ask()
+        less = questions.LESS.get(question)
+        if less is None:
+            raise ProbeFailed(Failure.UNFIT, str(failure.value))
+        self._question = less
         return self.ask()
 
 

@@ -11,7 +11,7 @@ Rows = tuple[tuple[str, ...], list[Sequence[object]]]
 
 SHORT = "SELECT pg_is_in_recovery()"
 """For services that keep the other functions to themselves."""
-FULL = f"""\
+LONG = f"""\
 {SHORT},
        CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
             ELSE pg_current_wal_lsn() END - '0/0'::pg_lsn,
@@ -20,6 +20,11 @@ FULL = f"""\
        CASE WHEN NOT pg_is_in_recovery() THEN NULL
             WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
             ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END"""
+FULL = f"""\
+{LONG},
+       (SELECT system_identifier FROM pg_control_system())"""  # noqa: S608 - ours
+LESS = {FULL: LONG, LONG: SHORT}
+"""What a node is asked that refuses to answer a question."""
 
 NAP_S = 0.001
 """How often a node that waits looks whether it has been promoted."""
@@ -27,8 +32,8 @@ _TIMELINE_DIGITS = 8
 """Of the name of a WAL file, in hexadecimal (manual, "WAL Internals")."""
 
 
-def patient(seconds: float) -> str:
-    """Return the full question, answered when the node is promoted, or in ``seconds``.
+def patient(question: str, seconds: float) -> str:
+    """Return a question that is answered when the node is promoted, or in ``seconds``.
 
     The node itself looks all the time and costs us nothing meanwhile.  It keeps a
     snapshot for so long, so that it should be short.
@@ -40,7 +45,7 @@ WITH RECURSIVE patience(turn) AS (
     SELECT turn + 1 FROM patience
      WHERE clock_timestamp() < statement_timestamp() + interval '{seconds:.3f} s'
        AND pg_is_in_recovery() AND pg_sleep({NAP_S} + 0 * turn) IS NOT NULL)
-{FULL}
+{question}
   FROM (SELECT count(*) FROM patience) AS waited"""  # noqa: S608 - numbers of ours
 
 
@@ -50,9 +55,11 @@ def report_of(result: Rows) -> Report:
     if len(row) == 1:
         return Report(bool(row[0]))
     name, lag = row[2], row[3]
+    system = row[4] if len(row) > 4 else None  # noqa: PLR2004 - of the full question
     return Report(
         bool(row[0]),
         timeline=None if name is None else int(str(name)[:_TIMELINE_DIGITS], 16),
         lsn=None if row[1] is None else int(str(row[1])),
         lag_s=None if lag is None else float(str(lag)),
+        system=None if system is None else int(str(system)),
     )

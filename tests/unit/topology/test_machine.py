@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,6 +166,40 @@ def test_never_back_to_an_older_timeline() -> None:
     assert names(machine.answered("a", writer(5), 4.0)) == ["Fence a"]
     assert machine.writer == "c"
     assert names(machine.answered("c", writer(5), 5.0))[0] == "LoseWriter c"
+
+
+def test_a_cluster_that_was_replaced() -> None:
+    """Its timelines begin anew; it is taken once the old one has no writer any more."""
+    machine = Machine([A, B])
+    machine.answered("a", Report(in_recovery=False, timeline=5, system=1), 1.0)
+    new = Report(in_recovery=False, timeline=1, system=2)
+    assert names(machine.answered("b", new, 2.0)) == ["Fence b"]
+    ahead = replace(new, timeline=9)
+    assert machine.answered("b", ahead, 2.0) == []
+    machine.failed("a", Failure.REFUSED)
+    (command, *_) = machine.answered("b", new, 3.0)
+    cause = "it takes writes, and the cluster is another one now"
+    assert command == SetWriter("b", cause)
+    assert (machine.system, machine.timeline) == (2, 1)
+    old = Report(in_recovery=False, timeline=5, system=1)
+    assert names(machine.answered("a", old, 4.0)) == ["Fence a"]
+    assert machine.writer == "b"
+
+
+def test_replaced_at_its_address() -> None:
+    """Also by a restart so quick that the old one was not missed."""
+    machine = Machine([A])
+    machine.answered("a", Report(in_recovery=False, timeline=5, system=1), 1.0)
+    machine.answered("a", Report(in_recovery=False, timeline=1, system=2), 2.0)
+    assert (machine.writer, machine.timeline) == ("a", 1)
+
+
+def test_who_does_not_tell_its_system() -> None:
+    """Its timelines count as ever."""
+    machine = known(5)
+    machine.failed("a", Failure.REFUSED)
+    behind = Report(in_recovery=False, timeline=4, system=2)
+    assert names(machine.answered("b", behind, 2.0)) == ["Fence b"]
 
 
 def test_promoted_while_the_old_one_answers() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgswitch.topology.machine import Report
-from pgswitch.topology.questions import FULL, patient, report_of
+from pgswitch.topology.questions import FULL, LESS, SHORT, patient, report_of
 
 
 def test_reports() -> None:
@@ -14,10 +14,17 @@ def test_reports() -> None:
         in_recovery=True, lsn=42, lag_s=1.0
     )
     assert report_of(((), [(True,)])) == Report(in_recovery=True)
+    assert report_of(((), [(True, None, None, None, "7")])).system == 7
 
 
 def test_patience() -> None:
-    """The patient question is the full one with a limit in the server's own time."""
-    question = patient(0.25)
+    """The same question, with a limit in the server's own time."""
+    question = patient(FULL, 0.25)
     assert FULL in question
     assert "interval '0.250 s'" in question
+
+
+def test_less_and_less() -> None:
+    """Whoever refuses a question is asked less, down to the shortest."""
+    assert LESS[LESS[FULL]] == SHORT
+    assert SHORT not in LESS

@@ -23,6 +23,7 @@ one follows it; the client's connection holds what it sends meanwhile.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING
@@ -103,6 +104,7 @@ class FrontDesk:
         self._methods = methods
         self._credentials = credentials
         self._entrance = entrance
+        self._pools = pools
         self._lookup = Lookup(context, pools, store)
         self._judge_by = Judge(context.tracking, ())
 
@@ -175,6 +177,7 @@ class FrontDesk:
         """Check a start-up packet; return the login, None if none is needed."""
         settings = self._settings
         facts, negotiation, frontend.wanted = self._judge(startup)
+        facts = replace(facts, database=self._pools.known_as(facts.database))
         frontend.facts = facts
         self.headcount.come(facts)
         frontend.user, frontend.database = facts.user, facts.database

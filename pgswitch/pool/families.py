@@ -2,7 +2,8 @@
 
 The key of a cluster's entry leads to its writer; ``KEY:reader`` to that of its
 standbys which has least to do.  A node has a pool for each user who reads there, under
-the first label of its host's name, as in pgbouncer-fast-switchover.
+the first label of its host's name.  To clients and rules that name leads to the writer,
+as in pgbouncer-fast-switchover: there is no way past it to one node.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class Families:
 
     def node_of(self, name: str) -> tuple[str, Node] | None:
         """Return the cluster's key and the node that a database is, None for others."""
+        if name not in self._specs:
+            return None
         for key, family in self._by_key.items():
             for node, spec in family.nodes.items():
                 if spec.name == name:

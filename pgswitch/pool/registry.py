@@ -72,14 +72,22 @@ class Pools:
 
     def spec(self, name: str) -> DatabaseSpec | None:
         """Return the entry of a database, which may be a node of a cluster."""
-        return self.families.spec(name) or self.context.configuration.database(name)
+        configuration = self.context.configuration
+        if name in configuration.databases:
+            return configuration.databases[name]
+        return self.families.spec(name) or configuration.database(name)
+
+    def known_as(self, name: str) -> str:
+        """Return the database that is meant by a name: by a node's, its cluster."""
+        if name in self.context.configuration.databases:
+            return name
+        found = self.families.node_of(name)
+        return name if found is None else found[0]
 
     def spec_of_key(self, key: str) -> DatabaseSpec | None:
         """Return the entry that a rule means, which is not looked for under ``*``."""
-        spec = self.context.configuration.databases.get(key)
-        if spec is None:
-            return self.families.spec(key)
-        return None if spec.dbname is None else spec
+        spec = self.context.configuration.databases.get(self.known_as(key))
+        return None if spec is None or spec.dbname is None else spec
 
     def of_role(
         self, spec: DatabaseSpec, user: str, role: str, here: ServerPool | None = None

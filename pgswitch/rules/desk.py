@@ -85,6 +85,7 @@ class RulesDesk:
                 " check [databases]; the client stays where it is"
             )
             return None
+        name = spec.name
         here: ServerPool = client.pool
         if (
             name in self._pools.disabled

@@ -49,6 +49,8 @@ class PoolSites:
     node: Node | None = None
     searching: bool = False
     warm: list[Node] = field(default_factory=list)
+    known: tuple[list[Node], list[Node]] = ([], [])
+    """All nodes, and those that are fit for readers."""
 
     def serve_from(self, node: Node, *, same: bool) -> None:
         """Use this node from now on, and let clients go on."""
@@ -77,12 +79,27 @@ class PoolSites:
 
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take the nodes that there are, and those that are fit for readers."""
+        self.known = nodes, readers
         spec = self.pools.context.configuration.databases[self.key]
         taken = self.pools.context.configuration.databases
         self.pools.families.set(spec, nodes, readers, taken)
         for pool in self.pools:
             if isinstance(pool.site, ReaderSite):
                 pool.site.refresh()
+
+    def make_way(self) -> None:
+        """Name nodes anew whose names belong to entries of ``[databases]`` by now."""
+        families, taken = (
+            self.pools.families,
+            self.pools.context.configuration.databases,
+        )
+        if not any(name in taken for name in families.names(self.key).values()):
+            return
+        self.read_from(*self.known)
+        for pool in self.pools:
+            if isinstance(pool.site, ReaderSite) and pool.key.database in taken:
+                pool.site.refresh()
+                self.pools.drop(pool)
 
     def elsewhere(self, pool: ServerPool) -> ServerPool | None:
         """Return where a node's clients should be; None if they are well there."""
@@ -188,6 +205,7 @@ class Clusters:
         for key, spec in wanted.items():
             if key not in self.by_key:
                 self._begin(key, spec, kept.get(key, Known()))
+            self._sites[key].make_way()
             cluster = self.by_key[key]
             cluster.monitor.pace = self._pace()
             cluster.max_lag = configuration.settings.reader_max_lag

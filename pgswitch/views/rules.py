@@ -70,6 +70,7 @@ class RulesView:
             target, role = key, ""
             if self._pools.spec_of_key(key) is None:
                 target, role = parted_key(key)
+            target = self._pools.known_as(target)
             if self._pools.spec_of_key(target) is None:
                 why += ", which is no entry of [databases]: the client stays"
         return RouteSnapshot(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pgswitch.pool.families import READER
 from pgswitch.tls.options import TlsOptions
 from pgswitch.topology.machine import Failure
 from pgswitch.topology.nodes import Node
@@ -168,3 +169,34 @@ def test_going_on_where_another_process_was(
     client.say(query())
     assert server.answer() == query()
     assert service.clusters.known()["db"].writer == known["db"].writer
+
+
+def test_a_node_by_its_name(monitored: Monitored) -> None:
+    """It leads to the writer, as in pgbouncer-fast-switchover, for rules too."""
+    world = monitored.world
+    monitored.settle()
+    pools = world.service.pools
+    client = world.client("10.0.0.2")
+    assert client.frontend.database == "db"
+    assert client.frontend.pool.key == ("db", "app")
+    spec = pools.spec_of_key("10.0.0.2")
+    assert spec is not None
+    assert spec.name == "db"
+    assert pools.spec_of_key("10.0.0.3") is None
+
+
+def test_an_entry_with_the_name_of_a_node(monitored: Monitored) -> None:
+    """It comes with a RELOAD: the name is the entry's from then on."""
+    world = monitored.world
+    monitored.settle()
+    pools = world.service.pools
+    spec = pools.context.configuration.databases["db"]
+    reader = pools.of_role(spec, "app", READER)
+    assert reader.key == ("10.0.0.2", "app")
+    entry = "10.0.0.2 = host=10.0.0.7"
+    assert world.reload(databases=f"{ENTRY}\n{OTHER}\n{entry}")
+    assert pools.of_role(spec, "app", READER).key == ("10.0.0.2.db", "app")
+    client = world.client("10.0.0.2")
+    assert client.frontend.pool.key == ("10.0.0.2", "app")
+    assert client.frontend.pool is not reader
+    assert client.frontend.pool.place.host == "10.0.0.7"

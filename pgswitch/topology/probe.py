@@ -185,8 +185,9 @@ class PostgresProbe:
 
     def close(self) -> None:
         """Close the connection; what was asked fails."""
-        self._drop()
         asked, self._asked = self._asked, None
+        # What the driver says of its end is not the reason.
+        self._drop()
         if asked is not None:
             asked.errback(ProbeFailed(Failure.SILENT, Failure.SILENT.value))
 

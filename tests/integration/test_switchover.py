@@ -6,6 +6,7 @@ nodes that run and follow one writer.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from pgswitch.demo.writers import SCHEMA, Writer, account
 from pgswitch.topology.recording import replay
 from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
 from tests.integration.test_takeover import restart
+from tests.integration.silent_path import SilentPath
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -34,36 +36,43 @@ def routing_rules(username, query, in_transaction):
 """
 COPIED = ("CREATE TABLE copied (a text)", "GRANT ALL ON copied TO PUBLIC")
 GOES_ON_S = 10.0
-NODE_IS_SEEN_S = 5.0
+DOWN_S = 20.0
 
 
 class Place:
     """The cluster, and pgswitch before it: in transaction and in session pooling."""
 
     def __init__(
-        self, cluster: PostgresCluster, pooler: PgSwitch, record: Path
+        self, cluster: PostgresCluster, factory: PgSwitchFactory, record: Path
     ) -> None:
         self.cluster = cluster
         self.record = record
-        self.pooler = pooler
+        self.factory = factory
+        self.pooler: PgSwitch
         self.connections: list[psycopg.Connection] = []
         self.broken: list[PostgresServer] = []
         """Nodes that cannot follow the writer as they are."""
         self._numbers = iter(range(1, 1000))
 
-    def connect(self, database: str = "bench") -> psycopg.Connection:
+    def connect(
+        self, database: str = "bench", pooler: PgSwitch | None = None
+    ) -> psycopg.Connection:
         """Connect through pgswitch, in autocommit, until the end of the test."""
-        made = self.pooler.connect("trusted", database)
+        made = (pooler or self.pooler).connect("trusted", database)
         self.connections.append(made)
         return made
 
     @contextmanager
     def writing(
-        self, database: str = "bench", count: int = 2
+        self, database: str = "bench", count: int = 2, pooler: PgSwitch | None = None
     ) -> Iterator[list[Writer]]:
         """Have clients write until the end of the block; no row may be doubled."""
         made = [
-            Writer(next(self._numbers), lambda: self.connect(database), pause_s=0.001)
+            Writer(
+                next(self._numbers),
+                lambda: self.connect(database, pooler),
+                pause_s=0.001,
+            )
             for _ in range(count)
         ]
         for writer in made:
@@ -146,6 +155,7 @@ def place(
     record = subdirectory(folder.path, "record", account) / "inputs"
     factory = PgSwitchFactory(folder.path, account, postgres)
     stack.callback(factory.stop_all)
+    made = Place(cluster, factory, record)
     entry = (
         f"host=127.0.0.1 port={cluster.writer.port} user=trusted dbname=bench"
         f" topology_query='{TOPOLOGY_QUERY}'"
@@ -160,11 +170,10 @@ def place(
         },
         auth_type="trust",
         pool_mode="transaction",
-        server_failed_delay=0.5,
         switchover_record=str(record),
         pidfile=f"{folder.path}/pgswitch-0/pid",
     )
-    made = Place(cluster, pooler, record)
+    made.pooler = pooler
     pooler.wait_for_log("cluster bench: the nodes are")
     pooler.wait_for_log("cluster session: the nodes are")
     return made
@@ -186,16 +195,22 @@ def fast_stop(server: PostgresServer) -> None:
     server.stop("fast")
 
 
-MOVES = pytest.mark.parametrize(
-    "how", [fast_stop, PostgresServer.kill], ids=["planned", "crash"]
+def immediate_stop(server: PostgresServer) -> None:
+    """Stop at once: backends send a WARNING from wherever they are, and leave."""
+    server.stop("immediate")
+
+
+@pytest.mark.parametrize(
+    ("how", "moves"),
+    [(fast_stop, 20), (PostgresServer.kill, 3), (immediate_stop, 2)],
+    ids=["planned", "crash", "immediate"],
 )
-
-
-@MOVES
-def test_moves_in_a_row(place: Place, how: Callable[[PostgresServer], object]) -> None:
-    """Three, the old writer coming back each time as a standby at its address."""
+def test_moves_in_a_row(
+    place: Place, how: Callable[[PostgresServer], object], moves: int
+) -> None:
+    """The old writer comes back each time, as a standby at its address."""
     with place.writing() as writers, place.writing("session") as sessions:
-        for _ in range(3):
+        for _ in range(moves):
             old = place.cluster.switch(how)
             place.wait_for_writes([*writers, *sessions])
             place.cluster.rejoin(old, anew=how is not fast_stop)
@@ -306,13 +321,65 @@ def test_what_each_client_sees(place: Place) -> None:
     assert (rows[-1], rows[-2], rows[-3]) == (1, 0, len(asking))
 
 
+def test_what_clients_see_of_an_immediate_stop(place: Place) -> None:
+    """A WARNING does not say that a write was undone; what only reads is run again."""
+    locking, writing, reading = (place.connect() for _ in range(3))
+    locking.execute(b"BEGIN")
+    locking.execute(b"LOCK TABLE written IN ACCESS EXCLUSIVE MODE")
+    write = Asking(writing, b"INSERT INTO written VALUES (-4)")
+    read = Asking(reading, b"TABLE copied")
+    blocked = Asking(place.connect(), b"SELECT a FROM copied, written")
+    ask = place.cluster.writer.execute
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    wait_until(lambda: ask(query)[0][0] == 2, "two to be blocked")
+    assert read.result() == "SELECT 0"
+    place.cluster.switch(immediate_stop)
+    assert write.result() == "08007"
+    assert blocked.result() == "SELECT 0"
+    assert code(locking, b"SELECT 1") == "40001"
+    assert not writing.closed
+    assert writing.execute(b"INSERT INTO written VALUES (-5)").rowcount == 1
+    assert place.rows()[-4] == 0
+
+
+def test_lost_packets(place: Place, stack: ExitStack) -> None:
+    """The way to the writer swallows all, also new connections; nothing is closed."""
+    cluster = place.cluster
+    paths = {node.port: SilentPath(node.port) for node in cluster.nodes}
+    for path in paths.values():
+        stack.callback(path.close)
+    rows = ", ".join(f"(''127.0.0.1'', {path.port})" for path in paths.values())
+    old = cluster.writer
+    pooler = place.factory(
+        {
+            "bench": f"host=127.0.0.1 port={paths[old.port].port} user=trusted"
+            f" topology_query='select * from (values {rows}) as nodes (host, port)'"
+        },
+        auth_type="trust",
+        pool_mode="transaction",
+    )
+    pooler.wait_for_log("the nodes are")
+    place.broken.append(old)
+    with place.writing(pooler=pooler) as writers:
+        paths[old.port].fall_silent()
+        began = time.monotonic()
+        pooler.wait_for_log("is lost: no answer in time")
+        assert time.monotonic() - began < 2.5
+        cluster.promote_best()
+        place.wait_for_writes(writers)
+    seen = account(writers, place.rows())
+    assert (seen.reconnects, seen.missing) == (0, 0)
+    assert set(seen.errors) <= {"08007"}
+
+
 def test_a_hung_node(place: Place) -> None:
     """Silence is a death of its own; what wakes up again is not written to."""
     old = place.cluster.writer
     place.broken.append(old)
     with place.writing() as writers:
         began = time.monotonic()
-        with place.logs(f"cluster bench: the writer {name_of(place, old)} is lost"):
+        name = name_of(place, old)
+        with place.logs(f"cluster bench: the writer {name} is lost: no answer in time"):
             old.freeze()
         assert time.monotonic() - began < 2.0
         place.cluster.promote_best()
@@ -366,23 +433,64 @@ def test_nothing_moves(place: Place) -> None:
     assert place.lines("cluster bench: the writer is") == moves
 
 
+class Neighbour(threading.Thread):
+    """A client of a database that has nothing to do with the cluster."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        super().__init__(daemon=True)
+        self.took: list[float] = []
+        """Seconds for each of its queries."""
+        self._connection = connection
+        self._stopping = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        """Ask until told to stop."""
+        while not self._stopping.wait(0.005):
+            began = time.monotonic()
+            self._connection.execute(b"SELECT 1")
+            self.took.append(time.monotonic() - began)
+
+    def stop(self) -> None:
+        """End it."""
+        self._stopping.set()
+        self.join(GOES_ON_S)
+
+    def p99(self, since: int) -> float:
+        """Return the time that 99 % of the queries since then did not exceed."""
+        some = sorted(self.took[since:])
+        return some[len(some) * 99 // 100]
+
+
 def test_all_down_and_up_again(place: Place) -> None:
-    """And in the gap whatever an operator does: RELOAD, SIGHUP, PAUSE and RESUME."""
+    """For 20 s, and in the gap whatever an operator does: RELOAD, SIGHUP, PAUSE.
+
+    Who uses another database notices nothing.
+    """
     writer = place.cluster.writer
+    neighbour = Neighbour(place.connect("plain"))
     with place.writing(count=1) as writers:
+        wait_until(lambda: len(neighbour.took) > 300, "some queries of a neighbour")
+        usual, before_it = neighbour.p99(0), len(neighbour.took)
         for node in place.cluster.nodes:
             node.stop("fast")
+        down_since = time.monotonic()
         place.pooler.reload()
         place.pooler.console("RELOAD")
         place.pooler.console("PAUSE bench")
         before = writers[0].acknowledged()
-        for node in place.cluster.nodes:
-            node.start()
-        place.pooler.wait_for_log("the writer is back")
+        wait_until(
+            lambda: time.monotonic() - down_since > DOWN_S, "a while", 2 * DOWN_S
+        )
+        assert neighbour.p99(before_it) < max(3 * usual, 0.05)
+        with place.logs("cluster bench: the writer is 127.0.0.1"):
+            for node in place.cluster.nodes:
+                node.start()
         assert writers[0].acknowledged() == before
         place.pooler.console("RESUME bench")
         place.wait_for_writes(writers)
         assert place.cluster.writer is writer
+    neighbour.stop()
     seen = account(writers, place.rows())
     assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)
 
@@ -398,6 +506,8 @@ def test_readers(place: Place) -> None:
     wait_until(is_reader, "a reader to be known")
     assert client.execute(b"INSERT INTO written VALUES (-9)").rowcount == 1
     assert is_reader()
+    by_name = place.connect(name_of(place, place.cluster.standbys[0]))
+    assert by_name.execute(b"INSERT INTO written VALUES (-9)").rowcount == 1
     for node in place.cluster.standbys:
         node.kill()
     assert not is_reader()
@@ -460,5 +570,8 @@ def test_what_the_console_and_the_record_tell(place: Place) -> None:
     )
     assert (node["node"], node["port"]) == (new, place.cluster.writer.port)
     assert node["servers"] >= 1
-    steps = list(replay(place.record.read_text().splitlines()))
+    lines = place.record.read_text().splitlines()
+    reports = [json.loads(line).get("report") or {} for line in lines]
+    assert len({one["system"] for one in reports if one}) == 1
+    steps = list(replay(lines))
     assert [one for one in steps if one.cluster == "bench"][-1].writer == new

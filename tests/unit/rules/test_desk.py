@@ -91,7 +91,7 @@ def in_cluster(world: World) -> tuple[Client, Server]:
 
 
 def test_readers(world_of: WorldOf, tmp_path: Path) -> None:
-    """A reader is a standby; writer, plain key and a node's name are the entry's pool."""
+    """A reader is a standby; writer, key and a node's name are the entry's pool."""
     world = world_with(world_of, tmp_path, ROUTING)
     client, writer = in_cluster(world)
     client.say(query("SELECT 1 --db:reader"))

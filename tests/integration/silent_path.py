@@ -1,0 +1,78 @@
+"""A way to a server on which packets can be lost: nothing arrives, or is closed."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+HERE = "127.0.0.1"
+CALLERS = 4
+"""More than fit into the shortest queue: connections after them get no answer."""
+
+
+class SilentPath:
+    """Passes connections on to a port until :meth:`fall_silent`."""
+
+    def __init__(self, to_port: int) -> None:
+        """Begin at once, on a port of its own."""
+        self._to_port = to_port
+        self._silent = threading.Event()
+        self._listener = socket.create_server((HERE, 0), backlog=0)
+        self._sockets = [self._listener]
+        self._threads: list[threading.Thread] = []
+        self.port: int = self._listener.getsockname()[1]
+        self._begin(self._accept)
+
+    def fall_silent(self) -> None:
+        """Lose everything from now on."""
+        self._silent.set()
+        for _ in range(CALLERS):
+            caller = socket.socket()
+            self._sockets.append(caller)
+            caller.settimeout(0)
+            with suppress(BlockingIOError):
+                caller.connect((HERE, self.port))
+
+    def close(self) -> None:
+        """Close everything."""
+        self._silent.set()
+        for one in self._sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for one in self._sockets:
+            one.close()
+
+    def _begin(self, work: Callable[..., None], *ends: socket.socket) -> None:
+        thread = threading.Thread(target=work, args=ends, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while not self._silent.is_set():
+                near, _ = self._listener.accept()
+                self._sockets.append(near)
+                if self._silent.is_set():
+                    return
+                try:
+                    far = socket.create_connection((HERE, self._to_port))
+                except OSError:
+                    near.shutdown(socket.SHUT_RDWR)
+                    continue
+                self._sockets.append(far)
+                self._begin(self._pump, near, far)
+                self._begin(self._pump, far, near)
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        """Pass on what comes, and the end of it."""
+        with suppress(OSError):
+            while chunk := source.recv(65536):
+                if self._silent.is_set():
+                    return
+                sink.sendall(chunk)
+            if not self._silent.is_set():
+                sink.shutdown(socket.SHUT_WR)

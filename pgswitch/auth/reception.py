@@ -177,7 +177,8 @@ class FrontDesk:
         """Check a start-up packet; return the login, None if none is needed."""
         settings = self._settings
         facts, negotiation, frontend.wanted = self._judge(startup)
-        facts = replace(facts, database=self._pools.known_as(facts.database))
+        if facts.database not in self.context.configuration.databases:
+            facts = replace(facts, database=self._pools.known_as(facts.database))
         frontend.facts = facts
         self.headcount.come(facts)
         frontend.user, frontend.database = facts.user, facts.database

@@ -43,8 +43,19 @@ NO_FAILURES = (
 class Opener:
     """Makes backends for one pool and connects them."""
 
-    def __init__(self, key: PoolKey, context: PoolContext, owner: BackendOwner) -> None:
-        """``owner`` is the pool, which the backends report to."""
+    def __init__(
+        self,
+        key: PoolKey,
+        context: PoolContext,
+        owner: BackendOwner,
+        *,
+        quiet: bool = False,
+    ) -> None:
+        """``owner`` is the pool, which the backends report to.
+
+        ``quiet``: the owner sees to it that the log tells of connections.
+        """
+        self._is_quiet = quiet
         self._key = key
         self._context = context
         self._owner = owner
@@ -109,7 +120,7 @@ class Opener:
             self._context.log.error(f"{backend.prefix} {error}")
             backend.close("TLS setup failed")
             return
-        backend.is_logged = bool(self._context.configuration.settings.log_connections)
+        backend.is_logged = self._is_logging()
         connecting = self._context.connect(backend.host, spec.port, backend)
         self._connecting[backend] = connecting
         connecting.addCallbacks(
@@ -118,6 +129,10 @@ class Opener:
             callbackArgs=(backend,),
             errbackArgs=(spec, backend, others),
         )
+
+    def _is_logging(self) -> bool:
+        settings = self._context.configuration.settings
+        return bool(settings.log_connections) and not self._is_quiet
 
     @property
     def may_step_down(self) -> bool:
@@ -153,7 +168,7 @@ class Opener:
 
     def _connected(self, _result: object, backend: Backend) -> None:
         self._connecting.pop(backend, None)
-        if self._context.configuration.settings.log_connections:
+        if self._is_logging():
             local = backend.local_address
             where = "" if local.host == "unix" else f" (from {local})"
             self._context.log.log(f"{backend.prefix} new connection to server{where}")
@@ -169,14 +184,16 @@ class Opener:
             return
         if spec.load_balance_hosts == "disable":
             self._turn += 1
-        self._context.log.warning(f"{backend.prefix} {failure.getErrorMessage()}")
+        if not self._is_quiet:
+            self._context.log.warning(f"{backend.prefix} {failure.getErrorMessage()}")
         if others:
             _aim(backend, others[0], spec.port)
             self._attempt(spec, backend, others[1:])
         elif failure.check(DNSLookupError):
             backend.close("server DNS lookup failed")
         else:
-            backend.close("connect failed")
+            words = failure.getErrorMessage()
+            backend.close(words if self._is_quiet else "connect failed")
 
 
 def _aim(backend: Backend, host: str | None, port: int) -> None:

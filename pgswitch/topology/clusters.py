@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from pgswitch.topology.cluster import Cluster
 from pgswitch.topology.machine import Machine
 from pgswitch.topology.monitor import Monitor, Pace
 from pgswitch.topology.nodes import Node, named
+from pgswitch.topology.own_probe import OwnProbe
 from pgswitch.topology.probe import Credentials, PostgresProbe
 from pgswitch.wire.password import SecretKind
 
@@ -332,10 +333,15 @@ class Clusters:
         settings = context.configuration.settings
         user = spec.user or spec.auth_user or settings.auth_user or ""
         secret, _keys = context.credentials(spec, user)
+        if secret is not None and secret.kind is not SecretKind.PLAIN:
+            # libpq has no use for it.
+            return lambda node, lost: OwnProbe(
+                context, replace(spec, host=node.host, port=node.port), user, lost
+            )
         credentials = Credentials(
             spec.dbname or spec.name,
             user,
-            secret.value if secret and secret.kind is SecretKind.PLAIN else None,
+            None if secret is None else secret.value,
             for_servers(settings, spec),
             settings.unix_socket_dir or "/tmp",  # noqa: S108 - as PostgreSQL
         )

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.task import LoopingCall
 
+from pgswitch.topology.asking import ProbeFailed
 from pgswitch.topology.machine import Failure, Machine, Report, State
 from pgswitch.topology.nodes import BadRow, Node, nodes_of
-from pgswitch.topology.probe import ProbeFailed
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -104,6 +104,8 @@ class Watch:
     heard_at: float = float("-inf")
     took: float = 0.0
     """How many seconds the last answer took."""
+    is_refused: bool = False
+    """It lives, but did not answer the last question: haste would be of no use."""
 
 
 @dataclass(slots=True)
@@ -251,7 +253,8 @@ class Monitor:
                 return min(self.pace.server_failed_delay, NODE_PACE_S)
             if every and not self.pace.recreate:
                 return self.pace.server_failed_delay
-            return self.pace.polling_frequency
+            least = NODE_PACE_S if watch.is_refused else 0.0
+            return max(self.pace.polling_frequency, least)
         if not is_known:
             return SEARCH_PACE_S
         if self.clock() < self._alert_until:
@@ -290,6 +293,7 @@ class Monitor:
         now = watch.heard_at = self.clock()
         if not patience_s:
             watch.took = now - watch.asked_at
+        watch.is_refused = False
         if self._is_over(watch):
             return
         self._hearer.answered(watch.node.name, report, now)
@@ -299,6 +303,7 @@ class Monitor:
         fault = failure.value
         if not isinstance(fault, ProbeFailed):
             fault = ProbeFailed(Failure.REFUSED, repr(fault))
+        watch.is_refused = fault.failure is Failure.UNFIT
         if self._is_over(watch):
             return
         self._hearer.failed(watch.node.name, fault.failure, str(fault))

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, succeed
 from txpostgres import txpostgres
 
 from pgswitch.tls.options import TlsOptions
-from pgswitch.topology import questions
+from pgswitch.topology.asking import Asking, ProbeFailed, QuestionRefused
 from pgswitch.topology.machine import Failure, Report
 
 if TYPE_CHECKING:
@@ -27,19 +27,6 @@ if TYPE_CHECKING:
     from pgswitch.topology.nodes import Node
 
 Addresses = Callable[[str], Deferred[tuple[str, ...]]]
-
-
-class ProbeFailed(Exception):
-    """A node was asked in vain; the text is the driver's."""
-
-    def __init__(self, failure: Failure, words: str) -> None:
-        """Take the kind of failure, and its text."""
-        super().__init__(words)
-        self.failure = failure
-
-
-class _SqlError(ProbeFailed):
-    """The node lives, but does not like the question."""
 
 
 NO_FILE = "/nonexistent"
@@ -135,9 +122,7 @@ class PostgresProbe:
         self._lost = lost
         self._addresses = addresses
         self._connection: _Connection | None = None
-        self._question = questions.FULL
-        self._is_patient = True
-        """The node takes questions that wait; not given up before it has refused."""
+        self._asking = Asking(self.read)
         self._asked: Deferred[Any] | None = None
         """What waits for an answer or a connection."""
 
@@ -151,14 +136,7 @@ class PostgresProbe:
 
         A standby may answer so many seconds later, or when it is promoted.
         """
-        question = self._question
-        if patience_s and self._is_patient and question in questions.LESS:
-            question = questions.patient(question, patience_s)
-        asking = self.read(question)
-        asking.addCallbacks(
-            questions.report_of, self._asked_too_much, errbackArgs=(question,)
-        )
-        return asking
+        return self._asking.ask(patience_s)
 
     def read(self, query: str) -> Deferred[Any]:
         """Run a query for its Rows; fails with ProbeFailed."""
@@ -176,7 +154,7 @@ class PostgresProbe:
                 return  # The probe was closed meanwhile.
             fault = _fault_of(failure.value, is_connect=not self.is_connected)
             self._asked = None
-            if not isinstance(fault, _SqlError):
+            if not isinstance(fault, QuestionRefused):
                 self._drop()
             outcome.errback(fault)
 
@@ -200,7 +178,7 @@ class PostgresProbe:
     def _begin(self, query: str) -> Deferred[Any]:
         """Connect, then run a query."""
         self._drop()
-        self._question, self._is_patient = questions.FULL, True
+        self._asking.begin()
         connection = self._connection = _Connection(self._reactor, self._ended)
         looking_up = self._look_up()
 
@@ -258,20 +236,6 @@ class PostgresProbe:
         if self._asked is None:
             self._lost()
 
-    def _asked_too_much(
-        self, failure: TwistedFailure, question: str
-    ) -> Deferred[Report]:
-        """Ask less of a node that does not know, or not allow, all of it."""
-        failure.trap(_SqlError)
-        if question != self._question:
-            self._is_patient = False
-            return self.ask()
-        less = questions.LESS.get(question)
-        if less is None:
-            raise ProbeFailed(Failure.UNFIT, str(failure.value))
-        self._question = less
-        return self.ask()
-
 
 def _fault_of(error: BaseException | None, *, is_connect: bool) -> ProbeFailed:
     """Return what an error of the driver or of a name look-up means.
@@ -293,7 +257,7 @@ def _fault_of(error: BaseException | None, *, is_connect: bool) -> ProbeFailed:
         error, psycopg2.Error
     ):
         return ProbeFailed(Failure.LOST, words or Failure.LOST.value)
-    return _SqlError(Failure.UNFIT, words)
+    return QuestionRefused(words)
 
 
 _UNREADY = (

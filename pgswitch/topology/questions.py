@@ -28,6 +28,8 @@ LESS = {FULL: LONG, LONG: SHORT}
 
 NAP_S = 0.001
 """How often a node that waits looks whether it has been promoted."""
+TRUE = (True, "t")
+"""As a driver tells it, and as the server does."""
 _TIMELINE_DIGITS = 8
 """Of the name of a WAL file, in hexadecimal (manual, "WAL Internals")."""
 
@@ -52,12 +54,13 @@ WITH RECURSIVE patience(turn) AS (
 def report_of(result: Rows) -> Report:
     """Return what the answer to any of the questions says."""
     row = result[1][0]
+    in_recovery = row[0] in TRUE
     if len(row) == 1:
-        return Report(bool(row[0]))
+        return Report(in_recovery)
     name, lag = row[2], row[3]
     system = row[4] if len(row) > 4 else None  # noqa: PLR2004 - of the full question
     return Report(
-        bool(row[0]),
+        in_recovery,
         timeline=None if name is None else int(str(name)[:_TIMELINE_DIGITS], 16),
         lsn=None if row[1] is None else int(str(row[1])),
         lag_s=None if lag is None else float(str(lag)),

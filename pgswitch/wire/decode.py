@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 from pgswitch.errors import BrokenPacket, IncompleteQuery
 from pgswitch.wire import constants as c
 
+_COLUMN_FACTS: Final = 18
+"""Bytes about a column behind its name (manual, "RowDescription")."""
 _COUNT: Final = Struct("!H")
 _UINT32: Final = Struct("!I")
 _NULL: Final = 0xFFFFFFFF
@@ -106,6 +108,19 @@ def column_count(body: bytes) -> int:
         raise BrokenPacket(message="RowDescription")
     count: int = _COUNT.unpack_from(body)[0]
     return count
+
+
+def column_names(body: bytes) -> tuple[str, ...]:
+    """Return the names of the columns that RowDescription announces."""
+    names = []
+    at = _COUNT.size
+    for _ in range(column_count(body)):
+        name, at = _cstring(body, at, "RowDescription")
+        names.append(text(name))
+        at += _COLUMN_FACTS
+    if at != len(body):
+        raise BrokenPacket(message="RowDescription")
+    return tuple(names)
 
 
 def data_row(body: bytes) -> list[bytes | None]:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
+from pgswitch.topology.asking import ProbeFailed
 from pgswitch.topology.machine import Failure, Report
 from pgswitch.topology.nodes import Node
-from pgswitch.topology.probe import ProbeFailed
 from pgswitch.topology.questions import Rows
 
 STANDBY = Report(in_recovery=True)

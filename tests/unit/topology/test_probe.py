@@ -10,13 +10,13 @@ from twisted.internet.error import DNSLookupError
 from twisted.python.failure import Failure as TwistedFailure
 
 from pgswitch.tls.options import TlsOptions
+from pgswitch.topology.asking import ProbeFailed
 from pgswitch.topology.machine import Failure
 from pgswitch.topology.nodes import Node
 from pgswitch.topology.probe import (
     NO_FILE,
     Credentials,
     PostgresProbe,
-    ProbeFailed,
     _fault_of,
     _tls_options,
 )

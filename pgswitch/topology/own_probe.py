@@ -1,0 +1,167 @@
+"""One connection of the monitor to one node, logged in as the pools log in.
+
+For secrets that libpq, and so probe.py, cannot use: an MD5 hash, and the keys of SCRAM
+that a client's login has left us.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from pgswitch.net.backend import Backend, Phase
+from pgswitch.pool.opening import Opener
+from pgswitch.topology.asking import Asking, ProbeFailed, QuestionRefused
+from pgswitch.topology.machine import Failure, Report
+from pgswitch.types import PoolKey
+from pgswitch.wire import decode, encode
+from pgswitch.wire.login_server import Failed, ServerRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.topology.questions import Rows
+
+ROW_DESCRIPTION, DATA_ROW = b"TD"
+CANNOT_CONNECT_NOW = "57P03"
+CLOSED = "the monitor closes it"
+PARAMETERS = {"application_name": "pgswitch monitor"}
+
+
+class Reading:
+    """A query, and its rows as they come; a Question of net/backend.py."""
+
+    unfit = ""
+
+    def __init__(self, query: str) -> None:
+        """Begin without rows."""
+        self.request = encode.query(query)
+        self.columns: tuple[str, ...] = ()
+        self.rows: list[Sequence[object]] = []
+
+    def message(self, kind: int, body: bytes) -> None:
+        """Take one message of the answer."""
+        if kind == ROW_DESCRIPTION:
+            self.columns = decode.column_names(body)
+        elif kind == DATA_ROW:
+            self.rows.append(
+                [
+                    None if value is None else decode.text(value)
+                    for value in decode.data_row(body)
+                ]
+            )
+
+
+class OwnProbe:
+    """Asks one node, over a connection that is made when needed and kept."""
+
+    def __init__(
+        self,
+        context: PoolContext,
+        spec: DatabaseSpec,
+        user: str,
+        lost: Callable[[], None],
+    ) -> None:
+        """``spec`` is the database's entry with the node's host and port in it.
+
+        ``lost`` is called when the kept connection ends while nothing is asked.
+        """
+        self._spec = spec
+        self._lost = lost
+        self._opener = Opener(PoolKey(spec.name, user), context, self, quiet=True)
+        # Nobody is to be cancelled here, so that nothing longer is of use.
+        self._opener.step_down()
+        self._backend: Backend | None = None
+        self._asked: Deferred[Rows] | None = None
+        """What waits for an answer or a connection."""
+        self._reading = Reading("")
+        self._refusal: ProbeFailed | None = None
+        self._asking = Asking(self.read)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a question costs no connect."""
+        return self._backend is not None and self._backend.phase is not Phase.LOGIN
+
+    def ask(self, patience_s: float = 0.0) -> Deferred[Report]:
+        """Ask what the node is; fails with ProbeFailed.
+
+        A standby may answer so many seconds later, or when it is promoted.
+        """
+        return self._asking.ask(patience_s)
+
+    def read(self, query: str) -> Deferred[Rows]:
+        """Run a query for its Rows; fails with ProbeFailed."""
+        outcome: Deferred[Rows] = Deferred()
+        self._asked, self._reading = outcome, Reading(query)
+        if self._backend is None:
+            self._asking.begin()
+            self._refusal = None
+            self._backend = self._opener.open_one(self._spec, 0, extra=PARAMETERS)
+            self._opener.connect(self._spec, self._backend)
+        else:
+            self._run(self._backend)
+        return outcome
+
+    def close(self) -> None:
+        """Close the connection; what was asked fails."""
+        asked, self._asked = self._asked, None
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            backend.close(CLOSED)
+        if asked is not None:
+            asked.errback(ProbeFailed(Failure.SILENT, Failure.SILENT.value))
+
+    def _run(self, backend: Backend) -> None:
+        backend.ask(self._reading, self._answered)
+
+    def _answered(self, error: dict[str, str] | None) -> None:
+        if error is not None:
+            self._fail(QuestionRefused(error.get("M", "")))
+            return
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.callback((self._reading.columns, self._reading.rows))
+
+    def _fail(self, fault: ProbeFailed) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.errback(fault)
+
+    # The owner of the connection.
+
+    def logged_in(self, backend: Backend) -> None:
+        """Ask what has been waiting for it."""
+        self._run(backend)
+
+    def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
+        """Keep the reason: the connection is closed next."""
+        del backend
+        if isinstance(refusal, Failed):
+            self._refusal = ProbeFailed(Failure.UNFIT, refusal.reason)
+            return
+        is_unready = refusal.sqlstate == CANNOT_CONNECT_NOW
+        failure = Failure.NOT_READY if is_unready else Failure.UNFIT
+        self._refusal = ProbeFailed(failure, refusal.message)
+
+    def lost(self, backend: Backend, reason: str) -> None:
+        """Tell what this means for the question, or that there is none."""
+        self._opener.give_up(backend)
+        if backend is not self._backend:
+            return
+        self._backend = None
+        is_connect = backend.phase_at_close is Phase.LOGIN
+        failure = Failure.REFUSED if is_connect else Failure.LOST
+        if self._asked is not None:
+            self._fail(self._refusal or ProbeFailed(failure, reason))
+        elif not is_connect:
+            self._lost()
+
+    def doubted(self, backend: Backend) -> None:
+        """Do nothing: no client has it."""
+
+    def transaction_in_statement_mode(self, backend: Backend) -> None:
+        """Do nothing: no client has it."""

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from hashlib import md5
 from pathlib import Path
 
 import psycopg
@@ -22,9 +23,15 @@ from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_clust
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer, account
 from pgswitch.topology.recording import replay
-from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
-from tests.integration.test_takeover import restart
+from tests.integration.running import (
+    HBA,
+    PASSWORDS,
+    PgSwitch,
+    PgSwitchFactory,
+    subdirectory,
+)
 from tests.integration.silent_path import SilentPath
+from tests.integration.test_takeover import restart
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -431,6 +438,32 @@ def test_nothing_moves(place: Place) -> None:
     seen = account(writers, place.rows())
     assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)
     assert place.lines("cluster bench: the writer is") == moves
+
+
+def test_secrets_that_are_no_passwords(place: Place) -> None:
+    """An MD5 hash does for the monitor and the pools; a SCRAM verifier is explained."""
+    word = md5(f"{PASSWORDS['md5']}md5".encode(), usedforsecurity=False).hexdigest()
+    ((verifier,),) = place.cluster.writer.execute(
+        "SELECT rolpassword FROM pg_authid WHERE rolname = 'scram'"
+    )
+    entry = (
+        f"host=127.0.0.1 port={place.cluster.writer.port} dbname=bench"
+        f" topology_query='{TOPOLOGY_QUERY}'"
+    )
+    pooler = place.factory(
+        {"hashed": f"{entry} user=md5", "verified": f"{entry} user=scram"},
+        users={"md5": f"md5{word}", "scram": verifier},
+        auth_type="trust",
+        pool_mode="transaction",
+    )
+    pooler.wait_for_log("cluster hashed: the nodes are")
+    client = place.connect("hashed", pooler)
+    assert client.execute(b"INSERT INTO written VALUES (-10)").rowcount == 1
+    pooler.wait_for_log("the monitor logs in with user= and password=")
+    (row,) = (
+        row for row in pooler.console("SHOW TOPOLOGY") if row["database"] == "verified"
+    )
+    assert row["why"].startswith("cannot do SCRAM authentication")
 
 
 class Neighbour(threading.Thread):

@@ -115,6 +115,21 @@ def test_readers(known: ClusterSetting) -> None:
     assert known.cluster.unfit(sights["b"]) == "refused"
 
 
+def test_a_node_that_does_not_let_us_in() -> None:
+    """Said once, with what to do; asked again, but not in a hurry."""
+    setting = ClusterSetting()
+    for _ in range(2):
+        setting.probes["a"].fail(Failure.UNFIT, "password authentication failed")
+        setting.wait(0.5)
+        assert setting.probes["a"].asked is None
+        setting.wait(0.6)
+    words = "a cannot be asked: password authentication failed; the monitor logs in"
+    assert sum(words in line for line in setting.captured.lines) == 1
+    setting.probes["a"].fail(Failure.UNFIT, "too many clients")
+    assert setting.captured.lines[-1].endswith("a cannot be asked: too many clients")
+    assert setting.sites.done == []
+
+
 def test_stop(known: ClusterSetting) -> None:
     """Nothing goes on after it."""
     known.cluster.stop()

@@ -10,6 +10,7 @@ from pgswitch.pool.families import READER
 from pgswitch.tls.options import TlsOptions
 from pgswitch.topology.machine import Failure
 from pgswitch.topology.nodes import Node
+from pgswitch.topology.own_probe import OwnProbe
 from pgswitch.topology.probe import Credentials
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.probes import STANDBY, FakeProbe, writes
@@ -200,3 +201,14 @@ def test_an_entry_with_the_name_of_a_node(monitored: Monitored) -> None:
     assert client.frontend.pool.key == ("10.0.0.2", "app")
     assert client.frontend.pool is not reader
     assert client.frontend.pool.place.host == "10.0.0.7"
+
+
+def test_a_secret_that_is_no_password(world_of: WorldOf) -> None:
+    """The monitor then logs in as the pools do."""
+    entry = "db = host=10.0.0.1 user=hashed topology_query='select 1'"
+    world = world_of(databases="db = host=10.0.0.1")
+    users = world.folder / "users.txt"
+    users.write_text(f'{users.read_text()}"hashed" "md5{"0" * 32}"\n')
+    world.reload(databases=entry)
+    (watch,) = world.service.clusters.by_key["db"].monitor.watches.values()
+    assert isinstance(watch.probe, OwnProbe)

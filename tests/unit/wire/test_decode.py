@@ -24,6 +24,8 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
     (decode.parameter_status, b"TimeZone\0UTC\0", (b"TimeZone", b"UTC")),
     (decode.parameter_status, b"a\0\0", (b"a", b"")),
     (decode.column_count, b"\0\2a\0", 2),
+    (decode.column_names, b"\0\0", ()),
+    (decode.column_names, b"\0\1a\0" + bytes(18), ("a",)),
     (decode.data_row, b"\0\0", []),
     (decode.data_row, b"\0\2\xff\xff\xff\xff\0\0\0\3abc", [None, b"abc"]),
     (decode.query, b"SELECT 1\0", b"SELECT 1"),
@@ -56,6 +58,8 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
 
 BAD: list[tuple[Callable[[bytes], object], bytes, str]] = [
     (decode.column_count, b"\0", "broken RowDescription packet"),
+    (decode.column_names, b"\0\1a\0" + bytes(17), "RowDescription"),
+    (decode.column_names, b"\0\1a\0" + bytes(19), "RowDescription"),
     (decode.data_row, b"", "broken DataRow packet"),
     (decode.data_row, b"\0\1", "broken DataRow packet"),
     (decode.data_row, b"\0\1\0\0\0\3ab", "broken DataRow packet"),

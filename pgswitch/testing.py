@@ -24,6 +24,12 @@ from pgswitch.rules.calling import Context, Question, Rule
 from pgswitch.rules.deciding import RuleSet
 from pgswitch.rules.loading import REWRITING, ROUTING, RulesError, load_module
 
+SOMEBODY = Context("postgres", "127.0.0.1:5432", "", "", "simple")
+"""What a function is told that asks for a ``context``, if a test says nothing else.
+
+``SOMEBODY._replace(database="dev")`` is the same in another database.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -106,8 +112,7 @@ def at_once(
     context: Context | None = None,
 ) -> Outcome:
     """Return what rules make of a query, as far as that needs no waiting."""
-    context = context or Context("postgres", "127.0.0.1:5432", "", "", "simple")
-    question = Question(user, query, in_transaction, context)
+    question = Question(user, query, in_transaction, context or SOMEBODY)
     answer = rules.begin(question)
     while answer.awaited is not None:
         given = _result(answer.awaited)

@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from pgswitch.rules.loading import RulesError
-from pgswitch.testing import Outcome, Rules
+from pgswitch.testing import SOMEBODY, Outcome, Rules
 
 NAME = "rules"
 
@@ -28,6 +28,9 @@ def main(arguments: list[str], program: str) -> int:
     parser.add_argument("query", nargs="+", help="an SQL text")
     parser.add_argument("--user", default="postgres", help="who asks (postgres)")
     parser.add_argument(
+        "--database", default=SOMEBODY.database, help="logged in to (postgres)"
+    )
+    parser.add_argument(
         "--in-transaction", action="store_true", help="as if inside a transaction"
     )
     given = parser.parse_args(arguments)
@@ -37,8 +40,14 @@ def main(arguments: list[str], program: str) -> int:
         sys.stderr.write(f"{program}: {error}\n")
         return 1
     status = 0
+    context = SOMEBODY._replace(database=given.database)
     for query in given.query:
-        outcome = rules.ask(query, user=given.user, in_transaction=given.in_transaction)
+        outcome = rules.ask(
+            query,
+            user=given.user,
+            in_transaction=given.in_transaction,
+            context=context,
+        )
         sys.stdout.write(_report(query, outcome))
         status = 1 if outcome.failures else status
     return status

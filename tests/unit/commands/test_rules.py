@@ -35,10 +35,15 @@ def test_queries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Who asks, and whether inside a transaction."""
+    """Who asks, whether inside a transaction, and logged in to which database."""
     path = write(tmp_path, "r.py", RULES)
     assert main(["rules", path, "--user", "ann", "--in-transaction", "SELECT 1"]) == 0
     assert "database: ann\n" in capsys.readouterr().out
+    text = "def routing_rules(u, q, t, context): return context.database + ':reader'"
+    path = write(tmp_path, "by_context.py", text)
+    for more, expected in (([], "postgres"), (["--database", "dev"], "dev")):
+        assert main(["rules", path, *more, "SELECT 1"]) == 0
+        assert f"database: {expected}:reader\n" in capsys.readouterr().out
 
 
 def test_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,8 @@ class Outcome:
     """What went wrong, as the log would say it."""
     microseconds: int
     """How long both functions took together."""
+    refused: bool = False
+    """It is not sent at all: ``rewrite_query_disconnect_on_failure``."""
 
 
 class Rules:
@@ -125,6 +127,7 @@ def at_once(
         answer.key,
         answer.failures,
         sum(rule.last_us for rule in rules.rules),
+        answer.refused,
     )
 
 

@@ -67,12 +67,15 @@ class RulesView:
         why = "routing_rules did not name a database"
         if key is not None:
             why = f"routing_rules returned {key!r}"
-            target, role = key, ""
+            target = key
             if self._pools.spec_of_key(key) is None:
                 target, role = parted_key(key)
             target = self._pools.known_as(target)
             if self._pools.spec_of_key(target) is None:
+                target, role = database, ""
                 why += ", which is no entry of [databases]: the client stays"
+        if outcome.refused:
+            why = "the query is not sent, the client is disconnected"
         return RouteSnapshot(
             query=outcome.query,
             database=target,

@@ -30,7 +30,7 @@ async def rewrite_query(username, query, in_transaction):
     [
         ("SELECT old", "", "db", ("SELECT new", "db", None, "10.0.0.1:5432")),
         ("SELECT 1", "db:reader", "", ("SELECT 1", "db", "reader", "10.0.0.1:5432")),
-        ("SELECT 1", "none", "db", ("SELECT 1", "none", None, None)),
+        ("SELECT 1", "none", "db", ("SELECT 1", "db", None, "10.0.0.1:5432")),
         ("SELECT bad", "", "db", ("SELECT bad", "db", None, "10.0.0.1:5432")),
     ],
 )
@@ -53,6 +53,12 @@ def test_routes(
     assert (found.query, found.database, found.role, found.node) == expected
     assert ("no entry" in found.why) is (user == "none")
     assert ("rewrite_query failed" in found.why) is ("bad" in query_)
+    world.reload(
+        settings=f"rewrite_query_py_module_file = {path}\n"
+        "rewrite_query_disconnect_on_failure = true"
+    )
+    found = world.service.view.route(query_, user, database)
+    assert ("is disconnected" in found.why) is ("bad" in query_)
 
 
 def test_a_route_without_rules(view: ServiceView) -> None:

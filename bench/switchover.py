@@ -22,8 +22,9 @@ import psycopg
 from bench.moves import CRASH, PLANNED, Figures, Samples, figures, table
 from bench.moves_chart import chart
 from bench.moves_page import with_moves
-from pgswitch.demo.child import Child, ChildFailed, free_port, is_free
+from pgswitch.demo.child import Child, free_port, is_free
 from pgswitch.demo.pooler import Pooler, ini_text
+from pgswitch.demo.program import run
 from pgswitch.demo.scene import (
     DATABASE,
     HOW,
@@ -43,7 +44,6 @@ BEFORE_S, AFTER_S, MOST_S = 1.5, 0.3, 10.0
 IDLE_S = 10.0
 POLL_S = 0.01
 PAGE, PICTURE = Path("docs/performance.md"), "switchover-outage.svg"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(slots=True)
@@ -60,17 +60,12 @@ class Contender:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; return 0, 1 when something did not work, 130 after Ctrl-C."""
     options = _parse(arguments)
-    for number in SIGNALS:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with ExitStack() as stack:
-            return _run(options, stack)
-    except KeyboardInterrupt:
-        print("\nstopped; nothing is left behind", file=sys.stderr)
-        return 130
-    except (ChildFailed, OSError, psycopg.Error) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    return run("bench", lambda: _bench(options))
+
+
+def _bench(options: argparse.Namespace) -> int:
+    with ExitStack() as stack:
+        return _run(options, stack)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

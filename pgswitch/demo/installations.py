@@ -11,11 +11,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pgswitch.demo.account import Account, may_run
+from pgswitch.demo.child import ChildFailed
 
 SYSTEM_BINDIRS = "usr/lib/postgresql/*/bin"
 """Where Debian and its kin keep each major version, as a pattern below ``/``."""
@@ -61,6 +62,21 @@ def find_installations() -> list[Installation]:
         if version is not None and real not in found:
             found[real] = Installation(real, version, source)
     return list(found.values())
+
+
+def best_for(
+    account: Account | None,
+    directory: Path,
+    suits: Callable[[Installation], bool] = lambda _one: True,
+) -> Installation:
+    """Return the first that ``suits``, or its copy as :func:`readable_by` makes it.
+
+    Raises ChildFailed when there is none, and as :func:`readable_by` does.
+    """
+    found = list(filter(suits, find_installations()))
+    if not found:
+        raise ChildFailed("found no PostgreSQL programs: pip install 'pgswitch[demo]'")
+    return readable_by(account, found[0], directory)
 
 
 def readable_by(

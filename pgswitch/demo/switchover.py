@@ -7,7 +7,6 @@ switchover, then a crash.  At the end the report, and a picture of every write.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from psycopg.rows import dict_row
 from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.picture import Mark, picture
 from pgswitch.demo.pooler import Pooler
+from pgswitch.demo.program import end_undisturbed, run
 from pgswitch.demo.scene import HOW, USER, Scene, running_scene, stop_pooler
 from pgswitch.demo.writers import Writer, account
 
@@ -32,24 +32,18 @@ FRAME_S = 0.2
 BAR = 40
 CLEAR, HOME = "\x1b[2J", "\x1b[H"
 ERASE_REST = "\x1b[J"
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0, or 1 when something did not work, which is printed."""
     options = _parse(arguments)
-    for number in SIGNALS:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        print("starting three PostgreSQL nodes and pgswitch")
-        with running_scene() as scene, _pooler(scene) as pooler:
-            return _show(scene, pooler, options)
-    except KeyboardInterrupt:
-        print("\nstopped; nothing is left behind")
-        return 0
-    except (ChildFailed, OSError, psycopg.Error) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
+    return run("demo", lambda: _demo(options), interrupted=0)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    print("starting three PostgreSQL nodes and pgswitch")
+    with running_scene() as scene, _pooler(scene) as pooler:
+        return _show(scene, pooler, options)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -78,9 +72,7 @@ def _pooler(scene: Scene) -> Iterator[Pooler]:
     try:
         yield pooler
     finally:
-        # A second Ctrl-C must not cut the cleaning short.
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        end_undisturbed()
         stop_pooler(pooler)
 
 

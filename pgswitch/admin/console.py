@@ -109,7 +109,7 @@ class Console:
         except ProtocolViolation as fault:
             return self._ending(fault)
         if kind == constants.TERMINATE:
-            return Reply(b"", close=True, faults=(SilentClose("close req"),))
+            return Reply(b"", close=True, faults=(SilentClose("client close request"),))
         return self._ending(ConsolePacketUnsupported(type=kind), ProtocolViolation())
 
     def _extended_query(self, kind: int, body: bytes) -> Reply | Deferred[Reply]:

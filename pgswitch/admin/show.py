@@ -22,6 +22,7 @@ from pgswitch.admin.rows import (
     numeric,
     text,
 )
+from pgswitch.types import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +101,10 @@ def _memory(view: View) -> Rows:
 
 
 def _dns_hosts(view: View) -> Rows:
-    return [(one.hostname, one.ttl, ",".join(one.addrs)) for one in view.dns_hosts()]
+    return [
+        (one.hostname, one.ttl, ",".join(str(Address(addr, 0)) for addr in one.addrs))
+        for one in view.dns_hosts()
+    ]
 
 
 def _dns_zones(view: View) -> Rows:

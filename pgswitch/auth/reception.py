@@ -195,6 +195,7 @@ class FrontDesk:
         if is_console and self._is_owner(frontend):
             frontend.shown = facts.database, facts.user
             self.log.log(f"{frontend.prefix} pgbouncer access from unix socket")
+            self._log_attempt(frontend)
             return None
         check_name(facts.user)
         spec = self.context.configuration.database(facts.database)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pgswitch.relay.client import ClientLink
     from pgswitch.relay.server import ServerLink
 
+CLIENT_CLOSED = "replication client was closed"
 CLIENT_LEFT = "replication client disconnected"
 _STARTUP_WORDS = {Replication.LOGICAL: "database", Replication.PHYSICAL: "true"}
 
@@ -75,7 +76,8 @@ class ReplicationSession:
     def end(self) -> None:
         """Close the server: the client has left."""
         if self._backend is not None:
-            self._backend.close(CLIENT_LEFT)
+            is_free = self.client.link.exchange.clean
+            self._backend.close(CLIENT_CLOSED if is_free else CLIENT_LEFT)
 
     def open(self) -> None:
         """Open the server if one is wanted and there is room for it."""

@@ -203,4 +203,4 @@ class PoolView:
 
 def _balance(spec: DatabaseSpec) -> str | None:
     """Return the word for a list of hosts, None where there is only one."""
-    return spec.load_balance_hosts if len(spec.hosts) > 1 else None
+    return (spec.load_balance_hosts or "round-robin") if len(spec.hosts) > 1 else None

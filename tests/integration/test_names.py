@@ -84,7 +84,7 @@ def test_addresses_in_turn(
     (host,) = rows(pooler, "DNS_HOSTS")
     assert host["hostname"] == "db.example"
     assert 0 < host["ttl"] <= 15
-    assert host["addrs"] == f"{FIRST},{DEAD},{SECOND}"
+    assert host["addrs"] == f"{FIRST}:0,{DEAD}:0,{SECOND}:0"
     assert rows(pooler, "DNS_ZONES") == [
         {"zonename": "example", "serial": 0, "count": 1}
     ]

@@ -371,7 +371,7 @@ def test_terminate_leaves_its_reason_for_the_log() -> None:
     """A client's Terminate closes with the reason of an ordinary goodbye."""
     reply = Session().console.message(ord("X"), b"")
     assert isinstance(reply, Reply)
-    assert [str(fault) for fault in reply.faults] == ["close req"]
+    assert [str(fault) for fault in reply.faults] == ["client close request"]
 
 
 def test_a_login_is_told_what_console_this_is() -> None:

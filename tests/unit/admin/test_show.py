@@ -21,7 +21,7 @@ ROWS: dict[str, list[Cells]] = {
         *(("dns_queries", "0"), ("dns_pending", "0")),
     ],
     "mem": [("user_cache", "10", "5", "1", "60")],
-    "dns_hosts": [("db", "15", "10.0.0.1,::1")],
+    "dns_hosts": [("db", "15", "10.0.0.1:0,[::1]:0")],
     "dns_zones": [("example", "7", "2")],
     "topology": [
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgswitch.wire import encode
-from tests.fakes.messages import READY, error, kinds, message, query
+from tests.fakes.messages import ANSWER, READY, error, kinds, message, query
 from tests.fakes.world import Client, Server, World, WorldOf
 
 COPY_BOTH = message(b"W", b"\0\0\0")
@@ -97,6 +97,15 @@ def test_the_server_goes_with_the_client(world: World) -> None:
     assert server.is_gone()
     assert world.logged("closing because: replication client disconnected")
     assert len(world.pool().servers) == 1
+
+
+def test_a_server_without_a_stream_goes_too(world: World) -> None:
+    """Its reason tells that nothing was broken off."""
+    client = replicator(world)
+    client.say(query("IDENTIFY_SYSTEM"))
+    world.server().say(ANSWER)
+    client.drop()
+    assert world.logged("closing because: replication client was closed")
 
 
 def test_the_client_goes_with_the_server(world: World) -> None:

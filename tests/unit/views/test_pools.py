@@ -97,7 +97,8 @@ def test_databases(world_of: WorldOf) -> None:
     """Entries and automatic ones by name, the console's at the end."""
     world = world_of(
         databases="b = host=10.0.0.1 dbname=x pool_size=3 user=owner\n"
-        "a = host=10.0.0.1,10.0.0.2 load_balance_hosts=disable\n* = host=10.0.0.3"
+        "a = host=10.0.0.1,10.0.0.2 load_balance_hosts=disable\n"
+        "* = host=10.0.0.3,10.0.0.4"
     )
     world.client("zed")
     world.client("a")
@@ -111,7 +112,8 @@ def test_databases(world_of: WorldOf) -> None:
     assert (a.paused, a.disabled, a.load_balance_hosts) == (True, False, "disable")
     assert (b.paused, b.disabled, b.load_balance_hosts) == (False, True, None)
     assert (b.database, b.pool_size, b.force_user) == ("x", 3, "owner")
-    assert (zed.database, zed.host) == ("zed", "10.0.0.3")
+    assert (zed.database, zed.host) == ("zed", "10.0.0.3,10.0.0.4")
+    assert zed.load_balance_hosts == "round-robin"
     assert zed.current_connections == zed.current_client_connections == 1
 
 

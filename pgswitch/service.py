@@ -356,6 +356,7 @@ class PgSwitch(MultiService):
             )
         self.store.load(new.settings)
         self.decision.load(new.settings)
+        self.desk.reloaded()
         self.listeners.reconfigure(new.settings)
         self.pools.configure(recycle_all=changes(old, new).recycles_all)
         self.clusters.configure(new)

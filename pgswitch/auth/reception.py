@@ -285,6 +285,10 @@ class FrontDesk:
             self._last_guest = max(self.clients, default=0)
         self.shutting_down = True
 
+    def reloaded(self) -> None:
+        """Ask anew about users of whom auth_query has told, now that files are read."""
+        self._lookup.forget_all()
+
     # Single steps.
 
     def _log_attempt(self, frontend: Frontend) -> None:

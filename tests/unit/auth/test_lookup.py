@@ -276,6 +276,17 @@ def test_believed_for_a_while(world_of: WorldOf) -> None:
     assert kinds(server.hear()) == BATCH
 
 
+def test_a_reload_ends_belief(world_of: WorldOf) -> None:
+    """Whoever was taken out at the server is out as soon as the operator wants it."""
+    world, _client, server = asked(world_of, "auth_query_cache_ttl = 10")
+    server.say(row())
+    world.server()
+    server.hear()
+    world.service.reload()
+    world.client(user="guest")
+    assert kinds(server.hear()) == BATCH
+
+
 def test_a_failed_proof_is_not_believed_twice(world_of: WorldOf) -> None:
     """The password may have been changed: the next login asks anew."""
     world, client, server = asked(

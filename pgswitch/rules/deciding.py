@@ -26,26 +26,24 @@ LONGEST_KEPT: Final = 8192
 
 
 class Answer:
-    """What the user's functions make of a query."""
+    """What the user's functions make of a query; at first: as it is, where it is."""
 
-    def __init__(self) -> None:
-        """Begin with: as it is, where it is."""
-        self.text: str | None = None
-        """The rewritten text, None for unchanged."""
-        self.data: bytes | None = None
-        """The same in the client's encoding."""
-        self.key: str | None = None
-        """Where to go, None to stay."""
-        self.failures: tuple[str, ...] = ()
-        """What went wrong, for the log."""
-        self.refused = False
-        """The rewriting failed, and then the query must not be sent."""
-        self.slow: tuple[Rule, ...] = ()
-        """Whose call kept everybody waiting for too long."""
-        self.awaited: object = None
-        """What is to be waited for before more can be said, None when all is said."""
-        self.asked: Rule | None = None
-        """Whose answer that will be."""
+    text: str | None = None
+    """The rewritten text, None for unchanged."""
+    data: bytes | None = None
+    """The same in the client's encoding."""
+    key: str | None = None
+    """Where to go, None to stay."""
+    failures: tuple[str, ...] = ()
+    """What went wrong, for the log."""
+    refused: bool = False
+    """The rewriting failed, and then the query must not be sent."""
+    slow: tuple[Rule, ...] = ()
+    """Whose call kept everybody waiting for too long."""
+    awaited: object = None
+    """What is to be waited for before more can be said, None when all is said."""
+    asked: Rule | None = None
+    """Whose answer that will be."""
 
 
 class RuleSet:
@@ -103,9 +101,10 @@ class RuleSet:
         answer = Answer()
         rule = self.rewriting
         if rule is None:
-            self._route(question, answer)
+            if self.routing is not None:
+                self._route(question, answer, self.routing.clock())
             return answer
-        value = self._called(rule, question, question.text, answer)
+        value = self._called(rule, question, question.text, answer, rule.clock())
         if value is not None and is_awaitable(value):
             answer.awaited = value
             answer.asked = rule
@@ -123,6 +122,7 @@ class RuleSet:
         if rule is self.routing:
             self._routed(rule, value, question, answer)
         else:
+            rule.ended = rule.clock()
             self._rewrite(rule, value, question, answer)
 
     def failed(self, error: BaseException, question: Question, answer: Answer) -> None:
@@ -147,15 +147,16 @@ class RuleSet:
             rule.measures.refused += 1
             answer.refused = True
             return
-        self._route(question, answer)
+        begin = rule.ended if answer.text is None else rule.clock()
+        self._route(question, answer, begin)
 
-    def _route(self, question: Question, answer: Answer) -> None:
+    def _route(self, question: Question, answer: Answer, begin: float) -> None:
         """Ask routing_rules about the text that is to be sent."""
         rule = self.routing
         if rule is None:
             return
         text = question.text if answer.text is None else answer.text
-        value = self._called(rule, question, text, answer)
+        value = self._called(rule, question, text, answer, begin)
         if value is None:
             return
         if is_awaitable(value):
@@ -174,11 +175,11 @@ class RuleSet:
             answer.failures = (*answer.failures, rule.failed(error))
 
     def _called(
-        self, rule: Rule, question: Question, text: str, answer: Answer
+        self, rule: Rule, question: Question, text: str, answer: Answer, begin: float
     ) -> object:
         """Return what a function returns; None, and a failure noted, if it raises."""
         try:
-            value = rule.call(question, text)
+            value = rule.call(question, text, begin)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - the user's, SystemExit too

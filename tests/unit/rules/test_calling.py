@@ -38,7 +38,7 @@ def test_arguments(tmp_path: Path, head: str, expected: str) -> None:
     path = write(tmp_path, "r.py", f"def rewrite_query{head}: return str(({names}))")
     made = Rule(load_module(path), REWRITING, Ticking())
     question = Question("joe", "SELECT 1", in_transaction=True, context=CONTEXT)
-    assert made.call(question, question.text) == expected
+    assert made.call(question, question.text, 0) == expected
 
 
 def test_times(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_times(tmp_path: Path) -> None:
 
     question = Question("joe", "", in_transaction=False)
     with pytest.raises(ValueError):  # noqa: PT011 - ours, from above
-        made.call(question, Text("x"))
+        made.call(question, Text("x"), 0)
     assert made.last_us == made.measures.times.longest == 250_000
 
 
@@ -64,7 +64,7 @@ def test_failures(tmp_path: Path) -> None:
     """In words, with the place in the user's code, and counted."""
     made = rule(tmp_path, "x = 1\nreturn x / 0")
     with pytest.raises(ZeroDivisionError) as raised:
-        made.call(Question("joe", "", in_transaction=False), "")
+        made.call(Question("joe", "", in_transaction=False), "", 0)
     path = tmp_path / "rewrite_query_of_mine.py"
     assert made.failed(raised.value) == (
         f"rewrite_query failed: ZeroDivisionError: division by zero ({path}, line 3)"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from pgswitch.rules.calling import Question
 from pgswitch.rules.deciding import Answer, RuleSet, parted_key
 from pgswitch.rules.loading import ROUTING
-from tests.unit.rules.files import answer, rule, rule_set
+from tests.unit.rules.files import Ticking, answer, rule, rule_set
 
 
 def test_routing_sees_the_new_text(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_both_may_be_waited_for(tmp_path: Path) -> None:
 def test_slow_calls(tmp_path: Path, limit: int, count: int) -> None:
     """They are named when they take longer than the limit."""
     rewriting = rule(tmp_path, "clock.now += 0.0001")
-    rewriting.module.module.__dict__["clock"] = rewriting._clock
+    rewriting.module.module.__dict__["clock"] = rewriting.clock
     found = answer(RuleSet(rewriting, None, slow_us=limit))
     assert len(found.slow) == count
 
@@ -143,3 +144,20 @@ def test_what_is_not_kept(tmp_path: Path) -> None:
 def test_roles(key: str, parts: tuple[str, str]) -> None:
     """A role behind a colon is not part of the name."""
     assert parted_key(key) == parts
+
+
+def test_each_is_timed(tmp_path: Path) -> None:
+    """By what it takes itself, however long its answer is waited for."""
+    rules = rule_set(tmp_path, "clock.now += 1\nreturn later", "clock.now += 2")
+    clock = Ticking()
+    question = Question("joe", "SELECT 1", in_transaction=False)
+    for later in (None, "SELECT 2", Deferred()):
+        for one in rules.rules:
+            one.clock = clock
+            one.last_us = 0
+            vars(one.module.module).update(clock=clock, later=later)
+        found = rules.begin(question)
+        if found.awaited is not None:
+            clock.now += 100
+            rules.came(None, question, found)
+        assert [one.last_us for one in rules.rules] == [1_000_000, 2_000_000]

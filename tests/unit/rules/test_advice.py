@@ -260,7 +260,7 @@ def test_slow_functions(
     book = world.service.rules.book
     assert book is not None
     times = iter([1.0, 1.5])
-    monkeypatch.setattr(next(iter(book.rules.values())), "_clock", lambda: next(times))
+    monkeypatch.setattr(next(iter(book.rules.values())), "clock", lambda: next(times))
     client.say(query())
     assert server.answer() == query()
     assert world.logged("rewrite_query kept everybody waiting for 500 ms")

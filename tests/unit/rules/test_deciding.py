@@ -151,7 +151,8 @@ def test_each_is_timed(tmp_path: Path) -> None:
     rules = rule_set(tmp_path, "clock.now += 1\nreturn later", "clock.now += 2")
     clock = Ticking()
     question = Question("joe", "SELECT 1", in_transaction=False)
-    for later in (None, "SELECT 2", Deferred()):
+    answers: list[object] = [None, "SELECT 2", Deferred()]
+    for later in answers:
         for one in rules.rules:
             one.clock = clock
             one.last_us = 0

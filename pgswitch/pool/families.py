@@ -72,6 +72,10 @@ class Families:
         """Return the entry of a node's database, None if it is none."""
         return self._specs.get(name)
 
+    def specs(self) -> list[DatabaseSpec]:
+        """Return the entries of all nodes' databases."""
+        return [*self._specs.values()]
+
     def node_of(self, name: str) -> tuple[str, Node] | None:
         """Return the cluster's key and the node that a database is, None for others."""
         if name not in self._specs:

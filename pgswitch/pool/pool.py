@@ -277,7 +277,7 @@ class ServerPool:
     def adopt(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere."""
         backend.owner = self
-        backend.generation = self.fleet.generation
+        backend.database = self.key.database
         self.fleet.enter(backend)
         if backend.phase is not Phase.LOGIN:
             self.logged_in(backend)

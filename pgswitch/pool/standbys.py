@@ -1,7 +1,8 @@
 """The connections of one pool to the standbys of its cluster, kept for a promotion.
 
 As many are open to each standby as the pool has had to the writer lately, so that a
-new writer has all of them the moment it is one.  Nobody uses them before.
+new writer has all of them the moment it is one.  Nobody uses them before; the log and
+the console call them by their node's name, as pgbouncer-fast-switchover does.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class Standbys:
         """How many servers the pool has had lately, and when it had so many."""
         self._most_at = float("-inf")
 
+    def of_nodes(self) -> Iterator[tuple[Node, list[Backend]]]:
+        """Iterate over the nodes and the connections to each."""
+        return iter(self._backends.items())
+
     def __iter__(self) -> Iterator[Backend]:
         """Iterate over the connections."""
         for backends in self._backends.values():
@@ -62,9 +67,8 @@ class Standbys:
     def take(self, node: Node) -> list[Backend]:
         """Hand over what there is to a node; it is kept here no more."""
         backends = self._backends.pop(node, [])
-        for backend in backends:
+        for _ in backends:
             self._pool.totals.closed_apart(self._pool.key, node)
-            backend.generation = self._pool.fleet.generation
         return backends
 
     def keep(self, nodes: Iterable[Node]) -> None:
@@ -91,13 +95,18 @@ class Standbys:
         now = pool.context.clock()
         wanted = self._wanted(now)
         for node, backends in self._backends.items():
+            for backend in [*backends]:
+                if backend.generation != pool.fleet.generation:
+                    backend.close(WRITER_MOVED)
             for backend in backends[wanted:]:
                 backend.close(WRITER_MOVED)
             if now < self._not_before.get(node, 0.0):
                 continue
             while len(backends) < wanted and pool.totals.has_room_apart(pool, node):
                 pool.totals.opened_apart(pool.key, node)
-                backends.append(pool.fleet.open_apart(self._at(node), self, {}))
+                backend = pool.fleet.open_apart(self._at(node), self, {})
+                backend.database = node.name  # in the log and the console
+                backends.append(backend)
 
     def _wanted(self, now: float) -> int:
         """Return how many are to be open to each node."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -13,10 +15,11 @@ from pgswitch.admin.snapshots import (
     UserSnapshot,
 )
 from pgswitch.config.model import UserSpec
-from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, PoolMode
+from pgswitch.pool.site import Site
+from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, PoolKey, PoolMode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pgswitch.auth.reception import FrontDesk
     from pgswitch.auth.store import AuthStore
@@ -60,7 +63,34 @@ class PoolView:
             pool_mode=PoolMode.STATEMENT,
             cl_active=consoles,
         )
-        return [*(self._pool(pool) for pool in self._pools), own]
+        pools = {pool.key: self._pool(pool) for pool in self._pools}
+        for one in self._standbys():
+            key = PoolKey(one.database, one.user)
+            readers = pools.get(key, one)
+            if readers is not one:
+                readers = replace(
+                    readers,
+                    sv_idle=readers.sv_idle + one.sv_idle,
+                    sv_login=readers.sv_login + one.sv_login,
+                )
+            pools[key] = readers
+        return [*pools.values(), own]
+
+    def _standbys(self) -> Iterator[PoolSnapshot]:
+        """Yield what pools keep open to standbys, as pools of their nodes."""
+        for pool in self._pools:
+            names = self._pools.families.names(pool.key.database)
+            if not isinstance(pool.site, Site):
+                continue
+            for node, backends in pool.site.standbys.of_nodes():
+                states = [backend.state for backend in backends]
+                yield PoolSnapshot(
+                    database=names.get(node, node.name),
+                    user=pool.key.user,
+                    pool_mode=pool.mode,
+                    sv_idle=states.count("idle"),
+                    sv_login=states.count("new"),
+                )
 
     def _pool(self, pool: ServerPool) -> PoolSnapshot:
         states = [backend.state for backend in pool.backends()]
@@ -95,6 +125,8 @@ class PoolView:
         for pool in self._pools:
             if not pool.is_empty:
                 specs.setdefault(pool.key.database, pool.spec)
+        for spec in self._pools.families.specs():
+            specs.setdefault(spec.name, spec)
         own = DatabaseSnapshot(
             name=CONSOLE,
             host=None,
@@ -108,10 +140,14 @@ class PoolView:
                 self._desk.headcount.of_database[name] for name in CONSOLE_DATABASES
             ),
         )
-        found = [own, *map(self._database, specs.values())]
+        open_to = Counter(self._pools.totals.of_database)
+        for one in self._standbys():
+            open_to[one.database] += one.sv_idle + one.sv_login
+        found = [self._database(spec, open_to[name]) for name, spec in specs.items()]
+        found.append(own)
         return sorted(found, key=attrgetter("name"))
 
-    def _database(self, spec: DatabaseSpec) -> DatabaseSnapshot:
+    def _database(self, spec: DatabaseSpec, connections: int) -> DatabaseSnapshot:
         effective = self._context.effective
         user = spec.user or ""
         return DatabaseSnapshot(
@@ -127,7 +163,7 @@ class PoolView:
             pool_mode=spec.pool_mode,
             load_balance_hosts=_balance(spec),
             max_connections=effective.max_db_connections(spec, user),
-            current_connections=self._pools.totals.of_database[spec.name],
+            current_connections=connections,
             max_client_connections=effective.max_db_client_connections(spec, user),
             current_client_connections=self._desk.headcount.of_database[spec.name],
             paused=spec.name in self._pools.paused,
@@ -190,7 +226,7 @@ class PoolView:
             peer_pools=sum(one.has_pool for one in self.peers()),
             used_clients=len(self._desk.clients) - arriving,
             login_clients=arriving,
-            used_servers=sum(len(pool.servers) for pool in self._pools),
+            used_servers=sum(len([*pool.connections()]) for pool in self._pools),
             dns_names=names,
             dns_zones=zones,
             dns_queries=looking_up,

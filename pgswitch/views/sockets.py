@@ -51,7 +51,7 @@ class SocketView:
         return [
             self._server(backend)
             for pool in self._pools
-            for backend in pool.backends()
+            for backend in pool.connections()
             if hasattr(backend, "link")
         ]
 

@@ -172,3 +172,15 @@ def test_nodes_go(world: World) -> None:
     site.close()
     world.turn()
     assert last.is_gone()
+
+
+def test_a_new_password(world: World) -> None:
+    """What logged in before RECONNECT is opened anew, here as there."""
+    world.pair()
+    site = in_cluster(world)
+    site.standbys.keep([OTHER])
+    old = [world.server(), world.server()]
+    world.pool().expire_servers()
+    world.wait(0.5)
+    assert all(one.is_gone() for one in old)
+    assert len(world.attempts) >= LEAST

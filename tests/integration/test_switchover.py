@@ -42,6 +42,15 @@ def routing_rules(username, query, in_transaction):
     return "bench:reader" if "recovery" in query else "bench:writer"
 """
 COPIED = ("CREATE TABLE copied (a text)", "GRANT ALL ON copied TO PUBLIC")
+LIKE_RDS = (
+    "CREATE SCHEMA rds_tools",
+    "GRANT USAGE ON SCHEMA rds_tools TO PUBLIC",
+    (
+        "CREATE FUNCTION rds_tools.show_topology(text)"
+        " RETURNS TABLE (id text, endpoint text, port int) LANGUAGE sql"
+        " AS 'SELECT $1, host, port FROM topology'"
+    ),
+)
 GOES_ON_S = 10.0
 DOWN_S = 20.0
 
@@ -446,9 +455,12 @@ def test_secrets_that_are_no_passwords(place: Place) -> None:
     ((verifier,),) = place.cluster.writer.execute(
         "SELECT rolpassword FROM pg_authid WHERE rolname = 'scram'"
     )
+    for statement in LIKE_RDS:
+        place.cluster.writer.execute(statement, database="bench")
+    # The quotes are those of the README of pgbouncer-fast-switchover.
     entry = (
-        f"host=127.0.0.1 port={place.cluster.writer.port} dbname=bench"
-        f" topology_query='{TOPOLOGY_QUERY}'"
+        f"host=127.0.0.1 port={place.cluster.writer.port} dbname=bench topology_query="
+        r"'select endpoint, port from rds_tools.show_topology(\'pgbouncer\')'"
     )
     pooler = place.factory(
         {"hashed": f"{entry} user=md5", "verified": f"{entry} user=scram"},
@@ -457,6 +469,11 @@ def test_secrets_that_are_no_passwords(place: Place) -> None:
         pool_mode="transaction",
     )
     pooler.wait_for_log("cluster hashed: the nodes are")
+    nodes = [name_of(place, node) for node in place.cluster.standbys]
+    for node in nodes:
+        pooler.wait_for_log(f" {node}/md5@127.0.0.1:")
+    shown = {row["database"]: row for row in pooler.console("SHOW POOLS")}
+    assert all(shown[node]["sv_idle"] + shown[node]["sv_login"] for node in nodes)
     client = place.connect("hashed", pooler)
     assert client.execute(b"INSERT INTO written VALUES (-10)").rowcount == 1
     pooler.wait_for_log("the monitor logs in with user= and password=")

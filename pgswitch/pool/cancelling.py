@@ -3,7 +3,8 @@
 A request with the key of
 
 * a client whose query runs goes to its server (cancels.py);
-* a client whose query still waits for a server ends that query, here;
+* a client whose query still waits for a server, or for a function of the user's, ends
+  that query, here;
 * a client of a peer goes on to that peer.
 
 Nobody is answered: the connection that brought a request is just closed.
@@ -70,6 +71,9 @@ class CancelKeys:
             target.console.cancel()
             return succeed("cancel request for console client")
         link, pool = target.link, target.pool
+        error = encode.error_response(QueryCancelled())
+        if link.gate is not None and link.gate.cancel(error):
+            return succeed("cancel request for waiting client")
         if link.server is not None:
             backend = cast("Backend", link.server.backend)
             # Where the server is, whatever its name leads to by now.
@@ -84,7 +88,7 @@ class CancelKeys:
         waiters = pool.rack_of(target).waiters
         if link in waiters:
             waiters.remove(link)
-            link.refuse(encode.error_response(QueryCancelled()))
+            link.refuse(error)
             return succeed("cancel request for waiting client")
         if link.halted:
             return succeed("ignoring cancel request for server that is setting vars")

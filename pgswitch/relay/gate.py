@@ -100,7 +100,10 @@ class Advisor(Protocol):
         """Take the client there; return UNCHANGED or REFUSED."""
 
     def give_up(self) -> None:
-        """Think no more about what was to be answered LATER."""
+        """Think no more about what was to be answered LATER.
+
+        ``provocation`` is set, should the query be refused for that.
+        """
 
 
 class Gate(Gatekeeper):
@@ -207,6 +210,26 @@ class Gate(Gatekeeper):
         finally:
             self._running = False
         self.go_on()
+
+    def cancel(self, error: bytes) -> bool:
+        """End the query that the advisor is thinking about by this ErrorResponse.
+
+        Returns False if there is none.
+        """
+        asked = self._asked
+        if not asked:
+            return False
+        link = self.link
+        if link.server is not None:
+            self.advisor.give_up()
+            self.advisor.refusal = error
+            self.answered(REFUSED)
+            return True
+        self.give_up()
+        self._in_pipeline = self._refused = asked[0] == PARSE
+        link.held.append(asked)
+        link.refuse(error)
+        return True
 
     def is_at_rest(self) -> bool:
         """Tell whether it neither keeps anything nor waits for anybody."""

@@ -234,6 +234,10 @@ class Gatekeeper(Scanner):
         """Wait for nobody any more: the client is gone."""
         raise AssertionError
 
+    def cancel(self, error: bytes) -> bool:
+        """End a query that somebody is thinking about; False: there is none."""
+        raise AssertionError(error)
+
 
 class Keeper:
     """What a link needs of the pool it belongs to; see rack.py."""

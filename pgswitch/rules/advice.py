@@ -42,6 +42,8 @@ Atomic groups: the text is the client's, and must not take long to be found unfi
 """
 
 
+CANCELLED: Final = b"SELECT CAST('pgswitch: cancelled' AS integer)"
+"""An error on every server: in place of a query that was cancelled early."""
 LONGEST_AHEAD: Final = 4096
 """Bytes of a query in which its first word is looked for."""
 LONGEST_TAG: Final = 40
@@ -141,6 +143,7 @@ class Advisor:
 
     def give_up(self) -> None:
         """Have the user's function stop: nobody waits for its answer any more."""
+        self.provocation = CANCELLED
         if self._waiting is not None:
             self._waiting.give_up()
             self._waiting = None

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from twisted.internet.defer import Deferred
 
-from tests.fakes.messages import ANSWER, query
+from pgswitch.wire.encode import cancel_request
+from tests.fakes.messages import (
+    ANSWER,
+    IN_TRANSACTION,
+    error,
+    error_text,
+    kinds,
+    message,
+    query,
+    split,
+)
 from tests.fakes.world import World, WorldOf
 from tests.unit.rules.worlds import world_with
 
@@ -78,3 +89,49 @@ def test_a_client_that_leaves_meanwhile(world_of: WorldOf, tmp_path: Path) -> No
     pending[-1].callback("SELECT 2")
     assert server.hear() == b""
     assert not world.logged("rewrite_query failed")
+
+
+CANCELLED = "canceling statement due to user request"
+SYNC = message(b"S")
+PIPELINE = message(b"P", b"\0SELECT 1\0\0\0") + message(b"E", bytes(5)) + SYNC
+
+
+@pytest.mark.parametrize("asked", [query("SELECT 1"), PIPELINE])
+def test_a_query_that_is_cancelled_meanwhile(
+    world_of: WorldOf, tmp_path: Path, asked: bytes
+) -> None:
+    """It ends as if a server had cancelled it, and so does its pipeline."""
+    world = world_with(world_of, tmp_path, "", WAITING)
+    client = world.client()
+    server = world.server()
+    key = dict(split(client.hear()))["K"]
+    pending = with_pending(world)
+    pending.append(Deferred())
+    client.say(asked + query("SELECT 2"))
+    world.connect().say(cancel_request(key))
+    assert pending.pop().called
+    told = client.hear()
+    assert (kinds(told), error_text(told)) == ("EZ", CANCELLED)
+    assert server.answer() == query("SELECT 2")
+    assert client.hear() == ANSWER
+
+
+def test_a_query_that_is_cancelled_in_a_transaction(
+    world_of: WorldOf, tmp_path: Path
+) -> None:
+    """The server is made to fail it, so that both ends know."""
+    world = world_with(world_of, tmp_path, "", WAITING)
+    client = world.client()
+    server = world.server()
+    key = dict(split(client.hear()))["K"]
+    client.say(query("BEGIN"))
+    assert server.hear() == query("BEGIN")
+    server.say(message(b"C", b"BEGIN\0") + IN_TRANSACTION)
+    client.hear()
+    with_pending(world).append(Deferred())
+    client.say(query("SELECT 1"))
+    world.connect().say(cancel_request(key))
+    assert server.hear() == query("SELECT CAST('pgswitch: cancelled' AS integer)")
+    server.say(error("no number") + message(b"Z", b"E"))
+    told = client.hear()
+    assert (kinds(told), error_text(told)) == ("EZ", CANCELLED)

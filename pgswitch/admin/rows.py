@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
@@ -60,11 +61,11 @@ def bytea(*names: str) -> tuple[Column, ...]:
 
 def shown(cell: Cell) -> str | None:
     """Return a value as the text of a DataRow, None for NULL."""
-    if cell is None:
-        return None
+    if cell is None or isinstance(cell, str):
+        return cell
     if isinstance(cell, bytes):
         return rf"\x{cell.hex()}"
-    return str(int(cell)) if isinstance(cell, bool) else str(cell)
+    return str(int(cell))
 
 
 TEXT_FORMAT: Final = 0
@@ -116,7 +117,7 @@ def data_rows(
 ) -> list[bytes]:
     """Return one DataRow for each row; ``formats`` are codes by column."""
     if BINARY not in formats:
-        return [encode.data_row([shown(cell) for cell in row]) for row in rows]
+        return _text_rows(rows)
     kinds = list(zip((column.oid for column in columns), formats, strict=True))
     return [
         encode.data_row(
@@ -127,6 +128,22 @@ def data_rows(
         )
         for row in rows
     ]
+
+
+def _text_rows(rows: Rows) -> list[bytes]:
+    """Return DataRows in text; of thousands of rows, most values are the same."""
+    known: dict[Cell, bytes] = {}
+    made = []
+    for row in rows:
+        fields = []
+        for cell in row:
+            field = known.get(cell)
+            if field is None:
+                # A truth value and its number are equal, and are shown alike.
+                field = known[cell] = encode.field(shown(cell))
+            fields.append(field)
+        made.append(encode.data_row_of(fields))
+    return made
 
 
 def result_set(columns: Sequence[Column], rows: Rows) -> bytes:
@@ -151,4 +168,9 @@ def lsn_text(position: int | None) -> str | None:
 
 def local_time(moment: float) -> str:
     """Return seconds since the epoch as local date, time and zone."""
+    return _local_second(int(moment), time.tzname)
+
+
+@lru_cache(maxsize=1024)
+def _local_second(moment: int, _zone: tuple[str, str]) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(moment))

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field, fields
 from pgswitch.types import PoolMode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SocketSnapshot:
     """One client or server connection (SHOW CLIENTS, SERVERS and SOCKETS).
+
+    Not frozen as the others: that takes twice the time, and there may be thousands.
 
     ``state`` is the bare word of SHOW CLIENTS or SERVERS (``active``, ``idle``,
     ``waiting``, ``used``, ...); ``socket_state`` is the word of SHOW SOCKETS, where it

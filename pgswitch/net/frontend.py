@@ -196,6 +196,7 @@ class Frontend:
         self.tls: TlsFacts | None = None
         """Of the handshake, once there was one."""
         self._tls_begun = False
+        self._local_address: Address | None = None
         self.connected_at = reception.clock()
         self.welcomed_at = self.connected_at
         self.connected_time = time()
@@ -231,7 +232,11 @@ class Frontend:
     @property
     def local_address(self) -> Address:
         """Return the address that the client has connected to."""
-        return UNIX if self.closed else address_of(self.transport.getHost())
+        if self.closed:
+            return UNIX
+        if self._local_address is None:
+            self._local_address = address_of(self.transport.getHost())
+        return self._local_address
 
     @property
     def state(self) -> str:

@@ -177,20 +177,20 @@ def row_description(fields: Iterable[Field], formats: Sequence[int] = ()) -> byt
 
 def data_row(values: Sequence[Text | None]) -> bytes:
     """Return DataRow with the values as they are; None is NULL."""
-    return message(c.DATA_ROW, _INT16.pack(len(values)) + _values(values))
+    return data_row_of([field(value) for value in values])
 
 
-def _values(values: Iterable[Text | None]) -> bytes:
-    """Return values, each behind its length, as DataRow and Bind hold them."""
-    parts: list[bytes] = []
-    for value in values:
-        if value is None:
-            parts.append(_NULL)
-        else:
-            raw = raw_text(value)
-            parts.append(_INT32.pack(len(raw)))
-            parts.append(raw)
-    return b"".join(parts)
+def data_row_of(fields: Sequence[bytes]) -> bytes:
+    """Return DataRow of what :func:`field` has made of each value."""
+    return message(c.DATA_ROW, _INT16.pack(len(fields)) + b"".join(fields))
+
+
+def field(value: Text | None) -> bytes:
+    """Return a value behind its length, as DataRow and Bind hold it; None is NULL."""
+    if value is None:
+        return _NULL
+    raw = raw_text(value)
+    return _INT32.pack(len(raw)) + raw
 
 
 def command_complete(tag: Text) -> bytes:
@@ -252,7 +252,8 @@ def parse(name: Text, sql: Text, oids: Sequence[int] = ()) -> bytes:
 def bind(portal: Text, statement: Text, values: Sequence[Text | None] = ()) -> bytes:
     """Return Bind with parameters and results in text format; None is NULL."""
     head = cstring(portal) + cstring(statement) + _INT16.pack(0)
-    body = head + _INT16.pack(len(values)) + _values(values) + _INT16.pack(0)
+    fields = b"".join([field(value) for value in values])
+    body = head + _INT16.pack(len(values)) + fields + _INT16.pack(0)
     return message(c.BIND, body)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
-import statistics
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import pytest
 
@@ -21,10 +21,49 @@ ONE_INSTALLATION = True
 
 CLIENTS = 2000
 ANSWER_S = 0.1
+SPIN_S = 0.005
 ROUNDS = 5
+WORDS = (
+    *("POOLS", "STATS", "LISTS", "DATABASES", "STATE", "VERSION", "SERVERS"),
+    *("CLIENTS", "SOCKETS"),
+)
+READY = b"Z\0\0\0\5I"
 DESCRIPTORS = CLIENTS + 500
 COPY = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 1000000)) TO STDOUT"
 """A gigabyte; the test ends before it does."""
+
+
+class Answer(NamedTuple):
+    """One answer: seconds that it took, how slow the machine was, its rows."""
+
+    took: float
+    slowness: float
+    rows: int
+
+
+def slowness() -> float:
+    """Return how much longer work takes now than with a processor of its own."""
+    begin, used = time.monotonic(), time.process_time()
+    while time.process_time() - used < SPIN_S:
+        pass
+    return max((time.monotonic() - begin) / SPIN_S, 1.0)
+
+
+def everything(client: RawClient) -> bytes:
+    """Return all that a client is sent up to ReadyForQuery."""
+    data = b""
+    while not data.endswith(READY):
+        data += client.socket.recv(1 << 20)
+    return data
+
+
+def rows_in(data: bytes) -> int:
+    """Return how many DataRows there are among messages."""
+    count = at = 0
+    while at < len(data):
+        count += data[at : at + 1] == b"D"
+        at += 1 + int.from_bytes(data[at + 1 : at + 5], "big")
+    return count
 
 
 @pytest.fixture
@@ -57,12 +96,13 @@ def test_the_console_is_quick(
         console = stack.enter_context(RawClient(pooler.port))
         console.log_in(ADMIN, "pgbouncer")
 
-        def ask(word: str) -> tuple[float, int]:
-            """Return how long the answer took, and how many rows it had."""
+        def ask(word: str) -> Answer:
+            """Ask the console; what else the machine has to do is told beside it."""
+            now = slowness()
             begin = time.monotonic()
             console.send(query(f"SHOW {word}"))
-            rows = [kind for kind, _ in console.until(b"Z")].count(b"D")
-            return time.monotonic() - begin, rows
+            data = everything(console)
+            return Answer(time.monotonic() - begin, now, rows_in(data))
 
         copying = subprocess.Popen(
             [
@@ -80,12 +120,10 @@ def test_the_console_is_quick(
             ),
             "the transfer",
         )
-        took = [
-            ask(word)[0]
-            for _ in range(ROUNDS)
-            for word in ("POOLS", "STATS", "LISTS", "DATABASES", "STATE", "VERSION")
-        ]
+        answers = {word: [ask(word) for _ in range(ROUNDS)] for word in WORDS}
         assert copying.poll() is None, "the transfer is still under way"
-        assert statistics.median(took) < ANSWER_S, took
-        _, rows = ask("CLIENTS")
-        assert rows == CLIENTS + 2
+        for word, given in answers.items():
+            slow = [one for one in given if one.took > ANSWER_S * one.slowness]
+            # Another process may have had the processor once.
+            assert len(slow) <= 1, (word, given)
+        assert {one.rows for one in answers["CLIENTS"]} == {CLIENTS + 2}

@@ -30,6 +30,7 @@ from pgswitch.logs.lines import (
     clean,
 )
 from pgswitch.logs.sinks import Sink, is_journal
+from pgswitch.logs.syslog import SystemLog
 
 _LOGFILE_MODE = 0o644
 
@@ -82,23 +83,16 @@ class LogSettings(Protocol):
 
 
 class Syslog(Protocol):
-    """What is used of the standard module ``syslog``."""
+    """What is used of ``SystemLog``; its functions are those of Python's module."""
+
+    lost: int
+    """Lines that could not be written and have not been reported yet."""
 
     def openlog(self, ident: str, logoption: int, facility: int) -> None:
         """Name the program and the facility of the lines that follow."""
 
     def syslog(self, priority: int, message: str) -> None:
         """Send one line."""
-
-
-class _System:
-    """The real syslog of this machine."""
-
-    def openlog(self, ident: str, logoption: int, facility: int) -> None:
-        system_log.openlog(ident, logoption, facility)
-
-    def syslog(self, priority: int, message: str) -> None:
-        system_log.syslog(priority, message)
 
 
 class Log:
@@ -132,7 +126,7 @@ class Log:
         self._clock = clock
         self._stderr = Sink(stderr)
         self._file: Sink | None = None
-        self._syslog: Syslog = syslog or _System()
+        self._syslog: Syslog = syslog or SystemLog()
         self._to_syslog = False
         self._text_lines = TextLines()
         self._lines: Lines = self._text_lines
@@ -155,7 +149,8 @@ class Log:
     @property
     def lost(self) -> int:
         """Lines that could not be written and have not been reported yet."""
-        return self._stderr.lost + (self._file.lost if self._file else 0)
+        in_file = self._file.lost if self._file else 0
+        return self._stderr.lost + in_file + self._syslog.lost
 
     # Levels.
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from pgswitch.demo.account import Account, hand_over
@@ -368,6 +369,16 @@ def test_daemon(place: Place) -> None:
         os.kill(pid, signal.SIGQUIT)
     wait_until(lambda: not place.pidfile.exists(), "the end of the daemon")
     assert run.text == ""
+
+
+def test_a_log_that_takes_nothing(place: Place) -> None:
+    """A full disk and a syslog that is not there cost lines, and nothing else."""
+    run = place.up(logfile="/dev/full", syslog=1)
+    where = f"host=127.0.0.1 port={place.port} user=admin dbname=pgbouncer"
+    for _ in range(2):
+        with psycopg.connect(where, autocommit=True) as console:
+            assert console.execute("SHOW VERSION").fetchall()
+        run.signal(signal.SIGHUP, "got SIGHUP, re-reading config")
 
 
 def test_two_processes_share_a_port(place: Place) -> None:

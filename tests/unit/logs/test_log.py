@@ -35,6 +35,7 @@ class NotedSyslog:
 
     opened: list[tuple[str, int, int]] = field(default_factory=list)
     sent: list[tuple[int, str]] = field(default_factory=list)
+    lost: int = 0
 
     def openlog(self, ident: str, logoption: int, facility: int) -> None:
         """Keep who opened it."""

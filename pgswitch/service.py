@@ -19,6 +19,7 @@ part                    does
 ``LoginWorkers``        threads for PAM, directories, stretching passwords
 ``Entrance``            takes them to their pool or the console
 ``ServiceView``         what the console sees
+``Files``               configuration, users, rules: read, and put in force again
 ``Operations``          what the console and signals can have done
 ``Ending``              how the service ends
 ``Names``               addresses of servers' host names
@@ -38,7 +39,6 @@ from twisted.application.service import MultiService
 
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
 from pgswitch.admin.interfaces import ShutdownMode
-from pgswitch.auth import checks
 from pgswitch.auth.credentials import Credentials
 from pgswitch.auth.decision import Decision
 from pgswitch.auth.entering import Entrance
@@ -48,11 +48,10 @@ from pgswitch.auth.srv import finder
 from pgswitch.auth.store import AuthStore
 from pgswitch.auth.verifiers import VerifierMaker
 from pgswitch.auth.workers import LoginWorkers
-from pgswitch.config.diff import carried_over, changes
 from pgswitch.config.effective import Effective
-from pgswitch.config.load import ConfigError, load
 from pgswitch.ending import Ending
 from pgswitch.fatal import FatalError
+from pgswitch.files import Files
 from pgswitch.handover.leaving import take_leave
 from pgswitch.handover.taking import Heir
 from pgswitch.names.lookup import DnsLookup, SystemLookup
@@ -71,9 +70,7 @@ from pgswitch.process.service_manager import (
     inherited_sockets,
     notify_service_manager,
 )
-from pgswitch.process.starting import configure_log
 from pgswitch.rules.desk import RulesDesk
-from pgswitch.rules.loading import RulesError
 from pgswitch.stats.periods import stats_line
 from pgswitch.tls.book import TlsBook
 from pgswitch.tls.contexts import TlsSetupError
@@ -201,12 +198,22 @@ class PgSwitch(MultiService):
         self.suspension = Suspension(
             self.context, self.pools, self.desk.clients, self.listeners
         )
+        self.files = Files(
+            self.context,
+            self.pools,
+            self.desk,
+            self.store,
+            decision=self.decision,
+            rules=self.rules,
+            listeners=self.listeners,
+            clusters=self.clusters,
+        )
         self.operations = Operations(
             self.context,
             self.pools,
             self.desk,
-            reread=self.reload,
-            apply=self.apply,
+            reread=self.files.reload,
+            apply=self.files.apply,
             shut_down=self.shut_down,
             suspension=self.suspension,
         )
@@ -248,10 +255,7 @@ class PgSwitch(MultiService):
     def startService(self) -> None:
         """Read the users, open the listeners, begin; may raise FatalError."""
         super().startService()  # type: ignore[no-untyped-call]
-        self._check_authentication()
-        self.store.load(self._settings)
-        self.decision.load(self._settings)
-        self._load_rules()
+        self.files.read()
         build = partial(Frontend, self.desk)
         if self._takeover is not None:
             self._take_over(self._takeover, build)
@@ -294,72 +298,9 @@ class PgSwitch(MultiService):
         # In a SUSPEND the socket file may be another process's by now.
         return self.listeners.close_all(keep_file=self.context.suspended)
 
-    # The configuration.
-
-    def _check_authentication(self) -> None:
-        found = checks.problems(self._settings)
-        for problem in found:
-            self._log.error(problem)
-        if found:
-            raise FatalError("cannot set up authentication")
-
-    def _load_rules(self) -> None:
-        try:
-            self.rules.put_in_force(self.rules.load(self.configuration))
-        except RulesError as error:
-            for problem in str(error).split("\n\n"):
-                self._log.error(problem)
-            raise FatalError("cannot load rules") from None
-
     def reload(self) -> bool:
         """Read all files again; return False if the configuration is not acceptable."""
-        path = self._settings.conffile or self.configuration.path
-        try:
-            self.apply(load(path))
-        except ConfigError as error:
-            for problem in error.problems:
-                self._log.error(problem)
-            self._log.warning("config file loading failed")
-            return False
-        return True
-
-    def apply(self, configuration: Configuration) -> None:
-        """Put a configuration in force; settings of the start stay as they are.
-
-        Raises ConfigError, with nothing changed, when clients could not log in by it,
-        or when the rules cannot be loaded.
-        """
-        old = self.configuration
-        new = carried_over(old, configuration)
-        if found := checks.problems(new.settings):
-            raise ConfigError(found)
-        try:
-            book = self.rules.load(new)
-        except RulesError as error:
-            raise ConfigError(str(error).split("\n\n")) from None
-        self.context.configure(new)
-        self.rules.put_in_force(book)
-        for client in list(self.desk.clients.values()):
-            self.rules.attach(client)
-        try:
-            configure_log(self._log, new)
-        except OSError as error:
-            self._log.error(
-                f"could not open log file {new.settings.logfile}: {error.strerror}"
-            )
-        try:
-            self.context.tls.configure(new)
-        except TlsSetupError as error:
-            self._log.error(str(error))
-            self._log.error(
-                "TLS configuration could not be reloaded, keeping old configuration"
-            )
-        self.store.load(new.settings)
-        self.decision.load(new.settings)
-        self.desk.reloaded()
-        self.listeners.reconfigure(new.settings)
-        self.pools.configure(recycle_all=changes(old, new).recycles_all)
-        self.clusters.configure(new)
+        return self.files.reload()
 
     # What signals ask; the console asks Operations for the same.
 

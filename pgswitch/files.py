@@ -1,0 +1,130 @@
+"""The files of the service: read at its start, read again and put in force anew.
+
+They are the configuration, the users of auth_file, HBA files, rules, keys and
+certificates, and the log file.  What is wrong with one ends the start; a reload then
+leaves everything as it was, or, where that is harmless, that file's part of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgswitch.auth import checks
+from pgswitch.config.diff import carried_over, changes
+from pgswitch.config.load import ConfigError, load
+from pgswitch.fatal import FatalError
+from pgswitch.process.starting import configure_log
+from pgswitch.rules.loading import RulesError
+from pgswitch.tls.contexts import TlsSetupError
+
+if TYPE_CHECKING:
+    from pgswitch.auth.decision import Decision
+    from pgswitch.auth.reception import FrontDesk
+    from pgswitch.auth.store import AuthStore
+    from pgswitch.config.model import Configuration
+    from pgswitch.net.listen import Listeners
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.registry import Pools
+    from pgswitch.rules.desk import RulesDesk
+    from pgswitch.topology.clusters import Clusters
+
+
+class Files:
+    """Reads them for those who need what they say."""
+
+    def __init__(
+        self,
+        context: PoolContext,
+        pools: Pools,
+        desk: FrontDesk,
+        store: AuthStore,
+        *,
+        decision: Decision,
+        rules: RulesDesk,
+        listeners: Listeners,
+        clusters: Clusters,
+    ) -> None:
+        """Take those parts of the service; nothing is read yet."""
+        self._context = context
+        self._log = context.log
+        self._pools = pools
+        self._desk = desk
+        self._store = store
+        self._decision = decision
+        self._rules = rules
+        self._listeners = listeners
+        self._clusters = clusters
+
+    def read(self) -> None:
+        """Read what the configuration names, at the start; may raise FatalError."""
+        configuration = self._context.configuration
+        settings = configuration.settings
+        found = checks.problems(settings)
+        for problem in found:
+            self._log.error(problem)
+        if found:
+            raise FatalError("cannot set up authentication")
+        self._store.load(settings)
+        self._decision.load(settings)
+        try:
+            self._rules.put_in_force(self._rules.load(configuration))
+        except RulesError as error:
+            for problem in str(error).split("\n\n"):
+                self._log.error(problem)
+            raise FatalError("cannot load rules") from None
+
+    def reload(self) -> bool:
+        """Read all files again; return False if the configuration is not acceptable."""
+        configuration = self._context.configuration
+        try:
+            self.apply(load(configuration.settings.conffile or configuration.path))
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log.error(problem)
+            self._log.warning("config file loading failed")
+            return False
+        return True
+
+    def apply(self, configuration: Configuration) -> None:
+        """Put a configuration in force; settings of the start stay as they are.
+
+        Raises ConfigError, with nothing changed, when clients could not log in by it,
+        or when the rules cannot be loaded.
+        """
+        old = self._context.configuration
+        new = carried_over(old, configuration)
+        if found := checks.problems(new.settings):
+            raise ConfigError(found)
+        try:
+            book = self._rules.load(new)
+        except RulesError as error:
+            raise ConfigError(str(error).split("\n\n")) from None
+        self._context.configure(new)
+        self._rules.put_in_force(book)
+        for client in list(self._desk.clients.values()):
+            self._rules.attach(client)
+        self._open_log(new)
+        self._read_keys(new)
+        self._store.load(new.settings)
+        self._decision.load(new.settings)
+        self._desk.reloaded()
+        self._listeners.reconfigure(new.settings)
+        self._pools.configure(recycle_all=changes(old, new).recycles_all)
+        self._clusters.configure(new)
+
+    def _open_log(self, new: Configuration) -> None:
+        try:
+            configure_log(self._log, new)
+        except OSError as error:
+            self._log.error(
+                f"could not open log file {new.settings.logfile}: {error.strerror}"
+            )
+
+    def _read_keys(self, new: Configuration) -> None:
+        try:
+            self._context.tls.configure(new)
+        except TlsSetupError as error:
+            self._log.error(str(error))
+            self._log.error(
+                "TLS configuration could not be reloaded, keeping old configuration"
+            )

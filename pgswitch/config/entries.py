@@ -95,11 +95,6 @@ def read_database(name: str, text: str) -> DatabaseSpec:
         unknown="unrecognized connection parameter: {key}",
         aliases=_DATABASE_ALIASES,
     )
-    if "topology_query" in values and "user" not in values:
-        raise Refused(
-            f"topology_query without user of database {name}",
-            "a topology_query with user= (and its password) on the same line",
-        )
     if name != TEMPLATE:
         values.setdefault("dbname", name)
     return DatabaseSpec(name=name, **values)

@@ -6,7 +6,7 @@ and the file alone, and a file with any problem gives none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -60,7 +60,7 @@ def load(path: str, *, read: Callable[[str], str] = read_text) -> Configuration:
             content.take(entry)
         except Refused as refused:
             problems.append(refused.line(entry.place))
-    problems += reading.problems
+    problems += [*content.without_user(), *reading.problems]
     if not problems and MAIN_SECTION not in reading.sections:
         problems.append("load_init_file: main section missing from config file")
     if problems:
@@ -93,6 +93,21 @@ class _Content:
         self._databases: dict[str, DatabaseSpec] = {}
         self._users: dict[str, UserSpec] = {}
         self._peers: dict[int, PeerSpec] = {}
+        self._places: dict[str, object] = {}
+        """Of databases in the file."""
+
+    def without_user(self) -> Iterator[str]:
+        """Yield the lines of clusters that nobody could watch."""
+        if self._settings.get("auth_user") is not None:
+            return
+        for name, spec in self._databases.items():
+            if spec.topology_query and spec.user is None and spec.auth_user is None:
+                refused = Refused(
+                    f"topology_query without user of database {name}",
+                    "a topology_query with user= (and its password) on the same line,"
+                    " or with auth_user",
+                )
+                yield refused.line(self._places[name])
 
     def take(self, entry: Entry) -> None:
         """Read one entry; raises ``Refused``."""
@@ -108,6 +123,7 @@ class _Content:
             case "databases":
                 database = read_database(entry.key, entry.value)
                 self._databases[database.name] = database
+                self._places[database.name] = entry.place
             case "users":
                 user = read_user(entry.key, entry.value)
                 self._users[user.name] = user

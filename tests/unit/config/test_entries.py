@@ -149,7 +149,6 @@ REFUSED_DATABASES: list[tuple[str, str, str]] = [
         "auth_dbname=pgbouncer",
         'cannot use the reserved "pgbouncer" database as an auth_dbname of database a',
     ),
-    ("a", "topology_query=q", "topology_query without user of database a"),
 ]
 
 REFUSED_PEERS: list[tuple[str, str, str]] = [

@@ -193,3 +193,28 @@ def test_with_setting_refused(key: str, text: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         with_setting(Configuration(), key, text)
     assert caught.value.problems == (problem,)
+
+
+CLUSTER = "[databases]\na = host=h topology_query=q\n[pgbouncer]\n"
+
+
+def test_a_cluster_without_user() -> None:
+    """Nobody could watch it: as in pgbouncer-fast-switchover the entry needs a user."""
+    with pytest.raises(ConfigError) as caught:
+        loaded(CLUSTER)
+    (problem,) = caught.value.problems
+    expected = "topology_query without user of database a in configuration (x.ini:2);"
+    assert problem.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{CLUSTER}auth_user = u\n",
+        CLUSTER.replace("topology", "auth_user=u topology"),
+        CLUSTER.replace("topology", "user=u topology"),
+    ],
+)
+def test_a_cluster_with_a_user(text: str) -> None:
+    """Its own, or whoever looks up users."""
+    assert loaded(text).databases["a"].topology_query == "q"

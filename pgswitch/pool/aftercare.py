@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pgswitch.config.model import DatabaseSpec
+    from pgswitch.config.settings import Settings
     from pgswitch.net.backend import Backend
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.errands import Errands
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 EMPTY_QUERY = "<empty>"
 """The value of server_check_query that stands for a query of no statement."""
+CHECK_FAILED = "test query failed"
 
 
 class Home(Protocol):
@@ -72,6 +74,12 @@ def unfit(link: ClientLink, server: ServerLink) -> str:
     if server.backlogged:
         return "client disconnect before everything was sent to the server"
     return ""
+
+
+def check_query(settings: Settings) -> str:
+    """Return the query that a server must answer to be used again."""
+    query = settings.server_check_query
+    return "" if query == EMPTY_QUERY else query
 
 
 class Aftercare:
@@ -151,7 +159,7 @@ class Aftercare:
 
     def check_used(self, wanted: int) -> None:
         """Start the check of as many used servers as clients wait for."""
-        query = self._pool.context.configuration.settings.server_check_query
+        query = check_query(self._pool.context.configuration.settings)
         for backend in self._pool.backends():
             if wanted <= 0:
                 return
@@ -161,8 +169,7 @@ class Aftercare:
                     backend.close("obsolete connection")
                     continue
                 backend.run(
-                    "" if query == EMPTY_QUERY else query,
-                    partial(self._free_unless_failed, backend, "test query failed"),
+                    query, partial(self._free_unless_failed, backend, CHECK_FAILED)
                 )
 
     def _free_unless_failed(

@@ -7,9 +7,11 @@ the console call them by their node's name, as pgbouncer-fast-switchover does.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import Backend, Phase
+from pgswitch.pool.aftercare import CHECK_FAILED, check_query
 from pgswitch.pool.opening import WRITER_MOVED
 from pgswitch.pool.totals import Sharer
 
@@ -27,6 +29,11 @@ LEAST = 2
 """What a pool that hardly has servers keeps on each standby, if sizes allow it."""
 REOPEN_S = 1.0
 """After which time one that was lost, perhaps ended by somebody, is opened again."""
+
+
+def _checked(backend: Backend, error: dict[str, str] | None) -> None:
+    if error is not None:
+        backend.close(CHECK_FAILED)
 
 
 class Home(Sharer, Protocol):
@@ -67,9 +74,11 @@ class Standbys:
     def take(self, node: Node) -> list[Backend]:
         """Hand over what there is to a node; it is kept here no more."""
         backends = self._backends.pop(node, [])
-        for _ in backends:
+        for backend in backends:
             self._pool.totals.closed_apart(self._pool.key, node)
-        return backends
+            if backend.phase is Phase.BUSY:
+                backend.close(WRITER_MOVED)
+        return [one for one in backends if one.phase is not Phase.CLOSED]
 
     def keep(self, nodes: Iterable[Node]) -> None:
         """Keep connections to these nodes and to no others."""
@@ -100,6 +109,7 @@ class Standbys:
                     backend.close(WRITER_MOVED)
             for backend in backends[wanted:]:
                 backend.close(WRITER_MOVED)
+            self._check_one(backends, now)
             if now < self._not_before.get(node, 0.0):
                 continue
             while len(backends) < wanted and pool.totals.has_room_apart(pool, node):
@@ -107,6 +117,25 @@ class Standbys:
                 backend = pool.fleet.open_apart(self._at(node), self, {})
                 backend.database = node.name  # in the log and the console
                 backends.append(backend)
+
+    def _check_one(self, backends: list[Backend], now: float) -> None:
+        """Have one answer that has been idle for long: the way to it may be lost.
+
+        One at a time, so that hardly any is at it when its node is promoted.
+        """
+        settings = self._pool.context.configuration.settings
+        if not settings.server_check_query:
+            return
+        for backend in backends:
+            if backend.phase is Phase.BUSY:
+                if now - backend.busy_since > settings.server_connect_timeout:
+                    backend.close(CHECK_FAILED)
+                return
+        delay = max(settings.server_check_delay, REOPEN_S)
+        for backend in backends:
+            if backend.phase is Phase.READY and now - backend.link.ready_since > delay:
+                backend.run(check_query(settings), partial(_checked, backend))
+                return
 
     def _wanted(self, now: float) -> int:
         """Return how many are to be open to each node."""

@@ -184,3 +184,40 @@ def test_a_new_password(world: World) -> None:
     world.wait(0.5)
     assert all(one.is_gone() for one in old)
     assert len(world.attempts) >= LEAST
+
+
+def test_idle_for_long(world: World) -> None:
+    """One after the other answers a query; one that does not is opened anew."""
+    world.pair()
+    site = in_cluster(world)
+    site.standbys.keep([OTHER])
+    first, second = world.server(), world.server()
+    for one in (first, second):
+        one.hear()
+    world.wait(30.5)
+    assert (first.hear(), second.hear()) == (query(""), b"")
+    first.say(ANSWER)
+    world.wait(0.5)
+    assert second.hear() == query("")
+    world.wait(16.0)
+    assert second.is_gone()
+    assert not first.is_gone()
+    world.wait(REOPEN_S)
+    assert hosts(world) == [OTHER.host]
+
+
+def test_promoted_while_one_is_checked(world: World) -> None:
+    """The others are used; this one is at something else."""
+    client, _server = world.pair()
+    site = in_cluster(world)
+    site.standbys.keep([OTHER])
+    first, second = world.server(), world.server()
+    second.hear()
+    world.wait(30.5)
+    site.hold()
+    client.say(query())
+    site.serve_from(OTHER, same=False)
+    assert second.answer() == query()
+    assert client.hear() == ANSWER
+    world.turn()
+    assert first.is_gone()

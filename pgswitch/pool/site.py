@@ -9,6 +9,7 @@ be used the moment it is one.
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
@@ -19,7 +20,7 @@ from pgswitch.pool.opening import WRITER_LOST, WRITER_MOVED
 from pgswitch.pool.standbys import Standbys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.topology.events import Tally
@@ -91,15 +92,23 @@ class Cluster(Protocol):
 class Site:
     """The node that one pool's servers are on, and the warm ones on other nodes."""
 
-    def __init__(self, pool: Home, cluster: Cluster) -> None:
-        """Begin at the place that the database's entry names."""
+    def __init__(
+        self,
+        pool: Home,
+        cluster: Cluster,
+        name_of: Callable[[Node], str] = attrgetter("name"),
+    ) -> None:
+        """Begin at the place that the database's entry names.
+
+        ``name_of`` returns what a node is called as a database.
+        """
         self.cluster = cluster
         self.node: Node | None = None
         """None: nothing is known yet, so the entry's own host it is."""
         self.searching = False
         """There is no writer; clients wait."""
         self._pool = pool
-        self.standbys = Standbys(pool, self._at)
+        self.standbys = Standbys(pool, self._at, name_of)
         """Connections to the other nodes."""
 
     @property

@@ -51,10 +51,19 @@ class Home(Sharer, Protocol):
 class Standbys:
     """Takes the part of the pool for its connections to standbys."""
 
-    def __init__(self, pool: Home, at: Callable[[Node], DatabaseSpec]) -> None:
-        """``at`` returns the database's entry with a node's host and port in it."""
+    def __init__(
+        self,
+        pool: Home,
+        at: Callable[[Node], DatabaseSpec],
+        name_of: Callable[[Node], str],
+    ) -> None:
+        """``at`` returns the database's entry with a node's host and port in it.
+
+        ``name_of`` returns what a node is called as a database.
+        """
         self._pool = pool
         self._at = at
+        self._name_of = name_of
         self._backends: dict[Node, list[Backend]] = {}
         self._not_before: dict[Node, float] = {}
         """When a node may be tried again, in monotonic seconds."""
@@ -62,9 +71,10 @@ class Standbys:
         """How many servers the pool has had lately, and when it had so many."""
         self._most_at = float("-inf")
 
-    def of_nodes(self) -> Iterator[tuple[Node, list[Backend]]]:
-        """Iterate over the nodes and the connections to each."""
-        return iter(self._backends.items())
+    def by_name(self) -> Iterator[tuple[str, list[Backend]]]:
+        """Iterate over the nodes' databases and the connections to each."""
+        for node, backends in self._backends.items():
+            yield self._name_of(node), backends
 
     def __iter__(self) -> Iterator[Backend]:
         """Iterate over the connections."""
@@ -115,7 +125,7 @@ class Standbys:
             while len(backends) < wanted and pool.totals.has_room_apart(pool, node):
                 pool.totals.opened_apart(pool.key, node)
                 backend = pool.fleet.open_apart(self._at(node), self, {})
-                backend.database = node.name  # in the log and the console
+                backend.database = self._name_of(node)
                 backends.append(backend)
 
     def _check_one(self, backends: list[Backend], now: float) -> None:

@@ -112,6 +112,10 @@ class PoolSites:
             return None
         return self.pools.of_role(spec, pool.key.user, READER)
 
+    def name_of(self, node: Node) -> str:
+        """Return what a node is called as a database."""
+        return self.pools.families.names(self.key).get(node, node.name)
+
     def waiting(self) -> tuple[int, float]:
         """Return how many clients wait, and the longest wait in seconds."""
         now = self.pools.context.clock()
@@ -138,7 +142,7 @@ class PoolSites:
 
     def add(self, pool: ServerPool, cluster: Cluster) -> None:
         """Take in a new pool."""
-        site = Site(pool, cluster)
+        site = Site(pool, cluster, self.name_of)
         pool.settle_at(site)
         if self.node is not None:
             site.node = self.node

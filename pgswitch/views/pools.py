@@ -79,13 +79,12 @@ class PoolView:
     def _standbys(self) -> Iterator[PoolSnapshot]:
         """Yield what pools keep open to standbys, as pools of their nodes."""
         for pool in self._pools:
-            names = self._pools.families.names(pool.key.database)
             if not isinstance(pool.site, Site):
                 continue
-            for node, backends in pool.site.standbys.of_nodes():
+            for name, backends in pool.site.standbys.by_name():
                 states = [backend.state for backend in backends]
                 yield PoolSnapshot(
-                    database=names.get(node, node.name),
+                    database=name,
                     user=pool.key.user,
                     pool_mode=pool.mode,
                     sv_idle=states.count("idle"),

@@ -10,8 +10,9 @@ from pgswitch.demo.writers import Account
 
 PLANNED, CRASH = "planned", "crash"
 HEAD = (
-    "| contender, move | recovered | outage - floor p50 / p99 / max (ms) | errors |"
-    " connections lost | rows missing | doubled |\n|---|---|---|---|---|---|---|"
+    "| contender, move | recovered | outage - floor p50 / p99 / max (ms) |"
+    " first write behind the floor's p50 / p99 (ms) | errors | connections lost |"
+    " rows missing | doubled |\n|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -23,6 +24,8 @@ class Samples:
     recovered: int = 0
     excess_ms: list[float] = field(default_factory=list)
     """Outage minus floor, for each client and move."""
+    behind_ms: list[float] = field(default_factory=list)
+    """By how much it could write again later than the floor."""
     account: Account = field(default_factory=lambda: Account(0, 0, 0, Counter(), 0))
 
 
@@ -35,6 +38,8 @@ class Figures:
     p50_ms: float
     p99_ms: float
     max_ms: float
+    behind_p50_ms: float
+    behind_p99_ms: float
     acknowledged: int
     missing: int
     doubled: int
@@ -55,6 +60,8 @@ def figures(samples: Samples) -> Figures:
         p50_ms=percentile(samples.excess_ms, 50),
         p99_ms=percentile(samples.excess_ms, 99),
         max_ms=max(samples.excess_ms, default=0.0),
+        behind_p50_ms=percentile(samples.behind_ms, 50),
+        behind_p99_ms=percentile(samples.behind_ms, 99),
         acknowledged=seen.acknowledged,
         missing=seen.missing,
         doubled=seen.doubled,
@@ -81,6 +88,7 @@ def _line(name: str, one: Figures) -> str:
     return (
         f"| {name} | {one.recovered} of {one.moves}"
         f" | {one.p50_ms:.1f} / {one.p99_ms:.1f} / {one.max_ms:.1f}"
+        f" | {one.behind_p50_ms:.1f} / {one.behind_p99_ms:.1f}"
         f" | {errors or 'none'} | {one.connections_lost}"
         f" | {one.missing} of {one.acknowledged} | {one.doubled} |"
     )

@@ -200,8 +200,8 @@ def _moves(scene: Scene, contenders: list[Contender], how: str, count: int) -> N
     for writer in everybody:
         writer.start()
     for number in range(count):
-        began, floor = _one_move(scene, oracle, everybody, how)
-        until = time.monotonic()
+        began, until = _one_move(scene, oracle, everybody, how)
+        floor = oracle.outage(began, until)
         for one in contenders:
             samples = one.samples[how]
             samples.moves += 1
@@ -210,10 +210,11 @@ def _moves(scene: Scene, contenders: list[Contender], how: str, count: int) -> N
                 writer.writes[-1].ended > began and not writer.writes[-1].sqlstate
                 for writer in crowds[one.name]
             )
-            samples.excess_ms += [(gap - floor) * 1000 for gap in gaps]
+            samples.excess_ms += [(gap.lasted - floor.lasted) * 1000 for gap in gaps]
+            samples.behind_ms += [(gap.ended - floor.ended) * 1000 for gap in gaps]
         samples = contenders[0].samples[how]
         print(
-            f"{how} {number + 1} of {count}: floor {floor * 1000:.0f} ms,"
+            f"{how} {number + 1} of {count}: floor {floor.lasted * 1000:.0f} ms,"
             f" {contenders[0].name} {samples.excess_ms[-1]:+.1f} ms",
             file=sys.stderr,
         )
@@ -227,7 +228,10 @@ def _moves(scene: Scene, contenders: list[Contender], how: str, count: int) -> N
 def _one_move(
     scene: Scene, oracle: Oracle, everybody: list[Writer], how: str
 ) -> tuple[float, float]:
-    """Do one; return when it began, and the floor in seconds."""
+    """Do one; return when it began, and when everybody had written again.
+
+    What comes after that, new standbys with their copies, is no part of it.
+    """
     cluster = scene.cluster
     # The oracle has to know; after a crash the other standby may be ahead by a little.
     next_ = cluster.standbys[0]
@@ -244,14 +248,14 @@ def _one_move(
     ):
         time.sleep(POLL_S)  # noqa: TID251 - as above
     time.sleep(AFTER_S)  # noqa: TID251 - as above
-    floor = oracle.outage(began, time.monotonic())
+    until = time.monotonic()
     for node in cluster.standbys:
         # It may have had more of the crashed writer than the new one has.
         if how == CRASH:
             node.kill()
             scene.cluster.rejoin(node, anew=True)
     scene.restore(old, how)
-    return began, floor
+    return began, until
 
 
 def _write(
@@ -273,6 +277,10 @@ def _write(
         "figures": {name: one.as_dict() for name, one in lines.items()},
         "excess_ms": {
             one.name: {how: one.samples[how].excess_ms for how in HOW}
+            for one in contenders
+        },
+        "behind_ms": {
+            one.name: {how: one.samples[how].behind_ms for how in HOW}
             for one in contenders
         },
     }

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -37,6 +38,15 @@ class Write:
     ended: float
     sqlstate: str = ""
     """Empty if it was acknowledged."""
+
+
+class Outage(NamedTuple):
+    """A time without an acknowledgement."""
+
+    lasted: float
+    """In seconds."""
+    ended: float
+    """When, by time.monotonic."""
 
 
 class Writer(threading.Thread):
@@ -99,18 +109,19 @@ class Writer(threading.Thread):
         """Return how many rows were acknowledged so far."""
         return sum(not write.sqlstate for write in list(self.writes))
 
-    def outage(self, since: float, until: float) -> float:
-        """Return the longest time between two acknowledgements, in seconds.
+    def outage(self, since: float, until: float) -> Outage:
+        """Return the longest time between two acknowledgements.
 
         Only gaps count that have begun before ``until`` and not ended before
         ``since``.
         """
-        longest = last = 0.0
+        longest = Outage(0.0, since)
+        last = 0.0
         for write in list(self.writes):
             if write.sqlstate:
                 continue
             if last and write.ended >= since and last <= until:
-                longest = max(longest, write.ended - last)
+                longest = max(longest, Outage(write.ended - last, write.ended))
             last = write.ended
         return longest
 

@@ -22,9 +22,10 @@ def test_percentile(share: int, expected: float) -> None:
 def test_figures_and_table() -> None:
     """All that was seen is in the line."""
     seen = Account(100, 2, 1, Counter({"57P01": 3}), 4)
-    one = figures(Samples(2, 1, [1.0, 3.0], seen))
+    one = figures(Samples(2, 1, [1.0, 3.0], [0.5, -2.0], seen))
     (_, _, line) = table({"x, planned": one}).splitlines()
     assert line == (
-        "| x, planned | 1 of 2 | 1.0 / 3.0 / 3.0 | 3 x 57P01 | 4 | 2 of 100 | 1 |"
+        "| x, planned | 1 of 2 | 1.0 / 3.0 / 3.0 | -2.0 / 0.5 | 3 x 57P01 | 4 |"
+        " 2 of 100 | 1 |"
     )
     assert one.as_dict()["errors"] == {"57P01": 3}

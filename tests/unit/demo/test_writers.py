@@ -25,9 +25,10 @@ def test_outage() -> None:
         Write(4, 5.0, 5.5),
         Write(5, 5.5, 9.0),
     )
-    assert one.outage(0.0, 10.0) == 3.5
-    assert one.outage(0.0, 5.2) == 3.0
-    assert one.outage(5.0, 5.2) == 1.5
+    assert one.outage(0.0, 10.0) == (3.5, 9.0)
+    assert one.outage(0.0, 5.2) == (3.0, 4.0)
+    assert one.outage(5.0, 5.2) == (1.5, 5.5)
+    assert one.outage(9.5, 10.0) == (0.0, 9.5)
     assert one.acknowledged() == 4
 
 

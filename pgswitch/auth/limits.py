@@ -5,7 +5,6 @@ All three are looked at before any proof is asked for, so that a flood costs lit
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from pgswitch.errors import (
@@ -37,23 +36,20 @@ class Headcount:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.of_database: Counter[str] = Counter()
-        self.of_user: Counter[str] = Counter()
+        self.of_database: dict[str, int] = {}
+        self.of_user: dict[str, int] = {}
 
     def come(self, facts: StartupFacts) -> None:
         """Count a client that has sent its start-up packet."""
-        self.of_database[facts.database] += 1
-        self.of_user[facts.user] += 1
+        counts, name = self.of_database, facts.database
+        counts[name] = counts.get(name, 0) + 1
+        counts, name = self.of_user, facts.user
+        counts[name] = counts.get(name, 0) + 1
 
     def gone(self, facts: StartupFacts) -> None:
         """Forget a client."""
-        for counts, name in (
-            (self.of_database, facts.database),
-            (self.of_user, facts.user),
-        ):
-            counts[name] -= 1
-            if not counts[name]:
-                del counts[name]
+        _one_less(self.of_database, facts.database)
+        _one_less(self.of_user, facts.user)
 
     def check(
         self, context: PoolContext, facts: StartupFacts, spec: DatabaseSpec | None
@@ -62,12 +58,20 @@ class Headcount:
 
         Raises TooManyDatabaseClients or TooManyUserClients.
         """
-        if spec is None:
-            return
         effective = context.effective
+        if spec is None or not effective.has_client_limit:
+            return
         most = effective.max_db_client_connections(spec, facts.user)
         if most and self.of_database[facts.database] > most:
             raise TooManyDatabaseClients
         most = effective.max_user_client_connections(spec, facts.user)
         if most and self.of_user[facts.user] > most:
             raise TooManyUserClients
+
+
+def _one_less(counts: dict[str, int], name: str) -> None:
+    left = counts[name] - 1
+    if left:
+        counts[name] = left
+    else:
+        del counts[name]

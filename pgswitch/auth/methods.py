@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _CACHE_LIMIT = 10_000
 """Verifiers kept at once of users that auth_query knows, who may be any number."""
 
+_LEFT_TO_OTHERS = (Method.CERT, Method.PEER, Method.PAM, Method.LDAP)
+
 
 class Methods:
     """Makes logins."""
@@ -53,25 +55,59 @@ class Methods:
         self._mock_seed = context.random(32)
         self._asked: VerifierCache = {}
         """Verifiers made from clear secrets that auth_query has told."""
+        self._usual: Surroundings | None = None
+        """Those of logins in clear by a secret: to make them is dear."""
 
     def login(
         self, client: Frontend, identity: Identity, demand: Demand
-    ) -> ClientLogin:
-        """Return the login of a client; raises LdapOptionsMissing, LdapUnsupported."""
-        tls = client.tls
+    ) -> ClientLogin | None:
+        """Return the login of a client, None for one that need not prove anything.
+
+        Raises LdapOptionsMissing, LdapUnsupported.
+        """
+        method = demand.method
+        if method is Method.ANY or (
+            method is Method.TRUST and identity.secret is not None
+        ):
+            return None
+        around = self._usual
+        if (
+            client.tls is not None
+            or identity.asked is not None
+            or method in _LEFT_TO_OTHERS
+        ):
+            around = self._around(client, identity, demand)
+        elif around is None or not self._holds(around):
+            around = self._usual = self._around(None, identity, demand)
+        return ClientLogin(method, identity.user, identity.secret, around)
+
+    def _around(
+        self, client: Frontend | None, identity: Identity, demand: Demand
+    ) -> Surroundings:
+        """Return what a login needs; without a client, one in clear with a secret."""
+        user = identity.user
+        tls = None if client is None else client.tls
         names = () if tls is None else tls.peer_names
-        around = Surroundings(
+        return Surroundings(
             random=self._context.random,
             mock_seed=self._mock_seed,
             iterations=self._context.configuration.settings.scram_iterations,
             cache=self._verifiers(identity),
             end_point=b"" if tls is None else tls.end_point,
-            authority=self._authority(client, identity.user, demand),
-            is_proved=any(_is_user(demand.ident, one, identity.user) for one in names),
+            authority=None if client is None else self._authority(client, user, demand),
+            is_proved=any(_is_user(demand.ident, one, user) for one in names),
             any_scram=self._store.any_scram,
             only_scram=self._store.only_scram,
         )
-        return ClientLogin(demand.method, identity.user, identity.secret, around)
+
+    def _holds(self, usual: Surroundings) -> bool:
+        """Tell whether neither RELOAD nor auth_file has changed what was kept."""
+        store = self._store
+        return (
+            usual.iterations == self._context.configuration.settings.scram_iterations
+            and usual.any_scram == store.any_scram
+            and usual.only_scram == store.only_scram
+        )
 
     def _verifiers(self, identity: Identity) -> VerifierCache:
         if identity.asked is None:

@@ -45,6 +45,8 @@ from pgswitch.wire.login_client import Accepted, ClientLogin, Work
 from pgswitch.wire.startup import Replication
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgswitch.auth.credentials import Credentials
     from pgswitch.auth.decision import Decision
     from pgswitch.auth.entering import Entrance
@@ -131,6 +133,11 @@ class FrontDesk:
         return self.context.tls.clients
 
     @property
+    def known_packets(self) -> Mapping[bytes, Startup]:
+        """Start-up packets that were judged before."""
+        return self._judge_by.packets
+
+    @property
     def _settings(self) -> Settings:
         return self.context.configuration.settings
 
@@ -173,7 +180,7 @@ class FrontDesk:
 
     def begin_login(
         self, frontend: Frontend, startup: Startup
-    ) -> ClientLogin | Deferred[ClientLogin] | None:
+    ) -> ClientLogin | Deferred[ClientLogin | None] | None:
         """Check a start-up packet; return the login, None if none is needed."""
         settings = self._settings
         facts, negotiation, frontend.wanted = self._judge(startup)
@@ -213,7 +220,7 @@ class FrontDesk:
 
     def _ask(
         self, frontend: Frontend, identity: Identity
-    ) -> ClientLogin | Deferred[ClientLogin]:
+    ) -> ClientLogin | Deferred[ClientLogin | None] | None:
         """Return the login of a client, now that it is known who it claims to be."""
         frontend.identity = identity
         frontend.user = identity.user

@@ -22,7 +22,13 @@ class Effective:
     ``client_idle_timeout``, ``query_wait_timeout``, ``max_user_client_connections``.
     """
 
-    __slots__ = ("_peers", "_settings", "_users", "has_silence_limit")
+    __slots__ = (
+        "_peers",
+        "_settings",
+        "_users",
+        "has_client_limit",
+        "has_silence_limit",
+    )
 
     def __init__(self, configuration: Configuration) -> None:
         self._settings = configuration.settings
@@ -32,6 +38,13 @@ class Effective:
             user.client_idle_timeout for user in self._users.values()
         )
         """Whether client_idle_timeout is set for anybody."""
+        databases = configuration.databases.values()
+        self.has_client_limit = any(
+            getattr(entry, name, None)
+            for entry in (self._settings, *self._users.values(), *databases)
+            for name in ("max_db_client_connections", "max_user_client_connections")
+        )
+        """Whether either of the two limits of clients is set for anybody."""
 
     def pool_mode(self, database: DatabaseSpec, user: str) -> PoolMode:
         """Return how long a client keeps a server."""

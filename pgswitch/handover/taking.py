@@ -21,7 +21,8 @@ from pgswitch.handover.packing import (
     unpack_cluster,
     unpack_server,
 )
-from pgswitch.net.accepted import TcpTransport, UnixTransport
+from pgswitch.net.accepted import TcpTransport
+from pgswitch.net.accepted_unix import UnixTransport
 from pgswitch.net.frontend import Frontend
 from pgswitch.net.sockets import unix_port
 from pgswitch.pool.moving import move

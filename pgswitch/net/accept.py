@@ -11,6 +11,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from socket import SocketType
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
@@ -19,7 +20,13 @@ from zope.interface import implementer
 
 from pgswitch.logs import Log
 from pgswitch.net.sockets import SocketAddress, unix_port
-from pgswitch.net.tuning import Option
+from pgswitch.net.tuning import (
+    Option,
+    TcpSettings,
+    buffer_options,
+    tcp_options,
+    tune_listener,
+)
 from pgswitch.types import Address
 
 ACCEPT_PAUSE_S = 5.0
@@ -76,12 +83,15 @@ class Acceptor:
         self.reactor = reactor
         self.socket = sock
         self.build = build
-        self.options: Sequence[Option] = ()
-        """What is set on each accepted socket."""
         self._log = log
         self._transport = transport
         self._unix_origin: Address | None = None
         """Where all clients of a unix socket come from, as they have no other name."""
+        self.options: Sequence[Option] = ()
+        """What each connection begins with."""
+        self._buffers: Sequence[Option] = ()
+        """Those of them that it does not inherit."""
+        self._family, self._kind, self._proto = int(sock.family), int(sock.type), 0
         self._sessions = 0
         self._retry: IDelayedCall | None = None
         self._closed = False
@@ -96,6 +106,19 @@ class Acceptor:
         if self._unix_origin is not None:
             return Address("unix", 0)
         return Address(*self.socket.getsockname()[:2])
+
+    def tune(self, settings: TcpSettings) -> None:
+        """Have each TCP connection from now on begin with the options of ``settings``.
+
+        It is born with most of them: Linux copies those of the listening socket, so
+        that they cost no system call for each client.
+        """
+        self.options = tcp_options(settings)
+        self._buffers = buffer_options(settings)
+        try:
+            tune_listener(self.socket, settings)
+        except OSError as error:
+            self._log.error(f"setsockopt() failed: {error.strerror}")
 
     def start(self) -> None:
         """Begin to accept."""
@@ -151,7 +174,7 @@ class Acceptor:
     def _accept(self) -> bool:
         """Accept one connection; False when there is none to be had."""
         try:
-            sock, address = self.socket.accept()
+            sock, address = self._next()
         except BlockingIOError:
             return False
         except OSError as error:
@@ -161,6 +184,17 @@ class Acceptor:
             return False
         self._serve(sock, address)
         return True
+
+    def _next(self) -> tuple[Any, SocketAddress]:
+        """Return what ``socket.accept`` returns, of TCP without what Python adds to it.
+
+        The class of C has all that is asked of it here; to make one of Python's around
+        it, with enumerations for numbers, was a twelfth of what a connection costs.
+        """
+        if self._unix_origin is not None:
+            return self.socket.accept()
+        descriptor, address = self.socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - accept4(2) as it is
+        return SocketType(self._family, self._kind, self._proto, descriptor), address
 
     def _refused(self, error: OSError) -> None:
         self._log.error(f"accept() failed: {error.strerror}")
@@ -176,9 +210,9 @@ class Acceptor:
             self._retry.cancel()
             self._retry = None
 
-    def _serve(self, sock: socket.socket, address: SocketAddress) -> None:
+    def _serve(self, sock: Any, address: SocketAddress) -> None:  # noqa: ANN401 - of Python or of C
         try:
-            for option in self.options:
+            for option in self._buffers:
                 sock.setsockopt(*option)
             origin = self._unix_origin or Address(*address[:2])
             protocol = self.build(origin)

@@ -158,10 +158,19 @@ class Handshake:
     def _let_go(self) -> None:
         """Give the transport its events back."""
         transport = self._transport
-        transport.__dict__.pop("doRead", None)
-        transport.__dict__.pop("doWrite", None)
+        give_back(transport, "doRead", "doWrite")
         if not transport.disconnecting:
             transport.stopWriting()
+
+
+def give_back(transport: Any, *events: str) -> None:  # noqa: ANN401 - of any reactor
+    """Let a transport deal with ``doRead`` or ``doWrite`` itself again."""
+    own = getattr(transport, "__dict__", None)
+    for event in events:
+        if own is not None:
+            own.pop(event, None)
+        else:
+            setattr(transport, event, None)  # net/accepted.py
 
 
 def encrypt(

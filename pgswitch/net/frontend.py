@@ -54,7 +54,7 @@ from pgswitch.wire.startup import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from twisted.python.failure import Failure
 
@@ -114,6 +114,10 @@ class Reception(Protocol):
     def client_tls(self) -> ClientTls | None:
         """How clients over TCP may be encrypted; None: not at all."""
 
+    @property
+    def known_packets(self) -> Mapping[bytes, Startup]:
+        """Start-up packets that need not be taken apart again."""
+
     def clock(self) -> float:
         """Return monotonic seconds."""
 
@@ -122,7 +126,7 @@ class Reception(Protocol):
 
     def begin_login(
         self, frontend: Frontend, startup: Startup
-    ) -> ClientLogin | Deferred[ClientLogin] | None:
+    ) -> ClientLogin | Deferred[ClientLogin | None] | None:
         """Check a start-up packet; return the login, None if none is needed.
 
         Sets the frontend's ``facts``.  Raises the Fault to refuse with, or has the
@@ -201,11 +205,14 @@ class Frontend:
         self.welcomed_at = self.connected_at
         self.connected_time = time()
         self.number = reception.arrived(self)
-        self._reader: FirstPacketReader | None = FirstPacketReader()
+        self._reader: FirstPacketReader | None = FirstPacketReader(
+            reception.known_packets
+        )
         self._login: ClientLogin | None = None
         self._finding: Deferred[Any] | None = None
         """What the login waits for: whom to ask for what, or work in a thread."""
-        self._queued: deque[tuple[int, bytes]] = deque()
+        self._queued: deque[tuple[int, bytes]] | None = None
+        """Messages to the console, which is served one by one."""
         self._console_busy = False
 
     @property
@@ -395,7 +402,7 @@ class Frontend:
             if rest and not self.closed:
                 self.link.take(rest)
 
-    def _found(self, login: ClientLogin) -> None:
+    def _found(self, login: ClientLogin | None) -> None:
         """Go on, now that it is known what to ask."""
         self._finding = None
         try:
@@ -454,6 +461,8 @@ class Frontend:
         if self._login is not None:
             self._perform(self._login.message(message_type, body))
         elif self.console is not None:
+            if self._queued is None:
+                self._queued = deque()
             self._queued.append((message_type, body))
             self._serve_console()
         elif message_type == TERMINATE:

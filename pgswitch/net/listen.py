@@ -19,7 +19,8 @@ from twisted.internet.defer import Deferred, succeed
 from pgswitch.fatal import FatalError
 from pgswitch.logs import Log
 from pgswitch.net.accept import Acceptor, AcceptReactor, Builder
-from pgswitch.net.accepted import TcpTransport, UnixTransport
+from pgswitch.net.accepted import TcpTransport
+from pgswitch.net.accepted_unix import UnixTransport
 from pgswitch.net.sockets import (
     ListenSettings,
     SocketFile,
@@ -31,7 +32,7 @@ from pgswitch.net.sockets import (
     resolve,
     unix_socket_path,
 )
-from pgswitch.net.tuning import defer_accept, tcp_options
+from pgswitch.net.tuning import defer_accept
 from pgswitch.types import Address
 
 __all__ = ["ListenSettings", "Listeners"]
@@ -129,7 +130,7 @@ class Listeners:
         """Take reloaded settings: deferred accepts now, the rest for new clients."""
         for acceptor in self._tcp:
             defer_accept(acceptor.socket, settings.tcp_defer_accept)
-            acceptor.options = tcp_options(settings)
+            acceptor.tune(settings)
 
     def pause(self) -> None:
         """Accept nothing for now; new connections wait in the backlog."""
@@ -179,7 +180,7 @@ class Listeners:
             self._reactor, sock, build, log=self._log, transport=transport
         )
         if not is_unix:
-            acceptor.options = tcp_options(settings)
+            acceptor.tune(settings)
         (self._unix if is_unix else self._tcp).append(acceptor)
         self._names[acceptor] = name_of(sock.family, sock.getsockname())
         acceptor.start()

@@ -17,10 +17,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
-from twisted.internet.interfaces import IPullProducer
-from zope.interface import implementer
 
-from pgswitch.net.encrypting import TlsSocket, encrypt
+from pgswitch.net.encrypting import TlsSocket, encrypt, give_back
 from pgswitch.relay.link import PAUSED_TLS
 
 if TYPE_CHECKING:
@@ -32,9 +30,11 @@ if TYPE_CHECKING:
     from pgswitch.relay.turn import Turns
 
 
-@implementer(IPullProducer)
 class SocketIO:
-    """What a Link needs done by its transport."""
+    """What a Link needs done by its transport, of which it is an ``IPullProducer``.
+
+    It does not say so to zope.interface: a class that is decorated is not compiled.
+    """
 
     def __init__(self, transport: Any) -> None:  # noqa: ANN401 - of any reactor
         """Take a connected TCP or unix transport of any reactor."""
@@ -98,7 +98,7 @@ class SocketIO:
             self.transport.startWriting()
 
     def _has_room(self) -> object:
-        self.transport.__dict__.pop("doWrite", None)
+        give_back(self.transport, "doWrite")
         if self._link is not None:
             self._link.resume(PAUSED_TLS)
         return self.transport.doWrite()
@@ -119,8 +119,7 @@ class SocketIO:
             self._link.recv, self._link.raw_send = _no_recv, _no_send
         self._link = None
         self.recv, self.send = _no_recv, _no_send
-        self.transport.__dict__.pop("doRead", None)
-        self.transport.__dict__.pop("doWrite", None)
+        give_back(self.transport, "doRead", "doWrite")
 
     # What the link calls.
 

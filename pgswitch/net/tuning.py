@@ -37,14 +37,22 @@ class TcpSettings(Protocol):
 Option = tuple[int, int, int]
 """Level, name and value, as setsockopt(2) has them."""
 
+_INHERITED = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+    *(
+        (socket.IPPROTO_TCP, number)
+        for name in ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+        if (number := getattr(socket, name, None)) is not None
+    ),
+]
+"""What a connection takes over from the socket that it was accepted on."""
+
 
 def tcp_options(settings: TcpSettings) -> list[Option]:
     """Return what the settings ask for; small messages are sent at once (no Nagle)."""
     options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-    if settings.tcp_socket_buffer > 0:
-        size = settings.tcp_socket_buffer
-        options += [(socket.SOL_SOCKET, socket.SO_SNDBUF, size)]
-        options += [(socket.SOL_SOCKET, socket.SO_RCVBUF, size)]
+    options += buffer_options(settings)
     options += _known("TCP_USER_TIMEOUT", settings.tcp_user_timeout)
     if settings.tcp_keepalive:
         options += [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
@@ -52,6 +60,35 @@ def tcp_options(settings: TcpSettings) -> list[Option]:
         options += _known("TCP_KEEPINTVL", settings.tcp_keepintvl)
         options += _known("TCP_KEEPCNT", settings.tcp_keepcnt)
     return options
+
+
+def buffer_options(settings: TcpSettings) -> list[Option]:
+    """Return those of ``tcp_options`` that size the kernel's buffers."""
+    size = settings.tcp_socket_buffer
+    if size <= 0:
+        return []
+    return [
+        (socket.SOL_SOCKET, socket.SO_SNDBUF, size),
+        (socket.SOL_SOCKET, socket.SO_RCVBUF, size),
+    ]
+
+
+def tune_listener(sock: socket.socket, settings: TcpSettings) -> None:
+    """Give a listening TCP socket all the others, for its connections to inherit.
+
+    What an earlier call set, or another process that had the socket before, goes back
+    to the system's default.  A buffer's default could not be had back: it grows.
+
+    :raises OSError: the system refuses an option.
+    """
+    options = tcp_options(settings)
+    wanted = {(level, name): value for level, name, value in options}
+    with socket.socket(sock.family, sock.type) as fresh:
+        for level, name in _INHERITED:
+            value = wanted.get((level, name))
+            if value is None:
+                value = fresh.getsockopt(level, name)
+            sock.setsockopt(level, name, value)
 
 
 def tune_socket(sock: socket.socket, settings: TcpSettings) -> None:

@@ -164,7 +164,9 @@ class PoolView:
             max_connections=effective.max_db_connections(spec, user),
             current_connections=connections,
             max_client_connections=effective.max_db_client_connections(spec, user),
-            current_client_connections=self._desk.headcount.of_database[spec.name],
+            current_client_connections=self._desk.headcount.of_database.get(
+                spec.name, 0
+            ),
             paused=spec.name in self._pools.paused,
             disabled=spec.name in self._pools.disabled,
         )
@@ -189,7 +191,9 @@ class PoolView:
                     current_connections=self._pools.totals.of_user[name],
                     max_user_client_connections=spec.max_user_client_connections
                     or settings.max_user_client_connections,
-                    current_client_connections=self._desk.headcount.of_user[name],
+                    current_client_connections=self._desk.headcount.of_user.get(
+                        name, 0
+                    ),
                 )
             )
         return snapshots

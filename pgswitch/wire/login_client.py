@@ -11,7 +11,7 @@ and by which method. Its rules:
 * Whatever takes time (stretching a password, asking PAM or a directory) is a
   :class:`Work` for a thread; until its result is there, no message belongs here.
 
-What happens by method and by state is the tables at the end of the class.
+What happens by method and by state is the tables at the end of the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Final
 
 from pgswitch.errors import (
     CertificateFailed,
@@ -171,7 +171,7 @@ class ClientLogin:
             raise RuntimeError("a login begins once")
         if self._method is Method.MD5 and self._is_scram_user():
             return self._ask_scram()
-        return self._METHODS[self._method](self)
+        return _METHODS[self._method](self)
 
     def message(self, kind: int, body: bytes) -> list[Command]:
         """Return the commands for one message of the client.
@@ -182,7 +182,7 @@ class ClientLogin:
             raise RuntimeError("no message is expected before or after a login")
         if kind == c.TERMINATE:
             return self._refuse(SilentClose("client close request"))
-        act = self._TABLE.get(self._state)
+        act = _TABLE.get(self._state)
         if act is None or kind != c.PASSWORD_MESSAGE:
             return self._refuse(SilentClose("bad packet"))
         try:
@@ -192,7 +192,7 @@ class ClientLogin:
 
     def worked(self, result: object) -> list[Command]:
         """Return the commands for the result of a Work, None if it failed."""
-        act = self._RESULTS.get(self._state)
+        act = _RESULTS.get(self._state)
         if act is None:
             return []  # The client has not waited for it.
         try:
@@ -274,7 +274,7 @@ class ClientLogin:
     def _on_checked(self, result: object) -> list[Command]:
         assert isinstance(self._pending, str)  # noqa: S101 - narrows the type
         if result is not True:
-            raise self._WRONG[self._method]
+            raise _WRONG[self._method]
         given = self._pending
         password = Secret(SecretKind.PLAIN, given) if given else None
         return self._accept(Accepted(password=password))
@@ -342,56 +342,6 @@ class ClientLogin:
         around = self._around
         return scram.mock_verifier(self._user, around.mock_seed, around.iterations)
 
-    _METHODS: ClassVar[Mapping[Method, Callable[[ClientLogin], list[Command]]]] = (
-        MappingProxyType(
-            {
-                Method.ANY: _ask_nothing,
-                Method.TRUST: _ask_known,
-                Method.REJECT: _ask_nobody,
-                Method.CERT: _ask_certificate,
-                Method.PEER: _ask_system,
-                Method.PLAIN: _ask_password,
-                Method.LDAP: _ask_password,
-                Method.PAM: _ask_password,
-                Method.MD5: _ask_md5,
-                Method.SCRAM_SHA_256: _ask_scram,
-            },
-        )
-    )
-    """Method to its question, or to its verdict where nothing need be asked."""
-
-    _WRONG: ClassVar[Mapping[Method, type[Fault]]] = MappingProxyType(
-        {
-            Method.PLAIN: PasswordFailed,
-            Method.PEER: PeerRejected,
-            Method.LDAP: LdapFailed,
-            Method.PAM: PamFailed,
-        }
-    )
-    """Method to what a client is told whose password, or whose peer, is wrong."""
-
-    _TABLE: ClassVar[Mapping[State, Callable[[ClientLogin, bytes], list[Command]]]] = (
-        MappingProxyType(
-            {
-                State.PASSWORD: _on_password,
-                State.MD5: _on_md5,
-                State.SASL_FIRST: _on_sasl_first,
-                State.SASL_FINAL: _on_sasl_final,
-            }
-        )
-    )
-    """State to what a PasswordMessage does there; no other state takes messages."""
-
-    _RESULTS: ClassVar[
-        Mapping[State, Callable[[ClientLogin, object], list[Command]]]
-    ] = MappingProxyType(
-        {
-            State.PASSWORD_CHECK: _on_checked,
-            State.STRETCHING: _on_stretched,
-        }
-    )
-    """State to what the result of a Work does there."""
-
 
 _ZERO: Final = b"\0"
 
@@ -404,3 +354,57 @@ def _answer(body: bytes) -> bytes:
         return decode.password(body)
     except ProtocolViolation as violation:
         raise PasswordFailed from violation
+
+
+# What happens, by method and by state: of the class above, so its own.
+# ruff: noqa: SLF001
+
+_METHODS: Final[Mapping[Method, Callable[[ClientLogin], list[Command]]]] = (
+    MappingProxyType(
+        {
+            Method.ANY: ClientLogin._ask_nothing,
+            Method.TRUST: ClientLogin._ask_known,
+            Method.REJECT: ClientLogin._ask_nobody,
+            Method.CERT: ClientLogin._ask_certificate,
+            Method.PEER: ClientLogin._ask_system,
+            Method.PLAIN: ClientLogin._ask_password,
+            Method.LDAP: ClientLogin._ask_password,
+            Method.PAM: ClientLogin._ask_password,
+            Method.MD5: ClientLogin._ask_md5,
+            Method.SCRAM_SHA_256: ClientLogin._ask_scram,
+        },
+    )
+)
+"""Method to its question, or to its verdict where nothing need be asked."""
+
+_WRONG: Final[Mapping[Method, type[Fault]]] = MappingProxyType(
+    {
+        Method.PLAIN: PasswordFailed,
+        Method.PEER: PeerRejected,
+        Method.LDAP: LdapFailed,
+        Method.PAM: PamFailed,
+    }
+)
+"""Method to what a client is told whose password, or whose peer, is wrong."""
+
+_TABLE: Final[Mapping[State, Callable[[ClientLogin, bytes], list[Command]]]] = (
+    MappingProxyType(
+        {
+            State.PASSWORD: ClientLogin._on_password,
+            State.MD5: ClientLogin._on_md5,
+            State.SASL_FIRST: ClientLogin._on_sasl_first,
+            State.SASL_FINAL: ClientLogin._on_sasl_final,
+        }
+    )
+)
+"""State to what a PasswordMessage does there; no other state takes messages."""
+
+_RESULTS: Final[Mapping[State, Callable[[ClientLogin, object], list[Command]]]] = (
+    MappingProxyType(
+        {
+            State.PASSWORD_CHECK: ClientLogin._on_checked,
+            State.STRETCHING: ClientLogin._on_stretched,
+        }
+    )
+)
+"""State to what the result of a Work does there."""

@@ -77,10 +77,12 @@ class FirstPacketReader:
     May be used again for the packet after an SSLRequest; holds less than STARTUP_LIMIT.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "_known")
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[bytes, Startup] | None = None) -> None:
+        """``known`` are packets that were read before: the same bytes say the same."""
         self._held = b""
+        self._known: Mapping[bytes, Startup] = {} if known is None else known
 
     @property
     def is_empty(self) -> bool:
@@ -97,6 +99,10 @@ class FirstPacketReader:
         PasswordBeforeStartup, or SilentClose for what is no first packet at all.
         """
         held = self._held + data
+        known = self._known.get(held)
+        if known is not None:
+            self._held = b""
+            return known, b""
         found = _read(held)
         if found is None:
             self._held = held

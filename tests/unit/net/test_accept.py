@@ -20,7 +20,6 @@ from pgswitch.net.accept import (
     Acceptor,
     peer_credentials,
 )
-from pgswitch.net.tuning import tcp_options
 from pgswitch.types import Address
 from tests.unit.captured import CapturedLog, NotingReactor
 from tests.unit.net.listen_settings import ListenValues
@@ -138,7 +137,7 @@ def test_tcp_client_is_tuned_and_named(scene: Scene, host: str) -> None:
             pytest.skip("no IPv6 here")
         sock.listen()
         acceptor = scene.over(sock)
-        acceptor.options = tcp_options(ListenValues(tcp_keepcnt=4))
+        acceptor.tune(ListenValues(tcp_keepcnt=4))
         with socket.create_connection(sock.getsockname()[:2]) as client:
             acceptor.doRead()
             assert scene.visitors == [Address(*client.getsockname()[:2])]
@@ -172,10 +171,11 @@ class FailingSocket:
     def __init__(self, *errors: int, family: int = socket.AF_INET) -> None:
         """Fail with each number once."""
         self.family = family
+        self.type, self.proto = socket.SOCK_STREAM, 0
         self.errors = list(errors)
         self.closed = 0
 
-    def accept(self) -> tuple[Any, Any]:
+    def _accept(self) -> tuple[Any, Any]:
         """Fail."""
         if not self.errors:
             raise BlockingIOError

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import socket
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from time import monotonic
 from typing import Any
 
 import pytest
+from twisted.internet import main
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from pgswitch.net.accepted import TcpTransport
+from pgswitch.net.encrypting import give_back
 
 
 @pytest.mark.parametrize(
@@ -78,3 +82,111 @@ def test_ended(*, is_closing: bool) -> None:
         assert [type(reason) for reason in protocol.reasons] == [ConnectionDone]
         assert not transport.connected
         assert transport not in reactor.getReaders() + reactor.getWriters()
+
+
+class Visit:
+    """A transport on a pair of sockets; its protocol keeps what it hears."""
+
+    def __init__(self) -> None:
+        """Connect the two, and read."""
+        self.reactor = EPollReactor()
+        ours, self.theirs = socket.socketpair()
+        self.theirs.settimeout(5)
+        self.protocol = Mourner()
+        self.transport = TcpTransport(
+            ours, self.protocol, ("192.0.2.1", 5), None, 7, self.reactor
+        )
+        self.protocol.makeConnection(self.transport)  # type: ignore[no-untyped-call]
+
+    def until(self, happened: Callable[[], object]) -> None:
+        """Let the reactor run until something has happened."""
+        deadline = monotonic() + 10
+        while not happened() and monotonic() < deadline:
+            self.reactor.runUntilCurrent()
+            self.reactor.doPoll(0.01)
+        assert happened()
+
+
+@pytest.fixture
+def visit() -> Iterator[Visit]:
+    """Return a connection, both ends of which are closed afterwards."""
+    made = Visit()
+    with closing(made.theirs):
+        yield made
+        made.transport.connectionLost(Failure(ConnectionDone()))
+
+
+class Giver:
+    """A pull producer with so many chunks to give."""
+
+    def __init__(self, transport: TcpTransport, chunks: int) -> None:
+        """Have chunks of 100 kB."""
+        self.transport = transport
+        self.left = chunks
+        self.stopped = False
+
+    def resumeProducing(self) -> None:
+        """Give one, or go."""
+        if self.left:
+            self.left -= 1
+            self.transport.write(b"x" * 100_000)
+        else:
+            self.transport.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        """Be told of the end."""
+        self.stopped = True
+
+
+def test_more_than_the_kernel_takes(visit: Visit) -> None:
+    """All of it comes through, in order to close only then."""
+    giver = Giver(visit.transport, 20)
+    visit.transport.registerProducer(giver, streaming=False)
+    visit.transport.loseConnection()
+    read = bytearray()
+
+    def pull() -> bool:
+        with suppress(BlockingIOError):
+            read.extend(visit.theirs.recv(1 << 20))
+        return len(read) == 2_000_000
+
+    visit.theirs.setblocking(False)  # noqa: FBT003 - its only argument
+    visit.until(pull)
+    visit.until(lambda: visit.protocol.reasons)
+    assert isinstance(visit.protocol.reasons[0], ConnectionDone)
+    assert not visit.reactor.getWriters()
+
+
+def test_abort(visit: Visit) -> None:
+    """What is queued is dropped, and the producer told."""
+    giver = Giver(visit.transport, 1_000_000)
+    visit.transport.registerProducer(giver, streaming=False)
+    visit.transport.abortConnection()
+    visit.transport.abortConnection()
+    assert visit.transport.connected
+    visit.until(lambda: not visit.transport.connected)
+    assert [type(reason) for reason in visit.protocol.reasons] == [ConnectionAborted]
+    assert giver.stopped
+    assert visit.transport.fileno() == -1
+
+
+def test_too_late(visit: Visit) -> None:
+    """After the end nothing is written and no producer is taken."""
+    visit.transport.connectionLost(Failure(ConnectionDone()))
+    giver = Giver(visit.transport, 1)
+    visit.transport.registerProducer(giver, streaming=False)
+    visit.transport.write(b"x")
+    visit.transport.loseConnection()
+    assert giver.stopped
+    assert not visit.reactor.getWriters()
+
+
+def test_who_takes_the_events(visit: Visit) -> None:
+    """A way that was set is what the reactor calls, until it is taken back."""
+    transport: Any = visit.transport
+    transport.doRead = transport.doWrite = list
+    assert (transport.doRead(), transport.doWrite()) == ([], [])
+    give_back(transport, "doRead", "doWrite")
+    assert transport.doRead() is None
+    visit.theirs.close()
+    assert transport.doRead() is main.CONNECTION_DONE

@@ -136,7 +136,8 @@ class PoolView:
             server_lifetime=int(self._context.configuration.settings.server_lifetime),
             pool_mode=PoolMode.STATEMENT,
             current_client_connections=sum(
-                self._desk.headcount.of_database[name] for name in CONSOLE_DATABASES
+                self._desk.headcount.of_database.get(name, 0)
+                for name in CONSOLE_DATABASES
             ),
         )
         open_to = Counter(self._pools.totals.of_database)

@@ -126,6 +126,11 @@ class PoolView:
                 specs.setdefault(pool.key.database, pool.spec)
         for spec in self._pools.families.specs():
             specs.setdefault(spec.name, spec)
+        # An automatic one may be told to wait before anybody has used it.
+        for name in {*self._pools.paused, *self._pools.disabled} - specs.keys():
+            spec = self._context.configuration.database(name)
+            if spec is not None:
+                specs[name] = spec
         own = DatabaseSnapshot(
             name=CONSOLE,
             host=None,

@@ -106,11 +106,13 @@ def test_databases(world_of: WorldOf) -> None:
     operations = world.service.operations
     operations.pause("a")
     operations.disable("b")
+    operations.disable("early")
     view = world.service.view
     names = [line.name for line in view.databases()]
-    assert names == ["a", "b", "pgbouncer", "zed"]
-    a, b, _console, zed = view.databases()
+    assert names == ["a", "b", "early", "pgbouncer", "zed"]
+    a, b, early, _console, zed = view.databases()
     assert (a.paused, a.disabled, a.load_balance_hosts) == (True, False, "disable")
+    assert (early.database, early.disabled) == ("early", True)
     assert (b.paused, b.disabled, b.load_balance_hosts) == (False, True, None)
     assert (b.database, b.pool_size, b.force_user) == ("x", 3, "owner")
     assert (zed.database, zed.host) == ("zed", "10.0.0.3,10.0.0.4")

@@ -128,9 +128,9 @@ class PoolView:
             specs.setdefault(spec.name, spec)
         # An automatic one may be told to wait before anybody has used it.
         for name in {*self._pools.paused, *self._pools.disabled} - specs.keys():
-            spec = self._context.configuration.database(name)
-            if spec is not None:
-                specs[name] = spec
+            told = self._context.configuration.database(name)
+            if told is not None:
+                specs[name] = told
         own = DatabaseSnapshot(
             name=CONSOLE,
             host=None,

@@ -9,7 +9,7 @@ Theory of operation (hot path).
   (measured: 120 against 77 us of CPU a transaction).
 * *Back-pressure.*  While bytes are queued for one end the other end is not read.
   So what is in memory is bounded: one chunk, and what one message makes of it.
-* *Big reads.*  64 KiB a read once the data come in bulk: few turns for a large result.
+* *Big reads.*  128 KiB a read once the data come in bulk: few turns for a large result.
 * *No detours.*  With a descriptor, syscalls.py makes the same system calls as the
   socket's methods with less Python around them.
 * *Coarse time.*  The clock is read once for each turn of the reactor, by whoever runs
@@ -32,11 +32,12 @@ from pgswitch.relay.syscalls import read, write
 from pgswitch.wire.framing import Scanner
 
 SMALL_READ: Final = 8192
-BIG_READ: Final = 65536
+BIG_READ: Final = 131072
 """How much is read at once: little, until a read fills it; then much.
 
 The buffer is allocated before the kernel says how much there is, and the allocator
-treats 64 KiB as an occasion to tidy up; a large result still takes few turns.
+takes a large one for an occasion to tidy up; a large result still takes few turns.
+COPY in cost 0.84 of PgBouncer's CPU with 128 KiB, 0.95 with 64 and 0.91 with 256.
 """
 
 PAUSED_HOLDING: Final = 1
@@ -125,9 +126,8 @@ class Link(Scanner):
             return self.io.ended()
         if len(chunk) == size:
             self.read_size = self.largest_read
-        elif size == BIG_READ and len(chunk) <= SMALL_READ:
+        elif size != SMALL_READ and len(chunk) <= SMALL_READ:
             self.read_size = SMALL_READ
-        self.largest_read = BIG_READ
         if self.lost:
             return None
         self.reading = True

@@ -69,9 +69,10 @@ class Rack(Keeper):
         closed it with an error.
         """
         assert isinstance(client, ClientLink)  # noqa: S101 - narrows the type
+        idle = self.idle
         if self.open and not self.waiters:
-            while self.idle:
-                server = self.idle.pop(0) if self.round_robin else self.idle.pop()
+            while idle:
+                server = idle.pop(0) if self.round_robin else idle.pop()
                 if server.stale or server.skip or server.wanted:
                     self.steward.discard(server)
                     continue
@@ -86,16 +87,15 @@ class Rack(Keeper):
             if server.parameters != client.parameters:
                 if self.steward.settle(client, server):
                     return False
-        server.mode = self.mode
-        server.link(client, client.exchange, client.statements)
+        # As join does, which would be one more call for each transaction.
         client.server = server
+        server.link(client, client.exchange, client.statements, self.mode)
         return True
 
     def join(self, client: ClientLink, server: ServerLink) -> None:
         """Join a client to a server whose parameters suit it by now."""
-        server.mode = self.mode
-        server.link(client, client.exchange, client.statements)
         client.server = server
+        server.link(client, client.exchange, client.statements, self.mode)
 
     def serve(self, client: ClientLink, server: ServerLink) -> None:
         """Give a server to a client that waited, and let it go on."""
@@ -118,7 +118,10 @@ class Rack(Keeper):
             assert isinstance(client, ClientLink)  # noqa: S101 - narrows the type
             client.server = None
             server.unlink()
-        self.put_back(server)
+        if self.careful or server.watched or self.waiters:
+            self.put_back(server)
+        else:
+            self.idle.append(server)
 
     def put_back(self, server: Link) -> None:
         """Give an unlinked, clean server to the next waiter, or keep it idle."""

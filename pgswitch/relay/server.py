@@ -21,9 +21,11 @@ from pgswitch.relay.interfaces import LinkIO, ServerControl
 from pgswitch.relay.link import PAUSED_PEER, Keeper, Link
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import (
+    BATCH,
     COMPLETES,
     IDLE,
     NAMED,
+    QUERY,
     SQL,
     SWALLOW,
     Exchange,
@@ -145,8 +147,13 @@ class ServerLink(Link):
         client: Link,
         exchange: Exchange,
         statements: ClientStatements | None,
+        mode: int,
     ) -> None:
-        """Give the server to a client; the server must be at a message boundary."""
+        """Give the server to a client; the server must be at a message boundary.
+
+        ``mode`` is the PoolMode that tells for how long.
+        """
+        self.mode = mode
         self.exchange = exchange
         self.client_statements = statements
         self.peer = client
@@ -182,12 +189,13 @@ class ServerLink(Link):
         if exchange.special:
             self._feed_special(chunk, exchange, LINKED_SPECIAL)
             return
-        if exchange.awaits_only_the_end():
-            if self._feed_end(chunk, exchange):
-                return
-            self.actions = ENDING
-        else:
-            self.actions = LINKED
+        queue = exchange.queue
+        self.actions = LINKED
+        if len(queue) == 1 and not exchange.copying and not exchange.skipping:
+            if queue[0] == QUERY or queue[0] == BATCH:
+                if self._feed_end(chunk, exchange):
+                    return
+                self.actions = ENDING
         passed = self.walk(chunk)
         client = self.peer
         if client is None:
@@ -203,25 +211,43 @@ class ServerLink(Link):
 
         Returns False, with nothing done, when anything else is in the chunk.
         """
-        client = self.peer
         size = len(chunk)
         at = _pass_over(chunk, self.skip, ENDING, self.limit)
-        if client is None:
-            return False
-        if at >= size:
+        if at < size:
+            if at + READY_SIZE != size or not chunk.startswith(READY, at):
+                return False
+            self.skip = 0
+            start = exchange.query_start
+            if (
+                chunk[at + BODY] == IDLE
+                and start == exchange.transaction_start
+                and start != 0.0
+            ):
+                self._close_books(exchange, start)
+            else:
+                self._ready(exchange, chunk[at + BODY])
+        else:
             self.skip = at - size
+        client = self.peer
+        if client is not None:  # of statement mode it may just have been closed
             client.send(chunk)
-            return True
-        if at + READY_SIZE != size or not chunk.startswith(READY, at):
-            return False
-        self.skip = 0
-        self._ready(exchange, chunk[size - 1])
-        if self.peer is None:
-            return True  # statement mode: both were closed
-        client.send(chunk)
-        if exchange.clean and self.mode != SESSION and client.skip == 0:
-            self.keeper.release(self)
+            if exchange.clean and self.mode != SESSION and client.skip == 0:
+                self.keeper.release(self)
         return True
+
+    def _close_books(self, exchange: Exchange, start: float) -> None:
+        """Do what :meth:`_ready` does for one query that was a transaction."""
+        now = self.clock.now
+        self.ready_since = now
+        exchange.query_start = exchange.transaction_start = 0.0
+        exchange.queue.clear()
+        exchange.status = IDLE
+        exchange.clean = True
+        counters = self.counters
+        took = int((now - start) * 1e6)
+        counters.query_time += took
+        counters.xact_time += took
+        counters.single_times.note(took)
 
     def _feed_wary(self, chunk: bytes, exchange: Exchange) -> None:
         """Do the same with a last word of the server kept from the client."""

@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SHIFT 16
 #define SMALL 8192
 #define MOST_EVENTS 256
 
@@ -128,8 +127,8 @@ syscalls_wait(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (result == NULL)
         return NULL;
     for (index = 0; index < found; index++) {
-        PyObject *event = PyLong_FromLongLong(
-            (long long)events[index].data.fd << SHIFT | (events[index].events & 0xFFFF));
+        PyObject *event = Py_BuildValue("iI", events[index].data.fd,
+                                        (unsigned int)events[index].events);
         if (event == NULL) {
             Py_DECREF(result);
             return NULL;
@@ -149,24 +148,12 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int
-syscalls_exec(PyObject *module)
-{
-    return PyModule_AddIntConstant(module, "SHIFT", SHIFT);
-}
-
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, syscalls_exec},
-    {0, NULL},
-};
-
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "pgswitch.relay.syscalls",
     .m_doc = "The three system calls of the hot path.",
     .m_size = 0,
     .m_methods = functions,
-    .m_slots = slots,
 };
 
 PyMODINIT_FUNC

@@ -9,11 +9,13 @@ microseconds that a transaction spent outside the kernel.
 =========================== ====================================================
 ``read(descriptor, size)``  at most so many bytes, none at the end
 ``write(descriptor, data)`` how many bytes were taken
-``wait(...)``               see below
+``wait(poller, timeout,     at most so many events, each a descriptor and its flags as
+most)``                     of epoll_ctl(2); none after some seconds (-1: never)
 =========================== ====================================================
 
 The first two raise BlockingIOError when nothing can be read or taken now, and
-another OSError for a connection that is lost.
+another OSError for a connection that is lost.  The third raises OSError as
+epoll_wait(2), but for EINTR, which ends the wait early at most.
 """
 
 from __future__ import annotations
@@ -21,15 +23,6 @@ from __future__ import annotations
 from os import read, write
 from select import epoll
 
-__all__ = ["SHIFT", "read", "wait", "write"]
+__all__ = ["read", "wait", "write"]
 
-SHIFT = 16
-"""An event is ``descriptor << SHIFT | flags``, flags as of epoll_ctl(2)."""
-
-
-def wait(poller: epoll, timeout: float, most: int) -> list[int]:
-    """Return at most ``most`` events; none after ``timeout`` seconds (-1: never).
-
-    Raises OSError as epoll_wait(2), but for EINTR, which ends the wait early at most.
-    """
-    return [event[0] << SHIFT | event[1] for event in poller.poll(timeout, most)]
+wait = epoll.poll

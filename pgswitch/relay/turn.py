@@ -27,9 +27,6 @@ SLICE_S: Final = 0.01
 """How long the reactor's other business may wait while links keep us busy."""
 
 _wait: Final = wait
-_SHIFT: Final = 16
-"""As in syscalls.py, but known when this is compiled."""
-_FLAGS: Final = 0xFFFF
 
 
 class Turns:
@@ -82,13 +79,12 @@ class Turns:
                     return
             events = _wait(poller, left, MOST_EVENTS)
 
-    def _serve(self, events: list[int]) -> None:
+    def _serve(self, events: list[tuple[int, int]]) -> None:
         links = self.links
-        for event in events:
-            descriptor = event >> _SHIFT
+        for descriptor, flags in events:
             link = links.get(descriptor)
-            if link is None or event & _FLAGS != READABLE:
-                if self._other(descriptor, event & _FLAGS):
+            if link is None or flags != READABLE:
+                if self._other(descriptor, flags):
                     self.interrupted = True
                 continue
             if link.paused:

@@ -126,15 +126,6 @@ class Exchange:
         """When the open query began, in monotonic seconds; 0.0: none is open."""
         self.transaction_start = 0.0
 
-    def awaits_only_the_end(self) -> bool:
-        """Tell whether ReadyForQuery is all that can settle what is asked."""
-        return (
-            len(self.queue) == 1
-            and (self.queue[0] == QUERY or self.queue[0] == BATCH)
-            and not self.copying
-            and not self.skipping
-        )
-
     def request(self, entry: int) -> None:
         """Note a request: its type byte, with flags."""
         self.clean = False

@@ -93,7 +93,7 @@ passing_asked(PyObject *module, PyObject *const *args, Py_ssize_t count)
             return PyLong_FromLong(0);
         switch (*at) {
         case 'Q':
-            if (at != chunk || next != end || is_suspect(body, next))
+            if (at != chunk || next != end || body == next || is_suspect(body, next))
                 return PyLong_FromLong(0);
             return PyLong_FromLong('Q');
         case 'P':

@@ -11,7 +11,7 @@ instructions that such a query took outside the kernel, looked at together 300.
 from __future__ import annotations
 
 import re
-from struct import Struct
+from struct import Struct, error
 from typing import Final
 
 _HEADER: Final = 5
@@ -35,6 +35,9 @@ _UNNAMED: Final[dict[int, tuple[bytes, ...]]] = {
 }
 """How the body of a message begins that names no statement."""
 
+_TAIL: Final = b"D\0\0\0\6P\0E\0\0\0\t\0\0\0\0\0S\0\0\0\4"
+"""How nearly every query ends: Describe and Execute of the unnamed portal, Sync."""
+
 _header_at: Final = Struct(">BI").unpack_from
 _BEGINNINGS: Final = bytes(letter in b"pPeEdD \t\r\n\f" for letter in range(256))
 _suspect: Final = re.compile(rb"[ \t\r\n\f]*[pPeEdD]").match
@@ -49,16 +52,17 @@ def pass_over(chunk: bytes, position: int, actions: bytes, limit: int) -> int:
     when its last message is cut.
     """
     header_at = _header_at  # a local name is found at once
-    last = len(chunk) - _HEADER
-    while position <= last:
-        kind, length = header_at(chunk, position)
-        action = actions[kind]
-        if action and (action != _TAG or length in _LENGTHS):
-            break
-        if length < _HEADER - 1 or length >= limit:
-            break
-        position += length + 1
-    return position
+    try:
+        while True:
+            kind, length = header_at(chunk, position)
+            action = actions[kind]
+            if action and (action != _TAG or length in _LENGTHS):
+                return position
+            if length < _HEADER - 1 or length >= limit:
+                return position
+            position += length + 1
+    except error:  # to ask each time whether a header is there would cost more
+        return position
 
 
 def asked(chunk: bytes, limit: int) -> int:
@@ -75,6 +79,9 @@ def asked(chunk: bytes, limit: int) -> int:
     which its first letter tells, makes it 0, and so does a Bind to a named portal.
     """
     size = len(chunk)
+    if chunk.startswith(b"Q"):
+        return _QUERY if _is_query(chunk, size, limit) else 0
+    tail = size - len(_TAIL) if chunk.endswith(_TAIL) else -1
     found = _SYNC
     position = 0
     while size - position >= _HEADER:
@@ -83,9 +90,6 @@ def asked(chunk: bytes, limit: int) -> int:
         end = position + 1 + length
         if length < _HEADER - 1 or length >= limit or end > size:
             break
-        if kind == _QUERY:
-            is_all = position == 0 and end == size
-            return _QUERY if is_all and not _is_suspect(chunk, body, end) else 0
         if kind == _SYNC:
             return found if body == size else 0
         if not chunk.startswith(_UNNAMED.get(kind, ()), body, end):
@@ -97,8 +101,19 @@ def asked(chunk: bytes, limit: int) -> int:
                 break
         elif kind == _PARSE and _is_suspect(chunk, body + 1, end):
             break
+        if end == tail:
+            return found
         position = end
     return 0
+
+
+def _is_query(chunk: bytes, size: int, limit: int) -> bool:
+    """Tell whether a chunk that begins like a Query is one, and nothing more."""
+    return (
+        _HEADER < size <= limit
+        and int.from_bytes(chunk[1:_HEADER], "big") + 1 == size
+        and not (_BEGINNINGS[chunk[_HEADER]] and _suspect(chunk, _HEADER))
+    )
 
 
 def _is_suspect(chunk: bytes, begin: int, end: int) -> bool:

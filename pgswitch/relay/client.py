@@ -114,6 +114,23 @@ UNCOUNTED: Final = Counters()
 class ClientLink(PreparingLink):
     """One client connection, from its start-up packet on."""
 
+    __slots__ = (
+        "counters",
+        "dropping",
+        "frontend",
+        "gate",
+        "halted",
+        "held",
+        "indirect",
+        "keeper",
+        "last_request",
+        "parameters",
+        "relaying",
+        "starting",
+        "waiting_since",
+        "walking",
+    )
+
     def __init__(self, limit: int, io: LinkIO, control: ClientControl) -> None:
         """Begin before the login: what comes goes to ``control.first_bytes``."""
         super().__init__(ALL_WHOLE, limit, io, control)

@@ -49,6 +49,13 @@ _renamed: Final = renamed
 class PreparingLink(Link):
     """Base of ClientLink."""
 
+    __slots__ = (
+        "exchange",
+        "server",
+        "simple",
+        "statements",
+    )
+
     def __init__(
         self, actions: bytes, limit: int, io: LinkIO, control: LinkControl
     ) -> None:

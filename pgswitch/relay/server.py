@@ -114,6 +114,21 @@ _pass_over: Final = pass_over
 class ServerLink(Link):
     """One server connection of ours, from its login on."""
 
+    __slots__ = (
+        "backend",
+        "client_statements",
+        "counters",
+        "exchange",
+        "keeper",
+        "mode",
+        "parameters",
+        "ready_since",
+        "stale",
+        "statements",
+        "wary",
+        "watched",
+    )
+
     def __init__(
         self,
         limit: int,

@@ -59,6 +59,18 @@ class Scanner:
     :meth:`replace`.  :meth:`walk` then returns what is to be passed on.
     """
 
+    __slots__ = (
+        "_copied",
+        "_edits",
+        "_held",
+        "_held_size",
+        "actions",
+        "limit",
+        "skip",
+        "stopped",
+        "wanted",
+    )
+
     def __init__(self, actions: bytes, limit: int) -> None:
         """Begin at a message boundary.
 

@@ -96,9 +96,9 @@ def asked(chunk: bytes, limit: int) -> int:
             if position or kind != _BIND or not _has_names(chunk, body, end):
                 break
             found = _BIND
-        elif kind == _EXECUTE and (size - end != _HEADER or chunk[end] != _SYNC):
-            break
         elif kind == _PARSE and _is_suspect(chunk, body + 1, end):
+            break
+        if kind == _EXECUTE and (size - end != _HEADER or chunk[end] != _SYNC):
             break
         if end == tail:
             return found

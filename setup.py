@@ -32,6 +32,7 @@ HOT = [
     "pgswitch/relay/link.py",
     "pgswitch/relay/server.py",
     "pgswitch/relay/preparing.py",
+    "pgswitch/relay/relaying.py",
     "pgswitch/relay/client.py",
     "pgswitch/relay/gate.py",
     "pgswitch/relay/rack.py",

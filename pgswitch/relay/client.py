@@ -2,12 +2,10 @@
 
 Theory of operation (hot path).  A client without a server shows us the beginning of
 a message.  If that message is whole (or too long to wait for), the rack is asked for
-a server; with one, the chunk is walked once, requests go into the exchange, and the
-chunk is sent as it is.  Nearly always the chunk is one whole query, which is found out
-and noted in one step (``asked`` in wire/passing.py).  Without a server the chunk is
-kept, the client waits in the
-rack's queue, and :meth:`ClientLink.proceed` continues when its turn has come.  A
-client that waits is still read until it sends more, so that its leaving is noticed.
+a server; with one, the chunk is passed on (relaying.py).  Without one the chunk is
+kept, the client waits in the rack's queue, and :meth:`ClientLink.proceed` continues
+when its turn has come.  A client that waits is still read until it sends more, so that
+its leaving is noticed.
 
 What comes before the login goes to ``frontend.first_bytes`` as it is; until the login
 is done, and in the console, every message goes whole to ``control.message``.
@@ -22,8 +20,6 @@ from typing import Final
 from pgswitch.errors import (
     BadPacketHeader,
     Fault,
-    PqexecDisallowed,
-    StartupRepeated,
     UnknownPacket,
 )
 from pgswitch.relay.interfaces import ClientControl, LinkIO
@@ -34,20 +30,14 @@ from pgswitch.relay.link import (
     Gatekeeper,
     Keeper,
 )
-from pgswitch.relay.preparing import PreparingLink
-from pgswitch.relay.server import SESSION, ServerLink
-from pgswitch.stats.counters import Counters
+from pgswitch.relay.relaying import ALL_WHOLE, NEEDS_SERVER, TERMINATE, RelayingLink
 from pgswitch.wire.exchange import (
-    BATCH,
-    BIND,
     CLOSE,
     COPY_DONE,
     COPY_FAIL,
     DESCRIBE,
-    EXECUTE,
     FUNCTION_CALL,
     NAMED,
-    PARSE,
     QUERY,
     SYNC,
 )
@@ -56,31 +46,17 @@ from pgswitch.wire.prepared import BODY, STATEMENT, ClientStatements, fake_reply
 
 COPY_DATA: Final = 0x64
 FLUSH: Final = 0x48
-TERMINATE: Final = 0x58
 WAIT_FOR_WHOLE: Final = 16384
 """A message up to this long is awaited whole before it costs a server."""
 
-MOST_REMEMBERED: Final = 65536
-FORGOTTEN: Final = b"?"
-"""Stands for what was too long to remember; no message begins so."""
-
 READY: Final = b"Z\x00\x00\x00\x05I"
 """ReadyForQuery, outside of a transaction."""
-STARTUP: Final = 0
-"""No message has this type: it is the length of a second start-up packet."""
-ALL_WHOLE: Final = action_table(WHOLE, {STARTUP: CALL})
 PLAIN: Final = action_table(CALL, {COPY_DATA: PASS, FLUSH: PASS})
 MAPPED: Final = action_table(
     CALL, {COPY_DATA: PASS, FLUSH: PASS, DESCRIBE: WHOLE, CLOSE: WHOLE}
 )
 """With prepared statements to be rewritten; Parse and Bind look for themselves."""
 
-_NEEDS_SERVER: Final = action_table(
-    0,
-    dict.fromkeys(
-        (QUERY, SYNC, FUNCTION_CALL, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE), 1
-    ),
-)
 _NEEDS_NONE: Final = action_table(
     0, dict.fromkeys((COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH), 1)
 )
@@ -107,25 +83,18 @@ class Nobody:
 
 
 NOBODY: Final = Nobody()
-UNCOUNTED: Final = Counters()
-"""What is counted before a client has a pool; nobody asks for it."""
 
 
-class ClientLink(PreparingLink):
+class ClientLink(RelayingLink):
     """One client connection, from its start-up packet on."""
 
     __slots__ = (
-        "counters",
         "dropping",
-        "frontend",
         "gate",
         "halted",
         "held",
         "indirect",
-        "keeper",
-        "last_request",
         "parameters",
-        "relaying",
         "starting",
         "waiting_since",
         "walking",
@@ -133,18 +102,13 @@ class ClientLink(PreparingLink):
 
     def __init__(self, limit: int, io: LinkIO, control: ClientControl) -> None:
         """Begin before the login: what comes goes to ``control.first_bytes``."""
-        super().__init__(ALL_WHOLE, limit, io, control)
+        super().__init__(limit, io, control)
         self.largest_read = SMALL_READ  # so that a stranger fills little memory
-        self.frontend = control
-        self.keeper: Keeper = Keeper()
-        self.counters = UNCOUNTED
         self.parameters: tuple[str | None, ...] = ()
         self.walking = False
         """In the midst of messages that go whole to the control."""
         self.starting = True
         """The start-up packet has not come yet."""
-        self.relaying = False
-        """Logged in to a pool, so messages are for a server."""
         self.halted = False
         """Waits for a server or for its parameters to be set there."""
         self.gate: Gatekeeper | None = None
@@ -153,8 +117,6 @@ class ClientLink(PreparingLink):
         """Chunks do not go straight on: it is halted or has a gate."""
         self.held: list[bytes] = []
         self.waiting_since = 0.0
-        self.last_request = 0.0
-        """Start of the last query, in monotonic seconds."""
         self.dropping = 0
         """Bytes still to come of a message that nobody needs."""
 
@@ -199,7 +161,7 @@ class ClientLink(PreparingLink):
             else:
                 self._walk_whole(chunk)
             return
-        self._relay(chunk, server)
+        self.relay(chunk, server)
 
     def _walk_whole(self, chunk: bytes) -> None:
         """Give messages to the control, until one of them begins the relay."""
@@ -220,7 +182,7 @@ class ClientLink(PreparingLink):
         if server is None:
             self._ask(chunk)
         else:
-            self._relay(chunk, server)
+            self.relay(chunk, server)
 
     def proceed(self) -> None:
         """Go on with what was held: a server is linked and ready."""
@@ -232,7 +194,7 @@ class ClientLink(PreparingLink):
         if server is not None and held:
             # Whoever calls is not reading this client: its faults are its own.
             try:
-                self._relay(held, server)
+                self.relay(held, server)
             except Fault as fault:
                 self.control.faulted(fault)
                 return
@@ -292,6 +254,22 @@ class ClientLink(PreparingLink):
         if self.gate is not None:
             self.gate.go_on()
 
+    def forsake(self) -> None:
+        """Forget what was asked; of a message that is half sent the rest is dropped."""
+        self.sent = b""
+        self.partly = False
+        self.dropping += self.skip
+        self.skip = 0
+
+    def again(self) -> None:
+        """Ask what was sent once more, of another server, before anything else."""
+        self.held.insert(0, self.sent + b"".join(self._held))
+        self._held.clear()
+        self.wanted = self.skip = 0
+        self.sent = b""
+        self.partly = False
+        self.halt()
+
     # Without a server.
 
     def _ask(self, chunk: bytes) -> None:
@@ -310,7 +288,7 @@ class ClientLink(PreparingLink):
             length = chunk[1] << 24 | chunk[2] << 16 | chunk[3] << 8 | chunk[4]
             if length < HEADER_SIZE - 1 or length >= self.limit:
                 raise BadPacketHeader(header=chunk)
-            if not _NEEDS_SERVER[message_type]:
+            if not NEEDS_SERVER[message_type]:
                 chunk = self._serverless(chunk, message_type, length + 1)
                 continue
             if size <= length <= WAIT_FOR_WHOLE:
@@ -328,9 +306,9 @@ class ClientLink(PreparingLink):
             server = self.server
             if server is not None:
                 if kind:
-                    self._send_one(kind, chunk, server)
+                    self.send_one(kind, chunk, server)
                 else:
-                    self._relay_each(chunk, server)
+                    self.relay_each(chunk, server)
         elif not self.lost:
             self.halt()
             self.held.append(chunk)
@@ -394,138 +372,4 @@ class ClientLink(PreparingLink):
         if entry & NAMED:
             statements.settled(entry)
         self.counters.client_bytes += end
-        return True
-
-    # With a server.
-
-    def _relay(self, chunk: bytes, server: ServerLink) -> None:
-        """Note what the chunk asks, and send it on."""
-        exchange = self.exchange
-        if self.skip == 0 and not exchange.copying and not exchange.skipping:
-            kind = self.one_query(chunk)
-            if kind:
-                self._send_one(kind, chunk, server)
-                return
-        self._relay_each(chunk, server)
-
-    def _send_one(self, kind: int, chunk: bytes, server: ServerLink) -> None:
-        """Send on a chunk that is one whole query: the commonest, so the shortest."""
-        passed = chunk
-        entry = QUERY if kind == QUERY else BATCH
-        if kind == BIND and self.statements is not None:
-            passed = self.bound(chunk, server)
-            if not passed:
-                self._relay_each(chunk, server)
-                return
-        exchange = self.exchange
-        exchange.clean = False
-        exchange.queue.append(entry)
-        counters = self.counters
-        if not exchange.query_start:
-            now = self.clock.now
-            exchange.query_start = now
-            self.last_request = now
-            counters.query_count += 1
-            if not exchange.transaction_start:
-                exchange.transaction_start = now
-                counters.xact_count += 1
-        counters.client_bytes += len(chunk)
-        if server.wary:
-            self._remember(chunk, goes_on=False)
-        server.send(passed)
-
-    def _remember(self, chunk: bytes, *, goes_on: bool) -> None:
-        """Keep what the server is sent and has not begun to answer.
-
-        Should the server be lost, it tells what may have been carried out.  What is
-        held back was not sent.  ``goes_on``: the chunk began inside of a message.
-        """
-        if self.wanted:
-            chunk = chunk[: len(chunk) - self._held_size]
-        if (
-            (goes_on and not self.sent)
-            or self.sent == FORGOTTEN
-            or len(self.sent) + len(chunk) > MOST_REMEMBERED
-        ):
-            self.sent = FORGOTTEN
-        else:
-            self.sent += chunk
-
-    def forsake(self) -> None:
-        """Forget what was asked; of a message that is half sent the rest is dropped."""
-        self.sent = b""
-        self.partly = False
-        self.dropping += self.skip
-        self.skip = 0
-
-    def again(self) -> None:
-        """Ask what was sent once more, of another server, before anything else."""
-        self.held.insert(0, self.sent + b"".join(self._held))
-        self._held.clear()
-        self.wanted = self.skip = 0
-        self.sent = b""
-        self.partly = False
-        self.halt()
-
-    def _relay_each(self, chunk: bytes, server: ServerLink) -> None:
-        """Walk the chunk, note each of its requests, send it on."""
-        goes_on = self.skip > 0
-        passed = self.walk(chunk)
-        exchange = self.exchange
-        if not exchange.clean and not exchange.query_start:
-            if exchange.head < len(exchange.queue):
-                now = self.clock.now
-                exchange.query_start = now
-                self.last_request = now
-                self.counters.query_count += 1
-                if not exchange.transaction_start:
-                    exchange.transaction_start = now
-                    self.counters.xact_count += 1
-        self.counters.client_bytes += len(chunk)
-        if server.wary:
-            self._remember(chunk, goes_on=goes_on)
-        if passed:
-            server.send(passed)
-        if self.stopped:
-            self.frontend.terminated()
-            return
-        if exchange.special and exchange.head_is_fake():
-            self._answer()
-        if exchange.clean and self.skip == 0 and server.mode != SESSION:
-            self.keeper.release(server)
-
-    def _answer(self) -> None:
-        """Send the replies that we make and that nothing stands before."""
-        exchange = self.exchange
-        while exchange.head_is_fake():
-            entry = exchange.take()
-            self.send(fake_reply(entry))
-            if entry & NAMED and self.statements is not None:
-                self.statements.settled(entry)
-
-    def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
-        """Note one request of the client."""
-        if not self.relaying:
-            if message_type == STARTUP:
-                raise StartupRepeated
-            self.control.message(message_type, chunk[start + BODY : end])
-            return True
-        if message_type == SYNC or (message_type == QUERY and self.simple):
-            if message_type == QUERY and self.may_use_sql(chunk, start, end):
-                return self.with_sql(chunk, start, end)
-            self.exchange.request(message_type)
-        elif message_type == QUERY:
-            raise PqexecDisallowed
-        elif _NEEDS_SERVER[message_type]:
-            if self.statements is None:
-                self.exchange.request(message_type)
-            else:
-                return self.prepared(message_type, chunk, start, end)
-        elif message_type == COPY_DONE or message_type == COPY_FAIL:
-            self.exchange.copy_data_ended(message_type)
-        elif message_type == TERMINATE:
-            self.stopped = True
-            self.replace(chunk, start, min(end, len(chunk)), b"")
-        else:
-            raise UnknownPacket
         return True

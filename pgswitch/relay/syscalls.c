@@ -127,12 +127,18 @@ syscalls_wait(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (result == NULL)
         return NULL;
     for (index = 0; index < found; index++) {
-        PyObject *event = Py_BuildValue("iI", events[index].data.fd,
-                                        (unsigned int)events[index].events);
-        if (event == NULL) {
+        PyObject *event = PyTuple_New(2);
+        PyObject *number = PyLong_FromLong(events[index].data.fd);
+        PyObject *flags = PyLong_FromLong((long)events[index].events);
+        if (event == NULL || number == NULL || flags == NULL) {
+            Py_XDECREF(event);
+            Py_XDECREF(number);
+            Py_XDECREF(flags);
             Py_DECREF(result);
             return NULL;
         }
+        PyTuple_SET_ITEM(event, 0, number);
+        PyTuple_SET_ITEM(event, 1, flags);
         PyList_SET_ITEM(result, index, event);
     }
     return result;

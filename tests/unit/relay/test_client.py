@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.relay.client import ALL_WHOLE, WAIT_FOR_WHOLE, ClientLink
+from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
+from pgswitch.relay.relaying import ALL_WHOLE
 from tests.unit.relay.pair import READY, RESULT, Stage, message, query
 
 

@@ -1,0 +1,187 @@
+"""The part of a client's link that passes on what is asked of its server.
+
+Theory of operation (hot path).  Nearly always a chunk is one whole query; that is found
+out by one call (``asked`` in wire/passing.py), noted as one entry of the exchange, and
+sent.  Of anything else each message is looked at.
+
+This file is written in the typed subset that mypyc compiles and also runs as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pgswitch.errors import PqexecDisallowed, StartupRepeated, UnknownPacket
+from pgswitch.relay.interfaces import ClientControl, LinkIO
+from pgswitch.relay.link import Keeper
+from pgswitch.relay.preparing import PreparingLink
+from pgswitch.relay.server import SESSION, ServerLink
+from pgswitch.stats.counters import Counters
+from pgswitch.wire.exchange import (
+    BATCH,
+    BIND,
+    CLOSE,
+    COPY_DONE,
+    COPY_FAIL,
+    DESCRIBE,
+    EXECUTE,
+    FUNCTION_CALL,
+    NAMED,
+    PARSE,
+    QUERY,
+    SYNC,
+)
+from pgswitch.wire.framing import CALL, WHOLE, action_table
+from pgswitch.wire.prepared import BODY, fake_reply
+
+TERMINATE: Final = 0x58
+STARTUP: Final = 0
+"""No message has this type: it is the length of a second start-up packet."""
+ALL_WHOLE: Final = action_table(WHOLE, {STARTUP: CALL})
+"""Before the login is done, and in the console."""
+
+MOST_REMEMBERED: Final = 65536
+FORGOTTEN: Final = b"?"
+"""Stands for what was too long to remember; no message begins so."""
+
+NEEDS_SERVER: Final = action_table(
+    0,
+    dict.fromkeys(
+        (QUERY, SYNC, FUNCTION_CALL, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE), 1
+    ),
+)
+UNCOUNTED: Final = Counters()
+"""What is counted before a client has a pool; nobody asks for it."""
+
+
+class RelayingLink(PreparingLink):
+    """Base of ClientLink."""
+
+    __slots__ = ("counters", "frontend", "keeper", "last_request", "relaying")
+
+    def __init__(self, limit: int, io: LinkIO, control: ClientControl) -> None:
+        """Begin before the login: messages go whole to the control."""
+        super().__init__(ALL_WHOLE, limit, io, control)
+        self.frontend = control
+        self.keeper: Keeper = Keeper()
+        self.counters = UNCOUNTED
+        self.relaying = False
+        """Logged in to a pool, so messages are for a server."""
+        self.last_request = 0.0
+        """Start of the last query, in monotonic seconds."""
+
+    def relay(self, chunk: bytes, server: ServerLink) -> None:
+        """Note what the chunk asks, and send it on."""
+        exchange = self.exchange
+        if self.skip == 0 and not exchange.copying and not exchange.skipping:
+            kind = self.one_query(chunk)
+            if kind:
+                self.send_one(kind, chunk, server)
+                return
+        self.relay_each(chunk, server)
+
+    def send_one(self, kind: int, chunk: bytes, server: ServerLink) -> None:
+        """Send on a chunk that is one whole query: the commonest, so the shortest."""
+        passed = chunk
+        entry = QUERY if kind == QUERY else BATCH
+        if kind == BIND and self.statements is not None:
+            passed = self.bound(chunk, server)
+            if not passed:
+                self.relay_each(chunk, server)
+                return
+        exchange = self.exchange
+        exchange.clean = False
+        exchange.queue.append(entry)
+        counters = self.counters
+        if not exchange.query_start:
+            now = self.clock.now
+            exchange.query_start = now
+            self.last_request = now
+            counters.query_count += 1
+            if not exchange.transaction_start:
+                exchange.transaction_start = now
+                counters.xact_count += 1
+        counters.client_bytes += len(chunk)
+        if server.wary:
+            self._remember(chunk, goes_on=False)
+        server.send(passed)
+
+    def _remember(self, chunk: bytes, *, goes_on: bool) -> None:
+        """Keep what the server is sent and has not begun to answer.
+
+        Should the server be lost, it tells what may have been carried out.  What is
+        held back was not sent.  ``goes_on``: the chunk began inside of a message.
+        """
+        if self.wanted:
+            chunk = chunk[: len(chunk) - self._held_size]
+        if (
+            (goes_on and not self.sent)
+            or self.sent == FORGOTTEN
+            or len(self.sent) + len(chunk) > MOST_REMEMBERED
+        ):
+            self.sent = FORGOTTEN
+        else:
+            self.sent += chunk
+
+    def relay_each(self, chunk: bytes, server: ServerLink) -> None:
+        """Walk the chunk, note each of its requests, send it on."""
+        goes_on = self.skip > 0
+        passed = self.walk(chunk)
+        exchange = self.exchange
+        if not exchange.clean and not exchange.query_start:
+            if exchange.head < len(exchange.queue):
+                now = self.clock.now
+                exchange.query_start = now
+                self.last_request = now
+                self.counters.query_count += 1
+                if not exchange.transaction_start:
+                    exchange.transaction_start = now
+                    self.counters.xact_count += 1
+        self.counters.client_bytes += len(chunk)
+        if server.wary:
+            self._remember(chunk, goes_on=goes_on)
+        if passed:
+            server.send(passed)
+        if self.stopped:
+            self.frontend.terminated()
+            return
+        if exchange.special and exchange.head_is_fake():
+            self._answer()
+        if exchange.clean and self.skip == 0 and server.mode != SESSION:
+            self.keeper.release(server)
+
+    def _answer(self) -> None:
+        """Send the replies that we make and that nothing stands before."""
+        exchange = self.exchange
+        while exchange.head_is_fake():
+            entry = exchange.take()
+            self.send(fake_reply(entry))
+            if entry & NAMED and self.statements is not None:
+                self.statements.settled(entry)
+
+    def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
+        """Note one request of the client."""
+        if not self.relaying:
+            if message_type == STARTUP:
+                raise StartupRepeated
+            self.control.message(message_type, chunk[start + BODY : end])
+            return True
+        if message_type == SYNC or (message_type == QUERY and self.simple):
+            if message_type == QUERY and self.may_use_sql(chunk, start, end):
+                return self.with_sql(chunk, start, end)
+            self.exchange.request(message_type)
+        elif message_type == QUERY:
+            raise PqexecDisallowed
+        elif NEEDS_SERVER[message_type]:
+            if self.statements is None:
+                self.exchange.request(message_type)
+            else:
+                return self.prepared(message_type, chunk, start, end)
+        elif message_type == COPY_DONE or message_type == COPY_FAIL:
+            self.exchange.copy_data_ended(message_type)
+        elif message_type == TERMINATE:
+            self.stopped = True
+            self.replace(chunk, start, min(end, len(chunk)), b"")
+        else:
+            raise UnknownPacket
+        return True

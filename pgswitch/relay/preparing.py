@@ -27,7 +27,7 @@ from pgswitch.wire.exchange import (
     Exchange,
 )
 from pgswitch.wire.framing import action_table
-from pgswitch.wire.passing import asked, renamed
+from pgswitch.wire.passing import asked, named, renamed
 from pgswitch.wire.prepared import BODY, STATEMENT, ClientStatements
 
 _BLANK: Final = action_table(0, dict.fromkeys(b" \t\r\n\f", 1))
@@ -36,13 +36,12 @@ _KEYWORD: Final = re.compile(
     rb"(?:prepare|execute|deallocate|explain)\b", re.IGNORECASE
 )
 _LONGEST_KEYWORD: Final = 10
-NAME: Final = BODY + 1
-"""Where a Bind of the unnamed portal names its statement."""
 LONGEST_TEXT: Final = 65536
 """A longer text is not looked at: it would have to be held whole."""
 
 
 _asked: Final = asked
+_named: Final = named
 _renamed: Final = renamed
 
 
@@ -90,7 +89,7 @@ class PreparingLink(Link):
         statements = self.statements
         if statements is None:
             return b""
-        name = chunk[NAME : chunk.find(b"\0", NAME)]
+        name = _named(chunk)
         statement = statements.names.get(name)
         if statement is None or not server.statements.touch(statement):
             return b""

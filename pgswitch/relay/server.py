@@ -229,7 +229,7 @@ class ServerLink(Link):
         size = len(chunk)
         at = _pass_over(chunk, self.skip, ENDING, self.limit)
         if at < size:
-            if at + READY_SIZE != size or not chunk.startswith(READY, at):
+            if at + READY_SIZE != size or chunk[at : size - 1] != READY:
                 return False
             self.skip = 0
             start = exchange.query_start

@@ -128,6 +128,22 @@ passing_asked(PyObject *module, PyObject *const *args, Py_ssize_t count)
 }
 
 static PyObject *
+passing_named(PyObject *module, PyObject *chunk)
+{
+    const char *name, *end;
+    Py_ssize_t left;
+
+    if (!PyBytes_Check(chunk)) {
+        PyErr_SetString(PyExc_TypeError, "named takes bytes");
+        return NULL;
+    }
+    left = PyBytes_GET_SIZE(chunk) - HEADER - 1;
+    name = PyBytes_AS_STRING(chunk) + HEADER + 1;
+    end = left > 0 ? memchr(name, 0, left) : NULL;
+    return PyBytes_FromStringAndSize(name, end == NULL ? 0 : end - name);
+}
+
+static PyObject *
 passing_renamed(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     const unsigned char *chunk, *rest;
@@ -171,6 +187,8 @@ static PyMethodDef functions[] = {
      "Return where the first message begins that needs a look."},
     {"asked", (PyCFunction)(void (*)(void))passing_asked, METH_FASTCALL,
      "Return what a chunk asks, if that is one whole query."},
+    {"named", passing_named, METH_O,
+     "Return the statement that a chunk's Bind names."},
     {"renamed", (PyCFunction)(void (*)(void))passing_renamed, METH_FASTCALL,
      "Return a chunk with the statement that its Bind names renamed."},
     {NULL, NULL, 0, NULL},

@@ -127,6 +127,15 @@ def _has_names(chunk: bytes, body: int, end: int) -> bool:
     return chunk.startswith(b"\0", body, end) and chunk.find(b"\0", body + 1, end) > 0
 
 
+def named(chunk: bytes) -> bytes:
+    """Return the statement that the Bind names which a chunk begins with.
+
+    It is one of the unnamed portal, see :func:`asked`; of anything else, nothing.
+    """
+    end = chunk.find(b"\0", _HEADER + 1)
+    return chunk[_HEADER + 1 : end] if end > 0 else b""
+
+
 def renamed(chunk: bytes, before: bytes, after: bytes) -> bytes:
     """Return a chunk with the statement that its Bind names renamed.
 

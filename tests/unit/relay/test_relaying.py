@@ -46,11 +46,11 @@ def test_a_transaction_of_batches() -> None:
     client.take(PARSED + BOUND + END)
     assert client.exchange.queue == [BATCH]
     server.take(ANSWER + IN_TRANSACTION)
-    assert client.server is server
+    assert stage.rack.idle == []
     committed = message(b"C", b"COMMIT\0") + READY
     client.take(query(b"COMMIT"))
     server.take(committed)
-    assert client.server is None
+    assert stage.rack.idle == [server]
     counters = stage.rack.counters
     assert (counters.query_count, counters.xact_count) == (3, 1)
     assert stage.sent(client).endswith(
@@ -66,10 +66,10 @@ def test_an_error_in_a_batch(step: int) -> None:
     answer = message(b"1") + message(b"E", b"SERROR\0C22012\0\0") + READY
     client.take(PARSED + BOUND + END)
     for begin in range(0, len(answer), step):
-        assert client.server is server
+        assert stage.rack.idle == []
         server.take(answer[begin : begin + step])
     assert stage.sent(client) == answer
-    assert client.server is None
+    assert stage.rack.idle == [server]
 
 
 def test_a_batch_that_copies_in() -> None:
@@ -81,9 +81,9 @@ def test_a_batch_that_copies_in() -> None:
     assert client.exchange.queue == [EXECUTE]
     client.take(message(b"d", b"1\n") + message(b"c") + message(b"S"))
     server.take(message(b"C", b"COPY 1\0"))
-    assert client.server is server
+    assert stage.rack.idle == []
     server.take(READY)
-    assert client.server is None
+    assert stage.rack.idle == [server]
 
 
 def test_a_known_statement() -> None:
@@ -98,7 +98,7 @@ def test_a_known_statement() -> None:
     assert client.exchange.queue == [BATCH]
     assert stage.rack.counters.bind_count == 1
     server.take(message(b"2") + RESULT + READY)
-    assert client.server is None
+    assert stage.rack.idle == [server]
 
 
 def test_a_statement_the_server_lacks() -> None:
@@ -134,4 +134,4 @@ def test_what_may_be_asked_again() -> None:
     assert client.sent == named(b"mine") + END
     server.take(message(b"2") + RESULT + READY)
     assert client.sent == b""
-    assert client.server is None
+    assert stage.rack.idle == [server]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgswitch.wire.framing import TAG, action_table
-from pgswitch.wire.passing import asked, pass_over, renamed
+from pgswitch.wire.passing import asked, named, pass_over, renamed
 from tests.fakes.messages import message, query
 
 ACTIONS = action_table(0, {ord("Z"): 1, ord("S"): 2})
@@ -151,6 +151,21 @@ def test_asked_in_part(whole: bytes) -> None:
     for size in range(len(whole)):
         assert asked(whole[:size], LIMIT) == 0
         assert asked(whole + whole[: size + 1], LIMIT) == 0
+
+
+@pytest.mark.parametrize(
+    ("chunk", "name"),
+    [
+        (NAMED_BIND + EXECUTE + SYNC, b"name"),
+        (BIND, b""),
+        (NAMED_BIND[:9], b""),
+        (NAMED_BIND[:5], b""),
+        (b"", b""),
+    ],
+)
+def test_named(chunk: bytes, name: bytes) -> None:
+    """The name goes up to its end, wherever the chunk ends."""
+    assert named(chunk) == name
 
 
 @pytest.mark.parametrize("after", [b"", b"n", b"PGBOUNCER_1234567890"])

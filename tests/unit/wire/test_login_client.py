@@ -1,6 +1,6 @@
 """Tests of pgswitch/wire/login_client.py."""
 
-from hashlib import md5
+from hashlib import md5, pbkdf2_hmac
 from typing import Any
 
 import pytest
@@ -210,21 +210,20 @@ def test_all_cost_the_same(
     secret: Secret | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where any user has a SCRAM secret, each password is stretched, once."""
-    stretched: list[str] = []
-    real = scram.keys_from_password
+    stretched: list[bytes] = []
 
-    def counted(password: str, salt: bytes, iterations: int) -> scram.ScramKeys:
+    def counted(name: str, password: bytes, salt: bytes, iterations: int) -> bytes:
         stretched.append(password)
-        return real(password, salt, iterations)
+        return pbkdf2_hmac(name, password, salt, iterations)
 
-    monkeypatch.setattr(scram, "keys_from_password", counted)
+    monkeypatch.setattr(scram, "pbkdf2_hmac", counted)
     login = make(Method.PLAIN, secret, any_scram=True)
     login.begin()
     [work] = login.message(c.PASSWORD_MESSAGE, b"wrong\0")
     assert isinstance(work, lc.Work)
     assert not work.asks_others
     assert isinstance(refusal(login.worked(work.call())), errors.PasswordFailed)
-    assert stretched == ["wrong"]
+    assert stretched == [b"wrong"]
 
 
 # ---------------------------------------------------------------- channel binding

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgswitch.net.tuning import defer_accept, tune_socket
+from pgswitch.net.tuning import defer_accept, tune_listener, tune_socket
 from tests.unit.net.listen_settings import ListenValues
 
 TCP = socket.IPPROTO_TCP
@@ -47,6 +47,23 @@ def test_zero_leaves_the_system_default(option: int) -> None:
     with socket.socket() as plain, socket.socket() as tuned:
         tune_socket(tuned, ListenValues())
         assert tuned.getsockopt(TCP, option) == plain.getsockopt(TCP, option)
+
+
+def test_connections_inherit_from_the_listener() -> None:
+    """What a reload no longer says goes back to the system's default."""
+    option = (TCP, socket.TCP_KEEPCNT)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        default = listener.getsockopt(*option)
+        for settings, count in (
+            (ListenValues(tcp_keepcnt=default + 3), default + 3),
+            (ListenValues(), default),
+        ):
+            tune_listener(listener, settings)
+            with socket.create_connection(listener.getsockname()):
+                accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(*option) == count
+                assert accepted.getsockopt(TCP, socket.TCP_NODELAY)
 
 
 def test_negative_value_is_no_value() -> None:

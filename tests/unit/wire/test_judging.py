@@ -40,6 +40,20 @@ def test_equal_packets_are_judged_once() -> None:
     assert other.facts.database == "d"
 
 
+def test_a_packet_that_was_judged_is_not_taken_apart_again() -> None:
+    """The reader knows it by its bytes, also when they come in pieces."""
+    judge = Judge(Tracking(), ())
+    first = packet({"user": "u"})
+    judge.judge(first)
+    for cut in (0, 5):
+        reader = FirstPacketReader(judge.packets)
+        assert not cut or reader.feed(first.raw[:cut]) is None
+        found = reader.feed(first.raw[cut:])
+        assert found is not None
+        assert found[0] is first
+        assert reader.is_empty
+
+
 def test_long_packets_are_not_kept() -> None:
     """What strangers send does not fill the memory: not by size, not by number."""
     judge = Judge(Tracking(), ())

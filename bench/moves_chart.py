@@ -8,10 +8,11 @@ from xml.sax.saxutils import escape
 
 from bench.moves import CRASH, PLANNED, Samples
 
-LEFT, ROW, TOP, WIDTH, RIGHT = 210, 34, 40, 560, 20
+LEFT, ROW, TOP, WIDTH, RIGHT = 210, 34, 40, 560, 40
 INK, GRID = "#1a202c", "#e2e8f0"
 COLOURS = {PLANNED: "#2b6cb0", CRASH: "#d69e2e"}
-TICKS_MS = (1, 10, 100, 1000, 10_000)
+TICKS_MS = (1, 10, 30, 100, 1000, 10_000)
+"""30 is the goal."""
 LEAST_MS = 1.0
 
 

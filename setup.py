@@ -17,6 +17,7 @@ HOT = [
     "pgswitch/wire/decode.py",
     "pgswitch/wire/encode.py",
     "pgswitch/wire/exchange.py",
+    "pgswitch/wire/fields.py",
     "pgswitch/wire/framing.py",
     "pgswitch/wire/judging.py",
     "pgswitch/wire/login_client.py",

@@ -25,10 +25,17 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 from pgswitch.errors import BadPacketHeader, Fault
 from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
+from pgswitch.relay.interfaces import (
+    CHANGED,
+    LATER,
+    REFUSED,
+    UNCHANGED,
+    Advisor,
+)
 from pgswitch.relay.link import PAUSED_GATE, Gatekeeper
 from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import (
@@ -41,21 +48,11 @@ from pgswitch.wire.exchange import (
     PARSE,
     QUERY,
     SYNC,
-    TYPE,
 )
+from pgswitch.wire.fields import names_in, statement_in, text_in
 from pgswitch.wire.framing import HEADER_SIZE, PASS, WHOLE, action_table
-from pgswitch.wire.prepared import BODY, STATEMENT
+from pgswitch.wire.prepared import BODY
 
-UNCHANGED: Final = 0
-CHANGED: Final = 1
-"""``Advisor.data`` is the new text."""
-REFUSED: Final = 2
-"""``Advisor.refusal`` is what the client is told."""
-LATER: Final = 3
-"""The advisor will call :meth:`Gate.answered`."""
-
-_NO_TYPES: Final = b"\0\0\0"
-"""How a Parse without types of parameters ends, the end of its text included."""
 _PART: Final = 3
 """An action: to be noted, from the names at its beginning if it is a Bind."""
 _LOOK: Final = action_table(
@@ -65,45 +62,6 @@ _LOOK: Final = action_table(
         **dict.fromkeys((BIND, EXECUTE, SYNC, FUNCTION_CALL), _PART),
     },
 )
-
-
-class Advisor(Protocol):
-    """Decides what becomes of a client's queries; see rules/advice.py."""
-
-    data: bytes
-    """The new text after CHANGED."""
-    refusal: bytes
-    """The ErrorResponse after REFUSED."""
-    provocation: bytes
-    """The text of a query that fails on any server and changes nothing."""
-    home: str
-    """Where the query was sent, empty for wherever the client is."""
-
-    def ask(
-        self,
-        message_type: int,
-        text: bytes,
-        statement: bytes,
-        around: int,
-        is_inside: bool,  # noqa: FBT001 - names cost in each call
-        /,
-    ) -> int:
-        """Return one of the four outcomes; the client may be elsewhere then.
-
-        ``around``: bytes of the message that are not of the text.
-        """
-
-    def is_away(self, home: str, /) -> bool:
-        """Tell whether the client's pool may be another than that of ``home``."""
-
-    def bring(self, home: str, /, *, is_inside: bool) -> int:
-        """Take the client there; return UNCHANGED or REFUSED."""
-
-    def give_up(self) -> None:
-        """Think no more about what was to be answered LATER.
-
-        ``provocation`` is set, should the query be refused for that.
-        """
 
 
 class Gate(Gatekeeper):
@@ -121,7 +79,7 @@ class Gate(Gatekeeper):
         """For the answers to what was asked before."""
         self._asked = b""
         """The message that the advisor is still thinking about."""
-        self._in_pipeline = _is_in_pipeline(link)
+        self._in_pipeline = link.exchange.is_in_pipeline()
         """Something was asked that no Sync has followed yet."""
         self._refused = False
         """Something in this pipeline was refused: the server skips the rest."""
@@ -291,7 +249,7 @@ class Gate(Gatekeeper):
                 if length <= WAIT_FOR_WHOLE or action == WHOLE:
                     wanted = end - position
                     break
-                if chunk[position] == BIND and _names_end(chunk, position, size) < 0:
+                if chunk[position] == BIND and names_in(chunk, position, size)[1] < 0:
                     wanted = size - position + 1
                     break
             if action:
@@ -333,7 +291,7 @@ class Gate(Gatekeeper):
                 return True
             if message_type != BIND and message_type != DESCRIBE:
                 return True
-            home = statements.homes.get(_statement(chunk, start, end), "")
+            home = statements.homes.get(statement_in(chunk, start, end), "")
             if self._refused or not home or not self.advisor.is_away(home):
                 return True
         self._flush(chunk, start)
@@ -370,7 +328,7 @@ class Gate(Gatekeeper):
 
     def _ask(self, chunk: bytes, start: int, end: int) -> int:
         """Ask the advisor about a Query or Parse."""
-        begin, after = _text(chunk, start, end)
+        begin, after = text_in(chunk, start, end)
         if after < 0:
             # The server knows best what is wrong with it.
             return UNCHANGED
@@ -395,7 +353,7 @@ class Gate(Gatekeeper):
             self._drop = end - self._begin
             return
         if outcome == CHANGED:
-            begin, after = _text(chunk, start, end)
+            begin, after = text_in(chunk, start, end)
             self._first = message(
                 message_type,
                 chunk[start + BODY : begin] + self.advisor.data + chunk[after:end],
@@ -429,55 +387,3 @@ class Gate(Gatekeeper):
         if message_type != CLOSE or self.link.statements is None:
             # No server gets a Close of ours; drivers send it ahead of what is new.
             self._in_pipeline = True
-
-
-def _text(chunk: bytes, start: int, end: int) -> tuple[int, int]:
-    """Return where the text of a Query or Parse begins and ends; -1: it does not."""
-    begin = start + BODY
-    after = end - 1
-    if chunk[start] == PARSE:
-        if begin >= end:
-            return 0, -1
-        # An unnamed one needs no search.
-        begin = chunk.find(b"\0", begin, end) + 1 if chunk[begin] else begin + 1
-        # Nor does the end of a text if no types of parameters follow.
-        after = end - len(_NO_TYPES)
-        if begin == 0 or after < begin or chunk[after:end] != _NO_TYPES:
-            return begin, chunk.find(b"\0", begin, end) if begin else -1
-        if 0 in chunk[begin:after]:
-            return begin, chunk.find(b"\0", begin, after)
-        return begin, after
-    if after < begin or chunk[after] or 0 in chunk[begin:after]:
-        return begin, -1
-    return begin, after
-
-
-def _statement(chunk: bytes, start: int, end: int) -> bytes:
-    """Return the statement that a Parse, Bind, Describe or Close names, if any."""
-    begin = start + BODY
-    if chunk[start] == BIND:
-        begin = chunk.find(b"\0", begin, end) + 1
-    elif chunk[start] == PARSE:
-        if begin < end and chunk[begin] == 0:
-            return b""
-    else:
-        if begin >= end or chunk[begin] != STATEMENT:
-            return b""
-        begin += 1
-    after = chunk.find(b"\0", begin, end)
-    return chunk[begin:after] if after > begin > start + BODY - 1 else b""
-
-
-def _names_end(chunk: bytes, start: int, size: int) -> int:
-    """Return where the two names of a Bind end, -1 if that is still to come."""
-    portal = chunk.find(b"\0", start + BODY, size)
-    return -1 if portal < 0 else chunk.find(b"\0", portal + 1, size)
-
-
-def _is_in_pipeline(link: ClientLink) -> bool:
-    """Tell whether the last request was one that a Sync is still to follow."""
-    exchange = link.exchange
-    if not exchange.outstanding():
-        return exchange.status == IDLE and not exchange.clean
-    last = exchange.queue[-1] & TYPE
-    return last != SYNC and last != QUERY and last != FUNCTION_CALL

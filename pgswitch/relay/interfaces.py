@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from pgswitch.errors import Fault
+
+UNCHANGED: Final = 0
+CHANGED: Final = 1
+"""``Advisor.data`` is the new text."""
+REFUSED: Final = 2
+"""``Advisor.refusal`` is what the client is told."""
+LATER: Final = 3
+"""The advisor will call :meth:`Gate.answered`."""
 
 
 class LinkIO(Protocol):
@@ -75,3 +83,42 @@ class ClientControl(LinkControl, Protocol):
 
     def disconnect(self, fault: Fault, *, quietly: bool = False) -> None:
         """Close the connection for a reason, which the client is told."""
+
+
+class Advisor(Protocol):
+    """Decides what becomes of a client's queries; see rules/advice.py."""
+
+    data: bytes
+    """The new text after CHANGED."""
+    refusal: bytes
+    """The ErrorResponse after REFUSED."""
+    provocation: bytes
+    """The text of a query that fails on any server and changes nothing."""
+    home: str
+    """Where the query was sent, empty for wherever the client is."""
+
+    def ask(
+        self,
+        message_type: int,
+        text: bytes,
+        statement: bytes,
+        around: int,
+        is_inside: bool,  # noqa: FBT001 - names cost in each call
+        /,
+    ) -> int:
+        """Return one of the four outcomes; the client may be elsewhere then.
+
+        ``around``: bytes of the message that are not of the text.
+        """
+
+    def is_away(self, home: str, /) -> bool:
+        """Tell whether the client's pool may be another than that of ``home``."""
+
+    def bring(self, home: str, /, *, is_inside: bool) -> int:
+        """Take the client there; return UNCHANGED or REFUSED."""
+
+    def give_up(self) -> None:
+        """Think no more about what was to be answered LATER.
+
+        ``provocation`` is set, should the query be refused for that.
+        """

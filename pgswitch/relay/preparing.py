@@ -26,6 +26,7 @@ from pgswitch.wire.exchange import (
     QUERY,
     Exchange,
 )
+from pgswitch.wire.fields import names_in
 from pgswitch.wire.framing import action_table
 from pgswitch.wire.passing import asked, named, renamed
 from pgswitch.wire.prepared import BODY, STATEMENT, ClientStatements
@@ -190,8 +191,7 @@ class PreparingLink(Link):
         server: ServerLink,
     ) -> bool:
         body = start + BODY
-        portal = chunk.find(b"\0", body, end)
-        name = chunk.find(b"\0", portal + 1, end) if portal >= 0 else -1
+        portal, name = names_in(chunk, start, end)
         if name < 0:
             if end > len(chunk):
                 return False

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pgswitch.errors import RewriteFailed, RuleMoveRefused
 from pgswitch.pool.moving import move
 from pgswitch.relay.client import ClientLink
-from pgswitch.relay.gate import CHANGED, LATER, REFUSED, UNCHANGED, Gate
+from pgswitch.relay.gate import Gate
+from pgswitch.relay.interfaces import CHANGED, LATER, REFUSED, UNCHANGED
 from pgswitch.rules.calling import Context, Question
 from pgswitch.rules.deciding import Answer, RuleSet
 from pgswitch.rules.encodings import UTF8, Codec, codec_of
@@ -71,7 +72,7 @@ class Desk(Protocol):
 
 
 class Advisor:
-    """Asks the rules about one client's queries: the Advisor of relay/gate.py."""
+    """Asks the rules about one client's queries: the Advisor of relay/interfaces.py."""
 
     def __init__(self, desk: Desk, client: Frontend, link: ClientLink) -> None:
         """Begin with nothing asked; ``link`` is the client's."""

@@ -163,6 +163,13 @@ class Exchange:
         """Return how many requests wait for their answer."""
         return len(self.queue) - self.head
 
+    def is_in_pipeline(self) -> bool:
+        """Tell whether the last request was one that a Sync is still to follow."""
+        if self.head == len(self.queue):
+            return self.status == IDLE and not self.clean
+        last = self.queue[-1] & TYPE
+        return last != SYNC and last != QUERY and last != FUNCTION_CALL
+
     def head_is_fake(self) -> bool:
         """Tell whether the next reply is one that we make."""
         return (

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
-from pgswitch.relay.gate import CHANGED, LATER, REFUSED, UNCHANGED, Gate
+from pgswitch.relay.gate import Gate
+from pgswitch.relay.interfaces import CHANGED, LATER, REFUSED, UNCHANGED
 from tests.unit.relay.pair import (
     IN_TRANSACTION,
     READY,

@@ -167,6 +167,27 @@ def test_a_server_by_the_rules_leaves_it_clean(requests: list[int]) -> None:
     assert exchange.special == exchange.outstanding() == 0
 
 
+@pytest.mark.parametrize(
+    ("script", "is_inside"),
+    [
+        ("", False),
+        (">Q", False),
+        (">F", False),
+        (">*", False),
+        (">P >B >E >S", False),
+        (">P >B >E", True),
+        (">S >P", True),
+        (">P >S >Q", False),
+        (">P <1", True),
+        (">P <1 >S <ZI", False),
+        (">Q <C <ZT", False),
+    ],
+)
+def test_pipelines(script: str, is_inside: bool) -> None:  # noqa: FBT001
+    """One lasts until its Sync, also while all is answered that it has asked."""
+    assert play(script).is_in_pipeline() == is_inside
+
+
 @given(
     st.lists(
         st.one_of(

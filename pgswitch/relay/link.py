@@ -14,9 +14,9 @@ Theory of operation (hot path).
   socket's methods with less Python around them.
 * *Coarse time.*  The clock is read once for each turn of the reactor, by whoever runs
   the turn; within it all links see the same time.
-
 * *Slots.*  A link has more attributes than an interpreted object finds without
-  searching its dictionary (30): 7.5 against 4.5 ns for each access, 1.2 KB for each connection.
+  searching its dictionary (30): 7.5 against 4.5 ns for each access, and 1.2 KB for
+  each connection.
 
 A link that stands still has a reason in :attr:`Link.paused`, a set of bits, so that
 two reasons to stop do not undo each other.

@@ -11,22 +11,6 @@ from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 from pgswitch.wire.prepared import ClientStatements
 from pgswitch.wire.statements import ServerStatements, StatementTable
 
-READY = b"Z\0\0\0\5I"
-IN_TRANSACTION = b"Z\0\0\0\5T"
-
-
-def message(kind: bytes, body: bytes = b"") -> bytes:
-    """Return a typed message."""
-    return kind + (len(body) + 4).to_bytes(4, "big") + body
-
-
-def query(text: bytes = b"SELECT 1") -> bytes:
-    """Return a Query."""
-    return message(b"Q", text + b"\0")
-
-
-RESULT = message(b"T", b"\0\0") + message(b"D", b"\0\0") + message(b"C", b"SELECT 1\0")
-
 
 class Socket:
     """A socket whose sends are recorded and may be refused."""

@@ -6,7 +6,8 @@ import pytest
 
 from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
 from pgswitch.relay.relaying import ALL_WHOLE
-from tests.unit.relay.pair import READY, RESULT, Stage, message, query
+from tests.fakes.messages import READY, RESULT, message, query
+from tests.unit.relay.pair import Stage
 
 
 def test_a_query_there_and_back() -> None:
@@ -52,7 +53,7 @@ def test_a_long_message_is_not_awaited() -> None:
     """What is longer than is held for anybody streams to a server."""
     stage = Stage()
     server, client = stage.server(), stage.client()
-    text = query(b"x" * WAIT_FOR_WHOLE)
+    text = query("x" * WAIT_FOR_WHOLE)
     client.take(text[:100])
     assert stage.sent(server) == text[:100]
     client.take(text[100:])
@@ -63,13 +64,13 @@ def test_waiting() -> None:
     """What comes meanwhile is kept in order, and reading stops."""
     stage = Stage()
     client = stage.client()
-    client.take(query(b"one"))
-    client.take(query(b"two"))
+    client.take(query("one"))
+    client.take(query("two"))
     assert stage.sockets[client].done == ["pause"]
     server = stage.server()
     stage.rack.idle.clear()
     stage.rack.put_back(server)
-    assert stage.sent(server) == query(b"one") + query(b"two")
+    assert stage.sent(server) == query("one") + query("two")
     assert stage.sockets[client].done == ["pause", "resume"]
 
 
@@ -123,9 +124,9 @@ def test_terminate() -> None:
     """What comes before is passed on, Terminate itself and what follows is not."""
     stage = Stage()
     server, client = stage.server(), stage.client()
-    client.take(query(b"BEGIN"))
+    client.take(query("BEGIN"))
     stage.sent(server)
-    client.take(query() + message(b"X") + query(b"never"))
+    client.take(query() + message(b"X") + query("never"))
     assert stage.sent(server) == query()
     assert stage.told(client) == [("terminated",)]
 
@@ -247,15 +248,15 @@ def test_refusing_a_query() -> None:
     """It is answered by the error, and is over; what follows it waits on."""
     stage = Stage()
     client = stage.client()
-    client.take(query(b"one"))
-    client.take(query(b"two"))
+    client.take(query("one"))
+    client.take(query("two"))
     refuse(stage, client)
     assert stage.sent(client) == ERROR + READY
     assert client.halted
     server = stage.server()
     stage.rack.idle.clear()
     stage.rack.put_back(server)
-    assert stage.sent(server) == query(b"two")
+    assert stage.sent(server) == query("two")
 
 
 PIPELINE = message(b"P", b"\0SELECT 1\0\0\0") + message(b"B", b"\0\0" + bytes(6))
@@ -281,7 +282,7 @@ def test_refusing_what_is_still_coming() -> None:
     """The rest of a long query is dropped."""
     stage = Stage()
     client = stage.client()
-    text = query(b"x" * WAIT_FOR_WHOLE)
+    text = query("x" * WAIT_FOR_WHOLE)
     client.take(text[:100])
     refuse(stage, client)
     assert stage.sent(client) == ERROR + READY

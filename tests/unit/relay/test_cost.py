@@ -8,7 +8,8 @@ from types import FrameType
 import pytest
 
 from pgswitch.hotpath import is_compiled
-from tests.unit.relay.pair import READY, RESULT, Socket, Stage, message, query
+from tests.fakes.messages import READY, RESULT, message, query
+from tests.unit.relay.pair import Socket, Stage
 
 EXTENDED = (
     message(b"P", b"\0SELECT $1\0\0\0")

@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
 from pgswitch.relay.gate import Gate
 from pgswitch.relay.interfaces import CHANGED, LATER, REFUSED, UNCHANGED
-from tests.unit.relay.pair import (
-    IN_TRANSACTION,
-    READY,
-    RESULT,
-    Stage,
-    message,
-    query,
-)
+from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
+from tests.unit.relay.pair import Stage
 from tests.unit.relay.test_stream import BATCHES, END, PIPELINES, SEEDS, Play
 
 SYNC = message(b"S")
@@ -99,7 +93,7 @@ def test_each_query_is_asked_about_once(size: int) -> None:
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
-    data = query(b"SELECT 1")
+    data = query("SELECT 1")
     for at in range(0, len(data), size):
         assert stage.sent(server) == b""
         client.take(data[at : at + size])
@@ -112,11 +106,11 @@ def test_a_long_query_is_whole_too() -> None:
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
-    text = b"x" * (5 * WAIT_FOR_WHOLE)
+    text = "x" * (5 * WAIT_FOR_WHOLE)
     data = query(text)
     for at in range(0, len(data), 1000):
         client.take(data[at : at + 1000])
-    assert adviser.asked == [("Q", text, b"", False)]
+    assert adviser.asked == [("Q", text.encode(), b"", False)]
     assert stage.sent(server) == data
 
 
@@ -126,8 +120,8 @@ def test_another_text() -> None:
     server = stage.server()
     client, adviser, _ = gated(stage)
     adviser.outcomes = [CHANGED, CHANGED]
-    client.take(query(b"SELECT 1"))
-    assert stage.sent(server) == query(b"other")
+    client.take(query("SELECT 1"))
+    assert stage.sent(server) == query("other")
     server.take(RESULT + READY)
     rest = bind() + EXECUTE + SYNC
     client.take(message(b"P", b"n\0SELECT $1\0\0\1\0\0\0\x17") + rest)
@@ -140,9 +134,9 @@ def test_inside() -> None:
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
-    client.take(query(b"BEGIN"))
+    client.take(query("BEGIN"))
     server.take(RESULT + IN_TRANSACTION)
-    client.take(query(b"COMMIT"))
+    client.take(query("COMMIT"))
     server.take(RESULT + READY)
     client.take(parse(b"one") + bind() + EXECUTE + parse(b"two") + SYNC)
     assert [asked[3] for asked in adviser.asked] == [False, True, False, True]
@@ -153,11 +147,11 @@ def test_what_begins_anew_waits_for_the_answers() -> None:
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
-    client.take(query(b"one") + query(b"two") + query(b"three"))
-    client.take(query(b"four"))
+    client.take(query("one") + query("two") + query("three"))
+    client.take(query("four"))
     assert stage.sockets[client].done == ["pause"]
-    for text in (b"one", b"two", b"three", b"four"):
-        assert adviser.asked[-1] == ("Q", text, b"", False)
+    for text in ("one", "two", "three", "four"):
+        assert adviser.asked[-1] == ("Q", text.encode(), b"", False)
         assert stage.sent(server) == query(text)
         server.take(RESULT)
         assert stage.sent(server) == b""
@@ -172,14 +166,14 @@ def test_a_client_that_waits_for_a_server() -> None:
     """It is not asked about again when there is one; the rest is asked about then."""
     stage = Stage()
     client, adviser, _ = gated(stage)
-    client.take(query(b"one"))
-    client.take(query(b"two"))
+    client.take(query("one"))
+    client.take(query("two"))
     server = stage.server()
     stage.rack.idle.clear()
     stage.rack.put_back(server)
-    assert stage.sent(server) == query(b"one")
+    assert stage.sent(server) == query("one")
     server.take(RESULT + READY)
-    assert stage.sent(server) == query(b"two")
+    assert stage.sent(server) == query("two")
     assert [asked[1] for asked in adviser.asked] == [b"one", b"two"]
 
 
@@ -189,14 +183,14 @@ def test_an_answer_that_comes_later() -> None:
     server = stage.server()
     client, adviser, gate = gated(stage)
     adviser.outcomes = [LATER]
-    client.take(query(b"one") + query(b"two"))
-    client.take(query(b"three"))
+    client.take(query("one") + query("two"))
+    client.take(query("three"))
     assert stage.sent(server) == b""
     assert stage.sockets[client].done == ["pause"]
     gate.answered(CHANGED)
-    assert stage.sent(server) == query(b"other")
+    assert stage.sent(server) == query("other")
     server.take(RESULT + READY)
-    assert stage.sent(server) == query(b"two")
+    assert stage.sent(server) == query("two")
     server.take(RESULT + READY)
     assert stage.sockets[client].done == ["pause", "resume"]
 
@@ -207,7 +201,7 @@ def test_leaving_amid_all() -> None:
     stage.server()
     client, adviser, gate = gated(stage)
     adviser.outcomes = [LATER]
-    said = query(b"one"), query(b"two") + b"Q\0"
+    said = query("one"), query("two") + b"Q\0"
     for data in said:
         client.take(data)
     assert gate.leave() == b"".join(said)
@@ -223,7 +217,7 @@ def test_a_client_that_leaves() -> None:
         stage.server()
         client, adviser, _ = gated(stage)
         adviser.outcomes = [outcome]
-        client.take(query(b"one"))
+        client.take(query("one"))
         client.let_go()
         assert adviser.given_up == expected
 
@@ -248,7 +242,7 @@ def test_an_answer_for_a_client_that_is_gone() -> None:
     server = stage.server()
     client, adviser, gate = gated(stage)
     adviser.outcomes = [LATER]
-    client.take(query(b"one"))
+    client.take(query("one"))
     client.lost = True
     gate.answered(UNCHANGED)
     gate.go_on()
@@ -260,18 +254,18 @@ def test_a_refused_query() -> None:
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
-    client.take(query(b"BEGIN"))
+    client.take(query("BEGIN"))
     server.take(RESULT + IN_TRANSACTION)
     stage.sent(server)
     stage.sent(client)
     adviser.outcomes = [REFUSED]
-    client.take(query(b"SELECT 1"))
-    assert stage.sent(server) == query(b"FAIL")
+    client.take(query("SELECT 1"))
+    assert stage.sent(server) == query("FAIL")
     for piece in (ERROR[:3], ERROR[3:9], ERROR[9:] + b"Z\0\0\0\5E"):
         server.take(piece)
     assert stage.sent(client) == REFUSAL + b"Z\0\0\0\5E"
     assert client.exchange.special == 0
-    client.take(query(b"ROLLBACK"))
+    client.take(query("ROLLBACK"))
     server.take(RESULT + READY)
     assert list(stage.rack.idle) == [server]
 
@@ -336,7 +330,7 @@ def test_a_refused_bind_of_any_length() -> None:
     adviser.home = "there"
     client.take(parse(b"one", b"mine") + SYNC)
     server.take(message(b"1") + READY)
-    client.take(query(b"BEGIN"))
+    client.take(query("BEGIN"))
     server.take(RESULT + IN_TRANSACTION)
     stage.sent(server)
     stage.sent(client)
@@ -380,7 +374,7 @@ def test_broken_bodies_are_the_servers(data: bytes) -> None:
     assert adviser.asked == []
 
 
-@pytest.mark.parametrize("ahead", [b"", query(b"first")])
+@pytest.mark.parametrize("ahead", [b"", query("first")])
 def test_bad_headers(ahead: bytes) -> None:
     """They are the client's fault, whoever is serving it then."""
     stage = Stage()
@@ -399,7 +393,7 @@ def test_a_gate_put_up_amid_work(taken: int) -> None:
     """What had come before, in part or held, is taken over."""
     stage = Stage()
     client = stage.client()
-    data = query(b"one")
+    data = query("one")
     client.take(data[:taken])
     adviser = Adviser()
     server = stage.server()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pgswitch.relay.link import BIG_READ, PAUSED_HOLDING, PAUSED_PEER, SMALL_READ
-from tests.unit.relay.pair import READY, RESULT, Stage, message, query
+from tests.fakes.messages import READY, RESULT, message, query
+from tests.unit.relay.pair import Stage
 
 
 def test_a_slow_client_stops_its_server() -> None:
@@ -27,9 +28,9 @@ def test_a_slow_server_stops_its_client() -> None:
     stage = Stage()
     server, client = stage.server(), stage.client()
     stage.sockets[server].room = 0
-    client.take(query(b"COPY"))
+    client.take(query("COPY"))
     assert stage.sockets[client].done == ["pause"]
-    assert server.take_pending() == query(b"COPY")
+    assert server.take_pending() == query("COPY")
     server.drained()
     assert stage.sockets[client].done == ["pause", "resume"]
 

@@ -6,7 +6,8 @@ import pytest
 
 from pgswitch.relay.client import WAIT_FOR_WHOLE
 from pgswitch.relay.preparing import LONGEST_TEXT
-from tests.unit.relay.pair import READY, RESULT, Stage, message, query
+from tests.fakes.messages import READY, RESULT, message, query
+from tests.unit.relay.pair import Stage
 
 ERROR = message(b"E", b"C42601\0\0")
 
@@ -15,49 +16,49 @@ def test_sql_statements_follow_a_client() -> None:
     """What its next server lacks goes before, and the answer to that is swallowed."""
     stage = Stage()
     first, client = stage.server(), stage.client(prepared=10)
-    client.take(query(b"PREPARE a AS SELECT 1"))
+    client.take(query("PREPARE a AS SELECT 1"))
     first.take(message(b"C", b"PREPARE\0") + READY)
     assert stage.sent(client) == message(b"C", b"PREPARE\0") + READY
     stage.rack.idle.clear()
     second = stage.server()
-    client.take(query(b"EXECUTE a"))
-    assert stage.sent(second) == query(b"PREPARE a AS SELECT 1\n;EXECUTE a")
+    client.take(query("EXECUTE a"))
+    assert stage.sent(second) == query("PREPARE a AS SELECT 1\n;EXECUTE a")
     second.take(message(b"C", b"PREPARE\0") + RESULT + READY)
     assert stage.sent(client) == RESULT + READY
     assert list(stage.rack.idle) == [second]
-    client.take(query(b"  EXECUTE a"))
-    assert stage.sent(second) == query(b"  EXECUTE a")
+    client.take(query("  EXECUTE a"))
+    assert stage.sent(second) == query("  EXECUTE a")
 
 
 def test_sql_statements_that_fail() -> None:
     """The error is the answer to the whole, and nothing is taken for done."""
     stage = Stage()
     first, client = stage.server(), stage.client(prepared=10)
-    client.take(query(b"PREPARE a AS SELECT 1"))
+    client.take(query("PREPARE a AS SELECT 1"))
     first.take(ERROR + READY)
     assert stage.sent(client) == ERROR + READY
     assert list(stage.rack.idle) == [first]
-    client.take(query(b"EXECUTE a"))
-    assert stage.sent(first).endswith(query(b"EXECUTE a"))
+    client.take(query("EXECUTE a"))
+    assert stage.sent(first).endswith(query("EXECUTE a"))
 
 
-@pytest.mark.parametrize("size", range(1, len(query(b"PREPARE a AS SELECT 1"))))
+@pytest.mark.parametrize("size", range(1, len(query("PREPARE a AS SELECT 1"))))
 def test_sql_statements_in_pieces(size: int) -> None:
     """What has come of a message goes on at once, but not of one of these."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
-    client.take(query(b"BEGIN"))
+    client.take(query("BEGIN"))
     server.take(message(b"C", b"BEGIN\0") + b"Z\0\0\0\5T")
-    text = query(b"PREPARE a AS SELECT 1")
+    text = query("PREPARE a AS SELECT 1")
     client.take(text[:size])
     client.take(text[size:])
-    assert stage.sent(server) == query(b"BEGIN") + text
+    assert stage.sent(server) == query("BEGIN") + text
     assert client.statements is not None
     assert list(client.statements.sql.texts) == [b"a"]
 
 
-@pytest.mark.parametrize("text", [b"DELETE FROM t", b" \n ", b"PREPARED", b"end"])
-def test_queries_that_only_begin_like_it(text: bytes) -> None:
+@pytest.mark.parametrize("text", ["DELETE FROM t", " \n ", "PREPARED", "end"])
+def test_queries_that_only_begin_like_it(text: str) -> None:
     """They go on as they are, in whatever pieces."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
@@ -65,15 +66,15 @@ def test_queries_that_only_begin_like_it(text: bytes) -> None:
     assert stage.sent(server) == query(text)
 
 
-@pytest.mark.parametrize("text", [b"PREPARE b AS SELECT '%s'", b"SELECT '%s'"])
-def test_long_texts(text: bytes) -> None:
+@pytest.mark.parametrize("text", ["PREPARE b AS SELECT '%s'", "SELECT '%s'"])
+def test_long_texts(text: str) -> None:
     """They are not held, whoever sends them."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
-    client.take(query(b"PREPARE a AS SELECT 1"))
+    client.take(query("PREPARE a AS SELECT 1"))
     server.take(message(b"C", b"PREPARE\0") + READY)
     stage.sent(server)
-    long = query(text % (b"x" * LONGEST_TEXT))
+    long = query(text % ("x" * LONGEST_TEXT))
     client.take(long[:WAIT_FOR_WHOLE])
     assert stage.sent(server) == long[:WAIT_FOR_WHOLE]
     client.take(long[WAIT_FOR_WHOLE:])
@@ -92,16 +93,16 @@ def test_forgetting_all_where_nothing_is_known() -> None:
     """DISCARD ALL counts on whatever server it runs."""
     stage = Stage()
     first, client = stage.server(), stage.client(prepared=10)
-    client.take(query(b"PREPARE a AS SELECT 1"))
+    client.take(query("PREPARE a AS SELECT 1"))
     first.take(message(b"C", b"PREPARE\0") + READY)
     stage.rack.idle.clear()
     second = stage.server()
-    client.take(query(b"DISCARD ALL"))
+    client.take(query("DISCARD ALL"))
     second.take(message(b"C", b"DISCARD ALL\0") + READY)
     assert client.statements is not None
     assert client.statements.sql.texts == {}
-    client.take(query(b"EXECUTE a"))
-    assert stage.sent(second).endswith(query(b"EXECUTE a"))
+    client.take(query("EXECUTE a"))
+    assert stage.sent(second).endswith(query("EXECUTE a"))
 
 
 # By the extended protocol.
@@ -157,7 +158,7 @@ def test_executing_by_the_extended_protocol() -> None:
     """What is missing goes before the Parse, so that Describe is right."""
     stage = Stage()
     first, client = stage.server(), stage.client(prepared=10)
-    client.take(query(b"PREPARE a AS SELECT 1"))
+    client.take(query("PREPARE a AS SELECT 1"))
     first.take(message(b"C", b"PREPARE\0") + READY)
     stage.sent(client)
     stage.rack.idle.clear()
@@ -175,7 +176,7 @@ def test_a_named_one_on_another_server() -> None:
     """Whoever binds it there has what it names prepared first."""
     stage = Stage()
     first, client = stage.server(), stage.client(prepared=10)
-    client.take(query(b"PREPARE a AS SELECT 1"))
+    client.take(query("PREPARE a AS SELECT 1"))
     first.take(message(b"C", b"PREPARE\0") + READY)
     client.take(parse(b"EXECUTE a", b"x") + SYNC)
     first.take(message(b"1") + READY)
@@ -197,7 +198,7 @@ def test_failing_by_the_extended_protocol() -> None:
     """All up to the Sync is undone."""
     stage = Stage()
     first, client = stage.server(), stage.client(prepared=10)
-    client.take(query(b"PREPARE a AS SELECT 1"))
+    client.take(query("PREPARE a AS SELECT 1"))
     first.take(message(b"C", b"PREPARE\0") + READY)
     stage.sent(client)
     stage.rack.idle.clear()

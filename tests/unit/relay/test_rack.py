@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.relay.pair import READY, Stage, query
+from tests.fakes.messages import READY, query
+from tests.unit.relay.pair import Stage
 
 
 def test_the_last_used_first() -> None:

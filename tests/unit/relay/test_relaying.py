@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.wire.exchange import BATCH, BIND, EXECUTE, PARSE, QUERY
-from tests.unit.relay.pair import IN_TRANSACTION, READY, RESULT, Stage, message, query
+from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
+from tests.unit.relay.pair import Stage
 
 PARSED = message(b"P", b"\0SELECT $1\0\0\0")
 BOUND = message(b"B", bytes(8))
@@ -41,14 +42,14 @@ def test_a_transaction_of_batches() -> None:
     """Inside of a transaction they are noted alike, and all is counted."""
     stage = Stage()
     server, client = stage.server(), stage.client()
-    client.take(query(b"BEGIN"))
+    client.take(query("BEGIN"))
     server.take(message(b"C", b"BEGIN\0") + IN_TRANSACTION)
     client.take(PARSED + BOUND + END)
     assert client.exchange.queue == [BATCH]
     server.take(ANSWER + IN_TRANSACTION)
     assert stage.rack.idle == []
     committed = message(b"C", b"COMMIT\0") + READY
-    client.take(query(b"COMMIT"))
+    client.take(query("COMMIT"))
     server.take(committed)
     assert stage.rack.idle == [server]
     counters = stage.rack.counters

@@ -6,14 +6,8 @@ import pytest
 
 from pgswitch.relay import server as relay_server
 from pgswitch.types import PoolMode
-from tests.unit.relay.pair import (
-    IN_TRANSACTION,
-    READY,
-    RESULT,
-    Stage,
-    message,
-    query,
-)
+from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
+from tests.unit.relay.pair import Stage
 
 PARSED, BOUND, CLOSED = b"1\0\0\0\4", b"2\0\0\0\4", b"3\0\0\0\4"
 
@@ -61,7 +55,7 @@ def test_statement_mode_forbids_transactions() -> None:
     """The control is told."""
     stage = Stage(PoolMode.STATEMENT)
     server, client = stage.server(), stage.client()
-    client.take(query(b"BEGIN"))
+    client.take(query("BEGIN"))
     server.take(IN_TRANSACTION)
     assert stage.told(server) == [("statement mode",)]
 
@@ -82,7 +76,7 @@ def test_a_client_in_the_middle_of_a_message() -> None:
     """COPY data half passed on must go to the server that got the first half."""
     stage = Stage()
     server, client = stage.server(), stage.client()
-    client.take(query(b"COPY t FROM STDIN"))
+    client.take(query("COPY t FROM STDIN"))
     server.take(message(b"G", b"\0\0\0"))
     data = message(b"d", b"x" * 100)
     client.take(data[:50])
@@ -157,15 +151,15 @@ def test_a_made_reply_comes_in_its_turn() -> None:
     assert stage.sent(client) == PARSED + CLOSED + READY
 
 
-@pytest.mark.parametrize("tag", [b"DISCARD ALL\0", b"DEALLOCATE ALL\0"])
-def test_forgetting_all_statements(tag: bytes) -> None:
+@pytest.mark.parametrize("tag", ["DISCARD ALL", "DEALLOCATE ALL"])
+def test_forgetting_all_statements(tag: str) -> None:
     """Both the server's list and the client's names are emptied."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
     client.take(message(b"P", b"mine\0SELECT 1\0\0\0") + message(b"S"))
     server.take(PARSED + READY)
-    client.take(query(tag[:-1]))
-    server.take(message(b"C", tag) + READY)
+    client.take(query(tag))
+    server.take(message(b"C", tag.encode() + b"\0") + READY)
     assert len(server.statements) == 0
     assert client.statements is not None
     assert client.statements.names == {}

@@ -15,7 +15,8 @@ from pgswitch.relay.client import ClientLink
 from pgswitch.rules.calling import Question, Rule
 from pgswitch.rules.deciding import RuleSet
 from pgswitch.rules.loading import REWRITING, ROUTING, load_module
-from tests.unit.relay.pair import READY, RESULT, Stage, message, query
+from tests.fakes.messages import READY, RESULT, message, query
+from tests.unit.relay.pair import Stage
 from tests.unit.relay.test_gate import gated
 
 pytestmark = pytest.mark.skipif(

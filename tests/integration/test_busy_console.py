@@ -13,8 +13,9 @@ from typing import NamedTuple
 import pytest
 
 from pgswitch.demo.installations import Installation
+from tests.fakes.messages import READY, query
 from tests.integration.running import ADMIN, PgSwitchFactory
-from tests.integration.wire import RawClient, query
+from tests.integration.wire import RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -27,7 +28,6 @@ WORDS = (
     *("POOLS", "STATS", "LISTS", "DATABASES", "STATE", "VERSION", "SERVERS"),
     *("CLIENTS", "SOCKETS"),
 )
-READY = b"Z\0\0\0\5I"
 DESCRIPTORS = CLIENTS + 500
 COPY = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 1000000)) TO STDOUT"
 """A gigabyte; the test ends before it does."""

@@ -12,8 +12,9 @@ import pytest
 
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.wire.constants import CANCEL_REQUEST_CODE
+from tests.fakes.messages import query
 from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, packet, query, startup
+from tests.integration.wire import RawClient, packet, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
+from tests.fakes.messages import message, query
 from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, message, query, startup
+from tests.integration.wire import RawClient, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

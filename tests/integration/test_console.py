@@ -12,15 +12,9 @@ import pytest
 from pgswitch.admin.usage import OUR_USAGE
 from pgswitch.demo.account import Account
 from pgswitch.demo.installations import Installation
+from tests.fakes.messages import message, query
 from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory
-from tests.integration.wire import (
-    RawClient,
-    column_texts,
-    error_fields,
-    message,
-    query,
-    startup,
-)
+from tests.integration.wire import RawClient, column_texts, error_fields, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

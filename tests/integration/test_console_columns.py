@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.messages import query
 from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, column_texts, query, row_description
+from tests.integration.wire import RawClient, column_texts, row_description
 
 ONE_INSTALLATION = True
 

@@ -16,9 +16,10 @@ import pytest
 
 from pgswitch.demo.account import Account, hand_over
 from pgswitch.demo.child import Child, free_port
+from tests.fakes.messages import message
 from tests.integration.running import PASSWORDS, PgSwitchFactory, subdirectory
 from tests.integration.tls import Certificates
-from tests.integration.wire import RawClient, message, startup
+from tests.integration.wire import RawClient, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

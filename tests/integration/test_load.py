@@ -14,8 +14,9 @@ import pytest
 
 from pgswitch.demo.installations import Installation
 from pgswitch.demo.postgres import PostgresServer
+from tests.fakes.messages import message, query
 from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, message, query
+from tests.integration.wire import RawClient
 from tests.waiting import wait_until
 
 CLIENTS = 20

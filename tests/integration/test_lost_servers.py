@@ -13,8 +13,9 @@ import psycopg
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
+from tests.fakes.messages import query
 from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, query
+from tests.integration.wire import RawClient
 from tests.waiting import wait_until
 
 MakePostgres = Callable[..., PostgresServer]

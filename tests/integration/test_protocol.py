@@ -6,8 +6,9 @@ import struct
 
 import pytest
 
+from tests.fakes.messages import message, query
 from tests.integration.running import PgSwitchFactory
-from tests.integration.wire import RawClient, column_texts, error_fields, message, query
+from tests.integration.wire import RawClient, column_texts, error_fields
 
 ONE_INSTALLATION = True
 

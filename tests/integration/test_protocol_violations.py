@@ -9,8 +9,9 @@ from contextlib import suppress
 import psycopg
 import pytest
 
+from tests.fakes.messages import message, query
 from tests.integration.running import ADMIN, PASSWORDS, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, message, packet, query, startup
+from tests.integration.wire import RawClient, packet, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

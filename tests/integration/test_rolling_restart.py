@@ -12,10 +12,11 @@ import psycopg
 import pytest
 
 from pgswitch.demo.installations import Installation
+from tests.fakes.messages import query
 from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.test_cancelling import ask_to_cancel, at_work
 from tests.integration.test_pgbench import CLIENTS, command, environment
-from tests.integration.wire import RawClient, error_fields, query
+from tests.integration.wire import RawClient, error_fields
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

@@ -18,8 +18,9 @@ import pytest
 from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.installations import Installation
 from pgswitch.demo.postgres import PostgresServer
+from tests.fakes.messages import query
 from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, query
+from tests.integration.wire import RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

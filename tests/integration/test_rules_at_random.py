@@ -15,6 +15,7 @@ import pytest
 
 from pgswitch.demo.account import Account, PrivateDirectory
 from pgswitch.demo.postgres import PostgresServer
+from tests.fakes.messages import message, query
 from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.test_rules_trouble import (
     BY_COMMENT,
@@ -25,7 +26,7 @@ from tests.integration.test_rules_trouble import (
     run,
     write,
 )
-from tests.integration.wire import RawClient, error_fields, message, query
+from tests.integration.wire import RawClient, error_fields
 
 ONE_INSTALLATION = True
 

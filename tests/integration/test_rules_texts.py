@@ -10,8 +10,9 @@ import pytest
 
 from pgswitch.demo.account import Account, PrivateDirectory
 from pgswitch.demo.postgres import PostgresServer
+from tests.fakes.messages import message, query
 from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, error_fields, message, query
+from tests.integration.wire import RawClient, error_fields
 
 ONE_INSTALLATION = True
 

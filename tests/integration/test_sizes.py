@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.fakes.messages import query
 from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, query
+from tests.integration.wire import RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fakes.messages import message, query
 from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, message, query
+from tests.integration.wire import RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

@@ -12,8 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.fakes.messages import message
 from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, message, startup
+from tests.integration.wire import RawClient, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

@@ -10,11 +10,12 @@ import psycopg
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
+from tests.fakes.messages import message, query
 from tests.integration.running import ADMIN, HBA, PgSwitchFactory
 from tests.integration.test_takeover import backends, restart
 from tests.integration.test_tls_clients import connect
 from tests.integration.tls import Certificates
-from tests.integration.wire import RawClient, message, query, startup
+from tests.integration.wire import RawClient, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.messages import query
 from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, error_fields, query
+from tests.integration.wire import RawClient, error_fields
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.fakes.messages import message, query
 from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, message, packet, query, startup
+from tests.integration.wire import RawClient, packet, startup
 
 SSL_REQUEST = 80877103
 GSSENC_REQUEST = 80877104

@@ -21,16 +21,6 @@ def startup(*pairs: str, version: int = PROTOCOL_3_0) -> bytes:
     return packet(version, b"".join(p.encode() + b"\0" for p in pairs) + b"\0")
 
 
-def message(kind: bytes, body: bytes = b"") -> bytes:
-    """Return a typed message."""
-    return kind + struct.pack("!I", len(body) + 4) + body
-
-
-def query(sql: str) -> bytes:
-    """Return a Query message."""
-    return message(b"Q", sql.encode() + b"\0")
-
-
 def error_fields(body: bytes) -> dict[str, str]:
     """Return the fields of an ErrorResponse."""
     parts = [part.decode() for part in body.split(b"\0") if part]

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench import wire
-
-READY = b"Z\0\0\0\5I"
+from tests.fakes.messages import READY
 
 
 @pytest.fixture

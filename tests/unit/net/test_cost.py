@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from types import FrameType
 
 import pytest
 
-from pgswitch.hotpath import is_compiled
 from pgswitch.net.tuning import tcp_options
 from pgswitch.wire.encode import startup
+from tests.counting import calls_in, only_interpreted
 from tests.fakes.messages import ANSWER, message, query
 from tests.fakes.transports import FakeSocket
 from tests.fakes.world import World
@@ -73,18 +71,8 @@ def test_options_of_a_client() -> None:
     assert len(tcp_options(ListenValues())) == 2
 
 
-@pytest.mark.skipif(is_compiled(), reason="compiled code makes no calls to be counted")
+@only_interpreted
 def test_python_calls(world: World) -> None:
     """A change that makes more calls for each connection has to say why."""
     visit = Visit(world)
-    visit.run()
-    calls = 0
-
-    def count(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal calls
-        calls += event == "call"
-
-    sys.setprofile(count)
-    visit.run()
-    sys.setprofile(None)
-    assert calls <= MOST_CALLS
+    assert calls_in(visit.run) <= MOST_CALLS

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from types import FrameType
-
 import pytest
 
 from pgswitch.hotpath import is_compiled
+from tests.counting import calls_in, only_interpreted
 from tests.fakes.messages import READY, RESULT, message, query
 from tests.unit.relay.pair import Socket, Stage
 
@@ -72,7 +70,7 @@ def test_links_have_no_dictionary() -> None:
     assert not hasattr(stage.client(), "__dict__")
 
 
-@pytest.mark.skipif(is_compiled(), reason="compiled code makes no calls to be counted")
+@only_interpreted
 @pytest.mark.parametrize(
     ("request_", "answer", "most"),
     [(query(), RESULT + READY, 23), (EXTENDED, EXTENDED_ANSWER, 23)],
@@ -82,16 +80,9 @@ def test_python_calls(request_: bytes, answer: bytes, most: int) -> None:
     """A change of the hot path that makes more calls has to say why."""
     stage = Stage()
     server, client = stage.server(), stage.client()
-    client.take(request_)
-    server.take(answer)
-    calls = 0
 
-    def count(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal calls
-        calls += event == "call"
+    def ask() -> None:
+        client.take(request_)
+        server.take(answer)
 
-    sys.setprofile(count)
-    client.take(request_)
-    server.take(answer)
-    sys.setprofile(None)
-    assert calls <= most
+    assert calls_in(ask) <= most

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pgswitch.errors import BadPacketHeader, Fault
 from pgswitch.hotpath import is_compiled
 from pgswitch.wire.framing import CALL, PASS, WHOLE, Scanner, action_table
+from tests.fakes.messages import message
 
 pytestmark = pytest.mark.skipif(
     is_compiled(), reason="compiled classes take no interpreted subclasses"
@@ -19,11 +20,6 @@ pytestmark = pytest.mark.skipif(
 
 ACTIONS = action_table(PASS, {ord("c"): CALL, ord("w"): WHOLE, ord("x"): WHOLE})
 LIMIT = 10_000
-
-
-def message(kind: bytes, body: bytes) -> bytes:
-    """Return a typed message."""
-    return kind + (len(body) + 4).to_bytes(4, "big") + body
 
 
 class Recorder(Scanner):

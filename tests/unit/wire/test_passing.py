@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from pgswitch.wire.framing import TAG, action_table
 from pgswitch.wire.passing import asked, named, pass_over, renamed
-from tests.fakes.messages import message, query
+from tests.fakes.messages import READY, message, query
 
 ACTIONS = action_table(0, {ord("Z"): 1, ord("S"): 2})
 ROW = b"D\0\0\0\x06ab"
-READY = b"Z\0\0\0\x05I"
 LIMIT = 1000
 
 PARSE = message(b"P", b"\0SELECT $1\0\0\0")

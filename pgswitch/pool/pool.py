@@ -184,14 +184,7 @@ class ServerPool:
             return
         client.halt()
         client.waiting_since = now
-        exchange = client.exchange
-        if not exchange.query_start:
-            exchange.query_start = now
-            client.last_request = now
-            self.rack.counters.query_count += 1
-            if not exchange.transaction_start:
-                exchange.transaction_start = now
-                self.rack.counters.xact_count += 1
+        client.begin_query(now)
         self.rack.waiters.append(client)
         if self.rack.idle or self.welcome is None or not self.fleet.is_exhausted():
             self.serve_waiters()

@@ -52,12 +52,10 @@ def sweep(pool: ServerPool, now: float) -> None:
 def _waiting_clients(pool: ServerPool, now: float) -> None:
     """End clients that waited too long; tell others that they wait."""
     settings = pool.context.configuration.settings
-    effective = pool.context.effective
     for link in pool.waiting():
         client = cast("Frontend", link.frontend)
         waited = now - link.waiting_since
-        limit = effective.query_wait_timeout(pool.spec, client.user)
-        if limit and waited > limit:
+        if _is_too_long(pool, client.user, waited):
             client.disconnect(QueryWaitTimeout())
         elif settings.query_timeout and waited > settings.query_timeout:
             client.disconnect(QueryTimeoutWaiting())
@@ -68,26 +66,26 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
         ):
             client.told_of_wait = link.waiting_since
             client.notify(ClientQueued())
-    for client in pool.unwelcomed():
-        waited = now - client.waiting_since
-        limit = effective.query_wait_timeout(pool.spec, client.user)
-        if limit and waited > limit:
-            client.disconnect(QueryWaitTimeout())
-    for errand in pool.errands.waiting():
-        limit = effective.query_wait_timeout(pool.spec, errand.user)
-        if limit and now - errand.waiting_since > limit:
-            errand.fail(QueryWaitTimeout())
 
 
 def _logging_in(pool: ServerPool, now: float) -> None:
-    """End logins that no server answered in time."""
+    """End logins, and questions of auth_query, that no server answered in time."""
+    for errand in pool.errands.waiting():
+        if _is_too_long(pool, errand.user, now - errand.waiting_since):
+            errand.fail(QueryWaitTimeout())
     limit = pool.context.configuration.settings.client_login_timeout
-    if not limit:
-        return
     for client in pool.unwelcomed():
-        if now - client.connected_at > limit:
+        if _is_too_long(pool, client.user, now - client.waiting_since):
+            client.disconnect(QueryWaitTimeout())
+        elif limit and now - client.connected_at > limit:
             detail = f"The last login failed: {pool.failing}." if pool.failing else None
             client.disconnect(ClientLoginTimeoutServerDown(detail=detail))
+
+
+def _is_too_long(pool: ServerPool, user: str, waited: float) -> bool:
+    """Tell whether a user has waited for a server for longer than is allowed."""
+    limit = pool.context.effective.query_wait_timeout(pool.spec, user)
+    return bool(limit) and waited > limit
 
 
 def _connecting(pool: ServerPool, backend: Backend, now: float) -> None:

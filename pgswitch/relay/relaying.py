@@ -93,6 +93,7 @@ class RelayingLink(PreparingLink):
         exchange.clean = False
         exchange.queue.append(entry)
         counters = self.counters
+        # As begin_query, without a call for each query.
         if not exchange.query_start:
             now = self.clock.now
             exchange.query_start = now
@@ -105,6 +106,18 @@ class RelayingLink(PreparingLink):
         if server.wary:
             self._remember(chunk, goes_on=False)
         server.send(passed)
+
+    def begin_query(self, now: float) -> None:
+        """Note the start of a query, and of a transaction, unless they are open."""
+        exchange = self.exchange
+        if exchange.query_start:
+            return
+        exchange.query_start = now
+        self.last_request = now
+        self.counters.query_count += 1
+        if not exchange.transaction_start:
+            exchange.transaction_start = now
+            self.counters.xact_count += 1
 
     def _remember(self, chunk: bytes, *, goes_on: bool) -> None:
         """Keep what the server is sent and has not begun to answer.
@@ -128,15 +141,8 @@ class RelayingLink(PreparingLink):
         goes_on = self.skip > 0
         passed = self.walk(chunk)
         exchange = self.exchange
-        if not exchange.clean and not exchange.query_start:
-            if exchange.head < len(exchange.queue):
-                now = self.clock.now
-                exchange.query_start = now
-                self.last_request = now
-                self.counters.query_count += 1
-                if not exchange.transaction_start:
-                    exchange.transaction_start = now
-                    self.counters.xact_count += 1
+        if not exchange.clean and exchange.head < len(exchange.queue):
+            self.begin_query(self.clock.now)
         self.counters.client_bytes += len(chunk)
         if server.wary:
             self._remember(chunk, goes_on=goes_on)

@@ -81,20 +81,17 @@ class PoolSites:
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take the nodes that there are, and those that are fit for readers."""
         self.known = nodes, readers
-        spec = self.pools.context.configuration.databases[self.key]
         taken = self.pools.context.configuration.databases
-        self.pools.families.set(spec, nodes, readers, taken)
+        self.pools.families.set(taken[self.key], nodes, readers, taken)
         for pool in self.pools:
             if isinstance(pool.site, ReaderSite):
                 pool.site.refresh()
 
     def make_way(self) -> None:
         """Name nodes anew whose names belong to entries of ``[databases]`` by now."""
-        families, taken = (
-            self.pools.families,
-            self.pools.context.configuration.databases,
-        )
-        if not any(name in taken for name in families.names(self.key).values()):
+        taken = self.pools.context.configuration.databases
+        names = self.pools.families.names(self.key)
+        if not any(name in taken for name in names.values()):
             return
         self.read_from(*self.known)
         for pool in self.pools:

@@ -69,7 +69,7 @@ class Files:
         try:
             self._rules.put_in_force(self._rules.load(configuration))
         except RulesError as error:
-            for problem in str(error).split("\n\n"):
+            for problem in error.problems:
                 self._log.error(problem)
             raise FatalError("cannot load rules") from None
 
@@ -98,7 +98,7 @@ class Files:
         try:
             book = self._rules.load(new)
         except RulesError as error:
-            raise ConfigError(str(error).split("\n\n")) from None
+            raise ConfigError(error.problems) from None
         self._context.configure(new)
         self._rules.put_in_force(book)
         for client in list(self._desk.clients.values()):

@@ -97,7 +97,7 @@ def surroundings(configuration: Configuration) -> Iterator[str]:
     try:
         Book(configuration, None)
     except RulesError as error:
-        yield from str(error).split("\n\n")
+        yield from error.problems
 
 
 def exposed(configuration: Configuration) -> Iterator[str]:

@@ -183,22 +183,9 @@ class Predecessor:
                 f" {len(self._descriptors)} sockets"
             )
         return [
-            _inherited(cells(row), fd)
+            _inherited(decode.text_row(row), fd)
             for row, fd in zip(rows, self._descriptors, strict=True)
         ]
-
-
-def cells(row: bytes) -> list[str | None]:
-    """Return the values of a DataRow as text, None for NULL."""
-    count = int.from_bytes(row[:2], "big")
-    found: list[str | None] = []
-    at = 2
-    for _ in range(count):
-        size = int.from_bytes(row[at : at + 4], "big", signed=True)
-        at += 4
-        found.append(None if size < 0 else decode.text(row[at : at + size]))
-        at += max(size, 0)
-    return found
 
 
 def _inherited(row: list[str | None], fd: int) -> Inherited:

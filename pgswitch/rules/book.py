@@ -56,7 +56,7 @@ class Book:
         self._entries = configuration.databases.keys()
         self._before = None
         if self._problems:
-            raise RulesError("\n\n".join(dict.fromkeys(self._problems)))
+            raise RulesError(*dict.fromkeys(self._problems))
 
     def of_database(self, name: str) -> RuleSet | None:
         """Return the rules for the clients of a database, None if there are none.
@@ -105,7 +105,7 @@ class Book:
                     else Rule(module, name, self._clock)
                 )
             except RulesError as error:
-                self._problems.append(str(error))
+                self._problems += error.problems
                 return None
         return self.rules[key]
 

@@ -146,7 +146,7 @@ def rewritten(value: object, question: Question) -> tuple[str, bytes] | None:
     return value, data
 
 
-def routed(value: object, _question: Question) -> str | None:
+def routed(value: object) -> str | None:
     """Return the key that routing_rules gave, None to stay; raises WrongAnswer."""
     if value is None:
         return None

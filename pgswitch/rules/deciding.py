@@ -120,7 +120,7 @@ class RuleSet:
         if rule is None:
             return
         if rule is self.routing:
-            self._routed(rule, value, question, answer)
+            self._routed(rule, value, answer)
         else:
             rule.ended = rule.clock()
             self._rewrite(rule, value, question, answer)
@@ -163,14 +163,12 @@ class RuleSet:
             answer.awaited = value
             answer.asked = rule
         else:
-            self._routed(rule, value, question, answer)
+            self._routed(rule, value, answer)
 
-    def _routed(
-        self, rule: Rule, value: object, question: Question, answer: Answer
-    ) -> None:
+    def _routed(self, rule: Rule, value: object, answer: Answer) -> None:
         """Take what routing_rules gave."""
         try:
-            answer.key = routed(value, question)
+            answer.key = routed(value)
         except WrongAnswer as error:
             answer.failures = (*answer.failures, rule.failed(error))
 

@@ -22,7 +22,12 @@ _FULL, _SHORT = 3, 2
 
 
 class RulesError(Exception):
-    """A file of rules cannot be used; the text says why, with a traceback if any."""
+    """Files of rules cannot be used; ``problems`` say why, with tracebacks if any."""
+
+    def __init__(self, *problems: str) -> None:
+        """Take what is wrong, at least one thing."""
+        super().__init__("\n\n".join(problems))
+        self.problems = problems
 
 
 class RuleModule:

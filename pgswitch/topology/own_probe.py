@@ -47,12 +47,7 @@ class Reading:
         if kind == ROW_DESCRIPTION:
             self.columns = decode.column_names(body)
         elif kind == DATA_ROW:
-            self.rows.append(
-                [
-                    None if value is None else decode.text(value)
-                    for value in decode.data_row(body)
-                ]
-            )
+            self.rows.append(decode.text_row(body))
 
 
 class OwnProbe:

@@ -66,14 +66,16 @@ class PoolView:
         pools = {pool.key: self._pool(pool) for pool in self._pools}
         for one in self._standbys():
             key = PoolKey(one.database, one.user)
-            readers = pools.get(key, one)
-            if readers is not one:
-                readers = replace(
+            readers = pools.get(key)
+            pools[key] = (
+                one
+                if readers is None
+                else replace(
                     readers,
                     sv_idle=readers.sv_idle + one.sv_idle,
                     sv_login=readers.sv_login + one.sv_login,
                 )
-            pools[key] = readers
+            )
         return [*pools.values(), own]
 
     def _standbys(self) -> Iterator[PoolSnapshot]:
@@ -235,7 +237,7 @@ class PoolView:
             peer_pools=sum(one.has_pool for one in self.peers()),
             used_clients=len(self._desk.clients) - arriving,
             login_clients=arriving,
-            used_servers=sum(len([*pool.connections()]) for pool in self._pools),
+            used_servers=sum(1 for pool in self._pools for _ in pool.connections()),
             dns_names=names,
             dns_zones=zones,
             dns_queries=looking_up,

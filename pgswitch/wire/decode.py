@@ -145,6 +145,11 @@ def data_row(body: bytes) -> list[bytes | None]:
     return values
 
 
+def text_row(body: bytes) -> list[str | None]:
+    """Return the values of DataRow as text, None for NULL."""
+    return [None if value is None else text(value) for value in data_row(body)]
+
+
 def query(body: bytes) -> bytes:
     """Return the text of Query; IncompleteQuery if its zero byte is not the last."""
     sql, ended, rest = body.partition(b"\0")

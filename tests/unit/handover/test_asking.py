@@ -13,7 +13,7 @@ import pytest
 from pgswitch.admin import columns
 from pgswitch.admin.rows import Column, data_rows, description
 from pgswitch.fatal import FatalError
-from pgswitch.handover.asking import Predecessor, cells
+from pgswitch.handover.asking import Predecessor
 from pgswitch.net.sockets import send_with_descriptors
 from pgswitch.wire import encode
 from tests.fakes.messages import error, split
@@ -159,8 +159,3 @@ def test_a_process_that_does_not_end(
 def test_nobody_there(tmp_path: Path) -> None:
     """No process listens."""
     assert Predecessor.at(str(tmp_path / "none")) is None
-
-
-def test_cells() -> None:
-    """NULL and empty differ."""
-    assert cells(encode.data_row([None, "", "é"])[5:]) == [None, "", "é"]

@@ -122,8 +122,7 @@ def test_no_query(value: object, words: str) -> None:
 
 def test_routed() -> None:
     """A key or nothing."""
-    question = Question("joe", "SELECT 1", in_transaction=False)
-    assert routed("dev.1", question) == "dev.1"
-    assert routed(None, question) is None
+    assert routed("dev.1") == "dev.1"
+    assert routed(None) is None
     with pytest.raises(WrongAnswer, match="returned int"):
-        routed(3, question)
+        routed(3)

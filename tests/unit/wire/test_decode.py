@@ -28,6 +28,7 @@ GOOD: list[tuple[Callable[[bytes], object], bytes, object]] = [
     (decode.column_names, b"\0\1a\0" + bytes(18), ("a",)),
     (decode.data_row, b"\0\0", []),
     (decode.data_row, b"\0\2\xff\xff\xff\xff\0\0\0\3abc", [None, b"abc"]),
+    (decode.text_row, encode.data_row([None, "", "é"])[5:], [None, "", "é"]),
     (decode.query, b"SELECT 1\0", b"SELECT 1"),
     (decode.query, b"\0", b""),
     (decode.parse, b"s\0SELECT\0\0\0", (b"s", b"SELECT", (), b"SELECT\0\0\0")),

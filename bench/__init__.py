@@ -20,7 +20,7 @@ file                    what it knows
 ``scram.py``            the same poolers asking for SCRAM
 ``race.py``             rounds interleaved, so that a slow minute of a shared
                         machine falls on all poolers
-``options.py``          the command line
+``options.py``          the command lines
 ``__main__.py``         all of it in order
 ======================  =========================================================
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import resource
-import signal
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-
-import psycopg
 
 from bench.chart import chart
 from bench.contenders import Contender, ContenderFailed, contenders
@@ -35,6 +32,7 @@ from bench.stage import Stage, build
 from bench.table import figures_table, goals_table
 from pgswitch.demo.account import Account, account_for_children
 from pgswitch.demo.child import ChildFailed
+from pgswitch.demo.program import FAILURES, run
 
 QUICK_LIMIT_S, QUICK_SCRAM_LIMIT_S, QUICK_TLS_LIMIT_S = 55.0, 5.0, 15.0
 """How long the rounds of a quick run may take: in clear, with passwords, by TLS.
@@ -45,51 +43,29 @@ What comes before takes some 15 s for the first and the last.
 FILES_NEEDED = 2 * IDLE_CLIENTS + 200
 """Descriptors of a pooler between idle clients: two each were they all at work."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PICTURE = "performance.svg"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 0, 1 when something did not work, 130 after Ctrl-C."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if options.publish:  # not known to fail only after all the work
-            with_section(PAGE.read_text(), "")
-        _allow_many_files()
-        with _ending_in_order() as cleanup:
-            course = Course(options, cleanup)
-            facts = course.run()
-    except KeyboardInterrupt:
-        print("\nstopped; nothing is left behind", file=sys.stderr)
-        return 130
-    except (
-        ChildFailed,
-        ContenderFailed,
-        LoadFailed,
-        OSError,
-        ValueError,
-        psycopg.Error,
-    ) as error:
-        print(f"\nbench: {error}", file=sys.stderr)
-        return 1
+    return run(
+        "bench",
+        lambda cleanup: _bench(options, cleanup),
+        failures=(*FAILURES, ContenderFailed, LoadFailed, ValueError),
+    )
+
+
+def _bench(options: Namespace, cleanup: ExitStack) -> int:
+    if options.publish:  # not known to fail only after all the work
+        with_section(PAGE.read_text(), "")
+    _allow_many_files()
+    course = Course(options, cleanup)
+    facts = course.run()
     _write(options, facts, course.samples)
     for line in course.failures:
         print(f"failed: {line}", file=sys.stderr)
     return 1 if course.failures else 0
-
-
-@contextmanager
-def _ending_in_order() -> Iterator[ExitStack]:
-    """Turn signals into KeyboardInterrupt; at the end do all that was registered."""
-    for number in SIGNALS:
-        signal.signal(number, signal.default_int_handler)
-    with ExitStack() as cleanup:
-        try:
-            yield cleanup
-        finally:
-            # A second Ctrl-C must not cut the cleaning short.
-            for number in SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
 
 
 class Course:

@@ -43,27 +43,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="the PgBouncer to compare with (default: the machine's)",
     )
     parser.add_argument(
-        "--other",
-        action="append",
-        default=[],
-        metavar="NAME=COMMAND",
-        help="one more pooler; {file} in the command stands for its pgbouncer.ini",
-    )
-    parser.add_argument(
         "--compiled",
         type=Path,
         default=Path("build/compiled"),
         help="folder that pgswitch was installed to (default build/compiled)",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("build/bench"),
-        help="folder for bench.json and bench.svg (default build/bench)",
-    )
-    parser.add_argument(
-        "--publish", action="store_true", help=f"write the figures into {PAGE} too"
-    )
+    add_common(parser, "bench")
     options = parser.parse_args(arguments)
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds: at least one")
@@ -72,6 +57,26 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             parser.error(f"--only: no load {word!r}, there are {', '.join(LOADS)}")
     options.command = _command(arguments)
     return options
+
+
+def add_common(parser: argparse.ArgumentParser, files: str) -> None:
+    """Add what ``python -m bench.switchover`` has too; ``files`` names its files."""
+    parser.add_argument(
+        "--other",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="one more pooler; {file} in the command stands for its pgbouncer.ini",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/bench"),
+        help=f"folder for {files}.json and {files}.svg (default build/bench)",
+    )
+    parser.add_argument(
+        "--publish", action="store_true", help=f"write the figures into {PAGE} too"
+    )
 
 
 def chosen(loads: Sequence[Load], only: Sequence[str]) -> list[Load]:

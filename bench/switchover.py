@@ -22,6 +22,7 @@ import psycopg
 from bench.moves import CRASH, PLANNED, Figures, Samples, figures, table
 from bench.moves_chart import chart
 from bench.moves_page import with_moves
+from bench.options import PAGE, add_common
 from pgswitch.demo.child import Child, free_port, is_free
 from pgswitch.demo.pooler import Pooler, ini_text
 from pgswitch.demo.program import run
@@ -43,7 +44,7 @@ BEFORE_S, AFTER_S, MOST_S = 1.5, 0.3, 10.0
 """Writing before a move, after everybody writes again, and until a move is given up."""
 IDLE_S = 10.0
 POLL_S = 0.01
-PAGE, PICTURE = Path("docs/performance.md"), "switchover-outage.svg"
+PICTURE = "switchover-outage.svg"
 
 
 @dataclass(slots=True)
@@ -60,12 +61,7 @@ class Contender:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; return 0, 1 when something did not work, 130 after Ctrl-C."""
     options = _parse(arguments)
-    return run("bench", lambda: _bench(options))
-
-
-def _bench(options: argparse.Namespace) -> int:
-    with ExitStack() as stack:
-        return _run(options, stack)
+    return run("bench", lambda cleanup: _run(options, cleanup))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -76,22 +72,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--moves", type=int, default=MOVES, help=f"of each kind (default {MOVES})"
     )
-    parser.add_argument(
-        "--other",
-        action="append",
-        default=[],
-        metavar="NAME=COMMAND",
-        help="one more pooler; {file} in the command stands for our ini file",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("build/bench"),
-        help="folder for switchover.json and switchover.svg (default build/bench)",
-    )
-    parser.add_argument(
-        "--publish", action="store_true", help=f"write the figures into {PAGE} too"
-    )
+    add_common(parser, "switchover")
     parser.add_argument(
         "--idle", type=float, default=IDLE_S, help="seconds to measure monitoring for"
     )
@@ -101,12 +82,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, stack: ExitStack) -> int:
-    scene = stack.enter_context(running_scene())
+def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
+    scene = cleanup.enter_context(running_scene())
     pooler = scene.start_pooler()
-    stack.callback(stop_pooler, pooler)
+    cleanup.callback(stop_pooler, pooler)
     cpu = _monitoring(pooler, options.idle)
-    contenders = _contenders(scene, pooler, options.other, stack)
+    contenders = _contenders(scene, pooler, options.other, cleanup)
     for how in HOW:
         _moves(scene, contenders, how, options.moves)
     lines = {
@@ -120,7 +101,7 @@ def _run(options: argparse.Namespace, stack: ExitStack) -> int:
 
 
 def _contenders(
-    scene: Scene, pooler: Pooler, others: Sequence[str], stack: ExitStack
+    scene: Scene, pooler: Pooler, others: Sequence[str], cleanup: ExitStack
 ) -> list[Contender]:
     """Return ourselves in both modes, libpq by itself, and what was named."""
     found = [
@@ -130,7 +111,7 @@ def _contenders(
     ]
     for at, other in enumerate(others):
         name, _, command = other.partition("=")
-        port = _start_other(scene, name, command, at, stack)
+        port = _start_other(scene, name, command, at, cleanup)
         for mode, database in (("transaction", DATABASE), ("session", SESSION)):
             text = f"host=127.0.0.1 port={port} user=app dbname={database}"
             found.append(Contender(f"{name}, {mode}", _connector(text)))
@@ -142,7 +123,7 @@ def _connector(text: str) -> Callable[[], psycopg.Connection]:
 
 
 def _start_other(
-    scene: Scene, name: str, command: str, at: int, stack: ExitStack
+    scene: Scene, name: str, command: str, at: int, cleanup: ExitStack
 ) -> int:
     """Start another pooler with our configuration; return its port."""
     place = subdirectory(scene.folder, f"other-{at}", scene.account)
@@ -166,7 +147,7 @@ def _start_other(
         directory=place,
         account=scene.account,
     )
-    stack.callback(child.stop, signal.SIGINT, signal.SIGTERM)
+    cleanup.callback(child.stop, signal.SIGINT, signal.SIGTERM)
     child.await_ready(lambda: not is_free(port), MOST_S)
     return port
 

@@ -22,7 +22,7 @@ SHOWN = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; return 0, 1 when something went wrong, 130 after Ctrl-C."""
     options = _parse(arguments)
-    return run("soak", lambda: _soak(options))
+    return run("soak", lambda cleanup: _run(options, cleanup))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -44,11 +44,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--calm", action="store_true", help="nobody is killed")
     parser.add_argument("--keep", action="store_true", help="print the pooler's log")
     return parser.parse_args(arguments)
-
-
-def _soak(options: argparse.Namespace) -> int:
-    with ExitStack() as cleanup:
-        return _run(options, cleanup)
 
 
 def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:

@@ -11,8 +11,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pgswitch.demo.account import (
@@ -26,7 +26,7 @@ from pgswitch.demo.gauge import Gauge
 from pgswitch.demo.installations import best_for
 from pgswitch.demo.pooler import Pooler
 from pgswitch.demo.postgres import PostgresServer
-from pgswitch.demo.program import end_undisturbed, run
+from pgswitch.demo.program import run
 from pgswitch.demo.workload import ACCOUNTS, OPENING_BALANCE, SCHEMA, Workload
 
 DATABASE = "bench"
@@ -43,12 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0, or 1 when something did not work, which is printed."""
     options = _parse(arguments)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    return run("demo", lambda: _demo(options), interrupted=0)
+    return run("demo", lambda cleanup: _demo(options, cleanup), interrupted=0)
 
 
-def _demo(options: argparse.Namespace) -> int:
-    with _running(options.port) as (server, pooler):
-        return _show(server, pooler, options)
+def _demo(options: argparse.Namespace, cleanup: ExitStack) -> int:
+    account = account_for_children()
+    if account is not None:
+        print(f"started by root: the servers run as {account.name}")
+    folder = PrivateDirectory(account)
+    cleanup.callback(folder.remove)
+    server = _start_postgres(folder.path, account)
+    cleanup.callback(server.stop)
+    pooler = _start_pooler(folder.path, account, server, options.port)
+    cleanup.callback(pooler.stop, signal.SIGINT, signal.SIGQUIT, patience_s=3.0)
+    return _show(server, pooler, options)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -71,28 +79,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"port of pgswitch (default {USUAL_PORT} or a free one)",
     )
     return parser.parse_args(arguments)
-
-
-@contextmanager
-def _running(port: int | None) -> Iterator[tuple[PostgresServer, Pooler]]:
-    """Start everything; stop and remove everything at the end, in order."""
-    account = account_for_children()
-    if account is not None:
-        print(f"started by root: the servers run as {account.name}")
-    folder = PrivateDirectory(account)
-    server: PostgresServer | None = None
-    pooler: Pooler | None = None
-    try:
-        server = _start_postgres(folder.path, account)
-        pooler = _start_pooler(folder.path, account, server, port)
-        yield server, pooler
-    finally:
-        end_undisturbed()
-        if pooler is not None:
-            pooler.stop(signal.SIGINT, signal.SIGQUIT, patience_s=3.0)
-        if server is not None:
-            server.stop()
-        folder.remove()
 
 
 def _start_postgres(directory: Path, account: Account | None) -> PostgresServer:

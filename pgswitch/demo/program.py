@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import psycopg
 
@@ -12,27 +13,36 @@ from pgswitch.demo.child import ChildFailed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
+FAILURES = (ChildFailed, OSError, psycopg.Error)
+"""Of a program, a file, PostgreSQL."""
 
 
-def run(name: str, work: Callable[[], int], *, interrupted: int = INTERRUPTED) -> int:
+def run(
+    name: str,
+    work: Callable[[ExitStack], int],
+    *,
+    interrupted: int = INTERRUPTED,
+    failures: tuple[type[Exception], ...] = FAILURES,
+) -> int:
     """Do the work; return its exit code, or ``interrupted`` after Ctrl-C and SIGTERM.
 
-    1 when a program, a file or PostgreSQL failed, which is printed under ``name``.
+    What it has registered with the stack is done at the end, whatever signals come
+    then.  1 when it raised one of ``failures``, which is printed under ``name``.
     """
     # A shell starts background jobs with SIGINT ignored; here it always counts.
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
     try:
-        return work()
+        with ExitStack() as cleanup:
+            try:
+                return work(cleanup)
+            finally:
+                # A second Ctrl-C must not cut the cleaning short.
+                for number in SIGNALS:
+                    signal.signal(number, signal.SIG_IGN)
     except KeyboardInterrupt:
         print("\nstopped; nothing is left behind", file=sys.stderr)
         return interrupted
-    except (ChildFailed, OSError, psycopg.Error) as error:
+    except failures as error:
         print(f"\n{name}: {error}", file=sys.stderr)
         return 1
-
-
-def end_undisturbed() -> None:
-    """Ignore further signals: a second Ctrl-C must not cut the cleaning short."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)

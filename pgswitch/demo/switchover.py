@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.picture import Mark, picture
 from pgswitch.demo.pooler import Pooler
-from pgswitch.demo.program import end_undisturbed, run
+from pgswitch.demo.program import run
 from pgswitch.demo.scene import HOW, USER, Scene, running_scene, stop_pooler
 from pgswitch.demo.writers import Writer, account
 
@@ -37,13 +37,15 @@ ERASE_REST = "\x1b[J"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0, or 1 when something did not work, which is printed."""
     options = _parse(arguments)
-    return run("demo", lambda: _demo(options), interrupted=0)
+    return run("demo", lambda cleanup: _demo(options, cleanup), interrupted=0)
 
 
-def _demo(options: argparse.Namespace) -> int:
+def _demo(options: argparse.Namespace, cleanup: ExitStack) -> int:
     print("starting three PostgreSQL nodes and pgswitch")
-    with running_scene() as scene, _pooler(scene) as pooler:
-        return _show(scene, pooler, options)
+    scene = cleanup.enter_context(running_scene())
+    pooler = scene.start_pooler()
+    cleanup.callback(stop_pooler, pooler)
+    return _show(scene, pooler, options)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -64,16 +66,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="the picture (default build/demo/switchover.svg)",
     )
     return parser.parse_args(arguments)
-
-
-@contextmanager
-def _pooler(scene: Scene) -> Iterator[Pooler]:
-    pooler = scene.start_pooler()
-    try:
-        yield pooler
-    finally:
-        end_undisturbed()
-        stop_pooler(pooler)
 
 
 class Reader(threading.Thread):

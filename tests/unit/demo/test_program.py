@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import psycopg
 import pytest
 
 from pgswitch.demo.child import ChildFailed
-from pgswitch.demo.program import INTERRUPTED, SIGNALS, end_undisturbed, run
+from pgswitch.demo.program import INTERRUPTED, SIGNALS, run
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ def handlers() -> Iterator[None]:
 
 def test_the_code_of_the_work() -> None:
     """Whatever it returns."""
-    assert run("x", lambda: 7) == 7
+    assert run("x", lambda _cleanup: 7) == 7
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_the_code_of_the_work() -> None:
 def test_what_failed(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     """It is told, under the program's name."""
 
-    def fail() -> int:
+    def fail(_cleanup: ExitStack) -> int:
         raise error
 
     assert run("x", fail) == 1
@@ -43,7 +44,7 @@ def test_what_failed(error: Exception, capsys: pytest.CaptureFixture[str]) -> No
 def test_interrupted(number: signal.Signals) -> None:
     """Each of the signals ends it in order."""
 
-    def wait() -> int:
+    def wait(_cleanup: ExitStack) -> int:
         signal.raise_signal(number)
         return 7
 
@@ -51,8 +52,26 @@ def test_interrupted(number: signal.Signals) -> None:
     assert run("x", wait, interrupted=0) == 0
 
 
+def test_a_mistake_of_ours() -> None:
+    """It is told with its traceback, unless it is named among the failures."""
+
+    def fail(_cleanup: ExitStack) -> int:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        run("x", fail)
+    assert run("x", fail, failures=(KeyError,)) == 1
+
+
 def test_the_end_is_not_disturbed() -> None:
-    """Signals do nothing any more."""
-    end_undisturbed()
-    for number in SIGNALS:
-        signal.raise_signal(number)
+    """Signals do nothing any more while it cleans up."""
+    done: list[int] = []
+
+    def work(cleanup: ExitStack) -> int:
+        for number in SIGNALS:
+            cleanup.callback(done.append, int(number))
+            cleanup.callback(signal.raise_signal, number)
+        return 7
+
+    assert run("x", work) == 7
+    assert sorted(done) == sorted(SIGNALS)

@@ -19,7 +19,14 @@ from pgswitch.fatal import FatalError
 from pgswitch.handover.giving import UNTOUCHED
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER
 from pgswitch.wire import decode, encode
-from pgswitch.wire.framing import HEADER_SIZE
+from pgswitch.wire.constants import (
+    AUTHENTICATION,
+    DATA_ROW,
+    ERROR_RESPONSE,
+    HEADER_SIZE,
+    READY_FOR_QUERY,
+    ROW_DESCRIPTION,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +44,6 @@ _INT4: Final = 4
 _KEY_MASK: Final = (1 << 64) - 1
 _STATE: Final = 15
 """Where SHOW HANDOVER has a column more than SHOW FDS."""
-
-DATA_ROW, ERROR, READY, AUTHENTICATION, ROW_DESCRIPTION = b"DEZRT"
 
 
 @dataclass(slots=True)
@@ -144,12 +149,12 @@ class Predecessor:
         failed = ""
         while True:
             kind, body = self._message()
-            if kind == ERROR:
+            if kind == ERROR_RESPONSE:
                 fields = decode.error_fields(body)
                 failed = fields["M"]
                 if fields["S"] == "FATAL":
                     break
-            elif kind == READY:
+            elif kind == READY_FOR_QUERY:
                 break
             yield kind, body
         if failed:

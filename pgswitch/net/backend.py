@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.protocol import Protocol as TwistedProtocol
 
-from pgswitch.errors import BadPacketHeader, Fault, ServerBadHeader
+from pgswitch.errors import (
+    BadPacketHeader,
+    Fault,
+    ServerBadHeader,
+    ServerClosed,
+    ServerConnCrashed,
+)
 from pgswitch.logs import socket_prefix
 from pgswitch.net.securing import Encryption, Securing
 from pgswitch.net.sockets import unix_port
@@ -24,7 +30,16 @@ from pgswitch.relay.client import ClientLink
 from pgswitch.relay.server import DEALLOCATE_ALL, DISCARD_ALL, ServerLink
 from pgswitch.types import Address
 from pgswitch.wire import decode, encode
-from pgswitch.wire.constants import COMMAND_COMPLETE
+from pgswitch.wire.constants import (
+    COMMAND_COMPLETE,
+    COPY_BOTH_RESPONSE,
+    COPY_IN_RESPONSE,
+    ERROR_RESPONSE,
+    NOTICE_RESPONSE,
+    NOTIFICATION_RESPONSE,
+    PARAMETER_STATUS,
+    READY_FOR_QUERY,
+)
 from pgswitch.wire.last_word import LastWord, last_word
 from pgswitch.wire.login_server import (
     Command,
@@ -45,12 +60,7 @@ if TYPE_CHECKING:
     from pgswitch.wire.params import Tracking, Values
     from pgswitch.wire.statements import ServerStatements
 
-ERROR_RESPONSE = ord("E")
-NOTICE_RESPONSE = ord("N")
-NOTIFICATION_RESPONSE = ord("A")
-PARAMETER_STATUS = ord("S")
-READY_FOR_QUERY = ord("Z")
-COPY_RESPONSES = (ord("G"), ord("W"))
+COPY_RESPONSES = (COPY_IN_RESPONSE, COPY_BOTH_RESPONSE)
 CRASHED = "server conn crashed?"
 
 Answered = Callable[[dict[str, str] | None], None]
@@ -287,26 +297,20 @@ class Backend(TwistedProtocol):
         """Whether rows that it sends now are secrets: answers of auth_query."""
         return self._question is not None
 
-    def values(self) -> Values:
-        """Return the tracked parameters as the server last reported them."""
-        return self.link.parameters
+    def loss(self) -> Fault:
+        """Return what the client is told that was using it when it was closed."""
+        if self.close_reason == CRASHED:
+            return ServerConnCrashed(detail=self.loss_detail)
+        return ServerClosed(reason=self.close_reason)
 
     def run(self, sql: str, answered: Answered) -> None:
         """Run a query of our own on an unlinked server; its rows are dropped."""
-        self.phase = Phase.BUSY
-        self.busy_since = monotonic()
-        self._answered = answered
-        self._error = None
-        self.link.send(encode.query(sql))
+        self._be_busy(encode.query(sql), answered)
 
     def ask(self, question: Question, answered: Answered) -> None:
         """Ask an unlinked server something; the answer goes to ``question``."""
-        self.phase = Phase.BUSY
-        self.busy_since = monotonic()
-        self._answered = answered
-        self._error = None
         self._question = question
-        self.link.send(question.request)
+        self._be_busy(question.request, answered)
 
     def close(self, reason: str, *, terminate: bool = True) -> None:
         """Close the connection; the owner is told at once."""
@@ -409,6 +413,14 @@ class Backend(TwistedProtocol):
         self.phase = Phase.READY
         self.link.ready_since = monotonic()
         self.owner.logged_in(self)
+
+    def _be_busy(self, request: bytes, answered: Answered) -> None:
+        """Send a query of ours."""
+        self.phase = Phase.BUSY
+        self.busy_since = monotonic()
+        self._answered = answered
+        self._error = None
+        self.link.send(request)
 
     def _private(self, message_type: int, body: bytes) -> None:
         """Deal with the answer to a query of ours."""

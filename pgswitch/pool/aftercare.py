@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import Phase
+from pgswitch.pool.opening import PAUSED
 from pgswitch.pool.totals import EVICTED
 from pgswitch.types import PoolMode
 
@@ -128,7 +129,7 @@ class Aftercare:
         elif backend.cancels:
             backend.is_parked = True
         elif self._pool.is_held():
-            backend.close("pause mode")
+            backend.close(PAUSED)
         elif self._resets:
             backend.run(
                 settings.server_reset_query,
@@ -144,7 +145,7 @@ class Aftercare:
         """Take a server that is fit for the next client."""
         pool, rack = self._pool, self._pool.rack
         if pool.is_held():
-            backend.close("pause mode")
+            backend.close(PAUSED)
         elif backend.link.stale:
             backend.close("close_needed")
         elif rack.open and pool.errands.take(backend):

@@ -8,15 +8,24 @@ transaction; where it may have happened, it hears just that.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from pgswitch.wire.framing import HEADER_SIZE
+from pgswitch.wire.constants import (
+    BIND,
+    CLOSE,
+    DESCRIBE,
+    FLUSH,
+    FUNCTION_CALL,
+    HEADER_SIZE,
+    PARSE,
+    QUERY,
+    SYNC,
+)
 
-PARSE, QUERY, BIND, FUNCTION_CALL = b"PQBF"
-ASKS_NOTHING = b"DCSH"
-"""Describe, Close, Sync and Flush carry nothing out."""
+ASKS_NOTHING = (DESCRIBE, CLOSE, SYNC, FLUSH)
+"""These carry nothing out."""
 
 _BLANK = rb"(?>\s+|--[^\n]*(?:\n|$)|/\*(?>.*?\*/))*+"
 _COMMITS = re.compile(
@@ -107,12 +116,9 @@ def _may_run_again(facts: Facts, sent: bytes, texts: list[bytes]) -> bool:
 
 def without_cut(sent: bytes) -> bytes:
     """Return messages without the last one, which is cut; what is unknown stays so."""
-    position = 0
-    while position + HEADER_SIZE <= len(sent):
-        end = position + 1 + int.from_bytes(sent[position + 1 : position + 5], "big")
+    for _kind, begin, end in _messages(sent):
         if end > len(sent):
-            return sent[:position]
-        position = end
+            return sent[:begin]
     return sent
 
 
@@ -123,16 +129,10 @@ def statements(sent: bytes, text_of: Callable[[bytes], bytes]) -> list[bytes]:
     """
     texts: list[bytes] = []
     parsed: set[bytes] = set()
-    position = 0
-    while position < len(sent):
-        kind = sent[position]
-        end = position + 1 + int.from_bytes(sent[position + 1 : position + 5], "big")
-        body = sent[position + HEADER_SIZE : end]
-        position = end
-        if end > len(sent):
+    for kind, begin, end in _messages(sent):
+        if kind == FUNCTION_CALL or end > len(sent):
             return []
-        if kind == FUNCTION_CALL:
-            return []
+        body = sent[begin + HEADER_SIZE : end]
         if kind == QUERY:
             texts.append(body.rstrip(b"\0"))
         elif kind == PARSE:
@@ -148,12 +148,16 @@ def statements(sent: bytes, text_of: Callable[[bytes], bytes]) -> list[bytes]:
 
 def _executes(sent: bytes) -> bool:
     """Tell whether some messages carry out anything; whole ones only."""
-    position = 0
-    while position < len(sent):
-        if sent[position] not in ASKS_NOTHING:
-            return True
-        position += 1 + int.from_bytes(sent[position + 1 : position + 5], "big")
-    return False
+    return any(kind not in ASKS_NOTHING for kind, _begin, _end in _messages(sent))
+
+
+def _messages(sent: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the type of each message, its place, and the place behind it."""
+    begin = 0
+    while begin < len(sent):
+        end = begin + 1 + int.from_bytes(sent[begin + 1 : begin + HEADER_SIZE], "big")
+        yield sent[begin], begin, end
+        begin = end
 
 
 def may_commit(text: bytes) -> bool:

@@ -22,6 +22,7 @@ from pgswitch.wire import encode
 from pgswitch.wire.exchange import (
     COPY_DONE,
     COPY_FAIL,
+    FAILED,
     FUNCTION_CALL,
     IDLE,
     QUERY,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 _ENDS = (QUERY, SYNC, FUNCTION_CALL)
 """Requests whose answer ends with ReadyForQuery."""
-_FAILED = ord("E")
 
 
 def settle_loss(
@@ -79,7 +79,7 @@ def settle_loss(
     if outcome is Outcome.SESSION_LOST:
         client.disconnect(SessionLost(reason=reason))
         return outcome
-    had_failed = exchange.status == _FAILED
+    had_failed = exchange.status == FAILED
     asked = exchange.forget()
     if link.statements is not None:
         link.statements.undone(asked, backend.link.statements)

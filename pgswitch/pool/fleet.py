@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pgswitch.net.backend import Backend, BackendOwner, Phase
 from pgswitch.pool.attempts import Attempts
 from pgswitch.pool.ledger import Demand, Stock, plan
-from pgswitch.pool.opening import Opener
+from pgswitch.pool.opening import RECONFIGURED, REDIRECTED, Opener
 from pgswitch.pool.totals import EVICTED, Sharer
 
 if TYPE_CHECKING:
@@ -201,8 +201,8 @@ class Fleet:
             if addresses is not None and backend.address.host not in addresses:
                 continue
             if backend.phase is Phase.LOGIN:
-                backend.close("connect string changed")
+                backend.close(REDIRECTED)
             elif backend.state in ("idle", "used"):
-                backend.close("database configuration changed")
+                backend.close(RECONFIGURED)
             else:
                 backend.link.stale = backend.link.watched = True

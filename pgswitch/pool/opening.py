@@ -30,13 +30,9 @@ if TYPE_CHECKING:
     from pgswitch.types import PoolKey
 
 WRITER_LOST, WRITER_MOVED = "writer lost", "writer moved"
-NO_FAILURES = (
-    WRITER_LOST,
-    WRITER_MOVED,
-    "connect string changed",
-    "pause mode",
-    "database removed",
-)
+PAUSED, RECONFIGURED = "pause mode", "database configuration changed"
+REDIRECTED, REMOVED = "connect string changed", "database removed"
+NO_FAILURES = (WRITER_LOST, WRITER_MOVED, REDIRECTED, PAUSED, REMOVED)
 """Reasons of ours to close a server that logs in; they say nothing about it."""
 
 

@@ -20,6 +20,7 @@ from pgswitch.pool.cancels import Cancels
 from pgswitch.pool.errands import Errands
 from pgswitch.pool.fleet import Fleet
 from pgswitch.pool.ledger import Demand
+from pgswitch.pool.opening import PAUSED
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
 from pgswitch.relay.client import ClientLink
@@ -373,7 +374,7 @@ class ServerPool:
         self.set_open()
         for backend in list(self.servers.values()):
             if backend.state in ("idle", "used", "new"):
-                backend.close("pause mode")
+                backend.close(PAUSED)
 
     def go_on(self) -> None:
         """Serve again, now that the pause has ended."""

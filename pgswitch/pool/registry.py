@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pgswitch.config.diff import recycles
 from pgswitch.errors import DatabaseRemoved
 from pgswitch.pool.families import READER, Families
+from pgswitch.pool.opening import REMOVED
 from pgswitch.pool.pool import ServerPool
 from pgswitch.pool.totals import Totals
 from pgswitch.types import PoolKey
@@ -205,7 +206,7 @@ class Pools:
             client.disconnect(DatabaseRemoved())
         pool.errands.fail(DatabaseRemoved())
         for backend in pool.backends():
-            backend.close("database removed")
+            backend.close(REMOVED)
         self.totals.note(pool, starving=False)
         if pool.site is not None:
             pool.site.close()

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pgswitch.errors import (
     Fault,
     ServerClosed,
-    ServerConnCrashed,
     ServerLoginRefused,
 )
-from pgswitch.net.backend import CRASHED, Phase
+from pgswitch.net.backend import Phase
 from pgswitch.pool.opening import NO_FAILURES
 from pgswitch.relay.rack import Rack
 from pgswitch.relay.server import SESSION
@@ -160,17 +159,14 @@ class ReplicationSession:
         """End the client, unless all that was lost is an attempt to be made again."""
         self._backend = None
         self._pool.fleet.strike_off(backend, reason)
-        fault: Fault = ServerClosed(reason=reason)
         if backend.phase_at_close is Phase.LOGIN:
             if reason not in NO_FAILURES:
-                self.client.disconnect(fault)
+                self.client.disconnect(ServerClosed(reason=reason))
             return
-        if reason == CRASHED:
-            fault = ServerConnCrashed(detail=backend.loss_detail)
         link = backend.link
         if link.peer is not None:
             self.rack.unlink(self.client.link, link)
-        self.client.disconnect(fault, quietly=link.skip != 0)
+        self.client.disconnect(backend.loss(), quietly=link.skip != 0)
 
     def doubted(self, backend: Backend) -> None:
         """Do nothing: a stream writes nothing."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.errors import Fault, ServerClosed, ServerConnCrashed
 from pgswitch.net.backend import CRASHED, Backend, Phase
 from pgswitch.pool.aftermath import Outcome
 from pgswitch.pool.bereft import settle_loss
@@ -124,10 +123,7 @@ def lost(pool: Home, backend: Backend, reason: str) -> None:
             is_settling = client is settling
             _settle(pool, site, client, backend, reason, is_settling=is_settling)
         else:
-            fault: Fault = ServerClosed(reason=reason)
-            if reason == CRASHED:
-                fault = ServerConnCrashed(detail=backend.loss_detail)
-            client.frontend.disconnect(fault, quietly=half_sent)
+            client.frontend.disconnect(backend.loss(), quietly=half_sent)
     link.statements.clear()
     pool.launch()
 

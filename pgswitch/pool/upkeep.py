@@ -15,6 +15,8 @@ from pgswitch.errors import (
     QueryWaitTimeout,
 )
 from pgswitch.net.backend import Backend, Phase
+from pgswitch.pool.aftercare import CHECK_FAILED
+from pgswitch.pool.opening import PAUSED, RECONFIGURED
 from pgswitch.wire.exchange import IDLE
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
         return
     is_free = exchange.clean and pool.context.configuration.settings.server_fast_close
     if backend.link.stale and (is_free or backend.replication != "none"):
-        backend.close("database configuration changed")
+        backend.close(RECONFIGURED)
         return
     if backend.replication != "none":
         return  # A stream lasts, and is no query that hangs.
@@ -135,7 +137,7 @@ def _busy(pool: ServerPool, backend: Backend, now: float) -> None:
     settings = pool.context.configuration.settings
     limit = settings.query_timeout or settings.server_connect_timeout
     if limit and now - max(backend.busy_since, backend.link.ready_since) > limit:
-        backend.close("test query failed")
+        backend.close(CHECK_FAILED)
 
 
 def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
@@ -143,9 +145,9 @@ def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
     settings = pool.context.configuration.settings
     idle = now - backend.link.ready_since
     if backend.link.stale:
-        backend.close("database configuration changed")
+        backend.close(RECONFIGURED)
     elif pool.is_held():
-        backend.close("pause mode")
+        backend.close(PAUSED)
     elif (
         settings.server_idle_timeout
         and idle > settings.server_idle_timeout

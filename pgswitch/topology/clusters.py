@@ -96,7 +96,6 @@ class PoolSites:
         self.read_from(*self.known)
         for pool in self.pools:
             if isinstance(pool.site, ReaderSite) and pool.key.database in taken:
-                pool.site.refresh()
                 self.pools.drop(pool)
 
     def elsewhere(self, pool: ServerPool) -> ServerPool | None:

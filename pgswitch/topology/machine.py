@@ -204,7 +204,7 @@ class Machine:
         """Take the first writer that is not behind the last one."""
         if report.in_recovery:
             return [*self._doubt(), ReadTopology(sight.node.name)]
-        if self._is_behind(report):
+        if self._timelines_ahead(report) < 0:
             return self._fence(sight, "it is on an older timeline than the last writer")
         back = sight.node.name == self.writer
         cause = "the writer is back" if back else "it takes writes"
@@ -218,7 +218,7 @@ class Machine:
         if sight.node.name == self.writer:
             if report.in_recovery:
                 return self._lose("it is in recovery")
-            if self._is_behind(report):
+            if self._timelines_ahead(report) < 0:
                 return self._lose("it is on an older timeline than before")
             self._note(report)
             return []
@@ -226,11 +226,10 @@ class Machine:
 
     def _rivals(self, sight: Sight, report: Report) -> list[Command]:
         """Decide between the writer and another node that takes writes."""
-        is_ahead = self._is_ahead(report)
-        is_behind = self._is_behind(report) or self._is_foreign(report)
-        if self._unlisted and not is_ahead and not is_behind:
+        ahead = self._timelines_ahead(report)
+        if self._unlisted and ahead == 0 and not self._is_foreign(report):
             return self._take(sight, report, "the list of nodes names it", same=True)
-        if not is_ahead:
+        if ahead <= 0:
             return self._fence(sight, "it takes writes, but is not the writer")
         old = self.sights[self.writer]
         commands = self._take(sight, report, "it was promoted")
@@ -288,21 +287,11 @@ class Machine:
             report.system != self.system
         )
 
-    def _is_behind(self, report: Report) -> bool:
-        return (
-            report.timeline is not None
-            and self.timeline is not None
-            and report.timeline < self.timeline
-            and not self._is_foreign(report)
-        )
-
-    def _is_ahead(self, report: Report) -> bool:
-        return (
-            report.timeline is not None
-            and self.timeline is not None
-            and report.timeline > self.timeline
-            and not self._is_foreign(report)
-        )
+    def _timelines_ahead(self, report: Report) -> int:
+        """Return how far a node is ahead of the last writer; 0: there is no telling."""
+        if report.timeline is None or self.timeline is None:
+            return 0
+        return 0 if self._is_foreign(report) else report.timeline - self.timeline
 
     _ANSWERS: ClassVar[
         Mapping[State, Callable[[Machine, Sight, Report], list[Command]]]

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from pgswitch.net.backend import Backend, Phase
+from pgswitch.pool.attempts import STARTING_UP
 from pgswitch.pool.opening import Opener
 from pgswitch.topology.asking import Asking, ProbeFailed, QuestionRefused
 from pgswitch.topology.machine import Failure, Report
 from pgswitch.types import PoolKey
 from pgswitch.wire import decode, encode
+from pgswitch.wire.constants import DATA_ROW, ROW_DESCRIPTION
 from pgswitch.wire.login_server import Failed, ServerRefused
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.topology.questions import Rows
 
-ROW_DESCRIPTION, DATA_ROW = b"TD"
-CANNOT_CONNECT_NOW = "57P03"
 CLOSED = "the monitor closes it"
 PARAMETERS = {"application_name": "pgswitch monitor"}
 
@@ -138,7 +138,7 @@ class OwnProbe:
         if isinstance(refusal, Failed):
             self._refusal = ProbeFailed(Failure.UNFIT, refusal.reason)
             return
-        is_unready = refusal.sqlstate == CANNOT_CONNECT_NOW
+        is_unready = refusal.sqlstate == STARTING_UP
         failure = Failure.NOT_READY if is_unready else Failure.UNFIT
         self._refusal = ProbeFailed(failure, refusal.message)
 

@@ -11,17 +11,18 @@ from typing import Final
 
 from pgswitch.errors import cut_text
 from pgswitch.wire import decode, encode
+from pgswitch.wire.constants import (
+    DATA_ROW,
+    ERROR_RESPONSE,
+    NO_DATA,
+    ROW_DESCRIPTION,
+)
 from pgswitch.wire.password import Secret
 
 LONGEST_NAME: Final = 127
 """Bytes of the user name that an answer is cut to, as PgBouncer does."""
 
 _COLUMNS: Final = 2
-
-ROW_DESCRIPTION: Final = ord("T")
-DATA_ROW: Final = ord("D")
-NO_DATA: Final = ord("n")
-ERROR_RESPONSE: Final = ord("E")
 
 IMPOSSIBLE: Final = Secret.of("")
 """The secret of a user whose second column is NULL: no password fits."""

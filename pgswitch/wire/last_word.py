@@ -16,11 +16,16 @@ from enum import Enum
 
 from pgswitch.errors import Fault
 from pgswitch.wire import decode
-from pgswitch.wire.framing import HEADER_SIZE
+from pgswitch.wire.constants import (
+    COMMAND_COMPLETE,
+    ERROR_RESPONSE,
+    HEADER_SIZE,
+    NOTICE_RESPONSE,
+    READY_FOR_QUERY,
+)
 
-ERROR_RESPONSE, NOTICE_RESPONSE = b"EN"
-DONE = b"CZ"
-"""CommandComplete and ReadyForQuery: what they answer may be committed."""
+DONE = (COMMAND_COMPLETE, READY_FOR_QUERY)
+"""What they answer may be committed."""
 CODES = ("57P01", "57P02", "57P03")
 MARK = b"57P0"
 """Only chunks with this in them are worth a look."""

@@ -15,14 +15,12 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from pgswitch.errors import InFailedTransaction, TransactionLost
+from pgswitch.wire import constants as c
 from pgswitch.wire import encode
 
-QUERY, PARSE, BIND, DESCRIBE = b"QPBD"
-EXECUTE, CLOSE, SYNC, FUNCTION_CALL = b"ECSF"
-
-BIND_COMPLETE = encode.message(ord("2"))
-NO_DATA = encode.message(ord("n"))
-NO_PARAMETERS = encode.message(ord("t"), b"\0\0")
+BIND_COMPLETE = encode.message(c.BIND_COMPLETE)
+NO_DATA = encode.message(c.NO_DATA)
+NO_PARAMETERS = encode.message(c.PARAMETER_DESCRIPTION, b"\0\0")
 
 _ENDING = re.compile(
     rb"\s*(?:(rollback|abort)|commit|end)(?:\s+(?:work|transaction))?"
@@ -58,15 +56,15 @@ class LostTransaction:
 
     def message(self, kind: int, body: bytes) -> tuple[bytes, bool]:
         """Take a message; return the answer, and whether normal life goes on."""
-        if kind == SYNC:
+        if kind == c.SYNC:
             self._skipping = False
             return self._ready(), self._over
         if self._skipping:
             return b"", False
-        if kind == QUERY:
+        if kind == c.QUERY:
             answer = self._statement(body.rstrip(b"\0"))
             return answer + self._ready(), self._over
-        if kind == FUNCTION_CALL:
+        if kind == c.FUNCTION_CALL:
             return self._refusal() + self._ready(), False
         return self._part(kind, body), False
 
@@ -132,11 +130,11 @@ class LostTransaction:
     _PARTS: ClassVar[Mapping[int, Callable[[LostTransaction, bytes], bytes]]] = (
         MappingProxyType(
             {
-                PARSE: _on_parse,
-                BIND: _on_bind,
-                DESCRIBE: _on_describe,
-                EXECUTE: _on_execute,
-                CLOSE: _on_close,
+                c.PARSE: _on_parse,
+                c.BIND: _on_bind,
+                c.DESCRIBE: _on_describe,
+                c.EXECUTE: _on_execute,
+                c.CLOSE: _on_close,
             }
         )
     )

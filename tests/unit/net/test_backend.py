@@ -55,7 +55,10 @@ def test_the_login(world_of: WorldOf) -> None:
     backend = server.backend
     assert backend.parameters["server_version"] == "18.0"
     assert backend.cancel_key.endswith(b"key!")
-    assert world.context.tracking.value(backend.values(), "timezone") == "Asia/Tokyo"
+    assert (
+        world.context.tracking.value(backend.link.parameters, "timezone")
+        == "Asia/Tokyo"
+    )
     assert str(backend.local_address).startswith("10.9.9.9:")
     assert world.logged("db/owner@10.0.0.1:5432 new connection to server (from 10.9.")
 
@@ -133,7 +136,7 @@ def test_parameters_reach_the_client(world: World) -> None:
     server.say(parameter("TimeZone", "Asia/Tokyo") + ANSWER)
     value = world.context.tracking.value
     assert value(client.frontend.link.parameters, "TimeZone") == "Asia/Tokyo"
-    assert value(server.backend.values(), "TimeZone") == "Asia/Tokyo"
+    assert value(server.backend.link.parameters, "TimeZone") == "Asia/Tokyo"
     assert client.hear() == parameter("TimeZone", "Asia/Tokyo") + ANSWER
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,12 @@ import pytest
 from pgswitch.demo.account import Account, PrivateDirectory, account_for_children
 from pgswitch.demo.installations import Installation, find_installations
 from pgswitch.demo.postgres import PostgresServer
-from tests.integration.running import PgSwitchFactory, SharedServers, subdirectory
+from tests.integration.running import (
+    HBA,
+    PgSwitchFactory,
+    SharedServers,
+    subdirectory,
+)
 from tests.integration.tls import (
     Certificates,
     for_account,
@@ -192,6 +198,16 @@ def own_postgres(make_own_postgres: Callable[..., PostgresServer]) -> PostgresSe
 
 
 @pytest.fixture
+def source(make_own_postgres: Callable[..., PostgresServer]) -> PostgresServer:
+    """Return a server that may be replicated from, by the user ``trusted``."""
+    server = make_own_postgres(wal_level="logical")
+    server.set_hba([*HBA, "host replication trusted 127.0.0.1/32 trust"])
+    server.reload()
+    server.execute("ALTER ROLE trusted REPLICATION")
+    return server
+
+
+@pytest.fixture
 def pgswitch(
     postgres: PostgresServer, account: Account | None, directory: Path
 ) -> Iterator[PgSwitchFactory]:
@@ -203,6 +219,19 @@ def pgswitch(
     yield factory
     factory.stop_all()
     assert "Traceback (most recent call last)" not in factory.logs(), factory.logs()
+
+
+@pytest.fixture(scope="module")
+def module_pgswitch(
+    postgres: PostgresServer, account: Account | None
+) -> Iterator[PgSwitchFactory]:
+    """Yield what ``pgswitch`` does, for a pooler that all tests of a module share."""
+    with ExitStack() as stack:
+        folder = PrivateDirectory(account)
+        stack.callback(folder.remove)
+        factory = PgSwitchFactory(folder.path, account, postgres)
+        stack.callback(factory.stop_all)
+        yield factory
 
 
 def _end_of(text: str) -> str:

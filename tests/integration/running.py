@@ -215,7 +215,7 @@ class PgSwitchFactory:
         self, directory: Path, account: Account | None, postgres: PostgresServer
     ) -> None:
         self.made: list[PgSwitch] = []
-        self._directory = directory
+        self.directory = directory
         self._account = account
         self._postgres = postgres
 
@@ -236,7 +236,7 @@ class PgSwitchFactory:
         line, other keywords are settings of the section ``pgbouncer``.
         """
         name = f"pgswitch-{len(self.made)}"
-        directory = subdirectory(self._directory, name, self._account)
+        directory = subdirectory(self.directory, name, self._account)
         made = PgSwitch(directory, self._account)
         self.made.append(made)
         made.write_users({**PASSWORDS, ADMIN: ADMIN_PASSWORD, **(users or {})})

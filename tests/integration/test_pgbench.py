@@ -8,7 +8,6 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from pgswitch.demo.installations import Installation
@@ -182,16 +181,9 @@ def test_servers_that_end_meanwhile(
         )
         row = pool_of(pooler)
         shown = sum(row[f"sv_{name}"] for name in ("idle", "used", "tested", "active"))
-        with psycopg.connect(
-            f"host=127.0.0.1 port={postgres.port} user=scram password=scram-secret"
-            " dbname=bench"
-        ) as direct:
-            count = direct.execute(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE usename = 'scram' AND pid <> pg_backend_pid()"
-            ).fetchone()
-            assert count == (shown,)
-            total = direct.execute("SELECT sum(value) FROM counters").fetchone()
-            assert total == (0,)
+        there = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'scram'"
+        assert postgres.execute(there) == [(shown,)]
+        total = "SELECT sum(value) FROM counters"
+        assert postgres.execute(total, database="bench") == [(0,)]
     finally:
         pooler.execute("DROP TABLE counters")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,23 +11,13 @@ from pgswitch.demo.account import Account
 from pgswitch.demo.installations import Installation
 from pgswitch.demo.postgres import PostgresServer
 from tests.fakes.messages import message, query
-from tests.integration.running import HBA, PgSwitch, PgSwitchFactory
+from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.wire import RawClient, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
 
 TOOL_LIMIT_S = 60
-
-
-@pytest.fixture
-def source(make_own_postgres: Callable[..., PostgresServer]) -> PostgresServer:
-    """Return a server that may be replicated from, by the user ``trusted``."""
-    server = make_own_postgres(wal_level="logical")
-    server.set_hba([*HBA, "host replication trusted 127.0.0.1/32 trust"])
-    server.reload()
-    server.execute("ALTER ROLE trusted REPLICATION")
-    return server
 
 
 @pytest.fixture

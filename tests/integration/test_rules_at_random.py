@@ -6,25 +6,20 @@ SQLSTATEs of errors, the status at the end.  Several clients share few servers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from random import Random
 
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory
 from pgswitch.demo.postgres import PostgresServer
 from tests.fakes.messages import message, query
 from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.test_rules_trouble import (
-    BY_COMMENT,
     FLUSH,
     SYNC,
+    by_comment,
     parse,
-    place,
     run,
-    write,
 )
 from tests.integration.wire import RawClient, error_fields
 
@@ -141,22 +136,9 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def pooler(postgres: PostgresServer, account: Account | None) -> Iterator[PgSwitch]:
+def pooler(postgres: PostgresServer, module_pgswitch: PgSwitchFactory) -> PgSwitch:
     """Return a pgswitch where a comment says where a query goes."""
-    with ExitStack() as stack:
-        folder = PrivateDirectory(account)
-        stack.callback(folder.remove)
-        factory = PgSwitchFactory(folder.path, account, postgres)
-        stack.callback(factory.stop_all)
-        yield factory(
-            place(postgres),
-            pool_mode="transaction",
-            default_pool_size=SERVERS,
-            auth_type="trust",
-            routing_rules_py_module_file=write(
-                folder.path, "routing_rules", BY_COMMENT
-            ),
-        )
+    return by_comment(module_pgswitch, postgres, default_pool_size=SERVERS)
 
 
 def heard(client: RawClient) -> Expected:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory
-from pgswitch.demo.postgres import PostgresServer
 from tests.fakes.messages import message, query
 from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.test_rules_trouble import values, write
 from tests.integration.wire import RawClient, error_fields
 
 ONE_INSTALLATION = True
@@ -33,27 +30,16 @@ SYNC = message(b"S")
 
 
 @pytest.fixture(scope="module")
-def pooler(postgres: PostgresServer, account: Account | None) -> Iterator[PgSwitch]:
+def pooler(module_pgswitch: PgSwitchFactory) -> PgSwitch:
     """Return a pgswitch that makes strange texts of strange texts."""
-    with ExitStack() as stack:
-        folder = PrivateDirectory(account)
-        stack.callback(folder.remove)
-        folder.path.chmod(0o755)
-        path = folder.path / "rewrite_query.py"
-        path.write_text(REWRITING, encoding="ascii")
-        factory = PgSwitchFactory(folder.path, account, postgres)
-        stack.callback(factory.stop_all)
-        yield factory(
-            pool_mode="transaction",
-            auth_type="trust",
-            max_packet_size=50_000,
-            rewrite_query_py_module_file=str(path),
-        )
-
-
-def values(client: RawClient) -> list[bytes]:
-    """Return the first column of all rows up to ReadyForQuery."""
-    return [body[6:] for kind, body in client.until(b"Z") if kind == b"D"]
+    return module_pgswitch(
+        pool_mode="transaction",
+        auth_type="trust",
+        max_packet_size=50_000,
+        rewrite_query_py_module_file=write(
+            module_pgswitch.directory, "rewrite_query", REWRITING
+        ),
+    )
 
 
 def test_a_text_that_grows_too_long(pooler: PgSwitch) -> None:

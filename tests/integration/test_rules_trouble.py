@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ import psycopg
 import psycopg.errors
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory
 from pgswitch.demo.postgres import PostgresServer
 from tests.fakes.messages import message, query
 from tests.integration.running import PgSwitch, PgSwitchFactory
@@ -67,21 +66,24 @@ def write(directory: Path, name: str, text: str) -> str:
     return str(path)
 
 
-@pytest.fixture(scope="module")
-def pooler(postgres: PostgresServer, account: Account | None) -> Iterator[PgSwitch]:
+def by_comment(
+    factory: PgSwitchFactory, postgres: PostgresServer, default_pool_size: int = 20
+) -> PgSwitch:
     """Return a pgswitch where a comment says where a query goes."""
-    with ExitStack() as stack:
-        folder = PrivateDirectory(account)
-        stack.callback(folder.remove)
-        factory = PgSwitchFactory(folder.path, account, postgres)
-        stack.callback(factory.stop_all)
-        rules = write(folder.path, "routing_rules", BY_COMMENT)
-        yield factory(
-            place(postgres),
-            pool_mode="transaction",
-            auth_type="trust",
-            routing_rules_py_module_file=rules,
-        )
+    rules = write(factory.directory, "routing_rules", BY_COMMENT)
+    return factory(
+        place(postgres),
+        pool_mode="transaction",
+        auth_type="trust",
+        routing_rules_py_module_file=rules,
+        default_pool_size=default_pool_size,
+    )
+
+
+@pytest.fixture(scope="module")
+def pooler(postgres: PostgresServer, module_pgswitch: PgSwitchFactory) -> PgSwitch:
+    """Return a pgswitch where a comment says where a query goes."""
+    return by_comment(module_pgswitch, postgres)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tests.integration.running import (
     subdirectory,
 )
 from tests.integration.silent_path import SilentPath
-from tests.integration.test_takeover import restart
+from tests.integration.test_takeover import pidfile, restart
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -187,7 +187,7 @@ def place(
         auth_type="trust",
         pool_mode="transaction",
         switchover_record=str(record),
-        pidfile=f"{folder.path}/pgswitch-0/pid",
+        pidfile=pidfile(folder.path),
     )
     made.pooler = pooler
     pooler.wait_for_log("cluster bench: the nodes are")

@@ -33,6 +33,11 @@ SELECT repeat('x', 20000);
 """
 
 
+def pidfile(directory: Path) -> str:
+    """Return the pid file of the first pooler in a folder."""
+    return f"{directory}/pgswitch-0/pid"
+
+
 def restart(pooler: PgSwitch) -> None:
     """Have a new process take over, and see the old one end."""
     old = pooler.child
@@ -46,7 +51,7 @@ def pooler(pgswitch: PgSwitchFactory, directory: Path) -> PgSwitch:
     return pgswitch(
         pool_mode="transaction",
         default_pool_size=3,
-        pidfile=f"{directory}/pgswitch-0/pid",
+        pidfile=pidfile(directory),
         stats_period=600,
     )
 

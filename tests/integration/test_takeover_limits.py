@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,20 +10,15 @@ import pytest
 
 from pgswitch.demo.postgres import PostgresServer
 from tests.fakes.messages import message, query
-from tests.integration.running import ADMIN, HBA, PgSwitchFactory
-from tests.integration.test_takeover import backends, restart
+from tests.integration.running import ADMIN, PgSwitchFactory
+from tests.integration.test_replication import replication_client
+from tests.integration.test_takeover import backends, pidfile, restart
 from tests.integration.test_tls_clients import connect
 from tests.integration.tls import Certificates
-from tests.integration.wire import RawClient, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
 TOLD = pytest.raises(psycopg.errors.AdminShutdown, match="administrator command")
-
-
-def pidfile(directory: Path) -> str:
-    """Return the pid file of the first pooler in a folder."""
-    return f"{directory}/pgswitch-0/pid"
 
 
 def test_encrypted_clients(
@@ -116,16 +110,6 @@ def test_what_was_counted(pgswitch: PgSwitchFactory, directory: Path) -> None:
     assert ("bench", "22012", 1) in before[0]
 
 
-@pytest.fixture
-def source(make_own_postgres: Callable[..., PostgresServer]) -> PostgresServer:
-    """Return a server that may be replicated from, by the user ``trusted``."""
-    server = make_own_postgres(wal_level="logical")
-    server.set_hba([*HBA, "host replication trusted 127.0.0.1/32 trust"])
-    server.reload()
-    server.execute("ALTER ROLE trusted REPLICATION")
-    return server
-
-
 def test_replication(
     source: PostgresServer, pgswitch: PgSwitchFactory, directory: Path
 ) -> None:
@@ -140,13 +124,6 @@ def test_replication(
     pooler.execute("SELECT 1", user="trusted")
     with ExitStack() as stack:
 
-        def client(word: str) -> RawClient:
-            made = stack.enter_context(RawClient(pooler.port))
-            names = ("user", "trusted", "database", "bench", "replication", word)
-            made.send(startup(*names, "application_name", "standby"))
-            made.until(b"Z")
-            return made
-
         def walsenders() -> list[tuple[object, ...]]:
             return [
                 (row["replication"], row["remote_pid"], row["state"])
@@ -154,7 +131,10 @@ def test_replication(
                 if row["replication"] != "none"
             ]
 
-        stream, idle = client("database"), client("true")
+        stream, idle = (
+            stack.enter_context(replication_client(pooler, word))
+            for word in ("database", "true")
+        )
         stream.send(query("CREATE_REPLICATION_SLOT s TEMPORARY LOGICAL test_decoding"))
         stream.until(b"Z")
         stream.send(query("START_REPLICATION SLOT s LOGICAL 0/0"))

@@ -33,6 +33,13 @@ def lose(world: World, server: Server, *, says: bytes = b"") -> None:
     world.turn()
 
 
+def begin(client: Client, server: Server) -> None:
+    """Open a transaction."""
+    client.say(query("BEGIN"))
+    server.say(RESULT, IN_TRANSACTION)
+    client.hear()
+
+
 def code_of(heard: bytes) -> str:
     """Return the SQLSTATE of an error."""
     body = next(body for kind, body in split(heard) if kind == "E")
@@ -44,7 +51,6 @@ def pair(world: World) -> tuple[Client, Server]:
     """Return an idle client and an idle server of a cluster."""
     client, server = world.pair()
     in_cluster(world)
-    server.backend.link.wary = True
     return client, server
 
 
@@ -108,7 +114,6 @@ def test_no_retry(world_of: WorldOf) -> None:
     world = world_of(settings="switchover_retry = 0")
     client, server = world.pair()
     in_cluster(world)
-    server.backend.link.wary = True
     client.say(INSERT)
     lose(world, server, says=SHUT_DOWN)
     assert code_of(client.hear()) == "08007"
@@ -117,9 +122,7 @@ def test_no_retry(world_of: WorldOf) -> None:
 def test_in_a_transaction(world: World, pair: tuple[Client, Server]) -> None:
     """It is lost, and refused until the client ends it; then life goes on."""
     client, server = pair
-    client.say(query("BEGIN"))
-    server.say(RESULT, IN_TRANSACTION)
-    client.hear()
+    begin(client, server)
     client.say(INSERT)
     lose(world, server)
     heard = client.hear()
@@ -138,9 +141,7 @@ def test_a_long_answer_in_a_transaction(
 ) -> None:
     """Part of it was seen; it was no COMMIT, so the transaction is lost for certain."""
     client, server = pair
-    client.say(query("BEGIN"))
-    server.say(RESULT, IN_TRANSACTION)
-    client.hear()
+    begin(client, server)
     client.say(query("SELECT a FROM t"))
     server.say(message(b"D", b"row"))
     assert kinds(client.hear()) == "D"
@@ -155,9 +156,7 @@ def test_too_long_to_remember_in_a_transaction(
 ) -> None:
     """Nobody knows what it was: 08007, and nothing runs before the client ends it."""
     client, server = pair
-    client.say(query("BEGIN"))
-    server.say(RESULT, IN_TRANSACTION)
-    client.hear()
+    begin(client, server)
     client.say(query("INSERT INTO t VALUES ('" + "x" * 100_000 + "')"))
     lose(world, server)
     heard = client.hear()
@@ -170,9 +169,7 @@ def test_too_long_to_remember_in_a_transaction(
 def test_idle_in_a_transaction(world: World, pair: tuple[Client, Server]) -> None:
     """Told with the next statement; a COMMIT is not taken for done."""
     client, server = pair
-    client.say(query("BEGIN"))
-    server.say(RESULT, IN_TRANSACTION)
-    client.hear()
+    begin(client, server)
     lose(world, server)
     assert client.hear() == b""
     client.say(query("COMMIT"))
@@ -184,9 +181,7 @@ def test_idle_in_a_transaction(world: World, pair: tuple[Client, Server]) -> Non
 def test_commit_in_flight(world: World, pair: tuple[Client, Server]) -> None:
     """Nobody knows."""
     client, server = pair
-    client.say(query("BEGIN"))
-    server.say(RESULT, IN_TRANSACTION)
-    client.hear()
+    begin(client, server)
     client.say(query("COMMIT"))
     lose(world, server)
     heard = client.hear()
@@ -280,7 +275,6 @@ def test_a_session(world_of: WorldOf) -> None:
     world = world_of(settings="pool_mode = session")
     client, server = world.pair()
     site = in_cluster(world)
-    server.backend.link.wary = True
     client.say(query())
     server.answer()
     client.hear()
@@ -350,9 +344,7 @@ def test_half_a_statement_in_a_transaction(
 ) -> None:
     """The transaction is lost, and the rest of the statement dropped."""
     client, server = pair
-    client.say(query("BEGIN"))
-    server.say(RESULT, IN_TRANSACTION)
-    client.hear()
+    begin(client, server)
     client.say(LONG[:HALF])
     lose(world, server)
     heard = client.hear()

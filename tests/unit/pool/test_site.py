@@ -30,8 +30,9 @@ class NotedCluster:
 def in_cluster(world: World) -> Site:
     """Make the world's pool one of a cluster."""
     pool = world.pool()
-    pool.site = Site(pool, NotedCluster())
-    return pool.site
+    site = Site(pool, NotedCluster())
+    pool.settle_at(site)
+    return site
 
 
 def test_held_and_served(world: World) -> None:

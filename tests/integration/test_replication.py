@@ -39,6 +39,24 @@ def replication_client(pooler: PgSwitch, word: str) -> RawClient:
     return client
 
 
+def begin_stream(client: RawClient) -> None:
+    """Have a client receive what is written from now on."""
+    client.send(query("CREATE_REPLICATION_SLOT s TEMPORARY LOGICAL test_decoding"))
+    client.until(b"Z")
+    client.send(query("START_REPLICATION SLOT s LOGICAL 0/0"))
+    client.until(b"W")
+
+
+def end_stream(client: RawClient, source: PostgresServer) -> None:
+    """See a row of the table ``t`` arrive, then end the stream."""
+    source.execute("INSERT INTO t VALUES (4711)", database="bench")
+    seen = b""
+    while b"4711" not in seen:
+        seen += client.until(b"d")[-1][1]
+    client.send(message(b"c"))
+    assert [kind for kind, _ in client.until(b"Z")][-2:] == [b"C", b"Z"]
+
+
 @pytest.mark.parametrize("word", ["database", "true"])
 def test_identify_system(pooler: PgSwitch, word: str) -> None:
     """A walsender answers, on a connection that SHOW tells apart and that ends."""
@@ -64,17 +82,9 @@ def test_a_logical_stream(source: PostgresServer, pooler: PgSwitch) -> None:
     """Changes arrive while they happen; the client can end the stream and go on."""
     source.execute("CREATE TABLE t (i int)", database="bench")
     with replication_client(pooler, "database") as client:
-        client.send(query("CREATE_REPLICATION_SLOT s TEMPORARY LOGICAL test_decoding"))
-        client.until(b"Z")
-        client.send(query("START_REPLICATION SLOT s LOGICAL 0/0"))
-        client.until(b"W")
+        begin_stream(client)
         pooler.execute("SELECT 1", user="trusted")
-        source.execute("INSERT INTO t VALUES (4711)", database="bench")
-        seen = b""
-        while b"4711" not in seen:
-            seen += client.until(b"d")[-1][1]
-        client.send(message(b"c"))
-        assert [kind for kind, _ in client.until(b"Z")][-2:] == [b"C", b"Z"]
+        end_stream(client, source)
         client.send(query("IDENTIFY_SYSTEM"))
         assert client.until(b"Z")[0][0] == b"T"
 

@@ -9,9 +9,13 @@ import psycopg
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
-from tests.fakes.messages import message, query
+from tests.fakes.messages import query
 from tests.integration.running import ADMIN, PgSwitchFactory
-from tests.integration.test_replication import replication_client
+from tests.integration.test_replication import (
+    begin_stream,
+    end_stream,
+    replication_client,
+)
 from tests.integration.test_takeover import backends, pidfile, restart
 from tests.integration.test_tls_clients import connect
 from tests.integration.tls import Certificates
@@ -135,19 +139,11 @@ def test_replication(
             stack.enter_context(replication_client(pooler, word))
             for word in ("database", "true")
         )
-        stream.send(query("CREATE_REPLICATION_SLOT s TEMPORARY LOGICAL test_decoding"))
-        stream.until(b"Z")
-        stream.send(query("START_REPLICATION SLOT s LOGICAL 0/0"))
-        stream.until(b"W")
+        begin_stream(stream)
         before = walsenders()
         restart(pooler)
         assert walsenders() == before
-        source.execute("INSERT INTO t VALUES (4711)", database="bench")
-        seen = b""
-        while b"4711" not in seen:
-            seen += stream.until(b"d")[-1][1]
-        stream.send(message(b"c"))
-        assert [kind for kind, _ in stream.until(b"Z")][-2:] == [b"C", b"Z"]
+        end_stream(stream, source)
         idle.send(query("IDENTIFY_SYSTEM"))
         assert idle.until(b"Z")[0][0] == b"T"
         assert [row[0] for row in walsenders()] == ["logical", "physical"]

@@ -5,9 +5,9 @@ seconds behind it, or SET with a key and a value, or EXPLAIN ROUTE with user= an
 database= before a query in single quotes. Command words and keywords may be
 written in any case; arguments are taken as typed. A name that is not made of
 letters, digits and underscores stands in double quotes, a double quote inside it
-twice; likewise a value of SET in single quotes. One statement at a time, or none:
-drivers ping a server with an empty one. Comments are those of SQL. SELECT is
-another word for SHOW.
+twice; likewise a value of SET, which may have single quotes too. One statement at a
+time, or none: drivers ping a server with an empty one. Comments are those of SQL.
+SELECT is another word for SHOW.
 
 The docstrings of the ``p_`` and ``t_`` functions are the grammar that ply reads, so
 this module does not work under ``python -OO``.
@@ -147,8 +147,8 @@ def p_limit(p: Any) -> None:  # noqa: ANN401 - ply ships no types
 
 def p_setting(p: Any) -> None:  # noqa: ANN401 - ply ships no types
     """
-    setting : SET word '=' value
-            | SET word TO value
+    setting : SET argument '=' text
+            | SET argument TO text
     """
     p[0] = Setting(p[2], p[4])
 
@@ -163,8 +163,7 @@ def p_explanation(p: Any) -> None:  # noqa: ANN401 - ply ships no types
 def p_choices(p: Any) -> None:  # noqa: ANN401 - ply ships no types
     """
     choices :
-            | choices word '=' value
-            | choices word '=' NAME
+            | choices word '=' text
     """
     p[0] = {} if len(p) == 1 else {**p[1], p[2].lower(): p[4]}
 
@@ -177,6 +176,8 @@ def p_same(p: Any) -> None:  # noqa: ANN401 - ply ships no types
              | NAME
     value : word
           | STRING
+    text : value
+         | NAME
     word : WORD
          | SET
          | TO

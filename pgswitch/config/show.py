@@ -21,14 +21,14 @@ def config_rows(settings: Settings) -> list[ConfigRow]:
     """Return a row for each setting, in the order of ``SETTINGS``.
 
     Times are written as C's ``%g`` does, numbers in decimal (so ``unix_socket_mode`` is
-    511 where the file says 0777), words by name, lists as they were written.
+    511 where the file says 0777), words by name, lists as they were written.  A default
+    is the text that a file would have, as in the reference.
     """
-    usual = Settings()
     return [
         ConfigRow(
             name,
             _text(about.kind, getattr(settings, name)),
-            _text(about.kind, getattr(usual, name)),
+            about.default,
             "yes" if about.reloadable else "no",
         )
         for name, about in SETTINGS.items()

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pgswitch.rules.calling import Context, Question, Rule
 from pgswitch.rules.deciding import RuleSet
 from pgswitch.rules.loading import REWRITING, ROUTING, RulesError, load_module
+from pgswitch.rules.waiting import as_deferred
 
 SOMEBODY = Context("postgres", "127.0.0.1:5432", "", "", "simple")
 """What a function is told that asks for a ``context``, if a test says nothing else.
@@ -133,15 +133,10 @@ def at_once(
 
 def _result(awaited: Any) -> object:  # noqa: ANN401 - the user's
     """Return what an awaitable gives at once, or a Failure."""
-    if not isinstance(awaited, Deferred):
-
-        async def result() -> object:
-            return await awaited
-
-        awaited = Deferred.fromCoroutine(result())
     found: list[object] = []
-    awaited.addBoth(found.append)
+    deferred = as_deferred(awaited)
+    deferred.addBoth(found.append)
     if not found:
-        awaited.cancel()
+        deferred.cancel()
         return Failure(RuntimeError("waits for something that only a reactor brings"))
     return found[0]

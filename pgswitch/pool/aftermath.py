@@ -63,7 +63,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was under way; see the fields of relay/client.py and wire/exchange.py."""
+    """What was under way; see the fields of the client's link and wire/exchange.py."""
 
     is_session: bool
     in_transaction: bool

@@ -117,7 +117,7 @@ class Link(Scanner):
         self.partly = False
         """Some of the answer to that has reached the client."""
         self.sent = b""
-        """What a client has asked that may be asked again; see client.py."""
+        """What a client has asked that may be asked again; see relaying.py."""
         self.lost = False
         """Nothing of the other end matters any more."""
         self.reading = False

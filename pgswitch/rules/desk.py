@@ -12,7 +12,7 @@ from pgswitch.rules.book import Book
 from pgswitch.rules.deciding import parted_key
 
 if TYPE_CHECKING:
-    from pgswitch.config.model import Configuration
+    from pgswitch.config.model import Configuration, DatabaseSpec
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.pool import ServerPool
@@ -63,6 +63,14 @@ class RulesDesk:
         if client.link.relaying and client.link.gate is None:
             Gate(client.link, Advisor(self, client, client.link))
 
+    def meant_by(self, key: str) -> tuple[DatabaseSpec | None, str]:
+        """Return the entry that a key means, None for an unknown key, and the role."""
+        spec = self._pools.spec_of_key(key)
+        if spec is not None:
+            return spec, ""
+        name, role = parted_key(key)
+        return self._pools.spec_of_key(name), role
+
     def target(
         self, key: str, client: Frontend, rule: Rule, *, is_inside: bool
     ) -> ServerPool | None:
@@ -73,11 +81,7 @@ class RulesDesk:
         client is in that cluster: the writer can be read from too, and one reader is
         as good as another.
         """
-        name, role = key, ""
-        spec = self._pools.spec_of_key(name)
-        if spec is None:
-            name, role = parted_key(key)
-            spec = self._pools.spec_of_key(name)
+        spec, role = self.meant_by(key)
         if spec is None:
             rule.measures.unknown += 1
             self.complain(

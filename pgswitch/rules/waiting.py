@@ -63,7 +63,7 @@ class Waiting:
         seconds = context.configuration.settings.rules_timeout
         self._turn += 1
         turn = self._turn
-        deferred = self._deferred = _deferred(self._answer.awaited)
+        deferred = self._deferred = as_deferred(self._answer.awaited)
         if seconds:
             self._timer = context.later(seconds, self._too_late)
 
@@ -107,7 +107,7 @@ class Waiting:
             self._timer.cancel()
 
 
-def _deferred(awaited: Any) -> Deferred[Any]:  # noqa: ANN401 - the user's
+def as_deferred(awaited: Any) -> Deferred[Any]:  # noqa: ANN401 - the user's
     """Return what a function of the user's gave as a Deferred."""
     if isinstance(awaited, Deferred):
         return awaited

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from pgswitch.admin.snapshots import RouteSnapshot, RuleSnapshot
 from pgswitch.pool.families import READER
 from pgswitch.rules.calling import Context
-from pgswitch.rules.deciding import parted_key
 from pgswitch.testing import at_once
 
 if TYPE_CHECKING:
@@ -67,13 +66,12 @@ class RulesView:
         why = "routing_rules did not name a database"
         if key is not None:
             why = f"routing_rules returned {key!r}"
-            target = key
-            if self._pools.spec_of_key(key) is None:
-                target, role = parted_key(key)
-            target = self._pools.known_as(target)
-            if self._pools.spec_of_key(target) is None:
-                target, role = database, ""
+            spec, role = self._rules.meant_by(key)
+            if spec is None:
+                role = ""
                 why += ", which is no entry of [databases]: the client stays"
+            else:
+                target = spec.name
         if outcome.refused:
             why = "the query is not sent, the client is disconnected"
         return RouteSnapshot(

@@ -58,7 +58,7 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
         client = cast("Frontend", link.frontend)
         waited = now - link.waiting_since
         if _is_too_long(pool, client.user, waited):
-            client.disconnect(QueryWaitTimeout())
+            client.disconnect(QueryWaitTimeout(detail=_last_failure(pool)))
         elif settings.query_timeout and waited > settings.query_timeout:
             client.disconnect(QueryTimeoutWaiting())
         elif (
@@ -74,14 +74,18 @@ def _logging_in(pool: ServerPool, now: float) -> None:
     """End logins, and questions of auth_query, that no server answered in time."""
     for errand in pool.errands.waiting():
         if _is_too_long(pool, errand.user, now - errand.waiting_since):
-            errand.fail(QueryWaitTimeout())
+            errand.fail(QueryWaitTimeout(detail=_last_failure(pool)))
     limit = pool.context.configuration.settings.client_login_timeout
     for client in pool.unwelcomed():
         if _is_too_long(pool, client.user, now - client.waiting_since):
-            client.disconnect(QueryWaitTimeout())
+            client.disconnect(QueryWaitTimeout(detail=_last_failure(pool)))
         elif limit and now - client.connected_at > limit:
-            detail = f"The last login failed: {pool.failing}." if pool.failing else None
-            client.disconnect(ClientLoginTimeoutServerDown(detail=detail))
+            client.disconnect(ClientLoginTimeoutServerDown(detail=_last_failure(pool)))
+
+
+def _last_failure(pool: ServerPool) -> str | None:
+    """Return why there is no server, for who has waited in vain; None if unknown."""
+    return f"The last login failed: {pool.failing}." if pool.failing else None
 
 
 def _is_too_long(pool: ServerPool, user: str, waited: float) -> bool:

@@ -184,6 +184,19 @@ def test_what_ended_clients_are_told(world_of: WorldOf) -> None:
     assert error_text(client.hear()) == "query_wait_timeout"
 
 
+def test_who_waits_in_vain_is_told_why(world_of: WorldOf) -> None:
+    """What befell the last attempt is the DETAIL, if there was one."""
+    world = world_of(databases=ONE, settings="query_wait_timeout = 20")
+    client = world.client()
+    world.accept().refuse("too many clients", "53300")
+    assert client.is_gone()
+    client = world.client()
+    world.wait(20 + SLACK_S)
+    heard = client.hear()
+    assert error_text(heard) == "query_wait_timeout"
+    assert b"\0DThe last login failed: too many clients.\0" in heard
+
+
 def test_lifetimes_end_one_after_the_other(world_of: WorldOf) -> None:
     """A pool that was opened at once is not closed at once."""
     world = world_of(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgswitch.auth.reception import FrontDesk
-    from pgswitch.config.model import Configuration
+    from pgswitch.files import Files
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
     from pgswitch.pool.suspension import Suspension
@@ -47,28 +47,26 @@ class Operations:
         pools: Pools,
         desk: FrontDesk,
         *,
-        reread: Callable[[], bool],
-        apply: Callable[[Configuration], None],
+        files: Files,
         shut_down: Callable[[ShutdownMode, float | None], None],
         suspension: Suspension,
     ) -> None:
-        """Take the parts to act on; the three functions are the service's own."""
+        """Take the parts to act on; ``shut_down`` is the service's own."""
         self._context = context
         self._pools = pools
         self._desk = desk
-        self._reread = reread
-        self._apply = apply
+        self._files = files
         self._shut_down = shut_down
         self._suspension = suspension
 
     def reload(self) -> bool:
         """Read the configuration again; return False if the old one stays."""
-        return self._reread()
+        return self._files.reload()
 
     def set(self, key: str, value: str) -> bool:
         """Change a setting until the next reload; False for a bad key or value."""
         try:
-            self._apply(with_setting(self._context.configuration, key, value))
+            self._files.apply(with_setting(self._context.configuration, key, value))
         except ConfigError as error:
             for problem in error.problems:
                 self._context.log.error(problem)

@@ -212,8 +212,7 @@ class PgSwitch(MultiService):
             self.context,
             self.pools,
             self.desk,
-            reread=self.files.reload,
-            apply=self.files.apply,
+            files=self.files,
             shut_down=self.shut_down,
             suspension=self.suspension,
         )

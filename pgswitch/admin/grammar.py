@@ -20,8 +20,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final, NamedTuple, NoReturn
 
-from ply import lex, yacc
-
+from pgswitch.config.grammars import machines_of
 from pgswitch.errors import BadArguments, InvalidCommand
 
 COMMAND_SIZE: Final = 15
@@ -193,13 +192,7 @@ def p_error(_: object) -> NoReturn:
     raise _NotInGrammarError
 
 
-_lexer = lex.lex(module=sys.modules[__name__])
-_parser = yacc.yacc(
-    module=sys.modules[__name__],
-    write_tables=False,
-    debug=False,
-    errorlog=yacc.NullLogger(),
-)
+_lexer, _parser = machines_of(sys.modules[__name__])
 
 
 def parse(text: str) -> Statement:

@@ -18,7 +18,7 @@ import functools
 import re
 from typing import Any, Final, NamedTuple, NoReturn
 
-from ply import lex, yacc
+from pgswitch.config.grammars import machines_of
 
 _PART: Final = re.compile(r'"((?:[^"]|"")*)"|([^"]+)')
 
@@ -101,14 +101,5 @@ def _unquoted(text: str) -> str:
 
 @functools.cache
 def _machines() -> tuple[Any, Any]:
-    """Return the lexer and the parser, built at the first use (a few milliseconds)."""
-    grammar = _Grammar()
-    return (
-        lex.lex(module=grammar),
-        yacc.yacc(
-            module=grammar,
-            write_tables=False,
-            debug=False,
-            errorlog=yacc.NullLogger(),
-        ),
-    )
+    """Return the lexer and the parser, built at the first use."""
+    return machines_of(_Grammar())

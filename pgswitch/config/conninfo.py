@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ply import lex, yacc
+from pgswitch.config.grammars import machines_of
 
 _QUOTES = re.compile(r"(\\?)('+)")
 
@@ -100,14 +100,5 @@ def _unescape(found: re.Match[str]) -> str:
 
 @functools.cache
 def _machines() -> tuple[Any, Any]:
-    """Return the lexer and the parser, built at the first use (a few milliseconds)."""
-    grammar = _Grammar()
-    return (
-        lex.lex(module=grammar),
-        yacc.yacc(
-            module=grammar,
-            write_tables=False,
-            debug=False,
-            errorlog=yacc.NullLogger(),
-        ),
-    )
+    """Return the lexer and the parser, built at the first use."""
+    return machines_of(_Grammar())

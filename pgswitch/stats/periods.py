@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pgswitch.stats.counters import NAMES
 
 Totals = tuple[int, ...]
+Noted = tuple[float, Mapping[str, Totals]]
+"""When counts were noted, in monotonic seconds, and those of each database."""
 
 NOTHING: Totals = (0,) * len(NAMES)
 TIMES_PER = {
@@ -48,8 +50,8 @@ class Periods:
 
     def __init__(self, now: float) -> None:
         """Begin at a monotonic time in seconds, with all counts zero."""
-        self._older: tuple[float, Mapping[str, Totals]] = (now, {})
-        self._newer: tuple[float, Mapping[str, Totals]] = (now, {})
+        self._older: Noted = (now, {})
+        self._newer: Noted = (now, {})
 
     def end_of_period(self, now: float, totals: Mapping[str, Totals]) -> None:
         """Note the counts of each database at the end of a period."""
@@ -66,21 +68,21 @@ class Periods:
 
     def last(self, now: float, totals: Mapping[str, Totals]) -> Totals:
         """Return the averages of all databases since the last period ended."""
-        then, before = self._newer
-        total, past = NOTHING, NOTHING
-        for name, present in totals.items():
-            total = plus(total, present)
-            past = plus(past, before.get(name, NOTHING))
-        return average(past, total, now - then)
+        return _of_all(self._newer, now, totals)
 
     def of_all(self, now: float, totals: Mapping[str, Totals]) -> Totals:
         """Return the averages of all databases together, up to now."""
-        then, before = self._older
-        total, past = NOTHING, NOTHING
-        for name, present in totals.items():
-            total = plus(total, present)
-            past = plus(past, before.get(name, NOTHING))
-        return average(past, total, now - then)
+        return _of_all(self._older, now, totals)
+
+
+def _of_all(noted: Noted, now: float, totals: Mapping[str, Totals]) -> Totals:
+    """Return the averages of all databases together since their counts were noted."""
+    then, before = noted
+    total, past = NOTHING, NOTHING
+    for name, present in totals.items():
+        total = plus(total, present)
+        past = plus(past, before.get(name, NOTHING))
+    return average(past, total, now - then)
 
 
 def stats_line(averages: Totals) -> str:

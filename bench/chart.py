@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 from bench.rows import REFERENCE, ROWS, Goal
 from bench.samples import Samples
+from pgswitch.demo.svg import drawing, line, text
 
 LEFT, WIDTH, RIGHT = 300, 440, 60
 BAR, GAP, TOP, BOTTOM, LINE = 13, 12, 44, 10, 16
 COLOURS = {"pgswitch": "#2b6cb0", "interpreted": "#90cdf4", "haproxy": "#a0aec0"}
 OTHER_COLOUR = "#d69e2e"
-INK, PAPER, MUST, AIM = "#1a202c", "#ffffff", "#c53030", "#2f855a"
+MUST, AIM = "#c53030", "#2f855a"
 FIGURE_WIDTH = 27
 LIMIT = 4.0
 """Bars that are longer end here, with their figure beside them."""
@@ -52,33 +52,17 @@ def chart(samples: Samples, caption: str) -> str:
     y = TOP
     for row, bars in rows:
         middle = y + BAR * len(bars) / 2 + 4
-        parts.append(_text(LEFT - 8, middle, row, "end"))
+        parts.append(text(LEFT - 8, middle, row, "end"))
         for bar in bars:
             parts += _bar(bar, y, scale)
             y += BAR
         y += GAP
     x = LEFT + scale
-    parts.append(
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{y - GAP + 6}"'
-        f' stroke="{INK}"/>'
-    )
-    for line in caption.split("; "):
+    parts.append(line(x, TOP - 6, x, y - GAP + 6))
+    for words in caption.split("; "):
         y += LINE
-        parts.append(_text(8, y, line))
-    width, height = LEFT + WIDTH + RIGHT, y + BOTTOM
-    return "\n".join(
-        [
-            (
-                f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}"'
-                f' height="{height}" viewBox="0 0 {width} {height}"'
-                ' font-family="sans-serif" font-size="12">'
-            ),
-            f'<rect width="{width}" height="{height}" fill="{PAPER}"/>',
-            *parts,
-            "</svg>",
-            "",
-        ]
-    )
+        parts.append(text(8, y, words, "start"))
+    return drawing(LEFT + WIDTH + RIGHT, y + BOTTOM, parts)
 
 
 def _legend(names: list[str]) -> list[str]:
@@ -86,9 +70,10 @@ def _legend(names: list[str]) -> list[str]:
     parts, x = [], 8
     for name in names:
         parts.append(_rect(x, 10, BAR - 1, BAR - 1, COLOURS.get(name, OTHER_COLOUR)))
-        parts.append(_text(x + BAR + 4, 20, name))
+        parts.append(text(x + BAR + 4, 20, name, "start"))
         x += 40 + 7 * len(name)
-    parts.append(_text(x + 10, 20, "CPU; black: PgBouncer's, red: must, green: aim"))
+    words = "CPU; black: PgBouncer's, red: must, green: aim"
+    parts.append(text(x + 10, 20, words, "start"))
     return parts
 
 
@@ -101,21 +86,17 @@ def _bar(bar: Bar, y: float, scale: float) -> list[str]:
         bounds = [(bar.goal.must, MUST), (bar.goal.aim, AIM)]
     lines = {LEFT + bound * scale: ink for bound, ink in bounds}
     parts = [_rect(LEFT, y, end - LEFT, BAR - 2, colour)]
-    parts += [
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y - 2:.1f}" y2="{y + BAR:.1f}"'
-        f' stroke="{ink}" stroke-width="2"/>'
-        for x, ink in lines.items()
-    ]
+    parts += [line(x, y - 2, x, y + BAR, ink, width=2) for x, ink in lines.items()]
     place = beside(end, [LEFT + scale, *lines])
-    return [*parts, _text(place, y + 10, f"{bar.ratio:.2f}")]
+    return [*parts, text(place, y + 10, f"{bar.ratio:.2f}", "start")]
 
 
 def beside(end: float, lines: list[float]) -> float:
     """Return where the figure of a bar that ends at ``end`` crosses no line."""
     place = end + 5
-    for line in sorted(lines):
-        if place - 4 < line < place + FIGURE_WIDTH:
-            place = line + 4
+    for at in sorted(lines):
+        if place - 4 < at < place + FIGURE_WIDTH:
+            place = at + 4
     return place
 
 
@@ -123,11 +104,4 @@ def _rect(x: float, y: float, width: float, height: float, colour: str) -> str:
     return (
         f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}"'
         f' height="{height:.1f}" fill="{colour}"/>'
-    )
-
-
-def _text(x: float, y: float, words: str, anchor: str = "start") -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{INK}">'
-        f"{escape(words)}</text>"
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
+from pgswitch.demo.svg import GRID, drawing, line, text
 from pgswitch.demo.writers import Write
 
 LEFT, TOP, WIDTH, HEIGHT, BOTTOM, RIGHT = 64, 40, 760, 260, 40, 16
 COLOURS = ("#2b6cb0", "#d69e2e", "#2f855a", "#805ad5", "#c05621", "#319795")
-INK, GRID, MOVE = "#1a202c", "#e2e8f0", "#c53030"
+MOVE = "#c53030"
 FAILED = 'stroke="#c53030"'
 FLOOR_MS, TICKS_MS = 0.1, (0.1, 1, 10, 100, 1000, 10_000)
 MOST_POINTS = 700
@@ -48,15 +48,15 @@ def picture(
     parts = []
     for tick in (tick for tick in TICKS_MS if tick <= top_ms):
         at = y(tick)
-        parts.append(_line(LEFT, at, LEFT + WIDTH, at, GRID))
-        parts.append(_text(LEFT - 6, at + 4, f"{tick:g} ms", "end"))
+        parts.append(line(LEFT, at, LEFT + WIDTH, at, GRID))
+        parts.append(text(LEFT - 6, at + 4, f"{tick:g} ms", "end"))
     parts += [
-        _text(x(began + second), TOP + HEIGHT + 18, f"{second} s")
+        text(x(began + second), TOP + HEIGHT + 18, f"{second} s")
         for second in range(0, math.ceil(span), max(1, math.ceil(span / 10)))
     ]
     for mark in marks:
-        parts.append(_line(x(mark.at), TOP, x(mark.at), TOP + HEIGHT, MOVE))
-        parts.append(_text(x(mark.at) + 4, TOP + 12, mark.words, "start", MOVE))
+        parts.append(line(x(mark.at), TOP, x(mark.at), TOP + HEIGHT, MOVE))
+        parts.append(text(x(mark.at) + 4, TOP + 12, mark.words, "start", MOVE))
     parts += [
         _dot(
             x(write.ended),
@@ -91,26 +91,4 @@ def _worth_drawing(writes: Sequence[Write]) -> list[Write]:
 
 def _frame(title: str, parts: list[str]) -> str:
     width, height = LEFT + WIDTH + RIGHT, TOP + HEIGHT + BOTTOM
-    body = "\n".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
-        f' width="{width}" height="{height}" font-family="sans-serif" font-size="12">\n'
-        f'<rect width="100%" height="100%" fill="#ffffff"/>\n'
-        f"{_text(LEFT, 22, title, 'start')}\n{body}\n</svg>\n"
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
-        f' stroke="{colour}"/>'
-    )
-
-
-def _text(
-    x: float, y: float, words: str, anchor: str = "middle", colour: str = INK
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">'
-        f"{escape(words)}</text>"
-    )
+    return drawing(width, height, [text(LEFT, 22, title, "start"), *parts])

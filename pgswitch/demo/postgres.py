@@ -254,15 +254,18 @@ class PostgresServer:
         Raises psycopg.Error as psycopg does.
         """
         composed = sql.SQL(statement) if isinstance(statement, str) else statement
-        with psycopg.connect(
+        with self._connect(database) as connection:
+            cursor = connection.execute(composed, parameters or None)
+            return [] if cursor.description is None else cursor.fetchall()
+
+    def _connect(self, database: str) -> psycopg.Connection:
+        return psycopg.connect(
             host=str(self.directory),
             port=self.port,
             user=SUPERUSER,
             dbname=database,
             autocommit=True,
-        ) as connection:
-            cursor = connection.execute(composed, parameters or None)
-            return [] if cursor.description is None else cursor.fetchall()
+        )
 
     def create_user(
         self, name: str, password: str | None = None, encryption: str = "scram-sha-256"
@@ -271,13 +274,7 @@ class PostgresServer:
 
         The other value is ``md5``.
         """
-        with psycopg.connect(
-            host=str(self.directory),
-            port=self.port,
-            user=SUPERUSER,
-            dbname=SUPERUSER,
-            autocommit=True,
-        ) as connection:
+        with self._connect(SUPERUSER) as connection:
             connection.execute(
                 "SELECT set_config('password_encryption', %s, false)", [encryption]
             )

@@ -151,7 +151,7 @@ class PgSwitch(MultiService):
             statements=StatementTable(),
             connect=Connect(reactor, lambda: self._settings, self.names.addresses),
             credentials=self.credentials.for_server,
-            stretch=self.workers.stretching,
+            stretch=self.workers.ours,
             random=os.urandom,
             clock=monotonic,
             later=reactor.callLater,
@@ -224,7 +224,7 @@ class PgSwitch(MultiService):
             pause_all=self.operations.pause_all,
             reactor=reactor,
         )
-        self._verifiers = VerifierMaker(self.context, self.store)
+        self._verifiers = VerifierMaker(self.context, self.store, self.decision)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
     @property

@@ -48,9 +48,16 @@ class Decision:
         self._demand = Demand(method=Method.REJECT)
         self._ldap: LdapOptions | None = None
         """auth_ldap_options: for lines that say ldap and no more."""
+        self.asks_scram = False
+        """Whether there is anybody who is judged by SCRAM for its secret in clear."""
 
     def load(self, settings: Settings) -> None:
         """Take the settings, and read the files they name."""
+        self._load(settings)
+        demands = [rule.demand for rule in self._rules] or [self._demand]
+        self.asks_scram = any(one.method is Method.SCRAM_SHA_256 for one in demands)
+
+    def _load(self, settings: Settings) -> None:
         options = settings.auth_ldap_options
         self._ldap = parse_ldap(options) if options else None
         if settings.auth_type is AuthType.HBA:
@@ -60,6 +67,7 @@ class Decision:
             for problem in found.left_out:
                 self._log.warning(problem)
             self._rules = found.rules
+            self._demand = Demand(method=Method.REJECT)
             return
         self._rules = ()
         self._demand = Demand(method=Method(settings.auth_type.value), ldap=self._ldap)

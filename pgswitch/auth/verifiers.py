@@ -4,6 +4,10 @@ Making one takes milliseconds.  Made at a user's first login they would tell a s
 who listens to the clock that the user exists: unknown users are answered at once.  So
 those of ``auth_file`` are made in a thread, one after the other, from the start on and
 whenever the file has changed.
+
+With 10,000 users that thread has 12 s of work and the verifiers take 5 MB.  It holds
+nobody back: PBKDF2 leaves the interpreter alone, and who logs in before its turn has
+its verifier made by the threads of logins.
 """
 
 from __future__ import annotations
@@ -12,25 +16,25 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgswitch.types import AuthType
 from pgswitch.wire.scram import SALT_SIZE, ScramVerifier, make_verifier
 
 if TYPE_CHECKING:
+    from pgswitch.auth.decision import Decision
     from pgswitch.auth.store import AuthStore
     from pgswitch.pool.context import PoolContext
     from pgswitch.wire.password import Secret
-
-_BY_SCRAM = (AuthType.SCRAM_SHA_256, AuthType.HBA)
-"""Ways to log in by which a clear secret needs a verifier."""
 
 
 class VerifierMaker:
     """Makes them, while there is any to make."""
 
-    def __init__(self, context: PoolContext, store: AuthStore) -> None:
+    def __init__(
+        self, context: PoolContext, store: AuthStore, decision: Decision
+    ) -> None:
         """Begin with nothing to do, until :meth:`look` is called."""
         self._context = context
         self._store = store
+        self._decision = decision
         self._made_for: object = None
         """The users, and the settings, that the line below was made of."""
         self._line: deque[tuple[str, Secret]] = deque()
@@ -39,13 +43,12 @@ class VerifierMaker:
 
     def look(self) -> None:
         """Begin anew if users or settings have changed; called now and then."""
-        settings = self._context.configuration.settings
-        iterations, kind = settings.scram_iterations, settings.auth_type
-        facts = self._store.generation, iterations, kind
+        iterations = self._context.configuration.settings.scram_iterations
+        facts = self._store.generation, iterations, self._decision.asks_scram
         if facts == self._made_for:
             return
         self._made_for, self._iterations = facts, iterations
-        self._line = deque(self._store.in_clear() if kind in _BY_SCRAM else ())
+        self._line = deque(self._store.in_clear() if self._decision.asks_scram else ())
         if not self._is_busy:
             self._next()
 

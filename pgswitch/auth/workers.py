@@ -1,18 +1,21 @@
 """Threads for what would stop the reactor: PAM, directories, stretching passwords.
 
 Each kind has threads of its own, so that a directory that hangs does not keep
-passwords from being stretched; and the line before them has an end, so that strangers
-cannot make it grow.  Whoever comes when it is full is refused.
+passwords from being stretched; and a line that strangers stand in has an end, so that
+they cannot make it grow.  Whoever comes when it is full is told so: nothing has been
+found out about the password.  Logins that need no thread go on meanwhile.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 
 from pgswitch.auth.ldap import DirectoryError
+from pgswitch.errors import TooManyLogins
 from pgswitch.net.threads import DaemonThreads
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class Workers:
         *,
         name: str,
         threads: int,
-        longest_line: int,
+        longest_line: float,
     ) -> None:
         """Begin without threads; the first call starts one.
 
@@ -57,15 +60,20 @@ class Workers:
         self._threads = DaemonThreads(0, threads, name=name)
         self._longest = longest_line
         self._under_way = 0
+        self._is_told = False
+        """The log knows that the line is full, or was before it last ran empty."""
 
     def __call__(self, call: Callable[[], object]) -> Deferred[object]:
-        """Return what the call returns; None if it failed or the line is full.
+        """Return what the call returns, None if it failed.
 
-        Cancelled, the call is not made unless it has begun.
+        Fails with TooManyLogins if the line is full.  Cancelled, the call is not made
+        unless it has begun.
         """
         if self._under_way >= self._longest:
-            self._log.warning(f"{self._name} queue is full")
-            return succeed(None)
+            if not self._is_told:
+                self._log.warning(f"{self._name} queue is full")
+            self._is_told = True
+            return fail(TooManyLogins())
         if not self._threads.started:
             self._threads.start()
         self._under_way += 1
@@ -78,6 +86,8 @@ class Workers:
 
     def _done(self, value: object, result: Deferred[object]) -> None:
         self._under_way -= 1
+        if not self._under_way:
+            self._is_told = False
         if not result.called:
             result.callback(value)
 
@@ -108,6 +118,11 @@ class LoginWorkers:
             reactor, log, name="authentication", threads=16, longest_line=1000
         )
         """For what waits for others: PAM, directories, names of hosts and users."""
+        self.ours = Workers(
+            reactor, log, name="our password", threads=1, longest_line=inf
+        )
+        """For what no stranger can make more of: logins to servers, verifiers made
+        ahead.  So a crowd of logins keeps nobody's server away."""
 
     def of(self, work: Work) -> Workers:
         """Return who does this."""
@@ -117,3 +132,4 @@ class LoginWorkers:
         """End the threads."""
         self.stretching.stop()
         self.asking.stop()
+        self.ours.stop()

@@ -78,6 +78,15 @@ class TooManyUserClients(Fault):
     text = "client connections exceeded (max_user_client_connections)"
 
 
+class TooManyLogins(Fault):
+    """More logins wait to be proved than may; this one has not been looked at."""
+
+    sqlstate = "53300"
+    text = "too many logins at once"
+    detail = "The password has not been checked."
+    hint = "Try again in a moment."
+
+
 class EmptyPassword(Fault):
     """The client answered a password request with nothing."""
 

@@ -7,8 +7,10 @@ import os
 import pytest
 
 from pgswitch.auth import ldap
+from pgswitch.auth.workers import Workers
 from pgswitch.wire import encode
-from tests.fakes.messages import kinds, message, query
+from pgswitch.wire.scram import make_verifier
+from tests.fakes.messages import error_code, error_text, kinds, message, query
 from tests.fakes.world import Client, World, WorldOf
 
 LONG = "u" * 128
@@ -151,6 +153,30 @@ def test_plain_password(world_of: WorldOf, answer: bytes, *, gone: bool) -> None
     assert told(client) == "R"
     client.say(answer)
     assert client.is_gone() is gone
+
+
+@pytest.mark.parametrize("password", [b"secret\0", b"wrong\0"])
+@pytest.mark.parametrize("user", ["app", "nobody"])
+def test_too_many_logins(
+    world_of: WorldOf, monkeypatch: pytest.MonkeyPatch, user: str, password: bytes
+) -> None:
+    """Nobody is told that its password is wrong, nor whether anybody knows it."""
+    world = world_of(settings="auth_type = plain")
+    verifier = make_verifier("secret", b"0123456789abcdef", 1)
+    (world.folder / "users.txt").write_text(f'"app" "{verifier}"\n')
+    world.reload(settings="auth_type = plain")
+    full = Workers(None, world.captured.log, name="x", threads=1, longest_line=0)
+    monkeypatch.setattr(world.service.workers, "of", lambda _work: full)
+    failed: list[object] = []
+    monkeypatch.setattr(world.service.desk, "refused", failed.append)
+    client = world.client("db", user)
+    client.say(message(b"p", password))
+    heard = client.hear()
+    assert error_code(heard) == "53300"
+    assert error_text(heard) == "too many logins at once"
+    assert client.is_gone()
+    assert failed == []
+    assert world.worked == []
 
 
 def test_any_needs_a_forced_user(world_of: WorldOf) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from pgswitch.auth.decision import Decision
 from pgswitch.auth.store import AuthStore
 from pgswitch.auth.verifiers import VerifierMaker
 from pgswitch.config.model import Settings
@@ -38,7 +39,8 @@ class Scene:
         self.waiting: list[tuple[Callable[[], object], Deferred[object]]] = []
         context: Any = SimpleNamespace(stretch=self._work, random=bytes)
         self.configuration = context.configuration = SimpleNamespace()
-        self.maker = VerifierMaker(context, self.store)
+        self.decision = Decision(CapturedLog().log, self._work)
+        self.maker = VerifierMaker(context, self.store, self.decision)
         self.write(USERS)
 
     def _work(self, call: Callable[[], object]) -> Deferred[object]:
@@ -52,6 +54,7 @@ class Scene:
         self.settings = replace(self.settings, **changed)  # type: ignore[arg-type]
         self.configuration.settings = self.settings
         self.store.load(self.settings)
+        self.decision.load(self.settings)
         self.maker.look()
 
     def do_one(self) -> None:
@@ -123,3 +126,13 @@ def test_where_none_is_needed(scene: Scene, kind: AuthType) -> None:
     """Nothing more is made for other ways to log in."""
     scene.write(USERS, auth_type=kind)
     assert scene.do_all() == 1, "what was under way"
+
+
+@pytest.mark.parametrize(("method", "count"), [("md5", 0), ("scram-sha-256", 1)])
+def test_rules_that_ask_for_scram(scene: Scene, method: str, count: int) -> None:
+    """One is enough; without any, HBA needs none."""
+    scene.do_all()
+    file = scene.path.with_name("hba")
+    file.write_text(f"local all all trust\nhost all all all {method}\n")
+    scene.write('"c" "three"\n', auth_type=AuthType.HBA, auth_hba_file=str(file))
+    assert scene.do_all() == count

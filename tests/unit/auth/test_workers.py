@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from twisted.python.failure import Failure
 from pgswitch.auth import workers
 from pgswitch.auth.ldap import DirectoryError
 from pgswitch.auth.workers import LoginWorkers, Workers
+from pgswitch.errors import TooManyLogins
 from pgswitch.net.threads import DaemonThreads
 from pgswitch.wire.login_client import Work
 from tests.unit.captured import CapturedLog
@@ -69,20 +71,24 @@ def test_results(lane: Lane) -> None:
 
 
 def test_the_line_has_an_end(lane: Lane) -> None:
-    """Who comes then is refused at once, and said so."""
+    """Who comes then is told so at once; the log is, once for each crowd."""
     log = CapturedLog()
     work = made(log)
-    for _ in range(2):
-        work(lambda: True)
     got: list[object] = []
-    work(lambda: True).addCallback(got.append)
-    assert got == [None]
-    assert "WARNING pam queue is full" in log.lines
-    lane.run()
-    work(lambda: True).addCallback(got.append)
-    lane.run()
-    lane.run()
-    assert got == [None, True]
+    for crowd in range(1, 3):
+        for _ in range(2):
+            work(lambda: True).addCallback(got.append)
+        for _ in range(2):
+            full = work(lambda: True)
+            assert isinstance(full.result, Failure)
+            assert full.result.check(TooManyLogins)
+            full.addErrback(lambda _: None)
+        assert log.lines == ["WARNING pam queue is full"] * crowd
+        lane.run()
+        work(lambda: True).addCallback(got.append)
+        lane.run()
+        lane.run()
+    assert got == [True] * 6
 
 
 def test_given_up(lane: Lane) -> None:
@@ -116,6 +122,17 @@ def test_failures(lane: Lane, error: Exception, line: str) -> None:
     assert log.lines == [line]
 
 
+def test_a_line_without_an_end(lane: Lane) -> None:
+    """What is ours to do is never refused."""
+    ours = LoginWorkers(None, CapturedLog().log).ours
+    got: list[object] = []
+    for number in range(2000):
+        ours(partial(int, number)).addCallback(got.append)
+    for _ in range(2000):
+        lane.run()
+    assert got == list(range(2000))
+
+
 def test_real_threads() -> None:
     """Are told apart by what they do, and end."""
     calls: list[Any] = []
@@ -128,4 +145,5 @@ def test_real_threads() -> None:
     assert all_of_them.of(Work(int)) is all_of_them.stretching
     assert all_of_them.of(Work(int, asks_others=True)) is all_of_them.asking
     assert threads.deferToThreadPool is not None
+    assert all_of_them.ours not in (all_of_them.asking, all_of_them.stretching)
     all_of_them.stop()

@@ -34,6 +34,7 @@ def test_every_report_can_be_made(kind: type[Report]) -> None:
             ),
         ),
         (login.TooManyClients(), "no more connections allowed (max_client_conn)"),
+        (login.TooManyLogins(), "too many logins at once"),
         (login.PasswordFailed(), "password authentication failed"),
         (login.TrustFailed(), '"trust" authentication failed'),
         (login.NoSuchDatabase(database="a{b}"), "no such database: a{b}"),

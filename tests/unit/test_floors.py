@@ -54,6 +54,7 @@ FLOORS = (
     Floor("net/*.py", 3, pure=False),
     Floor("topology/clusters.py", 5, pure=False),
     Floor("topology/own_probe.py", 5, pure=False),
+    Floor("topology/sites.py", 5, pure=False),
     Floor("topology/*.py", 3, pure=False),
     Floor("pool/ledger*.py", 4, pure=True),
     Floor("pool/*.py", 4, pure=False),

@@ -1,11 +1,13 @@
-"""A cluster whose nodes are known."""
+"""A cluster whose nodes are known, and one with pools."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.fakes.cluster import ClusterSetting
+from tests.fakes.monitored import Monitored
 from tests.fakes.probes import STANDBY, writes
+from tests.fakes.world import WorldOf
 
 
 @pytest.fixture
@@ -19,3 +21,9 @@ def known() -> ClusterSetting:
         setting.probes[name].answer(STANDBY)
     setting.sites.done.clear()
     return setting
+
+
+@pytest.fixture
+def monitored(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> Monitored:
+    """Return a service with a cluster, its first questions asked."""
+    return Monitored(world_of, monkeypatch)

@@ -2,60 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from pgswitch.pool.families import READER
 from pgswitch.tls.options import TlsOptions
 from pgswitch.topology.machine import Failure
-from pgswitch.topology.nodes import Node
 from pgswitch.topology.own_probe import OwnProbe
 from pgswitch.topology.probe import Credentials
-from tests.fakes.messages import ANSWER, query
-from tests.fakes.probes import STANDBY, FakeProbe, writes
-from tests.fakes.world import World, WorldOf
-
-ENTRY = "db = host=10.0.0.1 user=app password=secret topology_query='select 1'"
-OTHER = "other = host=10.0.0.9"
-
-
-class Monitored:
-    """A world with one cluster, its probes in the test's hands."""
-
-    def __init__(self, world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Start it."""
-        self.probes: dict[str, FakeProbe] = {}
-        self.credentials: list[Credentials] = []
-
-        def make(
-            _reactor: object,
-            node: Node,
-            mine: Credentials,
-            lost: Callable[[], None],
-            _addresses: object,
-        ) -> FakeProbe:
-            self.credentials.append(mine)
-            self.probes[node.name] = FakeProbe(node, lost)
-            return self.probes[node.name]
-
-        monkeypatch.setattr("pgswitch.topology.clusters.PostgresProbe", make)
-        self.world: World = world_of(databases=f"{ENTRY}\n{OTHER}")
-        self.world.wait(0.5)
-
-    def settle(self) -> None:
-        """Have 10.0.0.1 be the writer, 10.0.0.2 a standby."""
-        self.probes["10.0.0.1"].answer(writes())
-        self.world.wait(0.5)
-        self.probes["10.0.0.1"].list("10.0.0.1", "10.0.0.2")
-        self.world.wait(0.5)
-        self.probes["10.0.0.2"].answer(STANDBY)
-
-
-@pytest.fixture
-def monitored(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> Monitored:
-    """Return a monitored cluster."""
-    return Monitored(world_of, monkeypatch)
+from tests.fakes.messages import query
+from tests.fakes.monitored import ENTRY, OTHER, Monitored
+from tests.fakes.probes import STANDBY, writes
+from tests.fakes.world import WorldOf
 
 
 def test_one_cluster(monitored: Monitored) -> None:
@@ -64,42 +20,6 @@ def test_one_cluster(monitored: Monitored) -> None:
     assert monitored.credentials == [
         Credentials("db", "app", "secret", TlsOptions(mode="disable"), "/tmp")
     ]
-
-
-def test_pools_follow(monitored: Monitored) -> None:
-    """A client is served by the configured host, and after a move by the new writer."""
-    world = monitored.world
-    client, server = world.pair()
-    monitored.settle()
-    client.say(query())
-    assert server.answer() == query()
-    client.hear()
-    world.wait(0.5)
-    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
-    world.turn()
-    assert server.is_gone()
-    client.say(query())
-    assert client.state() == "waiting"
-    monitored.probes["10.0.0.2"].answer(writes(2))
-    for attempt in world.attempts:
-        assert attempt.host in ("10.0.0.2", "10.0.0.1")
-    to_new = next(one for one in world.attempts if one.host == "10.0.0.2").accept()
-    to_new.log_in()
-    assert to_new.answer() == query()
-    assert client.hear() == ANSWER
-
-
-def test_a_pool_that_is_made_late(monitored: Monitored) -> None:
-    """It begins where the others are; while nobody writes, its logins wait."""
-    world = monitored.world
-    monitored.settle()
-    world.wait(0.5)
-    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
-    client = world.client()
-    pool = world.pool()
-    assert pool.site is not None
-    assert pool.site.searching
-    assert client.state() == "waiting"
 
 
 def test_reload(monitored: Monitored) -> None:
@@ -170,37 +90,6 @@ def test_going_on_where_another_process_was(
     client.say(query())
     assert server.answer() == query()
     assert service.clusters.known()["db"].writer == known["db"].writer
-
-
-def test_a_node_by_its_name(monitored: Monitored) -> None:
-    """It leads to the writer, as in pgbouncer-fast-switchover, for rules too."""
-    world = monitored.world
-    monitored.settle()
-    pools = world.service.pools
-    client = world.client("10.0.0.2")
-    assert client.frontend.database == "db"
-    assert client.frontend.pool.key == ("db", "app")
-    spec = pools.spec_of_key("10.0.0.2")
-    assert spec is not None
-    assert spec.name == "db"
-    assert pools.spec_of_key("10.0.0.3") is None
-
-
-def test_an_entry_with_the_name_of_a_node(monitored: Monitored) -> None:
-    """It comes with a RELOAD: the name is the entry's from then on."""
-    world = monitored.world
-    monitored.settle()
-    pools = world.service.pools
-    spec = pools.context.configuration.databases["db"]
-    reader = pools.of_role(spec, "app", READER)
-    assert reader.key == ("10.0.0.2", "app")
-    entry = "10.0.0.2 = host=10.0.0.7"
-    assert world.reload(databases=f"{ENTRY}\n{OTHER}\n{entry}")
-    assert pools.of_role(spec, "app", READER).key == ("10.0.0.2.db", "app")
-    client = world.client("10.0.0.2")
-    assert client.frontend.pool.key == ("10.0.0.2", "app")
-    assert client.frontend.pool is not reader
-    assert client.frontend.pool.place.host == "10.0.0.7"
 
 
 def test_a_secret_that_is_no_password(world_of: WorldOf) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.topology.machine import Failure
+from tests.fakes.monitored import Monitored
 from tests.fakes.probes import writes
 from tests.fakes.world import WorldOf
-from tests.unit.topology.test_clusters import Monitored
 
 
 def test_before_and_after_a_move(

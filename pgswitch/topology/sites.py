@@ -1,0 +1,130 @@
+"""The pools of one cluster's database: where they are is the cluster's to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pgswitch.net.backend import Phase
+from pgswitch.pool.families import READER
+from pgswitch.pool.reader_site import ReaderSite
+from pgswitch.pool.site import Site
+
+if TYPE_CHECKING:
+    from pgswitch.pool.pool import ServerPool
+    from pgswitch.pool.registry import Pools
+    from pgswitch.topology.cluster import Cluster
+    from pgswitch.topology.nodes import Node
+
+
+@dataclass(slots=True)
+class PoolSites:
+    """Takes the part of the Sites of cluster.py; ``key`` is the entry's name."""
+
+    key: str
+    pools: Pools
+    node: Node | None = None
+    searching: bool = False
+    warm: list[Node] = field(default_factory=list)
+    known: tuple[list[Node], list[Node]] = ([], [])
+    """All nodes, and those that are fit for readers."""
+
+    def serve_from(self, node: Node, *, same: bool) -> None:
+        """Use this node from now on, and let clients go on."""
+        if self.node is not None:
+            same = same or (self.node.host, self.node.port) == (node.host, node.port)
+        self.node, self.searching = node, False
+        for site in self._sites():
+            site.serve_from(node, same=same)
+
+    def hold(self, *, is_leaving: bool) -> None:
+        """Have clients wait, and close the connections to the last writer."""
+        self.searching = True
+        for site in self._sites():
+            site.hold(is_leaving=is_leaving)
+
+    def keep_warm(self, nodes: list[Node]) -> None:
+        """Keep connections open to these nodes, and to no others."""
+        self.warm = nodes
+        for site in self._sites():
+            site.standbys.keep(nodes)
+
+    def answers(self, node: Node) -> None:
+        """Hear that a node answers that did not, or was not known."""
+        for site in self._sites():
+            site.standbys.answers(node)
+
+    def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
+        """Take the nodes that there are, and those that are fit for readers."""
+        self.known = nodes, readers
+        taken = self.pools.context.configuration.databases
+        self.pools.families.set(taken[self.key], nodes, readers, taken)
+        for pool in self.pools:
+            if isinstance(pool.site, ReaderSite):
+                pool.site.refresh()
+
+    def make_way(self) -> None:
+        """Name nodes anew whose names belong to entries of ``[databases]`` by now."""
+        taken = self.pools.context.configuration.databases
+        names = self.pools.families.names(self.key)
+        if not any(name in taken for name in names.values()):
+            return
+        self.read_from(*self.known)
+        for pool in self.pools:
+            if isinstance(pool.site, ReaderSite) and pool.key.database in taken:
+                self.pools.drop(pool)
+
+    def elsewhere(self, pool: ServerPool) -> ServerPool | None:
+        """Return where a node's clients should be; None if they are well there."""
+        families = self.pools.families
+        if families.takes_readers(pool.key.database):
+            return None
+        spec = self.pools.context.configuration.databases.get(self.key)
+        if spec is None:
+            return None
+        return self.pools.of_role(spec, pool.key.user, READER)
+
+    def name_of(self, node: Node) -> str:
+        """Return what a node is called as a database."""
+        return self.pools.families.names(self.key).get(node, node.name)
+
+    def waiting(self) -> tuple[int, float]:
+        """Return how many clients wait, and the longest wait in seconds."""
+        now = self.pools.context.clock()
+        waits = [
+            now - link.waiting_since
+            for pool in self.pools.of_database(self.key)
+            for link in pool.rack.waiters
+        ]
+        return len(waits), max(waits, default=0.0)
+
+    def heard_at(self, node: Node) -> float:
+        """Return when a client's query was last answered by this node."""
+        if node != self.node:
+            return float("-inf")
+        return max(
+            (
+                backend.link.ready_since
+                for pool in self.pools.of_database(self.key)
+                for backend in pool.backends()
+                if backend.phase is not Phase.LOGIN
+            ),
+            default=float("-inf"),
+        )
+
+    def add(self, pool: ServerPool, cluster: Cluster) -> None:
+        """Take in a new pool."""
+        site = Site(pool, cluster, self.name_of)
+        pool.settle_at(site)
+        if self.node is not None:
+            site.node = self.node
+        if self.searching:
+            site.hold()
+        site.standbys.keep(self.warm)
+
+    def _sites(self) -> list[Site]:
+        return [
+            pool.site
+            for pool in self.pools.of_database(self.key)
+            if isinstance(pool.site, Site)
+        ]

@@ -64,7 +64,7 @@ class Decision:
             found = read_rule_files(settings)
             for problem in found.unreadable:
                 self._log.error(problem)
-            for problem in found.left_out:
+            for problem in (*found.left_out, *found.hopeless):
                 self._log.warning(problem)
             self._rules = found.rules
             self._demand = Demand(method=Method.REJECT)

@@ -171,6 +171,8 @@ class _LineReader:
         method = _METHODS.get(word.text)
         if method is None:
             raise WordsError(f"unknown method: {word.text}")
+        if method is Method.CERT and link in (Link.LOCAL, Link.HOSTNOSSL):
+            self.complaint = "cert needs TLS, nobody can log in by this line"
         return Rule(
             line=self._number,
             link=link,

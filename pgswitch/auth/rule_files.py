@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING
 
 from pgswitch.auth.hba_file import read_hba
 from pgswitch.auth.ident import IdentMap, parse_ident
+from pgswitch.tls.options import for_clients
+from pgswitch.types import Method
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgswitch.auth.hba import Rule
     from pgswitch.config.model import Settings
+
+CERT_IS_HOPELESS = (
+    "nobody can log in by the lines of auth_hba_file that say cert: clients are asked"
+    " for certificates only with client_tls_sslmode and client_tls_ca_file"
+)
 
 
 @dataclass(slots=True)
@@ -29,6 +36,8 @@ class RuleFiles:
     """Whole files."""
     left_out: list[str] = field(default_factory=list)
     """Single lines."""
+    hopeless: list[str] = field(default_factory=list)
+    """Rules by which nobody can log in as long as other settings are what they are."""
 
 
 def read_rule_files(settings: Settings) -> RuleFiles:
@@ -44,6 +53,9 @@ def read_rule_files(settings: Settings) -> RuleFiles:
         )
         return found
     found.rules = tuple(hba.rules)
+    methods = {rule.demand.method for rule in found.rules}
+    if Method.CERT in methods and not for_clients(settings).asks_clients:
+        found.hopeless.append(CERT_IS_HOPELESS)
     for problem in hba.problems:
         where = "" if problem.path == path else f" of {problem.path}"
         found.left_out.append(

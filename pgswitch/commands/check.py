@@ -61,7 +61,8 @@ def main(arguments: list[str], program: str) -> int:
     sys.stdout.write("".join(_table(lines)))
     problems = list(surroundings(configuration))
     sys.stdout.write("".join(f"error: {one}\n" for one in problems))
-    sys.stdout.write("".join(f"warning: {one}\n" for one in exposed(configuration)))
+    warnings = (*exposed(configuration), *hopeless(configuration.settings))
+    sys.stdout.write("".join(f"warning: {one}\n" for one in warnings))
     counts = Counter(line.verdict for line in lines)
     sys.stdout.write(
         f"{given.file}: {len(configuration.databases)} databases;"
@@ -108,6 +109,12 @@ def exposed(configuration: Configuration) -> Iterator[str]:
             mode = stat.S_IMODE(Path(path).stat().st_mode)
             if mode & stat.S_IROTH:
                 yield f"{name}: {path} can be read by everybody (mode {mode:04o})"
+
+
+def hopeless(settings: Settings) -> Iterator[str]:
+    """Yield what no client can log in by, in words."""
+    if settings.auth_type is AuthType.HBA:
+        yield from read_rule_files(settings).hopeless
 
 
 def _unreadable(name: str, path: str) -> Iterator[str]:

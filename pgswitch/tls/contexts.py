@@ -96,7 +96,7 @@ def context_for_clients(options: TlsOptions) -> SSL.Context:
     _set_key_exchange(context, options, prefix)
     context.set_alpn_select_callback(_select_protocol)
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
-    if options.verifies or options.ca_file:
+    if options.asks_clients:
         # Below verify-ca a certificate is welcome; one that is shown must be good.
         _set_authorities(context, options, prefix)
         must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if options.verifies else 0

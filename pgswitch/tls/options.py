@@ -62,6 +62,11 @@ class TlsOptions:
         return self.mode in VERIFYING
 
     @property
+    def asks_clients(self) -> bool:
+        """Whether clients are asked for certificates, which are verified then."""
+        return self.mode != DISABLE and (self.verifies or bool(self.ca_file))
+
+    @property
     def cipher_list(self) -> str | None:
         """The cipher list for OpenSSL, up to TLS 1.2; None for its own."""
         is_default = not self.ciphers or self.ciphers.lower() in _DEFAULT_CIPHERS

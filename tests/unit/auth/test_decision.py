@@ -60,6 +60,13 @@ def test_lines_that_are_none(world_of: WorldOf) -> None:
     assert world.client().state() == "waiting"
 
 
+def test_a_method_that_lets_nobody_in(world_of: WorldOf) -> None:
+    """Is told of at the start and at a reload; the clients that it is for, little."""
+    world = with_files(world_of, "host all all all cert")
+    assert world.logged("WARNING nobody can log in by the lines of auth_hba_file that")
+    assert world.client().fault == "certificate authentication failed"
+
+
 @pytest.mark.parametrize("name", ["auth_hba_file", "auth_ident_file"])
 def test_a_missing_file(world_of: WorldOf, name: str) -> None:
     """Lets nobody in by it, and says so."""

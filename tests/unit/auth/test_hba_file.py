@@ -41,7 +41,7 @@ def read(text: str) -> HbaFile:
 )
 def test_methods(word: str, method: Method) -> None:
     """With their options."""
-    found = read(f"local all all {word}")
+    found = read(f"hostssl all all all {word}")
     assert found.problems == []
     demand = found.rules[0].demand
     assert demand.method is method
@@ -109,6 +109,17 @@ def test_a_line_that_counts_as_rejection(options: str) -> None:
     assert problem.line == 1
     methods = [rule.demand.method for rule in found.rules]
     assert methods == [Method.REJECT, Method.TRUST]
+
+
+@pytest.mark.parametrize(
+    ("link", "count"), [("local", 1), ("hostnossl", 1), ("host", 0), ("hostssl", 0)]
+)
+def test_certificates_in_clear(link: str, count: int) -> None:
+    """There are none; whom the line is for may not fall to the next all the same."""
+    place = "" if link == "local" else "all"
+    found = read(f"{link} all all {place} cert")
+    assert len(found.problems) == count
+    assert [rule.demand.method for rule in found.rules] == [Method.CERT]
 
 
 def test_files_of_names(tmp_path: Path) -> None:

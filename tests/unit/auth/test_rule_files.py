@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from pgswitch.auth.rule_files import RuleFiles, read_rule_files
+import pytest
+
+from pgswitch.auth.rule_files import CERT_IS_HOPELESS, RuleFiles, read_rule_files
 from pgswitch.config.model import Settings
 
 
-def read(folder: Path, hba: str | None, ident: str | None = None) -> RuleFiles:
+def read(
+    folder: Path,
+    hba: str | None,
+    ident: str | None = None,
+    **more: Any,  # noqa: ANN401 - settings
+) -> RuleFiles:
     """Return what files of these texts come to; None is no file."""
     for name, text in (("hba", hba), ("ident", ident)):
         if text is not None:
@@ -18,6 +26,7 @@ def read(folder: Path, hba: str | None, ident: str | None = None) -> RuleFiles:
         Settings(),
         auth_hba_file=str(folder / "hba"),
         auth_ident_file=None if ident is None else str(folder / "ident"),
+        **more,
     )
     return read_rule_files(settings)
 
@@ -47,6 +56,28 @@ def test_lines_that_are_none(tmp_path: Path) -> None:
         f"could not parse hba config line 1 of {tmp_path}/more:"
         " neither an address nor a host name: nonsense!"
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "ca_file", "hopeless"),
+    [
+        ("disable", "", True),
+        ("disable", "ca", True),
+        ("require", "", True),
+        ("prefer", "ca", False),
+        ("verify-ca", "", False),
+        ("verify-full", "ca", False),
+    ],
+)
+@pytest.mark.parametrize("method", ["cert", "md5"])
+def test_certificates_that_nobody_asks_for(
+    tmp_path: Path, mode: str, ca_file: str, method: str, *, hopeless: bool
+) -> None:
+    """Nobody can log in by them."""
+    tls = {"client_tls_sslmode": mode, "client_tls_ca_file": ca_file}
+    found = read(tmp_path, f"hostssl all all all {method}\n", **tls)
+    is_told = hopeless and method == "cert"
+    assert found.hopeless == ([CERT_IS_HOPELESS] if is_told else [])
 
 
 def test_files_that_are_missing(tmp_path: Path) -> None:

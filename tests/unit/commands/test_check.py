@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pgswitch.auth.rule_files import CERT_IS_HOPELESS
 from pgswitch.cli import main
+from tests.tls_files import Authority
 
 CLIENT_FILES = "client_tls_cert_file = {folder}/bad\nclient_tls_key_file = {folder}/bad"
 
@@ -111,6 +113,27 @@ def test_secrets_in_the_open(
         status, lines = check(tmp_path, f"auth_file = {users}", capsys)
         assert status == 0
         assert [line for line in lines if line.startswith("warning: ")] == warnings
+
+
+@pytest.mark.parametrize("ca_file", ["", "{folder}/ca.crt"])
+def test_certificates_that_nobody_asks_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ca_file: str
+) -> None:
+    """A line that says cert is warned of, unless clients are asked for theirs."""
+    authority = Authority(tmp_path, "ca")
+    certificate, key = authority.issue("pooler")
+    (tmp_path / "hba").write_text("hostssl all all all cert\n")
+    status, lines = check(
+        tmp_path,
+        f"auth_type = hba\nauth_hba_file = {tmp_path}/hba\n"
+        "client_tls_sslmode = require\n"
+        f"client_tls_cert_file = {certificate}\nclient_tls_key_file = {key}\n"
+        f"client_tls_ca_file = {ca_file.format(folder=tmp_path)}",
+        capsys,
+    )
+    assert status == 0
+    warnings = [line for line in lines if line.startswith("warning: ")]
+    assert warnings == ([] if ca_file else [f"warning: {CERT_IS_HOPELESS}"])
 
 
 def test_the_word_alone_is_a_file(capfd: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,21 @@ def loaded(folder: Path, settings: str = "", entry: str = "") -> Configuration:
 
 
 @pytest.mark.parametrize(
+    ("mode", "ca_file", "asks"),
+    [
+        ("disable", "ca", False),
+        ("allow", "", False),
+        ("allow", "ca", True),
+        ("require", "", False),
+        ("verify-ca", "", True),
+    ],
+)
+def test_who_is_asked_for_certificates(mode: str, ca_file: str, *, asks: bool) -> None:
+    """Clients are, where there is anybody to verify them by."""
+    assert TlsOptions(mode=mode, ca_file=ca_file).asks_clients is asks
+
+
+@pytest.mark.parametrize(
     ("words", "versions"),
     [
         ("secure", "1.2 1.3"),

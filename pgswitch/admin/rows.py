@@ -151,6 +151,16 @@ def result_set(columns: Sequence[Column], rows: Rows) -> bytes:
     return description(columns) + b"".join(data_rows(columns, rows))
 
 
+def local_time(moment: float) -> str:
+    """Return seconds since the epoch as local date, time and zone."""
+    return _local_second(int(moment), time.tzname)
+
+
+@lru_cache(maxsize=1024)
+def _local_second(moment: int, _zone: tuple[str, str]) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(moment))
+
+
 def exact_time(moment: float | None) -> str | None:
     """Return the same with milliseconds; None for None."""
     if moment is None:
@@ -164,13 +174,3 @@ def exact_time(moment: float | None) -> str | None:
 def lsn_text(position: int | None) -> str | None:
     """Return a position in the log as PostgreSQL writes it; None for None."""
     return None if position is None else f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
-
-
-def local_time(moment: float) -> str:
-    """Return seconds since the epoch as local date, time and zone."""
-    return _local_second(int(moment), time.tzname)
-
-
-@lru_cache(maxsize=1024)
-def _local_second(moment: int, _zone: tuple[str, str]) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(moment))

@@ -45,9 +45,9 @@ def settle_in(configuration: Configuration, user: str | None, log: Log) -> None:
     """
     settings = configuration.settings
     bring_libraries(settings)
-    if user and names_rules(configuration):
-        bring_codecs()
     if user:
+        if names_rules(configuration):
+            bring_codecs()
         switch_user(user)
     refuse_root()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import NamedTuple
 
 CONSOLE_DATABASES = ("pgbouncer", "pgswitch")
@@ -42,7 +42,7 @@ class AuthType(Enum):
         return self.value
 
 
-class Method(Enum):
+class Method(StrEnum):
     """How one client is judged: an auth_type, or what a line of the HBA file says."""
 
     ANY = "any"

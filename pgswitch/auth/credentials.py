@@ -11,7 +11,7 @@ have other passwords than it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pgswitch.wire.password import Secret
 from pgswitch.wire.scram import ScramKeys
@@ -25,13 +25,18 @@ if TYPE_CHECKING:
     from pgswitch.wire.login_client import Accepted
 
 
-class _Learned(NamedTuple):
+class _Learned:
     """What a login proved."""
 
-    secret: Secret | None
-    keys: ScramKeys | None
-    on_file: Secret | None
-    """The secret in auth_file at that time; None for a user not in it."""
+    __slots__ = ("keys", "on_file", "secret")
+
+    def __init__(
+        self, secret: Secret | None, keys: ScramKeys | None, on_file: Secret | None
+    ) -> None:
+        """Take it; ``on_file`` is the secret in auth_file now, if it has the user."""
+        self.secret = secret
+        self.keys = keys
+        self.on_file = on_file
 
 
 def _told(secret: Secret | None) -> str | None:
@@ -54,7 +59,9 @@ class Credentials:
         """Keep what a client has proved when it logged in to a database."""
         on_file = self._store.secret(identity.user)
         secret, keys = outcome.password or identity.secret, outcome.scram_keys
-        if spec.user is not None or (secret == on_file and keys is None):
+        if spec.user is not None:
+            return
+        if keys is None and (secret is on_file or secret == on_file):
             return
         by_database = self._learned.setdefault(identity.user, {})
         before = by_database.pop(spec.name, None)  # what is learned last stands last

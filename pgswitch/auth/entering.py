@@ -66,12 +66,13 @@ class Entrance:
     def _settings(self) -> Settings:
         return self._context.configuration.settings
 
-    def enter_pool(self, frontend: Frontend, *, shutting_down: bool) -> None:
+    def enter_pool(
+        self, frontend: Frontend, spec: DatabaseSpec | None, *, shutting_down: bool
+    ) -> None:
         """Take a client to its pool, which welcomes it now or later.
 
         Raises NoSuchDatabase, DatabaseDisabled or PoolerShuttingDown.
         """
-        spec = self._context.configuration.database(frontend.database)
         if spec is None:
             if self._settings.log_connections:
                 self._context.log.log(

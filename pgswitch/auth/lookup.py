@@ -35,14 +35,22 @@ class Asked(NamedTuple):
     user: str
 
 
-class Identity(NamedTuple):
+class Identity:
     """A user: the name that pools go by, and what it has to prove."""
 
-    user: str
-    secret: Secret | None = None
-    """None for a stranger, and where nobody keeps a secret (auth_type any, pam)."""
-    asked: Asked | None = None
-    """What auth_query was asked to find it."""
+    __slots__ = ("asked", "secret", "user")
+
+    def __init__(
+        self, user: str, secret: Secret | None = None, asked: Asked | None = None
+    ) -> None:
+        """Take the name, the secret, and what auth_query was asked to find them.
+
+        ``secret`` is None for a stranger, and where nobody keeps a secret (auth_type
+        any, pam).
+        """
+        self.user = user
+        self.secret = secret
+        self.asked = asked
 
 
 class Lookup:

@@ -28,8 +28,7 @@ from functools import partial
 from time import time
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
-
+from pgswitch.auth.hba import Demand
 from pgswitch.auth.limits import Headcount, check_name
 from pgswitch.auth.lookup import Identity, Lookup
 from pgswitch.errors import (
@@ -46,6 +45,8 @@ from pgswitch.wire.startup import Replication
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from twisted.internet.defer import Deferred
 
     from pgswitch.auth.credentials import Credentials
     from pgswitch.auth.decision import Decision
@@ -182,14 +183,14 @@ class FrontDesk:
         self, frontend: Frontend, startup: Startup
     ) -> ClientLogin | Deferred[ClientLogin | None] | None:
         """Check a start-up packet; return the login, None if none is needed."""
-        settings = self._settings
+        configuration = self.context.configuration
+        settings = configuration.settings
         facts, negotiation, frontend.wanted = self._judge(startup)
-        if facts.database not in self.context.configuration.databases:
+        if facts.database not in configuration.databases:
             facts = replace(facts, database=self._pools.known_as(facts.database))
         frontend.facts = facts
         self.headcount.come(facts)
         frontend.user, frontend.database = facts.user, facts.database
-        frontend.identity = Identity(facts.user)
         is_console = facts.database in CONSOLE_DATABASES
         if not is_console and len(self.clients) > settings.max_client_conn:
             raise TooManyClients
@@ -205,36 +206,38 @@ class FrontDesk:
             self._log_attempt(frontend)
             return None
         check_name(facts.user)
-        spec = self.context.configuration.database(facts.database)
+        spec = configuration.database(facts.database)
         self.headcount.check(self.context, facts, spec)
         if settings.auth_type in _WITHOUT_SECRETS:
             if settings.auth_type is AuthType.ANY:
                 self._check_forced_user(frontend, spec)
             else:
                 self._check_no_auth_user(frontend, spec)
-            return self._ask(frontend, frontend.identity)
+            return self._ask(frontend, spec, Identity(facts.user))
         found = self._lookup.find(frontend, spec)
-        if isinstance(found, Deferred):
-            return found.addCallback(partial(self._ask, frontend))
-        return self._ask(frontend, found)
+        # Asked in this order, as to tell whether something is a Deferred takes long.
+        if isinstance(found, Identity):
+            return self._ask(frontend, spec, found)
+        return found.addCallback(partial(self._ask, frontend, spec))
 
     def _ask(
-        self, frontend: Frontend, identity: Identity
+        self, frontend: Frontend, spec: DatabaseSpec | None, identity: Identity
     ) -> ClientLogin | Deferred[ClientLogin | None] | None:
         """Return the login of a client, now that it is known who it claims to be."""
         frontend.identity = identity
         frontend.user = identity.user
+        is_console = frontend.database in CONSOLE_DATABASES
         is_stranger = self._is_stranger(identity)
-        is_there = self._is_there(frontend)
+        is_there = is_console or spec is not None
         shown = frontend.database if is_there and not is_stranger else None
         frontend.shown = shown, identity.user
         self._log_attempt(frontend)
-        if frontend.database in CONSOLE_DATABASES and not is_stranger:
+        if is_console and not is_stranger:
             self._check_console_user(frontend.user)
         demand = self._decision.demand(frontend, self._settings.auth_type)
-        if isinstance(demand, Deferred):
-            return demand.addCallback(partial(self._methods.login, frontend, identity))
-        return self._methods.login(frontend, identity, demand)
+        if isinstance(demand, Demand):
+            return self._methods.login(frontend, identity, demand)
+        return demand.addCallback(partial(self._methods.login, frontend, identity))
 
     def work(self, work: Work) -> Deferred[object]:
         """Do what a login needs done in a thread; fires with None if it failed."""
@@ -254,7 +257,7 @@ class FrontDesk:
         if spec is not None:
             self._credentials.learn(spec, frontend.identity, outcome)
         is_late = self.shutting_down and frontend.number > self._last_guest
-        self._entrance.enter_pool(frontend, shutting_down=is_late)
+        self._entrance.enter_pool(frontend, spec, shutting_down=is_late)
 
     def readmit(self, frontend: Frontend, spec: DatabaseSpec, values: Values) -> None:
         """Take a client that has logged in to another process to its pool.
@@ -313,12 +316,6 @@ class FrontDesk:
         if self._judge_by.ignored != ignored:
             self._judge_by = Judge(self.context.tracking, ignored)
         return self._judge_by.judge(startup)
-
-    def _is_there(self, frontend: Frontend) -> bool:
-        """Tell whether the database exists that a client asks for."""
-        name = frontend.database
-        configuration = self.context.configuration
-        return name in CONSOLE_DATABASES or configuration.database(name) is not None
 
     def _is_owner(self, frontend: Frontend) -> bool:
         """Tell whether the OS user that runs us asks, over the unix socket."""

@@ -14,9 +14,8 @@ from collections.abc import Callable, Sequence
 from socket import SocketType
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from pgswitch.logs import Log
 from pgswitch.net.sockets import SocketAddress, unix_port
@@ -41,10 +40,10 @@ _PEER_CREDENTIALS = struct.Struct("3i")
 class AcceptReactor(Protocol):
     """What is used of the reactor: ``IReactorFDSet`` and ``IReactorTime``."""
 
-    def addReader(self, reader: IReadDescriptor) -> object:
+    def addReader(self, reader: Any) -> object:  # noqa: ANN401 - an IReadDescriptor
         """Watch a descriptor."""
 
-    def removeReader(self, reader: IReadDescriptor) -> object:
+    def removeReader(self, reader: Any) -> object:  # noqa: ANN401 - as above
         """Watch it no more; unknown ones are ignored."""
 
     def callLater(
@@ -53,9 +52,12 @@ class AcceptReactor(Protocol):
         """Call once after ``delay`` seconds."""
 
 
-@implementer(IReadDescriptor)
 class Acceptor:
-    """Takes connections from one listening socket until it is closed."""
+    """Takes connections from one listening socket until it is closed.
+
+    It is an ``IReadDescriptor`` that does not say so to zope.interface: a class that
+    is decorated is not compiled.
+    """
 
     # Twisted's server transports look these two names up on their port, for their
     # own repr.
@@ -93,7 +95,7 @@ class Acceptor:
         """Those of them that it does not inherit."""
         self._family, self._kind, self._proto = int(sock.family), int(sock.type), 0
         self._sessions = 0
-        self._retry: IDelayedCall | None = None
+        self._retry: Any = None  # mypyc does not understand zope's IDelayedCall
         self._closed = False
         if sock.family == socket.AF_UNIX:
             self._unix_origin = Address("unix", unix_port(sock.getsockname()))

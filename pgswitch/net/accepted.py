@@ -41,6 +41,7 @@ class TcpTransport:
         "_own_write",
         "_pending",
         "_producer",
+        "_watching",
         "client",
         "connected",
         "disconnecting",
@@ -77,7 +78,12 @@ class TcpTransport:
         self._is_aborted = False
         self._own_read: Any = None
         self._own_write: Any = None
-        reactor.addReader(self)
+        self._watching: Any = getattr(reactor, "watching", None)
+        """How a lean reactor is told (watching.py); any other is by its own names."""
+        if self._watching is None:
+            reactor.addReader(self)
+        else:
+            self._watching.add(self._descriptor, self)
 
     # What the reactor calls.
 
@@ -112,9 +118,12 @@ class TcpTransport:
         if not self.connected:
             return
         self.connected = False
-        self.reactor.removeReader(self)
-        if self._is_writing:
-            self.stopWriting()
+        if self._watching is None or self._is_writing:
+            self.reactor.removeReader(self)
+            if self._is_writing:
+                self.stopWriting()
+        else:
+            self._watching.remove(self._descriptor)
         if self._is_aborted:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.socket.close()

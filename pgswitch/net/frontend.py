@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from socket import MSG_PEEK
 from time import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -65,12 +65,13 @@ if TYPE_CHECKING:
     from pgswitch.wire.params import Values
     from pgswitch.wire.welcome import Welcome
 
-LOGIN_LIMIT = 16384
+LOGIN_LIMIT: Final = 16384
 """Bytes of one message that a stranger may have us hold before the login."""
-REFUSED_ENCRYPTION = b"N"
-ACCEPTED_ENCRYPTION = b"S"
-TLS_BEGIN = bytes((TLS_HANDSHAKE,))
-UNIX = Address("unix", 0)
+REFUSED_ENCRYPTION: Final = b"N"
+ACCEPTED_ENCRYPTION: Final = b"S"
+READY: Final = encode.ready_for_query()
+TLS_BEGIN: Final = bytes((TLS_HANDSHAKE,))
+UNIX: Final = Address("unix", 0)
 
 
 class ConsoleReply(Protocol):
@@ -209,6 +210,8 @@ class Frontend:
             reception.known_packets
         )
         self._login: ClientLogin | None = None
+        self._ahead = b""
+        """The last bytes of the login, which go out together with the welcome."""
         self._finding: Deferred[Any] | None = None
         """What the login waits for: whom to ask for what, or work in a thread."""
         self._queued: deque[tuple[int, bytes]] | None = None
@@ -393,14 +396,15 @@ class Frontend:
             traced(self.io, self.link, self.reception.log, self, is_client=True)
             self.io.attach(self.link)
         login = self.reception.begin_login(self, startup)
-        if isinstance(login, Deferred):
-            self._finding = login
-            self.link.hold(rest)
-            login.addCallbacks(self._found, self._not_found)
-        else:
+        # Asked in this order, as to tell whether something is a Deferred takes long.
+        if login is None or isinstance(login, ClientLogin):
             self._ask(login)
             if rest and not self.closed:
                 self.link.take(rest)
+        else:
+            self._finding = login
+            self.link.hold(rest)
+            login.addCallbacks(self._found, self._not_found)
 
     def _found(self, login: ClientLogin | None) -> None:
         """Go on, now that it is known what to ask."""
@@ -442,7 +446,17 @@ class Frontend:
                 self._finding.addCallbacks(self._worked, self._not_found)
             else:
                 self._login = None
-                self.reception.accepted(self, command)
+                self._ahead = command.last
+                try:
+                    self.reception.accepted(self, command)
+                finally:
+                    self._send_ahead()
+
+    def _send_ahead(self) -> None:
+        """Send the last bytes of the login, if no welcome has taken them along."""
+        if self._ahead:
+            self.link.send(self._ahead)
+            self._ahead = b""
 
     def _worked(self, result: object) -> None:
         """Go on with the login, now that a thread has done something for it."""
@@ -501,13 +515,15 @@ class Frontend:
         self.logged_in = True
         self.waiting_since = 0.0
         self.welcomed_at = self.reception.clock()
+        ahead, self._ahead = self._ahead, b""
         self.link.send(
             b"".join(
                 (
+                    ahead,
                     told,
                     encode.backend_key_data(key),
                     b"" if notice is None else encode.notice_response(notice),
-                    encode.ready_for_query(),
+                    READY,
                 )
             )
         )
@@ -581,6 +597,7 @@ class Frontend:
             return
         if fault.note is not None:
             self.reception.log.warning(f"{self.prefix} {fault.note}")
+        self._send_ahead()
         self._leave(fault.text)
         last = b""
         if not fault.is_silent:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from select import EPOLLIN
 from typing import Any
 
 from twisted.internet import main
@@ -18,8 +17,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import Logger
 from twisted.python import log
 
-from pgswitch.net.accept import Acceptor
-from pgswitch.net.accepted import TcpTransport
+from pgswitch.net.watching import Watching
 from pgswitch.relay.turn import Turns
 
 
@@ -30,8 +28,11 @@ class LeanReactor(EPollReactor):
 
     def __init__(self) -> None:
         """Begin without links."""
-        self.turns = Turns(self._serve_other, self._link_ended, self._link_failed)
         super().__init__()  # type: ignore[no-untyped-call]
+        self.watching = Watching(
+            self._poller, self._reads, self._selectables, self._serve, self._drop
+        )
+        self.turns = Turns(self.watching.serve, self.watching.ended, self._link_failed)
 
     def callLater(
         self,
@@ -59,35 +60,26 @@ class LeanReactor(EPollReactor):
 
     doIteration = doPoll
 
-    def _serve_other(self, descriptor: int, event: int) -> bool:
-        """Serve an event as Twisted does, but for new connections.
-
-        An Acceptor keeps its faults to itself, so it needs no logging context, and no
-        turn of the reactor: what it wants of that, it says by callLater.
-        """
+    def _serve(self, descriptor: int, event: int) -> bool:
+        """Serve an event as Twisted does, and have it look after its business."""
         selectable = self._selectables.get(descriptor)
-        if event == EPOLLIN and isinstance(selectable, Acceptor):
-            selectable.doRead()
-            return False
         if selectable is not None:
             log.callWithLogger(
                 selectable, self._doReadOrWrite, selectable, descriptor, event
             )
         return True
 
-    def _link_ended(self, descriptor: int, why: object) -> None:
-        """Drop a connection whose link read its end, or is to be closed."""
+    def _drop(self, descriptor: int, why: object) -> None:
+        """Drop a connection as Twisted does."""
         selectable = self._selectables.get(descriptor)
-        if why is main.CONNECTION_DONE and isinstance(selectable, TcpTransport):
-            selectable.ended()
-        elif selectable is not None:
+        if selectable is not None:
             is_read = True
             self._disconnectSelectable(selectable, why, is_read)  # type: ignore[no-untyped-call]
 
     def _link_failed(self, descriptor: int) -> None:
         """Log a fault of ours and drop its connection, as Twisted does."""
         self._log.failure("while reading from a link")
-        self._link_ended(descriptor, main.CONNECTION_LOST)
+        self._drop(descriptor, main.CONNECTION_LOST)
 
 
 def install() -> None:

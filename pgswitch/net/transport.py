@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
 
+from pgswitch.net.accepted import TcpTransport
 from pgswitch.net.encrypting import TlsSocket, encrypt, give_back
 from pgswitch.relay.link import PAUSED_TLS
 
@@ -119,7 +120,8 @@ class SocketIO:
             self._link.recv, self._link.raw_send = _no_recv, _no_send
         self._link = None
         self.recv, self.send = _no_recv, _no_send
-        give_back(self.transport, "doRead", "doWrite")
+        if not isinstance(self.transport, TcpTransport):  # which sees to it itself
+            give_back(self.transport, "doRead", "doWrite")
 
     # What the link calls.
 

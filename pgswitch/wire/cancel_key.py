@@ -24,12 +24,11 @@ _POSITIVE: Final = 0x7F
 
 def make(random: bytes, peer_id: int) -> bytes:
     """Return a key from 8 random bytes; ``peer_id`` 0 is no peering."""
-    key = bytearray(random)
-    key[0] &= _POSITIVE
-    if peer_id:
-        key[1:3] = peer_id.to_bytes(2, "little")
-        key[7] |= _TTL_BITS
-    return bytes(key)
+    first = bytes((random[0] & _POSITIVE,))
+    if not peer_id:
+        return first + random[1:]
+    peer = peer_id.to_bytes(2, "little")
+    return first + peer + random[3:7] + bytes((random[7] | _TTL_BITS,))
 
 
 def peer_of(key: bytes) -> int:

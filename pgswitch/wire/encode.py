@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
+from typing import Final
 
 from pgswitch.errors import Fault, Notice
 from pgswitch.wire import constants as c
@@ -21,13 +22,14 @@ Text = str | bytes
 Field = tuple[str, int, int]
 """A column: name, type number, size in bytes (-1 for one that varies)."""
 
-_HEADER = Struct("!BI")
-_INT32 = Struct("!i")
-_UINT32 = Struct("!I")
-_INT16 = Struct("!H")
-_STARTUP_HEADER = Struct("!II")
-_COLUMN = Struct("!IHIhih")
-_NULL = _INT32.pack(-1)
+_HEADER: Final = Struct("!BI")
+_AUTHENTICATION: Final = Struct("!BII")
+_INT32: Final = Struct("!i")
+_UINT32: Final = Struct("!I")
+_INT16: Final = Struct("!H")
+_STARTUP_HEADER: Final = Struct("!II")
+_COLUMN: Final = Struct("!IHIhih")
+_NULL: Final = _INT32.pack(-1)
 
 
 def message(kind: int, body: bytes = b"") -> bytes:
@@ -55,7 +57,7 @@ def cstring(text: Text) -> bytes:
 
 
 def _authentication(kind: int, data: bytes = b"") -> bytes:
-    return message(c.AUTHENTICATION, _UINT32.pack(kind) + data)
+    return _AUTHENTICATION.pack(c.AUTHENTICATION, len(data) + 8, kind) + data
 
 
 def auth_ok() -> bytes:

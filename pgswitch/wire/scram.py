@@ -19,9 +19,9 @@ from __future__ import annotations
 import re
 import stringprep
 import unicodedata
-from base64 import b64encode
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import pbkdf2_hmac, sha256
 from hmac import compare_digest, digest
 from typing import Final, Self
@@ -61,12 +61,31 @@ _NONCE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")
 """RFC 5802, section 7: printable ASCII except the comma."""
 
 
-@dataclass(frozen=True, slots=True)
 class ScramKeys:
     """ClientKey and ServerKey: as good as the password where the verifier is theirs."""
 
-    client_key: bytes = field(repr=False)
-    server_key: bytes = field(repr=False)
+    __slots__ = ("client_key", "server_key")
+
+    def __init__(self, client_key: bytes, server_key: bytes) -> None:
+        """Take both."""
+        self.client_key = client_key
+        self.server_key = server_key
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other has the same keys."""
+        if not isinstance(other, ScramKeys):
+            return False
+        return compare_digest(
+            self.client_key + self.server_key, other.client_key + other.server_key
+        )
+
+    def __hash__(self) -> int:
+        """Return what is the same for the same keys."""
+        return hash(self.client_key)
+
+    def __repr__(self) -> str:
+        """Show that these are keys, and no more."""
+        return "ScramKeys()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +113,14 @@ class ScramVerifier:
     def __str__(self) -> str:
         """Return PostgreSQL's text form (column rolpassword of pg_authid)."""
         salt, stored_key, server_key = (
-            b64encode(part).decode()
+            _base64(part).decode()
             for part in (self.salt, self.stored_key, self.server_key)
         )
         return f"{SCRAM_SHA_256}${self.iterations}:{salt}${stored_key}:{server_key}"
+
+
+def _base64(data: bytes) -> bytes:
+    return b2a_base64(data, newline=False)
 
 
 def _unbase64(text: str | bytes) -> bytes | None:
@@ -178,11 +201,56 @@ def make_verifier(password: str, salt: bytes, iterations: int) -> ScramVerifier:
     return ScramVerifier(iterations, salt, stored_key, keys.server_key)
 
 
+class KeyedHash:
+    """HMAC-SHA-256 with one key (RFC 2104), as far as it goes without the message.
+
+    For a key that is used again and again: half the work is done, and OpenSSL is not
+    asked for the algorithm anew, which takes longer than the hashing.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        """Take a key of one block of SHA-256 (64 bytes) at most."""
+        block = key.ljust(_BLOCK_SIZE, b"\0")
+        self._inner = sha256(block.translate(_INNER_PAD))
+        self._outer = sha256(block.translate(_OUTER_PAD))
+
+    def digest(self, message: bytes) -> bytes:
+        """Return what ``hmac.digest`` does."""
+        inner = self._inner.copy()
+        inner.update(message)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
+
+
+_BLOCK_SIZE: Final = 64
+_INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
+
+_KEPT_MOST: Final = 2000
+"""Keys whose hashes are kept, of verifiers lately used: some 2 MB."""
+_kept: Final[dict[bytes, KeyedHash]] = {}
+
+
+def _keyed_digest(key: bytes, message: bytes) -> bytes:
+    """Return the HMAC of a message by a key of a verifier."""
+    keyed = _kept.get(key)
+    if keyed is None:
+        if len(_kept) >= _KEPT_MOST:
+            _kept.clear()
+        keyed = _kept[key] = KeyedHash(key)
+    return keyed.digest(message)
+
+
+@lru_cache(_KEPT_MOST)
 def mock_verifier(user: str, seed: bytes, iterations: int) -> ScramVerifier:
     """Return a verifier that no password fits, for a user who does not exist.
 
     The same user gets the same salt as long as ``seed``, 32 random bytes kept for
-    the life of the process, is the same; so asking twice tells nothing.
+    the life of the process, is the same; so asking twice tells nothing. It is kept for
+    a while: known users' are at hand too, and the time would tell.
     """
     name = user.encode("utf-8", "surrogateescape")
     salt = sha256(name + seed).digest()[:SALT_SIZE]
@@ -205,7 +273,7 @@ def matches(verifier: ScramVerifier, password: str) -> bool:
 
 def make_nonce(random_bytes: bytes) -> bytes:
     """Return a nonce in the letters the protocol allows."""
-    return b64encode(random_bytes)
+    return _base64(random_bytes)
 
 
 # ----------------------------------------------------------------------- messages
@@ -225,15 +293,7 @@ def _xor(left: bytes, right: bytes) -> bytes:
 class ScramServer:
     """Server side of one exchange: :meth:`first`, then :meth:`final`."""
 
-    __slots__ = (
-        "_bare",
-        "_end_point",
-        "_header",
-        "_nonce",
-        "_server_first",
-        "_verifier",
-        "keys",
-    )
+    __slots__ = ("_end_point", "_expected", "_heard", "_nonce", "_verifier", "keys")
 
     keys: ScramKeys | None
     """After a good proof: the client's keys, fit for passing its login through."""
@@ -249,7 +309,10 @@ class ScramServer:
         self._verifier = verifier
         self._nonce = nonce
         self._end_point = end_point
-        self._header = self._bare = self._server_first = b""
+        self._expected = b""
+        """What client-final-message has to begin with."""
+        self._heard = b""
+        """The first two messages, as far as the proof covers them."""
         self.keys = None
 
     def first(self, data: bytes, mechanism: str = SCRAM_SHA_256) -> bytes:
@@ -260,16 +323,9 @@ class ScramServer:
         the client has not heard that we offer channel binding: somebody in between has
         left it out. The user name is not looked at, as in PostgreSQL.
         """
-        allowed = [_UNBOUND]
-        if mechanism == SCRAM_SHA_256_PLUS:
-            allowed = [_BOUND] if self._end_point else []
-        elif not self._end_point:
-            allowed.append(_NOT_OFFERED)
-        header = next((one for one in allowed if data.startswith(one)), None)
-        if header is None:
-            raise SaslFailed
-        self._header, self._bare = header, data[len(header) :]
-        parts = self._bare.split(b",")
+        header = self._header_of(data, mechanism)
+        bare = data[len(header) :]
+        parts = bare.split(b",")
         if len(parts) < len(("n", "r")):
             raise SaslFailed
         nonce = _attribute(parts[1], b"r")
@@ -277,34 +333,45 @@ class ScramServer:
             raise SaslFailed
         if _NONCE.fullmatch(nonce) is None:
             raise SaslFailed
-        self._nonce = nonce + self._nonce
-        salt = b64encode(self._verifier.salt)
-        rounds = b"%d" % self._verifier.iterations
-        self._server_first = b"r=" + self._nonce + b",s=" + salt + b",i=" + rounds
-        return self._server_first
+        joined = b"r=" + nonce + self._nonce
+        salt = _base64(self._verifier.salt)
+        answer = joined + b",s=" + salt + b",i=%d" % self._verifier.iterations
+        bound = self._end_point if header == _BOUND else b""
+        self._expected = b"c=" + _base64(header + bound) + b"," + joined
+        self._heard = bare + b"," + answer + b","
+        return answer
+
+    def _header_of(self, data: bytes, mechanism: str) -> bytes:
+        """Return the header that a message begins with; SaslFailed as above."""
+        if mechanism == SCRAM_SHA_256_PLUS:
+            if self._end_point and data.startswith(_BOUND):
+                return _BOUND
+        elif data.startswith(_UNBOUND):
+            return _UNBOUND
+        elif data.startswith(_NOT_OFFERED) and not self._end_point:
+            return _NOT_OFFERED
+        raise SaslFailed
 
     def final(self, data: bytes) -> bytes:
         """Return server-final-message for client-final-message.
 
         SaslFailed: the proof is wrong, or the message does not belong here.
         """
-        without_proof, comma, last = data.rpartition(b",")
-        proof = _unbase64(_attribute(last, b"p") or b"")
-        parts = without_proof.split(b",")
-        bound = self._end_point if self._header == _BOUND else b""
-        expected = [b"c=" + b64encode(self._header + bound), b"r=" + self._nonce]
-        if not comma or parts[:2] != expected or proof is None:
+        without_proof, found, text = data.rpartition(b",p=")
+        # Extensions may follow the nonce, behind a comma.
+        begin = without_proof[: len(self._expected) + 1]
+        if not found or not self._expected or begin.rstrip(b",") != self._expected:
             raise SaslFailed
-        if len(proof) != KEY_SIZE:
+        proof = _unbase64(text)
+        if proof is None or len(proof) != KEY_SIZE:
             raise SaslFailed
-        heard = b",".join((self._bare, self._server_first, without_proof))
-        signature = digest(self._verifier.stored_key, heard, "sha256")
-        client_key = _xor(proof, signature)
-        known = sha256(client_key).digest()
-        if not compare_digest(known, self._verifier.stored_key):
+        verifier = self._verifier
+        heard = self._heard + without_proof
+        client_key = _xor(proof, _keyed_digest(verifier.stored_key, heard))
+        if not compare_digest(sha256(client_key).digest(), verifier.stored_key):
             raise SaslFailed
-        self.keys = ScramKeys(client_key, self._verifier.server_key)
-        return b"v=" + b64encode(digest(self._verifier.server_key, heard, "sha256"))
+        self.keys = ScramKeys(client_key, verifier.server_key)
+        return b"v=" + _base64(_keyed_digest(verifier.server_key, heard))
 
 
 class ScramClient:
@@ -358,13 +425,13 @@ class ScramClient:
         """
         self.challenge(data)
         nonce = data.split(b",")[0]
-        binding = b64encode(self._header + self._bound)
+        binding = _base64(self._header + self._bound)
         without_proof = b"c=" + binding + b"," + nonce
         self._heard = b",".join((self._bare, data, without_proof))
         self._server_key = keys.server_key
         stored_key = sha256(keys.client_key).digest()
         proof = _xor(keys.client_key, digest(stored_key, self._heard, "sha256"))
-        return without_proof + b",p=" + b64encode(proof)
+        return without_proof + b",p=" + _base64(proof)
 
     def verify(self, data: bytes) -> None:
         """Check server-final-message.

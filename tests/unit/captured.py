@@ -6,7 +6,6 @@ import os
 import weakref
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.task import Clock
 
 from pgswitch.logs import Log
@@ -36,17 +35,17 @@ class NotingReactor(Clock):
     def __init__(self) -> None:
         """Watch nothing yet."""
         super().__init__()
-        self.readers: list[IReadDescriptor] = []
+        self.readers: list[object] = []
         self.when_running: list[Callable[[], object]] = []
         self.from_threads: list[Callable[[], object]] = []
         self.triggers: list[tuple[object, ...]] = []
 
-    def addReader(self, reader: IReadDescriptor) -> None:
+    def addReader(self, reader: object) -> None:
         """Note a descriptor to watch, once."""
         if reader not in self.readers:
             self.readers.append(reader)
 
-    def removeReader(self, reader: IReadDescriptor) -> None:
+    def removeReader(self, reader: object) -> None:
         """Forget a descriptor; as Twisted's reactors, do not mind an unknown one."""
         if reader in self.readers:
             self.readers.remove(reader)

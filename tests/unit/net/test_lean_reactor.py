@@ -166,8 +166,8 @@ def test_a_fault_of_ours(reactor: LeanReactor) -> None:
 
 def test_a_descriptor_that_nobody_knows(reactor: LeanReactor) -> None:
     """An event for it is left alone."""
-    reactor._serve_other(10_000, select.EPOLLIN)
-    reactor._link_ended(10_000, main.CONNECTION_DONE)
+    reactor.watching.serve(10_000, select.EPOLLIN)
+    reactor.watching.ended(10_000, main.CONNECTION_DONE)
 
 
 def test_timers_and_the_end_interrupt(reactor: LeanReactor) -> None:

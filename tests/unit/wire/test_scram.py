@@ -372,3 +372,22 @@ def test_client_raises_only_faults(challenge: bytes, signature: bytes) -> None:
         client.final(b"r=c" + challenge, keys)
     with pytest.raises((ServerSignatureInvalid, ServerSignatureNotVerified)):
         client.verify(signature)
+
+
+# ----------------------------------------------------------------------- keyed hash
+
+
+@given(key=st.binary(max_size=64), messages=st.lists(st.binary(), max_size=3))
+def test_a_keyed_hash_is_an_hmac(key: bytes, messages: list[bytes]) -> None:
+    """However often it is used (RFC 2104)."""
+    keyed = scram.KeyedHash(key)
+    for message in messages:
+        assert keyed.digest(message) == digest(key, message, "sha256")
+
+
+def test_few_keyed_hashes_are_kept() -> None:
+    """Strangers by the thousand, each with a key of its own, fill no memory."""
+    for number in range(scram._KEPT_MOST + 10):
+        key = number.to_bytes(scram.KEY_SIZE, "big")
+        assert scram._keyed_digest(key, b"m") == digest(key, b"m", "sha256")
+        assert len(scram._kept) <= scram._KEPT_MOST

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from pgswitch.config.model import Settings
     from pgswitch.logs import Log
     from pgswitch.net.frontend import Frontend
+
+
+_BY_FILE: Final = AuthType.HBA
+"""A final name: the members of an enumeration are looked up anew each time."""
 
 
 class Decision:
@@ -76,7 +80,7 @@ class Decision:
         self, client: Frontend, auth_type: AuthType
     ) -> Demand | Deferred[Demand]:
         """Return what a client has to show; raises NoAuthenticationMethod."""
-        if auth_type is not AuthType.HBA:
+        if auth_type is not _BY_FILE:
             return self._demand
         visitor = visitor_of(client)
         rule = decide(self._rules, visitor, is_near)

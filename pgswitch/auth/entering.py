@@ -7,7 +7,7 @@ be had.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pgswitch.errors import (
     DatabaseDisabled,
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pgswitch.pool.registry import Pools
     from pgswitch.wire.params import Values
     from pgswitch.wire.welcome import Welcome
+
+
+_SESSION: Final = int(PoolMode.SESSION)
 
 
 class Rules(Protocol):
@@ -129,7 +132,7 @@ class Entrance:
         settings = self._settings
         statements = None
         rack = pool.rack_of(frontend)
-        is_shared = rack.mode != PoolMode.SESSION or (
+        is_shared = rack.mode != _SESSION or (
             self._rules.routes(frontend.database) and not frontend.replicates
         )
         if is_shared and settings.max_prepared_statements > 0:

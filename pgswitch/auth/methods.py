@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import pwd
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pgswitch.auth import ldap, pam
 from pgswitch.errors import LdapOptionsMissing, LdapUnsupported
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 _CACHE_LIMIT = 10_000
 """Verifiers kept at once of users that auth_query knows, who may be any number."""
 
-_LEFT_TO_OTHERS = (Method.CERT, Method.PEER, Method.PAM, Method.LDAP)
+# Final names: the members of an enumeration are looked up anew each time.
+_ANY: Final = Method.ANY
+_TRUST: Final = Method.TRUST
+_LEFT_TO_OTHERS: Final = (Method.CERT, Method.PEER, Method.PAM, Method.LDAP)
 
 
 class Methods:
@@ -66,9 +69,7 @@ class Methods:
         Raises LdapOptionsMissing, LdapUnsupported.
         """
         method = demand.method
-        if method is Method.ANY or (
-            method is Method.TRUST and identity.secret is not None
-        ):
+        if method is _ANY or (method is _TRUST and identity.secret is not None):
             return None
         around = self._usual
         if (

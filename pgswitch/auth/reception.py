@@ -26,7 +26,7 @@ import os
 from dataclasses import replace
 from functools import partial
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pgswitch.auth.hba import Demand
 from pgswitch.auth.limits import Headcount, check_name
@@ -71,7 +71,7 @@ _REPLICATION_WORDS = {
     Replication.LOGICAL: "database",
     Replication.PHYSICAL: "yes",
 }
-_WITHOUT_SECRETS = (AuthType.ANY, AuthType.LDAP, AuthType.PAM)
+_WITHOUT_SECRETS: Final = (AuthType.ANY, AuthType.LDAP, AuthType.PAM)
 """Methods that believe a name, or ask others about it: there is no one to look up."""
 
 
@@ -227,14 +227,18 @@ class FrontDesk:
         frontend.identity = identity
         frontend.user = identity.user
         is_console = frontend.database in CONSOLE_DATABASES
-        is_stranger = self._is_stranger(identity)
+        settings = self._settings
+        # A directory or PAM may know whom we do not, where a rule says to ask them.
+        is_stranger = (
+            identity.secret is None and settings.auth_type not in _WITHOUT_SECRETS
+        )
         is_there = is_console or spec is not None
         shown = frontend.database if is_there and not is_stranger else None
         frontend.shown = shown, identity.user
         self._log_attempt(frontend)
         if is_console and not is_stranger:
             self._check_console_user(frontend.user)
-        demand = self._decision.demand(frontend, self._settings.auth_type)
+        demand = self._decision.demand(frontend, settings.auth_type)
         if isinstance(demand, Demand):
             return self._methods.login(frontend, identity, demand)
         return demand.addCallback(partial(self._methods.login, frontend, identity))
@@ -324,14 +328,6 @@ class FrontDesk:
             and frontend.credentials is not None
             and frontend.credentials[1] == os.geteuid()
         )
-
-    def _is_stranger(self, identity: Identity) -> bool:
-        """Tell whether nobody knows the user, who is to be asked like all others then.
-
-        A directory or PAM may know it all the same, where a rule says to ask them.
-        """
-        knows_itself = self._settings.auth_type in _WITHOUT_SECRETS
-        return identity.secret is None and not knows_itself
 
     def _check_console_user(self, user: str) -> None:
         """Refuse who may neither command nor look; under ``any`` all may look."""

@@ -197,11 +197,12 @@ class Heir:
         sock = socket.socket(fileno=one.fd)
         sock.setblocking(False)  # noqa: FBT003 - its only argument
         sock.set_inheritable(False)
-        kind: Any = UnixTransport if sock.family == socket.AF_UNIX else TcpTransport
-        transport: object = kind(
-            sock, protocol, _peer(sock), None, protocol.number, self._reactor
-        )
-        return transport
+        there, number, reactor = _peer(sock), protocol.number, self._reactor
+        if sock.family == socket.AF_UNIX:
+            kind: Any = UnixTransport
+            made: object = kind(sock, protocol, there, None, number, reactor)
+            return made
+        return TcpTransport(sock.detach(), protocol, there, None, number, reactor)
 
     def _address(self, one: Inherited) -> Address:
         """Return where a client comes from."""

@@ -8,10 +8,10 @@ where a pooler's clients do better to wait in the backlog.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from socket import SocketType
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
@@ -26,6 +26,7 @@ from pgswitch.net.tuning import (
     tcp_options,
     tune_listener,
 )
+from pgswitch.relay.syscalls import accept
 from pgswitch.types import Address
 
 ACCEPT_PAUSE_S = 5.0
@@ -80,7 +81,8 @@ class Acceptor:
         :param build: builds the protocol of each connection.
         :param log: where refused accepts are told.
         :param transport: makes the transport of each connection; called like
-            ``twisted.internet.tcp.Server``, with this object as the port.
+            ``twisted.internet.tcp.Server``, with this object as the port. That of a
+            TCP connection gets a descriptor in place of the socket.
         """
         self.reactor = reactor
         self.socket = sock
@@ -93,7 +95,6 @@ class Acceptor:
         """What each connection begins with."""
         self._buffers: Sequence[Option] = ()
         """Those of them that it does not inherit."""
-        self._family, self._kind, self._proto = int(sock.family), int(sock.type), 0
         self._sessions = 0
         self._retry: Any = None  # mypyc does not understand zope's IDelayedCall
         self._closed = False
@@ -175,8 +176,12 @@ class Acceptor:
 
     def _accept(self) -> bool:
         """Accept one connection; False when there is none to be had."""
+        end: Any
         try:
-            sock, address = self._next()
+            if self._unix_origin is not None:
+                end, address = self.socket.accept()
+            else:
+                end, address = accept(self.socket)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -184,19 +189,8 @@ class Acceptor:
                 return True
             self._refused(error)
             return False
-        self._serve(sock, address)
+        self._serve(end, address)
         return True
-
-    def _next(self) -> tuple[Any, SocketAddress]:
-        """Return what ``socket.accept`` returns, of TCP without what Python adds to it.
-
-        The class of C has all that is asked of it here; to make one of Python's around
-        it, with enumerations for numbers, was a twelfth of what a connection costs.
-        """
-        if self._unix_origin is not None:
-            return self.socket.accept()
-        descriptor, address = self.socket._accept()  # type: ignore[attr-defined]  # noqa: SLF001 - accept4(2) as it is
-        return SocketType(self._family, self._kind, self._proto, descriptor), address
 
     def _refused(self, error: OSError) -> None:
         self._log.error(f"accept() failed: {error.strerror}")
@@ -212,22 +206,29 @@ class Acceptor:
             self._retry.cancel()
             self._retry = None
 
-    def _serve(self, sock: Any, address: SocketAddress) -> None:  # noqa: ANN401 - of Python or of C
+    def _serve(self, end: Any, address: SocketAddress) -> None:  # noqa: ANN401 - a socket or a descriptor
+        transport: Any = None
         try:
-            for option in self._buffers:
-                sock.setsockopt(*option)
-            origin = self._unix_origin or Address(*address[:2])
+            origin = self._unix_origin or Address(address[0], address[1])
             protocol = self.build(origin)
+            if protocol is None:
+                raise ConnectionRefusedError("there is no protocol for it")  # noqa: TRY301 - told as all others
             self._sessions += 1
-            protocol.makeConnection(
-                self._transport(
-                    sock, protocol, address, self, self._sessions, self.reactor
-                )
+            transport = self._transport(
+                end, protocol, address, self, self._sessions, self.reactor
             )
+            for option in self._buffers:
+                transport.socket.setsockopt(*option)
+            protocol.makeConnection(transport)
         except Exception as error:  # noqa: BLE001 - one client must not end the rest
             # Passing it on would make the reactor drop the listening socket.
             self._log.error(f"cannot serve a new connection: {error!r}")
-            sock.close()
+            if not isinstance(end, int):
+                end.close()
+            elif transport is None:
+                os.close(end)
+            else:
+                transport.abortConnection()
 
 
 def peer_credentials(transport: object) -> tuple[int, int] | None:

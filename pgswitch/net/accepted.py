@@ -6,14 +6,16 @@ before close(2), and six steps to end: a third of what a connection cost outside
 kernel.  :class:`TcpTransport` is what our protocols use of it, and no more; the
 reactor, any reactor, sees an ordinary descriptor.  A link reads past it and sends
 before it (transport.py), so that its own queue is for the rare bytes that the kernel
-does not take at once.
+does not take at once.  There is a socket object only once somebody asks for one: to
+make it costs two objects and two system calls.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
 
 from __future__ import annotations
 
-import socket
+from os import close
+from socket import AF_INET, AF_INET6, SO_LINGER, SOCK_STREAM, SOL_SOCKET, SocketType
 from struct import pack
 from typing import Any, Final
 
@@ -21,6 +23,8 @@ from twisted.internet import main
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted
 from twisted.python.failure import Failure
+
+from pgswitch.relay.syscalls import read, write
 
 _DONE: Final = Failure(main.CONNECTION_DONE)
 _IPV4_NAME: Final = 2
@@ -41,6 +45,7 @@ class TcpTransport:
         "_own_write",
         "_pending",
         "_producer",
+        "_socket",
         "_watching",
         "client",
         "connected",
@@ -48,22 +53,23 @@ class TcpTransport:
         "protocol",
         "reactor",
         "sessionno",
-        "socket",
     )
 
     def __init__(  # noqa: PLR0917 - as Twisted calls its own
         self,
-        sock: Any,  # noqa: ANN401 - of Python, of C, or one that encrypts
+        descriptor: int,
         protocol: Any,  # noqa: ANN401 - as Twisted has it
         client: tuple[Any, ...],
         server: object,
         number: int,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
     ) -> None:
-        """Take what ``tcp.Server`` takes; begin to read."""
+        """Take what ``tcp.Server`` takes, and for the socket the descriptor.
+
+        It must not block.  Begins to read.
+        """
         del server
-        sock.setblocking(False)  # noqa: FBT003 - its only argument
-        self.socket: Any = sock
+        self._socket: Any = None
         self.protocol: Any = protocol
         self.client = client
         self.sessionno = number
@@ -71,7 +77,7 @@ class TcpTransport:
         self.connected = True
         self.disconnecting = False
         """Closes as soon as everything is written."""
-        self._descriptor: int = sock.fileno()
+        self._descriptor = descriptor
         self._pending = b""
         self._producer: Any = None
         self._is_writing = False
@@ -125,8 +131,11 @@ class TcpTransport:
         else:
             self._watching.remove(self._descriptor)
         if self._is_aborted:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self.socket.close()
+            self.socket.setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
+        if self._socket is None:
+            close(self._descriptor)
+        else:
+            self._socket.close()
         self._descriptor = -1
         self._pending = b""
         self._own_read = self._own_write = None
@@ -172,6 +181,26 @@ class TcpTransport:
         return None
 
     # What protocols and their helpers call.
+
+    @property
+    def socket(self) -> Any:  # noqa: ANN401 - of C, or one that encrypts
+        """The socket, made now if need be."""
+        if self._socket is None:
+            family = AF_INET if len(self.client) == _IPV4_NAME else AF_INET6
+            self._socket = SocketType(family, SOCK_STREAM, 0, self._descriptor)
+        return self._socket
+
+    @socket.setter
+    def socket(self, sock: Any) -> None:  # noqa: ANN401 - as above
+        self._socket = sock
+
+    def recv(self, size: int) -> bytes:
+        """Read as the socket does, unencrypted."""
+        return read(self._descriptor, size)
+
+    def send(self, data: bytes) -> int:
+        """Send as the socket does, unencrypted; return how many bytes were taken."""
+        return write(self._descriptor, data)
 
     def startReading(self) -> None:
         """Have the reactor look for something to be read."""

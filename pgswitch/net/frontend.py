@@ -69,6 +69,8 @@ LOGIN_LIMIT: Final = 16384
 """Bytes of one message that a stranger may have us hold before the login."""
 REFUSED_ENCRYPTION: Final = b"N"
 ACCEPTED_ENCRYPTION: Final = b"S"
+NO_REPLICATION: Final = Replication.NONE
+"""A final name: the members of an enumeration are looked up anew each time."""
 READY: Final = encode.ready_for_query()
 TLS_BEGIN: Final = bytes((TLS_HANDSHAKE,))
 UNIX: Final = Address("unix", 0)
@@ -227,7 +229,7 @@ class Frontend:
     @property
     def replicates(self) -> bool:
         """Whether the client asked for a replication connection."""
-        return self.facts is not None and self.facts.replication is not Replication.NONE
+        return self.facts is not None and self.facts.replication is not NO_REPLICATION
 
     @property
     def is_untouched(self) -> bool:

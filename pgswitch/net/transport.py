@@ -40,8 +40,9 @@ class SocketIO:
     def __init__(self, transport: Any) -> None:  # noqa: ANN401 - of any reactor
         """Take a connected TCP or unix transport of any reactor."""
         self.transport = transport
-        self.recv: Callable[[int], bytes] = transport.socket.recv
-        self.send: Callable[[bytes], int] = transport.socket.send
+        sock = transport if isinstance(transport, TcpTransport) else transport.socket
+        self.recv: Callable[[int], bytes] = sock.recv
+        self.send: Callable[[bytes], int] = sock.send
         self._link: Link | None = None
         self._registered: tuple[dict[int, Link], int] | None = None
         """Where a lean reactor finds the link, see lean_reactor.py."""

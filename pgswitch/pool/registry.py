@@ -33,7 +33,8 @@ class Pools:
         """Told of each new pool."""
         self.families = Families()
         """The nodes of clusters."""
-        self._pools: dict[PoolKey, ServerPool] = {}
+        self._pools: dict[tuple[str, str], ServerPool] = {}
+        """By database and user: as found by a PoolKey as by a tuple made faster."""
         self.totals = Totals(context, lambda: self)
         self._kept: dict[PoolKey, DatabaseSpec] = {}
         """Databases whose servers are kept open without any client."""
@@ -59,9 +60,9 @@ class Pools:
 
         That is somebody else than the entry's own ``user=`` for auth_user alone.
         """
-        key = PoolKey(spec.name, user)
-        pool = self._pools.get(key)
+        pool = self._pools.get((spec.name, user))
         if pool is None:
+            key = PoolKey(spec.name, user)
             if self._is_automatic(spec.name) and not any(self.of_database(spec.name)):
                 self.context.log.log(f"registered new auto-database: {spec.name}")
             pool = ServerPool(key, spec, self.context, self.totals)

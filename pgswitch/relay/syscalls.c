@@ -1,15 +1,19 @@
-/* The three system calls of the hot path, for sockets that never block.
+/* The four system calls of the hot path, for sockets that never block.
  *
  * The same as syscalls.py, which says what each function takes, returns and raises.
  * read and write keep the interpreter lock: on a non-blocking socket they cannot
  * wait.  Only wait, which can, lets go of it.
  */
 
+#define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -88,6 +92,7 @@ static PyObject *
 syscalls_wait(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     struct epoll_event events[MOST_EVENTS];
+    static int was_ready = 1;
     PyObject *result;
     double timeout;
     long most;
@@ -110,11 +115,18 @@ syscalls_wait(PyObject *module, PyObject *const *args, Py_ssize_t count)
         milliseconds = -1;
     else
         milliseconds = timeout > 1e6 ? 1000000000 : (int)ceil(timeout * 1e3);
-    found = epoll_wait(descriptor, events, (int)most, 0);
+    /* To keep the lock is worth a look while there is much to do; where the last one
+     * was in vain, and not more than one event has come since, it would be again. */
+    found = 0;
+    if (was_ready || milliseconds == 0) {
+        found = epoll_wait(descriptor, events, (int)most, 0);
+        was_ready = found != 0;
+    }
     if (found == 0 && milliseconds != 0) {
         Py_BEGIN_ALLOW_THREADS
         found = epoll_wait(descriptor, events, (int)most, milliseconds);
         Py_END_ALLOW_THREADS
+        was_ready = found > 1;
     }
     if (found < 0) {
         if (errno != EINTR)
@@ -144,6 +156,50 @@ syscalls_wait(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return result;
 }
 
+static PyObject *
+name_of(const struct sockaddr_storage *address, socklen_t size)
+{
+    char host[NI_MAXHOST];
+
+    if (address->ss_family == AF_INET) {
+        const struct sockaddr_in *four = (const struct sockaddr_in *)address;
+        inet_ntop(AF_INET, &four->sin_addr, host, sizeof host);
+        return Py_BuildValue("(si)", host, (int)ntohs(four->sin_port));
+    }
+    if (address->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)address;
+        /* The zone of a link-local address is part of its text. */
+        if (getnameinfo((const struct sockaddr *)address, size, host, sizeof host,
+                        NULL, 0, NI_NUMERICHOST) != 0)
+            host[0] = '\0';
+        return Py_BuildValue("(siII)", host, (int)ntohs(six->sin6_port),
+                             (unsigned)ntohl(six->sin6_flowinfo),
+                             (unsigned)six->sin6_scope_id);
+    }
+    return Py_BuildValue("(si)", "", 0);
+}
+
+static PyObject *
+syscalls_accept(PyObject *module, PyObject *listener)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    PyObject *name, *result;
+    int descriptor, listening = PyObject_AsFileDescriptor(listener);
+
+    if (listening < 0)
+        return NULL;
+    descriptor = accept4(listening, (struct sockaddr *)&address, &size,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (descriptor < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    name = name_of(&address, size);
+    result = name == NULL ? NULL : Py_BuildValue("(iN)", descriptor, name);
+    if (result == NULL)
+        close(descriptor);
+    return result;
+}
+
 static PyMethodDef functions[] = {
     {"read", (PyCFunction)(void (*)(void))syscalls_read, METH_FASTCALL,
      "Return at most so many bytes, none at the end."},
@@ -151,13 +207,15 @@ static PyMethodDef functions[] = {
      "Return how many of the bytes the kernel took."},
     {"wait", (PyCFunction)(void (*)(void))syscalls_wait, METH_FASTCALL,
      "Return events of an epoll; none after some seconds."},
+    {"accept", syscalls_accept, METH_O,
+     "Return the descriptor of a new connection, and where it comes from."},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "pgswitch.relay.syscalls",
-    .m_doc = "The three system calls of the hot path.",
+    .m_doc = "The four system calls of the hot path.",
     .m_size = 0,
     .m_methods = functions,
 };

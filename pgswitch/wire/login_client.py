@@ -134,6 +134,16 @@ class State(IntEnum):
     DONE = auto()
 
 
+# Final names: the members of an enumeration are looked up anew each time.
+_NEW: Final = State.NEW
+_SASL_FIRST: Final = State.SASL_FIRST
+_SASL_FINAL: Final = State.SASL_FINAL
+_DONE: Final = State.DONE
+_MD5: Final = Method.MD5
+_CLEAR_SECRET: Final = SecretKind.PLAIN
+_SCRAM_SECRET: Final = SecretKind.SCRAM
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What logins need besides the user: the same for all of one kind.
@@ -183,7 +193,7 @@ class ClientLogin:
         self._pending: str | tuple[str, bytes] = ""
         """What waits for the result of a Work: password, or mechanism and message."""
         self._scram: scram.ScramServer | None = None
-        self._state = State.NEW
+        self._state = _NEW
 
     @property
     def state(self) -> State:
@@ -192,9 +202,9 @@ class ClientLogin:
 
     def begin(self) -> list[Command]:
         """Return the first commands: a question, or already the outcome."""
-        if self._state is not State.NEW:
+        if self._state is not _NEW:
             raise RuntimeError("a login begins once")
-        if self._method is Method.MD5 and self._is_scram_user():
+        if self._method is _MD5 and self._is_scram_user():
             return self._ask_scram()
         return _METHODS[self._method](self)
 
@@ -203,7 +213,7 @@ class ClientLogin:
 
         After Accepted or Refused no message belongs here any more (RuntimeError).
         """
-        if self._state in (State.NEW, State.DONE):
+        if self._state in (_NEW, _DONE):
             raise RuntimeError("no message is expected before or after a login")
         if kind == c.TERMINATE:
             return self._refuse(SilentClose("client close request"))
@@ -229,14 +239,14 @@ class ClientLogin:
         """Tell whether the user has a SCRAM secret, or would have if there were one."""
         if self._secret is None:
             return self._around.only_scram
-        return self._secret.kind is SecretKind.SCRAM
+        return self._secret.kind is _SCRAM_SECRET
 
     def _accept(self, outcome: Accepted) -> list[Command]:
-        self._state = State.DONE
+        self._state = _DONE
         return [outcome]
 
     def _refuse(self, fault: Fault) -> list[Command]:
-        self._state = State.DONE
+        self._state = _DONE
         return [Refused(fault)]
 
     # -------------------------------------------------------------- questions
@@ -273,7 +283,7 @@ class ClientLogin:
         return [Send(encode.auth_md5(self._salt))]
 
     def _ask_scram(self) -> list[Command]:
-        self._state = State.SASL_FIRST
+        self._state = _SASL_FIRST
         return [Send(_BINDING_OFFER if self._around.end_point else _OFFER)]
 
     def _is_offered(self, mechanism: str) -> bool:
@@ -300,7 +310,7 @@ class ClientLogin:
         if result is not True:
             raise _WRONG[self._method]
         given = self._pending
-        password = Secret(SecretKind.PLAIN, given) if given else None
+        password = Secret(_CLEAR_SECRET, given) if given else None
         return self._accept(Accepted(password=password))
 
     def _on_md5(self, body: bytes) -> list[Command]:
@@ -318,7 +328,7 @@ class ClientLogin:
         secret = self._secret
         if secret is not None and secret.verifier is not None:
             return self._challenge(secret.verifier, mechanism, data)
-        if not secret or secret.kind is not SecretKind.PLAIN:
+        if not secret or secret.kind is not _CLEAR_SECRET:
             return self._challenge(self._mock(), mechanism, data)
         known = self._around.cache.get((self._user, secret))
         if known is not None and known.iterations == self._around.iterations:
@@ -347,7 +357,7 @@ class ClientLogin:
         nonce = scram.make_nonce(self._around.random(scram.NONCE_SIZE))
         self._scram = scram.ScramServer(verifier, nonce, self._around.end_point)
         answer = self._scram.first(data, mechanism)
-        self._state = State.SASL_FINAL
+        self._state = _SASL_FINAL
         return [Send(encode.auth_sasl_continue(answer))]
 
     def _on_sasl_final(self, body: bytes) -> list[Command]:
@@ -357,7 +367,7 @@ class ClientLogin:
         secret = self._secret
         if not secret or secret.kind is SecretKind.MD5:
             raise SaslFailed  # a mock login, which no proof can get this far
-        keys = self._scram.keys if secret.kind is SecretKind.SCRAM else None
+        keys = self._scram.keys if secret.kind is _SCRAM_SECRET else None
         return self._accept(Accepted(keys, last=encode.auth_sasl_final(answer)))
 
     def _mock(self) -> scram.ScramVerifier:

@@ -287,6 +287,8 @@ class ClientStatements:
 
     def leave(self) -> None:
         """Forget everything: the client has left, perhaps in the middle."""
+        if not self.names and not self.sql.notes and not self.notes:
+            return  # Nothing that anybody else knows of.
         self.clear()
         for note in self.notes:
             if note.closes:

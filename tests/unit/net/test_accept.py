@@ -36,6 +36,8 @@ class Scene:
         self.visitors: list[Address] = []
         self.answer: object = Protocol
         self.made: list[tuple[object, ...]] = []
+        self.taken: list[socket.socket] = []
+        """The accepted sockets."""
         sock = socket.socket(socket.AF_UNIX)
         sock.bind(self.path)
         sock.listen(10)
@@ -63,12 +65,9 @@ class Scene:
     def transport(self, *args: object) -> SimpleNamespace:
         """Stand in for Twisted's transport."""
         self.made.append(args)
+        end: Any = args[0]
+        self.taken.append(socket.socket(fileno=end) if isinstance(end, int) else end)
         return SimpleNamespace()
-
-    @property
-    def taken(self) -> list[Any]:
-        """The accepted sockets."""
-        return [args[0] for args in self.made]
 
     def connect(self, count: int = 1) -> None:
         """Let clients queue up."""

@@ -36,7 +36,7 @@ def test_tcp_transport(client: tuple[object, ...], kind: type) -> None:
     ours, theirs = socket.socketpair()
     with closing(theirs):
         protocol = Hearer()
-        transport: Any = TcpTransport(ours, protocol, client, None, 7, reactor)
+        transport: Any = TcpTransport(ours.detach(), protocol, client, None, 7, reactor)
         protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
         theirs.send(b"abc")
         reactor.doPoll(1.0)
@@ -70,7 +70,7 @@ def test_ended(*, is_closing: bool) -> None:
     with closing(theirs):
         protocol = Mourner()
         transport: Any = TcpTransport(
-            ours, protocol, ("::1", 5, 0, 0), None, 7, reactor
+            ours.detach(), protocol, ("::1", 5, 0, 0), None, 7, reactor
         )
         protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
         if is_closing:
@@ -91,10 +91,11 @@ class Visit:
         """Connect the two, and read."""
         self.reactor = EPollReactor()
         ours, self.theirs = socket.socketpair()
+        ours.setblocking(False)  # noqa: FBT003 - its only argument
         self.theirs.settimeout(5)
         self.protocol = Mourner()
         self.transport = TcpTransport(
-            ours, self.protocol, ("192.0.2.1", 5), None, 7, self.reactor
+            ours.detach(), self.protocol, ("192.0.2.1", 5), None, 7, self.reactor
         )
         self.protocol.makeConnection(self.transport)  # type: ignore[no-untyped-call]
 

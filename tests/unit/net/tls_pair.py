@@ -81,7 +81,7 @@ class Pair:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - its only argument
         self.transport: Any = TcpTransport(
-            ours, protocol, ("127.0.0.1", 5), None, 1, reactor
+            ours.detach(), protocol, ("127.0.0.1", 5), None, 1, reactor
         )
         protocol.makeConnection(self.transport)
         asking = ServerTls(TlsOptions(mode="require"))

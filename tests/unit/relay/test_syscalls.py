@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -112,3 +113,33 @@ def test_wrong_arguments() -> None:
         syscalls.read("x", 1)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         syscalls.write(1, "x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_accept(host: str) -> None:
+    """A connection does not block, is not inherited, and tells where it comes from."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        try:
+            listener.bind((host, 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+        listener.listen()
+        listener.setblocking(False)  # noqa: FBT003 - its only argument
+        with pytest.raises(BlockingIOError):
+            syscalls.accept(listener)
+        with socket.create_connection(listener.getsockname()[:2]) as client:
+            descriptor, address = syscalls.accept(listener)
+            with socket.socket(fileno=descriptor) as ours:
+                assert address == client.getsockname()
+                assert not os.get_inheritable(descriptor)
+                with pytest.raises(BlockingIOError):
+                    syscalls.read(descriptor, 10)
+                ours.send(b"abc")
+                assert client.recv(10) == b"abc"
+
+
+def test_accept_from_what_does_not_listen() -> None:
+    """The system's own error."""
+    with socket.socket() as sock, pytest.raises(OSError, match="Invalid argument"):
+        syscalls.accept(sock)

@@ -39,6 +39,7 @@ HOT = [
     "pgswitch/relay/rack.py",
     "pgswitch/relay/turn.py",
     "pgswitch/rules/advice.py",
+    "pgswitch/rules/book.py",
     "pgswitch/rules/calling.py",
     "pgswitch/rules/deciding.py",
     "pgswitch/rules/desk.py",
@@ -61,9 +62,13 @@ HOT = [
     "pgswitch/net/transport.py",
     "pgswitch/net/watching.py",
     "pgswitch/pool/cancelling.py",
+    "pgswitch/pool/fleet.py",
+    "pgswitch/pool/janitor.py",
     "pgswitch/pool/pool.py",
     "pgswitch/pool/registry.py",
     "pgswitch/pool/settling.py",
+    "pgswitch/pool/totals.py",
+    "pgswitch/pool/upkeep.py",
 ]
 
 

@@ -206,7 +206,7 @@ class FrontDesk:
             self._log_attempt(frontend)
             return None
         check_name(facts.user)
-        spec = configuration.database(facts.database)
+        spec = self._spec(facts.database)
         self.headcount.check(self.context, facts, spec)
         if settings.auth_type in _WITHOUT_SECRETS:
             if settings.auth_type is AuthType.ANY:
@@ -257,7 +257,7 @@ class FrontDesk:
             self.arriving.pop(frontend.number, None)
             self._entrance.enter_console(frontend, is_admin=is_admin, is_owner=is_owner)
             return
-        spec = self.context.configuration.database(frontend.database)
+        spec = self._spec(frontend.database)
         if spec is not None:
             self._credentials.learn(spec, frontend.identity, outcome)
         is_late = self.shutting_down and frontend.number > self._last_guest
@@ -320,6 +320,12 @@ class FrontDesk:
         if self._judge_by.ignored != ignored:
             self._judge_by = Judge(self.context.tracking, ignored)
         return self._judge_by.judge(startup)
+
+    def _spec(self, name: str) -> DatabaseSpec | None:
+        """Return the entry of a database; most have one of their own."""
+        configuration = self.context.configuration
+        own: DatabaseSpec | None = configuration.databases.get(name)
+        return configuration.database(name) if own is None else own
 
     def _is_owner(self, frontend: Frontend) -> bool:
         """Tell whether the OS user that runs us asks, over the unix socket."""

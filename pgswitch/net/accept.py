@@ -209,7 +209,8 @@ class Acceptor:
     def _serve(self, end: Any, address: SocketAddress) -> None:  # noqa: ANN401 - a socket or a descriptor
         transport: Any = None
         try:
-            origin = self._unix_origin or Address(address[0], address[1])
+            # As Address(...), which would be a function of Python's.
+            origin = self._unix_origin or tuple.__new__(Address, (*address[:2], 0))
             protocol = self.build(origin)
             if protocol is None:
                 raise ConnectionRefusedError("there is no protocol for it")  # noqa: TRY301 - told as all others

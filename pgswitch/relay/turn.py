@@ -23,8 +23,13 @@ from pgswitch.relay.syscalls import wait
 READABLE: Final = 1
 """EPOLLIN, and nothing else (epoll_ctl(2))."""
 MOST_EVENTS: Final = 256
-SLICE_S: Final = 0.01
-"""How long the reactor's other business may wait while links keep us busy."""
+SLICE_S: Final = 0.1
+"""How long the reactor's other business may wait while links keep us busy.
+
+That is what does not say that it is there: timers end the wait, and so do signals and
+other threads, whose byte in a pipe is another event. To go back costs as much as a
+query.
+"""
 
 _wait: Final = wait
 

@@ -9,12 +9,14 @@ from OpenSSL.SSL import Error as OpenSSLError
 
 from pgswitch.errors import AdminForcedDisconnect
 from pgswitch.wire import encode
+from pgswitch.wire.scram import ScramClient, keys_from_password, make_verifier
 from tests.fakes.messages import ANSWER, RESULT, error_text, kinds, message, query
 from tests.fakes.tls import FACTS, FakeSide, finish
-from tests.fakes.transports import FakeTransport
-from tests.fakes.world import World, WorldOf
+from tests.fakes.transports import FakeSocket, FakeTransport
+from tests.fakes.world import Client, World, WorldOf
 
 STARTUP = encode.startup([("user", "app"), ("database", "db")])
+SCRAM = str(make_verifier("secret", b"salt", 1))
 SSL, GSS = encode.ssl_request(), encode.gssenc_request()
 
 
@@ -339,3 +341,69 @@ def test_a_client_that_left_is_no_garbage(world: World) -> None:
 def _frontends() -> int:
     """Return how many there are, garbage included; compiled ones have no weakrefs."""
     return sum(type(one).__name__ == "Frontend" for one in gc.get_objects())
+
+
+# ---------------------------------------------------------------------- SCRAM
+
+
+def proving(world: World, database: str = "db") -> tuple[Client, bytes]:
+    """Return a client in the midst of a SCRAM login, and what it has to say next."""
+    (world.folder / "users.txt").write_text(f'"app" "{SCRAM}"\n')
+    world.reload(settings="auth_type = scram-sha-256")
+    exchange = ScramClient(b"abc")
+    client = world.client(database)
+    client.hear()
+    client.say(encode.sasl_initial_response("SCRAM-SHA-256", exchange.first()))
+    challenge = client.hear()[9:]
+    keys = keys_from_password("secret", *exchange.challenge(challenge))
+    return client, encode.sasl_response(exchange.final(challenge, keys))
+
+
+def sends(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return a list that gets what is sent to a client, send by send."""
+    sent: list[bytes] = []
+    send = FakeSocket.send
+
+    def noted(sock: FakeSocket, data: bytes) -> int:
+        if sock is client.transport.socket:
+            sent.append(data)
+        return send(sock, data)
+
+    monkeypatch.setattr(FakeSocket, "send", noted)
+    client.frontend.link.raw_send = client.transport.socket.send
+    return sent
+
+
+def test_proof_and_welcome_in_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of the exchange and the welcome wake the client once."""
+    world.pair()
+    client, proof = proving(world)
+    sent = sends(client, monkeypatch)
+    client.say(proof)
+    [data] = sent
+    assert kinds(data)[:3] == "RRS"
+    assert data.startswith(b"R\0\0\0\x36\0\0\0\x0cv=")
+    assert kinds(data)[-2:] == "KZ"
+
+
+def test_proof_before_a_welcome_that_waits(world: World) -> None:
+    """The client hears at once that it is believed."""
+    client, proof = proving(world)
+    client.say(proof)
+    assert kinds(client.hear()) == "R"
+    assert client.state() == "waiting"
+    world.server()
+    assert kinds(client.hear())[0] == "R"
+    assert client.state() == "idle"
+
+
+def test_proof_before_a_refusal(world: World) -> None:
+    """Who has proved itself hears that the database does not exist."""
+    client, proof = proving(world, "nowhere")
+    client.say(proof)
+    heard = client.hear()
+    assert kinds(heard) == "RE"
+    assert "nowhere" in client.fault or "nowhere" in str(heard)
+    assert client.is_gone()

@@ -65,7 +65,7 @@ class House:
         before = len(self.protocols)
         client = socket.create_connection(self.listener.getsockname())
         while len(self.protocols) == before:
-            self.reactor.doPoll(1.0)
+            self.reactor.doPoll(0.01)
         return client
 
     def close(self) -> None:

@@ -18,12 +18,16 @@ What there is to be careful about:
   socket takes bytes again.  Writing never has to read: nothing renegotiates.
 * A :class:`Handshake` has the transport's events for as long as it takes, so one that
   stands still costs nothing but its descriptor, and ends by whoever's deadline it is.
+* OpenSSL itself keeps up to 128 KiB of a handshake that is not complete, whoever sends
+  it.  From strangers less is taken: what they have sent is counted, but for what comes
+  while OpenSSL is reading already.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from errno import EWOULDBLOCK
+from socket import MSG_PEEK
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
@@ -117,12 +121,19 @@ class Handshake:
         connection: SSL.Connection,
         done: Callable[[], None],
         failed: Callable[[str], None],
+        limit: int,
     ) -> None:
-        """Take a connection on the transport's socket; one function will be called."""
+        """Take a connection on the transport's socket; one function will be called.
+
+        ``limit``: bytes that the other end may send before it is done, 0 for any.
+        """
         self._transport = transport
         self._connection = connection
         self._done = done
         self._failed = failed
+        self._limit = limit
+        self._taken = 0
+        """Bytes that OpenSSL was given, where they count."""
 
     def begin(self) -> None:
         """Take the transport's events; say the first word if that is ours."""
@@ -136,10 +147,16 @@ class Handshake:
             # Somebody's deadline has passed.
             self._let_go()
             return
+        if self._limit:
+            self._taken += self._unread()
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
-            transport.stopWriting()
+            if self._taken > self._limit:
+                self._let_go()
+                self._failed(f"more than {self._limit} bytes")
+            else:
+                transport.stopWriting()
         except SSL.WantWriteError:
             transport.startWriting()
         except SSL.Error as error:
@@ -148,6 +165,13 @@ class Handshake:
         else:
             self._let_go()
             self._done()
+
+    def _unread(self) -> int:
+        """Return how many bytes wait in the socket, or how many too many at least."""
+        try:
+            return len(self._transport.socket.recv(self._limit + 1, MSG_PEEK))
+        except OSError:
+            return 0  # Nothing, or an error that OpenSSL is about to meet.
 
     def _why(self, error: SSL.Error) -> str:
         if isinstance(error, SSL.SysCallError | SSL.ZeroReturnError):
@@ -179,16 +203,18 @@ def encrypt(
     done: Callable[[TlsSocket], None],
     failed: Callable[[str], None],
     when_stuck: Callable[[], None] = lambda: None,
+    *,
+    limit: int = 0,
 ) -> None:
     """Do a handshake on a transport; then its bytes are encrypted.
 
     ``done`` is told the socket that the transport has from then on, ``failed`` what
     went wrong, in OpenSSL's words.  If the transport is closed meanwhile, neither is
-    called.
+    called.  ``limit`` is how many bytes the other end may send for it, 0 for any.
     """
 
     def encrypted() -> None:
         transport.socket = TlsSocket(connection, transport.socket, when_stuck)
         done(transport.socket)
 
-    Handshake(transport, connection, encrypted, failed).begin()
+    Handshake(transport, connection, encrypted, failed, limit).begin()

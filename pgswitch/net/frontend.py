@@ -379,7 +379,9 @@ class Frontend:
             self.tls = side.facts(connection)
             self.io.attach(self.link)
 
-        self.io.encrypt(self.link, connection, encrypted, self._handshake_failed)
+        self.io.encrypt(
+            self.link, connection, encrypted, self._handshake_failed, LOGIN_LIMIT
+        )
 
     def _handshake_failed(self, reason: str) -> None:
         self.disconnect(SilentClose(f"TLS handshake failed: {reason}"))

@@ -74,6 +74,7 @@ class SocketIO:
         connection: SSL.Connection,
         done: Callable[[], None],
         failed: Callable[[str], None],
+        limit: int = 0,
     ) -> None:
         """Do a handshake, and have the link read and send by it.
 
@@ -83,8 +84,14 @@ class SocketIO:
         self._unregister()
         # In clear, not even last words may go out any more.
         link.descriptor, link.recv, link.raw_send = -1, _no_recv, _no_send
-        encrypted = partial(self._encrypted, link, done)
-        encrypt(self.transport, connection, encrypted, failed, self._wait_for_room)
+        encrypt(
+            self.transport,
+            connection,
+            partial(self._encrypted, link, done),
+            failed,
+            self._wait_for_room,
+            limit=limit,
+        )
 
     def _encrypted(self, link: Link, done: Callable[[], None], tls: TlsSocket) -> None:
         self.tls = tls

@@ -281,6 +281,22 @@ def test_half_open_handshakes(
     assert pooler.log_text().count("closing because: client_login_timeout") == 100
 
 
+def test_an_endless_handshake(trusting: PgSwitch, certificates: Certificates) -> None:
+    """Of a first message that is too long no more is kept than of a login's."""
+    hello = b"\x01\x01\xff\xff\3\3" + bytes(100_000)
+    pieces = [hello[at : at + 1000] for at in range(0, len(hello), 1000)]
+    with TlsClient(trusting.port) as client:
+        client.send(SSL_REQUEST)
+        assert client.exactly(1) == b"S"
+        with suppress(ConnectionError):
+            for piece in pieces:
+                client.send(b"\x16\3\1" + len(piece).to_bytes(2, "big") + piece)
+        assert client.is_closed()
+    trusting.wait_for_log("closing because: TLS handshake failed: more than 16384 byte")
+    with connect(trusting, certificates, "require") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
 def half_a_handshake(certificates: Certificates) -> bytes:
     """Return the first record of a client's handshake."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -61,13 +61,13 @@ class Holder(Protocol):
 class Scene(Pair):
     """A link whose connection is to be encrypted."""
 
-    def __init__(self, reactor: Any, side: ClientTls) -> None:  # noqa: ANN401 - any reactor
+    def __init__(self, reactor: Any, side: ClientTls, limit: int = 0) -> None:  # noqa: ANN401 - any reactor
         """Begin the handshake."""
         self.holder = Holder()
         super().__init__(reactor, self.holder, side)
         self.outcome: list[str] = []
         self.link, self.io = self.holder.link, self.holder.io
-        self.io.encrypt(self.link, self.near, self._done, self.outcome.append)
+        self.io.encrypt(self.link, self.near, self._done, self.outcome.append, limit)
 
     def _done(self) -> None:
         self.outcome.append("")
@@ -114,6 +114,18 @@ def test_cut_anywhere(lean: Scene, cut: int) -> None:
     lean.far.connection.send(PASSWORD)
     lean.until(lambda: lean.holder.control.told, cut)
     assert lean.holder.control.told == [("message", "p", b"secret\0")]
+
+
+@pytest.mark.parametrize("cut", [1, 50])
+@pytest.mark.parametrize(
+    ("limit", "outcome"), [(0, ""), (16384, ""), (100, "more than 100 bytes")]
+)
+def test_how_much_is_taken(side: ClientTls, cut: int, limit: int, outcome: str) -> None:
+    """A handshake that has not come to its end by then comes to none."""
+    scene = Scene(LeanReactor(), side, limit)
+    scene.until(lambda: scene.outcome, cut)
+    assert scene.outcome == [outcome]
+    scene.close()
 
 
 def test_nothing_stays_in_openssl(lean: Scene) -> None:

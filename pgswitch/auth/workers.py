@@ -119,10 +119,11 @@ class LoginWorkers:
         )
         """For what waits for others: PAM, directories, names of hosts and users."""
         self.ours = Workers(
-            reactor, log, name="our password", threads=1, longest_line=inf
+            reactor, log, name="our password", threads=2, longest_line=inf
         )
         """For what no stranger can make more of: logins to servers, verifiers made
-        ahead.  So a crowd of logins keeps nobody's server away."""
+        ahead.  So a crowd of logins keeps nobody's server away; nor do the verifiers,
+        which are made one at a time."""
 
     def of(self, work: Work) -> Workers:
         """Return who does this."""

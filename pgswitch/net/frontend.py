@@ -348,7 +348,8 @@ class Frontend:
     def _first_recv(self, size: int) -> bytes:
         """Read the first bytes, unless TLS begins with them (sslnegotiation=direct)."""
         transport: Any = self.transport
-        if transport.socket.recv(1, MSG_PEEK) == TLS_BEGIN:
+        is_tls = transport.socket.recv(1, MSG_PEEK) == TLS_BEGIN
+        if is_tls and self.reception.client_tls is not None:
             self._begin_tls()
             raise BlockingIOError
         self.link.recv = self.io.recv

@@ -320,6 +320,17 @@ def test_direct_tls(world: World) -> None:
     assert other.hear() == b"S"
 
 
+def test_direct_tls_that_a_reload_has_ended(world: World) -> None:
+    """A client that connected before is sent away like any that comes now."""
+    encrypting(world)
+    client = world.connect()
+    world.context.tls.clients = None
+    client.say(b"\x16\x03\x01")
+    assert client.is_gone()
+    assert client.hear() == b""
+    assert world.logged("closing because: bad packet")
+
+
 def test_a_client_that_left_is_no_garbage(world: World) -> None:
     """Its reference count frees it: the collector of cycles runs seldom."""
     world.pair()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
@@ -49,10 +50,13 @@ def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
 def end_point_of(certificate: x509.Certificate) -> bytes:
     """Return the hash of a certificate for channel binding (RFC 5929, section 4.1).
 
-    Empty for a signature without one hash of its own, such as Ed25519: then the type
-    ``tls-server-end-point`` is not defined.
+    Empty for a signature without one hash of its own, such as Ed25519, or of a kind
+    that is not known: then the type ``tls-server-end-point`` is not defined.
     """
-    algorithm = certificate.signature_hash_algorithm
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return b""
     if algorithm is None:
         return b""
     if algorithm.name in _WEAK:

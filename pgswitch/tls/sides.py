@@ -11,6 +11,7 @@ from __future__ import annotations
 from socket import MSG_PEEK
 from typing import TYPE_CHECKING
 
+from cryptography import x509
 from OpenSSL import SSL
 
 from pgswitch.tls.contexts import (
@@ -20,12 +21,11 @@ from pgswitch.tls.contexts import (
     reason_of,
 )
 from pgswitch.tls.facts import TlsFacts, end_point_of, names_in
-from pgswitch.tls.identity import is_address, verify_host
+from pgswitch.tls.identity import WrongHost, is_address, verify_host
 
 if TYPE_CHECKING:
     import socket
-
-    from cryptography import x509
+    from collections.abc import Callable
 
     from pgswitch.tls.options import TlsOptions
 
@@ -48,7 +48,7 @@ class ClientTls:
         """Read the files. Raises TlsSetupError."""
         self.options = options
         self._context = context_for_clients(options)
-        shown = self.connection(None).get_certificate(as_cryptography=True)
+        shown = _read(self.connection(None).get_certificate)
         self._end_point = b"" if shown is None else end_point_of(shown)
 
     def connection(self, sock: socket.socket | None) -> SSL.Connection:
@@ -91,6 +91,8 @@ class ServerTls:
             raise NoProtocol("server does not support direct TLS (no ALPN)")
         certificate = _certificate_of(connection)
         if certificate is None:
+            if self.options.mode == "verify-full":
+                raise WrongHost(f"server certificate for '{host}' cannot be read")
             return _facts(connection, None, b"")
         if self.options.mode == "verify-full":
             verify_host(certificate, host)
@@ -121,7 +123,20 @@ def _hear_alert(connection: SSL.Connection) -> None:
 
 
 def _certificate_of(connection: SSL.Connection) -> x509.Certificate | None:
-    return connection.get_peer_certificate(as_cryptography=True)
+    return _read(connection.get_peer_certificate)
+
+
+def _read(get: Callable[..., x509.Certificate | None]) -> x509.Certificate | None:
+    """Return a certificate; None if there is none, or none that can be taken apart.
+
+    OpenSSL takes some that cryptography does not, of another version or with letters
+    in a name that do not belong there.  Such a certificate encrypts as well as any, but
+    names nobody and binds nothing.
+    """
+    try:
+        return get(as_cryptography=True)
+    except (ValueError, x509.InvalidVersion):
+        return None
 
 
 def _facts(

@@ -44,6 +44,15 @@ def test_end_point(tmp_path: Path) -> None:
     assert end_point_of(certificate) == hashlib.sha256(der).digest()
 
 
+def test_an_unknown_kind_of_signature(tmp_path: Path) -> None:
+    """Nobody could say which hash is meant."""
+    path, _key = Authority(tmp_path).issue("server")
+    der = load(path).public_bytes(serialization.Encoding.DER)
+    ecdsa_with_sha256 = bytes.fromhex("06082a8648ce3d040302")
+    unknown = der.replace(ecdsa_with_sha256, ecdsa_with_sha256[:-1] + b"\x7f")
+    assert end_point_of(x509.load_der_x509_certificate(unknown)) == b""
+
+
 def test_no_end_point(tmp_path: Path) -> None:
     """A signature without a hash of its own has no such binding."""
     authority = Authority(tmp_path)

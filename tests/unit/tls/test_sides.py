@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from pgswitch.tls.facts import TlsFacts, end_point_of
@@ -108,6 +111,54 @@ def test_another_host(serving: TlsOptions, asking: TlsOptions, host: str) -> Non
 def test_server_name(asking: TlsOptions, host: str, name: bytes | None) -> None:
     """SNI tells names; addresses are none (RFC 6066)."""
     assert ServerTls(asking).connection(None, host).get_servername() == name
+
+
+def odd_certificate(authority: Authority) -> TlsOptions:
+    """Return how clients are served with a certificate that cryptography refuses.
+
+    Its common name is said to be a PrintableString, and is none.
+    """
+    paths = authority.issue("odd", "under_score", ["localhost"])
+    made = x509.load_pem_x509_certificate(paths[0].read_bytes())
+    utf8, printable = b"\x0c\x0bunder_score", b"\x13\x0bunder_score"
+    signed = made.tbs_certificate_bytes.replace(utf8, printable)
+    signature = authority.key.sign(signed, ec.ECDSA(hashes.SHA256()))
+    kind = bytes.fromhex("300a06082a8648ce3d040302")  # ecdsa-with-SHA256 (RFC 5758)
+    der = part(0x30, signed + kind + part(0x03, b"\0" + signature))
+    paths[0].write_text(ssl.DER_cert_to_PEM_cert(der))
+    with pytest.raises(ValueError, match="PrintableString"):
+        x509.load_pem_x509_certificate(paths[0].read_bytes())
+    return TlsOptions(mode="prefer", cert_file=str(paths[0]), key_file=str(paths[1]))
+
+
+def part(tag: int, content: bytes) -> bytes:
+    """Return a value of DER (X.690), longer than 127 bytes or not."""
+    size = len(content)
+    length = bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2, "big")
+    return bytes([tag]) + length + content
+
+
+def test_a_certificate_that_cannot_be_taken_apart(
+    authority: Authority, asking: TlsOptions
+) -> None:
+    """It encrypts; nothing is bound to it, and it is for no host."""
+    serving = odd_certificate(authority)
+    for mode in ("require", "verify-ca"):
+        of_client, of_server = facts(serving, replace(asking, mode=mode))
+        assert of_client.end_point == of_server.end_point == b""
+        assert of_server.peer_names == ()
+    with pytest.raises(WrongHost, match="'localhost' cannot be read"):
+        facts(serving, asking)
+
+
+def test_an_odd_certificate_of_a_client(
+    authority: Authority, serving: TlsOptions, asking: TlsOptions
+) -> None:
+    """It is nobody's, whoever has signed it."""
+    odd = odd_certificate(authority)
+    shown = replace(asking, cert_file=odd.cert_file, key_file=odd.key_file)
+    of_client, _server = facts(serving, shown)
+    assert of_client.peer_names == ()
 
 
 def test_direct(serving: TlsOptions, asking: TlsOptions) -> None:

@@ -19,7 +19,9 @@ from pgswitch.types import CONSOLE_DATABASES, AuthType, PoolMode
 _C_INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|[0-9]+)", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _SECONDS = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_LDAP_PASSWORD = re.compile(r'(ldapbindpasswd\s*=\s*)("(?:[^"]|"")*"|[^\s,]*)')
+_LDAP_PASSWORD = re.compile(
+    r'(?i)(ldapbindpasswd\s*=\s*)("(?:[^"]|"")*(?:"|$)|[^\s,]*)'
+)
 _INT_MIN, _INT_MAX, _UINT_MAX = -(2**31), 2**31 - 1, 2**32 - 1
 _LONGEST_TIME = 1e12  # seconds; what exceeds it is a typing mistake, or infinity
 

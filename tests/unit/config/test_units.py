@@ -137,6 +137,21 @@ def test_plain_tuple_shown() -> None:
     assert units.NAMES.show(("a", "b")) == "a, b"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ldapbindpasswd=secret ldapport=1", "ldapbindpasswd=*** ldapport=1"),
+        ('ldapbindpasswd = "my ""secret" x=y', "ldapbindpasswd = *** x=y"),
+        ('ldapbindpasswd="my secret', "ldapbindpasswd=***"),
+        ("LdapBindPasswd=secret", "LdapBindPasswd=***"),
+        ("ldapserver=a", "ldapserver=a"),
+    ],
+)
+def test_the_password_of_a_directory_is_not_shown(text: str, shown: str) -> None:
+    """Nor is one that is written so that nobody understands it."""
+    assert units.LDAP_OPTIONS.show(text) == shown
+
+
 def test_word_list_compares_by_words() -> None:
     """The way a list is written makes no difference to what it says."""
     assert WordList.split("a,b", ",") == WordList.split("a, b", ",")

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pgswitch.demo.account import Account, hand_over
 from tests.fakes.messages import message
 from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.wire import RawClient, startup
@@ -81,6 +82,45 @@ def test_a_crowd_at_the_door(pgswitch: PgSwitchFactory) -> None:
                     data += chunk
                 assert b"client_login_timeout" in data
         assert inside.execute("SELECT 4").fetchone() == (4,)
+
+
+def test_a_crowd_of_passwords(
+    pgswitch: PgSwitchFactory, directory: Path, account: Account | None
+) -> None:
+    """More than a directory that hangs can be asked about: no one is told "wrong".
+
+    Nor does a known user hear anything else than an unknown one; and whoever need not
+    ask a directory comes in.
+    """
+    pytest.importorskip("ldap3")
+    with socket.create_server(("127.0.0.1", 0), backlog=CROWD) as silent:
+        port = silent.getsockname()[1]
+        hba = directory / "hba"
+        # Each of them takes three seconds to be given up.
+        servers = " ".join(["127.0.0.1"] * 5)
+        options = f'ldapserver="{servers}" ldapport={port} ldapprefix="cn="'
+        hba.write_text(f"host all trusted all trust\nhost all all all ldap {options}\n")
+        hand_over(hba, account)
+        pooler = pgswitch(
+            auth_type="hba",
+            auth_hba_file=str(hba),
+            max_client_conn=CROWD + 100,
+            listen_backlog=CROWD,
+            log_connections=0,
+            log_disconnections=0,
+        )
+        password = message(b"p", b"secret\0")
+        with crowd(pooler, [LOGIN + password]):
+            pooler.wait_for_log("WARNING authentication queue is full")
+            for user in ("scram", "nobody"):
+                with RawClient(pooler.port) as client:
+                    client.send(startup("user", user, "database", "bench") + password)
+                    fields = client.error()
+                    assert fields["C"] == "53300"
+                    assert fields["M"] == "too many logins at once"
+            assert pooler.execute("SELECT 1", user="trusted") == [(1,)]
+        assert pooler.log_text().count("authentication queue is full") == 1
+        pooler.stop()
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ class Decision:
             found = read_rule_files(settings)
             for problem in found.unreadable:
                 self._log.error(problem)
-            for problem in (*found.left_out, *found.hopeless):
+            for problem in (*found.left_out, *found.doubtful):
                 self._log.warning(problem)
             self._rules = found.rules
             self._demand = Demand(method=Method.REJECT)

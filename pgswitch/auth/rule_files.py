@@ -25,6 +25,10 @@ CERT_IS_HOPELESS = (
     "nobody can log in by the lines of auth_hba_file that say cert: clients are asked"
     " for certificates only with client_tls_sslmode and client_tls_ca_file"
 )
+CERT_OF_ANYBODY = (
+    "without client_tls_ca_file the lines of auth_hba_file that say cert believe every"
+    " authority that the machine knows"
+)
 
 
 @dataclass(slots=True)
@@ -36,8 +40,8 @@ class RuleFiles:
     """Whole files."""
     left_out: list[str] = field(default_factory=list)
     """Single lines."""
-    hopeless: list[str] = field(default_factory=list)
-    """Rules by which nobody can log in as long as other settings are what they are."""
+    doubtful: list[str] = field(default_factory=list)
+    """Rules that let in nobody, or too many, as other settings are."""
 
 
 def read_rule_files(settings: Settings) -> RuleFiles:
@@ -54,8 +58,11 @@ def read_rule_files(settings: Settings) -> RuleFiles:
         return found
     found.rules = tuple(hba.rules)
     methods = {rule.demand.method for rule in found.rules}
-    if Method.CERT in methods and not for_clients(settings).asks_clients:
-        found.hopeless.append(CERT_IS_HOPELESS)
+    if Method.CERT in methods:
+        if not for_clients(settings).asks_clients:
+            found.doubtful.append(CERT_IS_HOPELESS)
+        elif not settings.client_tls_ca_file:
+            found.doubtful.append(CERT_OF_ANYBODY)
     for problem in hba.problems:
         where = "" if problem.path == path else f" of {problem.path}"
         found.left_out.append(

@@ -61,7 +61,7 @@ def main(arguments: list[str], program: str) -> int:
     sys.stdout.write("".join(_table(lines)))
     problems = list(surroundings(configuration))
     sys.stdout.write("".join(f"error: {one}\n" for one in problems))
-    warnings = (*exposed(configuration), *hopeless(configuration.settings))
+    warnings = (*exposed(configuration), *doubtful(configuration.settings))
     sys.stdout.write("".join(f"warning: {one}\n" for one in warnings))
     counts = Counter(line.verdict for line in lines)
     sys.stdout.write(
@@ -111,10 +111,10 @@ def exposed(configuration: Configuration) -> Iterator[str]:
                 yield f"{name}: {path} can be read by everybody (mode {mode:04o})"
 
 
-def hopeless(settings: Settings) -> Iterator[str]:
-    """Yield what no client can log in by, in words."""
+def doubtful(settings: Settings) -> Iterator[str]:
+    """Yield what lets in nobody, or more than it seems to, in words."""
     if settings.auth_type is AuthType.HBA:
-        yield from read_rule_files(settings).hopeless
+        yield from read_rule_files(settings).doubtful
 
 
 def _unreadable(name: str, path: str) -> Iterator[str]:

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from pgswitch.auth.rule_files import CERT_IS_HOPELESS, RuleFiles, read_rule_files
+from pgswitch.auth.rule_files import (
+    CERT_IS_HOPELESS,
+    CERT_OF_ANYBODY,
+    RuleFiles,
+    read_rule_files,
+)
 from pgswitch.config.model import Settings
 
 
@@ -59,25 +64,24 @@ def test_lines_that_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "ca_file", "hopeless"),
+    ("mode", "ca_file", "doubt"),
     [
-        ("disable", "", True),
-        ("disable", "ca", True),
-        ("require", "", True),
-        ("prefer", "ca", False),
-        ("verify-ca", "", False),
-        ("verify-full", "ca", False),
+        ("disable", "", CERT_IS_HOPELESS),
+        ("disable", "ca", CERT_IS_HOPELESS),
+        ("require", "", CERT_IS_HOPELESS),
+        ("prefer", "ca", None),
+        ("verify-ca", "", CERT_OF_ANYBODY),
+        ("verify-full", "ca", None),
     ],
 )
-@pytest.mark.parametrize("method", ["cert", "md5"])
-def test_certificates_that_nobody_asks_for(
-    tmp_path: Path, mode: str, ca_file: str, method: str, *, hopeless: bool
+def test_doubtful_certificates(
+    tmp_path: Path, mode: str, ca_file: str, doubt: str | None
 ) -> None:
-    """Nobody can log in by them."""
+    """Of nobody, as none is asked for, or of anybody; other methods need none."""
     tls = {"client_tls_sslmode": mode, "client_tls_ca_file": ca_file}
-    found = read(tmp_path, f"hostssl all all all {method}\n", **tls)
-    is_told = hopeless and method == "cert"
-    assert found.hopeless == ([CERT_IS_HOPELESS] if is_told else [])
+    found = read(tmp_path, "hostssl all all all cert\n", **tls)
+    assert found.doubtful == ([] if doubt is None else [doubt])
+    assert read(tmp_path, "hostssl all all all md5\n", **tls).doubtful == []
 
 
 def test_files_that_are_missing(tmp_path: Path) -> None:

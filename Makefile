@@ -14,6 +14,7 @@ COMPILED := build/compiled
 COMPILED_STAMP := $(COMPILED)/.installed
 COMPILED_FROM := setup.py pyproject.toml $(wildcard pgswitch/*.py pgswitch/*/*.py pgswitch/*/*.c)
 COMPILED_TESTS := tests/unit/wire tests/unit/relay tests/unit/stats tests/unit/rules \
+	tests/unit/auth tests/unit/net tests/unit/pool \
 	tests/integration/test_clients.py tests/integration/test_pooling.py \
 	tests/integration/test_load.py tests/integration/test_wire_faults.py \
 	tests/integration/test_rules.py tests/integration/test_sizes.py \

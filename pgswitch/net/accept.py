@@ -207,6 +207,7 @@ class Acceptor:
             self._retry = None
 
     def _serve(self, end: Any, address: SocketAddress) -> None:  # noqa: ANN401 - a socket or a descriptor
+        protocol: Any = None
         transport: Any = None
         try:
             # As Address(...), which would be a function of Python's.
@@ -224,12 +225,15 @@ class Acceptor:
         except Exception as error:  # noqa: BLE001 - one client must not end the rest
             # Passing it on would make the reactor drop the listening socket.
             self._log.error(f"cannot serve a new connection: {error!r}")
-            if not isinstance(end, int):
-                end.close()
-            elif transport is None:
+            if transport is not None:
+                transport.abortConnection()  # which tells the protocol
+                return
+            if isinstance(end, int):
                 os.close(end)
             else:
-                transport.abortConnection()
+                end.close()
+            if protocol is not None:
+                protocol.connectionLost(Failure(error))
 
 
 def peer_credentials(transport: object) -> tuple[int, int] | None:

@@ -284,6 +284,10 @@ class Frontend:
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002 - an end of file or our own doing
         """Say goodbye to pool and reception."""
+        if self.transport is None:  # It could not be served.
+            self.closed = True
+            self.reception.left(self)
+            return
         if not self.closed:
             quiet = not self.logged_in and (
                 self._reader is None or self._reader.is_empty

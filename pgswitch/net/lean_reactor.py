@@ -45,6 +45,11 @@ class LeanReactor(EPollReactor):
         self.turns.interrupted = True
         return super().callLater(delay, callable, *args, **kw)
 
+    def _moveCallLaterSooner(self, delayedCall: DelayedCall) -> None:
+        """Hear that a call was set to an earlier time, and look at the timers again."""
+        self.turns.interrupted = True
+        super()._moveCallLaterSooner(delayedCall)
+
     def stop(self) -> None:
         """Stop the reactor."""
         self.turns.interrupted = True

@@ -12,7 +12,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -157,9 +156,9 @@ syscalls_wait(PyObject *module, PyObject *const *args, Py_ssize_t count)
 }
 
 static PyObject *
-name_of(const struct sockaddr_storage *address, socklen_t size)
+name_of(const struct sockaddr_storage *address)
 {
-    char host[NI_MAXHOST];
+    char host[INET6_ADDRSTRLEN];
 
     if (address->ss_family == AF_INET) {
         const struct sockaddr_in *four = (const struct sockaddr_in *)address;
@@ -168,10 +167,7 @@ name_of(const struct sockaddr_storage *address, socklen_t size)
     }
     if (address->ss_family == AF_INET6) {
         const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)address;
-        /* The zone of a link-local address is part of its text. */
-        if (getnameinfo((const struct sockaddr *)address, size, host, sizeof host,
-                        NULL, 0, NI_NUMERICHOST) != 0)
-            host[0] = '\0';
+        inet_ntop(AF_INET6, &six->sin6_addr, host, sizeof host);
         return Py_BuildValue("(siII)", host, (int)ntohs(six->sin6_port),
                              (unsigned)ntohl(six->sin6_flowinfo),
                              (unsigned)six->sin6_scope_id);
@@ -193,7 +189,7 @@ syscalls_accept(PyObject *module, PyObject *listener)
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (descriptor < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    name = name_of(&address, size);
+    name = name_of(&address);
     result = name == NULL ? NULL : Py_BuildValue("(iN)", descriptor, name);
     if (result == NULL)
         close(descriptor);

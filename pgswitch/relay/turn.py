@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from select import epoll
-from time import monotonic
+from time import monotonic, sleep  # noqa: TID251 - no time: to let go of a lock
 from typing import Final
 
 from pgswitch.relay.link import Clock, Link
@@ -29,6 +29,11 @@ SLICE_S: Final = 0.1
 That is what does not say that it is there: timers end the wait, and so do signals and
 other threads, whose byte in a pipe is another event. To go back costs as much as a
 query.
+"""
+LOCKED_S: Final = 0.01
+"""How long other threads may wait for the interpreter lock meanwhile.
+
+Neither compiled code nor a wait that finds something lets go of it.
 """
 
 _wait: Final = wait
@@ -66,7 +71,7 @@ class Turns:
         clock = self.clock
         begin = monotonic()
         events = _wait(poller, timeout, MOST_EVENTS)
-        end_of_slice = 0.0
+        end_of_slice = locked_until = 0.0
         while True:
             now = monotonic()
             clock.now = now
@@ -75,8 +80,12 @@ class Turns:
                 return
             if end_of_slice == 0.0:
                 end_of_slice = now + SLICE_S
+                locked_until = now + LOCKED_S
             elif now >= end_of_slice:
                 return
+            elif now >= locked_until:
+                sleep(0)
+                locked_until = now + LOCKED_S
             left = timeout
             if timeout >= 0.0:
                 left = timeout - (now - begin)

@@ -8,18 +8,20 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
+from pgswitch.net import accept
 from pgswitch.net.accept import (
     ACCEPT_PAUSE_S,
     Acceptor,
     peer_credentials,
 )
+from pgswitch.relay import syscalls
 from pgswitch.types import Address
 from tests.unit.captured import CapturedLog, NotingReactor
 from tests.unit.net.listen_settings import ListenValues
@@ -83,9 +85,17 @@ class Scene:
             sock.close()
 
 
+def accept_one(sock: socket.socket | FailingSocket) -> tuple[Any, Any]:
+    """Accept as the real function does, or fail as told."""
+    if isinstance(sock, FailingSocket):
+        sock.fail()
+    return syscalls.accept(sock)
+
+
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     """Give a scene whose Acceptor has started."""
+    monkeypatch.setattr(accept, "accept", accept_one)
     scene = Scene(tmp_path / ".s.PGSQL.6543")
     scene.acceptor.start()
     yield scene
@@ -174,7 +184,7 @@ class FailingSocket:
         self.errors = list(errors)
         self.closed = 0
 
-    def _accept(self) -> tuple[Any, Any]:
+    def fail(self) -> NoReturn:
         """Fail."""
         if not self.errors:
             raise BlockingIOError

@@ -6,8 +6,11 @@ import gc
 
 import pytest
 from OpenSSL.SSL import Error as OpenSSLError
+from twisted.python.failure import Failure
 
 from pgswitch.errors import AdminForcedDisconnect
+from pgswitch.net.frontend import Frontend
+from pgswitch.types import Address
 from pgswitch.wire import encode
 from pgswitch.wire.scram import ScramClient, keys_from_password, make_verifier
 from tests.fakes.messages import ANSWER, RESULT, error_text, kinds, message, query
@@ -60,6 +63,17 @@ def test_a_probe_leaves_no_line(world: World) -> None:
     client.drop()
     assert world.logged("closing because: client unexpected eof (age=0s)")
     assert world.service.desk.clients == {}
+
+
+def test_one_that_could_not_be_served(world: World) -> None:
+    """A client that never got a transport is counted no more."""
+    desk = world.service.desk
+    frontend = Frontend(desk, Address("192.0.2.1", 40_000))
+    assert desk.clients != {}
+    frontend.connectionLost(Failure(OSError()))
+    assert desk.clients == desk.arriving == {}
+    frontend.disconnect(AdminForcedDisconnect())
+    assert world.log == []
 
 
 def test_a_password_that_follows_at_once(world_of: WorldOf) -> None:

@@ -15,8 +15,11 @@ if not hasattr(select, "epoll"):
 from twisted.internet import main
 from twisted.logger import capturedLogs
 
+from pgswitch.net.accepted import TcpTransport
 from pgswitch.net.lean_reactor import LeanReactor
+from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client import ClientLink
+from pgswitch.relay.link import PAUSED_HOLDING
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 from tests.fakes.messages import message
 from tests.unit.relay.pair import Control, Socket
@@ -164,6 +167,47 @@ def test_a_fault_of_ours(reactor: LeanReactor) -> None:
     broken.close()
 
 
+class Hasty(Control):
+    """Stops the reading, and then ends the connection."""
+
+    def __init__(self, io: SocketIO) -> None:
+        """Take what closes it."""
+        super().__init__()
+        self.io = io
+        self.link: ClientLink
+
+    def message(self, message_type: int, body: bytes) -> None:
+        """Do it."""
+        del message_type, body
+        self.link.pause(PAUSED_HOLDING)
+        self.io.close()
+
+    def connectionLost(self, reason: object) -> None:
+        """Let go."""
+        del reason
+        self.io.detach()
+
+
+def test_paused_in_the_read_that_ends_it(reactor: LeanReactor) -> None:
+    """The reactor does not know it any more; it is closed all the same."""
+    near, far = socket.socketpair()
+    near.setblocking(False)  # noqa: FBT003 - its only argument
+    far.settimeout(5)
+    address = "192.0.2.1", 5
+    transport = TcpTransport(near.detach(), None, address, None, 1, reactor)
+    io = SocketIO(transport)
+    control = transport.protocol = Hasty(io)
+    link = control.link = ClientLink(MAX_MESSAGE_SIZE, io, control)
+    link.starting = False
+    io.attach(link)
+    far.send(PASSWORD)
+    for _ in range(3):
+        reactor.doPoll(0)
+    assert not transport.connected
+    assert far.recv(1) == b""
+    far.close()
+
+
 def test_a_descriptor_that_nobody_knows(reactor: LeanReactor) -> None:
     """An event for it is left alone."""
     reactor.watching.serve(10_000, select.EPOLLIN)
@@ -172,7 +216,12 @@ def test_a_descriptor_that_nobody_knows(reactor: LeanReactor) -> None:
 
 def test_timers_and_the_end_interrupt(reactor: LeanReactor) -> None:
     """The turns end, so that the reactor looks at what it has to do."""
-    for ask in (lambda: reactor.callLater(5, list), reactor.stop):
+    later = reactor.callLater(50, list)
+    for ask in (
+        lambda: reactor.callLater(5, list),
+        lambda: later.reset(1),
+        reactor.stop,
+    ):
         reactor._stopped = False
         reactor.turns.interrupted = False
         ask()

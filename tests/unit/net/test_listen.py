@@ -6,12 +6,13 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from twisted.internet.protocol import Protocol
 
 from pgswitch.fatal import FatalError
-from pgswitch.net import listen
+from pgswitch.net import accept, listen
 from pgswitch.net.accept import Acceptor
 from pgswitch.net.listen import Listeners
 from pgswitch.net.sockets import SocketAddress, StepFailedError
@@ -46,10 +47,6 @@ class NamedSocket:
     def setsockopt(self, *option: int) -> None:
         """Keep it."""
         self.options.append(option)  # type: ignore[arg-type]
-
-    def _accept(self) -> tuple[socket.socket, SocketAddress]:
-        """Have nobody who waits."""
-        raise BlockingIOError
 
     def close(self) -> None:
         """Keep it."""
@@ -103,12 +100,18 @@ class Scene:
         return [reader for reader in found if isinstance(reader, Acceptor)]
 
 
+def nobody_waits(sock: object) -> NoReturn:
+    """Stand in for the real function."""
+    raise BlockingIOError(sock)
+
+
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     """Give a scene and close its sockets at the end."""
     scene = Scene(tmp_path)
     monkeypatch.setattr(listen, "listen_tcp", scene.listen_tcp)
     monkeypatch.setattr(listen, "resolve", lambda host, _port: ADDRESSES[host])
+    monkeypatch.setattr(accept, "accept", nobody_waits)
     yield scene
     scene.listeners.close_all()
 

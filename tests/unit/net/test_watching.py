@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 from twisted.internet import main
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -32,6 +33,14 @@ class Kept(Protocol):
         self.reasons.append(type(reason.value))
 
 
+class Unfit(Kept):
+    """Fails as soon as it is connected."""
+
+    def connectionMade(self) -> None:
+        """Fail."""
+        raise ValueError("bad luck")
+
+
 class House:
     """A lean reactor with a listening socket, and who came by it."""
 
@@ -39,6 +48,10 @@ class House:
         """Listen."""
         self.reactor = LeanReactor()
         self.protocols: list[Kept] = []
+        self.kind = Kept
+        """Of protocols."""
+        self.is_full = False
+        """The reactor takes no more connections."""
         self.transports: list[TcpTransport] = []
         self.captured = CapturedLog()
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -53,10 +66,12 @@ class House:
         self.acceptor.start()
 
     def _build(self, _address: Address) -> Kept:
-        self.protocols.append(Kept())
+        self.protocols.append(self.kind())
         return self.protocols[-1]
 
     def _transport(self, *arguments: object) -> TcpTransport:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "no room")
         self.transports.append(TcpTransport(*arguments))  # type: ignore[arg-type]
         return self.transports[-1]
 
@@ -134,3 +149,24 @@ def test_accepting_is_no_business_of_the_reactor(house: House) -> None:
         assert not house.reactor.watching.serve(house.listener.fileno(), 1)
     assert len(house.protocols) == 1
     assert house.reactor.watching.serve(house.transports[0].fileno(), 1)
+
+
+def test_one_that_cannot_be_watched(house: House) -> None:
+    """It is closed, and its protocol hears of the end: somebody may have noted it."""
+    house.is_full = True
+    with closing(house.visit()) as client:
+        client.settimeout(5)
+        assert client.recv(1) == b""
+    assert house.protocols[0].reasons == [OSError]
+
+
+def test_one_whose_protocol_fails_at_once(house: House) -> None:
+    """It is cut off, and leaves the tables."""
+    house.kind = Unfit
+    with closing(house.visit()) as client:
+        house.reactor.runUntilCurrent()
+        client.settimeout(5)
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    assert house.protocols[0].reasons == [ConnectionAborted]
+    assert house.transports[0] not in house.reactor.getReaders()  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pgswitch.hotpath import is_compiled
 from pgswitch.pool import janitor
 from pgswitch.pool.pool import ServerPool
 from pgswitch.pool.upkeep import sweep
@@ -11,6 +12,7 @@ from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import World, WorldOf
 
 
+@pytest.mark.skipif(is_compiled(), reason="compiled code takes no stand-ins")
 def test_a_fault_of_ours_does_not_stop_it(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -32,6 +34,7 @@ def test_a_fault_of_ours_does_not_stop_it(
     assert world.logged("upkeep of PoolKey(database='a', user='app') failed")
 
 
+@pytest.mark.skipif(is_compiled(), reason="compiled code takes no stand-ins")
 def test_nor_does_one_of_the_service(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +138,26 @@ def test_accept(host: str) -> None:
                     syscalls.read(descriptor, 10)
                 ours.send(b"abc")
                 assert client.recv(10) == b"abc"
+
+
+def test_accept_from_the_same_link() -> None:
+    """The zone stands beside the address, not in its text, as Python has it."""
+    listener = socket.socket(socket.AF_INET6)
+    try:
+        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+        found = next(line.split() for line in lines if line.startswith("fe80"))
+        host = socket.inet_ntop(socket.AF_INET6, bytes.fromhex(found[0]))
+        listener.bind((host, 0, 0, int(found[1], 16)))
+    except (OSError, StopIteration):
+        listener.close()
+        pytest.skip("no such address here")
+    with listener, socket.socket(socket.AF_INET6) as client:
+        listener.listen()
+        client.connect(listener.getsockname())
+        descriptor, address = syscalls.accept(listener)
+        os.close(descriptor)
+        assert address == client.getsockname()
+        assert "%" not in address[0]
 
 
 def test_accept_from_what_does_not_listen() -> None:

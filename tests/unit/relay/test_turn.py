@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pgswitch.hotpath import is_compiled
+from pgswitch.relay import turn
 from pgswitch.relay.turn import Turns
 
 pytestmark = pytest.mark.skipif(
@@ -194,3 +195,21 @@ def test_the_loop_ends_after_its_slice(stage: Stage) -> None:
     stage.turns.links[near.fileno()] = FakeLink(near, send_again)  # type: ignore[assignment]
     far.send(b"x")
     stage.turns.run(stage.poller, -1.0)
+
+
+def test_other_threads_get_the_lock(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links that can always be read do not keep the interpreter for a whole slice."""
+    let_go: list[float] = []
+    monkeypatch.setattr(turn, "sleep", let_go.append)
+    near, far = stage.socket()
+
+    def send_again() -> None:
+        far.send(b"x")
+
+    stage.turns.links[near.fileno()] = FakeLink(near, send_again)  # type: ignore[assignment]
+    far.send(b"x")
+    stage.turns.run(stage.poller, -1.0)
+    assert set(let_go) == {0}
+    assert len(let_go) < turn.SLICE_S / turn.LOCKED_S

@@ -197,6 +197,8 @@ class Heir:
         sock = socket.socket(fileno=one.fd)
         sock.setblocking(False)  # noqa: FBT003 - its only argument
         sock.set_inheritable(False)
+        # A stream may have been handed over by a link that waited for much.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         there, number, reactor = _peer(sock), protocol.number, self._reactor
         if sock.family == socket.AF_UNIX:
             kind: Any = UnixTransport

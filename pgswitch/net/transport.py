@@ -13,7 +13,9 @@ with all of them.  It works with TLS too, which puts another socket in the trans
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
+from socket import SO_RCVLOWAT, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
@@ -61,6 +63,7 @@ class SocketIO:
         turns: Turns | None = getattr(self.transport.reactor, "turns", None)
         if turns is not None:
             link.clock = turns.clock
+            link.patience = turns.patience
             self._registered = turns.links, descriptor
             turns.links[descriptor] = link
 
@@ -121,6 +124,8 @@ class SocketIO:
 
     def detach(self) -> None:
         """Break the circle of references when the connection is gone."""
+        if self._link is not None and self._link.patient:
+            self._link.lose_patience()
         self._unregister()
         if self._link is not None:
             # The number may soon be another connection's.
@@ -150,6 +155,11 @@ class SocketIO:
     def pause(self) -> None:
         """Stop reading."""
         self.transport.stopReading()
+
+    def wake_for(self, least: int) -> None:
+        """Have the socket count as readable once so many bytes have come."""
+        with suppress(OSError):  # It has just been lost.
+            self.transport.socket.setsockopt(SOL_SOCKET, SO_RCVLOWAT, least)
 
     def resume(self) -> None:
         """Read again."""

@@ -39,6 +39,9 @@ class LinkIO(Protocol):
     def resume(self) -> None:
         """Read again."""
 
+    def wake_for(self, least: int) -> None:
+        """Have the socket count as readable once so many bytes have come."""
+
 
 class LinkControl(Protocol):
     """Decides what is rare in the life of any connection."""

@@ -18,7 +18,7 @@ from typing import Final
 
 from pgswitch.errors import ServerUnknownPacket
 from pgswitch.relay.interfaces import LinkIO, ServerControl
-from pgswitch.relay.link import PAUSED_PEER, Keeper, Link
+from pgswitch.relay.link import PAUSED_PEER, WORTH_WAITING_FOR, Keeper, Link
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import (
     BATCH,
@@ -176,6 +176,13 @@ class ServerLink(Link):
         if client.backlogged:
             self.pause(PAUSED_PEER)
 
+    def begin_patience(self) -> None:
+        """Be woken for much only, in the midst of a long answer."""
+        if self.patience is not None and self.descriptor >= 0:
+            self.patient = True
+            self.patience.links[self.descriptor] = self
+            self.io.wake_for(WORTH_WAITING_FOR)
+
     def unlink(self) -> None:
         """Take the server from its client; messages go to the control again."""
         self.exchange = None
@@ -255,6 +262,8 @@ class ServerLink(Link):
 
         Nearly every one is, so that its questions are worth leaving out.
         """
+        if self.patient:
+            self.lose_patience()
         now = self.clock.now
         self.ready_since = now
         exchange.query_start = exchange.transaction_start = 0.0
@@ -347,6 +356,8 @@ class ServerLink(Link):
 
     def _ready(self, exchange: Exchange, status: int) -> None:
         """Close the books of the query, and of the transaction when it ended."""
+        if self.patient:
+            self.lose_patience()
         unanswered = exchange.ready(status)
         if unanswered and self.client_statements is not None:
             self.client_statements.undone(unanswered, self.statements)

@@ -17,7 +17,7 @@ from select import epoll
 from time import monotonic, sleep  # noqa: TID251 - no time: to let go of a lock
 from typing import Final
 
-from pgswitch.relay.link import Clock, Link
+from pgswitch.relay.link import Clock, Link, Patience
 from pgswitch.relay.syscalls import wait
 
 READABLE: Final = 1
@@ -35,6 +35,10 @@ LOCKED_S: Final = 0.01
 
 Neither compiled code nor a wait that finds something lets go of it.
 """
+
+PATIENCE_S: Final = 0.002
+"""How long a link may wait for more than a byte: the end of a long answer is late by it
+at most."""
 
 _wait: Final = wait
 
@@ -54,6 +58,7 @@ class Turns:
         ``failed`` is called while the exception is handled.
         """
         self.clock = Clock()
+        self.patience = Patience()
         self.links: dict[int, Link] = {}
         """Links by file descriptor."""
         self.interrupted = False
@@ -69,13 +74,16 @@ class Turns:
         """
         self.interrupted = False
         clock = self.clock
+        patient = self.patience.links
         begin = monotonic()
-        events = _wait(poller, timeout, MOST_EVENTS)
+        events = _wait(poller, self._within(timeout), MOST_EVENTS)
         end_of_slice = locked_until = 0.0
         while True:
             now = monotonic()
             clock.now = now
             self._serve(events)
+            if patient:
+                self._hurry(now)
             if self.interrupted or not events:
                 return
             if end_of_slice == 0.0:
@@ -91,7 +99,20 @@ class Turns:
                 left = timeout - (now - begin)
                 if left <= 0.0:
                     return
-            events = _wait(poller, left, MOST_EVENTS)
+            events = _wait(poller, self._within(left), MOST_EVENTS)
+
+    def _within(self, timeout: float) -> float:
+        """Return how long to wait at most (negative: for ever)."""
+        if self.patience.links and (timeout < 0.0 or timeout > PATIENCE_S):
+            return PATIENCE_S
+        return timeout
+
+    def _hurry(self, now: float) -> None:
+        """Read those that have waited long enough for more."""
+        for descriptor, link in list(self.patience.links.items()):
+            if now - link.read_at > PATIENCE_S and not link.paused:
+                link.lose_patience()
+                self._read(descriptor, link)
 
     def _serve(self, events: list[tuple[int, int]]) -> None:
         links = self.links
@@ -104,10 +125,13 @@ class Turns:
             if link.paused:
                 # Another one's turn has just stopped it, perhaps to hand it over.
                 continue
-            try:
-                why = link.do_read()
-            except Exception:  # noqa: BLE001 - one link's fault must not end the turn
-                self._failed(descriptor)
-                continue
-            if why is not None:
-                self._ended(descriptor, why)
+            self._read(descriptor, link)
+
+    def _read(self, descriptor: int, link: Link) -> None:
+        try:
+            why = link.do_read()
+        except Exception:  # noqa: BLE001 - one link's fault must not end the turn
+            self._failed(descriptor)
+            return
+        if why is not None:
+            self._ended(descriptor, why)

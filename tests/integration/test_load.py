@@ -8,6 +8,7 @@ import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -199,3 +200,46 @@ def test_a_server_that_stops_reading(
         finally:
             os.kill(server, signal.SIGCONT)
         assert sent < 100
+
+
+TALK = """\
+DO $$ BEGIN
+  FOR number IN 1 .. 20 LOOP
+    RAISE NOTICE '%', repeat('x', 200000);
+  END LOOP;
+  FOR number IN 1 .. 5 LOOP
+    PERFORM pg_sleep(0.05);
+    RAISE NOTICE 'slow';
+  END LOOP;
+END $$
+"""
+
+
+def test_a_long_answer_that_slows_down(pgswitch: PgSwitchFactory) -> None:
+    """What follows much comes through at once, though it is little."""
+    with RawClient(pgswitch(auth_type="trust", pool_mode="session").port) as client:
+        client.log_in("scram")
+        for _ in range(2):
+            client.send(query(TALK))
+            times = []
+            kind = b""
+            while kind != b"Z":
+                kind, body = client.message()
+                if b"Mslow" in body:
+                    times.append(monotonic())
+            assert len(times) == 5
+            assert times[-1] - times[0] > 0.1, "held back until all was there"
+
+
+def test_long_answers_one_after_the_other(pgswitch: PgSwitchFactory) -> None:
+    """Each comes to its end, and a short one behind it too."""
+    with RawClient(pgswitch(auth_type="trust", pool_mode="transaction").port) as client:
+        client.log_in("scram")
+        for number in range(1, 20):
+            rows = number * 997
+            client.send(query(f"SELECT repeat('x',99) FROM generate_series(1,{rows})"))
+            kinds = [kind for kind, _body in client.until(b"Z")]
+            assert kinds.count(b"D") == rows
+            client.send(query("SELECT 1"))
+            kinds = [kind for kind, _body in client.until(b"Z")]
+            assert kinds == [b"T", b"D", b"C", b"Z"]

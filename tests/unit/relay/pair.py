@@ -54,6 +54,10 @@ class Socket:
         """Record."""
         self.done.append("resume")
 
+    def wake_for(self, least: int) -> None:
+        """Record."""
+        self.done.append(f"wake for {least}")
+
     def take(self) -> bytes:
         """Return what was sent since the last call."""
         sent, self.sent = self.sent, b""

@@ -1,0 +1,156 @@
+"""Long answers are waited for in large pieces, and nothing else is."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from time import monotonic
+
+import pytest
+
+from pgswitch.relay.link import (
+    LONG_ANSWER,
+    SMALL_READ,
+    WORTH_WAITING_FOR,
+    Link,
+)
+from pgswitch.relay.turn import Turns
+from tests.fakes.messages import READY, message, query
+from tests.unit.relay.pair import Stage
+
+MUCH, ONE = f"wake for {WORTH_WAITING_FOR}", "wake for 1"
+ROW = message(b"D", bytes(2_000_000))
+"""A row that is longer than all that is sent of it here."""
+
+
+class Pipe:
+    """A stage whose links read from real sockets, in turns with an eye on patience."""
+
+    def __init__(self) -> None:
+        """Join a server to a client that has asked something."""
+        self.stage = Stage()
+        self.turns = Turns(lambda *_: True, lambda *_: None, lambda _: None)
+        self.server, self.client = self.stage.server(), self.stage.client()
+        self.far = self.connect(self.server)
+        self.client.take(query())
+
+    def connect(self, link: Link) -> socket.socket:
+        """Return the other end of a link that has a descriptor from now on."""
+        near, far = socket.socketpair()
+        near.setblocking(False)  # noqa: FBT003 - its only argument
+        link.descriptor = near.detach()
+        link.patience = self.turns.patience
+        link.clock = self.turns.clock
+        return far
+
+    def come(self, link: Link, far: socket.socket, size: int, *, times: int) -> None:
+        """Have so many pieces of a row come, one at a time."""
+        for _ in range(times):
+            far.send(ROW[:size] if link.skip == 0 else bytes(size))
+            assert link.do_read() is None
+
+    @property
+    def told(self) -> list[str]:
+        """What the server's socket was told."""
+        return self.stage.sockets[self.server].done
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.far.close()
+        socket.socket(fileno=self.server.descriptor).close()
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    """Return a pipe, closed afterwards."""
+    with closing(Pipe()) as pipe:
+        yield pipe
+
+
+def begun(pipe: Pipe) -> Pipe:
+    """Return the pipe in the midst of a long answer."""
+    # Every other read is asked for more than comes, and does not count as full.
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=2 * LONG_ANSWER - 1)
+    assert pipe.told == [MUCH]
+    assert pipe.turns.patience.links == {pipe.server.descriptor: pipe.server}
+    return pipe
+
+
+def test_a_long_answer(pipe: Pipe) -> None:
+    """Is waited for in large pieces."""
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=2 * LONG_ANSWER - 2)
+    assert pipe.told == []
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=1)
+    assert pipe.told == [MUCH]
+
+
+def test_many_short_pieces(pipe: Pipe) -> None:
+    """Are no long answer, however many there are."""
+    for _ in range(3):
+        pipe.come(pipe.server, pipe.far, SMALL_READ, times=LONG_ANSWER)
+        pipe.come(pipe.server, pipe.far, 100, times=2)
+    assert pipe.told == []
+
+
+@pytest.mark.parametrize("status", [b"I", b"T"])
+def test_its_end(pipe: Pipe, status: bytes) -> None:
+    """Whatever follows is woken for at once."""
+    begun(pipe)
+    rest = bytes(pipe.server.skip) + message(b"C", b"SELECT 1\0")
+    pipe.server.take(rest + message(b"Z", status))
+    assert pipe.told == [MUCH, ONE]
+    assert pipe.turns.patience.links == {}
+    assert not pipe.server.patient
+
+
+def test_only_servers_send_such(pipe: Pipe) -> None:
+    """A client is woken for every byte."""
+    client = pipe.stage.client()
+    with closing(pipe.connect(client)) as far:
+        client.starting = True
+        client.lost = True  # what it says is not looked at
+        pipe.come(client, far, SMALL_READ, times=3 * LONG_ANSWER)
+        assert pipe.stage.sockets[client].done == []
+        socket.socket(fileno=client.descriptor).close()
+
+
+def test_without_an_eye_on_it(pipe: Pipe) -> None:
+    """By a stock reactor, and with TLS, every byte wakes."""
+    pipe.server.patience = None
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
+    assert pipe.told == []
+
+
+def test_an_answer_that_slows_down(pipe: Pipe) -> None:
+    """What has come is read after two milliseconds, though no event told of it."""
+    begun(pipe)
+    pipe.stage.sent(pipe.client)
+    pipe.far.send(bytes(100))
+    began = monotonic()
+    with select.epoll() as poller:  # which has nothing to tell
+        while not pipe.stage.sent(pipe.client):
+            pipe.turns.run(poller, 5.0)
+    assert monotonic() - began < 2.0
+    assert pipe.told == [MUCH, ONE]
+    assert pipe.turns.patience.links == {}
+
+
+def test_one_that_stands_still(pipe: Pipe) -> None:
+    """Is not read, and goes on being patient."""
+    begun(pipe)
+    pipe.server.pause(1)
+    with select.epoll() as poller:
+        for _ in range(4):
+            pipe.turns.run(poller, 5.0)
+    assert pipe.told == [MUCH, "pause"]
+    assert pipe.server.patient
+
+
+def test_ready_in_large_pieces(pipe: Pipe) -> None:
+    """The end that comes with the last piece ends the patience too."""
+    begun(pipe)
+    pipe.server.skip = 0
+    pipe.server.take(READY)
+    assert pipe.told[-1] == ONE

@@ -201,9 +201,8 @@ class SocketIO:
         if link.backlogged:
             self.transport.unregisterProducer()
             self.transport.abortConnection()
-        elif link.reading and not link.paused:
+        elif link.reading:
             # Cheaper than loseConnection, which waits for the socket to be writable.
-            # A reactor that reads it no more, as it is paused, might not hear of it.
             link.over = True
         else:
             self.transport.loseConnection()

@@ -131,7 +131,14 @@ class Turns:
         try:
             why = link.do_read()
         except Exception:  # noqa: BLE001 - one link's fault must not end the turn
+            self._known_again(link)
             self._failed(descriptor)
             return
         if why is not None:
+            self._known_again(link)
             self._ended(descriptor, why)
+
+    def _known_again(self, link: Link) -> None:
+        """Have the reactor know a link, which the same read may have stopped."""
+        if link.paused:
+            link.io.resume()

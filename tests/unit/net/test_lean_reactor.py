@@ -168,19 +168,25 @@ def test_a_fault_of_ours(reactor: LeanReactor) -> None:
 
 
 class Hasty(Control):
-    """Stops the reading, and then ends the connection."""
+    """Stops the reading, before or after it ends the connection or has a fault."""
 
-    def __init__(self, io: SocketIO) -> None:
-        """Take what closes it."""
+    def __init__(self, io: SocketIO, order: str) -> None:
+        """Take what closes it, and what comes after what."""
         super().__init__()
         self.io = io
+        self.order = order
         self.link: ClientLink
 
     def message(self, message_type: int, body: bytes) -> None:
         """Do it."""
         del message_type, body
+        if self.order == "closed, paused":
+            self.io.close()
         self.link.pause(PAUSED_HOLDING)
-        self.io.close()
+        if self.order == "paused, closed":
+            self.io.close()
+        elif self.order == "paused, failed":
+            raise ValueError("boom")
 
     def connectionLost(self, reason: object) -> None:
         """Let go."""
@@ -188,7 +194,10 @@ class Hasty(Control):
         self.io.detach()
 
 
-def test_paused_in_the_read_that_ends_it(reactor: LeanReactor) -> None:
+@pytest.mark.parametrize(
+    "order", ["paused, closed", "closed, paused", "paused, failed"]
+)
+def test_paused_in_the_read_that_ends_it(reactor: LeanReactor, order: str) -> None:
     """The reactor does not know it any more; it is closed all the same."""
     near, far = socket.socketpair()
     near.setblocking(False)  # noqa: FBT003 - its only argument
@@ -196,13 +205,14 @@ def test_paused_in_the_read_that_ends_it(reactor: LeanReactor) -> None:
     address = "192.0.2.1", 5
     transport = TcpTransport(near.detach(), None, address, None, 1, reactor)
     io = SocketIO(transport)
-    control = transport.protocol = Hasty(io)
+    control = transport.protocol = Hasty(io, order)
     link = control.link = ClientLink(MAX_MESSAGE_SIZE, io, control)
     link.starting = False
     io.attach(link)
     far.send(PASSWORD)
-    for _ in range(3):
-        reactor.doPoll(0)
+    with capturedLogs():
+        for _ in range(3):
+            reactor.doPoll(0)
     assert not transport.connected
     assert far.recv(1) == b""
     far.close()

@@ -125,7 +125,7 @@ class SocketIO:
     def detach(self) -> None:
         """Break the circle of references when the connection is gone."""
         if self._link is not None and self._link.patient:
-            self._link.lose_patience()
+            self._link.forget_patience()
         self._unregister()
         if self._link is not None:
             # The number may soon be another connection's.

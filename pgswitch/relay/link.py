@@ -233,12 +233,16 @@ class Link(Scanner):
 
     def lose_patience(self) -> None:
         """Be woken for every byte again."""
-        self.bulk = 0
         if self.patient:
-            self.patient = False
-            if self.patience is not None:
-                self.patience.links.pop(self.descriptor, None)
+            self.forget_patience()
             self.io.wake_for(1)
+
+    def forget_patience(self) -> None:
+        """Wait for nothing any more: the connection is gone."""
+        self.bulk = 0
+        self.patient = False
+        if self.patience is not None:
+            self.patience.links.pop(self.descriptor, None)
 
     def send(self, data: bytes) -> None:
         """Send now, or queue and stop the peer's reading; never blocks or raises."""

@@ -243,3 +243,36 @@ def test_long_answers_one_after_the_other(pgswitch: PgSwitchFactory) -> None:
             client.send(query("SELECT 1"))
             kinds = [kind for kind, _body in client.until(b"Z")]
             assert kinds == [b"T", b"D", b"C", b"Z"]
+
+
+ENDLESS = "SELECT repeat('x', 30000) FROM generate_series(1, 100000000)"
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_the_end_in_the_midst_of_a_long_answer(
+    pgswitch: PgSwitchFactory, who: str
+) -> None:
+    """Whoever ends it, nothing is left of it, and the pool goes on."""
+    pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
+    with RawClient(pooler.port) as other, RawClient(pooler.port) as client:
+        other.log_in("scram")
+        client.log_in("scram")
+        client.send(query("SELECT pg_backend_pid()"))
+        pid = int(next(b for k, b in client.until(b"Z") if k == b"D")[6:])
+        client.send(query(ENDLESS))
+        for _ in range(200):
+            assert client.socket.recv(65536)
+        if who == "client":
+            client.socket.close()
+        else:
+            os.kill(pid, signal.SIGTERM)
+            while client.socket.recv(65536):
+                """Read what was on its way: no error fits into the midst of a row."""
+        other.send(query("SELECT 1"))
+        assert b"D" in [kind for kind, _body in other.until(b"Z")]
+    wait_until(
+        lambda: [row["state"] for row in pooler.console("SHOW SERVERS")] == ["idle"],
+        "the only server to be idle",
+    )
+    assert "Unhandled" not in pooler.log_text()
+    assert "Traceback" not in pooler.log_text()

@@ -158,8 +158,9 @@ class SocketIO:
 
     def wake_for(self, least: int) -> None:
         """Have the socket count as readable once so many bytes have come."""
-        with suppress(OSError):  # It has just been lost.
-            self.transport.socket.setsockopt(SOL_SOCKET, SO_RCVLOWAT, least)
+        if self.transport.connected:
+            with suppress(OSError):  # It has just been lost.
+                self.transport.socket.setsockopt(SOL_SOCKET, SO_RCVLOWAT, least)
 
     def resume(self) -> None:
         """Read again."""

@@ -108,11 +108,15 @@ class Turns:
         return timeout
 
     def _hurry(self, now: float) -> None:
-        """Read those that have waited long enough for more."""
+        """Read those that have waited long enough for more.
+
+        Who stands still for a slow client waits for nothing: it would keep us awake.
+        """
         for descriptor, link in list(self.patience.links.items()):
-            if now - link.read_at > PATIENCE_S and not link.paused:
+            if now - link.read_at > PATIENCE_S:
                 link.lose_patience()
-                self._read(descriptor, link)
+                if not link.paused:
+                    self._read(descriptor, link)
 
     def _serve(self, events: list[tuple[int, int]]) -> None:
         links = self.links

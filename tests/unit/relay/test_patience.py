@@ -138,14 +138,17 @@ def test_an_answer_that_slows_down(pipe: Pipe) -> None:
 
 
 def test_one_that_stands_still(pipe: Pipe) -> None:
-    """Is not read, and goes on being patient."""
+    """For a slow client is not read, and keeps nobody awake."""
     begun(pipe)
     pipe.server.pause(1)
+    pipe.far.send(bytes(100))
+    pipe.stage.sent(pipe.client)
     with select.epoll() as poller:
         for _ in range(4):
-            pipe.turns.run(poller, 5.0)
-    assert pipe.told == [MUCH, "pause"]
-    assert pipe.server.patient
+            pipe.turns.run(poller, 0.01)
+    assert pipe.told == [MUCH, "pause", ONE]
+    assert pipe.stage.sent(pipe.client) == b""
+    assert pipe.turns._within(5.0) == 5.0
 
 
 def test_ready_in_large_pieces(pipe: Pipe) -> None:

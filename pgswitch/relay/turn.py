@@ -112,7 +112,10 @@ class Turns:
 
         Who stands still for a slow client waits for nothing: it would keep us awake.
         """
-        for descriptor, link in list(self.patience.links.items()):
+        patient = self.patience.links
+        for descriptor, link in list(patient.items()):
+            if patient.get(descriptor) is not link:
+                continue  # Another one's turn has just ended it.
             if now - link.read_at > PATIENCE_S:
                 link.lose_patience()
                 if not link.paused:

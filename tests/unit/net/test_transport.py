@@ -181,6 +181,18 @@ def test_after_the_end(scene: Scene) -> None:
     assert not scene.transport.disconnecting
 
 
+def test_the_end_of_a_patient_one(scene: Scene) -> None:
+    """A connection that is gone has no socket whose options could be set."""
+    scene.link.patience = scene.reactor.turns.patience
+    scene.link.patience.links[-1] = scene.link
+    scene.link.patient = True
+    del scene.transport.socket
+    scene.transport.connected = False
+    scene.io.detach()
+    assert scene.reactor.turns.links == {}
+    assert not scene.link.patient
+
+
 # With a socket of the system.
 
 

@@ -157,3 +157,28 @@ def test_ready_in_large_pieces(pipe: Pipe) -> None:
     pipe.server.skip = 0
     pipe.server.take(READY)
     assert pipe.told[-1] == ONE
+
+
+def test_one_that_another_ends(pipe: Pipe) -> None:
+    """It is not read: its number may be another connection's by now."""
+    begun(pipe)
+    other = pipe.stage.server()
+    far, number = pipe.connect(other), other.descriptor
+    pipe.turns.patience.links[number] = other
+    other.patient = True
+    ended: list[int] = []
+
+    def broken(_size: int) -> bytes:
+        raise ConnectionError
+
+    def end(descriptor: int, _why: object) -> None:
+        ended.append(descriptor)
+        other.lose_patience()
+        other.descriptor, other.recv = -1, broken
+
+    turns = Turns(lambda *_: True, end, lambda _: None)
+    turns.patience = pipe.turns.patience
+    pipe.far.close()
+    with closing(far), socket.socket(fileno=number), select.epoll() as poller:
+        turns.run(poller, 0.01)
+    assert ended == [pipe.server.descriptor]

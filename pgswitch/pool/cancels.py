@@ -164,9 +164,9 @@ class Cancel:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self.done.callback(reason)
-        if self._connecting is not None:
-            self._connecting.cancel()
         transport = self._transport()
+        if transport is None and self._connecting is not None:
+            self._connecting.cancel()
         if transport is not None and transport.connected:
             transport.abortConnection()
         if backend is not None:

@@ -140,9 +140,13 @@ class Opener:
         self._startup = encode.startup
 
     def give_up(self, backend: Backend) -> None:
-        """Stop connecting a backend that was closed meanwhile."""
+        """Stop connecting a backend that was closed meanwhile.
+
+        One that ends in the moment that it is connected, as direct TLS may, leaves
+        nothing to stop: Twisted is about to say that the attempt has succeeded.
+        """
         connecting = self._connecting.pop(backend, None)
-        if connecting is not None:
+        if connecting is not None and backend.transport is None:
             connecting.cancel()
 
     def _encryption(self, spec: DatabaseSpec, host: str | None) -> Encryption | None:
@@ -163,8 +167,8 @@ class Opener:
         return host
 
     def _connected(self, _result: object, backend: Backend) -> None:
-        self._connecting.pop(backend, None)
-        if self._is_logging():
+        is_there = self._connecting.pop(backend, None) is not None
+        if is_there and self._is_logging():
             local = backend.local_address
             where = "" if local.host == "unix" else f" (from {local})"
             self._context.log.log(f"{backend.prefix} new connection to server{where}")

@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.error import DNSLookupError
 
 from pgswitch.config.model import DatabaseSpec
+from pgswitch.net.backend import Backend
 from pgswitch.pool.opening import startup_parameters
 from pgswitch.pool.upkeep import INTERVAL_S
 from pgswitch.wire import encode
@@ -236,3 +237,20 @@ def test_giving_up_an_attempt(world: World) -> None:
         backend.close("pause mode")
     assert attempt.cancelled
     assert world.pool().failing == ""
+
+
+def test_an_end_in_the_moment_of_connecting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handshake that fails at once leaves no attempt to be stopped."""
+    world.client()
+    (attempt,) = world.attempts
+
+    def refuse(backend: Backend, _facts: object) -> None:
+        backend.close("TLS handshake failed", terminate=False)
+
+    monkeypatch.setattr(Backend, "_secured", refuse)
+    attempt.transport()
+    assert not attempt.cancelled
+    assert not world.logged("new connection to server")
+    assert world.logged("closing because: TLS handshake failed")

@@ -127,7 +127,13 @@ class Exchange:
         self.transaction_start = 0.0
 
     def request(self, entry: int) -> None:
-        """Note a request: its type byte, with flags."""
+        """Note a request: its type byte, with flags.
+
+        A Sync among COPY data is none: the server ignores it (as above all the one
+        that libpq sends right behind the statement, here too late for that).
+        """
+        if self.copying and entry == SYNC and self._ends == 0:
+            return
         self.clean = False
         self.queue.append(entry)
         if entry > TYPE:

@@ -58,6 +58,8 @@ CASES = {
     "batch that copies in, failed": (">* <2 <G <E >c >S <ZI", True, 0),
     "batch that copies in, failed, sync to come": (">* <2 <G <E >c", False, 0),
     "batch behind one that copies in": (">* >* <2 <G <E <ZI", True, 0),
+    "sync among copy data": (">P >B >E <1 <2 <G >S >d >c >S <C <ZI", True, 0),
+    "sync among copy data, error": (">P >B >E <1 <2 <G >S >d <E >c >S <ZI", True, 0),
     "notices count for nothing": (">Q <N <A <C <N <ZI", True, 0),
 }
 

@@ -322,7 +322,10 @@ class FrontDesk:
         return self._judge_by.judge(startup)
 
     def _spec(self, name: str) -> DatabaseSpec | None:
-        """Return the entry of a database; most have one of their own."""
+        """Return the entry of a database, as ``Configuration.database`` does.
+
+        Most have one of their own, which is found without a call of Python's.
+        """
         configuration = self.context.configuration
         own: DatabaseSpec | None = configuration.databases.get(name)
         return configuration.database(name) if own is None else own

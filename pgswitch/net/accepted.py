@@ -124,10 +124,10 @@ class TcpTransport:
         if not self.connected:
             return
         self.connected = False
-        if self._watching is None or self._is_writing:
+        if self._is_writing:
+            self.stopWriting()
+        if self._watching is None:
             self.reactor.removeReader(self)
-            if self._is_writing:
-                self.stopWriting()
         else:
             self._watching.remove(self._descriptor)
         if self._is_aborted:

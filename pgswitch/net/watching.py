@@ -18,9 +18,8 @@ from twisted.internet import main
 
 from pgswitch.net.accept import Acceptor
 from pgswitch.net.accepted import TcpTransport
+from pgswitch.relay.turn import READABLE
 
-_READABLE: Final = 1
-"""EPOLLIN (epoll_ctl(2))."""
 _DONE: Final = main.CONNECTION_DONE
 
 
@@ -44,7 +43,7 @@ class Watching:
 
     def add(self, descriptor: int, selectable: object) -> None:
         """Watch a descriptor that is new to the reactor for something to be read."""
-        self._poller.register(descriptor, _READABLE)
+        self._poller.register(descriptor, READABLE)
         self._reads.add(descriptor)
         self._selectables[descriptor] = selectable
 
@@ -61,7 +60,7 @@ class Watching:
         An Acceptor keeps its faults to itself, so it needs no logging context, and no
         turn of the reactor: what it wants of that, it says by callLater.
         """
-        if event == _READABLE:
+        if event == READABLE:
             selectable = self._selectables.get(descriptor)
             if isinstance(selectable, Acceptor):
                 selectable.doRead()

@@ -63,6 +63,16 @@ class Stage:
         self.poller.register(near, select.EPOLLIN)
         return near, far
 
+    def have_always_something_to_read(self) -> None:
+        """Have a link whose other end says more whenever it is read."""
+        near, far = self.socket()
+
+        def send_again() -> None:
+            far.send(b"x")
+
+        self.turns.links[near.fileno()] = FakeLink(near, send_again)  # type: ignore[assignment]
+        far.send(b"x")
+
     def close(self) -> None:
         """Close everything."""
         self.poller.close()
@@ -188,13 +198,7 @@ def test_an_interruption_ends_the_loop(stage: Stage) -> None:
 
 def test_the_loop_ends_after_its_slice(stage: Stage) -> None:
     """Links that can always be read do not keep the reactor for long."""
-    near, far = stage.socket()
-
-    def send_again() -> None:
-        far.send(b"x")
-
-    stage.turns.links[near.fileno()] = FakeLink(near, send_again)  # type: ignore[assignment]
-    far.send(b"x")
+    stage.have_always_something_to_read()
     stage.turns.run(stage.poller, -1.0)
 
 
@@ -206,13 +210,7 @@ def test_other_threads_get_the_lock(
     monkeypatch.setattr(turn, "sleep", let_go.append)
     times = count(step=turn.LOCKED_S / 3)
     monkeypatch.setattr(turn, "monotonic", lambda: next(times))
-    near, far = stage.socket()
-
-    def send_again() -> None:
-        far.send(b"x")
-
-    stage.turns.links[near.fileno()] = FakeLink(near, send_again)  # type: ignore[assignment]
-    far.send(b"x")
+    stage.have_always_something_to_read()
     stage.turns.run(stage.poller, -1.0)
     assert set(let_go) == {0}
     assert 5 < len(let_go) < turn.SLICE_S / turn.LOCKED_S

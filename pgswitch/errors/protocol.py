@@ -32,6 +32,12 @@ class ServerUnknownPacket(UnknownPacket):
     """A server's message has a type that servers do not send."""
 
 
+class ServerUnaskedAnswer(ProtocolViolation):
+    """A server answers what nobody has asked: what follows may be anybody's."""
+
+    text = "unexpected answer from server"
+
+
 class ServerBadHeader(ProtocolViolation):
     """A server's message has an impossible length."""
 

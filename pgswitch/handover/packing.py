@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pgswitch.topology.clusters import Known
 from pgswitch.topology.nodes import Node
 from pgswitch.wire.exchange import IDLE
-from pgswitch.wire.prepared import Note
-from pgswitch.wire.sql_prepared import SqlNote
+from pgswitch.wire.prepared import KEEPS, Note
+from pgswitch.wire.sql_text import Action, SqlText, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,6 +76,8 @@ def unpack_client(
     held = raw(packed.get("held", ""))
     if held:
         link.held.append(held)
+    if link.exchange.awaited:
+        link.halt()
     link.sent = raw(packed.get("sent", ""))
     link.partly = packed.get("partly", False)
     link.last_request = moment(packed.get("idle"), now)
@@ -90,6 +92,9 @@ def pack_exchange(exchange: Exchange, now: float) -> Packed:
         "clean": exchange.clean,
         "copying": exchange.copying,
         "skipping": exchange.skipping,
+        "open": exchange.open,
+        "awaited": exchange.awaited,
+        "errand": exchange.errand,
         "refusal": text(exchange.refusal),
         "query": age(exchange.query_start, now),
         "transaction": age(exchange.transaction_start, now),
@@ -106,42 +111,45 @@ def unpack_exchange(exchange: Exchange, packed: Packed, now: float) -> None:
     exchange.clean = packed.get("clean", True)
     exchange.copying = packed.get("copying", False)
     exchange.skipping = packed.get("skipping", False)
+    exchange.open = packed.get("open", exchange.skipping)
+    if packed.get("awaited", False):
+        exchange.await_answers()
+    exchange.errand = packed.get("errand", False)
     exchange.query_start = moment(packed.get("query"), now)
     exchange.transaction_start = moment(packed.get("transaction"), now)
 
 
 def pack_statements(statements: ClientStatements) -> Packed:
     """Pack a client's prepared statements, and notes on those under way."""
+    sql = statements.sql
     return {
         "names": {
             text(name): _pack_statement(one) for name, one in statements.names.items()
         },
-        "notes": [
-            [
-                _pack_statement(note.statement),
-                None if note.client_name is None else text(note.client_name),
-                note.closes,
-                note.parses,
-                note.home,
-            ]
-            for note in statements.notes
-        ],
-        "sql": _pack_texts(statements.sql.texts),
-        "sql_notes": [
-            [
-                text(note.name),
-                *(
-                    None if one is None else text(one)
-                    for one in (note.on_server, note.by_client)
-                ),
-                None if note.by_protocol is None else _pack_statement(note.by_protocol),
-            ]
-            for note in statements.sql.notes
-        ],
+        "notes": [_pack_note(note) for note in statements.notes],
+        "sealed": statements.sealed,
+        "busy": statements.busy,
         "homes": {text(name): home for name, home in statements.homes.items()},
-        "spoken": _pack_texts(statements.spoken),
-        "bound": text(statements.bound),
+        "sql": _pack_texts(sql.texts),
+        "under_way": [
+            [[one.kind, text(one.name), text(one.text)] for one in actions]
+            for actions in sql.under_way
+        ],
+        "parsed": _pack_sql_texts(sql.parsed),
+        "portals": _pack_sql_texts(sql.portals),
     }
+
+
+def _pack_note(note: Note) -> list[object]:
+    statement = None if note.statement is None else _pack_statement(note.statement)
+    return [
+        note.kind,
+        statement,
+        text(note.name),
+        note.was_own,
+        text(note.text),
+        note.home,
+    ]
 
 
 def unpack_statements(
@@ -152,33 +160,39 @@ def unpack_statements(
         statements.names[raw(name)] = _unpack_statement(one, table)
     for name, home in packed.get("homes", {}).items():
         statements.homes[raw(name)] = home
-    for one, name, closes, parses, home in packed.get("notes", []):
-        statement = _unpack_statement(one, table)
-        if not closes:
+    for kind, one, name, was_own, prepare, home in packed.get("notes", []):
+        statement = None if one is None else _unpack_statement(one, table)
+        if statement is not None and kind not in KEEPS:
             # Whoever holds it besides has it counted.
             statement.references -= 1
-        client_name = None if name is None else raw(name)
         statements.notes.append(
-            Note(statement, client_name, closes=closes, parses=parses, home=home)
-        )
-    _unpack_sql(statements, packed, table)
-
-
-def _unpack_sql(
-    statements: ClientStatements, packed: Packed, table: StatementTable
-) -> None:
-    statements.sql.texts.update(_unpack_texts(packed.get("sql", {})))
-    statements.spoken.update(_unpack_texts(packed.get("spoken", {})))
-    statements.bound = raw(packed.get("bound", ""))
-    for name, on_server, by_client, by_protocol in packed.get("sql_notes", []):
-        statements.sql.notes.append(
-            SqlNote(
+            Note(
+                kind,
+                statement,
                 raw(name),
-                None if on_server is None else raw(on_server),
-                None if by_client is None else raw(by_client),
-                None if by_protocol is None else _unpack_statement(by_protocol, table),
+                was_own=was_own,
+                text=raw(prepare),
+                home=home,
             )
         )
+    statements.sealed = packed.get("sealed", False)
+    statements.busy = packed.get("busy", False)
+    sql = statements.sql
+    sql.texts.update(_unpack_texts(packed.get("sql", {})))
+    for actions in packed.get("under_way", []):
+        sql.under_way.append(
+            [Action(kind, raw(name), raw(prepare)) for kind, name, prepare in actions]
+        )
+    sql.parsed.update(_unpack_sql_texts(packed.get("parsed", {})))
+    sql.portals.update(_unpack_sql_texts(packed.get("portals", {})))
+
+
+def _pack_sql_texts(texts: dict[bytes, SqlText]) -> Packed:
+    return {text(name): text(one.text) for name, one in texts.items()}
+
+
+def _unpack_sql_texts(packed: Packed) -> dict[bytes, SqlText]:
+    return {raw(name): read(raw(one)) for name, one in packed.items()}
 
 
 def _pack_texts(texts: dict[bytes, bytes]) -> Packed:
@@ -208,7 +222,10 @@ def pack_server(link: ServerLink, now: float) -> Packed:
         "statements": [
             _pack_statement(one) for one in link.statements.by_number.values()
         ],
-        "sql": _pack_texts(link.statements.by_sql),
+        "own": [text(name) for name in link.statements.own],
+        "unknown": link.statements.has_unknown,
+        "doubtful": [*link.statements.doubtful],
+        "owned": link.owned,
         "idle": age(link.ready_since, now),
         "stale": link.stale,
     }
@@ -222,10 +239,13 @@ def unpack_server(
         statement = _unpack_statement(one, table)
         link.statements.add(statement)
         statement.references -= 1
-    link.statements.by_sql.update(_unpack_texts(packed.get("sql", {})))
+    link.statements.own.update(dict.fromkeys(map(raw, packed.get("own", [])), 1))
+    link.statements.has_unknown = packed.get("unknown", False)
+    link.statements.doubtful.update(dict.fromkeys(packed.get("doubtful", []), 1))
+    link.owned = packed.get("owned", False)
     link.ready_since = moment(packed.get("idle"), now) or now
     link.stale = packed.get("stale", False)
-    link.watched = link.stale
+    link.unwatch()
 
 
 # Clusters.

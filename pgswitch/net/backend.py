@@ -20,6 +20,7 @@ from pgswitch.errors import (
     ServerBadHeader,
     ServerClosed,
     ServerConnCrashed,
+    ServerUnaskedAnswer,
 )
 from pgswitch.logs import socket_prefix
 from pgswitch.net.securing import Encryption, Securing
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from pgswitch.wire.statements import ServerStatements
 
 COPY_RESPONSES = (COPY_IN_RESPONSE, COPY_BOTH_RESPONSE)
+PROTOCOL_VIOLATION = b"08P01"
 CRASHED = "server conn crashed?"
 
 Answered = Callable[[dict[str, str] | None], None]
@@ -339,12 +341,15 @@ class Backend(TwistedProtocol):
         elif self.phase is Phase.BUSY:
             self._private(message_type, body)
         elif message_type != NOTIFICATION_RESPONSE:
-            self._log.warning(
-                f"{self.prefix} got packet '{chr(message_type)}' from server"
-                " when not linked"
-            )
-            if message_type in (ERROR_RESPONSE, NOTICE_RESPONSE):
+            what = f"got packet '{chr(message_type)}' from server when not linked"
+            if message_type == NOTICE_RESPONSE or _is_last_word(message_type, body):
+                self._log.warning(f"{self.prefix} {what}")
                 self._dirty()
+            else:
+                # The answer to something that we believed answered: whoever has had
+                # the server last may have got what was another's.
+                self.contradicted(what)
+                self.close(ServerUnaskedAnswer.text)
 
     def parameter_status(self, body: bytes) -> None:
         """Note a parameter that the server reported, for its client too."""
@@ -369,6 +374,11 @@ class Backend(TwistedProtocol):
         self.link.stale = self.link.watched = True
         self.said_last_word = said is LastWord.UNDONE and unanswered and not is_done
         return b"" if self.said_last_word else chunk[:at]
+
+    def contradicted(self, what: str) -> None:
+        """Note that the server is not as we believed: an ERROR line, and a count."""
+        self._log.error(f"{self.prefix} {what}")
+        self.link.counters.failed(PROTOCOL_VIOLATION)
 
     def refused_to_write(self) -> None:
         """Have the owner look whether this is still the writer."""
@@ -459,6 +469,14 @@ class Backend(TwistedProtocol):
             self.link.lost = True
             self.link.stopped = True
         self.owner.lost(self, reason)
+
+
+def _is_last_word(message_type: int, body: bytes) -> bool:
+    """Tell whether a message is an error that ends the connection, asked or not."""
+    if message_type != ERROR_RESPONSE:
+        return False
+    fields = decode.error_fields(body)
+    return fields.get("V", fields.get("S")) in ("FATAL", "PANIC")
 
 
 def address_of(address: object, port: int = 0) -> Address:

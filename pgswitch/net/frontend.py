@@ -504,6 +504,8 @@ class Frontend:
         link = self.link
         kept = b"" if link.gate is None else link.gate.leave()
         link.end_relay()
+        if link.halted:
+            link.take_held()  # What waited for answers that do not come any more.
         if kept:
             link.take(kept)
 

@@ -14,6 +14,7 @@ from pgswitch.net.backend import Phase
 from pgswitch.pool.opening import PAUSED
 from pgswitch.pool.totals import EVICTED
 from pgswitch.types import PoolMode
+from pgswitch.wire import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
     from pgswitch.relay.rack import Rack
     from pgswitch.relay.server import ServerLink
     from pgswitch.types import PoolKey
+    from pgswitch.wire.statements import ServerStatements
 
 EMPTY_QUERY = "<empty>"
 """The value of server_check_query that stands for a query of no statement."""
 CHECK_FAILED = "test query failed"
+CLEANING_FAILED = "dropping of prepared statements failed"
 
 
 class Home(Protocol):
@@ -64,6 +67,19 @@ class Home(Protocol):
 
     def is_opening(self) -> bool:
         """Tell whether a server is logging in."""
+
+
+class Cleaning:
+    """Has a server drop what its client has prepared under names of its own."""
+
+    unfit = ""
+
+    def __init__(self, statements: ServerStatements) -> None:
+        """Take what is to be dropped."""
+        self.request = statements.cleaning() + encode.sync()
+
+    def message(self, kind: int, body: bytes) -> None:
+        """Take a part of the answer: nothing is to be learnt of it."""
 
 
 def unfit(link: ClientLink, server: ServerLink) -> str:
@@ -130,6 +146,10 @@ class Aftercare:
             backend.is_parked = True
         elif self._pool.is_held():
             backend.close(PAUSED)
+        elif backend.link.statements.needs_cleaning():
+            backend.ask(
+                Cleaning(backend.link.statements), partial(self._cleaned, backend)
+            )
         elif self._resets:
             backend.run(
                 settings.server_reset_query,
@@ -140,6 +160,14 @@ class Aftercare:
             self._pool.serve_waiters()
         else:
             self.free(backend)
+
+    def _cleaned(self, backend: Backend, error: dict[str, str] | None) -> None:
+        """Look after a server that has dropped what was its client's own."""
+        backend.link.unwatch()
+        if error is not None:
+            backend.close(CLEANING_FAILED)
+        else:
+            self.released(backend)
 
     def free(self, backend: Backend) -> None:
         """Take a server that is fit for the next client."""

@@ -105,8 +105,8 @@ def settle_loss(
                 over=not is_lost,
             )
         )
-    elif link.gate is not None:
-        link.gate.go_on()
+    else:
+        link.go_on()
     return outcome
 
 

@@ -60,7 +60,7 @@ def logged_in(pool: Home, backend: Backend) -> None:
     link.counters = pool.rack.counters
     link.wary = pool.site is not None
     link.stale = backend.generation != pool.fleet.generation
-    link.watched = link.stale
+    link.unwatch()
     if pool.spec.connect_query:
         backend.run(pool.spec.connect_query, partial(_prepared_for_use, pool, backend))
     else:

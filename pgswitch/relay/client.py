@@ -30,7 +30,9 @@ from pgswitch.relay.link import (
     Gatekeeper,
     Keeper,
 )
+from pgswitch.relay.preparing import FLUSH_MESSAGE, SYNC_MESSAGE
 from pgswitch.relay.relaying import ALL_WHOLE, NEEDS_SERVER, TERMINATE, RelayingLink
+from pgswitch.relay.server import SESSION, ServerLink
 from pgswitch.wire.exchange import (
     CLOSE,
     COPY_DONE,
@@ -94,7 +96,6 @@ class ClientLink(RelayingLink):
         "halted",
         "held",
         "indirect",
-        "parameters",
         "starting",
         "waiting_since",
         "walking",
@@ -104,7 +105,6 @@ class ClientLink(RelayingLink):
         """Begin before the login: what comes goes to ``control.first_bytes``."""
         super().__init__(limit, io, control)
         self.largest_read = SMALL_READ  # so that a stranger fills little memory
-        self.parameters: tuple[str | None, ...] = ()
         self.walking = False
         """In the midst of messages that go whole to the control."""
         self.starting = True
@@ -223,6 +223,64 @@ class ClientLink(RelayingLink):
             self.take(held)
         if self.paused:
             self.resume(PAUSED_HOLDING)
+
+    def wait_for_answers(self, rest: bytes, server: ServerLink) -> None:
+        """Hold what could not be judged until what was asked has been answered."""
+        exchange = self.exchange
+        exchange.await_answers()
+        if exchange.open and not exchange.skipping:
+            server.send(FLUSH_MESSAGE)
+        self.halt()
+        self.held.insert(0, rest)
+
+    def go_on(self) -> None:
+        """Go on without the answers that whatever is held back waits for."""
+        if self.halted:
+            self.look_again()
+        elif self.gate is not None:
+            self.gate.go_on()
+
+    def look_again(self) -> None:
+        """Go on with what waits for answers, if they are there."""
+        exchange = self.exchange
+        if exchange.outstanding() and not exchange.skipping:
+            if not exchange.copying or exchange.copy_end_sent():
+                return
+        exchange.stop_waiting()
+        if exchange.errand_failed:
+            self._drop_answered()
+        self.halted = False
+        self.indirect = self.gate is not None
+        held = b"".join(self.held)
+        self.held.clear()
+        if held and not self.lost:
+            # Whoever calls is not reading this client: its faults are its own.
+            try:
+                self.pass_on(held)
+            except Fault as fault:
+                self.control.faulted(fault)
+                return
+        server = self.server
+        if server is not None and exchange.clean and self.skip == 0:
+            if server.mode != SESSION:
+                self.keeper.release(server)
+        if self.paused and not self.halted:
+            self.resume(PAUSED_HOLDING)
+        if self.gate is not None and not self.halted:
+            self.gate.go_on()
+
+    def _drop_answered(self) -> None:
+        """Drop the Query that waits: the error of an errand was the answer to it."""
+        exchange = self.exchange
+        exchange.errand_failed = False
+        held = b"".join(self.held)
+        length = int.from_bytes(held[1:HEADER_SIZE], "big")
+        self.held = [held[length + 1 :]]
+        server = self.server
+        if exchange.skipping and server is not None:
+            # The errand had no Sync of its own; a Query ends with ReadyForQuery.
+            exchange.request(SYNC)
+            server.send(SYNC_MESSAGE)
 
     def refuse(self, error: bytes) -> None:
         """Answer the request that waits for a server as a server would that fails it.
@@ -366,7 +424,7 @@ class ClientLink(RelayingLink):
         statements = self.statements
         if statements is None or end <= BODY + 2 or chunk[BODY] != STATEMENT:
             return False
-        statements.close(chunk[BODY:end])
+        statements.close(chunk[BODY:end], None)
         entry = self.exchange.take()
         self.send(fake_reply(entry))
         if entry & NAMED:

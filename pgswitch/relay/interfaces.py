@@ -68,6 +68,9 @@ class ServerControl(LinkControl, Protocol):
         ``unanswered``: no part of the present answer has reached the client.
         """
 
+    def contradicted(self, what: str) -> None:
+        """Note that the server is not as we believed; it is not used again."""
+
     def refused_to_write(self) -> None:
         """Take a server's word that it takes no writes."""
 

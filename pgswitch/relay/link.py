@@ -228,6 +228,9 @@ class Link(Scanner):
         """Deal with a chunk that begins where the walk left off."""
         raise AssertionError(len(chunk))
 
+    def look_again(self) -> None:
+        """Look whether what waits for answers can go on."""
+
     def begin_patience(self) -> None:
         """Be woken for much only, if this is an end that has long answers."""
 

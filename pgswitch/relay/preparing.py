@@ -2,14 +2,16 @@
 
 Each message that names one is rewritten as it passes (wire/prepared.py), and texts of
 SQL about them get in front what their server lacks (wire/sql_prepared.py).  Whether a
-text is such a one is told by its first letter, for nearly all of them.
+text is such a one is told by the first words of its statements (``suspect``).
+
+What can only be judged when earlier answers are there is held back, with all that
+comes behind it (:meth:`PreparingLink.hold_back`).
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from pgswitch.errors import BrokenPacket
@@ -19,27 +21,38 @@ from pgswitch.relay.server import ServerLink
 from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import (
     BIND,
+    CLOSE,
     DESCRIBE,
+    ERRAND,
     EXECUTE,
+    FAILED,
     FUNCTION_CALL,
     PARSE,
     QUERY,
+    SWALLOW,
+    SYNC,
     Exchange,
 )
 from pgswitch.wire.fields import names_in
-from pgswitch.wire.framing import action_table
-from pgswitch.wire.passing import asked, named, renamed
+from pgswitch.wire.passing import asked, named, renamed, suspect
 from pgswitch.wire.prepared import BODY, STATEMENT, ClientStatements
+from pgswitch.wire.sql_text import SqlText, read
 
-_BLANK: Final = action_table(0, dict.fromkeys(b" \t\r\n\f", 1))
-_FIRST: Final = action_table(0, dict.fromkeys(b"pPeEdD", 1))
-_KEYWORD: Final = re.compile(
-    rb"(?:prepare|execute|deallocate|explain)\b", re.IGNORECASE
-)
-_LONGEST_KEYWORD: Final = 10
 LONGEST_TEXT: Final = 65536
-"""A longer text is not looked at: it would have to be held whole."""
+"""A longer text is not waited for whole: only its beginning is looked at."""
+ENOUGH_TO_TELL: Final = 1024
+"""Bytes of such a message that show how its text begins."""
 
+FLUSH_MESSAGE: Final = b"H\0\0\0\4"
+SYNC_MESSAGE: Final = b"S\0\0\0\4"
+_CLOSE_UNNAMED: Final = b"C\0\0\0\6S\0"
+_STRINGS: Final = 3
+"""Where standard_conforming_strings stands among the tracked parameters."""
+
+OWNED: Final = 0
+FOREIGN: Final = 1
+UNKNOWN: Final = 2
+"""Whose the unnamed statement of a server is."""
 
 _asked: Final = asked
 _named: Final = named
@@ -51,6 +64,10 @@ class PreparingLink(Link):
 
     __slots__ = (
         "exchange",
+        "held_back",
+        "parameters",
+        "parsed_here",
+        "rest",
         "server",
         "simple",
         "statements",
@@ -62,11 +79,19 @@ class PreparingLink(Link):
         """Begin without server and statements."""
         super().__init__(actions, limit, io, control)
         self.exchange = Exchange()
+        self.parameters: tuple[str | None, ...] = ()
+        """Values of the tracked parameters, see wire/params.py."""
         self.statements: ClientStatements | None = None
-        """There when servers are shared and max_prepared_statements is not 0."""
+        """There when servers are shared."""
         self.server: ServerLink | None = None
         self.simple = True
         """Simple queries are allowed (disable_pqexec)."""
+        self.held_back = False
+        """The walk has ended at a message that has to wait for answers."""
+        self.rest = b""
+        """What stands in for the rest of the chunk then, if anything."""
+        self.parsed_here = False
+        """The unnamed statement was parsed since the last Sync or Query."""
 
     def one_query(self, chunk: bytes) -> int:
         """Tell what a chunk asks, if it is one whole query, as ``asked`` does; else 0.
@@ -77,7 +102,7 @@ class PreparingLink(Link):
         if kind == 0 or (kind == QUERY and not self.simple):
             return 0
         statements = self.statements
-        if statements is not None and (statements.spoken or statements.sql.texts):
+        if statements is not None and statements.busy:
             return 0
         return kind
 
@@ -97,54 +122,151 @@ class PreparingLink(Link):
         statements.counters.bind_count += 1
         return _renamed(chunk, name, statement.name)
 
-    def may_use_sql(self, chunk: bytes, start: int, end: int) -> bool:
-        """Tell whether a Query may be about statements prepared by SQL."""
-        statements = self.statements
-        if statements is None:
-            return False
-        if statements.sql.texts and end - start <= LONGEST_TEXT:
-            return True
-        return _begins_like_it(chunk, start + BODY, end)
+    def hold_back(self) -> bool:
+        """End the walk before the present message; return what on_message returns.
 
-    def with_sql(self, chunk: bytes, start: int, end: int) -> bool:
-        """Put in front of such a Query what it needs; False to see all of it."""
+        It goes on, from that message, when what is outstanding has been answered.
+        """
+        self.held_back = True
+        self.stopped = True
+        return False
+
+    def _wait_for(self, size: int) -> bool:
+        """Have so much of the present message held; return what on_message returns."""
+        self.needed = size
+        return False
+
+    def ended_segment(self) -> None:
+        """Note a message that ends a segment: a Sync, a Query, a FunctionCall."""
+        self.parsed_here = False
+        statements = self.statements
+        if statements is not None and statements.busy:
+            statements.ended_segment()
+
+    def query(self, chunk: bytes, start: int, end: int) -> bool:
+        """Note a Query, with what it needs in front; False to see more of it."""
+        exchange = self.exchange
         statements = self.statements
         server = self.server
-        if end > len(chunk):
-            return False
-        body = chunk[start + BODY : end]
         if statements is not None and server is not None:
-            before = statements.sql.query(
-                body, server.statements.by_sql, statements.names
-            )
-            if before:
-                self.replace(chunk, start, end, message(QUERY, before + body))
+            size = len(chunk)
+            if end > size and end - start <= LONGEST_TEXT:
+                return self._wait_for(end - start)
+            if end > size and size - start < ENOUGH_TO_TELL:
+                return self._wait_for(ENOUGH_TO_TELL)
+            if statements.sql.texts or suspect(chunk, start + BODY, end):
+                if end > size:
+                    return self._wait_for(end - start)
+                return self._query_about(chunk, start, end, statements, server)
+            if not exchange.copying and not exchange.is_in_pipeline():
+                server.owned = True
+        self.ended_segment()
+        exchange.request(QUERY)
         return True
+
+    def _query_about(
+        self,
+        chunk: bytes,
+        start: int,
+        end: int,
+        statements: ClientStatements,
+        server: ServerLink,
+    ) -> bool:
+        """Note a Query that is about prepared statements, perhaps."""
+        if statements.must_wait():
+            return self.hold_back()
+        body = chunk[start + BODY : end]
+        text = self._read(body)
+        missing = statements.sql.missing(text, server.statements)
+        exchange = self.exchange
+        if missing:
+            if exchange.ends_are_outstanding():
+                return self.hold_back()
+            if exchange.status != FAILED:
+                self._go_before(missing, chunk, start, statements, server)
+                return self.hold_back()
+            if text.restart:
+                # What ends the failed transaction goes first, and alone.
+                exchange.request(QUERY | SWALLOW | ERRAND)
+                first = message(QUERY, body[: text.restart] + b"\0")
+                self.replace(chunk, start, start, first)
+                self.rest = message(QUERY, body[text.restart :]) + chunk[end:]
+                exchange.errand = True
+                return self.hold_back()
+        if not exchange.copying and not exchange.is_in_pipeline():
+            server.owned = True
+        statements.query(text, 0)
+        self.ended_segment()
+        return True
+
+    def _go_before(
+        self,
+        missing: list[bytes],
+        chunk: bytes,
+        start: int,
+        statements: ClientStatements,
+        server: ServerLink,
+    ) -> None:
+        """Send what gives the server some statements, ahead of a Query."""
+        exchange = self.exchange
+        exchange.errand = True
+        in_pipeline = exchange.is_in_pipeline()
+        sent = statements.ensure_own(missing, server.statements, may_fail=True)
+        if not in_pipeline:
+            # A pipeline's transaction would be over with a Sync.
+            exchange.request(SYNC | SWALLOW | ERRAND)
+            sent += SYNC_MESSAGE
+        self.replace(chunk, start, start, sent)
+
+    def _read(self, text: bytes) -> SqlText:
+        """Return what a text says about prepared statements."""
+        strings = self.parameters[_STRINGS : _STRINGS + 1]
+        return read(text, escapes=strings == ("off",))
 
     def prepared(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
         """Rewrite one of Parse, Bind, Describe, Close; False to see more of it."""
         statements = self.statements
         server = self.server
         body = start + BODY
-        if statements is None or server is None or message_type == FUNCTION_CALL:
+        if statements is None or server is None:
             self.exchange.request(message_type)
+        elif message_type == FUNCTION_CALL:
+            self.exchange.request(message_type)
+            self.ended_segment()
         elif message_type == EXECUTE:
-            if statements.bound:
-                statements.executed(server.statements)
-            else:
-                self.exchange.request(EXECUTE)
+            return self._execute(chunk, start, end, statements)
         elif message_type == PARSE:
             return self._parse(chunk, start, end, statements, server)
         elif message_type == BIND:
             return self._bind(chunk, start, end, statements, server)
         elif end <= body + 2 or chunk[body] != STATEMENT:
+            if message_type == DESCRIBE and end == body + 2:
+                if chunk[body] == STATEMENT:
+                    return self._use_unnamed(DESCRIBE, b"", chunk, start, server)
             self.exchange.request(message_type)
+        elif statements.must_wait():
+            return self.hold_back()
         elif message_type == DESCRIBE:
             by = statements.describe(chunk[body:end], server.statements)
             self.replace(chunk, start, end, by)
         else:
-            statements.close(chunk[body:end])
-            self.replace(chunk, start, end, b"")
+            by = statements.close(chunk[body:end], server.statements)
+            self.replace(chunk, start, end, by)
+        return True
+
+    def _execute(
+        self, chunk: bytes, start: int, end: int, statements: ClientStatements
+    ) -> bool:
+        if not statements.sql.portals:
+            self.exchange.request(EXECUTE)
+            return True
+        if end > len(chunk):
+            return self._wait_for(end - start)
+        body = start + BODY
+        portal = chunk[body : max(chunk.find(b"\0", body, end), body)]
+        if portal in statements.sql.portals and statements.must_wait():
+            return self.hold_back()
+        statements.execute(portal)
         return True
 
     def _parse(
@@ -156,30 +278,40 @@ class PreparingLink(Link):
         server: ServerLink,
     ) -> bool:
         body = start + BODY
-        if body >= len(chunk) and end > body:
+        size = len(chunk)
+        if body >= size and end > body:
             return False
-        if end == body or chunk[body] == 0:
-            if end > body and _begins_like_it(chunk, body + 1, end):
-                if end > len(chunk):
-                    return False
-                text = chunk[body + 1 : chunk.find(b"\0", body + 1, end)]
-                before = statements.parsed(b"", text, server.statements)
-                self.replace(chunk, start, start, before)
-            elif statements.spoken:
-                statements.spoken.pop(b"", None)
-            self.exchange.request(PARSE)
-            return True
-        if end > len(chunk):
-            return False
+        is_named = end > body and chunk[body] != 0
+        if end > size:
+            if is_named or end - start <= LONGEST_TEXT:
+                return self._wait_for(end - start)
+            if size - start < ENOUGH_TO_TELL:
+                return self._wait_for(ENOUGH_TO_TELL)
+        text_at = chunk.find(b"\0", body, end) + 1 if is_named else body + 1
+        name = chunk[body : max(text_at - 1, body)]
+        is_about = suspect(chunk, text_at, end) or (
+            len(statements.sql.texts) > 0 and b"execute" in chunk[text_at:end].lower()
+        )
+        if is_about and end > size:
+            return self._wait_for(end - start)
+        if (is_named or is_about) and statements.must_wait():
+            return self.hold_back()
         before = b""
-        text_at = chunk.find(b"\0", body, end) + 1
-        if text_at and _begins_like_it(chunk, text_at, end):
-            text = chunk[text_at : chunk.find(b"\0", text_at, end)]
-            before = statements.parsed(
-                chunk[body : text_at - 1], text, server.statements
-            )
-        by = statements.parse(chunk[body:end], server.statements)
-        self.replace(chunk, start, end, before + by)
+        if is_about:
+            text = self._read(chunk[text_at : chunk.find(b"\0", text_at, end)])
+            before = statements.parse_sql(name, text, server.statements)
+        elif not is_named:
+            statements.forget_unnamed()
+        if is_named:
+            by = statements.parse(chunk[body:end], server.statements)
+            self.replace(chunk, start, end, before + by)
+            return True
+        if before:
+            self.replace(chunk, start, start, before)
+        if not self.exchange.copying and not self.exchange.is_in_pipeline():
+            server.owned = True
+        self.parsed_here = True
+        self.exchange.request(PARSE)
         return True
 
     def _bind(
@@ -196,29 +328,51 @@ class PreparingLink(Link):
             if end > len(chunk):
                 return False
             raise BrokenPacket(message="Bind")
+        statement = chunk[portal + 1 : name]
+        if statements.busy and statements.must_wait():
+            if statement or statements.sql.parsed:
+                return self.hold_back()
         before = b""
-        if statements.spoken:
-            before = statements.binding(chunk[portal + 1 : name], server.statements)
-        if name == portal + 1:
-            self.exchange.request(BIND)
-            if before:
-                self.replace(chunk, start, start, before)
-            return True
+        if statements.sql.parsed or statements.sql.portals:
+            before = statements.bind_sql(
+                chunk[body:portal], statement, server.statements
+            )
+        if not statement:
+            return self._use_unnamed(BIND, before, chunk, start, server)
         by = statements.bind(chunk[body : name + 1], end - name - 1, server.statements)
         self.replace(chunk, start, name + 1, before + by)
         return True
 
+    def _use_unnamed(
+        self,
+        message_type: int,
+        before: bytes,
+        chunk: bytes,
+        start: int,
+        server: ServerLink,
+    ) -> bool:
+        """Note a Bind or Describe of the unnamed statement, which must be the client's.
 
-def _begins_like_it(chunk: bytes, at: int, end: int) -> bool:
-    """Tell whether a text may be about statements prepared by SQL.
+        What another has left there is closed first, so that the server itself says
+        that there is none.
+        """
+        whose = self._whose_unnamed(server)
+        if whose == UNKNOWN:
+            return self.hold_back()
+        if whose == FOREIGN:
+            self.parsed_here = True  # as good as that, until the next Sync
+            self.exchange.request(CLOSE | SWALLOW)
+            before += _CLOSE_UNNAMED
+        self.exchange.request(message_type)
+        if before:
+            self.replace(chunk, start, start, before)
+        return True
 
-    It begins ``at`` a place in the chunk and goes on to ``end``, perhaps behind it.
-    """
-    size = len(chunk)
-    while at < size and _BLANK[chunk[at]]:
-        at += 1
-    if (at < size and not _FIRST[chunk[at]]) or end - at > LONGEST_TEXT:
-        return False
-    if end > size and at + _LONGEST_KEYWORD >= size:
-        return True  # Too little of it is here to tell.
-    return _KEYWORD.match(chunk, at) is not None
+    def _whose_unnamed(self, server: ServerLink) -> int:
+        """Tell whose the unnamed statement is by the time that this is carried out.
+
+        A Parse that is skipped leaves what was there before.
+        """
+        if server.owned or self.parsed_here:
+            return OWNED
+        return UNKNOWN if self.exchange.ends_are_outstanding() else FOREIGN

@@ -35,6 +35,8 @@ from pgswitch.wire.framing import CALL, WHOLE, action_table
 from pgswitch.wire.prepared import BODY, fake_reply
 
 TERMINATE: Final = 0x58
+USES_UNNAMED: Final = 0x55
+"""What ``asked`` returns for a query that begins with the unnamed statement."""
 STARTUP: Final = 0
 """No message has this type: it is the length of a second start-up packet."""
 ALL_WHOLE: Final = action_table(WHOLE, {STARTUP: CALL})
@@ -73,7 +75,12 @@ class RelayingLink(PreparingLink):
     def relay(self, chunk: bytes, server: ServerLink) -> None:
         """Note what the chunk asks, and send it on."""
         exchange = self.exchange
-        if self.skip == 0 and not exchange.copying and not exchange.skipping:
+        if (
+            self.skip == 0
+            and not exchange.copying
+            and not exchange.open
+            and not exchange.unsettled
+        ):
             kind = self.one_query(chunk)
             if kind:
                 self.send_one(kind, chunk, server)
@@ -84,9 +91,17 @@ class RelayingLink(PreparingLink):
         """Send on a chunk that is one whole query: the commonest, so the shortest."""
         passed = chunk
         entry = QUERY if kind == QUERY else BATCH
-        if kind == BIND and self.statements is not None:
-            passed = self.bound(chunk, server)
-            if not passed:
+        if self.statements is not None:
+            if kind == BIND:
+                passed = self.bound(chunk, server)
+                if not passed:
+                    self.relay_each(chunk, server)
+                    return
+            elif kind != USES_UNNAMED:
+                # Nothing that is skipped comes before: the server has the client's
+                # own unnamed statement from now on, or none.
+                server.owned = True
+            elif not server.owned:
                 self.relay_each(chunk, server)
                 return
         exchange = self.exchange
@@ -145,16 +160,28 @@ class RelayingLink(PreparingLink):
             self.begin_query(self.clock.now)
         self.counters.client_bytes += len(chunk)
         if server.wary:
-            self._remember(chunk, goes_on=goes_on)
+            gone = chunk[: self.stopped_at] if self.held_back else chunk
+            self._remember(gone, goes_on=goes_on)
         if passed:
             server.send(passed)
         if self.stopped:
-            self.frontend.terminated()
-            return
+            if not self.held_back:
+                self.frontend.terminated()
+                return
+            self.stopped = self.held_back = False
+            rest = self.rest or chunk[self.stopped_at :]
+            self.rest = b""
+            self.wait_for_answers(rest, server)
         if exchange.special and exchange.head_is_fake():
             self._answer()
         if exchange.clean and self.skip == 0 and server.mode != SESSION:
             self.keeper.release(server)
+        elif exchange.unsettled and self.skip == 0 and exchange.wants_fence():
+            server.fence()
+
+    def wait_for_answers(self, rest: bytes, server: ServerLink) -> None:
+        """Hold what could not be judged until what was asked has been answered."""
+        raise AssertionError((rest, server))
 
     def _answer(self) -> None:
         """Send the replies that we make and that nothing stands before."""
@@ -172,12 +199,13 @@ class RelayingLink(PreparingLink):
                 raise StartupRepeated
             self.control.message(message_type, chunk[start + BODY : end])
             return True
-        if message_type == SYNC or (message_type == QUERY and self.simple):
-            if message_type == QUERY and self.may_use_sql(chunk, start, end):
-                return self.with_sql(chunk, start, end)
-            self.exchange.request(message_type)
+        if message_type == SYNC:
+            self.exchange.request(SYNC)
+            self.ended_segment()
         elif message_type == QUERY:
-            raise PqexecDisallowed
+            if not self.simple:
+                raise PqexecDisallowed
+            return self.query(chunk, start, end)
         elif NEEDS_SERVER[message_type]:
             if self.statements is None:
                 self.exchange.request(message_type)
@@ -186,8 +214,22 @@ class RelayingLink(PreparingLink):
         elif message_type == COPY_DONE or message_type == COPY_FAIL:
             self.exchange.copy_data_ended(message_type)
         elif message_type == TERMINATE:
+            if self._is_owed_an_answer():
+                return self.hold_back()
             self.stopped = True
             self.replace(chunk, start, min(end, len(chunk)), b"")
         else:
             raise UnknownPacket
         return True
+
+    def _is_owed_an_answer(self) -> bool:
+        """Tell whether answers are to be passed on before the connection is closed.
+
+        What no Sync has followed is not answered, nor is a COPY that has not ended.
+        """
+        exchange = self.exchange
+        if self.server is None or exchange.skipping:
+            return False
+        if exchange.copying and not exchange.copy_end_sent():
+            return False
+        return exchange.ends_are_outstanding()

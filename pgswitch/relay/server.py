@@ -16,25 +16,30 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgswitch.errors import ServerUnknownPacket
+from pgswitch.errors import ServerUnaskedAnswer, ServerUnknownPacket
 from pgswitch.relay.interfaces import LinkIO, ServerControl
 from pgswitch.relay.link import PAUSED_PEER, WORTH_WAITING_FOR, Keeper, Link
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import (
     BATCH,
+    CLOSE,
+    CLOSE_COMPLETE,
     COMPLETES,
+    FENCE,
     IDLE,
     NAMED,
+    PARSE,
     QUERY,
     SQL,
     SWALLOW,
+    SYNC,
     Exchange,
 )
 from pgswitch.wire.framing import CALL, PASS, TAG, WHOLE, action_table
 from pgswitch.wire.last_word import MARK
 from pgswitch.wire.passing import pass_over
 from pgswitch.wire.prepared import ClientStatements, fake_reply
-from pgswitch.wire.statements import ServerStatements
+from pgswitch.wire.statements import PREFIX, ServerStatements
 
 READY_FOR_QUERY: Final = 0x5A
 ERROR_RESPONSE: Final = 0x45
@@ -42,14 +47,15 @@ PARAMETER_STATUS: Final = 0x53
 COMMAND_COMPLETE: Final = 0x43
 COPY_IN_RESPONSE: Final = 0x47
 COPY_BOTH_RESPONSE: Final = 0x57
+FUNCTION_CALL_RESPONSE: Final = 0x56
 BODY: Final = 5
 CODE_FIELD: Final = b"\0C"
 """The end of the field before, and the letter of the SQLSTATE."""
 READ_ONLY: Final = b"C25006\0"
 """The SQLSTATE of a server that takes no writes, as an ErrorResponse has it."""
 
-_PASSING: Final = b"DdcHANVtv"  # DataRow, copy data, notices, FunctionCallResponse, ...
-_COMPLETING: Final = b"123nTCIs"
+_PASSING: Final = b"DdcHANtv"  # DataRow, copy data, notices, ...
+_COMPLETING: Final = b"123nTCIsV"
 
 ALL_WHOLE: Final = action_table(WHOLE, {})
 LINKED: Final = action_table(
@@ -97,11 +103,25 @@ WARY_SPECIAL: Final = action_table(
         **dict.fromkeys(b"SZ", WHOLE),
     },
 )
+UNASKED: Final = action_table(
+    CALL,
+    {
+        **dict.fromkeys(b"AN", PASS),
+        **dict.fromkeys(b"ES", WHOLE),
+    },
+)
+"""While nothing is outstanding: a server may say only what nobody has to ask for."""
+_LAST_WORDS: Final = (b"VFATAL\0", b"VPANIC\0", b"SFATAL\0", b"SPANIC\0")
+"""Severities of an ErrorResponse that ends the connection, and needs no question."""
 READY: Final = b"Z\0\0\0\5"
 """ReadyForQuery but for its last byte, the status."""
 READY_SIZE: Final = 6
 DISCARD_ALL: Final = b"DISCARD ALL\0"
 DEALLOCATE_ALL: Final = b"DEALLOCATE ALL\0"
+PREPARE_DONE: Final = b"PREPARE\0"
+DEALLOCATE_DONE: Final = b"DEALLOCATE\0"
+FENCE_MESSAGES: Final = b"C\0\0\0\x12SPGBOUNCER_0\0S\0\0\0\4"
+"""Close of what may or may not be there, and Sync: answered in any case."""
 
 SESSION: Final = 2
 STATEMENT: Final = 0
@@ -121,10 +141,12 @@ class ServerLink(Link):
         "exchange",
         "keeper",
         "mode",
+        "owned",
         "parameters",
         "ready_since",
         "stale",
         "statements",
+        "unasked",
         "wary",
         "watched",
     )
@@ -146,6 +168,10 @@ class ServerLink(Link):
         self.counters = Counters()
         self.mode = SESSION
         """How long the linked client keeps this server, a PoolMode."""
+        self.owned = False
+        """Its unnamed statement is the linked client's, or there is none."""
+        self.unasked = 0
+        """The type of a message that nobody has asked for."""
         self.parameters: tuple[str | None, ...] = ()
         """Values of the tracked parameters, see wire/params.py."""
         self.stale = False
@@ -169,12 +195,27 @@ class ServerLink(Link):
         ``mode`` is the PoolMode that tells for how long.
         """
         self.mode = mode
+        self.owned = False
         self.exchange = exchange
         self.client_statements = statements
         self.peer = client
         client.peer = self
         if client.backlogged:
             self.pause(PAUSED_PEER)
+
+    def unwatch(self) -> None:
+        """Have its release looked at only if there is something left to look at."""
+        self.watched = self.stale or self.statements.needs_cleaning()
+
+    def fence(self) -> None:
+        """Ask what is answered in any case, behind what may not be answered at all."""
+        exchange = self.exchange
+        client = self.peer
+        if exchange is None or client is None or client.skip:
+            return  # In the midst of a message of the client's; it will ask again.
+        exchange.request(CLOSE | SWALLOW | FENCE)
+        exchange.request(SYNC | SWALLOW)
+        self.send(FENCE_MESSAGES)
 
     def begin_patience(self) -> None:
         """Be woken for much only, in the midst of a long answer."""
@@ -212,7 +253,7 @@ class ServerLink(Link):
             self._feed_special(chunk, exchange, LINKED_SPECIAL)
             return
         queue = exchange.queue
-        self.actions = LINKED
+        self.actions = LINKED if queue else UNASKED
         if len(queue) == 1 and not exchange.copying and not exchange.skipping:
             if queue[0] == QUERY or queue[0] == BATCH:
                 if self._feed_end(chunk, exchange):
@@ -224,9 +265,20 @@ class ServerLink(Link):
             return
         if passed:
             client.send(passed)
+        if self.unasked:
+            self._refute_unasked()
         if exchange.clean and self.skip == 0 and self.wanted == 0:
             if self.mode != SESSION and client.skip == 0:
                 self.keeper.release(self)
+        elif exchange.unsettled and exchange.wants_fence():
+            self.fence()
+
+    def _refute_unasked(self) -> None:
+        """Close a server that has answered what nobody asked; raises the reason."""
+        self.backend.contradicted(
+            f"got packet '{chr(self.unasked)}' from server when nothing was asked"
+        )
+        raise ServerUnaskedAnswer
 
     def _feed_end(self, chunk: bytes, exchange: Exchange) -> bool:
         """Do the same for what is nearly always there: results, and the end of them.
@@ -291,7 +343,7 @@ class ServerLink(Link):
 
     def _feed_special(self, chunk: bytes, exchange: Exchange, table: bytes) -> None:
         """Do the same while replies are made by us, or somebody waits for the last."""
-        self.actions = table
+        self.actions = table if exchange.queue else UNASKED
         passed = self.walk(chunk)
         client = self.peer
         if client is None:
@@ -303,10 +355,16 @@ class ServerLink(Link):
             else:
                 client.partly = True
             client.send(passed)
+        if self.unasked:
+            self._refute_unasked()
         if exchange.clean and self.skip == 0 and self.wanted == 0:
-            if self.mode != SESSION and client.skip == 0:
+            if self.mode != SESSION and client.skip == 0 and not exchange.errand:
                 self.keeper.release(self)
-        if exchange.listener is not None:
+        elif exchange.unsettled and exchange.wants_fence():
+            self.fence()
+        if exchange.awaited:
+            client.look_again()
+        elif exchange.listener is not None:
             exchange.listener.go_on()
 
     def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
@@ -315,21 +373,14 @@ class ServerLink(Link):
         if exchange is None:
             self.control.message(message_type, chunk[start + BODY : end])
             return True
-        if message_type == READY_FOR_QUERY:
+        if exchange.head == len(exchange.queue) and message_type != PARAMETER_STATUS:
+            self._unasked_for(message_type, chunk, start, end)
+        elif message_type == READY_FOR_QUERY:
             self._ready(exchange, chunk[start + BODY])
+            if exchange.answered & SWALLOW:
+                self.replace(chunk, start, end, b"")
         elif message_type == ERROR_RESPONSE:
-            if self.wary and READ_ONLY in chunk:
-                self.backend.refused_to_write()
-            if exchange.special and exchange.head_is_refused():
-                if end > len(chunk):
-                    return False
-                self.replace(chunk, start, end, exchange.refusal)
-            code = chunk.find(CODE_FIELD, start + BODY, end)
-            if code >= 0:
-                self.counters.failed(chunk[code + 2 : code + 7])
-            skipped = exchange.failed()
-            if skipped and self.client_statements is not None:
-                self.client_statements.undone(skipped, self.statements)
+            return self._failed(exchange, chunk, start, end)
         elif message_type == PARAMETER_STATUS:
             self.backend.parameter_status(chunk[start + BODY : end])
         elif message_type == COPY_IN_RESPONSE or message_type == COPY_BOTH_RESPONSE:
@@ -337,36 +388,113 @@ class ServerLink(Link):
             if not self.wary:
                 self.actions = LINKED
         elif COMPLETES[message_type]:
-            if message_type == COMMAND_COMPLETE:
-                size = end - start - BODY
-                if size == len(DISCARD_ALL) or size == len(DEALLOCATE_ALL):
-                    tag = chunk[start + BODY : end]
-                    if tag == DISCARD_ALL or tag == DEALLOCATE_ALL:
-                        self._forget_statements()
-            entry = exchange.completed(message_type)
-            if entry & (NAMED | SQL) and self.client_statements is not None:
-                self.client_statements.settled(entry)
-            if entry & SWALLOW:
-                self.replace(chunk, start, end, b"")
+            self._completed(exchange, message_type, chunk, start, end)
+        elif message_type == FUNCTION_CALL_RESPONSE:
+            exchange.completed(message_type)
         else:
             raise ServerUnknownPacket
         if exchange.special and exchange.head_is_fake():
             self._put_in(exchange, chunk, end)
         return True
 
+    def _failed(self, exchange: Exchange, chunk: bytes, start: int, end: int) -> bool:
+        """Note an ErrorResponse; False to see all of it."""
+        if self.wary and READ_ONLY in chunk:
+            self.backend.refused_to_write()
+        statements = self.client_statements
+        if end > len(chunk) and (statements is not None or exchange.special):
+            self.needed = end - start
+            return False
+        error = chunk[start:end]
+        by = error
+        if statements is not None and PREFIX in error:
+            by = statements.translated(error)
+        if exchange.special and exchange.head_is_refused():
+            by = exchange.refusal
+        if by is not error:
+            self.replace(chunk, start, end, by)
+        code = chunk.find(CODE_FIELD, start + BODY, end)
+        if code >= 0:
+            self.counters.failed(chunk[code + 2 : code + 7])
+        skipped = exchange.failed()
+        if statements is not None:
+            first = exchange.queue[exchange.head] if exchange.outstanding() else 0
+            first = skipped[0] if skipped else first
+            if statements.refuted(error, first, self.statements):
+                # Its word against ours: nobody else is to get it.
+                self.stale = self.watched = True
+                self.backend.contradicted("server refutes its prepared statements")
+            statements.undone(skipped, self.statements)
+        if exchange.special and exchange.head_is_fake():
+            self._put_in(exchange, chunk, end)
+        return True
+
+    def _completed(
+        self, exchange: Exchange, message_type: int, chunk: bytes, start: int, end: int
+    ) -> None:
+        """Note an answer that completes a request, all but ReadyForQuery."""
+        statements = self.client_statements
+        if message_type == CLOSE_COMPLETE and exchange.unsettled:
+            passed = exchange.fenced()
+            if passed and statements is not None:
+                statements.undone(passed, self.statements)
+        entry = exchange.completed(message_type)
+        if message_type == COMMAND_COMPLETE:
+            size = end - start - BODY
+            if len(PREPARE_DONE) <= size <= len(DEALLOCATE_ALL):
+                self._tagged(exchange, entry, chunk[start + BODY : end])
+        if entry == PARSE:
+            self.owned = True
+        elif entry & (NAMED | SQL) and statements is not None:
+            statements.settled(entry)
+            self.watched = self.watched or self.statements.needs_cleaning()
+        if entry & SWALLOW:
+            self.replace(chunk, start, end, b"")
+
+    def _tagged(self, exchange: Exchange, entry: int, tag: bytes) -> None:
+        """Note what a command has done to prepared statements, by its tag."""
+        statements = self.client_statements
+        if tag == DISCARD_ALL or tag == DEALLOCATE_ALL:
+            self._forget_statements()
+        elif tag == PREPARE_DONE or tag == DEALLOCATE_DONE:
+            if exchange.outstanding():
+                entry |= exchange.queue[exchange.head]
+            if statements is not None and entry & SQL:
+                statements.done(tag[:-1], self.statements)
+            elif tag == PREPARE_DONE:
+                self.statements.has_unknown = True
+            self.watched = self.watched or self.statements.needs_cleaning()
+
+    def _unasked_for(
+        self, message_type: int, chunk: bytes, start: int, end: int
+    ) -> None:
+        """Note what a server says while nothing is outstanding."""
+        if message_type == ERROR_RESPONSE:
+            error = chunk[start:end]
+            if any(word in error for word in _LAST_WORDS):
+                return  # It ends the connection, and says why.
+        self.unasked = message_type
+        self.stopped = True
+        self.replace(chunk, start, min(end, len(chunk)), b"")
+
     def _ready(self, exchange: Exchange, status: int) -> None:
         """Close the books of the query, and of the transaction when it ended."""
         if self.patient:
             self.lose_patience()
         unanswered = exchange.ready(status)
-        if unanswered and self.client_statements is not None:
-            self.client_statements.undone(unanswered, self.statements)
+        statements = self.client_statements
+        if statements is not None:
+            if unanswered:
+                statements.undone(unanswered, self.statements)
+            if exchange.answered & SQL:
+                statements.settled(exchange.answered)
         now = self.clock.now
         self.ready_since = now
         if exchange.head < len(exchange.queue):
             if not exchange.special and not self.wary:
                 self.actions = LINKED
         else:
+            self.actions = UNASKED
             if exchange.query_start:
                 counters = self.counters
                 took = int((now - exchange.query_start) * 1e6)

@@ -19,14 +19,18 @@ Close                 CloseComplete
 
 * ErrorResponse to one of the last five makes the server skip everything up to the
   next Sync, simple queries included; so do we, also with what comes only later.
-* While the server takes COPY data it ignores Sync; what was asked up to the
-  CopyDone or CopyFail is therefore settled when the copy ends.  A client may have sent
-  these two ahead, so they stand in the queue as well; outside of a COPY the server
-  drops them, and so do we when they come to the head.
+* While the server takes COPY data it ignores Sync.  Whether it read a Sync while it
+  did so, or after the COPY had failed, nobody can tell before the next answer: such a
+  Sync is a ``MAYBE``.  When the COPY succeeds, all up to its CopyDone were ignored.
+  When it fails, each may still be answered.  A reply that is no ReadyForQuery settles
+  those before the request that it belongs to; when nothing else is outstanding, a
+  ``FENCE`` of ours is sent behind them, whose own reply settles them.
+* CopyDone and CopyFail may be sent ahead, so they stand in the queue as well; outside
+  of a COPY the server drops them, and so do we when they come to the head.
 * Parse, Bind, Describe, Execute and their Sync, sent at once, are one entry when no
   reply is to be meddled with (``BATCH``): whatever fails, the server skips to that very
   Sync, so only its ReadyForQuery tells anything.  Should the Execute, the last before
-  it, begin a COPY, the entry becomes that Execute, for the server ignores the Sync.
+  it, begin a COPY, the entry becomes that Execute and a Sync that may be ignored.
 * ReadyForQuery always settles the queue up to its request, so a surprise between
   two of them cannot leave the two ends apart for long.
 
@@ -52,10 +56,19 @@ FAKE: Final = 0x200
 """The server was not asked, the reply is made by us when its turn comes."""
 NAMED: Final = 0x400
 """A note about a prepared statement goes with this request (see prepared.py)."""
-SQL: Final = 0x1000
-"""A statement with a note in sql_prepared.py; perhaps of the Query behind it."""
 REFUSED: Final = 0x800
 """Asked in place of something refused: its error is told in our words."""
+SQL: Final = 0x1000
+"""Its text is SQL about prepared statements: what it does is in sql_prepared.py."""
+WHOLE: Final = 0x2000
+"""Ends a whole query of the extended protocol; see BATCH."""
+MAYBE: Final = 0x4000
+"""A Sync that the server has ignored if it was taking COPY data when it read it."""
+ERRAND: Final = 0x8000
+"""Ends what we sent in front of a request that waits: its ReadyForQuery is ours,
+unless something of it failed; then the error is the answer to that request."""
+FENCE: Final = 0x10000
+"""Ours, answered for certain: whatever stands before it is settled by its answer."""
 
 QUERY: Final = 0x51
 FUNCTION_CALL: Final = 0x46
@@ -67,7 +80,7 @@ EXECUTE: Final = 0x45
 CLOSE: Final = 0x43
 COPY_DONE: Final = 0x63
 COPY_FAIL: Final = 0x66
-BATCH: Final = SYNC | 0x2000
+BATCH: Final = SYNC | WHOLE
 """A Sync with all that it ends, sent at once: only the end of it is noted."""
 
 _COMPLETES: Final[dict[int, int]] = {
@@ -83,11 +96,12 @@ _COMPLETES: Final[dict[int, int]] = {
 COMPLETES: Final = bytes(_COMPLETES.get(reply, 0) for reply in range(256))
 """By reply type: the type of the request it completes, or 0."""
 
-
+CLOSE_COMPLETE: Final = 0x33
 COMMAND_COMPLETE: Final = 0x43
 COMPACT_AFTER: Final = 1000
 """Settled entries that a long pipeline's queue may carry before they are dropped."""
 NOTHING: Final[list[int]] = []
+_MEDDLED: Final = SWALLOW | FAKE | REFUSED
 
 
 class Listener(Protocol):
@@ -111,51 +125,98 @@ class Exchange:
         """The server takes COPY data from the client."""
         self.skipping = False
         """The server skips whatever comes before the next Sync."""
+        self.open = False
+        """A Sync is still to follow on something: what comes before it may be skipped.
+
+        A Query does not end that, since it may be skipped as well."""
         self.special = 0
         """How many requests in the queue carry SWALLOW, FAKE or REFUSED.
 
-        One more while :attr:`listener` waits for the answers.
+        One more while :attr:`listener` waits for the answers, and one more while
+        :attr:`awaited`.
         """
         self.listener: Listener | None = None
         """Told after each chunk of a server while :attr:`special` is set."""
+        self.awaited = False
+        """The client holds what it sends until something is answered."""
+        self.errand = False
+        """What it holds waits for something of ours that this server is to do first."""
         self.refusal = b""
         """The ErrorResponse for a REFUSED request."""
+        self.answered = 0
+        """The request that the last ReadyForQuery answered; 0: none of them."""
+        self.errand_failed = False
+        """The request that an errand of ours went before has had its answer."""
+        self.unsettled = 0
+        """How many in the queue are MAYBE; one more if :attr:`_in_doubt`."""
         self._ends = 0
         """How many CopyDone and CopyFail stand in the queue."""
+        self._fences = 0
+        self._in_doubt = False
+        """The server may have skipped what follows a MAYBE, or not."""
+        self._may_skip = False
+        """A COPY of the extended protocol failed; a MAYBE may end the skipping."""
         self.query_start = 0.0
         """When the open query began, in monotonic seconds; 0.0: none is open."""
         self.transaction_start = 0.0
 
-    def request(self, entry: int) -> None:
-        """Note a request: its type byte, with flags.
+    # What the client asks.
 
-        A Sync among COPY data is none: the server ignores it (as above all the one
-        that libpq sends right behind the statement, here too late for that).
-        """
-        if self.copying and entry == SYNC and self._ends == 0:
-            return
+    def request(self, entry: int) -> None:
+        """Note a request: its type byte, with flags."""
         self.clean = False
+        kind = entry & TYPE
+        if kind == SYNC:
+            self.open = False
+            if entry == SYNC and self.copying and self._ends == 0:
+                entry = SYNC | MAYBE
+                self.unsettled += 1
+        else:
+            if kind != QUERY and kind != FUNCTION_CALL:
+                self.open = True
+            if self._may_skip and not self._in_doubt and not entry & FENCE:
+                if self.head < len(self.queue) and self.queue[-1] & MAYBE:
+                    self._in_doubt = True
+                    self.unsettled += 1
         self.queue.append(entry)
         if entry > TYPE:
-            if entry & (SWALLOW | FAKE):
+            if entry & _MEDDLED:
                 self.special += 1
+            if entry & FENCE:
+                self._fences += 1
 
     def restore(self, queue: list[int], status: int, refusal: bytes) -> None:
         """Go on where another process left off."""
         for entry in queue:
             self.queue.append(entry)
-            if entry & (SWALLOW | FAKE | REFUSED):
+            if entry & _MEDDLED:
                 self.special += 1
+            if entry & MAYBE:
+                self.unsettled += 1
+            if entry & FENCE:
+                self._fences += 1
             if entry == COPY_DONE or entry == COPY_FAIL:
                 self._ends += 1
         self.status = status
         self.refusal = refusal
+
+    def copy_data_ended(self, message_type: int) -> None:
+        """Note the client's CopyDone or CopyFail; late ones do not count."""
+        if self.head < len(self.queue):
+            self.queue.append(message_type)
+            self._ends += 1
+
+    def copy_end_sent(self) -> bool:
+        """Tell whether a CopyDone or CopyFail is on its way to the server."""
+        return self._ends > 0
 
     def refuse_last(self, refusal: bytes) -> None:
         """Have the error of the last request told in other words."""
         self.queue[-1] |= REFUSED
         self.special += 1
         self.refusal = refusal
+
+    # What is known.
 
     def head_is_refused(self) -> bool:
         """Tell whether an error that comes now is to be told in our words."""
@@ -170,11 +231,16 @@ class Exchange:
         return len(self.queue) - self.head
 
     def is_in_pipeline(self) -> bool:
-        """Tell whether the last request was one that a Sync is still to follow."""
-        if self.head == len(self.queue):
-            return self.status == IDLE and not self.clean
-        last = self.queue[-1] & TYPE
-        return last != SYNC and last != QUERY and last != FUNCTION_CALL
+        """Tell whether a Sync is still to follow on what was asked."""
+        return self.open
+
+    def ends_are_outstanding(self) -> bool:
+        """Tell whether a request stands in the queue that ReadyForQuery answers."""
+        for at in range(self.head, len(self.queue)):
+            kind = self.queue[at] & TYPE
+            if kind == SYNC or kind == QUERY or kind == FUNCTION_CALL:
+                return True
+        return False
 
     def head_is_fake(self) -> bool:
         """Tell whether the next reply is one that we make."""
@@ -183,6 +249,19 @@ class Exchange:
             and self.queue[self.head] & FAKE != 0
             and not self.skipping
         )
+
+    def wants_fence(self) -> bool:
+        """Tell whether only an answer to something of ours can settle the queue."""
+        if self._fences or self.status != IDLE or self.head == len(self.queue):
+            return False
+        if self._in_doubt:
+            return not self.is_in_pipeline()
+        for at in range(self.head, len(self.queue)):
+            if not self.queue[at] & MAYBE:
+                return False
+        return True
+
+    # What the server answers.
 
     def take(self) -> int:
         """Remove the head and return it; the queue must not be empty."""
@@ -200,9 +279,28 @@ class Exchange:
         elif self.head > COMPACT_AFTER:
             del self.queue[: self.head]
             self.head = 0
-        if entry & (SWALLOW | FAKE | REFUSED):
-            self.special -= 1
+        if entry > TYPE:
+            self._flags_gone(entry)
+        elif entry == COPY_DONE or entry == COPY_FAIL:
+            self._ends -= 1
         return entry
+
+    def _flags_gone(self, entry: int) -> None:
+        """Note that a request with flags stands in the queue no more."""
+        if entry & _MEDDLED:
+            self.special -= 1
+        if entry & MAYBE:
+            self.unsettled -= 1
+        if entry & FENCE:
+            self._fences -= 1
+            self._settled()
+
+    def _settled(self) -> None:
+        """Note that nothing is in doubt any more."""
+        self._may_skip = False
+        if self._in_doubt:
+            self._in_doubt = False
+            self.unsettled -= 1
 
     def _drop_ends(self) -> None:
         """Drop what the server drops: the end of a COPY that there is not."""
@@ -213,35 +311,61 @@ class Exchange:
             ):
                 return
             self._pop()
-            self._ends -= 1
+
+    def _drop_maybes(self) -> None:
+        """Drop the head's MAYBEs: what is answered now was asked behind them."""
+        after = self.head
+        while after < len(self.queue) and self.queue[after] & MAYBE:
+            after += 1
+        if after < len(self.queue):
+            while self.queue[self.head] & MAYBE:
+                self.take()
 
     def completed(self, reply: int) -> int:
         """Note a reply; return the request that it completes, or 0."""
+        if self.unsettled and self.head < len(self.queue):
+            if self.queue[self.head] & MAYBE:
+                self._drop_maybes()
         if self.copying and reply == COMMAND_COMPLETE:
-            return self._copy_ended()
+            return self._copied()
         if self.head < len(self.queue):
             if self.queue[self.head] & TYPE == COMPLETES[reply]:
                 return self.take()
         return 0
 
+    def fenced(self) -> list[int]:
+        """Note CloseComplete, if it is a fence's that others stand before.
+
+        Returns those that have gone unanswered: the server skipped them.
+        """
+        if not self._fences or self.head == len(self.queue):
+            return NOTHING
+        passed: list[int] = []
+        if self.queue[self.head] & TYPE != CLOSE:
+            while not self.queue[self.head] & FENCE:
+                passed.append(self._pop())
+        return passed
+
     def copy_started(self) -> None:
         """Note CopyInResponse or CopyBothResponse.
 
-        A Sync that came right behind the statement is what the server reads first
+        A Sync that came right behind the statement may be what the server reads first
         now, and ignores.
         """
+        if self.unsettled and self.head < len(self.queue):
+            if self.queue[self.head] & MAYBE:
+                self._drop_maybes()
         self.copying = True
-        if self.head < len(self.queue) and self.queue[self.head] == BATCH:
+        if self.head == len(self.queue):
+            return
+        if self.queue[self.head] == BATCH:
             self.queue[self.head] = EXECUTE
+            self.queue.insert(self.head + 1, SYNC)
         after = self.head + 1
         while after < len(self.queue) and self.queue[after] == SYNC:
-            del self.queue[after]
-
-    def copy_data_ended(self, message_type: int) -> None:
-        """Note the client's CopyDone or CopyFail; late ones do not count."""
-        if self.head < len(self.queue):
-            self.queue.append(message_type)
-            self._ends += 1
+            self.queue[after] = SYNC | MAYBE
+            self.unsettled += 1
+            after += 1
 
     def failed(self) -> list[int]:
         """Note ErrorResponse; return the requests that the server now skips.
@@ -249,76 +373,161 @@ class Exchange:
         The first of them is the one that failed.
         """
         skipped: list[int] = []
+        if self.unsettled and self.head < len(self.queue):
+            if self.queue[self.head] & MAYBE:
+                self._drop_maybes()
         if self.head == len(self.queue):
-            return skipped
-        after = self.head
-        while self.queue[after] & SQL and after + 1 < len(self.queue):
-            after += 1
-        if after > self.head and self.queue[after] == QUERY:
-            while self.queue[self.head] & SQL:
-                skipped.append(self.take())
             return skipped
         first = self.queue[self.head] & TYPE
         if self.copying:
-            self._copy_ended()
+            self.copying = False
+            self._may_skip = first == EXECUTE
+            self._drop_end_behind_head()
         if first == QUERY or first == FUNCTION_CALL or first == SYNC:
+            self._errand_failed()
             return skipped
         while self.head < len(self.queue) and self.queue[self.head] & TYPE != SYNC:
             skipped.append(self.take())
         self.skipping = self.head == len(self.queue)
+        self._errand_failed()
+        if self._may_skip:
+            self._doubt_what_follows()
         return skipped
 
+    def _errand_failed(self) -> None:
+        """Have the head's ReadyForQuery told, if it ends an errand that failed."""
+        if self.head < len(self.queue) and self.queue[self.head] & ERRAND:
+            self.queue[self.head] &= ~(SWALLOW | ERRAND)
+            self.special -= 1
+            self.errand_failed = True
+
+    def _drop_end_behind_head(self) -> None:
+        """Drop the end of the COPY at the head, which has failed; later ones stay.
+
+        It stands behind nothing but Syncs: anything else would have been the end of
+        the connection, so it was read when the COPY was over.
+        """
+        at = self.head + 1
+        while at < len(self.queue) and self.queue[at] & MAYBE:
+            at += 1
+        if at < len(self.queue):
+            if self.queue[at] == COPY_DONE or self.queue[at] == COPY_FAIL:
+                del self.queue[at]
+                self._ends -= 1
+
+    def _doubt_what_follows(self) -> None:
+        """Note whether requests stand behind a MAYBE that the server may skip."""
+        at = self.head
+        while at < len(self.queue) and self.queue[at] & MAYBE:
+            at += 1
+        if at == self.head:
+            self._may_skip = False
+        elif at < len(self.queue) and self.queue[at] != SYNC and not self._in_doubt:
+            self._in_doubt = True
+            self.unsettled += 1
+
     def ready(self, status: int) -> list[int]:
-        """Note ReadyForQuery; return requests that went unanswered (normally none)."""
+        """Note ReadyForQuery; return requests that went unanswered (normally none).
+
+        The one that it answers is :attr:`answered` then.
+        """
         self.status = status
         self.copying = False
         if len(self.queue) == 1 and not self.skipping:
             # The plain case, one simple Query or the last Sync.
             if self.queue[0] <= TYPE or self.queue[0] == BATCH:
+                self.answered = self.queue[0]
                 self.queue.clear()
+                self.open = False
                 self.clean = status == IDLE
                 return NOTHING
         passed: list[int] = []
+        self.answered = 0
         while self.head < len(self.queue):
+            if self.queue[self.head] & MAYBE:
+                self.answered = self._answer_sync()
+                break
             entry = self.take()
             kind = entry & TYPE
             if kind == SYNC:
+                self.answered = entry
+                self._may_skip = False
                 break
             if (kind == QUERY or kind == FUNCTION_CALL) and not self.skipping:
+                self.answered = entry
                 break
             passed.append(entry)
         self.skipping = False
-        self.clean = status == IDLE and self.head == len(self.queue)
+        if self.head == len(self.queue):
+            self.open = False
+            self.clean = status == IDLE
+        else:
+            self.clean = False
         return passed
+
+    def _answer_sync(self) -> int:
+        """Remove the Sync that was answered out of some of which one may not be.
+
+        They cannot be told apart, so one that is answered for certain is taken to be.
+        """
+        at = self.head
+        while at < len(self.queue) and self.queue[at] & MAYBE:
+            at += 1
+        if at < len(self.queue) and self.queue[at] == SYNC:
+            del self.queue[at]
+            self._settled()
+            return SYNC
+        return self.take()
 
     def forget(self) -> list[int]:
         """Forget what is asked, its server being lost; return that."""
         forgotten = self.queue[self.head :]
         while self.head < len(self.queue):
             self._pop()
-        self._ends = 0
         self.copying = False
         self.skipping = False
+        self.open = False
         self.status = IDLE
         self.clean = True
         self.refusal = b""
+        self._settled()
+        self.stop_waiting()
+        self.errand_failed = False
         return forgotten
 
-    def _copy_ended(self) -> int:
-        """Settle everything up to the client's CopyDone or CopyFail."""
+    def await_answers(self) -> None:
+        """Have the client told after each chunk of the server."""
+        if not self.awaited:
+            self.awaited = True
+            self.special += 1
+
+    def stop_waiting(self) -> None:
+        """Undo :meth:`await_answers`."""
+        self.errand = False
+        if self.awaited:
+            self.awaited = False
+            self.special -= 1
+
+    def _copied(self) -> int:
+        """Settle everything up to the client's CopyDone: the COPY went well.
+
+        Returns the Execute that it was, 0 for the COPY of a Query, which goes on.
+        """
         self.copying = False
         for index in range(self.head, len(self.queue)):
             if self.queue[index] == COPY_DONE or self.queue[index] == COPY_FAIL:
-                first = self.queue[self.head] & TYPE
+                first = self.queue[self.head]
                 settled = index + 1 - self.head
                 for _ in range(settled):
                     self._pop()
-                self._ends -= 1
                 self._drop_ends()
-                if first == QUERY:
-                    # ReadyForQuery is still to come for the simple Query.
-                    self.queue.insert(self.head, QUERY)
+                if first & TYPE != QUERY:
+                    return first
+                # ReadyForQuery is still to come for the simple Query.
+                self.queue.insert(self.head, first)
+                if first & _MEDDLED:
+                    self.special += 1
                 return 0
         if self.head < len(self.queue) and self.queue[self.head] & TYPE == EXECUTE:
-            self.take()
+            return self.take()
         return 0

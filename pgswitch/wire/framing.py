@@ -66,8 +66,10 @@ class Scanner:
         "_held_size",
         "actions",
         "limit",
+        "needed",
         "skip",
         "stopped",
+        "stopped_at",
         "wanted",
     )
 
@@ -82,7 +84,13 @@ class Scanner:
         self.skip = 0
         """Bytes of a passing message that are still to come."""
         self.stopped = False
-        """Set by on_message to end the walk behind the present message."""
+        """Set by on_message to end the walk behind the present message.
+
+        Before it, if on_message returns False."""
+        self.stopped_at = 0
+        """Where in the chunk it ended then."""
+        self.needed = 0
+        """Set by on_message, if it returns False: bytes of the message to wait for."""
         self.wanted = 0
         """Total of held bytes needed before the walk can go on; 0: nothing held."""
         self._held: list[bytes] = []
@@ -154,12 +162,17 @@ class Scanner:
                 wanted = end - position
                 break
             if not self.on_message(chunk[position], chunk, position, end):
-                wanted = size - position + 1
+                if self.stopped:
+                    self.stopped_at = position
+                    break
+                wanted = max(self.needed, size - position + 1)
+                self.needed = 0
                 break
             # on_message may have changed what we look for.
             actions = self.actions
             position = end
             if self.stopped:
+                self.stopped_at = min(end, size)
                 break
         if position >= size:
             self.skip = position - size

@@ -12,6 +12,7 @@
 #define HEADER 5
 #define TYPES 256
 #define TAG 3
+#define PREPARE 12
 #define DISCARD_ALL 16
 #define DEALLOCATE_ALL 19
 
@@ -50,7 +51,8 @@ passing_pass_over(PyObject *module, PyObject *const *args, Py_ssize_t count)
         unsigned char action = actions[chunk[position]];
         uint32_t length = length_at(chunk + position + 1);
         if (action
-            && (action != TAG || length == DISCARD_ALL || length == DEALLOCATE_ALL))
+            && (action != TAG || length == PREPARE || length == DISCARD_ALL
+                || length == DEALLOCATE_ALL))
             break;
         if (length < HEADER - 1 || length >= limit)
             break;
@@ -59,15 +61,79 @@ passing_pass_over(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return PyLong_FromSsize_t(position);
 }
 
-/* Whether a text may be about statements prepared by SQL. */
+static inline int
+is_blank(unsigned char byte)
+{
+    return byte == ' ' || (byte >= '\t' && byte <= '\r') || byte == ';';
+}
+
+static inline int
+is_in_word(unsigned char byte)
+{
+    return (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z')
+           || byte == '_' || byte == '$' || byte >= 0x80;
+}
+
+/* The place behind blanks, comments (which nest) and empty statements. */
+static const unsigned char *
+behind_blanks(const unsigned char *text, const unsigned char *end)
+{
+    while (text < end) {
+        if (is_blank(*text)) {
+            text++;
+        } else if (end - text >= 2 && text[0] == '-' && text[1] == '-') {
+            text = memchr(text, '\n', end - text);
+            if (text == NULL)
+                return end;
+        } else if (end - text >= 2 && text[0] == '/' && text[1] == '*') {
+            int depth = 1;
+            for (text += 2; depth && text < end; text++) {
+                if (end - text >= 2 && text[0] == '*' && text[1] == '/')
+                    depth--, text++;
+                else if (end - text >= 2 && text[0] == '/' && text[1] == '*')
+                    depth++, text++;
+            }
+        } else {
+            return text;
+        }
+    }
+    return end;
+}
+
+static int
+begins_with_keyword(const unsigned char *text, const unsigned char *end)
+{
+    static const char *const words[] = {
+        "prepare", "execute", "explain", "deallocate", "discard", "do", "reset",
+    };
+    size_t which;
+
+    text = behind_blanks(text, end);
+    if (text == end || strchr("pedr", *text | 0x20) == NULL)
+        return 0;
+    for (which = 0; which < sizeof words / sizeof *words; which++) {
+        const char *word = words[which];
+        const unsigned char *at = text;
+        while (*word && at < end && (*at | 0x20) == *word)
+            word++, at++;
+        if (!*word && (at == end || !is_in_word(*at)))
+            return 1;
+    }
+    return 0;
+}
+
+/* Whether a text may be about statements prepared by SQL, or reset parameters. */
 static int
 is_suspect(const unsigned char *text, const unsigned char *end)
 {
-    while (text < end
-           && (*text == ' ' || *text == '\t' || *text == '\r' || *text == '\n'
-               || *text == '\f'))
-        text++;
-    return text < end && (*text | 0x20) != 0 && strchr("ped", *text | 0x20) != NULL;
+    while (text != NULL && text < end) {
+        if (begins_with_keyword(text, end))
+            return 1;
+        text = memchr(text, ';', end - text);
+        if (text != NULL)
+            text++;
+    }
+    return 0;
 }
 
 static PyObject *
@@ -76,6 +142,7 @@ passing_asked(PyObject *module, PyObject *const *args, Py_ssize_t count)
     const unsigned char *chunk, *at, *end;
     long long limit;
     long kind = 'S';
+    int parsed = 0;
 
     if (count != 2 || !PyBytes_Check(args[0])) {
         PyErr_SetString(PyExc_TypeError, "asked takes bytes and a limit");
@@ -99,6 +166,7 @@ passing_asked(PyObject *module, PyObject *const *args, Py_ssize_t count)
         case 'P':
             if (body == next || *body || is_suspect(body + 1, next))
                 return PyLong_FromLong(0);
+            parsed = 1;
             break;
         case 'B':
             if (next - body < 2 || body[0])
@@ -107,11 +175,20 @@ passing_asked(PyObject *module, PyObject *const *args, Py_ssize_t count)
                 if (at != chunk || memchr(body + 1, 0, next - body - 1) == NULL)
                     return PyLong_FromLong(0);
                 kind = 'B';
+            } else if (!parsed) {
+                if (kind == 'B')
+                    return PyLong_FromLong(0);
+                kind = 'U';
             }
             break;
         case 'D':
             if (next == body || (*body != 'P' && (*body != 'S' || next - body < 2 || body[1])))
                 return PyLong_FromLong(0);
+            if (*body == 'S' && !parsed) {
+                if (kind == 'B')
+                    return PyLong_FromLong(0);
+                kind = 'U';
+            }
             break;
         case 'E':
             if (end - next != HEADER || *next != 'S')
@@ -182,11 +259,35 @@ passing_renamed(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return result;
 }
 
+static PyObject *
+passing_suspect(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    const unsigned char *chunk;
+    Py_ssize_t begin, end;
+
+    if (count != 3 || !PyBytes_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "suspect takes bytes and two positions");
+        return NULL;
+    }
+    begin = PyLong_AsSsize_t(args[1]);
+    end = PyLong_AsSsize_t(args[2]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (begin < 0 || begin > PyBytes_GET_SIZE(args[0]))
+        begin = PyBytes_GET_SIZE(args[0]);
+    if (end < begin || end > PyBytes_GET_SIZE(args[0]))
+        end = PyBytes_GET_SIZE(args[0]);
+    chunk = (const unsigned char *)PyBytes_AS_STRING(args[0]);
+    return PyBool_FromLong(is_suspect(chunk + begin, chunk + end));
+}
+
 static PyMethodDef functions[] = {
     {"pass_over", (PyCFunction)(void (*)(void))passing_pass_over, METH_FASTCALL,
      "Return where the first message begins that needs a look."},
     {"asked", (PyCFunction)(void (*)(void))passing_asked, METH_FASTCALL,
      "Return what a chunk asks, if that is one whole query."},
+    {"suspect", (PyCFunction)(void (*)(void))passing_suspect, METH_FASTCALL,
+     "Tell whether a text may be about prepared statements of SQL."},
     {"named", passing_named, METH_O,
      "Return the statement that a chunk's Bind names."},
     {"renamed", (PyCFunction)(void (*)(void))passing_renamed, METH_FASTCALL,

@@ -18,14 +18,16 @@ _HEADER: Final = 5
 """One type byte and four length bytes, which count themselves."""
 _TAG: Final = 3
 """Among ``actions``: to be looked at if it has one of the two lengths below."""
-_LENGTHS: Final = (16, 19)
-"""Of the CommandComplete of DISCARD ALL and DEALLOCATE ALL: statements are gone."""
+_LENGTHS: Final = (12, 16, 19)
+"""Of the CommandComplete of PREPARE, DISCARD ALL and DEALLOCATE ALL: statements have
+come, or are gone."""
 
 _QUERY: Final = 0x51
 _PARSE: Final = 0x50
 _BIND: Final = 0x42
 _EXECUTE: Final = 0x45
 _SYNC: Final = 0x53
+_USES_UNNAMED: Final = 0x55
 
 _UNNAMED: Final[dict[int, tuple[bytes, ...]]] = {
     _PARSE: (b"\0",),
@@ -39,8 +41,13 @@ _TAIL: Final = b"D\0\0\0\6P\0E\0\0\0\t\0\0\0\0\0S\0\0\0\4"
 """How nearly every query ends: Describe and Execute of the unnamed portal, Sync."""
 
 _header_at: Final = Struct(">BI").unpack_from
-_BEGINNINGS: Final = bytes(letter in b"pPeEdD \t\r\n\f" for letter in range(256))
-_suspect: Final = re.compile(rb"[ \t\r\n\f]*[pPeEdD]").match
+_BEGINNINGS: Final = bytes(letter in b"pPeEdDrR \t\r\n\f\v;-/" for letter in range(256))
+_BLANKS: Final = re.compile(rb"(?:[ \t\r\n\f\v;]|--[^\n]*)*")
+_COMMENT_MARK: Final = re.compile(rb"/\*|\*/")
+_KEYWORD: Final = re.compile(
+    rb"(?:prepare|execute|explain|deallocate|discard|do|reset)(?![\w$\x80-\xff])",
+    re.IGNORECASE,
+)
 
 
 def pass_over(chunk: bytes, position: int, actions: bytes, limit: int) -> int:
@@ -71,18 +78,20 @@ def asked(chunk: bytes, limit: int) -> int:
     ======== ======================================================================
     ``Q``    one Query
     ``S``    Parse, Bind, Describe in any number, then one Execute or none, then Sync;
-             no statement is named
-    ``B``    the same, but the first message is a Bind that names a statement
+             no statement is named, and the unnamed one is parsed before it is used
+    ``U``    the same, but the unnamed one is used first
+    ``B``    as ``S``, but the first message is a Bind that names a statement
     ======== ======================================================================
 
-    It is returned as a type byte.  A text that may be about statements prepared by SQL,
-    which its first letter tells, makes it 0, and so does a Bind to a named portal.
+    It is returned as a type byte.  A text that :func:`suspect` finds makes it 0, and so
+    does a Bind to a named portal.
     """
     size = len(chunk)
     if chunk.startswith(b"Q"):
         return _QUERY if _is_query(chunk, size, limit) else 0
     tail = size - len(_TAIL) if chunk.endswith(_TAIL) else -1
     found = _SYNC
+    parsed = False
     position = 0
     while size - position >= _HEADER:
         kind, length = _header_at(chunk, position)
@@ -96,8 +105,14 @@ def asked(chunk: bytes, limit: int) -> int:
             if position or kind != _BIND or not _has_names(chunk, body, end):
                 break
             found = _BIND
-        elif kind == _PARSE and _is_suspect(chunk, body + 1, end):
-            break
+        elif kind == _PARSE:
+            if suspect(chunk, body + 1, end):
+                break
+            parsed = True
+        elif not parsed and (kind == _BIND or chunk[position : body + 1][::5] == b"DS"):
+            if found == _BIND:
+                break
+            found = _USES_UNNAMED
         if kind == _EXECUTE and (size - end != _HEADER or chunk[end] != _SYNC):
             break
         if end == tail:
@@ -111,15 +126,45 @@ def _is_query(chunk: bytes, size: int, limit: int) -> bool:
     return (
         _HEADER < size <= limit
         and int.from_bytes(chunk[1:_HEADER], "big") + 1 == size
-        and not (_BEGINNINGS[chunk[_HEADER]] and _suspect(chunk, _HEADER))
+        and not (
+            (_BEGINNINGS[chunk[_HEADER]] or b";" in chunk)
+            and suspect(chunk, _HEADER, size)
+        )
     )
 
 
-def _is_suspect(chunk: bytes, begin: int, end: int) -> bool:
-    """Tell whether a text may be about statements prepared by SQL."""
-    if begin == end or not _BEGINNINGS[chunk[begin]]:
-        return False
-    return _suspect(chunk, begin, end) is not None
+def suspect(chunk: bytes, begin: int, end: int) -> bool:
+    """Tell whether a text may be about prepared statements, or reset parameters.
+
+    The text is ``chunk[begin:end]``; one of its statements begins with such a word.
+    """
+    end = min(end, len(chunk))
+    while begin < end:
+        if _BEGINNINGS[chunk[begin]]:
+            at = _behind_blanks(chunk, begin, end)
+            if _KEYWORD.match(chunk, at, end):
+                return True
+        begin = chunk.find(b";", begin, end) + 1
+        if begin == 0:
+            break
+    return False
+
+
+def _behind_blanks(chunk: bytes, at: int, end: int) -> int:
+    """Return the place behind blanks, comments (which nest) and empty statements."""
+    while True:
+        blanks = _BLANKS.match(chunk, at, end)
+        at = at if blanks is None else blanks.end()
+        if not chunk.startswith(b"/*", at, end):
+            return at
+        depth = 1
+        at += 2
+        while depth:
+            mark = _COMMENT_MARK.search(chunk, at, end)
+            if mark is None:
+                return end
+            depth += 1 if mark[0] == b"/*" else -1
+            at = mark.end()
 
 
 def _has_names(chunk: bytes, body: int, end: int) -> bool:

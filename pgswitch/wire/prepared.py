@@ -18,33 +18,52 @@ name, or unnamed          answers it and its transaction takes the right turn
 ========================  =======================================================
 
 A server keeps at most ``max_prepared_statements``; the one unused for longest is
-closed, its reply swallowed.  Whatever the server skipped after an error is undone
-in both maps, as it is in the server.
+closed, its reply swallowed.  With 0 nothing outlives the client's hold on a server:
+messages pass as they are, and what was named is dropped before the next client.
+
+*Judged late.*  What a request does to a name is noted with it (:class:`Note`) and
+undone, the last first, if the server fails or skips it.  Up to the next Sync that
+cannot mislead, since the server skips whatever else was judged.  What comes behind a
+Sync is judged when all notes of before have their answers, and anything that names a
+statement when all SQL about statements has (:meth:`ClientStatements.must_wait`).
+A ParseComplete is made by us only where it is certain that the server would not have
+refused: not in a transaction that has failed, nor while that is not known.
+
+*Refuted.*  A server that does not know a statement that it should have, has one that
+it should not, or cannot run it any more, is told of it anew (``doubt``); in the first
+two cases it is also closed when its client lets go of it.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pgswitch.errors import BrokenPacket
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import (
+    BATCH,
     BIND,
     CLOSE,
     DESCRIBE,
+    ERRAND,
+    EXECUTE,
+    FAILED,
     FAKE,
     NAMED,
     PARSE,
+    QUERY,
     SQL,
     SWALLOW,
     TYPE,
     Exchange,
 )
-from pgswitch.wire.sql_prepared import SqlStatements
-from pgswitch.wire.statements import ServerStatements, Statement, StatementTable
+from pgswitch.wire.sql_prepared import OURS, RUN_REQUESTS, SqlStatements, run
+from pgswitch.wire.sql_text import PREPARE, Action, SqlText
+from pgswitch.wire.statements import PREFIX, ServerStatements, Statement, StatementTable
 
 STATEMENT: Final = 0x53
 """The byte ``S`` that tells a statement from a portal in Describe and Close."""
@@ -53,30 +72,58 @@ BODY: Final = 5
 PARSE_COMPLETE: Final = b"1\x00\x00\x00\x04"
 CLOSE_COMPLETE: Final = b"3\x00\x00\x00\x04"
 
+PARSED: Final = 1
+"""The client's name was introduced, and the statement parsed."""
+FOUND: Final = 2
+"""The client's name was introduced, the server had the statement."""
+SENT: Final = 3
+"""The statement was parsed for a message that follows."""
+EVICTED: Final = 4
+"""The statement was closed on the server."""
+CLOSED: Final = 5
+"""The client's name was closed."""
+USED: Final = 6
+"""The statement is used; nothing is to be undone."""
+OWN: Final = 7
+"""The name was introduced on the server as the client has it."""
+UNPREPARED: Final = 8
+"""A name of SQL was closed."""
+
+KEEPS: Final = (EVICTED, CLOSED)
+"""Kinds of notes that hold a reference to their statement."""
+
+REFUTED: Final = (b"26000", b"42P05")
+"""SQLSTATEs: there is no such prepared statement; there is one already."""
+OUTDATED: Final = b"0A000"
+"""Among others: cached plan must not change result type."""
+
+_INTERNAL = re.compile(PREFIX + rb"(\d+)\b")
+
 
 class Note:
     """Goes with a request in flight: what to undo should the server skip it."""
 
     def __init__(
         self,
-        statement: Statement,
-        client_name: bytes | None,
+        kind: int,
+        statement: Statement | None,
+        name: bytes = b"",
         *,
-        closes: bool = False,
-        parses: bool = True,
+        was_own: bool = False,
+        text: bytes = b"",
         home: str = "",
     ) -> None:
-        """``client_name`` is the client's name that is introduced or closed, if any.
+        """``kind`` is one of those above, ``name`` the client's, if it is about one.
 
-        What ``closes`` keeps one of the statement's references for the undoing; what
-        does not either ``parses`` the statement or finds it there.
+        ``was_own``: the server had the name as the client has it.  ``text``: the
+        PREPARE of a name of SQL.  ``home``: what :attr:`ClientStatements.homes` had.
         """
+        self.kind = kind
         self.statement = statement
-        self.client_name = client_name
-        self.closes = closes
-        self.parses = parses
+        self.name = name
+        self.was_own = was_own
+        self.text = text
         self.home = home
-        """What :attr:`ClientStatements.homes` had for a name that is closed."""
 
 
 class ClientStatements:
@@ -100,17 +147,25 @@ class ClientStatements:
         """Where rules have sent the Parse that comes next, empty for nowhere."""
         self.notes: list[Note] = []
         """One for each request in the exchange that carries NAMED, in order."""
+        self.sealed = False
+        """The notes are of requests that a Sync has followed."""
         self.counters = counters
-        self.sql = SqlStatements(exchange, most)
+        self.sql = SqlStatements(self.names)
         """Those that the client has prepared by SQL."""
-        self.spoken: dict[bytes, bytes] = {}
-        """What of SQL about such ones was parsed, by the name of its Parse."""
-        self.bound = b""
-        """That of these which is bound, until it is executed."""
+        self.busy = False
+        """A message of the client's may need more than a new name in it."""
 
     def is_empty(self) -> bool:
         """Tell whether the client has no statement that could be lost."""
         return not self.names and not self.sql.texts
+
+    def must_wait(self) -> bool:
+        """Tell whether what names are is only known when answers have come."""
+        return (self.sealed and len(self.notes) > 0) or len(self.sql.under_way) > 0
+
+    def ended_segment(self) -> None:
+        """Note a Sync or a Query: what comes next is not skipped with what was."""
+        self.sealed = len(self.notes) > 0
 
     # The client's messages, as they pass.
 
@@ -121,25 +176,57 @@ class ClientStatements:
             raise BrokenPacket(message="Parse")
         name = body[:split]
         self.counters.client_parse_count += 1
-        if name in self.names:
+        self.sql.remembers = self.most > 0
+        if not self.most:
+            return self._own_name(name, message(PARSE, body), server, PARSE)
+        if name in self.names or name in self.sql.texts:
             # The server knows the rules of a duplicate name best: let it see one.
-            statement = self.names[name]
-            sent = self._ensure(statement, server)
+            sent = self.ensure_own([name], server, may_fail=False)
             self.exchange.request(PARSE)
-            return sent + statement.parse()
+            return sent + message(PARSE, body)
         statement = self.table.hold(body[split + 1 :])
-        self.names[name] = statement
         if self.home:
             self.homes[name] = self.home
+        self.names[name] = statement
         if server.touch(statement):
-            self.notes.append(Note(statement, name, parses=False))
-            self.exchange.request(PARSE | FAKE | NAMED)
+            return self._found(name, statement)
+        return self._parsed(name, statement, server)
+
+    def _own_name(
+        self, name: bytes, sent: bytes, server: ServerStatements, request: int
+    ) -> bytes:
+        """Pass on what introduces a name that the client has of its own there."""
+        if name in server.own:
+            self.exchange.request(request)
+            return sent
+        self._note(OWN, None, name)
+        self.exchange.request(request | NAMED)
+        server.own[name] = 1
+        self.counters.server_parse_count += 1
+        return sent
+
+    def _found(self, name: bytes, statement: Statement) -> bytes:
+        """Have ParseComplete made for a statement that the server has."""
+        self._note(FOUND, statement, name)
+        exchange = self.exchange
+        if exchange.status != FAILED and not exchange.ends_are_outstanding():
+            exchange.request(PARSE | FAKE | NAMED)
             return b""
-        self.notes.append(Note(statement, name))
+        # Whether it fails, and how, is for the server to say.
+        exchange.request(CLOSE | SWALLOW)
+        exchange.request(PARSE | NAMED)
+        self.counters.server_parse_count += 1
+        return message(CLOSE, b"S" + OURS) + message(PARSE, OURS + statement.definition)
+
+    def _parsed(
+        self, name: bytes, statement: Statement, server: ServerStatements
+    ) -> bytes:
+        sent = self._undoubted(statement, server)
+        self._note(PARSED, statement, name)
         self.exchange.request(PARSE | NAMED)
         self.counters.server_parse_count += 1
         server.add(statement)
-        return statement.parse() + self._evict(server)
+        return sent + statement.parse() + self._evict(server)
 
     def bind(self, names: bytes, rest: int, server: ServerStatements) -> bytes:
         """Take ``portal NUL statement NUL`` of a Bind; ``rest`` bytes follow it.
@@ -147,134 +234,281 @@ class ClientStatements:
         Returns what the server gets in place of the header and the two names.
         """
         split = names.find(b"\0")
-        name = names[split + 1 : -1]
         self.counters.bind_count += 1
-        statement = self.names.get(name)
-        sent = b""
-        if statement is not None:
-            sent = self._ensure(statement, server)
-            names = names[: split + 1] + statement.name + b"\0"
-        self.exchange.request(BIND)
+        sent, name = self._use(names[split + 1 : -1], server, BIND)
+        names = names[: split + 1] + name + b"\0"
         return sent + b"B" + (len(names) + rest + 4).to_bytes(4, "big") + names
 
     def describe(self, body: bytes, server: ServerStatements) -> bytes:
         """Take the body of a Describe of a named statement."""
         if body.find(b"\0") != len(body) - 1:
             raise BrokenPacket(message="Describe")
-        statement = self.names.get(body[1:-1])
-        sent = b""
+        sent, name = self._use(body[1:-1], server, DESCRIBE)
+        return sent + message(DESCRIBE, body[:1] + name + b"\0")
+
+    def _use(
+        self, name: bytes, server: ServerStatements, request: int
+    ) -> tuple[bytes, bytes]:
+        """Note the use of a name; return what goes before, and the server's name."""
+        statement = self.names.get(name)
         if statement is not None:
             sent = self._ensure(statement, server)
-            body = body[:1] + statement.name + b"\0"
-        self.exchange.request(DESCRIBE)
-        return sent + message(DESCRIBE, body)
+            self._note(USED, statement)
+            self.exchange.request(request | NAMED)
+            return sent, statement.name
+        sent = b""
+        if name in self.sql.texts:
+            sent = self.ensure_own([name], server, may_fail=False)
+        elif name.startswith(PREFIX):
+            # Not what it means for us; the server's error has a blank too many.
+            name += b" "
+        self.exchange.request(request)
+        return sent, name
 
-    def close(self, body: bytes) -> None:
-        """Take the body of a Close of a named statement; no server gets it."""
+    def close(self, body: bytes, server: ServerStatements | None) -> bytes:
+        """Take the body of a Close of a named statement; return what the server gets.
+
+        Without a server nothing is under names of the client's own.
+        """
         if body.find(b"\0") != len(body) - 1:
             raise BrokenPacket(message="Close")
         name = body[1:-1]
-        self.spoken.pop(name, None)
+        self.sql.parsed.pop(name, None)
+        was_own = server is not None and server.own.pop(name, 0) != 0
         statement = self.names.pop(name, None)
-        if statement is None:
+        text = self.sql.texts.pop(name, b"")
+        if statement is None and not text and not was_own:
             self.exchange.request(CLOSE | FAKE)
-        else:
-            home = self.homes.pop(name, "")
-            self.notes.append(Note(statement, name, closes=True, home=home))
-            self.exchange.request(CLOSE | FAKE | NAMED)
+            return b""
+        home = self.homes.pop(name, "")
+        kind = UNPREPARED if statement is None else CLOSED
+        self._note(kind, statement, name, was_own=was_own, text=text, home=home)
+        if was_own:
+            self.exchange.request(CLOSE | NAMED)
+            return message(CLOSE, body)
+        self.exchange.request(CLOSE | FAKE | NAMED)
+        return b""
 
     # Messages whose text is one of SQL about prepared statements.
 
-    def parsed(self, name: bytes, text: bytes, server: ServerStatements) -> bytes:
-        """Note the text of a Parse; return what goes before it."""
-        self.spoken[name] = text
-        return self.sql.before_parse(text, server.by_sql)
+    def parse_sql(self, name: bytes, text: SqlText, server: ServerStatements) -> bytes:
+        """Note such a text of a Parse; return what goes before it."""
+        self.sql.parsed[name] = text
+        self.busy = True
+        return self.ensure_own(self.sql.missing(text, server), server, may_fail=False)
 
-    def binding(self, name: bytes, server: ServerStatements) -> bytes:
+    def bind_sql(self, portal: bytes, name: bytes, server: ServerStatements) -> bytes:
         """Note a Bind, of any statement; return what goes before it."""
-        self.bound = self.spoken.get(name, b"")
-        if not self.bound:
+        text = self.sql.parsed.get(name)
+        if text is None:
+            self.sql.portals.pop(portal, None)
             return b""
-        return self.sql.before_bind(self.bound, server.by_sql, self.names)
+        self.sql.portals[portal] = text
+        return self.ensure_own(self.sql.missing(text, server), server, may_fail=False)
 
-    def executed(self, server: ServerStatements) -> None:
-        """Note the Execute of the statement that is bound."""
-        text, self.bound = self.bound, b""
-        self.sql.execute(text, server.by_sql, self.names)
+    def execute(self, portal: bytes) -> None:
+        """Note an Execute; that of such a text is told about by its tag."""
+        text = self.sql.portals.get(portal)
+        if text is None or not text.actions:
+            self.exchange.request(EXECUTE)
+            return
+        self.exchange.request(EXECUTE | SQL)
+        self._begin(text)
+
+    def query(self, text: SqlText, flags: int) -> None:
+        """Note a Query with such a text; ``flags`` are more flags of the request."""
+        if not text.actions:
+            self.exchange.request(QUERY | flags)
+            return
+        self.exchange.request(QUERY | SQL | flags)
+        self._begin(text)
+
+    def _begin(self, text: SqlText) -> None:
+        self.sql.remembers = self.most > 0
+        self.sql.begin(text)
+        self.busy = True
+
+    def ensure_own(
+        self, names: list[bytes], server: ServerStatements, *, may_fail: bool
+    ) -> bytes:
+        """Return what gives the server these statements under the client's names.
+
+        ``may_fail``: it is an errand, whose error is the answer to what waits.
+        """
+        flags = SWALLOW | ERRAND if may_fail else SWALLOW
+        sent = b""
+        for name in names:
+            if name in server.own:
+                continue
+            text = self.sql.texts.get(name)
+            if text is None:
+                definition = self.names[name].definition
+                before = message(PARSE, name + b"\0" + definition)
+                sent += self._own_name(name, before, server, PARSE | flags)
+                continue
+            for request in RUN_REQUESTS:
+                is_run = request == EXECUTE
+                self.exchange.request(request | flags | (SQL if is_run else 0))
+            prepare = Action(PREPARE, name, text)
+            self._begin(SqlText(text, (prepare,), (), resets=False, restart=0))
+            sent += run(text)
+        return sent
+
+    # What the server is given first.
 
     def _ensure(self, statement: Statement, server: ServerStatements) -> bytes:
         """Return what must be sent first so that the server has the statement."""
         if server.touch(statement):
             return b""
+        sent = self._undoubted(statement, server)
         server.add(statement)
+        self._note(SENT, statement)
         self.exchange.request(PARSE | SWALLOW | NAMED)
-        self.notes.append(Note(statement, None))
         self.counters.server_parse_count += 1
-        return statement.parse() + self._evict(server)
+        return sent + statement.parse() + self._evict(server)
+
+    def _undoubted(self, statement: Statement, server: ServerStatements) -> bytes:
+        """Return the Close of what the server may have under the statement's name."""
+        if statement.number not in server.doubtful:
+            return b""
+        del server.doubtful[statement.number]
+        self.exchange.request(CLOSE | SWALLOW)
+        return message(CLOSE, b"S" + statement.name + b"\0")
 
     def _evict(self, server: ServerStatements) -> bytes:
         """Return the Close messages that bring the server back to its limit."""
         sent = b""
-        while len(server.by_number) > self.most:
+        while len(server.by_number) > max(self.most, 1):
             statement = server.oldest()
             statement.references += 1
-            self.notes.append(Note(statement, None, closes=True))
+            self._note(EVICTED, statement)
             server.remove(statement)
             self.exchange.request(CLOSE | SWALLOW | NAMED)
             sent += message(CLOSE, b"S" + statement.name + b"\0")
         return sent
 
+    def _note(
+        self,
+        kind: int,
+        statement: Statement | None,
+        name: bytes = b"",
+        *,
+        was_own: bool = False,
+        text: bytes = b"",
+        home: str = "",
+    ) -> None:
+        self.notes.append(
+            Note(kind, statement, name, was_own=was_own, text=text, home=home)
+        )
+        self.busy = True
+
     # The server's answers.
 
     def settled(self, entry: int) -> None:
-        """Note that the next request with a note succeeded."""
+        """Note that a request with NAMED or SQL succeeded, or ended."""
         if entry & SQL:
-            dropped = self.sql.settled()
-            if dropped is not None:
-                self.table.drop(dropped)
-            return
-        note = self.notes.pop(0)
-        if note.closes:
-            self.table.drop(note.statement)
+            self.sql.ended()
+        if entry & NAMED:
+            note = self.notes.pop(0)
+            if note.statement is not None and note.kind in KEEPS:
+                self.table.drop(note.statement)
+        self._look_if_busy()
+
+    def done(self, tag: bytes, server: ServerStatements) -> None:
+        """Note what the SQL at the head of the exchange has done, by its tag."""
+        dropped = self.sql.done(tag, server)
+        if dropped is not None:
+            self.table.drop(dropped)
 
     def undone(self, skipped: list[int], server: ServerStatements) -> None:
         """Note requests that failed or were skipped: the server did none of them."""
-        notes = self._notes_of(skipped, server)
-        # The last first: a statement may have been parsed and then evicted.
-        while notes:
-            note = notes.pop()
-            statement = note.statement
-            name = note.client_name
-            if note.closes:
-                if name is None:
-                    server.add(statement)
-                elif name not in self.names:
-                    self.names[name] = statement
-                    if note.home:
-                        self.homes[name] = note.home
-                    continue
-                self.table.drop(statement)
-                continue
-            if note.parses:
-                server.remove(statement)
-            if name is not None and self.names.get(name) is statement:
-                del self.names[name]
-                self.homes.pop(name, "")
-                self.table.drop(statement)
-
-    def _notes_of(self, skipped: list[int], server: ServerStatements) -> list[Note]:
-        """Remove and return the notes of requests; undo those of SQL at once."""
-        count = by_sql = 0
+        count = 0
         for entry in skipped:
             if entry & NAMED:
                 count += 1
-            elif entry & SQL:
-                by_sql += 1
-        if by_sql:
-            self.sql.undone(by_sql, server.by_sql, self.names)
+            if entry & SQL:
+                self.sql.ended()
         notes = self.notes[:count]
         del self.notes[:count]
-        return notes
+        # The last first: a statement may have been parsed and then evicted.
+        while notes:
+            self._undo(notes.pop(), server)
+        self._look_if_busy()
+
+    def _undo(self, note: Note, server: ServerStatements) -> None:
+        kind, name, statement = note.kind, note.name, note.statement
+        if kind == OWN:
+            server.own.pop(name, None)
+            return
+        if kind == UNPREPARED or kind == CLOSED:
+            if note.was_own:
+                server.own[name] = 1
+            if note.text:
+                self.sql.texts[name] = note.text
+        if statement is None or kind == USED:
+            return
+        if kind == CLOSED:
+            self.names[name] = statement
+            if note.home:
+                self.homes[name] = note.home
+            return
+        if kind == EVICTED:
+            server.add(statement)
+            self.table.drop(statement)
+            return
+        if kind == PARSED or kind == SENT:
+            server.remove(statement)
+        if (kind == PARSED or kind == FOUND) and self.names.get(name) is statement:
+            del self.names[name]
+            self.homes.pop(name, "")
+            self.table.drop(statement)
+
+    def refuted(self, error: bytes, first: int, server: ServerStatements) -> bool:
+        """Note an ErrorResponse; ``first`` is the request that failed.
+
+        Called before :meth:`undone`.  Returns True if the server contradicts what was
+        believed about it: it names a statement of ours that it has or lacks.
+        """
+        code = sqlstate(error)
+        if code == OUTDATED:
+            if first & NAMED and self.notes[0].statement is not None:
+                server.doubt(self.notes[0].statement)
+            elif first == BATCH and self.exchange.outstanding() == 1:
+                server.doubt_last()
+            elif first == BATCH:
+                server.doubt_all()
+            return False
+        named = _INTERNAL.search(error) if code in REFUTED else None
+        if named is None:
+            return False
+        server.doubt_number(int(named[1]))
+        return True
+
+    def translated(self, error: bytes) -> bytes:
+        """Return an ErrorResponse with the client's names in place of ours."""
+        if PREFIX not in error:
+            return error
+        for note in self.notes:
+            if note.statement is not None and note.name:
+                error = error.replace(note.statement.name + b'"', note.name + b'"')
+        for number in _INTERNAL.findall(error):
+            for name, statement in self.names.items():
+                if statement.number == int(number):
+                    error = error.replace(statement.name + b'"', name + b'"')
+                    break
+        return message(error[0], error[BODY:])
+
+    # The end.
+
+    def _look_if_busy(self) -> None:
+        if not self.notes:
+            self.sealed = False
+            self.busy = not self.sql.is_idle()
+
+    def forget_unnamed(self) -> None:
+        """Note a Parse of the unnamed statement whose text is not about others."""
+        if self.sql.parsed.pop(b"", None) is not None:
+            self._look_if_busy()
 
     def clear(self) -> None:
         """Forget all names: the client ran DISCARD ALL or DEALLOCATE ALL."""
@@ -282,20 +516,25 @@ class ClientStatements:
             self.table.drop(statement)
         self.names.clear()
         self.homes.clear()
-        self.spoken.clear()
+        self.sql.parsed.clear()
         self.sql.texts.clear()
 
     def leave(self) -> None:
         """Forget everything: the client has left, perhaps in the middle."""
-        if not self.names and not self.sql.notes and not self.notes:
+        if not self.names and not self.notes:
             return  # Nothing that anybody else knows of.
         self.clear()
         for note in self.notes:
-            if note.closes:
+            if note.statement is not None and note.kind in KEEPS:
                 self.table.drop(note.statement)
         self.notes.clear()
-        for dropped in self.sql.given_up():
-            self.table.drop(dropped)
+        self.sql.under_way.clear()
+
+
+def sqlstate(error: bytes) -> bytes:
+    """Return the SQLSTATE of an ErrorResponse, empty if it has none."""
+    at = error.find(b"\0C", BODY)
+    return error[at + 2 : at + 7] if at >= 0 else b""
 
 
 def fake_reply(entry: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgswitch.wire.encode import message
-from pgswitch.wire.exchange import PARSE
+from pgswitch.wire.exchange import CLOSE, PARSE
 
 PREFIX: Final = b"PGBOUNCER_"
 """Server-side names begin as PgBouncer's documentation promises."""
@@ -67,7 +67,12 @@ class StatementTable:
 
 
 class ServerStatements:
-    """What one server connection has prepared, the longest unused first."""
+    """What one server connection has prepared, the longest unused first.
+
+    Shared statements stand under names of ours, and any client may use them.  What a
+    client has prepared under a name of its own (:attr:`own`) is dropped before anybody
+    else gets the server, since the next client may mean something else by that name.
+    """
 
     def __init__(self, table: StatementTable) -> None:
         """Begin with none."""
@@ -75,12 +80,16 @@ class ServerStatements:
         self.by_number: dict[int, Statement] = {}
         self._last: Statement | None = None
         """What was used last stands at the end already."""
-        self.by_sql: dict[bytes, bytes] = {}
-        """Those prepared by SQL: the text by name, the longest unused first."""
+        self.doubtful: dict[int, int] = {}
+        """Numbers of statements that the server refused: closed before a new Parse."""
+        self.own: dict[bytes, int] = {}
+        """Names of the present client's; the values mean nothing."""
+        self.has_unknown = False
+        """The client prepared something under a name that we have not seen."""
 
     def __len__(self) -> int:
         """Return how many statements the server has."""
-        return len(self.by_number) + len(self.by_sql)
+        return len(self.by_number) + len(self.own)
 
     def add(self, statement: Statement) -> None:
         """Note that the server has the statement now, or will have had it parsed."""
@@ -111,10 +120,58 @@ class ServerStatements:
             return statement
         raise KeyError
 
+    def doubt(self, statement: Statement) -> None:
+        """Note that the server refused it: it is prepared anew before its next use."""
+        self.remove(statement)
+        self.doubtful[statement.number] = 1
+
+    def doubt_number(self, number: int) -> None:
+        """Do so for a statement of this number, if the server has one."""
+        statement = self.by_number.get(number)
+        if statement is not None:
+            self.remove(statement)
+        self.doubtful[number] = 1
+
+    def doubt_last(self) -> None:
+        """Do so for the one used last; for all, if that is not known."""
+        if self._last is None:
+            self.doubt_all()
+        else:
+            self.doubt(self._last)
+
+    def doubt_all(self) -> None:
+        """Do so for all."""
+        for statement in [*self.by_number.values()]:
+            self.doubt(statement)
+
     def clear(self) -> None:
         """Forget all: the server ran DISCARD ALL or DEALLOCATE ALL, or is gone."""
         for statement in self.by_number.values():
             self.table.drop(statement)
         self.by_number.clear()
         self._last = None
-        self.by_sql.clear()
+        self.doubtful.clear()
+        self.own.clear()
+        self.has_unknown = False
+
+    # What the client before has prepared under names of its own.
+
+    def needs_cleaning(self) -> bool:
+        """Tell whether something is to be dropped before the next client."""
+        return self.has_unknown or len(self.own) > 0
+
+    def cleaning(self) -> bytes:
+        """Return the messages that drop it, but for the Sync, and forget it.
+
+        Close is no error where there is nothing (manual, "Extended Query").
+        """
+        closes = b"".join(message(CLOSE, b"S" + name + b"\0") for name in self.own)
+        if self.has_unknown:
+            self.clear()
+            return (
+                message(PARSE, b"\0DEALLOCATE ALL\0\0\0")
+                + message(0x42, b"\0\0" + bytes(6))
+                + message(0x45, bytes(5))
+            )
+        self.own.clear()
+        return closes

@@ -1,0 +1,193 @@
+"""What a text of SQL says about prepared statements: PREPARE, EXECUTE, DEALLOCATE.
+
+A text is cut into tokens as PostgreSQL's scanner does (manual, "Lexical Structure"), so
+that nothing inside of a string, a comment or a quoted name is taken for a statement.
+Only texts with one of these words at the beginning of a statement get here, see
+``suspect`` in passing.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+PREPARE: Final = "PREPARE"
+DEALLOCATE: Final = "DEALLOCATE"
+DEALLOCATE_ALL: Final = "DEALLOCATE ALL"
+DISCARD_ALL: Final = "DISCARD ALL"
+"""Actions; each is the tag by which a server says that it is done."""
+
+LONGEST_NAME: Final = 63
+"""Bytes of an identifier that PostgreSQL looks at (NAMEDATALEN - 1)."""
+
+_NAME: Final = rb"[A-Za-z_\x80-\xff][\w$\x80-\xff]*"
+_TOKEN = re.compile(
+    rb"(?P<blank>\s+|--[^\n]*)"
+    rb"|(?P<comment>/\*)"
+    rb"|(?P<string>[eE]'(?:[^'\\]|\\.|'')*'?|(?:[uU]&|[bBxXnN])?'(?:[^']|'')*'?)"
+    rb"|(?P<dollar>\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)"
+    rb'|(?P<quoted>"(?:[^"]|"")*"?)'
+    rb"|(?P<word>" + _NAME + rb")"
+    rb"|(?P<end>;)"
+    rb"|(?P<other>\d[\w.$]*|.)",
+    re.DOTALL,
+)
+_ESCAPED_STRING = re.compile(rb"'(?:[^'\\]|\\.|'')*'?", re.DOTALL)
+"""A plain one while standard_conforming_strings is off."""
+_COMMENT_ENDS = re.compile(rb"/\*|\*/")
+_MENTIONED = re.compile(
+    rb'\b(?:execute|deallocate)\s+(?:prepare\s+)?("(?:[^"]|"")+"|' + _NAME + rb")",
+    re.IGNORECASE,
+)
+"""In the body of a DO, which is a string."""
+_TRANSACTION_ENDS: Final = (b"rollback", b"abort", b"commit", b"end")
+
+
+class Action(NamedTuple):
+    """What a statement does to prepared statements, once it is carried out."""
+
+    kind: str
+    """One of the four above."""
+    name: bytes
+    """As PostgreSQL stores it; empty if it is for all."""
+    text: bytes
+    """The statement, without the semicolon behind it."""
+
+
+class SqlText(NamedTuple):
+    """What is to be known of a text."""
+
+    text: bytes
+    actions: tuple[Action, ...]
+    """In the order in which they are carried out."""
+    mentioned: tuple[bytes, ...]
+    """Names whose statements must be there when the text is run."""
+    resets: bool
+    """Parameters get back the values that the session began with."""
+    restart: int
+    """Where the second statement begins, if the first ends a transaction; else 0."""
+
+
+def read(text: bytes, *, escapes: bool = False) -> SqlText:
+    """Return what a text says; it may end with a NUL.
+
+    ``escapes``: a backslash in plain strings escapes what follows
+    (standard_conforming_strings is off).
+    """
+    actions: list[Action] = []
+    mentioned: list[bytes] = []
+    resets = False
+    restart = 0
+    number = 0
+    for begin, end, words in _statements(text.rstrip(b"\0"), escapes=escapes):
+        first = words[0].lower()
+        if number == 1 and restart:
+            restart = begin
+        restart = 1 if number == 0 and first in _TRANSACTION_ENDS else restart
+        number += 1
+        action = _action(words, text[begin:end])
+        resets = resets or first == b"reset"
+        if action is not None:
+            resets = resets or action.kind == DISCARD_ALL
+            actions.append(action)
+            if action.name:
+                mentioned.append(action.name)
+        mentioned += [
+            folded(name) for word, name in pairwise(words) if word.lower() == b"execute"
+        ]
+        if first == b"do":
+            mentioned += map(folded, _MENTIONED.findall(text[begin:end]))
+    return SqlText(
+        text,
+        tuple(actions),
+        tuple(dict.fromkeys(mentioned)),
+        resets,
+        restart if number > 1 else 0,
+    )
+
+
+def _action(words: list[bytes], text: bytes) -> Action | None:
+    """Return what one statement does, from its words; strings are not among them."""
+    first = words[0].lower()
+    rest = words[1:]
+    if first == b"deallocate" and rest[1:] and rest[0].lower() == b"prepare":
+        rest = rest[1:]
+    if not rest or rest[0] == b"'":
+        return None
+    is_all = rest[0].lower() == b"all"
+    if first == b"prepare":
+        # PREPARE TRANSACTION 'name' is about something else.
+        return None if rest[1:2] == [b"'"] else Action(PREPARE, folded(rest[0]), text)
+    if first == b"deallocate":
+        return (
+            Action(DEALLOCATE_ALL, b"", text)
+            if is_all
+            else Action(DEALLOCATE, folded(rest[0]), text)
+        )
+    if first == b"discard" and is_all:
+        return Action(DISCARD_ALL, b"", text)
+    return None
+
+
+def _statements(text: bytes, *, escapes: bool) -> list[tuple[int, int, list[bytes]]]:
+    """Return begin, end and words of each statement; a string is the word ``'``."""
+    found: list[tuple[int, int, list[bytes]]] = []
+    words: list[bytes] = []
+    begin = 0
+    for kind, at, end in _tokens(text, escapes=escapes):
+        if kind == "end":
+            if words:
+                found.append((begin, at, words))
+            words = []
+        elif kind == "string":
+            words.append(b"'")
+        else:
+            if not words:
+                begin = at
+            words.append(text[at:end])
+    if words:
+        found.append((begin, len(text), words))
+    return found
+
+
+def _tokens(text: bytes, *, escapes: bool) -> Iterator[tuple[str, int, int]]:
+    """Yield kind, begin and end of each token but blanks and comments."""
+    at = 0
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        assert token is not None  # noqa: S101 - the last way takes any byte
+        begin, at = at, token.end()
+        kind = token.lastgroup or ""
+        if kind == "comment":
+            at = _behind_comment(text, at)
+        elif kind == "dollar":
+            close = text.find(token[0], at)
+            at = len(text) if close < 0 else close + len(token[0])
+            yield "string", begin, at
+        elif kind == "string" and escapes and token[0].startswith(b"'"):
+            escaped = _ESCAPED_STRING.match(text, begin)
+            at = at if escaped is None else escaped.end()
+            yield kind, begin, at
+        elif kind != "blank":
+            yield kind, begin, at
+
+
+def _behind_comment(text: bytes, at: int) -> int:
+    """Return where a comment ends whose beginning ends ``at``; comments nest."""
+    depth = 1
+    while depth:
+        mark = _COMMENT_ENDS.search(text, at)
+        if mark is None:
+            return len(text)
+        depth += 1 if mark[0] == b"/*" else -1
+        at = mark.end()
+    return at
+
+
+def folded(name: bytes) -> bytes:
+    """Return an identifier as PostgreSQL stores it (manual, "Identifiers")."""
+    if name.startswith(b'"'):
+        return name[1:-1].replace(b'""', b'"')[:LONGEST_NAME]
+    return name.lower()[:LONGEST_NAME]

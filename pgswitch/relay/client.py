@@ -96,6 +96,7 @@ class ClientLink(RelayingLink):
         "indirect",
         "parameters",
         "starting",
+        "startup_parameters",
         "waiting_since",
         "walking",
     )
@@ -105,6 +106,8 @@ class ClientLink(RelayingLink):
         super().__init__(limit, io, control)
         self.largest_read = SMALL_READ  # so that a stranger fills little memory
         self.parameters: tuple[str | None, ...] = ()
+        self.startup_parameters: tuple[str | None, ...] = ()
+        """What they were when the client was welcomed."""
         self.walking = False
         """In the midst of messages that go whole to the control."""
         self.starting = True

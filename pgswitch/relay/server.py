@@ -343,6 +343,8 @@ class ServerLink(Link):
                     tag = chunk[start + BODY : end]
                     if tag == DISCARD_ALL or tag == DEALLOCATE_ALL:
                         self._forget_statements()
+                    if tag == DISCARD_ALL:
+                        self.backend.was_reset(at_default=True)
             entry = exchange.completed(message_type)
             if entry & (NAMED | SQL) and self.client_statements is not None:
                 self.client_statements.settled(entry)

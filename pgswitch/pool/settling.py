@@ -17,14 +17,48 @@ from pgswitch.errors import InvalidServerParameter
 from pgswitch.net.backend import Phase
 
 if TYPE_CHECKING:
-    from pgswitch.net.backend import Backend
+    from pgswitch.net.backend import Answered, Backend
     from pgswitch.pool.context import PoolContext
     from pgswitch.relay.client import ClientLink
     from pgswitch.relay.rack import Rack
-    from pgswitch.wire.params import Differences
+    from pgswitch.wire.params import Differences, Tracking, Values
 
 _DOUBTFUL: Final = ("08", "57P", "58", "F0", "XX")
 """Beginnings of SQLSTATEs that say more of the server than of what it was asked."""
+
+
+def settle(
+    tracking: Tracking, backend: Backend, wanted: Values, answered: Answered
+) -> bool:
+    """Make an unlinked server's parameters these; False: they are so already.
+
+    ``answered`` is told of the error that ended it, or None.
+    """
+    there = backend.link.parameters
+    differences = tracking.differences(wanted, there)
+    if not differences:
+        return False
+    queries = tracking.set_queries(wanted, there)
+    _set_next(backend, differences, queries, answered, None)
+    return True
+
+
+def _set_next(
+    backend: Backend,
+    differences: Differences,
+    queries: list[str],
+    answered: Answered,
+    error: dict[str, str] | None,
+) -> None:
+    """Run the first of some queries, then the others unless one fails."""
+    if error is None and queries:
+        rest = partial(_set_next, backend, differences, queries[1:], answered)
+        backend.set(queries[0], rest)
+        return
+    if error is None:
+        for name, value in differences:
+            backend.took(name, value)
+    answered(error)
 
 
 class Settling:
@@ -47,24 +81,14 @@ class Settling:
     def begin(self, client: ClientLink, backend: Backend) -> bool:
         """Set what differs; False: nothing is to be done, join them now."""
         tracking = self._context.tracking
-        here, there = client.parameters, backend.link.parameters
-        differences = tracking.differences(here, there)
-        if not differences:
-            # The server's own spelling, so that the next meeting costs less.
-            client.parameters = tracking.filled(there, here)
-            return False
-        client.halt()
-        self._clients[backend] = client
-        self._set(backend, differences, tracking.set_queries(here, there))
-        return True
-
-    def _set(
-        self, backend: Backend, differences: Differences, queries: list[str]
-    ) -> None:
-        """Run the first of some queries, then the others."""
-        backend.set(
-            queries[0], partial(self._answered, backend, differences, queries[1:])
-        )
+        done = partial(self._answered, backend)
+        if settle(tracking, backend, client.parameters, done):
+            client.halt()
+            self._clients[backend] = client
+            return True
+        # The server's own spelling, so that the next meeting costs less.
+        client.parameters = tracking.filled(backend.link.parameters, client.parameters)
+        return False
 
     def forget(self, client: ClientLink) -> None:
         """Let go of a client that is leaving; its server comes back by itself."""
@@ -76,24 +100,11 @@ class Settling:
         """Let go of a server that is lost; return the client that waits for it."""
         return self._clients.pop(backend, None)
 
-    def _answered(
-        self,
-        backend: Backend,
-        differences: Differences,
-        queries: list[str],
-        error: dict[str, str] | None,
-    ) -> None:
-        client = self._clients.get(backend)
-        if error is None and queries and client is not None:
-            self._set(backend, differences, queries)
-            return
-        self._clients.pop(backend, None)
+    def _answered(self, backend: Backend, error: dict[str, str] | None) -> None:
+        client = self._clients.pop(backend, None)
         if error is not None:
             self._refused(backend, client, error)
             return
-        if not queries:
-            for name, value in differences:
-                backend.took(name, value)
         if client is None:
             self._rack.put_back(backend.link)
         else:

@@ -327,7 +327,7 @@ class Backend(TwistedProtocol):
         """Run a query of our own on an unlinked server; its rows are dropped."""
         self._be_busy(encode.query(sql), answered)
 
-    def set(self, sql: str, answered: Answered) -> None:
+    def run_set(self, sql: str, answered: Answered) -> None:
         """Run a query of :meth:`Tracking.set_queries` on an unlinked server."""
         self._is_setting = True
         self._be_busy(encode.query(sql), answered)

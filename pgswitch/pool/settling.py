@@ -53,7 +53,7 @@ def _set_next(
     """Run the first of some queries, then the others unless one fails."""
     if error is None and queries:
         rest = partial(_set_next, backend, differences, queries[1:], answered)
-        backend.set(queries[0], rest)
+        backend.run_set(queries[0], rest)
         return
     if error is None:
         for name, value in differences:
@@ -81,14 +81,14 @@ class Settling:
     def begin(self, client: ClientLink, backend: Backend) -> bool:
         """Set what differs; False: nothing is to be done, join them now."""
         tracking = self._context.tracking
-        done = partial(self._answered, backend)
-        if settle(tracking, backend, client.parameters, done):
-            client.halt()
-            self._clients[backend] = client
-            return True
-        # The server's own spelling, so that the next meeting costs less.
-        client.parameters = tracking.filled(backend.link.parameters, client.parameters)
-        return False
+        here, there = client.parameters, backend.link.parameters
+        if not tracking.differences(here, there):
+            # The server's own spelling, so that the next meeting costs less.
+            client.parameters = tracking.filled(there, here)
+            return False
+        client.halt()
+        self._clients[backend] = client
+        return settle(tracking, backend, here, partial(self._answered, backend))
 
     def forget(self, client: ClientLink) -> None:
         """Let go of a client that is leaving; its server comes back by itself."""

@@ -118,12 +118,13 @@ class Tracking:
         present = self.value(values, "client_encoding")
         if present is None or present == encoding:
             return values
-        return self._one(
-            tuple(
-                value if value is None else recoded(value, present, encoding)
-                for value in self.changed(values, "client_encoding", encoding)
-            )
-        )
+        there: list[str | None] = []
+        for value in self.changed(values, "client_encoding", encoding):
+            if value is not None and not value.isascii():
+                there.append(recoded(value, present, encoding))
+            else:
+                there.append(value)
+        return self._one(tuple(there))
 
     def forgotten(
         self, values: Values, reported: Collection[str], *, at_default: bool

@@ -17,6 +17,7 @@ from pgswitch.errors import (
 )
 from pgswitch.types import PoolMode
 from pgswitch.wire.prepared import ClientStatements
+from pgswitch.wire.spelling import application_name
 from pgswitch.wire.welcome import reports
 
 if TYPE_CHECKING:
@@ -97,7 +98,14 @@ class Entrance:
     ) -> None:
         """Open a console for a client, and welcome it there."""
         frontend.console = self._open_console(is_admin, is_owner)
-        tracked = {} if frontend.facts is None else frontend.facts.tracked
+        tracked = {} if frontend.facts is None else dict(frontend.facts.tracked)
+        tracking = self._context.tracking
+        name = tracking.value(frontend.wanted, "application_name")
+        if name is not None:
+            name = tracked["application_name"] = application_name(name, "")
+            frontend.wanted = tracking.changed(
+                frontend.wanted, "application_name", name
+            )
         given = dict(self._console_parameters)
         given |= {name: value for name, value in tracked.items() if name not in given}
         frontend.link.limit = self._settings.max_packet_size
@@ -142,7 +150,7 @@ class Entrance:
                 settings.max_prepared_statements,
                 pool.rack.counters,
             )
-        link.parameters = values
+        link.parameters = link.startup_parameters = values
         link.counters = pool.rack.counters
         link.limit = settings.max_packet_size
         link.simple = not settings.disable_pqexec

@@ -7,10 +7,9 @@ refused from then on.
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pgswitch.config.userlist import UserlistError, parse_userlist
+from pgswitch.config.userlist import read_userlist
 from pgswitch.types import AuthType
 from pgswitch.wire.password import Secret, SecretKind
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pgswitch.logs import Log
     from pgswitch.wire.login_client import VerifierCache
 
+_WITHOUT_FILE: Final = (AuthType.ANY, AuthType.PAM)
 _Stamp = tuple[int, int, int, int, int, int, int]
 
 
@@ -44,10 +44,10 @@ class AuthStore:
         """Read the file if its name, age or size is not what it was.
 
         A file that cannot be read leaves the users as they are, and a line in the log,
-        though not one ``again`` for the same reason; a bad line ends the reading, the
-        users before it count.
+        though not one ``again`` for the same reason.  Each bad line is a line in the
+        log; if there are no others, the users stay as they are, too.
         """
-        if settings.auth_type in (AuthType.ANY, AuthType.PAM):
+        if settings.auth_type in _WITHOUT_FILE:
             return
         path = settings.auth_file
         if not path:
@@ -58,20 +58,40 @@ class AuthStore:
             stamp = _stamp_of(path)
             if path == self._path and stamp == self._stamp:
                 return
-            text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+            found = read_userlist(path)
         except OSError as error:
             if not again or error.errno != self._failing:
                 self._log.error(f"could not open auth_file {path}: {error.strerror}")
             self._failing = error.errno
             return
         self._failing = None
-        try:
-            users = parse_userlist(text)
-        except UserlistError as error:
-            self._log.error(f"{error} in auth_file {path}")
-            users = error.entries
+        for problem in found.problems:
+            self._log.error(f"{problem} in auth_file {path}")
         self._path, self._stamp = path, stamp
-        self._replace(users)
+        if not found.is_useless:
+            self._replace(found.entries)
+        elif self._secrets:
+            self._log.error(f"{_useless(path)}, keeping the users of before")
+        else:
+            self._log.error(f"{_useless(path)}, nobody in it can log in")
+
+    def problems(self, settings: Settings) -> list[str]:
+        """Return why the users of a file cannot be put in force; for the log.
+
+        That is so if not one of its lines can be read and there are users that would
+        be locked out.  A file that is not there is told of by :meth:`load`.
+        """
+        path = settings.auth_file
+        if not path or not self._secrets or settings.auth_type in _WITHOUT_FILE:
+            return []
+        try:
+            found = read_userlist(path)
+        except OSError:
+            return []
+        if not found.is_useless:
+            return []
+        texts = [f"{problem} in auth_file {path}" for problem in found.problems]
+        return [*texts, _useless(path)]
 
     def _replace(self, users: dict[str, str]) -> None:
         self._secrets = {user: Secret.of(text) for user, text in users.items()}
@@ -98,6 +118,10 @@ class AuthStore:
     def secret(self, user: str) -> Secret | None:
         """Return what the user has to prove, None for an unknown user."""
         return self._secrets.get(user)
+
+
+def _useless(path: str) -> str:
+    return f"no line of auth_file {path} can be read"
 
 
 def _stamp_of(path: str) -> _Stamp:

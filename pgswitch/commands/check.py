@@ -22,7 +22,7 @@ from pgswitch.auth.rule_files import read_rule_files
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration, Settings
 from pgswitch.config.report import Line, Verdict, report
-from pgswitch.config.userlist import UserlistError, parse_userlist
+from pgswitch.config.userlist import read_userlist
 from pgswitch.rules.book import Book
 from pgswitch.rules.loading import RulesError
 from pgswitch.tls import book
@@ -127,10 +127,8 @@ def _users(settings: Settings) -> Iterator[str]:
     path = settings.auth_file
     if not path or not os.access(path, os.R_OK):
         return
-    try:
-        parse_userlist(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
-    except UserlistError as error:
-        yield f"auth_file: {error} in {path}"
+    for problem in read_userlist(path).problems:
+        yield f"auth_file: {problem} in {path}"
 
 
 def _table(lines: list[Line]) -> Iterator[str]:

@@ -61,8 +61,15 @@ if TYPE_CHECKING:
     from pgswitch.wire.params import Tracking, Values
     from pgswitch.wire.statements import ServerStatements
 
+FIXED = frozenset(
+    ("in_hot_standby", "integer_datetimes", "server_encoding", "server_version")
+)
+"""Parameters that no client can SET: what a server reports is so for everybody."""
+
 COPY_RESPONSES = (COPY_IN_RESPONSE, COPY_BOTH_RESPONSE)
 PROTOCOL_VIOLATION = b"08P01"
+_SETTING = (b"SET\0", b"RESET\0")
+"""Tags of statements that may change a parameter that is not reported."""
 CRASHED = "server conn crashed?"
 
 Answered = Callable[[dict[str, str] | None], None]
@@ -106,6 +113,9 @@ class BackendOwner(Protocol):
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Note that the login failed, for a reason that was said."""
 
+    def reported(self, name: str, value: str, backend: Backend) -> None:
+        """Note that a parameter has changed which no client can have changed."""
+
     def lost(self, backend: Backend, reason: str) -> None:
         """Note that the connection is gone; said once, whoever ended it."""
 
@@ -118,6 +128,13 @@ class BackendOwner(Protocol):
 
 class Backend(TwistedProtocol):
     """A server connection; its Link relays, this decides all the rest."""
+
+    is_fresh = True
+    """No client has had it yet, so that whatever it reports is a default."""
+    _reports: set[str]
+    """Names, in small letters, of the parameters that the server reports."""
+    _is_setting = False
+    """The query of ours sets tracked parameters, and we know which."""
 
     def __init__(
         self,
@@ -141,7 +158,8 @@ class Backend(TwistedProtocol):
         self.generation = generation
         self.phase = Phase.LOGIN
         self.parameters: dict[str, str] = {}
-        """What the server reported at its login, in its order."""
+        """What the server reported at its login, in its order, and what of it has
+        changed since by no client's doing."""
         self.cancel_key = b""
         self.host: str | None = None
         """As the database's entry has it, a name perhaps; None: the default socket."""
@@ -275,6 +293,8 @@ class Backend(TwistedProtocol):
         self.parameters = reported
         self.cancel_key = cancel_key
         self.link.parameters = parameters
+        self._reports = {name.lower() for name in reported}
+        self.is_fresh = False
         self.phase = Phase.READY
 
     # What the pool asks.
@@ -309,6 +329,22 @@ class Backend(TwistedProtocol):
         """Run a query of our own on an unlinked server; its rows are dropped."""
         self._be_busy(encode.query(sql), answered)
 
+    def run_set(self, sql: str, answered: Answered) -> None:
+        """Run a query of :meth:`Tracking.set_queries` on an unlinked server."""
+        self._is_setting = True
+        self._be_busy(encode.query(sql), answered)
+
+    def took(self, name: str, value: str | None) -> None:
+        """Note that the server has taken a value, if it may not have reported it.
+
+        It reports no value that is the same for it as before, which may have had other
+        bytes in another encoding.
+        """
+        is_told = name.lower() in self._reports
+        if not is_told or (value is not None and not value.isascii()):
+            link = self.link
+            link.parameters = self._tracking.changed(link.parameters, name, value)
+
     def ask(self, question: Question, answered: Answered) -> None:
         """Ask an unlinked server something; the answer goes to ``question``."""
         self._question = question
@@ -335,8 +371,8 @@ class Backend(TwistedProtocol):
                 self._login.end_point = self.tls.end_point
             self._perform(self._login.message(message_type, body))
         elif message_type == PARAMETER_STATUS:
-            self.parameter_status(body)
-            if self.phase is not Phase.BUSY:
+            name = self._note_parameter(body)
+            if self.phase is not Phase.BUSY and not self.is_fresh and name not in FIXED:
                 self._dirty()
         elif self.phase is Phase.BUSY:
             self._private(message_type, body)
@@ -353,13 +389,38 @@ class Backend(TwistedProtocol):
 
     def parameter_status(self, body: bytes) -> None:
         """Note a parameter that the server reported, for its client too."""
+        self._note_parameter(body)
+
+    def _note_parameter(self, body: bytes) -> str:
+        """Note a parameter that the server reported; return its name."""
         name, value = (decode.text(part) for part in decode.parameter_status(body))
         link = self.link
-        link.parameters = self._tracking.changed(link.parameters, name, value)
-        self.parameters[name] = value
+        self._reports.add(name.lower())
+        link.parameters = self._with(link.parameters, name, value)
+        if self.is_fresh or name in FIXED:
+            self.parameters[name] = value
         client = link.peer
         if isinstance(client, ClientLink):
-            client.parameters = self._tracking.changed(client.parameters, name, value)
+            client.parameters = self._with(client.parameters, name, value)
+        if name in FIXED:
+            self.owner.reported(name, value, self)
+        return name
+
+    def _with(self, values: Values, name: str, value: str) -> Values:
+        if name == "client_encoding":
+            # Other values are the same as before, and will be told in this one.
+            values = self._tracking.in_encoding(values, value)
+        return self._tracking.changed(values, name, value)
+
+    def was_reset(self, *, at_default: bool) -> None:
+        """Forget parameters that were set and are not reported: they were reset.
+
+        ``at_default``: all are as at the login; else nobody knows which.
+        """
+        link = self.link
+        link.parameters = self._tracking.forgotten(
+            link.parameters, self._reports, at_default=at_default
+        )
 
     def without_last_word(self, chunk: bytes, *, unanswered: bool) -> bytes:
         """Return what of a chunk a client shall see, if the server says that it ends.
@@ -420,6 +481,7 @@ class Backend(TwistedProtocol):
         self.parameters = dict(done.parameters)
         self.cancel_key = done.cancel_key
         self.link.parameters = self._tracking.collect(self.parameters)
+        self._reports = {name.lower() for name in self.parameters}
         self.phase = Phase.READY
         self.link.ready_since = monotonic()
         self.owner.logged_in(self)
@@ -441,11 +503,14 @@ class Backend(TwistedProtocol):
         elif message_type == COMMAND_COMPLETE:
             if body in (DISCARD_ALL, DEALLOCATE_ALL):
                 self._statements.clear()
+            if not self._is_setting and body in (DISCARD_ALL, *_SETTING):
+                self.was_reset(at_default=body == DISCARD_ALL)
         elif message_type in COPY_RESPONSES:
             self.close("COPY in a query of the pooler")
         elif message_type == READY_FOR_QUERY:
             answered, self._answered = self._answered, None
             self._question = None
+            self._is_setting = False
             self.link.ready_since = monotonic()
             if body != b"I":
                 self.close("query of the pooler left a transaction open")

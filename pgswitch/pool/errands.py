@@ -2,11 +2,13 @@
 
 The client is no client of this pool yet, so it does not stand in the rack's line.
 Errands have their own, which goes first: a login waits behind at most one query of
-another client, and asks a single short one itself.
+another client, and asks a single short one itself.  A server that is asked has its own
+parameters first, not those that a client has left there.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred
@@ -16,6 +18,7 @@ from pgswitch.errors import (
     Fault,
     ServerLoginFailing,
 )
+from pgswitch.pool.settling import settle
 
 if TYPE_CHECKING:
     from pgswitch.net.backend import Backend, Question
@@ -119,10 +122,22 @@ class Errands:
         errand = self._waiting.pop(0)
         errand.waiting_since = 0.0
         self._running[backend] = errand
-        backend.ask(errand.question, lambda _error: self._answered(backend))
+        tracking = self._pool.context.tracking
+        # What it had at its login: no client's search_path is to decide who may log in.
+        own = tracking.collect(backend.parameters)
+        if not settle(tracking, backend, own, partial(self._settled, backend)):
+            self._settled(backend, None)
         if not self._waiting:
             self._pool.set_open()
         return True
+
+    def _settled(self, backend: Backend, error: dict[str, str] | None) -> None:
+        """Ask a server, now that its parameters are its own."""
+        if error is not None:
+            backend.close("could not reset parameters for auth_query")
+            return
+        errand = self._running[backend]
+        backend.ask(errand.question, lambda _error: self._answered(backend))
 
     def _answered(self, backend: Backend) -> None:
         """Give the server back, then tell the one who waits."""

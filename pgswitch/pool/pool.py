@@ -27,7 +27,6 @@ from pgswitch.relay.client import ClientLink
 from pgswitch.relay.rack import Rack
 from pgswitch.types import PoolKey, PoolMode
 from pgswitch.wire.login_server import Failed, ServerRefused
-from pgswitch.wire.welcome import Welcome
 
 if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.site import Place
     from pgswitch.pool.totals import Totals
     from pgswitch.relay.server import ServerLink
+    from pgswitch.wire.welcome import Welcome
 
 
 class ServerPool:
@@ -280,8 +280,7 @@ class ServerPool:
         """Take in a server that another process has logged in, linked or idle."""
         backend.link.keeper = self.rack
         backend.link.counters = self.rack.counters
-        if self.welcome is None and backend.parameters:
-            self.welcome = Welcome(backend.parameters, self.context.tracking)
+        server_life.inherit_welcome(self, backend)
         if is_idle:
             self.rack.idle.append(backend.link)
 
@@ -348,6 +347,10 @@ class ServerPool:
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Note why a login failed; tell those who wait unless others still serve."""
         server_life.login_refused(self, backend, refusal)
+
+    def reported(self, name: str, value: str, backend: Backend) -> None:
+        """Note that a parameter has changed which no client can have changed."""
+        server_life.reported(self, name, value, backend)
 
     def lost(self, backend: Backend, reason: str) -> None:
         """Let go of a server, and of the client that was using it."""

@@ -132,6 +132,7 @@ class ReplicationSession:
         link = self.client.link
         backend.link.keeper = self.rack
         backend.link.counters = self.rack.counters
+        backend.is_fresh = False
         if not self.client.logged_in:
             self.client.welcome(
                 Welcome(backend.parameters, self._pool.context.tracking)
@@ -167,6 +168,9 @@ class ReplicationSession:
         if link.peer is not None:
             self.rack.unlink(self.client.link, link)
         self.client.disconnect(backend.loss(), quietly=link.skip != 0)
+
+    def reported(self, name: str, value: str, backend: Backend) -> None:
+        """Do nothing: the client hears it from its own server."""
 
     def doubted(self, backend: Backend) -> None:
         """Do nothing: a stream writes nothing."""

@@ -75,8 +75,9 @@ def _prepared_for_use(
             f"{backend.prefix} error while executing exec_on_query:"
             f" {error.get('S', 'ERROR')}: {error.get('M', '')}"
         )
-    if pool.welcome is None and not backend.link.stale:
-        pool.welcome = Welcome(backend.parameters, pool.context.tracking)
+    backend.is_fresh = False
+    learn_welcome(pool, backend)
+    if pool.welcome is not None:
         waiting, pool.welcome_waiters = pool.welcome_waiters, []
         for client in waiting:
             client.welcome(pool.welcome)
@@ -84,6 +85,37 @@ def _prepared_for_use(
         pool.aftercare.free(backend)
         if pool.site is not None:
             pool.site.served()
+
+
+def learn_welcome(pool: Home, backend: Backend) -> None:
+    """Have clients told from now on what this server has reported."""
+    present, reported = pool.welcome, backend.parameters
+    if backend.link.stale:
+        return
+    if present is None or present.parameters != reported:
+        tracking = pool.context.tracking
+        pool.welcome = Welcome(reported, tracking, backend.connected_at)
+
+
+def inherit_welcome(pool: Home, backend: Backend) -> None:
+    """Do so if no other that another process had was connected to later."""
+    present = pool.welcome
+    is_later = present is None or backend.connected_at >= present.since
+    if backend.parameters and is_later:
+        learn_welcome(pool, backend)
+
+
+def reported(pool: Home, name: str, value: str, backend: Backend) -> None:
+    """Have clients told of a parameter that is so for all of them from now on."""
+    welcome = pool.welcome
+    if welcome is None or backend.is_fresh or backend.link.stale:
+        return
+    for other in pool.fleet:
+        # They say so with their next answers, which may be long after a takeover.
+        if other.host == backend.host and other.phase is not Phase.LOGIN:
+            other.parameters[name] = value
+    if welcome.parameters.get(name) != value:
+        pool.welcome = welcome.changed(name, value)
 
 
 def login_refused(

@@ -1,22 +1,64 @@
 """Makes the parameters of a server those of the client that is to have it.
 
-One query sets all that differ; only when it has succeeded is the client joined to the
-server and goes on.  Meanwhile the client belongs here: it may leave, the server may be
-lost.
+One query sets all that differ, or two (see wire/params.py); only when they have
+succeeded is the client joined to the server and goes on.  Meanwhile the client belongs
+here: it may leave, the server may be lost.
+
+A query that fails has changed nothing, for it is one transaction.  So the server
+serves others, and the client is told what it asked for that it cannot have.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from pgswitch.errors import InvalidServerParameter
-from pgswitch.wire.params import set_statement
+from pgswitch.net.backend import Phase
 
 if TYPE_CHECKING:
-    from pgswitch.net.backend import Backend
+    from pgswitch.net.backend import Answered, Backend
     from pgswitch.pool.context import PoolContext
     from pgswitch.relay.client import ClientLink
     from pgswitch.relay.rack import Rack
+    from pgswitch.wire.params import Differences, Tracking, Values
+
+_DOUBTFUL: Final = ("08", "57P", "58", "F0", "XX")
+"""Beginnings of SQLSTATEs that say more of the server than of what it was asked."""
+
+
+def settle(
+    tracking: Tracking, backend: Backend, wanted: Values, answered: Answered
+) -> bool:
+    """Make an unlinked server's parameters these; False: they are so already.
+
+    ``answered`` is told of the error that ended it, or None.
+    """
+    there = backend.link.parameters
+    differences = tracking.differences(wanted, there)
+    if not differences:
+        return False
+    queries = tracking.set_queries(wanted, there)
+    _set_next(backend, differences, queries, answered, None)
+    return True
+
+
+def _set_next(
+    backend: Backend,
+    differences: Differences,
+    queries: list[str],
+    answered: Answered,
+    error: dict[str, str] | None,
+) -> None:
+    """Run the first of some queries, then the others unless one fails."""
+    if error is None and queries:
+        rest = partial(_set_next, backend, differences, queries[1:], answered)
+        backend.run_set(queries[0], rest)
+        return
+    if error is None:
+        for name, value in differences:
+            backend.took(name, value)
+    answered(error)
 
 
 class Settling:
@@ -38,17 +80,15 @@ class Settling:
 
     def begin(self, client: ClientLink, backend: Backend) -> bool:
         """Set what differs; False: nothing is to be done, join them now."""
-        differences = self._context.tracking.differences(
-            client.parameters, backend.link.parameters
-        )
-        if not differences:
+        tracking = self._context.tracking
+        here, there = client.parameters, backend.link.parameters
+        if not tracking.differences(here, there):
+            # The server's own spelling, so that the next meeting costs less.
+            client.parameters = tracking.filled(there, here)
             return False
         client.halt()
         self._clients[backend] = client
-        backend.run(
-            set_statement(differences), lambda error: self._answered(backend, error)
-        )
-        return True
+        return settle(tracking, backend, here, partial(self._answered, backend))
 
     def forget(self, client: ClientLink) -> None:
         """Let go of a client that is leaving; its server comes back by itself."""
@@ -63,15 +103,9 @@ class Settling:
     def _answered(self, backend: Backend, error: dict[str, str] | None) -> None:
         client = self._clients.pop(backend, None)
         if error is not None:
-            self._context.log.error(
-                f"{backend.prefix} varcache_apply failed:"
-                f" {error.get('S', 'ERROR')}: {error.get('M', '')}"
-            )
-            fault = InvalidServerParameter(detail=error.get("M"))
-            backend.close(fault.text)
-            if client is not None:
-                client.frontend.disconnect(fault)
-        elif client is None:
+            self._refused(backend, client, error)
+            return
+        if client is None:
             self._rack.put_back(backend.link)
         else:
             # The server's own spelling, so that the next meeting finds no difference.
@@ -80,3 +114,19 @@ class Settling:
             )
             self._rack.join(client, backend.link)
             client.proceed()
+
+    def _refused(
+        self, backend: Backend, client: ClientLink | None, error: dict[str, str]
+    ) -> None:
+        """Tell a client that it cannot have what it asked for; keep the server."""
+        self._context.log.error(
+            f"{backend.prefix} varcache_apply failed:"
+            f" {error.get('S', 'ERROR')}: {error.get('M', '')}"
+        )
+        fault = InvalidServerParameter(detail=error.get("M"))
+        if error.get("C", "").startswith(_DOUBTFUL):
+            backend.close(fault.text)
+        if client is not None:
+            client.frontend.disconnect(fault)
+        if backend.phase is Phase.READY:
+            self._rack.put_back(backend.link)

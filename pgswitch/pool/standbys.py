@@ -182,6 +182,9 @@ class Standbys:
                     wait = settings.server_failed_delay if is_failed else REOPEN_S
                     self._not_before[node] = pool.context.clock() + wait
 
+    def reported(self, name: str, value: str, backend: Backend) -> None:
+        """Do nothing: the connection has noted it, for when it is used."""
+
     def doubted(self, backend: Backend) -> None:
         """Do nothing: no client has it."""
 

@@ -97,6 +97,7 @@ class ClientLink(RelayingLink):
         "held",
         "indirect",
         "starting",
+        "startup_parameters",
         "waiting_since",
         "walking",
     )
@@ -105,6 +106,8 @@ class ClientLink(RelayingLink):
         """Begin before the login: what comes goes to ``control.first_bytes``."""
         super().__init__(limit, io, control)
         self.largest_read = SMALL_READ  # so that a stranger fills little memory
+        self.startup_parameters: tuple[str | None, ...] = ()
+        """What they were when the client was welcomed."""
         self.walking = False
         """In the midst of messages that go whole to the control."""
         self.starting = True
@@ -228,7 +231,7 @@ class ClientLink(RelayingLink):
         """Hold what could not be judged until what was asked has been answered."""
         exchange = self.exchange
         exchange.await_answers()
-        if exchange.open and not exchange.skipping:
+        if exchange.open and not exchange.skips():
             server.send(FLUSH_MESSAGE)
         self.halt()
         self.held.insert(0, rest)
@@ -243,9 +246,8 @@ class ClientLink(RelayingLink):
     def look_again(self) -> None:
         """Go on with what waits for answers, if they are there."""
         exchange = self.exchange
-        if exchange.outstanding() and not exchange.skipping:
-            if not exchange.copying or exchange.copy_end_sent():
-                return
+        if exchange.will_answer():
+            return
         exchange.stop_waiting()
         if exchange.errand_failed:
             self._drop_answered()

@@ -59,6 +59,9 @@ class ServerControl(LinkControl, Protocol):
     def parameter_status(self, body: bytes) -> None:
         """Note a parameter that the server reported."""
 
+    def was_reset(self, *, at_default: bool) -> None:
+        """Note that parameters have been reset, all of them if ``at_default``."""
+
     def transaction_in_statement_mode(self) -> None:
         """Deal with a transaction that the pool mode forbids."""
 

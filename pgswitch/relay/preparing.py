@@ -27,6 +27,7 @@ from pgswitch.wire.exchange import (
     EXECUTE,
     FAILED,
     FUNCTION_CALL,
+    IDLE,
     PARSE,
     QUERY,
     SWALLOW,
@@ -120,6 +121,7 @@ class PreparingLink(Link):
         if statement is None or not server.statements.touch(statement):
             return b""
         statements.counters.bind_count += 1
+        statements.last_bound = name
         return _renamed(chunk, name, statement.name)
 
     def hold_back(self) -> bool:
@@ -158,8 +160,7 @@ class PreparingLink(Link):
                 if end > size:
                     return self._wait_for(end - start)
                 return self._query_about(chunk, start, end, statements, server)
-            if not exchange.copying and not exchange.is_in_pipeline():
-                server.owned = True
+            self._before_query(statements, server)
         self.ended_segment()
         exchange.request(QUERY)
         return True
@@ -179,8 +180,8 @@ class PreparingLink(Link):
         text = self._read(body)
         missing = statements.sql.missing(text, server.statements)
         exchange = self.exchange
-        if missing:
-            if exchange.ends_are_outstanding():
+        if missing and not exchange.skips():
+            if exchange.will_answer() and exchange.ends_are_outstanding():
                 return self.hold_back()
             if exchange.status != FAILED:
                 self._go_before(missing, chunk, start, statements, server)
@@ -193,11 +194,22 @@ class PreparingLink(Link):
                 self.rest = message(QUERY, body[text.restart :]) + chunk[end:]
                 exchange.errand = True
                 return self.hold_back()
-        if not exchange.copying and not exchange.is_in_pipeline():
-            server.owned = True
+        self._before_query(statements, server)
         statements.query(text, 0)
         self.ended_segment()
         return True
+
+    def _before_query(self, statements: ClientStatements, server: ServerLink) -> None:
+        """Note what a Query does to a server besides what it says."""
+        exchange = self.exchange
+        if not exchange.open:
+            if not exchange.copying:
+                server.owned = True
+                statements.forget_unnamed()
+        elif exchange.status == IDLE:
+            # PostgreSQL 18 leaves the transaction of such a pipeline open, tells it as
+            # one, and fails what is asked first after its Sync (seen with 18.6).
+            server.stale = server.watched = True
 
     def _go_before(
         self,
@@ -373,6 +385,9 @@ class PreparingLink(Link):
 
         A Parse that is skipped leaves what was there before.
         """
-        if server.owned or self.parsed_here:
+        exchange = self.exchange
+        if server.owned or self.parsed_here or exchange.skips():
             return OWNED
-        return UNKNOWN if self.exchange.ends_are_outstanding() else FOREIGN
+        if exchange.will_answer() and exchange.ends_are_outstanding():
+            return UNKNOWN
+        return FOREIGN

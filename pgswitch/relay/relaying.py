@@ -172,7 +172,7 @@ class RelayingLink(PreparingLink):
             rest = self.rest or chunk[self.stopped_at :]
             self.rest = b""
             self.wait_for_answers(rest, server)
-        if exchange.special and exchange.head_is_fake():
+        if exchange.special and server.skip == 0 and exchange.head_is_fake():
             self._answer()
         if exchange.clean and self.skip == 0 and server.mode != SESSION:
             self.keeper.release(server)
@@ -228,8 +228,4 @@ class RelayingLink(PreparingLink):
         What no Sync has followed is not answered, nor is a COPY that has not ended.
         """
         exchange = self.exchange
-        if self.server is None or exchange.skipping:
-            return False
-        if exchange.copying and not exchange.copy_end_sent():
-            return False
-        return exchange.ends_are_outstanding()
+        return exchange.will_answer() and exchange.ends_are_outstanding()

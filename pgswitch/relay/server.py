@@ -20,6 +20,7 @@ from pgswitch.errors import ServerUnaskedAnswer, ServerUnknownPacket
 from pgswitch.relay.interfaces import LinkIO, ServerControl
 from pgswitch.relay.link import PAUSED_PEER, WORTH_WAITING_FOR, Keeper, Link
 from pgswitch.stats.counters import Counters
+from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import (
     BATCH,
     CLOSE,
@@ -120,7 +121,7 @@ DISCARD_ALL: Final = b"DISCARD ALL\0"
 DEALLOCATE_ALL: Final = b"DEALLOCATE ALL\0"
 PREPARE_DONE: Final = b"PREPARE\0"
 DEALLOCATE_DONE: Final = b"DEALLOCATE\0"
-FENCE_MESSAGES: Final = b"C\0\0\0\x12SPGBOUNCER_0\0S\0\0\0\4"
+FENCE_MESSAGES: Final = message(CLOSE, b"SPGBOUNCER_0\0") + message(SYNC)
 """Close of what may or may not be there, and Sync: answered in any case."""
 
 SESSION: Final = 2
@@ -344,6 +345,9 @@ class ServerLink(Link):
     def _feed_special(self, chunk: bytes, exchange: Exchange, table: bytes) -> None:
         """Do the same while replies are made by us, or somebody waits for the last."""
         self.actions = table if exchange.queue else UNASKED
+        if self.skip and self.skip <= len(chunk) and exchange.head_is_fake():
+            # Nothing can be put into the midst of the server's message.
+            self._put_in(exchange, chunk, self.skip)
         passed = self.walk(chunk)
         client = self.peer
         if client is None:
@@ -406,13 +410,9 @@ class ServerLink(Link):
             self.needed = end - start
             return False
         error = chunk[start:end]
-        by = error
-        if statements is not None and PREFIX in error:
-            by = statements.translated(error)
-        if exchange.special and exchange.head_is_refused():
-            by = exchange.refusal
-        if by is not error:
-            self.replace(chunk, start, end, by)
+        is_refused = exchange.special and exchange.head_is_refused()
+        if is_refused:
+            self.replace(chunk, start, end, exchange.refusal)
         code = chunk.find(CODE_FIELD, start + BODY, end)
         if code >= 0:
             self.counters.failed(chunk[code + 2 : code + 7])
@@ -420,11 +420,13 @@ class ServerLink(Link):
         if statements is not None:
             first = exchange.queue[exchange.head] if exchange.outstanding() else 0
             first = skipped[0] if skipped else first
+            if PREFIX in error and not is_refused:
+                self.replace(chunk, start, end, statements.translated(error, first))
             if statements.refuted(error, first, self.statements):
                 # Its word against ours: nobody else is to get it.
                 self.stale = self.watched = True
                 self.backend.contradicted("server refutes its prepared statements")
-            statements.undone(skipped, self.statements)
+            self._undone(skipped)
         if exchange.special and exchange.head_is_fake():
             self._put_in(exchange, chunk, end)
         return True
@@ -434,10 +436,10 @@ class ServerLink(Link):
     ) -> None:
         """Note an answer that completes a request, all but ReadyForQuery."""
         statements = self.client_statements
-        if message_type == CLOSE_COMPLETE and exchange.unsettled:
+        if message_type == CLOSE_COMPLETE:
             passed = exchange.fenced()
-            if passed and statements is not None:
-                statements.undone(passed, self.statements)
+            if passed:
+                self._undone(passed)
         entry = exchange.completed(message_type)
         if message_type == COMMAND_COMPLETE:
             size = end - start - BODY
@@ -451,11 +453,20 @@ class ServerLink(Link):
         if entry & SWALLOW:
             self.replace(chunk, start, end, b"")
 
+    def _undone(self, skipped: list[int]) -> None:
+        """Note that the server has not done some requests."""
+        statements = self.client_statements
+        if statements is not None:
+            statements.undone(skipped, self.statements)
+            self.watched = self.watched or self.statements.needs_cleaning()
+
     def _tagged(self, exchange: Exchange, entry: int, tag: bytes) -> None:
         """Note what a command has done to prepared statements, by its tag."""
         statements = self.client_statements
         if tag == DISCARD_ALL or tag == DEALLOCATE_ALL:
             self._forget_statements()
+            if tag == DISCARD_ALL:
+                self.backend.was_reset(at_default=True)
         elif tag == PREPARE_DONE or tag == DEALLOCATE_DONE:
             if exchange.outstanding():
                 entry |= exchange.queue[exchange.head]
@@ -485,7 +496,7 @@ class ServerLink(Link):
         statements = self.client_statements
         if statements is not None:
             if unanswered:
-                statements.undone(unanswered, self.statements)
+                self._undone(unanswered)
             if exchange.answered & SQL:
                 statements.settled(exchange.answered)
         now = self.clock.now

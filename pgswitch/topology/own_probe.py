@@ -155,6 +155,9 @@ class OwnProbe:
         elif not is_connect:
             self._lost()
 
+    def reported(self, name: str, value: str, backend: Backend) -> None:
+        """Do nothing: it is asked what matters here."""
+
     def doubted(self, backend: Backend) -> None:
         """Do nothing: no client has it."""
 

@@ -1,8 +1,9 @@
 """One run of ``auth_query``: what a server is sent, and what its answer means.
 
 The query goes out as one batch of the extended protocol with the user name as its
-only parameter, so a name is never part of SQL; and with nothing before it, so no
-parameter of a client (``search_path`` above all) can change what it means.
+only parameter, so a name is never part of SQL.  A server has its own parameters back
+before it is asked (pool/errands.py), so that no client's ``search_path`` changes what
+it means.
 """
 
 from __future__ import annotations

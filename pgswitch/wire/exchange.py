@@ -174,8 +174,8 @@ class Exchange:
         else:
             if kind != QUERY and kind != FUNCTION_CALL:
                 self.open = True
-            if self._may_skip and not self._in_doubt and not entry & FENCE:
-                if self.head < len(self.queue) and self.queue[-1] & MAYBE:
+            if self._may_skip and not self._in_doubt:
+                if self._behind_maybes() == len(self.queue):
                     self._in_doubt = True
                     self.unsettled += 1
         self.queue.append(entry)
@@ -202,9 +202,12 @@ class Exchange:
 
     def copy_data_ended(self, message_type: int) -> None:
         """Note the client's CopyDone or CopyFail; late ones do not count."""
-        if self.head < len(self.queue):
-            self.queue.append(message_type)
-            self._ends += 1
+        for at in range(self.head, len(self.queue)):
+            kind = self.queue[at] & TYPE
+            if kind == QUERY or kind == EXECUTE or self.queue[at] == BATCH:
+                self.queue.append(message_type)
+                self._ends += 1
+                return
 
     def copy_end_sent(self) -> bool:
         """Tell whether a CopyDone or CopyFail is on its way to the server."""
@@ -242,6 +245,21 @@ class Exchange:
                 return True
         return False
 
+    def will_answer(self) -> bool:
+        """Tell whether the server answers what is outstanding without more from us."""
+        if self.head == len(self.queue) or self.skips():
+            return False
+        return not self.copying or self._ends > 0
+
+    def skips(self) -> bool:
+        """Tell whether the server will skip what is asked now, as far as is known."""
+        if not self.skipping and not self._may_skip:
+            return False
+        for at in range(self.head, len(self.queue)):
+            if self.queue[at] & TYPE == SYNC and not self.queue[at] & MAYBE:
+                return False
+        return True
+
     def head_is_fake(self) -> bool:
         """Tell whether the next reply is one that we make."""
         return (
@@ -252,14 +270,13 @@ class Exchange:
 
     def wants_fence(self) -> bool:
         """Tell whether only an answer to something of ours can settle the queue."""
-        if self._fences or self.status != IDLE or self.head == len(self.queue):
+        if self._fences or self._may_skip or self.head == len(self.queue):
             return False
+        if self.status != IDLE and not self.awaited:
+            return False  # What ends the transaction will be answered.
         if self._in_doubt:
-            return not self.is_in_pipeline()
-        for at in range(self.head, len(self.queue)):
-            if not self.queue[at] & MAYBE:
-                return False
-        return True
+            return not self.open
+        return self._behind_maybes() == len(self.queue)
 
     # What the server answers.
 
@@ -314,12 +331,29 @@ class Exchange:
 
     def _drop_maybes(self) -> None:
         """Drop the head's MAYBEs: what is answered now was asked behind them."""
-        after = self.head
-        while after < len(self.queue) and self.queue[after] & MAYBE:
-            after += 1
-        if after < len(self.queue):
+        if self._behind_maybes() < len(self.queue):
             while self.queue[self.head] & MAYBE:
                 self.take()
+
+    def _behind_maybes(self) -> int:
+        """Return the place behind the head's MAYBEs.
+
+        CopyDone and CopyFail right behind them are dropped: the COPY is over, so that
+        the server drops them as well, whatever became of the MAYBEs.
+        """
+        at = self.head
+        while at < len(self.queue):
+            entry = self.queue[at]
+            if entry & MAYBE:
+                at += 1
+            elif self.copying or at == self.head:
+                break
+            elif entry == COPY_DONE or entry == COPY_FAIL:
+                del self.queue[at]
+                self._ends -= 1
+            else:
+                break
+        return at
 
     def completed(self, reply: int) -> int:
         """Note a reply; return the request that it completes, or 0."""
@@ -417,9 +451,7 @@ class Exchange:
 
     def _doubt_what_follows(self) -> None:
         """Note whether requests stand behind a MAYBE that the server may skip."""
-        at = self.head
-        while at < len(self.queue) and self.queue[at] & MAYBE:
-            at += 1
+        at = self._behind_maybes()
         if at == self.head:
             self._may_skip = False
         elif at < len(self.queue) and self.queue[at] != SYNC and not self._in_doubt:
@@ -451,13 +483,12 @@ class Exchange:
             kind = entry & TYPE
             if kind == SYNC:
                 self.answered = entry
-                self._may_skip = False
                 break
             if (kind == QUERY or kind == FUNCTION_CALL) and not self.skipping:
                 self.answered = entry
                 break
             passed.append(entry)
-        self.skipping = False
+        self.skipping = self._may_skip = False
         if self.head == len(self.queue):
             self.open = False
             self.clean = status == IDLE
@@ -470,9 +501,7 @@ class Exchange:
 
         They cannot be told apart, so one that is answered for certain is taken to be.
         """
-        at = self.head
-        while at < len(self.queue) and self.queue[at] & MAYBE:
-            at += 1
+        at = self._behind_maybes()
         if at < len(self.queue) and self.queue[at] == SYNC:
             del self.queue[at]
             self._settled()

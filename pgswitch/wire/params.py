@@ -5,15 +5,25 @@ ParameterStatus).  Those that are *tracked* are kept for each client and for eac
 server; where the two differ when a client meets a server, the client's are set
 there first, in one query that names only the differences.
 
+A parameter may be tracked that a server does not report (search_path before
+PostgreSQL 18).  What we have set there is then taken for its value, None for what the
+server had at its login.
+
 Values are kept as tuples in the order of :attr:`Tracking.names`, and equal tuples
 are one object, so that the hot path compares two identities.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from pgswitch.wire.spelling import bring_codecs, recoded
 
 Values = tuple[str | None, ...]
+
+Differences = list[tuple[str, str | None]]
+"""Names and wanted values; None stands for what the server had at its login."""
 
 ALWAYS_TRACKED = (
     "DateStyle",
@@ -23,8 +33,34 @@ ALWAYS_TRACKED = (
     "application_name",
 )
 
-LONGEST_QUOTED = 125
-"""A value longer than this, quoted, is not replayed (as PgBouncer)."""
+UNKNOWN: Final = "\0"
+"""The value of a parameter that is not reported, when somebody may have changed it.
+
+No parameter can have it, so that it differs from whatever is wanted.
+"""
+
+_CASELESS: Final = frozenset(
+    (
+        *("datestyle", "client_encoding", "timezone", "standard_conforming_strings"),
+        "intervalstyle",
+    )
+)
+"""Parameters whose values a server reads in any case, and reports in its own."""
+
+_ASCII: Final = _CASELESS | {"application_name"}
+"""Parameters that have no values but of ASCII."""
+
+_LISTS: Final = frozenset(
+    (
+        *("search_path", "temp_tablespaces"),
+        *("local_preload_libraries", "session_preload_libraries"),
+    )
+)
+"""Parameters that are lists of names, quoted each.
+
+SET would make one name of a whole list in quotes; a function of the server takes it as
+a start-up packet does.
+"""
 
 _INTERNED_MOST = 10_000
 
@@ -48,6 +84,8 @@ class Tracking:
         self.names = tuple(names.values())
         self._index = {name: at for at, name in enumerate(names)}
         self._interned: dict[Values, Values] = {}
+        if not set(names) <= _ASCII:
+            bring_codecs()
         self.unset = self._one((None,) * len(self.names))
 
     def __contains__(self, name: str) -> bool:
@@ -68,12 +106,41 @@ class Tracking:
                 values[at] = value
         return self._one(tuple(values))
 
-    def changed(self, values: Values, name: str, value: str) -> Values:
+    def changed(self, values: Values, name: str, value: str | None) -> Values:
         """Return the values with one of them changed; untracked names change none."""
         at = self._index.get(name.lower())
         if at is None:
             return values
         return self._one((*values[:at], value, *values[at + 1 :]))
+
+    def in_encoding(self, values: Values, encoding: str) -> Values:
+        """Return the same values in another client_encoding, where they have a form."""
+        present = self.value(values, "client_encoding")
+        if present is None or present == encoding:
+            return values
+        there: list[str | None] = []
+        for value in self.changed(values, "client_encoding", encoding):
+            if value is not None and not value.isascii():
+                there.append(recoded(value, present, encoding))
+            else:
+                there.append(value)
+        return self._one(tuple(there))
+
+    def forgotten(
+        self, values: Values, reported: Collection[str], *, at_default: bool
+    ) -> Values:
+        """Return a server's values after a reset of parameters that it does not report.
+
+        ``reported`` are the names in small letters of those that it does.  The others
+        are as at its login if ``at_default``, else those that were set are unknown.
+        """
+        forgotten = None if at_default else UNKNOWN
+        return self._one(
+            tuple(
+                value if value is None or name in reported else forgotten
+                for name, value in zip(self._index, values, strict=True)
+            )
+        )
 
     def filled(self, values: Values, defaults: Values) -> Values:
         """Return the values, those not set taken from ``defaults``."""
@@ -84,17 +151,55 @@ class Tracking:
             )
         )
 
-    def differences(self, client: Values, server: Values) -> list[tuple[str, str]]:
-        """Return name and wanted value where both sides have one and they differ."""
-        return [
-            (name, wanted)
-            for name, wanted, present in zip(self.names, client, server, strict=True)
-            if wanted is not None
-            and present is not None
-            and wanted.lower() != present.lower()
-            and len(quote_literal(wanted).encode("utf-8", "surrogateescape"))
-            <= LONGEST_QUOTED
-        ]
+    def differences(self, client: Values, server: Values) -> Differences:
+        """Return what is to be set at a server, in the order of the names.
+
+        A value that the client does not have is that of the server's login, whatever
+        another has set there.  The same bytes in two encodings are two values.
+        """
+        is_recoded = _differ(
+            "client_encoding",
+            self.value(client, "client_encoding"),
+            self.value(server, "client_encoding"),
+        )
+        found: Differences = []
+        for name, wanted, present in zip(self.names, client, server, strict=True):
+            is_same_bytes = not _differ(name.lower(), wanted, present)
+            if is_same_bytes and (not is_recoded or wanted is None or wanted.isascii()):
+                continue
+            found.append((name, wanted))
+        return found
+
+    def set_queries(self, client: Values, server: Values) -> list[str]:
+        """Return the queries that make a server's parameters those of a client.
+
+        None if they are so already.  Two if a value is not ASCII: a server reads a
+        query in the encoding that it has then, so that one is set before.  A byte of
+        such a value may look like a backslash and be half a character, so nothing in it
+        is escaped; string constants must be plain ones then.
+        """
+        differences = self.differences(client, server)
+        if not differences:
+            return []
+        if all(value is None or value.isascii() for _, value in differences):
+            return [set_statement(differences)]
+        first: Differences = []
+        rest: Differences = []
+        for name, wanted in differences:
+            (first if name.lower() == "client_encoding" else rest).append(
+                (name, wanted)
+            )
+        strings = "standard_conforming_strings"
+        present = self.value(server, strings)
+        if present != "on":
+            wanted = self.value(client, strings)
+            rest = [one for one in rest if one[0].lower() != strings]
+            rest.append((strings, wanted if wanted is not None else present))
+            first.append((strings, "on"))
+        queries = [set_statement(first)] if first else []
+        if rest:
+            queries.append(set_statement(rest, is_plain=True))
+        return queries
 
     def _one(self, values: Values) -> Values:
         """Return the one object that stands for these values."""
@@ -103,19 +208,32 @@ class Tracking:
         return self._interned.setdefault(values, values)
 
 
-def set_statement(differences: Iterable[tuple[str, str]]) -> str:
-    """Return the query that makes a server's parameters those of the client.
+def set_statement(
+    differences: Iterable[tuple[str, str | None]], *, is_plain: bool = False
+) -> str:
+    """Return the query that sets parameters of a server.
 
-    ``search_path`` is a list of names, quoted already by the server that reported
-    it; quoting it again would make one name of it.
+    ``is_plain``: the server has standard_conforming_strings on.
     """
     return "".join(
-        f"SET {name}={_search_path(value)};"
-        if name.lower() == "search_path"
-        else f"SET {name}={quote_literal(value)};"
-        for name, value in differences
+        _set_one(name, value, is_plain=is_plain) for name, value in differences
     )
 
 
-def _search_path(value: str) -> str:
-    return value if value and value != '""' else "''"
+def _set_one(name: str, value: str | None, *, is_plain: bool) -> str:
+    if value is None:
+        return f"RESET {name};"
+    doubled = value.replace("'", "''")
+    quoted = f"'{doubled}'" if is_plain else quote_literal(value)
+    if name.lower() in _LISTS:
+        return f"SELECT pg_catalog.set_config('{name}', {quoted}, false);"
+    return f"SET {name}={quoted};"
+
+
+def _differ(name: str, wanted: str | None, present: str | None) -> bool:
+    """Tell whether two values of a parameter, named in small letters, differ."""
+    if wanted == present:
+        return False
+    if wanted is None or present is None or name not in _CASELESS:
+        return True
+    return wanted.lower() != present.lower()

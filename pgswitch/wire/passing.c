@@ -195,7 +195,9 @@ passing_asked(PyObject *module, PyObject *const *args, Py_ssize_t count)
                 return PyLong_FromLong(0);
             break;
         case 'S':
-            return PyLong_FromLong(next == end && length == HEADER - 1 ? kind : 0);
+            if (at == chunk || next != end || length != HEADER - 1)
+                return PyLong_FromLong(0);
+            return PyLong_FromLong(kind);
         default:
             return PyLong_FromLong(0);
         }

@@ -100,7 +100,7 @@ def asked(chunk: bytes, limit: int) -> int:
         if length < _HEADER - 1 or length >= limit or end > size:
             break
         if kind == _SYNC:
-            return found if body == size else 0
+            return found if body == size and position else 0
         if not chunk.startswith(_UNNAMED.get(kind, ()), body, end):
             if position or kind != _BIND or not _has_names(chunk, body, end):
                 break

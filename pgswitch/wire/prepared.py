@@ -88,6 +88,8 @@ OWN: Final = 7
 """The name was introduced on the server as the client has it."""
 UNPREPARED: Final = 8
 """A name of SQL was closed."""
+TAKEN: Final = 9
+"""A name in use was parsed, for the server to refuse that."""
 
 KEEPS: Final = (EVICTED, CLOSED)
 """Kinds of notes that hold a reference to their statement."""
@@ -97,7 +99,8 @@ REFUTED: Final = (b"26000", b"42P05")
 OUTDATED: Final = b"0A000"
 """Among others: cached plan must not change result type."""
 
-_INTERNAL = re.compile(PREFIX + rb"(\d+)\b")
+_INTERNAL = re.compile(PREFIX + rb'(\d+)"')
+_NO_NAME_OF_OURS = re.compile(rb"(" + PREFIX + rb'[^"]*) "')
 
 
 class Note:
@@ -152,6 +155,8 @@ class ClientStatements:
         self.counters = counters
         self.sql = SqlStatements(self.names)
         """Those that the client has prepared by SQL."""
+        self.last_bound = b""
+        """The name in the last Bind that was passed on in a whole query."""
         self.busy = False
         """A message of the client's may need more than a new name in it."""
 
@@ -160,7 +165,12 @@ class ClientStatements:
         return not self.names and not self.sql.texts
 
     def must_wait(self) -> bool:
-        """Tell whether what names are is only known when answers have come."""
+        """Tell whether what names are is only known when answers have come.
+
+        What the server skips need not be known.
+        """
+        if not self.exchange.will_answer():
+            return False
         return (self.sealed and len(self.notes) > 0) or len(self.sql.under_way) > 0
 
     def ended_segment(self) -> None:
@@ -179,8 +189,10 @@ class ClientStatements:
         self.sql.remembers = self.most > 0
         if not self.most:
             return self._own_name(name, message(PARSE, body), server, PARSE)
-        if name in self.names or name in self.sql.texts:
-            # The server knows the rules of a duplicate name best: let it see one.
+        # The server knows the rules of a duplicate name best: let it see one.
+        if name in self.names:
+            return self._duplicate(name, self.names[name], body[split:], server)
+        if name in self.sql.texts:
             sent = self.ensure_own([name], server, may_fail=False)
             self.exchange.request(PARSE)
             return sent + message(PARSE, body)
@@ -191,6 +203,15 @@ class ClientStatements:
         if server.touch(statement):
             return self._found(name, statement)
         return self._parsed(name, statement, server)
+
+    def _duplicate(
+        self, name: bytes, statement: Statement, rest: bytes, server: ServerStatements
+    ) -> bytes:
+        """Return a Parse of the name that the server has for a statement."""
+        sent = self._ensure(statement, server)
+        self._note(TAKEN, statement, name)
+        self.exchange.request(PARSE | NAMED)
+        return sent + message(PARSE, statement.name + rest)
 
     def _own_name(
         self, name: bytes, sent: bytes, server: ServerStatements, request: int
@@ -253,7 +274,7 @@ class ClientStatements:
         statement = self.names.get(name)
         if statement is not None:
             sent = self._ensure(statement, server)
-            self._note(USED, statement)
+            self._note(USED, statement, name)
             self.exchange.request(request | NAMED)
             return sent, statement.name
         sent = b""
@@ -278,23 +299,36 @@ class ClientStatements:
         statement = self.names.pop(name, None)
         text = self.sql.texts.pop(name, b"")
         if statement is None and not text and not was_own:
-            self.exchange.request(CLOSE | FAKE)
-            return b""
+            return self._close_nothing(CLOSE)
         home = self.homes.pop(name, "")
         kind = UNPREPARED if statement is None else CLOSED
         self._note(kind, statement, name, was_own=was_own, text=text, home=home)
         if was_own:
             self.exchange.request(CLOSE | NAMED)
             return message(CLOSE, body)
-        self.exchange.request(CLOSE | FAKE | NAMED)
-        return b""
+        return self._close_nothing(CLOSE | NAMED)
+
+    def _close_nothing(self, entry: int) -> bytes:
+        """Have CloseComplete come in its turn: by us, where that turn is certain."""
+        if not self.exchange.ends_are_outstanding():
+            self.exchange.request(entry | FAKE)
+            return b""
+        self.exchange.request(entry)
+        return message(CLOSE, b"S" + OURS)
 
     # Messages whose text is one of SQL about prepared statements.
 
     def parse_sql(self, name: bytes, text: SqlText, server: ServerStatements) -> bytes:
         """Note such a text of a Parse; return what goes before it."""
-        self.sql.parsed[name] = text
-        self.busy = True
+        if not name or (name not in self.names and name not in self.sql.texts):
+            self.sql.parsed[name] = text
+            self.busy = True
+        return self._needed(text, server)
+
+    def _needed(self, text: SqlText, server: ServerStatements) -> bytes:
+        """Return what gives the server the statements that a text mentions."""
+        if self.exchange.status == FAILED and not self.exchange.ends_are_outstanding():
+            return b""  # It is refused all the same.
         return self.ensure_own(self.sql.missing(text, server), server, may_fail=False)
 
     def bind_sql(self, portal: bytes, name: bytes, server: ServerStatements) -> bytes:
@@ -304,7 +338,7 @@ class ClientStatements:
             self.sql.portals.pop(portal, None)
             return b""
         self.sql.portals[portal] = text
-        return self.ensure_own(self.sql.missing(text, server), server, may_fail=False)
+        return self._needed(text, server)
 
     def execute(self, portal: bytes) -> None:
         """Note an Execute; that of such a text is told about by its tag."""
@@ -445,7 +479,7 @@ class ClientStatements:
                 server.own[name] = 1
             if note.text:
                 self.sql.texts[name] = note.text
-        if statement is None or kind == USED:
+        if statement is None or kind == USED or kind == TAKEN:
             return
         if kind == CLOSED:
             self.names[name] = statement
@@ -461,6 +495,7 @@ class ClientStatements:
         if (kind == PARSED or kind == FOUND) and self.names.get(name) is statement:
             del self.names[name]
             self.homes.pop(name, "")
+            self.sql.parsed.pop(name, None)
             self.table.drop(statement)
 
     def refuted(self, error: bytes, first: int, server: ServerStatements) -> bool:
@@ -479,23 +514,31 @@ class ClientStatements:
                 server.doubt_all()
             return False
         named = _INTERNAL.search(error) if code in REFUTED else None
-        if named is None:
+        if named is None or (first & NAMED and self.notes[0].kind == TAKEN):
             return False
         server.doubt_number(int(named[1]))
         return True
 
-    def translated(self, error: bytes) -> bytes:
-        """Return an ErrorResponse with the client's names in place of ours."""
+    def translated(self, error: bytes, first: int) -> bytes:
+        """Return an ErrorResponse with the client's names in place of ours.
+
+        ``first`` is the request that failed; called before :meth:`undone`.
+        """
         if PREFIX not in error:
             return error
-        for note in self.notes:
-            if note.statement is not None and note.name:
-                error = error.replace(note.statement.name + b'"', note.name + b'"')
+        note = self.notes[0] if first & NAMED else None
+        if note is not None and note.statement is not None and note.name:
+            error = error.replace(note.statement.name + b'"', note.name + b'"')
+        elif first == BATCH and self.last_bound in self.names:
+            statement = self.names[self.last_bound]
+            error = error.replace(statement.name + b'"', self.last_bound + b'"')
         for number in _INTERNAL.findall(error):
             for name, statement in self.names.items():
                 if statement.number == int(number):
                     error = error.replace(statement.name + b'"', name + b'"')
                     break
+        # What a client itself calls so was sent with a blank behind it.
+        error = _NO_NAME_OF_OURS.sub(rb'\1"', error)
         return message(error[0], error[BODY:])
 
     # The end.

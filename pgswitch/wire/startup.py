@@ -246,6 +246,7 @@ def sort_parameters(
     ignored = frozenset(ignore)
     replication = _replication(parameters.get("replication", ""))
     kept: dict[str, str] = {}
+    given: dict[str, str] = {}
     for name, value in parameters.items():
         if name in ("user", "database", "replication") or name.startswith(_EXTENSION):
             continue
@@ -253,7 +254,7 @@ def sort_parameters(
             if replication is Replication.NONE:
                 kept |= _options(value, spellings, ignored)
         elif (spelling := spellings.get(name.lower())) is not None:
-            kept[spelling] = value
+            given[spelling] = value
         elif name not in ignored:
             raise UnsupportedStartupParameter(name=name, value=value)
     user = parameters.get("user", "")
@@ -264,7 +265,8 @@ def sort_parameters(
         database=parameters.get("database", "") or user,
         replication=replication,
         options=parameters.get("options"),
-        tracked=kept,
+        # A server takes the options first, wherever they stand.
+        tracked=kept | given,
     )
 
 

@@ -11,6 +11,11 @@ from collections.abc import Mapping
 
 from pgswitch.wire import encode
 from pgswitch.wire.params import Tracking, Values
+from pgswitch.wire.spelling import (
+    application_name,
+    client_encoding,
+    date_style,
+)
 
 _KEPT_MOST = 1000
 """Different wishes of clients (application names, say) that one pool keeps."""
@@ -19,9 +24,15 @@ _KEPT_MOST = 1000
 class Welcome:
     """The parameters that the servers of one pool report when they are logged in to."""
 
-    def __init__(self, parameters: Mapping[str, str], tracking: Tracking) -> None:
-        """Take the reported parameters, in the server's order."""
+    def __init__(
+        self, parameters: Mapping[str, str], tracking: Tracking, since: float = 0.0
+    ) -> None:
+        """Take the reported parameters, in the server's order.
+
+        ``since`` is when the server was connected to, in monotonic seconds.
+        """
         self.parameters = dict(parameters)
+        self.since = since
         self._tracking = tracking
         self._defaults = tracking.collect(parameters)
         self._made: dict[Values, tuple[Values, bytes]] = {}
@@ -29,8 +40,9 @@ class Welcome:
     def to(self, wanted: Values) -> tuple[Values, bytes]:
         """Return what a client has from now on, and the messages that tell it so.
 
-        The values are those it asked for, the others the servers'.  The messages are
-        AuthenticationOk and one ParameterStatus for each parameter.
+        The values are those it asked for, as a server spells them, the others the
+        servers'.  The messages are AuthenticationOk and one ParameterStatus for each
+        parameter.
         """
         made = self._made.get(wanted)
         if made is None:
@@ -39,14 +51,41 @@ class Welcome:
             made = self._made[wanted] = self._make(wanted)
         return made
 
+    def changed(self, name: str, value: str) -> Welcome:
+        """Return the welcome with one parameter reported differently."""
+        parameters = {**self.parameters, name: value}
+        return Welcome(parameters, self._tracking, self.since)
+
     def _make(self, wanted: Values) -> tuple[Values, bytes]:
-        values = self._tracking.filled(wanted, self._defaults)
-        return values, reports(
-            {
-                name: self._tracking.value(values, name) or value
-                for name, value in self.parameters.items()
-            }
-        )
+        tracking = self._tracking
+        wanted, defaults = self._spelled(wanted), self._defaults
+        encoding = tracking.value(wanted, "client_encoding")
+        if encoding is not None:
+            defaults = tracking.in_encoding(defaults, encoding)
+        values = tracking.filled(wanted, defaults)
+        told = {}
+        for name, reported in self.parameters.items():
+            value = tracking.value(values, name)
+            told[name] = reported if value is None else value
+        return values, reports(told)
+
+    def _spelled(self, wanted: Values) -> Values:
+        """Return what a client asked for as a server spells it."""
+        tracking = self._tracking
+        name = tracking.value(wanted, "application_name")
+        if name is not None:
+            version = self.parameters.get("server_version", "")
+            name = application_name(name, version)
+            wanted = tracking.changed(wanted, "application_name", name)
+        style = tracking.value(wanted, "DateStyle")
+        default = tracking.value(self._defaults, "DateStyle")
+        if style is not None and default is not None:
+            wanted = tracking.changed(wanted, "DateStyle", date_style(style, default))
+        encoding = tracking.value(wanted, "client_encoding")
+        if encoding is not None:
+            encoding = client_encoding(encoding)
+            wanted = tracking.changed(wanted, "client_encoding", encoding)
+        return wanted
 
 
 def reports(parameters: Mapping[str, str]) -> bytes:

@@ -37,6 +37,23 @@ def test_a_bad_file(world: World, text: str, line: str) -> None:
     assert world.logged("WARNING config file loading failed")
 
 
+def test_a_bad_auth_file(world: World) -> None:
+    """A reload that would lock everybody out is none; some bad lines do no harm."""
+    before = world.service.configuration
+    users = world.folder / "users.txt"
+    users.write_text("app\nother\n")
+    assert not world.reload(settings="query_timeout = 7")
+    assert world.service.configuration is before
+    assert world.logged(f"(line 2) in auth_file {users}")
+    assert world.logged(f"ERROR no line of auth_file {users} can be read")
+    assert world.logged("WARNING config file loading failed")
+    assert world.client().state() == "waiting"
+    users.write_text('other\n"app" ""\n')
+    assert world.reload(settings="query_timeout = 7")
+    assert world.client(user="other").is_gone()
+    assert world.client().state() == "waiting"
+
+
 def test_settings_of_the_start(world: World) -> None:
     """They stay until the next start."""
     assert world.reload(settings="listen_port = 7777\nquery_timeout = 7")

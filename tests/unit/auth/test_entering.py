@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes.messages import READY, kinds, message, query, split
+from tests.fakes.messages import ANSWER, READY, kinds, message, parameter, query, split
 from tests.fakes.world import World, WorldOf
 
 
@@ -35,6 +35,33 @@ def test_own_parameters(world: World) -> None:
     assert ("S", b"TimeZone\0Asia/Tokyo\0") in messages
     assert ("S", b"application_name\0x\0") in messages
     assert ("S", b"DateStyle\0ISO, MDY\0") in messages
+
+
+def test_what_it_had_at_its_start_is_kept(world: World) -> None:
+    """What it sets later changes nothing there."""
+    client = world.client(timezone="Asia/Tokyo", application_name="caf\udcff")
+    server = world.server()
+    link = client.frontend.link
+    before = link.startup_parameters
+    assert before is link.parameters
+    value = world.context.tracking.value
+    assert value(before, "TimeZone") == "Asia/Tokyo"
+    assert value(before, "application_name") == "caf\\xff"
+    assert value(before, "DateStyle") == "ISO, MDY"
+    client.say(query())
+    server.say(parameter("TimeZone", "Asia/Tokyo") + READY)
+    server.say(parameter("DateStyle", "German, DMY") + ANSWER)
+    assert value(link.parameters, "DateStyle") == "German, DMY"
+    assert link.startup_parameters is before
+
+
+def test_a_console_that_is_called_by_no_text(world: World) -> None:
+    """Its name is cleaned, too: others read it in SHOW CLIENTS."""
+    client = world.client("pgbouncer", "admin", application_name="\udcff" + "x" * 80)
+    name = "\\xff" + "x" * 59
+    assert parameter("application_name", name) in client.hear()
+    client.say(query("SHOW CLIENTS"))
+    assert name.encode() in client.hear()
 
 
 @pytest.mark.parametrize(

@@ -95,10 +95,57 @@ def test_kinds_of_secrets(
     assert (store.any_scram, store.only_scram) == (any_scram, only_scram)
 
 
-def test_a_broken_line(store: AuthStore, tmp_path: Path) -> None:
-    """The users before it count."""
-    load(store, tmp_path / "users", '"a" "one"\n# no comment here\n"b" "two"\n')
+def test_a_broken_line(tmp_path: Path) -> None:
+    """Each is told of, with its number; the users of all others count."""
+    log = CapturedLog()
+    store = AuthStore(log.log)
+    path = tmp_path / "users"
+    load(store, path, '"a" "one"\n# no comment here\n"b" "two"\n"c" = "d"\n')
+    assert store.users() == ["a", "b"]
+    assert len(log.lines) == 2
+    for line, number in zip(log.lines, (2, 4), strict=True):
+        assert line.startswith("ERROR broken auth file; accepted: ")
+        assert line.endswith(f"(line {number}) in auth_file {path}")
+
+
+def test_a_file_of_broken_lines(tmp_path: Path) -> None:
+    """It locks nobody out who was there before; one without lines does."""
+    log = CapturedLog()
+    store = AuthStore(log.log)
+    path = tmp_path / "users"
+    load(store, path, "a one\n")
+    assert store.users() == []
+    assert log.lines[-1] == (
+        f"ERROR no line of auth_file {path} can be read, nobody in it can log in"
+    )
+    assert store.problems(replace(Settings(), auth_file=str(path))) == []
+    load(store, path, '"a" "one"\n')
+    load(store, path, "a one; b two\n")
     assert store.users() == ["a"]
+    assert log.lines[-1] == (
+        f"ERROR no line of auth_file {path} can be read, keeping the users of before"
+    )
+    problems = store.problems(replace(Settings(), auth_file=str(path)))
+    assert problems[-1] == f"no line of auth_file {path} can be read"
+    assert problems[0].endswith(f"(line 1) in auth_file {path}")
+    number = len(log.lines)
+    load(store, path)
+    assert len(log.lines) == number
+    load(store, path, "; nobody\n")
+    assert store.users() == []
+
+
+def test_no_problems(store: AuthStore, tmp_path: Path) -> None:
+    """Of a file that is good, missing, or not needed."""
+    path = tmp_path / "users"
+    load(store, path, '"a" "one"\n')
+    for settings in (
+        replace(Settings(), auth_file=str(path)),
+        replace(Settings(), auth_file=str(tmp_path / "missing")),
+        replace(Settings(), auth_file=None),
+        replace(Settings(), auth_file=str(path), auth_type=AuthType.ANY),
+    ):
+        assert store.problems(settings) == []
 
 
 def test_any_needs_no_file(store: AuthStore) -> None:

@@ -99,6 +99,22 @@ def test_a_file_that_cannot_be_used(
     assert any(error.format(folder=tmp_path) in line for line in errors), lines
 
 
+def test_each_bad_line_of_the_users(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its number; what is good is not named."""
+    users = tmp_path / "users"
+    users.touch(0o600)
+    users.write_text('; users\n"a" "1"\n"b" : "2"\n  ; old\n"c" "3\n"d" "4"\n')
+    status, lines = check(tmp_path, f"auth_file = {users}", capsys)
+    assert status == 1
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 2
+    for error, number in zip(errors, (3, 5), strict=True):
+        assert error.startswith("error: auth_file: broken auth file; accepted: ")
+        assert error.endswith(f" (line {number}) in {users}")
+
+
 def test_secrets_in_the_open(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

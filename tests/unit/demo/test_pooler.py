@@ -33,7 +33,7 @@ def test_files_are_read_back_as_written(tmp_path: Path) -> None:
     assert settings.listen_port == 7000
     assert settings.listen_addr == ("127.0.0.2",)
     assert settings.unix_socket_dir == str(tmp_path)
-    assert parse_userlist(pooler.users_path.read_text()) == SECRETS
+    assert parse_userlist(pooler.users_path.read_text()) == (SECRETS, [])
     assert settings.auth_file == str(pooler.users_path)
 
 

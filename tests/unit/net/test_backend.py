@@ -100,6 +100,8 @@ def test_no_login(world: World, data: bytes) -> None:
         (NOTICE, "SV_IDLE server got dirty"),
         (error("terminating connection", "57P01"), "SV_IDLE server got dirty"),
         (parameter("TimeZone", "UTC"), "SV_IDLE server got dirty"),
+        (parameter("in_hot_standby", "off"), ""),
+        (parameter("server_version", "18.1"), ""),
         (b"N\0\0\0\1", "bad pkt header"),
     ],
 )
@@ -198,7 +200,10 @@ def test_a_query_of_ours(world: World) -> None:
     server.say(READY)
     assert outcome == [None]
     assert server.state() == "idle"
-    assert server.backend.parameters["TimeZone"] == "Asia/Tokyo"
+    value = world.context.tracking.value
+    assert value(server.backend.link.parameters, "TimeZone") == "Asia/Tokyo"
+    # What it reported at its login is not what somebody sets later.
+    assert server.backend.parameters["TimeZone"] == "UTC"
 
 
 def test_its_error(world: World) -> None:

@@ -6,8 +6,15 @@ import pytest
 from twisted.python.failure import Failure
 
 from pgswitch.errors import Fault
-from tests.fakes.messages import READY, message
-from tests.fakes.world import World, WorldOf
+from tests.fakes.messages import (
+    READY,
+    TERMINATE,
+    error,
+    message,
+    parameter,
+    query,
+)
+from tests.fakes.world import Server, World, WorldOf
 
 
 class Question:
@@ -35,6 +42,54 @@ def test_asked_and_answered(world: World) -> None:
     server.say(message(b"n") + READY)
     assert (question.heard, done.called) == ("n", True)
     assert server.state() == "idle"
+
+
+def left_by_a_client(world: World) -> Server:
+    """Return an idle server that has a client's parameters."""
+    client, server = world.pair(timezone="Asia/Tokyo", search_path="evil")
+    client.say(query())
+    server.hear()
+    server.say(parameter("TimeZone", "Asia/Tokyo") + READY)
+    assert server.answer() == query()
+    return server
+
+
+def test_no_client_decides_who_may_log_in(world_of: WorldOf) -> None:
+    """What one has left on a server is undone before it is asked."""
+    world = world_of(settings="track_extra_parameters = search_path")
+    server = left_by_a_client(world)
+    question = Question()
+    done = world.pool().errands.send(question, "u")
+    assert server.hear() == query("SET TimeZone='UTC';RESET search_path;")
+    server.say(parameter("TimeZone", "UTC") + READY)
+    assert server.hear() == question.request
+    server.say(message(b"n") + READY)
+    assert (question.heard, done.called) == ("n", True)
+    world.pool().errands.send(question, "u")
+    assert server.hear() == question.request
+
+
+def test_parameters_that_cannot_be_undone(world_of: WorldOf) -> None:
+    """The server is not asked, but closed; who waits is told."""
+    world = world_of(settings="track_extra_parameters = search_path")
+    server = left_by_a_client(world)
+    failures: list[Failure] = []
+    world.pool().errands.send(Question(), "u").addErrback(failures.append)
+    server.hear()
+    server.say(error("no", "22023") + READY)
+    assert server.is_gone()
+    assert server.hear() == TERMINATE
+    assert isinstance(failures[0].value, Fault)
+
+
+def test_lost_while_they_are_undone(world_of: WorldOf) -> None:
+    """The same when the server goes by itself."""
+    world = world_of(settings="track_extra_parameters = search_path")
+    server = left_by_a_client(world)
+    failures: list[Failure] = []
+    world.pool().errands.send(Question(), "u").addErrback(failures.append)
+    server.drop()
+    assert isinstance(failures[0].value, Fault)
 
 
 def test_a_server_that_is_unfit(world: World) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Protocol
 
 from pgswitch.errors import ServerConnCrashed
 from pgswitch.wire import encode
@@ -11,9 +13,12 @@ from tests.fakes.messages import (
     READY,
     RESULT,
     error,
+    parameter,
     query,
 )
-from tests.fakes.world import Client, Server, World, WorldOf
+from tests.fakes.transports import FakeTransport
+from tests.fakes.world import PARAMETERS, Client, Server, World, WorldOf
+from tests.unit.pool.test_site import OTHER, in_cluster
 
 HALF = RESULT[:-3]
 
@@ -94,3 +99,168 @@ def test_a_server_is_lost_in_its_reset(world_of: WorldOf) -> None:
     world.leave(first)
     server.drop()
     assert world.server().hear() == query("second")
+
+
+# What later clients are told of their servers.
+
+
+def told(world: World, **parameters: str) -> bytes:
+    """Return the welcome of a client that comes now, and lets go again."""
+    client = world.client(**parameters)
+    data = client.hear()
+    world.leave(client)
+    return data
+
+
+def test_a_later_login_renews_the_welcome(world_of: WorldOf) -> None:
+    """An upgrade, ALTER DATABASE SET: whatever the newest server reports."""
+    world = world_of(settings="default_pool_size = 2")
+    first, server = world.asking()
+    first.say(query("SELECT 2"))
+    second = world.client()
+    second.hear()
+    second.say(query())
+    before = world.pool().welcome
+    later = world.server(TimeZone="Asia/Tokyo", server_version="18.1")
+    data = told(world)
+    assert parameter("TimeZone", "Asia/Tokyo") in data
+    assert parameter("server_version", "18.1") in data
+    assert parameter("TimeZone", "Asia/Oslo") in told(world, timezone="Asia/Oslo")
+    # Who was told something before has it, on the new server too.
+    assert later.hear() == query("SET TimeZone='UTC';")
+    assert world.pool().welcome is not before
+    assert server.state() == "active"
+
+
+def test_the_same_again_renews_nothing(world_of: WorldOf) -> None:
+    """So that what was made for other clients is used on."""
+    world = world_of(settings="default_pool_size = 2")
+    world.asking()
+    second = world.client()
+    second.hear()
+    second.say(query())
+    before = world.pool().welcome
+    world.server()
+    assert world.pool().welcome is before
+
+
+def test_a_server_that_reports_nothing(world: World) -> None:
+    """Clients are welcomed all the same."""
+    client = world.client()
+    world.accept().say(encode.auth_ok(), READY)
+    assert client.state() == "idle"
+
+
+def test_connect_query_counts(world_of: WorldOf) -> None:
+    """What it sets is what clients find, so they are told that."""
+    world = world_of(databases="db = host=10.0.0.1 connect_query='SET a=1'")
+    client = world.client()
+    server = world.server()
+    server.say(parameter("TimeZone", "Asia/Tokyo") + READY)
+    assert parameter("TimeZone", "Asia/Tokyo") in client.hear()
+
+
+def test_a_stale_server_says_nothing_of_the_others(world: World) -> None:
+    """RECONNECT came while it logged in; or it is used for the last time."""
+    client, server = world.asking()
+    world.service.operations.reconnect("db")
+    server.say(parameter("in_hot_standby", "on"))
+    assert world.pool().welcome is None
+    client.hear()
+    other = world.client()
+    world.server(server_version="19.0")
+    assert parameter("server_version", "19.0") in other.hear()
+    server.say(parameter("in_hot_standby", "off"))
+    assert parameter("in_hot_standby", "off") not in told(world)
+
+
+@pytest.mark.parametrize("is_linked", [True, False])
+def test_a_promotion_is_told(world: World, *, is_linked: bool) -> None:
+    """Nobody can SET it, so it is so for all; its server stays."""
+    client = world.client()
+    server = world.server(in_hot_standby="on")
+    assert parameter("in_hot_standby", "on") in client.hear()
+    if is_linked:
+        client.say(query())
+        server.hear()
+    server.say(parameter("in_hot_standby", "off"))
+    assert parameter("in_hot_standby", "off") in told(world)
+    assert server.state() == ("active" if is_linked else "idle")
+    # A later server that says the same renews nothing.
+    assert server.backend.parameters["in_hot_standby"] == "off"
+
+
+def test_a_promotion_is_so_for_all_servers_there(world: World) -> None:
+    """Also for those that have answered nothing since, if they are taken over."""
+    client, server = world.asking()
+    second = world.client()
+    second.hear()
+    second.say(query())
+    idle = world.server(in_hot_standby="on")
+    idle.say(ANSWER)
+    server.say(parameter("in_hot_standby", "off") + ANSWER)
+    assert idle.backend.parameters["in_hot_standby"] == "off"
+    client.hear()
+
+
+def test_what_a_client_sets_is_its_own(world: World) -> None:
+    """Others are told what servers report at their logins."""
+    client, server = world.asking("SET timezone = 'Asia/Tokyo'")
+    server.say(parameter("TimeZone", "Asia/Tokyo"), parameter("is_superuser", "on"))
+    server.say(ANSWER)
+    data = told(world)
+    assert parameter("TimeZone", "UTC") in data
+    assert b"is_superuser" not in data
+    server.say(parameter("in_hot_standby", "on"))
+    data = told(world)
+    assert parameter("TimeZone", "UTC") in data
+    assert parameter("in_hot_standby", "on") in data
+    client.hear()
+
+
+def test_a_warm_connection_may_report_what_it_likes(world: World) -> None:
+    """Nobody has set anything there; when it is used, clients are told."""
+    client, _server = world.pair()
+    site = in_cluster(world)
+    site.standbys.keep([OTHER])
+    warm = [world.server(in_hot_standby="on") for _ in range(2)]
+    for one in warm:
+        one.say(parameter("TimeZone", "Asia/Tokyo"))
+        one.say(parameter("in_hot_standby", "off"))
+        assert one.state() == "idle"
+    assert b"in_hot_standby" not in told(world)
+    # It was connected to long before the last writer was.
+    for one in warm:
+        one.backend.connected_at -= 100
+    site.hold()
+    site.serve_from(OTHER, same=False)
+    data = told(world)
+    assert parameter("in_hot_standby", "off") in data
+    assert parameter("TimeZone", "Asia/Tokyo") in data
+    client.say(query())
+    assert any(one.hear() == query("SET TimeZone='UTC';") for one in warm)
+
+
+def test_the_welcome_of_inherited_servers(world: World) -> None:
+    """The one that was connected to last knows best, whatever comes first."""
+    world.pair()
+    pool = world.pool()
+    pool.welcome = None
+    now = world.context.clock()
+    for age, zone in ((20.0, "Etc/GMT+1"), (5.0, "Asia/Tokyo"), (10.0, "Etc/GMT+2")):
+        backend = pool.fleet.expect()
+        peer = IPv4Address("TCP", "10.0.0.1", 5432)
+        number = next(world.numbers)
+        backend.go_on_with(
+            FakeTransport(world.reactor, Protocol(), peer, number=number),
+            reported=PARAMETERS | {"TimeZone": zone},
+            parameters=world.context.tracking.collect(PARAMETERS | {"TimeZone": "UTC"}),
+            cancel_key=b"",
+        )
+        backend.connected_at = now - age
+        pool.take_back(backend, is_idle=True)
+    assert parameter("TimeZone", "Asia/Tokyo") in told(world)
+    backend.link.stale = True
+    backend.connected_at = now
+    pool.take_back(backend, is_idle=True)
+    assert parameter("TimeZone", "Asia/Tokyo") in told(world)

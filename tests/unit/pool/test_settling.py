@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.fakes.messages import ANSWER, IN_TRANSACTION, READY, error, parameter, query
+import pytest
+
+from tests.fakes.messages import (
+    ANSWER,
+    IN_TRANSACTION,
+    READY,
+    error,
+    message,
+    parameter,
+    query,
+)
 from tests.fakes.world import Client, Server, World, WorldOf
 
 ONE = "db = host=10.0.0.1 pool_size=1"
@@ -60,15 +70,48 @@ def test_more_from_the_client_meanwhile(world: World) -> None:
 
 
 def test_refused(world: World) -> None:
-    """Client and server are both closed; the log and the client hear why."""
+    """The client hears why, and the log; the server is as it was, and serves others."""
     client, server = settling(world)
     server.say(error('invalid value for parameter "TimeZone"', "22023") + READY)
     assert client.is_gone()
-    assert server.is_gone()
     assert client.fault == "invalid server parameter"
+    assert server.state() == "idle"
     assert world.logged(
         'varcache_apply failed: ERROR: invalid value for parameter "TimeZone"'
     )
+    other = world.client()
+    other.hear()
+    other.say(query("SELECT 2"))
+    assert server.hear() == query("SELECT 2")
+
+
+def test_refused_while_another_waits(world_of: WorldOf) -> None:
+    """It gets the server at once."""
+    world = world_of(databases=ONE)
+    client, server = settling(world)
+    waiting = world.client(timezone="Asia/Tokyo")
+    waiting.say(query("SELECT 2"))
+    server.say(error("no").replace(b"XX000", b"22023") + READY)
+    assert client.is_gone()
+    assert server.hear() == query("SET TimeZone='Asia/Tokyo';")
+
+
+def test_refused_after_the_client_has_left(world: World) -> None:
+    """Nobody is told; the server serves on."""
+    client, server = settling(world)
+    client.drop()
+    server.say(error("no", "22023") + READY)
+    assert server.state() == "idle"
+    assert world.pool().rack.idle == [server.backend.link]
+
+
+@pytest.mark.parametrize("sqlstate", ["XX000", "57P01", "58030", "08006"])
+def test_refused_for_reasons_of_the_server(world: World, sqlstate: str) -> None:
+    """It may be in a bad state, so it is closed."""
+    client, server = settling(world)
+    server.say(error("bad", sqlstate) + READY)
+    assert client.is_gone()
+    assert server.is_gone()
 
 
 def test_a_transaction_is_left_open(world: World) -> None:
@@ -136,9 +179,183 @@ def test_nothing_is_opened_for_it(world: World) -> None:
     assert other.state() == "active"
 
 
-def test_a_value_that_cannot_be_set(world: World) -> None:
-    """One that is too long is left alone; nothing else is to be done."""
-    _other, server = world.pair()
-    client = world.client(application_name="x" * 200)
+def test_no_value_is_too_long(world_of: WorldOf) -> None:
+    """Neither is another's left in force; a name is cut as a server cuts it."""
+    world = world_of(settings="track_extra_parameters = search_path")
+    _other, server = world.pair(search_path="another", application_name="another")
+    long = "x" * 5000
+    client = world.client(search_path=long, application_name=long)
     client.say(query())
-    assert server.hear() == query()
+    assert server.hear() == query(
+        f"SET application_name='{'x' * 63}';"
+        f"SELECT pg_catalog.set_config('search_path', '{long}', false);"
+    )
+
+
+def test_a_name_that_is_no_text(world_of: WorldOf) -> None:
+    """A server would clean it; so do we, and the server takes it."""
+    world = world_of()
+    _other, server = world.pair()
+    client = world.client(application_name="\udcff")
+    assert parameter("application_name", "\\xff") in client.hear()
+    client.say(query())
+    assert server.hear() == query("SET application_name= E'\\\\xff';")
+
+
+def test_half_a_date_style(world: World) -> None:
+    """The other half is the server's default, not what the last client had."""
+    other, server = world.pair(datestyle="sql, dmy")
+    other.say(query())
+    server.hear()
+    server.say(parameter("DateStyle", "SQL, DMY") + READY)
+    server.answer()
+    client = world.client(datestyle="iso")
+    assert parameter("DateStyle", "ISO, MDY") in client.hear()
+    client.say(query())
+    assert server.hear() == query("SET DateStyle='ISO, MDY';")
+
+
+def test_the_same_in_another_case_costs_nothing(world: World) -> None:
+    """It is the server's spelling from then on, which is found the same at once."""
+    _other, server = world.pair()
+    client = world.client(timezone="utc")
+    client.say(query())
+    assert server.answer() == query()
+    assert client.frontend.link.parameters is server.backend.link.parameters
+
+
+# Parameters that are tracked and that the server does not report.
+
+UNREPORTED = "track_extra_parameters = search_path"
+ASK = "SELECT pg_catalog.set_config('search_path', '{}', false);"
+
+
+def took(server: Server, text: str) -> None:
+    """Let a server that was asked this do it, without a report."""
+    assert server.hear() == query(text)
+    server.say(ANSWER)
+
+
+def test_what_is_not_reported_is_set_and_remembered(world_of: WorldOf) -> None:
+    """Once, until another wants another; who wants none gets the server's own."""
+    world = world_of(settings=UNREPORTED)
+    one, server = world.pair(search_path="one")
+    two = world.client(search_path="two")
+    none = world.client()
+    for client in (two, none):
+        client.hear()
+    none.say(query())
+    assert server.answer() == query()
+    for _ in range(2):
+        one.say(query("SELECT 1"))
+        took(server, ASK.format("one"))
+        assert server.answer() == query("SELECT 1")
+        one.say(query("SELECT 1"))
+        assert server.answer() == query("SELECT 1")
+        two.say(query("SELECT 2"))
+        took(server, ASK.format("two"))
+        assert server.answer() == query("SELECT 2")
+        none.say(query("SELECT 3"))
+        took(server, "RESET search_path;")
+        assert server.answer() == query("SELECT 3")
+        none.say(query("SELECT 3"))
+        assert server.answer() == query("SELECT 3")
+
+
+def test_a_refusal_is_not_remembered(world_of: WorldOf) -> None:
+    """The server still has what it had."""
+    world = world_of(settings=UNREPORTED)
+    one, server = world.pair(search_path="one")
+    one.say(query("SELECT 1"))
+    took(server, ASK.format("one"))
+    server.answer()
+    bad = world.client(search_path="a b")
+    bad.hear()
+    bad.say(query())
+    server.hear()
+    server.say(error("invalid", "22023") + READY)
+    assert bad.is_gone()
+    one.say(query("SELECT 1"))
+    assert server.answer() == query("SELECT 1")
+
+
+@pytest.mark.parametrize("tag", [b"DISCARD ALL\0", b"RESET\0"])
+def test_a_reset_server_is_set_again(world_of: WorldOf, tag: bytes) -> None:
+    """server_reset_query undoes what was set, or some of it."""
+    world = world_of(
+        settings=f"{UNREPORTED}\nserver_reset_query = DISCARD ALL\n"
+        "server_reset_query_always = 1"
+    )
+    one, server = world.pair(search_path="one")
+    for _ in range(2):
+        one.say(query("SELECT 1"))
+        took(server, ASK.format("one"))
+        assert server.answer() == query("SELECT 1")
+        assert server.hear() == query("DISCARD ALL")
+        server.say(message(b"C", tag) + READY)
+
+
+def test_a_client_that_discards_all(world_of: WorldOf) -> None:
+    """It is then as after its login, which had its search_path."""
+    world = world_of(settings=UNREPORTED)
+    one, server = world.pair(search_path="one")
+    one.say(query("SELECT 1"))
+    took(server, ASK.format("one"))
+    server.answer()
+    one.say(query("DISCARD ALL"))
+    server.hear()
+    server.say(message(b"C", b"DISCARD ALL\0") + READY)
+    one.say(query("SELECT 1"))
+    took(server, ASK.format("one"))
+
+
+# Values that are not ASCII.
+
+
+def test_the_encoding_is_set_first(world_of: WorldOf) -> None:
+    """In a query of its own; the client goes on after the second."""
+    world = world_of(settings=UNREPORTED)
+    _other, server = world.pair()
+    client = world.client(search_path="\udce9", client_encoding="LATIN1")
+    client.hear()
+    client.say(query("SELECT 1"))
+    assert server.hear() == query("SET client_encoding='LATIN1';")
+    server.say(parameter("client_encoding", "LATIN1") + READY)
+    assert server.state() == "tested"
+    second = b"SELECT pg_catalog.set_config('search_path', '\xe9', false);"
+    assert server.hear() == message(b"Q", second + b"\0")
+    server.say(READY)
+    assert server.hear() == query("SELECT 1")
+
+
+def test_the_client_leaves_between_the_two(world_of: WorldOf) -> None:
+    """What has been set is known; the server serves the next."""
+    world = world_of(settings=UNREPORTED)
+    other, server = world.pair()
+    client = world.client(search_path="\udce9", client_encoding="LATIN1")
+    client.hear()
+    client.say(query())
+    server.hear()
+    client.drop()
+    server.say(parameter("client_encoding", "LATIN1") + READY)
+    server.hear()
+    server.say(READY)
+    assert server.state() == "idle"
+    other.say(query())
+    assert server.hear() == query("SET client_encoding='UTF8';RESET search_path;")
+
+
+def test_the_second_is_refused(world_of: WorldOf) -> None:
+    """The first holds, and nothing else."""
+    world = world_of(settings=UNREPORTED)
+    other, server = world.pair()
+    client = world.client(search_path="\udce9", client_encoding="LATIN1")
+    client.hear()
+    client.say(query())
+    server.hear()
+    server.say(parameter("client_encoding", "LATIN1") + READY)
+    server.hear()
+    server.say(error("invalid byte sequence", "22021") + READY)
+    assert client.is_gone()
+    other.say(query())
+    assert server.hear() == query("SET client_encoding='UTF8';")

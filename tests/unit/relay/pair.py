@@ -95,6 +95,9 @@ class Control:
         """Record."""
         self.told.append(("refused to write",))
 
+    def was_reset(self, *, at_default: bool) -> None:
+        """Do nothing: all parameters are reported here."""
+
     def transaction_in_statement_mode(self) -> None:
         """Record."""
         self.told.append(("statement mode",))

@@ -232,6 +232,16 @@ def test_options(
     assert facts.options == options
 
 
+def test_a_parameter_goes_before_the_options() -> None:
+    """As to a server, whichever of the two stands first."""
+    one, other = ("TimeZone", "Asia/Tokyo"), ("options", "-c timezone=Etc/GMT+1")
+    for pairs in ((one, other), (other, one)):
+        facts = s.sort_parameters(
+            dict((("user", "joe"), *pairs)), tracked=TRACKED, ignore=()
+        )
+        assert facts.tracked == {"TimeZone": "Asia/Tokyo"}
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [

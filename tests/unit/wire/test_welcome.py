@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pgswitch.wire import encode
 from pgswitch.wire.params import Tracking
 from pgswitch.wire.welcome import Welcome, reports
@@ -43,3 +45,69 @@ def test_equal_wishes_are_answered_by_one_object() -> None:
     again = welcome.to(wanted)
     assert again[1] is not first[1]
     assert again == first
+
+
+def test_empty_values_are_values() -> None:
+    """A client that wants none has none, and is told so."""
+    tracking = Tracking(["search_path"])
+    reported = REPORTED | {"search_path": "public", "application_name": "default"}
+    welcome = Welcome(reported, tracking)
+    wanted = tracking.collect({"search_path": "", "application_name": ""})
+    values, told = welcome.to(wanted)
+    assert told == reports(reported | {"search_path": "", "application_name": ""})
+    assert tracking.value(values, "search_path") == ""
+    assert tracking.value(values, "application_name") == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "name"), [("18.6", "caf\\xc3\\xa9"), ("15.18 (Debian)", "caf??")]
+)
+def test_values_as_a_server_spells_them(version: str, name: str) -> None:
+    """What clients are told is what a server would tell, and what is set later."""
+    tracking = Tracking()
+    reported = REPORTED | {
+        "server_version": version,
+        "DateStyle": "SQL, YMD",
+        "application_name": "",
+    }
+    given = {
+        "application_name": "café",
+        "client_encoding": "latin-1",
+        "DateStyle": "iso",
+    }
+    values, told = Welcome(reported, tracking).to(tracking.collect(given))
+    spelled = {
+        "application_name": name,
+        "client_encoding": "LATIN1",
+        "DateStyle": "ISO, YMD",
+    }
+    assert told == reports(reported | spelled)
+    assert values == tracking.collect(reported | spelled)
+
+
+def test_defaults_in_the_encoding_of_the_client() -> None:
+    """The bytes that servers report are in the encoding of their login."""
+    tracking = Tracking(["search_path"])
+    welcome = Welcome(REPORTED | {"search_path": "sché"}, tracking)
+    values, _told = welcome.to(tracking.collect({"client_encoding": "latin1"}))
+    assert tracking.value(values, "search_path") == "sch\udce9"
+
+
+def test_what_is_not_reported_is_not_made_up() -> None:
+    """A client has what it asked for; another has none, whatever servers have."""
+    tracking = Tracking(["search_path"])
+    welcome = Welcome(REPORTED, tracking)
+    values, told = welcome.to(tracking.collect({"search_path": "mine"}))
+    assert tracking.value(values, "search_path") == "mine"
+    assert told == reports(REPORTED)
+    values, _told = welcome.to(tracking.unset)
+    assert tracking.value(values, "search_path") is None
+
+
+def test_changed() -> None:
+    """Later clients are told what is so now."""
+    tracking = Tracking()
+    welcome = Welcome(REPORTED, tracking, since=5.0)
+    later = welcome.changed("server_version", "18.1")
+    assert later.to(tracking.unset)[1] == reports(REPORTED | {"server_version": "18.1"})
+    assert later.since == 5.0

@@ -12,6 +12,11 @@ to another pool.  All else passes, in as few pieces as it came in.
   refuses is replaced by one that cannot succeed, so that the server itself ends the
   transaction or skips to the next Sync, and all else follows by the usual rules; the
   error that the client gets is in our words (Exchange.refuse_last).
+* After an error in the extended protocol the server ignores everything up to the next
+  Sync, simple queries too (manual, "Extended Query").  So nothing is judged then and
+  nothing waits; all passes as it is.  Whatever follows that Sync waits for its answer:
+  as long as the exchange says that the server skips, it is what comes next that is
+  skipped.
 * A Bind or Describe of a statement whose Parse was routed goes where that went.
 * While the link waits for a server, an answer, or the user's function, what comes is
   kept, and the client is read no further.
@@ -79,8 +84,15 @@ class Gate(Gatekeeper):
         """For the answers to what was asked before."""
         self._asked = b""
         """The message that the advisor is still thinking about."""
-        self._in_pipeline = link.exchange.is_in_pipeline()
+        self.waiting_since = 0.0
+        """When the advisor began to think, in monotonic seconds; 0.0: it does not."""
+        exchange = link.exchange
+        self._in_pipeline = exchange.is_in_pipeline()
         """Something was asked that no Sync has followed yet."""
+        self._synced = exchange.skipping and SYNC in exchange.queue
+        """The server was skipping when the last Sync passed."""
+        self._closing = False
+        """All that was asked since the last ReadyForQuery is to close statements."""
         self._refused = False
         """Something in this pipeline was refused: the server skips the rest."""
         self._running = False
@@ -92,7 +104,7 @@ class Gate(Gatekeeper):
         link.held.clear()
         link.gate = self
         link.indirect = True
-        link.exchange.listener = self
+        exchange.listener = self
 
     def feed(self, chunk: bytes) -> None:
         """Take a chunk as it was read."""
@@ -109,7 +121,7 @@ class Gate(Gatekeeper):
             return
         if self._waiting:
             exchange = link.exchange
-            if exchange.outstanding() and not exchange.copying:
+            if exchange.outstanding() and not self._copies():
                 return
             self._waiting = False
             exchange.special -= 1
@@ -149,12 +161,14 @@ class Gate(Gatekeeper):
         """Tell the advisor that nobody waits for what it is thinking about."""
         if self._asked:
             self._asked = b""
+            self.waiting_since = 0.0
             self.advisor.give_up()
 
     def answered(self, outcome: int) -> None:
         """Hear from the advisor what becomes of the query it was thinking about."""
         asked = self._asked
         self._asked = b""
+        self.waiting_since = 0.0
         if self.link.lost:
             return
         self._running = True
@@ -199,8 +213,20 @@ class Gate(Gatekeeper):
         if self.link.server is None:
             return False
         return (
-            self._in_pipeline or exchange.status != IDLE or exchange.outstanding() > 0
+            self._in_pipeline
+            or exchange.status != IDLE
+            or exchange.outstanding() > 0
+            or not (exchange.clean or self._closing)
         )
+
+    def _copies(self) -> bool:
+        """Tell whether the server takes what comes next for part of a COPY."""
+        exchange = self.link.exchange
+        return exchange.copying and not exchange.copy_end_sent()
+
+    def _skips(self) -> bool:
+        """Tell whether the server skips, or has not said yet that it has stopped."""
+        return self.link.exchange.skipping
 
     def _is_lost(self) -> bool:
         return self.link.lost
@@ -280,6 +306,18 @@ class Gate(Gatekeeper):
 
         What comes before it goes on first, since the judgement depends on it.
         """
+        if self._skips():
+            if not self._synced:
+                return True
+            self._flush(chunk, start)
+            if self._is_lost():
+                return False
+            # Without a server it is we who skip; the Sync has ended that just now.
+            if self._skips() and self.link.exchange.outstanding():
+                self._wait()
+                self._kept.append(chunk[start:])
+                return False
+        self._synced = False
         message_type = chunk[start]
         home = ""
         if message_type == QUERY or message_type == PARSE:
@@ -308,6 +346,7 @@ class Gate(Gatekeeper):
             return False
         if outcome == LATER:
             self._asked = chunk[start:end]
+            self.waiting_since = self.link.clock.now
             if end < len(chunk):
                 self._kept.append(chunk[end:])
             return False
@@ -318,13 +357,16 @@ class Gate(Gatekeeper):
         """Tell whether answers are to be awaited before a message is judged."""
         if self.link.halted:
             return True
-        exchange = self.link.exchange
-        if self._in_pipeline or exchange.copying or not exchange.outstanding():
+        if self._in_pipeline or not self.link.exchange.outstanding() or self._copies():
             return False
-        # This has the server's chunks looked at closely, and us told after each.
-        exchange.special += 1
-        self._waiting = True
+        self._wait()
         return True
+
+    def _wait(self) -> None:
+        """Wait for the answers to all that was passed on."""
+        # This has the server's chunks looked at closely, and us told after each.
+        self.link.exchange.special += 1
+        self._waiting = True
 
     def _ask(self, chunk: bytes, start: int, end: int) -> int:
         """Ask the advisor about a Query or Parse."""
@@ -383,7 +425,13 @@ class Gate(Gatekeeper):
         ):
             self._in_pipeline = False
             self._refused = False
+            self._closing = False
+            if message_type == SYNC:
+                self._synced = self.link.exchange.skipping
             return
-        if message_type != CLOSE or self.link.statements is None:
+        if message_type == CLOSE and self.link.statements is not None:
             # No server gets a Close of ours; drivers send it ahead of what is new.
-            self._in_pipeline = True
+            self._closing |= self.link.exchange.clean
+            return
+        self._closing = False
+        self._in_pipeline = True

@@ -243,6 +243,10 @@ class Exchange:
             self.queue.append(message_type)
             self._ends += 1
 
+    def copy_end_sent(self) -> bool:
+        """Tell whether the end of a COPY has been sent, and not been answered."""
+        return self._ends > 0
+
     def failed(self) -> list[int]:
         """Note ErrorResponse; return the requests that the server now skips.
 

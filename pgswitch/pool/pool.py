@@ -24,7 +24,7 @@ from pgswitch.pool.opening import PAUSED
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
 from pgswitch.relay.client import ClientLink
-from pgswitch.relay.rack import Rack
+from pgswitch.relay.rack import Rack, is_fit
 from pgswitch.types import PoolKey, PoolMode
 from pgswitch.wire.login_server import Failed, ServerRefused
 from pgswitch.wire.welcome import Welcome
@@ -201,8 +201,12 @@ class ServerPool:
         return self.settling.begin(client, _backend(server))
 
     def discard(self, server: ServerLink) -> None:
-        """Close an idle server that is not to be used."""
-        reason = "obsolete connection" if server.stale else "idle server got dirty"
+        """Close a server that is not to be used."""
+        reason = "idle server got dirty"
+        if server.stale:
+            reason = "obsolete connection"
+        elif server.backlogged:
+            reason = "server released before everything was sent to it"
         server.backend.close(reason)
 
     def released(self, server: ServerLink) -> None:
@@ -231,7 +235,7 @@ class ServerPool:
         rack = self.rack
         while rack.idle and rack.open and (rack.waiters or self.errands):
             server = rack.idle.pop()
-            if server.stale or not server.at_boundary():
+            if server.stale or not is_fit(server):
                 self.discard(server)
             else:
                 self.aftercare.free(_backend(server))
@@ -283,7 +287,7 @@ class ServerPool:
         if self.welcome is None and backend.parameters:
             self.welcome = Welcome(backend.parameters, self.context.tracking)
         if is_idle:
-            self.rack.idle.append(backend.link)
+            self.rack.keep(backend.link)
 
     def settle_at(self, site: Place) -> None:
         """Have the servers where ``site`` says; those that are there already stay."""

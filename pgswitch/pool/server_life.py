@@ -112,6 +112,8 @@ def lost(pool: Home, backend: Backend, reason: str) -> None:
         return
     pool.errands.lost(backend)
     link = backend.link
+    # Whoever brings it back after this has it looked at.
+    link.watched = True
     settling = pool.settling.lost(backend)
     client = link.peer or settling
     if link in pool.rack.idle:

@@ -224,10 +224,6 @@ class Gate(Gatekeeper):
         exchange = self.link.exchange
         return exchange.copying and not exchange.copy_end_sent()
 
-    def _skips(self) -> bool:
-        """Tell whether the server skips, or has not said yet that it has stopped."""
-        return self.link.exchange.skipping
-
     def _is_lost(self) -> bool:
         return self.link.lost
 
@@ -306,16 +302,10 @@ class Gate(Gatekeeper):
 
         What comes before it goes on first, since the judgement depends on it.
         """
-        if self._skips():
+        if self.link.exchange.skipping:
             if not self._synced:
                 return True
-            self._flush(chunk, start)
-            if self._is_lost():
-                return False
-            # Without a server it is we who skip; the Sync has ended that just now.
-            if self._skips() and self.link.exchange.outstanding():
-                self._wait()
-                self._kept.append(chunk[start:])
+            if not self._is_synced(chunk, start):
                 return False
         self._synced = False
         message_type = chunk[start]
@@ -352,6 +342,19 @@ class Gate(Gatekeeper):
             return False
         self._carry_out(outcome, chunk, start, end)
         return True
+
+    def _is_synced(self, chunk: bytes, start: int) -> bool:
+        """Wait for the answer to a Sync that ends the skipping; True: it is there."""
+        self._flush(chunk, start)
+        if self._is_lost():
+            return False
+        exchange = self.link.exchange
+        # Without a server it is we who skip; the Sync has ended that just now.
+        if not exchange.skipping or not exchange.outstanding():
+            return True
+        self._wait()
+        self._kept.append(chunk[start:])
+        return False
 
     def _is_too_early(self) -> bool:
         """Tell whether answers are to be awaited before a message is judged."""

@@ -335,7 +335,9 @@ class ServerPool:
             is_known=self.welcome is not None,
             # Logins under way are let finish in a SUSPEND.
             held=self.is_held()
-            or (self.context.suspended and not self.welcome_waiters),
+            or (
+                self.context.suspended and not self.welcome_waiters and not self.errands
+            ),
         )
 
     def _overdue(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgswitch.pool.modes import equip
 from pgswitch.wire.exchange import IDLE
 
 if TYPE_CHECKING:
@@ -38,3 +39,4 @@ def move(client: Frontend, target: ServerPool) -> None:
     link.counters = counters
     if link.statements is not None:
         link.statements.counters = counters
+    equip(client)

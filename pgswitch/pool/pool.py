@@ -20,6 +20,7 @@ from pgswitch.pool.cancels import Cancels
 from pgswitch.pool.errands import Errands
 from pgswitch.pool.fleet import Fleet
 from pgswitch.pool.ledger import Demand
+from pgswitch.pool.modes import adapt
 from pgswitch.pool.opening import PAUSED
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
@@ -80,12 +81,14 @@ class ServerPool:
     def configure(self) -> None:
         """Take the settings in force."""
         settings = self.context.configuration.settings
+        before = self.rack.mode
         mode = self.context.effective.pool_mode(self.spec, self.key.user)
         self.rack.mode = int(mode)
         self.fleet.configure()
         self.rack.round_robin = bool(settings.server_round_robin)
         self.aftercare.configure()
         self.set_open()
+        adapt(self, before)
 
     @property
     def failing(self) -> str:

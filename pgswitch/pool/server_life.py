@@ -146,7 +146,7 @@ def _settle(
     outcome: Outcome | None = Outcome.AGAIN
     if not is_settling:
         retry = bool(pool.context.configuration.settings.switchover_retry)
-        mode = pool.rack.mode
+        mode = backend.link.mode
         outcome = settle_loss(client, backend, reason, mode=mode, retry=retry)
         site.note(outcome)
     if outcome is Outcome.AGAIN:

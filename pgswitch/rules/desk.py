@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgswitch.errors import DatabaseDisabled
 from pgswitch.pool.families import READER
+from pgswitch.pool.modes import equip
 from pgswitch.relay.gate import Gate
 from pgswitch.rules.advice import Advisor
 from pgswitch.rules.book import Book
@@ -60,6 +61,7 @@ class RulesDesk:
             return
         if self.rules_of(client.database) is None:
             return
+        equip(client, self.routes)
         if client.link.relaying and client.link.gate is None:
             Gate(client.link, Advisor(self, client, client.link))
 

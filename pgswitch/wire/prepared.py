@@ -108,6 +108,11 @@ class ClientStatements:
         self.bound = b""
         """That of these which is bound, until it is executed."""
 
+    def keep_at_most(self, most: int) -> None:
+        """Take another max_prepared_statements, from what is prepared next on."""
+        self.most = most
+        self.sql.keep_at_most(most)
+
     def is_empty(self) -> bool:
         """Tell whether the client has no statement that could be lost."""
         return not self.names and not self.sql.texts

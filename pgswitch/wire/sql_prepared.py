@@ -99,6 +99,10 @@ class SqlStatements:
     # ``server`` are the statements of SQL that the server has, the longest unused
     # first; ``protocol`` the client's of the extended protocol.
 
+    def keep_at_most(self, most: int) -> None:
+        """Take another max_prepared_statements."""
+        self._most = most
+
     def query(self, text: bytes, server: Texts, protocol: Protocol) -> bytes:
         """Note the requests of a simple Query; return what must go before its text."""
         self._is_simple = True

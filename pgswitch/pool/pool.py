@@ -24,6 +24,7 @@ from pgswitch.pool.modes import adapt
 from pgswitch.pool.opening import PAUSED
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
+from pgswitch.pool.waits import Waits
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.rack import Rack, is_fit
 from pgswitch.types import PoolKey, PoolMode
@@ -74,6 +75,8 @@ class ServerPool:
         """When it last had a client or a server, as the upkeep saw it."""
         self.settling = Settling(context, self.rack)
         self.aftercare = Aftercare(self)
+        self.waits = Waits()
+        """Sees whether a client waits for longer than it may."""
         self.configure()
 
     # Configuration.

@@ -207,6 +207,10 @@ class Gate(Gatekeeper):
         """Tell whether it neither keeps anything nor waits for anybody."""
         return not self._kept and not self._must_keep() and not self._drop
 
+    def awaits_answers(self) -> bool:
+        """Tell whether it waits for a server to answer what was asked before."""
+        return self._waiting
+
     def is_inside(self) -> bool:
         """Tell whether a transaction or a pipeline is under way."""
         exchange = self.link.exchange

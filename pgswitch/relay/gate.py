@@ -46,6 +46,8 @@ from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import (
     BIND,
     CLOSE,
+    COPY_DONE,
+    COPY_FAIL,
     DESCRIBE,
     EXECUTE,
     FUNCTION_CALL,
@@ -65,6 +67,7 @@ _LOOK: Final = action_table(
     {
         **dict.fromkeys((QUERY, PARSE, DESCRIBE, CLOSE), WHOLE),
         **dict.fromkeys((BIND, EXECUTE, SYNC, FUNCTION_CALL), _PART),
+        **dict.fromkeys((COPY_DONE, COPY_FAIL), _PART),
     },
 )
 
@@ -92,7 +95,11 @@ class Gate(Gatekeeper):
         self._synced = exchange.skipping and SYNC in exchange.queue
         """The server was skipping when the last Sync passed."""
         self._closing = False
-        """All that was asked since the last ReadyForQuery is to close statements."""
+        """All that was asked since the last pipeline ended is to close statements."""
+        self._executes = False
+        """What was asked last, apart from that, is an Execute and no Query."""
+        self._copied = False
+        """It is a COPY that has ended; a Sync before its end has ended nothing."""
         self._refused = False
         """Something in this pipeline was refused: the server skips the rest."""
         self._running = False
@@ -433,12 +440,20 @@ class Gate(Gatekeeper):
             self._in_pipeline = False
             self._refused = False
             self._closing = False
+            self._copied = False
             if message_type == SYNC:
                 self._synced = self.link.exchange.skipping
+            else:
+                self._executes = False
+            return
+        if message_type == COPY_DONE or message_type == COPY_FAIL:
+            self._copied = self._executes
             return
         if message_type == CLOSE and self.link.statements is not None:
             # No server gets a Close of ours; drivers send it ahead of what is new.
-            self._closing |= self.link.exchange.clean
+            self._closing = not self._in_pipeline and not self._copied
             return
         self._closing = False
         self._in_pipeline = True
+        if message_type == EXECUTE:
+            self._executes = True

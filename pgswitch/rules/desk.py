@@ -57,7 +57,7 @@ class RulesDesk:
 
     def attach(self, client: Frontend) -> None:
         """Put a gate before a client that is logged in, if rules concern it."""
-        if not client.logged_in or client.replicates:
+        if not client.logged_in or client.replicates or client.console is not None:
             return
         if self.rules_of(client.database) is None:
             return

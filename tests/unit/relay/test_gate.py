@@ -629,6 +629,20 @@ def test_a_copy_that_swallowed_its_sync() -> None:
     assert client.server is server
 
 
+@pytest.mark.parametrize("is_synced", [False, True])
+def test_closing_behind_a_copy(is_synced: bool) -> None:  # noqa: FBT001 - a parameter
+    """A Sync behind the end of the COPY has ended the pipeline, one before has not."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage, prepared=10)
+    copy = parse(b"COPY t FROM STDIN") + bind() + EXECUTE + SYNC
+    client.take(copy + COPY_DATA + message(b"c") + (SYNC if is_synced else b""))
+    server.take(message(b"1") + message(b"2") + COPY_IN)
+    client.take(message(b"C", b"Smine\0") + query("next"))
+    server.take(message(b"C", b"COPY 1\0") + (READY if is_synced else b""))
+    assert adviser.asked[1:] == [("Q", b"next", b"", not is_synced)]
+
+
 def test_closing_ahead_of_something_new() -> None:
     """No server hears of that, so nothing is under way there."""
     stage = Stage(PoolMode.SESSION)
@@ -641,3 +655,10 @@ def test_closing_ahead_of_something_new() -> None:
     assert adviser.asked[-1] == ("P", b"two", b"", False)
     client.take(message(b"C", b"Smine\0") + parse(b"three"))
     assert adviser.asked[-1] == ("P", b"three", b"", True)
+    client.take(SYNC + query("four") + message(b"C", b"Smine\0") + parse(b"five"))
+    server.take(message(b"1") + message(b"1") + READY)
+    server.take(RESULT + READY)
+    assert adviser.asked[-2:] == [
+        ("Q", b"four", b"", False),
+        ("P", b"five", b"", False),
+    ]

@@ -34,6 +34,7 @@ def test_reloads(world_of: WorldOf, tmp_path: Path) -> None:
     """New rules hold for clients that are there; bad ones change nothing at all."""
     world = world_of(databases=TWO)
     client, server = world.pair()
+    admin = world.console()
     path = write(tmp_path, "r.py", "def rewrite_query(u, q): return 'first'")
     settings = f"rewrite_query_py_module_file = {path}\nquery_timeout = %d"
     client.say(query("SELECT 1"))
@@ -50,6 +51,8 @@ def test_reloads(world_of: WorldOf, tmp_path: Path) -> None:
     assert world.reload(databases=TWO)
     client.say(query("SELECT 1"))
     assert server.answer() == query("SELECT 1")
+    admin.say(query("SHOW VERSION"))
+    assert kinds(admin.hear()).endswith("CZ"), "the console is no client of a pool"
 
 
 def test_rules_that_come_to_sessions(world_of: WorldOf, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ from pgswitch.wire.exchange import (
 )
 from pgswitch.wire.fields import names_in, statement_in, text_in
 from pgswitch.wire.framing import HEADER_SIZE, PASS, WHOLE, action_table
-from pgswitch.wire.prepared import BODY
+from pgswitch.wire.prepared import BODY, STATEMENT
 
 _PART: Final = 3
 """An action: to be noted, from the names at its beginning if it is a Bind."""
@@ -98,7 +98,7 @@ class Gate(Gatekeeper):
         """All that was asked since the last pipeline ended is to close statements."""
         self._executes = False
         """What was asked last, apart from that, is an Execute and no Query."""
-        self._copied = False
+        self._copy_over = False
         """It is a COPY that has ended; a Sync before its end has ended nothing."""
         self._refused = False
         """Something in this pipeline was refused: the server skips the rest."""
@@ -181,7 +181,7 @@ class Gate(Gatekeeper):
         self._running = True
         try:
             self._carry_out(outcome, asked, 0, len(asked))
-            self._note(asked[0])
+            self._note(asked, 0, len(asked))
             self._flush(asked, len(asked))
         except Fault as fault:
             self.link.control.faulted(fault)
@@ -231,9 +231,13 @@ class Gate(Gatekeeper):
         )
 
     def _copies(self) -> bool:
-        """Tell whether the server takes what comes next for part of a COPY."""
+        """Tell whether there is no answer to wait for while a COPY is under way.
+
+        What comes next may be part of it; or it was begun by an Execute whose Sync it
+        has swallowed, and the answer is kept by the server until the next one.
+        """
         exchange = self.link.exchange
-        return exchange.copying and not exchange.copy_end_sent()
+        return exchange.copying and (self._copy_over or not exchange.copy_end_sent())
 
     def _is_lost(self) -> bool:
         return self.link.lost
@@ -288,7 +292,7 @@ class Gate(Gatekeeper):
             if action:
                 if not self._look(chunk, position, end):
                     return
-                self._note(chunk[position])
+                self._note(chunk, position, end)
             position = end
         if position < size:
             self._held.append(chunk[position:])
@@ -430,8 +434,9 @@ class Gate(Gatekeeper):
             self.link.pass_on(message(PARSE, b"\0" + text + b"\0\0"))
         self.link.exchange.refuse_last(self.advisor.refusal)
 
-    def _note(self, message_type: int) -> None:
+    def _note(self, chunk: bytes, start: int, end: int) -> None:
         """Note where pipelines begin and end."""
+        message_type = chunk[start]
         if (
             message_type == SYNC
             or message_type == QUERY
@@ -440,18 +445,24 @@ class Gate(Gatekeeper):
             self._in_pipeline = False
             self._refused = False
             self._closing = False
-            self._copied = False
+            self._copy_over = False
             if message_type == SYNC:
                 self._synced = self.link.exchange.skipping
             else:
                 self._executes = False
             return
         if message_type == COPY_DONE or message_type == COPY_FAIL:
-            self._copied = self._executes
+            self._copy_over = self._executes
             return
-        if message_type == CLOSE and self.link.statements is not None:
-            # No server gets a Close of ours; drivers send it ahead of what is new.
-            self._closing = not self._in_pipeline and not self._copied
+        if (
+            message_type == CLOSE
+            and self.link.statements is not None
+            and end > start + BODY + 2
+            and chunk[start + BODY] == STATEMENT
+        ):
+            # No server gets the Close of a named statement; drivers send it ahead of
+            # what is new.
+            self._closing = not self._in_pipeline and not self._copy_over
             return
         self._closing = False
         self._in_pipeline = True

@@ -617,16 +617,31 @@ def test_a_query_amid_a_copy() -> None:
 
 
 def test_a_copy_that_swallowed_its_sync() -> None:
-    """All is answered then, but the pipeline and its transaction are still open."""
+    """The pipeline and its transaction are still open then."""
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
     copy = parse(b"COPY t FROM STDIN") + bind() + EXECUTE + SYNC
     client.take(copy + COPY_DATA + message(b"c") + query("next"))
+    stage.sent(server)
+    # It keeps the answer to the COPY until it is asked for it by a Sync or a Query.
     server.take(message(b"1") + message(b"2") + COPY_IN)
-    server.take(message(b"C", b"COPY 1\0"))
     assert adviser.asked[1:] == [("Q", b"next", b"", True)]
-    assert client.server is server
+    assert stage.sent(server) == query("next")
+    server.take(message(b"C", b"COPY 1\0") + RESULT + READY)
+    assert list(stage.rack.idle) == [server]
+
+
+@pytest.mark.parametrize("what", [b"S\0", b"P\0", b"Pname\0"])
+def test_closing_what_the_server_knows(what: bytes) -> None:
+    """A portal or the unnamed statement: its answer comes with the next Sync only."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage, prepared=10)
+    close = message(b"C", what)
+    client.take(close + query("one"))
+    assert stage.sent(server) == close + query("one")
+    assert adviser.asked == [("Q", b"one", b"", True)]
 
 
 @pytest.mark.parametrize("is_synced", [False, True])

@@ -180,7 +180,22 @@ class Heir:
         elif link.waiting_since:
             link.halt()
             rack.waiters.append(link)
+        self._take_rules(frontend, raw(state.get("kept", "")))
+
+    def _take_rules(self, frontend: Frontend, kept: bytes) -> None:
+        """Have a client judged again, but not what has been; ``kept`` has not been."""
+        link = frontend.link
+        judged, link.held[:] = link.held[:], []
         self._rules.attach(frontend)
+        link.held[:] = judged
+        if not kept:
+            return
+        if link.gate is not None:
+            link.gate.keep(kept)
+        elif link.halted:
+            link.held.append(kept)
+        else:
+            self._reactor.callLater(0, link.take, kept)
 
     def _take_mode(self, frontend: Frontend, server: ServerLink, state: Packed) -> None:
         """Part a client and the server it had to itself, if servers are shared now.

@@ -211,8 +211,25 @@ class Gate(Gatekeeper):
         return True
 
     def is_at_rest(self) -> bool:
-        """Tell whether it neither keeps anything nor waits for anybody."""
-        return not self._kept and not self._must_keep() and not self._drop
+        """Tell whether another process can go on from here.
+
+        What is kept can wait there too, for a server or an answer; a function of the
+        user's that is thinking cannot be handed over.
+        """
+        return not self._asked and not self._drop
+
+    def kept(self) -> bytes:
+        """Return what came while it waits, not looked at yet; whole messages."""
+        return b"".join(self._kept)
+
+    def keep(self, kept: bytes) -> None:
+        """Go on with what a gate of another process had kept."""
+        link = self.link
+        self._kept.append(kept)
+        link.pause(PAUSED_GATE)
+        if link.exchange.outstanding() and not link.halted and not self._copies():
+            self._wait()
+        self.go_on()
 
     def awaits_answers(self) -> bool:
         """Tell whether it waits for a server to answer what was asked before."""

@@ -304,8 +304,16 @@ class Gatekeeper(Scanner):
         raise AssertionError
 
     def is_at_rest(self) -> bool:
-        """Tell whether it neither keeps anything nor waits for anybody."""
+        """Tell whether another process can go on from here."""
         raise AssertionError
+
+    def kept(self) -> bytes:
+        """Return what came while it waits, not looked at yet; whole messages."""
+        raise AssertionError
+
+    def keep(self, kept: bytes) -> None:
+        """Go on with what a gate of another process had kept."""
+        raise AssertionError(kept)
 
     def leave(self) -> bytes:
         """Leave the link; return what was kept and not looked at yet."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pgswitch.errors import AlreadyPaused, SuspendWithPausedDatabases
@@ -9,6 +11,7 @@ from tests.fakes.messages import ANSWER, READY, error_text, kinds, message, quer
 from tests.fakes.transports import END
 from tests.fakes.world import Client, World, WorldOf
 from tests.unit.pool.test_errands import Question
+from tests.unit.rules.worlds import ROUTING, world_with
 
 
 def suspend(world: World) -> list[None]:
@@ -200,6 +203,23 @@ def test_an_answer_of_auth_query_is_awaited(world: World, is_open: bool) -> None
     world.wait(0.1)
     assert done == [None]
     assert not server.is_gone()
+
+
+def test_what_rules_keep(world_of: WorldOf, tmp_path: Path) -> None:
+    """Behind a query or before a server it can wait on; nobody is closed for that."""
+    world = world_with(world_of, tmp_path, ROUTING, more="default_pool_size = 1")
+    console(world)
+    client, server = world.asking("SELECT 1")
+    waiting = world.client()
+    waiting.hear()
+    for one in (client, waiting):
+        one.say(query("SELECT 2") + query("SELECT 3"))
+    assert suspend(world) == [None]
+    world.service.resume_all()
+    for _ in range(5):
+        server.answer()
+    assert client.hear() == ANSWER * 3
+    assert waiting.hear() == ANSWER * 2
 
 
 def test_parameters_being_set(world: World) -> None:

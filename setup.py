@@ -64,11 +64,13 @@ HOT = [
     "pgswitch/pool/cancelling.py",
     "pgswitch/pool/fleet.py",
     "pgswitch/pool/janitor.py",
+    "pgswitch/pool/modes.py",
     "pgswitch/pool/pool.py",
     "pgswitch/pool/registry.py",
     "pgswitch/pool/settling.py",
     "pgswitch/pool/totals.py",
     "pgswitch/pool/upkeep.py",
+    "pgswitch/pool/waits.py",
 ]
 
 

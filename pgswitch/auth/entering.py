@@ -7,7 +7,7 @@ be had.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.errors import (
     DatabaseDisabled,
@@ -15,8 +15,7 @@ from pgswitch.errors import (
     Notice,
     PoolerShuttingDown,
 )
-from pgswitch.types import PoolMode
-from pgswitch.wire.prepared import ClientStatements
+from pgswitch.pool.modes import statements_for
 from pgswitch.wire.spelling import application_name
 from pgswitch.wire.welcome import reports
 
@@ -29,10 +28,8 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
     from pgswitch.wire.params import Values
+    from pgswitch.wire.prepared import ClientStatements
     from pgswitch.wire.welcome import Welcome
-
-
-_SESSION: Final = int(PoolMode.SESSION)
 
 
 class Rules(Protocol):
@@ -138,18 +135,7 @@ class Entrance:
         link = frontend.link
         pool = frontend.pool
         settings = self._settings
-        statements = None
-        rack = pool.rack_of(frontend)
-        is_shared = rack.mode != _SESSION or (
-            self._rules.routes(frontend.database) and not frontend.replicates
-        )
-        if is_shared and settings.max_prepared_statements > 0:
-            statements = ClientStatements(
-                self._context.statements,
-                link.exchange,
-                settings.max_prepared_statements,
-                pool.rack.counters,
-            )
+        statements = statements_for(frontend, self._rules.routes)
         link.parameters = link.startup_parameters = values
         link.counters = pool.rack.counters
         link.limit = settings.max_packet_size

@@ -142,6 +142,7 @@ class Estate:
             "replication": self._replication(client),
             "parameters": self._sockets.tracked(client.link.parameters),
             **pack_client(client.link, now),
+            "kept": "" if client.link.gate is None else text(client.link.gate.kept()),
         }
 
     def _replication(self, client: Frontend) -> Packed | None:

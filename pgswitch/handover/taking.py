@@ -25,8 +25,10 @@ from pgswitch.net.accepted import TcpTransport
 from pgswitch.net.accepted_unix import UnixTransport
 from pgswitch.net.frontend import Frontend
 from pgswitch.net.sockets import unix_port
+from pgswitch.pool.modes import equip, follow
 from pgswitch.pool.moving import move
 from pgswitch.relay.link import PAUSED_SUSPENDED
+from pgswitch.relay.server import SESSION
 from pgswitch.types import Address
 from pgswitch.wire.startup import Replication, StartupFacts
 
@@ -154,6 +156,9 @@ class Heir:
         link.pause(PAUSED_SUSPENDED)
         self._desk.readmit(frontend, spec, self._values(one))
         self._to_its_pool(frontend, state)
+        if state.get("statements") is not None:
+            # Its servers were shared; what it has prepared it keeps.
+            equip(frontend, lambda _database: True)
         unpack_client(link, state, self._context.statements, now)
         rack = frontend.pool.rack_of(frontend)
         walsender = self._walsenders.pop(one.link, None)
@@ -167,6 +172,7 @@ class Heir:
                 # What the client is doing was not said; the next answer will show.
                 link.exchange.clean = False
             rack.join(link, server)
+            self._take_mode(frontend, server, state)
         elif one.link:
             # Its server stayed behind, and whatever it was doing there.
             frontend.disconnect(ServerConnCrashed())
@@ -174,7 +180,34 @@ class Heir:
         elif link.waiting_since:
             link.halt()
             rack.waiters.append(link)
+        self._take_rules(frontend, raw(state.get("kept", "")))
+
+    def _take_rules(self, frontend: Frontend, kept: bytes) -> None:
+        """Have a client judged again, but not what has been; ``kept`` has not been."""
+        link = frontend.link
+        judged, link.held[:] = link.held[:], []
         self._rules.attach(frontend)
+        link.held[:] = judged
+        if not kept:
+            return
+        if link.gate is not None:
+            link.gate.keep(kept)
+        elif link.halted:
+            link.held.append(kept)
+        else:
+            self._reactor.callLater(0, link.take, kept)
+
+    def _take_mode(self, frontend: Frontend, server: ServerLink, state: Packed) -> None:
+        """Part a client and the server it had to itself, if servers are shared now.
+
+        Else it would have no server while nothing is under way, nor be without
+        statements that are kept for it.
+        """
+        link, pool = frontend.link, frontend.pool
+        is_new = link.statements is not None and state.get("statements") is None
+        if state and not frontend.replicates and (link.exchange.clean or is_new):
+            server.mode = SESSION
+            follow(pool, link, server)
 
     def _to_its_pool(self, frontend: Frontend, state: Packed) -> None:
         """Bring a client to the pool that a rule had moved it to."""

@@ -391,6 +391,24 @@ class Backend(TwistedProtocol):
         """Note a parameter that the server reported, for its client too."""
         self._note_parameter(body)
 
+    def parameter_reset(self, body: bytes) -> bytes | None:
+        """Note one that was reset: its client has what it asked for at its start.
+
+        Returns what the client is told instead; None if that is what is reported.
+        """
+        name, value = (decode.text(part) for part in decode.parameter_status(body))
+        client = self.link.peer
+        wanted = None
+        if isinstance(client, ClientLink):
+            wanted = self._tracking.value(client.startup_parameters, name)
+        if not isinstance(client, ClientLink) or wanted in (None, value):
+            self._note_parameter(body)
+            return None
+        had = self._tracking.value(client.parameters, name)
+        self._note_parameter(body)
+        client.parameters = self._with(client.parameters, name, wanted)
+        return b"" if had == wanted else encode.parameter_status(name, wanted)
+
     def _note_parameter(self, body: bytes) -> str:
         """Note a parameter that the server reported; return its name."""
         name, value = (decode.text(part) for part in decode.parameter_status(body))

@@ -180,10 +180,7 @@ class Aftercare:
             pass  # It comes back when the question has its answer.
         elif pool.totals.is_due(pool):
             backend.close(EVICTED)
-        elif rack.waiters and rack.open:
-            rack.serve(rack.waiters.pop(0), backend.link)
-        else:
-            rack.idle.append(backend.link)
+        elif rack.hand_on(backend.link):
             pool.totals.offer(pool.key)
 
     def check_used(self, wanted: int) -> None:

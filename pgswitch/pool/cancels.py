@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 
+from pgswitch.net.backend import Phase
 from pgswitch.net.encrypting import encrypt
 from pgswitch.net.securing import REFUSED, Encryption, Securing
 from pgswitch.wire import encode
@@ -172,8 +173,9 @@ class Cancel:
         if backend is not None:
             backend.cancels.remove(self)
             backend.link.stale |= is_sent and is_doubtful
-            if not backend.cancels:
-                backend.link.watched = backend.link.stale
+            # It may have been lost meanwhile.
+            if not backend.cancels and backend.phase is not Phase.CLOSED:
+                backend.link.unwatch()
                 if backend.is_parked:
                     backend.is_parked = False
                     backend.link.keeper.put_back(backend.link)

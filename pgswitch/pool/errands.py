@@ -149,6 +149,11 @@ class Errands:
         if not errand.abandoned:
             errand.done.callback(None)
 
+    def is_at_work(self, backend: Backend) -> bool:
+        """Tell whether a server is being asked for somebody who waits."""
+        errand = self._running.get(backend)
+        return errand is not None and not errand.abandoned
+
     def lost(self, backend: Backend) -> None:
         """Fail the errand of a server that was lost before it had answered."""
         errand = self._running.pop(backend, None)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgswitch.pool.modes import equip
+from pgswitch.wire.exchange import IDLE
+
 if TYPE_CHECKING:
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.pool import ServerPool
@@ -20,6 +23,13 @@ def move(client: Frontend, target: ServerPool) -> None:
     link: ClientLink = client.link
     source: ServerPool = client.pool
     if link.server is not None:
+        exchange = link.exchange
+        # Nothing is open here; what makes it look so is a Close that we have answered.
+        exchange.clean = (
+            exchange.status == IDLE
+            and not exchange.outstanding()
+            and not exchange.skipping
+        )
         source.rack.release(link.server)
     source.let_go(client)
     target.clients[client.number] = client
@@ -29,3 +39,4 @@ def move(client: Frontend, target: ServerPool) -> None:
     link.counters = counters
     if link.statements is not None:
         link.statements.counters = counters
+    equip(client)

@@ -32,7 +32,18 @@ if TYPE_CHECKING:
 WRITER_LOST, WRITER_MOVED = "writer lost", "writer moved"
 PAUSED, RECONFIGURED = "pause mode", "database configuration changed"
 REDIRECTED, REMOVED = "connect string changed", "database removed"
-NO_FAILURES = (WRITER_LOST, WRITER_MOVED, REDIRECTED, PAUSED, REMOVED)
+UNSAFE = "close unsafe file descriptors on suspend"
+SUSPEND_TIMEOUT = "suspend_timeout"
+NO_FAILURES = (
+    WRITER_LOST,
+    WRITER_MOVED,
+    REDIRECTED,
+    RECONFIGURED,
+    PAUSED,
+    REMOVED,
+    UNSAFE,
+    SUSPEND_TIMEOUT,
+)
 """Reasons of ours to close a server that logs in; they say nothing about it."""
 
 

@@ -20,11 +20,13 @@ from pgswitch.pool.cancels import Cancels
 from pgswitch.pool.errands import Errands
 from pgswitch.pool.fleet import Fleet
 from pgswitch.pool.ledger import Demand
+from pgswitch.pool.modes import adapt
 from pgswitch.pool.opening import PAUSED
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
+from pgswitch.pool.waits import Waits
 from pgswitch.relay.client import ClientLink
-from pgswitch.relay.rack import Rack
+from pgswitch.relay.rack import Rack, is_fit
 from pgswitch.types import PoolKey, PoolMode
 from pgswitch.wire.login_server import Failed, ServerRefused
 
@@ -73,6 +75,8 @@ class ServerPool:
         """When it last had a client or a server, as the upkeep saw it."""
         self.settling = Settling(context, self.rack)
         self.aftercare = Aftercare(self)
+        self.waits = Waits()
+        """Sees whether a client waits for longer than it may."""
         self.configure()
 
     # Configuration.
@@ -80,12 +84,14 @@ class ServerPool:
     def configure(self) -> None:
         """Take the settings in force."""
         settings = self.context.configuration.settings
+        before = self.rack.mode
         mode = self.context.effective.pool_mode(self.spec, self.key.user)
         self.rack.mode = int(mode)
         self.fleet.configure()
         self.rack.round_robin = bool(settings.server_round_robin)
         self.aftercare.configure()
         self.set_open()
+        adapt(self, before)
 
     @property
     def failing(self) -> str:
@@ -201,8 +207,12 @@ class ServerPool:
         return self.settling.begin(client, _backend(server))
 
     def discard(self, server: ServerLink) -> None:
-        """Close an idle server that is not to be used."""
-        reason = "obsolete connection" if server.stale else "idle server got dirty"
+        """Close a server that is not to be used."""
+        reason = "idle server got dirty"
+        if server.stale:
+            reason = "obsolete connection"
+        elif server.backlogged:
+            reason = "server released before everything was sent to it"
         server.backend.close(reason)
 
     def released(self, server: ServerLink) -> None:
@@ -231,7 +241,7 @@ class ServerPool:
         rack = self.rack
         while rack.idle and rack.open and (rack.waiters or self.errands):
             server = rack.idle.pop()
-            if server.stale or not server.at_boundary():
+            if server.stale or not is_fit(server):
                 self.discard(server)
             else:
                 self.aftercare.free(_backend(server))
@@ -282,7 +292,7 @@ class ServerPool:
         backend.link.counters = self.rack.counters
         server_life.inherit_welcome(self, backend)
         if is_idle:
-            self.rack.idle.append(backend.link)
+            self.rack.keep(backend.link)
 
     def settle_at(self, site: Place) -> None:
         """Have the servers where ``site`` says; those that are there already stay."""
@@ -330,7 +340,9 @@ class ServerPool:
             is_known=self.welcome is not None,
             # Logins under way are let finish in a SUSPEND.
             held=self.is_held()
-            or (self.context.suspended and not self.welcome_waiters),
+            or (
+                self.context.suspended and not self.welcome_waiters and not self.errands
+            ),
         )
 
     def _overdue(self) -> int:

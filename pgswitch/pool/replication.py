@@ -138,7 +138,7 @@ class ReplicationSession:
                 Welcome(backend.parameters, self._pool.context.tracking)
             )
         if self.rack.waiters:
-            self.rack.serve(self.rack.waiters.pop(0), backend.link)
+            self.rack.hand_on(backend.link)
         elif not link.lost:
             self.rack.join(link, backend.link)
 

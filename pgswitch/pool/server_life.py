@@ -144,6 +144,8 @@ def lost(pool: Home, backend: Backend, reason: str) -> None:
         return
     pool.errands.lost(backend)
     link = backend.link
+    # Whoever brings it back after this has it looked at.
+    link.watched = True
     settling = pool.settling.lost(backend)
     client = link.peer or settling
     if link in pool.rack.idle:
@@ -176,7 +178,7 @@ def _settle(
     outcome: Outcome | None = Outcome.AGAIN
     if not is_settling:
         retry = bool(pool.context.configuration.settings.switchover_retry)
-        mode = pool.rack.mode
+        mode = backend.link.mode
         outcome = settle_loss(client, backend, reason, mode=mode, retry=retry)
         site.note(outcome)
     if outcome is Outcome.AGAIN:

@@ -90,6 +90,10 @@ class Settling:
         self._clients[backend] = client
         return settle(tracking, backend, here, partial(self._answered, backend))
 
+    def client_of(self, backend: Backend) -> ClientLink | None:
+        """Return the client that a server is being settled for; None if it has left."""
+        return self._clients.get(backend)
+
     def forget(self, client: ClientLink) -> None:
         """Let go of a client that is leaving; its server comes back by itself."""
         for backend, settling in list(self._clients.items()):

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 
 from pgswitch.errors import SuspendTimeout
 from pgswitch.net.backend import Phase
+from pgswitch.pool.opening import SUSPEND_TIMEOUT, UNSAFE
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.link import BIG_READ, PAUSED_SUSPENDED
 
@@ -33,8 +34,6 @@ LOOK_AGAIN_S = 0.01
 """How often those that have not come to rest are looked at."""
 WATCH_S = 0.1
 """How often it is looked whether an admin is still there."""
-UNSAFE = "close unsafe file descriptors on suspend"
-TIMED_OUT = "suspend_timeout"
 
 
 class Doors(Protocol):
@@ -109,7 +108,7 @@ class Suspension:
             for client in clients:
                 client.disconnect(SuspendTimeout())
             for backend in servers:
-                backend.close(TIMED_OUT)
+                backend.close(SUSPEND_TIMEOUT)
         elif clients or servers:
             self._context.later(LOOK_AGAIN_S, self._look)
             return
@@ -158,7 +157,11 @@ class Suspension:
                 client.link.pause(PAUSED_SUSPENDED)
             elif not client.logged_in or not self._is_at_rest(client.link):
                 yield client
-            elif client.link.halted and client.link not in client.pool.waiting():
+            elif (
+                client.link.halted
+                and not client.link.exchange.awaited
+                and client.link not in client.pool.waiting()
+            ):
                 yield client  # Its parameters are being set.
 
     def _restless_servers(self) -> Iterator[Backend]:
@@ -171,9 +174,12 @@ class Suspension:
         """Stop a server, or close it if its state is nobody's to go on with."""
         if backend.phase is Phase.READY:
             return not self._is_at_rest(backend.link) or bool(backend.cancels)
-        if backend.phase is Phase.LOGIN and pool.unwelcomed():
+        # Logins of clients wait for welcomes and for answers of auth_query.
+        if backend.phase is Phase.LOGIN and (pool.unwelcomed() or pool.errands):
             return True
-        if backend.phase is Phase.BUSY and pool.is_settling(backend):
+        if backend.phase is Phase.BUSY and (
+            pool.is_settling(backend) or pool.errands.is_at_work(backend)
+        ):
             return True
         backend.close(UNSAFE)
         return False

@@ -17,6 +17,7 @@ from pgswitch.errors import (
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool.aftercare import CHECK_FAILED
 from pgswitch.pool.opening import PAUSED, RECONFIGURED
+from pgswitch.relay.gate import Gate
 from pgswitch.wire.exchange import IDLE
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def sweep(pool: ServerPool, now: float) -> None:
     if not pool.is_empty:
         pool.idle_since = now
     _waiting_clients(pool, now)
+    _waiting_for_rules(pool, now)
     _logging_in(pool, now)
     for backend in pool.backends():
         if backend.phase is Phase.LOGIN:
@@ -45,6 +47,7 @@ def sweep(pool: ServerPool, now: float) -> None:
     if pool.site is not None:
         pool.site.refresh()
     pool.cancels.go_on()
+    pool.waits.look(pool, now)
     if pool.rack.waiters:
         pool.serve_waiters()
     else:
@@ -68,6 +71,18 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
         ):
             client.told_of_wait = link.waiting_since
             client.notify(ClientQueued())
+
+
+def _waiting_for_rules(pool: ServerPool, now: float) -> None:
+    """End clients whose query waits to be judged, as if it waited for a server."""
+    for client in list(pool.clients.values()):
+        gate = client.link.gate
+        if (
+            isinstance(gate, Gate)
+            and gate.waiting_since
+            and _is_too_long(pool, client.user, now - gate.waiting_since)
+        ):
+            client.disconnect(QueryWaitTimeout())
 
 
 def _logging_in(pool: ServerPool, now: float) -> None:
@@ -140,7 +155,13 @@ def _busy(pool: ServerPool, backend: Backend, now: float) -> None:
     """End a server that does not answer a query of ours: it may be hung."""
     settings = pool.context.configuration.settings
     limit = settings.query_timeout or settings.server_connect_timeout
-    if limit and now - max(backend.busy_since, backend.link.ready_since) > limit:
+    waited = now - max(backend.busy_since, backend.link.ready_since)
+    link = pool.settling.client_of(backend)
+    client = None if link is None else cast("Frontend", link.frontend)
+    if client is not None and _is_too_long(pool, client.user, waited):
+        client.disconnect(QueryWaitTimeout())
+        backend.close(CHECK_FAILED)
+    elif limit and waited > limit:
         backend.close(CHECK_FAILED)
 
 

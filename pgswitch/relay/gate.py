@@ -12,6 +12,11 @@ to another pool.  All else passes, in as few pieces as it came in.
   refuses is replaced by one that cannot succeed, so that the server itself ends the
   transaction or skips to the next Sync, and all else follows by the usual rules; the
   error that the client gets is in our words (Exchange.refuse_last).
+* After an error in the extended protocol the server ignores everything up to the next
+  Sync, simple queries too (manual, "Extended Query").  So nothing is judged then and
+  nothing waits; all passes as it is.  Whatever follows that Sync waits for its answer:
+  as long as the exchange says that the server skips, it is what comes next that is
+  skipped.
 * A Bind or Describe of a statement whose Parse was routed goes where that went.
 * While the link waits for a server, an answer, or the user's function, what comes is
   kept, and the client is read no further.
@@ -41,6 +46,8 @@ from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import (
     BIND,
     CLOSE,
+    COPY_DONE,
+    COPY_FAIL,
     DESCRIBE,
     EXECUTE,
     FUNCTION_CALL,
@@ -51,7 +58,7 @@ from pgswitch.wire.exchange import (
 )
 from pgswitch.wire.fields import names_in, statement_in, text_in
 from pgswitch.wire.framing import HEADER_SIZE, PASS, WHOLE, action_table
-from pgswitch.wire.prepared import BODY
+from pgswitch.wire.prepared import BODY, STATEMENT
 
 _PART: Final = 3
 """An action: to be noted, from the names at its beginning if it is a Bind."""
@@ -60,6 +67,7 @@ _LOOK: Final = action_table(
     {
         **dict.fromkeys((QUERY, PARSE, DESCRIBE, CLOSE), WHOLE),
         **dict.fromkeys((BIND, EXECUTE, SYNC, FUNCTION_CALL), _PART),
+        **dict.fromkeys((COPY_DONE, COPY_FAIL), _PART),
     },
 )
 
@@ -79,8 +87,19 @@ class Gate(Gatekeeper):
         """For the answers to what was asked before."""
         self._asked = b""
         """The message that the advisor is still thinking about."""
-        self._in_pipeline = link.exchange.is_in_pipeline()
+        self.waiting_since = 0.0
+        """When the advisor began to think, in monotonic seconds; 0.0: it does not."""
+        exchange = link.exchange
+        self._in_pipeline = exchange.is_in_pipeline()
         """Something was asked that no Sync has followed yet."""
+        self._synced = exchange.skipping and SYNC in exchange.queue
+        """The server was skipping when the last Sync passed."""
+        self._closing = False
+        """All that was asked since the last pipeline ended is to close statements."""
+        self._executes = False
+        """What was asked last, apart from that, is an Execute and no Query."""
+        self._copy_over = False
+        """It is a COPY that has ended; a Sync before its end has ended nothing."""
         self._refused = False
         """Something in this pipeline was refused: the server skips the rest."""
         self._running = False
@@ -92,7 +111,7 @@ class Gate(Gatekeeper):
         link.held.clear()
         link.gate = self
         link.indirect = True
-        link.exchange.listener = self
+        exchange.listener = self
 
     def feed(self, chunk: bytes) -> None:
         """Take a chunk as it was read."""
@@ -109,7 +128,7 @@ class Gate(Gatekeeper):
             return
         if self._waiting:
             exchange = link.exchange
-            if exchange.outstanding() and not exchange.copying:
+            if exchange.outstanding() and not self._copies():
                 return
             self._waiting = False
             exchange.special -= 1
@@ -149,18 +168,20 @@ class Gate(Gatekeeper):
         """Tell the advisor that nobody waits for what it is thinking about."""
         if self._asked:
             self._asked = b""
+            self.waiting_since = 0.0
             self.advisor.give_up()
 
     def answered(self, outcome: int) -> None:
         """Hear from the advisor what becomes of the query it was thinking about."""
         asked = self._asked
         self._asked = b""
+        self.waiting_since = 0.0
         if self.link.lost:
             return
         self._running = True
         try:
             self._carry_out(outcome, asked, 0, len(asked))
-            self._note(asked[0])
+            self._note(asked, 0, len(asked))
             self._flush(asked, len(asked))
         except Fault as fault:
             self.link.control.faulted(fault)
@@ -190,8 +211,29 @@ class Gate(Gatekeeper):
         return True
 
     def is_at_rest(self) -> bool:
-        """Tell whether it neither keeps anything nor waits for anybody."""
-        return not self._kept and not self._must_keep() and not self._drop
+        """Tell whether another process can go on from here.
+
+        What is kept can wait there too, for a server or an answer; a function of the
+        user's that is thinking cannot be handed over.
+        """
+        return not self._asked and not self._drop
+
+    def kept(self) -> bytes:
+        """Return what came while it waits, not looked at yet; whole messages."""
+        return b"".join(self._kept)
+
+    def keep(self, kept: bytes) -> None:
+        """Go on with what a gate of another process had kept."""
+        link = self.link
+        self._kept.append(kept)
+        link.pause(PAUSED_GATE)
+        if link.exchange.outstanding() and not link.halted and not self._copies():
+            self._wait()
+        self.go_on()
+
+    def awaits_answers(self) -> bool:
+        """Tell whether it waits for a server to answer what was asked before."""
+        return self._waiting
 
     def is_inside(self) -> bool:
         """Tell whether a transaction or a pipeline is under way."""
@@ -199,8 +241,20 @@ class Gate(Gatekeeper):
         if self.link.server is None:
             return False
         return (
-            self._in_pipeline or exchange.status != IDLE or exchange.outstanding() > 0
+            self._in_pipeline
+            or exchange.status != IDLE
+            or exchange.outstanding() > 0
+            or not (exchange.clean or self._closing)
         )
+
+    def _copies(self) -> bool:
+        """Tell whether there is no answer to wait for while a COPY is under way.
+
+        What comes next may be part of it; or it was begun by an Execute whose Sync it
+        has swallowed, and the answer is kept by the server until the next one.
+        """
+        exchange = self.link.exchange
+        return exchange.copying and (self._copy_over or not exchange.copy_end_sent())
 
     def _is_lost(self) -> bool:
         return self.link.lost
@@ -255,7 +309,7 @@ class Gate(Gatekeeper):
             if action:
                 if not self._look(chunk, position, end):
                     return
-                self._note(chunk[position])
+                self._note(chunk, position, end)
             position = end
         if position < size:
             self._held.append(chunk[position:])
@@ -280,6 +334,12 @@ class Gate(Gatekeeper):
 
         What comes before it goes on first, since the judgement depends on it.
         """
+        if self.link.exchange.skipping:
+            if not self._synced:
+                return True
+            if not self._is_synced(chunk, start):
+                return False
+        self._synced = False
         message_type = chunk[start]
         home = ""
         if message_type == QUERY or message_type == PARSE:
@@ -308,23 +368,40 @@ class Gate(Gatekeeper):
             return False
         if outcome == LATER:
             self._asked = chunk[start:end]
+            self.waiting_since = self.link.clock.now
             if end < len(chunk):
                 self._kept.append(chunk[end:])
             return False
         self._carry_out(outcome, chunk, start, end)
         return True
 
+    def _is_synced(self, chunk: bytes, start: int) -> bool:
+        """Wait for the answer to a Sync that ends the skipping; True: it is there."""
+        self._flush(chunk, start)
+        if self._is_lost():
+            return False
+        exchange = self.link.exchange
+        # Without a server it is we who skip; the Sync has ended that just now.
+        if not exchange.skipping or not exchange.outstanding():
+            return True
+        self._wait()
+        self._kept.append(chunk[start:])
+        return False
+
     def _is_too_early(self) -> bool:
         """Tell whether answers are to be awaited before a message is judged."""
         if self.link.halted:
             return True
-        exchange = self.link.exchange
-        if self._in_pipeline or exchange.copying or not exchange.outstanding():
+        if self._in_pipeline or not self.link.exchange.outstanding() or self._copies():
             return False
-        # This has the server's chunks looked at closely, and us told after each.
-        exchange.special += 1
-        self._waiting = True
+        self._wait()
         return True
+
+    def _wait(self) -> None:
+        """Wait for the answers to all that was passed on."""
+        # This has the server's chunks looked at closely, and us told after each.
+        self.link.exchange.special += 1
+        self._waiting = True
 
     def _ask(self, chunk: bytes, start: int, end: int) -> int:
         """Ask the advisor about a Query or Parse."""
@@ -374,8 +451,9 @@ class Gate(Gatekeeper):
             self.link.pass_on(message(PARSE, b"\0" + text + b"\0\0"))
         self.link.exchange.refuse_last(self.advisor.refusal)
 
-    def _note(self, message_type: int) -> None:
+    def _note(self, chunk: bytes, start: int, end: int) -> None:
         """Note where pipelines begin and end."""
+        message_type = chunk[start]
         if (
             message_type == SYNC
             or message_type == QUERY
@@ -383,7 +461,27 @@ class Gate(Gatekeeper):
         ):
             self._in_pipeline = False
             self._refused = False
+            self._closing = False
+            self._copy_over = False
+            if message_type == SYNC:
+                self._synced = self.link.exchange.skipping
+            else:
+                self._executes = False
             return
-        if message_type != CLOSE or self.link.statements is None:
-            # No server gets a Close of ours; drivers send it ahead of what is new.
-            self._in_pipeline = True
+        if message_type == COPY_DONE or message_type == COPY_FAIL:
+            self._copy_over = self._executes
+            return
+        if (
+            message_type == CLOSE
+            and self.link.statements is not None
+            and end > start + BODY + 2
+            and chunk[start + BODY] == STATEMENT
+        ):
+            # No server gets the Close of a named statement; drivers send it ahead of
+            # what is new.
+            self._closing = not self._in_pipeline and not self._copy_over
+            return
+        self._closing = False
+        self._in_pipeline = True
+        if message_type == EXECUTE:
+            self._executes = True

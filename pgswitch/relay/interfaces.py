@@ -71,6 +71,12 @@ class ServerControl(LinkControl, Protocol):
         ``unanswered``: no part of the present answer has reached the client.
         """
 
+    def parameter_reset(self, body: bytes) -> bytes | None:
+        """Note one that was reset; return what the client is told instead, if else.
+
+        None: it is told what the server has reported.
+        """
+
     def contradicted(self, what: str) -> None:
         """Note that the server is not as we believed; it is not used again."""
 

@@ -307,8 +307,16 @@ class Gatekeeper(Scanner):
         raise AssertionError
 
     def is_at_rest(self) -> bool:
-        """Tell whether it neither keeps anything nor waits for anybody."""
+        """Tell whether another process can go on from here."""
         raise AssertionError
+
+    def kept(self) -> bytes:
+        """Return what came while it waits, not looked at yet; whole messages."""
+        raise AssertionError
+
+    def keep(self, kept: bytes) -> None:
+        """Go on with what a gate of another process had kept."""
+        raise AssertionError(kept)
 
     def leave(self) -> bytes:
         """Leave the link; return what was kept and not looked at yet."""
@@ -332,6 +340,10 @@ class Keeper:
 
     def release(self, server: Link) -> None:
         """Take back a clean server."""
+        raise AssertionError(server)
+
+    def relink(self, server: Link) -> None:
+        """Give a clean server to the client that has it anew, its parameters set."""
         raise AssertionError(server)
 
     def put_back(self, server: Link) -> None:

@@ -150,7 +150,11 @@ class PreparingLink(Link):
         exchange = self.exchange
         statements = self.statements
         server = self.server
-        if statements is not None and server is not None:
+        if statements is None:
+            if end <= len(chunk) and suspect(chunk, start + BODY, end):
+                text = self._read(chunk[start + BODY : end])
+                exchange.resets = exchange.resets or text.resets
+        elif server is not None:
             size = len(chunk)
             if end > size and end - start <= LONGEST_TEXT:
                 return self._wait_for(end - start)
@@ -195,6 +199,7 @@ class PreparingLink(Link):
                 exchange.errand = True
                 return self.hold_back()
         self._before_query(statements, server)
+        exchange.resets = exchange.resets or text.resets
         statements.query(text, 0)
         self.ended_segment()
         return True
@@ -241,6 +246,8 @@ class PreparingLink(Link):
         server = self.server
         body = start + BODY
         if statements is None or server is None:
+            if message_type == PARSE and end <= len(chunk):
+                self._note_resets(chunk, body, end)
             self.exchange.request(message_type)
         elif message_type == FUNCTION_CALL:
             self.exchange.request(message_type)
@@ -266,6 +273,13 @@ class PreparingLink(Link):
             self.replace(chunk, start, end, by)
         return True
 
+    def _note_resets(self, chunk: bytes, body: int, end: int) -> None:
+        """Note a Parse that resets parameters, where nothing else matters of it."""
+        text_at = chunk.find(b"\0", body, end) + 1
+        if text_at and suspect(chunk, text_at, end):
+            text = self._read(chunk[text_at : chunk.find(b"\0", text_at, end)])
+            self.exchange.resets = self.exchange.resets or text.resets
+
     def _execute(
         self, chunk: bytes, start: int, end: int, statements: ClientStatements
     ) -> bool:
@@ -278,7 +292,8 @@ class PreparingLink(Link):
         portal = chunk[body : max(chunk.find(b"\0", body, end), body)]
         if portal in statements.sql.portals and statements.must_wait():
             return self.hold_back()
-        statements.execute(portal)
+        if statements.execute(portal):
+            self.exchange.resets = True
         return True
 
     def _parse(

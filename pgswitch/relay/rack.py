@@ -5,6 +5,10 @@ Theory of operation (hot path).  Idle servers stand on a stack, the last used on
 same tracked parameters takes the top one at the cost of a list's pop; a released
 server goes to the client that has waited longest, or back on the stack.
 
+What becomes of a server that nobody has is decided here alone, by :func:`is_fit`:
+one that is lost, in the midst of a message or behind with its sending is never given to
+a client nor kept for one, whoever brings it back and however late.
+
 Whatever needs thought is left to the *steward* (pool/pool.py), by one test of a
 flag each: a pool that is paused, a server that is stale, a release that wants a
 reset, parameters that differ, a client that must wait.
@@ -42,6 +46,20 @@ class Steward(Protocol):
         """Look after a server that came back unlinked and clean."""
 
 
+def is_fit(server: ServerLink) -> bool:
+    """Tell whether a server that no client has may be given to one, or kept for one.
+
+    Whether it is stale, or a cancel request is aimed at it, is the steward's to know.
+    """
+    return (
+        not server.lost
+        and not server.backlogged
+        and server.skip == 0
+        and server.wanted == 0
+        and server.exchange is None
+    )
+
+
 class Rack(Keeper):
     """The idle servers and the waiting clients of one pool."""
 
@@ -73,15 +91,24 @@ class Rack(Keeper):
         if self.open and not self.waiters:
             while idle:
                 server = idle.pop(0) if self.round_robin else idle.pop()
-                if server.stale or server.skip or server.wanted:
+                # As is_fit tells, without a call for each transaction.
+                if (
+                    server.stale
+                    or server.lost
+                    or server.backlogged
+                    or server.skip
+                    or server.wanted
+                ):
                     self.steward.discard(server)
                     continue
                 return self._link(client, server)
         self.steward.wait(client)
-        return False
+        # It may have had its turn at once, with nothing held yet to go on with.
+        return client.server is not None and not client.halted
 
     def _link(self, client: ClientLink, server: ServerLink) -> bool:
         """Join the two; False when parameters must be set first."""
+        assert server.exchange is None  # noqa: S101 - is_fit, as far as it is free
         self.counters.server_assignment_count += 1
         if server.parameters is not client.parameters:
             if server.parameters != client.parameters:
@@ -94,6 +121,7 @@ class Rack(Keeper):
 
     def join(self, client: ClientLink, server: ServerLink) -> None:
         """Join a client to a server whose parameters suit it by now."""
+        assert client.server is None and is_fit(server)  # noqa: PT018, S101 - see is_fit
         client.server = server
         server.link(client, client.exchange, client.statements, self.mode)
 
@@ -111,24 +139,52 @@ class Rack(Keeper):
         server.unlink()
 
     def release(self, server: Link) -> None:
-        """Take back a clean server from its client."""
+        """Take back a server from its client; one that is not clean is discarded."""
         assert isinstance(server, ServerLink)  # noqa: S101 - narrows the type
         client = server.peer
         if client is not None:
             assert isinstance(client, ClientLink)  # noqa: S101 - narrows the type
+            is_clean = client.exchange.clean and client.skip == 0
             client.server = None
             server.unlink()
-        if self.careful or server.watched or self.waiters:
+            if not is_clean:
+                self.steward.discard(server)
+                return
+        if self.careful or server.watched or self.waiters or server.backlogged:
             self.put_back(server)
         else:
+            # What is lost or stale is watched, and it is clean: so it is_fit.
             self.idle.append(server)
+
+    def relink(self, server: Link) -> None:
+        """Give a clean server to the client that has it anew, its parameters set."""
+        assert isinstance(server, ServerLink)  # noqa: S101 - narrows the type
+        client = server.peer
+        assert isinstance(client, ClientLink)  # noqa: S101 - narrows the type
+        self.unlink(client, server)
+        self._link(client, server)
 
     def put_back(self, server: Link) -> None:
         """Give an unlinked, clean server to the next waiter, or keep it idle."""
         assert isinstance(server, ServerLink)  # noqa: S101 - narrows the type
-        if self.careful or server.watched:
+        if not is_fit(server):
+            self.steward.discard(server)
+        elif self.careful or server.watched:
             self.steward.released(server)
-        elif self.waiters and self.open:
-            self.serve(self.waiters.pop(0), server)
         else:
+            self.hand_on(server)
+
+    def hand_on(self, server: ServerLink) -> bool:
+        """Give a server to the next waiter, or keep it; True: it is idle now."""
+        if self.waiters and self.open and is_fit(server):
+            self.serve(self.waiters.pop(0), server)
+            return False
+        return self.keep(server)
+
+    def keep(self, server: ServerLink) -> bool:
+        """Put a server on the stack; False: it is not fit for that, and discarded."""
+        if is_fit(server):
             self.idle.append(server)
+            return True
+        self.steward.discard(server)
+        return False

@@ -148,6 +148,7 @@ class ServerLink(Link):
         "stale",
         "statements",
         "unasked",
+        "unlike",
         "wary",
         "watched",
     )
@@ -171,6 +172,8 @@ class ServerLink(Link):
         """How long the linked client keeps this server, a PoolMode."""
         self.owned = False
         """Its unnamed statement is the linked client's, or there is none."""
+        self.unlike = False
+        """Its parameters are not those of the client that is linked: set them again."""
         self.unasked = 0
         """The type of a message that nobody has asked for."""
         self.parameters: tuple[str | None, ...] = ()
@@ -196,7 +199,7 @@ class ServerLink(Link):
         ``mode`` is the PoolMode that tells for how long.
         """
         self.mode = mode
-        self.owned = False
+        self.owned = self.unlike = False
         self.exchange = exchange
         self.client_statements = statements
         self.peer = client
@@ -269,10 +272,17 @@ class ServerLink(Link):
         if self.unasked:
             self._refute_unasked()
         if exchange.clean and self.skip == 0 and self.wanted == 0:
-            if self.mode != SESSION and client.skip == 0:
-                self.keeper.release(self)
+            if client.skip == 0:
+                self._part(client)
         elif exchange.unsettled and exchange.wants_fence():
             self.fence()
+
+    def _part(self, client: Link) -> None:
+        """Let go of a client that has nothing under way, if it is not to be kept."""
+        if self.mode != SESSION:
+            self.keeper.release(self)
+        elif self.unlike and not client.wanted:
+            self.keeper.relink(self)
 
     def _refute_unasked(self) -> None:
         """Close a server that has answered what nobody asked; raises the reason."""
@@ -306,8 +316,11 @@ class ServerLink(Link):
         client = self.peer
         if client is not None:  # of statement mode it may just have been closed
             client.send(chunk)
-            if exchange.clean and self.mode != SESSION and client.skip == 0:
-                self.keeper.release(self)
+            if exchange.clean and client.skip == 0:
+                if self.mode != SESSION:
+                    self.keeper.release(self)
+                elif self.unlike:
+                    self.keeper.relink(self)
         return True
 
     def _close_books(self, exchange: Exchange, start: float) -> None:
@@ -362,8 +375,8 @@ class ServerLink(Link):
         if self.unasked:
             self._refute_unasked()
         if exchange.clean and self.skip == 0 and self.wanted == 0:
-            if self.mode != SESSION and client.skip == 0 and not exchange.errand:
-                self.keeper.release(self)
+            if client.skip == 0 and not exchange.errand:
+                self._part(client)
         elif exchange.unsettled and exchange.wants_fence():
             self.fence()
         if exchange.awaited:
@@ -386,7 +399,7 @@ class ServerLink(Link):
         elif message_type == ERROR_RESPONSE:
             return self._failed(exchange, chunk, start, end)
         elif message_type == PARAMETER_STATUS:
-            self.backend.parameter_status(chunk[start + BODY : end])
+            self._parameter(exchange, chunk, start, end)
         elif message_type == COPY_IN_RESPONSE or message_type == COPY_BOTH_RESPONSE:
             exchange.copy_started()
             if not self.wary:
@@ -400,6 +413,23 @@ class ServerLink(Link):
         if exchange.special and exchange.head_is_fake():
             self._put_in(exchange, chunk, end)
         return True
+
+    def _parameter(
+        self, exchange: Exchange, chunk: bytes, start: int, end: int
+    ) -> None:
+        """Note a parameter that the server reports, after a reset perhaps.
+
+        What a client asked for at its start is what its session goes back to; the
+        server, which goes back to what it had at its own, is told of it later.
+        """
+        body = chunk[start + BODY : end]
+        if not exchange.resets or exchange.status != IDLE:
+            self.backend.parameter_status(body)
+            return
+        told = self.backend.parameter_reset(body)
+        if told is not None:
+            self.unlike = True
+            self.replace(chunk, start, end, told)
 
     def _failed(self, exchange: Exchange, chunk: bytes, start: int, end: int) -> bool:
         """Note an ErrorResponse; False to see all of it."""
@@ -464,7 +494,9 @@ class ServerLink(Link):
         """Note what a command has done to prepared statements, by its tag."""
         statements = self.client_statements
         if tag == DISCARD_ALL or tag == DEALLOCATE_ALL:
-            self._forget_statements()
+            self.statements.clear()
+            if statements is not None:
+                statements.clear(portals=tag == DISCARD_ALL)
             if tag == DISCARD_ALL:
                 self.backend.was_reset(at_default=True)
         elif tag == PREPARE_DONE or tag == DEALLOCATE_DONE:
@@ -506,6 +538,7 @@ class ServerLink(Link):
                 self.actions = LINKED
         else:
             self.actions = UNASKED
+            exchange.resets = False
             if exchange.query_start:
                 counters = self.counters
                 took = int((now - exchange.query_start) * 1e6)
@@ -539,8 +572,3 @@ class ServerLink(Link):
             if entry & NAMED and self.client_statements is not None:
                 self.client_statements.settled(entry)
         self.replace(chunk, end, end, replies)
-
-    def _forget_statements(self) -> None:
-        self.statements.clear()
-        if self.client_statements is not None:
-            self.client_statements.clear()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgswitch.errors import DatabaseDisabled
 from pgswitch.pool.families import READER
+from pgswitch.pool.modes import equip
 from pgswitch.relay.gate import Gate
 from pgswitch.rules.advice import Advisor
 from pgswitch.rules.book import Book
@@ -56,10 +57,11 @@ class RulesDesk:
 
     def attach(self, client: Frontend) -> None:
         """Put a gate before a client that is logged in, if rules concern it."""
-        if not client.logged_in or client.replicates:
+        if not client.logged_in or client.replicates or client.console is not None:
             return
         if self.rules_of(client.database) is None:
             return
+        equip(client, self.routes)
         if client.link.relaying and client.link.gate is None:
             Gate(client.link, Advisor(self, client, client.link))
 

@@ -82,8 +82,15 @@ class Waiting:
         """Cancel what is waited for; whatever comes of that is nobody's business."""
         self._turn += 1
         self._stop_timer()
-        if self._deferred is not None:
+        if self._deferred is None:
+            return
+        try:
             self._deferred.cancel()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the user's, SystemExit too
+            # Whoever waits must go on whatever its canceller does.
+            self._context.log.error(f"cancelling a rule failed: {error!r}")
 
     def _too_late(self) -> None:
         seconds = self._context.configuration.settings.rules_timeout

@@ -156,6 +156,8 @@ class Exchange:
         """The server may have skipped what follows a MAYBE, or not."""
         self._may_skip = False
         """A COPY of the extended protocol failed; a MAYBE may end the skipping."""
+        self.resets = False
+        """Something under way gives parameters back what the session began with."""
         self.query_start = 0.0
         """When the open query began, in monotonic seconds; 0.0: none is open."""
         self.transaction_start = 0.0

@@ -160,6 +160,10 @@ class ClientStatements:
         self.busy = False
         """A message of the client's may need more than a new name in it."""
 
+    def keep_at_most(self, most: int) -> None:
+        """Take another max_prepared_statements, from what is prepared next on."""
+        self.most = most
+
     def is_empty(self) -> bool:
         """Tell whether the client has no statement that could be lost."""
         return not self.names and not self.sql.texts
@@ -340,14 +344,18 @@ class ClientStatements:
         self.sql.portals[portal] = text
         return self._needed(text, server)
 
-    def execute(self, portal: bytes) -> None:
-        """Note an Execute; that of such a text is told about by its tag."""
+    def execute(self, portal: bytes) -> bool:
+        """Note an Execute; that of such a text is told about by its tag.
+
+        Returns True if it resets parameters.
+        """
         text = self.sql.portals.get(portal)
         if text is None or not text.actions:
             self.exchange.request(EXECUTE)
-            return
-        self.exchange.request(EXECUTE | SQL)
-        self._begin(text)
+        else:
+            self.exchange.request(EXECUTE | SQL)
+            self._begin(text)
+        return text is not None and text.resets
 
     def query(self, text: SqlText, flags: int) -> None:
         """Note a Query with such a text; ``flags`` are more flags of the request."""
@@ -553,14 +561,22 @@ class ClientStatements:
         if self.sql.parsed.pop(b"", None) is not None:
             self._look_if_busy()
 
-    def clear(self) -> None:
-        """Forget all names: the client ran DISCARD ALL or DEALLOCATE ALL."""
+    def clear(self, *, portals: bool = True) -> None:
+        """Forget all names: the client ran DISCARD ALL or DEALLOCATE ALL.
+
+        The latter leaves the unnamed statement and the portals.
+        """
         for statement in self.names.values():
             self.table.drop(statement)
         self.names.clear()
         self.homes.clear()
+        unnamed = self.sql.parsed.get(b"")
         self.sql.parsed.clear()
         self.sql.texts.clear()
+        if portals:
+            self.sql.portals.clear()
+        elif unnamed is not None:
+            self.sql.parsed[b""] = unnamed
 
     def leave(self) -> None:
         """Forget everything: the client has left, perhaps in the middle."""

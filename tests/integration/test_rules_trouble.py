@@ -300,6 +300,68 @@ def test_errors_amid_a_pipeline(pooler: PgSwitch) -> None:
         assert values(client) == [b"other"]
 
 
+def test_queries_that_are_skipped(pooler: PgSwitch) -> None:
+    """After an error of the extended protocol all is skipped to the Sync.
+
+    Simple queries and calls of functions are so too, wherever a rule would send them.
+    """
+    bad, elsewhere = parse("SELECT no_such_column"), query(WHERE + "two")
+    call = message(b"F", bytes(3) + b"\1" + bytes(6))
+    behind = (
+        query("SELECT 1") * 3,
+        query("SELECT 1") + elsewhere,
+        query("SELECT 1") * 2 + parse(WHERE + "two") + run(),
+        call + parse(WHERE + "two"),
+        elsewhere * 2,
+    )
+    missing = message(b"D", b"Sno_such_statement\0")
+    with RawClient(pooler.port) as client, RawClient(pooler.port) as other:
+        client.log_in()
+        other.log_in()
+        for first in (bad, missing):
+            for skipped in behind:
+                client.send(query(WHERE + "bench"))
+                assert values(client) == [b"bench"]
+                client.send(first + skipped + SYNC)
+                assert [kind for kind, _ in client.until(b"Z")] == [b"E", b"Z"]
+                client.send(first + FLUSH)
+                client.until(b"E")
+                client.send(skipped)
+                client.send(SYNC + elsewhere)
+                assert [kind for kind, _ in client.until(b"Z")] == [b"Z"]
+                assert values(client) == [b"other"]
+                other.send(query(WHERE + "bench"))
+                assert values(other) == [b"bench"]
+
+
+def test_a_query_behind_a_copy(pooler: PgSwitch) -> None:
+    """Sent in one go with it; it goes where a rule sends it, once the COPY is done."""
+    ends = ((message(b"c"), b"C"), (message(b"f", b"no\0"), b"E"))
+    with RawClient(pooler.port) as client:
+        client.log_in()
+        client.send(query("CREATE TABLE behind (id integer) --bench"))
+        client.until(b"Z")
+        data = message(b"d", b"1\n")
+        try:
+            for copy in (
+                query("COPY behind FROM STDIN --bench"),
+                parse("COPY behind FROM STDIN --bench") + run() + FLUSH,
+            ):
+                for end, answer in ends:
+                    sync = SYNC if copy[:1] == b"P" else b""
+                    client.send(copy + data + end + sync + query(WHERE + "two"))
+                    assert [kind for kind, _ in client.until(b"Z")][-2:] == [
+                        answer,
+                        b"Z",
+                    ]
+                    assert values(client) == [b"other"]
+            client.send(query("SELECT count(*) FROM behind --bench"))
+            assert values(client) == [b"2"]
+        finally:
+            client.send(query("DROP TABLE behind --bench"))
+            client.until(b"Z")
+
+
 def test_flush_without_sync(pooler: PgSwitch) -> None:
     """Answers come one by one; a move has to wait for the Sync."""
     with RawClient(pooler.port) as client:

@@ -16,6 +16,7 @@ import pytest
 from pgswitch.demo.account import Account
 from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.installations import Installation
+from tests.fakes.messages import query
 from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory
 from tests.integration.test_pgbench import command, environment
 from tests.integration.wire import RawClient, startup
@@ -176,6 +177,11 @@ def routing_rules(username, query, in_transaction):
 """
 
 
+def waiting_for_servers(pooler: PgSwitch) -> list[object]:
+    """Return the clients that wait for a server."""
+    return [r for r in pooler.console("SHOW CLIENTS") if r["state"] == "waiting"]
+
+
 def test_a_client_that_a_rule_has_moved(pooler: PgSwitch) -> None:
     """It stays with the servers of the database that it was moved to."""
     rules = pooler.directory / "rules.py"
@@ -183,7 +189,8 @@ def test_a_client_that_a_rule_has_moved(pooler: PgSwitch) -> None:
     rules.chmod(0o644)
     ini = pooler.ini_path.read_text()
     line = f"[pgbouncer]\nrouting_rules_py_module_file = {rules}"
-    pooler.ini_path.write_text(ini.replace("[pgbouncer]", line))
+    ini = ini.replace("[pgbouncer]", line).replace("scram-sha-256", "trust")
+    pooler.ini_path.write_text(ini)
     pooler.reload()
     with pooler.connect() as client:
         name = client.execute("SELECT current_database() AS away").fetchone()
@@ -193,6 +200,21 @@ def test_a_client_that_a_rule_has_moved(pooler: PgSwitch) -> None:
         name = client.execute("SELECT current_database()").fetchone()
         assert name == ("other",)
         client.execute("COMMIT")
+    # What rules keep behind a query is judged by the new process, once.
+    with ExitStack() as stack:
+        raws = [stack.enter_context(RawClient(pooler.port)) for _ in range(5)]
+        for raw in raws:
+            raw.send(startup("user", "trusted", "database", "bench"))
+        for raw in raws:
+            raw.until(b"Z")
+            text = "SELECT pg_sleep(0.5)", "SELECT current_database() AS away"
+            raw.send(b"".join(query(one) for one in text))
+        wait_until(lambda: len(waiting_for_servers(pooler)) == 2, "clients to wait")
+        restart(pooler)
+        for raw in raws:
+            raw.until(b"Z")
+            found = [body[6:] for kind, body in raw.until(b"Z") if kind == b"D"]
+            assert found == [b"other"]
     here, away = "SELECT current_database()", "SELECT current_database() AS away"
     assert pooler.execute(here) == [("bench",)]
     assert pooler.execute(away) == [("other",)]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.fakes.messages import query
+import pytest
+
+from pgswitch.pool.opening import NO_FAILURES
+from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import World, WorldOf
 
 CACHED = (
@@ -74,3 +77,16 @@ def test_the_reason_is_kept_short(world: World) -> None:
     world.client()
     world.accept().refuse("x" * 300, "53300")
     assert world.pool().failing == "x" * 99
+
+
+@pytest.mark.parametrize("reason", NO_FAILURES)
+def test_a_login_that_we_break_off(world: World, reason: str) -> None:
+    """That says nothing about the server: the next attempt comes at once."""
+    client, server = world.pair()
+    server.drop()
+    client.say(query())
+    broken_off = world.accept()
+    broken_off.backend.close(reason)
+    assert world.pool().failing == ""
+    assert world.server().answer() == query()
+    assert client.hear() == ANSWER

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 from pgswitch.pool.cancels import Cancels
-from tests.fakes.world import World, WorldOf
+from tests.fakes.messages import ANSWER, query
+from tests.fakes.world import Server, World, WorldOf
 from tests.unit.pool.test_cancelling import request, working
 
 
@@ -48,3 +53,33 @@ def test_both_ends_leave(world: World) -> None:
     cancel.drop()
     assert server.is_gone()
     assert counts(world.pool().cancels) == (0, 0, 0)
+
+
+ENDS = {
+    "lost": lambda _world, server: server.drop(),
+    "RECONNECT": lambda world, _server: world.pool().expire_servers(),
+    "closed": lambda _world, server: server.backend.close("server lifetime over"),
+}
+"""How a server ends that waits for a cancel request to be over."""
+
+
+@pytest.mark.parametrize("settings", ["", "server_reset_query_always = 1"])
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_server_that_ends_before_its_cancel_request(
+    world_of: WorldOf, end: Callable[[World, Server], None], settings: str
+) -> None:
+    """It is not put back when the request is over: who comes next gets another."""
+    world = world_of(settings=settings)
+    client, server, key = working(world)
+    request(world, key)
+    cancel = world.cancelling()
+    server.say(ANSWER)
+    assert server.state() == "being_canceled"
+    end(world, server)
+    cancel.drop()
+    assert server.is_gone()
+    assert list(world.pool().rack.idle) == []
+    client.hear()
+    client.say(query("SELECT 2"))
+    assert world.server().answer() == query("SELECT 2")
+    assert client.hear() == ANSWER

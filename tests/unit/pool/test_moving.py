@@ -63,3 +63,20 @@ def test_a_kept_server_goes_back(world_of: WorldOf) -> None:
     assert old.hear() == query("DISCARD ALL")
     old.say(ANSWER)
     assert old.state() == "idle"
+
+
+def test_to_a_pool_of_another_mode(world_of: WorldOf) -> None:
+    """What it prepares there is kept for it, or shared names would be its own."""
+    world = world_of(
+        databases="db = host=10.0.0.1 pool_mode=session\nnew = host=10.0.0.2"
+    )
+    client, old = world.pair()
+    target = world.service.pools.pool(
+        world.context.configuration.databases["new"], "app"
+    )
+    client.say(query())
+    old.answer()
+    move(client.frontend, target)
+    assert old.answer() == query("DISCARD ALL")
+    client.say(message(b"P", b"mine\0SELECT 1\0\0\0") + message(b"S"))
+    assert b"PGBOUNCER_" in world.server().hear()

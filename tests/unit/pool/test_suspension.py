@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pgswitch.errors import AlreadyPaused, SuspendWithPausedDatabases
 from tests.fakes.messages import ANSWER, READY, error_text, kinds, message, query
 from tests.fakes.transports import END
 from tests.fakes.world import Client, World, WorldOf
+from tests.unit.pool.test_errands import Question
+from tests.unit.rules.worlds import ROUTING, world_with
 
 
 def suspend(world: World) -> list[None]:
@@ -149,6 +153,25 @@ def test_a_login_is_let_finish(world: World) -> None:
     assert not silent.is_gone()
 
 
+@pytest.mark.parametrize("stage", ["connecting", "logging in"])
+def test_a_login_that_is_broken_off(world: World, stage: str) -> None:
+    """Nobody waits for a welcome by it; after RESUME it is made again at once."""
+    client, server = world.pair()
+    server.drop()
+    client.say(query())
+    admin = world.console()
+    if stage == "logging in":
+        world.accept()
+    admin.say(query("SUSPEND"))
+    assert kinds(admin.hear()) == "CZ"
+    assert world.logged("close unsafe file descriptors on suspend")
+    assert world.attempts == []
+    admin.say(query("RESUME"))
+    assert world.server().answer() == query()
+    assert client.hear() == ANSWER
+    assert not world.logged("cached error")
+
+
 def test_servers_nobody_can_go_on_with(world_of: WorldOf) -> None:
     """One being reset, one being opened for nobody: closed."""
     world = world_of(settings="pool_mode = session", databases="db = host=10.0.0.1")
@@ -161,6 +184,42 @@ def test_servers_nobody_can_go_on_with(world_of: WorldOf) -> None:
     world.turn()
     assert server.is_gone()
     assert world.logged("close unsafe file descriptors on suspend")
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_an_answer_of_auth_query_is_awaited(world: World, is_open: bool) -> None:  # noqa: FBT001 - a parameter
+    """For a login under way, and the login of a server that is to be asked."""
+    console(world)
+    _client, server = world.pair()
+    if not is_open:
+        server.drop()
+    asked = world.pool().errands.send(Question(), "app")
+    done = suspend(world)
+    assert done == []
+    if not is_open:
+        server = world.server()
+    server.say(READY)
+    assert asked.called
+    world.wait(0.1)
+    assert done == [None]
+    assert not server.is_gone()
+
+
+def test_what_rules_keep(world_of: WorldOf, tmp_path: Path) -> None:
+    """Behind a query or before a server it can wait on; nobody is closed for that."""
+    world = world_with(world_of, tmp_path, ROUTING, more="default_pool_size = 1")
+    console(world)
+    client, server = world.asking("SELECT 1")
+    waiting = world.client()
+    waiting.hear()
+    for one in (client, waiting):
+        one.say(query("SELECT 2") + query("SELECT 3"))
+    assert suspend(world) == [None]
+    world.service.resume_all()
+    for _ in range(5):
+        server.answer()
+    assert client.hear() == ANSWER * 3
+    assert waiting.hear() == ANSWER * 2
 
 
 def test_parameters_being_set(world: World) -> None:

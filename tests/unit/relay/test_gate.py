@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
 from pgswitch.relay.gate import Gate
 from pgswitch.relay.interfaces import CHANGED, LATER, REFUSED, UNCHANGED
+from pgswitch.types import PoolMode
 from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 from tests.unit.relay.test_stream import BATCHES, END, PIPELINES, SEEDS, Play
@@ -488,3 +489,191 @@ def test_pipelines_through_a_gate(
         Gate(client, Indifferent())
     play.run(Random(seed).randrange, waits=False)
     play.check()
+
+
+DESCRIBE = message(b"D", b"Smissing\0")
+CALL = message(b"F", bytes(10))
+SKIPPED = {
+    "queries": (parse(b"bad"), query("one") + query("two") + query("three")),
+    "a Parse behind queries": (parse(b"bad"), query("one") * 2 + parse(b"two")),
+    "a FunctionCall": (DESCRIBE, CALL + parse(b"one") + query("two")),
+    "a Bind of what was sent elsewhere": (parse(b"bad"), query("one") + bind(b"mine")),
+}
+"""What fails, and what the server skips behind it."""
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(("bad", "skipped"), SKIPPED.values(), ids=SKIPPED)
+def test_what_a_server_skips(bad: bytes, skipped: bytes, at_once: bool) -> None:  # noqa: FBT001 - a parameter
+    """It passes up to the Sync as it is, and nothing of it waits or is judged."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, gate = gated(stage, prepared=10)
+    adviser.home = "there"
+    client.take(parse(b"fine", b"mine") + SYNC)
+    server.take(message(b"1") + READY)
+    adviser.away = {"there"}
+    stage.sent(server)
+    stage.sent(client)
+    client.take(bad + (skipped + SYNC if at_once else b""))
+    asked = len(adviser.asked) + len(adviser.brought)
+    server.take(ERROR)
+    if not at_once:
+        client.take(skipped)
+        assert not stage.sockets[client].done, "and it is read on"
+        client.take(SYNC)
+    sent = stage.sent(server)
+    assert sent.startswith(bad)
+    assert sent.endswith(SYNC)
+    assert gate.is_at_rest()
+    assert client.server is server
+    assert len(adviser.asked) + len(adviser.brought) == asked
+    client.take(query("next"))
+    assert stage.sent(server) == b""
+    server.take(READY)
+    assert stage.sent(client) == ERROR + READY
+    assert stage.sent(server) == query("next")
+    assert adviser.asked[-1] == ("Q", b"next", b"", False)
+    server.take(RESULT + READY)
+    assert list(stage.rack.idle) == [server]
+    assert client.exchange.special == 0
+
+
+def test_a_pipeline_behind_what_was_skipped() -> None:
+    """Nothing of it passes before the Sync is answered, or its own errors were lost."""
+    stage = Stage(PoolMode.SESSION)
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    client.take(parse(b"bad") + query("one"))
+    server.take(ERROR)
+    client.take(query("two") + SYNC + bind(b"mine") + query("three") + query("four"))
+    asked = len(adviser.asked)
+    sent = parse(b"bad") + query("one") + query("two") + SYNC
+    assert stage.sent(server) == sent
+    server.take(READY)
+    assert stage.sent(server) == bind(b"mine") + query("three")
+    server.take(ERROR)
+    assert stage.sent(server) == query("four")
+    assert len(adviser.asked) == asked + 1, "of three, which was sent before the error"
+    client.take(SYNC)
+    server.take(READY)
+    assert stage.sent(client) == (ERROR + READY) * 2
+    client.take(query("five"))
+    assert adviser.asked[-1] == ("Q", b"five", b"", False)
+
+
+def test_a_gate_put_up_while_a_server_skips() -> None:
+    """As it may be by a RELOAD, before the Sync and behind it."""
+    for is_synced in (False, True):
+        stage = Stage()
+        server = stage.server()
+        client = stage.client()
+        client.take(parse(b"bad"))
+        server.take(ERROR)
+        client.take(SYNC if is_synced else query("one"))
+        adviser = Adviser()
+        Gate(client, adviser)
+        client.take(query("two") + query("three") + (b"" if is_synced else SYNC))
+        assert adviser.asked == []
+        stage.sent(server)
+        server.take(READY)
+        assert [asked[1] for asked in adviser.asked] == ([b"two"] if is_synced else [])
+        assert stage.sent(server) == (query("two") if is_synced else b"")
+
+
+COPY_IN = message(b"G", b"\0\0\0")
+COPY_DATA = message(b"d", b"1\n")
+
+
+@pytest.mark.parametrize("end", [message(b"c"), message(b"f", b"no\0")])
+def test_a_query_behind_the_end_of_a_copy(end: bytes) -> None:
+    """It waits for the answer of the COPY, and is no part of it."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    copy = query("COPY t FROM STDIN")
+    client.take(copy + COPY_DATA + end + query("next") + query("last"))
+    assert stage.sent(server) == copy + COPY_DATA + end
+    server.take(COPY_IN)
+    assert len(adviser.asked) == 1
+    server.take(
+        message(b"C", b"COPY 1\0") + READY if end[:1] == b"c" else ERROR + READY
+    )
+    assert adviser.asked[1] == ("Q", b"next", b"", False)
+    server.take(RESULT + READY)
+    server.take(RESULT + READY)
+    assert list(stage.rack.idle) == [server]
+
+
+def test_a_query_amid_a_copy() -> None:
+    """It passes at once, as inside: there may be no end to wait for."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    client.take(query("COPY t FROM STDIN") + COPY_DATA + query("next"))
+    assert len(adviser.asked) == 1
+    server.take(COPY_IN)
+    assert adviser.asked[1] == ("Q", b"next", b"", True)
+
+
+def test_a_copy_that_swallowed_its_sync() -> None:
+    """The pipeline and its transaction are still open then."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    copy = parse(b"COPY t FROM STDIN") + bind() + EXECUTE + SYNC
+    client.take(copy + COPY_DATA + message(b"c") + query("next"))
+    stage.sent(server)
+    # It keeps the answer to the COPY until it is asked for it by a Sync or a Query.
+    server.take(message(b"1") + message(b"2") + COPY_IN)
+    assert adviser.asked[1:] == [("Q", b"next", b"", True)]
+    assert stage.sent(server) == query("next")
+    server.take(message(b"C", b"COPY 1\0") + RESULT + READY)
+    assert list(stage.rack.idle) == [server]
+
+
+@pytest.mark.parametrize("what", [b"S\0", b"P\0", b"Pname\0"])
+def test_closing_what_the_server_knows(what: bytes) -> None:
+    """A portal or the unnamed statement: its answer comes with the next Sync only."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage, prepared=10)
+    close = message(b"C", what)
+    client.take(close + query("one"))
+    assert stage.sent(server) == close + query("one")
+    assert adviser.asked == [("Q", b"one", b"", True)]
+
+
+@pytest.mark.parametrize("is_synced", [False, True])
+def test_closing_behind_a_copy(is_synced: bool) -> None:  # noqa: FBT001 - a parameter
+    """A Sync behind the end of the COPY has ended the pipeline, one before has not."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage, prepared=10)
+    copy = parse(b"COPY t FROM STDIN") + bind() + EXECUTE + SYNC
+    client.take(copy + COPY_DATA + message(b"c") + (SYNC if is_synced else b""))
+    server.take(message(b"1") + message(b"2") + COPY_IN)
+    client.take(message(b"C", b"Smine\0") + query("next"))
+    server.take(message(b"C", b"COPY 1\0") + (READY if is_synced else b""))
+    assert adviser.asked[1:] == [("Q", b"next", b"", not is_synced)]
+
+
+def test_closing_ahead_of_something_new() -> None:
+    """No server hears of that, so nothing is under way there."""
+    stage = Stage(PoolMode.SESSION)
+    server = stage.server()
+    client, adviser, gate = gated(stage, prepared=10)
+    client.take(parse(b"one", b"mine") + SYNC)
+    server.take(message(b"1") + READY)
+    assert not gate.is_inside()
+    client.take(message(b"C", b"Smine\0") + parse(b"two"))
+    assert adviser.asked[-1] == ("P", b"two", b"", False)
+    client.take(message(b"C", b"Smine\0") + parse(b"three"))
+    assert adviser.asked[-1] == ("P", b"three", b"", True)
+    client.take(SYNC + query("four") + message(b"C", b"Smine\0") + parse(b"five"))
+    server.take(message(b"1") + message(b"1") + READY)
+    server.take(RESULT + READY)
+    assert adviser.asked[-2:] == [
+        ("Q", b"four", b"", False),
+        ("P", b"five", b"", False),
+    ]

@@ -34,6 +34,7 @@ def test_reloads(world_of: WorldOf, tmp_path: Path) -> None:
     """New rules hold for clients that are there; bad ones change nothing at all."""
     world = world_of(databases=TWO)
     client, server = world.pair()
+    admin = world.console()
     path = write(tmp_path, "r.py", "def rewrite_query(u, q): return 'first'")
     settings = f"rewrite_query_py_module_file = {path}\nquery_timeout = %d"
     client.say(query("SELECT 1"))
@@ -50,6 +51,36 @@ def test_reloads(world_of: WorldOf, tmp_path: Path) -> None:
     assert world.reload(databases=TWO)
     client.say(query("SELECT 1"))
     assert server.answer() == query("SELECT 1")
+    admin.say(query("SHOW VERSION"))
+    assert kinds(admin.hear()).endswith("CZ"), "the console is no client of a pool"
+
+
+def test_rules_that_come_to_sessions(world_of: WorldOf, tmp_path: Path) -> None:
+    """Clients that are there can be moved then, so what they prepare is kept for them.
+
+    A Close ahead of the move is ours to answer: the server is as clean as before.
+    """
+    mode = "pool_mode = session"
+    world = world_of(databases=TWO, settings=mode)
+    client, old = world.pair()
+    prepare = b"%b\0SELECT 1 --%b\0\0\0"
+    sync, ready = message(b"S"), message(b"1") + message(b"Z", b"I")
+    client.say(message(b"P", prepare % (b"mine", b"")) + sync)
+    old.say(ready)
+    path = write(tmp_path, "r.py", ROUTING)
+    settings = f"{mode}\nrouting_rules_py_module_file = {path}"
+    assert world.reload(databases=TWO, settings=settings)
+    client.say(message(b"P", prepare % (b"more", b"db")) + sync)
+    old.say(ready)
+    old.hear()
+    client.hear()
+    moving = message(b"P", prepare % (b"more", b"new"))
+    client.say(message(b"C", b"Smore\0") + moving + sync)
+    assert kinds(client.hear()) == "3"
+    assert old.answer() == query("DISCARD ALL")
+    assert old.state() == "idle"
+    new = world.server()
+    assert b"PGBOUNCER_" in new.hear()
 
 
 def test_replication_clients(world_of: WorldOf, tmp_path: Path) -> None:

@@ -73,6 +73,31 @@ def test_what_takes_too_long(world_of: WorldOf, tmp_path: Path) -> None:
     assert world.logged("rewrite_query failed: RuleTimeout: no answer for 2 s")
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(1)])
+def test_what_cannot_be_cancelled(
+    world_of: WorldOf, tmp_path: Path, error: BaseException
+) -> None:
+    """Its client does not wait for ever for that, nor does it stay when it has left."""
+
+    def refuse(_deferred: Deferred[object]) -> None:
+        raise error
+
+    text = WAITING.replace("async def", "def").replace("await ", "")
+    world = world_with(world_of, tmp_path, "", text, "rules_timeout = 2")
+    client, server = world.pair()
+    pending = with_pending(world)
+    pending.append(Deferred(refuse))
+    client.say(query("SELECT 1"))
+    world.wait(3)
+    assert server.answer() == query("SELECT 1")
+    pending.append(Deferred(refuse))
+    client.say(query("SELECT 2"))
+    client.drop()
+    assert client.is_gone()
+    assert world.pool().clients == {}
+    assert world.logged(f"cancelling a rule failed: {error!r}")
+
+
 def test_a_client_that_leaves_meanwhile(world_of: WorldOf, tmp_path: Path) -> None:
     """The function is cancelled, and what it says then comes to nothing."""
     world = world_with(world_of, tmp_path, "", WAITING)

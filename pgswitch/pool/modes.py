@@ -1,0 +1,133 @@
+"""What depends on the pool mode: taken at a client's login, and when the mode changes.
+
+A client of a shared mode (transaction, statement) has its prepared statements kept by
+us; one of session pooling has its server to itself, and the names on it are its own.
+When a pool's mode changes, by RELOAD or SET, everybody follows:
+
+=======================  ==========================================================
+from session to shared   each client gets statements; the server that it has, whose
+                         state nobody knows, is closed as soon as nothing is under way
+from shared to session   clients keep their statements, and their servers from the next
+                         link on; idle servers are reset first, as sessions expect
+from one shared mode     the next link has the new one, and at once where that
+to the other             forbids less
+=======================  ==========================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from pgswitch.pool.opening import RECONFIGURED
+from pgswitch.relay.client import MAPPED
+from pgswitch.relay.server import SESSION, STATEMENT
+from pgswitch.types import PoolMode
+from pgswitch.wire.prepared import ClientStatements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.context import PoolContext
+    from pgswitch.relay.client import ClientLink
+    from pgswitch.relay.rack import Rack
+    from pgswitch.relay.server import ServerLink
+
+_TRANSACTION = int(PoolMode.TRANSACTION)
+
+
+class Home(Protocol):
+    """What is needed of the pool; see pool/pool.py."""
+
+    context: PoolContext
+    rack: Rack
+    clients: dict[int, Frontend]
+
+    @property
+    def replication(self) -> Mapping[int, object]:
+        """Replication clients by number; they have a server each, for good."""
+
+
+def _never(_database: str) -> bool:
+    return False
+
+
+def statements_for(
+    client: Frontend, moves: Callable[[str], bool] = _never
+) -> ClientStatements | None:
+    """Return the prepared statements that a client has, or needs in its pool's mode.
+
+    ``moves`` tells whether rules may move the clients of a database: their servers are
+    shared whatever the mode.  Those that it has it keeps; max_prepared_statements holds
+    for them too; with 0 what a client prepares lasts as long as it has its server.
+    """
+    link: ClientLink = client.link
+    pool: Home = client.pool
+    most = pool.context.configuration.settings.max_prepared_statements
+    has = link.statements
+    if has is not None:
+        has.keep_at_most(most)
+        return has
+    if client.number in pool.replication:
+        return None
+    if pool.rack.mode == SESSION and not moves(client.database):
+        return None
+    return ClientStatements(
+        pool.context.statements, link.exchange, most, pool.rack.counters
+    )
+
+
+def equip(client: Frontend, moves: Callable[[str], bool] = _never) -> None:
+    """Give a client that is welcomed already what it needs."""
+    link: ClientLink = client.link
+    has = link.statements
+    statements = statements_for(client, moves)
+    if statements is has:
+        return
+    link.statements = statements
+    if link.relaying:
+        link.actions = MAPPED
+    if link.server is not None:
+        # Names that it has given before are the server's own, and pass as they are.
+        link.server.client_statements = statements
+
+
+def adapt(pool: Home, before: int) -> None:
+    """Have clients and servers of a pool follow its settings; ``before``: its mode."""
+    mode = pool.rack.mode
+    if (before == SESSION) != (mode == SESSION):
+        _renew_idle(pool)
+    for client in list(pool.clients.values()):
+        if client.replicates or not client.logged_in:
+            continue
+        equip(client)
+        server = client.link.server
+        if server is not None:
+            follow(pool, client.link, server)
+
+
+def follow(pool: Home, link: ClientLink, server: ServerLink) -> None:
+    """Have a server that is linked take the pool's mode, as far as it can be now."""
+    mode = pool.rack.mode
+    if mode == SESSION:
+        return
+    if server.mode == SESSION:
+        # Nobody else is to have it. What is under way may be a transaction still.
+        server.stale = server.watched = True
+        server.mode = _TRANSACTION
+        is_amid = link.skip or not server.at_boundary()
+        if link.exchange.clean and not is_amid:
+            pool.rack.release(server)
+    elif server.mode == STATEMENT:
+        server.mode = mode
+
+
+def _renew_idle(pool: Home) -> None:
+    """Reset what is idle for sessions; close what sessions may have left unclean."""
+    idle, pool.rack.idle[:] = list(pool.rack.idle), []
+    resets = bool(pool.context.configuration.settings.server_reset_query)
+    for server in idle:
+        if resets:
+            pool.rack.put_back(server)
+        else:
+            server.backend.close(RECONFIGURED)

@@ -38,14 +38,24 @@ def unnamed(text: bytes) -> bytes:
 class Caretaker(Steward):
     """Has servers drop what was their client's own, as pool/aftercare.py does."""
 
+    def __init__(self, replace: Callable[[ServerLink], ServerLink]) -> None:
+        """``replace`` closes a server and returns a new one."""
+        super().__init__()
+        self.replace = replace
+
     def released(self, server: ServerLink) -> None:
         """Ask for that, or give the server to the next."""
-        assert not server.stale, "a server is no model of itself"
-        if server.statements.needs_cleaning():
+        if server.stale:
+            self.rack.put_back(self.replace(server))
+        elif server.statements.needs_cleaning():
             server.send(server.statements.cleaning() + SYNC)
         else:
             server.unwatch()
             self.rack.put_back(server)
+
+
+Draw = Callable[[int], int]
+"""Returns a number below another."""
 
 
 class Care(Control):
@@ -66,10 +76,6 @@ class Care(Control):
             self.caretaker.released(self.server)
 
 
-Draw = Callable[[int], int]
-"""Returns a number below another."""
-
-
 class Play:
     """Clients with their scripts, and servers; bytes pass in pieces as drawn."""
 
@@ -82,16 +88,13 @@ class Play:
     ) -> None:
         """Each script is a list of what is sent at once; see :meth:`run`."""
         self.stage = Stage(mode)
-        caretaker = Caretaker()
-        caretaker.rack = self.stage.rack
-        self.stage.steward = self.stage.rack.steward = caretaker
+        self.caretaker = Caretaker(self._replaced)
+        self.caretaker.rack = self.stage.rack
+        self.stage.steward = self.stage.rack.steward = self.caretaker
         self.servers: dict[ServerLink, ModelServer] = {}
         self.answers: dict[ServerLink, bytearray] = {}
         for _ in range(servers):
-            care = Care(caretaker)
-            link = self.stage.server(care)
-            care.server = link
-            self.servers[link], self.answers[link] = ModelServer(), bytearray()
+            self._open()
         self.clients: dict[ClientLink, list[bytes]] = {}
         self.expected: dict[ClientLink, list[bytes]] = {}
         self.heard: dict[ClientLink, bytes] = {}
@@ -104,6 +107,21 @@ class Play:
             self.heard[client] = b""
             if script and script[-1].endswith(TERMINATE):
                 self.terminated.add(client)
+
+    def _open(self) -> ServerLink:
+        care = Care(self.caretaker)
+        link = care.server = self.stage.server(care)
+        self.servers[link], self.answers[link] = ModelServer(), bytearray()
+        return link
+
+    def _replaced(self, server: ServerLink) -> ServerLink:
+        """Return a new server in place of one that is closed."""
+        assert self.stage.told(server) == []
+        server.statements.clear()
+        del self.servers[server], self.answers[server]
+        new = self._open()
+        self.stage.rack.idle.remove(new)
+        return new
 
     def run(self, draw: Draw, *, waits: bool) -> None:
         """Pass bytes on until nothing moves.

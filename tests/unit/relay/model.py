@@ -267,10 +267,9 @@ class ModelServer:
         else:
             text = self._prepared(name)
             before = message(b"t", text)
-        if not _gives_rows(text):
-            return before + message(b"n")
+        # PostgreSQL would still describe what gives no rows, if it had it.
         self._check(text)
-        return before + message(b"T", text)
+        return before + (message(b"T", text) if _gives_rows(text) else message(b"n"))
 
     def _E(self, body: bytes) -> bytes:  # noqa: N802
         name = body[:-5]

@@ -91,6 +91,10 @@ class Control:
         """Return nothing of what has the SQLSTATE."""
         return b"" if unanswered and b"C57P01\0" in chunk else chunk
 
+    def contradicted(self, what: str) -> None:
+        """Record."""
+        self.told.append(("contradicted", what))
+
     def refused_to_write(self) -> None:
         """Record."""
         self.told.append(("refused to write",))
@@ -157,9 +161,9 @@ class Stage:
         self.sockets: dict[object, Socket] = {}
         self.controls: dict[object, Control] = {}
 
-    def server(self) -> ServerLink:
+    def server(self, control: Control | None = None) -> ServerLink:
         """Return a new server, idle on the rack."""
-        socket, control = Socket(), Control()
+        socket, control = Socket(), control or Control()
         server = ServerLink(
             MAX_MESSAGE_SIZE, socket, control, ServerStatements(self.table)
         )
@@ -169,14 +173,17 @@ class Stage:
         self.rack.idle.append(server)
         return server
 
-    def client(self, *, prepared: int = 0) -> ClientLink:
-        """Return a new client, logged in."""
+    def client(self, *, prepared: int | None = None) -> ClientLink:
+        """Return a new client, logged in.
+
+        ``prepared`` is max_prepared_statements; without it servers are not shared.
+        """
         socket, control = Socket(), Control()
         client = ClientLink(MAX_MESSAGE_SIZE, socket, control)
         client.starting = False
         client.counters = self.rack.counters
         statements = None
-        if prepared:
+        if prepared is not None:
             statements = ClientStatements(
                 self.table, client.exchange, prepared, self.rack.counters
             )

@@ -14,7 +14,8 @@ from pgswitch.relay.interfaces import CHANGED, LATER, REFUSED, UNCHANGED
 from pgswitch.types import PoolMode
 from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
-from tests.unit.relay.test_stream import BATCHES, END, PIPELINES, SEEDS, Play
+from tests.unit.relay.play import Play
+from tests.unit.relay.scripts import drawn
 
 SYNC = message(b"S")
 REFUSAL = message(b"E", b"Mno\0\0")
@@ -68,7 +69,9 @@ class Adviser:
         self.given_up += 1
 
 
-def gated(stage: Stage, *, prepared: int = 0) -> tuple[ClientLink, Adviser, Gate]:
+def gated(
+    stage: Stage, *, prepared: int | None = None
+) -> tuple[ClientLink, Adviser, Gate]:
     """Return a client with a gate before it."""
     client = stage.client(prepared=prepared)
     adviser = Adviser()
@@ -271,9 +274,9 @@ def test_a_refused_query() -> None:
     assert list(stage.rack.idle) == [server]
 
 
-@pytest.mark.parametrize("prepared", [0, 10])
+@pytest.mark.parametrize("prepared", [None, 0, 10])
 @pytest.mark.parametrize("name", [b"", b"mine"])
-def test_a_refused_parse(name: bytes, prepared: int) -> None:
+def test_a_refused_parse(name: bytes, prepared: int | None) -> None:
     """The rest of its pipeline is skipped, by the server and without asking."""
     stage = Stage()
     server = stage.server()
@@ -455,40 +458,17 @@ class Indifferent(Adviser):
         return CHANGED if is_changed else UNCHANGED
 
 
-@settings(max_examples=150)
-@given(
-    SEEDS,
-    st.lists(st.lists(BATCHES, max_size=5), min_size=1, max_size=3),
-    st.integers(1, 2),
-    st.integers(1, 3),
-)
-def test_named_statements_through_a_gate(
-    seed: int, scripts: list[list[bytes]], servers: int, prepared: int
-) -> None:
+@pytest.mark.parametrize("start", range(0, 500, 100))
+def test_as_if_alone_through_a_gate(start: int) -> None:
     """Clients cannot tell that rules look at what they send."""
-    play = Play([[*script, END] for script in scripts], servers, prepared)
-    for client in play.clients:
-        Gate(client, Indifferent())
-    play.run(Random(seed).randrange, waits=True)
-    play.check()
-
-
-@settings(max_examples=150)
-@given(
-    SEEDS,
-    st.lists(st.lists(PIPELINES, max_size=5), min_size=1, max_size=3),
-    st.integers(1, 2),
-    st.sampled_from([0, 2]),
-)
-def test_pipelines_through_a_gate(
-    seed: int, scripts: list[list[bytes]], servers: int, prepared: int
-) -> None:
-    """Sent ahead of their answers, with COPY among them."""
-    play = Play([[*script, END] for script in scripts], servers, prepared)
-    for client in play.clients:
-        Gate(client, Indifferent())
-    play.run(Random(seed).randrange, waits=False)
-    play.check()
+    for seed in range(start, start + 100):
+        random = Random(seed)
+        scripts = drawn(random)
+        play = Play(scripts, random.randint(1, 2), random.randint(1, 3))
+        for client in play.clients:
+            Gate(client, Indifferent())
+        play.run(random.randrange, waits=random.random() < 0.5)
+        play.check()
 
 
 DESCRIBE = message(b"D", b"Smissing\0")

@@ -59,6 +59,9 @@ MAPPED: Final = action_table(
 )
 """With prepared statements to be rewritten; Parse and Bind look for themselves."""
 
+COPY_IN_DOUBT: Final = "requests behind a COPY that failed"
+"""Why a server is closed of which nobody can know what it has skipped."""
+
 _NEEDS_NONE: Final = action_table(
     0, dict.fromkeys((COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH), 1)
 )
@@ -230,6 +233,10 @@ class ClientLink(RelayingLink):
     def wait_for_answers(self, rest: bytes, server: ServerLink) -> None:
         """Hold what could not be judged until what was asked has been answered."""
         exchange = self.exchange
+        if exchange.is_in_doubt():
+            # Whether there will be answers cannot be known.
+            server.backend.close(COPY_IN_DOUBT)
+            return
         exchange.await_answers()
         if exchange.open and not exchange.skips():
             server.send(FLUSH_MESSAGE)
@@ -426,7 +433,9 @@ class ClientLink(RelayingLink):
         statements = self.statements
         if statements is None or end <= BODY + 2 or chunk[BODY] != STATEMENT:
             return False
+        is_open = self.exchange.open
         statements.close(chunk[BODY:end], None)
+        self.exchange.open = is_open  # No server has heard of it.
         entry = self.exchange.take()
         self.send(fake_reply(entry))
         if entry & NAMED:

@@ -457,6 +457,8 @@ class ServerLink(Link):
                 self.stale = self.watched = True
                 self.backend.contradicted("server refutes its prepared statements")
             self._undone(skipped)
+        if exchange.is_in_doubt():
+            self.stale = self.watched = True
         if exchange.special and exchange.head_is_fake():
             self._put_in(exchange, chunk, end)
         return True

@@ -129,6 +129,8 @@ class Exchange:
         """A Sync is still to follow on something: what comes before it may be skipped.
 
         A Query does not end that, since it may be skipped as well."""
+        self.executes = False
+        """It has an Execute."""
         self.special = 0
         """How many requests in the queue carry SWALLOW, FAKE or REFUSED.
 
@@ -169,13 +171,15 @@ class Exchange:
         self.clean = False
         kind = entry & TYPE
         if kind == SYNC:
-            self.open = False
+            self.open = self.executes = False
             if entry == SYNC and self.copying and self._ends == 0:
                 entry = SYNC | MAYBE
                 self.unsettled += 1
         else:
             if kind != QUERY and kind != FUNCTION_CALL:
                 self.open = True
+                if kind == EXECUTE:
+                    self.executes = True
             if self._may_skip and not self._in_doubt:
                 if self._behind_maybes() == len(self.queue):
                     self._in_doubt = True
@@ -204,12 +208,17 @@ class Exchange:
 
     def copy_data_ended(self, message_type: int) -> None:
         """Note the client's CopyDone or CopyFail; late ones do not count."""
+        if self._may_copy():
+            self.queue.append(message_type)
+            self._ends += 1
+
+    def _may_copy(self) -> bool:
+        """Tell whether something that is outstanding may be a COPY."""
         for at in range(self.head, len(self.queue)):
             kind = self.queue[at] & TYPE
             if kind == QUERY or kind == EXECUTE or self.queue[at] == BATCH:
-                self.queue.append(message_type)
-                self._ends += 1
-                return
+                return True
+        return False
 
     def copy_end_sent(self) -> bool:
         """Tell whether a CopyDone or CopyFail is on its way to the server."""
@@ -277,7 +286,7 @@ class Exchange:
         if self.status != IDLE and not self.awaited:
             return False  # What ends the transaction will be answered.
         if self._in_doubt:
-            return not self.open
+            return not self.open and not self._may_copy()
         return self._behind_maybes() == len(self.queue)
 
     # What the server answers.
@@ -366,8 +375,14 @@ class Exchange:
             return self._copied()
         if self.head < len(self.queue):
             if self.queue[self.head] & TYPE == COMPLETES[reply]:
+                if self._in_doubt:
+                    self._settled()
                 return self.take()
         return 0
+
+    def is_in_doubt(self) -> bool:
+        """Tell whether the server may have skipped what seems outstanding, or not."""
+        return self._in_doubt
 
     def fenced(self) -> list[int]:
         """Note CloseComplete, if it is a fence's that others stand before.
@@ -545,20 +560,24 @@ class Exchange:
         Returns the Execute that it was, 0 for the COPY of a Query, which goes on.
         """
         self.copying = False
-        for index in range(self.head, len(self.queue)):
-            if self.queue[index] == COPY_DONE or self.queue[index] == COPY_FAIL:
+        for index in range(self.head + 1, len(self.queue)):
+            entry = self.queue[index]
+            if entry == COPY_DONE or entry == COPY_FAIL:
                 first = self.queue[self.head]
                 settled = index + 1 - self.head
                 for _ in range(settled):
                     self._pop()
-                self._drop_ends()
                 if first & TYPE != QUERY:
+                    self._drop_ends()
                     return first
-                # ReadyForQuery is still to come for the simple Query.
+                # ReadyForQuery is still to come for the simple Query, and perhaps
+                # another COPY before it.
                 self.queue.insert(self.head, first)
                 if first & _MEDDLED:
                     self.special += 1
                 return 0
+            if not entry & MAYBE:
+                break
         if self.head < len(self.queue) and self.queue[self.head] & TYPE == EXECUTE:
             return self.take()
         return 0

@@ -76,7 +76,11 @@ CASES = {
     "batch that copies in": (">* <2 <G >c >S <C <ZI", True, 0),
     "batch that copies in, two syncs": (">* >S <2 <G >c >S <C <ZI", True, 0),
     "batch that copies in, failed": (">* <2 <G <E >c >S <ZI", False, 1),
-    "batch that copies in, failed, fenced": (">* <2 <G <E >c >S <ZI >| <3 <ZI", True, 0),
+    "batch that copies in, failed, fenced": (
+        ">* <2 <G <E >c >S <ZI >| <3 <ZI",
+        True,
+        0,
+    ),
     "batch that copies in, failed, sync to come": (">* <2 <G <E >c", False, 1),
     "batch behind one that copies in": (">* >* <2 <G <E <ZI", False, 1),
     "that batch was skipped": (">* >* <2 <G <E <ZI >| <3 <ZI", True, 0),
@@ -93,7 +97,11 @@ CASES = {
     "sync in a simple copy, next error": (">Q <G >S >d <E <ZI >Q <E <ZI", True, 0),
     "sync in a simple copy, then batch": (">Q <G >S >d <E <ZI >* <1 <C <ZI", True, 0),
     "sync in a simple copy, then copy": (">Q <G >S <E <ZI >Q <G >c <C <ZI", True, 0),
-    "late end behind a sync in doubt": (">B >E >S <2 <G <E >f >S <ZI >| <3 <ZI", True, 0),
+    "late end behind a sync in doubt": (
+        ">B >E >S <2 <G <E >f >S <ZI >| <3 <ZI",
+        True,
+        0,
+    ),
     "end sent ahead behind it": (">B >E >S >f >S >c <2 <G <E <ZI >| <3 <ZI", True, 0),
     "notices count for nothing": (">Q <N <A <C <N <ZI", True, 0),
 }

@@ -95,6 +95,8 @@ def pack_exchange(exchange: Exchange, now: float) -> Packed:
         "open": exchange.open,
         "awaited": exchange.awaited,
         "errand": exchange.errand,
+        "resets": exchange.resets,
+        "doubts": exchange.doubts(),
         "refusal": text(exchange.refusal),
         "query": age(exchange.query_start, now),
         "transaction": age(exchange.transaction_start, now),
@@ -115,6 +117,8 @@ def unpack_exchange(exchange: Exchange, packed: Packed, now: float) -> None:
     if packed.get("awaited", False):
         exchange.await_answers()
     exchange.errand = packed.get("errand", False)
+    exchange.resets = packed.get("resets", False)
+    exchange.take_doubts(packed.get("doubts", [False] * 4))
     exchange.query_start = moment(packed.get("query"), now)
     exchange.transaction_start = moment(packed.get("transaction"), now)
 

@@ -59,6 +59,9 @@ MAPPED: Final = action_table(
 )
 """With prepared statements to be rewritten; Parse and Bind look for themselves."""
 
+COPY_IN_DOUBT: Final = "requests behind a COPY that failed"
+"""Why a server is closed of which nobody can know what it has skipped."""
+
 _NEEDS_NONE: Final = action_table(
     0, dict.fromkeys((COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH), 1)
 )
@@ -230,11 +233,25 @@ class ClientLink(RelayingLink):
     def wait_for_answers(self, rest: bytes, server: ServerLink) -> None:
         """Hold what could not be judged until what was asked has been answered."""
         exchange = self.exchange
+        if exchange.is_in_doubt():
+            # Whether there will be answers cannot be known.
+            server.backend.close(COPY_IN_DOUBT)
+            return
         exchange.await_answers()
-        if exchange.open and not exchange.skips():
-            server.send(FLUSH_MESSAGE)
+        self.ask_for_answers()
         self.halt()
         self.held.insert(0, rest)
+
+    def ask_for_answers(self) -> None:
+        """Have the server send what it would keep until the next Sync."""
+        server = self.server
+        exchange = self.exchange
+        if server is None:
+            return
+        if exchange.unsettled and self.skip == 0 and exchange.wants_fence():
+            server.fence()
+        elif exchange.open and not exchange.skips():
+            server.send(FLUSH_MESSAGE)
 
     def go_on(self) -> None:
         """Go on without the answers that whatever is held back waits for."""
@@ -426,7 +443,9 @@ class ClientLink(RelayingLink):
         statements = self.statements
         if statements is None or end <= BODY + 2 or chunk[BODY] != STATEMENT:
             return False
+        is_open = self.exchange.open
         statements.close(chunk[BODY:end], None)
+        self.exchange.open = is_open  # No server has heard of it.
         entry = self.exchange.take()
         self.send(fake_reply(entry))
         if entry & NAMED:

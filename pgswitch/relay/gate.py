@@ -401,6 +401,7 @@ class Gate(Gatekeeper):
         """Wait for the answers to all that was passed on."""
         # This has the server's chunks looked at closely, and us told after each.
         self.link.exchange.special += 1
+        self.link.ask_for_answers()
         self._waiting = True
 
     def _ask(self, chunk: bytes, start: int, end: int) -> int:

@@ -211,7 +211,7 @@ class PreparingLink(Link):
             if not exchange.copying:
                 server.owned = True
                 statements.forget_unnamed()
-        elif exchange.status == IDLE:
+        elif exchange.executes and exchange.status == IDLE and not exchange.skips():
             # PostgreSQL 18 leaves the transaction of such a pipeline open, tells it as
             # one, and fails what is asked first after its Sync (seen with 18.6).
             server.stale = server.watched = True

@@ -402,6 +402,9 @@ class ServerLink(Link):
             self._parameter(exchange, chunk, start, end)
         elif message_type == COPY_IN_RESPONSE or message_type == COPY_BOTH_RESPONSE:
             exchange.copy_started()
+            if exchange.dropped:
+                self._undone(exchange.dropped)
+                exchange.dropped = []
             if not self.wary:
                 self.actions = LINKED
         elif COMPLETES[message_type]:
@@ -457,6 +460,8 @@ class ServerLink(Link):
                 self.stale = self.watched = True
                 self.backend.contradicted("server refutes its prepared statements")
             self._undone(skipped)
+        if exchange.is_in_doubt():
+            self.stale = self.watched = True
         if exchange.special and exchange.head_is_fake():
             self._put_in(exchange, chunk, end)
         return True
@@ -471,6 +476,9 @@ class ServerLink(Link):
             if passed:
                 self._undone(passed)
         entry = exchange.completed(message_type)
+        if exchange.dropped:
+            self._undone(exchange.dropped)
+            exchange.dropped = []
         if message_type == COMMAND_COMPLETE:
             size = end - start - BODY
             if len(PREPARE_DONE) <= size <= len(DEALLOCATE_ALL):

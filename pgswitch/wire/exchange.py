@@ -96,6 +96,10 @@ _COMPLETES: Final[dict[int, int]] = {
 COMPLETES: Final = bytes(_COMPLETES.get(reply, 0) for reply in range(256))
 """By reply type: the type of the request it completes, or 0."""
 
+COPY_IN_RESPONSE: Final = 0x47
+_OF_QUERIES: Final = b"TCIG"
+"""Replies that tell where we are, and that a Query may have."""
+
 CLOSE_COMPLETE: Final = 0x33
 COMMAND_COMPLETE: Final = 0x43
 COMPACT_AFTER: Final = 1000
@@ -129,6 +133,8 @@ class Exchange:
         """A Sync is still to follow on something: what comes before it may be skipped.
 
         A Query does not end that, since it may be skipped as well."""
+        self.executes = False
+        """It has an Execute."""
         self.special = 0
         """How many requests in the queue carry SWALLOW, FAKE or REFUSED.
 
@@ -149,6 +155,8 @@ class Exchange:
         """The request that an errand of ours went before has had its answer."""
         self.unsettled = 0
         """How many in the queue are MAYBE; one more if :attr:`_in_doubt`."""
+        self.dropped: list[int] = []
+        """Requests that a reply has shown to be skipped; whoever asks empties it."""
         self._ends = 0
         """How many CopyDone and CopyFail stand in the queue."""
         self._fences = 0
@@ -169,13 +177,15 @@ class Exchange:
         self.clean = False
         kind = entry & TYPE
         if kind == SYNC:
-            self.open = False
+            self.open = self.executes = False
             if entry == SYNC and self.copying and self._ends == 0:
                 entry = SYNC | MAYBE
                 self.unsettled += 1
         else:
             if kind != QUERY and kind != FUNCTION_CALL:
                 self.open = True
+                if kind == EXECUTE:
+                    self.executes = True
             if self._may_skip and not self._in_doubt:
                 if self._behind_maybes() == len(self.queue):
                     self._in_doubt = True
@@ -202,14 +212,29 @@ class Exchange:
         self.status = status
         self.refusal = refusal
 
+    def doubts(self) -> list[bool]:
+        """Return what is not known, for another process to go on with."""
+        return [self._may_skip, self._in_doubt, self.executes, self.errand_failed]
+
+    def take_doubts(self, doubts: list[bool]) -> None:
+        """Take what was not known in another process."""
+        self._may_skip, self._in_doubt, self.executes, self.errand_failed = doubts
+        if self._in_doubt:
+            self.unsettled += 1
+
     def copy_data_ended(self, message_type: int) -> None:
         """Note the client's CopyDone or CopyFail; late ones do not count."""
+        if self._may_copy():
+            self.queue.append(message_type)
+            self._ends += 1
+
+    def _may_copy(self) -> bool:
+        """Tell whether something that is outstanding may be a COPY."""
         for at in range(self.head, len(self.queue)):
             kind = self.queue[at] & TYPE
             if kind == QUERY or kind == EXECUTE or self.queue[at] == BATCH:
-                self.queue.append(message_type)
-                self._ends += 1
-                return
+                return True
+        return False
 
     def copy_end_sent(self) -> bool:
         """Tell whether a CopyDone or CopyFail is on its way to the server."""
@@ -274,10 +299,8 @@ class Exchange:
         """Tell whether only an answer to something of ours can settle the queue."""
         if self._fences or self._may_skip or self.head == len(self.queue):
             return False
-        if self.status != IDLE and not self.awaited:
-            return False  # What ends the transaction will be answered.
         if self._in_doubt:
-            return not self.open
+            return not self.open and not self._may_copy()
         return self._behind_maybes() == len(self.queue)
 
     # What the server answers.
@@ -362,12 +385,37 @@ class Exchange:
         if self.unsettled and self.head < len(self.queue):
             if self.queue[self.head] & MAYBE:
                 self._drop_maybes()
+            if self._in_doubt:
+                self._drop_skipped(reply)
         if self.copying and reply == COMMAND_COMPLETE:
             return self._copied()
         if self.head < len(self.queue):
             if self.queue[self.head] & TYPE == COMPLETES[reply]:
                 return self.take()
         return 0
+
+    def _drop_skipped(self, reply: int) -> None:
+        """Drop segments that the server has skipped, as a reply shows that fits none.
+
+        They are in :attr:`dropped` then.
+        """
+        while self.head < len(self.queue):
+            kind = self.queue[self.head] & TYPE
+            if self.queue[self.head] == BATCH or kind == COMPLETES[reply]:
+                return
+            if kind == QUERY and reply in _OF_QUERIES:
+                return
+            if kind == EXECUTE and reply == COPY_IN_RESPONSE:
+                return
+            while self.head < len(self.queue):
+                entry = self.take()
+                self.dropped.append(entry)
+                if entry & TYPE == SYNC:
+                    break
+
+    def is_in_doubt(self) -> bool:
+        """Tell whether the server may have skipped what seems outstanding, or not."""
+        return self._in_doubt
 
     def fenced(self) -> list[int]:
         """Note CloseComplete, if it is a fence's that others stand before.
@@ -391,6 +439,8 @@ class Exchange:
         if self.unsettled and self.head < len(self.queue):
             if self.queue[self.head] & MAYBE:
                 self._drop_maybes()
+        if self._in_doubt:
+            self._drop_skipped(COPY_IN_RESPONSE)
         self.copying = True
         if self.head == len(self.queue):
             return
@@ -545,20 +595,24 @@ class Exchange:
         Returns the Execute that it was, 0 for the COPY of a Query, which goes on.
         """
         self.copying = False
-        for index in range(self.head, len(self.queue)):
-            if self.queue[index] == COPY_DONE or self.queue[index] == COPY_FAIL:
+        for index in range(self.head + 1, len(self.queue)):
+            entry = self.queue[index]
+            if entry == COPY_DONE or entry == COPY_FAIL:
                 first = self.queue[self.head]
                 settled = index + 1 - self.head
                 for _ in range(settled):
                     self._pop()
-                self._drop_ends()
                 if first & TYPE != QUERY:
+                    self._drop_ends()
                     return first
-                # ReadyForQuery is still to come for the simple Query.
+                # ReadyForQuery is still to come for the simple Query, and perhaps
+                # another COPY before it.
                 self.queue.insert(self.head, first)
                 if first & _MEDDLED:
                     self.special += 1
                 return 0
+            if not entry & MAYBE:
+                break
         if self.head < len(self.queue) and self.queue[self.head] & TYPE == EXECUTE:
             return self.take()
         return 0

@@ -277,7 +277,9 @@ passing_suspect(PyObject *module, PyObject *const *args, Py_ssize_t count)
         return NULL;
     if (begin < 0 || begin > PyBytes_GET_SIZE(args[0]))
         begin = PyBytes_GET_SIZE(args[0]);
-    if (end < begin || end > PyBytes_GET_SIZE(args[0]))
+    if (end < begin)
+        end = begin;
+    if (end > PyBytes_GET_SIZE(args[0]))
         end = PyBytes_GET_SIZE(args[0]);
     chunk = (const unsigned char *)PyBytes_AS_STRING(args[0]);
     return PyBool_FromLong(is_suspect(chunk + begin, chunk + end));

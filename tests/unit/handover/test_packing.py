@@ -25,7 +25,7 @@ from pgswitch.topology.clusters import Known
 from pgswitch.topology.nodes import Node
 from pgswitch.wire import encode
 from pgswitch.wire.exchange import Exchange
-from pgswitch.wire.prepared import ClientStatements
+from pgswitch.wire.prepared import ClientStatements, Note
 from pgswitch.wire.statements import StatementTable
 from tests.fakes.messages import ANSWER, IN_TRANSACTION, READY, message, query
 from tests.fakes.world import World
@@ -62,8 +62,24 @@ def facts(exchange: Exchange) -> tuple[object, ...]:
     return (
         exchange.queue[exchange.head :],
         *(exchange.status, exchange.clean, exchange.copying, exchange.skipping),
-        *(exchange.special, exchange.refusal),
+        *(exchange.special, exchange.refusal, exchange.unsettled, exchange.open),
+        *(exchange.awaited, exchange.errand, exchange.errand_failed),
+        *(exchange.copy_end_sent(), exchange.wants_fence(), exchange.will_answer()),
     )
+
+
+def vars_of(note: Note) -> tuple[object, ...]:
+    """Return what a note says."""
+    statement = note.statement
+    return (
+        None if statement is None else (statement.number, statement.definition),
+        *(note.kind, note.name, note.was_own, note.text, note.home),
+    )
+
+
+COPY = encode.parse("", "COPY t FROM STDIN") + encode.bind("", "") + encode.execute()
+COPYING = PARSED + message(b"2") + message(b"G", b"\0\0\0")
+FAILED = message(b"E", b"SERROR\0C22P02\0Mx\0\0")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +100,20 @@ def facts(exchange: Exchange) -> tuple[object, ...]:
             encode.parse("a", "SELECT 1") + SYNC + query("DEALLOCATE a"),
             PARSED + READY,
         ),
+        (encode.parse("a", "SELECT 1") + encode.parse("a", "SELECT 2") + SYNC, b""),
+        (encode.parse("a", "SELECT 1") + message(b"C", b"Sa\0") + SYNC, b""),
+        (query("PREPARE a AS SELECT 1") + query("EXECUTE a"), b""),
+        (
+            encode.parse("", "PREPARE a AS SELECT 1")
+            + encode.bind("", "")
+            + encode.execute()
+            + SYNC,
+            PARSED + message(b"2"),
+        ),
+        (COPY + SYNC + message(b"d", b"x"), COPYING),
+        (COPY + SYNC + message(b"d", b"x"), COPYING + FAILED),
+        (COPY + SYNC + message(b"c") + SYNC, COPYING + FAILED + READY),
+        (COPY + SYNC + message(b"c") + SYNC, COPYING),
     ],
 )
 def test_a_client(world: World, asked: bytes, answered: bytes) -> None:
@@ -108,9 +138,16 @@ def test_a_client(world: World, asked: bytes, answered: bytes) -> None:
     }
     assert len(other.statements.notes) == len(link.statements.notes)
     assert other.statements.sql.texts == link.statements.sql.texts
-    assert other.statements.spoken == link.statements.spoken
-    assert other.statements.bound == link.statements.bound
-    assert len(other.statements.sql.notes) == len(link.statements.sql.notes)
+    assert (other.statements.sealed, other.statements.busy) == (
+        link.statements.sealed,
+        link.statements.busy,
+    )
+    for name in ("parsed", "portals", "under_way"):
+        assert getattr(other.statements.sql, name) == getattr(link.statements.sql, name)
+    assert [vars_of(note) for note in other.statements.notes] == [
+        vars_of(note) for note in link.statements.notes
+    ]
+    assert (other.halted, other.held) == (link.halted, link.held)
     assert other.sent == link.sent
     other.statements.leave()
     assert len(table) == 0, "every reference is somebody's"
@@ -159,10 +196,13 @@ def test_a_server(world: World) -> None:
         server.say(PARSED + READY)
     client.say(encode.bind("", "a") + encode.execute() + SYNC)
     server.say(message(b"2") + message(b"C", b"SELECT 1\0") + READY)
+    client.say(query("BEGIN"))
+    server.say(message(b"C", b"BEGIN\0") + IN_TRANSACTION)
     client.say(query("PREPARE c AS SELECT 1"))
-    server.say(message(b"C", b"PREPARE\0") + READY)
+    server.say(message(b"C", b"PREPARE\0") + IN_TRANSACTION)
     link = server.backend.link
-    link.stale = True
+    link.stale = link.owned = link.statements.has_unknown = True
+    link.statements.doubtful[7] = 1
     packed = sent(pack_server(link, world.context.clock()))
     other_world, other = world, server.backend.link
     made = ServerLink(
@@ -170,7 +210,10 @@ def test_a_server(world: World) -> None:
     )
     unpack_server(made, packed, made.statements.table, NOW)
     assert [*made.statements.by_number] == [*link.statements.by_number] == [2, 1]
-    assert made.statements.by_sql == {b"c": b"PREPARE c AS SELECT 1"}
+    assert list(made.statements.own) == list(link.statements.own) == [b"c"]
+    assert list(made.statements.doubtful) == [7]
+    assert made.statements.has_unknown
+    assert made.owned
     assert (made.stale, made.watched) == (True, True)
     assert made.ready_since == pytest.approx(NOW)
     assert other_world.context.statements.hold(b"new").number == 3

@@ -296,7 +296,8 @@ def test_a_pipeline_without_its_sync(world: World, pair: tuple[Client, Server]) 
     assert world.server().hear() == query()
 
 
-LONG = query("INSERT INTO t VALUES ('" + "x" * 50_000 + "')")
+LONG = message(b"F", b"\0\0\0\1" + b"x" * 50_000)
+"""A Query of this length would be held until it is there: its words may matter."""
 TOO_LONG = query("INSERT INTO t VALUES ('" + "x" * 100_000 + "')")
 HALF = 40_000
 

@@ -219,9 +219,11 @@ def test_more_and_fewer_statements(world_of: WorldOf, more: int) -> None:
         server.say(message(b"1") + READY)
     reload(world, settings=limit(2 if more else 0))
     client.say(parse(b"two", b"SELECT 2") + SYNC)
-    assert b"PGBOUNCER_" in server.hear()
-    server.say(message(b"1") + (b"" if more else message(b"3")) + READY)
+    assert server.hear().startswith(
+        parse(b"PGBOUNCER_1" if more else b"two", b"SELECT 2")
+    )
+    server.say(message(b"1") + READY)
     statements = client.frontend.link.statements
     assert statements is not None
-    assert statements.most == (2 if more else 1)
+    assert statements.most == (2 if more else 0)
     assert not statements.notes

@@ -142,6 +142,12 @@ def test_a_client_leaves(world: World, when: str, *, politely: bool) -> None:
         server.say(answered)
     if politely:
         client.say(TERMINATE)
+        if when in ("query in progress", "hearing"):
+            # What comes before it is answered first.
+            assert not client.frontend.closed
+            server.say(ANSWER[len(answered) :])
+            assert client.hear() == ANSWER
+            reason = ""
     else:
         client.drop()
     assert client.frontend.closed

@@ -238,7 +238,7 @@ class ModelServer:
 
     # The extended protocol.
 
-    def _P(self, body: bytes) -> bytes:  # noqa: N802
+    def _P(self, body: bytes) -> bytes:
         name, text = body.split(b"\0")[:2]
         if not name:
             self.prepared.pop(b"", None)
@@ -248,7 +248,7 @@ class ModelServer:
         self._introduce(name, text)
         return PARSED
 
-    def _B(self, body: bytes) -> bytes:  # noqa: N802
+    def _B(self, body: bytes) -> bytes:
         portal, name, rest = body.split(b"\0", 2)
         text = self._prepared(name)
         bound = rest[8:-2]
@@ -259,7 +259,7 @@ class ModelServer:
         self.portals[portal] = text, bound
         return BOUND
 
-    def _D(self, body: bytes) -> bytes:  # noqa: N802
+    def _D(self, body: bytes) -> bytes:
         name = body[1:-1]
         if body[:1] == b"P":
             text, _bound = self._portal(name)
@@ -271,7 +271,7 @@ class ModelServer:
         self._check(text)
         return before + (message(b"T", text) if _gives_rows(text) else message(b"n"))
 
-    def _E(self, body: bytes) -> bytes:  # noqa: N802
+    def _E(self, body: bytes) -> bytes:
         name = body[:-5]
         text, bound = self._portal(name)
         self._check(text)
@@ -299,7 +299,7 @@ class ModelServer:
             raise Failure("34000", f'portal "{name.decode()}" does not exist')
         return self.portals[name]
 
-    def _C(self, body: bytes) -> bytes:  # noqa: N802
+    def _C(self, body: bytes) -> bytes:
         if body[:1] == b"P":
             self._drop_portal(body[1:-1])
         else:

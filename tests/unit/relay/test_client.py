@@ -6,7 +6,7 @@ import pytest
 
 from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
 from pgswitch.relay.relaying import ALL_WHOLE
-from tests.fakes.messages import READY, RESULT, message, query
+from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 
 
@@ -121,13 +121,41 @@ def test_violations(data: bytes, text: str, *, linked: bool) -> None:
 
 
 def test_terminate() -> None:
-    """What comes before is passed on, Terminate itself and what follows is not."""
+    """What comes before is passed on and answered, Terminate and what follows is not."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     client.take(query("BEGIN"))
     stage.sent(server)
     client.take(query() + message(b"X") + query("never"))
     assert stage.sent(server) == query()
+    assert stage.told(client) == []
+    server.take(message(b"C", b"BEGIN\0") + IN_TRANSACTION + RESULT)
+    assert stage.told(client) == []
+    server.take(IN_TRANSACTION)
+    assert stage.sent(client) == (
+        message(b"C", b"BEGIN\0") + IN_TRANSACTION + RESULT + IN_TRANSACTION
+    )
+    assert stage.told(client) == [("terminated",)]
+    assert stage.sent(server) == b""
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        (b"", b""),
+        (message(b"P", b"\0SELECT 1\0\0\0"), b""),
+        (message(b"P", b"\0SELECT 1\0\0\0"), message(b"E", b"SERROR\0\0")),
+        (query("COPY t FROM STDIN"), message(b"G", b"\0\0\0")),
+        (query("BEGIN"), message(b"C", b"BEGIN\0") + IN_TRANSACTION),
+    ],
+)
+def test_terminate_without_an_answer_to_come(asked: bytes, answered: bytes) -> None:
+    """What would never be answered is not waited for."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    client.take(asked)
+    server.take(answered)
+    client.take(message(b"X"))
     assert stage.told(client) == [("terminated",)]
 
 

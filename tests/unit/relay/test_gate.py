@@ -5,8 +5,6 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
 from pgswitch.relay.gate import Gate

@@ -4,30 +4,166 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.relay.client import WAIT_FOR_WHOLE
+from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
 from pgswitch.relay.preparing import LONGEST_TEXT
-from tests.fakes.messages import READY, RESULT, message, query
+from pgswitch.relay.server import ServerLink
+from pgswitch.wire.exchange import QUERY, SQL
+from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 
 ERROR = message(b"E", b"C42601\0\0")
 
 
-def test_sql_statements_follow_a_client() -> None:
-    """What its next server lacks goes before, and the answer to that is swallowed."""
+PREPARED = message(b"C", b"PREPARE\0") + READY
+
+
+def released(stage: Stage, server: ServerLink) -> None:
+    """Have a server that came back cleaned, and put it on the rack."""
+    assert stage.steward.told.pop() == ("released", server)
+    assert server.statements.cleaning()
+    server.unwatch()
+    stage.rack.idle.append(server)
+
+
+def prepared(text: str = "PREPARE a AS SELECT 1") -> tuple[Stage, ClientLink]:
+    """Return a client that has prepared something, and a stage without that server."""
     stage = Stage()
     first, client = stage.server(), stage.client(prepared=10)
+    client.take(query(text))
+    first.take(PREPARED)
+    assert stage.sent(client) == PREPARED
+    assert stage.rack.idle == []
+    assert stage.steward.told.pop() == ("released", first)
+    return stage, client
+
+
+def test_names_of_ones_own_are_closed_at_the_release() -> None:
+    """The server is the steward's until that is done."""
+    stage = Stage()
+    server, client = stage.server(), stage.client(prepared=10)
     client.take(query("PREPARE a AS SELECT 1"))
-    first.take(message(b"C", b"PREPARE\0") + READY)
-    assert stage.sent(client) == message(b"C", b"PREPARE\0") + READY
-    stage.rack.idle.clear()
+    assert client.exchange.queue == [QUERY | SQL]
+    server.take(PREPARED)
+    assert client.server is None
+    assert stage.steward.told == [("released", server)]
+    assert server.watched
+    assert server.statements.cleaning() == message(b"C", b"Sa\0")
+    server.unwatch()
+    assert not server.watched
+
+
+def test_sql_statements_follow_a_client() -> None:
+    """What its next server lacks goes before; the Query waits for the answer to that."""
+    stage, client = prepared()
     second = stage.server()
     client.take(query("EXECUTE a"))
-    assert stage.sent(second) == query("PREPARE a AS SELECT 1\n;EXECUTE a")
-    second.take(message(b"C", b"PREPARE\0") + RESULT + READY)
+    assert stage.sent(second) == ours(b"PREPARE a AS SELECT 1") + SYNC
+    assert client.paused == 0
+    second.take(OF_OURS + READY)
+    assert stage.sent(client) == b""
+    assert stage.sent(second) == query("EXECUTE a")
+    second.take(RESULT + READY)
+    assert stage.sent(client) == RESULT + READY
+    assert client.exchange.special == 0
+    released(stage, second)
+    client.take(query("EXECUTE a;") + query("SELECT 1"))
+    assert stage.sent(second) == ours(b"PREPARE a AS SELECT 1") + SYNC
+    second.take(OF_OURS + READY)
+    assert stage.sent(second) == query("EXECUTE a;") + query("SELECT 1")
+
+
+def test_the_errand_is_done_once_in_a_transaction() -> None:
+    """While the client has the server it has the statement."""
+    stage, client = prepared()
+    second = stage.server()
+    client.take(query("BEGIN"))
+    second.take(message(b"C", b"BEGIN\0") + IN_TRANSACTION)
+    client.take(query("EXECUTE a"))
+    assert stage.sent(second) == query("BEGIN") + ours(b"PREPARE a AS SELECT 1") + SYNC
+    second.take(OF_OURS + IN_TRANSACTION)
+    assert stage.sent(second) == query("EXECUTE a")
+    second.take(RESULT + IN_TRANSACTION)
+    client.take(query("EXECUTE a"))
+    assert stage.sent(second) == query("EXECUTE a")
+
+
+def test_an_errand_that_fails() -> None:
+    """Its error is the answer to the Query, which is not sent."""
+    stage, client = prepared()
+    second = stage.server()
+    client.take(query("EXECUTE a") + query("SELECT 2"))
+    stage.sent(second)
+    second.take(message(b"3") + ERROR + READY)
+    assert stage.sent(client) == ERROR + READY
+    assert stage.sent(second) == query("SELECT 2")
+    second.take(RESULT + READY)
     assert stage.sent(client) == RESULT + READY
     assert list(stage.rack.idle) == [second]
-    client.take(query("  EXECUTE a"))
-    assert stage.sent(second) == query("  EXECUTE a")
+    assert client.exchange.special == 0
+
+
+def test_an_errand_in_pieces() -> None:
+    """However its answer comes, nothing of it is told."""
+    answer = OF_OURS + READY
+    for cut in range(1, len(answer)):
+        stage, client = prepared()
+        second = stage.server()
+        client.take(query("EXECUTE a"))
+        stage.sent(second)
+        second.take(answer[:cut])
+        second.take(answer[cut:])
+        assert stage.sent(client) == b""
+        assert stage.sent(second) == query("EXECUTE a")
+
+
+def test_behind_the_end_of_a_failed_transaction() -> None:
+    """The end goes first, then what is needed, then the rest of the text."""
+    stage, client = prepared()
+    second = stage.server()
+    client.take(query("BEGIN"))
+    second.take(ERROR + b"Z\0\0\0\5E")
+    stage.sent(second)
+    stage.sent(client)
+    client.take(query("ROLLBACK; EXECUTE a"))
+    assert stage.sent(second) == query("ROLLBACK; ")
+    second.take(message(b"C", b"ROLLBACK\0") + READY)
+    assert stage.sent(second) == ours(b"PREPARE a AS SELECT 1") + SYNC
+    second.take(OF_OURS + READY)
+    assert stage.sent(second) == query("EXECUTE a")
+
+
+def test_what_names_a_statement_waits() -> None:
+    """Whether there is one is known when the PREPARE has its answer, and not before."""
+    stage = Stage()
+    server, client = stage.server(), stage.client(prepared=10)
+    client.take(query("BEGIN"))
+    server.take(message(b"C", b"BEGIN\0") + IN_TRANSACTION)
+    stage.sent(server)
+    client.take(query("PREPARE a AS SELECT 1") + query("EXECUTE a") + query("SELECT 1"))
+    assert stage.sent(server) == query("PREPARE a AS SELECT 1")
+    assert client.exchange.awaited
+    client.take(query("SELECT 2"))
+    assert stage.sent(server) == b""
+    assert client.paused
+    answer = message(b"C", b"PREPARE\0") + IN_TRANSACTION
+    server.take(answer[:-1])
+    assert stage.sent(server) == b""
+    server.take(answer[-1:])
+    rest = query("EXECUTE a") + query("SELECT 1") + query("SELECT 2")
+    assert stage.sent(server) == rest
+    assert not client.paused
+    assert not client.exchange.awaited
+    assert client.exchange.special == 0
+
+
+def test_what_names_none_does_not_wait() -> None:
+    """An ordinary query goes on behind a PREPARE."""
+    stage = Stage()
+    server, client = stage.server(), stage.client(prepared=10)
+    client.take(query("PREPARE a AS SELECT 1"))
+    client.take(query("DELETE FROM t"))
+    client.take(query("SELECT 1"))
+    assert stage.sent(server).endswith(query("SELECT 1"))
 
 
 def test_sql_statements_that_fail() -> None:
@@ -38,21 +174,23 @@ def test_sql_statements_that_fail() -> None:
     first.take(ERROR + READY)
     assert stage.sent(client) == ERROR + READY
     assert list(stage.rack.idle) == [first]
+    stage.sent(first)
     client.take(query("EXECUTE a"))
-    assert stage.sent(first).endswith(query("EXECUTE a"))
+    assert stage.sent(first) == query("EXECUTE a")
 
 
 @pytest.mark.parametrize("size", range(1, len(query("PREPARE a AS SELECT 1"))))
 def test_sql_statements_in_pieces(size: int) -> None:
-    """What has come of a message goes on at once, but not of one of these."""
+    """A Query is looked at when it is whole, or much of it is there."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
     client.take(query("BEGIN"))
-    server.take(message(b"C", b"BEGIN\0") + b"Z\0\0\0\5T")
+    server.take(message(b"C", b"BEGIN\0") + IN_TRANSACTION)
     text = query("PREPARE a AS SELECT 1")
     client.take(text[:size])
     client.take(text[size:])
     assert stage.sent(server) == query("BEGIN") + text
+    server.take(message(b"C", b"PREPARE\0") + IN_TRANSACTION)
     assert client.statements is not None
     assert list(client.statements.sql.texts) == [b"a"]
 
@@ -67,18 +205,21 @@ def test_queries_that_only_begin_like_it(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["PREPARE b AS SELECT '%s'", "SELECT '%s'"])
-def test_long_texts(text: str) -> None:
-    """They are not held, whoever sends them."""
+@pytest.mark.parametrize("has_some", [False, True])
+def test_long_texts(text: str, *, has_some: bool) -> None:
+    """They are held only where their words may matter."""
     stage = Stage()
-    server, client = stage.server(), stage.client(prepared=10)
-    client.take(query("PREPARE a AS SELECT 1"))
-    server.take(message(b"C", b"PREPARE\0") + READY)
-    stage.sent(server)
+    if has_some:
+        stage, client = prepared()
+    else:
+        client = stage.client(prepared=10)
+    server = stage.server()
     long = query(text % ("x" * LONGEST_TEXT))
     client.take(long[:WAIT_FOR_WHOLE])
-    assert stage.sent(server) == long[:WAIT_FOR_WHOLE]
+    is_held = has_some or text.startswith("PREPARE")
+    assert stage.sent(server) == (b"" if is_held else long[:WAIT_FOR_WHOLE])
     client.take(long[WAIT_FOR_WHOLE:])
-    assert stage.sent(server) == long[WAIT_FOR_WHOLE:]
+    assert stage.sent(server) == (long if is_held else long[WAIT_FOR_WHOLE:])
 
 
 def test_an_empty_message() -> None:
@@ -91,11 +232,7 @@ def test_an_empty_message() -> None:
 
 def test_forgetting_all_where_nothing_is_known() -> None:
     """DISCARD ALL counts on whatever server it runs."""
-    stage = Stage()
-    first, client = stage.server(), stage.client(prepared=10)
-    client.take(query("PREPARE a AS SELECT 1"))
-    first.take(message(b"C", b"PREPARE\0") + READY)
-    stage.rack.idle.clear()
+    stage, client = prepared()
     second = stage.server()
     client.take(query("DISCARD ALL"))
     second.take(message(b"C", b"DISCARD ALL\0") + READY)
@@ -107,7 +244,7 @@ def test_forgetting_all_where_nothing_is_known() -> None:
 
 # By the extended protocol.
 
-SYNC = message(b"S")
+SYNC, FLUSH = message(b"S"), message(b"H")
 BOUND = message(b"B", b"\0\0" + bytes(6)) + message(b"E", bytes(5)) + SYNC
 
 
@@ -129,12 +266,19 @@ def ours(text: bytes) -> bytes:
     return (
         message(b"C", b"S" + name)
         + parse(text, name[:-1])
-        + message(b"B", b"\0" + name + bytes(6))
-        + message(b"E", bytes(5))
+        + message(b"B", name + name + bytes(6))
+        + message(b"E", name + bytes(4))
+        + message(b"C", b"P" + name)
     )
 
 
-OF_OURS = message(b"3") + message(b"1") + message(b"2") + message(b"C", b"PREPARE\0")
+OF_OURS = (
+    message(b"3")
+    + message(b"1")
+    + message(b"2")
+    + message(b"C", b"PREPARE\0")
+    + message(b"3")
+)
 DONE = message(b"1") + message(b"2") + message(b"C", b"PREPARE\0") + READY
 
 
@@ -151,65 +295,61 @@ def test_preparing_by_the_extended_protocol() -> None:
     first.take(DONE)
     assert client.statements.sql.texts == {b"a": b"PREPARE a AS SELECT 1"}
     assert stage.sent(client) == message(b"1") + READY + DONE
-    assert list(stage.rack.idle) == [first]
+    assert stage.steward.told == [("released", first)]
 
 
 def test_executing_by_the_extended_protocol() -> None:
-    """What is missing goes before the Parse, so that Describe is right."""
-    stage = Stage()
-    first, client = stage.server(), stage.client(prepared=10)
-    client.take(query("PREPARE a AS SELECT 1"))
-    first.take(message(b"C", b"PREPARE\0") + READY)
-    stage.sent(client)
-    stage.rack.idle.clear()
+    """What is missing goes before the Parse, and what names anything behind it waits."""
+    stage, client = prepared()
     second = stage.server()
-    asked = parse(b"EXECUTE a") + BOUND
-    client.take(asked)
-    assert stage.sent(second) == ours(b"PREPARE a AS SELECT 1") + asked
-    answer = message(b"1") + message(b"2") + RESULT + READY
-    second.take(OF_OURS + answer)
-    assert stage.sent(client) == answer
-    assert list(stage.rack.idle) == [second]
+    client.take(parse(b"EXECUTE a") + BOUND)
+    sent = ours(b"PREPARE a AS SELECT 1") + parse(b"EXECUTE a")
+    assert stage.sent(second) == sent + FLUSH
+    second.take(OF_OURS)
+    assert stage.sent(client) == b""
+    assert stage.sent(second) == b""
+    second.take(message(b"1"))
+    assert stage.sent(second) == BOUND
+    second.take(message(b"2") + RESULT + READY)
+    assert stage.sent(client) == message(b"1") + message(b"2") + RESULT + READY
+    released(stage, second)
 
 
 def test_a_named_one_on_another_server() -> None:
     """Whoever binds it there has what it names prepared first."""
-    stage = Stage()
-    first, client = stage.server(), stage.client(prepared=10)
-    client.take(query("PREPARE a AS SELECT 1"))
-    first.take(message(b"C", b"PREPARE\0") + READY)
+    stage, client = prepared()
+    first = stage.server()
     client.take(parse(b"EXECUTE a", b"x") + SYNC)
-    first.take(message(b"1") + READY)
-    stage.sent(client)
-    stage.rack.idle.clear()
+    name = b"PGBOUNCER_1"
+    made = ours(b"PREPARE a AS SELECT 1")
+    assert stage.sent(first) == made + parse(b"EXECUTE a", name) + SYNC
+    first.take(OF_OURS + message(b"1") + READY)
+    assert stage.sent(client) == message(b"1") + READY
+    stage.steward.told.clear()
     second = stage.server()
     client.take(bound(b"x"))
-    name = b"PGBOUNCER_1"
-    assert stage.sent(second) == (
-        ours(b"PREPARE a AS SELECT 1") + parse(b"EXECUTE a", name) + bound(name)
-    )
-    answer = message(b"2") + RESULT + READY
-    second.take(OF_OURS + message(b"1") + answer)
-    assert stage.sent(client) == answer
-    assert list(stage.rack.idle) == [second]
+    sent = made + parse(b"EXECUTE a", name)
+    binding = message(b"B", b"\0" + name + b"\0" + bytes(6))
+    assert stage.sent(second) == sent + binding + FLUSH
+    second.take(OF_OURS + message(b"1") + message(b"2"))
+    assert stage.sent(second) == message(b"E", bytes(5)) + SYNC
+    second.take(RESULT + READY)
+    assert stage.sent(client) == message(b"2") + RESULT + READY
+    released(stage, second)
 
 
 def test_failing_by_the_extended_protocol() -> None:
     """All up to the Sync is undone."""
-    stage = Stage()
-    first, client = stage.server(), stage.client(prepared=10)
-    client.take(query("PREPARE a AS SELECT 1"))
-    first.take(message(b"C", b"PREPARE\0") + READY)
-    stage.sent(client)
-    stage.rack.idle.clear()
+    stage, client = prepared()
     second = stage.server()
     client.take(parse(b"DEALLOCATE a") + BOUND)
-    second.take(message(b"1") + message(b"3") + ERROR + READY)
-    assert stage.sent(client) == message(b"1") + ERROR + READY
-    assert list(stage.rack.idle) == [second]
+    second.take(OF_OURS + message(b"1"))
+    second.take(message(b"2") + ERROR + READY)
+    assert stage.sent(client) == message(b"1") + message(b"2") + ERROR + READY
     assert client.statements is not None
     assert list(client.statements.sql.texts) == [b"a"]
-    assert second.statements.by_sql == {}
+    assert list(second.statements.own) == [b"a"]
+    released(stage, second)
 
 
 def test_another_statement_under_the_name() -> None:
@@ -220,4 +360,53 @@ def test_another_statement_under_the_name() -> None:
     server.take(message(b"1") + DONE)
     assert client.statements is not None
     assert client.statements.sql.texts == {}
+    assert server.statements.has_unknown, "it said PREPARE, whatever that was"
+    assert stage.steward.told == [("released", server)]
+
+
+# The unnamed statement.
+
+
+BIND = message(b"B", bytes(8))
+EXECUTE = message(b"E", bytes(5))
+CLOSE_UNNAMED = message(b"C", b"S\0")
+
+
+def test_the_unnamed_statement_of_another() -> None:
+    """It is closed before the Bind, so that the server itself says there is none."""
+    stage = Stage()
+    server = stage.server()
+    first, second = stage.client(prepared=10), stage.client(prepared=10)
+    first.take(parse(b"SELECT 1") + BIND + EXECUTE + SYNC)
+    server.take(message(b"1") + message(b"2") + RESULT + READY)
+    stage.sent(server)
+    second.take(BIND + EXECUTE + SYNC)
+    assert stage.sent(server) == CLOSE_UNNAMED + BIND + EXECUTE + SYNC
+    server.take(message(b"3") + ERROR + READY)
+    assert stage.sent(second) == ERROR + READY
     assert list(stage.rack.idle) == [server]
+
+
+@pytest.mark.parametrize("first", [parse(b"SELECT 1"), query("SELECT 1")])
+def test_the_unnamed_statement_of_ones_own(first: bytes) -> None:
+    """Since the client has had the server it parsed one, or a Query left none."""
+    stage = Stage()
+    server, client = stage.server(), stage.client(prepared=10)
+    client.take(query("BEGIN"))
+    server.take(message(b"C", b"BEGIN\0") + IN_TRANSACTION)
+    client.take(first + (SYNC if first[:1] == b"P" else b""))
+    stage.sent(server)
+    client.take(BIND + EXECUTE + SYNC)
+    assert stage.sent(server) == BIND + EXECUTE + SYNC
+
+
+def test_the_unnamed_statement_behind_what_may_fail() -> None:
+    """Whether a Parse was skipped shows in the answer, which is waited for."""
+    stage = Stage()
+    server, client = stage.server(), stage.client(prepared=10)
+    ahead = message(b"B", b"\0never\0" + bytes(6)) + parse(b"SELECT 1") + SYNC
+    client.take(ahead)
+    client.take(BIND + EXECUTE + SYNC)
+    assert stage.sent(server) == ahead
+    server.take(ERROR + READY)
+    assert stage.sent(server) == CLOSE_UNNAMED + BIND + EXECUTE + SYNC

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.wire.exchange import BATCH, BIND, EXECUTE, PARSE, QUERY
+from pgswitch.wire.exchange import BATCH, BIND, EXECUTE, MAYBE, PARSE, QUERY, SYNC
 from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 
@@ -79,7 +79,7 @@ def test_a_batch_that_copies_in() -> None:
     server, client = stage.server(), stage.client()
     client.take(PARSED + BOUND + END)
     server.take(message(b"1") + message(b"2") + COPY_IN)
-    assert client.exchange.queue == [EXECUTE]
+    assert client.exchange.queue == [EXECUTE, SYNC | MAYBE]
     client.take(message(b"d", b"1\n") + message(b"c") + message(b"S"))
     server.take(message(b"C", b"COPY 1\0"))
     assert stage.rack.idle == []

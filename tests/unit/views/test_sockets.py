@@ -102,6 +102,7 @@ def test_the_rest_of_a_message(world: World, view: ServiceView) -> None:
 def test_buffers(world: World, view: ServiceView) -> None:
     """What was read and not passed on, what could not be sent."""
     client, server = world.asking()
+    client.say(query())
     half = message(b"D", b"x" * 100)[:30]
     client.transport.socket.room = 10
     server.say(ANSWER + half)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgswitch.wire.framing import TAG, action_table
-from pgswitch.wire.passing import asked, named, pass_over, renamed
+from pgswitch.wire.passing import asked, named, pass_over, renamed, suspect
 from tests.fakes.messages import READY, message, query
 
 ACTIONS = action_table(0, {ord("Z"): 1, ord("S"): 2})
@@ -64,13 +64,14 @@ def test_a_cut_stream(sizes: list[int], cut: int) -> None:
     [
         (b"DISCARD ALL", False),
         (b"DEALLOCATE ALL", False),
+        (b"PREPARE", False),
         (b"DEALLOCATE", True),
         (b"SELECT 12345", True),
         (b"", True),
     ],
 )
 def test_tags(tag: bytes, *, passes: bool) -> None:
-    """Only what is as long as one of two tags is to be looked at."""
+    """Only what is as long as one of three tags is to be looked at."""
     chunk = ROW + message(b"C", tag + b"\0")
     actions = action_table(0, {ord("C"): TAG})
     assert pass_over(chunk, 0, actions, LIMIT) == (len(chunk) if passes else len(ROW))
@@ -82,18 +83,26 @@ def test_tags(tag: bytes, *, passes: bool) -> None:
         (query("SELECT 1"), "Q"),
         (query(""), "Q"),
         (BATCH, "S"),
-        (SYNC, "S"),
         (PARSE + SYNC, "S"),
         (PARSE + message(b"D", b"S\0") + SYNC, "S"),
-        (BIND + EXECUTE + SYNC, "S"),
+        (BIND + EXECUTE + SYNC, "U"),
+        (BIND + DESCRIBE + EXECUTE + SYNC, "U"),
+        (message(b"D", b"S\0") + SYNC, "U"),
+        (message(b"D", b"S\0") + PARSE + BIND + EXECUTE + SYNC, "U"),
+        (BIND + PARSE + SYNC, "U"),
+        (DESCRIBE + SYNC, "S"),
+        (EXECUTE + SYNC, "S"),
         (PARSE + PARSE + BIND + BIND + EXECUTE + SYNC, "S"),
         (
             BIND
             + message(b"D", b"Pportal\0")
             + message(b"E", b"portal\0\0\0\0\0")
             + SYNC,
-            "S",
+            "U",
         ),
+        (query("Delete FROM t"), "Q"),
+        (query("  dance; selection"), "Q"),
+        (message(b"P", b"\0do_it()\0\0\0") + SYNC, "S"),
         (NAMED_BIND + EXECUTE + SYNC, "B"),
         (NAMED_BIND + PARSE + DESCRIBE + EXECUTE + SYNC, "B"),
     ],
@@ -132,7 +141,14 @@ def test_asked(chunk: bytes, kind: str) -> None:
         PARSE + b"B\0\0\0\3" + SYNC,
         query("PREPARE a AS SELECT 1"),
         query(" \t\r\n\fexecute a"),
-        query("Delete FROM t"),
+        SYNC,
+        NAMED_BIND + BIND + EXECUTE + SYNC,
+        NAMED_BIND + message(b"D", b"S\0") + EXECUTE + SYNC,
+        query("SELECT 1; deallocate a"),
+        query("/* /* x */ */ ;; -- y\n PREPARE a AS SELECT 1"),
+        query("reset all"),
+        query("SELECT 1;DO $$x$$"),
+        query("DISCARD ALL"),
         message(b"P", b"\0DEALLOCATE a\0\0\0") + BIND + EXECUTE + SYNC,
         message(b"P", b"\0 explain execute a\0\0\0") + SYNC,
     ],
@@ -180,3 +196,53 @@ def test_renaming_what_is_cut() -> None:
     """Nothing is read behind the end of a chunk."""
     with pytest.raises(ValueError, match="cut"):
         renamed(b"B\0\0\0\x0c\0name", b"name", b"other")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b"PREPARE a AS SELECT 1", True),
+        (b"prepare", True),
+        (b" \t\r\n\f\vexecute a", True),
+        (b"EXPLAIN EXECUTE a", True),
+        (b"deallocate all", True),
+        (b"DISCARD ALL", True),
+        (b"DO $$x$$", True),
+        (b"do", True),
+        (b"RESET ROLE", True),
+        (b";;execute a", True),
+        (b"-- c\nexecute a", True),
+        (b"/* c */execute a", True),
+        (b"/* /* c */ */execute a", True),
+        (b"SELECT 1; execute a", True),
+        (b"SELECT ';execute a'", True),
+        (b"SELECT 1;;; /* */ -- \n ; reset all", True),
+        (b"", False),
+        (b"   ", False),
+        (b"SELECT 1", False),
+        (b"SELECT 1; SELECT 2;", False),
+        (b"prepared", False),
+        (b"execute_it()", False),
+        ("doé".encode(), False),
+        (b"do$1", False),
+        (b"do1", False),
+        (b"-- execute a", False),
+        (b"/* execute a", False),
+        (b"/* /* */ execute a", False),
+        (b"/execute a", False),
+        (b"(execute a)", False),
+        (b"CREATE TABLE t AS EXECUTE a", False),
+    ],
+)
+def test_suspect(text: bytes, *, found: bool) -> None:
+    """One of the words stands at the beginning of something; the bounds are kept."""
+    assert suspect(text, 0, len(text)) == found
+    assert suspect(b"execute " + text + b"; execute", 8, 8 + len(text)) == found
+    assert suspect(text, 0, len(text) + 100) == found
+
+
+@given(st.binary(max_size=40), st.integers(0, 40), st.integers(0, 60))
+def test_suspecting_anything(text: bytes, begin: int, end: int) -> None:
+    """Nothing is read outside of the text."""
+    inside = text[begin:end]
+    assert suspect(text, begin, end) == suspect(inside, 0, len(inside))

@@ -92,12 +92,12 @@ class Link:
 
     def close(self, name: bytes) -> None:
         """Send a Close of a statement."""
-        self.client.close(b"S" + name + b"\0")
-        self._fakes()
+        self._sent(self.client.close(b"S" + name + b"\0", self.server))
 
     def sync(self) -> None:
         """Send a Sync."""
         self.exchange.request(ord("S"))
+        self.client.ended_segment()
         self._sent(b"S\0\0\0\4")
 
     def _sent(self, data: bytes) -> None:
@@ -280,7 +280,7 @@ def test_leaving_in_the_middle() -> None:
     link.parse(b"a", b"SELECT 1")
     link.sync()
     link.client.parse(b"b\0SELECT 2\0" + NO_TYPES, link.server)
-    link.client.close(b"Sa\0")
+    link.client.close(b"Sa\0", link.server)
     assert len(link.client.notes) == 3
     link.client.leave()
     link.server.clear()

@@ -9,13 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgswitch.stats.counters import Counters
-from pgswitch.wire.exchange import EXECUTE, QUERY, SQL, SWALLOW, Exchange
+from pgswitch.wire.encode import message
+from pgswitch.wire.exchange import (
+    ERRAND,
+    IDLE,
+    NAMED,
+    PARSE,
+    QUERY,
+    SQL,
+    SWALLOW,
+    SYNC,
+    TYPE,
+    Exchange,
+)
 from pgswitch.wire.prepared import ClientStatements
+from pgswitch.wire.sql_prepared import OURS, run
+from pgswitch.wire.sql_text import read
 from pgswitch.wire.statements import ServerStatements, StatementTable
+from tests.fakes.messages import kinds, split
 
-OURS, THEIRS = EXECUTE | SQL | SWALLOW, EXECUTE | SQL
 ONE, TWO = b"PREPARE a AS SELECT 1", b"PREPARE a AS SELECT 2"
-COMPLETE = 0x43
 
 
 class Scene:
@@ -35,290 +48,236 @@ class Scene:
         return ServerStatements(self.table)
 
 
-def ask(
+def missing(
     client: ClientStatements, text: bytes, server: ServerStatements
-) -> tuple[bytes, list[int]]:
-    """Return what goes before a query, and the requests noted for it."""
-    before = client.sql.query(text + b"\0", server.by_sql, client.names)
-    return before, client.exchange.queue[client.exchange.head :]
+) -> list[bytes]:
+    """Return the names that a text needs and the server lacks."""
+    return client.sql.missing(read(text), server)
 
 
-def succeed(client: ClientStatements) -> None:
-    """Have all that was asked succeed."""
-    exchange = client.exchange
-    while exchange.outstanding() > 1:
-        entry = exchange.completed(COMPLETE)
-        assert entry & SQL
-        client.settled(entry)
-    exchange.ready(ord("I"))
-
-
-def fail(client: ClientStatements, server: ServerStatements) -> None:
-    """Have the next statement fail."""
-    skipped = client.exchange.failed()
-    client.undone(skipped, server)
-    client.exchange.ready(ord("I"))
+def do(
+    client: ClientStatements, text: bytes, server: ServerStatements, *tags: bytes
+) -> None:
+    """Have a server carry out a Query, with these tags."""
+    client.query(read(text), 0)
+    for tag in tags:
+        client.done(tag, server)
+    client.exchange.ready(IDLE)
+    if client.exchange.answered & SQL:
+        client.settled(client.exchange.answered)
     assert client.exchange.clean
-    assert client.exchange.special == 0
+    assert not client.sql.under_way
 
 
-def do(client: ClientStatements, text: bytes, server: ServerStatements) -> bytes:
-    """Return what goes before a query that succeeds."""
-    before, _entries = ask(client, text, server)
-    succeed(client)
-    return before
+def leave(server: ServerStatements) -> list[bytes]:
+    """Have a server dropped what is its client's own; return the names."""
+    return [body[1:-1] for _kind, body in split(server.cleaning())]
 
 
 def test_preparing() -> None:
-    """The client's own words, noted by the name as PostgreSQL folds it."""
+    """It is noted by the tag, not before, under the name as PostgreSQL folds it."""
     scene = Scene()
     client, server = scene.client(), scene.server()
     text = b' prepare  "A""b"(int) as select $1 ; '
-    assert ask(client, text, server) == (b"", [THEIRS, QUERY])
-    succeed(client)
-    assert client.sql.texts == server.by_sql == {b'A"b': text.rstrip(b" ;")}
-    assert do(client, b"PREPARE Foo AS SELECT 1", server) == b""
-    assert list(client.sql.texts)[-1] == b"foo"
+    client.query(read(text), 0)
+    assert client.exchange.queue == [QUERY | SQL]
+    assert client.must_wait()
+    assert (client.sql.texts, server.own) == ({}, {})
+    client.done(b"PREPARE", server)
+    assert list(server.own) == [b'A"b']
+    assert client.sql.texts[b'A"b'].strip() == text.strip(b"; ")
+    client.exchange.ready(IDLE)
+    client.settled(client.exchange.answered)
+    assert not client.must_wait()
+
+
+def test_failing() -> None:
+    """Without a tag nothing is noted, and the next Query is judged by itself."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
+    client.query(read(ONE), 0)
+    client.undone(client.exchange.failed(), server)
+    assert client.exchange.ready(IDLE) == []
+    client.settled(client.exchange.answered)
+    assert (client.sql.texts, server.own) == ({}, {})
+    assert not client.must_wait()
+    assert not client.busy
+
+
+def test_part_of_a_text() -> None:
+    """What comes before an error in a text is done."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
+    do(client, ONE + b"; PREPARE b AS wrong; DEALLOCATE a", server, b"PREPARE")
+    assert list(client.sql.texts) == list(server.own) == [b"a"]
+
+
+def test_tags_that_skip() -> None:
+    """A tag is that of the first action it may be of; an unknown one is remembered."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
+    do(client, ONE, server, b"PREPARE")
+    do(client, b"DEALLOCATE a; " + TWO, server, b"DEALLOCATE", b"PREPARE")
+    assert client.sql.texts[b"a"].strip() == TWO
+    assert not server.has_unknown
+    client.query(read(b"DEALLOCATE a"), 0)
+    client.done(b"PREPARE", server)
+    assert server.has_unknown
+    assert server.needs_cleaning()
 
 
 def test_executing() -> None:
     """A server that has it gets no more than the client's words; another one does."""
     scene = Scene()
     client, server, other = scene.client(), scene.server(), scene.server()
-    do(client, ONE, server)
-    assert ask(client, b"EXECUTE a(1)", server) == (b"", [QUERY])
-    succeed(client)
-    before, entries = ask(client, b"EXECUTE A(1)", other)
-    assert (before, entries) == (ONE + b"\n;", [OURS, QUERY])
-    succeed(client)
-    assert other.by_sql == {b"a": ONE}
+    do(client, ONE, server, b"PREPARE")
+    assert missing(client, b"EXECUTE a(1)", server) == []
+    assert missing(client, b"EXECUTE A(1)", other) == [b"a"]
+    assert missing(client, b"EXECUTE never", other) == []
+    client.query(read(b"EXECUTE a"), 0)
+    assert client.exchange.queue == [QUERY]
+    assert not client.must_wait(), "it changes nothing"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"EXPLAIN ANALYZE EXECUTE a",
-        b"CREATE TEMP TABLE t AS execute a",
-        b"SELECT 1; EXECUTE a; SELECT 2",
-        b'EXECUTE "a"',
-    ],
-)
-def test_execute_anywhere(text: bytes) -> None:
-    """It need not stand at the beginning."""
-    scene = Scene()
-    client, other = scene.client(), scene.server()
-    do(client, ONE, scene.server())
-    assert do(client, text, other) == ONE + b"\n;"
-
-
-def test_the_same_name_for_two() -> None:
-    """Each gets its own, one after the other on one server."""
-    scene = Scene()
-    first, second, server = scene.client(), scene.client(), scene.server()
-    do(first, ONE, server)
-    before, entries = ask(second, TWO, server)
-    assert (before, entries) == (b'DEALLOCATE "a"\n;', [OURS, THEIRS, QUERY])
-    succeed(second)
-    assert do(second, b"EXECUTE a", server) == b""
-    assert do(first, b"EXECUTE a", server) == b'DEALLOCATE "a"\n;' + ONE + b"\n;"
-    assert do(first, ONE, scene.server()) == ONE + b"\n;"
-
-
-def test_the_same_statement_for_two() -> None:
-    """It is prepared once on a server."""
-    scene = Scene()
-    first, second, server = scene.client(), scene.client(), scene.server()
-    do(first, ONE, server)
-    do(second, ONE, scene.server())
-    assert do(second, b"EXECUTE a", server) == b""
-
-
-def test_somebody_elses_statement() -> None:
-    """It is not to be found."""
-    scene = Scene()
-    first, second, server = scene.client(), scene.client(), scene.server()
-    do(first, ONE, server)
-    assert ask(second, b"EXECUTE a", server) == (b'DEALLOCATE "a"\n;', [OURS, QUERY])
-    succeed(second)
-    assert server.by_sql == {}
-    do(first, b"EXECUTE a", server)
-    assert do(second, b"DEALLOCATE a", server) == b'DEALLOCATE "a"\n;'
-
-
-def test_a_duplicate_name() -> None:
-    """The server is to refuse it, and nothing changes."""
+def test_an_errand() -> None:
+    """What is missing is run ahead, and its own error is the answer to the Query."""
     scene = Scene()
     client, server, other = scene.client(), scene.server(), scene.server()
-    do(client, ONE, server)
-    assert ask(client, TWO, server) == (b"", [QUERY])
-    fail(client, server)
-    assert ask(client, TWO, other) == (ONE + b"\n;", [OURS, QUERY])
-    assert client.sql.texts == {b"a": ONE}
+    do(client, ONE, server, b"PREPARE")
+    sent = client.ensure_own([b"a"], other, may_fail=True)
+    assert sent == run(client.sql.texts[b"a"])
+    assert kinds(sent) == "CPBEC"
+    assert all(entry & SWALLOW and entry & ERRAND for entry in client.exchange.queue)
+    assert client.must_wait()
+    for entry in client.exchange.queue[:3]:
+        assert client.exchange.take() == entry
+    client.done(b"PREPARE", other)
+    client.settled(client.exchange.take())
+    assert client.exchange.take() & TYPE == ord("C")
+    assert list(other.own) == [b"a"]
+    assert not client.must_wait()
+    assert client.exchange.special == 0
+    assert client.ensure_own([b"a"], other, may_fail=True) == b""
 
 
-@pytest.mark.parametrize("text", [b"DEALLOCATE a", b"deallocate PREPARE A ;"])
-def test_dropping(text: bytes) -> None:
-    """The server's own answer, also where it did not have the statement."""
+def test_a_failed_errand() -> None:
+    """The Sync behind it is told to the client, since it stands for the Query."""
     scene = Scene()
     client, server, other = scene.client(), scene.server(), scene.server()
-    do(client, ONE, server)
-    do(client, b"EXECUTE a", other)
-    assert ask(client, text, other) == (b"", [THEIRS, QUERY])
-    succeed(client)
-    assert (client.sql.texts, other.by_sql, server.by_sql) == ({}, {}, {b"a": ONE})
-    do(client, TWO, server)
-    third = scene.server()
-    assert ask(client, text, third) == (TWO + b"\n;", [OURS, THEIRS, QUERY])
-    succeed(client)
-    assert (client.sql.texts, third.by_sql) == ({}, {})
+    do(client, ONE, server, b"PREPARE")
+    client.ensure_own([b"a"], other, may_fail=True)
+    exchange = client.exchange
+    exchange.request(SYNC | SWALLOW | ERRAND)
+    client.undone(exchange.failed(), other)
+    assert exchange.errand_failed
+    assert exchange.queue[exchange.head :] == [SYNC]
+    assert exchange.special == 0
+    assert other.own == {}
+    assert list(client.sql.texts) == [b"a"]
 
 
-def test_dropping_one_of_the_extended_protocol() -> None:
-    """The name is free, and the statement forgotten."""
-    scene = Scene()
-    client, server = scene.client(), scene.server()
-    client.parse(b"pdo_1\0SELECT 1\0\0\0", server)
-    client.settled(client.exchange.completed(ord("1")))
-    client.exchange.ready(ord("I"))
-    before, entries = ask(client, b"DEALLOCATE pdo_1", server)
-    assert before == b'PREPARE "pdo_1" AS SELECT\n;'
-    assert entries == [OURS, THEIRS, QUERY]
-    succeed(client)
-    assert (client.names, server.by_sql) == ({}, {})
-    server.clear()
-    assert len(scene.table) == 0
-
-
-def test_failing_to_drop_one_of_the_extended_protocol() -> None:
-    """In a failed transaction nothing is dropped."""
+def test_one_of_messages() -> None:
+    """EXECUTE may run what a Parse has named: it is parsed under the client's name."""
     scene = Scene()
     client, server = scene.client(), scene.server()
     client.parse(b"s\0SELECT 1\0\0\0", server)
     client.settled(client.exchange.completed(ord("1")))
-    client.exchange.ready(ord("I"))
-    ask(client, b"DEALLOCATE s", server)
-    fail(client, server)
-    assert list(client.names) == [b"s"]
-    ask(client, b"DEALLOCATE s", server)
-    client.leave()
+    assert missing(client, b"EXECUTE s", server) == [b"s"]
+    sent = client.ensure_own([b"s"], server, may_fail=False)
+    assert sent == message(PARSE, b"s\0SELECT 1\0\0\0")
+    assert client.exchange.queue == [PARSE | SWALLOW | NAMED]
+    client.settled(client.exchange.completed(ord("1")))
+    assert list(server.own) == [b"s"]
+    do(client, b"DEALLOCATE s", server, b"DEALLOCATE")
+    assert (client.names, server.own) == ({}, {})
     server.clear()
     assert len(scene.table) == 0
 
 
-def test_failures() -> None:
-    """Whatever did not happen is undone, and no more than that."""
+def test_leaving_with_one_of_messages() -> None:
+    """Whatever was under way, nothing is left of it."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
+    client.parse(b"s\0SELECT 1\0\0\0", server)
+    client.settled(client.exchange.completed(ord("1")))
+    client.ensure_own([b"s"], server, may_fail=False)
+    client.query(read(b"DEALLOCATE s"), 0)
+    client.leave()
+    server.clear()
+    assert len(scene.table) == 0
+    assert not client.sql.under_way
+
+
+def test_nothing_is_left_for_the_next() -> None:
+    """What one has under its own name is closed before another gets the server."""
     scene = Scene()
     first, second, server = scene.client(), scene.client(), scene.server()
-    ask(first, ONE, server)
-    fail(first, server)
-    assert (first.sql.texts, server.by_sql) == ({}, {})
-    do(first, ONE, server)
-    ask(second, TWO, server)
-    fail(second, server)
-    assert (second.sql.texts, server.by_sql) == ({}, {b"a": ONE})
-    ask(second, TWO, server)
-    second.settled(second.exchange.completed(COMPLETE))
-    fail(second, server)
-    assert (second.sql.texts, server.by_sql) == ({}, {})
-    ask(first, b"DEALLOCATE a", server)
-    fail(first, server)
-    assert (first.sql.texts, server.by_sql) == ({b"a": ONE}, {})
+    do(first, ONE, server, b"PREPARE")
+    assert server.needs_cleaning()
+    assert leave(server) == [b"a"]
+    assert not server.needs_cleaning()
+    do(second, TWO, server, b"PREPARE")
+    assert second.sql.texts[b"a"].strip() == TWO
+    assert first.sql.texts[b"a"].strip() == ONE
+    leave(server)
+    assert missing(first, b"DEALLOCATE a", server) == [b"a"]
 
 
-def test_a_failure_does_not_touch_the_next_query() -> None:
-    """Simple queries are not skipped after an error."""
-    scene = Scene()
+def test_nothing_is_kept_without_shared_statements() -> None:
+    """With max_prepared_statements = 0 a statement ends with the hold on its server."""
+    scene = Scene(most=0)
     client, server = scene.client(), scene.server()
-    ask(client, ONE, server)
-    ask(client, b"PREPARE b AS SELECT 1", server)
-    client.undone(client.exchange.failed(), server)
-    client.exchange.ready(ord("I"))
-    assert not client.exchange.clean
-    succeed(client)
-    assert list(client.sql.texts) == [b"b"]
+    do(client, ONE, server, b"PREPARE")
+    assert list(server.own) == [b"a"]
+    assert client.sql.texts == {}
+    assert leave(server) == [b"a"]
+    assert missing(client, b"EXECUTE a", server) == []
 
 
-def test_no_more_than_there_may_be() -> None:
-    """A server drops the one unused for longest."""
-    scene = Scene(most=2)
-    client, server = scene.client(), scene.server()
-    for name in (b"a", b"b"):
-        do(client, b"PREPARE %s AS SELECT 1" % name, server)
-    do(client, b"EXECUTE a", server)
-    assert do(client, b"PREPARE c AS SELECT 1", server) == b'DEALLOCATE "b"\n;'
-    assert list(server.by_sql) == [b"a", b"c"]
-    assert do(client, b"EXECUTE b", server).startswith(b'DEALLOCATE "a"\n;PREPARE b')
-
-
-def test_dropping_among_others() -> None:
-    """The name is free; a server that lacked it had it for a moment."""
+def test_texts_of_messages() -> None:
+    """A Parse does nothing; an Execute of what was bound to it does."""
     scene = Scene()
     client, server, other = scene.client(), scene.server(), scene.server()
-    do(client, ONE, server)
-    before, entries = ask(client, b"SELECT 1; DEALLOCATE a; SELECT 2", other)
-    assert (before, entries) == (ONE + b"\n;", [OURS, QUERY])
-    succeed(client)
-    assert (client.sql.texts, other.by_sql) == ({}, {})
-    assert do(client, TWO, server) == b'DEALLOCATE "a"\n;'
+    assert client.parse_sql(b"", read(ONE), server) == b""
+    assert client.bind_sql(b"", b"", server) == b""
+    client.execute(b"")
+    client.done(b"PREPARE", server)
+    client.settled(client.exchange.take())
+    assert list(client.sql.texts) == [b"a"]
+    client.execute(b"other")
+    assert client.exchange.take() & SQL == 0
+    assert client.bind_sql(b"", b"", other) == run(client.sql.texts[b"a"])
+    client.forget_unnamed()
+    assert client.sql.parsed == {}
+    client.bind_sql(b"", b"", other)
+    assert client.sql.portals == {}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"PREPARE a AS SELECT 1; EXECUTE a",
-        b"PREPARE a AS SELECT E'\\';'",
-        b"PREPARE TRANSACTION 'a'",
-        b"PREPARE",
-        b"DEALLOCATE ALL",
-        b"DEALLOCATE",
-        b"EXECUTE",
-        b"EXPLAIN SELECT 1",
-        b"",
-    ],
-)
-def test_what_passes(text: bytes) -> None:
+@pytest.mark.parametrize("text", [b"EXECUTE a", b"SELECT 1", b""])
+def test_what_changes_nothing(text: bytes) -> None:
     """It is an ordinary query."""
-    scene = Scene()
-    client, server = scene.client(), scene.server()
-    assert ask(client, text, server) == (b"", [QUERY])
-    assert (client.sql.texts, server.by_sql) == ({}, {})
+    client = Scene().client()
+    client.query(read(text), 0)
+    assert client.exchange.queue == [QUERY]
+    assert not client.must_wait()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"PREPARE a AS SELECT ';'",
-        b'PREPARE a AS SELECT 1 AS ";"',
-        b"PREPARE a AS SELECT $x$;$x$ -- ; or so",
-        b"PREPARE a AS SELECT 1 /* ; */",
-        b"PREPARE a AS SELECT 'it''s;'",
-    ],
-)
-def test_semicolons_inside(text: bytes) -> None:
-    """They do not make two statements of one."""
-    scene = Scene()
-    client = scene.client()
-    do(client, text, scene.server())
-    assert do(client, b"EXECUTE a", scene.server()) == text + b"\n;"
-
-
-def test_long_names() -> None:
-    """They are one up to the 63rd byte."""
-    scene = Scene()
-    client, server = scene.client(), scene.server()
-    do(client, b"PREPARE %s AS SELECT 1" % (b"n" * 70), server)
-    do(client, b"DEALLOCATE %s" % (b"n" * 64), server)
-    assert client.sql.texts == {}
+def test_what_we_run_may_follow_a_failure() -> None:
+    """Statement and portal of ours are closed first, and the portal at the end."""
+    assert [kind + body[:1].decode() for kind, body in split(run(ONE)) if kind == "C"]
+    assert run(ONE).startswith(message(ord("C"), b"S" + OURS))
+    assert run(ONE).endswith(message(ord("C"), b"P" + OURS))
 
 
 def test_discard_all() -> None:
     """Client and server forget."""
     scene = Scene()
     client, server = scene.client(), scene.server()
-    do(client, ONE, server)
+    do(client, ONE, server, b"PREPARE")
     server.clear()
     client.clear()
-    assert (client.sql.texts, server.by_sql) == ({}, {})
+    assert (client.sql.texts, server.own) == ({}, {})
+    assert not server.needs_cleaning()
 
 
 # Whatever clients do, each sees what it would see alone on a server of its own.
@@ -335,7 +294,7 @@ class Session:
 
     def run(self, statement: bytes) -> bytes | None:
         """Return what a statement gives, None for an error."""
-        found = PARTS.fullmatch(statement)
+        found = PARTS.fullmatch(statement.strip(b" \0"))
         assert found is not None, statement
         verb, name, text = found.groups()
         if verb == b"PREPARE":
@@ -352,21 +311,27 @@ def converse(
     client: ClientStatements, text: bytes, server: ServerStatements, session: Session
 ) -> bytes | None:
     """Have a client's statement run by a server; return what the client sees."""
-    before = client.sql.query(text + b"\0", server.by_sql, client.names)
     exchange = client.exchange
-    seen: bytes | None = None
-    for statement in [*before.split(b"\n;")[:-1], text]:
-        seen = session.run(statement)
-        if seen is None:
-            client.undone(exchange.failed(), server)
-            break
-        entry = exchange.completed(COMPLETE)
-        if entry & SQL:
-            client.settled(entry)
-    assert client.exchange.ready(ord("I")) == []
+    for name in missing(client, text, server):
+        client.ensure_own([name], server, may_fail=True)
+        assert session.run(client.sql.texts[name]) == b"PREPARE"
+        while exchange.outstanding():
+            entry = exchange.take()
+            if entry & SQL:
+                client.done(b"PREPARE", server)
+                client.settled(entry)
+    assert not client.must_wait()
+    client.query(read(text), 0)
+    seen = session.run(text)
+    if seen is None:
+        client.undone(exchange.failed(), server)
+    else:
+        client.done(seen, server)
+    exchange.ready(IDLE)
+    if exchange.answered & SQL:
+        client.settled(exchange.answered)
     assert exchange.clean
     assert exchange.special == 0
-    assert len(session.has) <= client.most
     return seen
 
 
@@ -383,19 +348,28 @@ STATEMENTS = st.one_of(
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1), STATEMENTS), max_size=40),
-    st.integers(1, 3),
+    st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.integers(0, 1),
+            st.lists(STATEMENTS, min_size=1, max_size=3),
+        ),
+        max_size=20,
+    )
 )
-def test_as_if_alone(steps: list[tuple[int, int, bytes]], most: int) -> None:
-    """Three clients on two servers, each step on any of them."""
-    scene = Scene(most)
+def test_as_if_alone(steps: list[tuple[int, int, list[bytes]]]) -> None:
+    """Three clients on two servers, each hold on any of them, of some statements."""
+    scene = Scene()
     clients = [(scene.client(), Session()) for _ in range(3)]
     servers = [(scene.server(), Session()) for _ in range(2)]
-    for which, where, statement in steps:
+    for which, where, statements in steps:
         client, alone = clients[which]
         server, session = servers[where]
-        seen = converse(client, statement, server, session)
-        assert seen == alone.run(statement)
-        texts = {name: text.split(b" AS ")[1] for name, text in server.by_sql.items()}
-        assert texts == session.has
-        assert client.sql.texts.keys() == alone.has.keys()
+        for statement in statements:
+            seen = converse(client, statement, server, session)
+            assert seen == alone.run(statement)
+            assert set(server.own) == set(session.has)
+            assert client.sql.texts.keys() == alone.has.keys()
+        for name in leave(server):
+            del session.has[name]
+        assert session.has == {}, "nothing of one client's is there for the next"

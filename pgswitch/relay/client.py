@@ -250,7 +250,7 @@ class ClientLink(RelayingLink):
             return
         if exchange.unsettled and self.skip == 0 and exchange.wants_fence():
             server.fence()
-        elif exchange.open and not exchange.skips():
+        elif exchange.keeps_answers():
             server.send(FLUSH_MESSAGE)
 
     def go_on(self) -> None:

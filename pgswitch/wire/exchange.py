@@ -272,6 +272,16 @@ class Exchange:
                 return True
         return False
 
+    def keeps_answers(self) -> bool:
+        """Tell whether the server may keep its last answer until it is told to flush."""
+        if self.head == len(self.queue) or self.skips():
+            return False
+        at = len(self.queue) - 1
+        while at > self.head and self.queue[at] in (COPY_DONE, COPY_FAIL):
+            at -= 1
+        last = self.queue[at] & TYPE
+        return last != SYNC and last != QUERY and last != FUNCTION_CALL
+
     def will_answer(self) -> bool:
         """Tell whether the server answers what is outstanding without more from us."""
         if self.head == len(self.queue) or self.skips():

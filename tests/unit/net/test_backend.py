@@ -120,7 +120,7 @@ def test_words_of_an_idle_server(world: World, data: bytes, reason: str) -> None
     if reason == UNASKED:
         assert world.logged("ERROR S-")
         assert world.logged("from server when not linked")
-    polite = reason != "bad pkt header" and reason != ""
+    polite = reason not in ("bad pkt header", "")
     assert server.hear() == (TERMINATE if polite else b"")
 
 

@@ -95,6 +95,11 @@ class Control:
         """Record."""
         self.told.append(("contradicted", what))
 
+    def parameter_reset(self, body: bytes) -> bytes | None:
+        """Record."""
+        self.told.append(("reset", body))
+        return None
+
     def refused_to_write(self) -> None:
         """Record."""
         self.told.append(("refused to write",))

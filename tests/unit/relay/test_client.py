@@ -121,7 +121,7 @@ def test_violations(data: bytes, text: str, *, linked: bool) -> None:
 
 
 def test_terminate() -> None:
-    """What comes before is passed on and answered, Terminate and what follows is not."""
+    """What comes before is passed on and answered, what follows is not."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     client.take(query("BEGIN"))

@@ -53,7 +53,7 @@ def test_names_of_ones_own_are_closed_at_the_release() -> None:
 
 
 def test_sql_statements_follow_a_client() -> None:
-    """What its next server lacks goes before; the Query waits for the answer to that."""
+    """What its next server lacks goes before; the Query waits for that."""
     stage, client = prepared()
     second = stage.server()
     client.take(query("EXECUTE a"))
@@ -141,7 +141,7 @@ def test_what_names_a_statement_waits() -> None:
     stage.sent(server)
     client.take(query("PREPARE a AS SELECT 1") + query("EXECUTE a") + query("SELECT 1"))
     assert stage.sent(server) == query("PREPARE a AS SELECT 1")
-    assert client.exchange.awaited
+    assert client.halted
     client.take(query("SELECT 2"))
     assert stage.sent(server) == b""
     assert client.paused
@@ -299,7 +299,7 @@ def test_preparing_by_the_extended_protocol() -> None:
 
 
 def test_executing_by_the_extended_protocol() -> None:
-    """What is missing goes before the Parse, and what names anything behind it waits."""
+    """What is missing goes before the Parse, and what names it behind that waits."""
     stage, client = prepared()
     second = stage.server()
     client.take(parse(b"EXECUTE a") + BOUND)

@@ -120,6 +120,12 @@ def test_tags_that_skip() -> None:
     do(client, b"DEALLOCATE a; " + TWO, server, b"DEALLOCATE", b"PREPARE")
     assert client.sql.texts[b"a"].strip() == TWO
     assert not server.has_unknown
+
+
+def test_a_tag_of_nothing_that_was_seen() -> None:
+    """Something prepared a statement whose name nobody knows."""
+    scene = Scene()
+    client, server = scene.client(), scene.server()
     client.query(read(b"DEALLOCATE a"), 0)
     client.done(b"PREPARE", server)
     assert server.has_unknown

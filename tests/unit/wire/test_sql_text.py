@@ -178,7 +178,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(PIECES, max_size=25).map(" ".join))
 def test_whatever_acts_is_suspect(text: str) -> None:
-    """Nothing that a text does at the beginning of a statement escapes the first look."""
+    """Nothing that a text does escapes the first look."""
     data = text.encode()
     found = read(data)
     if found.actions or found.resets:

@@ -1,0 +1,396 @@
+"""Each client gets what is its own: answers, statements, the session's parameters.
+
+Scripts of raw messages run on one server that others use meanwhile, and once more on
+PostgreSQL itself; every message that comes back must be the same, but for places in
+its sources that an error names.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from pgswitch.demo.postgres import PostgresServer
+from tests.fakes.messages import message, query
+from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.wire import RawClient, error_fields, startup
+
+
+ONE_INSTALLATION = True
+SYNC, FLUSH, DONE = message(b"S"), message(b"H"), message(b"c")
+TERMINATE = message(b"X")
+FENCE = query("SELECT 'fence'")
+QUIET_S = 5.0
+
+
+def parse(text: str, name: str = "") -> bytes:
+    """Return a Parse."""
+    return message(b"P", f"{name}\0{text}\0".encode() + bytes(2))
+
+
+def bind(name: str = "", portal: str = "") -> bytes:
+    """Return a Bind without parameters."""
+    return message(b"B", f"{portal}\0{name}\0".encode() + bytes(6))
+
+
+def execute(portal: str = "") -> bytes:
+    """Return an Execute of all rows."""
+    return message(b"E", f"{portal}\0".encode() + bytes(4))
+
+
+def describe(name: str) -> bytes:
+    """Return a Describe of a statement."""
+    return message(b"D", f"S{name}\0".encode())
+
+
+def close(name: str) -> bytes:
+    """Return a Close of a statement."""
+    return message(b"C", f"S{name}\0".encode())
+
+
+def data(row: str) -> bytes:
+    """Return a CopyData."""
+    return message(b"d", row.encode())
+
+
+def run(text: str) -> bytes:
+    """Return a whole query of the extended protocol."""
+    return parse(text) + bind() + execute() + SYNC
+
+
+COPY = parse("COPY numbers FROM STDIN") + bind() + execute()
+MISSING = execute("missing")
+
+SCRIPTS = {
+    "a Sync behind a CopyData that is refused": [
+        query("COPY numbers FROM STDIN"),
+        data("x\n") + SYNC,
+    ],
+    "libpq's shape, refused by the table": [
+        parse("COPY picky FROM STDIN") + bind() + execute() + SYNC,
+        data("1\n") + DONE + SYNC,
+    ],
+    "libpq's shape, refused for a row": [COPY + SYNC, data("x\n") + DONE + SYNC],
+    "libpq's shape, all sent ahead": [COPY + SYNC + data("x\n") + DONE + SYNC],
+    "libpq's shape, given up": [COPY + SYNC, message(b"f", b"no\0") + SYNC],
+    "libpq's shape into a view": [
+        parse("COPY seen FROM STDIN") + bind() + execute() + SYNC + DONE + SYNC,
+    ],
+    "queries behind a COPY that is refused at once": [
+        query("COPY picky FROM STDIN") + SYNC + query("SELECT 'a'") * 2,
+    ],
+    "the CopyDone of the second COPY": [
+        query("COPY numbers FROM STDIN")
+        + data("x\n")
+        + query("COPY numbers FROM STDIN")
+        + data("7\n")
+        + DONE
+        + query("SELECT 'own'"),
+    ],
+    "a COPY that is carried out": [COPY + SYNC + data("5\n") + DONE + SYNC],
+    "two in one Query": [
+        query("COPY numbers FROM STDIN; COPY numbers FROM STDIN"),
+        DONE + DONE,
+        SYNC,
+    ],
+    "a name that an error has kept from being introduced": [
+        MISSING
+        + parse("SELECT 'A'", "s")
+        + SYNC
+        + parse("SELECT 'B'", "s")
+        + bind("s")
+        + execute()
+        + SYNC,
+        bind("s") + execute() + SYNC,
+    ],
+    "the same where only one statement may stay": [
+        parse("SELECT 'a'", "a") + SYNC,
+        MISSING + parse("SELECT 'b'", "b") + SYNC + bind("a") + execute() + SYNC,
+        bind("a") + execute() + SYNC,
+    ],
+    "DEALLOCATE ALL ahead of a Parse": [
+        parse("SELECT 'x'", "x") + SYNC,
+        query("DEALLOCATE ALL")
+        + parse("SELECT 'y'", "x")
+        + bind("x")
+        + execute()
+        + SYNC,
+        bind("x") + execute() + SYNC,
+    ],
+    "DISCARD ALL ahead of a Parse": [
+        parse("SELECT 'x'", "x") + SYNC,
+        query("DISCARD ALL") + parse("SELECT 'x'", "x") + bind("x") + execute() + SYNC,
+        bind("x") + execute() + SYNC,
+    ],
+    "a PREPARE that fails, then what goes by its name": [
+        query("PREPARE p AS SELECT nothing")
+        + query("EXECUTE p")
+        + query("DEALLOCATE p"),
+    ],
+    "a PREPARE in a Parse that fails": [
+        MISSING + parse("PREPARE p AS SELECT 1") + bind() + execute() + SYNC,
+        query("PREPARE p AS SELECT 'mine'") + query("EXECUTE p"),
+    ],
+    "a PREPARE that is bound, not executed": [
+        parse("PREPARE p AS SELECT 1") + bind() + SYNC,
+        query("PREPARE p AS SELECT 'mine'"),
+        query("EXECUTE p"),
+    ],
+    "a PREPARE with a backslash, beside another statement, behind a comment": [
+        query("PREPARE p AS SELECT 'a\\'"),
+        query("SELECT 1; PREPARE q AS SELECT 'q'"),
+        query("/* first /* and */ */ PREPARE r AS SELECT 'r'"),
+        query("-- led\n EXECUTE p") + query("EXECUTE q; EXECUTE r"),
+    ],
+    "one name space": [
+        query("PREPARE p AS SELECT 'sql'") + bind("p") + execute() + SYNC,
+        parse("SELECT 'protocol'", "q") + SYNC + query("EXECUTE q"),
+        parse("SELECT 'twice'", "p") + SYNC,
+        query("PREPARE q AS SELECT 'twice'"),
+        close("p") + describe("p") + SYNC,
+        query("DEALLOCATE q") + query("EXECUTE q"),
+    ],
+    "a transaction that has failed": [
+        parse("SELECT 'x'", "x") + SYNC + query("PREPARE p AS SELECT 'p'"),
+        query("BEGIN") + query("SELECT nothing"),
+        parse("SELECT 'x'", "y") + SYNC + bind("x") + execute() + SYNC,
+        query("ROLLBACK; EXECUTE p"),
+    ],
+    "an unnamed Bind that nothing was parsed for": [bind() + execute() + SYNC],
+    "an unnamed Parse that was skipped": [
+        MISSING + parse("SELECT 'skipped'") + SYNC + bind() + execute() + SYNC,
+    ],
+    "names that the pooler uses": [bind("PGBOUNCER_1") + execute() + SYNC],
+    "Query and Terminate": [query("SELECT 'last'") + TERMINATE],
+    "a Sync and Terminate": [run("SELECT 'last'") + TERMINATE],
+}
+
+
+@pytest.fixture
+def tables(postgres: PostgresServer) -> Iterator[None]:
+    """Make a table of numbers, one that refuses what is copied into it, and a view."""
+    for text in (
+        "CREATE TABLE numbers (n int)",
+        "CREATE TABLE picky (n int)",
+        "CREATE VIEW seen AS SELECT * FROM numbers",
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$BEGIN RAISE 'refused'; END$$",
+        "CREATE TRIGGER t BEFORE INSERT ON picky EXECUTE FUNCTION refuse()",
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC",
+    ):
+        postgres.execute(text, database="bench")
+    yield
+    for text in ("TABLE numbers CASCADE", "TABLE picky", "FUNCTION refuse"):
+        postgres.execute(f"DROP {text}", database="bench")
+
+
+def heard(client: RawClient, script: list[bytes], size: int) -> list[str]:
+    """Return what comes back for a script, in pieces of so many bytes; 0: whole."""
+    lines: list[str] = []
+    for number, group in enumerate(script):
+        ends = group.endswith(TERMINATE)
+        sent = group if ends else group + SYNC + FENCE
+        for at in range(0, len(sent), size or len(sent)):
+            client.send(sent[at : at + (size or len(sent))])
+        lines.append(f"group {number}")
+        try:
+            while not (lines[-1].startswith("D") and "fence" in lines[-1]):
+                lines.append(_line(*client.message()))
+            client.until(b"Z")
+        except EOFError:
+            lines.append("closed")
+    return [line for line in lines if line[0] not in "NS"]
+
+
+def _line(kind: bytes, body: bytes) -> str:
+    if kind == b"E":
+        fields = error_fields(body)
+        return f"E {fields['S']} {fields['C']} {fields['M']}"
+    return f"{kind.decode()} {body!r}" if kind in b"CDZGIH" else kind.decode()
+
+
+def directly(postgres: PostgresServer) -> RawClient:
+    """Return a client of the server itself."""
+    client = RawClient(postgres.port)
+    client.send(startup("user", "trusted", "database", "bench"))
+    client.until(b"Z")
+    return client
+
+
+class Neighbour:
+    """A client that uses the same server between all that the other one does."""
+
+    def __init__(self, pooler: PgSwitch) -> None:
+        """Connect; name statements as the other one does, with other texts."""
+        self.client = RawClient(pooler.port)
+        self.client.log_in()
+        self.client.socket.settimeout(QUIET_S)
+        self.count = 0
+        for name in "abpqsxy":
+            self.client.send(parse(f"SELECT 'foreign {name}'", name))
+        self.client.send(SYNC + run("SELECT 'foreign unnamed'"))
+        for _ in range(2):
+            self.client.until(b"Z")
+
+    def look(self) -> None:
+        """Ask, and hear the answer to just that."""
+        self.count += 1
+        self.client.send(query(f"SELECT 'neighbour {self.count}'"))
+        answer = self.client.until(b"Z")
+        assert [kind for kind, _ in answer] == [b"T", b"D", b"C", b"Z"]
+        assert f"neighbour {self.count}".encode() in answer[1][1]
+        self.client.send(bind("s") + execute() + SYNC)
+        assert b"foreign s" in self.client.until(b"Z")[1][1]
+
+
+@pytest.mark.parametrize("prepared", [1, 100])
+@pytest.mark.parametrize("size", [0, 1, 7])
+def test_as_if_alone(
+    pgswitch: PgSwitchFactory,
+    postgres: PostgresServer,
+    tables: None,
+    size: int,
+    prepared: int,
+) -> None:
+    """Whatever a script does, its answers are PostgreSQL's, and its neighbour's too."""
+    pooler = pgswitch(
+        pool_mode="transaction", default_pool_size=1, max_prepared_statements=prepared
+    )
+    neighbour = Neighbour(pooler)
+    for name, script in SCRIPTS.items():
+        with directly(postgres) as alone, RawClient(pooler.port) as shared:
+            shared.log_in()
+            expected = heard(alone, script, 0)
+            pieces: list[str] = []
+            pieces = heard(shared, script, size)
+            assert pieces == expected, name
+        neighbour.look()
+    assert "when nothing was asked" not in pooler.log_text()
+    assert "when not linked" not in pooler.log_text()
+
+
+def test_no_statement_stays_under_a_clients_name(pgswitch: PgSwitchFactory) -> None:
+    """What a client has prepared by SQL is not there for the next, by whatever way."""
+    pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
+    with RawClient(pooler.port) as one, RawClient(pooler.port) as two:
+        one.log_in()
+        two.log_in()
+        for text in (
+            "PREPARE mine AS SELECT 'secret'",
+            "/**/ PREPARE mine2 AS SELECT 'secret'",
+            "SELECT 1; PREPARE mine3 AS SELECT 'secret'",
+            "PREPARE mine4 AS SELECT E'\\'secret'",
+        ):
+            one.send(query(text))
+            assert one.until(b"Z")[-1][1] == b"I"
+        for number, name in enumerate(("mine", "mine2", "mine3", "mine4")):
+            for sent in (query(f"EXECUTE {name}"), bind(name) + execute() + SYNC):
+                two.send(sent)
+                assert two.error()["C"] == "26000", name
+                two.until(b"Z")
+            two.send(query(f"PREPARE {name} AS SELECT {number}"))
+            assert two.until(b"Z")[0][0] == b"C", name
+
+
+def test_a_server_that_forgot(pgswitch: PgSwitchFactory) -> None:
+    """Statements dropped where nobody sees it cost one error, not one for everybody."""
+    pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
+    with RawClient(pooler.port) as one, RawClient(pooler.port) as two:
+        for client in (one, two):
+            client.log_in()
+            client.send(parse("SELECT 'kept'", "kept") + SYNC)
+            client.until(b"Z")
+        one.send(query("DO $$BEGIN EXECUTE 'DEALLOCATE ALL'; END$$"))
+        one.until(b"Z")
+        two.send(bind("kept") + execute() + SYNC)
+        error = two.error()
+        assert (error["C"], "PGBOUNCER" in error["M"]) == ("26000", False)
+        assert error["M"] == 'prepared statement "kept" does not exist'
+        two.until(b"Z")
+        for client in (one, two, one):
+            client.send(bind("kept") + execute() + SYNC)
+            assert b"kept" in client.until(b"Z")[1][1]
+    pooler.wait_for_log("server refutes its prepared statements")
+
+
+def test_a_changed_table(pgswitch: PgSwitchFactory, tables: None) -> None:
+    """A driver that closes and prepares anew gets a new plan."""
+    pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
+    with RawClient(pooler.port) as client:
+        client.log_in()
+        client.send(query("CREATE TABLE changing AS SELECT 1 AS a"))
+        client.until(b"Z")
+        used = parse("SELECT * FROM changing", "s") + bind("s") + execute() + SYNC
+        client.send(used)
+        client.until(b"Z")
+        client.send(query("ALTER TABLE changing ADD b int"))
+        client.until(b"Z")
+        client.send(bind("s") + execute() + SYNC)
+        assert client.error()["C"] == "0A000"
+        client.until(b"Z")
+        client.send(close("s") + used)
+        kinds = b"".join(kind for kind, _ in client.until(b"Z"))
+        assert kinds == b"312DCZ"
+        client.send(bind("s") + execute() + SYNC + query("DROP TABLE changing"))
+        assert [kind for kind, _ in client.until(b"Z")][0] == b"2"
+        client.until(b"Z")
+
+
+ASKED = {
+    "client_encoding": "LATIN1",
+    "application_name": "asked",
+    "DateStyle": "SQL, DMY",
+}
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+@pytest.mark.parametrize(
+    "reset",
+    ["DISCARD ALL", "RESET ALL", "RESET client_encoding; RESET application_name"],
+)
+def test_a_reset_gives_what_was_asked_for(
+    pgswitch: PgSwitchFactory, mode: str, reset: str
+) -> None:
+    """The values of the start-up packet, not the server's own."""
+    pooler = pgswitch(pool_mode=mode, default_pool_size=1)
+    with RawClient(pooler.port) as client:
+        names = [part for item in ASKED.items() for part in item]
+        client.send(startup("user", "trusted", "database", "bench", *names))
+        client.until(b"Z")
+        client.send(query("SET application_name = 'other'"))
+        client.until(b"Z")
+        client.send(query(reset))
+        told = dict(
+            body.decode("latin-1").split("\0")[:2]
+            for kind, body in client.until(b"Z")
+            if kind == b"S"
+        )
+        assert told == {"application_name": "asked"}
+        for name, value in ASKED.items():
+            client.send(query(f"SHOW {name}"))
+            assert client.until(b"Z")[1][1][6:] == value.encode(), name
+
+
+def test_a_parked_server_that_is_lost(
+    pgswitch: PgSwitchFactory, postgres: PostgresServer
+) -> None:
+    """A server that ends while a cancel request is under way is nobody's any more."""
+    pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
+    with RawClient(pooler.port) as client, RawClient(pooler.port) as next_one:
+        client.send(startup("user", "trusted", "database", "bench"))
+        key = dict(client.until(b"Z"))[b"K"]
+        next_one.log_in()
+        client.send(query("SELECT pg_sleep(0.2)"))
+        with socket.create_connection(("127.0.0.1", pooler.port)) as canceller:
+            canceller.sendall(struct.pack("!II", 16, 80877102) + key)
+            client.until(b"Z")
+        postgres.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = 'bench' AND usename = 'trusted'"
+        )
+        next_one.socket.settimeout(QUIET_S)
+        next_one.send(query("SELECT 1"))
+        next_one.until(b"Z")

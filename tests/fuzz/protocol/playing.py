@@ -1,0 +1,49 @@
+"""Several clients at a time, in one thread: whose turn it is, a seed says."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Sequence
+from random import Random
+
+from tests.fuzz.protocol.player import Player
+
+STEP_S = 0.001
+
+
+def play(
+    players: Sequence[Player], order: int, hang_s: float, most_s: float = 60.0
+) -> None:
+    """Have all play to their ends.
+
+    Who waits for answers when for ``hang_s`` seconds nothing has come to anybody is
+    marked as hung, and left.
+    """
+    dice = Random(order)  # noqa: S311 - no secret
+    begun = time.monotonic()
+    for player in players:
+        player.progressed_at = begun
+    while True:
+        alive = [one for one in players if not one.done]
+        if not alive:
+            return
+        now = time.monotonic()
+        ready = [one for one in alive if one.has_more and one.paused_until <= now]
+        if ready:
+            dice.choice(ready).act(now)
+        alive = [one for one in alive if not one.done]
+        wait_s = 0.0 if len(ready) > 1 or dice.random() < 0.3 else STEP_S
+        if not ready and not any(one.has_more for one in alive):
+            wait_s = hang_s / 10
+        readable, _, _ = select.select(alive, [], [], wait_s)
+        now = time.monotonic()
+        for player in readable:
+            player.read(now)
+        latest = max(one.progressed_at for one in players)
+        if now - latest > hang_s or now - begun > most_s:
+            for player in alive:
+                if not player.done:
+                    player.hung = True
+                    player.leave()
+            return

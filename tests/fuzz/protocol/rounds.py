@@ -1,0 +1,119 @@
+"""One round before the pooler: played, troubled, judged."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import psycopg
+
+from tests.fuzz.protocol import oracle, wire
+from tests.fuzz.protocol.judging import (
+    Expected,
+    Finding,
+    differing,
+    foreign,
+    parameters_differ,
+    token_prefix,
+)
+from tests.fuzz.protocol.player import Player
+from tests.fuzz.protocol.playing import play
+from tests.fuzz.protocol.script import Round, Script, Step
+from tests.fuzz.protocol.stage import Stage
+
+NEVER = 1_000_000
+OF_ALL = {"!terminate"}
+"""Trouble after which no client's answers can be known."""
+OF_ONE = {"!cancel"}
+"""Trouble of the client that makes it."""
+
+
+def own_prefix(script: Script) -> str:
+    """Return what the tokens in a script begin with; nothing if there are none."""
+    for group in script.groups:
+        for step in group.steps:
+            for word in step.words:
+                at = word.find("t")
+                while at >= 0:
+                    parts = word[at + 1 :].split("-")
+                    if (
+                        len(parts) > 2
+                        and parts[0].isdigit()
+                        and parts[1] == str(script.client)
+                    ):
+                        return token_prefix(int(parts[0]), script.client)
+                    at = word.find("t", at + 1)
+    return "t-"
+
+
+def relaxed_from(one: Round, script: Script) -> int:
+    """Return from which group on a client's answers cannot be known."""
+    if one.faults & OF_ALL:
+        return 0
+    for number, group in enumerate(script.groups):
+        if group.faults & OF_ONE:
+            return number
+    return NEVER
+
+
+def play_round(stage: Stage, one: Round, hang_s: float) -> list[Finding]:
+    """Return what is wrong with one round; Unplayable if PostgreSQL does not play it."""
+    expected = oracle.ask(stage, one)
+    players: list[Player] = []
+    limits: list[int] = []
+
+    def trouble(player: Player, step: Step) -> None:
+        _trouble(stage, player, step)
+
+    for script in one.scripts:
+        limit = relaxed_from(one, script)
+        try:
+            connection, key, parameters = stage.connect_pooled()
+        except OSError as error:
+            for player in players:
+                player.leave()
+            return [Finding("login", f"refused: {error}", script.client)]
+        waiting = oracle.Counted(expected[script.client], script, limit)
+        player = Player(script, connection, waiting, trouble)
+        player.key = key
+        player.parameters.update(parameters)
+        players.append(player)
+        limits.append(limit)
+    play(players, one.order, hang_s)
+    findings = []
+    for player, limit in zip(players, limits, strict=True):
+        found = _judged(stage, player, expected[player.script.client], limit)
+        if found is not None:
+            findings.append(found)
+    if not stage.is_alive():
+        findings.insert(0, Finding("dead", "the pooler has ended"))
+    return sorted(findings, key=lambda one: one.kind in ("hang", "parameter"))
+
+
+def _judged(
+    stage: Stage, player: Player, expected: Expected, limit: int
+) -> Finding | None:
+    assert stage.variant is not None
+    found = foreign(player, own_prefix(player.script))
+    if found is None:
+        found = differing(player, expected, stage.variant, limit)
+    if found is None and player.hung:
+        found = Finding("hang", "waits in vain", player.script.client, player.group)
+    is_whole = player.closed is None and len(player.answers) > len(player.script.groups)
+    if found is None and limit == NEVER and is_whole:
+        found = parameters_differ(player, expected)
+    return found
+
+
+def _trouble(stage: Stage, player: Player, step: Step) -> None:
+    if step.kind == "!cancel":
+        stage.send_alone(wire.cancel(player.key))
+    elif step.kind == "!terminate":
+        stage.terminate_servers()
+    elif step.kind == "!reload":
+        stage.reload()
+    elif step.kind == "!takeover":
+        stage.take_over()
+    elif step.kind == "!set":
+        name, value = step.words
+        with suppress(psycopg.Error):
+            stage.console(f"SET {name} = '{value}'")

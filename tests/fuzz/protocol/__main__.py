@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from operator import attrgetter
 from pathlib import Path
 
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(line)
         return 0
     seed = random.randrange(2**32) if options.seed is None else options.seed
-    variants = [BY_NAME[name] for name in options.variant or BY_NAME]
+    variants = [BY_NAME[name] for name in options.variant or map(attrgetter("name"), VARIANTS)]
     limits = Limits(options.seconds / len(variants), options.hang, options.shrink)
     path = options.report or report.FAILURE
     with ExitStack() as cleanup:

@@ -56,7 +56,7 @@ class Maker:
 
     def script(self) -> Script:
         """Return a whole script."""
-        groups = [Group((Step("Q", (f"delete from f{self.client}",)),))]
+        groups = []
         for _ in range(self.dice.choice((2, 4, 6, 10))):
             groups.append(self._group())
         if self._is_open and self.dice.random() < 0.7:
@@ -502,7 +502,7 @@ def _with_trouble(dice: Random, variant: Variant, script: Script) -> Script:
     """Return the script with something amiss at some place, or as it is."""
     if dice.random() < 0.5:
         return script
-    at = dice.randrange(1, len(script.groups))
+    at = dice.randrange(len(script.groups))
     trouble = dice.choice(TROUBLE)
     if variant.transactions and dice.random() < 0.1:
         mode = dice.choice(("session", "transaction"))

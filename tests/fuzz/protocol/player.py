@@ -130,6 +130,7 @@ class Player:
             return
         self._unsent = self._unsent[sent:]
         self.progressed_at = now
+        self._go_on()  # For there may be nothing to wait for.
 
     def read(self, now: float) -> None:
         """Take what has come."""

@@ -33,9 +33,9 @@ def play(
         if ready:
             dice.choice(ready).act(now)
         alive = [one for one in alive if not one.done]
-        wait_s = 0.0 if len(ready) > 1 or dice.random() < 0.3 else STEP_S
-        if not ready and not any(one.has_more for one in alive):
-            wait_s = hang_s / 10
+        wait_s = 0.0 if dice.random() < 0.8 else STEP_S
+        if not ready:
+            wait_s = STEP_S if any(one.has_more for one in alive) else hang_s / 10
         readable, _, _ = select.select(alive, [], [], wait_s)
         now = time.monotonic()
         for player in readable:

@@ -110,6 +110,7 @@ class Runner:
 
     def _play(self, one: Round) -> Finding | None:
         try:
+            self._stage.clear_tables()
             findings = play_round(self._stage, one, self._limits.hang_s)
         except Unplayable as why:
             self.skipped += 1
@@ -152,7 +153,9 @@ class Runner:
             return False
 
         self._stage.start_pooler(variant)
-        case = Shrinker(fails, self._limits.shrink_s).shrunk(case)
+        case = Shrinker(fails, self._limits.shrink_s).shrunk(
+            case, finding.client, finding.group
+        )
         key = f"{signature} | {shape(case, last[0].client)}"
         self.found.setdefault(key, Found(last[0], case, log))
         return True
@@ -168,6 +171,7 @@ class Runner:
             stage.start_pooler(BY_NAME[case.variant])
         for one in case.rounds:
             try:
+                stage.clear_tables()
                 findings = play_round(stage, one, hang_s)
             except Unplayable:
                 return []

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from tests.fuzz.protocol.script import Case, Group, Round, Script
+from tests.fuzz.protocol.script import Case, Group, Round, Script, Step
+from tests.fuzz.protocol.wire import PAD
 
 T = TypeVar("T")
 Fails = Callable[[Case], bool]
 
 MOST_TRIES = 4
+TOKEN = re.compile(r"\bt\d+-\d+-\d+")
 
 
 class Shrinker:
@@ -30,9 +33,17 @@ class Shrinker:
         self._deadline = clock() + seconds
         self._tries = 1
 
-    def shrunk(self, case: Case) -> Case:
-        """Return a shorter case that fails, or the same when none is found."""
+    def shrunk(self, case: Case, client: int, group: int) -> Case:
+        """Return a shorter case that fails, or the same when none is found.
+
+        It was found in a group of a client in the last round; what they did behind that
+        is left out first.
+        """
         case = self._last_rounds(case)
+        for bold in (_all_at_once, _alone, _until):
+            bolder = bold(case, client, group)
+            if bolder != case and self._still(bolder):
+                case = bolder
         before = None
         while case != before and not self._is_over():
             before = case
@@ -98,6 +109,12 @@ class Shrinker:
         if group.cuts != "one" and fits(group._replace(cuts="one")):
             group = group._replace(cuts="one")
         steps = self._fewer(group.steps, lambda some: fits(group._replace(steps=some)))
+        for at in range(len(steps)):
+            for plainer in plainer_steps(steps[at]):
+                some = _with(steps, at, plainer)
+                if fits(group._replace(steps=some)):
+                    steps = some
+                    break
         return group._replace(steps=steps)
 
     def _fewer(
@@ -115,6 +132,58 @@ class Shrinker:
                     at += size
             size //= 2
         return parts
+
+
+def plainer_steps(step: Step) -> Iterator[Step]:
+    """Yield steps that do about the same, the plainest first."""
+    words = step.words
+    if step.kind in ("Q", "P"):
+        token = TOKEN.search(words[-1])
+        plain = f"select '{token[0]}'" if token is not None else "select 1"
+        for text in (plain, words[-1].partition("; ")[0], PAD.sub("", words[-1])):
+            if len(text) < len(words[-1]):
+                yield step._replace(words=(*words[:-1], text))
+    elif step.kind == "Bb":
+        yield step._replace(kind="B")
+    elif step.kind == "d" and len(words[0]) > 1:
+        yield step._replace(words=("\n",))
+
+
+def _all_at_once(case: Case, _client: int, _group: int) -> Case:
+    """Return the case with nothing cut."""
+    rounds = (
+        one._replace(
+            scripts=tuple(
+                script._replace(
+                    groups=tuple(group._replace(cuts="one") for group in script.groups)
+                )
+                for script in one.scripts
+            )
+        )
+        for one in case.rounds
+    )
+    return case._replace(rounds=tuple(rounds))
+
+
+def _alone(case: Case, client: int, _group: int) -> Case:
+    """Return the case with one client only in the last round."""
+    last = case.rounds[-1]
+    scripts = tuple(one for one in last.scripts if one.client == client)
+    if not scripts:
+        return case
+    return case._replace(rounds=(*case.rounds[:-1], last._replace(scripts=scripts)))
+
+
+def _until(case: Case, client: int, group: int) -> Case:
+    """Return the case without what the client did behind a group."""
+    last = case.rounds[-1]
+    scripts = tuple(
+        one._replace(groups=one.groups[: group + 1])
+        if one.client == client and group >= 0
+        else one
+        for one in last.scripts
+    )
+    return case._replace(rounds=(*case.rounds[:-1], last._replace(scripts=scripts)))
 
 
 def _with(parts: tuple[T, ...], at: int, one: T) -> tuple[T, ...]:

@@ -24,7 +24,7 @@ from pgswitch.demo.installations import best_for
 from pgswitch.demo.pooler import Pooler
 from pgswitch.demo.postgres import PostgresServer
 from tests.fuzz.protocol.player import log_in
-from tests.fuzz.protocol.variants import Variant
+from tests.fuzz.protocol.variants import NOTHING, Variant
 from tests.tls_files import Authority
 
 USER, ADMIN = "fuzz", "admin"
@@ -92,6 +92,19 @@ class Stage:
             self.server.execute(FUNCTIONS, database=database)
             for number in range(CLIENTS):
                 self.server.execute(SCHEMA.format(number), database=database)
+        self._cleaners = [
+            psycopg.connect(
+                host=str(self.server.directory),
+                port=self.server.port,
+                user="postgres",
+                dbname=database,
+                autocommit=True,
+            )
+            for database in (DIRECT, POOLED)
+        ]
+        for one in self._cleaners:
+            cleanup.callback(one.close)
+            one.execute("SET application_name = 'cleaner'")
         self._rules = self._place("rules") / "rules.py"
         self._rules.write_text(dedent(RULES))
         self._own(self._rules)
@@ -106,6 +119,9 @@ class Stage:
     def start_pooler(self, variant: Variant) -> None:
         """Start a pooler for a variant, after stopping the one before."""
         self.stop_pooler()
+        self.variant = variant
+        if variant is NOTHING:
+            return
         self._poolers += 1
         place = self._place(f"sw{self._poolers}")
         self.pooler = pooler = Pooler(place, self._account)
@@ -133,7 +149,6 @@ class Stage:
         databases = {POOLED: entry, TWO: entry}
         pooler.write_ini({"databases": databases, "pgbouncer": settings})
         pooler.start()
-        self.variant = variant
 
     def stop_pooler(self) -> None:
         """Stop the pooler, if there is one."""
@@ -150,6 +165,8 @@ class Stage:
 
     def is_alive(self) -> bool:
         """Tell whether the pooler runs."""
+        if self.variant is NOTHING:
+            return True
         return self.pooler is not None and self.pooler.is_running
 
     def console(self, command: str) -> list[dict[str, Any]]:
@@ -171,6 +188,8 @@ class Stage:
         The pooler itself goes on; what it keeps of clients that are gone is its own.
         """
         assert self.variant is not None
+        if self.variant is NOTHING:
+            return
         self.console(f"SET pool_mode = '{self.variant.mode}'")
         self.console(f"SET max_prepared_statements = '{self.variant.prepared}'")
         self.console("RECONNECT")
@@ -188,6 +207,8 @@ class Stage:
     def connect_pooled(self) -> tuple[socket.socket, bytes, dict[str, str]]:
         """Log in to the pooler, as :func:`log_in` does."""
         assert self.variant is not None
+        if self.variant is NOTHING:
+            return log_in((HOST, self.server.port), USER, POOLED, None, LOGIN_S)
         tls = None
         if self.variant.tls:
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -212,17 +233,30 @@ class Stage:
         """End all connections of the pooler to PostgreSQL."""
         self.server.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            f" WHERE datname = '{POOLED}'"
+            f" WHERE datname = '{POOLED}' AND application_name <> 'cleaner'"
         )
+
+    def clear_tables(self) -> None:
+        """Empty all tables, as soon as no work of clients that are gone is under way."""
+        self._quiet()
+        for one in self._cleaners:
+            for number in range(CLIENTS):
+                one.execute(f"DELETE FROM f{number}".encode())
+
+    def _quiet(self) -> None:
+        """Wait until no server of the pooler is at work or inside of a transaction."""
+        deadline = time.monotonic() + SETTLE_S
+        while set(self.backends()) - {"idle"} and time.monotonic() < deadline:
+            time.sleep(0.005)  # noqa: TID251 - no reactor runs in this process
 
     def backends(self) -> dict[str, int]:
         """Return how many connections the pooler has, by state as PostgreSQL sees it."""
-        rows = self.server.execute(
+        rows = self._cleaners[0].execute(
             "SELECT coalesce(state, '-'), count(*)::int FROM pg_stat_activity"
             f" WHERE datname = '{POOLED}' AND backend_type = 'client backend'"
-            " GROUP BY 1"
+            " AND application_name <> 'cleaner' GROUP BY 1".encode()
         )
-        return dict(rows)
+        return dict(rows.fetchall())
 
     def unsettled(self) -> str:
         """Return what is wrong with the pooler's pools when no client is there.
@@ -238,6 +272,8 @@ class Stage:
             time.sleep(0.02)  # noqa: TID251 - no reactor runs in this process
 
     def _wrong(self) -> str:
+        if self.variant is NOTHING:
+            return ""
         try:
             rows = [
                 row

@@ -20,7 +20,7 @@ class Variant(NamedTuple):
     @property
     def shares_servers(self) -> bool:
         """Whether a client may get another server with its next transaction."""
-        return self.mode != "session"
+        return self.mode in ("transaction", "statement")
 
     @property
     def transactions(self) -> bool:
@@ -32,6 +32,9 @@ class Variant(NamedTuple):
         """Whether named statements outlive transactions."""
         return self.prepared > 0 or not self.shares_servers
 
+
+NOTHING = Variant("nothing", "none", servers=4, clients=4)
+"""No pooler: PostgreSQL beside itself. What is found then is wrong with the fuzzer."""
 
 VARIANTS = (
     Variant("session", "session", servers=4, clients=4),
@@ -53,4 +56,4 @@ VARIANTS = (
     Variant("faults-rules-2", "transaction", servers=2, rules=True, faults=True),
 )
 
-BY_NAME = {one.name: one for one in VARIANTS}
+BY_NAME = {one.name: one for one in (*VARIANTS, NOTHING)}

@@ -119,7 +119,8 @@ class Piece(NamedTuple):
     pause_s: float = 0.0
 
 
-PAUSE_S = 0.002
+PAUSE_S = 0.001
+MOST_BYTES = 500
 
 
 def pieces(group: Group) -> list[Piece]:
@@ -143,7 +144,7 @@ def _cut(data: bytes, cuts: str) -> list[Piece]:
     if not data:
         return []
     word, _, seed = cuts.partition(" ")
-    if word == "bytes" and len(data) < 3000:
+    if word == "bytes" and len(data) < MOST_BYTES:
         return [Piece(data[at : at + 1]) for at in range(len(data))]
     if word != "random":
         return [Piece(data)]

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Before anything of pgswitch is imported: poolers run from where we do.
         sys.path.insert(0, str(options.build.resolve()))
     from tests.fuzz.protocol import differences, report  # noqa: PLC0415
-    from tests.fuzz.protocol.run import Limits, Runner  # noqa: PLC0415
+    from tests.fuzz.protocol.run import Found, Limits, Runner  # noqa: PLC0415
     from tests.fuzz.protocol.stage import Stage  # noqa: PLC0415
     from tests.fuzz.protocol.variants import BY_NAME, VARIANTS  # noqa: PLC0415
 
@@ -54,11 +54,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(line)
         return 0
     seed = random.randrange(2**32) if options.seed is None else options.seed
-    variants = [BY_NAME[name] for name in options.variant or map(attrgetter("name"), VARIANTS)]
+    variants = [
+        BY_NAME[name] for name in options.variant or map(attrgetter("name"), VARIANTS)
+    ]
     limits = Limits(options.seconds / len(variants), options.hang, options.shrink)
     path = options.report or report.FAILURE
+    kept: list[Path] = []
+
+    def keep(found: Found) -> None:
+        number = f"-{len(kept)}" if kept else ""
+        kept.append(path.with_name(path.stem + number + path.suffix))
+        text = report.written(found.case, found.finding, seed, found.log)
+        kept[-1].write_text(text)
+        _say(text.partition(report.MARK)[0])
+        _say(f"kept in {kept[-1]}; --replay plays it again")
+
     with ExitStack() as cleanup:
-        runner = Runner(Stage(cleanup), seed, limits, _say)
+        runner = Runner(Stage(cleanup), seed, limits, _say, keep)
         if options.replay is not None:
             case = report.read(options.replay)
             finding = runner.replay(case, options.times)
@@ -70,19 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"seed {seed}")
         runner.run(variants, goes_on=options.all)
         _say(f"{runner.scripts} scripts, {runner.skipped} rounds skipped")
-        texts = [
-            report.written(one.case, one.finding, seed, one.log)
-            for one in runner.found.values()
-        ]
-    if not texts:
-        _say("nothing found")
-        return 0
-    for number, text in enumerate(texts):
-        name = f"{path.stem}-{number}{path.suffix}" if number else path.name
-        path.with_name(name).write_text(text)
-        _say(text.partition(report.MARK)[0])
-        _say(f"kept in {path.with_name(name)}; --replay plays it again")
-    return 1
+    _say(f"{len(kept)} findings" if kept else "nothing found")
+    return 1 if kept else 0
 
 
 if __name__ == "__main__":

@@ -55,9 +55,7 @@ def ask(stage: Stage, one: Round, hang_s: float = HANG_S) -> dict[int, Expected]
         connection, _, parameters = stage.connect_directly()
         # How bytes are cut is nothing to PostgreSQL.
         whole = tuple(group._replace(cuts="one") for group in script.groups)
-        player = Player(
-            script._replace(groups=whole), connection, Fenced(script)
-        )
+        player = Player(script._replace(groups=whole), connection, Fenced(script))
         player.parameters.update(parameters)
         players.append(player)
     play(players, one.order, hang_s)

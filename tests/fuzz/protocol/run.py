@@ -14,7 +14,7 @@ from tests.fuzz.protocol.judging import Finding
 from tests.fuzz.protocol.making import make_round
 from tests.fuzz.protocol.oracle import Unplayable
 from tests.fuzz.protocol.rounds import play_round
-from tests.fuzz.protocol.script import Case, Round, shape
+from tests.fuzz.protocol.script import Case, Round, shape, to_json
 from tests.fuzz.protocol.shrinking import Shrinker
 from tests.fuzz.protocol.stage import Stage
 from tests.fuzz.protocol.variants import BY_NAME, Variant
@@ -49,13 +49,19 @@ class Runner:
     """Runs variants on a stage; ``say`` takes lines of progress."""
 
     def __init__(
-        self, stage: Stage, seed: int, limits: Limits, say: Callable[[str], None]
+        self,
+        stage: Stage,
+        seed: int,
+        limits: Limits,
+        say: Callable[[str], None],
+        keep: Callable[[Found], None],
     ) -> None:
-        """Take what is needed; nothing is found yet."""
+        """Take what is needed; nothing is found yet. ``keep`` takes what is found."""
         self._stage = stage
         self._seed = seed
         self._limits = limits
         self._say = say
+        self._keep = keep
         self.found: dict[str, Found] = {}
         """By signature and shape of the shortest case."""
         self._seen: Counter[str] = Counter()
@@ -114,7 +120,7 @@ class Runner:
             findings = play_round(self._stage, one, self._limits.hang_s)
         except Unplayable as why:
             self.skipped += 1
-            self._say(f"skipped: {why}")
+            self._say(f"skipped: {why}: {to_json(Case('nothing', (one,)))}")
             return None
         self.scripts += len(one.scripts)
         return findings[0] if findings else None
@@ -157,7 +163,9 @@ class Runner:
             case, finding.client, finding.group
         )
         key = f"{signature} | {shape(case, last[0].client)}"
-        self.found.setdefault(key, Found(last[0], case, log))
+        if key not in self.found:
+            self.found[key] = Found(last[0], case, log)
+            self._keep(self.found[key])
         return True
 
     def _findings(self, case: Case, hang_s: float) -> list[Finding]:

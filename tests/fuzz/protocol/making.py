@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from tests.fuzz.protocol.judging import token_prefix
-from tests.fuzz.protocol.script import Group, Round, Script, Step
+from tests.fuzz.protocol.script import Group, Round, Script, Step, map_groups
 from tests.fuzz.protocol.variants import Variant
 
 NAMES = ("s1", "s2", "s3")
@@ -487,7 +487,20 @@ def make_round(dice: Random, variant: Variant, number: int) -> Round:
     ]
     if variant.faults:
         scripts = [_with_trouble(dice, variant, script) for script in scripts]
-    return Round(dice.randrange(1_000_000), tuple(scripts))
+    one = Round(dice.randrange(1_000_000), tuple(scripts))
+    if dice.random() < 0.5:
+        return one
+    turns = [script.client for script in scripts for _ in script.groups]
+    dice.shuffle(turns)
+    places: dict[int, list[int]] = {}
+    for turn, client in enumerate(turns):
+        places.setdefault(client, []).append(turn + 1)
+    return map_groups(
+        one,
+        lambda script, number, group: group._replace(
+            turn=places[script.client][number]
+        ),
+    )
 
 
 TROUBLE = (

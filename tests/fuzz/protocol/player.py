@@ -13,6 +13,7 @@ from tests.fuzz.protocol.script import Script, Step
 from tests.fuzz.protocol.wire import Message, Piece, Splitter
 
 READ = 65536
+LAST_TURN = 1_000_000_000
 
 
 class Waiting(Protocol):
@@ -80,6 +81,8 @@ class Player:
         self.progressed_at = 0.0
         """When something was last written or read."""
         self.paused_until = 0.0
+        self.begun: list[float] = []
+        """When the first bytes of each group were written."""
         self.connection = connection
         self._trouble = trouble
         self._splitter = Splitter()
@@ -108,8 +111,16 @@ class Player:
             one.kind in ("X", "!vanish") for one in groups[group].steps
         )
 
+    @property
+    def turn(self) -> int:
+        """The turn of the present group."""
+        groups = self.script.groups
+        return groups[self.group].turn if self.group < len(groups) else LAST_TURN
+
     def act(self, now: float) -> None:
         """Write the next piece, or make the next trouble."""
+        if len(self.begun) < len(self.answers):
+            self.begun.append(now)
         if not self._unsent:
             piece = self._pieces.popleft()
             self.paused_until = now + piece.pause_s

@@ -10,6 +10,9 @@ from random import Random
 from tests.fuzz.protocol.player import Player
 
 STEP_S = 0.001
+STUCK_S = 0.05
+"""So long after anything was last written or read the next one's turn comes anyway:
+who is first waits for a server that another client has."""
 
 
 def play(
@@ -29,7 +32,15 @@ def play(
         if not alive:
             return
         now = time.monotonic()
-        ready = [one for one in alive if one.has_more and one.paused_until <= now]
+        turn = min(one.turn for one in alive)
+        is_stuck = now - max(one.progressed_at for one in players) > STUCK_S
+        ready = [
+            one
+            for one in alive
+            if one.has_more
+            and one.paused_until <= now
+            and (is_stuck or one.turn in (0, turn))
+        ]
         if ready:
             dice.choice(ready).act(now)
         alive = [one for one in alive if not one.done]

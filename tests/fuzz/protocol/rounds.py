@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import NamedTuple
 
 import psycopg
 
@@ -17,7 +18,7 @@ from tests.fuzz.protocol.judging import (
 )
 from tests.fuzz.protocol.player import Player
 from tests.fuzz.protocol.playing import play
-from tests.fuzz.protocol.script import Round, Script, Step
+from tests.fuzz.protocol.script import Group, Round, Script, Step, map_groups
 from tests.fuzz.protocol.stage import Stage
 
 NEVER = 1_000_000
@@ -55,8 +56,15 @@ def relaxed_from(one: Round, script: Script) -> int:
     return NEVER
 
 
-def play_round(stage: Stage, one: Round, hang_s: float) -> list[Finding]:
-    """Return what is wrong with one round; Unplayable if PostgreSQL does not play it."""
+class Played(NamedTuple):
+    """What is wrong with a round, and the round with turns as they were taken."""
+
+    findings: list[Finding]
+    in_turns: Round
+
+
+def play_round(stage: Stage, one: Round, hang_s: float) -> Played:
+    """Play a round; Unplayable if PostgreSQL does not."""
     expected = oracle.ask(stage, one)
     players: list[Player] = []
     limits: list[int] = []
@@ -71,7 +79,7 @@ def play_round(stage: Stage, one: Round, hang_s: float) -> list[Finding]:
         except OSError as error:
             for player in players:
                 player.leave()
-            return [Finding("login", f"refused: {error}", script.client)]
+            return Played([Finding("login", f"refused: {error}", script.client)], one)
         waiting = oracle.Counted(expected[script.client], script, limit)
         player = Player(script, connection, waiting, trouble)
         player.key = key
@@ -86,7 +94,23 @@ def play_round(stage: Stage, one: Round, hang_s: float) -> list[Finding]:
             findings.append(found)
     if not stage.is_alive():
         findings.insert(0, Finding("dead", "the pooler has ended"))
-    return sorted(findings, key=lambda one: one.kind in ("hang", "parameter"))
+    findings.sort(key=lambda found: found.kind in ("hang", "parameter"))
+    return Played(findings, _in_turns(one, players))
+
+
+def _in_turns(one: Round, players: list[Player]) -> Round:
+    begun = {
+        (player.script.client, number): at
+        for player in players
+        for number, at in enumerate(player.begun)
+    }
+    ranks = {key: rank for rank, key in enumerate(sorted(begun, key=begun.__getitem__))}
+    never = len(ranks)
+
+    def ranked(script: Script, number: int, group: Group) -> Group:
+        return group._replace(turn=ranks.get((script.client, number), never) + 1)
+
+    return map_groups(one, ranked)
 
 
 def _judged(

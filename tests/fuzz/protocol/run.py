@@ -65,6 +65,7 @@ class Runner:
         self.found: dict[str, Found] = {}
         """By signature and shape of the shortest case."""
         self._seen: Counter[str] = Counter()
+        self._in_turns = Round(0, ())
         self.scripts = 0
         self.skipped = 0
 
@@ -117,13 +118,14 @@ class Runner:
     def _play(self, one: Round) -> Finding | None:
         try:
             self._stage.clear_tables()
-            findings = play_round(self._stage, one, self._limits.hang_s)
+            played = play_round(self._stage, one, self._limits.hang_s)
         except Unplayable as why:
             self.skipped += 1
             self._say(f"skipped: {why}: {to_json(Case('nothing', (one,)))}")
             return None
         self.scripts += len(one.scripts)
-        return findings[0] if findings else None
+        self._in_turns = played.in_turns
+        return played.findings[0] if played.findings else None
 
     def _look(self) -> Finding | None:
         """Look at what must be right between rounds."""
@@ -159,8 +161,9 @@ class Runner:
             return False
 
         self._stage.start_pooler(variant)
+        in_turns = case._replace(rounds=(*rounds[:-1], self._in_turns))
         case = Shrinker(fails, self._limits.shrink_s).shrunk(
-            case, finding.client, finding.group
+            (in_turns, case), finding.client, finding.group
         )
         key = f"{signature} | {shape(case, last[0].client)}"
         if key not in self.found:
@@ -180,7 +183,7 @@ class Runner:
         for one in case.rounds:
             try:
                 stage.clear_tables()
-                findings = play_round(stage, one, hang_s)
+                findings = play_round(stage, one, hang_s).findings
             except Unplayable:
                 return []
             if findings:

@@ -9,6 +9,7 @@ again: a variant of the pooler, and rounds one after the other.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 COPY_ENDS = ("c", "f")
@@ -56,10 +57,13 @@ class Group(NamedTuple):
 
     ``cuts`` is ``one`` (one write), ``steps`` (one for each), ``slowly`` (with a pause
     between), ``bytes`` (one each), or ``random N`` (at places drawn by the seed N).
+    Of groups with a ``turn`` the lowest number goes first, and the next one when it is
+    answered (or waits for a server that another client has); 0 is any time.
     """
 
     steps: tuple[Step, ...]
     cuts: str = "one"
+    turn: int = 0
 
     @property
     def faults(self) -> set[str]:
@@ -108,6 +112,20 @@ class Case(NamedTuple):
         )
 
 
+def map_groups(one: Round, change: Callable[[Script, int, Group], Group]) -> Round:
+    """Return a round with each group changed; it comes with its script and number."""
+    scripts = (
+        script._replace(
+            groups=tuple(
+                change(script, number, group)
+                for number, group in enumerate(script.groups)
+            )
+        )
+        for script in one.scripts
+    )
+    return one._replace(scripts=tuple(scripts))
+
+
 def to_json(case: Case) -> str:
     """Return a case as text that :func:`from_json` reads."""
     rounds = [
@@ -119,6 +137,7 @@ def to_json(case: Case) -> str:
                     "groups": [
                         {
                             "cuts": group.cuts,
+                            "turn": group.turn,
                             "steps": [[s.kind, *s.words] for s in group.steps],
                         }
                         for group in script.groups
@@ -148,7 +167,7 @@ def _round(data: dict[str, Any]) -> Round:
 
 def _group(data: dict[str, Any]) -> Group:
     steps = (Step(kind, tuple(words)) for kind, *words in data["steps"])
-    return Group(tuple(steps), data["cuts"])
+    return Group(tuple(steps), data["cuts"], data["turn"])
 
 
 def listing(script: Script, until: int | None = None) -> list[str]:
@@ -156,7 +175,8 @@ def listing(script: Script, until: int | None = None) -> list[str]:
     lines = []
     groups = script.groups if until is None else script.groups[: until + 1]
     for number, group in enumerate(groups):
-        lines.append(f"client {script.client}, group {number}, cut: {group.cuts}")
+        turn = f", turn {group.turn}" if group.turn else ""
+        lines.append(f"client {script.client}, group {number}{turn}, cut: {group.cuts}")
         lines += [f"    {step}" for step in group.steps]
     return lines
 

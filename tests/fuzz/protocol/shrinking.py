@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from tests.fuzz.protocol.script import Case, Group, Round, Script, Step
+from tests.fuzz.protocol.script import Case, Group, Round, Script, Step, map_groups
 from tests.fuzz.protocol.wire import PAD
 
 T = TypeVar("T")
 Fails = Callable[[Case], bool]
 
-MOST_TRIES = 4
+MOST_TRIES = 3
 TOKEN = re.compile(r"\bt\d+-\d+-\d+")
 
 
@@ -33,13 +33,14 @@ class Shrinker:
         self._deadline = clock() + seconds
         self._tries = 1
 
-    def shrunk(self, case: Case, client: int, group: int) -> Case:
-        """Return a shorter case that fails, or the same when none is found.
+    def shrunk(self, cases: Sequence[Case], client: int, group: int) -> Case:
+        """Return a shorter case that fails, or the last when none is found.
 
-        It was found in a group of a client in the last round; what they did behind that
+        ``cases`` are versions of one, those tried first that are easier to repeat. It
+        was found in a group of a client in the last round; what they did behind that
         is left out first.
         """
-        case = self._last_rounds(case)
+        case = self._last_rounds(cases)
         for bold in (_all_at_once, _alone, _until):
             bolder = bold(case, client, group)
             if bolder != case and self._still(bolder):
@@ -58,16 +59,17 @@ class Shrinker:
             not self._is_over() and self._fails(case) for _ in range(self._tries)
         )
 
-    def _last_rounds(self, case: Case) -> Case:
+    def _last_rounds(self, cases: Sequence[Case]) -> Case:
         """Return as few of the last rounds as fail, having settled how often to try."""
-        sizes = [size for size in (1, 2, 4, 8) if size < len(case.rounds)]
-        for size in (*sizes, len(case.rounds)):
-            fewer = case._replace(rounds=case.rounds[-size:])
-            for tries in range(1, MOST_TRIES + 1):
-                if not self._is_over() and self._fails(fewer):
-                    self._tries = min(2 * tries - 1, MOST_TRIES)
-                    return fewer
-        return case
+        for tries in range(1, MOST_TRIES + 1):
+            for case in cases:
+                sizes = [size for size in (1, 2, 4, 8) if size < len(case.rounds)]
+                for size in (*sizes, len(case.rounds)):
+                    fewer = case._replace(rounds=case.rounds[-size:])
+                    if not self._is_over() and self._fails(fewer):
+                        self._tries = min(2 * tries - 1, MOST_TRIES)
+                        return fewer
+        return cases[-1]
 
     def _pass(self, case: Case) -> Case:
         rounds = self._fewer(
@@ -152,14 +154,7 @@ def plainer_steps(step: Step) -> Iterator[Step]:
 def _all_at_once(case: Case, _client: int, _group: int) -> Case:
     """Return the case with nothing cut."""
     rounds = (
-        one._replace(
-            scripts=tuple(
-                script._replace(
-                    groups=tuple(group._replace(cuts="one") for group in script.groups)
-                )
-                for script in one.scripts
-            )
-        )
+        map_groups(one, lambda _script, _at, group: group._replace(cuts="one"))
         for one in case.rounds
     )
     return case._replace(rounds=tuple(rounds))

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz.protocol``: random clients, compared with PostgreSQL itself."""
+"""``python -m tests.fuzz.protocol``: random clients, compared with PostgreSQL."""
 
 from __future__ import annotations
 

@@ -110,8 +110,8 @@ def _cut_off(segment: Segment) -> bool:
 DIFFERENCES = (
     Difference(
         "positions",
-        "an error's position, file, line and routine, DETAIL, HINT and CONTEXT may tell "
-        "of what pgswitch has put before the text",
+        "an error's position, file, line and routine, DETAIL, HINT and CONTEXT may "
+        "tell of what pgswitch has put before the text",
     ),
     Difference(
         "keys and greetings",

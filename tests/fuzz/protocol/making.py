@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from tests.fuzz.protocol.judging import token_prefix
-from tests.fuzz.protocol.script import Group, Round, Script, Step, map_groups
+from tests.fuzz.protocol.script import Group, Script, Step
 from tests.fuzz.protocol.variants import Variant
 
 NAMES = ("s1", "s2", "s3")
@@ -39,7 +39,7 @@ class Maker:
     def __init__(
         self, dice: Random, variant: Variant, number: int, client: int
     ) -> None:
-        """``number`` is that of the round."""
+        """Begin in the round of this ``number``, remembering nothing."""
         self.dice = dice
         self.variant = variant
         self.client = client
@@ -57,9 +57,8 @@ class Maker:
 
     def script(self) -> Script:
         """Return a whole script."""
-        groups = []
-        for _ in range(self.dice.choice((2, 4, 6, 10))):
-            groups.append(self._group())
+        count = self.dice.choice((2, 4, 6, 10))
+        groups = [self._group() for _ in range(count)]
         if self._is_open and self.dice.random() < 0.7:
             groups.append(Group((Step("Q", ("rollback",)),)))
         if self.dice.random() < 0.2:
@@ -95,8 +94,12 @@ class Maker:
             kinds.append((3, self._transaction))
         if self.variant.keeps_names:
             kinds += [(3, self._sql_prepared), (0.2, self._forget_all)]
-        weights = [weight for weight, _ in kinds]
-        (make,) = self.dice.choices([one for _, one in kinds], weights)
+        return self._one_of(kinds)
+
+    def _one_of(self, kinds: Sequence[tuple[float, Callable[[], Unit]]]) -> Unit:
+        """Make a unit of one kind, drawn by weight."""
+        makers = [one for _, one in kinds]
+        (make,) = self.dice.choices(makers, [weight for weight, _ in kinds])
         return make()
 
     # -- the simple protocol -------------------------------------------------------
@@ -113,8 +116,8 @@ class Maker:
             f"select '{token}' || g from generate_series(1, 3) g",
             f"select murmur('{token}')",
             f"select '{token}', current_setting('application_name')",
-            f"select '{token}', current_setting('timezone'), current_setting("
-            "'datestyle')",
+            f"select '{token}', current_setting('timezone')",
+            f"select '{token}', current_setting('datestyle')",
         ]
         if self.dice.random() < 0.04:
             texts = [f"select '{token}' /* {{pad:{self._length()}}} */"]
@@ -310,31 +313,30 @@ class Maker:
         return [*unit, Step("S")]
 
     def _statement(self) -> Unit:
-        dice = self.dice
-        word = dice.random()
         if not self.variant.keeps_names:
-            return self._fresh() if word < 0.9 else self._late()
-        if word < 0.45:
-            return self._fresh()
-        if word < 0.75:
-            name = dice.choice((*self._named, *NAMES))
-            if dice.random() < 0.08:
-                name = dice.choice(STRANGE_NAMES)
-            return self._use(name, self._named.get(name, 0))
-        if word < 0.8:
-            name = dice.choice(NAMES)
-            self._named.pop(name, None)
-            return [Step("C", ("S", name))]
-        if word < 0.84:
-            return [Step("C", ("P", dice.choice(PORTALS)))]
-        if word < 0.88:
-            return [Step("D", ("S", dice.choice((*NAMES, "missing"))))]
-        if word < 0.94:
-            name = dice.choice(NAMES)
-            return [self._parse(name)[0]]
-        if word < 0.97:
-            return self._run(self._failing())
-        return self._late()
+            return self._fresh() if self.dice.random() < 0.9 else self._late()
+        kinds: tuple[tuple[float, Callable[[], Unit]], ...] = (
+            (45, self._fresh),
+            (30, self._use_known),
+            (5, self._close_named),
+            (4, lambda: [Step("C", ("P", self.dice.choice(PORTALS)))]),
+            (4, lambda: [Step("D", ("S", self.dice.choice((*NAMES, "missing"))))]),
+            (6, lambda: [self._parse(self.dice.choice(NAMES))[0]]),
+            (3, lambda: self._run(self._failing())),
+            (3, self._late),
+        )
+        return self._one_of(kinds)
+
+    def _use_known(self) -> Unit:
+        name = self.dice.choice((*self._named, *NAMES))
+        if self.dice.random() < 0.08:
+            name = self.dice.choice(STRANGE_NAMES)
+        return self._use(name, self._named.get(name, 0))
+
+    def _close_named(self) -> Unit:
+        name = self.dice.choice(NAMES)
+        self._named.pop(name, None)
+        return [Step("C", ("S", name))]
 
     def _late(self) -> Unit:
         """Return what relies on what came before, and may find nothing.
@@ -477,61 +479,3 @@ class Maker:
                 )
             )
         )
-
-
-def make_round(dice: Random, variant: Variant, number: int) -> Round:
-    """Return what the clients of a variant do at a time."""
-    clients = dice.randint(2, variant.clients)
-    scripts: Sequence[Script] = [
-        Maker(dice, variant, number, client).script() for client in range(clients)
-    ]
-    if variant.faults:
-        scripts = [_with_trouble(dice, variant, script) for script in scripts]
-    one = Round(dice.randrange(1_000_000), tuple(scripts))
-    if dice.random() < 0.5:
-        return one
-    turns = [script.client for script in scripts for _ in script.groups]
-    dice.shuffle(turns)
-    places: dict[int, list[int]] = {}
-    for turn, client in enumerate(turns):
-        places.setdefault(client, []).append(turn + 1)
-    return map_groups(
-        one,
-        lambda script, number, group: group._replace(
-            turn=places[script.client][number]
-        ),
-    )
-
-
-TROUBLE = (
-    Step("!vanish"),
-    Step("!vanish"),
-    Step("!cancel"),
-    Step("!cancel"),
-    Step("!terminate"),
-    Step("!reload"),
-    Step("!set", ("max_prepared_statements", "1")),
-    Step("!set", ("max_prepared_statements", "100")),
-)
-
-
-def _with_trouble(dice: Random, variant: Variant, script: Script) -> Script:
-    """Return the script with something amiss at some place, or as it is."""
-    if dice.random() < 0.5:
-        return script
-    at = dice.randrange(len(script.groups))
-    trouble = dice.choice(TROUBLE)
-    if variant.transactions and dice.random() < 0.1:
-        mode = dice.choice(("session", "transaction"))
-        trouble = Step("!set", ("pool_mode", mode))
-    if not variant.tls and dice.random() < 0.02:
-        trouble = Step("!takeover")
-    group = script.groups[at]
-    place = dice.randint(0, len(group.steps))
-    steps = (*group.steps[:place], trouble, *group.steps[place:])
-    groups = (
-        *script.groups[:at],
-        group._replace(steps=steps),
-        *script.groups[at + 1 :],
-    )
-    return Script(script.client, groups)

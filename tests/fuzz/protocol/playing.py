@@ -23,7 +23,7 @@ def play(
     Who waits for answers when for ``hang_s`` seconds nothing has come to anybody is
     marked as hung, and left.
     """
-    dice = Random(order)  # noqa: S311 - no secret
+    dice = Random(order)
     begun = time.monotonic()
     for player in players:
         player.progressed_at = begun

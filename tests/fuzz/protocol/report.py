@@ -16,8 +16,8 @@ WIDTH = 60
 def written(case: Case, finding: Finding, seed: int, log: str) -> str:
     """Return all there is to say."""
     parts = [
-        f"{finding.kind}: client {finding.client}, group {finding.group}: "
-        f"{finding.what}",
+        f"{finding.kind}: {finding.what}",
+        f"client {finding.client}, group {finding.group}",
         f"seed {seed}, variant {case.variant}, {case.size} steps",
         f"signature: {finding.signature}",
         "",

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import psycopg
 
+from tests.fuzz.protocol.drawing import make_round
 from tests.fuzz.protocol.judging import Finding
-from tests.fuzz.protocol.making import make_round
 from tests.fuzz.protocol.oracle import Unplayable
 from tests.fuzz.protocol.rounds import play_round
 from tests.fuzz.protocol.script import Case, Round, shape, to_json
@@ -95,7 +95,7 @@ class Runner:
             number += 1
             one = make_round(
                 Random(f"{self._seed} {variant.name} {number}"), variant, number
-            )  # noqa: S311 - no secret
+            )
             before.append(one)
             finding = self._play(one)
             if finding is None and (

@@ -49,7 +49,7 @@ class Step(NamedTuple):
     def __str__(self) -> str:
         """Return it as people read it."""
         words = " ".join(map(repr, self.words))
-        return f"{self.kind:3}{NAMES[self.kind]} {words}".rstrip()
+        return f"{self.kind:2} {NAMES[self.kind]} {words}".rstrip()
 
 
 class Group(NamedTuple):
@@ -182,7 +182,7 @@ def listing(script: Script, until: int | None = None) -> list[str]:
 
 
 def shape(case: Case, client: int) -> str:
-    """Return the kinds of the steps of a client's last script, such as ``Q d c | Q``."""
+    """Return the kinds of steps in a client's last script, such as ``Q d c | Q``."""
     for script in case.rounds[-1].scripts:
         if script.client == client:
             return " | ".join(

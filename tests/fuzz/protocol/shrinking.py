@@ -1,4 +1,4 @@
-"""A finding made short: what is not needed for it is left out, as long as time allows."""
+"""A finding made short: what it does not need is left out, while there is time."""
 
 from __future__ import annotations
 
@@ -72,52 +72,49 @@ class Shrinker:
         return cases[-1]
 
     def _pass(self, case: Case) -> Case:
-        rounds = self._fewer(
-            case.rounds, lambda some: self._still(case._replace(rounds=some))
-        )
-        for at in range(len(rounds)):
+        def fits(rounds: tuple[Round, ...]) -> bool:
+            return self._still(case._replace(rounds=rounds))
 
-            def fits(one: Round, at: int = at) -> bool:
-                return self._still(case._replace(rounds=_with(rounds, at, one)))
-
-            rounds = _with(rounds, at, self._round(rounds[at], fits))
-        return case._replace(rounds=rounds)
+        rounds = self._fewer(case.rounds, fits)
+        return case._replace(rounds=self._each(rounds, self._round, fits))
 
     def _round(self, one: Round, fits: Callable[[Round], bool]) -> Round:
-        scripts = self._fewer(
-            one.scripts, lambda some: fits(one._replace(scripts=some))
-        )
-        for at in range(len(scripts)):
+        def may_be(scripts: tuple[Script, ...]) -> bool:
+            return fits(one._replace(scripts=scripts))
 
-            def may_be(script: Script, at: int = at) -> bool:
-                return fits(one._replace(scripts=_with(scripts, at, script)))
-
-            scripts = _with(scripts, at, self._script(scripts[at], may_be))
-        return one._replace(scripts=scripts)
+        scripts = self._fewer(one.scripts, may_be)
+        return one._replace(scripts=self._each(scripts, self._script, may_be))
 
     def _script(self, script: Script, fits: Callable[[Script], bool]) -> Script:
-        groups = self._fewer(
-            script.groups, lambda some: fits(script._replace(groups=some))
-        )
-        for at in range(len(groups)):
+        def may_be(groups: tuple[Group, ...]) -> bool:
+            return fits(script._replace(groups=groups))
 
-            def may_be(group: Group, at: int = at) -> bool:
-                return fits(script._replace(groups=_with(groups, at, group)))
-
-            groups = _with(groups, at, self._group(groups[at], may_be))
-        return script._replace(groups=groups)
+        groups = self._fewer(script.groups, may_be)
+        return script._replace(groups=self._each(groups, self._group, may_be))
 
     def _group(self, group: Group, fits: Callable[[Group], bool]) -> Group:
         if group.cuts != "one" and fits(group._replace(cuts="one")):
             group = group._replace(cuts="one")
-        steps = self._fewer(group.steps, lambda some: fits(group._replace(steps=some)))
-        for at in range(len(steps)):
-            for plainer in plainer_steps(steps[at]):
-                some = _with(steps, at, plainer)
-                if fits(group._replace(steps=some)):
-                    steps = some
-                    break
-        return group._replace(steps=steps)
+
+        def may_be(steps: tuple[Step, ...]) -> bool:
+            return fits(group._replace(steps=steps))
+
+        steps = self._fewer(group.steps, may_be)
+        return group._replace(steps=self._each(steps, self._step, may_be))
+
+    def _step(self, step: Step, fits: Callable[[Step], bool]) -> Step:
+        return next(filter(fits, plainer_steps(step)), step)
+
+    def _each(
+        self,
+        parts: tuple[T, ...],
+        shorten: Callable[[T, Callable[[T], bool]], T],
+        fits: Callable[[tuple[T, ...]], bool],
+    ) -> tuple[T, ...]:
+        """Shorten each of the parts."""
+        for at in range(len(parts)):
+            parts = _with(parts, at, shorten(parts[at], _fitting(parts, at, fits)))
+        return parts
 
     def _fewer(
         self, parts: tuple[T, ...], fits: Callable[[tuple[T, ...]], bool]
@@ -134,6 +131,13 @@ class Shrinker:
                     at += size
             size //= 2
         return parts
+
+
+def _fitting(
+    parts: tuple[T, ...], at: int, fits: Callable[[tuple[T, ...]], bool]
+) -> Callable[[T], bool]:
+    """Return what tells whether another part fits at a place."""
+    return lambda one: fits(_with(parts, at, one))
 
 
 def plainer_steps(step: Step) -> Iterator[Step]:

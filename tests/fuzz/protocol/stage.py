@@ -1,4 +1,4 @@
-"""The PostgreSQL server of a run, its two databases, and a pooler before one of them."""
+"""PostgreSQL with two databases, and a pooler before one of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pgswitch.demo.account import (
 from pgswitch.demo.installations import best_for
 from pgswitch.demo.pooler import Pooler
 from pgswitch.demo.postgres import PostgresServer
-from tests.fuzz.protocol.player import log_in
+from tests.fuzz.protocol.login import Entered, log_in
 from tests.fuzz.protocol.variants import NOTHING, Variant
 from tests.tls_files import Authority
 
@@ -200,11 +200,11 @@ class Stage:
 
     # -- clients -------------------------------------------------------------------
 
-    def connect_directly(self) -> tuple[socket.socket, bytes, dict[str, str]]:
+    def connect_directly(self) -> Entered:
         """Log in to PostgreSQL, as :func:`log_in` does."""
         return log_in((HOST, self.server.port), USER, DIRECT, None, LOGIN_S)
 
-    def connect_pooled(self) -> tuple[socket.socket, bytes, dict[str, str]]:
+    def connect_pooled(self) -> Entered:
         """Log in to the pooler, as :func:`log_in` does."""
         assert self.variant is not None
         if self.variant is NOTHING:
@@ -237,7 +237,7 @@ class Stage:
         )
 
     def clear_tables(self) -> None:
-        """Empty all tables, as soon as no work of clients that are gone is under way."""
+        """Empty all tables, as soon as nothing of clients that are gone runs."""
         self._quiet()
         for one in self._cleaners:
             for number in range(CLIENTS):
@@ -250,7 +250,7 @@ class Stage:
             time.sleep(0.005)  # noqa: TID251 - no reactor runs in this process
 
     def backends(self) -> dict[str, int]:
-        """Return how many connections the pooler has, by state as PostgreSQL sees it."""
+        """Return how many connections the pooler has, by state at PostgreSQL."""
         rows = self._cleaners[0].execute(
             "SELECT coalesce(state, '-'), count(*)::int FROM pg_stat_activity"
             f" WHERE datname = '{POOLED}' AND backend_type = 'client backend'"

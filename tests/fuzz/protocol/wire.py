@@ -148,7 +148,7 @@ def _cut(data: bytes, cuts: str) -> list[Piece]:
         return [Piece(data[at : at + 1]) for at in range(len(data))]
     if word != "random":
         return [Piece(data)]
-    dice = Random(int(seed))  # noqa: S311 - no secret
+    dice = Random(int(seed))
     count = min(len(data) - 1, dice.randint(1, 6))
     places = sorted(dice.sample(range(1, len(data)), count)) if count else []
     return [

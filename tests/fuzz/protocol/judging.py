@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from itertools import chain
 from typing import NamedTuple
 
 from tests.fuzz.protocol import wire
@@ -45,7 +46,7 @@ class Finding(NamedTuple):
     client: int = -1
     group: int = -1
     direct: tuple[str, ...] = ()
-    """Lines of that group from PostgreSQL."""
+    """Lines of that group from PostgreSQL, from the segment on that differs."""
     pooled: tuple[str, ...] = ()
 
     @property
@@ -108,16 +109,15 @@ def differing(
         if group == len(player.script.groups) and wire.is_fenced(messages):
             pooled = pooled[: -wire.FENCES - 1]
         is_last = expected.closed == group
-        if not _may_be(direct, pooled, variant, is_last=is_last):
+        direct, pooled = _beyond(direct, pooled, variant, is_last=is_last)
+        if direct or pooled:
             return _finding(player, group, client, direct, pooled)
         if player.closed == group and expected.closed != group:
             return Finding(
                 "closed",
-                "the connection was ended",
+                "the connection was ended behind the answers",
                 client,
                 group,
-                tuple(direct),
-                tuple(pooled),
             )
     if player.hung and player.group < relaxed_from:
         group = player.group
@@ -167,25 +167,27 @@ def _ended(found: list[str]) -> list[str]:
     return found
 
 
-def _may_be(
+def _beyond(
     direct: list[str], pooled: list[str], variant: Variant, *, is_last: bool
-) -> bool:
-    if direct == pooled:
-        return True
+) -> tuple[list[str], list[str]]:
+    """Return both from the first segment on that differs and may not; empty if none."""
     theirs, ours = _segments(direct), _segments(pooled)
-    if len(theirs) != len(ours) and not is_last:
-        return False
-    for number, (one, other) in enumerate(zip(theirs, ours, strict=False)):
+    for number in range(max(len(theirs), len(ours))):
+        one, other = _joined(theirs[number:][:1]), _joined(ours[number:][:1])
         segment = Segment(
             one,
             other,
             variant.shares_servers,
             variant.prepared,
-            is_last and number == len(ours) - 1,
+            is_last and number >= len(ours) - 1,
         )
         if one != other and not accepted(segment):
-            return False
-    return is_last or len(theirs) == len(ours)
+            return _joined(theirs[number:]), _joined(ours[number:])
+    return [], []
+
+
+def _joined(segments: list[list[str]]) -> list[str]:
+    return list(chain.from_iterable(segments))
 
 
 def _segments(found: list[str]) -> list[list[str]]:

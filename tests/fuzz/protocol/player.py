@@ -129,6 +129,7 @@ class Player:
                     self.leave()
                 elif self._trouble is not None:
                     self._trouble(self, piece.fault)
+                self._go_on()
                 return
             self._unsent = piece.data
         try:

@@ -100,6 +100,14 @@ def test_a_group_without_answers(scenes: list[Scene]) -> None:
     assert scene.player.done
 
 
+def test_a_group_of_nothing_but_trouble(scenes: list[Scene]) -> None:
+    """Is over when it is made."""
+    trouble = Group((Step("!reload"),))
+    scenes.append(scene := Scene(trouble, trouble, waiting=Silent))
+    assert scene.write() == wire.fence()
+    assert scene.troubles == [Step("!reload")] * 2
+
+
 def test_what_comes_by_itself_is_apart(scenes: list[Scene]) -> None:
     """Parameters and notices."""
     scenes.append(scene := Scene(Group((QUERY,))))

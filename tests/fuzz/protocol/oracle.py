@@ -10,8 +10,6 @@ from tests.fuzz.protocol.script import Round, Script
 from tests.fuzz.protocol.stage import Stage
 from tests.fuzz.protocol.wire import Message
 
-HANG_S = 10.0
-
 
 class Unplayable(Exception):
     """A script that PostgreSQL itself does not get to the end of."""
@@ -48,7 +46,7 @@ class Counted(Fenced):
         return sum(one.kind == b"Z" for one in messages) >= wanted
 
 
-def ask(stage: Stage, one: Round, hang_s: float = HANG_S) -> dict[int, Expected]:
+def ask(stage: Stage, one: Round, hang_s: float) -> dict[int, Expected]:
     """Return what PostgreSQL says to each client; Unplayable if it does not."""
     players = []
     for script in one.scripts:

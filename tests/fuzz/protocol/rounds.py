@@ -65,7 +65,7 @@ class Played(NamedTuple):
 
 def play_round(stage: Stage, one: Round, hang_s: float) -> Played:
     """Play a round; Unplayable if PostgreSQL does not."""
-    expected = oracle.ask(stage, one)
+    expected = oracle.ask(stage, one, 2 * hang_s)
     players: list[Player] = []
     limits: list[int] = []
 

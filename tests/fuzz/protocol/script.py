@@ -12,7 +12,8 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-COPY_ENDS = ("c", "f")
+ENDS = "QFSXcf"
+"""Kinds of messages that a group may end with: its answers are then complete."""
 FAULTS = {
     "!vanish": "the client's socket is closed",
     "!cancel": "a cancel request with the client's key",
@@ -69,6 +70,12 @@ class Group(NamedTuple):
     def faults(self) -> set[str]:
         """The kinds of trouble in it."""
         return {one.kind for one in self.steps if one.kind in FAULTS}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it ends in a place where answers can be awaited."""
+        kinds = [one.kind for one in self.steps if one.kind not in FAULTS]
+        return not kinds or kinds[-1] in ENDS
 
 
 class Script(NamedTuple):

@@ -55,6 +55,13 @@ class Shrinker:
         return self._clock() > self._deadline
 
     def _still(self, case: Case) -> bool:
+        if not all(
+            group.is_complete
+            for one in case.rounds
+            for script in one.scripts
+            for group in script.groups
+        ):
+            return False
         return any(
             not self._is_over() and self._fails(case) for _ in range(self._tries)
         )

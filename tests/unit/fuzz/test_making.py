@@ -38,7 +38,7 @@ def check(script: Script, prefix: str) -> None:
     for group in script.groups:
         kinds = [step.kind for step in group.steps if step.kind not in FAULTS]
         # Never left inside of a COPY or of what is skipped.
-        assert not kinds or kinds[-1] in "QSFXcf"
+        assert group.is_complete
         assert "3" * FENCES not in "".join("3" if k == "C" else "-" for k in kinds)
         for step in group.steps:
             assert step.kind in NAMES

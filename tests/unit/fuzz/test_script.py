@@ -55,6 +55,14 @@ def test_sizes_and_faults() -> None:
     assert CASE.rounds[0].scripts[1].faults == set()
 
 
+def test_complete_groups() -> None:
+    """Those whose answers end by themselves."""
+    assert COPY.is_complete
+    assert GONE.is_complete
+    assert Group((Step("!reload"),)).is_complete
+    assert not Group((Step("P", ("", "select 1")),)).is_complete
+
+
 def test_shape() -> None:
     """Kinds of steps tell findings apart."""
     assert shape(CASE, 0) == "Q d c | Q !vanish"

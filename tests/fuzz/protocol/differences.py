@@ -44,6 +44,10 @@ class Difference(NamedTuple):
 OUR_NAME = re.compile(r'"PGBOUNCER_\d+"')
 NO_UNNAMED = "E ERROR 26000 unnamed prepared statement does not exist"
 NO_NAMED = re.compile(r'E ERROR 26000 prepared statement "[^"]*" does not exist')
+FAILED = (
+    "E ERROR 25P02 current transaction is aborted, "
+    "commands ignored until end of transaction block"
+)
 DUPLICATE = re.compile(r'E ERROR 42P05 prepared statement "[^"]*" already exists')
 
 
@@ -83,6 +87,17 @@ def _name_free(segment: Segment) -> bool:
         and len(segment.direct) == at + 2
         and DUPLICATE.fullmatch(segment.direct[at]) is not None
         and _same_end(segment)
+    )
+
+
+def _lacking(segment: Segment) -> bool:
+    at = segment.common
+    return (
+        segment.shares_servers
+        and segment.pooled[at:] == [FAILED, "Z E"]
+        and segment.direct[at:][:1] != []
+        and segment.direct[at].startswith("t")
+        and segment.direct[-1] == "Z E"
     )
 
 
@@ -142,6 +157,12 @@ DIFFERENCES = (
         "max_prepared_statements = 0: free",
         "for the same reason the name of an earlier transaction is no duplicate",
         _name_free,
+    ),
+    Difference(
+        "failed transactions",
+        "a Describe of a statement that returns no rows is answered there too, but not "
+        "by a server that lacks it: there it cannot be parsed any more",
+        _lacking,
     ),
     Difference(
         "names of ours",

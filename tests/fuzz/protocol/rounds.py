@@ -20,6 +20,7 @@ from tests.fuzz.protocol.player import Player
 from tests.fuzz.protocol.playing import play
 from tests.fuzz.protocol.script import Group, Round, Script, Step, map_groups
 from tests.fuzz.protocol.stage import Stage
+from tests.fuzz.protocol.variants import Variant
 
 NEVER = 1_000_000
 OF_ALL = {"!terminate"}
@@ -56,6 +57,20 @@ def relaxed_from(one: Round, script: Script) -> int:
     return NEVER
 
 
+def in_force(variant: Variant | None, one: Round) -> Variant:
+    """Return the variant as a round is judged by it: its trouble may share servers."""
+    assert variant is not None
+    is_changed = any(
+        step.kind == "!set" and step.words[0] == "pool_mode"
+        for script in one.scripts
+        for group in script.groups
+        for step in group.steps
+    )
+    if is_changed and variant.mode == "session":
+        return variant._replace(mode="transaction")
+    return variant
+
+
 class Played(NamedTuple):
     """What is wrong with a round, and the round with turns as they were taken."""
 
@@ -87,9 +102,10 @@ def play_round(stage: Stage, one: Round, hang_s: float) -> Played:
         players.append(player)
         limits.append(limit)
     play(players, one.order, hang_s)
+    variant = in_force(stage.variant, one)
     findings = []
     for player, limit in zip(players, limits, strict=True):
-        found = _judged(stage, player, expected[player.script.client], limit)
+        found = _judged(player, expected[player.script.client], variant, limit)
         if found is not None:
             findings.append(found)
     if not stage.is_alive():
@@ -114,12 +130,11 @@ def _in_turns(one: Round, players: list[Player]) -> Round:
 
 
 def _judged(
-    stage: Stage, player: Player, expected: Expected, limit: int
+    player: Player, expected: Expected, variant: Variant, limit: int
 ) -> Finding | None:
-    assert stage.variant is not None
     found = foreign(player, own_prefix(player.script))
     if found is None:
-        found = differing(player, expected, stage.variant, limit)
+        found = differing(player, expected, variant, limit)
     if found is None and player.hung:
         found = Finding("hang", "waits in vain", player.script.client, player.group)
     is_whole = player.closed is None and len(player.answers) > len(player.script.groups)

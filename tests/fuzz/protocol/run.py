@@ -14,7 +14,7 @@ from tests.fuzz.protocol.drawing import make_round
 from tests.fuzz.protocol.judging import Finding
 from tests.fuzz.protocol.oracle import Unplayable
 from tests.fuzz.protocol.rounds import play_round
-from tests.fuzz.protocol.script import Case, Round, shape, to_json
+from tests.fuzz.protocol.script import Case, Round, shape
 from tests.fuzz.protocol.shrinking import Shrinker
 from tests.fuzz.protocol.stage import Stage
 from tests.fuzz.protocol.variants import BY_NAME, Variant
@@ -121,10 +121,12 @@ class Runner:
             played = play_round(self._stage, one, self._limits.hang_s)
         except Unplayable as why:
             self.skipped += 1
-            self._say(f"skipped: {why}: {to_json(Case('nothing', (one,)))}")
+            self._say(f"round skipped, PostgreSQL does not play it: {why}")
             return None
         self.scripts += len(one.scripts)
         self._in_turns = played.in_turns
+        if "!set" in one.faults and self._stage.is_alive():
+            self._stage.restore()
         return played.findings[0] if played.findings else None
 
     def _look(self) -> Finding | None:

@@ -183,16 +183,20 @@ class Stage:
         self._running().send(signal.SIGHUP)
 
     def refresh(self) -> None:
-        """Have what is in force be as at the start, with new servers and empty tables.
+        """Have what is in force be as at the start, and new servers.
 
         The pooler itself goes on; what it keeps of clients that are gone is its own.
         """
+        self.restore()
+        if self.variant is not NOTHING:
+            self.console("RECONNECT")
+
+    def restore(self) -> None:
+        """Set back what trouble may have set on the console."""
         assert self.variant is not None
-        if self.variant is NOTHING:
-            return
-        self.console(f"SET pool_mode = '{self.variant.mode}'")
-        self.console(f"SET max_prepared_statements = '{self.variant.prepared}'")
-        self.console("RECONNECT")
+        if self.variant is not NOTHING:
+            self.console(f"SET pool_mode = '{self.variant.mode}'")
+            self.console(f"SET max_prepared_statements = '{self.variant.prepared}'")
 
     def log_text(self) -> str:
         """Return what the pooler has logged."""

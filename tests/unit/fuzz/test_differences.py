@@ -6,6 +6,7 @@ import pytest
 
 from tests.fuzz.protocol.differences import (
     DIFFERENCES,
+    FAILED,
     NO_UNNAMED,
     Segment,
     accepted,
@@ -40,6 +41,7 @@ def segment(
             [TOO_FEW.format('"s1"'), "Z I"], [TOO_FEW.format('"PGBOUNCER_7"'), "Z I"]
         ),
         segment(["1", *ROW], ["1"], last=True),
+        segment(["t b'0'", "n", "Z E"], [FAILED, "Z E"]),
     ],
 )
 def test_accepted(one: Segment) -> None:
@@ -60,6 +62,8 @@ def test_accepted(one: Segment) -> None:
         segment([TAKEN, "Z I"], ["1", *ROW]),
         segment([TOO_FEW.format('"s1"'), "Z I"], [TOO_FEW.format('"s2"'), "Z I"]),
         segment(["1", *ROW], ["1"]),
+        segment(["t b'0'", "n", "Z T"], [FAILED, "Z E"]),
+        segment(["2", "Z E"], [FAILED, "Z E"]),
         segment(["1", *ROW], ["2"], last=True),
     ],
 )

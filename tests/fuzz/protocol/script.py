@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 ENDS = "QFSXcf"
 """Kinds of messages that a group may end with: its answers are then complete."""
+PIPELINED = ("P", "B", "Bb", "D", "E", "C")
+"""Kinds of messages that a Sync must follow."""
 FAULTS = {
     "!vanish": "the client's socket is closed",
     "!cancel": "a cancel request with the client's key",
@@ -73,9 +75,17 @@ class Group(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether it ends in a place where answers can be awaited."""
+        """Whether it ends where answers can be awaited, as does each pipeline in it.
+
+        PostgreSQL 18.6 does not take a Query before the Sync well (see making.py).
+        """
         kinds = [one.kind for one in self.steps if one.kind not in FAULTS]
-        return not kinds or kinds[-1] in ENDS
+        is_open = False
+        for kind in kinds:
+            if is_open and kind in ("Q", "F"):
+                return False
+            is_open = kind in PIPELINED or (is_open and kind != "S")
+        return not is_open and (not kinds or kinds[-1] in ENDS)
 
 
 class Script(NamedTuple):

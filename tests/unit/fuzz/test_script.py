@@ -60,7 +60,11 @@ def test_complete_groups() -> None:
     assert COPY.is_complete
     assert GONE.is_complete
     assert Group((Step("!reload"),)).is_complete
-    assert not Group((Step("P", ("", "select 1")),)).is_complete
+    parse, query = Step("P", ("", "select 1")), COPY.steps[0]
+    assert not Group((parse,)).is_complete
+    assert not Group((parse, query, Step("S"))).is_complete
+    assert not Group((query, parse)).is_complete
+    assert Group((parse, Step("S"), query)).is_complete
 
 
 def test_shape() -> None:

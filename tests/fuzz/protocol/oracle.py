@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.fuzz.protocol import wire
 from tests.fuzz.protocol.judging import Expected, lines
 from tests.fuzz.protocol.player import Fenced, Player
-from tests.fuzz.protocol.playing import play
+from tests.fuzz.protocol.playing import Performance
 from tests.fuzz.protocol.script import Round, Script
 from tests.fuzz.protocol.stage import Stage
 from tests.fuzz.protocol.wire import Message
@@ -56,7 +56,7 @@ def ask(stage: Stage, one: Round, hang_s: float) -> dict[int, Expected]:
         player = Player(script._replace(groups=whole), connection, Fenced(script))
         player.parameters.update(parameters)
         players.append(player)
-    play(players, one.order, hang_s)
+    Performance(players, one.order, hang_s).run()
     for player in players:
         name = f"client {player.script.client}"
         if player.hung:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 from collections import deque
@@ -128,7 +129,9 @@ class Player:
                 if piece.fault.kind == "!vanish":
                     self.leave()
                 elif self._trouble is not None:
+                    self.paused_until = math.inf
                     self._trouble(self, piece.fault)
+                    self.paused_until = now
                 self._go_on()
                 return
             self._unsent = piece.data

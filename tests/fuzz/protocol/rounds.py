@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from tests.fuzz.protocol.judging import (
     token_prefix,
 )
 from tests.fuzz.protocol.player import Player
-from tests.fuzz.protocol.playing import play
+from tests.fuzz.protocol.playing import Performance
 from tests.fuzz.protocol.script import Group, Round, Script, Step, map_groups
 from tests.fuzz.protocol.stage import Stage
 from tests.fuzz.protocol.variants import Variant
@@ -85,7 +86,7 @@ def play_round(stage: Stage, one: Round, hang_s: float) -> Played:
     limits: list[int] = []
 
     def trouble(player: Player, step: Step) -> None:
-        _trouble(stage, player, step)
+        _trouble(stage, player, step, performance.go_on)
 
     for script in one.scripts:
         limit = relaxed_from(one, script)
@@ -101,7 +102,8 @@ def play_round(stage: Stage, one: Round, hang_s: float) -> Played:
         player.parameters.update(parameters)
         players.append(player)
         limits.append(limit)
-    play(players, one.order, hang_s)
+    performance = Performance(players, one.order, hang_s)
+    performance.run()
     variant = in_force(stage.variant, one)
     findings = []
     for player, limit in zip(players, limits, strict=True):
@@ -143,7 +145,9 @@ def _judged(
     return found
 
 
-def _trouble(stage: Stage, player: Player, step: Step) -> None:
+def _trouble(
+    stage: Stage, player: Player, step: Step, meanwhile: Callable[[], None]
+) -> None:
     if step.kind == "!cancel":
         stage.send_alone(wire.cancel(player.key))
     elif step.kind == "!terminate":
@@ -151,7 +155,7 @@ def _trouble(stage: Stage, player: Player, step: Step) -> None:
     elif step.kind == "!reload":
         stage.reload()
     elif step.kind == "!takeover":
-        stage.take_over()
+        stage.take_over(meanwhile)
     elif step.kind == "!set":
         name, value = step.words
         with suppress(psycopg.Error):

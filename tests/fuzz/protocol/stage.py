@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from textwrap import dedent
@@ -69,6 +70,20 @@ RULES = """
 """
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
+class BusyPooler(Pooler):
+    """A pooler during whose start other things go on."""
+
+    meanwhile: Callable[[], None] = staticmethod(nothing)
+
+    def _log_after(self, offset_bytes: int) -> str:
+        self.meanwhile()  # Asked for as often as it is looked whether it is up.
+        return super()._log_after(offset_bytes)
+
+
 class Stage:
     """One PostgreSQL server, and one pooler at a time."""
 
@@ -109,7 +124,7 @@ class Stage:
         self._rules.write_text(dedent(RULES))
         self._own(self._rules)
         self._certificates = self._certified()
-        self.pooler: Pooler | None = None
+        self.pooler: BusyPooler | None = None
         self.variant: Variant | None = None
         self._poolers = 0
         cleanup.callback(self.stop_pooler)
@@ -124,7 +139,7 @@ class Stage:
             return
         self._poolers += 1
         place = self._place(f"sw{self._poolers}")
-        self.pooler = pooler = Pooler(place, self._account)
+        self.pooler = pooler = BusyPooler(place, self._account)
         pooler.write_users(dict.fromkeys((USER, ADMIN), ""))
         entry = f"host={HOST} port={self.server.port} dbname={POOLED}"
         settings: dict[str, str | int | float] = {
@@ -156,12 +171,20 @@ class Stage:
             self.pooler.stop()
             self.pooler = None
 
-    def take_over(self) -> None:
-        """Have a new process of the pooler take over from the present one."""
+    def take_over(self, meanwhile: Callable[[], None]) -> None:
+        """Have a new process of the pooler take over from the present one.
+
+        ``meanwhile`` is called again and again until it has: who is in the middle of a
+        message holds it up.
+        """
         pooler = self._running()
         old = pooler.child
+        pooler.meanwhile = meanwhile
         pooler.start(["-R"])
-        old.wait(LOGIN_S)
+        deadline = time.monotonic() + LOGIN_S
+        while old.exit_code is None and time.monotonic() < deadline:
+            meanwhile()
+        pooler.meanwhile = nothing
 
     def is_alive(self) -> bool:
         """Tell whether the pooler runs."""
@@ -304,7 +327,7 @@ class Stage:
 
     # -- files ---------------------------------------------------------------------
 
-    def _running(self) -> Pooler:
+    def _running(self) -> BusyPooler:
         assert self.pooler is not None
         return self.pooler
 

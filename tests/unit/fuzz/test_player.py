@@ -10,7 +10,7 @@ import pytest
 from pgswitch.wire import encode
 from tests.fuzz.protocol import wire
 from tests.fuzz.protocol.player import LAST_TURN, Fenced, Player
-from tests.fuzz.protocol.playing import play
+from tests.fuzz.protocol.playing import Performance
 from tests.fuzz.protocol.script import Group, Script, Step
 from tests.fuzz.protocol.wire import Message
 
@@ -143,12 +143,28 @@ def test_trouble(scenes: list[Scene]) -> None:
     assert scene.player.closed is None
 
 
+def test_others_go_on_during_trouble(scenes: list[Scene]) -> None:
+    """And who makes it waits."""
+    scenes.append(first := Scene(Group((Step("!takeover"), QUERY)), waiting=Silent))
+    scenes.append(second := Scene(Group((QUERY,)), waiting=Silent))
+    performance = Performance([first.player, second.player], 1, hang_s=0.1)
+
+    def takes_long(_player: Player, _step: Step) -> None:
+        for _ in range(5):
+            performance.go_on()
+
+    first.player._trouble = takes_long
+    first.player.act(0.0)
+    assert second.server.recv(1000) == ASKED
+    assert first.write() == ASKED
+
+
 def test_turns(scenes: list[Scene]) -> None:
     """The lowest goes first, whoever has it; nobody waits for who is stuck."""
     scenes.append(first := Scene(Group((QUERY,), turn=2)))
     scenes.append(second := Scene(Group((QUERY,), turn=1)))
     assert [first.player.turn, second.player.turn] == [2, 1]
-    play([first.player, second.player], 1, hang_s=0.2)
+    Performance([first.player, second.player], 1, hang_s=0.2).run()
     assert second.player.begun < first.player.begun
     assert first.player.begun[0] - second.player.begun[0] > 0.03
     assert first.player.hung

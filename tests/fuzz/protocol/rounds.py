@@ -148,6 +148,8 @@ def _judged(
 def _trouble(
     stage: Stage, player: Player, step: Step, meanwhile: Callable[[], None]
 ) -> None:
+    if stage.is_taken_over:
+        return
     if step.kind == "!cancel":
         stage.send_alone(wire.cancel(player.key))
     elif step.kind == "!terminate":

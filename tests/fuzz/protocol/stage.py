@@ -127,6 +127,8 @@ class Stage:
         self.pooler: BusyPooler | None = None
         self.variant: Variant | None = None
         self._poolers = 0
+        self.is_taken_over = False
+        """A new process is about to take over; it heeds no signals yet."""
         cleanup.callback(self.stop_pooler)
 
     # -- the pooler ----------------------------------------------------------------
@@ -180,11 +182,13 @@ class Stage:
         pooler = self._running()
         old = pooler.child
         pooler.meanwhile = meanwhile
+        self.is_taken_over = True
         pooler.start(["-R"])
         deadline = time.monotonic() + LOGIN_S
         while old.exit_code is None and time.monotonic() < deadline:
             meanwhile()
         pooler.meanwhile = nothing
+        self.is_taken_over = False
 
     def is_alive(self) -> bool:
         """Tell whether the pooler runs."""

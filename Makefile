@@ -33,11 +33,11 @@ INSTALL := PGSWITCH_PURE=1 $(BIN)/python -m pip install --quiet --disable-pip-ve
 	--use-pep517 --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help fuzz demo demo-switchover check format unit integration compiled bench \
+.PHONY: help fuzz fuzz-protocol demo demo-switchover check format unit integration compiled bench \
 	bench-switchover soak test clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "%-17s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-17s %s\n", $$1, $$2}' Makefile
 
 demo: $(DEMO_STAMP)  ## PostgreSQL, pgswitch and a workload; Ctrl-C ends it (ARGS=--once: by itself)
 	@$(BIN)/python -m pgswitch.demo $(ARGS)
@@ -84,6 +84,10 @@ fuzz: $(DEV_STAMP)  ## what strangers may send, SECONDS of it (60), by atheris i
 	@$(BIN)/python -c "import atheris" 2>/dev/null || \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris || true
 	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),60)
+
+fuzz-protocol: $(DEV_STAMP)  ## random clients beside PostgreSQL itself, SECONDS of it (60), by a SEED
+	@$(BIN)/python -m tests.fuzz.protocol --seconds $(or $(SECONDS),60) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test:  ## unit, then integration tests, then those of the compiled build
 	@$(MAKE) --no-print-directory unit

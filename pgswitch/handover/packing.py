@@ -97,6 +97,7 @@ def pack_exchange(exchange: Exchange, now: float) -> Packed:
         "errand": exchange.errand,
         "resets": exchange.resets,
         "doubts": exchange.doubts(),
+        "withheld": exchange.withheld,
         "refusal": text(exchange.refusal),
         "query": age(exchange.query_start, now),
         "transaction": age(exchange.transaction_start, now),
@@ -118,7 +119,8 @@ def unpack_exchange(exchange: Exchange, packed: Packed, now: float) -> None:
         exchange.await_answers()
     exchange.errand = packed.get("errand", False)
     exchange.resets = packed.get("resets", False)
-    exchange.take_doubts(packed.get("doubts", [False] * 4))
+    exchange.withheld = packed.get("withheld", [])
+    exchange.take_doubts(packed.get("doubts", [False] * 6))
     exchange.query_start = moment(packed.get("query"), now)
     exchange.transaction_start = moment(packed.get("transaction"), now)
 

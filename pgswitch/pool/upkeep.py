@@ -23,6 +23,7 @@ from pgswitch.wire.exchange import IDLE
 if TYPE_CHECKING:
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.pool import ServerPool
+    from pgswitch.wire.exchange import Exchange
 
 INTERVAL_S = 1 / 3
 
@@ -127,6 +128,7 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
         return
     if backend.replication != "none":
         return  # A stream lasts, and is no query that hangs.
+    _held_in_copy(backend, exchange)
     user = pool.key.user
     limit = effective.query_timeout(pool.spec, user)
     if limit and exchange.query_start and now - exchange.query_start > limit:
@@ -149,6 +151,17 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
         and now - exchange.transaction_start > limit
     ):
         backend.close("transaction timeout")
+
+
+def _held_in_copy(backend: Backend, exchange: Exchange) -> None:
+    """Let pass what waited in a COPY for its error: there is none, so it is one."""
+    if not exchange.awaited or not exchange.copying or exchange.copy_end_sent():
+        return
+    exchange.held_for += 1
+    client = backend.link.peer
+    if exchange.held_for > 1 and client is not None:
+        backend.link.stale = backend.link.watched = True
+        client.look_again(forced=True)
 
 
 def _busy(pool: ServerPool, backend: Backend, now: float) -> None:

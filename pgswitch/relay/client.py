@@ -32,7 +32,7 @@ from pgswitch.relay.link import (
 )
 from pgswitch.relay.preparing import FLUSH_MESSAGE, SYNC_MESSAGE
 from pgswitch.relay.relaying import ALL_WHOLE, NEEDS_SERVER, TERMINATE, RelayingLink
-from pgswitch.relay.server import SESSION, ServerLink
+from pgswitch.relay.server import SESSION
 from pgswitch.wire.exchange import (
     CLOSE,
     COPY_DONE,
@@ -53,14 +53,9 @@ WAIT_FOR_WHOLE: Final = 16384
 
 READY: Final = b"Z\x00\x00\x00\x05I"
 """ReadyForQuery, outside of a transaction."""
-PLAIN: Final = action_table(CALL, {COPY_DATA: PASS, FLUSH: PASS})
-MAPPED: Final = action_table(
-    CALL, {COPY_DATA: PASS, FLUSH: PASS, DESCRIBE: WHOLE, CLOSE: WHOLE}
-)
+PLAIN: Final = action_table(CALL, {FLUSH: PASS})
+MAPPED: Final = action_table(CALL, {FLUSH: PASS, DESCRIBE: WHOLE, CLOSE: WHOLE})
 """With prepared statements to be rewritten; Parse and Bind look for themselves."""
-
-COPY_IN_DOUBT: Final = "requests behind a COPY that failed"
-"""Why a server is closed of which nobody can know what it has skipped."""
 
 _NEEDS_NONE: Final = action_table(
     0, dict.fromkeys((COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH), 1)
@@ -230,13 +225,9 @@ class ClientLink(RelayingLink):
         if self.paused:
             self.resume(PAUSED_HOLDING)
 
-    def wait_for_answers(self, rest: bytes, server: ServerLink) -> None:
+    def wait_for_answers(self, rest: bytes) -> None:
         """Hold what could not be judged until what was asked has been answered."""
         exchange = self.exchange
-        if exchange.is_in_doubt():
-            # Whether there will be answers cannot be known.
-            server.backend.close(COPY_IN_DOUBT)
-            return
         exchange.await_answers()
         self.ask_for_answers()
         self.halt()
@@ -248,7 +239,9 @@ class ClientLink(RelayingLink):
         exchange = self.exchange
         if server is None:
             return
-        if exchange.unsettled and self.skip == 0 and exchange.wants_fence():
+        if exchange.wants_probe():
+            server.probe()
+        elif exchange.unsettled and self.skip == 0 and exchange.wants_fence():
             server.fence()
         elif exchange.keeps_answers():
             server.send(FLUSH_MESSAGE)
@@ -260,10 +253,21 @@ class ClientLink(RelayingLink):
         elif self.gate is not None:
             self.gate.go_on()
 
-    def look_again(self) -> None:
-        """Go on with what waits for answers, if they are there."""
+    def look_again(self, *, forced: bool = False) -> None:
+        """Go on with what waits for answers, if they are there.
+
+        ``forced``: also in the midst of a COPY, which would have failed by now if it
+        was to fail for what was sent ahead.
+        """
         exchange = self.exchange
-        if exchange.will_answer():
+        if exchange.copying and not exchange.copy_end_sent():
+            if not forced:
+                return
+            exchange.is_forced = True
+        elif exchange.wants_probe():
+            self.ask_for_answers()
+            return
+        elif exchange.is_probing() or exchange.will_answer():
             return
         exchange.stop_waiting()
         if exchange.errand_failed:

@@ -228,7 +228,7 @@ class Link(Scanner):
         """Deal with a chunk that begins where the walk left off."""
         raise AssertionError(len(chunk))
 
-    def look_again(self) -> None:
+    def look_again(self, *, forced: bool = False) -> None:
         """Look whether what waits for answers can go on."""
 
     def begin_patience(self) -> None:

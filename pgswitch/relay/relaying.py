@@ -31,7 +31,7 @@ from pgswitch.wire.exchange import (
     QUERY,
     SYNC,
 )
-from pgswitch.wire.framing import CALL, WHOLE, action_table
+from pgswitch.wire.framing import CALL, PASS, WHOLE, action_table
 from pgswitch.wire.prepared import BODY, fake_reply
 
 TERMINATE: Final = 0x58
@@ -45,6 +45,14 @@ ALL_WHOLE: Final = action_table(WHOLE, {STARTUP: CALL})
 MOST_REMEMBERED: Final = 65536
 FORGOTTEN: Final = b"?"
 """Stands for what was too long to remember; no message begins so."""
+
+COPY_DATA: Final = 0x64
+FLUSH: Final = 0x48
+COPYING: Final = action_table(CALL, {COPY_DATA: PASS, FLUSH: PASS})
+MAPPED_COPYING: Final = action_table(
+    CALL, {COPY_DATA: PASS, FLUSH: PASS, DESCRIBE: WHOLE, CLOSE: WHOLE}
+)
+"""While the server takes the data of a COPY."""
 
 NEEDS_SERVER: Final = action_table(
     0,
@@ -154,8 +162,13 @@ class RelayingLink(PreparingLink):
     def relay_each(self, chunk: bytes, server: ServerLink) -> None:
         """Walk the chunk, note each of its requests, send it on."""
         goes_on = self.skip > 0
-        passed = self.walk(chunk)
         exchange = self.exchange
+        actions = self.actions
+        if exchange.copying:
+            # What a COPY asked for is of no more interest.
+            self.actions = COPYING if self.statements is None else MAPPED_COPYING
+        passed = self.walk(chunk)
+        self.actions = actions
         if not exchange.clean and exchange.head < len(exchange.queue):
             self.begin_query(self.clock.now)
         self.counters.client_bytes += len(chunk)
@@ -171,7 +184,7 @@ class RelayingLink(PreparingLink):
             self.stopped = self.held_back = False
             rest = self.rest or chunk[self.stopped_at :]
             self.rest = b""
-            self.wait_for_answers(rest, server)
+            self.wait_for_answers(rest)
         if exchange.special and server.skip == 0 and exchange.head_is_fake():
             self._answer()
         if exchange.clean and self.skip == 0 and server.mode != SESSION:
@@ -179,9 +192,9 @@ class RelayingLink(PreparingLink):
         elif exchange.unsettled and self.skip == 0 and exchange.wants_fence():
             server.fence()
 
-    def wait_for_answers(self, rest: bytes, server: ServerLink) -> None:
+    def wait_for_answers(self, rest: bytes) -> None:
         """Hold what could not be judged until what was asked has been answered."""
-        raise AssertionError((rest, server))
+        raise AssertionError(rest)
 
     def _answer(self) -> None:
         """Send the replies that we make and that nothing stands before."""
@@ -199,9 +212,22 @@ class RelayingLink(PreparingLink):
                 raise StartupRepeated
             self.control.message(message_type, chunk[start + BODY : end])
             return True
+        exchange = self.exchange
+        if exchange.skips_here and message_type != TERMINATE:
+            if message_type != SYNC:
+                if end > len(chunk):
+                    self.needed = end - start
+                    return False
+                self.replace(chunk, start, end, b"")
+                return True
+            exchange.skipped_here()
         if message_type == SYNC:
-            self.exchange.request(SYNC)
+            exchange.request(SYNC)
             self.ended_segment()
+        elif message_type == COPY_DATA:
+            exchange.copy_data_sent()
+        elif NEEDS_SERVER[message_type] and exchange.must_settle():
+            return self.hold_back()
         elif message_type == QUERY:
             if not self.simple:
                 raise PqexecDisallowed

@@ -24,7 +24,6 @@ from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import (
     BATCH,
     CLOSE,
-    CLOSE_COMPLETE,
     COMPLETES,
     FENCE,
     IDLE,
@@ -123,6 +122,10 @@ PREPARE_DONE: Final = b"PREPARE\0"
 DEALLOCATE_DONE: Final = b"DEALLOCATE\0"
 FENCE_MESSAGES: Final = message(CLOSE, b"SPGBOUNCER_0\0") + message(SYNC)
 """Close of what may or may not be there, and Sync: answered in any case."""
+PROBE_MESSAGES: Final = (
+    FENCE_MESSAGES + message(PARSE, b"PGBOUNCER_0\0\0\0\0") + message(SYNC)
+)
+"""The same, and a Parse of nothing, which cannot fail."""
 
 SESSION: Final = 2
 STATEMENT: Final = 0
@@ -220,6 +223,13 @@ class ServerLink(Link):
         exchange.request(CLOSE | SWALLOW | FENCE)
         exchange.request(SYNC | SWALLOW)
         self.send(FENCE_MESSAGES)
+
+    def probe(self) -> None:
+        """Ask what shows whether it skips what is asked; see Exchange.probe."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.probe()
+            self.send(PROBE_MESSAGES)
 
     def begin_patience(self) -> None:
         """Be woken for much only, in the midst of a long answer."""
@@ -402,9 +412,6 @@ class ServerLink(Link):
             self._parameter(exchange, chunk, start, end)
         elif message_type == COPY_IN_RESPONSE or message_type == COPY_BOTH_RESPONSE:
             exchange.copy_started()
-            if exchange.dropped:
-                self._undone(exchange.dropped)
-                exchange.dropped = []
             if not self.wary:
                 self.actions = LINKED
         elif COMPLETES[message_type]:
@@ -460,8 +467,6 @@ class ServerLink(Link):
                 self.stale = self.watched = True
                 self.backend.contradicted("server refutes its prepared statements")
             self._undone(skipped)
-        if exchange.is_in_doubt():
-            self.stale = self.watched = True
         if exchange.special and exchange.head_is_fake():
             self._put_in(exchange, chunk, end)
         return True
@@ -471,14 +476,10 @@ class ServerLink(Link):
     ) -> None:
         """Note an answer that completes a request, all but ReadyForQuery."""
         statements = self.client_statements
-        if message_type == CLOSE_COMPLETE:
-            passed = exchange.fenced()
-            if passed:
-                self._undone(passed)
+        if exchange.is_probing():
+            told = [READY + bytes((one,)) for one in exchange.probed(message_type)]
+            self.replace(chunk, start, start, b"".join(told))
         entry = exchange.completed(message_type)
-        if exchange.dropped:
-            self._undone(exchange.dropped)
-            exchange.dropped = []
         if message_type == COMMAND_COMPLETE:
             size = end - start - BODY
             if len(PREPARE_DONE) <= size <= len(DEALLOCATE_ALL):

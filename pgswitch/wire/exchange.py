@@ -96,10 +96,7 @@ _COMPLETES: Final[dict[int, int]] = {
 COMPLETES: Final = bytes(_COMPLETES.get(reply, 0) for reply in range(256))
 """By reply type: the type of the request it completes, or 0."""
 
-COPY_IN_RESPONSE: Final = 0x47
-_OF_QUERIES: Final = b"TCIG"
-"""Replies that tell where we are, and that a Query may have."""
-
+PARSE_COMPLETE: Final = 0x31
 CLOSE_COMPLETE: Final = 0x33
 COMMAND_COMPLETE: Final = 0x43
 COMPACT_AFTER: Final = 1000
@@ -154,16 +151,24 @@ class Exchange:
         self.errand_failed = False
         """The request that an errand of ours went before has had its answer."""
         self.unsettled = 0
-        """How many in the queue are MAYBE; one more if :attr:`_in_doubt`."""
-        self.dropped: list[int] = []
-        """Requests that a reply has shown to be skipped; whoever asks empties it."""
+        """How many in the queue are MAYBE; one more while :attr:`skips_here`."""
         self._ends = 0
         """How many CopyDone and CopyFail stand in the queue."""
         self._fences = 0
-        self._in_doubt = False
-        """The server may have skipped what follows a MAYBE, or not."""
         self._may_skip = False
         """A COPY of the extended protocol failed; a MAYBE may end the skipping."""
+        self._data_ahead = False
+        """Data of a COPY were sent behind what may be a MAYBE, and no Sync since."""
+        self._probing = False
+        """Asked whether the server skips; the answer is to come."""
+        self.withheld: list[int] = []
+        """Status of each ReadyForQuery that came meanwhile: the client's, or ours."""
+        self.is_forced = False
+        """What was held back in a COPY has waited long enough for an error."""
+        self.held_for = 0
+        """How often the upkeep has seen it wait."""
+        self.skips_here = False
+        """Our probe has ended the skipping of the server: it is for us to skip."""
         self.resets = False
         """Something under way gives parameters back what the session began with."""
         self.query_start = 0.0
@@ -177,19 +182,14 @@ class Exchange:
         self.clean = False
         kind = entry & TYPE
         if kind == SYNC:
-            self.open = self.executes = False
+            self.open = self.executes = self._data_ahead = False
             if entry == SYNC and self.copying and self._ends == 0:
                 entry = SYNC | MAYBE
                 self.unsettled += 1
-        else:
-            if kind != QUERY and kind != FUNCTION_CALL:
-                self.open = True
-                if kind == EXECUTE:
-                    self.executes = True
-            if self._may_skip and not self._in_doubt:
-                if self._behind_maybes() == len(self.queue):
-                    self._in_doubt = True
-                    self.unsettled += 1
+        elif kind != QUERY and kind != FUNCTION_CALL:
+            self.open = True
+            if kind == EXECUTE:
+                self.executes = True
         self.queue.append(entry)
         if entry > TYPE:
             if entry & _MEDDLED:
@@ -214,19 +214,54 @@ class Exchange:
 
     def doubts(self) -> list[bool]:
         """Return what is not known, for another process to go on with."""
-        return [self._may_skip, self._in_doubt, self.executes, self.errand_failed]
+        return [
+            self._may_skip,
+            self._data_ahead,
+            self._probing,
+            self.skips_here,
+            self.executes,
+            self.errand_failed,
+        ]
 
     def take_doubts(self, doubts: list[bool]) -> None:
         """Take what was not known in another process."""
-        self._may_skip, self._in_doubt, self.executes, self.errand_failed = doubts
-        if self._in_doubt:
-            self.unsettled += 1
+        (
+            self._may_skip,
+            self._data_ahead,
+            self._probing,
+            self.skips_here,
+            self.executes,
+            self.errand_failed,
+        ) = doubts
+        self.unsettled += self.skips_here
 
     def copy_data_ended(self, message_type: int) -> None:
         """Note the client's CopyDone or CopyFail; late ones do not count."""
         if self._may_copy():
             self.queue.append(message_type)
             self._ends += 1
+            self.copy_data_sent()
+
+    def copy_data_sent(self) -> None:
+        """Note data of a COPY, or its end, which may make it fail.
+
+        If a Sync stands before them, whether that ends the skipping depends on when the
+        server fails: what follows is not to be asked before that is known.
+        """
+        self._data_ahead = self._is_synced_copy()
+
+    def _is_synced_copy(self) -> bool:
+        """Tell whether a Sync is outstanding that a COPY may swallow."""
+        is_behind_execute = False
+        for at in range(self.head, len(self.queue)):
+            entry = self.queue[at]
+            if entry == BATCH or entry & MAYBE:
+                return True
+            if entry & TYPE == EXECUTE:
+                is_behind_execute = True
+            elif entry & TYPE == SYNC and is_behind_execute:
+                return True
+        return False
 
     def _may_copy(self) -> bool:
         """Tell whether something that is outstanding may be a COPY."""
@@ -273,9 +308,11 @@ class Exchange:
         return False
 
     def keeps_answers(self) -> bool:
-        """Tell whether the server may keep its last answer until it is told to flush."""
+        """Tell whether the server may keep its last answer until told to flush."""
         if self.head == len(self.queue) or self.skips():
             return False
+        if self._data_ahead:
+            return True  # Its Sync may be one that a COPY has swallowed.
         at = len(self.queue) - 1
         while at > self.head and self.queue[at] in (COPY_DONE, COPY_FAIL):
             at -= 1
@@ -305,12 +342,71 @@ class Exchange:
             and not self.skipping
         )
 
+    def must_settle(self) -> bool:
+        """Tell whether what is asked now may be skipped or not, nobody knows.
+
+        Or it is the end of the connection, in the midst of a COPY: unless that has
+        failed, and its error is on the way.
+        """
+        if self.copying and self._ends == 0:
+            return not self.is_forced
+        if self.head == len(self.queue):
+            return False
+        if self._data_ahead:
+            self._data_ahead = self._is_synced_copy()
+        return self._data_ahead or self.wants_probe()
+
+    def wants_probe(self) -> bool:
+        """Tell whether only a question of ours can show if the server skips."""
+        if not self._may_skip or self._probing or self.head == len(self.queue):
+            return False
+        return self._behind_maybes() == len(self.queue)
+
+    def probe(self) -> None:
+        """Note the messages that show it: Close, Sync, Parse, Sync.
+
+        A server that skips answers the first Sync, then ParseComplete; one that does
+        not, CloseComplete first of all, behind its answers to the MAYBEs.
+        """
+        self.request(CLOSE | SWALLOW | FENCE)
+        self.request(SYNC | SWALLOW)
+        self.request(PARSE | SWALLOW)
+        self.request(SYNC | SWALLOW)
+        self._probing = True
+
+    def probed(self, reply: int) -> list[int]:
+        """Note an answer to it; return the status of what the client is to be told."""
+        told: list[int] = []
+        if reply == CLOSE_COMPLETE:
+            # It does not skip: the answers so far were those to MAYBEs.
+            told = self.withheld
+            while not self.queue[self.head] & FENCE:
+                self._pop()
+        elif reply == PARSE_COMPLETE:
+            # It did: the first answer was that to our Sync, and nobody skips now.
+            while self.queue[self.head] & TYPE != PARSE:
+                self._pop()
+            self.skips_here = self.open = True
+            self.unsettled += 1
+        else:
+            return told
+        self._probing = self._may_skip = False
+        self.withheld = []
+        return told
+
+    def is_probing(self) -> bool:
+        """Tell whether the answer to a probe is to come."""
+        return self._probing
+
+    def skipped_here(self) -> None:
+        """Note the client's Sync: what comes behind it is not skipped."""
+        self.skips_here = False
+        self.unsettled -= 1
+
     def wants_fence(self) -> bool:
         """Tell whether only an answer to something of ours can settle the queue."""
         if self._fences or self._may_skip or self.head == len(self.queue):
             return False
-        if self._in_doubt:
-            return not self.open and not self._may_copy()
         return self._behind_maybes() == len(self.queue)
 
     # What the server answers.
@@ -345,14 +441,6 @@ class Exchange:
             self.unsettled -= 1
         if entry & FENCE:
             self._fences -= 1
-            self._settled()
-
-    def _settled(self) -> None:
-        """Note that nothing is in doubt any more."""
-        self._may_skip = False
-        if self._in_doubt:
-            self._in_doubt = False
-            self.unsettled -= 1
 
     def _drop_ends(self) -> None:
         """Drop what the server drops: the end of a COPY that there is not."""
@@ -395,50 +483,12 @@ class Exchange:
         if self.unsettled and self.head < len(self.queue):
             if self.queue[self.head] & MAYBE:
                 self._drop_maybes()
-            if self._in_doubt:
-                self._drop_skipped(reply)
         if self.copying and reply == COMMAND_COMPLETE:
             return self._copied()
         if self.head < len(self.queue):
             if self.queue[self.head] & TYPE == COMPLETES[reply]:
                 return self.take()
         return 0
-
-    def _drop_skipped(self, reply: int) -> None:
-        """Drop segments that the server has skipped, as a reply shows that fits none.
-
-        They are in :attr:`dropped` then.
-        """
-        while self.head < len(self.queue):
-            kind = self.queue[self.head] & TYPE
-            if self.queue[self.head] == BATCH or kind == COMPLETES[reply]:
-                return
-            if kind == QUERY and reply in _OF_QUERIES:
-                return
-            if kind == EXECUTE and reply == COPY_IN_RESPONSE:
-                return
-            while self.head < len(self.queue):
-                entry = self.take()
-                self.dropped.append(entry)
-                if entry & TYPE == SYNC:
-                    break
-
-    def is_in_doubt(self) -> bool:
-        """Tell whether the server may have skipped what seems outstanding, or not."""
-        return self._in_doubt
-
-    def fenced(self) -> list[int]:
-        """Note CloseComplete, if it is a fence's that others stand before.
-
-        Returns those that have gone unanswered: the server skipped them.
-        """
-        if not self._fences or self.head == len(self.queue):
-            return NOTHING
-        passed: list[int] = []
-        if self.queue[self.head] & TYPE != CLOSE:
-            while not self.queue[self.head] & FENCE:
-                passed.append(self._pop())
-        return passed
 
     def copy_started(self) -> None:
         """Note CopyInResponse or CopyBothResponse.
@@ -449,8 +499,6 @@ class Exchange:
         if self.unsettled and self.head < len(self.queue):
             if self.queue[self.head] & MAYBE:
                 self._drop_maybes()
-        if self._in_doubt:
-            self._drop_skipped(COPY_IN_RESPONSE)
         self.copying = True
         if self.head == len(self.queue):
             return
@@ -478,6 +526,7 @@ class Exchange:
         if self.copying:
             self.copying = False
             self._may_skip = first == EXECUTE
+            self._data_ahead = False
             self._drop_end_behind_head()
         if first == QUERY or first == FUNCTION_CALL or first == SYNC:
             self._errand_failed()
@@ -486,8 +535,10 @@ class Exchange:
             skipped.append(self.take())
         self.skipping = self.head == len(self.queue)
         self._errand_failed()
-        if self._may_skip:
-            self._doubt_what_follows()
+        # Behind the MAYBEs nothing but Syncs can be skipped; see copy_data_sent.
+        at = self._behind_maybes()
+        if at == self.head or at < len(self.queue):
+            self._may_skip = False
         return skipped
 
     def _errand_failed(self) -> None:
@@ -511,15 +562,6 @@ class Exchange:
                 del self.queue[at]
                 self._ends -= 1
 
-    def _doubt_what_follows(self) -> None:
-        """Note whether requests stand behind a MAYBE that the server may skip."""
-        at = self._behind_maybes()
-        if at == self.head:
-            self._may_skip = False
-        elif at < len(self.queue) and self.queue[at] != SYNC and not self._in_doubt:
-            self._in_doubt = True
-            self.unsettled += 1
-
     def ready(self, status: int) -> list[int]:
         """Note ReadyForQuery; return requests that went unanswered (normally none).
 
@@ -527,6 +569,10 @@ class Exchange:
         """
         self.status = status
         self.copying = False
+        if self._probing:
+            self.withheld.append(status)
+            self.answered = SYNC | SWALLOW
+            return NOTHING
         if len(self.queue) == 1 and not self.skipping:
             # The plain case, one simple Query or the last Sync.
             if self.queue[0] <= TYPE or self.queue[0] == BATCH:
@@ -550,10 +596,10 @@ class Exchange:
                 self.answered = entry
                 break
             passed.append(entry)
-        self.skipping = self._may_skip = False
+        self.skipping = self._may_skip = self.is_forced = False
         if self.head == len(self.queue):
             self.open = False
-            self.clean = status == IDLE
+            self.clean = status == IDLE and not self.skips_here
         else:
             self.clean = False
         return passed
@@ -566,7 +612,6 @@ class Exchange:
         at = self._behind_maybes()
         if at < len(self.queue) and self.queue[at] == SYNC:
             del self.queue[at]
-            self._settled()
             return SYNC
         return self.take()
 
@@ -581,7 +626,10 @@ class Exchange:
         self.status = IDLE
         self.clean = True
         self.refusal = b""
-        self._settled()
+        self._may_skip = self._data_ahead = self._probing = False
+        self.withheld = []
+        if self.skips_here:
+            self.skipped_here()
         self.stop_waiting()
         self.errand_failed = False
         return forgotten
@@ -595,6 +643,7 @@ class Exchange:
     def stop_waiting(self) -> None:
         """Undo :meth:`await_answers`."""
         self.errand = False
+        self.held_for = 0
         if self.awaited:
             self.awaited = False
             self.special -= 1
@@ -604,7 +653,7 @@ class Exchange:
 
         Returns the Execute that it was, 0 for the COPY of a Query, which goes on.
         """
-        self.copying = False
+        self.copying = self._data_ahead = False
         for index in range(self.head + 1, len(self.queue)):
             entry = self.queue[index]
             if entry == COPY_DONE or entry == COPY_FAIL:

@@ -7,6 +7,7 @@ its sources that an error names.
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -18,12 +19,13 @@ from tests.fakes.messages import message, query
 from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.wire import RawClient, error_fields, startup
 
-
 ONE_INSTALLATION = True
 SYNC, FLUSH, DONE = message(b"S"), message(b"H"), message(b"c")
 TERMINATE = message(b"X")
 FENCE = query("SELECT 'fence'")
 QUIET_S = 5.0
+PAUSE_S = 0.03
+"""How long a client is silent before it sends the next part of a script."""
 
 
 def parse(text: str, name: str = "") -> bytes:
@@ -169,6 +171,12 @@ SCRIPTS = {
 }
 
 
+REFUSE = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+    AS $$BEGIN RAISE 'refused'; END$$
+"""
+
+
 @pytest.fixture
 def tables(postgres: PostgresServer) -> Iterator[None]:
     """Make a table of numbers, one that refuses what is copied into it, and a view."""
@@ -176,8 +184,7 @@ def tables(postgres: PostgresServer) -> Iterator[None]:
         "CREATE TABLE numbers (n int)",
         "CREATE TABLE picky (n int)",
         "CREATE VIEW seen AS SELECT * FROM numbers",
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
-        " AS $$BEGIN RAISE 'refused'; END$$",
+        REFUSE,
         "CREATE TRIGGER t BEFORE INSERT ON picky EXECUTE FUNCTION refuse()",
         "GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC",
     ):
@@ -190,18 +197,17 @@ def tables(postgres: PostgresServer) -> Iterator[None]:
 def heard(client: RawClient, script: list[bytes], size: int) -> list[str]:
     """Return what comes back for a script, in pieces of so many bytes; 0: whole."""
     lines: list[str] = []
-    for number, group in enumerate(script):
-        ends = group.endswith(TERMINATE)
-        sent = group if ends else group + SYNC + FENCE
-        for at in range(0, len(sent), size or len(sent)):
-            client.send(sent[at : at + (size or len(sent))])
-        lines.append(f"group {number}")
-        try:
-            while not (lines[-1].startswith("D") and "fence" in lines[-1]):
+    for group in script:
+        for at in range(0, len(group), size or len(group)):
+            client.send(group[at : at + (size or len(group))])
+        while select.select([client.socket], [], [], PAUSE_S)[0]:
+            try:
                 lines.append(_line(*client.message()))
-            client.until(b"Z")
-        except EOFError:
-            lines.append("closed")
+            except EOFError:
+                return [*lines, "closed"]
+    client.send(SYNC + FENCE)
+    while not lines or "fence" not in lines[-1]:
+        lines.append(_line(*client.message()))
     return [line for line in lines if line[0] not in "NS"]
 
 
@@ -257,24 +263,32 @@ def test_as_if_alone(
 ) -> None:
     """Whatever a script does, its answers are PostgreSQL's, and its neighbour's too."""
     pooler = pgswitch(
-        pool_mode="transaction", default_pool_size=1, max_prepared_statements=prepared
+        auth_type="trust",
+        pool_mode="transaction",
+        default_pool_size=1,
+        max_prepared_statements=prepared,
     )
     neighbour = Neighbour(pooler)
-    for name, script in SCRIPTS.items():
-        with directly(postgres) as alone, RawClient(pooler.port) as shared:
-            shared.log_in()
-            expected = heard(alone, script, 0)
-            pieces: list[str] = []
-            pieces = heard(shared, script, size)
-            assert pieces == expected, name
-        neighbour.look()
+    with neighbour.client:
+        _play_beside(neighbour, postgres, pooler, size)
     assert "when nothing was asked" not in pooler.log_text()
     assert "when not linked" not in pooler.log_text()
 
 
+def _play_beside(
+    neighbour: Neighbour, postgres: PostgresServer, pooler: PgSwitch, size: int
+) -> None:
+    for name, script in SCRIPTS.items():
+        with directly(postgres) as alone, RawClient(pooler.port) as shared:
+            shared.log_in()
+            expected = heard(alone, script, 0)
+            assert heard(shared, script, size) == expected, name
+        neighbour.look()
+
+
 def test_no_statement_stays_under_a_clients_name(pgswitch: PgSwitchFactory) -> None:
     """What a client has prepared by SQL is not there for the next, by whatever way."""
-    pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
+    pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
     with RawClient(pooler.port) as one, RawClient(pooler.port) as two:
         one.log_in()
         two.log_in()
@@ -297,7 +311,7 @@ def test_no_statement_stays_under_a_clients_name(pgswitch: PgSwitchFactory) -> N
 
 def test_a_server_that_forgot(pgswitch: PgSwitchFactory) -> None:
     """Statements dropped where nobody sees it cost one error, not one for everybody."""
-    pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
+    pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
     with RawClient(pooler.port) as one, RawClient(pooler.port) as two:
         for client in (one, two):
             client.log_in()
@@ -318,7 +332,7 @@ def test_a_server_that_forgot(pgswitch: PgSwitchFactory) -> None:
 
 def test_a_changed_table(pgswitch: PgSwitchFactory, tables: None) -> None:
     """A driver that closes and prepares anew gets a new plan."""
-    pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
+    pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
     with RawClient(pooler.port) as client:
         client.log_in()
         client.send(query("CREATE TABLE changing AS SELECT 1 AS a"))
@@ -335,7 +349,7 @@ def test_a_changed_table(pgswitch: PgSwitchFactory, tables: None) -> None:
         kinds = b"".join(kind for kind, _ in client.until(b"Z"))
         assert kinds == b"312DCZ"
         client.send(bind("s") + execute() + SYNC + query("DROP TABLE changing"))
-        assert [kind for kind, _ in client.until(b"Z")][0] == b"2"
+        assert next(iter(client.until(b"Z")))[0] == b"2"
         client.until(b"Z")
 
 
@@ -355,7 +369,7 @@ def test_a_reset_gives_what_was_asked_for(
     pgswitch: PgSwitchFactory, mode: str, reset: str
 ) -> None:
     """The values of the start-up packet, not the server's own."""
-    pooler = pgswitch(pool_mode=mode, default_pool_size=1)
+    pooler = pgswitch(auth_type="trust", pool_mode=mode, default_pool_size=1)
     with RawClient(pooler.port) as client:
         names = [part for item in ASKED.items() for part in item]
         client.send(startup("user", "trusted", "database", "bench", *names))
@@ -378,7 +392,7 @@ def test_a_parked_server_that_is_lost(
     pgswitch: PgSwitchFactory, postgres: PostgresServer
 ) -> None:
     """A server that ends while a cancel request is under way is nobody's any more."""
-    pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
+    pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
     with RawClient(pooler.port) as client, RawClient(pooler.port) as next_one:
         client.send(startup("user", "trusted", "database", "bench"))
         key = dict(client.until(b"Z"))[b"K"]

@@ -1,0 +1,1 @@
+"""Random clients of the whole protocol, each compared with PostgreSQL itself."""

@@ -1,0 +1,218 @@
+"""What was expected beside what came: the first difference, foreign answers, hangs."""
+
+from __future__ import annotations
+
+import re
+import struct
+from itertools import chain
+from typing import NamedTuple
+
+from tests.fuzz.protocol import wire
+from tests.fuzz.protocol.differences import Segment, accepted
+from tests.fuzz.protocol.player import Player
+from tests.fuzz.protocol.script import Script
+from tests.fuzz.protocol.variants import Variant
+from tests.fuzz.protocol.wire import Message
+
+TOKEN = re.compile(rb"\bt(\d+)-(\d+)-(\d+)\b")
+"""Stands in all that a client asks: number of the round, client, count."""
+
+TRACKED = (
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "IntervalStyle",
+    "standard_conforming_strings",
+    "TimeZone",
+)
+
+
+class Expected(NamedTuple):
+    """What PostgreSQL says to a script."""
+
+    groups: list[list[str]]
+    """Lines by group; the last one is of the group in which it was ended, if so."""
+    closed: int | None
+    """In which group the server ended the connection."""
+    parameters: dict[str, str]
+
+
+class Finding(NamedTuple):
+    """Something that must not be."""
+
+    kind: str
+    """``difference``, ``foreign``, ``hang``, ``closed``, ``pools``, ``log``, ..."""
+    what: str
+    client: int = -1
+    group: int = -1
+    direct: tuple[str, ...] = ()
+    """Lines of that group from PostgreSQL, from the segment on that differs."""
+    pooled: tuple[str, ...] = ()
+
+    @property
+    def signature(self) -> str:
+        """The same for what is probably the same bug."""
+        if self.kind == "foreign":
+            return "foreign"
+        at = _common(self.direct, self.pooled)
+        return " | ".join((self.kind, _gist(self.direct[at:]), _gist(self.pooled[at:])))
+
+
+def lines(messages: list[Message]) -> list[str]:
+    """Return messages as they are compared."""
+    found = []
+    for message in messages:
+        try:
+            found.append(wire.shown(message))
+        except (struct.error, ValueError):
+            found.append(f"broken {message.kind!r} {message.body!r}")
+    return found
+
+
+def token_prefix(number: int, client: int) -> str:
+    """Return what the tokens of one client in one round begin with."""
+    return f"t{number}-{client}-"
+
+
+def foreign(player: Player, own: str) -> Finding | None:
+    """Find another client's token in what a client got; ``own`` is its prefix."""
+    for group, messages in enumerate([*player.answers, player.asynchronous]):
+        for message in messages:
+            for found in TOKEN.finditer(message.body):
+                if not found[0].decode().startswith(own):
+                    where = "" if group < len(player.answers) else " (asynchronous)"
+                    return Finding(
+                        "foreign",
+                        f"client of {own}* was told {found[0].decode()}{where}",
+                        player.script.client,
+                        min(group, player.group),
+                        (),
+                        tuple(lines(messages)),
+                    )
+    return None
+
+
+def differing(
+    player: Player, expected: Expected, variant: Variant, relaxed_from: int
+) -> Finding | None:
+    """Find the first difference, in the groups before ``relaxed_from``."""
+    client = player.script.client
+    gone = _vanishes(player.script)
+    for group in range(min(len(expected.groups), relaxed_from)):
+        if gone is not None and group >= gone:
+            return None
+        direct = expected.groups[group]
+        messages = player.answers[group] if group < len(player.answers) else []
+        pooled = lines(messages)
+        if expected.closed == group:
+            pooled, direct = _ended(pooled), _ended(direct)
+        if group == len(player.script.groups) and wire.is_fenced(messages):
+            pooled = pooled[: -wire.FENCES - 1]
+        is_last = expected.closed == group
+        direct, pooled = _beyond(direct, pooled, variant, is_last=is_last)
+        if direct or pooled:
+            return _finding(player, group, client, direct, pooled)
+        if player.closed == group and expected.closed != group:
+            return Finding(
+                "closed",
+                "the connection was ended behind the answers",
+                client,
+                group,
+            )
+    if player.hung and player.group < relaxed_from:
+        group = player.group
+        return Finding("hang", "waits in vain", client, group)
+    return None
+
+
+def parameters_differ(player: Player, expected: Expected) -> Finding | None:
+    """Find a parameter that ends with another value than at PostgreSQL."""
+    for name in TRACKED:
+        ours, theirs = player.parameters.get(name), expected.parameters.get(name)
+        if ours != theirs:
+            return Finding(
+                "parameter",
+                f"{name} ends as {ours!r} instead of {theirs!r}",
+                player.script.client,
+                player.group,
+                (f"S {name}",),
+            )
+    return None
+
+
+def _finding(
+    player: Player, group: int, client: int, direct: list[str], pooled: list[str]
+) -> Finding:
+    kind, what = "difference", "answers differ"
+    if pooled == direct[: len(pooled)]:
+        if player.hung:
+            kind, what = "hang", "waits for the rest of the answers in vain"
+        elif player.closed == group:
+            kind, what = "closed", "the connection was ended"
+    return Finding(kind, what, client, group, tuple(direct), tuple(pooled))
+
+
+def _vanishes(script: Script) -> int | None:
+    for number, group in enumerate(script.groups):
+        if "!vanish" in group.faults:
+            return number
+    return None
+
+
+def _ended(found: list[str]) -> list[str]:
+    """Leave out what is said behind a FATAL: a pooler may say it in its own words."""
+    for at, line in enumerate(found):
+        if line.startswith("E FATAL"):
+            return found[:at]
+    return found
+
+
+def _beyond(
+    direct: list[str], pooled: list[str], variant: Variant, *, is_last: bool
+) -> tuple[list[str], list[str]]:
+    """Return both from the first segment on that differs and may not; empty if none."""
+    theirs, ours = _segments(direct), _segments(pooled)
+    for number in range(max(len(theirs), len(ours))):
+        one, other = _joined(theirs[number:][:1]), _joined(ours[number:][:1])
+        segment = Segment(
+            one,
+            other,
+            variant.shares_servers,
+            variant.prepared,
+            is_last and number >= len(ours) - 1,
+        )
+        if one != other and not accepted(segment):
+            return _joined(theirs[number:]), _joined(ours[number:])
+    return [], []
+
+
+def _joined(segments: list[list[str]]) -> list[str]:
+    return list(chain.from_iterable(segments))
+
+
+def _segments(found: list[str]) -> list[list[str]]:
+    segments: list[list[str]] = [[]]
+    for line in found:
+        segments[-1].append(line)
+        if line.startswith("Z "):
+            segments.append([])
+    return [one for one in segments if one]
+
+
+def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    at = 0
+    while at < min(len(one), len(other)) and one[at] == other[at]:
+        at += 1
+    return at
+
+
+def _gist(rest: tuple[str, ...]) -> str:
+    """Return what kind of message a sequence goes on with."""
+    if not rest:
+        return "nothing"
+    words = rest[0].split(" ", 3)
+    if words[0] == "E":
+        return " ".join(words[:3]) + " " + re.sub(r'"[^"]*"', '"_"', words[3])[:40]
+    if words[0] == "S":
+        return rest[0]
+    return words[0]

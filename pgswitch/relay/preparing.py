@@ -30,6 +30,7 @@ from pgswitch.wire.exchange import (
     IDLE,
     PARSE,
     QUERY,
+    RESETS,
     SWALLOW,
     SYNC,
     Exchange,
@@ -150,10 +151,11 @@ class PreparingLink(Link):
         exchange = self.exchange
         statements = self.statements
         server = self.server
+        flags = 0
         if statements is None:
             if end <= len(chunk) and suspect(chunk, start + BODY, end):
                 text = self._read(chunk[start + BODY : end])
-                exchange.resets = exchange.resets or text.resets
+                flags = RESETS if text.resets else 0
         elif server is not None:
             size = len(chunk)
             if end > size and end - start <= LONGEST_TEXT:
@@ -166,7 +168,7 @@ class PreparingLink(Link):
                 return self._query_about(chunk, start, end, statements, server)
             self._before_query(statements, server)
         self.ended_segment()
-        exchange.request(QUERY)
+        exchange.request(QUERY | flags)
         return True
 
     def _query_about(
@@ -199,8 +201,7 @@ class PreparingLink(Link):
                 exchange.errand = True
                 return self.hold_back()
         self._before_query(statements, server)
-        exchange.resets = exchange.resets or text.resets
-        statements.query(text, 0)
+        statements.query(text, RESETS if text.resets else 0)
         self.ended_segment()
         return True
 
@@ -292,8 +293,7 @@ class PreparingLink(Link):
         portal = chunk[body : max(chunk.find(b"\0", body, end), body)]
         if portal in statements.sql.portals and statements.must_wait():
             return self.hold_back()
-        if statements.execute(portal):
-            self.exchange.resets = True
+        statements.execute(portal)
         return True
 
     def _parse(

@@ -30,6 +30,7 @@ from pgswitch.wire.exchange import (
     NAMED,
     PARSE,
     QUERY,
+    RESETS,
     SQL,
     SWALLOW,
     SYNC,
@@ -123,9 +124,13 @@ DEALLOCATE_DONE: Final = b"DEALLOCATE\0"
 FENCE_MESSAGES: Final = message(CLOSE, b"SPGBOUNCER_0\0") + message(SYNC)
 """Close of what may or may not be there, and Sync: answered in any case."""
 PROBE_MESSAGES: Final = (
-    FENCE_MESSAGES + message(PARSE, b"PGBOUNCER_0\0\0\0\0") + message(SYNC)
+    message(CLOSE, b"SPGBOUNCER_PROBE\0")
+    + message(SYNC)
+    + message(PARSE, b"PGBOUNCER_PROBE\0\0\0\0")
+    + message(CLOSE, b"SPGBOUNCER_PROBE\0")
+    + message(SYNC)
 )
-"""The same, and a Parse of nothing, which cannot fail."""
+"""The same, and a Parse of nothing, which cannot fail; see Exchange.probe."""
 
 SESSION: Final = 2
 STATEMENT: Final = 0
@@ -433,7 +438,7 @@ class ServerLink(Link):
         server, which goes back to what it had at its own, is told of it later.
         """
         body = chunk[start + BODY : end]
-        if not exchange.resets or exchange.status != IDLE:
+        if exchange.status != IDLE or not exchange.is_reset():
             self.backend.parameter_status(body)
             return
         told = self.backend.parameter_reset(body)
@@ -484,6 +489,8 @@ class ServerLink(Link):
             size = end - start - BODY
             if len(PREPARE_DONE) <= size <= len(DEALLOCATE_ALL):
                 self._tagged(exchange, entry, chunk[start + BODY : end])
+        if entry & RESETS:
+            exchange.resets = True
         if entry == PARSE:
             self.owned = True
         elif entry & (NAMED | SQL) and statements is not None:
@@ -547,7 +554,6 @@ class ServerLink(Link):
                 self.actions = LINKED
         else:
             self.actions = UNASKED
-            exchange.resets = False
             if exchange.query_start:
                 counters = self.counters
                 took = int((now - exchange.query_start) * 1e6)

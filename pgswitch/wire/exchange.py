@@ -70,6 +70,9 @@ unless something of it failed; then the error is the answer to that request."""
 FENCE: Final = 0x10000
 """Ours, answered for certain: whatever stands before it is settled by its answer."""
 
+RESETS: Final = 0x20000
+"""It gives parameters back what the session began with."""
+
 QUERY: Final = 0x51
 FUNCTION_CALL: Final = 0x46
 SYNC: Final = 0x53
@@ -170,7 +173,7 @@ class Exchange:
         self.skips_here = False
         """Our probe has ended the skipping of the server: it is for us to skip."""
         self.resets = False
-        """Something under way gives parameters back what the session began with."""
+        """A request that RESETS has been completed, and no ReadyForQuery has come."""
         self.query_start = 0.0
         """When the open query began, in monotonic seconds; 0.0: none is open."""
         self.transaction_start = 0.0
@@ -334,6 +337,12 @@ class Exchange:
                 return False
         return True
 
+    def is_reset(self) -> bool:
+        """Tell whether a parameter that is reported now was reset."""
+        if self.resets:
+            return True
+        return self.head < len(self.queue) and self.queue[self.head] & RESETS != 0
+
     def head_is_fake(self) -> bool:
         """Tell whether the next reply is one that we make."""
         return (
@@ -363,7 +372,7 @@ class Exchange:
         return self._behind_maybes() == len(self.queue)
 
     def probe(self) -> None:
-        """Note the messages that show it: Close, Sync, Parse, Sync.
+        """Note the messages that show it: Close, Sync, Parse, Close, Sync.
 
         A server that skips answers the first Sync, then ParseComplete; one that does
         not, CloseComplete first of all, behind its answers to the MAYBEs.
@@ -371,6 +380,7 @@ class Exchange:
         self.request(CLOSE | SWALLOW | FENCE)
         self.request(SYNC | SWALLOW)
         self.request(PARSE | SWALLOW)
+        self.request(CLOSE | SWALLOW)
         self.request(SYNC | SWALLOW)
         self._probing = True
 
@@ -568,7 +578,7 @@ class Exchange:
         The one that it answers is :attr:`answered` then.
         """
         self.status = status
-        self.copying = False
+        self.copying = self.resets = False
         if self._probing:
             self.withheld.append(status)
             self.answered = SYNC | SWALLOW

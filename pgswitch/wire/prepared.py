@@ -56,6 +56,7 @@ from pgswitch.wire.exchange import (
     NAMED,
     PARSE,
     QUERY,
+    RESETS,
     SQL,
     SWALLOW,
     TYPE,
@@ -344,18 +345,15 @@ class ClientStatements:
         self.sql.portals[portal] = text
         return self._needed(text, server)
 
-    def execute(self, portal: bytes) -> bool:
-        """Note an Execute; that of such a text is told about by its tag.
-
-        Returns True if it resets parameters.
-        """
+    def execute(self, portal: bytes) -> None:
+        """Note an Execute; that of such a text is told about by its tag."""
         text = self.sql.portals.get(portal)
+        flags = RESETS if text is not None and text.resets else 0
         if text is None or not text.actions:
-            self.exchange.request(EXECUTE)
+            self.exchange.request(EXECUTE | flags)
         else:
-            self.exchange.request(EXECUTE | SQL)
+            self.exchange.request(EXECUTE | SQL | flags)
             self._begin(text)
-        return text is not None and text.resets
 
     def query(self, text: SqlText, flags: int) -> None:
         """Note a Query with such a text; ``flags`` are more flags of the request."""

@@ -19,8 +19,10 @@ class Segment(NamedTuple):
     """Transaction or statement pooling."""
     most_prepared: int
     """max_prepared_statements."""
-    is_last: bool
+    is_last: bool = False
     """Behind a Terminate of the client."""
+    parses_unnamed: bool = False
+    """The client has sent a Parse of the unnamed statement for it."""
 
     @property
     def common(self) -> int:
@@ -48,6 +50,7 @@ FAILED = (
     "E ERROR 25P02 current transaction is aborted, "
     "commands ignored until end of transaction block"
 )
+WRONG_COUNT = "E ERROR 08P01 bind message supplies"
 DUPLICATE = re.compile(r'E ERROR 42P05 prepared statement "[^"]*" already exists')
 
 
@@ -62,7 +65,7 @@ def _unnamed_gone(segment: Segment) -> bool:
         segment.shares_servers
         and segment.pooled[at:] == [NO_UNNAMED, "Z I"]
         and segment.direct[at : at + 1] != []
-        and "1" not in segment.direct[:at]
+        and not (segment.parses_unnamed and "1" in segment.direct[:at])
         and _same_end(segment)
     )
 
@@ -96,7 +99,7 @@ def _lacking(segment: Segment) -> bool:
         segment.shares_servers
         and segment.pooled[at:] == [FAILED, "Z E"]
         and segment.direct[at:][:1] != []
-        and segment.direct[at].startswith("t")
+        and segment.direct[at].startswith(("t ", WRONG_COUNT))
         and segment.direct[-1] == "Z E"
     )
 
@@ -160,8 +163,9 @@ DIFFERENCES = (
     ),
     Difference(
         "failed transactions",
-        "a Describe of a statement that returns no rows is answered there too, but not "
-        "by a server that lacks it: there it cannot be parsed any more",
+        "a Describe of a statement without rows, or a Bind with too many values, is "
+        "answered there too, but not by a server that lacks the statement, for there it "
+        "cannot be parsed any more",
         _lacking,
     ),
     Difference(

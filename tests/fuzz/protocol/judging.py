@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
 from tests.fuzz.protocol import wire
 from tests.fuzz.protocol.differences import Segment, accepted
 from tests.fuzz.protocol.player import Player
-from tests.fuzz.protocol.script import Script
+from tests.fuzz.protocol.script import Script, Step
 from tests.fuzz.protocol.variants import Variant
 from tests.fuzz.protocol.wire import Message
 
@@ -109,7 +110,8 @@ def differing(
         if group == len(player.script.groups) and wire.is_fenced(messages):
             pooled = pooled[: -wire.FENCES - 1]
         is_last = expected.closed == group
-        direct, pooled = _beyond(direct, pooled, variant, is_last=is_last)
+        steps = script_steps(player.script, group)
+        direct, pooled = _beyond(direct, pooled, variant, steps, is_last=is_last)
         if direct or pooled:
             return _finding(player, group, client, direct, pooled)
         if player.closed == group and expected.closed != group:
@@ -168,10 +170,18 @@ def _ended(found: list[str]) -> list[str]:
 
 
 def _beyond(
-    direct: list[str], pooled: list[str], variant: Variant, *, is_last: bool
+    direct: list[str],
+    pooled: list[str],
+    variant: Variant,
+    steps: Sequence[Step],
+    *,
+    is_last: bool,
 ) -> tuple[list[str], list[str]]:
     """Return both from the first segment on that differs and may not; empty if none."""
     theirs, ours = _segments(direct), _segments(pooled)
+    parses = parses_unnamed(steps)
+    if len(parses) != len(theirs):
+        parses = [False] * len(theirs)  # COPY: who knows which is which.
     for number in range(max(len(theirs), len(ours))):
         one, other = _joined(theirs[number:][:1]), _joined(ours[number:][:1])
         segment = Segment(
@@ -180,10 +190,27 @@ def _beyond(
             variant.shares_servers,
             variant.prepared,
             is_last and number >= len(ours) - 1,
+            any(parses[number:][:1]),
         )
         if one != other and not accepted(segment):
             return _joined(theirs[number:]), _joined(ours[number:])
     return [], []
+
+
+def script_steps(script: Script, group: int) -> Sequence[Step]:
+    """Return the steps of a group; none for what comes behind the last."""
+    return script.groups[group].steps if group < len(script.groups) else ()
+
+
+def parses_unnamed(steps: Sequence[Step]) -> list[bool]:
+    """Tell of each segment whether it has a Parse of the unnamed statement."""
+    found = [False]
+    for step in steps:
+        if step.kind == "P" and step.words[0] == "":
+            found[-1] = True
+        if step.kind in ("Q", "F", "S"):
+            found.append(False)
+    return found[:-1]
 
 
 def _joined(segments: list[list[str]]) -> list[str]:

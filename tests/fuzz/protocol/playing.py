@@ -10,7 +10,7 @@ from random import Random
 from tests.fuzz.protocol.player import Player
 
 STEP_S = 0.001
-STUCK_S = 0.05
+STUCK_S = 0.015
 """So long after anything was last written or read the next one's turn comes anyway:
 who is first waits for a server that another client has."""
 MOST_S = 60.0

@@ -26,9 +26,10 @@ def segment(
     shares: bool = True,
     prepared: int = 100,
     last: bool = False,
+    parses: bool = False,
 ) -> Segment:
     """Return one under transaction pooling."""
-    return Segment(direct, pooled, shares, prepared, last)
+    return Segment(direct, pooled, shares, prepared, last, parses)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,9 @@ def segment(
             [TOO_FEW.format('"s1"'), "Z I"], [TOO_FEW.format('"PGBOUNCER_7"'), "Z I"]
         ),
         segment(["1", *ROW], ["1"], last=True),
+        segment(["1", *ROW], ["1", NO_UNNAMED, "Z I"]),
         segment(["t b'0'", "n", "Z E"], [FAILED, "Z E"]),
+        segment([TOO_FEW.format('"s1"'), "Z E"], [FAILED, "Z E"]),
     ],
 )
 def test_accepted(one: Segment) -> None:
@@ -55,7 +58,7 @@ def test_accepted(one: Segment) -> None:
         segment(ROW, ["2", "D ['b']", "C SELECT 1", "Z I"]),
         segment(ROW, ROW[:-1]),
         segment(ROW, [NO_UNNAMED, "Z I"], shares=False),
-        segment(["1", *ROW], ["1", NO_UNNAMED, "Z I"]),
+        segment(["1", *ROW], ["1", NO_UNNAMED, "Z I"], parses=True),
         segment([*ROW[:-1], "Z T"], [NO_UNNAMED, "Z I"]),
         segment(ROW, [NO_NAMED, "Z I"]),
         segment(ROW, [NO_NAMED, "Z I"], prepared=0, shares=False),

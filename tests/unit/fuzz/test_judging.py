@@ -14,6 +14,7 @@ from tests.fuzz.protocol.judging import (
     differing,
     foreign,
     parameters_differ,
+    parses_unnamed,
 )
 from tests.fuzz.protocol.player import Fenced, Player
 from tests.fuzz.protocol.script import Group, Script, Step
@@ -133,6 +134,18 @@ def test_what_may_differ_in_this_variant(sockets: list[socket.socket]) -> None:
     theirs = expected(["2", *ONE])
     assert differing(played(sockets, answers), theirs, SHARED, NEVER) is None
     assert differing(played(sockets, answers), theirs, NOTHING, NEVER) is not None
+
+
+def test_where_the_unnamed_statement_is_parsed() -> None:
+    """By the segments that a Sync or a Query ends."""
+    unnamed, named, sync = (
+        Step("P", ("", "select 1")),
+        Step("P", ("s1", "select 1")),
+        Step("S"),
+    )
+    query = Step("Q", ("select 1",))
+    assert parses_unnamed([unnamed, sync, named, sync, query]) == [True, False, False]
+    assert parses_unnamed([]) == []
 
 
 def test_groups_that_cannot_be_known(sockets: list[socket.socket]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pgswitch.wire import encode
 from tests.fuzz.protocol import wire
 from tests.fuzz.protocol.player import LAST_TURN, Fenced, Player
-from tests.fuzz.protocol.playing import Performance
+from tests.fuzz.protocol.playing import STUCK_S, Performance
 from tests.fuzz.protocol.script import Group, Script, Step
 from tests.fuzz.protocol.wire import Message
 
@@ -166,7 +166,7 @@ def test_turns(scenes: list[Scene]) -> None:
     assert [first.player.turn, second.player.turn] == [2, 1]
     Performance([first.player, second.player], 1, hang_s=0.2).run()
     assert second.player.begun < first.player.begun
-    assert first.player.begun[0] - second.player.begun[0] > 0.03
+    assert first.player.begun[0] - second.player.begun[0] > STUCK_S / 2
     assert first.player.hung
     assert second.player.hung
 

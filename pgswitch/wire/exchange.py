@@ -157,11 +157,17 @@ class Exchange:
         """How many in the queue are MAYBE; one more while :attr:`skips_here`."""
         self._ends = 0
         """How many CopyDone and CopyFail stand in the queue."""
+        self._open_entries = 0
+        """How many were asked since the last Sync, if one is still to follow."""
+        self._has_query = False
+        """There is a Query or FunctionCall among them."""
         self._fences = 0
         self._may_skip = False
         """A COPY of the extended protocol failed; a MAYBE may end the skipping."""
         self._data_ahead = False
         """Data of a COPY were sent behind what may be a MAYBE, and no Sync since."""
+        self._looked_at = -1
+        """What the queue was like when that was looked for."""
         self._probing = False
         """Asked whether the server skips; the answer is to come."""
         self.withheld: list[int] = []
@@ -186,6 +192,8 @@ class Exchange:
         kind = entry & TYPE
         if kind == SYNC:
             self.open = self.executes = self._data_ahead = False
+            self._open_entries = 0
+            self._has_query = False
             if entry == SYNC and self.copying and self._ends == 0:
                 entry = SYNC | MAYBE
                 self.unsettled += 1
@@ -193,6 +201,10 @@ class Exchange:
             self.open = True
             if kind == EXECUTE:
                 self.executes = True
+        elif self.open:
+            self._has_query = True
+        if self.open:
+            self._open_entries += 1
         self.queue.append(entry)
         if entry > TYPE:
             if entry & _MEDDLED:
@@ -212,6 +224,9 @@ class Exchange:
                 self._fences += 1
             if entry == COPY_DONE or entry == COPY_FAIL:
                 self._ends += 1
+            self._open_entries = 0 if entry & TYPE == SYNC else self._open_entries + 1
+            if entry & TYPE == QUERY or entry & TYPE == FUNCTION_CALL:
+                self._has_query = True
         self.status = status
         self.refusal = refusal
 
@@ -246,12 +261,15 @@ class Exchange:
             self.copy_data_sent()
 
     def copy_data_sent(self) -> None:
-        """Note data of a COPY, or its end, which may make it fail.
+        """Note data of a COPY, or its end, which may make it fail; once is enough.
 
         If a Sync stands before them, whether that ends the skipping depends on when the
         server fails: what follows is not to be asked before that is known.
         """
-        self._data_ahead = self._is_synced_copy()
+        place = self.head + (len(self.queue) << 32)
+        if place != self._looked_at:
+            self._looked_at = place
+            self._data_ahead = self._is_synced_copy()
 
     def _is_synced_copy(self) -> bool:
         """Tell whether a Sync is outstanding that a COPY may swallow."""
@@ -303,12 +321,12 @@ class Exchange:
         return self.open
 
     def ends_are_outstanding(self) -> bool:
-        """Tell whether a request stands in the queue that ReadyForQuery answers."""
-        for at in range(self.head, len(self.queue)):
-            kind = self.queue[at] & TYPE
-            if kind == SYNC or kind == QUERY or kind == FUNCTION_CALL:
-                return True
-        return False
+        """Tell whether a request stands in the queue that ReadyForQuery answers.
+
+        Or has stood there since the last Sync.  Asked for each message of a pipeline,
+        so nothing is searched.
+        """
+        return self._has_query or self.outstanding() > self._open_entries
 
     def keeps_answers(self) -> bool:
         """Tell whether the server may keep its last answer until told to flush."""
@@ -588,7 +606,8 @@ class Exchange:
             if self.queue[0] <= TYPE or self.queue[0] == BATCH:
                 self.answered = self.queue[0]
                 self.queue.clear()
-                self.open = False
+                self.open = self._has_query = False
+                self._open_entries = 0
                 self.clean = status == IDLE
                 return NOTHING
         passed: list[int] = []
@@ -608,7 +627,8 @@ class Exchange:
             passed.append(entry)
         self.skipping = self._may_skip = self.is_forced = False
         if self.head == len(self.queue):
-            self.open = False
+            self.open = self._has_query = False
+            self._open_entries = 0
             self.clean = status == IDLE and not self.skips_here
         else:
             self.clean = False

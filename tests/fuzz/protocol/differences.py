@@ -22,7 +22,7 @@ class Segment(NamedTuple):
     is_last: bool = False
     """Behind a Terminate of the client."""
     parses_unnamed: bool = False
-    """The client has sent a Parse of the unnamed statement for it."""
+    """Its unnamed statement is one that the client parses in it."""
 
     @property
     def common(self) -> int:
@@ -41,6 +41,8 @@ class Difference(NamedTuple):
     name: str
     reason: str
     accepts: Callable[[Segment], bool] | None = None
+    parts: bool = False
+    """What was done to one and not to the other makes later answers incomparable."""
 
 
 OUR_NAME = re.compile(r'"PGBOUNCER_\d+"')
@@ -149,23 +151,26 @@ DIFFERENCES = (
         "a Bind or Describe of the unnamed statement in a later transaction than its "
         "Parse is answered 26000: servers are shared",
         _unnamed_gone,
+        parts=True,
     ),
     Difference(
         "max_prepared_statements = 0: gone",
         "named statements live no longer than their transaction, so using one later is "
         "answered 26000",
         _named_gone,
+        parts=True,
     ),
     Difference(
         "max_prepared_statements = 0: free",
         "for the same reason the name of an earlier transaction is no duplicate",
         _name_free,
+        parts=True,
     ),
     Difference(
         "failed transactions",
         "a Describe of a statement without rows, or a Bind with too many values, is "
-        "answered there too, but not by a server that lacks the statement, for there it "
-        "cannot be parsed any more",
+        "answered there too, but not by a server that lacks the statement, for there "
+        "it cannot be parsed any more",
         _lacking,
     ),
     Difference(
@@ -181,9 +186,12 @@ DIFFERENCES = (
 )
 
 
-def accepted(segment: Segment) -> bool:
-    """Tell whether two answers that differ may do so."""
-    return any(one.accepts is not None and one.accepts(segment) for one in DIFFERENCES)
+def accepting(segment: Segment) -> Difference | None:
+    """Return the rule by which two answers may differ, None if they may not."""
+    for one in DIFFERENCES:
+        if one.accepts is not None and one.accepts(segment):
+            return one
+    return None
 
 
 def described() -> list[str]:

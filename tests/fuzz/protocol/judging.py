@@ -9,7 +9,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from tests.fuzz.protocol import wire
-from tests.fuzz.protocol.differences import Segment, accepted
+from tests.fuzz.protocol.differences import Segment, accepting
 from tests.fuzz.protocol.player import Player
 from tests.fuzz.protocol.script import Script, Step
 from tests.fuzz.protocol.variants import Variant
@@ -93,15 +93,22 @@ def foreign(player: Player, own: str) -> Finding | None:
     return None
 
 
+class Judgement(NamedTuple):
+    """The first difference that may not be, and whether all could be compared."""
+
+    finding: Finding | None
+    is_whole: bool = True
+
+
 def differing(
     player: Player, expected: Expected, variant: Variant, relaxed_from: int
-) -> Finding | None:
-    """Find the first difference, in the groups before ``relaxed_from``."""
+) -> Judgement:
+    """Compare the answers, those in the groups before ``relaxed_from``."""
     client = player.script.client
     gone = _vanishes(player.script)
     for group in range(min(len(expected.groups), relaxed_from)):
         if gone is not None and group >= gone:
-            return None
+            return Judgement(None, is_whole=False)
         direct = expected.groups[group]
         messages = player.answers[group] if group < len(player.answers) else []
         pooled = lines(messages)
@@ -111,20 +118,15 @@ def differing(
             pooled = pooled[: -wire.FENCES - 1]
         is_last = expected.closed == group
         steps = script_steps(player.script, group)
-        direct, pooled = _beyond(direct, pooled, variant, steps, is_last=is_last)
-        if direct or pooled:
-            return _finding(player, group, client, direct, pooled)
+        rest = _beyond(direct, pooled, variant, steps, is_last=is_last)
+        if rest.direct or rest.pooled:
+            return Judgement(_finding(player, group, rest))
+        if rest.is_parted:
+            return Judgement(None, is_whole=False)
         if player.closed == group and expected.closed != group:
-            return Finding(
-                "closed",
-                "the connection was ended behind the answers",
-                client,
-                group,
-            )
-    if player.hung and player.group < relaxed_from:
-        group = player.group
-        return Finding("hang", "waits in vain", client, group)
-    return None
+            what = "the connection was ended behind the answers"
+            return Judgement(Finding("closed", what, client, group))
+    return Judgement(None, is_whole=relaxed_from > len(expected.groups))
 
 
 def parameters_differ(player: Player, expected: Expected) -> Finding | None:
@@ -142,16 +144,24 @@ def parameters_differ(player: Player, expected: Expected) -> Finding | None:
     return None
 
 
-def _finding(
-    player: Player, group: int, client: int, direct: list[str], pooled: list[str]
-) -> Finding:
+class _Rest(NamedTuple):
+    """What is left of two answers from the first segment on that may not differ."""
+
+    direct: list[str]
+    pooled: list[str]
+    is_parted: bool = False
+    """A segment differed as it may, so that what follows cannot be compared."""
+
+
+def _finding(player: Player, group: int, rest: _Rest) -> Finding:
     kind, what = "difference", "answers differ"
-    if pooled == direct[: len(pooled)]:
+    if rest.pooled == rest.direct[: len(rest.pooled)]:
         if player.hung:
             kind, what = "hang", "waits for the rest of the answers in vain"
         elif player.closed == group:
             kind, what = "closed", "the connection was ended"
-    return Finding(kind, what, client, group, tuple(direct), tuple(pooled))
+    client = player.script.client
+    return Finding(kind, what, client, group, tuple(rest.direct), tuple(rest.pooled))
 
 
 def _vanishes(script: Script) -> int | None:
@@ -176,8 +186,8 @@ def _beyond(
     steps: Sequence[Step],
     *,
     is_last: bool,
-) -> tuple[list[str], list[str]]:
-    """Return both from the first segment on that differs and may not; empty if none."""
+) -> _Rest:
+    """Compare two answers segment by segment."""
     theirs, ours = _segments(direct), _segments(pooled)
     parses = parses_unnamed(steps)
     if len(parses) != len(theirs):
@@ -192,9 +202,14 @@ def _beyond(
             is_last and number >= len(ours) - 1,
             any(parses[number:][:1]),
         )
-        if one != other and not accepted(segment):
-            return _joined(theirs[number:]), _joined(ours[number:])
-    return [], []
+        if one == other:
+            continue
+        rule = accepting(segment)
+        if rule is None:
+            return _Rest(_joined(theirs[number:]), _joined(ours[number:]))
+        if rule.parts:
+            return _Rest([], [], is_parted=True)
+    return _Rest([], [])
 
 
 def script_steps(script: Script, group: int) -> Sequence[Step]:
@@ -203,13 +218,16 @@ def script_steps(script: Script, group: int) -> Sequence[Step]:
 
 
 def parses_unnamed(steps: Sequence[Step]) -> list[bool]:
-    """Tell of each segment whether it has a Parse of the unnamed statement."""
+    """Tell of each segment whether it parses the unnamed statement before using it."""
     found = [False]
+    is_used = False
     for step in steps:
-        if step.kind == "P" and step.words[0] == "":
+        if step.kind == "P" and step.words[0] == "" and not is_used:
             found[-1] = True
+        is_used |= step.kind in ("B", "Bb", "D") and step.words[1] == ""
         if step.kind in ("Q", "F", "S"):
             found.append(False)
+            is_used = False
     return found[:-1]
 
 

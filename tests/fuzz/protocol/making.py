@@ -399,6 +399,8 @@ class Maker:
         )
         if self.variant.rules and self.dice.random() < 0.4:
             mark = self.dice.choice(("/*two*/", "/*one*/", "/*rewritten*/"))
+            if name:
+                mark = "/*rewritten*/"  # The others keep a name in one place.
             text, count = f"{mark} select '{token}', $1::text", 1
         if self.dice.random() < 0.02:
             text, count = f"select '{token}' /* {{pad:{self._length()}}} */", 0

@@ -118,9 +118,14 @@ class Player:
         groups = self.script.groups
         return groups[self.group].turn if self.group < len(groups) else LAST_TURN
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether some of the present group is written."""
+        return len(self.begun) == len(self.answers)
+
     def act(self, now: float) -> None:
         """Write the next piece, or make the next trouble."""
-        if len(self.begun) < len(self.answers):
+        if not self.has_begun:
             self.begun.append(now)
         if not self._unsent:
             piece = self._pieces.popleft()

@@ -63,14 +63,17 @@ class Performance:
     def _ready(self, now: float) -> list[Player]:
         alive = self._alive()
         turn = min((one.turn for one in alive), default=0)
-        is_stuck = now - self._last_progress() > STUCK_S
+        is_stuck = self._is_stuck()
         return [
             one
             for one in alive
             if one.has_more
             and one.paused_until <= now
-            and (is_stuck or one.turn in (0, turn))
+            and (is_stuck or one.has_begun or one.turn in (0, turn))
         ]
+
+    def _is_stuck(self) -> bool:
+        return time.monotonic() - self._last_progress() > STUCK_S
 
     def _last_progress(self) -> float:
         return max(one.progressed_at for one in self.players)

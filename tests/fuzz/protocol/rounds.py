@@ -135,14 +135,17 @@ def _judged(
     player: Player, expected: Expected, variant: Variant, limit: int
 ) -> Finding | None:
     found = foreign(player, own_prefix(player.script))
-    if found is None:
-        found = differing(player, expected, variant, limit)
-    if found is None and player.hung:
-        found = Finding("hang", "waits in vain", player.script.client, player.group)
-    is_whole = player.closed is None and len(player.answers) > len(player.script.groups)
-    if found is None and limit == NEVER and is_whole:
-        found = parameters_differ(player, expected)
-    return found
+    if found is not None:
+        return found
+    judgement = differing(player, expected, variant, limit)
+    if judgement.finding is not None:
+        return judgement.finding
+    if player.hung:
+        return Finding("hang", "waits in vain", player.script.client, player.group)
+    is_over = player.closed is None and len(player.answers) > len(player.script.groups)
+    if judgement.is_whole and is_over:
+        return parameters_differ(player, expected)
+    return None
 
 
 def _trouble(

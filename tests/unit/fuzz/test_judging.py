@@ -67,13 +67,13 @@ def expected(*groups: list[str], closed: int | None = None) -> Expected:
 def test_the_same_is_right(sockets: list[socket.socket]) -> None:
     """Nothing is found."""
     player = played(sockets, [OWN, OWN])
-    assert differing(player, expected(ONE, ONE), NOTHING, NEVER) is None
+    assert differing(player, expected(ONE, ONE), NOTHING, NEVER).finding is None
 
 
 def test_the_first_difference(sockets: list[socket.socket]) -> None:
     """With its group, and without what is right before it."""
     player = played(sockets, [OWN, OWN + row("t4-1-2")])
-    found = differing(player, expected(ONE, ONE + ONE), NOTHING, NEVER)
+    found = differing(player, expected(ONE, ONE + ONE), NOTHING, NEVER).finding
     assert found is not None
     assert (found.kind, found.client, found.group) == ("difference", 1, 1)
     assert found.direct == tuple(ONE)
@@ -84,11 +84,11 @@ def test_the_first_difference(sockets: list[socket.socket]) -> None:
 def test_too_much_and_too_little(sockets: list[socket.socket]) -> None:
     """Answers behind the last, or none."""
     player = played(sockets, [OWN + OWN])
-    found = differing(player, expected(ONE), NOTHING, NEVER)
+    found = differing(player, expected(ONE), NOTHING, NEVER).finding
     assert found is not None
     assert found.signature == "difference | nothing | D"
     player = played(sockets, [b""])
-    found = differing(player, expected(ONE), NOTHING, NEVER)
+    found = differing(player, expected(ONE), NOTHING, NEVER).finding
     assert found is not None
     assert found.signature == "difference | D | nothing"
 
@@ -98,7 +98,7 @@ def test_hangs_and_ends(sockets: list[socket.socket]) -> None:
     for kind in ("hang", "closed"):
         player = played(sockets, [OWN[:-6]])
         player.hung, player.closed = kind == "hang", 0 if kind == "closed" else None
-        found = differing(player, expected(ONE), NOTHING, NEVER)
+        found = differing(player, expected(ONE), NOTHING, NEVER).finding
         assert found is not None
         assert found.kind == kind
         assert found.signature == f"{kind} | Z | nothing"
@@ -108,7 +108,7 @@ def test_an_end_behind_all_answers(sockets: list[socket.socket]) -> None:
     """Is one that PostgreSQL does not make."""
     player = played(sockets, [OWN])
     player.closed = 0
-    found = differing(player, expected(ONE, ONE), NOTHING, NEVER)
+    found = differing(player, expected(ONE, ONE), NOTHING, NEVER).finding
     assert found is not None
     assert found.kind == "closed"
 
@@ -119,7 +119,7 @@ def test_ends_of_both_are_right(sockets: list[socket.socket]) -> None:
     player = played(sockets, [OWN + fatal])
     player.closed = 0
     theirs = expected([*ONE, "E FATAL 08P01 theirs"], closed=0)
-    assert differing(player, theirs, NOTHING, NEVER) is None
+    assert differing(player, theirs, NOTHING, NEVER).finding is None
 
 
 def test_what_may_differ_in_this_variant(sockets: list[socket.socket]) -> None:
@@ -132,8 +132,25 @@ def test_what_may_differ_in_this_variant(sockets: list[socket.socket]) -> None:
     )
     answers = [gone + encode.ready_for_query()]
     theirs = expected(["2", *ONE])
-    assert differing(played(sockets, answers), theirs, SHARED, NEVER) is None
-    assert differing(played(sockets, answers), theirs, NOTHING, NEVER) is not None
+    shared = differing(played(sockets, answers), theirs, SHARED, NEVER)
+    assert shared.finding is None
+    assert not shared.is_whole
+    alone = differing(played(sockets, answers), theirs, NOTHING, NEVER)
+    assert alone.finding is not None
+
+
+def test_what_follows_a_difference_that_parts(sockets: list[socket.socket]) -> None:
+    """Cannot be compared: one has run what the other has not."""
+    gone = encode.message(
+        69,
+        encode.error_fields(
+            "ERROR", "26000", "unnamed prepared statement does not exist"
+        ),
+    )
+    answers = [gone + encode.ready_for_query() + row("t4-1-7"), row("t4-1-8")]
+    player = played(sockets, answers)
+    theirs = expected(["2", *ONE, *ONE], ONE)
+    assert differing(player, theirs, SHARED, NEVER).finding is None
 
 
 def test_where_the_unnamed_statement_is_parsed() -> None:
@@ -145,16 +162,18 @@ def test_where_the_unnamed_statement_is_parsed() -> None:
     )
     query = Step("Q", ("select 1",))
     assert parses_unnamed([unnamed, sync, named, sync, query]) == [True, False, False]
+    use = Step("B", ("", ""))
+    assert parses_unnamed([unnamed, use, sync, use, unnamed, sync]) == [True, False]
     assert parses_unnamed([]) == []
 
 
 def test_groups_that_cannot_be_known(sockets: list[socket.socket]) -> None:
     """Are not compared; nor is what comes behind vanishing."""
     player = played(sockets, [OWN, row("t4-1-9")])
-    assert differing(player, expected(ONE, ONE), NOTHING, 1) is None
+    assert differing(player, expected(ONE, ONE), NOTHING, 1).finding is None
     gone = Script(1, (SCRIPT.groups[0], Group((Step("!vanish"),))))
     player = played(sockets, [OWN, b""], gone)
-    assert differing(player, expected(ONE, ONE), NOTHING, NEVER) is None
+    assert differing(player, expected(ONE, ONE), NOTHING, NEVER).finding is None
 
 
 def test_foreign_tokens(sockets: list[socket.socket]) -> None:

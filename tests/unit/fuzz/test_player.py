@@ -171,6 +171,19 @@ def test_turns(scenes: list[Scene]) -> None:
     assert second.player.hung
 
 
+def test_a_group_that_was_begun_goes_on(
+    scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many pieces it has, and whoever's turn it is."""
+    scenes.append(first := Scene(Group((QUERY,), "bytes", turn=2)))
+    scenes.append(second := Scene(Group((QUERY,), turn=1)))
+    performance = Performance([first.player, second.player], 1, hang_s=0.2)
+    monkeypatch.setattr(performance, "_is_stuck", lambda: False)
+    assert performance._ready(0.0) == [second.player]
+    first.player.act(0.0)
+    assert performance._ready(0.0) == [first.player, second.player]
+
+
 def test_the_turn_of_the_last_fence(scenes: list[Scene]) -> None:
     """Comes after all others."""
     scenes.append(scene := Scene(Group((QUERY,), turn=7)))

@@ -17,6 +17,7 @@ from pgswitch.errors import (
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool.aftercare import CHECK_FAILED
 from pgswitch.pool.opening import PAUSED, RECONFIGURED
+from pgswitch.relay.client import ClientLink
 from pgswitch.relay.gate import Gate
 from pgswitch.wire.exchange import IDLE
 
@@ -155,11 +156,16 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
 
 def _held_in_copy(backend: Backend, exchange: Exchange) -> None:
     """Let pass what waited in a COPY for its error: there is none, so it is one."""
-    if not exchange.awaited or not exchange.copying or exchange.copy_end_sent():
+    if not exchange.copying or exchange.copy_end_sent():
+        return
+    client = backend.link.peer
+    if not isinstance(client, ClientLink):
+        return
+    is_gated = client.gate is not None and client.gate.awaits_answers()
+    if not exchange.awaited and not is_gated:
         return
     exchange.held_for += 1
-    client = backend.link.peer
-    if exchange.held_for > 1 and client is not None:
+    if exchange.held_for > 1:
         backend.link.stale = backend.link.watched = True
         client.look_again(forced=True)
 

@@ -239,12 +239,22 @@ class ClientLink(RelayingLink):
         exchange = self.exchange
         if server is None:
             return
+        if not self.settle_doubts() and exchange.keeps_answers():
+            server.send(FLUSH_MESSAGE)
+
+    def settle_doubts(self) -> bool:
+        """Ask the server what only a question of ours settles; False: there is none."""
+        exchange = self.exchange
+        server = self.server
+        if server is None or not exchange.unsettled or self.skip:
+            return False
         if exchange.wants_probe():
             server.probe()
-        elif exchange.unsettled and self.skip == 0 and exchange.wants_fence():
+        elif exchange.wants_fence():
             server.fence()
-        elif exchange.keeps_answers():
-            server.send(FLUSH_MESSAGE)
+        else:
+            return False
+        return True
 
     def go_on(self) -> None:
         """Go on without the answers that whatever is held back waits for."""
@@ -264,10 +274,7 @@ class ClientLink(RelayingLink):
             if not forced:
                 return
             exchange.is_forced = True
-        elif exchange.wants_probe():
-            self.ask_for_answers()
-            return
-        elif exchange.is_probing() or exchange.will_answer():
+        elif self.settle_doubts() or exchange.is_probing() or exchange.will_answer():
             return
         exchange.stop_waiting()
         if exchange.errand_failed:

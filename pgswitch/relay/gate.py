@@ -94,6 +94,8 @@ class Gate(Gatekeeper):
         """Something was asked that no Sync has followed yet."""
         self._synced = exchange.skipping and SYNC in exchange.queue
         """The server was skipping when the last Sync passed."""
+        self._synced_here = False
+        """A Sync has passed that ends what our end skips for the server."""
         self._closing = False
         """All that was asked since the last pipeline ended is to close statements."""
         self._executes = False
@@ -129,6 +131,7 @@ class Gate(Gatekeeper):
         if self._waiting:
             exchange = link.exchange
             if exchange.outstanding() and not self._copies():
+                link.settle_doubts()
                 return
             self._waiting = False
             exchange.special -= 1
@@ -254,7 +257,9 @@ class Gate(Gatekeeper):
         has swallowed, and the answer is kept by the server until the next one.
         """
         exchange = self.link.exchange
-        return exchange.copying and (self._copy_over or not exchange.copy_end_sent())
+        if not exchange.copying:
+            return False
+        return self._copy_over or (exchange.is_forced and not exchange.copy_end_sent())
 
     def _is_lost(self) -> bool:
         return self.link.lost
@@ -334,6 +339,12 @@ class Gate(Gatekeeper):
 
         What comes before it goes on first, since the judgement depends on it.
         """
+        if self.link.exchange.skips_here:
+            if not self._synced_here:
+                return True
+            # The Sync that ends it has to get there first.
+            self._flush(chunk, start)
+            self._synced_here = False
         if self.link.exchange.skipping:
             if not self._synced:
                 return True
@@ -391,6 +402,9 @@ class Gate(Gatekeeper):
     def _is_too_early(self) -> bool:
         """Tell whether answers are to be awaited before a message is judged."""
         if self.link.halted:
+            return True
+        if self.link.exchange.must_settle():
+            self._wait()
             return True
         if self._in_pipeline or not self.link.exchange.outstanding() or self._copies():
             return False
@@ -466,6 +480,7 @@ class Gate(Gatekeeper):
             self._copy_over = False
             if message_type == SYNC:
                 self._synced = self.link.exchange.skipping
+                self._synced_here = self.link.exchange.skips_here
             else:
                 self._executes = False
             return

@@ -310,6 +310,10 @@ class Gatekeeper(Scanner):
         """Tell whether another process can go on from here."""
         raise AssertionError
 
+    def awaits_answers(self) -> bool:
+        """Tell whether it waits for a server to answer what was asked before."""
+        raise AssertionError
+
     def kept(self) -> bytes:
         """Return what came while it waits, not looked at yet; whole messages."""
         raise AssertionError

@@ -180,9 +180,9 @@ class PreparingLink(Link):
         server: ServerLink,
     ) -> bool:
         """Note a Query that is about prepared statements, perhaps."""
-        if statements.must_wait():
-            return self.hold_back()
         body = chunk[start + BODY : end]
+        if statements.must_wait() or self._may_be_escaped(body):
+            return self.hold_back()
         text = self._read(body)
         missing = statements.sql.missing(text, server.statements)
         exchange = self.exchange
@@ -235,6 +235,13 @@ class PreparingLink(Link):
             exchange.request(SYNC | SWALLOW | ERRAND)
             sent += SYNC_MESSAGE
         self.replace(chunk, start, start, sent)
+
+    def _may_be_escaped(self, text: bytes) -> bool:
+        """Tell whether it is not known yet what a backslash in a text means."""
+        exchange = self.exchange
+        return (
+            b"\\" in text and exchange.will_answer() and exchange.ends_are_outstanding()
+        )
 
     def _read(self, text: bytes) -> SqlText:
         """Return what a text says about prepared statements."""
@@ -322,6 +329,8 @@ class PreparingLink(Link):
         if is_about and end > size:
             return self._wait_for(end - start)
         if (is_named or is_about) and statements.must_wait():
+            return self.hold_back()
+        if is_about and self._may_be_escaped(chunk[text_at:end]):
             return self.hold_back()
         before = b""
         if is_about:

@@ -584,14 +584,29 @@ def test_a_query_behind_the_end_of_a_copy(end: bytes) -> None:
 
 
 def test_a_query_amid_a_copy() -> None:
-    """It passes at once, as inside: there may be no end to wait for."""
+    """It waits for an error of the COPY; without one it passes, and ends all."""
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
     client.take(query("COPY t FROM STDIN") + COPY_DATA + query("next"))
     assert len(adviser.asked) == 1
     server.take(COPY_IN)
+    assert len(adviser.asked) == 1
+    client.look_again(forced=True)
     assert adviser.asked[1] == ("Q", b"next", b"", True)
+    assert stage.sent(server).endswith(query("next"))
+
+
+def test_a_query_behind_a_copy_that_fails() -> None:
+    """It is judged when the error is there, as any other that comes behind one."""
+    stage = Stage()
+    server = stage.server()
+    client, adviser, _ = gated(stage)
+    client.take(query("COPY t FROM STDIN") + COPY_DATA + query("next"))
+    server.take(COPY_IN)
+    server.take(ERROR + READY)
+    assert adviser.asked[1] == ("Q", b"next", b"", False)
+    assert stage.sent(server).endswith(query("next"))
 
 
 def test_a_copy_that_swallowed_its_sync() -> None:
@@ -604,10 +619,10 @@ def test_a_copy_that_swallowed_its_sync() -> None:
     stage.sent(server)
     # It keeps the answer to the COPY until it is asked for it by a Sync or a Query.
     server.take(message(b"1") + message(b"2") + COPY_IN)
-    assert adviser.asked[1:] == [("Q", b"next", b"", True)]
-    # It would be skipped if the COPY failed, so that has to be known first.
-    assert stage.sent(server) == message(b"H")
+    # What comes next would be skipped if it failed, so that has to be known first.
+    assert adviser.asked[1:] == []
     server.take(message(b"C", b"COPY 1\0"))
+    assert adviser.asked[1:] == [("Q", b"next", b"", True)]
     assert stage.sent(server) == query("next")
     server.take(RESULT + READY)
     assert list(stage.rack.idle) == [server]

@@ -14,7 +14,10 @@ COMPILED := build/compiled
 COMPILED_STAMP := $(COMPILED)/.installed
 COMPILED_FROM := setup.py pyproject.toml $(wildcard pgswitch/*.py pgswitch/*/*.py pgswitch/*/*.c)
 COMPILED_TESTS := tests/unit/wire tests/unit/relay tests/unit/stats tests/unit/rules \
-	tests/unit/auth tests/unit/net tests/unit/pool \
+	tests/unit/auth tests/unit/net tests/unit/pool tests/unit/handover \
+	tests/integration/test_own_answers.py tests/integration/test_fuzz_protocol.py \
+	tests/integration/test_prepared.py tests/integration/test_sql_prepared.py \
+	tests/integration/test_tenants.py tests/integration/test_pool_modes.py \
 	tests/integration/test_clients.py tests/integration/test_pooling.py \
 	tests/integration/test_load.py tests/integration/test_wire_faults.py \
 	tests/integration/test_rules.py tests/integration/test_sizes.py \
@@ -69,7 +72,7 @@ compiled: $(COMPILED_STAMP)  ## the tests of the hot path once more, on a compil
 		assert is_compiled() or not shutil.which('cc'), 'see pip install -v .'"
 	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest --quiet $(PARALLEL) \
 		-p no:cacheprovider \
-		-k 'not integration or wheel' $(COMPILED_TESTS) $(ARGS)
+		-k 'not integration or wheel or fuzz' $(COMPILED_TESTS) $(ARGS)
 
 bench: $(COMPILED_STAMP)  ## CPU, speed and memory beside PgBouncer (QUICK=1: two minutes)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)

@@ -623,7 +623,7 @@ def test_a_copy_that_swallowed_its_sync() -> None:
     assert adviser.asked[1:] == []
     server.take(message(b"C", b"COPY 1\0"))
     assert adviser.asked[1:] == [("Q", b"next", b"", True)]
-    assert stage.sent(server) == query("next")
+    assert stage.sent(server) == message(b"H") + query("next")
     server.take(RESULT + READY)
     assert list(stage.rack.idle) == [server]
 

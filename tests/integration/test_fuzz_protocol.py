@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -16,7 +15,8 @@ from tests.fuzz.protocol.stage import POOLED, Stage
 from tests.fuzz.protocol.variants import NOTHING
 
 ROOT = Path(__file__).parents[2]
-SEEDS = (1, random.randrange(2**32))  # The latter is printed by a run that fails.
+SEEDS = (1, 2)
+"""Kept: what chance alone would find is for ``make fuzz-protocol``, not for a test."""
 MURMUR = """
     CREATE OR REPLACE FUNCTION murmur(word text) RETURNS text LANGUAGE sql VOLATILE AS
         $$ SELECT 't1-9-1' $$
@@ -50,10 +50,10 @@ def test_session_pooling(tmp_path: Path) -> None:
     fuzz(tmp_path, "--variant", "session", "--seconds", "5")
 
 
-@pytest.mark.parametrize("seed", SEEDS, ids=["kept", "random"])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_all_variants(tmp_path: Path, seed: int) -> None:
     """Every pool mode, with few servers, rules, TLS and trouble."""
-    fuzz(tmp_path, "--seconds", "24", "--seed", str(seed))
+    fuzz(tmp_path, "--seconds", "27", "--seed", str(seed), "--hang", "20")
 
 
 def test_what_is_wrong_is_found_and_made_short(tmp_path: Path) -> None:

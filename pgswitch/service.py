@@ -247,6 +247,7 @@ class PgSwitch(MultiService):
             is_admin=is_admin,
             is_owner=is_owner,
             log=self._log,
+            counters=self.context.console_counters,
         )
 
     # Starting and stopping.

@@ -95,6 +95,7 @@ class Entrance:
     ) -> None:
         """Open a console for a client, and welcome it there."""
         frontend.console = self._open_console(is_admin, is_owner)
+        self._context.console_counters.client_login_count += 1
         tracked = {} if frontend.facts is None else dict(frontend.facts.tracked)
         tracking = self._context.tracking
         name = tracking.value(frontend.wanted, "application_name")

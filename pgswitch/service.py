@@ -98,7 +98,7 @@ def set_up_tls(configuration: Configuration, log: Log) -> TlsBook:
     try:
         return TlsBook(configuration)
     except TlsSetupError as error:
-        log.error(str(error))
+        log.error(f"TLS setup failed: {error}")
         raise FatalError("TLS setup failed") from None
 
 

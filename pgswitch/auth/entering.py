@@ -16,6 +16,7 @@ from pgswitch.errors import (
     PoolerShuttingDown,
 )
 from pgswitch.pool.modes import statements_for
+from pgswitch.pool.settling import tell_respelled
 from pgswitch.wire.spelling import application_name
 from pgswitch.wire.welcome import reports
 
@@ -115,7 +116,10 @@ class Entrance:
         """Begin the relay of a client, now that its servers' parameters are known."""
         if frontend.closed:
             return
-        values, told = welcome.to(self._wanted(frontend))
+        wanted = self._wanted(frontend)
+        values, told = welcome.to(wanted)
+        if self._context.log.noise_enabled:
+            tell_respelled(self._context, frontend, wanted, values)
         statements = self._prepare(frontend, values)
         if frontend.waiting_since:
             waited = self._context.clock() - frontend.waiting_since

@@ -122,6 +122,7 @@ def test_the_entrys_own_query(world_of: WorldOf) -> None:
     ("settings", "database", "text"),
     [
         ("auth_dbname = nowhere", "db", "bouncer config error"),
+        ("auth_dbname = pgbouncer", "db", "bouncer config error"),
         ("", "pgbouncer", "bouncer config error"),
         ("", "unknown", '"trust" authentication failed'),
     ],
@@ -133,6 +134,8 @@ def test_where_nobody_can_be_asked(
     world = world_of(settings=ASKING + settings)
     assert world.client(database, "guest").fault == text
     assert not world.attempts
+    reserved = 'cannot use the reserved "pgbouncer" database as an auth_dbname'
+    assert bool(world.logged(reserved)) == ("pgbouncer" in settings)
 
 
 def test_a_console_user(world_of: WorldOf) -> None:

@@ -39,6 +39,7 @@ from twisted.application.service import MultiService
 
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
 from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.admin.show import REFERENCE_VERSION
 from pgswitch.auth.credentials import Credentials
 from pgswitch.auth.decision import Decision
 from pgswitch.auth.entering import Entrance
@@ -180,6 +181,7 @@ class PgSwitch(MultiService):
                 self._open_console,
                 rules=self.rules,
                 console_parameters=LOGIN_PARAMETERS,
+                version=REFERENCE_VERSION,
             ),
         )
         self.listeners = Listeners(reactor, log)

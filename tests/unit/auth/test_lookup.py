@@ -85,6 +85,19 @@ def test_answers_that_help_nobody(
     assert server.is_gone() is not fit
 
 
+def test_a_newer_protocol_is_negotiated_once(world_of: WorldOf) -> None:
+    """Though the login goes on only when the answer, and then a server, is there."""
+    world = world_of(settings=ASKING)
+    client = world.connect()
+    client.say(encode.startup_3_2([("user", "guest"), ("database", "db")]))
+    world.server().say(row())
+    world.server()
+    heard = kinds(client.hear())
+    assert heard.count("v") == 1
+    assert heard.startswith("vR")
+    assert heard.endswith("KZ")
+
+
 def test_no_client_variables(world_of: WorldOf) -> None:
     """Nothing but the batch is sent, whatever the client wishes for its own session."""
     world = world_of(settings=ASKING)

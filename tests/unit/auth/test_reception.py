@@ -282,6 +282,21 @@ def test_a_newer_protocol(world: World) -> None:
     assert told(client) == "v"
 
 
+@pytest.mark.parametrize("database", ["db", "nowhere"])
+@pytest.mark.parametrize("then", [b"", b"p\xff\xff\xff\xff"])
+def test_another_start_up_packet(world_of: WorldOf, database: str, then: bytes) -> None:
+    """In the midst of a proof nothing else is taken, nor a message without end."""
+    world = world_of(settings="auth_type = scram-sha-256")
+    client = world.connect()
+    start = [("user", "app"), ("database", database)]
+    client.say(encode.startup(start))
+    assert told(client) == "R"
+    client.say(then or encode.startup([("user", "admin"), ("database", "db")]))
+    assert client.is_gone()
+    assert client.frontend.user == "app"
+    assert not client.frontend.logged_in
+
+
 # Time.
 
 

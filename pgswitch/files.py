@@ -126,7 +126,7 @@ class Files:
         try:
             self._context.tls.configure(new)
         except TlsSetupError as error:
-            self._log.error(str(error))
+            self._log.error(f"TLS setup failed: {error}")
             self._log.error(
                 "TLS configuration could not be reloaded, keeping old configuration"
             )

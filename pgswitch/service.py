@@ -39,6 +39,7 @@ from twisted.application.service import MultiService
 
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
 from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.admin.show import REFERENCE_VERSION
 from pgswitch.auth.credentials import Credentials
 from pgswitch.auth.decision import Decision
 from pgswitch.auth.entering import Entrance
@@ -98,7 +99,7 @@ def set_up_tls(configuration: Configuration, log: Log) -> TlsBook:
     try:
         return TlsBook(configuration)
     except TlsSetupError as error:
-        log.error(str(error))
+        log.error(f"TLS setup failed: {error}")
         raise FatalError("TLS setup failed") from None
 
 
@@ -180,6 +181,7 @@ class PgSwitch(MultiService):
                 self._open_console,
                 rules=self.rules,
                 console_parameters=LOGIN_PARAMETERS,
+                version=REFERENCE_VERSION,
             ),
         )
         self.listeners = Listeners(reactor, log)
@@ -247,6 +249,7 @@ class PgSwitch(MultiService):
             is_admin=is_admin,
             is_owner=is_owner,
             log=self._log,
+            counters=self.context.console_counters,
         )
 
     # Starting and stopping.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from pgswitch.admin.grammar import Statement
     from pgswitch.admin.interfaces import ConsoleLog, Control, View
+    from pgswitch.stats.counters import Counters
 
     T = TypeVar("T")
     Answer = Callable[[Outcome], "Reply"]
@@ -77,12 +78,16 @@ class Console:
         is_admin: bool,
         is_owner: bool = False,
         log: ConsoleLog,
+        counters: Counters,
     ) -> None:
-        """Take what the console reads, what it commands, and where it logs.
+        """Take what the console reads, what it commands, where it logs and counts.
 
         ``is_owner``: the process's own user, on the unix socket, who may have
         descriptors.
         """
+        self._counters = counters
+        self._is_counted = False
+        """Until Sync, as a batch of the extended protocol counts once."""
         self._is_owner = is_owner
         self._view = view
         self._control = control
@@ -114,6 +119,9 @@ class Console:
 
     def _extended_query(self, kind: int, body: bytes) -> Reply | Deferred[Reply]:
         """Return the reply to a message of the extended protocol."""
+        if not self._is_counted:
+            self._count()
+        self._is_counted = kind != constants.SYNC
         if kind == constants.SYNC:
             self._skipping = False
         elif self._skipping:
@@ -127,11 +135,20 @@ class Console:
 
     def query(self, text: str) -> Reply | Deferred[Reply]:
         """Return the reply to a statement, ReadyForQuery included."""
-        self._skipping = False
+        self._skipping = self._is_counted = False
+        self._count()
         try:
             return self._carry_out(parse(text), text, self._simple, self._refused)
         except ConsoleError as fault:
             return self._refused(fault)
+
+    def _count(self) -> None:
+        """Count a statement, before it is carried out: SHOW STATS counts itself.
+
+        As PgBouncer does: each is a transaction, and neither bytes nor times count.
+        """
+        self._counters.query_count += 1
+        self._counters.xact_count += 1
 
     def cancel(self) -> None:
         """Act on a cancel request: end the wait, and PAUSE or SUSPEND of all.

@@ -16,6 +16,9 @@ from pgswitch.errors import (
     PoolerShuttingDown,
 )
 from pgswitch.pool.modes import statements_for
+from pgswitch.pool.settling import tell_respelled
+from pgswitch.types import PoolMode
+from pgswitch.wire import encode
 from pgswitch.wire.spelling import application_name
 from pgswitch.wire.welcome import reports
 
@@ -54,14 +57,20 @@ class Entrance:
         *,
         rules: Rules,
         console_parameters: tuple[tuple[str, str], ...],
+        version: str,
     ) -> None:
-        """``open_console`` is told whether the client is an admin, and the owner."""
+        """``open_console`` is told whether the client is an admin, and the owner.
+
+        ``version`` is that of PgBouncer which clients are to take us for.
+        """
         self._context = context
         self._pools = pools
         self._keys = keys
         self._open_console = open_console
         self._rules = rules
         self._console_parameters = console_parameters
+        self._version = version
+        self._told_of_modes: dict[int, bytes] = {}
 
     @property
     def _settings(self) -> Settings:
@@ -95,6 +104,7 @@ class Entrance:
     ) -> None:
         """Open a console for a client, and welcome it there."""
         frontend.console = self._open_console(is_admin, is_owner)
+        self._context.console_counters.client_login_count += 1
         tracked = {} if frontend.facts is None else dict(frontend.facts.tracked)
         tracking = self._context.tracking
         name = tracking.value(frontend.wanted, "application_name")
@@ -114,14 +124,28 @@ class Entrance:
         """Begin the relay of a client, now that its servers' parameters are known."""
         if frontend.closed:
             return
-        values, told = welcome.to(self._wanted(frontend))
+        wanted = self._wanted(frontend)
+        values, told = welcome.to(wanted)
+        if self._context.log.noise_enabled:
+            tell_respelled(self._context, frontend, wanted, values)
         statements = self._prepare(frontend, values)
         if frontend.waiting_since:
             waited = self._context.clock() - frontend.waiting_since
             frontend.link.counters.waited(int(waited * 1e6))
+        told += self._about_us(frontend)
         frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
         frontend.link.begin_relay(frontend.pool.rack_of(frontend), statements)
         self._rules.attach(frontend)
+
+    def _about_us(self, frontend: Frontend) -> bytes:
+        """Return what tells drivers that servers may be shared, as PgBouncer 1.26."""
+        mode = frontend.pool.rack_of(frontend).mode
+        told = self._told_of_modes.get(mode)
+        if told is None:
+            told = encode.parameter_status("pgbouncer_version", self._version)
+            told += encode.parameter_status("pool_mode", str(PoolMode(mode)))
+            self._told_of_modes[mode] = told
+        return told
 
     def readmit(self, frontend: Frontend, spec: DatabaseSpec, values: Values) -> None:
         """Begin the relay of a client that was welcomed by another process."""

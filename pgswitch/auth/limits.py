@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgswitch.config.model import DatabaseSpec
 from pgswitch.errors import (
     TooManyDatabaseClients,
     TooManyUserClients,
     UsernameTooLong,
 )
+from pgswitch.types import CONSOLE_DATABASES
 
 if TYPE_CHECKING:
-    from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import PoolContext
     from pgswitch.wire.startup import StartupFacts
 
 USER_NAME_LIMIT = 128
 """Bytes that a user name must stay under."""
+CONSOLE_SPEC = DatabaseSpec(name=CONSOLE_DATABASES[0])
+"""The console's entry, which has no settings of its own."""
 
 
 def check_name(user: str) -> None:
@@ -51,18 +54,31 @@ class Headcount:
         _one_less(self.of_database, facts.database)
         _one_less(self.of_user, facts.user)
 
+    def of_console(self) -> int:
+        """Return how many clients the console has, under all of its names."""
+        return sum(self.of_database.get(name, 0) for name in CONSOLE_DATABASES)
+
     def check(
         self, context: PoolContext, facts: StartupFacts, spec: DatabaseSpec | None
     ) -> None:
         """Refuse a client, already counted, that is one too many.
 
+        The console is a database to stats users; admins always get in.
+
         Raises TooManyDatabaseClients or TooManyUserClients.
         """
         effective = context.effective
-        if spec is None or not effective.has_client_limit:
+        if not effective.has_client_limit:
+            return
+        here = self.of_database[facts.database]
+        if facts.database in CONSOLE_DATABASES:
+            if facts.user in context.configuration.settings.admin_users:
+                return
+            spec, here = CONSOLE_SPEC, self.of_console()
+        if spec is None:
             return
         most = effective.max_db_client_connections(spec, facts.user)
-        if most and self.of_database[facts.database] > most:
+        if most and here > most:
             raise TooManyDatabaseClients
         most = effective.max_user_client_connections(spec, facts.user)
         if most and self.of_user[facts.user] > most:

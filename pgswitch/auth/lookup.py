@@ -109,6 +109,12 @@ class Lookup:
         return Asked(database, auth_user, sql, client.user)
 
     def _ask(self, client: Frontend, question: Asked) -> Identity | Deferred[Identity]:
+        if question.database in CONSOLE_DATABASES:
+            self._context.log.error(
+                f'{client.prefix} cannot use the reserved "{question.database}"'
+                " database as an auth_dbname"
+            )
+            raise BouncerConfigError(detail="auth_query cannot run in the console.")
         spec = self._context.configuration.database(question.database)
         if spec is None:
             self._context.log.error(

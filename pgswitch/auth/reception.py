@@ -129,6 +129,11 @@ class FrontDesk:
         return self.context.log_disconnections
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the process ends at once, which nobody is told."""
+        return self.context.ended
+
+    @property
     def client_tls(self) -> ClientTls | None:
         """How clients over TCP may be encrypted; None: not at all."""
         return self.context.tls.clients

@@ -26,7 +26,7 @@ from pgswitch.config.userlist import read_userlist
 from pgswitch.rules.book import Book
 from pgswitch.rules.loading import RulesError
 from pgswitch.tls import book
-from pgswitch.types import AuthType
+from pgswitch.types import CONSOLE_DATABASES, AuthType
 
 NAME = "check"
 """What the command line calls it."""
@@ -113,6 +113,10 @@ def exposed(configuration: Configuration) -> Iterator[str]:
 
 def doubtful(settings: Settings) -> Iterator[str]:
     """Yield what lets in nobody, or more than it seems to, in words."""
+    if settings.auth_dbname in CONSOLE_DATABASES:
+        yield (
+            f"auth_dbname: auth_query cannot run in {settings.auth_dbname}, the console"
+        )
     if settings.auth_type is AuthType.HBA:
         yield from read_rule_files(settings).doubtful
 

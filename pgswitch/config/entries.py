@@ -72,9 +72,9 @@ def read_setting(section: str, key: str, text: str) -> tuple[str, Any]:
     try:
         return name, kind.parse(text)
     except ValueError:
-        usual = 'invalid value "{text}" for parameter {key}'
-        refusal = _REFUSALS["auth_dbname"] if name == "auth_dbname" else usual
-        raise Refused(refusal.format(text=text, key=key), kind.accepts) from None
+        raise Refused(
+            f'invalid value "{text}" for parameter {key}', kind.accepts
+        ) from None
 
 
 def read_database(name: str, text: str) -> DatabaseSpec:

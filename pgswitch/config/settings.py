@@ -41,7 +41,7 @@ class Settings:
         "1: append the client's address to application_name at login",
     )
     auth_dbname: str | None = setting(
-        units.DATABASE_NAME, None, "[databases] entry in which auth_query runs"
+        units.TEXT, None, "[databases] entry in which auth_query runs"
     )
     auth_file: str | None = setting(units.PATH, None, "file of users and their secrets")
     auth_hba_file: str = setting(

@@ -15,8 +15,11 @@ from pgswitch.stats.percentiles import TimesOf
 from pgswitch.stats.times import BUCKETS, Times
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
+    from pgswitch.stats.counters import Counters
     from pgswitch.views.statistics import StatisticsView
 
 
@@ -26,6 +29,7 @@ def pack_counts(
     """Pack all that SHOW STATS, ERRORS and STATS_PERCENTILES tell of."""
     return {
         "counters": [[*pool.key, pool.rack.counters.values()] for pool in pools],
+        "console": context.console_counters.values(),
         "errors": [
             [*pool.key, {text(code): n for code, n in found.items()}]
             for pool in pools
@@ -46,9 +50,9 @@ def unpack_counts(
     for database, user, counts in packed.get("counters", []):
         spec = pools.spec(database)
         if spec is not None:
-            counters = pools.pool_of(spec, user).rack.counters
-            for name, number in zip(NAMES, counts, strict=True):
-                setattr(counters, name, number)
+            _go_on(pools.pool_of(spec, user).rack.counters, counts)
+    if "console" in packed:  # An older process has not counted it.
+        _go_on(context.console_counters, packed["console"])
     for database, user, errors in packed.get("errors", []):
         spec = pools.spec(database)
         if spec is not None:
@@ -62,6 +66,12 @@ def unpack_counts(
             for name, times in packed.get("times", {}).items()
         }
     )
+
+
+def _go_on(counters: Counters, counts: Iterable[int]) -> None:
+    """Have counters go on from counts, in the order of NAMES."""
+    for name, number in zip(NAMES, counts, strict=True):
+        setattr(counters, name, number)
 
 
 def _pack_times(times: Times) -> list[object]:

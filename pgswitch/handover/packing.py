@@ -245,6 +245,7 @@ def unpack_server(
         statement = _unpack_statement(one, table)
         link.statements.add(statement)
         statement.references -= 1
+    link.statements.is_over = True  # The limit may be another here.
     link.statements.own.update(dict.fromkeys(map(raw, packed.get("own", [])), 1))
     link.statements.has_unknown = packed.get("unknown", False)
     link.statements.doubtful.update(dict.fromkeys(packed.get("doubtful", []), 1))

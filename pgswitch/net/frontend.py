@@ -114,6 +114,10 @@ class Reception(Protocol):
         """Whether the end of each connection is logged."""
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the process ends at once, which nobody is told."""
+
+    @property
     def client_tls(self) -> ClientTls | None:
         """How clients over TCP may be encrypted; None: not at all."""
 
@@ -611,7 +615,7 @@ class Frontend:
         self._send_ahead()
         self._leave(fault.text)
         last = b""
-        if not fault.is_silent:
+        if not fault.is_silent and not self.reception.has_ended:
             self.reception.told(self, fault)
             if self.reception.log_pooler_errors:
                 self.reception.log.warning(f"{self.prefix} pooler error: {fault.text}")

@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.config.effective import Effective
+from pgswitch.stats.counters import Counters
 from pgswitch.stats.failures import Failures
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class PoolContext:
     """Numbers clients and servers for the life of the process."""
     failures: Failures = field(default_factory=Failures)
     """What clients were told of, for SHOW ERRORS."""
+    console_counters: Counters = field(default_factory=Counters)
+    """What the console is asked; it has no pool to count for it."""
     paused: bool = False
     """PAUSE of everything is in force."""
     suspended: bool = False

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from pgswitch.net.backend import Phase
 from pgswitch.pool.opening import RECONFIGURED
 from pgswitch.relay.client import MAPPED
 from pgswitch.relay.server import SESSION, STATEMENT
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.fleet import Fleet
     from pgswitch.relay.client import ClientLink
     from pgswitch.relay.rack import Rack
     from pgswitch.relay.server import ServerLink
@@ -40,6 +42,7 @@ class Home(Protocol):
     """What is needed of the pool; see pool/pool.py."""
 
     context: PoolContext
+    fleet: Fleet
     rack: Rack
     clients: dict[int, Frontend]
 
@@ -97,6 +100,7 @@ def adapt(pool: Home, before: int) -> None:
     mode = pool.rack.mode
     if (before == SESSION) != (mode == SESSION):
         _renew_idle(pool)
+    _limit_statements(pool)
     for client in list(pool.clients.values()):
         if client.replicates or not client.logged_in:
             continue
@@ -104,6 +108,18 @@ def adapt(pool: Home, before: int) -> None:
         server = client.link.server
         if server is not None:
             follow(pool, client.link, server)
+
+
+def _limit_statements(pool: Home) -> None:
+    """Have servers drop what a lowered max_prepared_statements leaves no room for.
+
+    With 0 clients go on with those that they have, and servers keep them.
+    """
+    most = pool.context.configuration.settings.max_prepared_statements
+    if most:
+        for backend in pool.fleet:
+            if backend.phase is not Phase.LOGIN:
+                backend.link.statements.limit_to(most)
 
 
 def follow(pool: Home, link: ClientLink, server: ServerLink) -> None:

@@ -124,7 +124,7 @@ class Opener:
         try:
             backend.encryption = self._encryption(spec, backend.host)
         except TlsSetupError as error:
-            self._context.log.error(f"{backend.prefix} {error}")
+            self._context.log.error(f"{backend.prefix} TLS setup failed: {error}")
             backend.close("TLS setup failed")
             return
         backend.is_logged = self._is_logging()

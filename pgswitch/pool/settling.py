@@ -11,7 +11,7 @@ serves others, and the client is told what it asked for that it cannot have.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from pgswitch.errors import InvalidServerParameter
 from pgswitch.net.backend import Phase
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from pgswitch.relay.client import ClientLink
     from pgswitch.relay.rack import Rack
     from pgswitch.wire.params import Differences, Tracking, Values
+
+
+class Named(Protocol):
+    """Somebody whom log lines are about."""
+
+    @property
+    def prefix(self) -> str:
+        """What they begin with."""
+
 
 _DOUBTFUL: Final = ("08", "57P", "58", "F0", "XX")
 """Beginnings of SQLSTATEs that say more of the server than of what it was asked."""
@@ -61,6 +70,17 @@ def _set_next(
     answered(error)
 
 
+def tell_respelled(
+    context: PoolContext, client: Named, before: Values, now: Values
+) -> None:
+    """Log which parameters of a client are spelled as servers spell them."""
+    for name, asked, given in context.tracking.respelled(before, now):
+        context.log.noise(
+            f"{client.prefix} setting {name} to its canonical version"
+            f" {asked} -> {given}"
+        )
+
+
 class Settling:
     """The servers of one pool that are having parameters set."""
 
@@ -84,8 +104,12 @@ class Settling:
         here, there = client.parameters, backend.link.parameters
         if not tracking.differences(here, there):
             # The server's own spelling, so that the next meeting costs less.
-            client.parameters = tracking.filled(there, here)
+            self._respell(client, there)
             return False
+        if self._context.log.noise_enabled:
+            prefix = cast("Named", client.frontend).prefix
+            for query in tracking.set_queries(here, there):
+                self._context.log.noise(f"{prefix} varcache_apply: {query}")
         client.halt()
         self._clients[backend] = client
         return settle(tracking, backend, here, partial(self._answered, backend))
@@ -113,11 +137,17 @@ class Settling:
             self._rack.put_back(backend.link)
         else:
             # The server's own spelling, so that the next meeting finds no difference.
-            client.parameters = self._context.tracking.filled(
-                backend.link.parameters, client.parameters
-            )
+            self._respell(client, backend.link.parameters)
             self._rack.join(client, backend.link)
             client.proceed()
+
+    def _respell(self, client: ClientLink, there: Values) -> None:
+        """Have a client's parameters as its server has them."""
+        before = client.parameters
+        client.parameters = self._context.tracking.filled(there, before)
+        if self._context.log.noise_enabled:
+            frontend = cast("Named", client.frontend)
+            tell_respelled(self._context, frontend, before, client.parameters)
 
     def _refused(
         self, backend: Backend, client: ClientLink | None, error: dict[str, str]

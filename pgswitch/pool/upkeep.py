@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.pool import ServerPool
     from pgswitch.wire.exchange import Exchange
 
+CONNECT_TIMEOUT = "connect timeout"
 INTERVAL_S = 1 / 3
 
 
@@ -112,9 +113,14 @@ def _is_too_long(pool: ServerPool, user: str, waited: float) -> bool:
 
 
 def _connecting(pool: ServerPool, backend: Backend, now: float) -> None:
+    if _is_slow(pool, backend, now):
+        backend.close(CONNECT_TIMEOUT)
+
+
+def _is_slow(pool: ServerPool, backend: Backend, now: float) -> bool:
+    """Tell whether a server has taken too long to be of use."""
     limit = pool.context.configuration.settings.server_connect_timeout
-    if limit and now - backend.connected_at > limit:
-        backend.close("connect timeout")
+    return bool(limit) and now - backend.connected_at > limit
 
 
 def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
@@ -172,6 +178,12 @@ def _held_in_copy(backend: Backend, exchange: Exchange) -> None:
 
 def _busy(pool: ServerPool, backend: Backend, now: float) -> None:
     """End a server that does not answer a query of ours: it may be hung."""
+    if backend.is_fresh:
+        # connect_query is the last part of its login.
+        if _is_slow(pool, backend, now):
+            pool.fleet.attempts.lost(backend, CONNECT_TIMEOUT)
+            backend.close(CONNECT_TIMEOUT)
+        return
     settings = pool.context.configuration.settings
     limit = settings.query_timeout or settings.server_connect_timeout
     waited = now - max(backend.busy_since, backend.link.ready_since)

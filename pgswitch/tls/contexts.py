@@ -159,7 +159,8 @@ def _set_common(context: SSL.Context, options: TlsOptions, prefix: str) -> None:
     if options.tls13_ciphers:
         suites = options.tls13_ciphers.encode()
         _try(
-            f"{prefix.removesuffix('_')}13_ciphers={options.tls13_ciphers}",
+            "failed to set the TLSv1.3 cipher suites"
+            f" {prefix.removesuffix('_')}13_ciphers={options.tls13_ciphers}",
             lambda: context.set_tls13_ciphersuites(suites),
         )
 

@@ -14,6 +14,7 @@ from pgswitch.admin.snapshots import (
     PoolSnapshot,
     UserSnapshot,
 )
+from pgswitch.auth.limits import CONSOLE_SPEC
 from pgswitch.config.model import UserSpec
 from pgswitch.pool.site import Site
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, PoolKey, PoolMode
@@ -133,6 +134,7 @@ class PoolView:
             told = self._context.configuration.database(name)
             if told is not None:
                 specs[name] = told
+        effective = self._context.effective
         own = DatabaseSnapshot(
             name=CONSOLE,
             host=None,
@@ -142,10 +144,11 @@ class PoolView:
             pool_size=2,
             server_lifetime=int(self._context.configuration.settings.server_lifetime),
             pool_mode=PoolMode.STATEMENT,
-            current_client_connections=sum(
-                self._desk.headcount.of_database.get(name, 0)
-                for name in CONSOLE_DATABASES
+            max_connections=effective.max_db_connections(CONSOLE_SPEC, CONSOLE_USER),
+            max_client_connections=effective.max_db_client_connections(
+                CONSOLE_SPEC, CONSOLE_USER
             ),
+            current_client_connections=self._desk.headcount.of_console(),
         )
         open_to = Counter(self._pools.totals.of_database)
         for one in self._standbys():

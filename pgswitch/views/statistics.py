@@ -33,12 +33,13 @@ class StatisticsView:
         self._recent = RecentTimes()
 
     def totals(self) -> dict[str, Totals]:
-        """Return the counts of each database that has a pool."""
+        """Return the counts of each database that has a pool, and the console's."""
         totals: dict[str, Totals] = {}
         for pool in self._pools:
             name = pool.key.database
             counts = pool.rack.counters.values()
             totals[name] = plus(totals.get(name, NOTHING), counts)
+        totals[CONSOLE] = self._context.console_counters.values()
         return totals
 
     def _times(self) -> dict[str, TimesOf]:
@@ -85,7 +86,7 @@ class StatisticsView:
     def stats(self) -> StatsReport:
         """Return the counters now and their averages."""
         now = self._context.clock()
-        totals = {**self.totals(), CONSOLE: NOTHING}
+        totals = self.totals()
         averages = self.periods.averages(now, totals)
         total = NOTHING
         for counts in totals.values():

@@ -151,6 +151,17 @@ class Tracking:
             )
         )
 
+    def respelled(self, asked: Values, given: Values) -> list[tuple[str, str, str]]:
+        """Return the names of values that are given in other words than asked for.
+
+        With each, what was asked for and what is given.
+        """
+        return [
+            (name, before, now)
+            for name, before, now in zip(self.names, asked, given, strict=True)
+            if before is not None and now is not None and before != now
+        ]
+
     def differences(self, client: Values, server: Values) -> Differences:
         """Return what is to be set at a server, in the order of the names.
 

@@ -18,8 +18,10 @@ name, or unnamed          answers it and its transaction takes the right turn
 ========================  =======================================================
 
 A server keeps at most ``max_prepared_statements``; the one unused for longest is
-closed, its reply swallowed.  With 0 nothing outlives the client's hold on a server:
-messages pass as they are, and what was named is dropped before the next client.
+closed, its reply swallowed.  Where that was lowered, the next use of any statement
+closes all that are too many (``ServerStatements.limit_to``).  With 0 nothing outlives
+the client's hold on a server: messages pass as they are, and what was named is dropped
+before the next client.
 
 *Judged late.*  What a request does to a name is noted with it (:class:`Note`) and
 undone, the last first, if the server fails or skips it.  Up to the next Sync that
@@ -162,7 +164,7 @@ class ClientStatements:
         """A message of the client's may need more than a new name in it."""
 
     def keep_at_most(self, most: int) -> None:
-        """Take another max_prepared_statements, from what is prepared next on."""
+        """Take another max_prepared_statements, from the next use of a statement on."""
         self.most = most
 
     def is_empty(self) -> bool:
@@ -205,9 +207,10 @@ class ClientStatements:
         if self.home:
             self.homes[name] = self.home
         self.names[name] = statement
+        sent = self._trim(statement, server)
         if server.touch(statement):
-            return self._found(name, statement)
-        return self._parsed(name, statement, server)
+            return sent + self._found(name, statement)
+        return sent + self._parsed(name, statement, server)
 
     def _duplicate(
         self, name: bytes, statement: Statement, rest: bytes, server: ServerStatements
@@ -398,9 +401,10 @@ class ClientStatements:
 
     def _ensure(self, statement: Statement, server: ServerStatements) -> bytes:
         """Return what must be sent first so that the server has the statement."""
+        sent = self._trim(statement, server)
         if server.touch(statement):
-            return b""
-        sent = self._undoubted(statement, server)
+            return sent
+        sent += self._undoubted(statement, server)
         server.add(statement)
         self._note(SENT, statement)
         self.exchange.request(PARSE | SWALLOW | NAMED)
@@ -414,6 +418,14 @@ class ClientStatements:
         del server.doubtful[statement.number]
         self.exchange.request(CLOSE | SWALLOW)
         return message(CLOSE, b"S" + statement.name + b"\0")
+
+    def _trim(self, statement: Statement, server: ServerStatements) -> bytes:
+        """Return the Close messages that a lowered limit asks for before this use."""
+        if not server.is_over:
+            return b""
+        server.is_over = False
+        server.touch(statement)
+        return self._evict(server)
 
     def _evict(self, server: ServerStatements) -> bytes:
         """Return the Close messages that bring the server back to its limit."""
@@ -494,6 +506,7 @@ class ClientStatements:
             return
         if kind == EVICTED:
             server.add(statement)
+            server.limit_to(max(self.most, 1))
             self.table.drop(statement)
             return
         if kind == PARSED or kind == SENT:

@@ -86,6 +86,8 @@ class ServerStatements:
         """Names of the present client's; the values mean nothing."""
         self.has_unknown = False
         """The client prepared something under a name that we have not seen."""
+        self.is_over = False
+        """There may be more than the limit: the next use of one looks, and evicts."""
 
     def __len__(self) -> int:
         """Return how many statements the server has."""
@@ -104,15 +106,26 @@ class ServerStatements:
             self.table.drop(statement)
 
     def touch(self, statement: Statement) -> bool:
-        """Make it the last to be evicted; tell whether the server has it."""
+        """Make it the last to be evicted; tell whether the server has it.
+
+        False as well while some are to be evicted first.
+        """
         if statement is self._last:
             return True
+        if self.is_over:
+            return False
         found = self.by_number.pop(statement.number, None)
         if found is None:
             return False
         self.by_number[statement.number] = found
         self._last = found
         return True
+
+    def limit_to(self, most: int) -> None:
+        """Have the next use of a statement evict what is more than the limit."""
+        self.is_over = len(self.by_number) > most
+        if self.is_over:
+            self._last = None
 
     def oldest(self) -> Statement:
         """Return the one to be evicted next."""
@@ -152,7 +165,7 @@ class ServerStatements:
         self._last = None
         self.doubtful.clear()
         self.own.clear()
-        self.has_unknown = False
+        self.has_unknown = self.is_over = False
 
     # What the client before has prepared under names of its own.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import threading
 
 import psycopg
@@ -239,6 +241,46 @@ def test_shutdown_wait_for_servers(pgswitch: PgSwitchFactory) -> None:
         assert busy.execute("SELECT 2").fetchone() == (2,)
         busy.commit()
         pooler.wait_for_log("server connections dropped, exiting")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT])
+def test_signals_close_the_doors(
+    pgswitch: PgSwitchFactory, number: signal.Signals
+) -> None:
+    """Nobody gets in meanwhile, but for the console by the unix socket.
+
+    What is under way ends, or, by SIGQUIT, is cut off without a word.
+    """
+    pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
+    at_once = number == signal.SIGQUIT
+    with pooler.connect(autocommit=False) as busy, pooler.connect() as waiting:
+        busy.execute("SELECT 1")
+        pooler.send(number)
+        pooler.wait_for_log(f"got {number.name}")
+        wait_until(lambda: _is_refused(pooler.port), "the TCP sockets to be closed")
+        if at_once:
+            with pytest.raises(psycopg.OperationalError, match="unexpectedly"):
+                busy.execute("SELECT 2")
+        else:
+            by_socket = {"host": str(pooler.directory)}
+            with pytest.raises(psycopg.OperationalError, match="is shutting down"):
+                pooler.connect(**by_socket)
+            with pooler.connect(ADMIN, "pgbouncer", **by_socket) as admin:
+                assert admin.execute("SHOW VERSION").fetchone() is not None
+            assert busy.execute("SELECT 2").fetchone() == (2,)
+            busy.commit()
+        if number == signal.SIGTERM:
+            assert waiting.execute("SELECT 3").fetchone() == (3,)
+    assert pooler.child.wait(10) == 0
+
+
+def _is_refused(port: int) -> bool:
+    """Tell whether nobody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_suspend_and_resume(pgswitch: PgSwitchFactory) -> None:

@@ -140,6 +140,22 @@ def test_a_server_keeps_so_many(pooler: PgSwitch, *, by_sql: bool) -> None:
         assert client.execute(count).fetchone() == (kept,)
 
 
+def test_a_limit_that_changes(pooler: PgSwitch) -> None:
+    """Lowered, the next use evicts, though it prepares nothing; raised, more stay."""
+    names = [f"s{number}".encode() for number in range(MOST + 1)]
+    count = "SELECT count(*) FROM pg_prepared_statements"
+    with pooler.connect(prepare_threshold=None) as client:
+        for name in names:
+            client.pgconn.prepare(name, b"SELECT '" + name + b"'")
+        for most in (1, MOST + 1, 2):
+            pooler.console(f"SET max_prepared_statements = {most}")
+            for name in [*names[-1:], *(names if most > MOST else ())]:
+                result = client.pgconn.exec_prepared(name, None)
+                assert result.get_value(0, 0) == name
+            assert client.execute(count).fetchone() == (most,)
+            assert held(pooler) == [most]
+
+
 def test_one_text_of_many_clients(pooler: PgSwitch) -> None:
     """A server prepares it once, whatever the clients call it."""
     with pooler.connect() as one, pooler.connect() as other:

@@ -121,5 +121,9 @@ def test_refused(source: PostgresServer, pooler: PgSwitch) -> None:
     with RawClient(pooler.port) as client:
         names = ("user", "trusted", "database", "bench", "replication", "true")
         client.send(startup(*names))
-        assert client.error()["C"] == "42501"
+        told = client.error()
+        assert told["C"] == "42501"
+    pooler.wait_for_log(f"WARNING server login failed: FATAL {told['M']}")
+    pooler.wait_for_log(f"pooler error: {told['M']}")
+    assert "permission denied" in told["M"] or "must be superuser" in told["M"]
     assert pooler.execute("SELECT 1", user="trusted") == [(1,)]

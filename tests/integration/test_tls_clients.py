@@ -366,7 +366,18 @@ def test_set(tls_pgswitch: PgSwitchFactory, certificates: Certificates) -> None:
     ("settings", "text"),
     [
         ({"client_tls_key_file": ""}, "client_tls_sslmode needs client_tls_key_file"),
-        ({"client_tls_cert_file": "/no/such/file"}, "could not read client_tls_cert_f"),
+        (
+            {"client_tls_cert_file": "/no/such/file"},
+            "could not read client_tls_cert_file=/no/such/file: No such file or d",
+        ),
+        (
+            {"server_tls_sslmode": "verify-ca", "server_tls_ca_file": "/no/such/file"},
+            "could not read server_tls_ca_file=/no/such/file: No such file or d",
+        ),
+        (
+            {"client_tls13_ciphers": "nonsense"},
+            "failed to set the TLSv1.3 cipher suites client_tls13_ciphers=nonsense: no",
+        ),
         ({"client_tls_ciphers": "nonsense"}, "client_tls_ciphers=nonsense: no cipher"),
         (
             {"server_tls_key_file": "/no/such/file"},
@@ -386,7 +397,7 @@ def test_no_start(
         pooler.start()
     log = pooler.log_text()
     assert "FATAL TLS setup failed" in log
-    assert text in log
+    assert f"ERROR TLS setup failed: {text}" in log
 
 
 def test_keys_of_root(

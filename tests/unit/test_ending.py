@@ -27,11 +27,19 @@ def test_shutdown_at_once(world: World) -> None:
 
 def test_the_end_of_everything_is_one_line(world: World) -> None:
     """Connections that end with the process are not told of one by one."""
-    client, server = world.pair()
+    idle, server = world.pair()
+    client = world.client()
+    client.hear()
+    client.say(query())
+    server.hear()
     world.service.shutdown_now()
-    client.drop()
+    idle.drop()
     server.drop()
+    assert client.is_gone()
+    assert client.hear() == b""
     assert not world.logged("closing because")
+    assert not world.logged("pooler error")
+    assert not world.service.view.errors()
 
 
 def test_shutdown_for_clients(world: World) -> None:

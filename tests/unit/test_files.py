@@ -91,6 +91,7 @@ def test_a_reload_with_broken_tls(world: World) -> None:
     """All else of the configuration is in force."""
     before = world.context.tls.clients
     assert world.reload(settings="client_tls_sslmode = require\nquery_timeout = 7")
+    assert world.logged("ERROR TLS setup failed: client_tls_sslmode needs client_tls_k")
     assert world.logged(
         "ERROR TLS configuration could not be reloaded, keeping old configuration"
     )

@@ -86,4 +86,4 @@ def test_tls_that_cannot_be_set_up(world: World) -> None:
     world.write(settings="client_tls_sslmode = require")
     with pytest.raises(FatalError, match="TLS setup failed"):
         PgSwitch(load(world.path), reactor=world.reactor, log=world.captured.log)
-    assert world.logged("ERROR client_tls_sslmode needs client_tls_key_file and")
+    assert world.logged("ERROR TLS setup failed: client_tls_sslmode needs client_tls")

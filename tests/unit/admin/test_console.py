@@ -11,6 +11,7 @@ from pgswitch.admin.console import LOGIN_PARAMETERS, Console, Reply
 from pgswitch.admin.snapshots import StateSnapshot
 from pgswitch.admin.usage import OUR_USAGE
 from pgswitch.errors import ConsoleNoSuchDatabase
+from pgswitch.stats.counters import NAMES, Counters
 from tests.unit.admin.fakes import FakeControl, FakeLog, FakeView
 from tests.unit.admin.reading import Answer, read
 
@@ -25,10 +26,15 @@ class Session:
     control: FakeControl = field(default_factory=FakeControl)
     view: FakeView = field(default_factory=FakeView)
     log: FakeLog = field(default_factory=FakeLog)
+    counters: Counters = field(default_factory=Counters)
 
     def __post_init__(self) -> None:
         self.console = Console(
-            self.view, self.control, is_admin=self.is_admin, log=self.log
+            self.view,
+            self.control,
+            is_admin=self.is_admin,
+            log=self.log,
+            counters=self.counters,
         )
 
     def ask(self, text: str) -> Answer:
@@ -225,13 +231,30 @@ def test_shutdown_says_nothing_and_closes() -> None:
 def test_descriptors_go_along_with_their_rows(is_owner: bool) -> None:  # noqa: FBT001
     """To the process's own user only; the places are where the rows begin."""
     console = Console(
-        FakeView(), FakeControl(), is_admin=True, is_owner=is_owner, log=FakeLog()
+        FakeView(),
+        FakeControl(),
+        is_admin=True,
+        is_owner=is_owner,
+        log=FakeLog(),
+        counters=Counters(),
     )
     reply = console.query("SHOW FDS")
     assert isinstance(reply, Reply)
     assert [fd for _, fd in reply.attached] == ([7, 8] if is_owner else [])
     assert all(reply.data[place] == ord("D") for place, _ in reply.attached)
     assert read(reply.data).order == "TDDCZ"
+
+
+def test_each_statement_counts() -> None:
+    """Whether it is understood or not: as a query, and as a transaction."""
+    session = Session()
+    for text in ("SHOW VERSION", "nonsense", ""):
+        session.ask(text)
+    assert session.counters.query_count == 3
+    assert session.counters.xact_count == 3
+    counted = {"query_count", "xact_count"}
+    others = (getattr(session.counters, name) for name in NAMES if name not in counted)
+    assert not any(others)
 
 
 # ------------------------------------------------------------------------- waiting

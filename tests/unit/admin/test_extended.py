@@ -6,6 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pgswitch.admin.console import Console, Reply
+from pgswitch.stats.counters import Counters
 from pgswitch.wire import encode
 from tests.fakes.messages import split
 from tests.unit.admin.fakes import FakeControl, FakeLog, FakeView
@@ -18,8 +19,13 @@ class Session:
     def __init__(self, *, is_admin: bool = True) -> None:
         """Begin."""
         self.control = FakeControl()
+        self.counters = Counters()
         self.console = Console(
-            FakeView(), self.control, is_admin=is_admin, log=FakeLog()
+            FakeView(),
+            self.control,
+            is_admin=is_admin,
+            log=FakeLog(),
+            counters=self.counters,
         )
 
     def say(self, *messages: bytes) -> Answer:
@@ -80,6 +86,7 @@ def test_a_prepared_statement_is_used_again() -> None:
     answer = session.say(bind(statement="a"), execute(), encode.sync())
     assert answer.order == "EZ"
     assert answer.errors[0]["C"] == "26000"
+    assert session.counters.query_count == session.counters.xact_count == 5
 
 
 def test_binary_results() -> None:

@@ -27,6 +27,30 @@ def test_what_the_console_tells_at_login(world: World) -> None:
     assert ("S", b"application_name\0psql\0") in messages
 
 
+@pytest.mark.parametrize(
+    ("start", "mode"),
+    [
+        ({}, "transaction"),
+        ({"user": "other"}, "statement"),
+        ({"replication": "database"}, "session"),
+    ],
+)
+def test_drivers_are_told_of_the_pooler(
+    world_of: WorldOf, start: dict[str, str], mode: str
+) -> None:
+    """By which version it goes, and how long a client has its server."""
+    world = world_of(
+        settings="pool_mode = transaction", users="other = pool_mode=statement"
+    )
+    for _ in range(2):
+        client = world.client(**start)
+        if world.attempts:
+            world.server()
+        messages = split(client.hear())
+        assert ("S", f"pool_mode\0{mode}\0".encode()) in messages
+        assert ("S", b"pgbouncer_version\x001.25.2\0") in messages
+
+
 def test_own_parameters(world: World) -> None:
     """What the client asked for is what it is told, not what servers have."""
     client = world.client(timezone="Asia/Tokyo", application_name="x")

@@ -85,6 +85,19 @@ def test_answers_that_help_nobody(
     assert server.is_gone() is not fit
 
 
+def test_a_newer_protocol_is_negotiated_once(world_of: WorldOf) -> None:
+    """Though the login goes on only when the answer, and then a server, is there."""
+    world = world_of(settings=ASKING)
+    client = world.connect()
+    client.say(encode.startup_3_2([("user", "guest"), ("database", "db")]))
+    world.server().say(row())
+    world.server()
+    heard = kinds(client.hear())
+    assert heard.count("v") == 1
+    assert heard.startswith("vR")
+    assert heard.endswith("KZ")
+
+
 def test_no_client_variables(world_of: WorldOf) -> None:
     """Nothing but the batch is sent, whatever the client wishes for its own session."""
     world = world_of(settings=ASKING)
@@ -122,6 +135,7 @@ def test_the_entrys_own_query(world_of: WorldOf) -> None:
     ("settings", "database", "text"),
     [
         ("auth_dbname = nowhere", "db", "bouncer config error"),
+        ("auth_dbname = pgbouncer", "db", "bouncer config error"),
         ("", "pgbouncer", "bouncer config error"),
         ("", "unknown", '"trust" authentication failed'),
     ],
@@ -133,6 +147,8 @@ def test_where_nobody_can_be_asked(
     world = world_of(settings=ASKING + settings)
     assert world.client(database, "guest").fault == text
     assert not world.attempts
+    reserved = 'cannot use the reserved "pgbouncer" database as an auth_dbname'
+    assert bool(world.logged(reserved)) == ("pgbouncer" in settings)
 
 
 def test_a_console_user(world_of: WorldOf) -> None:

@@ -118,6 +118,22 @@ def test_the_console_is_not_limited(world_of: WorldOf) -> None:
     assert world.console().state() == "idle"
 
 
+def test_the_console_is_limited_to_who_may_only_look(world_of: WorldOf) -> None:
+    """Its limits of clients hold for stats users; admins count, and get in."""
+    for setting in ("max_db_client_connections", "max_user_client_connections"):
+        world = world_of(settings=f"stats_users = app\n{setting} = 1")
+        assert world.console().state() == "idle"
+        looking = [world.client("pgbouncer", "app") for _ in range(2)]
+        is_gone = [client.is_gone() for client in looking]
+        is_for_database = setting == "max_db_client_connections"
+        assert is_gone == [is_for_database, True]
+        assert f"client connections exceeded ({setting})" in looking[1].fault
+        assert world.console().state() == "idle"
+        own = world.service.view.databases()[-1]
+        assert own.name == "pgbouncer"
+        assert own.max_client_connections == (1 if is_for_database else 0)
+
+
 def test_logging_attempts(world_of: WorldOf) -> None:
     """With log_connections each is told of, with what it asked for."""
     world = world_of()
@@ -264,6 +280,21 @@ def test_a_newer_protocol(world: World) -> None:
     client = world.connect()
     client.say(encode.startup_3_2([("user", "app"), ("database", "db")]))
     assert told(client) == "v"
+
+
+@pytest.mark.parametrize("database", ["db", "nowhere"])
+@pytest.mark.parametrize("then", [b"", b"p\xff\xff\xff\xff"])
+def test_another_start_up_packet(world_of: WorldOf, database: str, then: bytes) -> None:
+    """In the midst of a proof nothing else is taken, nor a message without end."""
+    world = world_of(settings="auth_type = scram-sha-256")
+    client = world.connect()
+    start = [("user", "app"), ("database", database)]
+    client.say(encode.startup(start))
+    assert told(client) == "R"
+    client.say(then or encode.startup([("user", "admin"), ("database", "db")]))
+    assert client.is_gone()
+    assert client.frontend.user == "app"
+    assert not client.frontend.logged_in
 
 
 # Time.

@@ -152,6 +152,16 @@ def test_certificates_that_nobody_asks_for(
     assert warnings == ([] if ca_file else [f"warning: {CERT_IS_HOPELESS}"])
 
 
+def test_auth_query_in_the_console(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A start does not fail by it, but whoever is to be asked about stays out."""
+    status, lines = check(tmp_path, "auth_dbname = pgbouncer", capsys)
+    assert status == 0
+    (warning,) = (line for line in lines if line.startswith("warning: "))
+    assert warning.startswith("warning: auth_dbname: auth_query cannot run in")
+
+
 def test_the_word_alone_is_a_file(capfd: pytest.CaptureFixture[str]) -> None:
     """As for PgBouncer, which knows no commands."""
     assert main(["check"]) == 1

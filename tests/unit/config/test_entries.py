@@ -269,15 +269,6 @@ def test_settings(key: str, text: str, name: str, value: object) -> None:
             "1",
             "unknown parameter: pgbouncer/zzzzzz in configuration (a.ini:3)",
         ),
-        (
-            "auth_dbname",
-            "pgbouncer",
-            (
-                'cannot use the reserved "pgbouncer" database as an auth_dbname in'
-                " configuration (a.ini:3);"
-                " accepted: a database's name, but not pgbouncer or pgswitch"
-            ),
-        ),
     ],
 )
 def test_refused_settings(key: str, text: str, line: str) -> None:

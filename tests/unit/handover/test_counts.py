@@ -28,6 +28,7 @@ def test_all_that_is_shown(world_of: WorldOf) -> None:
     server.say(ANSWER)
     client.say(query())
     server.say(error("relation does not exist", "42P01") + READY)
+    old.console().say(query("SHOW VERSION"))
     handed_over(old, new)
     before, after = old.service.view, new.service.view
     assert after.stats().total == before.stats().total

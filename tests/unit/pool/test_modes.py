@@ -8,6 +8,7 @@ from tests.fakes.messages import ANSWER, IN_TRANSACTION, READY, RESULT, message,
 from tests.fakes.world import Client, Server, World, WorldOf
 
 SYNC = message(b"S")
+EXECUTE = message(b"E", b"\0" + bytes(4))
 SESSION, TRANSACTION, STATEMENT = (
     f"pool_mode = {mode}" for mode in ("session", "transaction", "statement")
 )
@@ -205,6 +206,34 @@ def test_sessions_that_nobody_resets(world_of: WorldOf) -> None:
     assert server.state() == "idle"
     reload(world, settings=TRANSACTION + unreset)
     assert server.is_gone()
+
+
+@pytest.mark.parametrize("by", ["RELOAD", "SET"])
+def test_a_lower_limit_of_statements(world_of: WorldOf, by: str) -> None:
+    """Servers drop what is too many at the next use, by the short way too."""
+    world = world_of(settings="max_prepared_statements = 3")
+    client, server = world.pair()
+    for name in (b"a", b"b", b"c"):
+        client.say(parse(name, b"SELECT " + name) + SYNC)
+        server.hear()
+        server.say(message(b"1") + READY)
+    whole = bind(b"c") + EXECUTE + SYNC
+    ours = bind(b"PGBOUNCER_3") + EXECUTE + SYNC
+    client.say(whole)
+    assert server.hear() == ours
+    server.say(message(b"2") + ANSWER)
+    if by == "SET":
+        world.console().say(query("SET max_prepared_statements = 2"))
+    else:
+        reload(world, settings="max_prepared_statements = 2")
+    client.hear()
+    client.say(whole)
+    assert server.hear() == message(b"C", b"SPGBOUNCER_1\0") + ours
+    server.say(message(b"3") + message(b"2") + ANSWER)
+    assert client.hear() == message(b"2") + ANSWER
+    assert server.backend.link.statements.by_number.keys() == {2, 3}
+    client.say(whole)
+    assert server.hear() == ours
 
 
 @pytest.mark.parametrize("more", [0, 1])

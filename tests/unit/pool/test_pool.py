@@ -30,7 +30,7 @@ def test_the_first_client(world: World) -> None:
     assert client.hear() == b""
     world.server(TimeZone="Europe/Oslo")
     welcome = client.hear()
-    assert kinds(welcome) == "RSSSSSSKZ"
+    assert kinds(welcome) == "RSSSSSSSSKZ"
     assert b"TimeZone\0Europe/Oslo\0" in welcome
     assert client.state() == "idle"
 
@@ -38,7 +38,7 @@ def test_the_first_client(world: World) -> None:
 def test_the_next_client_is_welcomed_at_once(world: World) -> None:
     """Servers are known by now; none is opened for a login."""
     world.pair()
-    assert kinds(world.client().hear()) == "RSSSSSSKZ"
+    assert kinds(world.client().hear()) == "RSSSSSSSSKZ"
     assert world.attempts == []
 
 

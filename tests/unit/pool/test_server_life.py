@@ -49,6 +49,27 @@ def test_connect_query(world_of: WorldOf) -> None:
     assert world.logged("error while executing exec_on_query: ERROR: no a")
 
 
+def test_connect_query_that_hangs(world_of: WorldOf) -> None:
+    """It is the last part of a login, whose time it shares."""
+    world = world_of(
+        settings="server_connect_timeout = 3\nserver_login_retry = 5",
+        databases="db = host=10.0.0.1 connect_query='SELECT pg_sleep(9)'",
+    )
+    client = world.client()
+    world.wait(1)
+    server = world.server()
+    world.wait(1)
+    assert not server.is_gone()
+    world.wait(2)
+    assert server.is_gone()
+    assert world.logged("closing because: connect timeout (age=")
+    assert world.pool().failing == "connect timeout"
+    assert client.state() == "waiting"
+    assert not world.attempts
+    world.wait(2)
+    assert len(world.attempts) == 1
+
+
 def test_one_login_fails_while_another_server_serves(world: World) -> None:
     """Whoever waits goes on waiting for the server that works."""
     _first, server = world.asking()

@@ -215,6 +215,27 @@ def test_half_a_date_style(world: World) -> None:
     assert server.hear() == query("SET DateStyle='ISO, MDY';")
 
 
+@pytest.mark.parametrize("verbosity", [1, 2])
+def test_what_is_set_is_logged(world: World, verbosity: int) -> None:
+    """At verbose=2: what is sent, and what a client's words have become."""
+    _other, server = world.pair()
+    world.captured.log.verbosity = verbosity
+    client = world.client(datestyle="iso", timezone="Europe/Oslo")
+    client.say(query())
+    server.hear()
+    done = message(b"C", b"SET\0") + READY
+    server.say(parameter("TimeZone", "Europe/Oslo (as it says)") + done)
+    style, sent, zone = (
+        world.logged(f"NOISE {client.frontend.prefix} {what}")
+        for what in (
+            "setting DateStyle to its canonical version iso -> ISO, MDY",
+            f"varcache_apply: {SET}",
+            "setting TimeZone to its canonical version Europe/Oslo ->",
+        )
+    )
+    assert style == sent == zone == (verbosity > 1)
+
+
 def test_the_same_in_another_case_costs_nothing(world: World) -> None:
     """It is the server's spelling from then on, which is found the same at once."""
     _other, server = world.pair()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgswitch.stats.counters import NAMES
 from tests.fakes.messages import (
     ANSWER,
     IN_TRANSACTION,
@@ -31,6 +32,20 @@ def test_statistics(world_of: WorldOf) -> None:
     assert report.total.client_bytes == 9 * len(query())
     assert report.averages["a"].query_count == 2
     assert report.total_averages.query_count == 3
+
+
+def test_the_console_is_a_database(world: World) -> None:
+    """Its logins and statements count, in the totals too, but not as bytes or time."""
+    console = world.console()
+    for _ in range(2):
+        console.say(query("SHOW VERSION"))
+    report = world.service.view.stats()
+    for counts in (report.totals["pgbouncer"], report.total):
+        assert counts.query_count == counts.xact_count == 2
+        assert counts.client_login_count == 1
+        assert counts.client_bytes == counts.server_bytes == counts.query_time == 0
+    averages = world.service.view.statistics.end_period(world.context.clock())
+    assert averages[NAMES.index("query_count")] == 2
 
 
 def test_percentiles(world: World) -> None:

@@ -188,6 +188,54 @@ def test_eviction(link: Link) -> None:
     ]
 
 
+@pytest.mark.parametrize("use", ["bind", "describe", "parse", "duplicate"])
+def test_a_lower_limit(link: Link, use: str) -> None:
+    """The next use evicts down to it, what is used last; nothing need be parsed."""
+    for name in (b"a", b"b", b"c"):
+        link.parse(name, b"SELECT " + name)
+        link.sync()
+    link.replies()
+    link.client.keep_at_most(1)
+    link.server.limit_to(1)
+    assert len(link.model.prepared) == 3
+    if use == "bind":
+        link.bind(b"a")
+    elif use == "describe":
+        link.describe(b"a")
+    else:
+        link.parse(b"again" if use == "parse" else b"a", b"SELECT a")
+    link.sync()
+    told = {"bind": "2Z", "describe": "nZ", "parse": "1Z", "duplicate": "EZ"}
+    assert link.replies() == told[use]
+    assert [*link.model.prepared.values()] == [b"SELECT a"]
+    assert len(link.server) == 1
+    assert not link.server.is_over
+    for name in (b"c", b"a", b"b"):
+        link.bind(name)
+        link.sync()
+        assert link.replies() == "2Z"
+        assert len(link.model.prepared) == 1
+
+
+def test_a_lower_limit_that_the_server_skips(link: Link) -> None:
+    """What an error keeps from being closed is closed with the next use."""
+    for name in (b"a", b"b", b"c"):
+        link.parse(name, b"SELECT " + name)
+        link.sync()
+    link.client.keep_at_most(2)
+    link.server.limit_to(2)
+    link.replies()
+    link.bind(b"nowhere")
+    link.bind(b"a")
+    link.sync()
+    assert link.replies() == "EZ"
+    assert len(link.model.prepared) == len(link.server) == 3
+    link.bind(b"a")
+    link.sync()
+    assert link.replies() == "2Z"
+    assert len(link.model.prepared) == len(link.server) == 2
+
+
 def test_a_name_in_use(link: Link) -> None:
     """The server itself says so, and the statement stays."""
     link.parse(b"a", b"SELECT 1")

@@ -199,6 +199,8 @@ def test_extensions_are_left_alone() -> None:
         ({"user": "b", "options": "-d 5"}, errors.UnsupportedOptionsForm, "only '-c"),
         ({"user": "b", "options": "-c"}, errors.UnsupportedOptionsForm, "only '-c"),
         ({"user": "b", "options": "-c a"}, errors.UnsupportedOptionsForm, "only '-c"),
+        ({"user": "b", "options": "-c ="}, errors.UnsupportedOptionsForm, "only '-c"),
+        ({"user": "b", "options": "-c=1"}, errors.UnsupportedOptionsForm, "only '-c"),
         ({"user": "b", "options": "--=a"}, errors.UnsupportedOptionsForm, "only '-c"),
         ({"user": "b", "options": "x"}, errors.UnsupportedOptionsForm, "only '-c"),
     ],

@@ -39,6 +39,12 @@ HEADER_SIZE: Final = 5
 MAX_MESSAGE_SIZE: Final = 0x7FFFFFFF
 """Default of ``max_packet_size``: the longest message, its type byte included."""
 
+MOST_PIECES: Final = 64
+SMALL_PIECE: Final = 1024
+"""Of a message that is held back: more pieces than this are joined while they have
+fewer bytes than that on average.  So each byte that comes is copied few times, and a
+message sent byte by byte takes no more memory than another."""
+
 _pass_over: Final = pass_over
 """Final names cost no look-up when compiled."""
 
@@ -119,11 +125,20 @@ class Scanner:
         self._held.append(chunk)
         self._held_size += len(chunk)
         if self._held_size < self.wanted:
+            if len(self._held) > MOST_PIECES:
+                self._melt()
             return None
         joined = b"".join(self._held)
         self._held.clear()
         self.wanted = 0
         return joined
+
+    def _melt(self) -> None:
+        """Join what came in small pieces: each costs some forty bytes of its own."""
+        if self._held_size < len(self._held) * SMALL_PIECE:
+            joined = b"".join(self._held)
+            self._held.clear()
+            self._held.append(joined)
 
     def replace(self, chunk: bytes, start: int, end: int, by: bytes) -> None:
         """Pass ``by`` on in place of ``chunk[start:end]`` (only while walking)."""

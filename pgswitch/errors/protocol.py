@@ -44,6 +44,12 @@ class ServerBadHeader(ProtocolViolation):
     text = "bad pkt header"
 
 
+class ServerMessageTooLong(ProtocolViolation):
+    """A server's message is longer than its kind may be where it came."""
+
+    text = "message '{kind}' of the server is too long: {size} bytes"
+
+
 class BrokenPacket(ProtocolViolation):
     """A body does not have the layout of its message.
 

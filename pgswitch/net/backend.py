@@ -17,9 +17,11 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from pgswitch.errors import (
     BadPacketHeader,
     Fault,
+    ParameterStatusNotStored,
     ServerBadHeader,
     ServerClosed,
     ServerConnCrashed,
+    ServerMessageTooLong,
     ServerUnaskedAnswer,
 )
 from pgswitch.logs import socket_prefix
@@ -41,8 +43,11 @@ from pgswitch.wire.constants import (
     PARAMETER_STATUS,
     READY_FOR_QUERY,
 )
+from pgswitch.wire.framing import LONG_MESSAGE
 from pgswitch.wire.last_word import LastWord, last_word
 from pgswitch.wire.login_server import (
+    LOGIN_BYTES,
+    MOST_PARAMETERS,
     Command,
     Failed,
     LoginDone,
@@ -133,6 +138,8 @@ class Backend(TwistedProtocol):
     """No client has had it yet, so that whatever it reports is a default."""
     _reports: set[str]
     """Names, in small letters, of the parameters that the server reports."""
+    _kept = 0
+    """Characters of what it has reported since its login that are kept."""
     _is_setting = False
     """The query of ours sets tracked parameters, and we know which."""
 
@@ -411,18 +418,35 @@ class Backend(TwistedProtocol):
 
     def _note_parameter(self, body: bytes) -> str:
         """Note a parameter that the server reported; return its name."""
+        if len(body) > LONG_MESSAGE:
+            raise ServerMessageTooLong(kind="S", size=len(body))
         name, value = (decode.text(part) for part in decode.parameter_status(body))
         link = self.link
-        self._reports.add(name.lower())
+        self._keep(name, value)
         link.parameters = self._with(link.parameters, name, value)
-        if self.is_fresh or name in FIXED:
-            self.parameters[name] = value
         client = link.peer
         if isinstance(client, ClientLink):
             client.parameters = self._with(client.parameters, name, value)
         if name in FIXED:
             self.owner.reported(name, value, self)
         return name
+
+    def _keep(self, name: str, value: str) -> None:
+        """Keep what a server reports; ParameterStatusNotStored if it is too much.
+
+        It may report new names as long as it lives, each of which would be kept.
+        """
+        small = name.lower()
+        if small not in self._reports:
+            if len(self._reports) >= MOST_PARAMETERS:
+                raise ParameterStatusNotStored
+            self._reports.add(small)
+            self._kept += len(name)
+        if self.is_fresh or name in FIXED:
+            self._kept += len(value) - len(self.parameters.get(name, ""))
+            self.parameters[name] = value
+        if self._kept > LOGIN_BYTES:
+            raise ParameterStatusNotStored
 
     def _with(self, values: Values, name: str, value: str) -> Values:
         if name == "client_encoding":
@@ -454,6 +478,10 @@ class Backend(TwistedProtocol):
         self.said_last_word = said is LastWord.UNDONE and unanswered and not is_done
         return b"" if self.said_last_word else chunk[:at]
 
+    def is_answering(self) -> bool:
+        """Tell whether this server, which no client has, was asked something by us."""
+        return self.phase is Phase.BUSY
+
     def contradicted(self, what: str) -> None:
         """Note that the server is not as we believed: an ERROR line, and a count."""
         self._log.error(f"{self.prefix} {what}")
@@ -471,6 +499,8 @@ class Backend(TwistedProtocol):
         """Close a server that broke the protocol; its client is told the same."""
         if isinstance(fault, BadPacketHeader):
             fault = ServerBadHeader()
+        if not isinstance(fault, ServerUnaskedAnswer):  # which was told of before
+            self.contradicted(f"server breaks the protocol: {fault.text}")
         self.close(fault.text, terminate=False)
 
     # Logging in, queries of our own.

@@ -39,6 +39,9 @@ HEADER_SIZE: Final = 5
 MAX_MESSAGE_SIZE: Final = 0x7FFFFFFF
 """Default of ``max_packet_size``: the longest message, its type byte included."""
 
+LONG_MESSAGE: Final = 65536
+"""Bytes of a message that few kinds exceed, and that is held without a question."""
+
 MOST_PIECES: Final = 64
 SMALL_PIECE: Final = 1024
 """Of a message that is held back: more pieces than this are joined while they have
@@ -112,6 +115,12 @@ class Scanner:
         """
         raise AssertionError((message_type, start, end, len(chunk)))
 
+    def check_long(self, message_type: int, size: int) -> None:
+        """Raise a Fault if a message of this size is not to be held until it is whole.
+
+        Asked only of what is cut, and has more than LONG_MESSAGE bytes.
+        """
+
     def at_boundary(self) -> bool:
         """Tell whether the last chunk ended where a message ended."""
         return self.skip == 0 and self.wanted == 0
@@ -175,6 +184,8 @@ class Scanner:
             end = position + 1 + length
             if end > size and actions[chunk[position]] != CALL:
                 wanted = end - position
+                if wanted > LONG_MESSAGE:
+                    self.check_long(chunk[position], wanted)
                 break
             if not self.on_message(chunk[position], chunk, position, end):
                 if self.stopped:

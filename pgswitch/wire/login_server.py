@@ -24,9 +24,11 @@ from typing import ClassVar
 
 from pgswitch.errors import (
     PROTOCOL_VIOLATION,
+    BrokenPacket,
     Fault,
     ServerAuthUnsupported,
     ServerLoginWrongPasswordType,
+    ServerMessageTooLong,
     ServerSaslUnsupported,
     ServerSignatureInvalid,
     ServerSignatureNotVerified,
@@ -52,8 +54,20 @@ __all__ = [
 KeyCache = MutableMapping[tuple[Secret, bytes, int], scram.ScramKeys]
 """Keys by clear secret, salt and iterations, so that each is stretched only once."""
 
+_HEADER = 5
+"""Type byte and length of a message."""
+
 _CACHE_LIMIT = 10_000
 """Keys kept at once; a server that names a new salt each time must not fill memory."""
+
+LONGEST_MESSAGE = 65536
+"""Bytes of one message of a login. libpq takes 30,000 of most, 2,000 of some."""
+LOGIN_BYTES = 1_048_576
+"""Bytes of all that a server says in a login; PostgreSQL says some 600."""
+MOST_PARAMETERS = 1000
+"""Parameters that a server may report; PostgreSQL 18 reports 15."""
+MOST_MESSAGES = 10_000
+"""Messages of a login: parameters, and notices of login triggers."""
 
 NO_SCRAM_KEYS = (
     "cannot do SCRAM authentication: password is SCRAM secret but client "
@@ -131,9 +145,11 @@ class ServerLogin:
     """The login of one connection of ours."""
 
     __slots__ = (
+        "_bytes",
         "_cache",
         "_cancel_key",
         "_challenge",
+        "_messages",
         "_parameters",
         "_random",
         "_scram",
@@ -170,6 +186,7 @@ class ServerLogin:
         self._cancel_key = b""
         self._state = State.AUTHENTICATING
         self._challenge = b""
+        self._bytes = self._messages = 0
         self.end_point = b""
 
     @property
@@ -184,6 +201,8 @@ class ServerLogin:
         """
         if self._state is State.DONE:
             raise RuntimeError("the login is over")
+        if too_much := self._too_much(kind, len(body) + _HEADER):
+            return self._end(Failed(too_much))
         act = self._TABLE.get(kind)
         if act is None:
             return self._end(Failed("unknown pkt from server"))
@@ -193,6 +212,18 @@ class ServerLogin:
             return self._end(failure.outcome)
         except Fault as fault:
             return self._end(Failed(fault.text))
+
+    def _too_much(self, kind: int, size: int) -> str:
+        """Count a message; say what is too much of what all have cost, or nothing."""
+        self._bytes += size
+        self._messages += 1
+        if size > LONGEST_MESSAGE:
+            return ServerMessageTooLong(kind=chr(kind), size=size).text
+        if self._bytes > LOGIN_BYTES:
+            return f"server sent more than {LOGIN_BYTES} bytes in its login"
+        if self._messages > MOST_MESSAGES:
+            return f"server sent more than {MOST_MESSAGES} messages in its login"
+        return ""
 
     def _end(self, outcome: LoginDone | ServerRefused | Failed) -> list[Command]:
         self._state = State.DONE
@@ -235,7 +266,9 @@ class ServerLogin:
 
     def _on_md5(self, data: bytes) -> list[Command]:
         self._expect(State.AUTHENTICATING)
-        answer = md5_answer(self._secret, self._user, data[: c.MD5_SALT_SIZE])
+        if len(data) != c.MD5_SALT_SIZE:
+            raise BrokenPacket(message="Authentication")
+        answer = md5_answer(self._secret, self._user, data)
         if answer is None:
             raise _wrong_type("cannot do MD5 authentication: wrong password type")
         return [Send(encode.password(answer))]
@@ -313,6 +346,9 @@ class ServerLogin:
     def _on_parameter_status(self, body: bytes) -> list[Command]:
         name, value = decode.parameter_status(body)
         self._parameters[decode.text(name)] = decode.text(value)
+        if len(self._parameters) > MOST_PARAMETERS:
+            reason = f"server reported more than {MOST_PARAMETERS} parameters"
+            raise _GaveUpError(f"{reason} in its login")
         return []
 
     def _on_backend_key_data(self, body: bytes) -> list[Command]:

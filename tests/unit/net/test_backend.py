@@ -168,6 +168,114 @@ def test_a_server_that_breaks_the_protocol(
     assert client.is_gone()
 
 
+BROKEN = {
+    "ParameterStatus": (b"S", b"", b"TimeZone", b"TimeZone\0", b"TimeZone\0UTC\0x"),
+    "ReadyForQuery": (b"Z", b"", b"II"),
+    "BackendKeyData": (b"K", b"", b"short"),
+    "Authentication": (b"R", b"", b"\0\0\0", b"\0\0\0\5abc"),
+    "ErrorResponse": (b"E", b"", b"\0\0", b"Mcut", b"Mcut\0"),
+    "NoticeResponse": (b"N", b"", b"Mcut"),
+    "CommandComplete": (b"C", b"", b"cut"),
+    "NegotiateProtocolVersion": (b"v", b"", b"\0\3\0\0"),
+}
+"""By the name of a message its type, and bodies that are none."""
+
+
+def broken(*names: str) -> list[bytes]:
+    """Return messages of these names without a good body."""
+    return [message(BROKEN[one][0], body) for one in names for body in BROKEN[one][1:]]
+
+
+@pytest.mark.parametrize("behind", [b"", READY])
+@pytest.mark.parametrize("prepared", [0, 100])
+@pytest.mark.parametrize("data", broken("ParameterStatus", "ReadyForQuery"))
+def test_a_broken_body(
+    world_of: WorldOf, data: bytes, prepared: int, behind: bytes
+) -> None:
+    """Ends the server with a reason and a count, wherever the chunk ends."""
+    world = world_of(settings=f"max_prepared_statements = {prepared}")
+    client, server = world.asking()
+    server.hear()
+    server.say(data + behind)
+    assert server.is_gone()
+    assert client.is_gone()
+    text = error_text(client.hear())
+    assert text in ("bad pkt header", "broken ParameterStatus packet")
+    assert world.logged(f"10.0.0.1:5432 server breaks the protocol: {text}")
+    assert world.pool().rack.counters.errors[b"08P01"] == 1
+    assert not world.logged("Traceback")
+
+
+@pytest.mark.parametrize("data", broken(*BROKEN))
+@pytest.mark.parametrize("phase", ["login", "authenticated", "idle", "ours", "linked"])
+def test_no_traceback(world: World, phase: str, data: bytes) -> None:
+    """Whatever is cut, and wherever it comes: a reason, or it is passed on."""
+    client = world.client()
+    server = world.accept()
+    if phase == "authenticated":
+        server.say(encode.auth_ok())
+    elif phase != "login":
+        server.log_in()
+    if phase == "ours":
+        server.backend.run("SELECT 5", lambda _error: None)
+    elif phase == "linked":
+        client.say(query())
+    server.say(data)  # An exception that is no Fault would come out here.
+    passes = phase == "linked" and data[:1] in b"ENCv"
+    assert server.is_gone() or passes or (phase == "ours" and data[:1] in b"NCKRv")
+
+
+@pytest.mark.parametrize("step", [10_000, 1_000_000])
+@pytest.mark.parametrize("kind", [b"S", b"N", b"A", b"E", b"K", b"R", b"Z"])
+@pytest.mark.parametrize("phase", ["login", "idle", "linked"])
+def test_long_messages_outside_of_answers(
+    world: World, phase: str, kind: bytes, step: int
+) -> None:
+    """Are not waited for, whatever they are; what only passes is none of ours."""
+    client = world.client()
+    server = world.accept()
+    if phase != "login":
+        server.log_in()
+    if phase == "linked":
+        client.say(query("BEGIN"))
+        server.say(IN_TRANSACTION)
+    data = message(kind, b"TimeZone\0" + b"x" * 100_000 + b"\0")
+    for at in range(0, len(data), step):
+        if not server.is_gone():
+            server.say(data[at : at + step])
+    passes = phase == "linked" and kind in b"AN"
+    assert server.is_gone() is not passes
+    if kind == b"S":
+        assert "of the server is too long" in server.backend.close_reason + "".join(
+            world.log
+        )
+
+
+def test_long_messages_of_answers(world: World) -> None:
+    """Pass, and are read by us where we have asked."""
+    _client, server = world.asking()
+    server.hear()
+    long = message(b"T", b"\0\0") + message(b"D", b"x" * 200_000)
+    server.say(long[:100_000])
+    server.say(long[100_000:] + ANSWER)
+    assert server.state() == "idle"
+    outcome = ask(server)
+    server.say(long[:100_000])
+    server.say(long[100_000:] + ANSWER)
+    assert outcome == [None]
+
+
+def test_parameters_without_end(world: World) -> None:
+    """A server that goes on reporting new ones is closed in the end."""
+    _client, server = world.asking("BEGIN")
+    server.say(IN_TRANSACTION)
+    for number in range(5000):
+        if not server.is_gone():
+            server.say(parameter(f"new.{number}", "x"))
+    assert number > 900
+    assert server.backend.close_reason == "failed to store ParameterStatus"
+
+
 def test_states(world: World) -> None:
     """The words of SHOW SERVERS."""
     client = world.client()

@@ -350,6 +350,35 @@ def test_servers_that_make_no_sense(message: bytes, reason: str) -> None:
     assert failure(tell(make(), message)) == ls.Failed(reason)
 
 
+NAMES = [encode.parameter_status(f"p{one}", "") for one in range(1001)]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            [encode.parameter_status("p", "x" * 65_530)],
+            "message 'S' of the server is too long: 65538 bytes",
+        ),
+        (
+            [encode.parameter_status("p", "x" * 60_000)] * 18,
+            "server sent more than 1048576 bytes in its login",
+        ),
+        (
+            [encode.parameter_status("p", "")] * 10_000,
+            "server sent more than 10000 messages in its login",
+        ),
+        (NAMES, "server reported more than 1000 parameters in its login"),
+    ],
+)
+def test_a_server_that_talks_too_much(said: list[bytes], reason: str) -> None:
+    """It is not listened to any more; a little less is taken."""
+    login = make()
+    assert failure(tell(login, encode.auth_ok(), *said)).reason == reason
+    login = make()
+    assert tell(login, encode.auth_ok(), *said[:-1]) == []
+
+
 def test_second_ok_makes_no_sense() -> None:
     """There is one AuthenticationOk in a login."""
     commands = tell(make(None), encode.auth_ok(), encode.auth_ok())

@@ -93,6 +93,7 @@ class Methods:
             random=self._context.random,
             mock_seed=self._mock_seed,
             iterations=self._context.configuration.settings.scram_iterations,
+            iterations_max=self._context.configuration.settings.scram_iterations_max,
             cache=self._verifiers(identity),
             end_point=b"" if tls is None else tls.end_point,
             authority=None if client is None else self._authority(client, user, demand),
@@ -104,8 +105,10 @@ class Methods:
     def _holds(self, usual: Surroundings) -> bool:
         """Tell whether neither RELOAD nor auth_file has changed what was kept."""
         store = self._store
+        settings = self._context.configuration.settings
         return (
-            usual.iterations == self._context.configuration.settings.scram_iterations
+            usual.iterations == settings.scram_iterations
+            and usual.iterations_max == settings.scram_iterations_max
             and usual.any_scram == store.any_scram
             and usual.only_scram == store.only_scram
         )

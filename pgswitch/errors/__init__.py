@@ -76,6 +76,7 @@ from pgswitch.errors.login import (
     UnsupportedOptionsForm,
     UnsupportedStartupParameter,
     UsernameTooLong,
+    VerifierTooSlow,
     WelcomeNotPrepared,
 )
 from pgswitch.errors.notices import (
@@ -96,6 +97,7 @@ from pgswitch.errors.protocol import (
     PasswordBeforeStartup,
     ProtocolViolation,
     ServerBadHeader,
+    ServerIterationsTooMany,
     ServerMessageTooLong,
     ServerUnaskedAnswer,
     ServerUnknownPacket,
@@ -240,6 +242,7 @@ __all__ = [
     "ServerClosed",
     "ServerConnCrashed",
     "ServerConnectionClosed",
+    "ServerIterationsTooMany",
     "ServerLoginFailing",
     "ServerLoginRefused",
     "ServerLoginWrongPasswordType",
@@ -279,6 +282,7 @@ __all__ = [
     "UnsupportedOptionsForm",
     "UnsupportedStartupParameter",
     "UsernameTooLong",
+    "VerifierTooSlow",
     "WelcomeNotPrepared",
     "cut_text",
 ]

@@ -59,6 +59,15 @@ class BrokenPacket(ProtocolViolation):
     text = "broken {message} packet"
 
 
+class ServerIterationsTooMany(BrokenPacket):
+    """A server asks for more work than ``scram_iterations_max`` allows."""
+
+    text = (
+        "server login failed: the server asks for {iterations} SCRAM iterations,"
+        " more than scram_iterations_max ({limit})"
+    )
+
+
 class FailedToParsePacket(ProtocolViolation):
     """A message could not be taken apart at all."""
 

@@ -81,6 +81,15 @@ Answered = Callable[[dict[str, str] | None], None]
 """Told the fields of the ErrorResponse of a query of ours, or None if it went well."""
 
 
+class Stretch(Protocol):
+    """Calls something in a thread; see auth/workers.py."""
+
+    def __call__(
+        self, call: Callable[[], object], whose: object = None, /
+    ) -> Deferred[object]:
+        """Fire with what it returns; those for whom work is done take turns."""
+
+
 class Question(Protocol):
     """Something of ours that a server is asked, and that reads the answer itself."""
 
@@ -138,6 +147,8 @@ class Backend(TwistedProtocol):
     """No client has had it yet, so that whatever it reports is a default."""
     _reports: set[str]
     """Names, in small letters, of the parameters that the server reports."""
+    _working: Deferred[object] | None = None
+    """What a thread does for the login."""
     _kept = 0
     """Characters of what it has reported since its login that are kept."""
     _is_setting = False
@@ -151,7 +162,7 @@ class Backend(TwistedProtocol):
         names: tuple[str, str],
         startup: bytes,
         login: ServerLogin,
-        stretch: Callable[[Callable[[], object]], Deferred[object]],
+        stretch: Stretch,
         statements: ServerStatements,
         tracking: Tracking,
         log: Log,
@@ -510,7 +521,9 @@ class Backend(TwistedProtocol):
             if isinstance(command, Send):
                 self.link.send(command.data)
             elif isinstance(command, Work):
-                self._stretch(command.call).addCallback(self._worked)
+                whose = (self.host, self.address.port)
+                self._working = self._stretch(command.call, whose)
+                self._working.addCallbacks(self._worked, _not_wanted)
             elif isinstance(command, LoginDone):
                 self._logged_in(command)
             elif self.phase is Phase.LOGIN:
@@ -522,6 +535,7 @@ class Backend(TwistedProtocol):
 
     def _worked(self, result: object) -> None:
         """Go on with the login, now that a thread has stretched the password."""
+        self._working = None
         if self.phase is Phase.LOGIN:
             self._perform(self._login.worked(result))
 
@@ -578,10 +592,17 @@ class Backend(TwistedProtocol):
         self.phase = Phase.CLOSED
         self.close_reason = reason
         self._answered = None
+        working, self._working = self._working, None
+        if working is not None:
+            working.cancel()
         if self._io is not None:
             self.link.lost = True
             self.link.stopped = True
         self.owner.lost(self, reason)
+
+
+def _not_wanted(_failure: Failure) -> None:
+    """Take it that work was given up."""
 
 
 def _is_last_word(message_type: int, body: bytes) -> bool:

@@ -37,6 +37,7 @@ from pgswitch.errors import (
     SaslMechanismInvalid,
     SilentClose,
     TrustFailed,
+    VerifierTooSlow,
 )
 from pgswitch.types import Method
 from pgswitch.wire import constants as c
@@ -106,15 +107,21 @@ class Work:
     """Call this in a thread, and give what it returns to :meth:`ClientLogin.worked`.
 
     ``asks_others``: it may wait for somebody outside, and does not compute.
+    ``whose`` is whom it is done for: many such take turns.
     """
 
-    __slots__ = ("asks_others", "call")
+    __slots__ = ("asks_others", "call", "whose")
 
     def __init__(
-        self, call: Callable[[], object], *, asks_others: bool = False
+        self,
+        call: Callable[[], object],
+        whose: str = "",
+        *,
+        asks_others: bool = False,
     ) -> None:
         """Take what to call."""
         self.call = call
+        self.whose = whose
         self.asks_others = asks_others
 
 
@@ -149,7 +156,8 @@ class Surroundings:
     """What logins need besides the user: the same for all of one kind.
 
     ``mock_seed`` is 32 random bytes kept for the life of the process. ``iterations``
-    is the setting ``scram_iterations``, for verifiers made from clear secrets.
+    is the setting ``scram_iterations``, for verifiers made from clear secrets, and
+    ``iterations_max`` is ``scram_iterations_max``, for those that are stored.
     ``end_point`` is the hash of the certificate that the client was shown, for channel
     binding; empty if there is none. ``authority`` is asked by the methods that leave
     it to others. ``is_proved``: the certificate is that of who the client says it is.
@@ -159,6 +167,7 @@ class Surroundings:
     random: Random
     mock_seed: bytes = field(repr=False)
     iterations: int = scram.DEFAULT_ITERATIONS
+    iterations_max: int = scram.ITERATIONS_LIMIT
     cache: VerifierCache = field(default_factory=dict, repr=False)
     end_point: bytes = b""
     authority: Authority | None = None
@@ -271,7 +280,7 @@ class ClientLogin:
         if self._secret is None or self._around.authority is None:
             return self._refuse(PeerRejected())
         self._state = State.PASSWORD_CHECK
-        return [Work(partial(self._around.authority, ""), asks_others=True)]
+        return [Work(partial(self._around.authority, ""), self._user, asks_others=True)]
 
     def _ask_password(self) -> list[Command]:
         self._state = State.PASSWORD
@@ -299,15 +308,26 @@ class ClientLogin:
         self._pending = password
         if self._around.authority is not None:
             asking = partial(self._around.authority, password)
-            return [Work(asking, asks_others=True)]
+            return [Work(asking, self._user, asks_others=True)]
         check = partial(check_plain, self._secret, self._user, password)
         if not self._around.any_scram and not self._is_scram_user():
             return self._on_checked(check())
-        return [Work(partial(check, decoy=self._mock()))]
+        if self._rounds() > self._around.iterations_max:
+            # As if nobody had the name, which takes as long as ever.
+            check = partial(check_plain, None, self._user, password)
+        return [Work(partial(check, decoy=self._mock()), self._user)]
+
+    def _rounds(self) -> int:
+        """Return how many iterations it takes to check a password; 0: it takes none."""
+        verifier = None if self._secret is None else self._secret.verifier
+        return 0 if verifier is None else verifier.iterations
 
     def _on_checked(self, result: object) -> list[Command]:
         assert isinstance(self._pending, str)  # noqa: S101 - narrows the type
         if result is not True:
+            limit = self._around.iterations_max
+            if self._around.authority is None and self._rounds() > limit:
+                raise VerifierTooSlow(iterations=self._rounds(), limit=limit)
             raise _WRONG[self._method]
         given = self._pending
         password = Secret(_CLEAR_SECRET, given) if given else None
@@ -340,7 +360,8 @@ class ClientLogin:
             Work(
                 partial(
                     scram.make_verifier, secret.value, salt, self._around.iterations
-                )
+                ),
+                self._user,
             )
         ]
 

@@ -27,6 +27,7 @@ from pgswitch.errors import (
     BrokenPacket,
     Fault,
     ServerAuthUnsupported,
+    ServerIterationsTooMany,
     ServerLoginWrongPasswordType,
     ServerMessageTooLong,
     ServerSaslUnsupported,
@@ -149,6 +150,7 @@ class ServerLogin:
         "_cache",
         "_cancel_key",
         "_challenge",
+        "_iterations_max",
         "_messages",
         "_parameters",
         "_random",
@@ -171,8 +173,9 @@ class ServerLogin:
         *,
         random: Random,
         cache: KeyCache | None = None,
+        iterations_max: int = scram.ITERATIONS_LIMIT,
     ) -> None:
-        """Take whom to log in as, and with what.
+        """Take whom to log in as, and with what, and how much work that may be.
 
         No secret counts as an empty password. A clear secret goes before the keys.
         """
@@ -181,6 +184,7 @@ class ServerLogin:
         self._scram_keys = scram_keys
         self._random = random
         self._cache = {} if cache is None else cache
+        self._iterations_max = iterations_max
         self._scram: scram.ScramClient | None = None
         self._parameters: dict[str, str] = {}
         self._cancel_key = b""
@@ -296,16 +300,18 @@ class ServerLogin:
 
     def _on_sasl_continue(self, data: bytes) -> list[Command]:
         self._expect(State.SASL_CHALLENGE)
-        salt, iterations = self._exchange().challenge(data)
         if self._secret.kind is SecretKind.SCRAM and self._scram_keys is not None:
             return self._prove(data, self._scram_keys)
+        try:
+            salt, iterations = self._exchange().challenge(data, self._iterations_max)
+        except ServerIterationsTooMany as fault:
+            raise _GaveUpError(fault.text, fault) from fault
         known = self._cache.get((self._secret, salt, iterations))
         if known is not None:
             return self._prove(data, known)
         self._state = State.STRETCHING
         self._challenge = data
-        password = self._secret.value
-        return [Work(partial(scram.keys_from_password, password, salt, iterations))]
+        return [Work(partial(_stretched, self._cache, self._secret, salt, iterations))]
 
     def worked(self, result: object) -> list[Command]:
         """Return the commands for the result of a Work, None if it failed."""
@@ -411,6 +417,17 @@ class ServerLogin:
         )
     )
     """Type of message to what it does; any other one ends the login."""
+
+
+def _stretched(
+    cache: KeyCache, secret: Secret, salt: bytes, iterations: int
+) -> scram.ScramKeys:
+    """Return the keys of a clear secret; runs in a thread.
+
+    Another connection may have had them made while this one stood in line.
+    """
+    known = cache.get((secret, salt, iterations))
+    return known or scram.keys_from_password(secret.value, salt, iterations)
 
 
 def _wrong_type(reason: str) -> _GaveUpError:

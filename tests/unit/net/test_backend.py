@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from OpenSSL.SSL import Error as OpenSSLError
 from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.defer import Deferred
 
 from pgswitch.net.backend import CRASHED, address_of
 from pgswitch.types import Address
@@ -87,6 +88,50 @@ def test_no_login(world: World, data: bytes) -> None:
     assert server.is_gone()
     assert server.hear() == b""
     assert world.pool().failing != ""
+
+
+def test_work_for_a_server_that_is_gone(world_of: WorldOf) -> None:
+    """Is given up; it is asked for in the name of the server's address."""
+    world = world_of(databases="db = host=10.0.0.1 user=owner password=secret")
+    asked: list[tuple[object, Deferred[object]]] = []
+    given_up: list[object] = []
+
+    def stretch(_call: object, whose: object = None) -> Deferred[object]:
+        asked.append((whose, Deferred(given_up.append)))
+        return asked[-1][1]
+
+    world.context.stretch = stretch
+    world.client()
+    server = world.accept()
+    server.hear()
+    server.say(encode.auth_sasl())
+    nonce = server.hear().partition(b"r=")[2]
+    server.say(encode.auth_sasl_continue(b"r=%bX,s=QQ==,i=200000" % nonce))
+    [(whose, work)] = asked
+    assert whose == ("10.0.0.1", 5432)
+    assert given_up == []
+    server.drop()
+    assert given_up == [work]
+    assert not world.logged("Unhandled")
+
+
+def test_a_server_that_asks_for_much_work(world_of: WorldOf) -> None:
+    """It is not done; log and client are told, with the server's number."""
+    world = world_of(
+        databases="db = host=10.0.0.1 user=owner password=secret",
+        settings="scram_iterations_max = 5000",
+    )
+    client = world.client()
+    server = world.accept()
+    server.hear()
+    server.say(encode.auth_sasl())
+    nonce = server.hear().partition(b"r=")[2]
+    server.say(encode.auth_sasl_continue(b"r=%bX,s=QQ==,i=5001" % nonce))
+    text = "server asks for 5001 SCRAM iterations, more than scram_iterations_max"
+    assert server.is_gone()
+    assert world.worked == []
+    assert world.logged(text)
+    assert text in client.fault
 
 
 # Between clients.

@@ -89,6 +89,23 @@ def test_a_password_that_follows_at_once(world_of: WorldOf) -> None:
     assert world.attempts != []
 
 
+def test_a_secret_of_absurd_iterations(world_of: WorldOf) -> None:
+    """No password is compared with it: refused like a wrong one, said to the log."""
+    slow = str(make_verifier("secret", b"salt", 21))
+    world = world_of(settings="auth_type = plain\nscram_iterations_max = 20")
+    (world.folder / "users.txt").write_text(f'"app" "{slow}"\n"other" "{SCRAM}"\n')
+    settings = "auth_type = plain\nscram_iterations_max = {}\nscram_iterations = 3"
+    for most, is_right in ((20, False), (21, True), (20, False)):
+        world.reload(settings=settings.format(most))
+        world.worked.clear()
+        client = world.client()
+        client.say(message(b"p", b"secret\0"))
+        assert len(world.worked) == 1, "it takes the time of a mock login"
+        assert (client.state() == "waiting") is is_right
+        assert is_right or client.fault.endswith("password authentication failed")
+    assert world.logged("the SCRAM secret of this user has 21 iterations, more than")
+
+
 TOKEN = b"t" * 65530
 """The longest password that PostgreSQL takes; tokens are that long."""
 

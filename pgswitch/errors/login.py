@@ -178,12 +178,6 @@ class LoginRejected(Fault):
     text = "login rejected"
 
 
-class NoSuchUser(Fault):
-    """``auth_query`` gave no row."""
-
-    text = "no such user"
-
-
 class AuthDatabaseDisabled(Fault):
     """The database that ``auth_query`` would run in is disabled."""
 

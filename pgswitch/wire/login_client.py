@@ -162,6 +162,9 @@ class Surroundings:
     binding; empty if there is none. ``authority`` is asked by the methods that leave
     it to others. ``is_proved``: the certificate is that of who the client says it is.
     ``only_scram``: every known user has a SCRAM secret; ``any_scram``: one at least.
+    ``stretches_always``: a SCRAM login costs a verifier made anew, whoever it is: some
+    users' secrets are in clear, and the time would tell. ``believes_others``: who is
+    unknown here may be known to the ``authority``.
     """
 
     random: Random
@@ -174,6 +177,8 @@ class Surroundings:
     is_proved: bool = False
     only_scram: bool = False
     any_scram: bool = False
+    stretches_always: bool = False
+    believes_others: bool = True
 
 
 class ClientLogin:
@@ -324,7 +329,8 @@ class ClientLogin:
 
     def _on_checked(self, result: object) -> list[Command]:
         assert isinstance(self._pending, str)  # noqa: S101 - narrows the type
-        if result is not True:
+        is_unknown = self._secret is None and not self._around.believes_others
+        if result is not True or is_unknown:
             limit = self._around.iterations_max
             if self._around.authority is None and self._rounds() > limit:
                 raise VerifierTooSlow(iterations=self._rounds(), limit=limit)
@@ -345,32 +351,36 @@ class ClientLogin:
             mechanism, data = decode.sasl_initial_response(body)
         except ProtocolViolation as violation:
             raise SaslFailed from violation
-        secret = self._secret
-        if secret is not None and secret.verifier is not None:
-            return self._challenge(secret.verifier, mechanism, data)
-        if not secret or secret.kind is not _CLEAR_SECRET:
-            return self._challenge(self._mock(), mechanism, data)
-        known = self._around.cache.get((self._user, secret))
-        if known is not None and known.iterations == self._around.iterations:
-            return self._challenge(known, mechanism, data)
+        verifier = self._verifier()
+        if verifier is not None and not self._around.stretches_always:
+            return self._challenge(verifier, mechanism, data)
         self._state = State.STRETCHING
         self._pending = mechanism, data
         salt = self._around.random(scram.SALT_SIZE)
-        return [
-            Work(
-                partial(
-                    scram.make_verifier, secret.value, salt, self._around.iterations
-                ),
-                self._user,
-            )
-        ]
+        text = self._secret.value if self._secret else self._user
+        stretch = partial(scram.make_verifier, text, salt, self._around.iterations)
+        return [Work(stretch, self._user)]
+
+    def _verifier(self) -> scram.ScramVerifier | None:
+        """Return what the proof is judged by; None if it is still to be made."""
+        secret = self._secret
+        if secret is not None and secret.verifier is not None:
+            return secret.verifier
+        if not secret or secret.kind is not _CLEAR_SECRET:
+            return self._mock()
+        known = self._around.cache.get((self._user, secret))
+        is_right = known is not None and known.iterations == self._around.iterations
+        return known if is_right else None
 
     def _on_stretched(self, result: object) -> list[Command]:
-        if not isinstance(result, scram.ScramVerifier) or self._secret is None:
+        if not isinstance(result, scram.ScramVerifier):
             raise SaslFailed
         assert isinstance(self._pending, tuple)  # noqa: S101 - narrows the type
-        self._around.cache[self._user, self._secret] = result
-        return self._challenge(result, *self._pending)
+        verifier = self._verifier()
+        if verifier is None and self._secret is not None:
+            verifier = self._around.cache[self._user, self._secret] = result
+        assert verifier is not None  # noqa: S101 - only a secret has none
+        return self._challenge(verifier, *self._pending)
 
     def _challenge(
         self, verifier: scram.ScramVerifier, mechanism: str, data: bytes

@@ -89,13 +89,15 @@ class Files:
         """Put a configuration in force; settings of the start stay as they are.
 
         Raises ConfigError, with nothing changed, when clients could not log in by it
-        or by its auth_file, or when the rules cannot be loaded.
+        or by its auth_file or HBA file, or when the rules cannot be loaded.
         """
         old = self._context.configuration
         new = carried_over(old, configuration)
         if found := checks.problems(new.settings):
             raise ConfigError(found)
         if found := self._store.problems(new.settings):
+            raise ConfigError(found)
+        if found := self._decision.problems(new.settings):
             raise ConfigError(found)
         try:
             book = self._rules.load(new)

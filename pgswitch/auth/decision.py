@@ -61,12 +61,21 @@ class Decision:
         demands = [rule.demand for rule in self._rules] or [self._demand]
         self.asks_scram = any(one.method is Method.SCRAM_SHA_256 for one in demands)
 
+    def problems(self, settings: Settings) -> list[str]:
+        """Return why the files of rules cannot be put in force; for the log.
+
+        That is so if one cannot be read, or has no line that can.
+        """
+        if settings.auth_type is not AuthType.HBA:
+            return []
+        return read_rule_files(settings).hindrances
+
     def _load(self, settings: Settings) -> None:
         options = settings.auth_ldap_options
         self._ldap = parse_ldap(options) if options else None
         if settings.auth_type is AuthType.HBA:
             found = read_rule_files(settings)
-            for problem in found.unreadable:
+            for problem in (*found.unreadable, *found.useless):
                 self._log.error(problem)
             for problem in (*found.left_out, *found.doubtful):
                 self._log.warning(problem)

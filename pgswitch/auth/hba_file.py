@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from pgswitch.auth.hba import (
     PAM_SERVICE,
     Demand,
+    IpAddress,
     Link,
     Names,
     Near,
@@ -29,6 +30,10 @@ from pgswitch.auth.ident import IdentMap, logical_lines
 from pgswitch.auth.ldap_options import LdapOptionsError, parse_ldap
 from pgswitch.auth.words import Field, Word, WordsError, fields
 from pgswitch.types import Method
+
+_IPV4_BITS: Final = 32
+_MAPPED_PREFIX: Final = (1 << 96) - 1
+"""The bits of a mask before those of an IPv4 address inside IPv6, all of them set."""
 
 NESTING_LIMIT: Final = 10
 """How deep files may include each other."""
@@ -288,10 +293,27 @@ class _LineReader:
                 raise WordsError(f"not a mask: {mask}") from None
             if found.version != address.version:
                 raise WordsError(f"a mask of another kind: {mask}")
-            return address, int(found)
+            return self._as_seen(address, int(found))
         if not bits.isascii() or not bits.isdigit() or int(bits) > size:
             raise WordsError(f"not a number of bits: {bits}")
-        return address, (1 << size) - (1 << (size - int(bits)))
+        return self._as_seen(address, (1 << size) - (1 << (size - int(bits))))
+
+    def _as_seen(self, address: IpAddress, mask: int) -> Network:
+        """Return a network as clients' addresses are looked at.
+
+        IPv4 inside IPv6 (``::ffff:10.0.0.1``) is the IPv4 it is there; a network that
+        is more than those addresses would not have them among it.
+        """
+        mapped = getattr(address, "ipv4_mapped", None)
+        if mapped is None:
+            return address, mask
+        if mask >> _IPV4_BITS != _MAPPED_PREFIX:
+            self.complaint = (
+                f"{address} with so few bits is no IPv4 network:"
+                " no client that comes by IPv4 fits this line"
+            )
+            return address, mask
+        return mapped, mask & ((1 << _IPV4_BITS) - 1)
 
     def _options(self, method: Method) -> dict[str, str]:
         """Return the options by name; refuses those that do not go with the method."""

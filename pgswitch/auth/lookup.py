@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import Deferred
 
-from pgswitch.errors import AuthDatabaseDisabled, BouncerConfigError, NoSuchUser
+from pgswitch.errors import AuthDatabaseDisabled, BouncerConfigError
 from pgswitch.types import CONSOLE_DATABASES
 from pgswitch.wire.auth_query import AuthQuery
 from pgswitch.wire.password import Secret
@@ -77,8 +77,8 @@ class Lookup:
     ) -> Identity | Deferred[Identity]:
         """Return who the client says it is.
 
-        BouncerConfigError, AuthDatabaseDisabled, NoSuchUser, or what befell the
-        server that was asked: raised, or the failure of the Deferred.
+        BouncerConfigError, AuthDatabaseDisabled, or what befell the server that was
+        asked: raised, or the failure of the Deferred.
         """
         secret = self._store.secret(client.user)
         if secret is not None:
@@ -141,12 +141,14 @@ class Lookup:
             self._context.log.error(f"{client.prefix} {query.complaint}")
             raise BouncerConfigError(detail="auth_query did not work: see the log.")
         if query.name is None:
-            if self._settings.log_connections:
-                self._context.log.log(
-                    f"{client.prefix} login failed: db={client.database}"
-                )
-            raise NoSuchUser
-        found = Identity(query.name, query.secret, question)
+            client.shown = None, None
+            self._context.log.log(f"{client.prefix} no such user: {client.user}")
+            # Asked for a proof like any other: who may log in is nobody's business.
+            found = Identity(client.user, None, question)
+        else:
+            found = Identity(query.name, query.secret, question)
+            if query.secret:
+                self._store.asked_kinds.add(query.secret.kind)
         ttl = self._settings.auth_query_cache_ttl
         if ttl > 0:
             if len(self._cache) >= _CACHE_LIMIT:

@@ -22,6 +22,7 @@ from pgswitch.auth import ldap, pam
 from pgswitch.errors import LdapOptionsMissing, LdapUnsupported
 from pgswitch.types import Method
 from pgswitch.wire.login_client import ClientLogin, Surroundings
+from pgswitch.wire.password import SecretKind
 
 if TYPE_CHECKING:
     from pgswitch.auth.hba import Demand
@@ -89,23 +90,34 @@ class Methods:
         user = identity.user
         tls = None if client is None else client.tls
         names = () if tls is None else tls.peer_names
+        store = self._store
+        is_asked = identity.asked is not None
+        kinds = store.asked_kinds
+        # As long as nobody knows better, users have what PostgreSQL gives them.
+        any_scram = not kinds or SecretKind.SCRAM in kinds
+        only_scram = kinds <= {SecretKind.SCRAM}
         return Surroundings(
             random=self._context.random,
             mock_seed=self._mock_seed,
             iterations=self._context.configuration.settings.scram_iterations,
+            iterations_max=self._context.configuration.settings.scram_iterations_max,
             cache=self._verifiers(identity),
             end_point=b"" if tls is None else tls.end_point,
             authority=None if client is None else self._authority(client, user, demand),
             is_proved=any(_is_user(demand.ident, one, user) for one in names),
-            any_scram=self._store.any_scram,
-            only_scram=self._store.only_scram,
+            any_scram=any_scram if is_asked else store.any_scram,
+            only_scram=only_scram if is_asked else store.only_scram,
+            stretches_always=is_asked and SecretKind.PLAIN in kinds,
+            believes_others=not is_asked,
         )
 
     def _holds(self, usual: Surroundings) -> bool:
         """Tell whether neither RELOAD nor auth_file has changed what was kept."""
         store = self._store
+        settings = self._context.configuration.settings
         return (
-            usual.iterations == self._context.configuration.settings.scram_iterations
+            usual.iterations == settings.scram_iterations
+            and usual.iterations_max == settings.scram_iterations_max
             and usual.any_scram == store.any_scram
             and usual.only_scram == store.only_scram
         )

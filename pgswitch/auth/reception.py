@@ -250,7 +250,7 @@ class FrontDesk:
 
     def work(self, work: Work) -> Deferred[object]:
         """Do what a login needs done in a thread; fires with None if it failed."""
-        return self.workers.of(work)(work.call)
+        return self.workers.of(work)(work.call, work.whose)
 
     def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
         """Take a client that has authenticated to its pool or to the console."""

@@ -7,11 +7,11 @@ understood is left out.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgswitch.auth.hba_file import read_hba
 from pgswitch.auth.ident import IdentMap, parse_ident
+from pgswitch.config.ini import read_text
 from pgswitch.tls.options import for_clients
 from pgswitch.types import Method
 
@@ -42,6 +42,18 @@ class RuleFiles:
     """Single lines."""
     doubtful: list[str] = field(default_factory=list)
     """Rules that let in nobody, or too many, as other settings are."""
+    useless: list[str] = field(default_factory=list)
+    """Whole files without a line that can be read."""
+
+    @property
+    def hindrances(self) -> list[str]:
+        """Return why a reload is not to put them in force; nothing if it may.
+
+        Single lines that are left out are no reason, as in PgBouncer.
+        """
+        if self.useless:
+            return [*self.unreadable, *self.left_out, *self.useless]
+        return self.unreadable
 
 
 def read_rule_files(settings: Settings) -> RuleFiles:
@@ -50,7 +62,7 @@ def read_rule_files(settings: Settings) -> RuleFiles:
     maps = _maps(settings.auth_ident_file, found)
     path = settings.auth_hba_file
     try:
-        hba = read_hba(path, _text_of, maps)
+        hba = read_hba(path, read_text, maps)
     except OSError as error:
         found.unreadable.append(
             f"could not open hba config file {path}: {error.strerror}"
@@ -68,6 +80,8 @@ def read_rule_files(settings: Settings) -> RuleFiles:
         found.left_out.append(
             f"could not parse hba config line {problem.line}{where}: {problem.reason}"
         )
+    if hba.problems and not found.rules:
+        found.useless.append(f"no line of auth_hba_file {path} can be read")
     return found
 
 
@@ -75,7 +89,7 @@ def _maps(path: str | None, found: RuleFiles) -> Mapping[str, IdentMap]:
     if not path:
         return {}
     try:
-        maps, problems = parse_ident(_text_of(path))
+        maps, problems = parse_ident(read_text(path))
     except OSError as error:
         found.unreadable.append(
             f"could not open ident config file {path}: {error.strerror}"
@@ -85,8 +99,6 @@ def _maps(path: str | None, found: RuleFiles) -> Mapping[str, IdentMap]:
         found.left_out.append(
             f"could not parse ident config line {problem.line}: {problem.reason}"
         )
+    if problems and not maps:
+        found.useless.append(f"no line of auth_ident_file {path} can be read")
     return maps
-
-
-def _text_of(path: str) -> str:
-    return Path(path).read_text(encoding="utf-8", errors="surrogateescape")

@@ -37,6 +37,8 @@ class AuthStore:
         """SCRAM verifiers made from clear secrets, see verifiers.py."""
         self.generation = 0
         """Counts how often there were other users than before."""
+        self.asked_kinds: set[SecretKind] = set()
+        """Kinds of secrets that auth_query has told of so far."""
         self.any_scram = self.only_scram = False
         """Whether any user, and whether every one, has a SCRAM secret."""
 

@@ -59,9 +59,10 @@ class Reading:
 def read_text(path: str) -> str:
     """Return the text of a file; bytes that are not UTF-8 survive as surrogates.
 
-    Raises ``OSError``.
+    A byte order mark, with which some editors begin a file, is no part of it.  Raises
+    ``OSError``.
     """
-    return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    return Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
 
 
 def read_ini(path: str, read: Callable[[str], str] = read_text) -> Reading:

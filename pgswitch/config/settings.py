@@ -352,6 +352,12 @@ class Settings:
         "4096",
         "iterations of the SCRAM secrets made from plain passwords",
     )
+    scram_iterations_max: int = setting(
+        units.ITERATIONS,
+        "200000",
+        "most iterations of SCRAM that a server, or a stored secret that a password in"
+        " clear is compared with, may ask of us (1 s for 2 million)",
+    )
     server_check_delay: float = setting(
         units.SECONDS,
         "30",

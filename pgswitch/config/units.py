@@ -212,6 +212,7 @@ DATABASE_NAME = Kind(
 PATH = Kind("path", "a path, where ~ is a home directory", os.path.expanduser)
 INTEGER = _integer_kind("integer", "a whole number", _INT_MIN, _INT_MAX)
 UNSIGNED = _integer_kind("integer", "a number from 0 to 4294967295", 0, _UINT_MAX)
+ITERATIONS = _integer_kind("integer", "a number from 1 to 10000000", 1, 10_000_000)
 PEER_NUMBER = _integer_kind("integer", "a whole number from 0 to 65535", 0, 65535)
 PORT_OR_ZERO = _integer_kind("port", "a port number from 0 to 65535", 0, 65535)
 SECONDS = Kind(

@@ -99,6 +99,18 @@ class PasswordFailed(Fault):
     text = "password authentication failed"
 
 
+class VerifierTooSlow(PasswordFailed):
+    """The stored SCRAM secret takes more work than ``scram_iterations_max`` allows.
+
+    Only the log is told: the client might be anybody.
+    """
+
+    note = (
+        "the SCRAM secret of this user has {iterations} iterations,"
+        " more than scram_iterations_max ({limit}): no password is compared with it"
+    )
+
+
 class SaslFailed(Fault):
     """Any failure of SCRAM; deliberately without saying which."""
 
@@ -164,12 +176,6 @@ class LoginRejected(Fault):
     """The matching line of the HBA file says reject."""
 
     text = "login rejected"
-
-
-class NoSuchUser(Fault):
-    """``auth_query`` gave no row."""
-
-    text = "no such user"
 
 
 class AuthDatabaseDisabled(Fault):

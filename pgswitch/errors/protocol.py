@@ -44,6 +44,12 @@ class ServerBadHeader(ProtocolViolation):
     text = "bad pkt header"
 
 
+class ServerMessageTooLong(ProtocolViolation):
+    """A server's message is longer than its kind may be where it came."""
+
+    text = "message '{kind}' of the server is too long: {size} bytes"
+
+
 class BrokenPacket(ProtocolViolation):
     """A body does not have the layout of its message.
 
@@ -51,6 +57,15 @@ class BrokenPacket(ProtocolViolation):
     """
 
     text = "broken {message} packet"
+
+
+class ServerIterationsTooMany(BrokenPacket):
+    """A server asks for more work than ``scram_iterations_max`` allows."""
+
+    text = (
+        "server login failed: the server asks for {iterations} SCRAM iterations,"
+        " more than scram_iterations_max ({limit})"
+    )
 
 
 class FailedToParsePacket(ProtocolViolation):

@@ -17,9 +17,11 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from pgswitch.errors import (
     BadPacketHeader,
     Fault,
+    ParameterStatusNotStored,
     ServerBadHeader,
     ServerClosed,
     ServerConnCrashed,
+    ServerMessageTooLong,
     ServerUnaskedAnswer,
 )
 from pgswitch.logs import socket_prefix
@@ -41,8 +43,11 @@ from pgswitch.wire.constants import (
     PARAMETER_STATUS,
     READY_FOR_QUERY,
 )
+from pgswitch.wire.framing import LONG_MESSAGE
 from pgswitch.wire.last_word import LastWord, last_word
 from pgswitch.wire.login_server import (
+    LOGIN_BYTES,
+    MOST_PARAMETERS,
     Command,
     Failed,
     LoginDone,
@@ -74,6 +79,15 @@ CRASHED = "server conn crashed?"
 
 Answered = Callable[[dict[str, str] | None], None]
 """Told the fields of the ErrorResponse of a query of ours, or None if it went well."""
+
+
+class Stretch(Protocol):
+    """Calls something in a thread; see auth/workers.py."""
+
+    def __call__(
+        self, call: Callable[[], object], whose: object = None, /
+    ) -> Deferred[object]:
+        """Fire with what it returns; those for whom work is done take turns."""
 
 
 class Question(Protocol):
@@ -133,6 +147,10 @@ class Backend(TwistedProtocol):
     """No client has had it yet, so that whatever it reports is a default."""
     _reports: set[str]
     """Names, in small letters, of the parameters that the server reports."""
+    _working: Deferred[object] | None = None
+    """What a thread does for the login."""
+    _kept = 0
+    """Characters of what it has reported since its login that are kept."""
     _is_setting = False
     """The query of ours sets tracked parameters, and we know which."""
 
@@ -144,7 +162,7 @@ class Backend(TwistedProtocol):
         names: tuple[str, str],
         startup: bytes,
         login: ServerLogin,
-        stretch: Callable[[Callable[[], object]], Deferred[object]],
+        stretch: Stretch,
         statements: ServerStatements,
         tracking: Tracking,
         log: Log,
@@ -411,18 +429,35 @@ class Backend(TwistedProtocol):
 
     def _note_parameter(self, body: bytes) -> str:
         """Note a parameter that the server reported; return its name."""
+        if len(body) > LONG_MESSAGE:
+            raise ServerMessageTooLong(kind="S", size=len(body))
         name, value = (decode.text(part) for part in decode.parameter_status(body))
         link = self.link
-        self._reports.add(name.lower())
+        self._keep(name, value)
         link.parameters = self._with(link.parameters, name, value)
-        if self.is_fresh or name in FIXED:
-            self.parameters[name] = value
         client = link.peer
         if isinstance(client, ClientLink):
             client.parameters = self._with(client.parameters, name, value)
         if name in FIXED:
             self.owner.reported(name, value, self)
         return name
+
+    def _keep(self, name: str, value: str) -> None:
+        """Keep what a server reports; ParameterStatusNotStored if it is too much.
+
+        It may report new names as long as it lives, each of which would be kept.
+        """
+        small = name.lower()
+        if small not in self._reports:
+            if len(self._reports) >= MOST_PARAMETERS:
+                raise ParameterStatusNotStored
+            self._reports.add(small)
+            self._kept += len(name)
+        if self.is_fresh or name in FIXED:
+            self._kept += len(value) - len(self.parameters.get(name, ""))
+            self.parameters[name] = value
+        if self._kept > LOGIN_BYTES:
+            raise ParameterStatusNotStored
 
     def _with(self, values: Values, name: str, value: str) -> Values:
         if name == "client_encoding":
@@ -454,6 +489,10 @@ class Backend(TwistedProtocol):
         self.said_last_word = said is LastWord.UNDONE and unanswered and not is_done
         return b"" if self.said_last_word else chunk[:at]
 
+    def is_answering(self) -> bool:
+        """Tell whether this server, which no client has, was asked something by us."""
+        return self.phase is Phase.BUSY
+
     def contradicted(self, what: str) -> None:
         """Note that the server is not as we believed: an ERROR line, and a count."""
         self._log.error(f"{self.prefix} {what}")
@@ -471,6 +510,8 @@ class Backend(TwistedProtocol):
         """Close a server that broke the protocol; its client is told the same."""
         if isinstance(fault, BadPacketHeader):
             fault = ServerBadHeader()
+        if not isinstance(fault, ServerUnaskedAnswer):  # which was told of before
+            self.contradicted(f"server breaks the protocol: {fault.text}")
         self.close(fault.text, terminate=False)
 
     # Logging in, queries of our own.
@@ -480,7 +521,9 @@ class Backend(TwistedProtocol):
             if isinstance(command, Send):
                 self.link.send(command.data)
             elif isinstance(command, Work):
-                self._stretch(command.call).addCallback(self._worked)
+                whose = (self.host, self.address.port)
+                self._working = self._stretch(command.call, whose)
+                self._working.addCallbacks(self._worked, _not_wanted)
             elif isinstance(command, LoginDone):
                 self._logged_in(command)
             elif self.phase is Phase.LOGIN:
@@ -492,6 +535,7 @@ class Backend(TwistedProtocol):
 
     def _worked(self, result: object) -> None:
         """Go on with the login, now that a thread has stretched the password."""
+        self._working = None
         if self.phase is Phase.LOGIN:
             self._perform(self._login.worked(result))
 
@@ -548,10 +592,17 @@ class Backend(TwistedProtocol):
         self.phase = Phase.CLOSED
         self.close_reason = reason
         self._answered = None
+        working, self._working = self._working, None
+        if working is not None:
+            working.cancel()
         if self._io is not None:
             self.link.lost = True
             self.link.stopped = True
         self.owner.lost(self, reason)
+
+
+def _not_wanted(_failure: Failure) -> None:
+    """Take it that work was given up."""
 
 
 def _is_last_word(message_type: int, body: bytes) -> bool:

@@ -66,7 +66,13 @@ if TYPE_CHECKING:
     from pgswitch.wire.welcome import Welcome
 
 LOGIN_LIMIT: Final = 16384
-"""Bytes of one message that a stranger may have us hold before the login."""
+"""Bytes of the first packets that a stranger may have us hold."""
+ANSWER_LIMIT: Final = 65536
+"""Bytes of a message that answers a question of ours, its type byte included.
+
+PostgreSQL's limit (PG_MAX_AUTH_TOKEN_LENGTH, 65535, which counts no type byte): tokens
+of clouds' identity services are longer than the passwords that people know.
+"""
 REFUSED_ENCRYPTION: Final = b"N"
 ACCEPTED_ENCRYPTION: Final = b"S"
 NO_REPLICATION: Final = Replication.NONE
@@ -445,6 +451,8 @@ class Frontend:
             self.reception.accepted(self, Accepted())
         else:
             self._login = login
+            # Only now: the start-up packet was good, and somebody is asked.
+            self.link.limit = ANSWER_LIMIT
             self._perform(login.begin())
 
     def _perform(self, commands: Iterable[Command]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pgswitch.config.model import Configuration, DatabaseSpec
     from pgswitch.errors import Fault
     from pgswitch.logs import Log
+    from pgswitch.net.backend import Stretch
     from pgswitch.tls.book import TlsBook
     from pgswitch.wire.login_server import KeyCache
     from pgswitch.wire.params import Tracking
@@ -58,7 +59,7 @@ class PoolContext:
     tls: TlsBook
     credentials: Callable[[DatabaseSpec, str], Credentials]
     """Secret and SCRAM keys for logging in to a database as a user."""
-    stretch: Callable[[Callable[[], object]], Deferred[object]]
+    stretch: Stretch
     """Calls something in a thread; fires with None if that failed."""
     random: Callable[[int], bytes]
     clock: Callable[[], float]

@@ -97,6 +97,7 @@ class Opener:
                 keys,
                 random=context.random,
                 cache=context.scram_cache,
+                iterations_max=context.configuration.settings.scram_iterations_max,
             ),
             stretch=context.stretch,
             statements=ServerStatements(context.statements),

@@ -77,6 +77,9 @@ class ServerControl(LinkControl, Protocol):
         None: it is told what the server has reported.
         """
 
+    def is_answering(self) -> bool:
+        """Tell whether an unlinked server was asked something by us."""
+
     def contradicted(self, what: str) -> None:
         """Note that the server is not as we believed; it is not used again."""
 

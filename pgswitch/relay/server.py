@@ -16,7 +16,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgswitch.errors import ServerUnaskedAnswer, ServerUnknownPacket
+from pgswitch.errors import (
+    ServerBadHeader,
+    ServerMessageTooLong,
+    ServerUnaskedAnswer,
+    ServerUnknownPacket,
+)
 from pgswitch.relay.interfaces import LinkIO, ServerControl
 from pgswitch.relay.link import PAUSED_PEER, WORTH_WAITING_FOR, Keeper, Link
 from pgswitch.stats.counters import Counters
@@ -112,6 +117,11 @@ UNASKED: Final = action_table(
     },
 )
 """While nothing is outstanding: a server may say only what nobody has to ask for."""
+MAY_BE_LONG: Final = action_table(0, dict.fromkeys(b"ADENTVdt", 1))
+"""What an answer may have that is longer than LONG_MESSAGE.
+
+libpq takes no more than 30,000 bytes of any other message (VALID_LONG_MESSAGE_TYPE).
+"""
 _LAST_WORDS: Final = (b"VFATAL\0", b"VPANIC\0", b"SFATAL\0", b"SPANIC\0")
 """Severities of an ErrorResponse that ends the connection, and needs no question."""
 READY: Final = b"Z\0\0\0\5"
@@ -399,6 +409,16 @@ class ServerLink(Link):
         elif exchange.listener is not None:
             exchange.listener.go_on()
 
+    def check_long(self, message_type: int, size: int) -> None:
+        """Refuse to hold what no server of good sense says, or not now."""
+        exchange = self.exchange
+        if exchange is None:
+            may_be = self.backend.is_answering()
+        else:
+            may_be = exchange.outstanding() > 0
+        if not may_be or not MAY_BE_LONG[message_type]:
+            raise ServerMessageTooLong(kind=chr(message_type), size=size)
+
     def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
         """Deal with one message that the table in force names."""
         exchange = self.exchange
@@ -408,6 +428,8 @@ class ServerLink(Link):
         if exchange.head == len(exchange.queue) and message_type != PARAMETER_STATUS:
             self._unasked_for(message_type, chunk, start, end)
         elif message_type == READY_FOR_QUERY:
+            if end - start != READY_SIZE:
+                raise ServerBadHeader
             self._ready(exchange, chunk[start + BODY])
             if exchange.answered & SWALLOW:
                 self.replace(chunk, start, end, b"")

@@ -7,15 +7,11 @@ that the server of the connection has shown: ours to clients, theirs to us.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _WEAK = ("md5", "sha1")
 """Signature hashes in whose place SHA-256 is used (RFC 5929, section 4.1)."""
@@ -38,13 +34,49 @@ class TlsFacts:
 
 
 def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Return whom a certificate is for: DNS names of subjectAltName, then common names.
+    """Return whom a certificate is for: the DNS names of subjectAltName alone.
 
-    A certificate with a NUL in a name names nobody: what stands behind it is for one
-    reader a part of the name and for another not (CVE-2009-2408).
+    Only where it has none of them, the first common name counts (RFC 6125, section
+    6.4.4): who issues a certificate for alice is not to let bob in by what else it
+    says.  A certificate with a NUL in a name names nobody: what stands behind it is for
+    one reader a part of the name and for another not (CVE-2009-2408).  Nor does one
+    whose subjectAltName cannot be read.
     """
-    names = tuple(_names(certificate))
-    return () if any("\0" in name for name in names) else names
+    try:
+        named = alternative_names(certificate, x509.DNSName)
+    except ValueError:
+        return ()
+    common = common_names(certificate)
+    if any("\0" in str(name) for name in (*named, *common)):
+        return ()
+    return tuple(map(str, named)) or common[:1]
+
+
+def alternative_names(
+    certificate: x509.Certificate, kind: type[x509.DNSName | x509.IPAddress]
+) -> list[object]:
+    """Return the names of one kind in subjectAltName; ValueError if it is no valid one.
+
+    Those of x509.DNSName are texts, those of x509.IPAddress addresses.
+    """
+    try:
+        found = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except x509.ExtensionNotFound:
+        return []
+    return [one.value for one in found.value if isinstance(one, kind)]
+
+
+def common_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Return the common names, in their order."""
+    values = (
+        attribute.value
+        for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    )
+    return tuple(
+        value if isinstance(value, str) else value.decode("latin-1") for value in values
+    )
 
 
 def end_point_of(certificate: x509.Certificate) -> bytes:
@@ -62,17 +94,3 @@ def end_point_of(certificate: x509.Certificate) -> bytes:
     if algorithm.name in _WEAK:
         algorithm = hashes.SHA256()
     return certificate.fingerprint(algorithm)
-
-
-def _names(certificate: x509.Certificate) -> Iterator[str]:
-    try:
-        found = certificate.extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
-        yield from found.value.get_values_for_type(x509.DNSName)
-    except (x509.ExtensionNotFound, ValueError):
-        # ValueError: an extension that is no valid one helps nobody to a name.
-        pass
-    for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
-        value = attribute.value
-        yield value if isinstance(value, str) else value.decode("latin-1")

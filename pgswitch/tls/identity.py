@@ -1,13 +1,15 @@
 """Whether a server's certificate is for the host that we wanted (verify-full).
 
 By service-identity (RFC 6125).  It takes names from subjectAltName alone; certificates
-without one are still in use with PostgreSQL, whose libpq then looks at the common name
-(manual, "Client Verification of Server Certificates"), and so do we.
+that have neither name nor address there are still in use with PostgreSQL, whose libpq
+then looks at the first common name (manual, "Client Verification of Server
+Certificates"), and so do we.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 
 from cryptography import x509
 from service_identity import CertificateError, VerificationError
@@ -17,7 +19,10 @@ from service_identity.cryptography import (
 )
 from service_identity.hazmat import DNS_ID, DNSPattern, verify_service_identity
 
-from pgswitch.tls.facts import names_in
+from pgswitch.tls.facts import alternative_names, common_names, names_in
+
+_KINDS: Final = (x509.DNSName, x509.IPAddress)
+"""What hosts are named by in subjectAltName."""
 
 
 class WrongHost(Exception):
@@ -32,8 +37,8 @@ def verify_host(certificate: x509.Certificate, host: str) -> None:
     """
     wanted = host.removesuffix(".")
     try:
-        if not _has_alternative_names(certificate):
-            _verify_common_names(certificate, wanted)
+        if not any(alternative_names(certificate, kind) for kind in _KINDS):
+            _verify_common_name(certificate, wanted)
         elif is_address(wanted):
             verify_certificate_ip_address(certificate, wanted)
         else:
@@ -54,24 +59,13 @@ def is_address(host: str) -> bool:
     return True
 
 
-def _has_alternative_names(certificate: x509.Certificate) -> bool:
-    """Tell whether there is a name or address in subjectAltName."""
-    try:
-        extension = certificate.extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
-    except x509.ExtensionNotFound:
-        return False
-    return any(
-        isinstance(name, x509.DNSName | x509.IPAddress) for name in extension.value
-    )
-
-
-def _verify_common_names(certificate: x509.Certificate, host: str) -> None:
-    names = names_in(certificate)
+def _verify_common_name(certificate: x509.Certificate, host: str) -> None:
+    """Accept by the first common name, as libpq does, which is all it looks at."""
+    common = common_names(certificate)
+    name = common[0] if common and not any("\0" in one for one in common) else ""
     if is_address(host):
-        if host not in names:
+        if host != name:
             raise VerificationError(errors=[])
         return
-    patterns = [DNSPattern.from_bytes(name.encode("idna")) for name in names]
+    patterns = [DNSPattern.from_bytes(name.encode("idna"))] if name else []
     verify_service_identity(patterns, [DNS_ID(host)], [])

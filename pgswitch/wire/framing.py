@@ -39,6 +39,15 @@ HEADER_SIZE: Final = 5
 MAX_MESSAGE_SIZE: Final = 0x7FFFFFFF
 """Default of ``max_packet_size``: the longest message, its type byte included."""
 
+LONG_MESSAGE: Final = 65536
+"""Bytes of a message that few kinds exceed, and that is held without a question."""
+
+MOST_PIECES: Final = 64
+SMALL_PIECE: Final = 1024
+"""Of a message that is held back: more pieces than this are joined while they have
+fewer bytes than that on average.  So each byte that comes is copied few times, and a
+message sent byte by byte takes no more memory than another."""
+
 _pass_over: Final = pass_over
 """Final names cost no look-up when compiled."""
 
@@ -106,6 +115,12 @@ class Scanner:
         """
         raise AssertionError((message_type, start, end, len(chunk)))
 
+    def check_long(self, message_type: int, size: int) -> None:
+        """Raise a Fault if a message of this size is not to be held until it is whole.
+
+        Asked only of what is cut, and has more than LONG_MESSAGE bytes.
+        """
+
     def at_boundary(self) -> bool:
         """Tell whether the last chunk ended where a message ended."""
         return self.skip == 0 and self.wanted == 0
@@ -119,11 +134,20 @@ class Scanner:
         self._held.append(chunk)
         self._held_size += len(chunk)
         if self._held_size < self.wanted:
+            if len(self._held) > MOST_PIECES:
+                self._melt()
             return None
         joined = b"".join(self._held)
         self._held.clear()
         self.wanted = 0
         return joined
+
+    def _melt(self) -> None:
+        """Join what came in small pieces: each costs some forty bytes of its own."""
+        if self._held_size < len(self._held) * SMALL_PIECE:
+            joined = b"".join(self._held)
+            self._held.clear()
+            self._held.append(joined)
 
     def replace(self, chunk: bytes, start: int, end: int, by: bytes) -> None:
         """Pass ``by`` on in place of ``chunk[start:end]`` (only while walking)."""
@@ -160,6 +184,8 @@ class Scanner:
             end = position + 1 + length
             if end > size and actions[chunk[position]] != CALL:
                 wanted = end - position
+                if wanted > LONG_MESSAGE:
+                    self.check_long(chunk[position], wanted)
                 break
             if not self.on_message(chunk[position], chunk, position, end):
                 if self.stopped:

@@ -37,6 +37,7 @@ from pgswitch.errors import (
     SaslMechanismInvalid,
     SilentClose,
     TrustFailed,
+    VerifierTooSlow,
 )
 from pgswitch.types import Method
 from pgswitch.wire import constants as c
@@ -106,15 +107,21 @@ class Work:
     """Call this in a thread, and give what it returns to :meth:`ClientLogin.worked`.
 
     ``asks_others``: it may wait for somebody outside, and does not compute.
+    ``whose`` is whom it is done for: many such take turns.
     """
 
-    __slots__ = ("asks_others", "call")
+    __slots__ = ("asks_others", "call", "whose")
 
     def __init__(
-        self, call: Callable[[], object], *, asks_others: bool = False
+        self,
+        call: Callable[[], object],
+        whose: str = "",
+        *,
+        asks_others: bool = False,
     ) -> None:
         """Take what to call."""
         self.call = call
+        self.whose = whose
         self.asks_others = asks_others
 
 
@@ -149,22 +156,29 @@ class Surroundings:
     """What logins need besides the user: the same for all of one kind.
 
     ``mock_seed`` is 32 random bytes kept for the life of the process. ``iterations``
-    is the setting ``scram_iterations``, for verifiers made from clear secrets.
+    is the setting ``scram_iterations``, for verifiers made from clear secrets, and
+    ``iterations_max`` is ``scram_iterations_max``, for those that are stored.
     ``end_point`` is the hash of the certificate that the client was shown, for channel
     binding; empty if there is none. ``authority`` is asked by the methods that leave
     it to others. ``is_proved``: the certificate is that of who the client says it is.
     ``only_scram``: every known user has a SCRAM secret; ``any_scram``: one at least.
+    ``stretches_always``: a SCRAM login costs a verifier made anew, whoever it is: some
+    users' secrets are in clear, and the time would tell. ``believes_others``: who is
+    unknown here may be known to the ``authority``.
     """
 
     random: Random
     mock_seed: bytes = field(repr=False)
     iterations: int = scram.DEFAULT_ITERATIONS
+    iterations_max: int = scram.ITERATIONS_LIMIT
     cache: VerifierCache = field(default_factory=dict, repr=False)
     end_point: bytes = b""
     authority: Authority | None = None
     is_proved: bool = False
     only_scram: bool = False
     any_scram: bool = False
+    stretches_always: bool = False
+    believes_others: bool = True
 
 
 class ClientLogin:
@@ -271,7 +285,7 @@ class ClientLogin:
         if self._secret is None or self._around.authority is None:
             return self._refuse(PeerRejected())
         self._state = State.PASSWORD_CHECK
-        return [Work(partial(self._around.authority, ""), asks_others=True)]
+        return [Work(partial(self._around.authority, ""), self._user, asks_others=True)]
 
     def _ask_password(self) -> list[Command]:
         self._state = State.PASSWORD
@@ -299,15 +313,27 @@ class ClientLogin:
         self._pending = password
         if self._around.authority is not None:
             asking = partial(self._around.authority, password)
-            return [Work(asking, asks_others=True)]
+            return [Work(asking, self._user, asks_others=True)]
         check = partial(check_plain, self._secret, self._user, password)
         if not self._around.any_scram and not self._is_scram_user():
             return self._on_checked(check())
-        return [Work(partial(check, decoy=self._mock()))]
+        if self._rounds() > self._around.iterations_max:
+            # As if nobody had the name, which takes as long as ever.
+            check = partial(check_plain, None, self._user, password)
+        return [Work(partial(check, decoy=self._mock()), self._user)]
+
+    def _rounds(self) -> int:
+        """Return how many iterations it takes to check a password; 0: it takes none."""
+        verifier = None if self._secret is None else self._secret.verifier
+        return 0 if verifier is None else verifier.iterations
 
     def _on_checked(self, result: object) -> list[Command]:
         assert isinstance(self._pending, str)  # noqa: S101 - narrows the type
-        if result is not True:
+        is_unknown = self._secret is None and not self._around.believes_others
+        if result is not True or is_unknown:
+            limit = self._around.iterations_max
+            if self._around.authority is None and self._rounds() > limit:
+                raise VerifierTooSlow(iterations=self._rounds(), limit=limit)
             raise _WRONG[self._method]
         given = self._pending
         password = Secret(_CLEAR_SECRET, given) if given else None
@@ -325,31 +351,36 @@ class ClientLogin:
             mechanism, data = decode.sasl_initial_response(body)
         except ProtocolViolation as violation:
             raise SaslFailed from violation
-        secret = self._secret
-        if secret is not None and secret.verifier is not None:
-            return self._challenge(secret.verifier, mechanism, data)
-        if not secret or secret.kind is not _CLEAR_SECRET:
-            return self._challenge(self._mock(), mechanism, data)
-        known = self._around.cache.get((self._user, secret))
-        if known is not None and known.iterations == self._around.iterations:
-            return self._challenge(known, mechanism, data)
+        verifier = self._verifier()
+        if verifier is not None and not self._around.stretches_always:
+            return self._challenge(verifier, mechanism, data)
         self._state = State.STRETCHING
         self._pending = mechanism, data
         salt = self._around.random(scram.SALT_SIZE)
-        return [
-            Work(
-                partial(
-                    scram.make_verifier, secret.value, salt, self._around.iterations
-                )
-            )
-        ]
+        text = self._secret.value if self._secret else self._user
+        stretch = partial(scram.make_verifier, text, salt, self._around.iterations)
+        return [Work(stretch, self._user)]
+
+    def _verifier(self) -> scram.ScramVerifier | None:
+        """Return what the proof is judged by; None if it is still to be made."""
+        secret = self._secret
+        if secret is not None and secret.verifier is not None:
+            return secret.verifier
+        if not secret or secret.kind is not _CLEAR_SECRET:
+            return self._mock()
+        known = self._around.cache.get((self._user, secret))
+        is_right = known is not None and known.iterations == self._around.iterations
+        return known if is_right else None
 
     def _on_stretched(self, result: object) -> list[Command]:
-        if not isinstance(result, scram.ScramVerifier) or self._secret is None:
+        if not isinstance(result, scram.ScramVerifier):
             raise SaslFailed
         assert isinstance(self._pending, tuple)  # noqa: S101 - narrows the type
-        self._around.cache[self._user, self._secret] = result
-        return self._challenge(result, *self._pending)
+        verifier = self._verifier()
+        if verifier is None and self._secret is not None:
+            verifier = self._around.cache[self._user, self._secret] = result
+        assert verifier is not None  # noqa: S101 - only a secret has none
+        return self._challenge(verifier, *self._pending)
 
     def _challenge(
         self, verifier: scram.ScramVerifier, mechanism: str, data: bytes

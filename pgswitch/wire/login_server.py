@@ -24,9 +24,12 @@ from typing import ClassVar
 
 from pgswitch.errors import (
     PROTOCOL_VIOLATION,
+    BrokenPacket,
     Fault,
     ServerAuthUnsupported,
+    ServerIterationsTooMany,
     ServerLoginWrongPasswordType,
+    ServerMessageTooLong,
     ServerSaslUnsupported,
     ServerSignatureInvalid,
     ServerSignatureNotVerified,
@@ -52,8 +55,20 @@ __all__ = [
 KeyCache = MutableMapping[tuple[Secret, bytes, int], scram.ScramKeys]
 """Keys by clear secret, salt and iterations, so that each is stretched only once."""
 
+_HEADER = 5
+"""Type byte and length of a message."""
+
 _CACHE_LIMIT = 10_000
 """Keys kept at once; a server that names a new salt each time must not fill memory."""
+
+LONGEST_MESSAGE = 65536
+"""Bytes of one message of a login. libpq takes 30,000 of most, 2,000 of some."""
+LOGIN_BYTES = 1_048_576
+"""Bytes of all that a server says in a login; PostgreSQL says some 600."""
+MOST_PARAMETERS = 1000
+"""Parameters that a server may report; PostgreSQL 18 reports 15."""
+MOST_MESSAGES = 10_000
+"""Messages of a login: parameters, and notices of login triggers."""
 
 NO_SCRAM_KEYS = (
     "cannot do SCRAM authentication: password is SCRAM secret but client "
@@ -131,9 +146,12 @@ class ServerLogin:
     """The login of one connection of ours."""
 
     __slots__ = (
+        "_bytes",
         "_cache",
         "_cancel_key",
         "_challenge",
+        "_iterations_max",
+        "_messages",
         "_parameters",
         "_random",
         "_scram",
@@ -155,8 +173,9 @@ class ServerLogin:
         *,
         random: Random,
         cache: KeyCache | None = None,
+        iterations_max: int = scram.ITERATIONS_LIMIT,
     ) -> None:
-        """Take whom to log in as, and with what.
+        """Take whom to log in as, and with what, and how much work that may be.
 
         No secret counts as an empty password. A clear secret goes before the keys.
         """
@@ -165,11 +184,13 @@ class ServerLogin:
         self._scram_keys = scram_keys
         self._random = random
         self._cache = {} if cache is None else cache
+        self._iterations_max = iterations_max
         self._scram: scram.ScramClient | None = None
         self._parameters: dict[str, str] = {}
         self._cancel_key = b""
         self._state = State.AUTHENTICATING
         self._challenge = b""
+        self._bytes = self._messages = 0
         self.end_point = b""
 
     @property
@@ -184,6 +205,8 @@ class ServerLogin:
         """
         if self._state is State.DONE:
             raise RuntimeError("the login is over")
+        if too_much := self._too_much(kind, len(body) + _HEADER):
+            return self._end(Failed(too_much))
         act = self._TABLE.get(kind)
         if act is None:
             return self._end(Failed("unknown pkt from server"))
@@ -193,6 +216,18 @@ class ServerLogin:
             return self._end(failure.outcome)
         except Fault as fault:
             return self._end(Failed(fault.text))
+
+    def _too_much(self, kind: int, size: int) -> str:
+        """Count a message; say what is too much of what all have cost, or nothing."""
+        self._bytes += size
+        self._messages += 1
+        if size > LONGEST_MESSAGE:
+            return ServerMessageTooLong(kind=chr(kind), size=size).text
+        if self._bytes > LOGIN_BYTES:
+            return f"server sent more than {LOGIN_BYTES} bytes in its login"
+        if self._messages > MOST_MESSAGES:
+            return f"server sent more than {MOST_MESSAGES} messages in its login"
+        return ""
 
     def _end(self, outcome: LoginDone | ServerRefused | Failed) -> list[Command]:
         self._state = State.DONE
@@ -235,7 +270,9 @@ class ServerLogin:
 
     def _on_md5(self, data: bytes) -> list[Command]:
         self._expect(State.AUTHENTICATING)
-        answer = md5_answer(self._secret, self._user, data[: c.MD5_SALT_SIZE])
+        if len(data) != c.MD5_SALT_SIZE:
+            raise BrokenPacket(message="Authentication")
+        answer = md5_answer(self._secret, self._user, data)
         if answer is None:
             raise _wrong_type("cannot do MD5 authentication: wrong password type")
         return [Send(encode.password(answer))]
@@ -263,16 +300,18 @@ class ServerLogin:
 
     def _on_sasl_continue(self, data: bytes) -> list[Command]:
         self._expect(State.SASL_CHALLENGE)
-        salt, iterations = self._exchange().challenge(data)
         if self._secret.kind is SecretKind.SCRAM and self._scram_keys is not None:
             return self._prove(data, self._scram_keys)
+        try:
+            salt, iterations = self._exchange().challenge(data, self._iterations_max)
+        except ServerIterationsTooMany as fault:
+            raise _GaveUpError(fault.text, fault) from fault
         known = self._cache.get((self._secret, salt, iterations))
         if known is not None:
             return self._prove(data, known)
         self._state = State.STRETCHING
         self._challenge = data
-        password = self._secret.value
-        return [Work(partial(scram.keys_from_password, password, salt, iterations))]
+        return [Work(partial(_stretched, self._cache, self._secret, salt, iterations))]
 
     def worked(self, result: object) -> list[Command]:
         """Return the commands for the result of a Work, None if it failed."""
@@ -313,6 +352,9 @@ class ServerLogin:
     def _on_parameter_status(self, body: bytes) -> list[Command]:
         name, value = decode.parameter_status(body)
         self._parameters[decode.text(name)] = decode.text(value)
+        if len(self._parameters) > MOST_PARAMETERS:
+            reason = f"server reported more than {MOST_PARAMETERS} parameters"
+            raise _GaveUpError(f"{reason} in its login")
         return []
 
     def _on_backend_key_data(self, body: bytes) -> list[Command]:
@@ -375,6 +417,17 @@ class ServerLogin:
         )
     )
     """Type of message to what it does; any other one ends the login."""
+
+
+def _stretched(
+    cache: KeyCache, secret: Secret, salt: bytes, iterations: int
+) -> scram.ScramKeys:
+    """Return the keys of a clear secret; runs in a thread.
+
+    Another connection may have had them made while this one stood in line.
+    """
+    known = cache.get((secret, salt, iterations))
+    return known or scram.keys_from_password(secret.value, salt, iterations)
 
 
 def _wrong_type(reason: str) -> _GaveUpError:

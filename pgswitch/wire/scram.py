@@ -26,6 +26,7 @@ from typing import Final, Self
 from pgswitch.errors import (
     BrokenPacket,
     SaslFailed,
+    ServerIterationsTooMany,
     ServerSignatureInvalid,
     ServerSignatureNotVerified,
 )
@@ -37,6 +38,9 @@ DEFAULT_ITERATIONS: Final = 4096
 
 ITERATIONS_LIMIT: Final = 10_000_000
 """More rounds than this (about 5 s of work) are not computed, whoever wants them."""
+
+_LONGEST_NUMBER: Final = 10
+"""Digits of 2147483647, the most rounds that PostgreSQL can have."""
 
 KEY_SIZE: Final = 32
 SALT_SIZE: Final = 16
@@ -357,10 +361,13 @@ class ScramClient:
         """Return client-first-message."""
         return self._header + self._bare
 
-    def challenge(self, data: bytes) -> tuple[bytes, int]:
+    def challenge(
+        self, data: bytes, limit: int = ITERATIONS_LIMIT
+    ) -> tuple[bytes, int]:
         """Return salt and iterations that server-first-message asks for.
 
-        BrokenPacket: not such a message, not an answer to ours, or absurd work.
+        BrokenPacket: not such a message, or not an answer to ours;
+        ServerIterationsTooMany: more work than ``limit`` iterations.
         """
         parts = data.split(b",")
         if len(parts) < len(("r", "s", "i")):
@@ -369,12 +376,14 @@ class ScramClient:
         salt = _unbase64(_attribute(parts[1], b"s") or b"")
         rounds = _attribute(parts[2], b"i") or b""
         ours = nonce.startswith(self._nonce) and len(nonce) > len(self._nonce)
-        digits = rounds.isdigit() and len(rounds) <= len(str(ITERATIONS_LIMIT))
+        digits = rounds.isdigit() and len(rounds) <= _LONGEST_NUMBER
         if not ours or not salt or not digits:
             raise BrokenPacket(message="AuthenticationSASLContinue")
         iterations = int(rounds)
-        if not 1 <= iterations <= ITERATIONS_LIMIT:
+        if iterations < 1:
             raise BrokenPacket(message="AuthenticationSASLContinue")
+        if iterations > limit:
+            raise ServerIterationsTooMany(iterations=iterations, limit=limit)
         return salt, iterations
 
     def final(self, data: bytes, keys: ScramKeys) -> bytes:

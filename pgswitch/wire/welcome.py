@@ -19,6 +19,8 @@ from pgswitch.wire.spelling import (
 
 _KEPT_MOST = 1000
 """Different wishes of clients (application names, say) that one pool keeps."""
+_KEPT_BYTES = 4_194_304
+"""Bytes of what they are told that one pool keeps: servers that report much exist."""
 
 
 class Welcome:
@@ -36,6 +38,7 @@ class Welcome:
         self._tracking = tracking
         self._defaults = tracking.collect(parameters)
         self._made: dict[Values, tuple[Values, bytes]] = {}
+        self._kept = 0
 
     def to(self, wanted: Values) -> tuple[Values, bytes]:
         """Return what a client has from now on, and the messages that tell it so.
@@ -46,9 +49,12 @@ class Welcome:
         """
         made = self._made.get(wanted)
         if made is None:
-            if len(self._made) >= _KEPT_MOST:
+            made = self._make(wanted)
+            self._kept += len(made[1])
+            if len(self._made) >= _KEPT_MOST or self._kept > _KEPT_BYTES:
                 self._made.clear()
-            made = self._made[wanted] = self._make(wanted)
+                self._kept = len(made[1])
+            self._made[wanted] = made
         return made
 
     def changed(self, name: str, value: str) -> Welcome:

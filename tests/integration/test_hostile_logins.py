@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 import psycopg
 import pytest
@@ -21,6 +22,7 @@ from pgswitch.wire.scram import ScramClient, keys_from_password
 from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.tls import HOST, SSL_REQUEST, Certificates, TlsClient
 from tests.integration.wire import RawClient, error_fields, startup
+from tests.waiting import wait_until
 
 LOGIN = startup("user", "scram", "database", "bench")
 PASSWORD = "scram-secret"
@@ -239,3 +241,67 @@ def test_somebody_before_the_server(
             pooler.execute("SELECT 1")
         assert f"server login failed: FATAL {reason}" in pooler.log_text()
         pooler.stop()
+
+
+class Greedy:
+    """A server that asks for much work, and hangs up at once."""
+
+    def __init__(self, iterations: int) -> None:
+        """Begin to listen."""
+        self.count = 0
+        self._iterations = iterations
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Listen no more."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection, suppress(OSError):
+                    connection.recv(CHUNK)
+                    connection.sendall(encode.auth_sasl())
+                    nonce = connection.recv(CHUNK).partition(b"r=")[2]
+                    # Each time another salt, so that nothing can be kept.
+                    self.count += 1
+                    salt = b"%024d" % self.count
+                    challenge = b"r=%bX,s=%b,i=%d" % (nonce, salt, self._iterations)
+                    connection.sendall(encode.auth_sasl_continue(challenge))
+
+
+@pytest.mark.parametrize("most", [200_000, 2_000_000])
+def test_a_server_that_asks_for_much_work(
+    pgswitch: PgSwitchFactory, postgres: PostgresServer, most: int
+) -> None:
+    """Keeps nobody from other servers, be it refused or just allowed."""
+    with Greedy(2_000_000) as greedy:
+        pooler = pgswitch(
+            databases={
+                "greedy": f"host=127.0.0.1 port={greedy.port} user=x password=y",
+                "good": f"host=127.0.0.1 port={postgres.port} dbname=bench"
+                f" user=scram password={PASSWORD}",
+            },
+            auth_type="any",
+            server_login_retry=0.05,
+            server_tls_sslmode="disable",
+            scram_iterations_max=most,
+        )
+        with RawClient(pooler.port) as client:
+            client.send(startup("user", "x", "database", "greedy"))
+            if most < 2_000_000:
+                text = client.error()["M"]
+                assert "asks for 2000000 SCRAM iterations" in text
+                pooler.wait_for_log("more than scram_iterations_max (200000)")
+            else:
+                wait_until(lambda: greedy.count > 20, "the server to have asked often")
+            assert pooler.execute("SELECT 1", database="good") == [(1,)]

@@ -128,7 +128,7 @@ def test_a_crowd_of_passwords(
     [
         b"\0\0\x40\x01\0\3\0\0",  # a start-up packet of 16385 bytes
         b"\0\0\xff\xff\0\3\0\0",
-        LOGIN + b"p\0\0\x40\x01",  # a password of 16 KiB
+        LOGIN + b"p\0\1\0\0",  # a password of 64 KiB
         LOGIN + b"p\x7f\xff\xff\xff",
     ],
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pgswitch.config.load import with_setting
-from tests.fakes.messages import ANSWER
-from tests.fakes.world import World
+from tests.fakes.messages import ANSWER, error_text, query
+from tests.fakes.world import World, WorldOf
 
 
 def test_reloading(world: World) -> None:
@@ -52,6 +52,93 @@ def test_a_bad_auth_file(world: World) -> None:
     assert world.reload(settings="query_timeout = 7")
     assert world.client(user="other").is_gone()
     assert world.client().state() == "waiting"
+
+
+RULES = "host all all all trust\n"
+
+
+@pytest.mark.parametrize("name", ["hba", "ident"])
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (None, "ERROR could not open {name} config file {path}: No such file"),
+        ("host all", "ERROR could not parse {name} config line 1"),
+        ("\ufeff\ufeffcut", "ERROR could not parse {name} config line 1"),
+    ],
+)
+def test_a_bad_file_of_rules(
+    world_of: WorldOf, tmp_path: Path, name: str, text: str | None, line: str
+) -> None:
+    """A reload that would lock everybody out is none: all stays as it was."""
+    (tmp_path / "hba").write_text(RULES)
+    (tmp_path / "ident").write_text("map a b\n")
+    settings = (
+        f"auth_type = hba\nauth_hba_file = {tmp_path}/hba\n"
+        f"auth_ident_file = {tmp_path}/ident\nquery_timeout = "
+    )
+    world = world_of(settings=settings + "6")
+    before = world.service.configuration
+    path = tmp_path / name
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    console = world.console()
+    world.write(settings=settings + "7")
+    console.say(query("RELOAD"))
+    assert "RELOAD failed" in error_text(console.hear())
+    assert world.service.configuration is before
+    assert world.logged(line.format(name=name, path=path))
+    assert world.logged("WARNING config file loading failed")
+    assert world.client().state() == "waiting"
+    path.write_text(RULES if name == "hba" else "map a b\n")
+    assert world.reload(settings=settings + "7")
+    assert world.client().state() == "waiting"
+
+
+def test_lines_that_are_left_out(world_of: WorldOf, tmp_path: Path) -> None:
+    """Do not keep the others from counting."""
+    path = tmp_path / "hba"
+    path.write_text("host all al\n" + RULES)
+    settings = f"auth_type = hba\nauth_hba_file = {path}"
+    world = world_of(settings=settings)
+    assert world.reload(settings=settings)
+    assert world.logged("WARNING could not parse hba config line 1")
+    assert world.client().state() == "waiting"
+
+
+def test_byte_order_marks(world_of: WorldOf, tmp_path: Path) -> None:
+    """No file of the configuration is spoilt by one, nor is an included one."""
+    mark = "\ufeff"
+    (tmp_path / "hba").write_text(f"{mark}local all all peer map=m\n{RULES}")
+    (tmp_path / "ident").write_text(f"{mark}m a b\n")
+    (tmp_path / "more").write_text(f"{mark}query_timeout = 7\n")
+    settings = (
+        f"auth_type = hba\nauth_hba_file = {tmp_path}/hba\n"
+        f"auth_ident_file = {tmp_path}/ident\n%include {tmp_path}/more"
+    )
+    world = world_of(settings=settings)
+    users = world.folder / "users.txt"
+    users.write_text(mark + users.read_text())
+    world.write(settings=settings)
+    ini = Path(world.path)
+    ini.write_text(mark + ini.read_text())
+    assert world.service.reload()
+    assert world.service.configuration.settings.query_timeout == 7
+    assert not world.logged("could not parse")
+    assert world.client().state() == "waiting"
+
+
+def test_a_bad_start(world_of: WorldOf, tmp_path: Path) -> None:
+    """Files that nobody can log in by are an ERROR; the rest of the service runs."""
+    settings = f"auth_type = hba\nauth_hba_file = {tmp_path}/"
+    world = world_of(settings=f"{settings}none")
+    assert world.logged(f"ERROR could not open hba config file {tmp_path}/none")
+    (tmp_path / "cut").write_text("host all al")
+    other = world_of(settings=f"{settings}cut")
+    path = tmp_path / "cut"
+    assert other.logged("WARNING could not parse hba config line 1")
+    assert other.logged(f"ERROR no line of auth_hba_file {path} can be read")
+    assert other.client().fault == "no authentication method is found"
 
 
 def test_settings_of_the_start(world: World) -> None:

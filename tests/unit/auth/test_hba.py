@@ -74,6 +74,26 @@ def decided(text: str, visitor: Visitor) -> object:
         ("host all all 192.0.2.7/32 trust", TCP, True),
         ("host all all 0.0.0.0/0 trust", TCP, True),
         ("host all all ::/0 trust", TCP, False),
+        ("host all all ::ffff:192.0.2.7/128 trust", TCP, True),
+        ("host all all ::ffff:192.0.2.0/120 trust", TCP, True),
+        ("host all all ::ffff:192.0.2.8/128 trust", TCP, False),
+        ("host all all ::ffff:0.0.0.0/96 trust", TCP, True),
+        ("host all all ::FFFF:C000:200/120 trust", TCP, True),
+        (
+            f"host all all ::ffff:192.0.2.0 {'ffff:' * 7}ff00 trust",
+            TCP,
+            True,
+        ),
+        (
+            "host all all ::ffff:192.0.2.7/128 trust",
+            replace(TCP, address=plain_address("::ffff:192.0.2.7")),
+            True,
+        ),
+        (
+            "host all all ::ffff:0.0.0.0/96 trust",
+            replace(TCP, address=plain_address("::1")),
+            False,
+        ),
         ("host all all ::/0 trust", replace(TCP, address=plain_address("::1")), True),
         ("host all all samehost trust", TCP, True),
         (

@@ -122,6 +122,16 @@ def test_certificates_in_clear(link: str, count: int) -> None:
     assert [rule.demand.method for rule in found.rules] == [Method.CERT]
 
 
+@pytest.mark.parametrize("rest", ["/95", "/0", f" {'ffff:' * 5}:"])
+def test_more_than_ipv4_inside_ipv6(rest: str) -> None:
+    """Is warned of, as no client that comes by IPv4 fits it."""
+    found = read(f"host all all ::ffff:0.0.0.0{rest} md5")
+    [problem] = found.problems
+    assert "no client that comes by IPv4 fits this line" in problem.reason
+    assert len(found.rules) == 1
+    assert read("host all all ::/0 md5").problems == []
+
+
 def test_files_of_names(tmp_path: Path) -> None:
     """Stand beside the HBA file, may be lists, may name others."""
     (tmp_path / "users").write_text("alice, bob # and\n@more\n")

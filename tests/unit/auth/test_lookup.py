@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pgswitch.auth import pam
 from pgswitch.wire import encode
+from pgswitch.wire.scram import make_verifier
 from tests.fakes.messages import READY, error, kinds, message, query, split
 from tests.fakes.world import Client, Server, World, WorldOf
 
@@ -58,7 +60,7 @@ def test_the_name_of_the_answer(world_of: WorldOf) -> None:
 @pytest.mark.parametrize(
     ("answer", "text", "line", "fit"),
     [
-        (NO_ROW, "no such user", "login failed: db=db", True),
+        (NO_ROW, '"trust" authentication failed', "no such user: guest", True),
         (
             FAILED,
             "bouncer config error",
@@ -96,6 +98,70 @@ def test_a_newer_protocol_is_negotiated_once(world_of: WorldOf) -> None:
     assert heard.count("v") == 1
     assert heard.startswith("vR")
     assert heard.endswith("KZ")
+
+
+def questions(client: Client, server: Server, answer: bytes) -> tuple[str, str]:
+    """Return what a client is asked when auth_query has told, and what it hears then.
+
+    It fails every question.
+    """
+    server.hear()
+    server.say(answer)
+    asked = client.hear()
+    reply = message(b"p", b"wrong\0")
+    if asked[5:9] == b"\0\0\0\x0a":
+        reply = encode.sasl_initial_response("SCRAM-SHA-256", b"n,,n=,r=nonce")
+        client.say(reply)
+        challenge = client.hear()
+        assert b",i=4096" in challenge, challenge
+        nonce = challenge[9:].partition(b",")[0]
+        reply = message(b"p", b"c=biws," + nonce + b",p=" + b"A" * 43 + b"=")
+    client.say(reply)
+    return str(asked[:9]), client.fault
+
+
+STORED = str(make_verifier("secret", b"salt", 4096))
+HASHED = "md5" + "0" * 32
+
+
+@pytest.mark.parametrize("method", ["plain", "md5", "scram-sha-256"])
+@pytest.mark.parametrize("secret", [STORED, HASHED, "secret"])
+def test_strangers_and_users(world_of: WorldOf, method: str, secret: str) -> None:
+    """Cannot be told apart: the same questions, refusals, work and queries."""
+    world = world_of(settings=f"{ASKING}auth_type = {method}")
+    users = world.folder / "users.txt"
+    users.write_text('"asker" ""\n')
+    world.reload(settings=f"{ASKING}auth_type = {method}")
+    server: Server | None = None
+    seen = []
+    for answer in (row(secret=secret), NO_ROW, row(secret=secret), NO_ROW):
+        world.worked.clear()
+        client = world.client(user="guest")
+        server = server or world.server()
+        heard = questions(client, server, answer)
+        seen.append((heard, len(world.worked)))
+    assert seen[1:] == [seen[0]] * 3
+    assert seen[0][0][1]
+    assert world.logged("no such user: guest")
+
+
+def test_strangers_and_a_directory(
+    world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom auth_query does not know is not let in by what else is asked."""
+    monkeypatch.setattr(pam, "check", lambda *_: True)
+    monkeypatch.setattr(pam, "is_available", lambda: True)
+    world = world_of()
+    (world.folder / "hba").write_text("host all all all pam\n")
+    settings = f"{ASKING}auth_type = hba\nauth_hba_file = {world.folder}/hba"
+    world.reload(settings=settings)
+    server: Server | None = None
+    for answer, is_in in ((NO_ROW, False), (row(), True)):
+        client = world.client(user="guest")
+        server = server or world.server()
+        server.say(answer)
+        client.say(message(b"p", b"secret\0"))
+        assert client.is_gone() is not is_in
 
 
 def test_no_client_variables(world_of: WorldOf) -> None:

@@ -122,6 +122,53 @@ def test_failures(lane: Lane, error: Exception, line: str) -> None:
     assert log.lines == [line]
 
 
+def test_taking_turns(lane: Lane) -> None:
+    """Whoever has much done does not keep others waiting; some have one at a time."""
+    for each, first in ((None, ["a", "a"]), (1, ["a", "b"])):
+        work = Workers(
+            None,
+            CapturedLog().log,
+            name="x",
+            threads=2,
+            longest_line=100,
+            each=each,
+        )
+        done: list[str] = []
+        for whose in "aaaaaabbbc":
+            work(partial(done.append, whose), whose)
+        assert len(lane.begun) == 2
+        lane.run()
+        lane.run()
+        assert done == first
+        while lane.begun:
+            lane.run()
+        assert sorted(done) == list("aaaaaabbbc")
+        assert done.index("c") < 5
+        assert done.index("b") < 4
+        assert not work._lines
+        assert not work._busy
+        assert (work._free, work._under_way) == (2, 0)
+
+
+def test_given_up_in_the_line(lane: Lane) -> None:
+    """What nobody waits for stands in no line, and is made room for."""
+    log = CapturedLog()
+    work = made(log)
+    done: list[str] = []
+    work(partial(done.append, "first"), "x")
+    for _ in range(1000):
+        result = work(partial(done.append, "never"), "x")
+        result.addErrback(lambda _: None)
+        result.cancel()
+    assert work._lines == {}
+    work(partial(done.append, "last"), "y")
+    assert log.lines == []
+    lane.run()
+    lane.run()
+    assert done == ["first", "last"]
+    assert lane.begun == []
+
+
 def test_a_line_without_an_end(lane: Lane) -> None:
     """What is ours to do is never refused."""
     ours = LoginWorkers(None, CapturedLog().log).ours

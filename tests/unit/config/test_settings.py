@@ -28,6 +28,7 @@ OUR_OWN = {
     "rules_reroute_in_transaction",
     "rules_slow_ms",
     "rules_timeout",
+    "scram_iterations_max",
     "server_tls_ecdhcurve",
     "standby_pool_size",
     "switchover_record",

@@ -27,6 +27,10 @@ def test_every_report_can_be_made(kind: type[Report]) -> None:
         (protocol.ServerUnknownPacket(), "unknown pkt"),
         (protocol.ServerBadHeader(), "bad pkt header"),
         (
+            protocol.ServerMessageTooLong(kind="S", size=70_000),
+            "message 'S' of the server is too long: 70000 bytes",
+        ),
+        (
             protocol.StartupTerminatorMissing(),
             "invalid startup packet layout: expected terminator as last byte",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from OpenSSL.SSL import Error as OpenSSLError
 from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.defer import Deferred
 
 from pgswitch.net.backend import CRASHED, address_of
 from pgswitch.types import Address
@@ -89,6 +90,50 @@ def test_no_login(world: World, data: bytes) -> None:
     assert world.pool().failing != ""
 
 
+def test_work_for_a_server_that_is_gone(world_of: WorldOf) -> None:
+    """Is given up; it is asked for in the name of the server's address."""
+    world = world_of(databases="db = host=10.0.0.1 user=owner password=secret")
+    asked: list[tuple[object, Deferred[object]]] = []
+    given_up: list[object] = []
+
+    def stretch(_call: object, whose: object = None) -> Deferred[object]:
+        asked.append((whose, Deferred(given_up.append)))
+        return asked[-1][1]
+
+    world.context.stretch = stretch
+    world.client()
+    server = world.accept()
+    server.hear()
+    server.say(encode.auth_sasl())
+    nonce = server.hear().partition(b"r=")[2]
+    server.say(encode.auth_sasl_continue(b"r=%bX,s=QQ==,i=200000" % nonce))
+    [(whose, work)] = asked
+    assert whose == ("10.0.0.1", 5432)
+    assert given_up == []
+    server.drop()
+    assert given_up == [work]
+    assert not world.logged("Unhandled")
+
+
+def test_a_server_that_asks_for_much_work(world_of: WorldOf) -> None:
+    """It is not done; log and client are told, with the server's number."""
+    world = world_of(
+        databases="db = host=10.0.0.1 user=owner password=secret",
+        settings="scram_iterations_max = 5000",
+    )
+    client = world.client()
+    server = world.accept()
+    server.hear()
+    server.say(encode.auth_sasl())
+    nonce = server.hear().partition(b"r=")[2]
+    server.say(encode.auth_sasl_continue(b"r=%bX,s=QQ==,i=5001" % nonce))
+    text = "server asks for 5001 SCRAM iterations, more than scram_iterations_max"
+    assert server.is_gone()
+    assert world.worked == []
+    assert world.logged(text)
+    assert text in client.fault
+
+
 # Between clients.
 
 UNASKED = "unexpected answer from server"
@@ -166,6 +211,114 @@ def test_a_server_that_breaks_the_protocol(
     assert server.hear() == b""
     assert text in error_text(client.hear())
     assert client.is_gone()
+
+
+BROKEN = {
+    "ParameterStatus": (b"S", b"", b"TimeZone", b"TimeZone\0", b"TimeZone\0UTC\0x"),
+    "ReadyForQuery": (b"Z", b"", b"II"),
+    "BackendKeyData": (b"K", b"", b"short"),
+    "Authentication": (b"R", b"", b"\0\0\0", b"\0\0\0\5abc"),
+    "ErrorResponse": (b"E", b"", b"\0\0", b"Mcut", b"Mcut\0"),
+    "NoticeResponse": (b"N", b"", b"Mcut"),
+    "CommandComplete": (b"C", b"", b"cut"),
+    "NegotiateProtocolVersion": (b"v", b"", b"\0\3\0\0"),
+}
+"""By the name of a message its type, and bodies that are none."""
+
+
+def broken(*names: str) -> list[bytes]:
+    """Return messages of these names without a good body."""
+    return [message(BROKEN[one][0], body) for one in names for body in BROKEN[one][1:]]
+
+
+@pytest.mark.parametrize("behind", [b"", READY])
+@pytest.mark.parametrize("prepared", [0, 100])
+@pytest.mark.parametrize("data", broken("ParameterStatus", "ReadyForQuery"))
+def test_a_broken_body(
+    world_of: WorldOf, data: bytes, prepared: int, behind: bytes
+) -> None:
+    """Ends the server with a reason and a count, wherever the chunk ends."""
+    world = world_of(settings=f"max_prepared_statements = {prepared}")
+    client, server = world.asking()
+    server.hear()
+    server.say(data + behind)
+    assert server.is_gone()
+    assert client.is_gone()
+    text = error_text(client.hear())
+    assert text in ("bad pkt header", "broken ParameterStatus packet")
+    assert world.logged(f"10.0.0.1:5432 server breaks the protocol: {text}")
+    assert world.pool().rack.counters.errors[b"08P01"] == 1
+    assert not world.logged("Traceback")
+
+
+@pytest.mark.parametrize("data", broken(*BROKEN))
+@pytest.mark.parametrize("phase", ["login", "authenticated", "idle", "ours", "linked"])
+def test_no_traceback(world: World, phase: str, data: bytes) -> None:
+    """Whatever is cut, and wherever it comes: a reason, or it is passed on."""
+    client = world.client()
+    server = world.accept()
+    if phase == "authenticated":
+        server.say(encode.auth_ok())
+    elif phase != "login":
+        server.log_in()
+    if phase == "ours":
+        server.backend.run("SELECT 5", lambda _error: None)
+    elif phase == "linked":
+        client.say(query())
+    server.say(data)  # An exception that is no Fault would come out here.
+    passes = phase == "linked" and data[:1] in b"ENCv"
+    assert server.is_gone() or passes or (phase == "ours" and data[:1] in b"NCKRv")
+
+
+@pytest.mark.parametrize("step", [10_000, 1_000_000])
+@pytest.mark.parametrize("kind", [b"S", b"N", b"A", b"E", b"K", b"R", b"Z"])
+@pytest.mark.parametrize("phase", ["login", "idle", "linked"])
+def test_long_messages_outside_of_answers(
+    world: World, phase: str, kind: bytes, step: int
+) -> None:
+    """Are not waited for, whatever they are; what only passes is none of ours."""
+    client = world.client()
+    server = world.accept()
+    if phase != "login":
+        server.log_in()
+    if phase == "linked":
+        client.say(query("BEGIN"))
+        server.say(IN_TRANSACTION)
+    data = message(kind, b"TimeZone\0" + b"x" * 100_000 + b"\0")
+    for at in range(0, len(data), step):
+        if not server.is_gone():
+            server.say(data[at : at + step])
+    passes = phase == "linked" and kind in b"AN"
+    assert server.is_gone() is not passes
+    if kind == b"S":
+        assert "of the server is too long" in server.backend.close_reason + "".join(
+            world.log
+        )
+
+
+def test_long_messages_of_answers(world: World) -> None:
+    """Pass, and are read by us where we have asked."""
+    _client, server = world.asking()
+    server.hear()
+    long = message(b"T", b"\0\0") + message(b"D", b"x" * 200_000)
+    server.say(long[:100_000])
+    server.say(long[100_000:] + ANSWER)
+    assert server.state() == "idle"
+    outcome = ask(server)
+    server.say(long[:100_000])
+    server.say(long[100_000:] + ANSWER)
+    assert outcome == [None]
+
+
+def test_parameters_without_end(world: World) -> None:
+    """A server that goes on reporting new ones is closed in the end."""
+    _client, server = world.asking("BEGIN")
+    server.say(IN_TRANSACTION)
+    for number in range(5000):
+        if not server.is_gone():
+            server.say(parameter(f"new.{number}", "x"))
+    assert number > 900
+    assert server.backend.close_reason == "failed to store ParameterStatus"
 
 
 def test_states(world: World) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+from sys import getsizeof
 
 import pytest
 from OpenSSL.SSL import Error as OpenSSLError
 from twisted.python.failure import Failure
 
+from pgswitch.auth import ldap, pam
 from pgswitch.errors import AdminForcedDisconnect
-from pgswitch.net.frontend import Frontend
+from pgswitch.net.frontend import LOGIN_LIMIT, Frontend
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from pgswitch.wire.scram import ScramClient, keys_from_password, make_verifier
@@ -85,6 +87,107 @@ def test_a_password_that_follows_at_once(world_of: WorldOf) -> None:
     client.say(STARTUP + message(b"p", b"secret\0"))
     assert client.state() == "waiting"
     assert world.attempts != []
+
+
+def test_a_secret_of_absurd_iterations(world_of: WorldOf) -> None:
+    """No password is compared with it: refused like a wrong one, said to the log."""
+    slow = str(make_verifier("secret", b"salt", 21))
+    world = world_of(settings="auth_type = plain\nscram_iterations_max = 20")
+    (world.folder / "users.txt").write_text(f'"app" "{slow}"\n"other" "{SCRAM}"\n')
+    settings = "auth_type = plain\nscram_iterations_max = {}\nscram_iterations = 3"
+    for most, is_right in ((20, False), (21, True), (20, False)):
+        world.reload(settings=settings.format(most))
+        world.worked.clear()
+        client = world.client()
+        client.say(message(b"p", b"secret\0"))
+        assert len(world.worked) == 1, "it takes the time of a mock login"
+        assert (client.state() == "waiting") is is_right
+        assert is_right or client.fault.endswith("password authentication failed")
+    assert world.logged("the SCRAM secret of this user has 21 iterations, more than")
+
+
+TOKEN = b"t" * 65530
+"""The longest password that PostgreSQL takes; tokens are that long."""
+
+
+@pytest.mark.parametrize("step", [1, 5000, 100_000])
+def test_a_long_password(world_of: WorldOf, step: int) -> None:
+    """Is taken, however it is cut, and goes to the server as it is."""
+    world = world_of(settings="auth_type = plain")
+    (world.folder / "users.txt").write_text(f'"app" "{TOKEN.decode()}"\n')
+    world.reload(settings="auth_type = plain")
+    client = world.client()
+    client.hear()
+    answer = message(b"p", TOKEN + b"\0")
+    for at in range(0, len(answer), step):
+        client.say(answer[at : at + step])
+    assert client.state() == "waiting"
+    server = world.accept()
+    server.hear()
+    server.say(encode.auth_cleartext())
+    assert server.hear() == encode.password(TOKEN)
+
+
+def test_a_long_password_for_a_directory(
+    world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reaches whoever is to judge it in full; so it does PAM."""
+    asked: list[object] = []
+
+    def check(*given: object) -> bool:
+        asked.append(given[-1])
+        return False
+
+    for judge in (ldap, pam):
+        monkeypatch.setattr(judge, "check", check)
+        monkeypatch.setattr(judge, "is_available", lambda: True)
+    options = 'auth_ldap_options = ldapserver=a ldapprefix="b"'
+    for method in ("ldap", "pam"):
+        world = world_of(settings=f"auth_type = {method}\n{options}")
+        client = world.client()
+        client.say(message(b"p", TOKEN + b"\0"))
+        assert "authentication failed" in client.fault
+    assert asked == [TOKEN.decode()] * 2
+
+
+@pytest.mark.parametrize("method", ["plain", "md5", "scram-sha-256"])
+def test_a_half_sent_login(world_of: WorldOf, method: str) -> None:
+    """Has us hold no more than the longest answer, however small its pieces are."""
+    world = world_of(settings=f"auth_type = {method}")
+    client = world.client()
+    client.hear()
+    link = client.frontend.link
+    most = 0
+    client.say(b"p\0\0\xff\xff")
+    for number in range(65_530):
+        client.say(b"x")
+        if number % 500 == 0:
+            most = max(most, sum(map(getsizeof, link._held)) + getsizeof(link._held))
+    assert link.missing() == 1
+    assert 65_000 < most < 72_000
+    assert client.state() == "login"
+    client.say(b"x")
+    assert client.is_gone()
+
+
+@pytest.mark.parametrize("size", [0x10000, 0x7FFFFFFF, 0xFFFFFFFF, 3])
+def test_too_long_an_answer(world_of: WorldOf, size: int) -> None:
+    """Is refused by its header, before anything of it is kept."""
+    world = world_of(settings="auth_type = plain")
+    client = world.client()
+    client.hear()
+    client.say(b"p" + size.to_bytes(4, "big"))
+    assert client.fault.startswith("bad packet header")
+    assert client.is_gone()
+
+
+def test_nobody_is_asked_by_a_bad_start(world_of: WorldOf) -> None:
+    """Only a good start-up packet makes room for a long answer."""
+    world = world_of(settings="auth_type = plain")
+    client = world.connect()
+    client.say(encode.startup([("user", "app"), ("nonsense", "1")]))
+    assert client.fault.startswith("unsupported startup parameter")
+    assert client.frontend.link.limit == LOGIN_LIMIT
 
 
 def test_nothing_may_be_asked_before_the_welcome(world: World) -> None:

@@ -91,6 +91,10 @@ class Control:
         """Return nothing of what has the SQLSTATE."""
         return b"" if unanswered and b"C57P01\0" in chunk else chunk
 
+    def is_answering(self) -> bool:
+        """Say that nothing was asked."""
+        return False
+
     def contradicted(self, what: str) -> None:
         """Record."""
         self.told.append(("contradicted", what))

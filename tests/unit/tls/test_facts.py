@@ -8,8 +8,9 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.x509.oid import NameOID
 
-from pgswitch.tls.facts import end_point_of, names_in
+from pgswitch.tls.facts import common_names, end_point_of, names_in
 from tests.tls_files import Authority
 
 
@@ -19,12 +20,49 @@ def load(path: Path) -> x509.Certificate:
 
 
 def test_names(tmp_path: Path) -> None:
-    """Those of subjectAltName first, then the common name; addresses are no names."""
+    """Those of subjectAltName alone, else the common name; addresses are no names."""
     authority = Authority(tmp_path)
     path, _key = authority.issue("app", "common", ["one", "two.example", "10.0.0.1"])
-    assert names_in(load(path)) == ("one", "two.example", "common")
+    assert names_in(load(path)) == ("one", "two.example")
     path, _key = authority.issue("alone")
     assert names_in(load(path)) == ("alone",)
+    path, _key = authority.issue("place", "common", ["10.0.0.1"])
+    assert names_in(load(path)) == ("common",)
+
+
+def odd(tmp_path: Path, names: list[str], extension: bytes | None) -> x509.Certificate:
+    """Return a certificate of these common names and a raw subjectAltName."""
+    authority = Authority(tmp_path)
+    now = authority.certificate
+    key = ed25519.Ed25519PrivateKey.generate()
+    subject = [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name(subject))
+        .issuer_name(now.subject)
+        .public_key(key.public_key())
+        .serial_number(5)
+        .not_valid_before(now.not_valid_before_utc)
+        .not_valid_after(now.not_valid_after_utc)
+    )
+    if extension is not None:
+        kind = x509.SubjectAlternativeName.oid
+        raw = x509.UnrecognizedExtension(kind, extension)
+        builder = builder.add_extension(raw, critical=False)
+    return builder.sign(key, None)
+
+
+def test_several_common_names(tmp_path: Path) -> None:
+    """The first counts, as for PostgreSQL; a certificate without any is nobody's."""
+    assert names_in(odd(tmp_path, ["alice", "bob"], None)) == ("alice",)
+    assert names_in(odd(tmp_path, ["alice", "bob\0"], None)) == ()
+    assert names_in(odd(tmp_path, [], None)) == ()
+
+
+def test_names_that_cannot_be_read(tmp_path: Path) -> None:
+    """Nobody knows whom they name: the common name does not stand in for them."""
+    assert names_in(odd(tmp_path, ["alice"], b"\x30\x05garb")) == ()
+    assert common_names(odd(tmp_path, ["alice"], b"\x30\x05garb")) == ("alice",)
 
 
 def test_a_nul_in_a_name(tmp_path: Path) -> None:

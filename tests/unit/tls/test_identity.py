@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.x509.oid import NameOID
 
 from pgswitch.tls.identity import WrongHost, is_address, verify_host
 from tests.tls_files import Authority
@@ -68,6 +70,26 @@ def test_of_another_host(
     """Refused, in words that name the host."""
     with pytest.raises(WrongHost, match=f"does not match host name '{host}'"):
         verify_host(made(authority, common_name, *hosts), host)
+
+
+def test_several_common_names(authority: Authority) -> None:
+    """Libpq looks at the first, and so do we."""
+    now = authority.certificate
+    key = ed25519.Ed25519PrivateKey.generate()
+    names = [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in "ab"]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name(names))
+        .issuer_name(now.subject)
+        .public_key(key.public_key())
+        .serial_number(5)
+        .not_valid_before(now.not_valid_before_utc)
+        .not_valid_after(now.not_valid_after_utc)
+        .sign(key, None)
+    )
+    verify_host(certificate, "a")
+    with pytest.raises(WrongHost):
+        verify_host(certificate, "b")
 
 
 @pytest.mark.parametrize(

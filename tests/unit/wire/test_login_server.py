@@ -185,6 +185,55 @@ def test_stretching_is_for_a_thread() -> None:
             assert failure(login.worked(None)).reason == "failed to answer authreq"
 
 
+@pytest.mark.parametrize("iterations", [201, 2_147_483_647, 9_999_999_999])
+def test_a_server_that_asks_for_much_work(iterations: int) -> None:
+    """Gets none; the text has its number, for the log and for clients."""
+    login = ls.ServerLogin(
+        "app", PLAIN, random=lambda size: b"x" * size, iterations_max=200
+    )
+    login.message(c.AUTHENTICATION, encode.auth_sasl()[BODY])
+    nonce = scram.make_nonce(b"x" * scram.NONCE_SIZE)
+    challenge = b"r=%bX,s=QQ==,i=%d" % (nonce, iterations)
+    commands = login.message(
+        c.AUTHENTICATION, encode.auth_sasl_continue(challenge)[BODY]
+    )
+    failed = failure(commands)
+    assert failed.reason == (
+        f"server login failed: the server asks for {iterations} SCRAM iterations,"
+        " more than scram_iterations_max (200)"
+    )
+    assert isinstance(failed.client_fault, errors.ServerIterationsTooMany)
+
+
+def test_the_last_that_is_allowed() -> None:
+    """Is stretched; where keys are there, nothing has to be."""
+    for secret, keys, most in ((PLAIN, None, 1), (STORED, KEYS, 0)):
+        login = ls.ServerLogin(
+            "app", secret, keys, random=lambda size: b"x" * size, iterations_max=most
+        )
+        server = scram.ScramServer(STORED_VERIFIER, b"server")
+        assert server.final(challenge(login, server))
+
+
+def test_one_computes_for_all_that_wait() -> None:
+    """Who stood in line meanwhile finds the keys made."""
+    cache: ls.KeyCache = {}
+    works = []
+    for _ in range(2):
+        login, server = make(cache=cache), scram.ScramServer(STORED_VERIFIER, b"server")
+        [first] = login.message(c.AUTHENTICATION, encode.auth_sasl()[BODY])
+        assert isinstance(first, Send)
+        start = encode.sasl_initial_response("SCRAM-SHA-256", b"")
+        answer = encode.auth_sasl_continue(server.first(first.data[len(start) :]))
+        [work] = login.message(c.AUTHENTICATION, answer[BODY])
+        assert isinstance(work, ls.Work)
+        works.append((login, work))
+    (one, first_work), (_other, second_work) = works
+    keys = first_work.call()
+    one.worked(keys)
+    assert second_work.call() is keys
+
+
 def test_stretched_keys_are_kept() -> None:
     """The same password, salt and rounds are computed once."""
     cache: dict[tuple[Secret, bytes, int], scram.ScramKeys] = {}
@@ -348,6 +397,35 @@ def test_server_refuses_without_a_code() -> None:
 def test_servers_that_make_no_sense(message: bytes, reason: str) -> None:
     """The attempt ends with a reason for the log; clients go on waiting."""
     assert failure(tell(make(), message)) == ls.Failed(reason)
+
+
+NAMES = [encode.parameter_status(f"p{one}", "") for one in range(1001)]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            [encode.parameter_status("p", "x" * 65_530)],
+            "message 'S' of the server is too long: 65538 bytes",
+        ),
+        (
+            [encode.parameter_status("p", "x" * 60_000)] * 18,
+            "server sent more than 1048576 bytes in its login",
+        ),
+        (
+            [encode.parameter_status("p", "")] * 10_000,
+            "server sent more than 10000 messages in its login",
+        ),
+        (NAMES, "server reported more than 1000 parameters in its login"),
+    ],
+)
+def test_a_server_that_talks_too_much(said: list[bytes], reason: str) -> None:
+    """It is not listened to any more; a little less is taken."""
+    login = make()
+    assert failure(tell(login, encode.auth_ok(), *said)).reason == reason
+    login = make()
+    assert tell(login, encode.auth_ok(), *said[:-1]) == []
 
 
 def test_second_ok_makes_no_sense() -> None:

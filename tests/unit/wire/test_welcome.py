@@ -47,6 +47,17 @@ def test_equal_wishes_are_answered_by_one_object() -> None:
     assert again == first
 
 
+def test_long_welcomes_are_few() -> None:
+    """What is kept for one pool is bounded in bytes, too."""
+    tracking = Tracking()
+    welcome = Welcome(REPORTED | {"long": "x" * 1_000_000}, tracking)
+    most = 0
+    for number in range(20):
+        welcome.to(tracking.collect({"application_name": str(number)}))
+        most = max(most, sum(len(told) for _, told in welcome._made.values()))
+    assert 1_000_000 < most < 5_000_000
+
+
 def test_empty_values_are_values() -> None:
     """A client that wants none has none, and is told so."""
     tracking = Tracking(["search_path"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pgswitch.auth import checks
 from pgswitch.config.diff import carried_over, changes
 from pgswitch.config.load import ConfigError, load
+from pgswitch.config.trust import doubts
 from pgswitch.fatal import FatalError
 from pgswitch.process.starting import configure_log
 from pgswitch.rules.loading import RulesError
@@ -72,6 +73,7 @@ class Files:
             for problem in error.problems:
                 self._log.error(problem)
             raise FatalError("cannot load rules") from None
+        self._warn(configuration)
 
     def reload(self) -> bool:
         """Read all files again; return False if the configuration is not acceptable."""
@@ -83,6 +85,7 @@ class Files:
                 self._log.error(problem)
             self._log.warning("config file loading failed")
             return False
+        self._warn(self._context.configuration)
         return True
 
     def apply(self, configuration: Configuration) -> None:
@@ -115,6 +118,13 @@ class Files:
         self._listeners.reconfigure(new.settings)
         self._pools.configure(recycle_all=changes(old, new).recycles_all)
         self._clusters.configure(new)
+
+    def _warn(self, configuration: Configuration) -> None:
+        """Say what others may do by the files that are in force."""
+        book = self._rules.book
+        files = [] if book is None else book.files()
+        for doubt in doubts(configuration, files):
+            self._log.warning(doubt)
 
     def _open_log(self, new: Configuration) -> None:
         try:

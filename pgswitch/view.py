@@ -54,6 +54,9 @@ class ServiceView:
         self.clients = sockets.clients
         self.servers = sockets.servers
         self.sockets = sockets.sockets
+        self.each_client = sockets.each_client
+        self.each_server = sockets.each_server
+        self.each_socket = sockets.each_socket
         subjects = PoolView(context, pools, desk, store, keys, names=names)
         self.statistics = StatisticsView(context, pools)
         self.estate = Estate(

@@ -9,13 +9,14 @@ cancel request can arrive.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 
 from pgswitch.admin.extended import ExtendedQueries, Portal, fetched
 from pgswitch.admin.grammar import parse
-from pgswitch.admin.rows import data_rows, description
+from pgswitch.admin.rows import MESSAGES_A_SLICE, data_rows, description, sliced
 from pgswitch.admin.show import REFERENCE_VERSION
 from pgswitch.admin.statements import Outcome, Statements
 from pgswitch.errors import (
@@ -29,12 +30,13 @@ from pgswitch.errors import (
 from pgswitch.wire import constants, decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from twisted.python.failure import Failure
 
     from pgswitch.admin.grammar import Statement
     from pgswitch.admin.interfaces import ConsoleLog, Control, View
+    from pgswitch.admin.rows import Column
     from pgswitch.stats.counters import Counters
 
     T = TypeVar("T")
@@ -62,6 +64,8 @@ class Reply:
     """What went wrong, for the client's own log lines."""
     attached: tuple[tuple[int, int], ...] = ()
     """Places in ``data``, and the descriptors that go along with what is there."""
+    rest: Iterator[bytes] | None = None
+    """What is to be sent behind ``data``, made piece by piece when it is asked for."""
 
 
 class Console:
@@ -173,12 +177,12 @@ class Console:
     def _execute(self, portal: Portal, limit: int) -> Reply | Deferred[Reply]:
         """Carry out what a portal holds, or fetch more of what it gave."""
         if portal.outcome is not None:
-            return Reply(fetched(portal, portal.outcome, limit))
+            return _in_pieces(fetched(portal, portal.outcome, limit))
         prepared = portal.prepared
         return self._carry_out(
             prepared.statement,
             prepared.text,
-            lambda outcome: Reply(fetched(portal, outcome, limit)),
+            lambda outcome: _in_pieces(fetched(portal, outcome, limit)),
             self._skip,
         )
 
@@ -210,18 +214,28 @@ class Console:
         if not outcome.tag:
             return Reply(encode.empty_query_response() + encode.ready_for_query())
         notice, columns = outcome.notice, outcome.columns
-        parts = [b"" if notice is None else encode.notice_response(notice)]
+        head = b"" if notice is None else encode.notice_response(notice)
+        tail = encode.command_complete(outcome.tag) + encode.ready_for_query()
+        if columns is None:
+            return Reply(head + tail)
+        head += description(columns)
+        if outcome.attaches and self._is_owner:
+            return self._attached(head, outcome, columns, tail)
+        return _in_pieces(chain((head,), data_rows(columns, outcome.rows), (tail,)))
+
+    def _attached(
+        self, head: bytes, outcome: Outcome, columns: tuple[Column, ...], tail: bytes
+    ) -> Reply:
+        """Return an answer in one piece, for the successor; all stands still for it."""
+        rows = list(outcome.rows)
+        parts = [head]
         attached: list[tuple[int, int]] = []
-        if columns is not None:
-            rows = list(outcome.rows)
-            parts.append(description(columns))
-            place = len(parts[0]) + len(parts[1])
-            for row, message in zip(rows, data_rows(columns, rows), strict=True):
-                parts.append(message)
-                if outcome.attaches and self._is_owner:
-                    attached.append((place, int(row[0] or 0)))
-                    place += len(message)
-        parts += [encode.command_complete(outcome.tag), encode.ready_for_query()]
+        place = len(head)
+        for row, message in zip(rows, data_rows(columns, rows), strict=True):
+            parts.append(message)
+            attached.append((place, int(row[0] or 0)))
+            place += len(message)
+        parts.append(tail)
         return Reply(b"".join(parts), attached=tuple(attached))
 
     def _refused(self, fault: ConsoleError) -> Reply:
@@ -257,6 +271,13 @@ EXTENDED: Final[dict[int, Callable[[ExtendedQueries, bytes], bytes]]] = {
     constants.SYNC: ExtendedQueries.sync,
 }
 """What answers each message; Execute is answered elsewhere, for it may take time."""
+
+
+def _in_pieces(messages: Iterator[bytes]) -> Reply:
+    """Return a reply that begins with the first piece of an answer."""
+    first = list(islice(messages, MESSAGES_A_SLICE))
+    rest = sliced(messages) if len(first) == MESSAGES_A_SLICE else None
+    return Reply(b"".join(first), rest=rest)
 
 
 def _replied(outcome: Outcome, answer: Answer) -> Reply:

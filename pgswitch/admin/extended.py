@@ -25,7 +25,7 @@ from pgswitch.errors import (
 from pgswitch.wire import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pgswitch.admin.statements import Outcome, Statements
 
@@ -52,8 +52,10 @@ class Portal:
     formats: tuple[int, ...]
     outcome: Outcome | None = None
     """What it gave, once it was carried out."""
-    rows: list[bytes] | None = None
-    """Those not fetched yet."""
+    rows: Iterator[bytes] | None = None
+    """Those not fetched yet, but for the next."""
+    ahead: bytes = b""
+    """That one, if it was looked for."""
 
 
 class ExtendedQueries:
@@ -143,21 +145,28 @@ class ExtendedQueries:
         return portal
 
 
-def fetched(portal: Portal, outcome: Outcome, limit: int) -> bytes:
-    """Return the next rows of a portal and what ends them."""
+def fetched(portal: Portal, outcome: Outcome, limit: int) -> Iterator[bytes]:
+    """Yield the next rows of a portal and what ends them; no bytes for no row."""
     if portal.rows is None:
         portal.outcome = outcome
         columns = outcome.columns or ()
         portal.rows = data_rows(columns, outcome.rows, portal.formats)
-    if limit and len(portal.rows) > limit:
-        rows, portal.rows = portal.rows[:limit], portal.rows[limit:]
-        return b"".join(rows) + encode.portal_suspended()
-    rows, portal.rows = portal.rows, []
     if not outcome.tag:
-        return encode.empty_query_response()
-    notice = b"" if outcome.notice is None else encode.notice_response(outcome.notice)
-    tag = f"{outcome.tag}"
-    return notice + b"".join(rows) + encode.command_complete(tag)
+        yield encode.empty_query_response()
+        return
+    if outcome.notice is not None:
+        yield encode.notice_response(outcome.notice)
+    ahead, portal.ahead = portal.ahead, b""
+    count = 1 if ahead else 0
+    yield ahead
+    for message in portal.rows:
+        if message and count == limit != 0:
+            portal.ahead = message
+            yield encode.portal_suspended()
+            return
+        count += 1 if message else 0
+        yield message
+    yield encode.command_complete(outcome.tag)
 
 
 def _described(columns: Sequence[Column] | None, formats: Sequence[int]) -> bytes:

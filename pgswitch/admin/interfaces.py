@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -54,6 +54,15 @@ class View(Protocol):
 
     def sockets(self) -> Sequence[SocketSnapshot]:
         """Return every client and server connection, clients in login included."""
+
+    def each_client(self) -> Iterator[SocketSnapshot]:
+        """Yield the clients one by one, each as it is when it is asked for."""
+
+    def each_server(self) -> Iterator[SocketSnapshot]:
+        """Yield the server connections likewise."""
+
+    def each_socket(self) -> Iterator[SocketSnapshot]:
+        """Yield every connection likewise."""
 
     def descriptors(self) -> Sequence[DescriptorSnapshot]:
         """Return the open sockets that another process could take over."""

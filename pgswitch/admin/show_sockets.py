@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from pgswitch.admin.rows import MICROSECONDS, Cell, Rows, local_time
+from pgswitch.admin.rows import MICROSECONDS, NOT_SHOWN, Cell, Rows, local_time
 
 if TYPE_CHECKING:
     from pgswitch.admin.interfaces import View
@@ -13,24 +13,26 @@ if TYPE_CHECKING:
 
 
 def clients(view: View) -> Rows:
-    """Return the clients that have logged in."""
-    return [_socket(one, one.state) for one in view.clients()]
+    """Yield the clients that have logged in."""
+    return (_socket(one, one.state) for one in view.each_client())
 
 
 def servers(view: View) -> Rows:
-    """Return the server connections."""
-    return [_socket(one, one.state) for one in view.servers()]
+    """Yield the server connections."""
+    return (_socket(one, one.state) for one in view.each_server())
 
 
 def sockets(view: View) -> Rows:
-    """Return every connection, with what its buffers hold."""
-    return [_buffered(one) for one in view.sockets()]
+    """Yield every connection, with what its buffers hold."""
+    return (_buffered(one) for one in view.each_socket())
 
 
 def active_sockets(view: View) -> Rows:
-    """Return the rows of the sockets that hold bytes, received or to be sent."""
-    sockets = view.sockets()
-    return [_buffered(s) for s in sockets if s.recv_pos or s.pkt_avail or s.send_avail]
+    """Yield the rows of the sockets that hold bytes, received or to be sent."""
+    return (
+        _buffered(s) if s.recv_pos or s.pkt_avail or s.send_avail else NOT_SHOWN
+        for s in view.each_socket()
+    )
 
 
 def _buffered(one: SocketSnapshot) -> tuple[Cell, ...]:

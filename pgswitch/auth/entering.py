@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgswitch.config.model import DatabaseSpec, Settings
-    from pgswitch.net.frontend import ConsoleSession, Frontend
+    from pgswitch.net.answering import ConsoleSession
+    from pgswitch.net.frontend import Frontend
     from pgswitch.pool.cancelling import CancelKeys
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools

@@ -37,6 +37,7 @@ from pgswitch.errors import (
     NotAllowed,
     TooManyClients,
 )
+from pgswitch.net.answering import Rota
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, AuthType
 from pgswitch.wire import constants, encode
 from pgswitch.wire.judging import Judge, Judgement
@@ -98,6 +99,7 @@ class FrontDesk:
         self.arriving: dict[int, Frontend] = {}
         """Those that have not logged in yet, oldest first."""
         self.headcount = Headcount()
+        self.rota = Rota(context.later)
         self.shutting_down = False
         self._last_guest = 0
         """The number of the last connection that is served in a shutdown."""

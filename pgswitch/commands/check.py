@@ -13,7 +13,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from pgswitch.auth.rule_files import read_rule_files
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration, Settings
 from pgswitch.config.report import Line, Verdict, report
+from pgswitch.config.trust import doubts
 from pgswitch.config.userlist import read_userlist
 from pgswitch.rules.book import Book
 from pgswitch.rules.loading import RulesError
@@ -33,7 +34,7 @@ NAME = "check"
 
 READ = ("auth_file", "resolv_conf")
 """Settings that name a file which must be there."""
-SECRET = ("auth_file", "client_tls_key_file", "server_tls_key_file")
+SECRET = ("auth_file",)
 """Settings that name a file which others should not be able to read."""
 MADE = ("logfile", "pidfile", "manhole_socket")
 """Settings that name a file whose folder must be there."""
@@ -95,20 +96,26 @@ def surroundings(configuration: Configuration) -> Iterator[str]:
         files = read_rule_files(settings)
         yield from (*files.unreadable, *files.left_out)
     yield from book.problems(configuration)
+    yield from _rules(configuration)[1]
+
+
+def _rules(configuration: Configuration) -> tuple[list[str], Sequence[str]]:
+    """Return the files of rules, and what is wrong with them."""
     try:
-        Book(configuration, None)
+        return Book(configuration, None).files(), ()
     except RulesError as error:
-        yield from error.problems
+        return [], error.problems
 
 
 def exposed(configuration: Configuration) -> Iterator[str]:
-    """Yield the files of secrets that other users of the machine may read, in words."""
+    """Yield the files that other users of the machine may read or change, in words."""
     for name in SECRET:
         path = getattr(configuration.settings, name)
         if path and os.access(path, os.R_OK):
             mode = stat.S_IMODE(Path(path).stat().st_mode)
             if mode & stat.S_IROTH:
                 yield f"{name}: {path} can be read by everybody (mode {mode:04o})"
+    yield from doubts(configuration, _rules(configuration)[0])
 
 
 def doubtful(settings: Settings) -> Iterator[str]:

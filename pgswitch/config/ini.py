@@ -54,6 +54,8 @@ class Reading:
     entries: list[Entry] = field(default_factory=list)
     sections: dict[str, Place] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list, compare=False)
+    """Those read, in order."""
 
 
 def read_text(path: str) -> str:
@@ -92,6 +94,7 @@ class _Reader:
         except OSError as error:
             reason = error.strerror or os.strerror(error.errno or 0)
             return self._stop(f'could not load file "{path}": {reason}')
+        self.reading.files.append(path)
         return all(
             self._line(line.strip(), Place(path, number), depth)
             for number, line in enumerate(text.split("\n"), 1)

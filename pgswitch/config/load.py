@@ -65,7 +65,7 @@ def load(path: str, *, read: Callable[[str], str] = read_text) -> Configuration:
         problems.append("load_init_file: main section missing from config file")
     if problems:
         raise ConfigError(problems)
-    return content.configuration(path)
+    return content.configuration(path, tuple(dict.fromkeys(reading.files)))
 
 
 def with_setting(configuration: Configuration, key: str, text: str) -> Configuration:
@@ -131,7 +131,7 @@ class _Content:
                 peer = read_peer(entry.key, entry.value)
                 self._peers[peer.peer_id] = peer
 
-    def configuration(self, path: str) -> Configuration:
+    def configuration(self, path: str, files: tuple[str, ...]) -> Configuration:
         """Return all that was taken, and the defaults of what was not."""
         return Configuration(
             settings=Settings(**{"conffile": path, **self._settings}),
@@ -139,6 +139,7 @@ class _Content:
             users=MappingProxyType(self._users),
             peers=MappingProxyType(self._peers),
             path=path,
+            files=files,
             set_names=frozenset(self._settings),
         )
 

@@ -259,6 +259,8 @@ class Configuration:
     users: Mapping[str, UserSpec] = field(default_factory=lambda: MappingProxyType({}))
     peers: Mapping[int, PeerSpec] = field(default_factory=lambda: MappingProxyType({}))
     path: str = ""
+    files: tuple[str, ...] = field(default=(), compare=False)
+    """That file and all that it includes."""
     set_names: frozenset[str] = frozenset()
 
     def database(self, name: str) -> DatabaseSpec | None:

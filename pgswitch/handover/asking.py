@@ -7,7 +7,9 @@ is that of SUSPEND.
 from __future__ import annotations
 
 import json
+import os
 import socket
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -15,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
+from pgswitch.config.trust import is_trusted
 from pgswitch.fatal import FatalError
 from pgswitch.handover.giving import UNTOUCHED
+from pgswitch.net.sockets import user_behind
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER
 from pgswitch.wire import decode, encode
 from pgswitch.wire.constants import (
@@ -79,13 +83,28 @@ class Predecessor:
 
     @classmethod
     def at(cls, path: str) -> Self | None:
-        """Return the process that listens on a unix socket, None if none does."""
+        """Return the process that listens on a unix socket, None if none does.
+
+        Raises FatalError for one that runs as another user, who would have us serve
+        clients and servers of their own making, and for one that is too busy.
+        """
+        _refuse_planted(path)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.connect(path)
+            _connect(connection, path)
+        except BlockingIOError:
+            connection.close()
+            _die("takeover failed: the old process accepts no connection")
         except OSError:
             connection.close()
             return None
+        uid = user_behind(connection)
+        if not is_trusted(uid):
+            connection.close()
+            _die(
+                f"takeover refused: the process at {path} runs as another user"
+                f" (id {uid})"
+            )
         return cls(connection)
 
     def sockets(self) -> list[Inherited]:
@@ -191,6 +210,40 @@ class Predecessor:
             _inherited(decode.text_row(row), fd)
             for row, fd in zip(rows, self._descriptors, strict=True)
         ]
+
+
+def _connect(connection: socket.socket, path: str) -> None:
+    """Connect; raises BlockingIOError if the queue of connections stays full."""
+    connection.setblocking(False)  # noqa: FBT003 - its only argument
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(LOOK_AGAIN_S)  # noqa: TID251 - nobody is served yet
+
+
+def _refuse_planted(path: str) -> None:
+    """Raise FatalError where others have put a socket, or may put one of theirs.
+
+    Whoever may write the folder could lead us to a socket of ours that is meant for
+    something else.
+    """
+    try:
+        status, folder = os.lstat(path), Path(path).parent.stat()
+    except OSError:
+        return
+    if not stat.S_ISSOCK(status.st_mode) or not is_trusted(status.st_uid):
+        _die(f"takeover refused: {path} is not a socket of our own user")
+    if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
+        _die(
+            f"takeover refused: everybody may write {Path(path).parent}"
+            " and replace the socket there"
+        )
 
 
 def _inherited(row: list[str | None], fd: int) -> Inherited:

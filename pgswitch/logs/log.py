@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from pgswitch.config.trust import open_unplanted
 from pgswitch.logs.lines import (
     JournalLines,
     JsonLines,
@@ -262,4 +263,4 @@ def socket_prefix(
 
 def _open_append(path: str) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    return os.open(path, flags, _LOGFILE_MODE)
+    return open_unplanted(path, flags, _LOGFILE_MODE)

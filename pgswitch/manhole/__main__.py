@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 
+from pgswitch.config.trust import is_trusted
 from pgswitch.manhole.terminal import relay
+from pgswitch.net.sockets import user_behind
 
 
 def main(arguments: list[str]) -> int:
@@ -22,6 +25,11 @@ def main(arguments: list[str]) -> int:
             sock.connect(arguments[0])
         except OSError as error:
             sys.stderr.write(f"{arguments[0]}: {error.strerror}\n")
+            return 1
+        uid = user_behind(sock)
+        if os.geteuid() and not is_trusted(uid):
+            # What such a shell shows may be meant for this terminal, not for eyes.
+            sys.stderr.write(f"{arguments[0]}: runs as another user (id {uid})\n")
             return 1
         relay(sock, sys.stdin.fileno(), sys.stdout.fileno())
     return 0

@@ -23,6 +23,8 @@ from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import BadKeyError, Key
 from twisted.cred.portal import Portal
 
+from pgswitch.config.trust import Trust
+
 _KEY_MODE = 0o600
 
 
@@ -50,6 +52,9 @@ def make_factory(
     :param host_key: path of the host key; a new ed25519 key is put there if missing.
     :raises KeyFileError: one of the files is not right.
     """
+    if found := Trust().file(authorized_keys):
+        # As sshd(8) does (StrictModes): whoever writes it gets in.
+        raise KeyFileError(found)
     keys = read_authorized_keys(authorized_keys)
     key: Any = read_host_key(host_key)
     user = pwd.getpwuid(os.geteuid()).pw_name.encode()

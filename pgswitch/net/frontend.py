@@ -8,7 +8,6 @@ rare: errors, the end.  Who may log in and where is the reception's business
 
 from __future__ import annotations
 
-from collections import deque
 from socket import MSG_PEEK
 from time import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -26,6 +25,7 @@ from pgswitch.errors import (
 )
 from pgswitch.logs import socket_prefix
 from pgswitch.net.accept import peer_credentials
+from pgswitch.net.answering import Answering, ConsoleReply, ConsoleSession, Rota
 from pgswitch.net.backend import address_of
 from pgswitch.net.sockets import send_with_descriptors
 from pgswitch.net.tracing import traced
@@ -82,28 +82,6 @@ TLS_BEGIN: Final = bytes((TLS_HANDSHAKE,))
 UNIX: Final = Address("unix", 0)
 
 
-class ConsoleReply(Protocol):
-    """What a console says to one message."""
-
-    data: bytes
-    close: bool
-    faults: tuple[Fault, ...]
-    attached: tuple[tuple[int, int], ...]
-
-
-class ConsoleSession(Protocol):
-    """What a frontend needs of the console; see admin/console.py."""
-
-    def message(self, kind: int, body: bytes) -> Any:  # noqa: ANN401 - reply or Deferred of one
-        """Return the reply to a message, or a Deferred of it."""
-
-    def cancel(self) -> None:
-        """Act on a cancel request."""
-
-    def closed(self) -> None:
-        """Give up a statement that waits: the client is gone."""
-
-
 class Reception(Protocol):
     """What a frontend asks the service."""
 
@@ -130,6 +108,10 @@ class Reception(Protocol):
     @property
     def known_packets(self) -> Mapping[bytes, Startup]:
         """Start-up packets that need not be taken apart again."""
+
+    @property
+    def rota(self) -> Rota:
+        """Who gives consoles their turns."""
 
     def clock(self) -> float:
         """Return monotonic seconds."""
@@ -226,9 +208,8 @@ class Frontend:
         """The last bytes of the login, which go out together with the welcome."""
         self._finding: Deferred[Any] | None = None
         """What the login waits for: whom to ask for what, or work in a thread."""
-        self._queued: deque[tuple[int, bytes]] | None = None
-        """Messages to the console, which is served one by one."""
-        self._console_busy = False
+        self._answering: Answering | None = None
+        """Of the console's messages."""
 
     @property
     def prefix(self) -> str:
@@ -496,10 +477,11 @@ class Frontend:
         if self._login is not None:
             self._perform(self._login.message(message_type, body))
         elif self.console is not None:
-            if self._queued is None:
-                self._queued = deque()
-            self._queued.append((message_type, body))
-            self._serve_console()
+            if self._answering is None:
+                rota, log = self.reception.rota, self.reception.log
+                self._answering = Answering(self, self.console, rota, log)
+                self.io.on_drained = self._answering.go_on
+            self._answering.take(message_type, body)
         elif message_type == TERMINATE:
             self.terminated()
         elif self.lost_transaction is not None:
@@ -559,23 +541,8 @@ class Frontend:
         """Send a notice between messages."""
         self.link.send(encode.notice_response(notice))
 
-    def _serve_console(self) -> None:
-        """Answer console messages one after the other."""
-        while self._queued and not self._console_busy and not self.closed:
-            assert self.console is not None  # noqa: S101 - only called with one
-            reply = self.console.message(*self._queued.popleft())
-            if isinstance(reply, Deferred):
-                self._console_busy = True
-                reply.addCallback(self._console_answered)
-            else:
-                self._console_reply(reply)
-
-    def _console_answered(self, reply: ConsoleReply) -> None:
-        self._console_busy = False
-        self._console_reply(reply)
-        self._serve_console()
-
-    def _console_reply(self, reply: ConsoleReply) -> None:
+    def reply(self, reply: ConsoleReply) -> None:
+        """Send what the console says, or the beginning of it."""
         if self.closed:
             return
         for fault in reply.faults:
@@ -645,6 +612,8 @@ class Frontend:
             self._finding.cancel()
         if self.console is not None:
             self.console.closed()
+        if self._answering is not None:
+            self._answering.stop()
         if self.pool is not None:
             self.pool.remove_client(self)
         self.reception.left(self)

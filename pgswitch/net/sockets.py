@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from struct import Struct
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from pgswitch.fatal import FatalError
@@ -20,6 +21,8 @@ SocketAddress: TypeAlias = Any
 """What ``socket`` gives and takes: a tuple for TCP, text or bytes for unix."""
 
 _T = TypeVar("_T")
+_CREDENTIALS = Struct("3i")
+"""Process, user and group."""
 
 
 class ListenSettings(TcpSettings, Protocol):
@@ -184,6 +187,21 @@ def name_of(family: int, address: SocketAddress) -> str:
         return f"unix:@{path[1:]}" if is_abstract(path) else f"unix:{path}"
     host, port = address[:2]
     return f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+
+
+def user_behind(connection: socket.socket) -> int:
+    """Return the user at the other end of a unix socket, as the kernel says.
+
+    Of a listener it is who called listen() (SO_PEERCRED, unix(7)); -1 if that cannot
+    be told.
+    """
+    try:
+        data = connection.getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
+        )
+    except (OSError, AttributeError):
+        return -1
+    return int(_CREDENTIALS.unpack(data)[1])
 
 
 def _prepare_tcp(sock: socket.socket, settings: ListenSettings) -> None:

@@ -48,6 +48,8 @@ class SocketIO:
         self._link: Link | None = None
         self._registered: tuple[dict[int, Link], int] | None = None
         """Where a lean reactor finds the link, see lean_reactor.py."""
+        self.on_drained: Callable[[], object] | None = None
+        """To be called when all that the link had pending is written."""
         self.tls: TlsSocket | None = None
         """What is read and sent by, once it is encrypted."""
 
@@ -132,6 +134,7 @@ class SocketIO:
             self._link.descriptor = -1
             self._link.recv, self._link.raw_send = _no_recv, _no_send
         self._link = None
+        self.on_drained = None
         self.recv, self.send = _no_recv, _no_send
         if not isinstance(self.transport, TcpTransport):  # which sees to it itself
             give_back(self.transport, "doRead", "doWrite")
@@ -180,6 +183,8 @@ class SocketIO:
         else:
             self.transport.unregisterProducer()
             link.drained()
+            if self.on_drained is not None:
+                self.on_drained()
 
     def stopProducing(self) -> None:
         """Write no more: the connection is lost, its protocol hears of it too."""

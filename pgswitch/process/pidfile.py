@@ -8,10 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from pgswitch.config.trust import open_unplanted
 from pgswitch.fatal import FatalError
 from pgswitch.logs import Log
 
 _MODE = 0o644
+_LONGEST = 1024
 
 
 class Pidfile:
@@ -31,7 +33,7 @@ class Pidfile:
         :raises FatalError: another instance runs, or the file cannot be read.
         """
         try:
-            text = Path(self.path).read_bytes()
+            text = _read(self.path)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -41,8 +43,10 @@ class Pidfile:
         if not text.strip().isdigit() or _is_another(int(text)):
             _die(f"pidfile '{self.path}' exists, another instance running?")
         self._log.log("stale pidfile, removing")
-        with suppress(FileNotFoundError):
-            Path(self.path).unlink()
+        try:
+            Path(self.path).unlink(missing_ok=True)
+        except OSError as error:
+            _die(f"could not remove pidfile '{self.path}': {error.strerror}")
 
     def write(self) -> None:
         """Create the file with our process id.
@@ -64,8 +68,18 @@ class Pidfile:
     def remove(self) -> None:
         """Remove the file if it is ours; errors are ignored."""
         with suppress(OSError):
-            if Path(self.path).read_bytes().strip() == b"%d" % os.getpid():
+            if _read(self.path).strip() == b"%d" % os.getpid():
                 Path(self.path).unlink()
+
+
+def _read(path: str) -> bytes:
+    """Return the beginning of a file, which may be anything in a folder of others."""
+    # A pipe must not make us wait.
+    fd = open_unplanted(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _LONGEST)
+    finally:
+        os.close(fd)
 
 
 def _is_another(pid: int) -> bool:

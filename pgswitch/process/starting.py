@@ -129,8 +129,12 @@ def refuse_root() -> None:
 def refuse_used_socket(path: str) -> None:
     """Raise :class:`FatalError` if somebody answers at a unix socket address."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        # Whoever lets the queue of connections fill must not make us wait.
+        probe.setblocking(False)  # noqa: FBT003 - its only argument
         try:
             probe.connect(path)
+        except BlockingIOError:
+            pass
         except OSError:
             return
     _die("unix socket is in use, cannot continue")

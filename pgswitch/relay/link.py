@@ -62,6 +62,8 @@ PAUSED_GATE: Final = 8
 """The client has sent more while a rule or a server makes its gate wait."""
 PAUSED_TLS: Final = 16
 """TLS has an answer to send before it can read on."""
+PAUSED_CONSOLE: Final = 32
+"""The client has asked more of the console than has been answered."""
 
 
 _read: Final = read

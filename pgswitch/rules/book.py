@@ -66,6 +66,13 @@ class Book:
         entry = name if name in self._entries else TEMPLATE
         return self._sets.get(entry, self.usual)
 
+    def files(self) -> list[str]:
+        """Return the files of the users' functions, with all that they import."""
+        found: list[str] = []
+        for module in self._modules.values():
+            found += module.files
+        return found
+
     def _rule_set(
         self, configuration: Configuration, spec: DatabaseSpec | None
     ) -> RuleSet | None:

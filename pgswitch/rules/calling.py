@@ -6,17 +6,20 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pgswitch.rules.encodings import UTF8, Codec
 from pgswitch.rules.loading import RuleModule, function_of
 from pgswitch.rules.measures import Measures
+from pgswitch.rules.telling import kind_of, plain, told, words_of
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 
 MICROSECONDS: Final = 1_000_000
 _USUAL: Final = ("username", "query", "in_transaction")
-LONGEST_ERROR: Final = 300
-"""Characters of a failure that are logged and shown."""
+LONGEST_KEY: Final = 1024
+"""Characters of a key that routing_rules may return: names of databases are shorter."""
+_TRACEBACK: Final[Any] = BaseException.__dict__["__traceback__"].__get__
+"""What no class of the user's can hide."""
 
 
 class Context(NamedTuple):
@@ -72,7 +75,7 @@ class Rule:
         self.name = name
         self.function, self._arguments, self.wants_context = function_of(module, name)
         self._is_usual = self._arguments == len(_USUAL) and not self.wants_context
-        self.cacheable = getattr(module.module, "cacheable", False) is True
+        self.cacheable = vars(module.module).get("cacheable") is True
         self.measures = Measures()
         self.last_us = 0
         """How long the last call took."""
@@ -100,19 +103,21 @@ class Rule:
 
     def failed(self, error: BaseException) -> str:
         """Count a failure; return it in words, with its place in the user's code."""
+        self.measures.errors += 1
+        words = words_of(error) if type(error) is WrongAnswer else told(error)
+        self.measures.last_error = words + self._place(error)
+        return f"{self.name} failed: {self.measures.last_error}"
+
+    def _place(self, error: BaseException) -> str:
+        """Return where in the user's code an exception comes from."""
         place = ""
-        step = error.__traceback__
+        step = _TRACEBACK(error)
         while step is not None:
             code = step.tb_frame.f_code
             if code.co_filename in self.module.files:
                 place = f" ({code.co_filename}, line {step.tb_lineno})"
             step = step.tb_next
-        said = str(error)
-        kind = "" if isinstance(error, WrongAnswer) else type(error).__name__
-        words = ": ".join(part for part in (kind, said) if part)
-        self.measures.errors += 1
-        self.measures.last_error = words[:LONGEST_ERROR] + place
-        return f"{self.name} failed: {self.measures.last_error}"
+        return place
 
 
 def is_awaitable(value: object) -> bool:
@@ -128,7 +133,8 @@ def rewritten(value: object, question: Question) -> tuple[str, bytes] | None:
     if value is None or value is question.text:
         return None
     if not isinstance(value, str):
-        raise WrongAnswer(f"returned {_kind(value)}, neither str nor None")
+        raise WrongAnswer(f"returned {kind_of(value)}, neither str nor None")
+    value = plain(value)
     if not value:
         raise WrongAnswer("returned an empty text")
     if value == question.text:
@@ -151,9 +157,8 @@ def routed(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise WrongAnswer(f"returned {_kind(value)}, neither str nor None")
-    return value
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__
+        raise WrongAnswer(f"returned {kind_of(value)}, neither str nor None")
+    key = plain(value)
+    if len(key) > LONGEST_KEY:
+        raise WrongAnswer(f"returned a key of {len(key)} characters")
+    return key

@@ -13,11 +13,11 @@ from typing import Final
 from pgswitch.rules.calling import (
     Question,
     Rule,
-    WrongAnswer,
     is_awaitable,
     rewritten,
     routed,
 )
+from pgswitch.rules.telling import is_of_a_signal
 
 MOST_KEPT: Final = 10_000
 """Answers of a cacheable module that are kept, the least recently used go first."""
@@ -105,10 +105,7 @@ class RuleSet:
                 self._route(question, answer, self.routing.clock())
             return answer
         value = self._called(rule, question, question.text, answer, rule.clock())
-        if value is not None and is_awaitable(value):
-            answer.awaited = value
-            answer.asked = rule
-        else:
+        if answer.asked is None:
             self._rewrite(rule, value, question, answer)
         return answer
 
@@ -141,7 +138,10 @@ class RuleSet:
                 made = rewritten(value, question)
                 if made is not None:
                     answer.text, answer.data = made
-            except WrongAnswer as error:
+            except BaseException as error:
+                # The user's again: a value can do anything when it is looked at.
+                if is_of_a_signal(error):
+                    raise
                 answer.failures = (*answer.failures, rule.failed(error))
         if self.refuses and answer.failures:
             rule.measures.refused += 1
@@ -157,30 +157,34 @@ class RuleSet:
             return
         text = question.text if answer.text is None else answer.text
         value = self._called(rule, question, text, answer, begin)
-        if value is None:
-            return
-        if is_awaitable(value):
-            answer.awaited = value
-            answer.asked = rule
-        else:
+        if answer.asked is None and value is not None:
             self._routed(rule, value, answer)
 
     def _routed(self, rule: Rule, value: object, answer: Answer) -> None:
         """Take what routing_rules gave."""
         try:
             answer.key = routed(value)
-        except WrongAnswer as error:
+        except BaseException as error:
+            if is_of_a_signal(error):
+                raise
             answer.failures = (*answer.failures, rule.failed(error))
 
     def _called(
         self, rule: Rule, question: Question, text: str, answer: Answer, begin: float
     ) -> object:
-        """Return what a function returns; None, and a failure noted, if it raises."""
+        """Return what a function returns; None, and a failure noted, if it raises.
+
+        What is yet to come is noted in the answer.
+        """
         try:
             value = rule.call(question, text, begin)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - the user's, SystemExit too
+            if value is not None and is_awaitable(value):
+                answer.awaited = value
+                answer.asked = rule
+        except BaseException as error:
+            # The user's; it must not end the process, or leave without an answer.
+            if is_of_a_signal(error):
+                raise
             answer.failures = (*answer.failures, rule.failed(error))
             return None
         if 0 < self.slow_us < rule.last_us:

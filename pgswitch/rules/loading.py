@@ -12,11 +12,15 @@ from typing import Any, Final
 
 from pgswitch.rules import importing
 from pgswitch.rules.importing import Library, stamp_of
+from pgswitch.rules.telling import is_of_a_signal, told, words_of
 
 ROUTING: Final = "routing_rules"
 REWRITING: Final = "rewrite_query"
 MOST_FRAMES: Final = 10
 """Frames of a traceback that are logged, the last ones."""
+
+LONGEST_TRACE: Final = 10_000
+"""Characters of it."""
 
 _FULL, _SHORT = 3, 2
 
@@ -72,9 +76,10 @@ def load_module(path: str) -> RuleModule:
         library = Library(place.parent)
         return RuleModule(str(place), library.main(place), library)
     except OSError as error:
-        raise RulesError(f"could not read {path}: {error.strerror or error}") from error
+        words = words_of(error.strerror or error)
+        raise RulesError(f"could not read {path}: {words}") from error
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
+        if is_of_a_signal(error):
             raise
         raise RulesError(f"could not import {path}: {trace(error, place)}") from error
 
@@ -86,6 +91,19 @@ def function_of(module: RuleModule, name: str) -> tuple[Callable[..., Any], int,
     (username, query); ``context`` beside them when it has a parameter of that name.
     Raises RulesError when it is missing or takes anything else.
     """
+    try:
+        return _function_of(module, name)
+    except RulesError:
+        raise
+    except BaseException as error:
+        # What the module has by that name can be anything.
+        if is_of_a_signal(error):
+            raise
+        text = f"{module.path}: {name} cannot be looked at: {told(error)}"
+        raise RulesError(text) from error
+
+
+def _function_of(module: RuleModule, name: str) -> tuple[Callable[..., Any], int, bool]:
     function = getattr(module.module, name, None)
     if not callable(function):
         raise RulesError(
@@ -111,14 +129,14 @@ def function_of(module: RuleModule, name: str) -> tuple[Callable[..., Any], int,
 
 def trace(error: BaseException, place: Path) -> str:
     """Return a traceback that begins in the user's folder, the last frames of it."""
-    told = traceback.TracebackException.from_exception(error)
+    whole = traceback.TracebackException.from_exception(error)
     frames = [
         one
-        for one in told.stack
+        for one in whole.stack
         if "importlib" not in one.filename and one.filename != importing.__file__
     ]
     own = str(place.parent)
     while frames and not frames[0].filename.startswith(own):
         del frames[0]
-    told.stack = traceback.StackSummary.from_list(frames[-MOST_FRAMES:])
-    return "".join(told.format(chain=False)).rstrip()
+    whole.stack = traceback.StackSummary.from_list(frames[-MOST_FRAMES:])
+    return "".join(whole.format(chain=False)).rstrip()[:LONGEST_TRACE]

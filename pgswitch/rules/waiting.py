@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
+from pgswitch.rules.telling import code_of, is_of_a_signal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -63,7 +65,6 @@ class Waiting:
         seconds = context.configuration.settings.rules_timeout
         self._turn += 1
         turn = self._turn
-        deferred = self._deferred = as_deferred(self._answer.awaited)
         if seconds:
             self._timer = context.later(seconds, self._too_late)
 
@@ -74,9 +75,18 @@ class Waiting:
 
         def failed(failure: Failure) -> None:
             if turn == self._turn:
-                self._fail(failure.value or failure)
+                value = failure.value
+                self._fail(RuntimeError() if value is None else value)
 
-        deferred.addCallbacks(came, failed)
+        try:
+            self._deferred = as_deferred(self._answer.awaited)
+            self._deferred.addCallbacks(came, failed)
+        except BaseException as error:
+            # Of a class of the user's own.
+            if is_of_a_signal(error):
+                raise
+            if turn == self._turn:
+                self._fail(error)
 
     def give_up(self) -> None:
         """Cancel what is waited for; whatever comes of that is nobody's business."""
@@ -86,11 +96,11 @@ class Waiting:
             return
         try:
             self._deferred.cancel()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - the user's, SystemExit too
+        except BaseException as error:
             # Whoever waits must go on whatever its canceller does.
-            self._context.log.error(f"cancelling a rule failed: {error!r}")
+            if is_of_a_signal(error):
+                raise
+            self._context.log.error(f"cancelling a rule failed: {code_of(error)}")
 
     def _too_late(self) -> None:
         seconds = self._context.configuration.settings.rules_timeout

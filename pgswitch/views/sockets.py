@@ -10,7 +10,7 @@ from pgswitch.net.backend import Phase
 from pgswitch.relay.client import ClientLink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pgswitch.auth.reception import FrontDesk
     from pgswitch.net.backend import Backend
@@ -40,25 +40,41 @@ class SocketView:
 
     def clients(self) -> Sequence[SocketSnapshot]:
         """Return the clients that have logged in, console clients included."""
-        return [
-            self._client(one)
-            for one in self._desk.clients.values()
-            if one.logged_in or one.cancelling or one.waiting_since
-        ]
+        return list(self.each_client())
 
     def servers(self) -> Sequence[SocketSnapshot]:
         """Return the server connections."""
-        return [
-            self._server(backend)
-            for pool in self._pools
-            for backend in pool.connections()
-            if hasattr(backend, "link")
-        ]
+        return list(self.each_server())
 
     def sockets(self) -> Sequence[SocketSnapshot]:
         """Return every client and server connection."""
-        clients = [self._client(one) for one in self._desk.clients.values()]
-        return [*clients, *self.servers()]
+        return list(self.each_socket())
+
+    # One by one: whoever asks may let time pass in between, and so each is shown as
+    # it is then. Who comes after the beginning is not shown, nor who leaves meanwhile.
+
+    def each_client(self) -> Iterator[SocketSnapshot]:
+        """Yield the clients that have logged in."""
+        for one in list(self._desk.clients.values()):
+            if (one.logged_in or one.cancelling or one.waiting_since) and (
+                one.number in self._desk.clients
+            ):
+                yield self._client(one)
+
+    def each_server(self) -> Iterator[SocketSnapshot]:
+        """Yield the server connections."""
+        found = [(pool, one) for pool in self._pools for one in pool.connections()]
+        for _pool, backend in found:
+            if hasattr(backend, "link") and not backend.link.lost:
+                yield self._server(backend)
+
+    def each_socket(self) -> Iterator[SocketSnapshot]:
+        """Yield every client and server connection."""
+        servers = self.each_server()
+        for one in list(self._desk.clients.values()):
+            if one.number in self._desk.clients:
+                yield self._client(one)
+        yield from servers
 
     def _client(self, one: Frontend) -> SocketSnapshot:
         link = getattr(one, "link", None)

@@ -7,7 +7,7 @@ import resource
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 import pytest
@@ -127,3 +127,56 @@ def test_the_console_is_quick(
             # Another process may have had the processor once.
             assert len(slow) <= 1, (word, given)
         assert {one.rows for one in answers["CLIENTS"]} == {CLIENTS + 2}
+
+
+NEIGHBOUR_S = 0.25
+PIPELINED = 300
+WATCHED_S = 5.0
+
+
+@pytest.mark.usefixtures("_many_descriptors")
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_console_that_asks_for_much(
+    pgswitch: PgSwitchFactory, *, reads: bool
+) -> None:
+    """Its neighbours are served meanwhile, whether or not it reads its answers."""
+    pooler = pgswitch(
+        auth_type="trust",
+        pool_mode="transaction",
+        max_client_conn=CLIENTS + 100,
+        stats_users="trusted",
+        listen_backlog=1000,
+        log_connections=0,
+        log_disconnections=0,
+    )
+    with ExitStack() as stack:
+        for _ in range(CLIENTS // 2):
+            stack.enter_context(RawClient(pooler.port)).log_in()
+        neighbour = stack.enter_context(RawClient(pooler.port))
+        neighbour.log_in()
+        neighbour.send(query())
+        everything(neighbour)
+        console = stack.enter_context(RawClient(pooler.port))
+        console.log_in("trusted", "pgbouncer")
+        console.send(query("SHOW CLIENTS") * PIPELINED)
+        end = time.monotonic() + WATCHED_S
+        console.socket.setblocking(False)  # noqa: FBT003 - its only argument
+        slow, asked, told = [], 0, 0
+        while time.monotonic() < end:
+            if reads:
+                with suppress(BlockingIOError):
+                    told += len(console.socket.recv(1 << 20))
+            now = slowness()
+            begin = time.monotonic()
+            neighbour.send(query())
+            everything(neighbour)
+            took = time.monotonic() - begin
+            asked += 1
+            if took > NEIGHBOUR_S * now:
+                slow.append(took)
+        # Another process may have had the processor once.
+        assert len(slow) <= 1, (slow, asked)
+        assert asked > WATCHED_S
+        assert bool(told) is reads
+        with pooler.connect(ADMIN, "pgbouncer") as other:
+            assert other.execute("SHOW VERSION").fetchone() is not None

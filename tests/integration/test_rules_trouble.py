@@ -494,3 +494,40 @@ def test_a_reload_while_a_rule_thinks(
             pooler.console("SET rewrite_query_py_module_file = 'not_enabled'")
         assert values(client) == [b"old"]
         assert values(client) == [b"which" if how == "off" else b"1"]
+
+
+RAISING = """
+    class Mute(Exception):
+        def __str__(self):
+            raise ValueError
+
+    async def later(kind):
+        raise kind
+
+    def rewrite_query(username, query, in_transaction):
+        kinds = {k.__name__: k for k in (KeyboardInterrupt, SystemExit, GeneratorExit)}
+        kind = {**kinds, "Mute": Mute}.get(query.rpartition("--")[2])
+        if kind is None:
+            return None
+        if "later" in query:
+            return later(kind)
+        raise kind
+"""
+
+
+def test_exceptions_that_end_other_programs(
+    rewriting: Callable[..., PgSwitch],
+) -> None:
+    """Each is a failure of the rule; a real Ctrl-C still ends the process."""
+    pooler = rewriting(RAISING)
+    with RawClient(pooler.port) as client:
+        client.log_in()
+        for kind in ("KeyboardInterrupt", "SystemExit", "GeneratorExit", "Mute"):
+            for when in ("now", "later"):
+                client.send(query(f"SELECT '{when}' --{kind}"))
+                assert values(client) == [when.encode()]
+            pooler.wait_for_log(f"rewrite_query failed: {kind}")
+        client.send(query("SELECT 'at last'"))
+        assert values(client) == [b"at last"]
+    pooler.child.send(signal.SIGINT)
+    assert pooler.child.wait(10) == 0

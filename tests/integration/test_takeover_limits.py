@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import shutil
+import socket
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from pgswitch.demo.account import UNPRIVILEGED_NAME, Account
+from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.postgres import PostgresServer
 from tests.fakes.messages import query
 from tests.integration.running import ADMIN, PgSwitchFactory
@@ -19,9 +26,12 @@ from tests.integration.test_replication import (
 from tests.integration.test_takeover import backends, pidfile, restart
 from tests.integration.test_tls_clients import connect
 from tests.integration.tls import Certificates
+from tests.strangers import by_a_stranger
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
+SQUATTER = 4711
+"""A user id that is nobody's."""
 TOLD = pytest.raises(psycopg.errors.AdminShutdown, match="administrator command")
 
 
@@ -148,3 +158,32 @@ def test_replication(
         assert idle.until(b"Z")[0][0] == b"T"
         assert [row[0] for row in walsenders()] == ["logical", "physical"]
     wait_until(lambda: walsenders() == [], "the walsenders to go")
+
+
+def test_another_user_at_the_socket(pgswitch: PgSwitchFactory) -> None:
+    """In /tmp anybody may listen by the name of a pooler that is not running."""
+    pooler = pgswitch(start=False)
+    shared = Path(tempfile.mkdtemp(prefix="pgswitch-", dir="/tmp"))
+    shared.chmod(0o1777)
+    pooler.configure(pgswitch.usual_databases(), {"unix_socket_dir": str(shared)})
+    path = shared / f".s.PGSQL.{pooler.port}"
+    squatter = Account("squatter", SQUATTER, SQUATTER)
+    listener = socket.socket(socket.AF_UNIX)
+
+    def squat() -> None:
+        listener.bind(str(path))
+        listener.listen()
+
+    try:
+        with by_a_stranger(squat, squatter):
+            with pytest.raises(ChildFailed, match="is not a socket of our own user"):
+                pooler.start(["-R"])
+            owner = pwd.getpwnam(UNPRIVILEGED_NAME)
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+            with pytest.raises(ChildFailed, match=rf"another user \(id {SQUATTER}\)"):
+                pooler.start(["-R"])
+            with pytest.raises(ChildFailed, match="unix socket is in use"):
+                pooler.start()
+    finally:
+        listener.close()
+        shutil.rmtree(shared)

@@ -9,6 +9,7 @@ import pytest
 from pgswitch.config.load import with_setting
 from tests.fakes.messages import ANSWER, error_text, query
 from tests.fakes.world import World, WorldOf
+from tests.strangers import give
 
 
 def test_reloading(world: World) -> None:
@@ -154,6 +155,35 @@ def test_a_log_file_that_cannot_be_opened(world: World) -> None:
     assert world.reload(settings=f"logfile = {path}\nquery_timeout = 7")
     assert world.logged(f"ERROR could not open log file {path}: No such file")
     assert world.service.configuration.settings.query_timeout == 7
+
+
+def test_files_that_others_may_write(world_of: WorldOf, tmp_path: Path) -> None:
+    """They are warned of at the start and at each reload, code of rules too."""
+    path = tmp_path / "rules.py"
+    path.write_text("def routing_rules(username, query):\n    return None\n")
+    path.chmod(0o666)
+    world = world_of(settings=f"routing_rules_py_module_file = {path}")
+    line = f"WARNING rules: {path} can be written by everybody (mode 0666)"
+    assert len([one for one in world.log if one.startswith(line)]) == 1
+    assert world.service.reload()
+    assert len([one for one in world.log if one.startswith(line)]) == 2
+    path.chmod(0o600)
+    (world.folder / "users.txt").chmod(0o602)
+    assert world.service.reload()
+    assert len([one for one in world.log if one.startswith(line)]) == 2
+    assert world.logged("WARNING auth_file: ")
+
+
+def test_a_log_file_by_a_link_of_another_user(world: World, tmp_path: Path) -> None:
+    """Nothing is written to where it leads."""
+    path, target = tmp_path / "log", tmp_path / "target"
+    path.symlink_to(target)
+    give(path)
+    assert world.reload(settings=f"logfile = {path}")
+    assert world.logged(
+        f"could not open log file {path}: it is a symbolic link of another user"
+    )
+    assert not target.exists()
 
 
 def test_a_log_file_is_opened_anew(world: World, tmp_path: Path) -> None:

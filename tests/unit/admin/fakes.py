@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import Deferred
@@ -111,6 +111,15 @@ class FakeView:
 
     def sockets(self) -> Sequence[SocketSnapshot]:
         return [CLIENT, LOGIN, SERVER]
+
+    def each_client(self) -> Iterator[SocketSnapshot]:
+        return iter(self.clients())
+
+    def each_server(self) -> Iterator[SocketSnapshot]:
+        return iter(self.servers())
+
+    def each_socket(self) -> Iterator[SocketSnapshot]:
+        return iter(self.sockets())
 
     def descriptors(self) -> Sequence[DescriptorSnapshot]:
         return [

@@ -131,6 +131,26 @@ def test_secrets_in_the_open(
         assert [line for line in lines if line.startswith("warning: ")] == warnings
 
 
+def test_files_that_others_may_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are warned of, code of rules too, and included files."""
+    rules, more = tmp_path / "rules.py", tmp_path / "more.ini"
+    rules.write_text("def routing_rules(username, query):\n    return None\n")
+    more.touch()
+    for path in (rules, more):
+        path.chmod(0o646)
+    status, lines = check(
+        tmp_path, f"routing_rules_py_module_file = {rules}\n%include {more}", capsys
+    )
+    assert status == 0
+    code = ", and with it the code that runs here"
+    assert [line for line in lines if line.startswith("warning: ")] == [
+        f"warning: configuration: {more} can be written by everybody (mode 0646)",
+        f"warning: rules: {rules} can be written by everybody (mode 0646){code}",
+    ]
+
+
 @pytest.mark.parametrize("ca_file", ["", "{folder}/ca.crt"])
 def test_certificates_that_nobody_asks_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], ca_file: str

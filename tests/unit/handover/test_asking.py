@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from pgswitch.handover.asking import Predecessor
 from pgswitch.net.sockets import send_with_descriptors
 from pgswitch.wire import encode
 from tests.fakes.messages import error, split
+from tests.strangers import by_a_stranger, stranger
 
 READY = encode.ready_for_query()
 WELCOME = encode.auth_ok() + encode.parameter_status("server_version", "x") + READY
@@ -159,3 +162,89 @@ def test_a_process_that_does_not_end(
 def test_nobody_there(tmp_path: Path) -> None:
     """No process listens."""
     assert Predecessor.at(str(tmp_path / "none")) is None
+
+
+# Who is there at all.
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """Return a folder as /tmp is: everybody may write, and remove what is theirs."""
+    folder = Path(tempfile.mkdtemp(prefix="pgswitch-", dir="/tmp"))
+    folder.chmod(0o1777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def listening(path: Path) -> socket.socket:
+    """Return a socket that listens at a path."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(0)
+    return listener
+
+
+def test_a_process_of_ours(shared: Path) -> None:
+    """It is believed, in a folder of everybody's too, if that is sticky."""
+    path = shared / "s"
+    with listening(path):
+        found = Predecessor.at(str(path))
+        assert found is not None
+        found.give_up()
+
+
+def test_a_folder_where_sockets_can_be_exchanged(shared: Path) -> None:
+    """Whatever is found there may be meant for something else."""
+    path = shared / "s"
+    shared.chmod(0o777)
+    with listening(path), pytest.raises(FatalError) as caught:
+        Predecessor.at(str(path))
+    assert caught.value.text == (
+        f"takeover refused: everybody may write {shared} and replace the socket there"
+    )
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_something_else_in_its_place(shared: Path, *, is_link: bool) -> None:
+    """A link to a socket of ours is none."""
+    path = shared / "s"
+    with listening(shared / "real"):
+        if is_link:
+            path.symlink_to(shared / "real")
+        else:
+            path.touch()
+        with pytest.raises(FatalError, match="is not a socket of our own user"):
+            Predecessor.at(str(path))
+
+
+def test_a_socket_of_another_user(shared: Path) -> None:
+    """Nothing is said to whoever squats there."""
+    path = shared / "s"
+    refused = pytest.raises(FatalError, match="is not a socket of our own user")
+    with by_a_stranger(lambda: listening(path)), refused:
+        Predecessor.at(str(path))
+
+
+def test_another_user_behind_a_socket_of_ours(shared: Path) -> None:
+    """The kernel says who listens, whosever the file is."""
+    path = shared / "s"
+    with by_a_stranger(lambda: listening(path)):
+        os.chown(path, os.getuid(), os.getgid())
+        with pytest.raises(FatalError) as caught:
+            Predecessor.at(str(path))
+    assert caught.value.text == (
+        f"takeover refused: the process at {path} runs as another user"
+        f" (id {stranger().uid})"
+    )
+
+
+def test_a_process_that_accepts_nobody(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, but is not waited for for ever."""
+    monkeypatch.setattr("pgswitch.handover.asking.PATIENCE_S", 0.0)
+    path = shared / "s"
+    with listening(path), socket.socket(socket.AF_UNIX) as first:
+        first.connect(str(path))
+        with pytest.raises(FatalError, match="accepts no connection"):
+            Predecessor.at(str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,3 +50,21 @@ def test_client_joins_terminal_and_socket(
         server.listen()
         assert main([path]) == 0
     assert joined == [(path, 0, 1)]
+
+
+def test_client_refuses_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing of what that says reaches this terminal; root may go anywhere."""
+    monkeypatch.setattr(__main__, "relay", lambda *_arguments: None)
+    monkeypatch.setattr(__main__, "user_behind", lambda _sock: 4711)
+    for name in ("stdin", "stdout"):
+        monkeypatch.setattr(f"sys.{name}", SimpleNamespace(fileno=lambda: 0))
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        for uid, status in ((500, 1), (0, 0)):
+            monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
+            assert main([path]) == status
+    assert capsys.readouterr().err == f"{path}: runs as another user (id 4711)\n"

@@ -123,6 +123,19 @@ def test_login(
         assert isinstance(answer, UnauthorizedLogin)
 
 
+def test_keys_that_others_may_write(tmp_path: Path) -> None:
+    """Whoever writes the list gets in, so nobody else may."""
+    keys = tmp_path / "keys"
+    keys.write_bytes(new_key().public().toString("openssh"))
+    keys.chmod(0o666)
+    with pytest.raises(KeyFileError, match="can be written by everybody"):
+        make_factory(
+            lambda: Shell({}),
+            authorized_keys=str(keys),
+            host_key=str(tmp_path / "host"),
+        )
+
+
 def test_session_takes_the_end_of_input(tmp_path: Path) -> None:
     """Neither a resized window nor the end of input is a fault."""
     make: Any = Session

@@ -10,6 +10,7 @@ import pytest
 
 from pgswitch.fatal import FatalError
 from pgswitch.process.pidfile import Pidfile
+from tests.strangers import give
 from tests.unit.captured import CapturedLog
 
 DEAD = 4_000_000
@@ -124,4 +125,49 @@ def test_pidfile_on_a_full_disk(
     with pytest.raises(FatalError) as caught:
         Pidfile(str(path), captured.log).write()
     text = f"could not write pidfile '{path}': No space left on device"
+    assert caught.value.text == text
+
+
+@pytest.mark.parametrize("step", ["check", "write"])
+def test_a_link_of_another_user(
+    tmp_path: Path, captured: CapturedLog, step: str
+) -> None:
+    """Nothing is read or written through it, nor removed."""
+    path, target = tmp_path / "pid", tmp_path / "target"
+    target.write_text(f"{DEAD}\n")
+    path.symlink_to(target)
+    give(path)
+    reason = "File exists"
+    if step == "check":
+        reason = "it is a symbolic link of another user"
+    with pytest.raises(FatalError) as caught:
+        getattr(Pidfile(str(path), captured.log), step)()
+    assert caught.value.text == f"could not open pidfile '{path}': {reason}"
+    assert path.is_symlink()
+    assert target.read_text() == f"{DEAD}\n"
+
+
+def test_a_pipe(tmp_path: Path, captured: CapturedLog) -> None:
+    """Whoever put it there does not make us wait."""
+    path = tmp_path / "pid"
+    os.mkfifo(path)
+    with pytest.raises(FatalError, match="another instance running"):
+        Pidfile(str(path), captured.log).check()
+
+
+def test_a_stale_file_that_must_stay(
+    tmp_path: Path, captured: CapturedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a sticky folder only its owner may remove it."""
+
+    def unlink(_path: Path, *, missing_ok: bool) -> None:
+        assert missing_ok
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    path = tmp_path / "pid"
+    path.write_text(f"{os.getpid()}\n")
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(FatalError) as caught:
+        Pidfile(str(path), captured.log).check()
+    text = f"could not remove pidfile '{path}': Operation not permitted"
     assert caught.value.text == text

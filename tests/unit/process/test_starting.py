@@ -8,6 +8,7 @@ import pwd
 import resource
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -188,10 +189,20 @@ def test_claim_while_somebody_serves_here(
     """An answer on our socket's name means a running instance."""
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / ".s.PGSQL.6432"))
-        other.listen()
+        other.listen(1)
         with pytest.raises(FatalError) as caught:
             starting.claim(configure(tmp_path), None, captured.log)
         assert caught.value.text == "unix socket is in use, cannot continue"
+        # The same where nobody accepts, which must not make us wait.
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+        for one in waiting:
+            one.setblocking(False)  # noqa: FBT003 - its only argument
+            with suppress(BlockingIOError):
+                one.connect(other.getsockname())
+        with pytest.raises(FatalError, match="unix socket is in use"):
+            starting.claim(configure(tmp_path), None, captured.log)
+        for one in waiting:
+            one.close()
         # With passed sockets that name is not ours to take.
         monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
         monkeypatch.setenv("LISTEN_FDS", "1")

@@ -36,11 +36,14 @@ class Ticking:
         return self.now
 
 
-def rule(folder: Path, body: str, name: str = REWRITING) -> Rule:
-    """Return a function with this body out of a file of its own."""
+def rule(folder: Path, body: str, name: str = REWRITING, *, before: str = "") -> Rule:
+    """Return a function with this body out of a file of its own.
+
+    ``before``: what stands in the file before it.
+    """
     head = f"def {name}(username, query, in_transaction):\n"
     lines = dedent(body).strip().split("\n")
-    text = head + "".join(f"    {line}\n" for line in lines)
+    text = dedent(before) + head + "".join(f"    {line}\n" for line in lines)
     path = write(folder, f"{name}_of_mine.py", text)
     return Rule(load_module(path), name, Ticking())
 

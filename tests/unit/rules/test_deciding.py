@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from pgswitch.rules.calling import Question
 from pgswitch.rules.deciding import Answer, RuleSet, parted_key
-from pgswitch.rules.loading import ROUTING
+from pgswitch.rules.loading import REWRITING, ROUTING
 from tests.unit.rules.files import Ticking, answer, rule, rule_set
 
 
@@ -38,6 +40,90 @@ def test_failures(tmp_path: Path, body: str) -> None:
     assert (found.data, found.key, found.refused) == (None, None, True)
     assert rewriting.measures.errors == 2
     assert rewriting.measures.refused == 1
+
+
+HOSTILE = """
+class Text(str):
+    def fail(self, *_):
+        raise SystemExit
+    __str__ = __len__ = __eq__ = __contains__ = __bool__ = __getitem__ = fail
+    encode = partition = rpartition = __format__ = __repr__ = fail
+    __hash__ = str.__hash__
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError
+    __repr__ = __str__
+    __traceback__ = property(__str__)
+class Odd:
+    def __getattr__(self, name):
+        raise SystemExit
+class Type(type):
+    __name__ = property(lambda self: 1 / 0)
+class Strange(metaclass=Type):
+    pass
+"""
+
+
+@pytest.fixture
+def _serving() -> Iterator[None]:
+    """Have SIGINT handled as the service has it: nobody's KeyboardInterrupt is real."""
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_serving")
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("raise KeyboardInterrupt", "raise GeneratorExit", "raise SystemExit(3)"),
+        *("raise Mute", "raise BaseException('x' * 10_000_000)", "raise StopIteration"),
+        *("return True", "return b'x'", "return 0", "return Odd()"),
+        *("return Strange()", "return Text()", "return Text('\\0')"),
+    ],
+)
+@pytest.mark.parametrize("name", [REWRITING, ROUTING])
+def test_whatever_functions_do(tmp_path: Path, body: str, name: str) -> None:
+    """It is a failure like any other, in few words."""
+    if name == ROUTING and "Text" in body:
+        return
+    function = rule(tmp_path, body, name, before=HOSTILE)
+    is_rewriting = name == REWRITING
+    rules = RuleSet(
+        function if is_rewriting else None,
+        None if is_rewriting else function,
+        refuses=True,
+    )
+    found = answer(rules)
+    assert (found.data, found.key) == (None, None)
+    assert len(found.failures) == 1
+    assert len(found.failures[0]) < 1000
+    assert found.refused == is_rewriting
+    assert function.measures.errors == 1
+
+
+def test_texts_of_other_classes(tmp_path: Path) -> None:
+    """They count for what is in them, whatever their methods do."""
+    rewriting = rule(tmp_path, "return Text('SELECT 2')", before=HOSTILE)
+    routing = rule(tmp_path, "return Text('there')", ROUTING, before=HOSTILE)
+    found = answer(RuleSet(rewriting, routing))
+    assert (found.data, found.key, found.failures) == (b"SELECT 2", "there", ())
+    assert type(found.key) is type(found.text) is str
+
+
+def test_a_key_without_end(tmp_path: Path) -> None:
+    """It would fill the log."""
+    found = answer(RuleSet(None, rule(tmp_path, "return 'x' * 10_000_000", ROUTING)))
+    assert found.key is None
+    assert found.failures[0].startswith(
+        "routing_rules failed: returned a key of 10000000 characters"
+    )
+
+
+def test_ctrl_c_in_a_command(tmp_path: Path) -> None:
+    """With Python's own handler it may be the user's, and ends what goes on."""
+    with pytest.raises(KeyboardInterrupt):
+        answer(RuleSet(rule(tmp_path, "raise KeyboardInterrupt"), None))
 
 
 def test_a_routing_that_fails(tmp_path: Path) -> None:

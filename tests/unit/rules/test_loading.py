@@ -101,6 +101,38 @@ def test_an_interrupt_is_not_a_fault(tmp_path: Path) -> None:
         loaded(tmp_path, "raise KeyboardInterrupt")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "raise KeyboardInterrupt",
+        "raise GeneratorExit",
+        "class Mute(OSError):\n    __str__ = __repr__ = lambda _: 1 / 0\nraise Mute",
+        "class Mute(Exception):\n    __str__ = __repr__ = lambda _: 1 / 0\nraise Mute",
+        "raise Exception('x' * 10_000_000)",
+        "raise OSError(0, 'x' * 10_000_000)",
+    ],
+)
+def test_whatever_an_import_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """In the service it is a file that cannot be imported, told in few words."""
+    monkeypatch.setattr("signal.getsignal", lambda _number: None)
+    with pytest.raises(RulesError) as raised:
+        loaded(tmp_path, text)
+    assert len(str(raised.value)) < 11_000
+
+
+def test_a_function_that_cannot_be_looked_at(tmp_path: Path) -> None:
+    """Its signature raises, or the module when it is asked for it."""
+    odd = """class Odd:
+    __call__ = None
+    __signature__ = property(lambda _: 1 / 0)
+routing_rules = Odd()"""
+    for text in (odd, "def __getattr__(name): raise SystemExit"):
+        with pytest.raises(RulesError, match="routing_rules cannot be looked at"):
+            function_of(loaded(tmp_path, text), ROUTING)
+
+
 def test_changes(tmp_path: Path) -> None:
     """A module has changed when one of its files has, or is gone."""
     write(tmp_path, "tables.py", "T = 1")

@@ -98,6 +98,62 @@ def test_what_cannot_be_cancelled(
     assert world.logged(f"cancelling a rule failed: {error!r}")
 
 
+class Mute(Exception):
+    """Has no words, and counts as false."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+    __repr__ = __bool__ = __str__
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), SystemExit(1), GeneratorExit(), Mute()]
+)
+def test_whatever_is_raised_at_last(
+    world_of: WorldOf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    """It is a failure: the query goes on as it was."""
+    monkeypatch.setattr("signal.getsignal", lambda _number: None)
+    world = world_with(world_of, tmp_path, "", WAITING)
+    client, server = world.pair()
+    pending = with_pending(world)
+    pending.append(Deferred())
+    client.say(query("SELECT 1"))
+    assert server.hear() == b""
+    pending[-1].errback(error)
+    assert server.answer() == query("SELECT 1")
+    assert world.logged(f"rewrite_query failed: {type(error).__name__}")
+
+
+def test_what_cannot_be_waited_for(world_of: WorldOf, tmp_path: Path) -> None:
+    """It says that it can, and raises when it is tried."""
+    text = """
+    class Later:
+        def __await__(self):
+            raise SystemExit
+
+    class Odd(__import__("twisted.internet.defer").internet.defer.Deferred):
+        def addCallbacks(self, *_):
+            raise SystemExit
+
+    def rewrite_query(username, query, in_transaction):
+        return Later() if "later" in query else Odd()
+
+    def routing_rules(username, query, in_transaction):
+        return None
+    """
+    world = world_with(world_of, tmp_path, "", text)
+    client, server = world.pair()
+    for asked in ("SELECT later", "SELECT odd"):
+        client.say(query(asked))
+        assert server.answer() == query(asked)
+    assert world.logged("rewrite_query failed: SystemExit")
+
+
 def test_a_client_that_leaves_meanwhile(world_of: WorldOf, tmp_path: Path) -> None:
     """The function is cancelled, and what it says then comes to nothing."""
     world = world_with(world_of, tmp_path, "", WAITING)

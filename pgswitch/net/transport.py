@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from socket import SO_RCVLOWAT, SOL_SOCKET
+from socket import SO_RCVBUF, SO_RCVLOWAT, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
@@ -156,11 +156,20 @@ class SocketIO:
         """Stop reading."""
         self.transport.stopReading()
 
-    def wake_for(self, least: int) -> None:
-        """Have the socket count as readable once so many bytes have come."""
+    def wake_for(self, least: int) -> bool:
+        """Have the socket count as readable once so many bytes have come.
+
+        False, with nothing done: its buffer is too small for that.
+        """
         if self.transport.connected:
+            sock = self.transport.socket
             with suppress(OSError):  # It has just been lost.
-                self.transport.socket.setsockopt(SOL_SOCKET, SO_RCVLOWAT, least)
+                # Half of the buffer is for the kernel's own bookkeeping (tcp(7)), and
+                # of the rest half must stay open for the sender.
+                if least > 1 and sock.getsockopt(SOL_SOCKET, SO_RCVBUF) < 4 * least:
+                    return False
+                sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, least)
+        return True
 
     def resume(self) -> None:
         """Read again."""

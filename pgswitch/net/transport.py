@@ -50,6 +50,10 @@ class SocketIO:
         """Where a lean reactor finds the link, see lean_reactor.py."""
         self.tls: TlsSocket | None = None
         """What is read and sent by, once it is encrypted."""
+        self.observe: Callable[[bytes], None] | None = None
+        """Is shown what the transport has sent later; raises nothing."""
+        self._handed_over = b""
+        """To the transport, which has not sent it yet; kept for whoever observes."""
 
     def attach(self, link: Link) -> None:
         """Read for the link from now on."""
@@ -184,6 +188,9 @@ class SocketIO:
         if link is None:
             return
         data = link.take_pending()
+        if self.observe is not None:
+            self.observe(self._handed_over)
+            self._handed_over = data
         if data:
             self.transport.write(data)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from time import monotonic
 
@@ -14,10 +13,10 @@ from pgswitch.demo.installations import Installation
 from pgswitch.demo.postgres import PostgresServer
 from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.tls import Certificates
+from tests.integration.tools import base_backup
 
 ONE_INSTALLATION = True
 
-TOOL_LIMIT_S = 60
 SIZES = (2048, 4096, 65536, 4 << 20)
 ROWS, ROW_SIZE = 1500, 1000
 
@@ -134,26 +133,10 @@ def test_pg_basebackup(
     directory: Path,
 ) -> None:
     """A backup with its WAL streamed beside it."""
-    program = Path(installation.program("pg_basebackup"))
-    if not program.exists():
-        pytest.skip("this installation has no pg_basebackup")
     pooler = pgswitch(
         {"bench": f"host=127.0.0.1 port={source.port}"},
         auth_type="trust",
         pool_mode="transaction",
         tcp_socket_buffer=4096,
     )
-    place = directory / "backup"
-    done = subprocess.run(
-        [
-            *(program, "-d", pooler.dsn("trusted")),
-            *("-D", place, "-X", "stream", "-c", "fast", "--no-sync"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=TOOL_LIMIT_S,
-        check=False,
-        **({} if account is None else {"user": account.uid, "group": account.gid}),  # type: ignore[call-overload]
-    )
-    assert done.returncode == 0, done.stderr
-    assert (place / "backup_manifest").exists()
+    base_backup(pooler, installation, account, directory)

@@ -40,6 +40,8 @@ class Pooler:
         self.ini_path = directory / "pgswitch.ini"
         self.users_path = directory / "userlist.txt"
         self.log_path = directory / "pgswitch.log"
+        self.program: Sequence[str] = ("-m", "pgswitch.cli")
+        """What the interpreter is to run."""
         self._account = account
         self._child: Child | None = None
 
@@ -73,8 +75,7 @@ class Pooler:
         self._child = child = Child(
             [
                 sys.executable,
-                "-m",
-                "pgswitch.cli",
+                *self.program,
                 *switch,
                 *options,
                 str(self.ini_path),

@@ -7,10 +7,10 @@ A line reads ``2026-07-10 12:34:56.789 UTC [12345] LEVEL message``, as PgBouncer
 writes it, so that log collectors made for PgBouncer keep working; or it is a JSON
 object, or what the systemd journal takes (``lines``).
 
-Two rules decide the shape of this module: logging must never stop the service
-(a full disk costs lines, not clients), and a message below the wished level must
-cost next to nothing (callers of the quiet levels look at ``debug_enabled`` or
-``noise_enabled`` before they build a message).
+Three rules decide the shape of this module: logging must never stop the service
+(a full disk costs lines, not clients), it must not show passwords that stand in SQL,
+and a message below the wished level must cost next to nothing (callers of the quiet
+levels look at ``debug_enabled`` or ``noise_enabled`` before they build a message).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from pgswitch.logs.lines import (
 )
 from pgswitch.logs.sinks import Sink, is_journal
 from pgswitch.logs.syslog import SystemLog
+from pgswitch.wire.masking import masked
 
 _LOGFILE_MODE = 0o644
 
@@ -215,17 +216,24 @@ class Log:
     # Writing.
 
     def _emit(self, level: Level, message: str) -> None:
-        now = self._clock()
-        line = b""
-        if not self.quiet:
-            line = self._stderr_lines.entry(level, message, now)
-            self._write(self._stderr, self._stderr_lines, line)
-        if self._file is not None:
-            if self._stderr_lines is not self._lines or not line:
-                line = self._lines.entry(level, message, now)
-            self._write(self._file, self._lines, line)
-        if self._to_syslog and level in _SYSLOG_PRIORITY:
-            self._syslog.syslog(_SYSLOG_PRIORITY[level], clean(message))
+        """Write a message everywhere; nothing that goes wrong is the caller's fault."""
+        try:
+            if "password" in message.lower():
+                message = masked(message)
+            now = self._clock()
+            line = b""
+            if not self.quiet:
+                line = self._stderr_lines.entry(level, message, now)
+                self._write(self._stderr, self._stderr_lines, line)
+            if self._file is not None:
+                if self._stderr_lines is not self._lines or not line:
+                    line = self._lines.entry(level, message, now)
+                self._write(self._file, self._lines, line)
+            if self._to_syslog and level in _SYSLOG_PRIORITY:
+                self._syslog.syslog(_SYSLOG_PRIORITY[level], clean(message))
+        except Exception as error:  # noqa: BLE001 - whoever logs goes on in any case
+            self._stderr.lost += 1
+            self._stderr.reason = repr(error)
 
     def _write(self, sink: Sink, lines: Lines, line: bytes) -> None:
         if not sink.write(line) or not sink.lost:

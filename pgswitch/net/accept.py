@@ -22,7 +22,6 @@ from pgswitch.net.sockets import SocketAddress, unix_port
 from pgswitch.net.tuning import (
     Option,
     TcpSettings,
-    buffer_options,
     tcp_options,
     tune_listener,
 )
@@ -93,8 +92,6 @@ class Acceptor:
         """Where all clients of a unix socket come from, as they have no other name."""
         self.options: Sequence[Option] = ()
         """What each connection begins with."""
-        self._buffers: Sequence[Option] = ()
-        """Those of them that it does not inherit."""
         self._sessions = 0
         self._retry: Any = None  # mypyc does not understand zope's IDelayedCall
         self._closed = False
@@ -113,11 +110,11 @@ class Acceptor:
     def tune(self, settings: TcpSettings) -> None:
         """Have each TCP connection from now on begin with the options of ``settings``.
 
-        It is born with most of them: Linux copies those of the listening socket, so
-        that they cost no system call for each client.
+        It is born with them: Linux copies those of the listening socket, so that they
+        cost no system call for each client, and the client is told of a window that
+        fits into the buffer.
         """
         self.options = tcp_options(settings)
-        self._buffers = buffer_options(settings)
         try:
             tune_listener(self.socket, settings)
         except OSError as error:
@@ -219,8 +216,6 @@ class Acceptor:
             transport = self._transport(
                 end, protocol, address, self, self._sessions, self.reactor
             )
-            for option in self._buffers:
-                transport.socket.setsockopt(*option)
             protocol.makeConnection(transport)
         except Exception as error:  # noqa: BLE001 - one client must not end the rest
             # Passing it on would make the reactor drop the listening socket.

@@ -18,7 +18,7 @@ from twisted.internet.endpoints import (
 from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Factory, Protocol
 
-from pgswitch.net.tuning import TcpSettings, tune_socket
+from pgswitch.net.tuning import TcpSettings, size_buffers, tune_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,26 @@ class _OneProtocol(Factory):
     def buildProtocol(self, addr: object) -> Protocol:
         del addr
         return self._protocol
+
+
+class _Sizing:
+    """A reactor's ``connectTCP`` whose sockets have their buffers before they connect.
+
+    See tuning.buffer_options; Twisted begins to connect only in the next turn.
+    """
+
+    def __init__(self, reactor: Any, settings: TcpSettings) -> None:  # noqa: ANN401 - as Connect's
+        self._reactor = reactor
+        self._settings = settings
+
+    def connectTCP(self, *arguments: object, **options: object) -> object:
+        """Connect as the reactor does."""
+        connector = self._reactor.connectTCP(*arguments, **options)
+        transport = getattr(connector, "transport", None)
+        sock = getattr(transport, "socket", None)
+        if sock is not None:
+            size_buffers(sock, self._settings)
+        return connector
 
 
 class Connect:
@@ -97,7 +117,8 @@ class Connect:
     ) -> object:
         """Connect to one address; the last has the time that upkeep.py leaves it."""
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
-        endpoint: Any = kind(self._reactor, address, port, timeout=seconds)
+        reactor: Any = _Sizing(self._reactor, self._settings())
+        endpoint: Any = kind(reactor, address, port, timeout=seconds)
         result: object = await endpoint.connect(_OneProtocol(protocol))
         transport: Any = protocol.transport
         if transport is not None and getattr(transport, "connected", False):

@@ -393,7 +393,9 @@ class Frontend:
         self._reader = None
         self.link.starting = False
         if self.reception.log.noise_enabled:
-            traced(self.io, self.link, self.reception.log, self, is_client=True)
+            traced(
+                self.io, self.link, self.reception.log, self, is_client=True, rest=rest
+            )
             self.io.attach(self.link)
         login = self.reception.begin_login(self, startup)
         # Asked in this order, as to tell whether something is a Deferred takes long.

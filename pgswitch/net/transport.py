@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from socket import SO_RCVLOWAT, SOL_SOCKET
+from socket import SO_RCVBUF, SO_RCVLOWAT, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
@@ -52,6 +52,10 @@ class SocketIO:
         """To be called when all that the link had pending is written."""
         self.tls: TlsSocket | None = None
         """What is read and sent by, once it is encrypted."""
+        self.observe: Callable[[bytes], None] | None = None
+        """Is shown what the transport has sent later; raises nothing."""
+        self._handed_over = b""
+        """To the transport, which has not sent it yet; kept for whoever observes."""
 
     def attach(self, link: Link) -> None:
         """Read for the link from now on."""
@@ -159,11 +163,20 @@ class SocketIO:
         """Stop reading."""
         self.transport.stopReading()
 
-    def wake_for(self, least: int) -> None:
-        """Have the socket count as readable once so many bytes have come."""
+    def wake_for(self, least: int) -> bool:
+        """Have the socket count as readable once so many bytes have come.
+
+        False, with nothing done: its buffer is too small for that.
+        """
         if self.transport.connected:
+            sock = self.transport.socket
             with suppress(OSError):  # It has just been lost.
-                self.transport.socket.setsockopt(SOL_SOCKET, SO_RCVLOWAT, least)
+                # Half of the buffer is for the kernel's own bookkeeping (tcp(7)), and
+                # of the rest half must stay open for the sender.
+                if least > 1 and sock.getsockopt(SOL_SOCKET, SO_RCVBUF) < 4 * least:
+                    return False
+                sock.setsockopt(SOL_SOCKET, SO_RCVLOWAT, least)
+        return True
 
     def resume(self) -> None:
         """Read again."""
@@ -178,6 +191,9 @@ class SocketIO:
         if link is None:
             return
         data = link.take_pending()
+        if self.observe is not None:
+            self.observe(self._handed_over)
+            self._handed_over = data
         if data:
             self.transport.write(data)
         else:

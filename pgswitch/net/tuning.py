@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from typing import Protocol
+from contextlib import suppress
+from typing import Final, Protocol
 
 
 class TcpSettings(Protocol):
@@ -34,6 +35,12 @@ class TcpSettings(Protocol):
         """Bytes of kernel buffer in each direction."""
 
 
+SO_BUF_LOCK: Final = 72
+"""Which buffers have a size that was asked for, and do not grow (Linux 5.14).
+
+Python has no name for it.
+"""
+
 Option = tuple[int, int, int]
 """Level, name and value, as setsockopt(2) has them."""
 
@@ -63,7 +70,12 @@ def tcp_options(settings: TcpSettings) -> list[Option]:
 
 
 def buffer_options(settings: TcpSettings) -> list[Option]:
-    """Return those of ``tcp_options`` that size the kernel's buffers."""
+    """Return those of ``tcp_options`` that size the kernel's buffers.
+
+    They are for sockets that are not connected yet.  A peer that has been offered the
+    window of a larger buffer sends no less than half of that at a time until its timer
+    of 200 ms makes it (RFC 9293, 3.8.6.2.1): 40 kB/s for a buffer of 8 KiB.
+    """
     size = settings.tcp_socket_buffer
     if size <= 0:
         return []
@@ -77,7 +89,7 @@ def tune_listener(sock: socket.socket, settings: TcpSettings) -> None:
     """Give a listening TCP socket all the others, for its connections to inherit.
 
     What an earlier call set, or another process that had the socket before, goes back
-    to the system's default.  A buffer's default could not be had back: it grows.
+    to the system's default.
 
     :raises OSError: the system refuses an option.
     """
@@ -89,6 +101,35 @@ def tune_listener(sock: socket.socket, settings: TcpSettings) -> None:
             if value is None:
                 value = fresh.getsockopt(level, name)
             sock.setsockopt(level, name, value)
+        buffers = buffer_options(settings)
+        for option in buffers:
+            sock.setsockopt(*option)
+        if not buffers:
+            _free_buffers(sock, fresh)
+
+
+def _free_buffers(sock: socket.socket, fresh: socket.socket) -> None:
+    """Have buffers begin with the system's size and grow again.
+
+    A kernel that does not know how keeps those of a size once asked for from growing.
+    """
+    for name in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        value = fresh.getsockopt(socket.SOL_SOCKET, name)
+        if sock.getsockopt(socket.SOL_SOCKET, name) != value:
+            # It doubles what it is told, and tells the double (socket(7)).
+            sock.setsockopt(socket.SOL_SOCKET, name, value // 2)
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, SO_BUF_LOCK, 0)
+
+
+def size_buffers(sock: socket.socket, settings: TcpSettings) -> None:
+    """Size the buffers of a socket that is to be connected; a refusal is ignored.
+
+    Whoever tunes it later meets that too.
+    """
+    with suppress(OSError):
+        for option in buffer_options(settings):
+            sock.setsockopt(*option)
 
 
 def tune_socket(sock: socket.socket, settings: TcpSettings) -> None:

@@ -39,8 +39,11 @@ class LinkIO(Protocol):
     def resume(self) -> None:
         """Read again."""
 
-    def wake_for(self, least: int) -> None:
-        """Have the socket count as readable once so many bytes have come."""
+    def wake_for(self, least: int) -> bool:
+        """Have the socket count as readable once so many bytes have come.
+
+        False, with nothing done: its buffer is too small for that.
+        """
 
 
 class LinkControl(Protocol):

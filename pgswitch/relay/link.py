@@ -47,10 +47,18 @@ COPY in cost 0.84 of PgBouncer's CPU with 128 KiB, 0.95 with 64 and 0.91 with 25
 """
 
 LONG_ANSWER: Final = 16
-"""Full reads on end after which an answer is a long one: 256 KiB of it have come."""
+"""Full reads on end after which an answer may be a long one: 256 KiB have come."""
+LONG_ANSWER_S: Final = 0.01
+"""How long it has come by then: a wait of 2 ms (turn.py) must not be what it takes."""
 WORTH_WAITING_FOR: Final = 32768
 """Bytes of a long answer that are waited for: of 64 KiB, a receive buffer of the usual
 size has no room for twice as many, and the window would suffer (tcp(7))."""
+VAIN_WAITS: Final = 3
+"""Waits that may end by time, with more of the answer to come, in the life of a link.
+
+After so many of them it has a sender, a window or a buffer that does not give so much
+at once, and is woken for every byte for good.  One may be a hiccup of the machine's.
+"""
 
 PAUSED_HOLDING: Final = 1
 """The client has sent more while it waits for a server."""
@@ -84,12 +92,18 @@ class Patience:
 
     Their sockets do not count as readable before, so whoever runs the turns has to
     read those that it has not heard of for a while: an answer may end, or slow down.
+
+    Waiting must never cost: an answer has to have taken five times as long as a wait
+    before there is one, the buffer must have room for four times as much, and a link
+    whose waits end by time is not made to wait again.
     """
 
     def __init__(self) -> None:
         """Begin with nobody."""
         self.links: dict[int, Link] = {}
         """By descriptor."""
+        self.least = WORTH_WAITING_FOR
+        """What they wait for; 0: nobody is to wait."""
 
 
 class Link(Scanner):
@@ -101,6 +115,7 @@ class Link(Scanner):
     __slots__ = (
         "backlogged",
         "bulk",
+        "bulk_at",
         "clock",
         "control",
         "descriptor",
@@ -120,6 +135,7 @@ class Link(Scanner):
         "reading",
         "recv",
         "sent",
+        "vain_waits",
     )
 
     def __init__(
@@ -139,12 +155,16 @@ class Link(Scanner):
         self.largest_read = BIG_READ
         self.bulk = 0
         """How many full reads there were on end."""
+        self.bulk_at = 0.0
+        """When the first of them was."""
         self.patience: Patience | None = None
         """Of a reactor whose turns have an eye on it."""
         self.patient = False
         """In :attr:`patience`."""
         self.read_at = 0.0
         """When a patient one was read last."""
+        self.vain_waits = 0
+        """How many of its waits have ended by time."""
         self.peer: Link | None = None
         self.paused = 0
         self.backlogged = False
@@ -186,8 +206,11 @@ class Link(Scanner):
         if len(chunk) == size:
             self.read_size = self.largest_read
             self.bulk += 1
-            if self.bulk == LONG_ANSWER:
-                self.begin_patience()
+            if self.bulk >= LONG_ANSWER:
+                if not self.patient:
+                    self.begin_patience()
+            elif self.bulk == 1:
+                self.bulk_at = self.clock.now
         elif size != SMALL_READ:
             if len(chunk) <= SMALL_READ:
                 self.read_size = SMALL_READ
@@ -235,6 +258,11 @@ class Link(Scanner):
 
     def begin_patience(self) -> None:
         """Be woken for much only, if this is an end that has long answers."""
+
+    def wait_in_vain(self) -> None:
+        """Be woken for every byte again, as much has not come in time."""
+        self.vain_waits += 1
+        self.lose_patience()
 
     def lose_patience(self) -> None:
         """Be woken for every byte again."""

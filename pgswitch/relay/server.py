@@ -23,7 +23,13 @@ from pgswitch.errors import (
     ServerUnknownPacket,
 )
 from pgswitch.relay.interfaces import LinkIO, ServerControl
-from pgswitch.relay.link import PAUSED_PEER, WORTH_WAITING_FOR, Keeper, Link
+from pgswitch.relay.link import (
+    LONG_ANSWER_S,
+    PAUSED_PEER,
+    VAIN_WAITS,
+    Keeper,
+    Link,
+)
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import (
@@ -248,10 +254,18 @@ class ServerLink(Link):
 
     def begin_patience(self) -> None:
         """Be woken for much only, in the midst of a long answer."""
-        if self.patience is not None and self.descriptor >= 0:
-            self.patient = True
-            self.patience.links[self.descriptor] = self
-            self.io.wake_for(WORTH_WAITING_FOR)
+        patience = self.patience
+        if patience is None or self.descriptor < 0 or not patience.least:
+            return
+        if self.vain_waits >= VAIN_WAITS:
+            return
+        if self.clock.now - self.bulk_at < LONG_ANSWER_S:
+            return
+        if not self.io.wake_for(patience.least):
+            self.vain_waits = VAIN_WAITS
+            return
+        self.patient = True
+        patience.links[self.descriptor] = self
 
     def unlink(self) -> None:
         """Take the server from its client; messages go to the control again."""

@@ -117,9 +117,13 @@ class Turns:
             if patient.get(descriptor) is not link:
                 continue  # Another one's turn has just ended it.
             if now - link.read_at > PATIENCE_S:
-                link.lose_patience()
-                if not link.paused:
-                    self._read(descriptor, link)
+                if link.paused:
+                    link.lose_patience()
+                    continue
+                self._read(descriptor, link)
+                if patient.get(descriptor) is link:
+                    # That was not the end of the answer.
+                    link.wait_in_vain()
 
     def _serve(self, events: list[tuple[int, int]]) -> None:
         links = self.links

@@ -24,6 +24,7 @@ from pgswitch.rules.encodings import UTF8, Codec, codec_of
 from pgswitch.rules.waiting import Waiting
 from pgswitch.wire.encode import error_response
 from pgswitch.wire.exchange import FAILED, QUERY
+from pgswitch.wire.masking import masked
 
 if TYPE_CHECKING:
     from pgswitch.net.frontend import Frontend
@@ -308,4 +309,5 @@ def _shown(text: bytes) -> str:
     """Return a query as the log shows it."""
     more = len(text) - LONGEST_SHOWN
     rest = f" and {more} bytes more" if more > 0 else ""
-    return f"{text[:LONGEST_SHOWN].decode('utf-8', 'backslashreplace')!r}{rest}"
+    shown = masked(text[:LONGEST_SHOWN].decode("utf-8", "backslashreplace"))
+    return f"{shown!r}{rest}"

@@ -6,7 +6,8 @@ be compared with that of a client::
     F	13	Query	 "SELECT 1"
     B	5	ReadyForQuery	 I
 
-Passwords, SASL exchanges, MD5 salts and cancel keys are shown as ``***``. A body that
+Passwords, also those in SQL, SASL exchanges, MD5 salts and cancel keys are shown as
+``***``. A body that
 does not have the layout of its message ends in ``(broken)``; nothing is raised.
 """
 
@@ -17,8 +18,8 @@ from types import MappingProxyType
 from typing import Final
 
 from pgswitch.wire import constants as c
+from pgswitch.wire.masking import MASK, masked
 
-MASK: Final = "***"
 TEXT_LIMIT: Final = 200
 """Bytes of one text or value that are shown."""
 
@@ -87,8 +88,8 @@ class _Body:
 
 
 def _shown(raw: bytes) -> str:
-    """Return bytes as printable text, long ones cut."""
-    text = raw[:TEXT_LIMIT].decode("utf-8", "backslashreplace")
+    """Return bytes as printable text, long ones cut, without passwords."""
+    text = masked(raw[:TEXT_LIMIT].decode("utf-8", "backslashreplace"))
     printable = "".join(
         character if character.isprintable() else repr(character)[1:-1]
         for character in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,11 @@ from pgswitch.demo.installations import Installation
 from pgswitch.demo.postgres import PostgresServer
 from tests.fakes.messages import message, query
 from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.tools import base_backup
 from tests.integration.wire import RawClient, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
-
-TOOL_LIMIT_S = 60
 
 
 @pytest.fixture
@@ -96,23 +94,28 @@ def test_pg_basebackup(
     directory: Path,
 ) -> None:
     """A whole backup with its WAL streamed beside it: two walsenders at once."""
-    program = Path(installation.program("pg_basebackup"))
-    if not program.exists():
-        pytest.skip("this installation has no pg_basebackup")
-    place = directory / "backup"
-    done = subprocess.run(
-        [
-            *(program, "-d", pooler.dsn("trusted")),
-            *("-D", place, "-X", "stream", "-c", "fast", "--no-sync"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=TOOL_LIMIT_S,
-        check=False,
-        **({} if account is None else {"user": account.uid, "group": account.gid}),  # type: ignore[call-overload]
+    base_backup(pooler, installation, account, directory)
+
+
+def test_pg_basebackup_traced(
+    source: PostgresServer,
+    pgswitch: PgSwitchFactory,
+    installation: Installation,
+    account: Account | None,
+    directory: Path,
+) -> None:
+    """At -v -v, whose log holds parts of it, nothing else is different."""
+    pooler = pgswitch(
+        {"bench": f"host=127.0.0.1 port={source.port}"},
+        options=("-v", "-v"),
+        auth_type="trust",
+        pool_mode="transaction",
     )
-    assert done.returncode == 0, done.stderr
-    assert (place / "backup_manifest").exists()
+    base_backup(pooler, installation, account, directory)
+    log = pooler.log_text()
+    for word in ("Unknown message", "no longer shown", "bad pkt header"):
+        assert word not in log
+    assert "bytes of CopyData not shown" in log
 
 
 def test_refused(source: PostgresServer, pooler: PgSwitch) -> None:

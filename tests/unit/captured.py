@@ -21,6 +21,11 @@ class CapturedLog:
         self.log = Log(stderr=self._fd, verbosity=verbosity)
 
     @property
+    def descriptor(self) -> int:
+        """Where they go."""
+        return self._fd
+
+    @property
     def lines(self) -> list[str]:
         """Return ``LEVEL message`` of each entry so far."""
         size = os.fstat(self._fd).st_size

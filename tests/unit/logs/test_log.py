@@ -272,3 +272,32 @@ def test_stderr_in_the_journal(tmp_path: Path) -> None:
     assert os.pread(fd, 1000, 0) == b"<3>word\n"
     assert json.loads(path.read_text())["level"] == "ERROR"
     os.close(fd)
+
+
+class BrokenSyslog(NotedSyslog):
+    """A syslog that cannot be written to, in a way that nobody has thought of."""
+
+    def syslog(self, priority: int, message: str) -> None:
+        """Raise."""
+        raise ValueError(priority, message)
+
+
+def test_whoever_logs_goes_on() -> None:
+    """Whatever goes wrong costs the line; the next one tells of it."""
+    captured = CapturedLog()
+    log = Log(stderr=captured.descriptor, syslog=BrokenSyslog())
+    log.configure(Destinations(syslog=1))
+    log.log("one")
+    assert log.lost == 1
+    log.configure(Destinations())
+    log.log("two")
+    assert log.lost == 0
+    text = "WARNING 1 log lines could not be written: ValueError(6, 'one')"
+    assert captured.lines == ["LOG one", "LOG two", text]
+
+
+def test_passwords_in_queries() -> None:
+    """Whoever logs the text of a query need not think of them."""
+    captured = CapturedLog()
+    captured.log.error("failed: ALTER ROLE u PASSWORD 'hush'")
+    assert captured.lines == ["ERROR failed: ALTER ROLE u PASSWORD ***"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ class Transport:
     """A connected transport with a socket."""
 
     connected = True
-    socket = object()
+    socket: Any = object()
 
 
 def addresses(host: str) -> Deferred[tuple[str, ...]]:
@@ -144,6 +145,28 @@ def test_tuning(
     assert len(done) == 1
     expected = [(transport.socket, scene.settings)] if host else []
     assert tuned == expected
+
+
+def test_buffers_before_it_connects(scene: Scene) -> None:
+    """The server is never offered the window of a larger buffer."""
+    made: list[socket.socket] = []
+    plain = scene.reactor.connectTCP
+
+    def connect_tcp(*arguments: object, **options: object) -> object:
+        connector = plain(*arguments, **options)
+        connector.transport = Transport()
+        connector.transport.socket = socket.socket()
+        made.append(connector.transport.socket)
+        return connector
+
+    scene.reactor.connectTCP = connect_tcp
+    scene.settings = ListenValues(tcp_socket_buffer=50_000)
+    connecting = scene.begin("10.1.2.3")
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        assert made[0].getsockopt(socket.SOL_SOCKET, option) == 100_000
+    made[0].close()
+    connecting.addErrback(lambda _cancelled: None)
+    connecting.cancel()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,11 @@ class NamedSocket:
         """Keep it."""
         self.options.append(option)  # type: ignore[arg-type]
 
+    def getsockopt(self, level: int, name: int) -> int:
+        """Return the system's default."""
+        with socket.socket() as fresh:
+            return fresh.getsockopt(level, name)
+
     def close(self) -> None:
         """Keep it."""
         self.is_open = False

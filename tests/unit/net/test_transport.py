@@ -12,11 +12,14 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol
 
 from pgswitch.net.transport import SocketIO
+from pgswitch.net.tuning import tune_socket
 from pgswitch.relay.client import ClientLink
+from pgswitch.relay.link import WORTH_WAITING_FOR
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 from tests.fakes.messages import message
 from tests.fakes.transports import END, FakeTransport
 from tests.fakes.world import FakeReactor
+from tests.unit.net.listen_settings import ListenValues
 from tests.unit.relay.pair import Control
 
 PASSWORD = message(b"p", b"secret\0")
@@ -194,6 +197,27 @@ def test_the_end_of_a_patient_one(scene: Scene) -> None:
 
 
 # With a socket of the system.
+
+
+@pytest.mark.parametrize(
+    ("size", "waits"),
+    [
+        *((size, False) for size in (2048, 4096, 8192, 16384, 32768)),
+        *((size, True) for size in (0, 65536, 1 << 20, 4 << 20)),
+    ],
+)
+def test_waiting_takes_a_buffer(scene: Scene, size: int, *, waits: bool) -> None:
+    """Where much has no room nothing is waited for: it would not come."""
+    transport: Any = scene.transport
+    sock = transport.socket = socket.socket()
+    transport.connected = True
+    with sock:
+        tune_socket(sock, ListenValues(tcp_socket_buffer=size))
+        assert scene.io.wake_for(WORTH_WAITING_FOR) is waits
+        least = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        assert least == (WORTH_WAITING_FOR if waits else 1)
+        assert scene.io.wake_for(1)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
 
 
 @pytest.fixture

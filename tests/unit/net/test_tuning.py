@@ -7,7 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from pgswitch.net.tuning import defer_accept, tune_listener, tune_socket
+from pgswitch.net.tuning import (
+    defer_accept,
+    size_buffers,
+    tune_listener,
+    tune_socket,
+)
 from tests.unit.net.listen_settings import ListenValues
 
 TCP = socket.IPPROTO_TCP
@@ -64,6 +69,48 @@ def test_connections_inherit_from_the_listener() -> None:
             with accepted:
                 assert accepted.getsockopt(*option) == count
                 assert accepted.getsockopt(TCP, socket.TCP_NODELAY)
+
+
+BUFFERS = (socket.SO_SNDBUF, socket.SO_RCVBUF)
+
+
+def test_buffers_come_from_the_listener() -> None:
+    """A peer is offered a window that fits, and never one of a larger buffer before."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        tune_listener(listener, ListenValues(tcp_socket_buffer=50_000))
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+        with accepted:
+            for option in BUFFERS:
+                assert accepted.getsockopt(GENERAL, option) == 100_000
+
+
+def test_buffers_of_an_earlier_setting() -> None:
+    """Without it the next connections have what they have where it never was."""
+
+    def sizes(listener: socket.socket) -> list[int]:
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+        with accepted:
+            # It makes a buffer grow that may.
+            accepted.setsockopt(GENERAL, socket.SO_RCVLOWAT, 400_000)
+            return [accepted.getsockopt(GENERAL, option) for option in BUFFERS]
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as fresh,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
+        tune_listener(fresh, ListenValues())
+        tune_listener(listener, ListenValues(tcp_socket_buffer=4096))
+        tune_listener(listener, ListenValues())
+        assert sizes(listener) == sizes(fresh)
+
+
+def test_refused_before_connecting() -> None:
+    """A socket that cannot have them goes without: whoever tunes it next is told."""
+    sock = socket.socket()
+    sock.close()
+    size_buffers(sock, ListenValues(tcp_socket_buffer=4096))
 
 
 def test_negative_value_is_no_value() -> None:

@@ -54,9 +54,10 @@ class Socket:
         """Record."""
         self.done.append("resume")
 
-    def wake_for(self, least: int) -> None:
-        """Record."""
+    def wake_for(self, least: int) -> bool:
+        """Record, and have the room."""
         self.done.append(f"wake for {least}")
+        return True
 
     def take(self) -> bytes:
         """Return what was sent since the last call."""

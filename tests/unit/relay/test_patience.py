@@ -12,7 +12,9 @@ import pytest
 
 from pgswitch.relay.link import (
     LONG_ANSWER,
+    LONG_ANSWER_S,
     SMALL_READ,
+    VAIN_WAITS,
     WORTH_WAITING_FOR,
     Link,
 )
@@ -30,8 +32,11 @@ class Pipe:
 
     def __init__(self) -> None:
         """Join a server to a client that has asked something."""
+        self.pace_s = 0.001
+        """How long a piece takes to come."""
         self.stage = Stage()
         self.turns = Turns(lambda *_: True, lambda *_: None, lambda _: None)
+        self.turns.clock.now = 0.0  # so that all that is long past in a real turn
         self.server, self.client = self.stage.server(), self.stage.client()
         self.far = self.connect(self.server)
         self.client.take(query())
@@ -49,6 +54,7 @@ class Pipe:
         """Have so many pieces of a row come, one at a time."""
         for _ in range(times):
             far.send(ROW[:size] if link.skip == 0 else bytes(size))
+            self.turns.clock.now += self.pace_s
             assert link.do_read() is None
 
     @property
@@ -103,6 +109,69 @@ def test_its_end(pipe: Pipe, status: bytes) -> None:
     assert pipe.told == [MUCH, ONE]
     assert pipe.turns.patience.links == {}
     assert not pipe.server.patient
+
+
+def test_a_quick_one(pipe: Pipe) -> None:
+    """The end of one that takes little time must not be late by a wait's."""
+    pipe.pace_s = LONG_ANSWER_S / 1000
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=200)
+    assert pipe.told == []
+    pipe.pace_s = 0.001
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=20)
+    assert pipe.told == [MUCH]
+
+
+def test_a_sender_in_bursts(pipe: Pipe) -> None:
+    """However long it goes on, there are a few waits that end by time and no more."""
+    with select.epoll() as poller:
+        for _ in range(VAIN_WAITS + 5):
+            pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
+            pipe.turns.run(poller, 0.01)
+            pipe.turns.clock.now = 0.0
+            pipe.stage.sent(pipe.client)
+    assert pipe.told == [MUCH, ONE] * VAIN_WAITS
+    assert pipe.turns.patience.links == {}
+
+
+def test_the_last_piece(pipe: Pipe) -> None:
+    """It is not enough to wake us, and no reason to wait no more from then on."""
+    with select.epoll() as poller:
+        for _ in range(VAIN_WAITS + 5):
+            pipe.client.take(query())
+            pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
+            rest = message(b"C", b"SELECT 1\0") + message(b"Z", b"I")
+            pipe.server.take(bytes(pipe.server.skip))
+            pipe.stage.sent(pipe.client)
+            assert pipe.server.patient
+            pipe.far.send(rest)
+            pipe.turns.run(poller, 0.01)
+            pipe.turns.clock.now = 0.0
+            pipe.stage.rack.idle.clear()
+            pipe.stage.rack.idle.append(pipe.server)
+    assert pipe.told == [MUCH, ONE] * (VAIN_WAITS + 5)
+    assert pipe.server.vain_waits == 0
+
+
+def test_a_small_buffer(pipe: Pipe) -> None:
+    """Nothing is waited for, and the buffer is asked once."""
+    socket_ = pipe.stage.sockets[pipe.server]
+
+    def wake_for(least: int) -> bool:
+        socket_.done.append(f"asked for {least}")
+        return False
+
+    socket_.wake_for = wake_for  # type: ignore[method-assign]
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=20 * LONG_ANSWER)
+    assert pipe.told == [f"asked for {WORTH_WAITING_FOR}"]
+    assert pipe.turns.patience.links == {}
+    assert not pipe.server.patient
+
+
+def test_switched_off(pipe: Pipe) -> None:
+    """Every byte wakes then."""
+    pipe.turns.patience.least = 0
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
+    assert pipe.told == []
 
 
 def test_only_servers_send_such(pipe: Pipe) -> None:

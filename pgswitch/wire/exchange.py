@@ -34,6 +34,9 @@ Close                 CloseComplete
 * ReadyForQuery always settles the queue up to its request, so a surprise between
   two of them cannot leave the two ends apart for long.
 
+What stands in the queue is asked for with every message, so it is looked through once,
+as far as it has not been yet (:meth:`Exchange._survey`): a pipeline may be long.
+
 The exchange is *clean* when the last thing the server said was ReadyForQuery, idle,
 and nothing is left to answer.  This file alone judges that, and a server is given
 back to its pool only then.
@@ -172,6 +175,18 @@ class Exchange:
         """How often the upkeep has seen it wait."""
         self.skips_here = False
         """Our probe has ended the skipping of the server: it is for us to skip."""
+        self.surveyed = 0
+        """The queue was looked through up to here; what was found last is at:"""
+        self._last_end = -1
+        """a request that ReadyForQuery answers,"""
+        self._last_sync = -1
+        """a Sync that is no MAYBE,"""
+        self._last_copy = -1
+        """what may be a COPY,"""
+        self._last_execute = -1
+        """an Execute,"""
+        self._last_swallowed = -1
+        """what makes a Sync behind it one that a COPY may swallow, if still there."""
         self.resets = False
         """A request that RESETS has been completed, and no ReadyForQuery has come."""
         self.query_start = 0.0
@@ -255,24 +270,43 @@ class Exchange:
 
     def _is_synced_copy(self) -> bool:
         """Tell whether a Sync is outstanding that a COPY may swallow."""
-        is_behind_execute = False
-        for at in range(self.head, len(self.queue)):
-            entry = self.queue[at]
-            if entry == BATCH or entry & MAYBE:
-                return True
-            if entry & TYPE == EXECUTE:
-                is_behind_execute = True
-            elif entry & TYPE == SYNC and is_behind_execute:
-                return True
-        return False
+        self._survey()
+        return self._last_swallowed >= self.head
 
     def _may_copy(self) -> bool:
         """Tell whether something that is outstanding may be a COPY."""
-        for at in range(self.head, len(self.queue)):
-            kind = self.queue[at] & TYPE
-            if kind == QUERY or kind == EXECUTE or self.queue[at] == BATCH:
-                return True
-        return False
+        self._survey()
+        return self._last_copy >= self.head
+
+    def _survey(self) -> None:
+        """Look at what was put at the end of the queue since the last time."""
+        queue = self.queue
+        for at in range(max(self.surveyed, self.head), len(queue)):
+            entry = queue[at]
+            kind = entry & TYPE
+            if kind == SYNC:
+                self._last_end = at
+                if entry & MAYBE:
+                    self._last_swallowed = at
+                else:
+                    self._last_sync = at
+                    if entry == BATCH:
+                        self._last_swallowed = self._last_copy = at
+                    elif self._last_execute > self._last_swallowed:
+                        self._last_swallowed = self._last_execute
+            elif kind == QUERY:
+                self._last_end = self._last_copy = at
+            elif kind == FUNCTION_CALL:
+                self._last_end = at
+            elif kind == EXECUTE:
+                self._last_execute = self._last_copy = at
+        self.surveyed = len(queue)
+
+    def survey_again(self) -> None:
+        """Look through the whole queue next time: it has changed in its midst."""
+        self.surveyed = 0
+        self._last_end = self._last_sync = self._last_copy = -1
+        self._last_execute = self._last_swallowed = -1
 
     def copy_end_sent(self) -> bool:
         """Tell whether a CopyDone or CopyFail is on its way to the server."""
@@ -304,11 +338,8 @@ class Exchange:
 
     def ends_are_outstanding(self) -> bool:
         """Tell whether a request stands in the queue that ReadyForQuery answers."""
-        for at in range(self.head, len(self.queue)):
-            kind = self.queue[at] & TYPE
-            if kind == SYNC or kind == QUERY or kind == FUNCTION_CALL:
-                return True
-        return False
+        self._survey()
+        return self._last_end >= self.head
 
     def keeps_answers(self) -> bool:
         """Tell whether the server may keep its last answer until told to flush."""
@@ -332,10 +363,8 @@ class Exchange:
         """Tell whether the server will skip what is asked now, as far as is known."""
         if not self.skipping and not self._may_skip:
             return False
-        for at in range(self.head, len(self.queue)):
-            if self.queue[at] & TYPE == SYNC and not self.queue[at] & MAYBE:
-                return False
-        return True
+        self._survey()
+        return self._last_sync < self.head
 
     def is_reset(self) -> bool:
         """Tell whether a parameter that is reported now was reset."""
@@ -434,14 +463,27 @@ class Exchange:
         if self.head == len(self.queue):
             self.queue.clear()
             self.head = 0
-        elif self.head > COMPACT_AFTER:
+            if self.surveyed:
+                self.survey_again()
+        elif self.head > COMPACT_AFTER and self.head > len(self.queue) >> 1:
+            # Half of it at least, so that each entry is moved once on average.
             del self.queue[: self.head]
+            self._moved(self.head)
             self.head = 0
         if entry > TYPE:
             self._flags_gone(entry)
         elif entry == COPY_DONE or entry == COPY_FAIL:
             self._ends -= 1
         return entry
+
+    def _moved(self, by: int) -> None:
+        """Note that the queue has lost so many entries at its beginning."""
+        self.surveyed = max(self.surveyed - by, 0)
+        self._last_end = max(self._last_end - by, -1)
+        self._last_sync = max(self._last_sync - by, -1)
+        self._last_copy = max(self._last_copy - by, -1)
+        self._last_execute = max(self._last_execute - by, -1)
+        self._last_swallowed = max(self._last_swallowed - by, -1)
 
     def _flags_gone(self, entry: int) -> None:
         """Note that a request with flags stands in the queue no more."""
@@ -483,6 +525,7 @@ class Exchange:
                 break
             elif entry == COPY_DONE or entry == COPY_FAIL:
                 del self.queue[at]
+                self.survey_again()
                 self._ends -= 1
             else:
                 break
@@ -515,6 +558,7 @@ class Exchange:
         if self.queue[self.head] == BATCH:
             self.queue[self.head] = EXECUTE
             self.queue.insert(self.head + 1, SYNC)
+        self.survey_again()
         after = self.head + 1
         while after < len(self.queue) and self.queue[after] == SYNC:
             self.queue[after] = SYNC | MAYBE
@@ -570,6 +614,7 @@ class Exchange:
         if at < len(self.queue):
             if self.queue[at] == COPY_DONE or self.queue[at] == COPY_FAIL:
                 del self.queue[at]
+                self.survey_again()
                 self._ends -= 1
 
     def ready(self, status: int) -> list[int]:
@@ -588,6 +633,8 @@ class Exchange:
             if self.queue[0] <= TYPE or self.queue[0] == BATCH:
                 self.answered = self.queue[0]
                 self.queue.clear()
+                if self.surveyed:
+                    self.survey_again()
                 self.open = False
                 self.clean = status == IDLE
                 return NOTHING
@@ -622,6 +669,7 @@ class Exchange:
         at = self._behind_maybes()
         if at < len(self.queue) and self.queue[at] == SYNC:
             del self.queue[at]
+            self.survey_again()
             return SYNC
         return self.take()
 
@@ -677,6 +725,7 @@ class Exchange:
                 # ReadyForQuery is still to come for the simple Query, and perhaps
                 # another COPY before it.
                 self.queue.insert(self.head, first)
+                self.survey_again()
                 if first & _MEDDLED:
                     self.special += 1
                 return 0

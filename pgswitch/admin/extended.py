@@ -53,7 +53,9 @@ class Portal:
     outcome: Outcome | None = None
     """What it gave, once it was carried out."""
     rows: list[bytes] | None = None
-    """Those not fetched yet."""
+    """All of them, then."""
+    fetched: int = 0
+    """How many of them the client has got."""
 
 
 class ExtendedQueries:
@@ -149,10 +151,13 @@ def fetched(portal: Portal, outcome: Outcome, limit: int) -> bytes:
         portal.outcome = outcome
         columns = outcome.columns or ()
         portal.rows = data_rows(columns, outcome.rows, portal.formats)
-    if limit and len(portal.rows) > limit:
-        rows, portal.rows = portal.rows[:limit], portal.rows[limit:]
+    begin = portal.fetched
+    if limit and len(portal.rows) - begin > limit:
+        portal.fetched += limit
+        rows = portal.rows[begin : portal.fetched]
         return b"".join(rows) + encode.portal_suspended()
-    rows, portal.rows = portal.rows, []
+    rows = portal.rows[begin:]
+    portal.rows, portal.fetched = [], 0
     if not outcome.tag:
         return encode.empty_query_response()
     notice = b"" if outcome.notice is None else encode.notice_response(outcome.notice)

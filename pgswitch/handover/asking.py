@@ -78,7 +78,7 @@ class Predecessor:
         """Take a connection that nothing was said on yet."""
         self._connection = connection
         connection.settimeout(PATIENCE_S)
-        self._buffer = b""
+        self._buffer = bytearray()
         self._descriptors: list[int] = []
 
     @classmethod
@@ -193,8 +193,9 @@ class Predecessor:
             if not data:
                 raise EOFError
             self._buffer += data
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
-        return data
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
 
     def _handed_over(self) -> list[Inherited]:
         try:

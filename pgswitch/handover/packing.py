@@ -7,6 +7,7 @@ at which nothing is under way, so that a process of another version can be read.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.topology.clusters import Known
@@ -59,7 +60,7 @@ def pack_client(link: ClientLink, now: float) -> Packed:
         if link.statements is None
         else pack_statements(link.statements),
         "held": text(b"".join(link.held)),
-        "sent": text(link.sent),
+        "sent": text(b"".join(link.sent)),
         "partly": link.partly,
         "idle": age(link.last_request, now),
         "waits": age(link.waiting_since, now),
@@ -78,7 +79,7 @@ def unpack_client(
         link.held.append(held)
     if link.exchange.awaited:
         link.halt()
-    link.sent = raw(packed.get("sent", ""))
+    link.remember_again(raw(packed.get("sent", "")))
     link.partly = packed.get("partly", False)
     link.last_request = moment(packed.get("idle"), now)
     link.waiting_since = moment(packed.get("waits"), now)
@@ -132,7 +133,7 @@ def pack_statements(statements: ClientStatements) -> Packed:
         "names": {
             text(name): _pack_statement(one) for name, one in statements.names.items()
         },
-        "notes": [_pack_note(note) for note in statements.notes],
+        "notes": [_pack_note(note) for note in statements.pending()],
         "sealed": statements.sealed,
         "busy": statements.busy,
         "homes": {text(name): home for name, home in statements.homes.items()},
@@ -187,7 +188,9 @@ def unpack_statements(
     sql.texts.update(_unpack_texts(packed.get("sql", {})))
     for actions in packed.get("under_way", []):
         sql.under_way.append(
-            [Action(kind, raw(name), raw(prepare)) for kind, name, prepare in actions]
+            deque(
+                Action(kind, raw(name), raw(prepare)) for kind, name, prepare in actions
+            )
         )
     sql.parsed.update(_unpack_sql_texts(packed.get("parsed", {})))
     sql.portals.update(_unpack_sql_texts(packed.get("portals", {})))

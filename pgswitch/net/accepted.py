@@ -41,6 +41,7 @@ class TcpTransport:
         "_descriptor",
         "_is_aborted",
         "_is_writing",
+        "_offset",
         "_own_read",
         "_own_write",
         "_pending",
@@ -78,7 +79,9 @@ class TcpTransport:
         self.disconnecting = False
         """Closes as soon as everything is written."""
         self._descriptor = descriptor
-        self._pending = b""
+        self._pending: list[bytes] = []
+        self._offset = 0
+        """How much of the first piece was written."""
         self._producer: Any = None
         self._is_writing = False
         self._is_aborted = False
@@ -137,7 +140,7 @@ class TcpTransport:
         else:
             self._socket.close()
         self._descriptor = -1
-        self._pending = b""
+        self._pending.clear()
         self._own_read = self._own_write = None
         producer, protocol = self._producer, self.protocol
         self._producer = self.protocol = None
@@ -166,12 +169,19 @@ class TcpTransport:
         """Write what is queued; ask for more of it, or close, when it is written."""
         if self._pending:
             try:
-                sent: int = self.socket.send(self._pending)
+                first = self._pending[0]
+                rest: Any = first
+                if self._offset:
+                    rest = memoryview(first)[self._offset :]
+                sent: int = self.socket.send(rest)
             except BlockingIOError:
                 return None
             except OSError:
                 return main.CONNECTION_LOST
-            self._pending = self._pending[sent:]
+            self._offset += sent
+            if self._offset >= len(first):
+                del self._pending[0]
+                self._offset = 0
         if not self._pending:
             self.stopWriting()
             if self._producer is not None:
@@ -223,7 +233,7 @@ class TcpTransport:
     def write(self, data: bytes) -> None:
         """Queue bytes; nothing is sent before the reactor finds room for them."""
         if self.connected and data:
-            self._pending += data
+            self._pending.append(data)
             self.startWriting()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: ANN401, FBT001 - as Twisted has it

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 
-from pgswitch.net.openssl import ways_of
+from pgswitch.net.openssl import RECORD, ways_of
 from pgswitch.tls.contexts import reason_of, verify_error
 
 if TYPE_CHECKING:
@@ -90,8 +90,9 @@ class TlsSocket:
         sent = 0
         try:
             while sent < size:
-                # One call takes one record.
-                sent += self._write(self._connection, data[sent:] if sent else data)
+                # One call takes one record: no more is copied for it.
+                part = data[sent : sent + RECORD] if size > RECORD else data
+                sent += self._write(self._connection, part)
         except (SSL.WantWriteError, SSL.WantReadError):
             if not sent:
                 raise BlockingIOError(EWOULDBLOCK, "no room") from None

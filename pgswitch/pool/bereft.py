@@ -65,7 +65,7 @@ def settle_loss(
         in_transaction=in_transaction,
         outstanding=exchange.outstanding(),
         copying=exchange.copying,
-        sent=link.sent,
+        sent=b"".join(link.sent),
         is_cut=link.skip > 0,
         said_so=backend.said_last_word,
         answered=link.partly,

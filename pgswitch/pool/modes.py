@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import Phase
 from pgswitch.pool.opening import RECONFIGURED
-from pgswitch.relay.client import MAPPED
 from pgswitch.relay.server import SESSION, STATEMENT
 from pgswitch.types import PoolMode
 from pgswitch.wire.prepared import ClientStatements
@@ -88,8 +87,6 @@ def equip(client: Frontend, moves: Callable[[str], bool] = _never) -> None:
     if statements is has:
         return
     link.statements = statements
-    if link.relaying:
-        link.actions = MAPPED
     if link.server is not None:
         # Names that it has given before are the server's own, and pass as they are.
         link.server.client_statements = statements

@@ -37,13 +37,12 @@ from pgswitch.wire.exchange import (
     CLOSE,
     COPY_DONE,
     COPY_FAIL,
-    DESCRIBE,
     FUNCTION_CALL,
     NAMED,
     QUERY,
     SYNC,
 )
-from pgswitch.wire.framing import CALL, HEADER_SIZE, PASS, WHOLE, action_table
+from pgswitch.wire.framing import CALL, HEADER_SIZE, PASS, action_table
 from pgswitch.wire.prepared import BODY, STATEMENT, ClientStatements, fake_reply
 
 COPY_DATA: Final = 0x64
@@ -53,9 +52,7 @@ WAIT_FOR_WHOLE: Final = 16384
 
 READY: Final = b"Z\x00\x00\x00\x05I"
 """ReadyForQuery, outside of a transaction."""
-PLAIN: Final = action_table(CALL, {FLUSH: PASS})
-MAPPED: Final = action_table(CALL, {FLUSH: PASS, DESCRIBE: WHOLE, CLOSE: WHOLE})
-"""With prepared statements to be rewritten; Parse and Bind look for themselves."""
+RELAYED: Final = action_table(CALL, {FLUSH: PASS})
 
 _NEEDS_NONE: Final = action_table(
     0, dict.fromkeys((COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH), 1)
@@ -133,7 +130,7 @@ class ClientLink(RelayingLink):
         """Leave the login: from now on messages are for servers of ``keeper``."""
         self.keeper = keeper
         self.statements = statements
-        self.actions = PLAIN if statements is None else MAPPED
+        self.actions = RELAYED
         self.largest_read = BIG_READ
         self.relaying = True
         # What comes behind in the same chunk is for a server.
@@ -327,7 +324,7 @@ class ClientLink(RelayingLink):
         exchange.query_start = exchange.transaction_start = 0.0
         self.send(error)
         if chunk[0] == QUERY or chunk[0] == FUNCTION_CALL:
-            chunk = self._skip(chunk)
+            chunk = chunk[self._skip(chunk, 0) :]
             self.send(READY)
         else:
             exchange.skipping = True
@@ -344,18 +341,16 @@ class ClientLink(RelayingLink):
 
     def forsake(self) -> None:
         """Forget what was asked; of a message that is half sent the rest is dropped."""
-        self.sent = b""
-        self.partly = False
+        self.forget_sent()
         self.dropping += self.skip
         self.skip = 0
 
     def again(self) -> None:
         """Ask what was sent once more, of another server, before anything else."""
-        self.held.insert(0, self.sent + b"".join(self._held))
-        self._held.clear()
-        self.wanted = self.skip = 0
-        self.sent = b""
-        self.partly = False
+        self.held[:0] = [*self.sent, *self._held]
+        self.let_go_of_held()
+        self.skip = 0
+        self.forget_sent()
         self.halt()
 
     # Without a server.
@@ -367,29 +362,30 @@ class ClientLink(RelayingLink):
         if self.exchange.skipping:
             chunk = self._skip_to_sync(chunk)
         kind = self.one_query(chunk)
-        while chunk and not kind:
-            size = len(chunk)
-            if size < HEADER_SIZE:
-                self._keep(chunk, HEADER_SIZE)
+        size = len(chunk)
+        at = 0
+        while at < size and not kind:
+            if size - at < HEADER_SIZE:
+                self._keep(chunk[at:], HEADER_SIZE)
                 return
-            message_type = chunk[0]
-            length = chunk[1] << 24 | chunk[2] << 16 | chunk[3] << 8 | chunk[4]
-            if length < HEADER_SIZE - 1 or length >= self.limit:
-                raise BadPacketHeader(header=chunk)
+            message_type = chunk[at]
+            end = at + 1 + self._length_at(chunk, at)
             if not NEEDS_SERVER[message_type]:
-                chunk = self._serverless(chunk, message_type, length + 1)
+                if not self._serverless(message_type, end - size):
+                    return
+                at = end
                 continue
-            if size <= length <= WAIT_FOR_WHOLE:
-                self._keep(chunk, length + 1)
+            if end > size and end - at <= WAIT_FOR_WHOLE + 1:
+                self._keep(chunk[at:], end - at)
                 return
             if message_type == CLOSE and self.statements is not None:
-                end = length + 1
-                if size >= end and self._close_here(chunk, end):
-                    chunk = chunk[end:]
+                if end <= size and self._close_here(chunk, at, end):
+                    at = end
                     continue
             break
-        if not chunk:
+        if at >= size:
             return
+        chunk = chunk[at:]
         if self.keeper.checkout(self):
             server = self.server
             if server is not None:
@@ -409,27 +405,39 @@ class ClientLink(RelayingLink):
 
     def _skip_to_sync(self, chunk: bytes) -> bytes:
         """Skip what a server skips after an error, and answer the Sync that ends it."""
-        while len(chunk) >= HEADER_SIZE:
-            message_type = chunk[0]
+        size = len(chunk)
+        at = 0
+        while size - at >= HEADER_SIZE:
+            message_type = chunk[at]
             if message_type == TERMINATE:
                 self.frontend.terminated()
                 return b""
-            chunk = self._skip(chunk)
+            at = self._skip(chunk, at)
             if message_type == SYNC:
                 self.exchange.skipping = False
                 self.send(READY)
-                return chunk
-        if chunk:
-            self._keep(chunk, HEADER_SIZE)
+                return chunk[at:]
+        if at < size:
+            self._keep(chunk[at:], HEADER_SIZE)
         return b""
 
-    def _skip(self, chunk: bytes) -> bytes:
-        """Drop a message, also what is still to come of it; return what follows."""
-        length = chunk[1] << 24 | chunk[2] << 16 | chunk[3] << 8 | chunk[4]
+    def _skip(self, chunk: bytes, at: int) -> int:
+        """Drop a message, also what is still to come of it; return where it ends."""
+        end = at + 1 + self._length_at(chunk, at)
+        self.dropping = max(end - len(chunk), 0)
+        return end
+
+    def _length_at(self, chunk: bytes, at: int) -> int:
+        """Return the length in a message's header; raises BadPacketHeader."""
+        length = (
+            chunk[at + 1] << 24
+            | chunk[at + 2] << 16
+            | chunk[at + 3] << 8
+            | chunk[at + 4]
+        )
         if length < HEADER_SIZE - 1 or length >= self.limit:
-            raise BadPacketHeader(header=chunk)
-        self.dropping = max(length + 1 - len(chunk), 0)
-        return chunk[length + 1 :]
+            raise BadPacketHeader(header=chunk[at:])
+        return length
 
     def _keep(self, chunk: bytes, wanted: int) -> None:
         """Hold a cut message back until ``wanted`` bytes are there."""
@@ -437,29 +445,31 @@ class ClientLink(RelayingLink):
         self._held_size = len(chunk)
         self.wanted = wanted
 
-    def _serverless(self, chunk: bytes, message_type: int, end: int) -> bytes:
-        """Deal with a message that no server is needed for; return what follows."""
+    def _serverless(self, message_type: int, missing: int) -> bool:
+        """Deal with a message that no server is needed for; False: it is the last.
+
+        ``missing`` bytes of it, if positive, are still to come.
+        """
         if message_type == TERMINATE:
             self.frontend.terminated()
-            return b""
+            return False
         if not _NEEDS_NONE[message_type]:
             raise UnknownPacket
-        if end > len(chunk):
-            self.dropping = end - len(chunk)
-            return b""
-        return chunk[end:]
+        self.dropping = max(missing, 0)
+        return True
 
-    def _close_here(self, chunk: bytes, end: int) -> bool:
+    def _close_here(self, chunk: bytes, at: int, end: int) -> bool:
         """Answer the Close of a named statement; False when it is no such Close."""
         statements = self.statements
-        if statements is None or end <= BODY + 2 or chunk[BODY] != STATEMENT:
+        body = at + BODY
+        if statements is None or end <= body + 2 or chunk[body] != STATEMENT:
             return False
         is_open = self.exchange.open
-        statements.close(chunk[BODY:end], None)
+        statements.close(chunk[body:end], None)
         self.exchange.open = is_open  # No server has heard of it.
         entry = self.exchange.take()
         self.send(fake_reply(entry))
         if entry & NAMED:
             statements.settled(entry)
-        self.counters.client_bytes += end
+        self.counters.client_bytes += end - at
         return True

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgswitch.errors import BadPacketHeader, Fault
+from pgswitch.errors import BadPacketHeader, BrokenPacket, Fault
 from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
 from pgswitch.relay.interfaces import (
     CHANGED,
@@ -56,7 +56,15 @@ from pgswitch.wire.exchange import (
     QUERY,
     SYNC,
 )
-from pgswitch.wire.fields import names_in, statement_in, text_in
+from pgswitch.wire.fields import (
+    LONGEST_NAME,
+    TO_COME,
+    TOO_LONG,
+    name_end,
+    names_in,
+    statement_in,
+    text_in,
+)
 from pgswitch.wire.framing import HEADER_SIZE, PASS, WHOLE, action_table
 from pgswitch.wire.prepared import BODY, STATEMENT
 
@@ -70,6 +78,9 @@ _LOOK: Final = action_table(
         **dict.fromkeys((COPY_DONE, COPY_FAIL), _PART),
     },
 )
+
+
+_NAMES: Final = {BIND: "Bind", PARSE: "Parse", CLOSE: "Close", DESCRIBE: "Describe"}
 
 
 class Gate(Gatekeeper):
@@ -161,9 +172,7 @@ class Gate(Gatekeeper):
         kept = b"".join([self._asked, *self._kept, *self._held])
         self.give_up()
         self._kept.clear()
-        self._held.clear()
-        self._held_size = 0
-        self.wanted = 0
+        self.let_go_of_held()
         link.resume(PAUSED_GATE)
         return kept
 
@@ -305,11 +314,8 @@ class Gate(Gatekeeper):
             end = position + 1 + length
             action = _LOOK[chunk[position]]
             if end > size:
-                if length <= WAIT_FOR_WHOLE or action == WHOLE:
-                    wanted = end - position
-                    break
-                if chunk[position] == BIND and names_in(chunk, position, size)[1] < 0:
-                    wanted = size - position + 1
+                wanted = self._wanted(chunk, position, end)
+                if wanted:
                     break
             if action:
                 if not self._look(chunk, position, end):
@@ -323,6 +329,30 @@ class Gate(Gatekeeper):
         elif not self._drop:
             self.skip = position - size
         self._flush(chunk, min(position, size))
+
+    def _wanted(self, chunk: bytes, start: int, end: int) -> int:
+        """Return how much of a message that is cut is needed now; 0: no more.
+
+        Raises BrokenPacket for one whose names are too long.
+        """
+        kind = chunk[start]
+        size = end - start
+        if size <= WAIT_FOR_WHOLE + 1:
+            return size
+        name = 0
+        if kind == BIND:
+            name = names_in(chunk, start, end)[1]
+        elif kind == PARSE:
+            name = name_end(chunk, start + BODY, end)
+        elif kind == CLOSE or kind == DESCRIBE:
+            name = TOO_LONG if size > BODY + LONGEST_NAME + 2 else 0
+        if name == TOO_LONG:
+            self._flush(chunk, start)
+            raise BrokenPacket(message=_NAMES[kind])
+        if name == TO_COME:
+            # As the Scanner does for who cannot say how much is needed.
+            return min(2 * (len(chunk) - start), size)
+        return size if _LOOK[kind] == WHOLE else 0
 
     def _flush(self, chunk: bytes, end: int) -> None:
         """Pass on what has been looked at, up to ``end``."""

@@ -135,6 +135,7 @@ class Link(Scanner):
         "reading",
         "recv",
         "sent",
+        "sent_size",
         "vain_waits",
     )
 
@@ -172,8 +173,9 @@ class Link(Scanner):
         self.pending: list[bytes] = []
         self.partly = False
         """Some of the answer to that has reached the client."""
-        self.sent = b""
+        self.sent: list[bytes] = []
         """What a client has asked that may be asked again; see relaying.py."""
+        self.sent_size = 0
         self.lost = False
         """Nothing of the other end matters any more."""
         self.reading = False
@@ -298,6 +300,13 @@ class Link(Scanner):
             if self.peer is not None:
                 self.peer.pause(PAUSED_PEER)
             self.io.drain_later()
+
+    def forget_sent(self) -> None:
+        """Remember nothing that is to be answered: all of it is, or it is given up."""
+        self.partly = False
+        if self.sent_size:
+            self.sent.clear()
+            self.sent_size = 0
 
     def take_pending(self) -> bytes:
         """Return what waits to be written; the caller writes it."""

@@ -35,7 +35,7 @@ from pgswitch.wire.exchange import (
     SYNC,
     Exchange,
 )
-from pgswitch.wire.fields import names_in
+from pgswitch.wire.fields import LONGEST_NAME, TO_COME, name_end, names_in
 from pgswitch.wire.passing import asked, named, renamed, suspect
 from pgswitch.wire.prepared import BODY, STATEMENT, ClientStatements
 from pgswitch.wire.sql_text import SqlText, read
@@ -266,6 +266,11 @@ class PreparingLink(Link):
             return self._parse(chunk, start, end, statements, server)
         elif message_type == BIND:
             return self._bind(chunk, start, end, statements, server)
+        elif end - body > LONGEST_NAME + 2:
+            what = "Close" if message_type == CLOSE else "Describe"
+            raise BrokenPacket(message=what)
+        elif end > len(chunk):
+            return self._wait_for(end - start)
         elif end <= body + 2 or chunk[body] != STATEMENT:
             if message_type == DESCRIBE and end == body + 2:
                 if chunk[body] == STATEMENT:
@@ -294,9 +299,11 @@ class PreparingLink(Link):
         if not statements.sql.portals:
             self.exchange.request(EXECUTE)
             return True
-        if end > len(chunk):
-            return self._wait_for(end - start)
         body = start + BODY
+        if end > len(chunk):
+            if end - body > LONGEST_NAME + 5:
+                raise BrokenPacket(message="Execute")
+            return self._wait_for(end - start)
         portal = chunk[body : max(chunk.find(b"\0", body, end), body)]
         if portal in statements.sql.portals and statements.must_wait():
             return self.hold_back()
@@ -316,13 +323,18 @@ class PreparingLink(Link):
         if body >= size and end > body:
             return False
         is_named = end > body and chunk[body] != 0
+        name_at = name_end(chunk, body, end) if is_named else body
+        if name_at < TO_COME:
+            raise BrokenPacket(message="Parse")
         if end > size:
+            if name_at == TO_COME:
+                return False
             if is_named or end - start <= LONGEST_TEXT:
                 return self._wait_for(end - start)
             if size - start < ENOUGH_TO_TELL:
                 return self._wait_for(ENOUGH_TO_TELL)
-        text_at = chunk.find(b"\0", body, end) + 1 if is_named else body + 1
-        name = chunk[body : max(text_at - 1, body)]
+        text_at = name_at + 1
+        name = chunk[body : max(name_at, body)]
         is_about = suspect(chunk, text_at, end) or (
             len(statements.sql.texts) > 0 and b"execute" in chunk[text_at:end].lower()
         )
@@ -361,7 +373,7 @@ class PreparingLink(Link):
         body = start + BODY
         portal, name = names_in(chunk, start, end)
         if name < 0:
-            if end > len(chunk):
+            if name == TO_COME and end > len(chunk):
                 return False
             raise BrokenPacket(message="Bind")
         statement = chunk[portal + 1 : name]

@@ -49,9 +49,6 @@ FORGOTTEN: Final = b"?"
 COPY_DATA: Final = 0x64
 FLUSH: Final = 0x48
 COPYING: Final = action_table(CALL, {COPY_DATA: PASS, FLUSH: PASS})
-MAPPED_COPYING: Final = action_table(
-    CALL, {COPY_DATA: PASS, FLUSH: PASS, DESCRIBE: WHOLE, CLOSE: WHOLE}
-)
 """While the server takes the data of a COPY."""
 
 NEEDS_SERVER: Final = action_table(
@@ -150,14 +147,19 @@ class RelayingLink(PreparingLink):
         """
         if self.wanted:
             chunk = chunk[: len(chunk) - self._held_size]
-        if (
-            (goes_on and not self.sent)
-            or self.sent == FORGOTTEN
-            or len(self.sent) + len(chunk) > MOST_REMEMBERED
-        ):
-            self.sent = FORGOTTEN
-        else:
-            self.sent += chunk
+        if self.sent_size > MOST_REMEMBERED:
+            return  # It is FORGOTTEN already.
+        self.sent_size += len(chunk)
+        if (goes_on and not self.sent) or self.sent_size > MOST_REMEMBERED:
+            self.sent = [FORGOTTEN]
+            self.sent_size = MOST_REMEMBERED + 1
+        elif chunk:
+            self.sent.append(chunk)
+
+    def remember_again(self, sent: bytes) -> None:
+        """Go on with what another process has remembered."""
+        self.sent = [sent] if sent else []
+        self.sent_size = MOST_REMEMBERED + 1 if sent == FORGOTTEN else len(sent)
 
     def relay_each(self, chunk: bytes, server: ServerLink) -> None:
         """Walk the chunk, note each of its requests, send it on."""
@@ -166,7 +168,7 @@ class RelayingLink(PreparingLink):
         actions = self.actions
         if exchange.copying:
             # What a COPY asked for is of no more interest.
-            self.actions = COPYING if self.statements is None else MAPPED_COPYING
+            self.actions = COPYING
         passed = self.walk(chunk)
         self.actions = actions
         if not exchange.clean and exchange.head < len(exchange.queue):
@@ -199,11 +201,13 @@ class RelayingLink(PreparingLink):
     def _answer(self) -> None:
         """Send the replies that we make and that nothing stands before."""
         exchange = self.exchange
+        replies: list[bytes] = []
         while exchange.head_is_fake():
             entry = exchange.take()
-            self.send(fake_reply(entry))
+            replies.append(fake_reply(entry))
             if entry & NAMED and self.statements is not None:
                 self.statements.settled(entry)
+        self.send(b"".join(replies))
 
     def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
         """Note one request of the client."""

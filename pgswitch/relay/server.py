@@ -373,6 +373,8 @@ class ServerLink(Link):
         self.ready_since = now
         exchange.query_start = exchange.transaction_start = 0.0
         exchange.queue.clear()
+        if exchange.surveyed:
+            exchange.survey_again()
         exchange.status = IDLE
         exchange.clean = True
         counters = self.counters
@@ -385,7 +387,9 @@ class ServerLink(Link):
         """Do the same with a last word of the server kept from the client."""
         if MARK in chunk and self.skip == 0 and self.wanted == 0:
             client = self.peer
-            unanswered = client is not None and client.sent != b"" and not client.partly
+            unanswered = (
+                client is not None and len(client.sent) > 0 and not client.partly
+            )
             chunk = self.backend.without_last_word(chunk, unanswered=unanswered)
             if not chunk:
                 return
@@ -406,8 +410,7 @@ class ServerLink(Link):
             return
         if passed:
             if exchange.head == len(exchange.queue):
-                client.sent = b""
-                client.partly = False
+                client.forget_sent()
             else:
                 client.partly = True
             client.send(passed)
@@ -484,7 +487,7 @@ class ServerLink(Link):
 
     def _failed(self, exchange: Exchange, chunk: bytes, start: int, end: int) -> bool:
         """Note an ErrorResponse; False to see all of it."""
-        if self.wary and READ_ONLY in chunk:
+        if self.wary and chunk.find(READ_ONLY, start, end) >= 0:
             self.backend.refused_to_write()
         statements = self.client_statements
         if end > len(chunk) and (statements is not None or exchange.special):
@@ -616,10 +619,10 @@ class ServerLink(Link):
 
     def _put_in(self, exchange: Exchange, chunk: bytes, end: int) -> None:
         """Put the replies that we make behind the message that ends at ``end``."""
-        replies = b""
+        replies: list[bytes] = []
         while exchange.head_is_fake():
             entry = exchange.take()
-            replies += fake_reply(entry)
+            replies.append(fake_reply(entry))
             if entry & NAMED and self.client_statements is not None:
                 self.client_statements.settled(entry)
-        self.replace(chunk, end, end, replies)
+        self.replace(chunk, end, end, b"".join(replies))

@@ -34,6 +34,9 @@ Close                 CloseComplete
 * ReadyForQuery always settles the queue up to its request, so a surprise between
   two of them cannot leave the two ends apart for long.
 
+What stands in the queue is asked for with every message, so it is looked through once,
+as far as it has not been yet (:meth:`Exchange._survey`): a pipeline may be long.
+
 The exchange is *clean* when the last thing the server said was ReadyForQuery, idle,
 and nothing is left to answer.  This file alone judges that, and a server is given
 back to its pool only then.
@@ -157,17 +160,11 @@ class Exchange:
         """How many in the queue are MAYBE; one more while :attr:`skips_here`."""
         self._ends = 0
         """How many CopyDone and CopyFail stand in the queue."""
-        self._open_entries = 0
-        """How many were asked since the last Sync, if one is still to follow."""
-        self._has_query = False
-        """There is a Query or FunctionCall among them."""
         self._fences = 0
         self._may_skip = False
         """A COPY of the extended protocol failed; a MAYBE may end the skipping."""
         self._data_ahead = False
         """Data of a COPY were sent behind what may be a MAYBE, and no Sync since."""
-        self._looked_at = -1
-        """What the queue was like when that was looked for."""
         self._probing = False
         """Asked whether the server skips; the answer is to come."""
         self.withheld: list[int] = []
@@ -178,6 +175,18 @@ class Exchange:
         """How often the upkeep has seen it wait."""
         self.skips_here = False
         """Our probe has ended the skipping of the server: it is for us to skip."""
+        self.surveyed = 0
+        """The queue was looked through up to here; what was found last is at:"""
+        self._last_end = -1
+        """a request that ReadyForQuery answers,"""
+        self._last_sync = -1
+        """a Sync that is no MAYBE,"""
+        self._last_copy = -1
+        """what may be a COPY,"""
+        self._last_execute = -1
+        """an Execute,"""
+        self._last_swallowed = -1
+        """what makes a Sync behind it one that a COPY may swallow, if still there."""
         self.resets = False
         """A request that RESETS has been completed, and no ReadyForQuery has come."""
         self.query_start = 0.0
@@ -192,8 +201,6 @@ class Exchange:
         kind = entry & TYPE
         if kind == SYNC:
             self.open = self.executes = self._data_ahead = False
-            self._open_entries = 0
-            self._has_query = False
             if entry == SYNC and self.copying and self._ends == 0:
                 entry = SYNC | MAYBE
                 self.unsettled += 1
@@ -201,10 +208,6 @@ class Exchange:
             self.open = True
             if kind == EXECUTE:
                 self.executes = True
-        elif self.open:
-            self._has_query = True
-        if self.open:
-            self._open_entries += 1
         self.queue.append(entry)
         if entry > TYPE:
             if entry & _MEDDLED:
@@ -224,9 +227,6 @@ class Exchange:
                 self._fences += 1
             if entry == COPY_DONE or entry == COPY_FAIL:
                 self._ends += 1
-            self._open_entries = 0 if entry & TYPE == SYNC else self._open_entries + 1
-            if entry & TYPE == QUERY or entry & TYPE == FUNCTION_CALL:
-                self._has_query = True
         self.status = status
         self.refusal = refusal
 
@@ -261,36 +261,52 @@ class Exchange:
             self.copy_data_sent()
 
     def copy_data_sent(self) -> None:
-        """Note data of a COPY, or its end, which may make it fail; once is enough.
+        """Note data of a COPY, or its end, which may make it fail.
 
         If a Sync stands before them, whether that ends the skipping depends on when the
         server fails: what follows is not to be asked before that is known.
         """
-        place = self.head + (len(self.queue) << 32)
-        if place != self._looked_at:
-            self._looked_at = place
-            self._data_ahead = self._is_synced_copy()
+        self._data_ahead = self._is_synced_copy()
 
     def _is_synced_copy(self) -> bool:
         """Tell whether a Sync is outstanding that a COPY may swallow."""
-        is_behind_execute = False
-        for at in range(self.head, len(self.queue)):
-            entry = self.queue[at]
-            if entry == BATCH or entry & MAYBE:
-                return True
-            if entry & TYPE == EXECUTE:
-                is_behind_execute = True
-            elif entry & TYPE == SYNC and is_behind_execute:
-                return True
-        return False
+        self._survey()
+        return self._last_swallowed >= self.head
 
     def _may_copy(self) -> bool:
         """Tell whether something that is outstanding may be a COPY."""
-        for at in range(self.head, len(self.queue)):
-            kind = self.queue[at] & TYPE
-            if kind == QUERY or kind == EXECUTE or self.queue[at] == BATCH:
-                return True
-        return False
+        self._survey()
+        return self._last_copy >= self.head
+
+    def _survey(self) -> None:
+        """Look at what was put at the end of the queue since the last time."""
+        queue = self.queue
+        for at in range(max(self.surveyed, self.head), len(queue)):
+            entry = queue[at]
+            kind = entry & TYPE
+            if kind == SYNC:
+                self._last_end = at
+                if entry & MAYBE:
+                    self._last_swallowed = at
+                else:
+                    self._last_sync = at
+                    if entry == BATCH:
+                        self._last_swallowed = self._last_copy = at
+                    elif self._last_execute > self._last_swallowed:
+                        self._last_swallowed = self._last_execute
+            elif kind == QUERY:
+                self._last_end = self._last_copy = at
+            elif kind == FUNCTION_CALL:
+                self._last_end = at
+            elif kind == EXECUTE:
+                self._last_execute = self._last_copy = at
+        self.surveyed = len(queue)
+
+    def survey_again(self) -> None:
+        """Look through the whole queue next time: it has changed in its midst."""
+        self.surveyed = 0
+        self._last_end = self._last_sync = self._last_copy = -1
+        self._last_execute = self._last_swallowed = -1
 
     def copy_end_sent(self) -> bool:
         """Tell whether a CopyDone or CopyFail is on its way to the server."""
@@ -321,12 +337,9 @@ class Exchange:
         return self.open
 
     def ends_are_outstanding(self) -> bool:
-        """Tell whether a request stands in the queue that ReadyForQuery answers.
-
-        Or has stood there since the last Sync.  Asked for each message of a pipeline,
-        so nothing is searched.
-        """
-        return self._has_query or self.outstanding() > self._open_entries
+        """Tell whether a request stands in the queue that ReadyForQuery answers."""
+        self._survey()
+        return self._last_end >= self.head
 
     def keeps_answers(self) -> bool:
         """Tell whether the server may keep its last answer until told to flush."""
@@ -350,10 +363,8 @@ class Exchange:
         """Tell whether the server will skip what is asked now, as far as is known."""
         if not self.skipping and not self._may_skip:
             return False
-        for at in range(self.head, len(self.queue)):
-            if self.queue[at] & TYPE == SYNC and not self.queue[at] & MAYBE:
-                return False
-        return True
+        self._survey()
+        return self._last_sync < self.head
 
     def is_reset(self) -> bool:
         """Tell whether a parameter that is reported now was reset."""
@@ -452,14 +463,27 @@ class Exchange:
         if self.head == len(self.queue):
             self.queue.clear()
             self.head = 0
-        elif self.head > COMPACT_AFTER:
+            if self.surveyed:
+                self.survey_again()
+        elif self.head > COMPACT_AFTER and self.head > len(self.queue) >> 1:
+            # Half of it at least, so that each entry is moved once on average.
             del self.queue[: self.head]
+            self._moved(self.head)
             self.head = 0
         if entry > TYPE:
             self._flags_gone(entry)
         elif entry == COPY_DONE or entry == COPY_FAIL:
             self._ends -= 1
         return entry
+
+    def _moved(self, by: int) -> None:
+        """Note that the queue has lost so many entries at its beginning."""
+        self.surveyed = max(self.surveyed - by, 0)
+        self._last_end = max(self._last_end - by, -1)
+        self._last_sync = max(self._last_sync - by, -1)
+        self._last_copy = max(self._last_copy - by, -1)
+        self._last_execute = max(self._last_execute - by, -1)
+        self._last_swallowed = max(self._last_swallowed - by, -1)
 
     def _flags_gone(self, entry: int) -> None:
         """Note that a request with flags stands in the queue no more."""
@@ -501,6 +525,7 @@ class Exchange:
                 break
             elif entry == COPY_DONE or entry == COPY_FAIL:
                 del self.queue[at]
+                self.survey_again()
                 self._ends -= 1
             else:
                 break
@@ -533,6 +558,7 @@ class Exchange:
         if self.queue[self.head] == BATCH:
             self.queue[self.head] = EXECUTE
             self.queue.insert(self.head + 1, SYNC)
+        self.survey_again()
         after = self.head + 1
         while after < len(self.queue) and self.queue[after] == SYNC:
             self.queue[after] = SYNC | MAYBE
@@ -588,6 +614,7 @@ class Exchange:
         if at < len(self.queue):
             if self.queue[at] == COPY_DONE or self.queue[at] == COPY_FAIL:
                 del self.queue[at]
+                self.survey_again()
                 self._ends -= 1
 
     def ready(self, status: int) -> list[int]:
@@ -606,8 +633,9 @@ class Exchange:
             if self.queue[0] <= TYPE or self.queue[0] == BATCH:
                 self.answered = self.queue[0]
                 self.queue.clear()
-                self.open = self._has_query = False
-                self._open_entries = 0
+                if self.surveyed:
+                    self.survey_again()
+                self.open = False
                 self.clean = status == IDLE
                 return NOTHING
         passed: list[int] = []
@@ -627,8 +655,7 @@ class Exchange:
             passed.append(entry)
         self.skipping = self._may_skip = self.is_forced = False
         if self.head == len(self.queue):
-            self.open = self._has_query = False
-            self._open_entries = 0
+            self.open = False
             self.clean = status == IDLE and not self.skips_here
         else:
             self.clean = False
@@ -642,6 +669,7 @@ class Exchange:
         at = self._behind_maybes()
         if at < len(self.queue) and self.queue[at] == SYNC:
             del self.queue[at]
+            self.survey_again()
             return SYNC
         return self.take()
 
@@ -697,6 +725,7 @@ class Exchange:
                 # ReadyForQuery is still to come for the simple Query, and perhaps
                 # another COPY before it.
                 self.queue.insert(self.head, first)
+                self.survey_again()
                 if first & _MEDDLED:
                     self.special += 1
                 return 0

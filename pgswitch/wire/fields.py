@@ -14,6 +14,10 @@ from typing import Final
 from pgswitch.wire.exchange import BIND, PARSE
 from pgswitch.wire.prepared import BODY, STATEMENT
 
+LONGEST_NAME: Final = 65536
+"""No name of a statement or portal is longer; PostgreSQL looks at 63 bytes of it."""
+TO_COME: Final = -1
+TOO_LONG: Final = -2
 _NO_TYPES: Final = b"\0\0\0"
 """How a Parse without types of parameters ends, the end of its text included."""
 
@@ -42,10 +46,19 @@ def text_in(chunk: bytes, start: int, end: int) -> tuple[int, int]:
 def names_in(chunk: bytes, start: int, end: int) -> tuple[int, int]:
     """Return where the names in a Bind end, the portal's and the statement's.
 
-    The second is -1 if that is still to come, or comes nowhere.
+    The second is negative if it is not known: TO_COME, perhaps, or one is TOO_LONG.
     """
-    portal = chunk.find(b"\0", start + BODY, end)
-    return portal, chunk.find(b"\0", portal + 1, end) if portal >= 0 else -1
+    portal = name_end(chunk, start + BODY, end)
+    return portal, name_end(chunk, portal + 1, end) if portal >= 0 else portal
+
+
+def name_end(chunk: bytes, begin: int, end: int) -> int:
+    """Return where a name ends that begins at ``begin``; TO_COME, TOO_LONG."""
+    most = begin + LONGEST_NAME + 1
+    at = chunk.find(b"\0", begin, min(end, most))
+    if at >= 0:
+        return at
+    return TOO_LONG if min(end, len(chunk)) >= most else TO_COME
 
 
 def statement_in(chunk: bytes, start: int, end: int) -> bytes:

@@ -14,9 +14,13 @@ A 256-byte table says what to do with each type:
 * ``TAG``: ``WHOLE`` for some lengths, else ``PASS`` (passing.py).
 
 What cannot be decided yet (a cut header, a cut body that is wanted whole) is held
-back and put in front of the next chunk.  So a walk always starts either inside a
-body that only passes (:attr:`Scanner.skip`) or at a whole header, however the
-stream was cut.  Nothing but a :class:`~pgswitch.errors.Fault` escapes.
+back, in the pieces in which it came, and joined once there is enough of it; somebody
+who cannot say how much that is gets twice as much each time.  So whatever is held is
+copied and searched a few times at most, in however many pieces it comes.
+
+A walk always starts either inside a body that only passes (:attr:`Scanner.skip`) or at
+a whole header, however the stream was cut.  Nothing but a
+:class:`~pgswitch.errors.Fault` escapes.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
@@ -36,17 +40,15 @@ TAG: Final = 3
 HEADER_SIZE: Final = 5
 """One type byte and four length bytes."""
 
+MOST_PIECES: Final = 256
+SMALL_PIECE: Final = 4096
+"""So many pieces, smaller than this on average, are made one: objects have a size."""
+
 MAX_MESSAGE_SIZE: Final = 0x7FFFFFFF
 """Default of ``max_packet_size``: the longest message, its type byte included."""
 
 LONG_MESSAGE: Final = 65536
 """Bytes of a message that few kinds exceed, and that is held without a question."""
-
-MOST_PIECES: Final = 64
-SMALL_PIECE: Final = 1024
-"""Of a message that is held back: more pieces than this are joined while they have
-fewer bytes than that on average.  So each byte that comes is copied few times, and a
-message sent byte by byte takes no more memory than another."""
 
 _pass_over: Final = pass_over
 """Final names cost no look-up when compiled."""
@@ -73,6 +75,7 @@ class Scanner:
         "_edits",
         "_held",
         "_held_size",
+        "_packed",
         "actions",
         "limit",
         "needed",
@@ -99,11 +102,15 @@ class Scanner:
         self.stopped_at = 0
         """Where in the chunk it ended then."""
         self.needed = 0
-        """Set by on_message, if it returns False: bytes of the message to wait for."""
+        """Set by on_message, if it returns False: bytes of the message to wait for.
+
+        Not set, it gets twice as many as there are, or the whole message."""
         self.wanted = 0
         """Total of held bytes needed before the walk can go on; 0: nothing held."""
         self._held: list[bytes] = []
         self._held_size = 0
+        self._packed = 0
+        """How many of the pieces held are no more to be joined by :meth:`_pack`."""
         self._edits: list[bytes] = []
         self._copied = 0
 
@@ -134,20 +141,25 @@ class Scanner:
         self._held.append(chunk)
         self._held_size += len(chunk)
         if self._held_size < self.wanted:
-            if len(self._held) > MOST_PIECES:
-                self._melt()
+            if len(self._held) - self._packed >= MOST_PIECES:
+                self._pack()
             return None
         joined = b"".join(self._held)
-        self._held.clear()
-        self.wanted = 0
+        self.let_go_of_held()
         return joined
 
-    def _melt(self) -> None:
-        """Join what came in small pieces: each costs some forty bytes of its own."""
-        if self._held_size < len(self._held) * SMALL_PIECE:
-            joined = b"".join(self._held)
-            self._held.clear()
-            self._held.append(joined)
+    def let_go_of_held(self) -> None:
+        """Hold nothing back any more."""
+        self._held.clear()
+        self._held_size = self._packed = self.wanted = 0
+
+    def _pack(self) -> None:
+        """Make one of many small pieces: each has 50 bytes of an object around it."""
+        pieces = self._held[self._packed :]
+        if sum(map(len, pieces)) < SMALL_PIECE * len(pieces):
+            del self._held[self._packed :]
+            self._held.append(b"".join(pieces))
+        self._packed = len(self._held)
 
     def replace(self, chunk: bytes, start: int, end: int, by: bytes) -> None:
         """Pass ``by`` on in place of ``chunk[start:end]`` (only while walking)."""
@@ -192,6 +204,8 @@ class Scanner:
                     self.stopped_at = position
                     break
                 wanted = max(self.needed, size - position + 1)
+                if not self.needed:
+                    wanted = max(min(2 * (size - position), end - position), wanted)
                 self.needed = 0
                 break
             # on_message may have changed what we look for.

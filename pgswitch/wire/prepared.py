@@ -50,6 +50,7 @@ from pgswitch.wire.exchange import (
     BATCH,
     BIND,
     CLOSE,
+    COMPACT_AFTER,
     DESCRIBE,
     ERRAND,
     EXECUTE,
@@ -153,6 +154,8 @@ class ClientStatements:
         """Where rules have sent the Parse that comes next, empty for nowhere."""
         self.notes: list[Note] = []
         """One for each request in the exchange that carries NAMED, in order."""
+        self._over = 0
+        """How many of them, at the beginning, are over: dropped many at a time."""
         self.sealed = False
         """The notes are of requests that a Sync has followed."""
         self.counters = counters
@@ -379,7 +382,7 @@ class ClientStatements:
         ``may_fail``: it is an errand, whose error is the answer to what waits.
         """
         flags = SWALLOW | ERRAND if may_fail else SWALLOW
-        sent = b""
+        sent: list[bytes] = []
         for name in names:
             if name in server.own:
                 continue
@@ -387,15 +390,15 @@ class ClientStatements:
             if text is None:
                 definition = self.names[name].definition
                 before = message(PARSE, name + b"\0" + definition)
-                sent += self._own_name(name, before, server, PARSE | flags)
+                sent.append(self._own_name(name, before, server, PARSE | flags))
                 continue
             for request in RUN_REQUESTS:
                 is_run = request == EXECUTE
                 self.exchange.request(request | flags | (SQL if is_run else 0))
             prepare = Action(PREPARE, name, text)
             self._begin(SqlText(text, (prepare,), (), resets=False, restart=0))
-            sent += run(text)
-        return sent
+            sent.append(run(text))
+        return b"".join(sent)
 
     # What the server is given first.
 
@@ -429,15 +432,15 @@ class ClientStatements:
 
     def _evict(self, server: ServerStatements) -> bytes:
         """Return the Close messages that bring the server back to its limit."""
-        sent = b""
+        sent: list[bytes] = []
         while len(server.by_number) > max(self.most, 1):
             statement = server.oldest()
             statement.references += 1
             self._note(EVICTED, statement)
             server.remove(statement)
             self.exchange.request(CLOSE | SWALLOW | NAMED)
-            sent += message(CLOSE, b"S" + statement.name + b"\0")
-        return sent
+            sent.append(message(CLOSE, b"S" + statement.name + b"\0"))
+        return b"".join(sent)
 
     def _note(
         self,
@@ -461,10 +464,26 @@ class ClientStatements:
         if entry & SQL:
             self.sql.ended()
         if entry & NAMED:
-            note = self.notes.pop(0)
+            note = self._next_note()
             if note.statement is not None and note.kind in KEEPS:
                 self.table.drop(note.statement)
         self._look_if_busy()
+
+    def pending(self) -> list[Note]:
+        """Return the notes that are not over, in order."""
+        return self.notes[self._over :]
+
+    def _next_note(self) -> Note:
+        """Take the first note off: what it is about is settled."""
+        note = self.notes[self._over]
+        self._over += 1
+        if self._over == len(self.notes):
+            self.notes.clear()
+            self._over = 0
+        elif self._over > COMPACT_AFTER and self._over > len(self.notes) >> 1:
+            del self.notes[: self._over]
+            self._over = 0
+        return note
 
     def done(self, tag: bytes, server: ServerStatements) -> None:
         """Note what the SQL at the head of the exchange has done, by its tag."""
@@ -480,8 +499,7 @@ class ClientStatements:
                 count += 1
             if entry & SQL:
                 self.sql.ended()
-        notes = self.notes[:count]
-        del self.notes[:count]
+        notes = [self._next_note() for _ in range(count)]
         # The last first: a statement may have been parsed and then evicted.
         while notes:
             self._undo(notes.pop(), server)
@@ -525,15 +543,16 @@ class ClientStatements:
         """
         code = sqlstate(error)
         if code == OUTDATED:
-            if first & NAMED and self.notes[0].statement is not None:
-                server.doubt(self.notes[0].statement)
+            note = self.notes[self._over] if first & NAMED else None
+            if note is not None and note.statement is not None:
+                server.doubt(note.statement)
             elif first == BATCH and self.exchange.outstanding() == 1:
                 server.doubt_last()
             elif first == BATCH:
                 server.doubt_all()
             return False
         named = _INTERNAL.search(error) if code in REFUTED else None
-        if named is None or (first & NAMED and self.notes[0].kind == TAKEN):
+        if named is None or (first & NAMED and self.notes[self._over].kind == TAKEN):
             return False
         server.doubt_number(int(named[1]))
         return True
@@ -545,7 +564,7 @@ class ClientStatements:
         """
         if PREFIX not in error:
             return error
-        note = self.notes[0] if first & NAMED else None
+        note = self.notes[self._over] if first & NAMED else None
         if note is not None and note.statement is not None and note.name:
             error = error.replace(note.statement.name + b'"', note.name + b'"')
         elif first == BATCH and self.last_bound in self.names:
@@ -594,10 +613,11 @@ class ClientStatements:
         if not self.names and not self.notes:
             return  # Nothing that anybody else knows of.
         self.clear()
-        for note in self.notes:
+        for note in self.pending():
             if note.statement is not None and note.kind in KEEPS:
                 self.table.drop(note.statement)
         self.notes.clear()
+        self._over = 0
         self.sql.under_way.clear()
 
 

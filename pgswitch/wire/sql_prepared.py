@@ -45,7 +45,7 @@ class SqlStatements:
         """The PREPARE of each, by name."""
         self.remembers = True
         """Statements outlive the client's hold on a server."""
-        self.under_way: deque[list[Action]] = deque()
+        self.under_way: deque[deque[Action]] = deque()
         """What each request in the exchange that carries SQL may still do, in order."""
         self.parsed: dict[bytes, SqlText] = {}
         """Texts about prepared statements, by the name of their Parse."""
@@ -58,7 +58,7 @@ class SqlStatements:
 
     def begin(self, text: SqlText) -> None:
         """Note that the server has been asked to run a text."""
-        self.under_way.append(list(text.actions))
+        self.under_way.append(deque(text.actions))
 
     def done(self, tag: bytes, server: ServerStatements) -> Statement | None:
         """Note what the first request under way has done, as a tag says it.
@@ -66,16 +66,19 @@ class SqlStatements:
         Returns a statement of the extended protocol that the client let go of.
         """
         kind = tag.decode("ascii", "replace")
-        actions = self.under_way[0] if self.under_way else []
-        at = 0
-        while at < len(actions) and actions[at].kind != kind:
-            at += 1
-        if at == len(actions):
+        actions = self.under_way[0] if self.under_way else deque()
+        passed = 0
+        for action in actions:
+            if action.kind == kind:
+                break
+            passed += 1
+        if passed == len(actions):
             if kind == PREPARE:
                 server.has_unknown = True
             return None
-        action = actions[at]
-        del actions[: at + 1]
+        action = actions.popleft()
+        while action.kind != kind:
+            action = actions.popleft()
         name = action.name
         if kind == PREPARE:
             server.own[name] = 1

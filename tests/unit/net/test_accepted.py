@@ -158,6 +158,38 @@ def test_more_than_the_kernel_takes(visit: Visit) -> None:
     assert not visit.reactor.getWriters()
 
 
+class Narrow:
+    """A socket that takes little at a time, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        """Have been given nothing."""
+        self.given: list[bytes | memoryview] = []
+        self.taken = b""
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Take some."""
+        self.given.append(data)
+        self.taken += bytes(data[:300])
+        return min(len(data), 300)
+
+
+def test_what_is_left_is_not_copied(visit: Visit) -> None:
+    """However often the kernel takes a little of a long message."""
+    long, more = b"x" * 5000, b"more"
+    plain = visit.transport.socket
+    narrow = visit.transport.socket = Narrow()
+    visit.transport.write(long)
+    visit.transport.write(more)
+    while visit.transport.doWrite() is None and len(narrow.taken) < len(long + more):
+        pass
+    visit.transport.socket = plain
+    assert narrow.taken == long + more
+    assert narrow.given[0] is long
+    assert narrow.given[-1] is more
+    views = narrow.given[1:-1]
+    assert all(isinstance(one, memoryview) and one.obj is long for one in views)
+
+
 def test_abort(visit: Visit) -> None:
     """What is queued is dropped, and the producer told."""
     giver = Giver(visit.transport, 1_000_000)

@@ -332,3 +332,29 @@ def test_the_reactors_word_for_the_end(lean: Scene) -> None:
     lean.far.connection.shutdown()
     lean.far.socket.send(lean.far.connection.bio_read(1000))
     assert lean.link.do_read_now() is main.CONNECTION_DONE
+
+
+class Sparing:
+    """A connection that takes what it is given, a record at a time; notes how much."""
+
+    def __init__(self) -> None:
+        """Have taken nothing."""
+        self.given: list[int] = []
+        self.taken = b""
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Take one record."""
+        self.given.append(len(data))
+        self.taken += bytes(data[:RECORD])
+        return min(len(data), RECORD)
+
+
+@pytest.mark.parametrize("kind", [bytes, memoryview])
+def test_no_more_is_copied_than_one_call_takes(kind: type) -> None:
+    """Else a long message would be copied once for each of its records."""
+    connection: Any = Sparing()
+    data = bytes(range(250)) * 2000
+    tls = TlsSocket(connection, connection, lambda: None)
+    assert tls.send(kind(data)) == len(data)
+    assert connection.taken == data
+    assert sum(connection.given) == len(data)

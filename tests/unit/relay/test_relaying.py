@@ -132,7 +132,7 @@ def test_what_may_be_asked_again() -> None:
     client.take(message(b"P", b"mine\0SELECT 1\0\0\0") + message(b"S"))
     server.take(message(b"1") + READY)
     client.take(named(b"mine") + END)
-    assert client.sent == named(b"mine") + END
+    assert b"".join(client.sent) == named(b"mine") + END
     server.take(message(b"2") + RESULT + READY)
-    assert client.sent == b""
+    assert client.sent == []
     assert stage.rack.idle == [server]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, SupportsIndex
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +16,7 @@ from pgswitch.wire.exchange import (
     EXECUTE,
     FAKE,
     FENCE,
+    FUNCTION_CALL,
     IDLE,
     MAYBE,
     PARSE,
@@ -21,6 +25,7 @@ from pgswitch.wire.exchange import (
     SYNC,
     Exchange,
 )
+from tests.counting import only_interpreted
 
 CASES = {
     # name: requests and replies in turn, clean at the end, left outstanding.
@@ -456,3 +461,84 @@ def test_no_script_leaves_a_count(script: list[tuple[str, str]]) -> None:
     exchange.ready(IDLE)
     assert exchange.clean
     assert exchange.special == 0
+
+
+class Counting(list[int]):
+    """A queue that counts how often somebody looks at one of its entries."""
+
+    looks = 0
+
+    def __getitem__(self, key: SupportsIndex | slice) -> Any:  # noqa: ANN401 - as a list
+        """Count."""
+        Counting.looks += 1
+        return super().__getitem__(key)
+
+
+QUESTIONS = {
+    "ends": Exchange.ends_are_outstanding,
+    "will answer": Exchange.will_answer,
+    "skips": Exchange.skips,
+    "keeps answers": Exchange.keeps_answers,
+    "must settle": Exchange.must_settle,
+    "data of a COPY": Exchange.copy_data_sent,
+}
+
+
+@only_interpreted
+@pytest.mark.parametrize("skipping", [False, True])
+@pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTIONS)
+def test_a_long_pipeline(ask: Callable[[Exchange], object], *, skipping: bool) -> None:
+    """What is asked with each request does not look at all of those before it."""
+    exchange = Exchange()
+    exchange.queue = Counting()
+    exchange.skipping = skipping
+    Counting.looks = 0
+    for _ in range(2000):
+        exchange.request(CLOSE)
+        ask(exchange)
+    assert Counting.looks < 5 * 2000
+    exchange.skipping = False
+    for _ in range(2000):
+        exchange.completed(ord("3"))
+        ask(exchange)
+    assert exchange.outstanding() == 0
+    assert Counting.looks < 20 * 2000
+
+
+ENTRIES = st.sampled_from(
+    [CLOSE, EXECUTE, QUERY, SYNC, SYNC | SWALLOW, SYNC | MAYBE, BATCH, FUNCTION_CALL]
+)
+
+
+@given(
+    entries=st.lists(st.one_of(ENTRIES, st.just(0)), max_size=60),
+    may_skip=st.booleans(),
+)
+def test_what_stands_in_the_queue(entries: list[int], *, may_skip: bool) -> None:
+    """However it is kept account of, it is what looking through the queue finds."""
+    exchange = Exchange()
+    exchange.skipping = may_skip
+    for entry in entries:
+        if entry:
+            exchange.queue.append(entry)
+        elif exchange.queue:
+            exchange._pop()
+        rest = exchange.queue[exchange.head :]
+        kinds = [one & 0xFF for one in rest]
+        ends = {SYNC, QUERY, FUNCTION_CALL}
+        assert exchange.ends_are_outstanding() == any(kind in ends for kind in kinds)
+        is_synced = any(
+            kind == SYNC and not one & MAYBE
+            for kind, one in zip(kinds, rest, strict=True)
+        )
+        assert exchange.skips() == (may_skip and not is_synced)
+        assert exchange._may_copy() == any(
+            kind in {QUERY, EXECUTE} or one == BATCH
+            for kind, one in zip(kinds, rest, strict=True)
+        )
+        assert exchange._is_synced_copy() == any(
+            one == BATCH
+            or one & MAYBE != 0
+            or (kinds[at] == SYNC and EXECUTE in kinds[:at])
+            for at, one in enumerate(rest)
+        )

@@ -133,14 +133,14 @@ class Entrance:
         if frontend.waiting_since:
             waited = self._context.clock() - frontend.waiting_since
             frontend.link.counters.waited(int(waited * 1e6))
-        told += self._about_us(frontend)
+        rack = frontend.pool.rack_of(frontend)
+        told += self._about_us(rack.mode)
         frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
-        frontend.link.begin_relay(frontend.pool.rack_of(frontend), statements)
+        frontend.link.begin_relay(rack, statements)
         self._rules.attach(frontend)
 
-    def _about_us(self, frontend: Frontend) -> bytes:
+    def _about_us(self, mode: int) -> bytes:
         """Return what tells drivers that servers may be shared, as PgBouncer 1.26."""
-        mode = frontend.pool.rack_of(frontend).mode
         told = self._told_of_modes.get(mode)
         if told is None:
             told = encode.parameter_status("pgbouncer_version", self._version)

@@ -433,10 +433,12 @@ class Gate(Gatekeeper):
         """Tell whether answers are to be awaited before a message is judged."""
         if self.link.halted:
             return True
-        if self.link.exchange.must_settle():
-            self._wait()
-            return True
-        if self._in_pipeline or not self.link.exchange.outstanding() or self._copies():
+        exchange = self.link.exchange
+        if exchange.copying or exchange.unsettled or exchange.data_ahead:
+            if exchange.must_settle():
+                self._wait()
+                return True
+        if self._in_pipeline or not exchange.outstanding() or self._copies():
             return False
         self._wait()
         return True

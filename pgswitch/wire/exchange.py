@@ -163,7 +163,7 @@ class Exchange:
         self._fences = 0
         self._may_skip = False
         """A COPY of the extended protocol failed; a MAYBE may end the skipping."""
-        self._data_ahead = False
+        self.data_ahead = False
         """Data of a COPY were sent behind what may be a MAYBE, and no Sync since."""
         self._probing = False
         """Asked whether the server skips; the answer is to come."""
@@ -200,7 +200,7 @@ class Exchange:
         self.clean = False
         kind = entry & TYPE
         if kind == SYNC:
-            self.open = self.executes = self._data_ahead = False
+            self.open = self.executes = self.data_ahead = False
             if entry == SYNC and self.copying and self._ends == 0:
                 entry = SYNC | MAYBE
                 self.unsettled += 1
@@ -234,7 +234,7 @@ class Exchange:
         """Return what is not known, for another process to go on with."""
         return [
             self._may_skip,
-            self._data_ahead,
+            self.data_ahead,
             self._probing,
             self.skips_here,
             self.executes,
@@ -245,7 +245,7 @@ class Exchange:
         """Take what was not known in another process."""
         (
             self._may_skip,
-            self._data_ahead,
+            self.data_ahead,
             self._probing,
             self.skips_here,
             self.executes,
@@ -266,7 +266,7 @@ class Exchange:
         If a Sync stands before them, whether that ends the skipping depends on when the
         server fails: what follows is not to be asked before that is known.
         """
-        self._data_ahead = self._is_synced_copy()
+        self.data_ahead = self._is_synced_copy()
 
     def _is_synced_copy(self) -> bool:
         """Tell whether a Sync is outstanding that a COPY may swallow."""
@@ -345,7 +345,7 @@ class Exchange:
         """Tell whether the server may keep its last answer until told to flush."""
         if self.head == len(self.queue) or self.skips():
             return False
-        if self._data_ahead:
+        if self.data_ahead:
             return True  # Its Sync may be one that a COPY has swallowed.
         at = len(self.queue) - 1
         while at > self.head and self.queue[at] in (COPY_DONE, COPY_FAIL):
@@ -390,9 +390,9 @@ class Exchange:
             return not self.is_forced
         if self.head == len(self.queue):
             return False
-        if self._data_ahead:
-            self._data_ahead = self._is_synced_copy()
-        return self._data_ahead or self.wants_probe()
+        if self.data_ahead:
+            self.data_ahead = self._is_synced_copy()
+        return self.data_ahead or self.wants_probe()
 
     def wants_probe(self) -> bool:
         """Tell whether only a question of ours can show if the server skips."""
@@ -580,7 +580,7 @@ class Exchange:
         if self.copying:
             self.copying = False
             self._may_skip = first == EXECUTE
-            self._data_ahead = False
+            self.data_ahead = False
             self._drop_end_behind_head()
         if first == QUERY or first == FUNCTION_CALL or first == SYNC:
             self._errand_failed()
@@ -684,7 +684,7 @@ class Exchange:
         self.status = IDLE
         self.clean = True
         self.refusal = b""
-        self._may_skip = self._data_ahead = self._probing = False
+        self._may_skip = self.data_ahead = self._probing = False
         self.withheld = []
         if self.skips_here:
             self.skipped_here()
@@ -711,7 +711,7 @@ class Exchange:
 
         Returns the Execute that it was, 0 for the COPY of a Query, which goes on.
         """
-        self.copying = self._data_ahead = False
+        self.copying = self.data_ahead = False
         for index in range(self.head + 1, len(self.queue)):
             entry = self.queue[index]
             if entry == COPY_DONE or entry == COPY_FAIL:

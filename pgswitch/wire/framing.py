@@ -40,7 +40,7 @@ TAG: Final = 3
 HEADER_SIZE: Final = 5
 """One type byte and four length bytes."""
 
-MOST_PIECES: Final = 256
+MOST_PIECES: Final = 64
 SMALL_PIECE: Final = 4096
 """So many pieces, smaller than this on average, are made one: objects have a size."""
 
@@ -158,7 +158,11 @@ class Scanner:
         pieces = self._held[self._packed :]
         if sum(map(len, pieces)) < SMALL_PIECE * len(pieces):
             del self._held[self._packed :]
-            self._held.append(b"".join(pieces))
+            packed = b"".join(pieces)
+            # As a binary counter carries: each byte is copied a few times in all.
+            while self._held and len(self._held[-1]) <= len(packed) < LONG_MESSAGE:
+                packed = self._held.pop() + packed
+            self._held.append(packed)
         self._packed = len(self._held)
 
     def replace(self, chunk: bytes, start: int, end: int, by: bytes) -> None:

@@ -21,6 +21,7 @@ from pgswitch.errors import (
     PreparedStatementExists,
     PreparedStatementMissing,
     TooManyParameters,
+    TooMuchPrepared,
 )
 from pgswitch.wire import decode, encode
 
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 STATEMENT: Final = ord("S")
 """What Describe and Close name, if it is no portal."""
+MOST_PREPARED: Final = 1000
+MOST_TEXT: Final = 1 << 20
+"""Statements that one client may have prepared, and characters of them together."""
+MOST_PORTALS: Final = 100
+"""Portals that it may have, each perhaps with a list of all connections under way."""
 ONE_FOR_ALL: Final = 1
 """So many format codes in Bind are one code for every column."""
 
@@ -66,6 +72,8 @@ class ExtendedQueries:
         self._statements = statements
         self._prepared: dict[bytes, Prepared] = {}
         self._portals: dict[bytes, Portal] = {}
+        self._size = 0
+        """Characters of all texts."""
 
     def parse(self, body: bytes) -> bytes:
         """Answer Parse; raises a ConsoleError for what is no statement."""
@@ -73,15 +81,22 @@ class ExtendedQueries:
         if wanted.name and wanted.name in self._prepared:
             raise PreparedStatementExists(name=decode.text(wanted.name))
         text = decode.text(wanted.sql)
+        old = self._prepared.get(wanted.name)
+        size = self._size + len(text) - (0 if old is None else len(old.text))
+        if size > MOST_TEXT or (old is None and len(self._prepared) >= MOST_PREPARED):
+            raise TooMuchPrepared
         statement = parse(text)
         columns = self._statements.columns(statement, text)
         self._prepared[wanted.name] = Prepared(statement, text, columns)
+        self._size = size
         return encode.parse_complete()
 
     def bind(self, body: bytes) -> bytes:
         """Answer Bind."""
         wanted = decode.bind_prefix(body)
         prepared = self._prepared_as(wanted.statement)
+        if wanted.portal not in self._portals and len(self._portals) >= MOST_PORTALS:
+            raise TooMuchPrepared
         formats, at = _codes(body, wanted.end)
         parameters, at = _count(body, at)
         if parameters:
@@ -109,6 +124,7 @@ class ExtendedQueries:
         target = decode.close(body)
         if target.kind == STATEMENT:
             gone = self._prepared.pop(target.name, None)
+            self._size -= 0 if gone is None else len(gone.text)
             self._portals = {
                 name: portal
                 for name, portal in self._portals.items()

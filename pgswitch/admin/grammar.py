@@ -201,7 +201,9 @@ def parse(text: str) -> Statement:
     InvalidCommand if it is none, BadArguments if one of its words is too long.
     """
     try:
-        statement: Statement = _parser.parse(text, lexer=_lexer.clone())
+        # Of semicolons at the end there may be tens of thousands, each a token.
+        bare = text.rstrip(f";{t_ignore}")
+        statement: Statement = _parser.parse(bare, lexer=_lexer.clone())
     except _NotInGrammarError:
         raise InvalidCommand(command=text) from None
     if isinstance(statement, Setting):

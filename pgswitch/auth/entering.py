@@ -7,7 +7,7 @@ be had.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pgswitch.errors import (
     DatabaseDisabled,
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from pgswitch.wire.params import Values
     from pgswitch.wire.prepared import ClientStatements
     from pgswitch.wire.welcome import Welcome
+
+CONSOLE_LIMIT: Final = 65536
+"""Bytes of a message to the console: it is held whole, and taken apart in one go."""
 
 
 class Rules(Protocol):
@@ -116,7 +119,7 @@ class Entrance:
             )
         given = dict(self._console_parameters)
         given |= {name: value for name, value in tracked.items() if name not in given}
-        frontend.link.limit = self._settings.max_packet_size
+        frontend.link.limit = min(self._settings.max_packet_size, CONSOLE_LIMIT)
         frontend.link.parameters = frontend.wanted
         told = reports(given)
         frontend.send_welcome(told, self._keys.issue(frontend), self._notice())

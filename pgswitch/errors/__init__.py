@@ -41,6 +41,7 @@ from pgswitch.errors.console import (
     StatementCancelled,
     SuspendWithPausedDatabases,
     TooManyParameters,
+    TooMuchPrepared,
 )
 from pgswitch.errors.login import (
     AuthDatabaseDisabled,
@@ -269,6 +270,7 @@ __all__ = [
     "TooManyLogins",
     "TooManyParameters",
     "TooManyUserClients",
+    "TooMuchPrepared",
     "TransactionBlocksNotAllowed",
     "TransactionLost",
     "TransactionTimeout",

@@ -147,6 +147,13 @@ class PreparedStatementExists(ConsoleError):
     sqlstate = "42P05"
 
 
+class TooMuchPrepared(ConsoleError):
+    """Parse or Bind beyond what one console client may have us keep."""
+
+    text = "too many prepared statements or portals on the console"
+    sqlstate = "53400"
+
+
 class PreparedStatementMissing(ConsoleError):
     """Bind or Describe of an unknown statement."""
 

@@ -51,6 +51,8 @@ class Times:
 
     def add(self, other: Times) -> None:
         """Add all that another has noted."""
+        if other.count == 0:  # as in most of thousands of pools
+            return
         self.count += other.count
         self.longest = max(self.longest, other.longest)
         for bucket, count in enumerate(other.buckets):
@@ -61,6 +63,8 @@ class Times:
         """Return what was noted since ``before``, a copy of an earlier moment."""
         recent = Times()
         recent.longest = self.longest
+        if self.buckets == before.buckets:
+            return recent
         for bucket, count in enumerate(self.buckets):
             # Less than before there are when a pool of a database is gone.
             more = max(count - before.buckets[bucket], 0)
@@ -70,6 +74,8 @@ class Times:
 
     def percentile(self, share: float) -> int:
         """Return what ``share`` of the durations do not exceed; 0 for none."""
+        if self.count == 0:
+            return 0
         wanted = share * self.count
         seen = 0
         for bucket, count in enumerate(self.buckets):

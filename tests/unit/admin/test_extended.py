@@ -6,6 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pgswitch.admin.console import Console, Reply
+from pgswitch.admin.extended import MOST_PORTALS, MOST_PREPARED, MOST_TEXT
 from pgswitch.stats.counters import Counters
 from pgswitch.wire import encode
 from tests.fakes.messages import split
@@ -204,3 +205,36 @@ def test_broken_messages_end_the_session(message: bytes) -> None:
     assert isinstance(reply, Reply)
     assert reply.close
     assert read(reply.data).errors[0]["S"] == "FATAL"
+
+
+def test_how_much_may_be_prepared() -> None:
+    """What one client may have us keep is bounded, by number and by size."""
+    session = Session()
+    for number in range(MOST_PREPARED):
+        assert session.say(encode.parse(f"p{number}", "SHOW MEM")).order == "1"
+    answer = session.say(encode.parse("one more", "SHOW MEM"), encode.sync())
+    assert (answer.order, answer.errors[0]["C"]) == ("EZ", "53400")
+    assert session.say(encode.close_statement("p0")).order == "3"
+    assert session.say(encode.parse("one more", "SHOW MEM")).order == "1"
+    session = Session()
+    long = "SHOW MEM /*" + "x" * (MOST_TEXT // 3) + "*/"
+    for name in ("", "", "a", ""):
+        assert session.say(encode.parse(name, long)).order == "1"
+    answer = session.say(encode.parse("b", long), encode.sync())
+    assert answer.errors[0]["C"] == "53400"
+    assert session.say(encode.close_statement("a")).order == "3"
+    assert session.say(encode.parse("b", long)).order == "1"
+
+
+def test_how_many_portals_there_may_be() -> None:
+    """Until Sync, which ends them all."""
+    session = Session()
+    session.say(encode.parse("", "SHOW MEM"))
+    binds = [
+        encode.message(ord("B"), f"{number}\0".encode() + bytes(7))
+        for number in range(MOST_PORTALS + 1)
+    ]
+    assert session.say(*binds[:-1], binds[0]).order == "2" * (MOST_PORTALS + 1)
+    answer = session.say(binds[-1], encode.sync())
+    assert (answer.order, answer.errors[0]["C"]) == ("EZ", "53400")
+    assert session.say(binds[-1]).order == "2"

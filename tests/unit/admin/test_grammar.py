@@ -12,6 +12,7 @@ from pgswitch.admin.grammar import (
     Explanation,
     Setting,
     Statement,
+    _lexer,
     parse,
 )
 from pgswitch.errors import BadArguments, ConsoleError, InvalidCommand
@@ -130,3 +131,36 @@ def test_any_text_is_a_statement_or_a_console_error(text: str) -> None:
     except ConsoleError:
         return
     assert isinstance(statement, Command | Setting | Empty)
+
+
+def test_semicolons_without_end() -> None:
+    """They cost nothing: tokens took six seconds for a million."""
+    counted: list[object] = []
+    many = ";" * 100_000
+    lexer = _Counting(counted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pgswitch.admin.grammar._lexer", lexer)
+        assert parse(many) == Empty()
+        assert parse(f"PAUSE{many}") == Command("pause")
+    assert len(counted) < 10
+
+
+class _Counting:
+    """A lexer that counts its tokens."""
+
+    def __init__(self, counted: list[object]) -> None:
+        self._counted = counted
+        self._lexer = _lexer.clone()
+
+    def clone(self) -> _Counting:
+        """Return another that counts with it."""
+        return _Counting(self._counted)
+
+    def input(self, text: str) -> None:
+        """Begin with a text."""
+        self._lexer.input(text)
+
+    def token(self) -> object:
+        """Return the next token."""
+        self._counted.append(None)
+        return self._lexer.token()

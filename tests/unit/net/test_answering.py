@@ -8,6 +8,7 @@ import pytest
 
 from pgswitch.admin.console import Console
 from pgswitch.admin.rows import MESSAGES_A_SLICE
+from pgswitch.auth.entering import CONSOLE_LIMIT
 from pgswitch.net.answering import CHEAP_A_TURN, LONG_TURN_S, MOST_QUEUED, Rota
 from pgswitch.wire import encode
 from tests.fakes.messages import kinds, message, query, split
@@ -149,10 +150,20 @@ def test_long_messages(world: World, steps: Steps) -> None:
     """They count by their bytes."""
     console = world.console()
     steps.run()
-    ask(console, query("SHOW CLIENTS"), query("SHOW " + "x" * 100_000))
+    ask(console, query("SHOW CLIENTS"), query("SHOW " + "x" * 40_000) * 2)
     assert is_reading(console) is False
     steps.run()
     assert is_reading(console)
+
+
+def test_a_message_too_long(world: World, steps: Steps) -> None:
+    """None of hundreds of megabytes is held, whatever max_packet_size is."""
+    console = world.console()
+    steps.run()
+    ask(console, b"Q" + (CONSOLE_LIMIT + 1).to_bytes(4, "big"))
+    world.turn()
+    assert console.is_gone()
+    assert world.logged("bad packet header")
 
 
 def test_messages_that_cost_nothing(world: World, steps: Steps) -> None:

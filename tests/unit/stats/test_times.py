@@ -61,3 +61,15 @@ def test_very_long(long: int) -> None:
     assert 0 < times.percentile(1) <= long
     assert times.buckets[0] == 1
     assert len(times.buckets) == BUCKETS
+
+
+def test_nothing_costs_nothing() -> None:
+    """Of thousands of pools most are idle: their buckets are not looked at."""
+    times, idle = Times(), Times()
+    times.note(5)
+    idle.buckets = []
+    times.add(idle)
+    assert times.count == 1
+    assert idle.percentile(0.5) == 0
+    assert idle.since(idle).count == 0
+    assert times.since(times).count == 0

@@ -273,8 +273,10 @@ class Backend(TwistedProtocol):
         """Tell the owner, and let go of everything."""
         if self.phase is not Phase.CLOSED:
             self._gone(self._why_lost())
+        self._securing = None
         if self._io is not None:
             self._io.detach()
+            self.link.let_go()
 
     def _why_lost(self) -> str:
         """Return the reason for an end that was not ours.

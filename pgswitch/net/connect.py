@@ -45,11 +45,13 @@ class _OneProtocol(Factory):
     noisy = False
 
     def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
+        self._protocol: Protocol | None = protocol
 
-    def buildProtocol(self, addr: object) -> Protocol:
+    def buildProtocol(self, addr: object) -> Protocol | None:
+        """Return it, and let go of it: the connection may keep us for longer."""
         del addr
-        return self._protocol
+        protocol, self._protocol = self._protocol, None
+        return protocol
 
 
 class _Sizing:

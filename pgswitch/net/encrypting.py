@@ -111,6 +111,11 @@ class TlsSocket:
         with suppress(SSL.Error):
             self._connection.shutdown()
         self._plain.close()
+        self._when_stuck = _never_again
+
+
+def _never_again() -> None:
+    """Do nothing: what a closed socket would call is let go of."""
 
 
 class Handshake:

@@ -585,6 +585,8 @@ class Frontend:
 
         ``quietly`` leaves the message out: the client is in the middle of another.
         """
+        # Its frames hold us, and it is held by them: a circle.
+        fault.__traceback__ = fault.__context__ = None
         if self.closed:
             return
         if fault.note is not None:

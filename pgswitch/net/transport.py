@@ -140,6 +140,9 @@ class SocketIO:
         self._link = None
         self.on_drained = None
         self.recv, self.send = _no_recv, _no_send
+        connector = getattr(self.transport, "connector", None)
+        if connector is not None:
+            connector.transport = None  # Twisted's own circle.
         if not isinstance(self.transport, TcpTransport):  # which sees to it itself
             give_back(self.transport, "doRead", "doWrite")
 

@@ -55,16 +55,19 @@ class CancelConnection(Protocol):
 
     def __init__(self, cancel: Cancel, encryption: Encryption | None) -> None:
         """Take what is to be done."""
-        self._cancel = cancel
+        self._cancel: Cancel | None = cancel
         self._encryption = encryption
         self._securing: Securing | None = None
 
     def connectionMade(self) -> None:
         """Send the request, or get the connection encrypted first."""
+        transport: Any = self.transport
+        if self._cancel is None:
+            transport.abortConnection()
+            return
         if self._encryption is None:
             self._cancel.connected()
             return
-        transport: Any = self.transport
         self._securing = Securing(
             self._encryption,
             transport,
@@ -82,6 +85,8 @@ class CancelConnection(Protocol):
             self._securing.received(data)
 
     def _secured(self, facts: TlsFacts | None) -> None:
+        if self._cancel is None:
+            return
         if facts is None:
             self._cancel.refused(REFUSED)
         else:
@@ -89,7 +94,12 @@ class CancelConnection(Protocol):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Note that the other end has dealt with the request, or that it is lost."""
-        self._cancel.closed(in_order=bool(reason.check(ConnectionDone)))
+        if self._cancel is not None:
+            self._cancel.closed(in_order=bool(reason.check(ConnectionDone)))
+
+    def let_go(self) -> None:
+        """Break the circle of references: the request is over."""
+        self._cancel = self._securing = None
 
 
 class Cancel:
@@ -179,6 +189,8 @@ class Cancel:
                 if backend.is_parked:
                     backend.is_parked = False
                     backend.link.keeper.put_back(backend.link)
+        if self.connection is not None:
+            self.connection.let_go()
         self._company.left(self)
 
     def _transport(self) -> Any:  # noqa: ANN401 - any transport

@@ -48,6 +48,26 @@ class Home(Protocol):
         """Tell whether no client may get a server now."""
 
 
+class _NoSteward:
+    """Of the rack of a client that has left: there is nothing to be done."""
+
+    def wait(self, client: ClientLink) -> None:
+        """Do nothing."""
+
+    def settle(self, client: ClientLink, server: ServerLink) -> bool:
+        """Set nothing."""
+        del client, server
+        return False
+
+    def discard(self, server: ServerLink) -> None:
+        """Do nothing: it is closed."""
+
+    released = discard
+
+
+_GONE = _NoSteward()
+
+
 class ReplicationSession:
     """Steward of the rack of one replication client, owner of its one server."""
 
@@ -77,6 +97,8 @@ class ReplicationSession:
         if self._backend is not None:
             is_free = self.client.link.exchange.clean
             self._backend.close(CLIENT_CLOSED if is_free else CLIENT_LEFT)
+        # The two hold each other.
+        self.rack.steward = _GONE
 
     def open(self) -> None:
         """Open the server if one is wanted and there is room for it."""

@@ -120,6 +120,12 @@ class ClientLink(RelayingLink):
 
     def let_go(self) -> None:
         """Break the circles of references: the connection is gone."""
+        # As Link does, without a call for each connection.
+        self._held.clear()
+        self.sent.clear()
+        self.pending.clear()
+        self.held.clear()
+        self.rest = b""
         self.control = self.frontend = NOBODY
         if self.gate is not None:
             self.gate.give_up()

@@ -308,6 +308,12 @@ class Link(Scanner):
             self.sent.clear()
             self.sent_size = 0
 
+    def let_go(self) -> None:
+        """Hold nothing any more: the connection is gone."""
+        self._held.clear()
+        self.sent.clear()
+        self.pending.clear()
+
     def take_pending(self) -> bytes:
         """Return what waits to be written; the caller writes it."""
         data = b"".join(self.pending)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgswitch.errors import (
+    Fault,
     ServerBadHeader,
     ServerMessageTooLong,
     ServerUnaskedAnswer,
@@ -156,6 +157,47 @@ STATEMENT: Final = 0
 _pass_over: Final = pass_over
 
 
+class Nobody:
+    """The control of a server that is gone: nothing comes of it any more."""
+
+    def message(self, message_type: int, body: bytes) -> None:
+        """Do nothing."""
+
+    def faulted(self, fault: Fault) -> None:
+        """Do nothing."""
+
+    def parameter_status(self, body: bytes) -> None:
+        """Do nothing."""
+
+    def was_reset(self, *, at_default: bool) -> None:
+        """Do nothing."""
+
+    def transaction_in_statement_mode(self) -> None:
+        """Do nothing."""
+
+    def without_last_word(self, chunk: bytes, *, unanswered: bool) -> bytes:
+        """Return all of it."""
+        del unanswered
+        return chunk
+
+    def parameter_reset(self, body: bytes) -> bytes | None:
+        """Return nothing else."""
+        del body
+        return None
+
+    def contradicted(self, what: str) -> None:
+        """Do nothing."""
+
+    def refused_to_write(self) -> None:
+        """Do nothing."""
+
+    def close(self, reason: str) -> None:
+        """Do nothing: it is closed, whoever brings it back."""
+
+
+NOBODY: Final = Nobody()
+
+
 class ServerLink(Link):
     """One server connection of ours, from its login on."""
 
@@ -210,6 +252,11 @@ class ServerLink(Link):
         """It may be lost to a switchover: what clients lose then is kept track of."""
         self.ready_since = 0.0
         """When the last ReadyForQuery came, in monotonic seconds."""
+
+    def let_go(self) -> None:
+        """Break the circle of references: the connection is gone."""
+        super().let_go()
+        self.control = self.backend = NOBODY
 
     def link(
         self,

@@ -57,14 +57,17 @@ class Asking:
 
     def _asked_too_much(
         self, failure: TwistedFailure, question: str
-    ) -> Deferred[Report]:
+    ) -> Deferred[Report] | TwistedFailure:
         """Ask less of a node that does not know, or not allow, all of it."""
-        failure.trap(QuestionRefused)
+        # Nothing is raised: a traceback would hold the connection that was lost, and
+        # be held by it.
+        if failure.check(QuestionRefused) is None:
+            return failure
         if question != self._question:
             self._is_patient = False
             return self.ask(0.0)
         less = questions.LESS.get(question)
         if less is None:
-            failure.raiseException()
+            return failure
         self._question = str(less)
         return self.ask(0.0)

@@ -12,6 +12,8 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from pgswitch.net.encrypting import TlsSocket
+
 END = b""
 """In place of bytes that are read: the other end has closed."""
 
@@ -51,6 +53,9 @@ class FakeSocket:
             raise BlockingIOError
         self.sent += data[:taken]
         return taken
+
+    def close(self) -> None:
+        """Do nothing: what was sent is still to be heard."""
 
 
 class FakeTransport:
@@ -118,8 +123,14 @@ class FakeTransport:
         if self.connected:
             self.connected = False
             if self._producer is not None:
-                self._producer.stopProducing()
-            self.protocol.connectionLost(Failure(reason()))
+                producer, self._producer = self._producer, None
+                producer.stopProducing()
+            sock: object = self.socket
+            if isinstance(sock, TlsSocket):
+                sock.close()
+            # Those of Twisted let go of it as well.
+            protocol, self.protocol = self.protocol, None
+            protocol.connectionLost(Failure(reason()))
 
     # What protocols and SocketIO do.
 

@@ -169,6 +169,10 @@ class Nobody:
     def parameter_status(self, body: bytes) -> None:
         """Do nothing."""
 
+    def is_answering(self) -> bool:
+        """Tell that it is not."""
+        return False
+
     def was_reset(self, *, at_default: bool) -> None:
         """Do nothing."""
 

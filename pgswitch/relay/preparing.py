@@ -42,6 +42,8 @@ from pgswitch.wire.sql_text import SqlText, read
 
 LONGEST_TEXT: Final = 65536
 """A longer text is not waited for whole: only its beginning is looked at."""
+LONGEST_READ: Final = 262_144
+"""A text that is longer is not read: what it prepares is dropped by its tag alone."""
 ENOUGH_TO_TELL: Final = 1024
 """Bytes of such a message that show how its text begins."""
 
@@ -162,7 +164,9 @@ class PreparingLink(Link):
                 return self._wait_for(end - start)
             if end > size and size - start < ENOUGH_TO_TELL:
                 return self._wait_for(ENOUGH_TO_TELL)
-            if statements.sql.texts or suspect(chunk, start + BODY, end):
+            if end - start <= LONGEST_READ and (
+                len(statements.sql.texts) > 0 or suspect(chunk, start + BODY, end)
+            ):
                 if end > size:
                     return self._wait_for(end - start)
                 return self._query_about(chunk, start, end, statements, server)
@@ -335,8 +339,12 @@ class PreparingLink(Link):
                 return self._wait_for(ENOUGH_TO_TELL)
         text_at = name_at + 1
         name = chunk[body : max(name_at, body)]
-        is_about = suspect(chunk, text_at, end) or (
-            len(statements.sql.texts) > 0 and b"execute" in chunk[text_at:end].lower()
+        is_about = end - start <= LONGEST_READ and (
+            suspect(chunk, text_at, end)
+            or (
+                len(statements.sql.texts) > 0
+                and b"execute" in chunk[text_at:end].lower()
+            )
         )
         if is_about and end > size:
             return self._wait_for(end - start)

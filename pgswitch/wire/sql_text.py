@@ -9,7 +9,6 @@ Only texts with one of these words at the beginning of a statement get here, see
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -37,6 +36,13 @@ _TOKEN = re.compile(
 _ESCAPED_STRING = re.compile(rb"'(?:[^'\\]|\\.|'')*'?", re.DOTALL)
 """A plain one while standard_conforming_strings is off."""
 _COMMENT_ENDS = re.compile(rb"/\*|\*/")
+_FEW_WORDS: Final = 4
+"""So many words tell what a statement does, but for an EXECUTE somewhere in it."""
+_MARK = re.compile(
+    rb"['\";]|(?<![\w$\x80-\xff])(?:\$|(?:[eE]|[uU]&|[bBxXnN])')|--|/\*"
+    rb"|(?<![\w$\x80-\xff])[eE][xX][eE][cC][uU][tT][eE](?![\w$\x80-\xff])"
+)
+"""What may begin something that matters: strings, comments, ends, EXECUTE."""
 _MENTIONED = re.compile(
     rb'\b(?:execute|deallocate)\s+(?:prepare\s+)?("(?:[^"]|"")+"|' + _NAME + rb")",
     re.IGNORECASE,
@@ -135,43 +141,46 @@ def _statements(text: bytes, *, escapes: bool) -> list[tuple[int, int, list[byte
     """Return begin, end and words of each statement; a string is the word ``'``."""
     found: list[tuple[int, int, list[bytes]]] = []
     words: list[bytes] = []
-    begin = 0
-    for kind, at, end in _tokens(text, escapes=escapes):
+    begin = at = 0
+    while at < len(text):
+        if len(words) >= _FEW_WORDS and words[-1].lower() != b"execute":
+            # Of the rest of a statement little matters.
+            mark = _MARK.search(text, at)
+            if mark is None:
+                break
+            at = mark.start()
+        kind, end = _token(text, at, escapes=escapes)
         if kind == "end":
             if words:
                 found.append((begin, at, words))
             words = []
         elif kind == "string":
             words.append(b"'")
-        else:
+        elif kind:
             if not words:
                 begin = at
             words.append(text[at:end])
+        at = end
     if words:
         found.append((begin, len(text), words))
     return found
 
 
-def _tokens(text: bytes, *, escapes: bool) -> Iterator[tuple[str, int, int]]:
-    """Yield kind, begin and end of each token but blanks and comments."""
-    at = 0
-    while at < len(text):
-        token = _TOKEN.match(text, at)
-        assert token is not None  # noqa: S101 - the last way takes any byte
-        begin, at = at, token.end()
-        kind = token.lastgroup or ""
-        if kind == "comment":
-            at = _behind_comment(text, at)
-        elif kind == "dollar":
-            close = text.find(token[0], at)
-            at = len(text) if close < 0 else close + len(token[0])
-            yield "string", begin, at
-        elif kind == "string" and escapes and token[0].startswith(b"'"):
-            escaped = _ESCAPED_STRING.match(text, begin)
-            at = at if escaped is None else escaped.end()
-            yield kind, begin, at
-        elif kind != "blank":
-            yield kind, begin, at
+def _token(text: bytes, at: int, *, escapes: bool) -> tuple[str, int]:
+    """Return kind and end of the token at a place; no kind if it is a blank."""
+    token = _TOKEN.match(text, at)
+    assert token is not None  # noqa: S101 - the last way takes any byte
+    end = token.end()
+    kind = token.lastgroup or ""
+    if kind == "comment":
+        return "", _behind_comment(text, end)
+    if kind == "dollar":
+        close = text.find(token[0], end)
+        return "string", len(text) if close < 0 else close + len(token[0])
+    if kind == "string" and escapes and token[0].startswith(b"'"):
+        escaped = _ESCAPED_STRING.match(text, at)
+        return kind, end if escaped is None else escaped.end()
+    return "" if kind == "blank" else kind, end
 
 
 def _behind_comment(text: bytes, at: int) -> int:

@@ -192,3 +192,13 @@ def test_any_bytes(text: bytes) -> None:
     """Every text has an end."""
     read(text)
     read(text, escapes=True)
+
+
+def test_long_texts_are_read_in_leaps() -> None:
+    """Of the rest of a statement only what may matter costs anything."""
+    long = b"PREPARE a AS SELECT 1" + b", 1" * 50_000
+    said = read(long + b"; EXPLAIN (COSTS OFF) EXECUTE b; PREPARE c AS SELECT e'\\';'")
+    assert [one.name for one in said.actions] == [b"a", b"c"]
+    assert said.mentioned == (b"a", b"b", b"c")
+    said = read(b"CREATE TABLE t WITH (fillfactor = 50) AS /* ; */ EXECUTE d")
+    assert said.mentioned == (b"d",)

@@ -101,7 +101,10 @@ def _lacking(segment: Segment) -> bool:
         segment.shares_servers
         and segment.pooled[at:] == [FAILED, "Z E"]
         and segment.direct[at:][:1] != []
-        and segment.direct[at].startswith(("t ", WRONG_COUNT))
+        and (
+            segment.direct[at].startswith(("t ", WRONG_COUNT))
+            or DUPLICATE.fullmatch(segment.direct[at]) is not None
+        )
         and segment.direct[-1] == "Z E"
     )
 
@@ -168,9 +171,9 @@ DIFFERENCES = (
     ),
     Difference(
         "failed transactions",
-        "a Describe of a statement without rows, or a Bind with too many values, is "
-        "answered there too, but not by a server that lacks the statement, for there "
-        "it cannot be parsed any more",
+        "a Describe of a statement without rows, a Bind with too many values, or a Parse "
+        "of nothing under its name, is answered there too, but not by a server that "
+        "lacks the statement, for there it cannot be parsed any more",
         _lacking,
     ),
     Difference(

@@ -59,7 +59,7 @@ class Action(NamedTuple):
     name: bytes
     """As PostgreSQL stores it; empty if it is for all."""
     text: bytes
-    """The statement, without the semicolon behind it."""
+    """The statement, without the semicolon behind it; see :func:`_portable`."""
 
 
 class SqlText(NamedTuple):
@@ -97,6 +97,8 @@ def read(text: bytes, *, escapes: bool = False) -> SqlText:
         resets = resets or first == b"reset"
         if action is not None:
             resets = resets or action.kind == DISCARD_ALL
+            if b"\\" in action.text:
+                action = action._replace(text=_portable(action.text, escapes=escapes))
             actions.append(action)
             if action.name:
                 mentioned.append(action.name)
@@ -164,6 +166,25 @@ def _statements(text: bytes, *, escapes: bool) -> list[tuple[int, int, list[byte
     if words:
         found.append((begin, len(text), words))
     return found
+
+
+def _portable(text: bytes, *, escapes: bool) -> bytes:
+    """Return a statement that means the same whatever backslashes in strings mean.
+
+    A plain string with a backslash becomes one with E in front, where it escapes.
+    """
+    parts: list[bytes] = []
+    at = 0
+    while (mark := _MARK.search(text, at)) is not None:
+        parts.append(text[at : mark.start()])
+        kind, end = _token(text, mark.start(), escapes=escapes)
+        token = text[mark.start() : end]
+        if kind == "string" and token.startswith(b"'") and b"\\" in token:
+            token = b" E" + (token if escapes else token.replace(b"\\", b"\\\\"))
+        parts.append(token)
+        at = end
+    parts.append(text[at:])
+    return b"".join(parts)
 
 
 def _token(text: bytes, at: int, *, escapes: bool) -> tuple[str, int]:

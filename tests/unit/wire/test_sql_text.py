@@ -202,3 +202,20 @@ def test_long_texts_are_read_in_leaps() -> None:
     assert said.mentioned == (b"a", b"b", b"c")
     said = read(b"CREATE TABLE t WITH (fillfactor = 50) AS /* ; */ EXECUTE d")
     assert said.mentioned == (b"d",)
+
+
+@pytest.mark.parametrize(
+    ("rest", "escapes", "kept"),
+    [
+        (rb"'a\', $$b\$$", False, rb" E'a\\', $$b\$$"),
+        (rb"'a\'', E'\n' --\ ", True, rb" E'a\'', E'\n' --\ "),
+        (rb'"a\" /* \ */, ' + rb"E'\\', 'b'", False, None),
+    ],
+)
+def test_backslashes_keep_their_meaning(
+    rest: bytes, kept: bytes | None, *, escapes: bool
+) -> None:
+    """What is prepared again later means what it meant when it was prepared."""
+    prepare = b"PREPARE a AS SELECT "
+    (action,) = read(prepare + rest, escapes=escapes).actions
+    assert action.text == prepare + (kept or rest)

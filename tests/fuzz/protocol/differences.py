@@ -172,8 +172,8 @@ DIFFERENCES = (
     Difference(
         "failed transactions",
         "a Describe of a statement without rows, a Bind with too many values, or a "
-        "Parse of nothing under its name, is answered there too, but not by a server that "
-        "lacks the statement, for there it cannot be parsed any more",
+        "Parse of nothing under its name, is answered there too, but not by a server "
+        "that lacks the statement, for there it cannot be parsed any more",
         _lacking,
     ),
     Difference(

@@ -141,6 +141,7 @@ class Estate:
             "pool": list(client.pool.key),
             "replication": self._replication(client),
             "parameters": self._sockets.tracked(client.link.parameters),
+            "startup": self._sockets.tracked(client.link.startup_parameters),
             **pack_client(client.link, now),
             "kept": "" if client.link.gate is None else text(client.link.gate.kept()),
         }

@@ -62,6 +62,8 @@ def pack_client(link: ClientLink, now: float) -> Packed:
         "held": text(b"".join(link.held)),
         "sent": text(b"".join(link.sent)),
         "partly": link.partly,
+        "parsed_here": link.parsed_here,
+        "owned": link.server is not None and link.server.owned,
         "idle": age(link.last_request, now),
         "waits": age(link.waiting_since, now),
     }
@@ -81,6 +83,7 @@ def unpack_client(
         link.halt()
     link.remember_again(raw(packed.get("sent", "")))
     link.partly = packed.get("partly", False)
+    link.parsed_here = packed.get("parsed_here", False)
     link.last_request = moment(packed.get("idle"), now)
     link.waiting_since = moment(packed.get("waits"), now)
 

@@ -33,7 +33,7 @@ from pgswitch.types import Address
 from pgswitch.wire.startup import Replication, StartupFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pgswitch.auth.credentials import Credentials
     from pgswitch.auth.entering import Rules
@@ -155,6 +155,8 @@ class Heir:
         link = frontend.link
         link.pause(PAUSED_SUSPENDED)
         self._desk.readmit(frontend, spec, self._values(one))
+        if "startup" in state:
+            link.startup_parameters = self._collected(state["startup"])
         self._to_its_pool(frontend, state)
         if state.get("statements") is not None:
             # Its servers were shared; what it has prepared it keeps.
@@ -172,6 +174,7 @@ class Heir:
                 # What the client is doing was not said; the next answer will show.
                 link.exchange.clean = False
             rack.join(link, server)
+            server.owned = state.get("owned", False)
             self._take_mode(frontend, server, state)
         elif one.link:
             # Its server stayed behind, and whatever it was doing there.
@@ -220,7 +223,9 @@ class Heir:
         return self._pools.spec(one.database)
 
     def _values(self, one: Inherited) -> Values:
-        parameters = one.state.get("parameters", one.parameters)
+        return self._collected(one.state.get("parameters", one.parameters))
+
+    def _collected(self, parameters: Mapping[str, str | None]) -> Values:
         return self._context.tracking.collect(
             {name: value for name, value in parameters.items() if value is not None}
         )

@@ -388,6 +388,8 @@ class PreparingLink(Link):
         if statements.busy and statements.must_wait():
             if statement or statements.sql.parsed:
                 return self.hold_back()
+        if not statement and self._whose_unnamed(server) == UNKNOWN:
+            return self.hold_back()  # Before anything is noted of it.
         before = b""
         if statements.sql.parsed or statements.sql.portals:
             before = statements.bind_sql(

@@ -23,6 +23,8 @@ class Segment(NamedTuple):
     """Behind a Terminate of the client."""
     parses_unnamed: bool = False
     """Its unnamed statement is one that the client parses in it."""
+    may_change_mode: bool = False
+    """Of session pooling, and trouble makes that another."""
 
     @property
     def common(self) -> int:
@@ -79,6 +81,19 @@ def _named_gone(segment: Segment) -> bool:
         and segment.most_prepared == 0
         and len(segment.pooled) == at + 2
         and NO_NAMED.fullmatch(segment.pooled[at]) is not None
+        and _same_end(segment)
+    )
+
+
+def _session_gone(segment: Segment) -> bool:
+    at = segment.common
+    return (
+        segment.may_change_mode
+        and len(segment.pooled) == at + 2
+        and (
+            NO_NAMED.fullmatch(segment.pooled[at]) is not None
+            or segment.pooled[at] == NO_UNNAMED
+        )
         and _same_end(segment)
     )
 
@@ -154,6 +169,13 @@ DIFFERENCES = (
         "a Bind or Describe of the unnamed statement in a later transaction than its "
         "Parse is answered 26000: servers are shared",
         _unnamed_gone,
+        parts=True,
+    ),
+    Difference(
+        "sessions that end",
+        "when pool_mode changes from session to another, what a client has prepared is "
+        "gone with the server that it had for itself",
+        _session_gone,
         parts=True,
     ),
     Difference(

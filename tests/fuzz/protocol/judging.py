@@ -201,6 +201,7 @@ def _beyond(
             variant.prepared,
             is_last and number >= len(ours) - 1,
             any(parses[number:][:1]),
+            variant.faults and variant.mode == "session",
         )
         if one == other:
             continue

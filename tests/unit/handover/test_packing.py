@@ -235,3 +235,14 @@ def test_bytes_are_text() -> None:
     """Every byte comes back."""
     every = bytes(range(256))
     assert raw(json.loads(json.dumps(text(every)))) == every
+
+
+def test_whose_the_unnamed_statement_is(world: World) -> None:
+    """Goes over with the client that has parsed it."""
+    client, _ = world.pair()
+    link = client.frontend.link
+    client.say(message(b"P", b"\0SELECT 1\0\0\0"))
+    packed = pack_client(link, world.context.clock())
+    assert packed["owned"]
+    other, _ = gone_on(link, world.context.clock())
+    assert other.parsed_here

@@ -410,3 +410,29 @@ def test_the_unnamed_statement_behind_what_may_fail() -> None:
     assert stage.sent(server) == ahead
     server.take(ERROR + READY)
     assert stage.sent(server) == CLOSE_UNNAMED + BIND + EXECUTE + SYNC
+
+
+def test_a_bind_that_is_held_back_leaves_no_trace() -> None:
+    """What would go before it is noted when it goes."""
+    stage = Stage()
+    first, client = stage.server(), stage.client(prepared=10)
+    client.take(query("PREPARE q AS SELECT 1"))
+    first.take(message(b"C", b"PREPARE\0") + READY)
+    stage.rack.idle.clear()
+    second = stage.server()
+    client.take(message(b"P", b"\0EXECUTE q\0\0\0") + message(b"S"))
+    ran = message(b"C", b"PREPARE\0")
+    second.take(
+        b"".join(map(message, (b"3", b"1", b"2")))
+        + ran
+        + message(b"3")
+        + message(b"1")
+        + READY
+    )
+    stage.rack.idle.clear()
+    third = stage.server()
+    missing = message(b"B", b"\0missing\0" + bytes(6)) + message(b"S")
+    client.take(missing + message(b"B", bytes(8)) + message(b"S"))
+    assert stage.sent(third) == missing
+    assert client.exchange.outstanding() == 2
+    assert client.exchange.awaited

@@ -434,5 +434,5 @@ def test_a_bind_that_is_held_back_leaves_no_trace() -> None:
     missing = message(b"B", b"\0missing\0" + bytes(6)) + message(b"S")
     client.take(missing + message(b"B", bytes(8)) + message(b"S"))
     assert stage.sent(third) == missing
-    assert client.exchange.outstanding() == 2
-    assert client.exchange.awaited
+    exchange = client.exchange
+    assert (exchange.outstanding(), exchange.awaited) == (2, True)

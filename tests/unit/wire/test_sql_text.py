@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pgswitch.wire.passing import suspect
@@ -184,7 +184,16 @@ def test_whatever_acts_is_suspect(text: str) -> None:
     if found.actions or found.resets:
         assert suspect(data, 0, len(data))
     for action in found.actions:
-        assert action.text in data
+        assert action.text in data or b"\\" in data
+
+
+@given(text=st.lists(PIECES, max_size=25).map(" ".join), escapes=st.booleans())
+@example(text="PREPARE a AS ' \\", escapes=False)
+def test_what_is_kept_means_one_thing(text: str, *, escapes: bool) -> None:
+    """Whatever backslashes mean where a kept statement is read again."""
+    for action in read(text.encode(), escapes=escapes).actions:
+        again = [read(action.text, escapes=either).actions for either in (True, False)]
+        assert again == [(action,), (action,)]
 
 
 @given(st.binary(max_size=60))

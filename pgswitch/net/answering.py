@@ -40,6 +40,9 @@ MOST_QUEUED: Final = 100
 """Messages not answered yet beyond which a client is not read."""
 MOST_QUEUED_BYTES: Final = 65536
 """Bytes of them, likewise."""
+LONG_TURN_S: Final = 0.005
+"""A turn longer than this, of an answer that cannot be cut, is followed by as much time
+for everybody else."""
 
 
 class ConsoleReply(Protocol):
@@ -63,11 +66,6 @@ class ConsoleSession(Protocol):
 
     def closed(self) -> None:
         """Give up a statement that waits: the client is gone."""
-
-
-LONG_TURN_S: Final = 0.005
-"""A turn longer than this, of an answer that cannot be cut, is followed by as much time
-for everybody else."""
 
 
 class Asker(Protocol):

@@ -220,8 +220,7 @@ class RelayingLink(PreparingLink):
         if exchange.skips_here and message_type != TERMINATE:
             if message_type != SYNC:
                 if end > len(chunk):
-                    self.needed = end - start
-                    return False
+                    return self._wait_for(end - start)
                 self.replace(chunk, start, end, b"")
                 return True
             exchange.skipped_here()

@@ -220,7 +220,7 @@ class ClientStatements:
     ) -> bytes:
         """Return a Parse of the name that the server has for a statement."""
         sent = self._ensure(statement, server)
-        self._note(TAKEN, statement, name)
+        self._note(Note(TAKEN, statement, name))
         self.exchange.request(PARSE | NAMED)
         return sent + message(PARSE, statement.name + rest)
 
@@ -231,7 +231,7 @@ class ClientStatements:
         if name in server.own:
             self.exchange.request(request)
             return sent
-        self._note(OWN, None, name)
+        self._note(Note(OWN, None, name))
         self.exchange.request(request | NAMED)
         server.own[name] = 1
         self.counters.server_parse_count += 1
@@ -239,7 +239,7 @@ class ClientStatements:
 
     def _found(self, name: bytes, statement: Statement) -> bytes:
         """Have ParseComplete made for a statement that the server has."""
-        self._note(FOUND, statement, name)
+        self._note(Note(FOUND, statement, name))
         exchange = self.exchange
         if exchange.status != FAILED and not exchange.ends_are_outstanding():
             exchange.request(PARSE | FAKE | NAMED)
@@ -254,7 +254,7 @@ class ClientStatements:
         self, name: bytes, statement: Statement, server: ServerStatements
     ) -> bytes:
         sent = self._undoubted(statement, server)
-        self._note(PARSED, statement, name)
+        self._note(Note(PARSED, statement, name))
         self.exchange.request(PARSE | NAMED)
         self.counters.server_parse_count += 1
         server.add(statement)
@@ -285,7 +285,7 @@ class ClientStatements:
         statement = self.names.get(name)
         if statement is not None:
             sent = self._ensure(statement, server)
-            self._note(USED, statement, name)
+            self._note(Note(USED, statement, name))
             self.exchange.request(request | NAMED)
             return sent, statement.name
         sent = b""
@@ -313,7 +313,7 @@ class ClientStatements:
             return self._close_nothing(CLOSE)
         home = self.homes.pop(name, "")
         kind = UNPREPARED if statement is None else CLOSED
-        self._note(kind, statement, name, was_own=was_own, text=text, home=home)
+        self._note(Note(kind, statement, name, was_own=was_own, text=text, home=home))
         if was_own:
             self.exchange.request(CLOSE | NAMED)
             return message(CLOSE, body)
@@ -409,7 +409,7 @@ class ClientStatements:
             return sent
         sent += self._undoubted(statement, server)
         server.add(statement)
-        self._note(SENT, statement)
+        self._note(Note(SENT, statement))
         self.exchange.request(PARSE | SWALLOW | NAMED)
         self.counters.server_parse_count += 1
         return sent + statement.parse() + self._evict(server)
@@ -436,25 +436,14 @@ class ClientStatements:
         while len(server.by_number) > max(self.most, 1):
             statement = server.oldest()
             statement.references += 1
-            self._note(EVICTED, statement)
+            self._note(Note(EVICTED, statement))
             server.remove(statement)
             self.exchange.request(CLOSE | SWALLOW | NAMED)
             sent.append(message(CLOSE, b"S" + statement.name + b"\0"))
         return b"".join(sent)
 
-    def _note(
-        self,
-        kind: int,
-        statement: Statement | None,
-        name: bytes = b"",
-        *,
-        was_own: bool = False,
-        text: bytes = b"",
-        home: str = "",
-    ) -> None:
-        self.notes.append(
-            Note(kind, statement, name, was_own=was_own, text=text, home=home)
-        )
+    def _note(self, note: Note) -> None:
+        self.notes.append(note)
         self.busy = True
 
     # The server's answers.

@@ -374,6 +374,15 @@ class ServerPool:
         """Tell whether no client may get a server now."""
         return self.is_searching() or self.context.paused or self.paused
 
+    def closes_free(self) -> bool:
+        """Tell whether servers that are free are closed: no client may have them.
+
+        They stay while it is only waited for what a cluster's nodes say at a start.
+        """
+        if self.context.paused or self.paused:
+            return True
+        return self.site is not None and self.site.searching and not self.site.starting
+
     def is_searching(self) -> bool:
         """Tell whether clients wait because no writer is known."""
         return self.site is not None and self.site.searching

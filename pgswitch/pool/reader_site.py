@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from pgswitch.pool.moving import move
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.net.backend import Backend
@@ -31,6 +31,7 @@ class ReaderSite:
 
     searching = False
     """Clients never wait for a writer here."""
+    starting = False
 
     def __init__(
         self,
@@ -57,6 +58,10 @@ class ReaderSite:
     def suspect(self) -> None:
         """Have the monitor look at the node."""
         self._cluster.suspect(self._node)
+
+    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """Return it as it is: this is the node that serves."""
+        return reported
 
     def served(self) -> None:
         """Take no notice: only the writer's is of interest."""

@@ -92,6 +92,8 @@ def learn_welcome(pool: Home, backend: Backend) -> None:
     present, reported = pool.welcome, backend.parameters
     if backend.link.stale:
         return
+    if pool.site is not None:
+        reported = {**pool.site.corrected(reported)}
     if present is None or present.parameters != reported:
         tracking = pool.context.tracking
         pool.welcome = Welcome(reported, tracking, backend.connected_at)
@@ -110,6 +112,8 @@ def reported(pool: Home, name: str, value: str, backend: Backend) -> None:
     welcome = pool.welcome
     if welcome is None or backend.is_fresh or backend.link.stale:
         return
+    if pool.site is not None:
+        value = pool.site.corrected({name: value})[name]
     for other in pool.fleet:
         # They say so with their next answers, which may be long after a takeover.
         if other.host == backend.host and other.phase is not Phase.LOGIN:

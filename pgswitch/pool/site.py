@@ -20,11 +20,12 @@ from pgswitch.pool.opening import WRITER_LOST, WRITER_MOVED
 from pgswitch.pool.standbys import Standbys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.topology.events import Tally
     from pgswitch.topology.nodes import Node
+    from pgswitch.wire.welcome import Welcome
 
 SQLSTATES = {
     Outcome.ROLLED_BACK: TransactionLost.sqlstate,
@@ -32,6 +33,9 @@ SQLSTATES = {
     Outcome.UNKNOWN_INSIDE: OutcomeUnknown.sqlstate,
     Outcome.SESSION_LOST: SessionLost.sqlstate,
 }
+
+
+IN_HOT_STANDBY = "in_hot_standby"
 
 
 class Place(Protocol):
@@ -42,6 +46,10 @@ class Place(Protocol):
         """Whether there is no place now, and clients wait."""
 
     @property
+    def starting(self) -> bool:
+        """Whether that is because the nodes have not spoken yet: servers stay."""
+
+    @property
     def place(self) -> DatabaseSpec:
         """The database's entry, with the node's host and port in it."""
 
@@ -50,6 +58,9 @@ class Place(Protocol):
 
     def warm_servers(self) -> Iterator[Backend]:
         """Iterate over the connections kept for later."""
+
+    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """Return what a server has reported as it is now, for clients that log in."""
 
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
@@ -69,6 +80,11 @@ class Home(standbys.Home, Protocol):
 
     def adopt(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere."""
+
+    welcome: Welcome | None
+
+    def launch(self, *, asked: int = 0) -> None:
+        """Open servers for those who wait; ``asked`` were sent away meanwhile."""
 
     def set_open(self) -> None:
         """Let clients have servers, or not."""
@@ -107,6 +123,8 @@ class Site:
         """None: nothing is known yet, so the entry's own host it is."""
         self.searching = False
         """There is no writer; clients wait."""
+        self.starting = False
+        """It is not known yet whether there is one; servers stay."""
         self._pool = pool
         self.standbys = Standbys(pool, self._at, name_of)
         """Connections to the other nodes."""
@@ -130,6 +148,16 @@ class Site:
         """Have the monitor look at the writer."""
         self.cluster.suspect()
 
+    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """Return what a server has reported as it is now, for clients that log in.
+
+        A connection that was kept for a promotion was logged in to a standby, and says
+        otherwise only with its next answer.
+        """
+        if self.node is None or IN_HOT_STANDBY not in reported:
+            return reported
+        return {**reported, IN_HOT_STANDBY: "off"}
+
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
         if not self.searching:
@@ -147,30 +175,41 @@ class Site:
 
     # What the cluster asks.
 
+    def wait(self) -> None:
+        """Have clients wait; the servers that there are stay."""
+        self.searching = self.starting = True
+        self._pool.set_open()
+
     def hold(self, *, is_leaving: bool = False) -> None:
         """Have clients wait, and close what goes to the last writer.
 
         ``is_leaving``: what is at work there is left to its own end until there is a
         new writer, for the server's last word tells what may be run again.
         """
-        self.searching = True
+        self.searching, self.starting = True, False
         self._pool.set_open()
         for backend in list(self._pool.servers.values()):
             if not is_leaving or not _is_at_work(backend):
                 backend.close(WRITER_LOST)
 
-    def serve_from(self, node: Node, *, same: bool) -> None:
-        """Use this node; ``same``: it is the present server under another name."""
-        self.searching = False
+    def serve_from(self, node: Node | None, *, same: bool) -> None:
+        """Use this node; ``same``: it is the present server under another name.
+
+        None: the host of the database's entry.
+        """
+        self.searching = self.starting = False
         self.node = node
         if not same:
             for backend in list(self._pool.servers.values()):
                 backend.close(WRITER_MOVED)
         self._pool.fleet.attempts.succeeded()
         self._pool.set_open()
-        for backend in self.standbys.take(node):
+        for backend in [] if node is None else self.standbys.take(node):
             self._pool.adopt(backend)
         self._pool.serve_waiters()
+        if self._pool.spec.user is not None and self._pool.welcome is None:
+            # So that logins find what servers report, even when nobody writes again.
+            self._pool.launch(asked=1)
 
     def refresh(self) -> None:
         """Do what is due: see to the connections to standbys."""

@@ -202,7 +202,7 @@ def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
     idle = now - backend.link.ready_since
     if backend.link.stale:
         backend.close(RECONFIGURED)
-    elif pool.is_held():
+    elif pool.closes_free():
         backend.close(PAUSED)
     elif (
         settings.server_idle_timeout

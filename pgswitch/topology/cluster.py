@@ -25,11 +25,19 @@ if TYPE_CHECKING:
     from pgswitch.topology.nodes import Node
 
 EVENTS_KEPT = 100
+COMPLAINT_PACE_S = 60.0
+"""How often the log says that clients wait for a writer."""
 _ABOUT_LOGINS = re.compile("password|authenti|scram|role|pg_hba", re.IGNORECASE)
 
 
 class Sites(Protocol):
     """What a cluster does to the pools of its database."""
+
+    def wait(self) -> None:
+        """Have clients wait until it is known where the writer is."""
+
+    def serve_as_configured(self) -> None:
+        """Use the host of the database's entry, and let clients go on."""
 
     def serve_from(self, node: Node, *, same: bool) -> None:
         """Use this node from now on, and let clients go on.
@@ -87,12 +95,19 @@ class Cluster:
     """When the first sign was seen that the writer is not well; 0.0: it is."""
     _told: tuple[list[Node], list[Node]] | None = None
     """The last nodes and readers that the sites were told."""
+    _complained_at: float = 0.0
+    """When the log last said that clients wait for a writer; at first, the start."""
     _warm: list[Node] | None = None
     """The last nodes that they were told to keep connections to."""
 
     def start(self, clock: IReactorTime) -> None:
-        """Begin to ask; ``clock`` provides IReactorTime."""
-        self.record(recording.begun(self.key, self.time(), self.machine.seeds))
+        """Begin to ask; ``clock`` provides IReactorTime.
+
+        Clients wait until the nodes have spoken.
+        """
+        self.record(recording.begun(self.key, self.time(), self.machine))
+        self._writer, self._complained_at = self.machine.writer, self.clock()
+        self.sites.wait()
         self.monitor.start(clock, self)
 
     def stop(self) -> None:
@@ -118,12 +133,66 @@ class Cluster:
             event.served_at = self.clock()
             self.log.log(f"cluster {self.key}: clients are served by {event.new}")
 
+    def judge_again(self) -> None:
+        """Have all nodes asked, and a last writer that does not answer forgotten."""
+        machine = self.machine
+        if machine.state is not m.State.KNOWN and machine.writer:
+            self.log.warning(
+                f"cluster {self.key}: RECONNECT: the last writer, {machine.writer}, and"
+                f" its timeline ({machine.timeline}) are forgotten"
+            )
+        self.record(recording.judged_again(self.key, self.time()))
+        self._perform(machine.judge_again())
+
     # What the monitor says; see its Hearer.
+
+    def ticked(self, now: float) -> None:
+        """Let time pass; ``now`` is the clock's time."""
+        commands = self.machine.ticked(now)
+        if commands:
+            self.record(recording.ticked(self.key, self.time()))
+            self._perform(commands)
+        if self.machine.state not in (m.State.STARTING, m.State.SEARCHING):
+            self._complained_at = now
+        elif now - self._complained_at >= COMPLAINT_PACE_S:
+            self._complained_at = now
+            self._tell_who_waits()
+
+    def _tell_who_waits(self) -> None:
+        """Say in the log that clients wait for a writer, and why there is none."""
+        held, longest = self.sites.waiting()
+        if not held:
+            return
+        nodes = "; ".join(
+            f"{name}: {self._why_no_writer(sight)}"
+            for name, sight in self.machine.sights.items()
+        )
+        hint = ""
+        if any(sight.fenced for sight in self.machine.sights.values()):
+            hint = f"; RECONNECT {self.key} has the nodes judged again"
+        self.log.warning(
+            f"cluster {self.key}: no writer, {held} clients wait, the longest for"
+            f" {longest:.0f} s ({nodes}){hint}"
+        )
+
+    def _why_no_writer(self, sight: m.Sight) -> str:
+        """Return why a node is not the writer."""
+        report, machine = sight.report, self.machine
+        if report is None:
+            return sight.failure or "not asked yet"
+        if report.in_recovery:
+            return "in recovery"
+        return (
+            f"takes writes on timeline {report.timeline}, the last writer,"
+            f" {machine.writer}, was on {machine.timeline}"
+        )
 
     def answered(self, name: str, report: m.Report, now: float) -> None:
         """Take a node's answer; ``now`` is the clock's time."""
         sight = self.machine.sights.get(name)
-        before = None if sight is None else sight.report
+        before = None
+        if sight is not None and sight.has_spoken:
+            before = sight.report
         commands = self.machine.answered(name, report, now)
         is_news = before is None or (before.in_recovery, before.timeline) != (
             report.in_recovery,
@@ -145,7 +214,7 @@ class Cluster:
             self._complain(name, words)
         if name == self.machine.writer and self.machine.state is m.State.KNOWN:
             self._suspected_at = self._suspected_at or self.clock()
-        self._perform(self.machine.failed(name, failure, words))
+        self._perform(self.machine.failed(name, failure, self.clock(), words))
 
     def _complain(self, name: str, words: str) -> None:
         """Say why a node cannot be asked, once."""
@@ -164,16 +233,21 @@ class Cluster:
         """Take a new list of nodes, at least one."""
         self.record(recording.listed(self.key, self.time(), nodes))
         before = {sight.node for sight in self.machine.sights.values()}
-        commands = self.machine.listed(nodes)
+        commands = self.machine.listed(nodes, self.clock())
         if before != {sight.node for sight in self.machine.sights.values()}:
             names = ", ".join(node.name for node in nodes)
             self.log.log(f"cluster {self.key}: the nodes are {names}")
         self.monitor.follow()
         self._perform(commands)
 
-    def list_lost(self) -> None:
-        """Hear that a node was lost while the list was read."""
-        self._perform(self.machine.suspected())
+    def list_failed(self, name: str) -> None:
+        """Hear that a node that answers could not give the list of nodes."""
+        self.record(recording.list_failed(self.key, self.time(), name))
+        self._perform(self.machine.list_failed(name, self.clock()))
+
+    def list_lost(self, name: str) -> None:
+        """Hear that a node was lost while the list was read from it."""
+        self._perform(self.machine.suspected(name))
 
     # Carrying out.
 
@@ -183,6 +257,12 @@ class Cluster:
                 self.monitor.ask(command.name)
             elif isinstance(command, m.SetWriter):
                 self._set_writer(command)
+            elif isinstance(command, m.Assume):
+                self.log.warning(
+                    f"cluster {self.key}: clients are served by the configured host:"
+                    f" {command.cause}"
+                )
+                self.sites.serve_as_configured()
             elif isinstance(command, m.LoseWriter):
                 self._lose_writer(command)
             elif isinstance(command, m.Fence):
@@ -196,7 +276,12 @@ class Cluster:
         self._keep_warm()
 
     def _tell_readers(self) -> None:
-        """Tell the sites which nodes are fit for readers, when that has changed."""
+        """Tell the sites which nodes are fit for readers, when that has changed.
+
+        Before the first verdict none is, nor does anybody lose the one it has.
+        """
+        if self.machine.state is m.State.STARTING:
+            return
         sights = self.machine.sights.values()
         nodes = [sight.node for sight in sights]
         readers = [sight.node for sight in sights if not self.unfit(sight)]
@@ -247,9 +332,8 @@ class Cluster:
         self.monitor.follow()
 
     def _lose_writer(self, command: m.LoseWriter) -> None:
-        self.log.warning(
-            f"cluster {self.key}: the writer {command.name} is lost: {command.cause}"
-        )
+        what = f"the writer {command.name} is lost" if command.name else "no writer"
+        self.log.warning(f"cluster {self.key}: {what}: {command.cause}")
         now = self.clock()
         suspected_at = self._suspected_at or now
         event = Event(command.cause, command.name, suspected_at, now, tally=self.tally)
@@ -258,7 +342,7 @@ class Cluster:
 
     def _keep_warm(self) -> None:
         """Tell the sites which nodes may be the next writer, when that has changed."""
-        if self.machine.state is m.State.ASSUMED:
+        if self.machine.state in (m.State.STARTING, m.State.ASSUMED):
             return
         nodes = [
             sight.node

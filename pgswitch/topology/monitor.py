@@ -75,8 +75,14 @@ class Hearer(Protocol):
     def listed(self, nodes: list[Node]) -> None:
         """Take a new list of nodes, at least one."""
 
-    def list_lost(self) -> None:
-        """Hear that a node was lost while the list was read."""
+    def list_failed(self, name: str) -> None:
+        """Hear that a node that answers could not give the list of nodes."""
+
+    def list_lost(self, name: str) -> None:
+        """Hear that a node was lost while the list was read from it."""
+
+    def ticked(self, now: float) -> None:
+        """Let time pass; ``now`` is the clock's time."""
 
 
 @dataclass(slots=True)
@@ -131,6 +137,7 @@ class Monitor:
     _ticked_at: float = float("-inf")
     _list_from: str = ""
     """The node to read the list from when it has time."""
+    _read_from: str = ""
     _read_at: float = float("-inf")
     _complaint: str = ""
     _alert_until: float = 0.0
@@ -159,13 +166,28 @@ class Monitor:
         for name, watch in list(self.watches.items()):
             sight = self.machine.sights.get(name)
             if sight is None or sight.node != watch.node:
-                watch.probe.close()
+                # Before it is closed, or what it was asked would count as failed.
                 del self.watches[name]
+                watch.probe.close()
         for name, sight in self.machine.sights.items():
             if name not in self.watches:
                 ended = partial(self._connection_ended, name)
                 probe = self.make_probe(sight.node, ended)
                 self.watches[name] = Watch(sight.node, probe)
+
+    def renew(
+        self,
+        query: str,
+        port: int,
+        make_probe: Callable[[Node, Callable[[], None]], Probe],
+    ) -> None:
+        """Ask from now on as a changed entry says, over new connections."""
+        self.query, self.port, self.make_probe = query, port, make_probe
+        self._read_at, self._complaint = float("-inf"), ""
+        former, self.watches = self.watches, {}
+        for watch in former.values():
+            watch.probe.close()
+        self.follow()
 
     def set_tick(self) -> None:
         """Tick as fast as the machine's state needs it."""
@@ -197,9 +219,11 @@ class Monitor:
     def read_list(self, name: str) -> None:
         """Read the list of nodes from this one when it has time.
 
-        Without a writer, only if it has not just been read.
+        Without a writer, only if it has not just been read from it.
         """
-        if self._is_known() or self.clock() - self._read_at >= SEARCH_LIST_PACE_S:
+        is_new = self.machine.state is State.STARTING and name != self._read_from
+        age = self.clock() - self._read_at
+        if self._is_known() or is_new or age >= SEARCH_LIST_PACE_S:
             self._list_from = name
 
     def _is_known(self) -> bool:
@@ -229,6 +253,7 @@ class Monitor:
                     watch.probe.close()
             elif now - watch.asked_at >= self._pace_of(watch):
                 self._ask(watch)
+        self._hearer.ticked(now)
 
     def _is_silent(self, watch: Watch, now: float) -> bool:
         """Tell whether a node has let us wait for too long.
@@ -334,6 +359,7 @@ class Monitor:
         if source.busy or not source.probe.is_connected:
             return
         self._list_from = ""
+        self._read_from = source.node.name
         self._read_at = source.asked_at = self.clock()
         source.busy = True
         source.probe.read(self.query).addCallbacks(
@@ -351,9 +377,11 @@ class Monitor:
             nodes = nodes_of(*result, self.port)
         except BadRow as error:
             self._complain(f"the topology query named {error}")
+            self._hearer.list_failed(watch.node.name)
             return
         if not nodes:
             self._complain("the topology query named no node")
+            self._hearer.list_failed(watch.node.name)
             return
         self._complaint = ""
         self._hearer.listed(nodes)
@@ -364,8 +392,11 @@ class Monitor:
             return
         fault = failure.value
         self._complain(f"the topology query failed: {fault}")
-        if not (isinstance(fault, ProbeFailed) and fault.failure is Failure.UNFIT):
-            self._hearer.list_lost()
+        if isinstance(fault, ProbeFailed) and fault.failure is Failure.UNFIT:
+            self._hearer.list_failed(watch.node.name)
+        else:
+            self._read_from = ""
+            self._hearer.list_lost(watch.node.name)
 
     def _complain(self, words: str) -> None:
         """Say what is wrong with the topology query, once."""

@@ -25,21 +25,35 @@ class PoolSites:
     pools: Pools
     node: Node | None = None
     searching: bool = False
+    starting: bool = False
+    """It is not known yet whether there is a writer."""
     warm: list[Node] = field(default_factory=list)
     known: tuple[list[Node], list[Node]] = ([], [])
     """All nodes, and those that are fit for readers."""
+
+    def wait(self) -> None:
+        """Have clients wait until it is known where the writer is."""
+        self.searching = self.starting = True
+        for site in self._sites():
+            site.wait()
+
+    def serve_as_configured(self) -> None:
+        """Use the host of the database's entry, and let clients go on."""
+        self.node, self.searching, self.starting = None, False, False
+        for site in self._sites():
+            site.serve_from(None, same=True)
 
     def serve_from(self, node: Node, *, same: bool) -> None:
         """Use this node from now on, and let clients go on."""
         if self.node is not None:
             same = same or (self.node.host, self.node.port) == (node.host, node.port)
-        self.node, self.searching = node, False
+        self.node, self.searching, self.starting = node, False, False
         for site in self._sites():
             site.serve_from(node, same=same)
 
     def hold(self, *, is_leaving: bool) -> None:
         """Have clients wait, and close the connections to the last writer."""
-        self.searching = True
+        self.searching, self.starting = True, False
         for site in self._sites():
             site.hold(is_leaving=is_leaving)
 
@@ -118,7 +132,9 @@ class PoolSites:
         pool.settle_at(site)
         if self.node is not None:
             site.node = self.node
-        if self.searching:
+        if self.starting:
+            site.wait()
+        elif self.searching:
             site.hold()
         site.standbys.keep(self.warm)
 

@@ -31,6 +31,14 @@ class NotedSites:
         """Note."""
         self.done.append(("serve", node.name, same))
 
+    def wait(self) -> None:
+        """Note."""
+        self.done.append(("wait",))
+
+    def serve_as_configured(self) -> None:
+        """Note."""
+        self.done.append(("serve as configured",))
+
     def hold(self, *, is_leaving: bool) -> None:
         """Note."""
         self.done.append(("hold", is_leaving))

@@ -25,8 +25,8 @@ def test_one_cluster(monitored: Monitored) -> None:
 def test_reload(monitored: Monitored) -> None:
     """An unchanged entry goes on as it is; a removed one is watched no more."""
     world = monitored.world
-    client, _server = world.pair()
     monitored.settle()
+    client, _server = world.pair()
     cluster = world.service.clusters.by_key["db"]
     world.reload(databases=f"{ENTRY}\n{OTHER}", settings="polling_frequency = 0.5")
     assert world.service.clusters.by_key["db"] is cluster
@@ -41,8 +41,8 @@ def test_reload(monitored: Monitored) -> None:
 def test_another_entry_for_the_same_servers(monitored: Monitored) -> None:
     """After a move, a RELOAD goes on where the writer is now, and closes nothing."""
     world = monitored.world
-    client, _server = world.pair()
     monitored.settle()
+    client, _server = world.pair()
     world.wait(0.5)
     monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
     monitored.probes["10.0.0.2"].answer(writes(2))
@@ -73,6 +73,7 @@ def test_going_on_where_another_process_was(
     assert known["db"].writer.host == "10.0.0.1"
     assert [node.host for node in known["db"].readers] == ["10.0.0.2"]
     new = Monitored(world_of, monkeypatch)
+    new.settle()
     service = new.world.service
     client, server = new.world.pair()
     configuration = service.configuration

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.tls.options import TlsOptions
-from pgswitch.topology.machine import Failure
+from pgswitch.topology.events import Event
+from pgswitch.topology.machine import Failure, State
 from pgswitch.topology.own_probe import OwnProbe
 from pgswitch.topology.probe import Credentials
 from tests.fakes.messages import query
@@ -102,3 +103,85 @@ def test_a_secret_that_is_no_password(world_of: WorldOf) -> None:
     world.reload(databases=entry)
     (watch,) = world.service.clusters.by_key["db"].monitor.watches.values()
     assert isinstance(watch.probe, OwnProbe)
+
+
+def test_a_reload_at_the_start(monitored: Monitored) -> None:
+    """The nodes still have to speak first, asked as the entry says now."""
+    world = monitored.world
+    client = world.client()
+    for size in (5, 6):
+        world.reload(databases=f"{ENTRY} pool_size={size}\n{OTHER}")
+        world.wait(0.5)
+        assert world.attempts == []
+        assert client.state() == "waiting"
+    monitored.settle()
+    (attempt,) = (one for one in world.attempts if one.host == "10.0.0.1")
+    attempt.accept().log_in()
+    assert client.frontend.logged_in
+
+
+def test_an_entry_that_leads_elsewhere(monitored: Monitored) -> None:
+    """Its nodes are judged by what was known, as far as they are of that cluster."""
+    world = monitored.world
+    monitored.probes["10.0.0.1"].answer(writes(5))
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].list("10.0.0.1")
+    cluster = world.service.clusters.by_key["db"]
+    cluster.events.append(Event("a cause", "a", 1.0, 2.0, "b"))
+    elsewhere = ENTRY.replace("10.0.0.1", "10.0.0.7")
+    world.reload(databases=f"{elsewhere}\n{OTHER}")
+    world.wait(0.5)
+    cluster = world.service.clusters.by_key["db"]
+    assert [event.cause for event in cluster.events] == ["a cause"]
+    monitored.probes["10.0.0.7"].answer(writes(4))
+    world.wait(0.5)
+    monitored.probes["10.0.0.7"].list("10.0.0.7", "10.0.0.8")
+    world.wait(0.5)
+    monitored.probes["10.0.0.8"].answer(STANDBY)
+    assert cluster.machine.state is State.SEARCHING
+    assert cluster.machine.sights["10.0.0.7"].fenced
+    world.wait(0.1)
+    monitored.probes["10.0.0.8"].answer(writes(6))
+    assert cluster.machine.writer == "10.0.0.8"
+
+
+def test_an_entry_that_names_another_node(monitored: Monitored) -> None:
+    """It is the same cluster: nothing is forgotten, nobody waits."""
+    world = monitored.world
+    monitored.settle()
+    cluster = world.service.clusters.by_key["db"]
+    world.reload(databases=f"{ENTRY.replace('10.0.0.1', '10.0.0.2')}\n{OTHER}")
+    assert world.service.clusters.by_key["db"] is cluster
+    assert cluster.machine.state is State.KNOWN
+    assert world.pool().place.host == "10.0.0.1"
+
+
+def test_reconnect(monitored: Monitored) -> None:
+    """By its name a cluster without a writer is judged again."""
+    world = monitored.world
+    monitored.settle()
+    machine = world.service.clusters.by_key["db"].machine
+    world.service.operations.reconnect("db")
+    assert machine.state is State.KNOWN
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    for database in (None, "other"):
+        world.service.operations.reconnect(database)
+        assert machine.state is State.SEARCHING
+    world.service.operations.reconnect("db")
+    assert (machine.state, machine.timeline) == (State.STARTING, None)
+
+
+def test_what_clients_of_a_promoted_node_are_told(monitored: Monitored) -> None:
+    """A connection that was logged in to a standby does not count for it."""
+    world = monitored.world
+    monitored.settle()
+    world.service.pools.pool(world.service.configuration.databases["db"], "app")
+    for attempt in [*world.attempts]:
+        attempt.accept().log_in(
+            in_hot_standby="on" if attempt.host == "10.0.0.2" else "off"
+        )
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    monitored.probes["10.0.0.2"].answer(writes(2))
+    assert b"in_hot_standby\0off\0" in world.client().hear()

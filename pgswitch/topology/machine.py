@@ -71,6 +71,11 @@ class Report:
     """For how many seconds a standby has had something to replay; None: unknown."""
     system: int | None = None
     """The system identifier that all nodes of a cluster share; None: unknown."""
+    source: str | None = None
+    """Where a standby gets its WAL: the status of its WAL receiver, ``archive`` or
+    ``none``; None: unknown."""
+    follows: int | None = None
+    """The timeline that a standby receives; None: unknown."""
 
 
 @dataclass(slots=True)

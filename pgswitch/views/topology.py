@@ -80,7 +80,7 @@ class TopologyView:
             port=node.port,
             role=role,
             state=cluster.machine.state.value if role == "writer" else _state(sight),
-            timeline=None if report is None else report.timeline,
+            timeline=None if report is None else report.timeline or report.follows,
             lsn=None if report is None else report.lsn,
             lag_bytes=cluster.lag_bytes(sight) if role != "writer" else None,
             probe_age_ms=(

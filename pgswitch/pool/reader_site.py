@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.pool.moving import move
+from pgswitch.pool.opening import NODE_LOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,9 +30,6 @@ class Cluster(Protocol):
 class ReaderSite:
     """Takes the part of a Site for the pool of one node."""
 
-    searching = False
-    """Clients never wait for a writer here."""
-
     def __init__(
         self,
         pool: ServerPool,
@@ -40,8 +38,10 @@ class ReaderSite:
         elsewhere: Callable[[ServerPool], ServerPool | None],
     ) -> None:
         """``elsewhere`` returns where the clients should be; None: here."""
+        self.searching = False
+        """The node says nothing: nobody is served here before it speaks again."""
+        self.node = node
         self._pool = pool
-        self._node = node
         self._cluster = cluster
         self._elsewhere = elsewhere
 
@@ -56,7 +56,7 @@ class ReaderSite:
 
     def suspect(self) -> None:
         """Have the monitor look at the node."""
-        self._cluster.suspect(self._node)
+        self._cluster.suspect(self.node)
 
     def served(self) -> None:
         """Take no notice: only the writer's is of interest."""
@@ -69,6 +69,24 @@ class ReaderSite:
         target = self._elsewhere(self._pool)
         if target is not None and target is not self._pool:
             leave(self._pool, target)
+
+    def fall_silent(self) -> None:
+        """End what waits for an answer of the node, and send clients away.
+
+        They are told what became of their work, or it is done elsewhere, as if a
+        writer were lost.
+        """
+        self.searching = True
+        self._pool.set_open()
+        for backend in list(self._pool.servers.values()):
+            backend.close(NODE_LOST)
+        self.refresh()
+
+    def answers(self) -> None:
+        """Serve clients again: the node has spoken."""
+        if self.searching:
+            self.searching = False
+            self._pool.go_on()
 
     def close(self) -> None:
         """Do nothing: the pool is given up."""

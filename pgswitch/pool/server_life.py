@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from pgswitch.net.backend import CRASHED, Backend, Phase
 from pgswitch.pool.aftermath import Outcome
 from pgswitch.pool.bereft import settle_loss
-from pgswitch.pool.opening import NO_FAILURES, WRITER_LOST, WRITER_MOVED
+from pgswitch.pool.opening import NO_FAILURES, NODE_LOST, WRITER_LOST, WRITER_MOVED
 from pgswitch.relay.client import ClientLink
 from pgswitch.wire.welcome import Welcome
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pgswitch.relay.rack import Rack
     from pgswitch.wire.login_server import Failed, ServerRefused
 
-SWITCHOVER_REASONS = (CRASHED, WRITER_LOST, WRITER_MOVED)
+SWITCHOVER_REASONS = (CRASHED, NODE_LOST, WRITER_LOST, WRITER_MOVED)
 """Reasons for which a cluster's server is lost through no fault of its client."""
 
 

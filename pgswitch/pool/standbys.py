@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool.aftercare import CHECK_FAILED, check_query
-from pgswitch.pool.opening import WRITER_MOVED
+from pgswitch.pool.opening import NODE_LOST, WRITER_MOVED
 from pgswitch.pool.totals import Sharer
 
 if TYPE_CHECKING:
@@ -100,6 +100,16 @@ class Standbys:
         for node in wanted:
             self._backends.setdefault(node, [])
         self.refresh()
+
+    def forget(self, node: Node) -> None:
+        """Close what there is to a node that does not answer; try later again."""
+        if node not in self._backends:
+            return
+        for backend in [*self._backends[node]]:
+            backend.close(NODE_LOST)
+        pool = self._pool
+        delay = pool.context.configuration.settings.server_failed_delay
+        self._not_before[node] = pool.context.clock() + delay
 
     def answers(self, node: Node) -> None:
         """Try a node at once: it answers again."""

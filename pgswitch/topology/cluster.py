@@ -50,6 +50,13 @@ class Sites(Protocol):
     def answers(self, node: Node) -> None:
         """Hear that a node answers that did not, or was not known."""
 
+    def lost(self, node: Node, *, is_silent: bool) -> None:
+        """Trust connections to a node no more: it was asked in vain.
+
+        ``is_silent``: it says nothing at all, so that whoever waits for it would do so
+        for ever.
+        """
+
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take the nodes that there are, and those that are fit for readers."""
 
@@ -151,7 +158,11 @@ class Cluster:
             self._complain(name, words)
         if name == self.machine.writer and self.machine.state is m.State.KNOWN:
             self._suspected_at = self._suspected_at or self.clock()
+        sight = self.machine.sights.get(name)
         self._perform(self.machine.failed(name, failure, words))
+        if sight is not None and failure is not m.Failure.UNFIT:
+            # Later than the rest: clients find other readers by now.
+            self.sites.lost(sight.node, is_silent=failure is m.Failure.SILENT)
 
     def _complain(self, name: str, words: str) -> None:
         """Say why a node cannot be asked, once."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 WRITER_LOST, WRITER_MOVED = "writer lost", "writer moved"
 NODE_LOST = "node lost"
+CONNECT_TIMEOUT = "connect timeout"
 PAUSED, RECONFIGURED = "pause mode", "database configuration changed"
 REDIRECTED, REMOVED = "connect string changed", "database removed"
 UNSAFE = "close unsafe file descriptors on suspend"

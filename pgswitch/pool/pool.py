@@ -279,12 +279,13 @@ class ServerPool:
         return [*self.welcome_waiters, *replicating]
 
     def adopt(self, backend: Backend) -> None:
-        """Make a server of the pool of one that was opened elsewhere."""
+        """Make a server of the pool of one that was opened elsewhere.
+
+        It is at a login or at a check; :meth:`logged_in` follows.
+        """
         backend.owner = self
         backend.database = self.key.database
         self.fleet.enter(backend)
-        if backend.phase is not Phase.LOGIN:
-            self.logged_in(backend)
 
     def take_back(self, backend: Backend, *, is_idle: bool) -> None:
         """Take in a server that another process has logged in, linked or idle."""

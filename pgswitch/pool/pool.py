@@ -401,6 +401,10 @@ class ServerPool:
         """Tell whether a server is having a client's parameters set."""
         return backend in self.settling
 
+    def turns_away(self) -> bool:
+        """Tell whether its node refuses logins, and it has no server to spare."""
+        return self.fleet.attempts.is_refused and not self.rack.idle
+
     def load(self) -> int:
         """Return how many servers are at work or asked for."""
         return len(self.servers) - len(self.rack.idle) + len(self.rack.waiters)

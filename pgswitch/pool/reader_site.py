@@ -61,6 +61,15 @@ class ReaderSite:
     def served(self) -> None:
         """Take no notice: only the writer's is of interest."""
 
+    def refused(self, sqlstate: str) -> bool:
+        """Send clients away from a node that refuses a login; True: all have gone.
+
+        Whatever its reason is: that it is a good one is for the writer to say.
+        """
+        del sqlstate
+        self.refresh()
+        return not self._pool.rack.waiters
+
     def note(self, outcome: object) -> None:
         """Take no notice: the loss of a reader is no switchover."""
 

@@ -121,8 +121,14 @@ def reported(pool: Home, name: str, value: str, backend: Backend) -> None:
 def login_refused(
     pool: Home, backend: Backend, refusal: ServerRefused | Failed
 ) -> None:
-    """Note why a login failed; tell those who wait unless others still serve."""
-    fault = pool.fleet.attempts.refused(backend, refusal)
+    """Note why a login failed; tell those who wait unless others still serve.
+
+    Those of a cluster may be served by another node, or by this one later.
+    """
+    attempts, site = pool.fleet.attempts, pool.site
+    fault = attempts.refused(backend, refusal)
+    if site is not None and attempts.refusal and site.refused(attempts.sqlstate):
+        return
     if fault is None or (pool.welcome is not None and pool.fleet.has_login()):
         return
     for client in [*pool.welcome_waiters]:

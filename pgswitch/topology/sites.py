@@ -91,7 +91,7 @@ class PoolSites:
     def elsewhere(self, pool: ServerPool) -> ServerPool | None:
         """Return where a node's clients should be; None if they are well there."""
         families = self.pools.families
-        if families.takes_readers(pool.key.database):
+        if families.takes_readers(pool.key.database) and not pool.turns_away():
             return None
         spec = self.pools.context.configuration.databases.get(self.key)
         if spec is None:

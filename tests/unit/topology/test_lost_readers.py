@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pgswitch.net.backend import Phase
 from pgswitch.pool.families import READER
 from pgswitch.pool.moving import move
@@ -201,3 +203,78 @@ def test_a_reader_that_speaks_again(monitored: Monitored) -> None:
     later.say(query())
     (backend,) = pool.backends()
     assert backend.phase is Phase.LOGIN
+
+
+FULL = ("sorry, too many clients already", "53300")
+REFUSALS = (
+    FULL,
+    ("the database system is shutting down", "57P03"),
+    ("no pg_hba.conf entry", "28000"),
+    ("something new", "XX000"),
+)
+
+
+@pytest.mark.parametrize(("words", "sqlstate"), REFUSALS)
+def test_a_reader_that_refuses(monitored: Monitored, words: str, sqlstate: str) -> None:
+    """Another one is read from; the column ``why`` says so; later it is tried again."""
+    readers = Readers(monitored)
+    clients = [readers.client() for _ in range(4)]
+    pool = clients[0].frontend.pool
+    for client in clients[1:]:
+        move(client.frontend, pool)
+    for client in clients:
+        client.say(query())
+    refusing = readers.world.accept()
+    refusing.hear()
+    refusing.refuse(words, sqlstate)
+    host = str(refusing.backend.host)
+    assert readers.why(host) == f"refuses connections: {words}"
+    others = [one for one in readers.world.attempts if one.host != host]
+    assert len(others) == len(clients)
+    servers = [one.accept() for one in others]
+    for server in servers:
+        server.log_in()
+    assert [server.answer() for server in servers] == [query()] * len(clients)
+    assert [client.hear() for client in clients] == [ANSWER] * len(clients)
+    assert not any(client.frontend.pool is pool for client in clients)
+    assert readers.client().frontend.pool is not pool
+    for _ in range(55):
+        readers.answer(WRITER, *STANDBYS)
+    assert readers.why(host) == ""
+    assert readers.client().frontend.pool is pool
+
+
+def test_all_readers_refuse(monitored: Monitored) -> None:
+    """Then it is the writer that is read from; what it says is told."""
+    readers = Readers(monitored)
+    client = readers.client()
+    client.say(query())
+    for host in STANDBYS:
+        (attempt,) = readers.world.attempts
+        assert attempt.host == host
+        attempt.accept().refuse(*FULL)
+    assert client.frontend.pool.key.database == "db"
+    assert readers.writer.answer() == query()
+    assert client.hear() == ANSWER
+
+
+def test_a_reader_that_is_full_but_for_ours(monitored: Monitored) -> None:
+    """What we have there is used."""
+    readers = Readers(monitored)
+    first, server = readers.asking()
+    pool = first.frontend.pool
+    second = readers.client()
+    move(second.frontend, pool)
+    second.say(query())
+    refusing = next(
+        one for one in readers.world.attempts if one.host == server.backend.host
+    )
+    refusing.accept().refuse(*FULL)
+    assert second.frontend.pool is not pool
+    server.answer()
+    assert first.hear() == ANSWER
+    assert not pool.turns_away()
+    third = readers.client()
+    assert third.frontend.pool is pool
+    third.say(query())
+    assert server.answer() == query()

@@ -16,6 +16,7 @@ from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool import standbys
 from pgswitch.pool.aftermath import Outcome
+from pgswitch.pool.attempts import NO_ENTRY, NO_RESOURCES, STARTING_UP
 from pgswitch.pool.opening import WRITER_LOST, WRITER_MOVED
 from pgswitch.pool.standbys import Standbys
 
@@ -65,6 +66,12 @@ class Place(Protocol):
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
 
+    def refused(self, sqlstate: str) -> bool:
+        """Deal with a node that refuses a login; True: whoever waits goes on waiting.
+
+        ``sqlstate`` is empty if it gave none.
+        """
+
     def note(self, outcome: Outcome | None) -> None:
         """Note what became of a client whose server was lost; None: disconnected."""
 
@@ -78,10 +85,10 @@ class Place(Protocol):
 class Home(standbys.Home, Protocol):
     """What a site needs of its pool; see pool/pool.py."""
 
+    welcome: Welcome | None
+
     def adopt(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere."""
-
-    welcome: Welcome | None
 
     def launch(self, *, asked: int = 0) -> None:
         """Open servers for those who wait; ``asked`` were sent away meanwhile."""
@@ -125,6 +132,8 @@ class Site:
         """There is no writer; clients wait."""
         self.starting = False
         """It is not known yet whether there is one; servers stay."""
+        self._is_untried = False
+        """Nobody has logged in to this writer yet, but to the last one."""
         self._pool = pool
         self.standbys = Standbys(pool, self._at, name_of)
         """Connections to the other nodes."""
@@ -161,7 +170,19 @@ class Site:
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
         if not self.searching:
+            self._is_untried = False
             self.cluster.served()
+
+    def refused(self, sqlstate: str) -> bool:
+        """Deal with a writer that refuses a login; True: clients go on waiting.
+
+        It may be full or start up for a while.  That it does not know our secret is
+        its own fault, and may be mended, if the last writer knew it; else ours, and
+        nothing to wait for.
+        """
+        if sqlstate[:2] == NO_ENTRY:
+            return self._is_untried
+        return sqlstate[:2] == NO_RESOURCES or sqlstate == STARTING_UP
 
     def note(self, outcome: Outcome | None) -> None:
         """Note what became of a client whose server was lost; None: disconnected."""
@@ -199,10 +220,13 @@ class Site:
         """
         self.searching = self.starting = False
         self.node = node
+        attempts = self._pool.fleet.attempts
         if not same:
+            was_known = self._pool.welcome is not None
+            self._is_untried = was_known and attempts.sqlstate[:2] != NO_ENTRY
             for backend in list(self._pool.servers.values()):
                 backend.close(WRITER_MOVED)
-        self._pool.fleet.attempts.succeeded()
+        attempts.succeeded()
         self._pool.set_open()
         for backend in [] if node is None else self.standbys.take(node):
             self._pool.adopt(backend)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from pgswitch.topology import machine as m
 from pgswitch.topology import recording
 from pgswitch.topology.events import Event, Tally
+from pgswitch.topology.following import Positions
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -57,6 +58,13 @@ class Sites(Protocol):
     def answers(self, node: Node) -> None:
         """Hear that a node answers that did not, or was not known."""
 
+    def lost(self, node: Node, *, is_silent: bool) -> None:
+        """Trust connections to a node no more: it was asked in vain.
+
+        ``is_silent``: it says nothing at all, so that whoever waits for it would do so
+        for ever.
+        """
+
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take the nodes that there are, and those that are fit for readers."""
 
@@ -89,6 +97,8 @@ class Cluster:
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     tally: Tally = field(default_factory=Tally)
     """What became of clients since the writer was last well."""
+    positions: Positions = field(default_factory=Positions)
+    """Where the writer was lately."""
     _writer: str = ""
     """The last writer that was set."""
     _suspected_at: float = 0.0
@@ -201,6 +211,9 @@ class Cluster:
         if is_news or not all(isinstance(one, m.ReadTopology) for one in commands):
             self.record(recording.answered(self.key, self.time(), name, report))
         is_writer = self.machine.state is m.State.KNOWN and name == self.machine.writer
+        if is_writer:
+            self.positions.horizon_s = self.max_lag
+            self.positions.note(name, report, now)
         if is_writer and not commands:
             self._suspected_at, self.tally = 0.0, Tally()
         self._perform(commands)
@@ -214,7 +227,11 @@ class Cluster:
             self._complain(name, words)
         if name == self.machine.writer and self.machine.state is m.State.KNOWN:
             self._suspected_at = self._suspected_at or self.clock()
+        sight = self.machine.sights.get(name)
         self._perform(self.machine.failed(name, failure, self.clock(), words))
+        if sight is not None and failure is not m.Failure.UNFIT:
+            # Later than the rest: clients find other readers by now.
+            self.sites.lost(sight.node, is_silent=failure is m.Failure.SILENT)
 
     def _complain(self, name: str, words: str) -> None:
         """Say why a node cannot be asked, once."""
@@ -296,20 +313,38 @@ class Cluster:
             return sight.failure or "not asked yet"
         if not report.in_recovery:
             return "fenced" if sight.fenced else "writer"
-        behind = self.lag_bytes(sight)
+        return self._astray(sight, report) or self._late(sight, report)
+
+    def _astray(self, sight: m.Sight, report: m.Report) -> str:
+        """Return why a standby does not follow the writer, empty if it may do so."""
+        machine = self.machine
+        if None not in (report.system, machine.system) and (
+            report.system != machine.system
+        ):
+            return "a node of another cluster"
+        if machine.state is not m.State.KNOWN:
+            return ""  # There is nobody to follow, and nothing newer elsewhere.
+        return self.positions.trouble(sight.node.name, report, sight.answered_at)
+
+    def _late(self, sight: m.Sight, report: m.Report) -> str:
+        """Return by how much a standby is too far behind, empty if it is not."""
+        behind = self.positions.behind(report)
         limit = self.max_lag_bytes
         if limit and behind is not None and behind > limit:
             return f"{behind} bytes behind"
-        if self.max_lag and (report.lag_s or 0.0) > self.max_lag:
-            return f"{report.lag_s:.0f} s behind"
+        lag_s = report.lag_s or 0.0
+        if self.machine.state is m.State.KNOWN:
+            lag_s = self.positions.lag_s(report, sight.answered_at)
+        if self.max_lag and lag_s > self.max_lag:
+            return f"{lag_s:.0f} s behind"
         return ""
 
     def lag_bytes(self, sight: m.Sight) -> int | None:
-        """Return how far a node was behind the writer when both last answered."""
-        writer = self.machine.sights.get(self.machine.writer)
-        reports = sight.report, writer.report if writer else None
-        mine, its = (report.lsn if report else None for report in reports)
-        return None if mine is None or its is None else max(0, its - mine)
+        """Return how far a node was behind the writer when both last answered.
+
+        None if that is not known: on different timelines positions mean nothing.
+        """
+        return None if sight.report is None else self.positions.behind(sight.report)
 
     def _set_writer(self, command: m.SetWriter) -> None:
         now = self.clock()

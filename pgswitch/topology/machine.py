@@ -24,7 +24,8 @@ SEARCHING  none of the nodes is known to be the writer; clients wait
   more.
 * Each promotion begins a new timeline, so of two nodes that both take writes the one
   on the higher timeline is the writer, and the other is *fenced*: not used for
-  anything.  The writer never goes back to a lower timeline.
+  anything.  The writer never goes back to a lower timeline.  Nor is a node taken at the
+  start for the writer whose timeline is lower than one that a standby follows.
 * Timelines say something only within one cluster.  A writer with another system
   identifier (``initdb`` or ``pg_upgrade`` made it) is fenced as long as there is a
   writer, and taken when there is none: the cluster was replaced.
@@ -94,6 +95,11 @@ class Report:
     """For how many seconds a standby has had something to replay; None: unknown."""
     system: int | None = None
     """The system identifier that all nodes of a cluster share; None: unknown."""
+    source: str | None = None
+    """Where a standby gets its WAL: the status of its WAL receiver, ``archive`` or
+    ``none``; None: unknown."""
+    follows: int | None = None
+    """The timeline that a standby receives; None: unknown."""
 
 
 @dataclass(slots=True)
@@ -421,7 +427,8 @@ class Machine:
     def _first_verdict(self, answered: list[Sight]) -> list[Command]:
         """Take the writer on the highest timeline, and fence the others."""
         writers = [one for one in answered if _writes(one)]
-        rivals = [one for one in writers if self._behind(one)]
+        latest = _followed(answered)
+        rivals = [one for one in writers if self._behind(one, latest)]
         ahead = [one for one in writers if one not in rivals]
         commands: list[Command] = []
         if ahead:
@@ -439,6 +446,8 @@ class Machine:
             commands += self._fence(rival, "it takes writes, but is not the writer")
         if ahead:
             return commands
+        if latest:
+            self.timeline = max(latest, self.timeline or 0)
         if len(self.sights) < 2:  # noqa: PLR2004 - a cluster of one has no other
             return [*commands, *self._assume_standby(answered[0])]
         self.state = State.SEARCHING
@@ -485,9 +494,12 @@ class Machine:
 
         return max(writers, key=worth)
 
-    def _behind(self, sight: Sight) -> bool:
+    def _behind(self, sight: Sight, latest: int) -> bool:
+        """Tell whether a writer is behind the last one, or the one others follow."""
         report = sight.report
-        return report is not None and self._timelines_ahead(report) < 0
+        assert report is not None  # noqa: S101 - it is a writer
+        is_old = report.timeline is not None and report.timeline < latest
+        return is_old or self._timelines_ahead(report) < 0
 
     # Without a writer.
 
@@ -523,6 +535,12 @@ class Machine:
         (writer,) = writers
         report = writer.report
         assert report is not None  # noqa: S101 - it is a writer
+        if any(
+            one.follows not in (None, report.timeline)
+            for one in map(_report, listed)
+            if one is not None
+        ):
+            return []
         cause = (
             f"{gone.node.name}, the last writer, is gone from the list of nodes,"
             " and the others agree"
@@ -620,6 +638,22 @@ def _origin(sight: Sight) -> tuple[int | None, int | None] | None:
     """Return what two names of one writer say alike: system and timeline."""
     report = sight.report
     return None if report is None else (report.system, report.timeline)
+
+
+def _followed(sights: list[Sight]) -> int:
+    """Return the latest timeline that a standby follows, 0 if that is not known.
+
+    It says something only where all nodes belong to one cluster.
+    """
+    reports = [one for one in map(_report, sights) if one is not None]
+    if len({one.system for one in reports}) > 1:
+        return 0
+    return max((one.follows or 0 for one in reports), default=0)
+
+
+def _report(sight: Sight) -> Report | None:
+    """Return what a node has answered last, None if it failed to."""
+    return sight.report
 
 
 def _writes(sight: Sight) -> bool:

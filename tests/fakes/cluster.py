@@ -25,6 +25,7 @@ class NotedSites:
         self.warm: list[str] = []
         self.answering: list[str] = []
         self.readers: list[str] = []
+        self.lost_nodes: list[tuple[str, bool]] = []
         self.heard = float("-inf")
 
     def serve_from(self, node: Node, *, same: bool) -> None:
@@ -50,6 +51,10 @@ class NotedSites:
     def answers(self, node: Node) -> None:
         """Note."""
         self.answering.append(node.name)
+
+    def lost(self, node: Node, *, is_silent: bool) -> None:
+        """Note."""
+        self.lost_nodes.append((node.name, is_silent))
 
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Note."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pgswitch.topology.machine import Failure, Report
 from pgswitch.topology.recording import replay
 from tests.fakes.cluster import ClusterSetting
@@ -117,6 +119,58 @@ def test_readers(known: ClusterSetting) -> None:
     known.probes["b"].fail(Failure.REFUSED, "refused")
     assert known.sites.readers == []
     assert known.cluster.unfit(sights["b"]) == "refused"
+
+
+def test_readers_that_follow_nobody(known: ClusterSetting) -> None:
+    """They say that they are up to date, and are not read from while others are."""
+    stray = Report(in_recovery=True, lsn=5000, lag_s=0.0, source="none")
+    old = Report(in_recovery=True, lsn=6000, lag_s=0.0, source="streaming", follows=1)
+    known.wait(0.3)
+    known.probes["a"].answer(Report(in_recovery=False, timeline=2, lsn=5000))
+    known.wait(0.7)
+    known.probes["b"].answer(stray)
+    known.probes["c"].answer(old)
+    assert known.sites.readers == []
+    sights = known.cluster.machine.sights
+    assert known.cluster.unfit(sights["b"]) == "no WAL receiver"
+    assert known.cluster.unfit(sights["c"]).startswith("follows timeline 1")
+    assert known.cluster.lag_bytes(sights["b"]) == 0
+    assert known.cluster.lag_bytes(sights["c"]) is None
+    known.probes["a"].fail(Failure.REFUSED, "refused")
+    assert known.sites.readers == ["b", "c"]
+
+
+def test_readers_that_replay_nothing(known: ClusterSetting) -> None:
+    """What the writer has written since counts, not what they say of themselves."""
+    known.cluster.max_lag = 2.0
+    still = Report(in_recovery=True, lsn=5000, lag_s=0.0)
+    known.wait(0.3)
+    known.probes["a"].answer(Report(in_recovery=False, timeline=1, lsn=5000))
+    known.wait(0.7)
+    known.probes["b"].answer(still)
+    known.probes["a"].answer(Report(in_recovery=False, timeline=1, lsn=5001))
+    assert known.sites.readers == ["b", "c"]
+    answers = {"a": writes(), "b": still, "c": STANDBY}
+    for _ in range(11):
+        known.wait(0.3)
+        for name, answer in answers.items():
+            if known.probes[name].asked is not None:
+                known.probes[name].answer(answer)
+    assert known.sites.readers == ["c"]
+    sights = known.cluster.machine.sights
+    assert known.cluster.unfit(sights["b"]).endswith(" s behind")
+
+
+def test_a_reader_of_another_cluster(known: ClusterSetting) -> None:
+    """What it has are other data."""
+    known.wait(0.3)
+    known.probes["a"].answer(replace(writes(), system=7))
+    known.wait(0.7)
+    known.probes["b"].answer(replace(STANDBY, system=8))
+    known.probes["c"].answer(replace(STANDBY, system=7))
+    assert known.sites.readers == ["c"]
+    sight = known.cluster.machine.sights["b"]
+    assert known.cluster.unfit(sight) == "a node of another cluster"
 
 
 def test_a_node_that_does_not_let_us_in() -> None:

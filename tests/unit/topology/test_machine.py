@@ -204,6 +204,18 @@ def test_two_clusters_in_one_list() -> None:
     assert names(commands) == ["SetWriter c", "Fence a"]
 
 
+def test_a_standby_knows_of_a_later_writer() -> None:
+    """One that is down now: the old writer is not taken, then or later."""
+    machine = begun(A, B, C)
+    machine.limits.start = 9.0
+    machine.answered("a", writer(1), 1.0)
+    machine.failed("b", Failure.REFUSED, 1.0)
+    follower = Report(in_recovery=True, follows=2)
+    assert names(machine.answered("c", follower, 1.0)) == ["Fence a", "LoseWriter "]
+    assert names(machine.answered("a", writer(1), 2.0)) == ["ReadTopology a"]
+    assert names(machine.answered("b", writer(2), 3.0))[0] == "SetWriter b"
+
+
 def test_going_on() -> None:
     """The writer of before needs but say so; an older timeline is not taken."""
     before = known(5)
@@ -263,6 +275,19 @@ def test_what_is_not_forgotten() -> None:
     machine.answered("a", writer(4), 6.0)
     machine.failed("c", Failure.REFUSED, 6.0)
     assert machine.ticked(99.0) == []
+
+
+def test_a_follower_of_the_last_writer_does_not_agree() -> None:
+    """It may be promoted yet."""
+    machine = known(4)
+    machine.answered("b", writer(9), 2.0)
+    machine.failed("b", Failure.REFUSED, 3.0)
+    machine.listed([A, C], 5.0)
+    machine.answered("a", writer(4), 6.0)
+    machine.answered("c", Report(in_recovery=True, follows=9), 6.0)
+    assert machine.ticked(99.0) == []
+    machine.answered("c", Report(in_recovery=True, follows=4), 100.0)
+    assert names(machine.ticked(101.0))[0] == "SetWriter a"
 
 
 def test_judging_again() -> None:

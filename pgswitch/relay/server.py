@@ -462,6 +462,8 @@ class ServerLink(Link):
         if passed:
             if exchange.head == len(exchange.queue):
                 client.forget_sent()
+                # What is done already of a pipeline is committed by its Sync.
+                client.partly = exchange.open and exchange.executes
             else:
                 client.partly = True
             client.send(passed)

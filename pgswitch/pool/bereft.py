@@ -83,6 +83,7 @@ def settle_loss(
         return outcome
     had_failed = exchange.status == FAILED
     asked = exchange.forget()
+    link.parsed_here = False  # The unnamed statement of the next server is another's.
     if link.statements is not None:
         link.statements.undone(asked, backend.link.statements)
     if outcome is Outcome.AGAIN:

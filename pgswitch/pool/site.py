@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SQLSTATES = {
     Outcome.ROLLED_BACK: TransactionLost.sqlstate,
+    Outcome.PIPELINE_LOST: TransactionLost.sqlstate,
     Outcome.UNKNOWN: OutcomeUnknown.sqlstate,
     Outcome.UNKNOWN_INSIDE: OutcomeUnknown.sqlstate,
     Outcome.SESSION_LOST: SessionLost.sqlstate,

@@ -6,7 +6,6 @@ The :class:`Monitor` asks the nodes; what depends on the pools is behind the int
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from pgswitch.topology.nodes import Node
 
 EVENTS_KEPT = 100
-_ABOUT_LOGINS = re.compile("password|authenti|scram|role|pg_hba", re.IGNORECASE)
 
 
 class Sites(Protocol):
@@ -141,24 +139,9 @@ class Cluster:
     def failed(self, name: str, failure: m.Failure, words: str) -> None:
         """Hear that a node was asked in vain, or that its kept connection ended."""
         self.record(recording.failed(self.key, self.time(), name, failure, words))
-        if failure is m.Failure.UNFIT:
-            self._complain(name, words)
         if name == self.machine.writer and self.machine.state is m.State.KNOWN:
             self._suspected_at = self._suspected_at or self.clock()
         self._perform(self.machine.failed(name, failure, words))
-
-    def _complain(self, name: str, words: str) -> None:
-        """Say why a node cannot be asked, once."""
-        sight = self.machine.sights.get(name)
-        if sight is None or sight.failure == words:
-            return
-        hint = ""
-        if _ABOUT_LOGINS.search(words):
-            hint = (
-                "; the monitor logs in with user= and password= of the entry,"
-                " without password= with the user's secret in auth_file"
-            )
-        self.log.warning(f"cluster {self.key}: {name} cannot be asked: {words}{hint}")
 
     def listed(self, nodes: list[Node]) -> None:
         """Take a new list of nodes, at least one."""

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.pool.reader_site import ReaderSite
-from pgswitch.tls.options import for_servers
 from pgswitch.topology.cluster import Cluster
 from pgswitch.topology.machine import Machine
 from pgswitch.topology.monitor import Monitor, Pace
 from pgswitch.topology.nodes import Node, named
-from pgswitch.topology.own_probe import OwnProbe
-from pgswitch.topology.probe import Credentials, PostgresProbe
+from pgswitch.topology.probes import probe_maker
 from pgswitch.topology.sites import PoolSites
-from pgswitch.wire.password import SecretKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pgswitch.config.model import Configuration, DatabaseSpec
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.pool import ServerPool
     from pgswitch.pool.registry import Pools
-    from pgswitch.topology.monitor import Probe
     from pgswitch.topology.probe import Addresses
 
 
@@ -150,6 +146,7 @@ class Clusters:
             bool(settings.recreate_disconnected_pools),
             settings.switchover_silence,
             settings.topology_refresh,
+            settings.server_connect_timeout,
         )
 
     def _begin(self, key: str, spec: DatabaseSpec, known: Known) -> None:
@@ -166,7 +163,7 @@ class Clusters:
             port=spec.port,
             machine=machine,
             client_heard_at=sites.heard_at,
-            make_probe=self._probe_maker(spec),
+            make_probe=probe_maker(context, spec, self._reactor, self._addresses),
             clock=context.clock,
             log=context.log,
         )
@@ -210,30 +207,3 @@ class Clusters:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 self._context.log.error(f"switchover_record: {error}")
-
-    def _probe_maker(
-        self, spec: DatabaseSpec
-    ) -> Callable[[Node, Callable[[], None]], Probe]:
-        context = self._context
-        settings = context.configuration.settings
-        user = spec.user or spec.auth_user or settings.auth_user or ""
-        secret, _keys = context.credentials(spec, user)
-        if secret is not None and secret.kind is not SecretKind.PLAIN:
-            # libpq has no use for it.
-            return lambda node, lost: OwnProbe(
-                context, replace(spec, host=node.host, port=node.port), user, lost
-            )
-        credentials = Credentials(
-            spec.dbname or spec.name,
-            user,
-            None if secret is None else secret.value,
-            for_servers(settings, spec),
-            settings.unix_socket_dir or "/tmp",  # noqa: S108 - as PostgreSQL
-        )
-
-        def make(node: Node, lost: Callable[[], None]) -> Probe:
-            return PostgresProbe(
-                self._reactor, node, credentials, lost, self._addresses
-            )
-
-        return make

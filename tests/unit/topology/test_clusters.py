@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.tls.options import TlsOptions
 from pgswitch.topology.machine import Failure
-from pgswitch.topology.own_probe import OwnProbe
-from pgswitch.topology.probe import Credentials
 from tests.fakes.messages import query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
 from tests.fakes.probes import STANDBY, writes
@@ -15,11 +12,8 @@ from tests.fakes.world import WorldOf
 
 
 def test_one_cluster(monitored: Monitored) -> None:
-    """Only entries with a topology_query; asked with the entry's credentials."""
+    """Only entries with a topology_query."""
     assert list(monitored.world.service.clusters.by_key) == ["db"]
-    assert monitored.credentials == [
-        Credentials("db", "app", "secret", TlsOptions(mode="disable"), "/tmp")
-    ]
 
 
 def test_reload(monitored: Monitored) -> None:
@@ -90,14 +84,3 @@ def test_going_on_where_another_process_was(
     client.say(query())
     assert server.answer() == query()
     assert service.clusters.known()["db"].writer == known["db"].writer
-
-
-def test_a_secret_that_is_no_password(world_of: WorldOf) -> None:
-    """The monitor then logs in as the pools do."""
-    entry = "db = host=10.0.0.1 user=hashed topology_query='select 1'"
-    world = world_of(databases="db = host=10.0.0.1")
-    users = world.folder / "users.txt"
-    users.write_text(f'{users.read_text()}"hashed" "md5{"0" * 32}"\n')
-    world.reload(databases=entry)
-    (watch,) = world.service.clusters.by_key["db"].monitor.watches.values()
-    assert isinstance(watch.probe, OwnProbe)

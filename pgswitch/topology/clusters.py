@@ -156,6 +156,8 @@ class Clusters:
         seeds = [*known.nodes] or named(places)
         sites = PoolSites(key, self._pools, known.writer)
         self._specs[key], self._sites[key] = spec, sites
+        databases = context.configuration.databases
+        self._pools.families.claim(spec, seeds, databases)
         machine = Machine(seeds)
         monitor = Monitor(
             key=key,

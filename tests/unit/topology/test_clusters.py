@@ -84,3 +84,19 @@ def test_going_on_where_another_process_was(
     client.say(query())
     assert server.answer() == query()
     assert service.clusters.known()["db"].writer == known["db"].writer
+
+
+def test_names_do_not_depend_on_who_answers_first(
+    world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster that cannot be asked does not take the names of an earlier one."""
+    monitored = Monitored(world_of, monkeypatch)
+    world = monitored.world
+    later = "later = host=10.0.0.1 user=app topology_query='select 1'"
+    world.reload(databases=f"{ENTRY}\n{OTHER}\n{later}")
+    world.wait(0.5)
+    families = world.service.pools.families
+    assert [*families.names("db").values()] == ["10.0.0.1"]
+    # The last probe that was made is that of the later cluster.
+    monitored.probes["10.0.0.1"].fail(Failure.UNFIT, "no keys")
+    assert [*families.names("later").values()] == ["10.0.0.1.later"]

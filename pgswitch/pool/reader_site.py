@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.pool.moving import move
+from pgswitch.pool.site import is_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ class Cluster(Protocol):
 
     def suspect(self, node: Node | None = None) -> None:
         """Take a hint that something is wrong with a node."""
+
+    def address_of(self, node: Node) -> str:
+        """Return where the monitor has asked a node that has a name; empty: nowhere."""
 
 
 class ReaderSite:
@@ -57,6 +61,10 @@ class ReaderSite:
     def suspect(self) -> None:
         """Have the monitor look at the node."""
         self._cluster.suspect(self._node)
+
+    def is_elsewhere(self, backend: Backend) -> bool:
+        """Tell whether a server is at another address than the monitor has asked."""
+        return is_elsewhere(self._cluster.address_of(self._node), backend)
 
     def served(self) -> None:
         """Take no notice: only the writer's is of interest."""

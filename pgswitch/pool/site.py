@@ -9,6 +9,7 @@ be used the moment it is one.
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,6 +52,9 @@ class Place(Protocol):
     def warm_servers(self) -> Iterator[Backend]:
         """Iterate over the connections kept for later."""
 
+    def is_elsewhere(self, backend: Backend) -> bool:
+        """Tell whether a server is at another address than the monitor has asked."""
+
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
 
@@ -84,6 +88,9 @@ class Cluster(Protocol):
 
     def suspect(self) -> None:
         """Take a hint that something is wrong with the writer."""
+
+    def address_of(self, node: Node) -> str:
+        """Return where the monitor has asked a node that has a name; empty: nowhere."""
 
     def served(self) -> None:
         """Hear that a server of the writer's is there for clients."""
@@ -130,6 +137,11 @@ class Site:
         """Have the monitor look at the writer."""
         self.cluster.suspect()
 
+    def is_elsewhere(self, backend: Backend) -> bool:
+        """Tell whether a server is at another address than the monitor has asked."""
+        node = self.node
+        return node is not None and is_elsewhere(self.cluster.address_of(node), backend)
+
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
         if not self.searching:
@@ -161,15 +173,19 @@ class Site:
 
     def serve_from(self, node: Node, *, same: bool) -> None:
         """Use this node; ``same``: it is the present server under another name."""
+        is_back = self.place.hosts == (node.host,)
         self.searching = False
         self.node = node
-        if not same:
-            for backend in list(self._pool.servers.values()):
+        for backend in list(self._pool.servers.values()):
+            # A name may lead to another machine by now.
+            if not same or (is_back and self.is_elsewhere(backend)):
                 backend.close(WRITER_MOVED)
         self._pool.fleet.attempts.succeeded()
         self._pool.set_open()
         for backend in self.standbys.take(node):
             self._pool.adopt(backend)
+            if backend.phase is not Phase.LOGIN and self.is_elsewhere(backend):
+                backend.close(WRITER_MOVED)
         self._pool.serve_waiters()
 
     def refresh(self) -> None:
@@ -179,6 +195,17 @@ class Site:
     def close(self) -> None:
         """Close the connections to standbys: the pool is given up."""
         self.standbys.keep(())
+
+
+def is_elsewhere(address: str, backend: Backend) -> bool:
+    """Tell whether a server is not at this address; an empty one is any.
+
+    One that is being connected may not be anywhere yet.
+    """
+    here = backend.address.host
+    if not address or here == backend.host:
+        return False
+    return ip_address(here.partition("%")[0]) != ip_address(address.partition("%")[0])
 
 
 def _is_at_work(backend: Backend) -> bool:

@@ -16,7 +16,7 @@ from pgswitch.pool.opening import WRITER_MOVED
 from pgswitch.pool.totals import Sharer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import PoolContext
@@ -100,6 +100,12 @@ class Standbys:
         for node in wanted:
             self._backends.setdefault(node, [])
         self.refresh()
+
+    def close_at(self, node: Node, addresses: Container[str]) -> None:
+        """Close connections to addresses that a node's name leads to no longer."""
+        for backend in [*self._backends.get(node, ())]:
+            if backend.phase is Phase.LOGIN or backend.address.host in addresses:
+                backend.close(WRITER_MOVED)
 
     def answers(self, node: Node) -> None:
         """Try a node at once: it answers again."""

@@ -17,6 +17,8 @@ from pgswitch.topology import recording
 from pgswitch.topology.events import Event, Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from twisted.internet.interfaces import IReactorTime
 
     from pgswitch.logs import Log
@@ -43,6 +45,9 @@ class Sites(Protocol):
 
     def keep_warm(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
+
+    def close_at(self, node: Node, addresses: Container[str]) -> None:
+        """Close connections kept for later to addresses that a node has no longer."""
 
     def answers(self, node: Node) -> None:
         """Hear that a node answers that did not, or was not known."""
@@ -108,6 +113,21 @@ class Cluster:
             self.monitor.alert()
         self.record(recording.suspected(self.key, self.time(), name))
         self._perform(self.machine.suspected(name))
+
+    def moved(self, host: str, gone: Container[str]) -> None:
+        """Hear that a name leads to some addresses no longer.
+
+        The node is asked where it is now.  If it is the writer, clients wait until it
+        has answered: the machine at its old address may be there, and taking writes.
+        """
+        for name, sight in [*self.machine.sights.items()]:
+            if sight.node.host == host:
+                self.monitor.moved(name, gone)
+                self.sites.close_at(sight.node, gone)
+
+    def address_of(self, node: Node) -> str:
+        """Return where the monitor has asked a node that has a name; empty: nowhere."""
+        return self.monitor.address_of(node)
 
     def served(self) -> None:
         """Hear that a server of the writer's is there for clients."""

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pgswitch.config.model import Configuration, DatabaseSpec
+    from pgswitch.names.resolver import Names
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.pool import ServerPool
     from pgswitch.pool.registry import Pools
-    from pgswitch.topology.probe import Addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class Clusters:
         context: PoolContext,
         pools: Pools,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
-        addresses: Addresses,
+        names: Names,
     ) -> None:
-        """Begin with none; ``addresses`` looks names up."""
-        self._addresses = addresses
+        """Begin with none; ``names`` looks host names up."""
+        self._names = names
         self._complaint = ""
         self.by_key: dict[str, Cluster] = {}
         self._specs: dict[str, DatabaseSpec] = {}
@@ -121,6 +121,20 @@ class Clusters:
                     spec, one.nodes, one.readers, databases, one.databases
                 )
 
+    def hosts(self) -> set[str]:
+        """Return the hosts of all nodes, those that are names among them."""
+        return {
+            sight.node.host
+            for cluster in self.by_key.values()
+            for sight in cluster.machine.sights.values()
+            if sight.node.host is not None
+        }
+
+    def moved(self, host: str, gone: frozenset[str]) -> None:
+        """Hear that a name leads to some addresses no longer."""
+        for cluster in [*self.by_key.values()]:
+            cluster.moved(host, gone)
+
     def stop(self) -> None:
         """Ask no node any more."""
         for key in [*self.by_key]:
@@ -165,9 +179,10 @@ class Clusters:
             port=spec.port,
             machine=machine,
             client_heard_at=sites.heard_at,
-            make_probe=probe_maker(context, spec, self._reactor, self._addresses),
+            make_probe=probe_maker(context, spec, self._reactor, self._names.addresses),
             clock=context.clock,
             log=context.log,
+            names=self._names,
         )
         cluster = Cluster(
             key=key,

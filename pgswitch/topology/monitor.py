@@ -15,7 +15,7 @@ connection is tried again sooner, for the kernel repeats a lost packet ever more
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -47,6 +47,7 @@ ALERT_PACE_S, ALERT_S = 0.02, 2.0
 rest of a crashed writer may go on answering while another is promoted."""
 SEARCH_LIST_PACE_S = 1.0
 """How often the list of nodes is read while there is no writer."""
+MOVED = "its name leads to another address"
 MOST_MISSES = 3
 """So many times ``switchover_silence`` a host has at most to accept a connection."""
 STALL_S = 0.2
@@ -79,6 +80,16 @@ class Probe(Protocol):
 
     def close(self) -> None:
         """Close the connection; what was asked fails."""
+
+
+class NodeNames(Protocol):
+    """The host names of nodes; see names/resolver.py."""
+
+    def settle(self, host: str, address: str) -> None:
+        """Have a name lead to this one of its addresses."""
+
+    def unsettle(self, host: str) -> None:
+        """Have all addresses of a name tried again."""
 
 
 class Hearer(Protocol):
@@ -140,6 +151,8 @@ class Watch:
     """It was said to be silent, while the connect goes on."""
     deadline: str = ""
     """Which one has ended the attempt."""
+    address: str = ""
+    """Where it has answered last, if its host has a name."""
     trouble: Trouble = field(default_factory=Trouble)
 
 
@@ -159,6 +172,7 @@ class Monitor:
     make_probe: Callable[[Node, Callable[[], None]], Probe]
     clock: Callable[[], float]
     log: Log
+    names: NodeNames | None = None
     pace: Pace = field(default_factory=Pace)
     watches: dict[str, Watch] = field(default_factory=dict)
     _hearer: Hearer = field(init=False, repr=False, compare=False)
@@ -218,6 +232,38 @@ class Monitor:
         if loop.running:
             loop.stop()
         loop.start(interval, now=False)
+
+    def moved(self, name: str, gone: Container[str]) -> None:
+        """Ask a node where it is now, if its name has left where it was."""
+        watch = self.watches.get(name)
+        if watch is None or (watch.address and watch.address not in gone):
+            return
+        self._left(watch)
+        watch.deadline = MOVED
+        watch.probe.close()
+        self._ask(watch)
+
+    def address_of(self, node: Node) -> str:
+        """Return where a node that has a name has answered; empty: nowhere."""
+        watch = self.watches.get(node.name)
+        return "" if watch is None or watch.node != node else watch.address
+
+    def _left(self, watch: Watch) -> None:
+        """Say that a node is not where it was, if it was anywhere."""
+        if watch.address:
+            watch.address = ""
+            self.log.log(f"cluster {self.key}: {watch.node.name}: {MOVED}")
+            self._hearer.failed(watch.node.name, Failure.REFUSED, MOVED)
+
+    def _settle(self, watch: Watch) -> None:
+        """Note where a node has answered, and have the pools connect there."""
+        host, address = watch.node.host, watch.probe.address
+        if not address or address == watch.address or host in (None, address):
+            return
+        self._left(watch)
+        watch.address = address
+        if self.names is not None and host is not None:
+            self.names.settle(host, address)
 
     def alert(self) -> None:
         """Ask all nodes often for a while."""
@@ -386,6 +432,7 @@ class Monitor:
         watch.trouble.over()
         if self._is_over(watch):
             return
+        self._settle(watch)
         self._hearer.answered(watch.node.name, report, now)
         self._once_more(watch)
 
@@ -396,6 +443,10 @@ class Monitor:
         watch.is_refused = fault.failure is Failure.UNFIT
         if self._is_over(watch):
             return
+        host = watch.node.host
+        is_no_way = fault.failure in (Failure.REFUSED, Failure.SILENT)
+        if is_no_way and self.names is not None and host is not None:
+            self.names.unsettle(host)
         words = watch.deadline or str(fault)
         self._tell(watch, words, at_once=watch.is_refused)
         self._hearer.failed(watch.node.name, fault.failure, str(fault))

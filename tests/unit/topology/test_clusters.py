@@ -8,7 +8,7 @@ from pgswitch.topology.machine import Failure
 from tests.fakes.messages import query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
 from tests.fakes.probes import STANDBY, writes
-from tests.fakes.world import WorldOf
+from tests.fakes.world import Server, WorldOf
 
 
 def test_one_cluster(monitored: Monitored) -> None:
@@ -100,3 +100,48 @@ def test_names_do_not_depend_on_who_answers_first(
     # The last probe that was made is that of the later cluster.
     monitored.probes["10.0.0.1"].fail(Failure.UNFIT, "no keys")
     assert [*families.names("later").values()] == ["10.0.0.1.later"]
+
+
+def test_a_name_that_moves(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pool and monitor mean the same machine, and agree before anything is written."""
+    monitored = Monitored(world_of, monkeypatch)
+    world = monitored.world
+    entry = "db = host=pg.example user=app topology_query='select 1'"
+    world.reload(databases=entry)
+    probe = monitored.probes["pg"]
+
+    def accept(address: str) -> Server:
+        attempt = world.attempts[0]
+        assert attempt.host == "pg.example"
+        attempt.host = address
+        server = attempt.accept()
+        server.log_in()
+        return server
+
+    world.wait(0.5)
+    probe.address = "10.0.0.1"
+    probe.answer(writes())
+    world.turn()
+    client = world.client()
+    while world.attempts:
+        old = accept("10.0.0.1")
+    client.hear()
+    client.say(query())
+    old.answer()
+    world.service._moved("pg.example", frozenset({"10.0.0.1"}))
+    world.turn()
+    assert old.is_gone()
+    client.hear()
+    client.say(query())
+    world.wait(0.5)
+    assert client.state() == "waiting"
+    probe.address = "10.0.0.2"
+    probe.answer(writes())
+    world.turn()
+    assert client.state() == "waiting"
+    # One that was looked up before, or has come by another address of the name.
+    wrong = accept("10.0.0.1")
+    assert wrong.is_gone()
+    assert client.state() == "waiting"
+    right = accept("10.0.0.2")
+    assert right.answer() == query()

@@ -235,3 +235,56 @@ def test_a_long_way(known: ClusterSetting) -> None:
         if known.probes["a"].asked is not None:
             known.probes["a"].answer(writes())
     assert known.probes["b"].closed == 0
+
+
+def test_a_name_that_moves(known: ClusterSetting) -> None:
+    """Clients wait until the writer has answered where its name leads now."""
+    a = known.probes["a"]
+    heard(known, 0.3)
+    a.address = "10.0.0.1"
+    a.answer(writes(2))
+    assert known.monitor.address_of(a.node) == "10.0.0.1"
+    known.cluster.moved("a", {"10.0.0.9"})
+    known.cluster.moved("b.example", {"10.0.0.1"})
+    assert known.sites.done == [("close", "a", {"10.0.0.9"})]
+    known.sites.done.clear()
+    known.cluster.moved("a", {"10.0.0.1"})
+    assert known.sites.done == [("hold", True), ("close", "a", {"10.0.0.1"})]
+    assert known.logged("a is lost: its name leads to another address")
+    assert a.closed == 1
+    assert known.monitor.address_of(a.node) == ""
+    known.sites.done.clear()
+    a.address = "10.0.0.2"
+    a.answer(writes(1))
+    assert known.sites.done == []
+    assert known.logged("a is fenced: it is on an older timeline")
+    known.wait(0.1)
+    a.answer(writes(2))
+    assert known.sites.done == [("serve", "a", False)]
+    assert known.monitor.address_of(a.node) == "10.0.0.2"
+
+
+def test_a_name_that_moves_while_its_node_is_asked(known: ClusterSetting) -> None:
+    """What the old machine would say is of no interest any more."""
+    a = known.probes["a"]
+    heard(known, 0.3)
+    a.address = "10.0.0.1"
+    a.answer(writes())
+    heard(known, 0.3)
+    first = a.asked
+    assert first is not None
+    known.cluster.moved("a", {"10.0.0.1"})
+    assert a.asked is not None
+    assert a.asked is not first
+
+
+def test_an_answer_from_elsewhere(known: ClusterSetting) -> None:
+    """Of a name with several addresses another may have taken the connection."""
+    a = known.probes["a"]
+    heard(known, 0.3)
+    a.address = "10.0.0.1"
+    a.answer(writes())
+    heard(known, 0.3)
+    a.address = "10.0.0.2"
+    a.answer(writes())
+    assert known.sites.done == [("hold", True), ("serve", "a", False)]

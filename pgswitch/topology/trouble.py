@@ -8,10 +8,10 @@ from dataclasses import dataclass
 LONG_S = 2.0
 """A node that was restarted or refused us once is no news; one that fails longer is."""
 AGAIN_S = 60.0
-_ABOUT_LOGINS = re.compile("password|authenti|scram|role|pg_hba", re.IGNORECASE)
+_ABOUT_LOGINS = re.compile(r"password|authenti|scram|\brole\b|pg_hba", re.IGNORECASE)
 _HINT = (
-    "; the monitor logs in with user= and password= of the entry,"
-    " without password= with the user's secret in auth_file"
+    "; the monitor logs in with user and password of the entry,"
+    " without a password with the user's secret in auth_file"
 )
 
 

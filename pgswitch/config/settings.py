@@ -552,5 +552,10 @@ class Settings:
 SETTINGS: Mapping[str, Setting] = table_of(Settings)
 """All settings by name, in the order of ``SHOW CONFIG``."""
 
-SETTING_ALIASES: Mapping[str, str] = MappingProxyType({"service_name": "job_name"})
-"""Old names that are still accepted."""
+SETTING_ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "service_name": "job_name",
+        "topology_monitoring_interval": "topology_refresh",
+    }
+)
+"""Names that are accepted too: old ones, and one of pgbouncer-fast-switchover."""

@@ -109,6 +109,7 @@ class Opener:
             limit=context.configuration.settings.max_packet_size,
             generation=generation,
         )
+        backend.is_quiet = self._is_quiet
         _aim(backend, self._host(spec), spec.port)
         return backend
 
@@ -128,6 +129,9 @@ class Opener:
         try:
             backend.encryption = self._encryption(spec, backend.host)
         except TlsSetupError as error:
+            if self._is_quiet:
+                backend.close(f"TLS setup failed: {error}")
+                return
             self._context.log.error(f"{backend.prefix} TLS setup failed: {error}")
             backend.close("TLS setup failed")
             return

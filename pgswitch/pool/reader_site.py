@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.pool.moving import move
 from pgswitch.pool.opening import NODE_LOST
+from pgswitch.pool.site import is_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,9 @@ class Cluster(Protocol):
 
     def suspect(self, node: Node | None = None) -> None:
         """Take a hint that something is wrong with a node."""
+
+    def address_of(self, node: Node) -> str:
+        """Return where the monitor has asked a node that has a name; empty: nowhere."""
 
 
 class ReaderSite:
@@ -64,6 +68,10 @@ class ReaderSite:
     def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
         """Return it as it is: this is the node that serves."""
         return reported
+
+    def is_elsewhere(self, backend: Backend) -> bool:
+        """Tell whether a server is at another address than the monitor has asked."""
+        return is_elsewhere(self._cluster.address_of(self.node), backend)
 
     def served(self) -> None:
         """Take no notice: only the writer's is of interest."""

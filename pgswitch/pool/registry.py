@@ -195,9 +195,10 @@ class Pools:
         """Have servers closed in time that are at addresses which a name has lost.
 
         A database with several hosts is left alone: its servers are not known by name.
+        That of a cluster is where its writer is, whatever its entry names.
         """
         for pool in self:
-            if pool.spec.hosts == (host,):
+            if pool.place.hosts == (host,):
                 pool.expire_at(addresses)
 
     def drop(self, pool: ServerPool) -> None:

@@ -54,6 +54,9 @@ class Home(Protocol):
 
 def logged_in(pool: Home, backend: Backend) -> None:
     """Take in a server that has logged in: connect_query, then the clients."""
+    if pool.site is not None and pool.site.is_elsewhere(backend):
+        backend.close(WRITER_MOVED)
+        return
     pool.fleet.attempts.succeeded()
     link = backend.link
     link.keeper = pool.rack

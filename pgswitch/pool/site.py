@@ -9,6 +9,7 @@ be used the moment it is one.
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,6 +65,9 @@ class Place(Protocol):
     def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
         """Return what a server has reported as it is now, for clients that log in."""
 
+    def is_elsewhere(self, backend: Backend) -> bool:
+        """Tell whether a server is at another address than the monitor has asked."""
+
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
 
@@ -108,6 +112,9 @@ class Cluster(Protocol):
 
     def suspect(self) -> None:
         """Take a hint that something is wrong with the writer."""
+
+    def address_of(self, node: Node) -> str:
+        """Return where the monitor has asked a node that has a name; empty: nowhere."""
 
     def served(self) -> None:
         """Hear that a server of the writer's is there for clients."""
@@ -168,6 +175,11 @@ class Site:
             return reported
         return {**reported, IN_HOT_STANDBY: "off"}
 
+    def is_elsewhere(self, backend: Backend) -> bool:
+        """Tell whether a server is at another address than the monitor has asked."""
+        node = self.node
+        return node is not None and is_elsewhere(self.cluster.address_of(node), backend)
+
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
         if not self.searching:
@@ -219,18 +231,23 @@ class Site:
 
         None: the host of the database's entry.
         """
+        is_back = node is not None and self.place.hosts == (node.host,)
         self.searching = self.starting = False
         self.node = node
         attempts = self._pool.fleet.attempts
         if not same:
             was_known = self._pool.welcome is not None
             self._is_untried = was_known and attempts.sqlstate[:2] != NO_ENTRY
-            for backend in list(self._pool.servers.values()):
+        for backend in list(self._pool.servers.values()):
+            # A name may lead to another machine by now.
+            if not same or (is_back and self.is_elsewhere(backend)):
                 backend.close(WRITER_MOVED)
         attempts.succeeded()
         self._pool.set_open()
         for backend in [] if node is None else self.standbys.take(node):
             self._pool.adopt(backend)
+            if backend.phase is not Phase.LOGIN and self.is_elsewhere(backend):
+                backend.close(WRITER_MOVED)
         self._pool.serve_waiters()
         if self._pool.spec.user is not None and self._pool.welcome is None:
             # So that logins find what servers report, even when nobody writes again.
@@ -243,6 +260,17 @@ class Site:
     def close(self) -> None:
         """Close the connections to standbys: the pool is given up."""
         self.standbys.keep(())
+
+
+def is_elsewhere(address: str, backend: Backend) -> bool:
+    """Tell whether a server is not at this address; an empty one is any.
+
+    One that is being connected may not be anywhere yet.
+    """
+    here = backend.address.host
+    if not address or here == backend.host:
+        return False
+    return ip_address(here.partition("%")[0]) != ip_address(address.partition("%")[0])
 
 
 def _is_at_work(backend: Backend) -> bool:

@@ -20,7 +20,7 @@ from pgswitch.pool.opening import CONNECT_TIMEOUT, NODE_LOST, WRITER_MOVED
 from pgswitch.pool.totals import Sharer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import PoolContext
@@ -145,6 +145,12 @@ class Standbys:
         pool = self._pool
         delay = pool.context.configuration.settings.server_failed_delay
         self._not_before[node] = pool.context.clock() + delay
+
+    def close_at(self, node: Node, addresses: Container[str]) -> None:
+        """Close connections to addresses that a node's name leads to no longer."""
+        for backend in [*self._backends.get(node, ())]:
+            if backend.phase is Phase.LOGIN or backend.address.host in addresses:
+                backend.close(WRITER_MOVED)
 
     def answers(self, node: Node) -> None:
         """Try a node at once: it answers again."""

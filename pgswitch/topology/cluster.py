@@ -6,7 +6,6 @@ The :class:`Monitor` asks the nodes; what depends on the pools is behind the int
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from pgswitch.topology.events import Event, Tally
 from pgswitch.topology.following import Positions
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from twisted.internet.interfaces import IReactorTime
 
     from pgswitch.logs import Log
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 EVENTS_KEPT = 100
 COMPLAINT_PACE_S = 60.0
 """How often the log says that clients wait for a writer."""
-_ABOUT_LOGINS = re.compile("password|authenti|scram|role|pg_hba", re.IGNORECASE)
 
 
 class Sites(Protocol):
@@ -54,6 +54,9 @@ class Sites(Protocol):
 
     def keep_warm(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
+
+    def close_at(self, node: Node, addresses: Container[str]) -> None:
+        """Close connections kept for later to addresses that a node has no longer."""
 
     def answers(self, node: Node) -> None:
         """Hear that a node answers that did not, or was not known."""
@@ -135,6 +138,21 @@ class Cluster:
             self.monitor.alert()
         self.record(recording.suspected(self.key, self.time(), name))
         self._perform(self.machine.suspected(name))
+
+    def moved(self, host: str, gone: Container[str]) -> None:
+        """Hear that a name leads to some addresses no longer.
+
+        The node is asked where it is now.  If it is the writer, clients wait until it
+        has answered: the machine at its old address may be there, and taking writes.
+        """
+        for name, sight in [*self.machine.sights.items()]:
+            if sight.node.host == host:
+                self.monitor.moved(name, gone)
+                self.sites.close_at(sight.node, gone)
+
+    def address_of(self, node: Node) -> str:
+        """Return where the monitor has asked a node that has a name; empty: nowhere."""
+        return self.monitor.address_of(node)
 
     def served(self) -> None:
         """Hear that a server of the writer's is there for clients."""
@@ -223,28 +241,13 @@ class Cluster:
     def failed(self, name: str, failure: m.Failure, words: str) -> None:
         """Hear that a node was asked in vain, or that its kept connection ended."""
         self.record(recording.failed(self.key, self.time(), name, failure, words))
-        if failure is m.Failure.UNFIT:
-            self._complain(name, words)
         if name == self.machine.writer and self.machine.state is m.State.KNOWN:
             self._suspected_at = self._suspected_at or self.clock()
         sight = self.machine.sights.get(name)
         self._perform(self.machine.failed(name, failure, self.clock(), words))
-        if sight is not None and failure is not m.Failure.UNFIT:
+        if sight is not None and failure not in m.ANSWERS_OTHERWISE:
             # Later than the rest: clients find other readers by now.
             self.sites.lost(sight.node, is_silent=failure is m.Failure.SILENT)
-
-    def _complain(self, name: str, words: str) -> None:
-        """Say why a node cannot be asked, once."""
-        sight = self.machine.sights.get(name)
-        if sight is None or sight.failure == words:
-            return
-        hint = ""
-        if _ABOUT_LOGINS.search(words):
-            hint = (
-                "; the monitor logs in with user= and password= of the entry,"
-                " without password= with the user's secret in auth_file"
-            )
-        self.log.warning(f"cluster {self.key}: {name} cannot be asked: {words}{hint}")
 
     def listed(self, nodes: list[Node]) -> None:
         """Take a new list of nodes, at least one."""

@@ -7,26 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.pool.reader_site import ReaderSite
-from pgswitch.tls.options import for_servers
 from pgswitch.topology.cluster import Cluster
 from pgswitch.topology.machine import NOTHING_KNOWN, Knowledge, Machine
 from pgswitch.topology.monitor import Monitor, Pace
 from pgswitch.topology.nodes import Node, named
-from pgswitch.topology.own_probe import OwnProbe
-from pgswitch.topology.probe import Credentials, PostgresProbe
+from pgswitch.topology.probes import probe_maker
 from pgswitch.topology.sites import PoolSites
-from pgswitch.wire.password import SecretKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pgswitch.config.model import Configuration, DatabaseSpec
+    from pgswitch.names.resolver import Names
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.pool import ServerPool
     from pgswitch.pool.registry import Pools
     from pgswitch.topology.events import Event
-    from pgswitch.topology.monitor import Probe
-    from pgswitch.topology.probe import Addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +51,10 @@ class Clusters:
         context: PoolContext,
         pools: Pools,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
-        addresses: Addresses,
+        names: Names,
     ) -> None:
-        """Begin with none; ``addresses`` looks names up."""
-        self._addresses = addresses
+        """Begin with none; ``names`` looks host names up."""
+        self._names = names
         self._complaint = ""
         self.by_key: dict[str, Cluster] = {}
         self._specs: dict[str, DatabaseSpec] = {}
@@ -123,9 +119,8 @@ class Clusters:
         cluster = self.by_key[key]
         self._specs[key] = spec
         cluster.machine.seeds = _seeds(spec)
-        cluster.monitor.renew(
-            spec.topology_query or "", spec.port, self._probe_maker(spec)
-        )
+        maker = probe_maker(self._context, spec, self._reactor, self._names.addresses)
+        cluster.monitor.renew(spec.topology_query or "", spec.port, maker)
 
     def known(self) -> dict[str, Known]:
         """Return what is known of all clusters, by the key of their entry."""
@@ -157,6 +152,20 @@ class Clusters:
                     spec, one.nodes, one.readers, databases, one.databases
                 )
 
+    def hosts(self) -> set[str]:
+        """Return the hosts of all nodes, those that are names among them."""
+        return {
+            sight.node.host
+            for cluster in self.by_key.values()
+            for sight in cluster.machine.sights.values()
+            if sight.node.host is not None
+        }
+
+    def moved(self, host: str, gone: frozenset[str]) -> None:
+        """Hear that a name leads to some addresses no longer."""
+        for cluster in [*self.by_key.values()]:
+            cluster.moved(host, gone)
+
     def stop(self) -> None:
         """Ask no node any more."""
         for key in [*self.by_key]:
@@ -182,6 +191,7 @@ class Clusters:
             bool(settings.recreate_disconnected_pools),
             settings.switchover_silence,
             settings.topology_refresh,
+            settings.server_connect_timeout,
         )
 
     def _begin(self, key: str, spec: DatabaseSpec, known: Known) -> None:
@@ -190,6 +200,8 @@ class Clusters:
         seeds = [*known.nodes] or _seeds(spec)
         sites = PoolSites(key, self._pools, known.writer)
         self._specs[key], self._sites[key] = spec, sites
+        databases = context.configuration.databases
+        self._pools.families.claim(spec, seeds, databases)
         machine = Machine(seeds, known.knowledge)
         monitor = Monitor(
             key=key,
@@ -197,9 +209,10 @@ class Clusters:
             port=spec.port,
             machine=machine,
             client_heard_at=sites.heard_at,
-            make_probe=self._probe_maker(spec),
+            make_probe=probe_maker(context, spec, self._reactor, self._names.addresses),
             clock=context.clock,
             log=context.log,
+            names=self._names,
         )
         cluster = Cluster(
             key=key,
@@ -242,30 +255,3 @@ class Clusters:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 self._context.log.error(f"switchover_record: {error}")
-
-    def _probe_maker(
-        self, spec: DatabaseSpec
-    ) -> Callable[[Node, Callable[[], None]], Probe]:
-        context = self._context
-        settings = context.configuration.settings
-        user = spec.user or spec.auth_user or settings.auth_user or ""
-        secret, _keys = context.credentials(spec, user)
-        if secret is not None and secret.kind is not SecretKind.PLAIN:
-            # libpq has no use for it.
-            return lambda node, lost: OwnProbe(
-                context, replace(spec, host=node.host, port=node.port), user, lost
-            )
-        credentials = Credentials(
-            spec.dbname or spec.name,
-            user,
-            None if secret is None else secret.value,
-            for_servers(settings, spec),
-            settings.unix_socket_dir or "/tmp",  # noqa: S108 - as PostgreSQL
-        )
-
-        def make(node: Node, lost: Callable[[], None]) -> Probe:
-            return PostgresProbe(
-                self._reactor, node, credentials, lost, self._addresses
-            )
-
-        return make

@@ -74,6 +74,10 @@ class Failure(Enum):
     FULL = "it has no room for another connection"
 
 
+ANSWERS_OTHERWISE = (Failure.UNFIT, Failure.FULL)
+"""The node lives, but does not answer our question."""
+
+
 class Listing(Enum):
     """What came of the question for the list of nodes, while STARTING."""
 
@@ -357,12 +361,12 @@ class Machine:
             return [Ask(name)]
         # A full node may have room in a moment, and much to say.
         sight.has_spoken = failure is not Failure.FULL
-        sight.is_mute = failure in (Failure.UNFIT, Failure.FULL)
+        sight.is_mute = failure in ANSWERS_OTHERWISE
         if self.state in _UNJUDGED:
             return self._judged(now)
         if self.state is not State.KNOWN or name != self.writer:
             return []
-        if failure in (Failure.UNFIT, Failure.FULL):
+        if failure in ANSWERS_OTHERWISE:
             return []
         is_leaving = failure in (Failure.REFUSED, Failure.NOT_READY)
         return self._lose(sight.failure, is_leaving=is_leaving)

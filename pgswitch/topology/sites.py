@@ -11,7 +11,7 @@ from pgswitch.pool.reader_site import ReaderSite
 from pgswitch.pool.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from pgswitch.pool.pool import ServerPool
     from pgswitch.pool.registry import Pools
@@ -64,6 +64,11 @@ class PoolSites:
         self.warm = nodes
         for site in self._sites():
             site.standbys.keep(nodes)
+
+    def close_at(self, node: Node, addresses: Container[str]) -> None:
+        """Close connections kept for later to addresses that a node has no longer."""
+        for site in self._sites():
+            site.standbys.close_at(node, addresses)
 
     def answers(self, node: Node) -> None:
         """Hear that a node answers that did not, or was not known."""

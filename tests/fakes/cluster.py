@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from twisted.internet.task import Clock
 
@@ -47,6 +47,10 @@ class NotedSites:
     def keep_warm(self, nodes: list[Node]) -> None:
         """Note."""
         self.warm = [node.name for node in nodes]
+
+    def close_at(self, node: Node, addresses: Container[str]) -> None:
+        """Note."""
+        self.done.append(("close", node.name, addresses))
 
     def answers(self, node: Node) -> None:
         """Note."""

@@ -476,7 +476,7 @@ def test_secrets_that_are_no_passwords(place: Place) -> None:
     assert all(shown[node]["sv_idle"] + shown[node]["sv_login"] for node in nodes)
     client = place.connect("hashed", pooler)
     assert client.execute(b"INSERT INTO written VALUES (-10)").rowcount == 1
-    pooler.wait_for_log("the monitor logs in with user= and password=")
+    pooler.wait_for_log("the monitor logs in with user and password of the entry")
     (row,) = (
         row for row in pooler.console("SHOW TOPOLOGY") if row["database"] == "verified"
     )

@@ -8,7 +8,7 @@ from pgswitch.pool.site import Site
 from pgswitch.topology.events import Tally
 from pgswitch.topology.nodes import Node
 from tests.fakes.messages import ANSWER, READY, query
-from tests.fakes.world import World, WorldOf
+from tests.fakes.world import Server, World, WorldOf
 
 OTHER = Node("b", "10.0.0.2", 5432)
 
@@ -19,6 +19,7 @@ class NotedCluster:
     def __init__(self) -> None:
         """Begin with none."""
         self.hints = 0
+        self.address = ""
         self.tally = Tally()
 
     def served(self) -> None:
@@ -27,6 +28,10 @@ class NotedCluster:
     def suspect(self) -> None:
         """Count."""
         self.hints += 1
+
+    def address_of(self, _node: Node) -> str:
+        """Return what the test says."""
+        return self.address
 
 
 def in_cluster(world: World) -> Site:
@@ -204,3 +209,56 @@ def test_other_refusals(world: World) -> None:
     in_cluster(world)
     refused(world, "database does not exist", "3D000")
     assert client.fault == "database does not exist"
+
+
+def test_back_at_another_address(world: World) -> None:
+    """The writer's name leads elsewhere: what is left where it was is closed."""
+    _client, server = world.pair()
+    site = in_cluster(world)
+    site.node = here = Node("a", "10.0.0.1", 5432)
+    server.backend.host = "10.0.0.1"
+    site.serve_from(here, same=True)
+    assert not server.is_gone()
+    node = Node("a", "pg.example", 5432)
+    site.node, server.backend.host = node, "pg.example"
+    cluster = site.cluster
+    assert isinstance(cluster, NotedCluster)
+    cluster.address = "10.0.0.1"
+    site.serve_from(node, same=True)
+    assert not server.is_gone()
+    cluster.address = "10.0.0.2"
+    site.serve_from(node, same=True)
+    world.turn()
+    assert server.is_gone()
+
+
+def test_kept_for_later_at_another_address(world: World) -> None:
+    """Closed when the name has moved, and at the latest when they would be used."""
+    world.pair()
+    site = in_cluster(world)
+    cluster = site.cluster
+    assert isinstance(cluster, NotedCluster)
+    node = Node("b", "pg.example", 5432)
+
+    def warm(address: str) -> list[Server]:
+        made = []
+        while world.attempts:
+            world.attempts[0].host = address
+            made.append(world.attempts[0].accept())
+            made[-1].log_in()
+        return made
+
+    site.standbys.keep([node])
+    first = warm("10.0.0.2")
+    site.standbys.close_at(node, {"10.0.0.3"})
+    assert not any(server.is_gone() for server in first)
+    site.standbys.close_at(node, {"10.0.0.2"})
+    site.refresh()
+    world.turn()
+    assert all(server.is_gone() for server in first)
+    second = warm("10.0.0.4")
+    assert len(second) == len(first)
+    cluster.address = "10.0.0.5"
+    site.serve_from(node, same=False)
+    world.turn()
+    assert all(server.is_gone() for server in second)

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.tls.options import TlsOptions
 from pgswitch.topology.events import Event
 from pgswitch.topology.machine import Failure, State
-from pgswitch.topology.own_probe import OwnProbe
-from pgswitch.topology.probe import Credentials
 from tests.fakes.messages import query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
 from tests.fakes.probes import STANDBY, writes
-from tests.fakes.world import WorldOf
+from tests.fakes.world import Server, WorldOf
 
 
 def test_one_cluster(monitored: Monitored) -> None:
-    """Only entries with a topology_query; asked with the entry's credentials."""
+    """Only entries with a topology_query."""
     assert list(monitored.world.service.clusters.by_key) == ["db"]
-    assert monitored.credentials == [
-        Credentials("db", "app", "secret", TlsOptions(mode="disable"), "/tmp")
-    ]
 
 
 def test_reload(monitored: Monitored) -> None:
@@ -94,15 +88,66 @@ def test_going_on_where_another_process_was(
     assert service.clusters.known()["db"].writer == known["db"].writer
 
 
-def test_a_secret_that_is_no_password(world_of: WorldOf) -> None:
-    """The monitor then logs in as the pools do."""
-    entry = "db = host=10.0.0.1 user=hashed topology_query='select 1'"
-    world = world_of(databases="db = host=10.0.0.1")
-    users = world.folder / "users.txt"
-    users.write_text(f'{users.read_text()}"hashed" "md5{"0" * 32}"\n')
+def test_names_do_not_depend_on_who_answers_first(
+    world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster that cannot be asked does not take the names of an earlier one."""
+    monitored = Monitored(world_of, monkeypatch)
+    world = monitored.world
+    later = "later = host=10.0.0.1 user=app topology_query='select 1'"
+    world.reload(databases=f"{ENTRY}\n{OTHER}\n{later}")
+    world.wait(0.5)
+    families = world.service.pools.families
+    assert [*families.names("db").values()] == ["10.0.0.1"]
+    # The last probe that was made is that of the later cluster.
+    monitored.probes["10.0.0.1"].fail(Failure.UNFIT, "no keys")
+    assert [*families.names("later").values()] == ["10.0.0.1.later"]
+
+
+def test_a_name_that_moves(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pool and monitor mean the same machine, and agree before anything is written."""
+    monitored = Monitored(world_of, monkeypatch)
+    world = monitored.world
+    entry = "db = host=pg.example user=app topology_query='select 1'"
     world.reload(databases=entry)
-    (watch,) = world.service.clusters.by_key["db"].monitor.watches.values()
-    assert isinstance(watch.probe, OwnProbe)
+    probe = monitored.probes["pg"]
+
+    def accept(address: str) -> Server:
+        attempt = world.attempts[0]
+        assert attempt.host == "pg.example"
+        attempt.host = address
+        server = attempt.accept()
+        server.log_in()
+        return server
+
+    world.wait(0.5)
+    probe.address = "10.0.0.1"
+    probe.answer(writes())
+    world.wait(0.5)
+    probe.list("pg.example")
+    client = world.client()
+    while world.attempts:
+        old = accept("10.0.0.1")
+    client.hear()
+    client.say(query())
+    old.answer()
+    world.service._moved("pg.example", frozenset({"10.0.0.1"}))
+    world.turn()
+    assert old.is_gone()
+    client.hear()
+    client.say(query())
+    world.wait(0.5)
+    assert client.state() == "waiting"
+    probe.address = "10.0.0.2"
+    probe.answer(writes())
+    world.turn()
+    assert client.state() == "waiting"
+    # One that was looked up before, or has come by another address of the name.
+    wrong = accept("10.0.0.1")
+    assert wrong.is_gone()
+    assert client.state() == "waiting"
+    right = accept("10.0.0.2")
+    assert right.answer() == query()
 
 
 def test_a_reload_at_the_start(monitored: Monitored) -> None:

@@ -173,6 +173,22 @@ def test_a_reader_of_another_cluster(known: ClusterSetting) -> None:
     assert known.cluster.unfit(sight) == "a node of another cluster"
 
 
+def test_connections_to_a_lost_node(known: ClusterSetting) -> None:
+    """They are not trusted any more; a refusal says nothing of them."""
+    known.wait(0.3)
+    known.probes["a"].answer(writes())
+    known.wait(0.7)
+    known.probes["c"].fail(Failure.UNFIT, "too many clients")
+    assert known.sites.lost_nodes == []
+    known.probes["b"].answer(STANDBY)
+    known.probes["b"].lost()
+    known.probes["b"].fail(Failure.REFUSED)
+    assert known.sites.lost_nodes == [("b", False)] * 2
+    known.wait(1.1)
+    known.probes["b"].fail(Failure.SILENT)
+    assert ("b", True) in known.sites.lost_nodes
+
+
 def test_a_node_that_does_not_let_us_in() -> None:
     """Said once, with what to do; asked again, but not in a hurry."""
     setting = ClusterSetting()

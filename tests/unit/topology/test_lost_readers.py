@@ -278,3 +278,25 @@ def test_a_reader_that_is_full_but_for_ours(monitored: Monitored) -> None:
     assert third.frontend.pool is pool
     third.say(query())
     assert server.answer() == query()
+
+
+def test_a_writer_that_refuses(monitored: Monitored) -> None:
+    """The column says so until it does not any more."""
+    readers = Readers(monitored)
+    readers.first.say(query())
+    second = readers.world.client()
+    second.hear()
+    second.say(query())
+    readers.world.accept().refuse(*FULL)
+    assert readers.why(WRITER) == f"refuses connections: {FULL[0]}"
+    assert second.state() == "waiting"
+    readers.writer.answer()
+    assert second.state() == "active"
+    readers.writer.answer()
+    third = readers.world.client()
+    readers.first.say(query())
+    third.hear()
+    third.say(query())
+    readers.world.wait(0.5)
+    readers.world.server()
+    assert readers.why(WRITER) == ""

@@ -95,7 +95,8 @@ class LostTransaction:
         self._skipping = skipping
         self._over = over
         self._texts: dict[bytes, bytes] = {}
-        """Those parsed here."""
+        """Those parsed here; as ever the unnamed one is gone when another is parsed, or
+        with a Query."""
         self._portals: dict[bytes, Does] = {}
 
     def message(self, kind: int, body: bytes) -> Answer:
@@ -141,6 +142,7 @@ class LostTransaction:
         return Answer()
 
     def _query(self, text: bytes) -> Answer:
+        self._texts.pop(b"", None)
         step = first_step(text)
         if step is None:
             return Answer(encode.empty_query_response() + self._ready())
@@ -173,6 +175,8 @@ class LostTransaction:
         text, end, _ = definition.partition(b"\0")
         if not end:
             raise BrokenPacket(message="Parse")
+        if not name:
+            self._texts.pop(name, None)
         step = first_step(text)
         if step is not None:
             if step.does not in _PREPARABLE:

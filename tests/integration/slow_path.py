@@ -60,7 +60,7 @@ class SlowPath:
         with suppress(OSError):
             while True:
                 due, chunk = later.get()
-                time.sleep(max(due - time.monotonic(), 0.0))
+                threading.Event().wait(max(due - time.monotonic(), 0.0))
                 if not chunk:
                     sink.shutdown(socket.SHUT_WR)
                     return

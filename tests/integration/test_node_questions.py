@@ -18,12 +18,14 @@ from pgswitch.demo.postgres import PostgresServer
 from tests.integration.name_server import NameServer
 from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
 from tests.integration.slow_path import SlowPath
+from tests.integration.tls import OTHER_HOST, Certificates
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
 FIRST, SECOND = "127.0.0.1", "127.0.0.2"
 UNLISTED = "unlisted"
 """A role that pgswitch has no secret of, and needs none."""
+OF_UNLISTED = f"host all {UNLISTED} 127.0.0.1/32 trust"
 ROLES = ("scram", UNLISTED)
 """Asked by our own login, and by the driver."""
 ROUND_TRIP_S = 0.2
@@ -38,7 +40,7 @@ def server(
     place = subdirectory(session_directory, "questions", account)
     made = PostgresServer(template.installation, place, account)
     made.create_as_copy(template)
-    made.set_hba([f"host all {UNLISTED} 127.0.0.1/32 trust", *HBA])
+    made.set_hba([f"local all {UNLISTED} trust", OF_UNLISTED, *HBA])
     made.start()
     made.execute(f"CREATE ROLE {UNLISTED} LOGIN")
     yield made
@@ -96,6 +98,67 @@ def test_a_long_way(
             assert client.execute("SELECT 1").fetchone() == (1,)
     finally:
         path.close()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_unix_socket(
+    pgswitch: PgSwitchFactory, server: PostgresServer, role: str
+) -> None:
+    """The node's own, named by its folder."""
+    pooler = pgswitch({"bench": entry(str(server.directory), server.port, role)})
+    waits_for_writer(pooler)
+    asked = server.execute(
+        "SELECT usename FROM pg_stat_activity"
+        " WHERE application_name = 'pgswitch monitor' AND client_addr IS NULL"
+    )
+    assert asked == [(role,)]
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+@pytest.mark.parametrize("role", ["scram", "certified"])
+def test_encrypted(
+    tls_pgswitch: PgSwitchFactory,
+    tls_postgres: PostgresServer,
+    certificates: Certificates,
+    role: str,
+    mode: str,
+) -> None:
+    """As the pools' servers are, with our own certificate where it is asked for."""
+    certificate, key = certificates.client
+    pooler = tls_pgswitch(
+        {"bench": entry("localhost", tls_postgres.port, role)},
+        server_tls_sslmode=mode,
+        server_tls_ca_file=str(certificates.root),
+        server_tls_cert_file=str(certificate),
+        server_tls_key_file=str(key),
+    )
+    waits_for_writer(pooler)
+    asked = tls_postgres.execute(
+        "SELECT usename FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)"
+        " WHERE application_name = 'pgswitch monitor' AND ssl"
+    )
+    assert asked == [(role,)]
+
+
+@pytest.mark.parametrize("role", ["scram", "certified"])
+def test_whose_certificate_is_wrong(
+    tls_pgswitch: PgSwitchFactory,
+    tls_postgres: PostgresServer,
+    certificates: Certificates,
+    role: str,
+) -> None:
+    """The node is not asked; the log tells why, not with each attempt."""
+    pooler = tls_pgswitch(
+        {"bench": entry(OTHER_HOST, tls_postgres.port, role)},
+        server_tls_sslmode="verify-full",
+        server_tls_ca_file=str(certificates.root),
+    )
+    pooler.wait_for_log(f"{OTHER_HOST} cannot be asked, for ")
+    (line,) = (
+        line for line in pooler.log_text().splitlines() if "cannot be asked" in line
+    )
+    assert "match host name" in line or "does not match" in line
+    assert "is lost" not in pooler.log_text()
 
 
 class Greedy:
@@ -228,7 +291,7 @@ def twins(
     new.port = old.port
     for one, place in ((old, FIRST), (new, SECOND)):
         one.configure({"listen_addresses": place})
-        one.set_hba([f"host all {UNLISTED} 127.0.0.1/32 trust", *HBA])
+        one.set_hba([OF_UNLISTED, *HBA])
         one.restart() if one is old else one.start()
         one.execute(f"CREATE ROLE {UNLISTED} LOGIN")
         one.execute("CREATE TABLE moved (id int)", database="bench")

@@ -218,8 +218,7 @@ class Log:
     def _emit(self, level: Level, message: str) -> None:
         """Write a message everywhere; nothing that goes wrong is the caller's fault."""
         try:
-            if "password" in message.lower():
-                message = masked(message)
+            message = masked(message)
             now = self._clock()
             line = b""
             if not self.quiet:

@@ -7,7 +7,6 @@ refused from then on.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgswitch.config.userlist import Userlist, read_userlist
@@ -15,8 +14,6 @@ from pgswitch.types import AuthType
 from pgswitch.wire.password import Secret, SecretKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pgswitch.config.model import Settings
     from pgswitch.logs import Log
     from pgswitch.wire.login_client import VerifierCache
@@ -25,23 +22,23 @@ _WITHOUT_FILE: Final = (AuthType.ANY, AuthType.PAM)
 _Stamp = tuple[int, int, int, int, int, int, int]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Reading:
     """An auth_file as it was when it was read; it holds secrets."""
 
-    path: str
-    stamp: _Stamp | None
-    found: Userlist
+    def __init__(self, path: str, stamp: _Stamp | None, found: Userlist) -> None:
+        """Take where it was, what told it from others, and what it says."""
+        self.path = path
+        self.stamp = stamp
+        self.found = found
 
     @property
     def hindrances(self) -> list[str]:
         """Return why it is not to be put in force, line by line; nothing if it may."""
         return [*self.complaints(), self.complaint] if self.complaint else []
 
-    def complaints(self) -> Iterator[str]:
-        """Yield what is wrong with single lines."""
-        for problem in self.found.problems:
-            yield f"{problem} in auth_file {self.path}"
+    def complaints(self) -> list[str]:
+        """Return what is wrong with single lines."""
+        return [f"{one} in auth_file {self.path}" for one in self.found.problems]
 
     @property
     def complaint(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgswitch.auth import checks
+from pgswitch.auth.store import Reading
 from pgswitch.config.diff import carried_over, changes
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.trust import doubts
@@ -65,7 +66,12 @@ class Files:
             self._log.error(problem)
         if found:
             raise FatalError("cannot set up authentication")
-        self._store.load(settings)
+        users = self._store.read(settings)
+        if isinstance(users, Reading) and users.hindrances:
+            for problem in users.hindrances:
+                self._log.error(problem)
+            raise FatalError("cannot load auth_file")
+        self._store.take(users)
         self._decision.load(settings)
         try:
             self._rules.put_in_force(self._rules.load(configuration))
@@ -92,16 +98,19 @@ class Files:
         """Put a configuration in force; settings of the start stay as they are.
 
         Raises ConfigError, with nothing changed, when clients could not log in by it
-        or by its auth_file or HBA file, or when the rules cannot be loaded.
+        or by its auth_file or HBA file, or when the rules cannot be loaded.  Each file
+        is read once: what is put in force is what has been judged.
         """
         old = self._context.configuration
         new = carried_over(old, configuration)
         if found := checks.problems(new.settings):
             raise ConfigError(found)
-        if found := self._store.problems(new.settings):
+        users = self._store.read(new.settings)
+        if found := self._store.problems(users):
             raise ConfigError(found)
-        if found := self._decision.problems(new.settings):
-            raise ConfigError(found)
+        hba = self._decision.read(new.settings)
+        if hba is not None and hba.hindrances:
+            raise ConfigError(hba.hindrances)
         try:
             book = self._rules.load(new)
         except RulesError as error:
@@ -112,8 +121,8 @@ class Files:
             self._rules.attach(client)
         self._open_log(new)
         self._read_keys(new)
-        self._store.load(new.settings)
-        self._decision.load(new.settings)
+        self._store.take(users)
+        self._decision.take(new.settings, hba)
         self._desk.reloaded()
         self._listeners.reconfigure(new.settings)
         self._pools.configure(recycle_all=changes(old, new).recycles_all)

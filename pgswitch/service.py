@@ -77,6 +77,7 @@ from pgswitch.tls.book import TlsBook
 from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.topology.clusters import Clusters
 from pgswitch.view import ServiceView
+from pgswitch.views.steps import Background
 from pgswitch.wire.params import Tracking
 from pgswitch.wire.statements import StatementTable
 
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from pgswitch.handover.reboot import Takeover
     from pgswitch.logs import Log
     from pgswitch.net.accept import Builder
+    from pgswitch.stats.periods import Totals
 
 
 def set_up_tls(configuration: Configuration, log: Log) -> TlsBook:
@@ -227,6 +229,7 @@ class PgSwitch(MultiService):
             reactor=reactor,
         )
         self._verifiers = VerifierMaker(self.context, self.store, self.decision)
+        self._period: Background[Totals] = Background(reactor.callLater)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
     @property
@@ -295,6 +298,7 @@ class PgSwitch(MultiService):
         """Close everything at once."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._janitor.stop()
+        self._period.stop()
         self._system_lookup.stop()
         self.workers.stop()
         self.clusters.stop()
@@ -366,7 +370,11 @@ class PgSwitch(MultiService):
         if now < self._next_period:
             return
         self._next_period = now + max(self._settings.stats_period, 1)
-        line = stats_line(self.view.statistics.end_period(now))
+        if not self._period.is_busy:
+            self._period.do(self.view.statistics.gather_period(now), self._tell_period)
+
+    def _tell_period(self, averages: Totals) -> None:
+        line = stats_line(averages)
         if self._settings.log_stats:
             self._log.log(line)
         notify_service_manager(f"STATUS={line}", os.environ)

@@ -227,7 +227,7 @@ class Console:
         self, head: bytes, outcome: Outcome, columns: tuple[Column, ...], tail: bytes
     ) -> Reply:
         """Return an answer in one piece, for the successor; all stands still for it."""
-        rows = list(outcome.rows)
+        rows = [row for row in outcome.rows if row]
         parts = [head]
         attached: list[tuple[int, int]] = []
         place = len(head)

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -44,7 +44,15 @@ class ShutdownMode(Enum):
 
 
 class View(Protocol):
-    """Reads the present state of the service; no method changes anything."""
+    """Reads the present state of the service; no method changes anything.
+
+    Of what there may be thousands of, each is as it is when it is asked for, and None
+    stands for something that was looked at and is not shown.  What is gathered from
+    thousands is returned by a generator, which yields while it looks.
+    """
+
+    def pools(self) -> Sequence[PoolSnapshot]:
+        """Return the pools by database and user, the console's own included."""
 
     def clients(self) -> Sequence[SocketSnapshot]:
         """Return the clients that have logged in, console clients included."""
@@ -52,53 +60,50 @@ class View(Protocol):
     def servers(self) -> Sequence[SocketSnapshot]:
         """Return the server connections that have logged in or are doing so."""
 
-    def sockets(self) -> Sequence[SocketSnapshot]:
-        """Return every client and server connection, clients in login included."""
-
     def each_client(self) -> Iterator[SocketSnapshot]:
-        """Yield the clients one by one, each as it is when it is asked for."""
+        """Yield the clients one by one."""
 
-    def each_server(self) -> Iterator[SocketSnapshot]:
-        """Yield the server connections likewise."""
+    def each_server(self) -> Iterator[SocketSnapshot | None]:
+        """Yield the server connections."""
 
-    def each_socket(self) -> Iterator[SocketSnapshot]:
-        """Yield every connection likewise."""
+    def each_socket(self) -> Iterator[SocketSnapshot | None]:
+        """Yield every client and server connection, clients in login included."""
 
-    def descriptors(self) -> Sequence[DescriptorSnapshot]:
-        """Return the open sockets that another process could take over."""
+    def each_descriptor(self) -> Iterator[DescriptorSnapshot | None]:
+        """Yield the open sockets that another process could take over."""
 
     def handover(self) -> Sequence[DescriptorSnapshot]:
         """Return the same with all that another process of ours needs beside."""
 
-    def pools(self) -> Sequence[PoolSnapshot]:
-        """Return the pools in any order, the console's own included."""
+    def each_pool(self) -> Iterator[PoolSnapshot | None]:
+        """Yield the pools by database and user, the console's own included."""
 
-    def databases(self) -> Sequence[DatabaseSnapshot]:
-        """Return the databases in the order shown, the console's own included."""
+    def each_database(self) -> Iterator[DatabaseSnapshot | None]:
+        """Yield the databases in the order shown, the console's own included."""
 
-    def users(self) -> Sequence[UserSnapshot]:
-        """Return the users in the order shown."""
+    def each_user(self) -> Iterator[UserSnapshot | None]:
+        """Yield the users in the order shown."""
 
     def peers(self) -> Sequence[PeerSnapshot]:
         """Return the peers in the order shown."""
 
-    def stats(self) -> StatsReport:
-        """Return the counters now and their averages."""
+    def gather_stats(self) -> Generator[None, None, StatsReport]:
+        """Return the counters and their averages."""
 
-    def percentiles(self) -> Mapping[str, Sequence[int]]:
-        """Return by database p50, p95 and p99 of queries, transactions, waits."""
+    def each_percentiles(self) -> Iterator[tuple[str, Sequence[int]] | None]:
+        """Yield a database and its p50, p95, p99 of queries, transactions, waits."""
 
-    def errors(self) -> Sequence[FailureSnapshot]:
-        """Return how often clients were told of which error, in order."""
+    def each_error(self) -> Iterator[FailureSnapshot | None]:
+        """Yield how often clients were told of which error, in order."""
 
     def state(self) -> StateSnapshot:
         """Return whether the service is paused, suspended or shutting down."""
 
-    def lists(self) -> ListsSnapshot:
+    def gather_lists(self) -> Generator[None, None, ListsSnapshot]:
         """Return how many there are of each thing."""
 
-    def memory(self) -> Sequence[MemorySnapshot]:
-        """Return how many objects of each kind are alive."""
+    def each_memory(self) -> Iterator[MemorySnapshot | None]:
+        """Yield how many objects of each kind are alive."""
 
     def rules(self) -> Sequence[RuleSnapshot]:
         """Return the functions of the user's that are in force."""
@@ -109,8 +114,8 @@ class View(Protocol):
         ``user`` and ``database`` may be empty.
         """
 
-    def topology(self) -> Sequence[NodeSnapshot]:
-        """Return the nodes of all clusters."""
+    def each_node(self) -> Iterator[NodeSnapshot | None]:
+        """Yield the nodes of all clusters."""
 
     def switchovers(self) -> Sequence[SwitchoverSnapshot]:
         """Return the switchovers since the start, the oldest first."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 from struct import Struct
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from pgswitch.wire import encode
 
+T = TypeVar("T")
 Cell = str | bytes | int | bool | None
 """A value of a row: a truth value is shown as 1 or 0, None as NULL."""
 Rows: TypeAlias = Iterable[Sequence[Cell]]
@@ -21,6 +22,8 @@ MICROSECONDS: Final = 1_000_000
 """In a second."""
 MESSAGES_A_SLICE: Final = 50
 """Of an answer: what is looked at and encoded without a pause, in 1 to 2 ms."""
+PAUSE: Final[tuple[None, ...]] = (None,) * MESSAGES_A_SLICE
+"""Nothing, as often as ends a slice for certain, after what took long as a whole."""
 MOST_KNOWN: Final = 1000
 """Values that are remembered with their encoding."""
 
@@ -140,6 +143,17 @@ def data_rows(
         else b""
         for row in rows
     )
+
+
+def unseen(steps: Generator[None, None, T]) -> Generator[Sequence[Cell], None, T]:
+    """Yield a row that is not shown for each step; return what comes of them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        yield NOT_SHOWN
 
 
 def sliced(messages: Iterator[bytes]) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pgswitch.admin import columns, show_pools, show_sockets, show_stats
 from pgswitch.admin.rows import (
+    NOT_SHOWN,
     Cell,
     Column,
     Rows,
@@ -21,6 +22,7 @@ from pgswitch.admin.rows import (
     lsn_text,
     numeric,
     text,
+    unseen,
 )
 from pgswitch.types import Address
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgswitch.admin.interfaces import View
-    from pgswitch.admin.snapshots import RouteSnapshot
+    from pgswitch.admin.snapshots import NodeSnapshot, RouteSnapshot
 
 REFERENCE_VERSION: Final = "1.25.2"
 """The PgBouncer release whose console this one is like, as tools read it."""
@@ -90,14 +92,17 @@ def _state(view: View) -> Rows:
 
 
 def _lists(view: View) -> Rows:
-    return list(asdict(view.lists()).items())
+    found = yield from unseen(view.gather_lists())
+    yield from asdict(found).items()
 
 
 def _memory(view: View) -> Rows:
-    return [
-        (one.name, one.size, one.used, one.free, one.size * (one.used + one.free))
-        for one in view.memory()
-    ]
+    for one in view.each_memory():
+        if one is None:
+            yield NOT_SHOWN
+        else:
+            total = one.size * (one.used + one.free)
+            yield (one.name, one.size, one.used, one.free, total)
 
 
 def _dns_hosts(view: View) -> Rows:
@@ -112,14 +117,15 @@ def _dns_zones(view: View) -> Rows:
 
 
 def _topology(view: View) -> Rows:
-    return [
-        (
-            *(one.database, one.node, one.host, one.port, one.role, one.state),
-            *(one.timeline, lsn_text(one.lsn), one.lag_bytes, one.probe_age_ms),
-            *(one.probe_us, one.servers, one.why),
-        )
-        for one in view.topology()
-    ]
+    return (NOT_SHOWN if one is None else _node(one) for one in view.each_node())
+
+
+def _node(one: NodeSnapshot) -> tuple[Cell, ...]:
+    return (
+        *(one.database, one.node, one.host, one.port, one.role, one.state),
+        *(one.timeline, lsn_text(one.lsn), one.lag_bytes, one.probe_age_ms),
+        *(one.probe_us, one.servers, one.why),
+    )
 
 
 def _switchovers(view: View) -> Rows:

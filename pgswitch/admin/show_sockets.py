@@ -19,18 +19,22 @@ def clients(view: View) -> Rows:
 
 def servers(view: View) -> Rows:
     """Yield the server connections."""
-    return (_socket(one, one.state) for one in view.each_server())
+    found = view.each_server()
+    return (NOT_SHOWN if one is None else _socket(one, one.state) for one in found)
 
 
 def sockets(view: View) -> Rows:
     """Yield every connection, with what its buffers hold."""
-    return (_buffered(one) for one in view.each_socket())
+    found = view.each_socket()
+    return (NOT_SHOWN if one is None else _buffered(one) for one in found)
 
 
 def active_sockets(view: View) -> Rows:
     """Yield the rows of the sockets that hold bytes, received or to be sent."""
     return (
-        _buffered(s) if s.recv_pos or s.pkt_avail or s.send_avail else NOT_SHOWN
+        NOT_SHOWN
+        if s is None or not (s.recv_pos or s.pkt_avail or s.send_avail)
+        else _buffered(s)
         for s in view.each_socket()
     )
 
@@ -85,8 +89,9 @@ _KEY_SIZE: Final = 8
 
 
 def descriptors(view: View) -> Rows:
-    """Return the open sockets."""
-    return [_descriptor(one) for one in view.descriptors()]
+    """Yield the open sockets."""
+    found = view.each_descriptor()
+    return (NOT_SHOWN if one is None else _descriptor(one) for one in found)
 
 
 def handover(view: View) -> Rows:

@@ -4,47 +4,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pgswitch.admin.rows import Rows, local_time
+from pgswitch.admin.rows import NOT_SHOWN, Cell, Rows, local_time, unseen
 
 if TYPE_CHECKING:
     from pgswitch.admin.interfaces import View
-    from pgswitch.admin.snapshots import StatsSnapshot
+    from pgswitch.admin.snapshots import FailureSnapshot, StatsSnapshot
 
 
 def stats(view: View) -> Rows:
-    """Return totals and averages of each database."""
-    report = view.stats()
-    return [
-        (name, *totals.values(), *report.averages[name].values())
-        for name, totals in sorted(report.totals.items())
-    ]
+    """Yield totals and averages of each database."""
+    report = yield from unseen(view.gather_stats())
+    for name, totals in sorted(report.totals.items()):
+        yield (name, *totals.values(), *report.averages[name].values())
 
 
 def stats_totals(view: View) -> Rows:
-    """Return the totals of each database."""
-    return _by_database(view.stats().totals)
+    """Yield the totals of each database."""
+    report = yield from unseen(view.gather_stats())
+    yield from _by_database(report.totals)
 
 
 def stats_averages(view: View) -> Rows:
-    """Return the averages of each database."""
-    return _by_database(view.stats().averages)
+    """Yield the averages of each database."""
+    report = yield from unseen(view.gather_stats())
+    yield from _by_database(report.averages)
 
 
 def _by_database(counters: dict[str, StatsSnapshot]) -> Rows:
-    return [(name, *values.values()) for name, values in sorted(counters.items())]
+    return ((name, *values.values()) for name, values in sorted(counters.items()))
 
 
 def totals(view: View) -> Rows:
-    """Return totals and averages of all databases, one a row."""
-    report = view.stats()
-    return [
-        (f"{prefix}_{name}", value)
-        for prefix, counters in (
-            ("total", report.total),
-            ("avg", report.total_averages),
-        )
-        for name, value in zip(TOTALS_NAMES, counters.values(), strict=True)
-    ]
+    """Yield totals and averages of all databases, one a row."""
+    report = yield from unseen(view.gather_stats())
+    for prefix, counters in (("total", report.total), ("avg", report.total_averages)):
+        for name, value in zip(TOTALS_NAMES, counters.values(), strict=True):
+            yield (f"{prefix}_{name}", value)
 
 
 TOTALS_NAMES: Final = (
@@ -65,17 +60,23 @@ TOTALS_NAMES: Final = (
 
 
 def percentiles(view: View) -> Rows:
-    """Return the percentiles of each database."""
-    return [(name, *values) for name, values in sorted(view.percentiles().items())]
+    """Yield the percentiles of each database."""
+    for one in view.each_percentiles():
+        if one is None:
+            yield NOT_SHOWN
+        else:
+            name, values = one
+            yield (name, *values)
 
 
 def errors(view: View) -> Rows:
-    """Return how often clients were told of which error."""
-    return [
-        (
-            one.database or "(nodb)",
-            *(one.sqlstate, one.cause, one.count),
-            local_time(one.last_at) if one.last_at else None,
-        )
-        for one in view.errors()
-    ]
+    """Yield how often clients were told of which error."""
+    return (NOT_SHOWN if one is None else _error(one) for one in view.each_error())
+
+
+def _error(one: FailureSnapshot) -> tuple[Cell, ...]:
+    return (
+        one.database or "(nodb)",
+        *(one.sqlstate, one.cause, one.count),
+        local_time(one.last_at) if one.last_at else None,
+    )

@@ -30,6 +30,7 @@ from pgswitch.wire.startup import Replication
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pgswitch.auth.rule_files import RuleFiles
     from pgswitch.config.model import Settings
     from pgswitch.logs import Log
     from pgswitch.net.frontend import Frontend
@@ -57,33 +58,31 @@ class Decision:
 
     def load(self, settings: Settings) -> None:
         """Take the settings, and read the files they name."""
-        self._load(settings)
-        demands = [rule.demand for rule in self._rules] or [self._demand]
-        self.asks_scram = any(one.method is Method.SCRAM_SHA_256 for one in demands)
+        self.take(settings, self.read(settings))
 
-    def problems(self, settings: Settings) -> list[str]:
-        """Return why the files of rules cannot be put in force; for the log.
-
-        That is so if one cannot be read, or has no line that can.
-        """
+    def read(self, settings: Settings) -> RuleFiles | None:
+        """Return what the files of rules say; None if the settings use none."""
         if settings.auth_type is not AuthType.HBA:
-            return []
-        return read_rule_files(settings).hindrances
+            return None
+        return read_rule_files(settings)
 
-    def _load(self, settings: Settings) -> None:
+    def take(self, settings: Settings, found: RuleFiles | None) -> None:
+        """Take the settings, and what :meth:`read` has found by them."""
         options = settings.auth_ldap_options
         self._ldap = parse_ldap(options) if options else None
-        if settings.auth_type is AuthType.HBA:
-            found = read_rule_files(settings)
+        if found is not None:
             for problem in (*found.unreadable, *found.useless):
                 self._log.error(problem)
             for problem in (*found.left_out, *found.doubtful):
                 self._log.warning(problem)
             self._rules = found.rules
             self._demand = Demand(method=Method.REJECT)
-            return
-        self._rules = ()
-        self._demand = Demand(method=Method(settings.auth_type.value), ldap=self._ldap)
+        else:
+            self._rules = ()
+            method = Method(settings.auth_type.value)
+            self._demand = Demand(method=method, ldap=self._ldap)
+        demands = [rule.demand for rule in self._rules] or [self._demand]
+        self.asks_scram = any(one.method is Method.SCRAM_SHA_256 for one in demands)
 
     def demand(
         self, client: Frontend, auth_type: AuthType

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from pgswitch.config.userlist import read_userlist
+from pgswitch.config.userlist import Userlist, read_userlist
 from pgswitch.types import AuthType
 from pgswitch.wire.password import Secret, SecretKind
 
@@ -22,6 +22,38 @@ _WITHOUT_FILE: Final = (AuthType.ANY, AuthType.PAM)
 _Stamp = tuple[int, int, int, int, int, int, int]
 
 
+class Reading:
+    """An auth_file as it was when it was read; it holds secrets."""
+
+    def __init__(self, path: str, stamp: _Stamp | None, found: Userlist) -> None:
+        """Take where it was, what told it from others, and what it says."""
+        self.path = path
+        self.stamp = stamp
+        self.found = found
+
+    @property
+    def hindrances(self) -> list[str]:
+        """Return why it is not to be put in force, line by line; nothing if it may."""
+        return [*self.complaints(), self.complaint] if self.complaint else []
+
+    def complaints(self) -> list[str]:
+        """Return what is wrong with single lines."""
+        return [f"{one} in auth_file {self.path}" for one in self.found.problems]
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong with the whole of it, if anything is."""
+        if self.found.is_useless:
+            return f"no line of auth_file {self.path} can be read"
+        if self.found.is_cut:
+            return f"auth_file {self.path} ends in the midst of a line"
+        return ""
+
+
+_NO_FILE: Final = Reading("", None, Userlist({}, []))
+"""Stands for the file where there is to be none: it has no users."""
+
+
 class AuthStore:
     """Secrets by user."""
 
@@ -29,8 +61,8 @@ class AuthStore:
         """Begin without users."""
         self._log = log
         self._secrets: dict[str, Secret] = {}
-        self._path: str | None = None
-        self._stamp: _Stamp | None = None
+        self._last: Reading | None = None
+        """What was read last, whether or not it came in force."""
         self._failing: int | None = None
         """Why the file could not be read when it was last looked at (errno)."""
         self.verifiers: VerifierCache = {}
@@ -43,57 +75,68 @@ class AuthStore:
         """Whether any user, and whether every one, has a SCRAM secret."""
 
     def load(self, settings: Settings, *, again: bool = False) -> None:
-        """Read the file if its name, age or size is not what it was.
+        """Read the file if its name, age or size is not what it was."""
+        self.take(self.read(settings), again=again)
+
+    def read(self, settings: Settings) -> Reading | OSError | None:
+        """Return what the file says, or why it cannot be read; None if none is used.
+
+        A file that is what it was is not read.
+        """
+        if settings.auth_type in _WITHOUT_FILE:
+            return None
+        path = settings.auth_file
+        if not path:
+            return _NO_FILE
+        last = self._last
+        try:
+            stamp = _stamp_of(path)
+            if last is not None and (path, stamp) == (last.path, last.stamp):
+                return last
+            return Reading(path, stamp, read_userlist(path))
+        except OSError as error:
+            error.filename = path
+            return error
+
+    def problems(self, reading: Reading | OSError | None) -> list[str]:
+        """Return why the users of a file cannot be put in force; for the log.
+
+        That is so if not one of its lines can be read, or the last one is cut, and
+        there are users that would be locked out.  A file that is not there is told of
+        by :meth:`take`.
+        """
+        if not self._secrets or not isinstance(reading, Reading):
+            return []
+        return reading.hindrances
+
+    def take(self, reading: Reading | OSError | None, *, again: bool = False) -> None:
+        """Put in force what :meth:`read` has found, if it is not what is.
 
         A file that cannot be read leaves the users as they are, and a line in the log,
         though not one ``again`` for the same reason.  Each bad line is a line in the
-        log; if there are no others, the users stay as they are, too.
+        log; if there are no others, or the last is cut, the users stay as they are,
+        too.
         """
-        if settings.auth_type in _WITHOUT_FILE:
+        if reading is None or reading is self._last:
             return
-        path = settings.auth_file
-        if not path:
-            self._replace({})
-            self._path = self._stamp = None
-            return
-        try:
-            stamp = _stamp_of(path)
-            if path == self._path and stamp == self._stamp:
-                return
-            found = read_userlist(path)
-        except OSError as error:
-            if not again or error.errno != self._failing:
-                self._log.error(f"could not open auth_file {path}: {error.strerror}")
-            self._failing = error.errno
+        if isinstance(reading, OSError):
+            if not again or reading.errno != self._failing:
+                self._log.error(
+                    f"could not open auth_file {reading.filename}: {reading.strerror}"
+                )
+            self._failing = reading.errno
             return
         self._failing = None
-        for problem in found.problems:
-            self._log.error(f"{problem} in auth_file {path}")
-        self._path, self._stamp = path, stamp
-        if not found.is_useless:
-            self._replace(found.entries)
+        self._last = reading
+        for complaint in reading.complaints():
+            self._log.error(complaint)
+        if not reading.complaint:
+            self._replace(reading.found.entries)
         elif self._secrets:
-            self._log.error(f"{_useless(path)}, keeping the users of before")
+            self._log.error(f"{reading.complaint}, keeping the users of before")
         else:
-            self._log.error(f"{_useless(path)}, nobody in it can log in")
-
-    def problems(self, settings: Settings) -> list[str]:
-        """Return why the users of a file cannot be put in force; for the log.
-
-        That is so if not one of its lines can be read and there are users that would
-        be locked out.  A file that is not there is told of by :meth:`load`.
-        """
-        path = settings.auth_file
-        if not path or not self._secrets or settings.auth_type in _WITHOUT_FILE:
-            return []
-        try:
-            found = read_userlist(path)
-        except OSError:
-            return []
-        if not found.is_useless:
-            return []
-        texts = [f"{problem} in auth_file {path}" for problem in found.problems]
-        return [*texts, _useless(path)]
+            self._log.error(reading.complaint)
+            self._replace(reading.found.entries)
 
     def _replace(self, users: dict[str, str]) -> None:
         self._secrets = {user: Secret.of(text) for user, text in users.items()}
@@ -120,10 +163,6 @@ class AuthStore:
     def secret(self, user: str) -> Secret | None:
         """Return what the user has to prove, None for an unknown user."""
         return self._secrets.get(user)
-
-
-def _useless(path: str) -> str:
-    return f"no line of auth_file {path} can be read"
 
 
 def _stamp_of(path: str) -> _Stamp:

@@ -24,10 +24,12 @@ _LINE = re.compile(rf"\s*{_QUOTED}\s*{_QUOTED}.*", re.DOTALL)
 _BYTE_ORDER_MARK = "\ufeff"
 """Some editors begin a file of UTF-8 with it."""
 
-_BROKEN = (
-    'broken auth file; accepted: "user" "secret" on one line with nothing but blanks'
-    ' between, "" for a quote in them, no line end in them; or ; and a comment'
+_ACCEPTED = (
+    'accepted: "user" "secret" on one line with nothing but blanks between, "" for a'
+    " quote in them, no line end in them; or ; and a comment"
 )
+_BROKEN = f"broken auth file; {_ACCEPTED}"
+_CUT = f"broken auth file, which ends in the midst of a line; {_ACCEPTED}"
 
 
 class Problem(NamedTuple):
@@ -47,10 +49,23 @@ class Userlist(NamedTuple):
     entries: dict[str, str]
     problems: list[Problem]
 
+    def __repr__(self) -> str:
+        """Tell how many there are, and no secrets."""
+        return f"Userlist({len(self.entries)} users, {self.problems})"
+
     @property
     def is_useless(self) -> bool:
         """Whether the file has lines of users and not one that can be read."""
         return bool(self.problems) and not self.entries
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it ends in the midst of a user's line.
+
+        It is still being written, or was written in part: nobody knows who else was to
+        be in it.
+        """
+        return bool(self.problems) and self.problems[-1].text == _CUT
 
 
 def read_userlist(path: str) -> Userlist:
@@ -64,12 +79,15 @@ def parse_userlist(text: str) -> Userlist:
     entries: dict[str, str] = {}
     problems: list[Problem] = []
     lines = text.removeprefix(_BYTE_ORDER_MARK).split("\n")
+    last = text.rstrip().count("\n") + 1
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith(";"):
             continue
         found = _LINE.fullmatch(line)
         if not found:
-            problems.append(Problem(number, _BROKEN))
+            has_end = number < len(lines)
+            is_cut = number == last and _is_beginning(line, has_end=has_end)
+            problems.append(Problem(number, _CUT if is_cut else _BROKEN))
             continue
         user, secret = (part.replace('""', '"') for part in found.groups())
         reason = _too_long(user, secret)
@@ -78,6 +96,12 @@ def parse_userlist(text: str) -> Userlist:
         else:
             entries[user] = secret
     return Userlist(entries, problems)
+
+
+def _is_beginning(line: str, *, has_end: bool) -> bool:
+    """Tell whether a line that cannot be read is the beginning of one that could."""
+    is_open = line.count('"') % 2 == 1
+    return line.lstrip().startswith('"') and (is_open or not has_end)
 
 
 def _too_long(user: str, secret: str) -> str:

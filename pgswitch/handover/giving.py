@@ -78,11 +78,14 @@ class Estate:
         self.given = frozenset(row.fd for row in rows)
         return rows
 
-    def descriptors(self) -> Sequence[DescriptorSnapshot]:
-        """Return what SHOW FDS shows, which a PgBouncer takes over."""
-        rows = self._sockets.descriptors()
-        self.given = frozenset(row.fd for row in rows)
-        return rows
+    def each_descriptor(self) -> Iterator[DescriptorSnapshot | None]:
+        """Yield what SHOW FDS shows, which a PgBouncer takes over."""
+        given = set()
+        for row in self._sockets.each_descriptor():
+            if row is not None:
+                given.add(row.fd)
+            yield row
+        self.given = frozenset(given)
 
     def _rows(self) -> Iterator[DescriptorSnapshot]:
         state = json.dumps(self._service())

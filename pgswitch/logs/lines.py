@@ -98,8 +98,11 @@ _MESSAGE_LIMIT: Final = 1200
 """Bytes of a message in an object: a cut object could not be read."""
 _PREFIX: Final = re.compile(
     r"(?P<connection>[CS]-0x[0-9a-f]+): (?P<database>[^/]*)/(?P<user>.*?)"
-    r"@(?P<address>\[[^\]]*\]:\d+|[^ @]+:\d+) "
+    r"@(?P<address>\[[^]@[]*\]:\d+|[^ @]+:\d+) "
 )
+"""Strangers choose names, which may have an ``@`` in them; no address has, so that each
+place is looked at once.
+"""
 
 
 class JournalLines:

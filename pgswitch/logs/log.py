@@ -32,7 +32,7 @@ from pgswitch.logs.lines import (
 )
 from pgswitch.logs.sinks import Sink, is_journal
 from pgswitch.logs.syslog import SystemLog
-from pgswitch.wire.masking import masked
+from pgswitch.wire.masking import masked, may_tell
 
 _LOGFILE_MODE = 0o644
 
@@ -218,7 +218,7 @@ class Log:
     def _emit(self, level: Level, message: str) -> None:
         """Write a message everywhere; nothing that goes wrong is the caller's fault."""
         try:
-            if "password" in message.lower():
+            if may_tell(message):
                 message = masked(message)
             now = self._clock()
             line = b""

@@ -51,6 +51,10 @@ class Pools:
         """Return how many pools there are."""
         return len(self._pools)
 
+    def has(self, pool: ServerPool) -> bool:
+        """Tell whether a pool is still one of these."""
+        return self._pools.get(pool.key) is pool
+
     def pool(self, spec: DatabaseSpec, user: str) -> ServerPool:
         """Return the pool of a database for one login user, made if need be."""
         return self.pool_of(spec, spec.user or user)

@@ -28,6 +28,28 @@ def percentiles(times: TimesOf) -> tuple[int, ...]:
     return tuple(one.percentile(share) for one in times for share in SHARES)
 
 
+class Before(NamedTuple):
+    """What recent times are told from, as of one moment."""
+
+    older: Mapping[str, TimesOf]
+    """At the end of the period before last, by database."""
+    inherited: Mapping[str, TimesOf]
+    """What another process has timed, which counts too."""
+
+    def recent(self, name: str, present: TimesOf) -> TimesOf:
+        """Return what came to the present times of a database since then."""
+        older = self.older.get(name)
+        found = TimesOf(
+            *(
+                now.since(before)
+                for now, before in zip(present, older or fresh(), strict=True)
+            )
+        )
+        for now, also in zip(found, self.inherited.get(name, ()), strict=False):
+            now.add(also)
+        return found
+
+
 class RecentTimes:
     """Remembers the times at the ends of the last two periods."""
 
@@ -52,19 +74,12 @@ class RecentTimes:
 
     def recent(self, present: Mapping[str, TimesOf]) -> dict[str, TimesOf]:
         """Return what came since the period before last, by database."""
-        nothing = fresh()
-        found = {
-            name: TimesOf(
-                *(
-                    now.since(before)
-                    for now, before in zip(
-                        times, self._older.get(name, nothing), strict=True
-                    )
-                )
-            )
-            for name, times in present.items()
+        before = self.before()
+        return {
+            name: before.recent(name, present.get(name) or fresh())
+            for name in {**present, **before.inherited}
         }
-        for name, times in self._inherited.items():
-            for now, before in zip(found.setdefault(name, fresh()), times, strict=True):
-                now.add(before)
-        return found
+
+    def before(self) -> Before:
+        """Return what recent times are told from at present."""
+        return Before(self._older, self._inherited)

@@ -7,7 +7,7 @@ become "per second"; times become "per query", "per transaction", "per assignmen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pgswitch.stats.counters import NAMES
 
@@ -27,6 +27,11 @@ TIMES_PER = {
 def plus(one: Totals, other: Totals) -> Totals:
     """Return the sum of two sets of counts."""
     return tuple(a + b for a, b in zip(one, other, strict=True))
+
+
+def sum_of(many: Iterable[Totals]) -> Totals:
+    """Return the sum of any number of sets of counts."""
+    return tuple(map(sum, zip(NOTHING, *many, strict=True)))
 
 
 def average(before: Totals, now: Totals, seconds: float) -> Totals:
@@ -60,11 +65,15 @@ class Periods:
 
     def averages(self, now: float, totals: Mapping[str, Totals]) -> dict[str, Totals]:
         """Return the averages of each database up to now."""
+        return dict(self.each_average(now, totals))
+
+    def each_average(
+        self, now: float, totals: Mapping[str, Totals]
+    ) -> Iterator[tuple[str, Totals]]:
+        """Yield them one by one, a period's end meanwhile being of no account."""
         then, before = self._older
-        return {
-            name: average(before.get(name, NOTHING), present, now - then)
-            for name, present in totals.items()
-        }
+        for name, present in totals.items():
+            yield name, average(before.get(name, NOTHING), present, now - then)
 
     def last(self, now: float, totals: Mapping[str, Totals]) -> Totals:
         """Return the averages of all databases since the last period ended."""
@@ -78,11 +87,8 @@ class Periods:
 def _of_all(noted: Noted, now: float, totals: Mapping[str, Totals]) -> Totals:
     """Return the averages of all databases together since their counts were noted."""
     then, before = noted
-    total, past = NOTHING, NOTHING
-    for name, present in totals.items():
-        total = plus(total, present)
-        past = plus(past, before.get(name, NOTHING))
-    return average(past, total, now - then)
+    past = sum_of(before.get(name, NOTHING) for name in totals)
+    return average(past, sum_of(totals.values()), now - then)
 
 
 def stats_line(averages: Totals) -> str:

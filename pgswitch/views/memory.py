@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from pgswitch.admin.rows import PAUSE
 from pgswitch.admin.snapshots import MemorySnapshot
+from pgswitch.views.steps import POOLS_A_STEP, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pgswitch.auth.reception import FrontDesk
     from pgswitch.auth.store import AuthStore
@@ -39,38 +41,36 @@ class MemoryView:
 
     def memory(self) -> Sequence[MemorySnapshot]:
         """Return the twelve rows, in the reference's order."""
+        return shown(self.each_memory())
+
+    def each_memory(self) -> Iterator[MemorySnapshot | None]:
+        """Yield the same one by one; None while others may be served."""
         configuration = self._context.configuration
         users = {*self._store.users(), *configuration.users}
-        pools, clients = list(self._pools), list(self._desk.clients.values())
-        servers = list(self._servers())
-        kinds: tuple[tuple[str, Sequence[object]], ...] = (
-            ("user_cache", list(users)),
-            ("credentials_cache", [self._store.secret(user) for user in users]),
-            ("db_cache", list(configuration.databases.values())),
-            ("peer_cache", list(configuration.peers.values())),
-            ("peer_pool_cache", ()),
-            ("pool_cache", pools),
-            ("outstanding_request_cache", self._outstanding()),
-            ("server_cache", servers),
-            ("client_cache", clients),
-            ("iobuf_cache", self._buffers()),
-            ("var_list_cache", self._parameters()),
-            ("server_prepared_statement_cache", self._statements(servers)),
+        servers: list[Backend] = []
+        for number, pool in enumerate(self._pools, 1):
+            servers += (one for one in pool.backends() if hasattr(one, "link"))
+            if number % POOLS_A_STEP == 0:
+                yield None
+        kinds: tuple[tuple[str, Callable[[], Sequence[object]]], ...] = (
+            ("user_cache", lambda: list(users)),
+            ("credentials_cache", lambda: list(map(self._store.secret, users))),
+            ("db_cache", lambda: list(configuration.databases.values())),
+            ("peer_cache", lambda: list(configuration.peers.values())),
+            ("peer_pool_cache", tuple),
+            ("pool_cache", lambda: list(self._pools)),
+            ("outstanding_request_cache", self._outstanding),
+            ("server_cache", lambda: servers),
+            ("client_cache", lambda: list(self._desk.clients.values())),
+            ("iobuf_cache", self._buffers),
+            ("var_list_cache", lambda: self._parameters(servers)),
+            ("server_prepared_statement_cache", lambda: self._statements(servers)),
         )
-        return [
-            MemorySnapshot(
-                name=name,
-                size=_footprint(objects[0]) if objects else 0,
-                used=len(objects),
-            )
-            for name, objects in kinds
-        ]
-
-    def _servers(self) -> Iterator[Backend]:
-        for pool in self._pools:
-            for backend in pool.backends():
-                if hasattr(backend, "link"):
-                    yield backend
+        for name, collect in kinds:
+            objects = collect()
+            size = _footprint(objects[0]) if objects else 0
+            yield MemorySnapshot(name=name, size=size, used=len(objects))
+            yield from PAUSE
 
     def _outstanding(self) -> list[object]:
         """Return the requests that clients wait to have answered."""
@@ -88,12 +88,12 @@ class MemoryView:
             for chunk in (*client.link.held, *client.link.pending)
         ]
 
-    def _parameters(self) -> list[object]:
+    def _parameters(self, servers: Sequence[Backend]) -> list[object]:
         """Return the different sets of tracked parameters, which connections share."""
         return list(
             {
                 *(client.link.parameters for client in self._desk.clients.values()),
-                *(backend.link.parameters for backend in self._servers()),
+                *(backend.link.parameters for backend in servers),
             }
         )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from pgswitch.admin.rows import PAUSE
 from pgswitch.admin.snapshots import (
     DatabaseSnapshot,
     ListsSnapshot,
@@ -18,9 +18,10 @@ from pgswitch.auth.limits import CONSOLE_SPEC
 from pgswitch.config.model import UserSpec
 from pgswitch.pool.site import Site
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, PoolKey, PoolMode
+from pgswitch.views.steps import POOLS_A_STEP, finished, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from pgswitch.auth.reception import FrontDesk
     from pgswitch.auth.store import AuthStore
@@ -56,30 +57,38 @@ class PoolView:
         self._names = names
 
     def pools(self) -> Sequence[PoolSnapshot]:
-        """Return the pools, the console's own included."""
+        """Return the pools by database and user, the console's own included."""
+        return shown(self.each_pool())
+
+    def each_pool(self) -> Iterator[PoolSnapshot | None]:
+        """Yield the same one by one, each as it is when it is asked for."""
+        apart: dict[PoolKey, PoolSnapshot] = {}
+        for one in self._standbys():
+            if one is not None:
+                key = PoolKey(one.database, one.user)
+                apart[key] = _together(one, apart.get(key))
+            yield None
+        pools = {pool.key: pool for pool in self._pools}
+        own = PoolKey(CONSOLE, CONSOLE)
+        keys = sorted({*pools, *apart, own})
+        yield from PAUSE
+        for key in keys:
+            if key in pools:
+                yield _together(self._pool(pools[key]), apart.get(key))
+            else:
+                yield apart[key] if key in apart else self._own_pool()
+
+    def _own_pool(self) -> PoolSnapshot:
+        """Return the console's own."""
         consoles = sum(one.console is not None for one in self._desk.clients.values())
-        own = PoolSnapshot(
+        return PoolSnapshot(
             database=CONSOLE,
             user=CONSOLE,
             pool_mode=PoolMode.STATEMENT,
             cl_active=consoles,
         )
-        pools = {pool.key: self._pool(pool) for pool in self._pools}
-        for one in self._standbys():
-            key = PoolKey(one.database, one.user)
-            readers = pools.get(key)
-            pools[key] = (
-                one
-                if readers is None
-                else replace(
-                    readers,
-                    sv_idle=readers.sv_idle + one.sv_idle,
-                    sv_login=readers.sv_login + one.sv_login,
-                )
-            )
-        return [*pools.values(), own]
 
-    def _standbys(self) -> Iterator[PoolSnapshot]:
+    def _standbys(self) -> Iterator[PoolSnapshot | None]:
         """Yield what pools keep open to standbys, as pools of their nodes."""
         for pool in self._pools:
             if not isinstance(pool.site, Site):
@@ -93,6 +102,7 @@ class PoolView:
                     sv_idle=states.count("idle"),
                     sv_login=states.count("new"),
                 )
+            yield None
 
     def _pool(self, pool: ServerPool) -> PoolSnapshot:
         states = [backend.state for backend in pool.backends()]
@@ -119,6 +129,10 @@ class PoolView:
 
     def databases(self) -> Sequence[DatabaseSnapshot]:
         """Return the databases by name, the console's own and automatic ones too."""
+        return shown(self.each_database())
+
+    def _specs(self) -> dict[str, DatabaseSpec]:
+        """Return the entries of all databases but the console's, by name."""
         specs = {
             name: spec
             for name, spec in self._context.configuration.databases.items()
@@ -134,8 +148,29 @@ class PoolView:
             told = self._context.configuration.database(name)
             if told is not None:
                 specs[name] = told
+        return specs
+
+    def each_database(self) -> Iterator[DatabaseSnapshot | None]:
+        """Yield the databases one by one."""
+        specs = self._specs()
+        yield from PAUSE
+        open_to = Counter(self._pools.totals.of_database)
+        for one in self._standbys():
+            if one is not None:
+                open_to[one.database] += one.sv_idle + one.sv_login
+            yield None
+        names = sorted({*specs, CONSOLE})
+        yield from PAUSE
+        for name in names:
+            if name in specs:
+                yield self._database(specs[name], open_to[name])
+            else:
+                yield self._own_database()
+
+    def _own_database(self) -> DatabaseSnapshot:
+        """Return the console's own."""
         effective = self._context.effective
-        own = DatabaseSnapshot(
+        return DatabaseSnapshot(
             name=CONSOLE,
             host=None,
             port=self._context.configuration.settings.listen_port,
@@ -150,12 +185,6 @@ class PoolView:
             ),
             current_client_connections=self._desk.headcount.of_console(),
         )
-        open_to = Counter(self._pools.totals.of_database)
-        for one in self._standbys():
-            open_to[one.database] += one.sv_idle + one.sv_login
-        found = [self._database(spec, open_to[name]) for name, spec in specs.items()]
-        found.append(own)
-        return sorted(found, key=attrgetter("name"))
 
     def _database(self, spec: DatabaseSpec, connections: int) -> DatabaseSnapshot:
         effective = self._context.effective
@@ -184,30 +213,35 @@ class PoolView:
 
     def users(self) -> Sequence[UserSnapshot]:
         """Return the users of auth_file and of ``[users]`` and our own, by name."""
+        return shown(self.each_user())
+
+    def _user_names(self) -> set[str]:
+        names = {*self._store.users(), *self._context.configuration.users}
+        return {*names, CONSOLE_USER, *(pool.key.user for pool in self._pools)}
+
+    def each_user(self) -> Iterator[UserSnapshot | None]:
+        """Yield the users one by one."""
+        names = sorted(self._user_names())
+        yield from PAUSE
+        for name in names:
+            yield self._user(name)
+
+    def _user(self, name: str) -> UserSnapshot:
         configuration = self._context.configuration
         settings = configuration.settings
-        names = {*self._store.users(), *configuration.users, CONSOLE_USER}
-        names |= {pool.key.user for pool in self._pools}
-        snapshots = []
-        for name in sorted(names):
-            spec = configuration.users.get(name, UserSpec(name=name))
-            snapshots.append(
-                UserSnapshot(
-                    name=name,
-                    pool_size=spec.pool_size,
-                    reserve_pool_size=spec.reserve_pool_size,
-                    pool_mode=spec.pool_mode,
-                    max_user_connections=spec.max_user_connections
-                    or settings.max_user_connections,
-                    current_connections=self._pools.totals.of_user[name],
-                    max_user_client_connections=spec.max_user_client_connections
-                    or settings.max_user_client_connections,
-                    current_client_connections=self._desk.headcount.of_user.get(
-                        name, 0
-                    ),
-                )
-            )
-        return snapshots
+        spec = configuration.users.get(name) or UserSpec(name=name)
+        return UserSnapshot(
+            name=name,
+            pool_size=spec.pool_size,
+            reserve_pool_size=spec.reserve_pool_size,
+            pool_mode=spec.pool_mode,
+            max_user_connections=spec.max_user_connections
+            or settings.max_user_connections,
+            current_connections=self._pools.totals.of_user[name],
+            max_user_client_connections=spec.max_user_client_connections
+            or settings.max_user_client_connections,
+            current_client_connections=self._desk.headcount.of_user.get(name, 0),
+        )
 
     def peers(self) -> Sequence[PeerSnapshot]:
         """Return the peers of the configuration."""
@@ -230,17 +264,30 @@ class PoolView:
 
     def lists(self) -> ListsSnapshot:
         """Return how many there are of each thing."""
+        return finished(self.gather_lists())
+
+    def gather_lists(self) -> Generator[None, None, ListsSnapshot]:
+        """Return the same in steps."""
+        databases = len({*self._specs(), CONSOLE})
+        yield from PAUSE
+        users = len(self._user_names())
+        yield from PAUSE
+        servers = 0
+        for number, pool in enumerate(self._pools, 1):
+            servers += sum(1 for _ in pool.connections())
+            if number % POOLS_A_STEP == 0:
+                yield
         arriving = len(self._desk.arriving)
         names, zones, looking_up = self._names.counts()
         return ListsSnapshot(
-            databases=len(self.databases()),
-            users=len(self.users()),
+            databases=databases,
+            users=users,
             peers=len(self._context.configuration.peers),
             pools=len(self._pools) + 1,
             peer_pools=sum(one.has_pool for one in self.peers()),
             used_clients=len(self._desk.clients) - arriving,
             login_clients=arriving,
-            used_servers=sum(1 for pool in self._pools for _ in pool.connections()),
+            used_servers=servers,
             dns_names=names,
             dns_zones=zones,
             dns_queries=looking_up,
@@ -249,6 +296,17 @@ class PoolView:
     def _waited(self, since: float) -> int:
         """Return the microseconds since a monotonic time; 0.0 stands for never."""
         return int((self._context.clock() - since) * 1e6) if since else 0
+
+
+def _together(one: PoolSnapshot, apart: PoolSnapshot | None) -> PoolSnapshot:
+    """Return a pool with the connections to its node that others keep open."""
+    if apart is None:
+        return one
+    return replace(
+        one,
+        sv_idle=one.sv_idle + apart.sv_idle,
+        sv_login=one.sv_login + apart.sv_login,
+    )
 
 
 def _balance(spec: DatabaseSpec) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pgswitch.admin.snapshots import DescriptorSnapshot, SocketSnapshot
 from pgswitch.net.backend import Phase
 from pgswitch.relay.client import ClientLink
+from pgswitch.views.steps import POOLS_A_STEP, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,14 +45,14 @@ class SocketView:
 
     def servers(self) -> Sequence[SocketSnapshot]:
         """Return the server connections."""
-        return list(self.each_server())
+        return shown(self.each_server())
 
     def sockets(self) -> Sequence[SocketSnapshot]:
         """Return every client and server connection."""
-        return list(self.each_socket())
+        return shown(self.each_socket())
 
     # One by one: whoever asks may let time pass in between, and so each is shown as
-    # it is then. Who comes after the beginning is not shown, nor who leaves meanwhile.
+    # it is then. Who comes meanwhile need not be shown, who leaves is not.
 
     def each_client(self) -> Iterator[SocketSnapshot]:
         """Yield the clients that have logged in."""
@@ -61,20 +62,21 @@ class SocketView:
             ):
                 yield self._client(one)
 
-    def each_server(self) -> Iterator[SocketSnapshot]:
+    def each_server(self) -> Iterator[SocketSnapshot | None]:
         """Yield the server connections."""
-        found = [(pool, one) for pool in self._pools for one in pool.connections()]
-        for _pool, backend in found:
-            if hasattr(backend, "link") and not backend.link.lost:
-                yield self._server(backend)
+        for number, pool in enumerate(self._pools, 1):
+            for backend in list(pool.connections()):
+                if hasattr(backend, "link") and not backend.link.lost:
+                    yield self._server(backend)
+            if number % POOLS_A_STEP == 0:
+                yield None
 
-    def each_socket(self) -> Iterator[SocketSnapshot]:
+    def each_socket(self) -> Iterator[SocketSnapshot | None]:
         """Yield every client and server connection."""
-        servers = self.each_server()
         for one in list(self._desk.clients.values()):
             if one.number in self._desk.clients:
                 yield self._client(one)
-        yield from servers
+        yield from self.each_server()
 
     def _client(self, one: Frontend) -> SocketSnapshot:
         link = getattr(one, "link", None)
@@ -168,18 +170,20 @@ class SocketView:
 
     def descriptors(self) -> Sequence[DescriptorSnapshot]:
         """Return listening sockets, then clients and servers that are logged in."""
-        clients = [
-            self.client_descriptor(one)
-            for one in self._desk.clients.values()
-            if one.logged_in and one.console is None and one.link.descriptor >= 0
-        ]
-        servers = [
-            self.server_descriptor(backend)
-            for pool in self._pools
-            for backend in pool.backends()
-            if backend.phase is Phase.READY and backend.link.descriptor >= 0
-        ]
-        return [*self.listening(), *clients, *servers]
+        return shown(self.each_descriptor())
+
+    def each_descriptor(self) -> Iterator[DescriptorSnapshot | None]:
+        """Yield the same one by one."""
+        yield from self.listening()
+        for one in list(self._desk.clients.values()):
+            if one.logged_in and one.console is None and one.link.descriptor >= 0:
+                yield self.client_descriptor(one)
+        for number, pool in enumerate(self._pools, 1):
+            for backend in list(pool.backends()):
+                if backend.phase is Phase.READY and backend.link.descriptor >= 0:
+                    yield self.server_descriptor(backend)
+            if number % POOLS_A_STEP == 0:
+                yield None
 
     def listening(self) -> list[DescriptorSnapshot]:
         """Return the listening sockets."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from time import time
 from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import NodeSnapshot, SwitchoverSnapshot
 from pgswitch.net.backend import Phase
 from pgswitch.topology.machine import State
+from pgswitch.views.steps import POOLS_A_STEP, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
     from pgswitch.topology.cluster import Cluster
     from pgswitch.topology.clusters import Clusters
     from pgswitch.topology.machine import Sight
-    from pgswitch.topology.nodes import Node
 
 
 class TopologyView:
@@ -31,11 +32,30 @@ class TopologyView:
 
     def topology(self) -> Sequence[NodeSnapshot]:
         """Return all nodes, cluster by cluster."""
-        return [
-            self._node(cluster, sight)
-            for cluster in self._clusters.by_key.values()
-            for sight in cluster.machine.sights.values()
-        ]
+        return shown(self.each_node())
+
+    def each_node(self) -> Iterator[NodeSnapshot | None]:
+        """Yield the same one by one."""
+        by_key, families = self._clusters.by_key, self._pools.families
+        key_of = {name: key for key in by_key for name in families.names(key).values()}
+        servers: Counter[tuple[str, str | None, int]] = Counter()
+        refusals: dict[str, str] = {}
+        for number, pool in enumerate(self._pools, 1):
+            name = pool.key.database
+            key = key_of.get(name, name)
+            if key in by_key:
+                if pool.fleet.attempts.is_refused:
+                    refusals[name] = pool.fleet.attempts.refusal
+                for one in pool.connections():
+                    if one.phase is not Phase.LOGIN:
+                        servers[key, one.host, one.address.port] += 1
+            if number % POOLS_A_STEP == 0:
+                yield None
+        for cluster in list(by_key.values()):
+            for sight in list(cluster.machine.sights.values()):
+                node = sight.node
+                there = servers[cluster.key, node.host, node.port]
+                yield self._node(cluster, sight, there, refusals)
 
     def switchovers(self) -> Sequence[SwitchoverSnapshot]:
         """Return what happened, the oldest first."""
@@ -68,7 +88,13 @@ class TopologyView:
             for event in cluster.events
         ]
 
-    def _node(self, cluster: Cluster, sight: Sight) -> NodeSnapshot:
+    def _node(
+        self, cluster: Cluster, sight: Sight, servers: int, refusals: dict[str, str]
+    ) -> NodeSnapshot:
+        """Return what is known of a node.
+
+        ``refusals`` are the words with which databases' servers refuse logins.
+        """
         node, report = sight.node, sight.report
         watch = cluster.monitor.watches.get(node.name)
         role = _role(cluster, sight)
@@ -87,31 +113,25 @@ class TopologyView:
                 round((now - sight.answered_at) * 1000) if sight.answered_at else None
             ),
             probe_us=round(watch.took * 1e6) if watch is not None else 0,
-            servers=self._servers(cluster, node),
-            why=self._why(cluster, sight, is_writer=role == "writer"),
+            servers=servers,
+            why=self._why(cluster, sight, refusals, is_writer=role == "writer"),
         )
 
-    def _why(self, cluster: Cluster, sight: Sight, *, is_writer: bool) -> str:
+    def _why(
+        self,
+        cluster: Cluster,
+        sight: Sight,
+        refusals: dict[str, str],
+        *,
+        is_writer: bool,
+    ) -> str:
         """Return why a node is not read from, cannot be asked, or refuses logins."""
         why = sight.failure if is_writer else cluster.unfit(sight)
-        if why:
-            return why
         names = self._pools.families.names(cluster.key)
         name = cluster.key if is_writer else names.get(sight.node, "")
-        for pool in self._pools.of_database(name):
-            if pool.fleet.attempts.is_refused:
-                return f"refuses connections: {pool.fleet.attempts.refusal}"
-        return ""
-
-    def _servers(self, cluster: Cluster, node: Node) -> int:
-        """Return how many connections of pools there are to a node."""
-        return sum(
-            backend.phase is not Phase.LOGIN
-            and (backend.host, backend.address.port) == (node.host, node.port)
-            for pool in self._pools
-            if self._pools.is_of(pool, cluster.key)
-            for backend in pool.connections()
-        )
+        if not why and name in refusals:
+            return f"refuses connections: {refusals[name]}"
+        return why
 
 
 def _role(cluster: Cluster, sight: Sight) -> str:

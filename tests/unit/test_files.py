@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pgswitch.config.ini import read_text
 from pgswitch.config.load import with_setting
+from pgswitch.config.userlist import read_userlist
+from pgswitch.fatal import FatalError
 from tests.fakes.messages import ANSWER, error_text, query
 from tests.fakes.world import World, WorldOf
 from tests.strangers import give
@@ -53,6 +57,30 @@ def test_a_bad_auth_file(world: World) -> None:
     assert world.reload(settings="query_timeout = 7")
     assert world.client(user="other").is_gone()
     assert world.client().state() == "waiting"
+
+
+def test_a_cut_auth_file(world: World) -> None:
+    """A reload of a file that is half written changes nothing."""
+    before = world.service.configuration
+    users = world.folder / "users.txt"
+    users.write_text('"app" ""\n"oth')
+    assert not world.reload(settings="query_timeout = 7")
+    assert world.service.configuration is before
+    assert world.logged(f"(line 2) in auth_file {users}")
+    assert world.logged(f"ERROR auth_file {users} ends in the midst of a line")
+    world.wait(1)
+    assert world.client(user="other").state() == "waiting"
+
+
+@pytest.mark.parametrize("text", ["app other\n", '"app" ""\n"oth'])
+def test_a_bad_auth_file_at_the_start(
+    world_of: WorldOf, tmp_path: Path, text: str
+) -> None:
+    """There are no users of before to go on with."""
+    users = tmp_path / "bad"
+    users.write_text(text)
+    with pytest.raises(FatalError, match="cannot load auth_file"):
+        world_of(settings=f"auth_file = {users}")
 
 
 RULES = "host all all all trust\n"
@@ -105,6 +133,36 @@ def test_lines_that_are_left_out(world_of: WorldOf, tmp_path: Path) -> None:
     assert world.reload(settings=settings)
     assert world.logged("WARNING could not parse hba config line 1")
     assert world.client().state() == "waiting"
+
+
+def test_each_file_is_read_once(
+    world_of: WorldOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a reload has judged is what it puts in force, whoever writes meanwhile."""
+    hba, users = tmp_path / "hba", tmp_path / "users.txt"
+    hba.write_text(RULES)
+    settings = f"auth_type = hba\nauth_hba_file = {hba}"
+    world = world_of(settings=settings)
+    read: list[str] = []
+
+    def then_broken(path: Path, get: Callable[[str], object]) -> object:
+        found = get(str(path))
+        read.append(path.name)
+        path.write_text("half writ")
+        return found
+
+    monkeypatch.setattr(
+        "pgswitch.auth.store.read_userlist",
+        lambda path: then_broken(Path(path), read_userlist),
+    )
+    monkeypatch.setattr(
+        "pgswitch.auth.rule_files.read_text",
+        lambda path: then_broken(Path(path), read_text),
+    )
+    users.write_text('"app" ""\n"new" ""\n')
+    assert world.reload(settings=settings)
+    assert sorted(read) == ["hba", "users.txt"]
+    assert world.client(user="new").state() == "waiting"
 
 
 def test_byte_order_marks(world_of: WorldOf, tmp_path: Path) -> None:

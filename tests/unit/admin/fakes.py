@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -39,6 +40,7 @@ from pgswitch.errors import (
 )
 from pgswitch.types import PoolMode
 
+T = TypeVar("T")
 NOON = 1_795_348_800.0
 """2026-11-22 12:00:00 UTC."""
 
@@ -97,6 +99,14 @@ TOTALS = StatsSnapshot(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
 AVERAGES = StatsSnapshot(21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32)
 
 
+def among_pauses(found: Iterable[T]) -> Iterator[T | None]:
+    """Yield what there is to show, and what is not shown before and behind it."""
+    yield None
+    for one in found:
+        yield one
+        yield None
+
+
 @dataclass
 class FakeView:
     """Shows one of each thing; implements View."""
@@ -115,11 +125,14 @@ class FakeView:
     def each_client(self) -> Iterator[SocketSnapshot]:
         return iter(self.clients())
 
-    def each_server(self) -> Iterator[SocketSnapshot]:
-        return iter(self.servers())
+    def each_server(self) -> Iterator[SocketSnapshot | None]:
+        return among_pauses(self.servers())
 
-    def each_socket(self) -> Iterator[SocketSnapshot]:
-        return iter(self.sockets())
+    def each_socket(self) -> Iterator[SocketSnapshot | None]:
+        return among_pauses(self.sockets())
+
+    def each_descriptor(self) -> Iterator[DescriptorSnapshot | None]:
+        return among_pauses(self.descriptors())
 
     def descriptors(self) -> Sequence[DescriptorSnapshot]:
         return [
@@ -144,12 +157,6 @@ class FakeView:
     def pools(self) -> Sequence[PoolSnapshot]:
         return [
             PoolSnapshot(
-                database="pgbouncer",
-                user="pgbouncer",
-                pool_mode=PoolMode.STATEMENT,
-                cl_active=1,
-            ),
-            PoolSnapshot(
                 database="bench",
                 user="postgres",
                 pool_mode=PoolMode.TRANSACTION,
@@ -167,7 +174,22 @@ class FakeView:
                 maxwait_us=12_000_013,
                 load_balance_hosts="round-robin",
             ),
+            PoolSnapshot(
+                database="pgbouncer",
+                user="pgbouncer",
+                pool_mode=PoolMode.STATEMENT,
+                cl_active=1,
+            ),
         ]
+
+    def each_pool(self) -> Iterator[PoolSnapshot | None]:
+        return among_pauses(self.pools())
+
+    def each_database(self) -> Iterator[DatabaseSnapshot | None]:
+        return among_pauses(self.databases())
+
+    def each_user(self) -> Iterator[UserSnapshot | None]:
+        return among_pauses(self.users())
 
     def databases(self) -> Sequence[DatabaseSnapshot]:
         return [
@@ -229,7 +251,8 @@ class FakeView:
             ),
         ]
 
-    def stats(self) -> StatsReport:
+    def gather_stats(self) -> Generator[None, None, StatsReport]:
+        yield
         return StatsReport(
             totals={"shop": StatsSnapshot(), "bench": TOTALS},
             averages={"shop": StatsSnapshot(), "bench": AVERAGES},
@@ -237,23 +260,28 @@ class FakeView:
             total_averages=AVERAGES,
         )
 
-    def percentiles(self) -> dict[str, tuple[int, ...]]:
-        return {"bench": tuple(range(1, 10))}
+    def each_percentiles(self) -> Iterator[tuple[str, Sequence[int]] | None]:
+        return among_pauses([("bench", tuple(range(1, 10)))])
 
-    def errors(self) -> Sequence[FailureSnapshot]:
-        return [
-            FailureSnapshot("", "08P01", "not allowed", 2, NOON),
-            FailureSnapshot("bench", "42P01", "server", 1),
-        ]
+    def each_error(self) -> Iterator[FailureSnapshot | None]:
+        return among_pauses(
+            [
+                FailureSnapshot("", "08P01", "not allowed", 2, NOON),
+                FailureSnapshot("bench", "42P01", "server", 1),
+            ]
+        )
 
     def state(self) -> StateSnapshot:
         return self.shown_state
 
-    def lists(self) -> ListsSnapshot:
+    def gather_lists(self) -> Generator[None, None, ListsSnapshot]:
+        yield
         return ListsSnapshot(databases=5, used_clients=2)
 
-    def memory(self) -> Sequence[MemorySnapshot]:
-        return [MemorySnapshot(name="user_cache", size=10, used=5, free=1)]
+    def each_memory(self) -> Iterator[MemorySnapshot | None]:
+        return among_pauses(
+            [MemorySnapshot(name="user_cache", size=10, used=5, free=1)]
+        )
 
     def dns_hosts(self) -> Sequence[DnsHostSnapshot]:
         return [DnsHostSnapshot(hostname="db", ttl=15, addrs=("10.0.0.1", "::1"))]
@@ -261,25 +289,27 @@ class FakeView:
     def dns_zones(self) -> Sequence[DnsZoneSnapshot]:
         return [DnsZoneSnapshot(zonename="example", serial=7, count=2)]
 
-    def topology(self) -> Sequence[NodeSnapshot]:
-        """Return one node."""
-        return [
-            NodeSnapshot(
-                database="db",
-                node="a",
-                host="a.example",
-                port=5432,
-                role="writer",
-                state="known",
-                timeline=2,
-                lsn=(1 << 32) + 0xAB,
-                lag_bytes=None,
-                probe_age_ms=100,
-                probe_us=400,
-                servers=3,
-                why="",
-            )
-        ]
+    def each_node(self) -> Iterator[NodeSnapshot | None]:
+        """Yield one node."""
+        return among_pauses(
+            [
+                NodeSnapshot(
+                    database="db",
+                    node="a",
+                    host="a.example",
+                    port=5432,
+                    role="writer",
+                    state="known",
+                    timeline=2,
+                    lsn=(1 << 32) + 0xAB,
+                    lag_bytes=None,
+                    probe_age_ms=100,
+                    probe_us=400,
+                    servers=3,
+                    why="",
+                )
+            ]
+        )
 
     def switchovers(self) -> Sequence[SwitchoverSnapshot]:
         """Return one that is not over."""

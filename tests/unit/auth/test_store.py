@@ -9,6 +9,7 @@ import pytest
 
 from pgswitch.auth.store import AuthStore
 from pgswitch.config.model import Settings
+from pgswitch.config.userlist import Userlist, read_userlist
 from pgswitch.logs import Log
 from pgswitch.types import AuthType
 from pgswitch.wire.password import Secret
@@ -115,17 +116,16 @@ def test_a_file_of_broken_lines(tmp_path: Path) -> None:
     path = tmp_path / "users"
     load(store, path, "a one\n")
     assert store.users() == []
-    assert log.lines[-1] == (
-        f"ERROR no line of auth_file {path} can be read, nobody in it can log in"
-    )
-    assert store.problems(replace(Settings(), auth_file=str(path))) == []
+    assert log.lines[-1] == (f"ERROR no line of auth_file {path} can be read")
+    settings = replace(Settings(), auth_file=str(path))
+    assert store.problems(store.read(settings)) == []
     load(store, path, '"a" "one"\n')
     load(store, path, "a one; b two\n")
     assert store.users() == ["a"]
     assert log.lines[-1] == (
         f"ERROR no line of auth_file {path} can be read, keeping the users of before"
     )
-    problems = store.problems(replace(Settings(), auth_file=str(path)))
+    problems = store.problems(store.read(settings))
     assert problems[-1] == f"no line of auth_file {path} can be read"
     assert problems[0].endswith(f"(line 1) in auth_file {path}")
     number = len(log.lines)
@@ -145,10 +145,68 @@ def test_no_problems(store: AuthStore, tmp_path: Path) -> None:
         replace(Settings(), auth_file=None),
         replace(Settings(), auth_file=str(path), auth_type=AuthType.ANY),
     ):
-        assert store.problems(settings) == []
+        assert store.problems(store.read(settings)) == []
 
 
 def test_any_needs_no_file(store: AuthStore) -> None:
     """The file is not even looked for."""
     store.load(replace(Settings(), auth_type=AuthType.ANY, auth_file="/nowhere/at/all"))
     assert store.users() == []
+
+
+def test_read_once(
+    store: AuthStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has been judged comes in force, and a file that is what it was is not read.
+
+    Nor does a file that is not there count as other users each time.
+    """
+    read: list[str] = []
+
+    def counted(path: str) -> Userlist:
+        read.append(path)
+        return read_userlist(path)
+
+    monkeypatch.setattr("pgswitch.auth.store.read_userlist", counted)
+    path = tmp_path / "users"
+    path.write_text('"a" "one"\n')
+    settings = replace(Settings(), auth_file=str(path))
+    reading = store.read(settings)
+    path.write_text("it is half written\n")
+    assert store.problems(reading) == []
+    store.take(reading)
+    assert store.users() == ["a"]
+    assert len(read) == 1
+    for _ in range(3):
+        store.load(settings, again=True)
+    assert len(read) == 2
+    assert store.problems(store.read(settings))
+    assert len(read) == 2
+    for _ in range(3):
+        store.load(replace(settings, auth_file=None), again=True)
+    assert store.users() == []
+    assert store.generation == 2
+
+
+@pytest.mark.parametrize(
+    "rest", ['"b" "tw', '"b" "two', '"b" ', '"b"', '"b', '"', '"b" "tw\n\n']
+)
+def test_a_file_that_is_cut(tmp_path: Path, rest: str) -> None:
+    """Changes nothing: who else was to be in it is not known."""
+    log = CapturedLog()
+    store = AuthStore(log.log)
+    path = tmp_path / "users"
+    settings = replace(Settings(), auth_file=str(path))
+    load(store, path, '"a" "one"\n"b" "two"\n"c" "three"\n')
+    path.write_text(f'"a" "other"\n{rest}')
+    cut = f"auth_file {path} ends in the midst of a line"
+    assert store.problems(store.read(settings))[-1] == cut
+    store.load(settings, again=True)
+    assert log.lines[-1] == f"ERROR {cut}, keeping the users of before"
+    assert store.users() == ["a", "b", "c"]
+    assert store.secret("a") == Secret.of("one")
+    # One that does is none of its users' business, nor is a comment's end.
+    for end in ('"b" "tw"', '"b" "tw" "rest', '"c" = "d"\n', "# no comment"):
+        load(store, path, f'"a" "other"\n{end}')
+        assert store.secret("a") == Secret.of("other")
+        assert store.secret("c") is None

@@ -169,6 +169,36 @@ def test_given_up_in_the_line(lane: Lane) -> None:
     assert lane.begun == []
 
 
+def test_rounds_for_the_dead(lane: Lane) -> None:
+    """None are begun: of each server that hangs up, at most one call is under way.
+
+    What its other connections asked for does not keep a server that is there waiting.
+    """
+    ours = LoginWorkers(None, CapturedLog().log).ours
+    done: list[tuple[str, bool]] = []
+    ended: set[str] = set()
+
+    def stretch(server: str) -> None:
+        done.append((server, server in ended))
+
+    asked = [
+        ours(partial(stretch, server), server)
+        for _ in range(200)
+        for server in ("greedy", "other", "third")
+    ]
+    assert len(lane.begun) == 2
+    for result in asked:
+        result.addErrback(lambda _: None)
+        result.cancel()
+    ended |= {"greedy", "other", "third"}
+    ours(partial(stretch, "good"), "good")
+    while lane.begun:
+        lane.run()
+    assert done == [("good", False)]
+    assert not ours._lines
+    assert not ours._busy
+
+
 def test_a_line_without_an_end(lane: Lane) -> None:
     """What is ours to do is never refused."""
     ours = LoginWorkers(None, CapturedLog().log).ours

@@ -109,3 +109,26 @@ def test_round_trip(entries: dict[str, str]) -> None:
     ]
     text = "".join(f'"{user}" "{secret}"\n' for user, secret in doubled)
     assert parse_userlist(text) == (entries, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "is_cut"),
+    [
+        ('"a" "1"\n"b" "hu', True),
+        ('"a" "1"\n"b" "hu\n \n', True),
+        ('"a" "1"\n"b"', True),
+        ('"a" "1"\n"b"\n', False),
+        ('"a" "1"\n"b" "2"', False),
+        ('"a" "1"\n# "b', False),
+        ('"a" "hu\n"b" "2"\n', False),
+        ("", False),
+    ],
+)
+def test_a_cut_file(text: str, *, is_cut: bool) -> None:
+    """Its last line is the beginning of one of a user's."""
+    assert parse_userlist(text).is_cut is is_cut
+
+
+def test_its_repr() -> None:
+    """It has no secrets."""
+    assert repr(parse_userlist('"a" "hush"\nb')).startswith("Userlist(1 users, [")

@@ -95,6 +95,14 @@ def test_whom_it_is_about(address: Address, shown: str) -> None:
     assert {name: fields[name] for name in PREFIX} == PREFIX | {"address": shown}
 
 
+@pytest.mark.parametrize("user", ["joe@[home", "@[::1]:5", "a@b:1", "@" * 50])
+def test_names_like_addresses(user: str) -> None:
+    """The address is the last one; a name may have all that an address is made of."""
+    prefix = f"C-0x55d0: shop/{user}@[::1]:6432"
+    fields = json.loads(JsonLines().entry(Level.LOG, f"{prefix} login", 0.0))
+    assert (fields["user"], fields["address"]) == (user, "[::1]:6432")
+
+
 @given(st.text())
 def test_any_message_makes_one_object(message: str) -> None:
     """Whatever a client put into it."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.task import Clock
 
 from pgswitch.hotpath import is_compiled
 from pgswitch.pool import janitor
+from pgswitch.pool.janitor import POOLS_A_TURN
 from pgswitch.pool.pool import ServerPool
 from pgswitch.pool.upkeep import sweep
 from tests.fakes.messages import ANSWER, query
@@ -56,6 +58,64 @@ def test_stopping(world: World) -> None:
     world.service.stopService()
     assert world.reactor.getDelayedCalls() == []
     world.service.stopService()
+
+
+@pytest.mark.skipif(is_compiled(), reason="compiled code takes no stand-ins")
+def test_many_pools(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some in each turn of the loop, all in each round, then all else, once.
+
+    None that has been dropped meanwhile, and none while everything is suspended.
+    """
+    many = POOLS_A_TURN * 3
+    names = [f"db{number}" for number in range(many)]
+    world = world_of(databases="\n".join(f"{name} = host=10.0.0.1" for name in names))
+    pools = world.service.pools
+    for name in names:
+        pools.pool(world.context.configuration.databases[name], "app")
+    swept: list[ServerPool] = []
+    also: list[float] = []
+    monkeypatch.setattr(janitor, "sweep", lambda pool, _now: swept.append(pool))
+    reactor = Turns()
+    other = janitor.Janitor(world.context, pools, also.append, reactor)
+    for turn in range(1, 4):
+        assert also == []
+        if turn == 1:
+            other.turn()
+        else:
+            reactor.turn()
+        assert len(swept) == POOLS_A_TURN * turn
+    reactor.turn()
+    assert swept == list(pools)
+    assert len(also) == 1
+    assert reactor.calls == []
+    other.turn()
+    last = list(pools)[-1]
+    pools.drop(last)
+    while reactor.calls:
+        reactor.turn()
+    assert len(swept) == many * 2 - 1
+    assert last not in swept[many:]
+    assert len(also) == 2
+    other.turn()
+    world.context.suspended = True
+    reactor.turn()
+    assert reactor.calls == []
+    assert len(also) == 2
+    world.context.suspended = False
+    other.turn()
+    other.stop()
+    assert reactor.calls == []
+
+
+class Turns(Clock):
+    """A reactor whose turns are taken one by one."""
+
+    def turn(self) -> None:
+        """Call what is due, but nothing that is called later by it."""
+        due, self.calls = self.calls, []
+        for call in due:
+            call.called = 1
+            call.func(*call.args, **call.kw)
 
 
 @pytest.mark.parametrize(

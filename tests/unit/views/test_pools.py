@@ -94,6 +94,17 @@ def test_the_consoles_own_pool(world: World, view: ServiceView) -> None:
     assert [one.database for one in view.pools()] == ["pgbouncer"]
 
 
+def test_the_order_of_pools(world_of: WorldOf) -> None:
+    """By database and user, the console's own among them, and so on the console."""
+    world = world_of(databases="z = host=10.0.0.1\na = host=10.0.0.1")
+    for database, user in (("z", "app"), ("a", "other"), ("a", "app")):
+        world.client(database, user)
+    shown = [(one.database, one.user) for one in world.service.view.pools()]
+    assert shown == [
+        *(("a", "app"), ("a", "other"), ("pgbouncer", "pgbouncer"), ("z", "app")),
+    ]
+
+
 def test_databases(world_of: WorldOf) -> None:
     """Entries and automatic ones by name, the console's at the end."""
     world = world_of(

@@ -14,7 +14,7 @@ from bench.settings.stage import Stage
 from bench.settings.work import Work
 from pgswitch.demo.child import ChildFailed
 
-WAITING_SIZE = 2.5
+WAITING_SIZE = 5.0
 """Work for one answer to take so long that much of it is waited for."""
 
 Do = Callable[[str, Target], Cost]
@@ -53,35 +53,50 @@ class Course:
                     self._row(row, wanted)
 
     def _row(self, row: Row, kinds: Sequence[str]) -> None:
+        cells = [self._begin(row, kind) for kind in kinds]
+        self._measure(row, cells)
+        # Two processes may differ by nothing but luck, for as long as they live.
+        slow = [cell for cell in cells if cell.is_slow and not cell.wrong]
+        if slow:
+            for cell in slow:
+                cell.rounds.clear()
+            self._stop(*self._defaults.values())
+            self._defaults.clear()
+            self._measure(row, slow)
+        for cell in cells:
+            if cell.is_bad:
+                self._progress.say(f"bad: {cell.verdict()}")
+
+    def _measure(self, row: Row, cells: Sequence[Cell]) -> None:
         try:
             ours, theirs, own = self._targets(row)
         except ChildFailed as error:
-            reason = str(error).strip().splitlines()
-            for kind in kinds:
-                self._begin(row, kind).wrong = f"it does not start: {reason[-1]}"
-            self._progress.say(f"bad: {self.cells[-1].verdict()}")
+            for cell in cells:
+                cell.wrong = f"it does not start: {str(error).splitlines()[-1]}"
             return
-        do = (self._large if row.beside == NO_WAITS else self._work).do
+        do = (self._large if row.is_large else self._work).do
         hung = ""
-        for kind in kinds:
-            cell = self._begin(row, kind)
+        for cell in cells:
+            if not cell.tries:
+                self._progress.step(f"{row.name}: {cell.kind}")
+            cell.tries += 1
             if hung:
                 cell.wrong = f"not tried, as {hung} hung"
-                continue
-            if self._is_timed:
+            elif self._is_timed:
                 measure(cell, do, ours, theirs)
             else:
                 try_once(cell, do, ours)
-            if cell.is_bad:
-                self._progress.say(f"bad: {cell.verdict()}")
             if cell.is_hung:
-                hung = kind
-        for pooler in own:
+                hung = cell.kind
+        self._stop(*own)
+
+    @staticmethod
+    def _stop(*poolers: ForkedPooler) -> None:
+        for pooler in poolers:
             pooler.end()
             pooler.log_path.unlink()
 
     def _begin(self, row: Row, kind: str) -> Cell:
-        self._progress.step(f"{row.name}: {kind}")
         cell = Cell(row.name, kind, *row.allowed(kind))
         self.cells.append(cell)
         return cell

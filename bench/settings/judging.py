@@ -35,6 +35,8 @@ class Cell:
     rounds: list[tuple[Cost, Cost]] = field(default_factory=list)
     wrong: str = ""
     is_hung: bool = False
+    tries: int = 0
+    """How many pairs of processes it was measured with."""
 
     @property
     def time_ratio(self) -> float | None:

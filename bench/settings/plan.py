@@ -63,8 +63,10 @@ WITH_BACKUP = frozenset(
 )
 """Settings that long transfers may depend on; a backup takes as long as ten others."""
 
-SIZES = tuple(str(1024 << shift) for shift in range(1, 13))
-"""Of socket buffers: 2 KiB to 4 MiB."""
+SIZES = ("2048", "4096", "8192", "16384", "65536", "262144", "1048576", "4194304")
+"""Of socket buffers."""
+SMALL_SIZE = 16384
+"""Up to this size, half a buffer at a time makes processes change often."""
 WAITING_KINDS = ("copy-out", "copy-in", "result", "backup")
 WAITING_MANNERS = (PLAIN, SLOW_SENDER, BURSTS)
 WAITING_TLS = (NO_TLS, CLIENTS_TLS, BOTH_TLS)
@@ -89,6 +91,12 @@ class Row:
         if self.beside == DIRECT:
             return BETWEEN[self.tls], inf
         return allowed(self.changes, kind)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its answers must take so long that much of them is waited for."""
+        size = int(self.changes.get("tcp_socket_buffer", "0"))
+        return self.beside == NO_WAITS and size > SMALL_SIZE
 
     @property
     def is_client_tls(self) -> bool:
@@ -218,14 +226,25 @@ def _escaped(factors: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 
 
 def _waits(*, is_quick: bool) -> list[Row]:
-    """Return each size of buffer, beside a pooler that does not wait for much."""
-    sizes = SIZES[::4] if is_quick else SIZES
+    """Return each size of buffer, beside a pooler that does not wait for much.
+
+    A backup, which is 20 MB, is taken at once from a small buffer, and in all manners
+    from a large one; with TLS some of the sizes are tried.
+    """
     rows = []
-    for size in sizes:
-        for tls in WAITING_TLS[:1] if is_quick else WAITING_TLS:
+    for tls in WAITING_TLS[:1] if is_quick else WAITING_TLS:
+        for size in SIZES if tls == NO_TLS and not is_quick else _SOME_SIZES:
             for manner in WAITING_MANNERS:
-                kinds = WAITING_KINDS if tls == NO_TLS else WAITING_KINDS[:-1]
+                is_small = int(size) <= SMALL_SIZE
+                has_backup = tls == NO_TLS and size in _BACKUP_SIZES
+                kinds = WAITING_KINDS
+                if not has_backup or (is_small and manner is not PLAIN):
+                    kinds = WAITING_KINDS[:-1]
                 name = f"buffers of {size}, {manner.name}, TLS: {tls}"
                 changes = {"tcp_socket_buffer": size}
                 rows.append(Row("waits", name, changes, kinds, tls, manner, NO_WAITS))
     return rows
+
+
+_SOME_SIZES = (SIZES[0], SIZES[3], SIZES[-1])
+_BACKUP_SIZES = (SIZES[0], SIZES[4], SIZES[-1])

@@ -28,9 +28,9 @@ from bench.settings.judging import Cost
 from bench.settings.manners import PLAIN, Manner
 
 CLIENTS = 4
-QUERIES, CONNECTIONS, TRANSFERS = 80, 12, 8
+QUERIES, CONNECTIONS, TRANSFERS = 40, 8, 5
 """Of each client, at the usual amount."""
-ROWS = 5000
+ROWS = 2500
 """Of each bulk load, some 1,000 bytes each."""
 BYTEWISE = 0.02
 """How much of a COPY goes byte by byte: each is a call of the kernel."""
@@ -77,6 +77,7 @@ class Work:
         self._database = database
         self._size = size
         self._known: dict[bytes, tuple[tuple[int, int], list[str]]] = {}
+        self._lines_known: dict[int, tuple[bytes, list[tuple[object, ...]]]] = {}
         self._threads = ThreadPoolExecutor(CLIENTS)
         self._kinds: Mapping[str, Callable[[Target], Cost]] = {
             "simple": self._simple,
@@ -233,36 +234,39 @@ class Work:
     def _copy_in(self, target: Target) -> Cost:
         share = BYTEWISE if target.manner.piece == 1 else 1.0
         count = self._times(ROWS * share, target.manner)
-        rows = [chr(65 + i % 26) * (900 + i % 200) + "\n" for i in range(1, count + 1)]
-        data = b"".join(
-            message(b"d", "".join(rows[at : at + 8]).encode())
-            for at in range(0, count, 8)
-        )
+        data, must = self._lines(count)
         with Client(target) as client:
             cost = _measured(target, lambda: self._copy(client, data, count))
         came = self._database.execute(COUNT.encode()).fetchall()
-        must = self._database.execute(
-            COUNT.replace(
-                "FROM lines", f"FROM ({self._in_sql(count)}) AS rows"
-            ).encode()
-        ).fetchall()
         self._database.execute(b"TRUNCATE lines")
         if came != must:
             raise Wrong(f"{came} came to the table, not {must}")
         return cost
+
+    def _lines(self, count: int) -> tuple[bytes, list[tuple[object, ...]]]:
+        """Return so many lines to copy in, as messages, and what sums them up."""
+        if count not in self._lines_known:
+            rows = [
+                chr(65 + i % 26) * (900 + i % 200) + "\n" for i in range(1, count + 1)
+            ]
+            data = b"".join(
+                message(b"d", "".join(rows[at : at + 8]).encode())
+                for at in range(0, count, 8)
+            )
+            text = (
+                "SELECT repeat(chr(65 + i % 26), 900 + i % 200) AS line"  # noqa: S608 - a number
+                f" FROM generate_series(1, {count}) AS i"
+            )
+            text = COUNT.replace("FROM lines", f"FROM ({text}) AS rows")
+            summed = self._database.execute(text.encode()).fetchall()
+            self._lines_known[count] = data, summed
+        return self._lines_known[count]
 
     @staticmethod
     def _copy(client: Client, data: bytes, count: int) -> None:
         answer = client.ask(query("COPY lines FROM STDIN"), data + message(b"c"))
         if answer.tags != [f"COPY {count}"]:
             raise Wrong(f"COPY of {count} rows was answered by {answer.tags}")
-
-    @staticmethod
-    def _in_sql(count: int) -> str:
-        return (
-            "SELECT repeat(chr(65 + i % 26), 900 + i % 200) AS line"  # noqa: S608 - a number
-            f" FROM generate_series(1, {count}) AS i"
-        )
 
     def _backup(self, target: Target) -> Cost:
         """Take a backup, and read the archive that came."""

@@ -37,7 +37,7 @@ INSTALL := PGSWITCH_PURE=1 $(BIN)/python -m pip install --quiet --disable-pip-ve
 
 .DEFAULT_GOAL := help
 .PHONY: help fuzz fuzz-protocol demo demo-switchover check format unit integration compiled bench \
-	bench-switchover soak test clean
+	bench-switchover settings soak test clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-17s %s\n", $$1, $$2}' Makefile
@@ -79,6 +79,9 @@ bench: $(COMPILED_STAMP)  ## CPU, speed and memory beside PgBouncer (QUICK=1: tw
 
 bench-switchover: $(DEV_STAMP)  ## outages of clients in 20 planned moves and 20 crashes (ARGS="--moves 3": fewer)
 	@$(BIN)/python -m bench.switchover $(ARGS)
+
+settings: $(COMPILED_STAMP)  ## each setting at its extremes beside the defaults, ten minutes (QUICK=1: two)
+	@$(BIN)/python -m bench.settings --compiled $(COMPILED) $(if $(QUICK),--quick) $(ARGS)
 
 soak: $(DEV_STAMP)  ## 2,000 clients that come and die at random for 3 minutes (ARGS=--help)
 	@$(BIN)/python -m soak $(ARGS)

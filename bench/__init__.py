@@ -22,6 +22,7 @@ file                    what it knows
                         machine falls on all poolers
 ``options.py``          the command lines
 ``__main__.py``         all of it in order
+``settings/``           each setting at its extremes, beside the defaults
 ======================  =========================================================
 
 A file imports only from files above it.

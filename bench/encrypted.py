@@ -17,7 +17,7 @@ from bench.contenders import Contender
 from bench.loads import CONNECT, Amounts, Load, connecting, measured, memory
 from bench.programs import Programs
 from bench.rows import OURS, REFERENCE
-from bench.stage import Stage, build
+from bench.stage import SCALE, Stage, build
 from pgswitch.demo.account import Account, hand_over
 from pgswitch.demo.installations import Installation
 
@@ -46,12 +46,14 @@ def has_tls(installation: Installation) -> bool:
     return installation.source != "wheel"
 
 
-def build_encrypted(account: Account | None, cleanup: ExitStack) -> Stage:
-    """Start a server that speaks TLS, with pgbench's tables.
+def build_encrypted(
+    account: Account | None, cleanup: ExitStack, *, scale: int = SCALE
+) -> Stage:
+    """Start a server that speaks TLS, with pgbench's tables, as ``build`` does.
 
     Raises ChildFailed when there is none.
     """
-    return build(account, cleanup, suits=has_tls, prepare=_encrypt)
+    return build(account, cleanup, suits=has_tls, prepare=_encrypt, scale=scale)
 
 
 def _encrypt(folder: Path, account: Account | None) -> dict[str, str]:

@@ -30,7 +30,10 @@ SETTINGS = {
     "checkpoint_timeout": "1h",
     "jit": "off",
 }
-HBA = ("local all all trust", "host all all 127.0.0.1/32 trust")
+HBA = (
+    "local all all trust",
+    "host all,replication all 127.0.0.1/32 trust",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,11 @@ def build(
     *,
     suits: Callable[[Installation], bool] = _any,
     prepare: Callable[[Path, Account | None], Mapping[str, str]] = _nothing,
+    scale: int = SCALE,
 ) -> Stage:
     """Start a server with pgbench's tables; ``cleanup`` gets what ends it all.
+
+    They are of this ``scale``, and not there when it is 0.
 
     ``account`` is the user that the server runs as (None: we ourselves); of the
     installations the first that ``suits`` is used, with the settings that ``prepare``
@@ -87,7 +93,8 @@ def build(
     server.create_database(DATABASE)
     server.execute("CREATE UNLOGGED TABLE sink (line text)", database=DATABASE)
     programs = Programs(installation, by_tls=bool(prepared))
-    programs.run("pgbench", server.port, "-i", "-q", "-s", str(SCALE), DATABASE)
+    if scale:
+        programs.run("pgbench", server.port, "-i", "-q", "-s", str(scale), DATABASE)
     server.execute("CHECKPOINT")
     lines = folder.path / "lines"
     write_lines(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+from collections.abc import Mapping
 
 import psycopg
 
@@ -16,8 +17,6 @@ PASSWORD = "bench"  # noqa: S105 - of the benchmark alone
 RULED = "ruled"
 """The same database by way of rules, where a pooler has such."""
 
-_PARAMETERS = f"user\0{USER}\0database\0{DATABASE}\0\0".encode("ascii")
-_STARTUP = struct.pack("!II", len(_PARAMETERS) + 8, PROTOCOL_3_0) + _PARAMETERS
 _QUERY = b"Q\0\0\0\x0dSELECT 1\0"
 _SSL_REQUEST = struct.pack("!II", 8, 80877103)
 _READY = b"Z\0\0\0\5I"
@@ -31,8 +30,8 @@ def log_in(port: int, *, by_tls: bool = False) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", port), LIMIT_S)
     try:
         if by_tls:
-            connection = _encrypted(connection)
-        connection.sendall(_STARTUP)
+            connection = encrypted(connection)
+        connection.sendall(startup({"user": USER, "database": DATABASE}))
         _await_ready(connection)
     except BaseException:
         connection.close()
@@ -55,8 +54,18 @@ def first_answer(port: int, *, by_tls: bool = False, by_password: bool = False) 
         _await_ready(connection)
 
 
-def _encrypted(connection: socket.socket) -> socket.socket:
-    """Ask for TLS, and do the handshake with whoever is there."""
+def startup(parameters: Mapping[str, str]) -> bytes:
+    """Return a StartupMessage."""
+    pairs = "".join(f"{name}\0{value}\0" for name, value in parameters.items())
+    body = pairs.encode("ascii") + b"\0"
+    return struct.pack("!II", len(body) + 8, PROTOCOL_3_0) + body
+
+
+def encrypted(connection: socket.socket) -> socket.socket:
+    """Ask for TLS, and do the handshake with whoever is there.
+
+    Raises EOFError when TLS is refused.
+    """
     connection.sendall(_SSL_REQUEST)
     if connection.recv(1) != b"S":
         raise EOFError("the pooler refused TLS")

@@ -54,15 +54,15 @@ class Effective:
     def pool_size(self, database: DatabaseSpec, user: str) -> int:
         """Return the server connections of one pool."""
         own = self._own("pool_size", database, user)
-        return self._settings.default_pool_size if own is None else int(own)
+        return _limit(self._settings.default_pool_size if own is None else own)
 
     def min_pool_size(self, database: DatabaseSpec, user: str) -> int:
         """Return the server connections kept open."""
-        return int(self._value("min_pool_size", database, user))
+        return _limit(self._value("min_pool_size", database, user))
 
     def reserve_pool_size(self, database: DatabaseSpec, user: str) -> int:
         """Return the further server connections while clients wait; 0 is none."""
-        return int(self._value("reserve_pool_size", database, user))
+        return _limit(self._value("reserve_pool_size", database, user))
 
     def query_wait_timeout(self, database: DatabaseSpec, user: str) -> float:
         """Return how many seconds a client waits for a server."""
@@ -108,7 +108,11 @@ class Effective:
         """Return the connections to a peer; 0 is no limit."""
         peer = self._peers.get(peer_id)
         own = None if peer is None else peer.pool_size
-        return self._settings.default_pool_size if own is None else own
+        return _limit(self._settings.default_pool_size if own is None else own)
+
+    def max_prepared_statements(self) -> int:
+        """Return the prepared statements of a server; 0 is none."""
+        return _limit(self._settings.max_prepared_statements)
 
     def _own(self, name: str, database: DatabaseSpec, user: str) -> Any:  # noqa: ANN401  of the key's type
         """Return the value of the user's or the database's entry, None if neither."""

@@ -167,7 +167,7 @@ class Settings:
     listen_backlog: int = setting(
         units.INTEGER,
         "128",
-        "length of the kernel's queue of new connections",
+        "length of the kernel's queue of new connections; -1: the longest it has",
         boot=True,
     )
     listen_port: int = setting(

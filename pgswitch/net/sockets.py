@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from struct import Struct
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from pgswitch.fatal import FatalError
 from pgswitch.net.tuning import TcpSettings, defer_accept
@@ -117,6 +117,10 @@ def resolve(host: str, port: int) -> list[tuple[int, SocketAddress]]:
     return [(family, address) for family, _, _, _, address in found]
 
 
+MOST_WAITING: Final = 2**31 - 1
+"""The largest int of C."""
+
+
 def listen_tcp(
     family: int, address: SocketAddress, settings: ListenSettings
 ) -> socket.socket:
@@ -125,12 +129,22 @@ def listen_tcp(
     try:
         _step("setsockopt", lambda: _prepare_tcp(sock, settings))
         _step("bind", lambda: sock.bind(address))
-        _step("listen", lambda: sock.listen(settings.listen_backlog))
+        _step("listen", lambda: sock.listen(_backlog(settings)))
     except StepFailedError:
         sock.close()
         raise
     sock.setblocking(False)  # noqa: FBT003 - its only argument
     return sock
+
+
+def _backlog(settings: ListenSettings) -> int:
+    """Return what to tell listen(2), for which less than 0 is as much as there may be.
+
+    The system has a limit of its own (/proc/sys/net/core/somaxconn); Python would make
+    0 of it, with which all but the first of a crowd wait for a second and more.
+    """
+    wanted = settings.listen_backlog
+    return wanted if wanted >= 0 else MOST_WAITING
 
 
 def listen_unix(path: str, settings: ListenSettings) -> socket.socket:
@@ -148,7 +162,7 @@ def listen_unix(path: str, settings: ListenSettings) -> socket.socket:
             _step("bind", lambda: sock.bind(path))
             _step("chown", lambda: _set_group(path, settings.unix_socket_group))
             _step("chmod", lambda: Path(path).chmod(settings.unix_socket_mode))
-        _step("listen", lambda: sock.listen(settings.listen_backlog))
+        _step("listen", lambda: sock.listen(_backlog(settings)))
     except StepFailedError:
         sock.close()
         raise

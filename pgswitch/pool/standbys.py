@@ -218,7 +218,7 @@ class Standbys:
         wanted = max(self._most, LEAST)
         if pool.fleet.pool_size:
             wanted = min(wanted, pool.fleet.pool_size)
-        return min(wanted, settings.standby_pool_size)
+        return max(min(wanted, settings.standby_pool_size), 0)
 
     # The owner of the connections.
 

@@ -67,8 +67,7 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
         elif settings.query_timeout and waited > settings.query_timeout:
             client.disconnect(QueryTimeoutWaiting())
         elif (
-            settings.query_wait_notify
-            and int(waited) > settings.query_wait_notify
+            0 < settings.query_wait_notify < int(waited)
             and client.told_of_wait != link.waiting_since
         ):
             client.told_of_wait = link.waiting_since

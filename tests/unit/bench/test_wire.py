@@ -21,8 +21,9 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def test_start_up_message() -> None:
     """Its length counts itself, the protocol is 3.0 (manual, 54.7)."""
-    assert int.from_bytes(wire._STARTUP[:4]) == len(wire._STARTUP)
-    assert wire._STARTUP[4:8] == b"\0\3\0\0"
+    made = wire.startup({"user": "me", "database": "mine"})
+    assert int.from_bytes(made[:4]) == len(made)
+    assert made[4:] == b"\0\3\0\0user\0me\0database\0mine\0\0"
 
 
 def test_ready_cut_in_two(ends: tuple[socket.socket, socket.socket]) -> None:

@@ -27,6 +27,9 @@ CASES: list[tuple[str, str | None, str | None, str | None, object]] = [
     ("pool_size", "7", "8", "9", 9),
     ("pool_size", "7", "8", "0", 0),
     ("pool_size", "7", "8", "-1", 8),
+    ("pool_size", "-7", None, None, 0),
+    ("min_pool_size", "-1", None, None, 0),
+    ("reserve_pool_size", "-1", None, None, 0),
     ("min_pool_size", "1", None, None, 1),
     ("min_pool_size", "1", "0", None, 0),
     ("reserve_pool_size", "1", None, None, 1),
@@ -107,3 +110,20 @@ def test_whether_anybody_may_be_too_silent(
     """Told once for all, since it is asked for each pool three times a second."""
     made = loaded(f"[pgbouncer]\n{settings}\n[users]\n{users}\n")
     assert Effective(made).has_silence_limit is expected
+
+
+@pytest.mark.parametrize(("written", "read"), [("200", 200), ("0", 0), ("-5", 0)])
+def test_prepared_statements(written: str, read: int) -> None:
+    """A number below nothing is nothing."""
+    made = loaded(f"[pgbouncer]\nmax_prepared_statements = {written}\n")
+    assert Effective(made).max_prepared_statements() == read
+
+
+def test_a_peers_pool() -> None:
+    """Its own size, everybody's, and no limit where that is below nothing."""
+    made = loaded(
+        "[pgbouncer]\ndefault_pool_size = -1\n"
+        "[peers]\n1 = host=a pool_size=3\n2 = host=b\n"
+    )
+    assert Effective(made).peer_pool_size(1) == 3
+    assert Effective(made).peer_pool_size(2) == 0

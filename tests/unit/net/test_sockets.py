@@ -7,6 +7,7 @@ import grp
 import os
 import socket
 import stat
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,24 @@ def test_unix_socket_listens_with_mode_and_group(tmp_path: Path) -> None:
         assert status.st_gid == os.getgid()
         assert not sock.getblocking()
         client.connect(path)
+
+
+@pytest.mark.parametrize(("backlog", "waiting"), [(-1, 9), (-(2**31), 9), (3, 4)])
+def test_a_backlog_below_nothing_is_no_limit_of_ours(
+    tmp_path: Path, backlog: int, waiting: int
+) -> None:
+    """As for listen(2): so many may connect before any is accepted."""
+    path = str(tmp_path / "socket")
+    values = ListenValues(listen_backlog=backlog)
+    with listen_unix(path, values), ExitStack() as clients:
+        done = 0
+        for _ in range(9):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.settimeout(0)
+            with suppress(BlockingIOError):
+                client.connect(path)
+                done += 1
+        assert done == waiting
 
 
 def test_stale_socket_file_is_replaced(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ def test_bounds(world_of: WorldOf) -> None:
     for settings, expected in (
         ("standby_pool_size = 1", 1),
         ("standby_pool_size = 0", 0),
+        ("standby_pool_size = -1", 0),
+        ("default_pool_size = -1", LEAST),
         ("default_pool_size = 1", 1),
         ("max_db_connections = 1", 1),
         ("max_user_connections = 1", 1),

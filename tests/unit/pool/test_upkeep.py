@@ -175,6 +175,16 @@ def test_telling_those_who_wait(world_of: WorldOf) -> None:
     assert split(client.hear())[0][0] == "N"
 
 
+def test_telling_nobody(world_of: WorldOf) -> None:
+    """Neither with 0 nor with less, however long they wait."""
+    for least in (0, -1, -(2**31)):
+        world = world_of(databases=ONE, settings=f"query_wait_notify = {least}")
+        client = waits_in_queue(world)
+        client.hear()
+        world.wait(20)
+        assert client.hear() == b""
+
+
 def test_what_ended_clients_are_told(world_of: WorldOf) -> None:
     """The name of the setting, as PgBouncer's words have it."""
     world = world_of(databases=ONE, settings="query_wait_timeout = 5")

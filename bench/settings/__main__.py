@@ -1,0 +1,99 @@
+"""``python -m bench.settings``: each setting at its extremes, beside the defaults."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; return 0, 1 when a cell is bad or nothing ran, 130 after Ctrl-C."""
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    if options.compiled is not None:
+        # Before anything of pgswitch is imported: poolers run from where we do.
+        sys.path.insert(0, str(options.compiled.resolve()))
+    from pgswitch.demo.program import run  # noqa: PLC0415
+
+    return run("bench.settings", lambda cleanup: _run(options, cleanup))
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.settings", description=__doc__
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="end within some two minutes")
+    add(
+        "--only",
+        type=_words,
+        default=(),
+        metavar="WORD,...",
+        help="rows of these parts (settings, circumstances, pairs, waits), or with"
+        " such a word in their names",
+    )
+    add("--kinds", type=_words, default=(), metavar="KIND,...", help="such work alone")
+    add("--waits", action="store_true", help="as --only waits")
+    add("--untimed", action="store_true", help="once each: are the answers right?")
+    add("--rows", action="store_true", help="print the rows and what they may cost")
+    add("--compiled", type=Path, help="a folder that pgswitch was installed to")
+    options = parser.parse_args(arguments)
+    if options.waits:
+        options.only = (*options.only, "waits")
+    return options
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(","))
+
+
+def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
+    from bench.progress import Progress  # noqa: PLC0415
+    from bench.settings import report  # noqa: PLC0415
+    from bench.settings.catalogue import KINDS  # noqa: PLC0415
+    from bench.settings.course import WAITING_SIZE, Course  # noqa: PLC0415
+    from bench.settings.plan import chosen, planned  # noqa: PLC0415
+    from bench.settings.stage import Stage  # noqa: PLC0415
+    from bench.settings.work import Work  # noqa: PLC0415
+    from pgswitch.hotpath import is_compiled  # noqa: PLC0415
+
+    if options.rows:
+        for row in planned(has_tls=True, is_quick=options.quick):
+            print(f"{row.part}: {row.name} {dict(row.changes) or ''}")
+        print(f"\n{report.allowances()}")
+        return 0
+    kinds = options.kinds or KINDS
+    stage = Stage(cleanup)
+    rows = chosen(planned(has_tls=stage.has_tls, is_quick=options.quick), options.only)
+    steps = sum(kind in kinds for row in rows for kind in row.kinds)
+    if not steps:
+        print("no such rows: --rows shows them", file=sys.stderr)
+        return 1
+    print(
+        f"PostgreSQL {stage.version}{'' if stage.has_tls else ' without TLS'},"
+        f" hot path compiled: {is_compiled()}, {steps} cells",
+        flush=True,
+    )
+    work = Work(stage.port, stage.database)
+    large = Work(stage.port, stage.database, WAITING_SIZE)
+    cleanup.callback(work.end)
+    cleanup.callback(large.end)
+    work.prepare()
+    progress = Progress(steps, sys.stderr)
+    course = Course(stage, work, large, progress, is_timed=not options.untimed)
+    course.run(rows, kinds)
+    progress.end()
+    cells = course.cells
+    for text in report.tables(rows, cells):
+        print(f"\n{text}")
+    print(f"\n{report.allowances()}\n\n{report.summary(cells)}")
+    bad = [cell.verdict() for cell in cells if cell.is_bad]
+    for line in bad:
+        print(f"bad: {line}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -314,9 +314,12 @@ def test_which_address_is_used(known: ClusterSetting) -> None:
     def seen() -> dict[str, str]:
         return dict(names.settled)
 
-    def answer(address: str) -> None:
+    def wait_for_question() -> None:
         while a.asked is None:
             heard(known, 0.05)
+
+    def answer(address: str) -> None:
+        wait_for_question()
         a.address = address
         a.answer(writes())
 
@@ -328,11 +331,9 @@ def test_which_address_is_used(known: ClusterSetting) -> None:
     assert seen() == {"a": "10.0.0.1"}
     answer("10.0.0.2")
     assert seen() == {"a": "10.0.0.2"}
-    while a.asked is None:
-        heard(known, 0.05)
+    wait_for_question()
     a.fail(Failure.UNFIT, "too many clients")
     assert seen() == {"a": "10.0.0.2"}
-    while a.asked is None:
-        heard(known, 0.05)
+    wait_for_question()
     a.fail(Failure.REFUSED, "refused")
     assert seen() == {}

@@ -106,7 +106,12 @@ class Names:
         return answer
 
     def settle(self, host: str, address: str) -> None:
-        """Have a name lead to this one of its addresses, as long as it is one."""
+        """Have a name lead to this one of its addresses, as long as it is one.
+
+        Whoever comes first settles it for all.
+        """
+        if host in self._settled:
+            return
         spelled = self._cache.spelled(host, address)
         if spelled:
             self._settled[host] = spelled

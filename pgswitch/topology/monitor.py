@@ -286,11 +286,15 @@ class Monitor:
     def _settle(self, watch: Watch) -> None:
         """Note where a node has answered, and have the pools connect there."""
         host, address = watch.node.host, watch.probe.address
-        if not address or address == watch.address or host in (None, address):
+        if not address or host is None or host == address:
             return
-        self._left(watch)
-        watch.address = address
-        if self.names is not None and host is not None:
+        if address != watch.address:
+            self._left(watch)
+            watch.address = address
+            if self.names is not None:
+                self.names.unsettle(host)
+        if self.names is not None:
+            # Another cluster's monitor may have found it of no use meanwhile.
             self.names.settle(host, address)
 
     def alert(self) -> None:
@@ -364,7 +368,8 @@ class Monitor:
     def _wait_for_login(self, watch: Watch, now: float) -> None:
         """Give a connect up, or have its node held silent meanwhile."""
         lasted, limit = now - watch.began_at, self.pace.connect_timeout
-        setting = f"{limit:g} s (server_connect_timeout)"
+        setting = f"{limit:g} s" if limit else "for ever"
+        setting += " (server_connect_timeout)"
         patience_s = self.pace.silence * (1 + watch.misses % MOST_MISSES)
         if limit and lasted >= limit:
             self._give_up(watch, f"not logged in within {setting}")

@@ -119,13 +119,15 @@ class PostgresProbe:
         self,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
         node: Node,
-        credentials: Credentials,
+        credentials: Callable[[], Credentials],
         lost: Callable[[], None],
         addresses: Addresses,
         *,
         recovery_query: str = "",
     ) -> None:
-        """``addresses`` looks a host's name up; it may be an address already.
+        """``credentials`` returns those in force, for each connect.
+
+        ``addresses`` looks a host's name up; it may be an address already.
 
         ``recovery_query`` is asked instead of pg_is_in_recovery().
 
@@ -228,7 +230,7 @@ class PostgresProbe:
 
     def _options(self, address: str) -> dict[str, object]:
         """Return all that libpq is to know, and would look for in files otherwise."""
-        mine = self._credentials
+        mine = self._credentials()
         options: dict[str, object] = {
             "host": self._node.host or mine.socket_directory,
             "port": self._node.port,

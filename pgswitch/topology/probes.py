@@ -86,14 +86,17 @@ def probe_maker(
 
     ``addresses`` looks names up.
     """
-    settings = context.configuration.settings
-    user = spec.user or spec.auth_user or settings.auth_user or ""
-    credentials = Credentials(
-        spec.dbname or spec.name,
-        user,
-        for_servers(settings, spec),
-        settings.unix_socket_dir or "/tmp",  # noqa: S108 - as PostgreSQL
-    )
+    auth_user = context.configuration.settings.auth_user
+    user = spec.user or spec.auth_user or auth_user or ""
+
+    def credentials() -> Credentials:
+        settings = context.configuration.settings
+        return Credentials(
+            spec.dbname or spec.name,
+            user,
+            for_servers(settings, spec),
+            settings.unix_socket_dir or "/tmp",  # noqa: S108 - as PostgreSQL
+        )
 
     def has_secret() -> bool:
         return bool(context.credentials(spec, user)[0])

@@ -237,13 +237,17 @@ def test_one_address_of_several(scene: Scene) -> None:
     assert {answer for _ in range(2) for answer in scene.want()} == {BOTH, BOTH[::-1]}
     scene.names.settle("db.example", "10.0.0.2")
     assert [scene.want() for _ in range(3)] == [[("10.0.0.2",)]] * 3
+    scene.names.settle("db.example", "10.0.0.1")
+    assert scene.want() == [("10.0.0.2",)]
     scene.names.unsettle("db.example")
     assert len(set(map(str, (scene.want() for _ in range(2))))) == 2
     scene.names.settle("db.example", "10.0.0.2")
     scene.now += TTL
     wanted = scene.want()
     scene.answer(("10.0.0.1", "10.0.0.3"))
-    assert wanted == [("10.0.0.1", "10.0.0.3")]
+    (addresses,) = wanted
+    assert isinstance(addresses, tuple)
+    assert set(addresses) == {"10.0.0.1", "10.0.0.3"}
 
 
 def test_addresses_as_they_are_written(scene: Scene) -> None:
@@ -252,5 +256,6 @@ def test_addresses_as_they_are_written(scene: Scene) -> None:
     scene.answer(("::0:1", "fe80::2%eth0"))
     scene.names.settle("db.example", "::1")
     assert scene.want() == [("::0:1",)]
+    scene.names.unsettle("db.example")
     scene.names.settle("db.example", "fe80::2%3")
     assert scene.want() == [("fe80::2%eth0",)]

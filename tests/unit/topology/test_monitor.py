@@ -291,3 +291,52 @@ def test_an_answer_from_elsewhere(known: ClusterSetting) -> None:
     a.address = "10.0.0.2"
     a.answer(writes())
     assert known.sites.done == [("hold", True), ("serve", "a", False)]
+
+
+class NotedNames:
+    """Notes which addresses names were settled on."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.settled: dict[str, str] = {}
+
+    def settle(self, host: str, address: str) -> None:
+        """Note."""
+        self.settled.setdefault(host, address)
+
+    def unsettle(self, host: str) -> None:
+        """Forget."""
+        self.settled.pop(host, None)
+
+
+def test_which_address_is_used(known: ClusterSetting) -> None:
+    """The one that has answered; another when that is no use, or answers instead."""
+    names = known.monitor.names = NotedNames()
+    a = known.probes["a"]
+
+    def seen() -> dict[str, str]:
+        return dict(names.settled)
+
+    def wait_for_question() -> None:
+        while a.asked is None:
+            heard(known, 0.05)
+
+    def answer(address: str) -> None:
+        wait_for_question()
+        a.address = address
+        a.answer(writes())
+
+    answer("a")
+    assert seen() == {}
+    answer("10.0.0.1")
+    names.unsettle("a")
+    answer("10.0.0.1")
+    assert seen() == {"a": "10.0.0.1"}
+    answer("10.0.0.2")
+    assert seen() == {"a": "10.0.0.2"}
+    wait_for_question()
+    a.fail(Failure.UNFIT, "too many clients")
+    assert seen() == {"a": "10.0.0.2"}
+    wait_for_question()
+    a.fail(Failure.REFUSED, "refused")
+    assert seen() == {}

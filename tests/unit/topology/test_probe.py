@@ -57,7 +57,9 @@ def test_a_look_up_that_hangs() -> None:
         names.append(host)
         return looked_up
 
-    mine = Credentials("db", "u")
+    def mine() -> Credentials:
+        return Credentials("db", "u")
+
     node = Node("a", "a.example", 1)
     probe = PostgresProbe(object(), node, mine, lambda: None, addresses)
     asking = probe.ask()

@@ -237,7 +237,7 @@ def _waits(*, is_quick: bool) -> list[Row]:
             for manner in WAITING_MANNERS:
                 is_small = int(size) <= SMALL_SIZE
                 has_backup = tls == NO_TLS and size in _BACKUP_SIZES
-                kinds = WAITING_KINDS
+                kinds: tuple[str, ...] = WAITING_KINDS
                 if not has_backup or (is_small and manner is not PLAIN):
                     kinds = WAITING_KINDS[:-1]
                 name = f"buffers of {size}, {manner.name}, TLS: {tls}"

@@ -154,7 +154,9 @@ from pgswitch.errors.session import (
 from pgswitch.errors.switchover import (
     InFailedTransaction,
     OutcomeUnknown,
+    SessionEnded,
     SessionLost,
+    StatementEnded,
     TransactionLost,
 )
 
@@ -252,6 +254,7 @@ __all__ = [
     "ServerSignatureNotVerified",
     "ServerUnaskedAnswer",
     "ServerUnknownPacket",
+    "SessionEnded",
     "SessionLost",
     "SetFailed",
     "SetIgnored",
@@ -260,6 +263,7 @@ __all__ = [
     "StartupRepeated",
     "StartupTerminatorMissing",
     "StatementCancelled",
+    "StatementEnded",
     "StatementMissing",
     "StatementNameInUse",
     "SuspendTimeout",

@@ -46,6 +46,9 @@ _IN_PARTS = re.compile(
 """Statements that may commit on the way."""
 _COMMENTS = re.compile(rb"^(?>\s+|--[^\n]*(?:\n|$)|/\*(?>.*?\*/))+", re.DOTALL)
 """Before the statement; what is left of nested ones shows by its ``*/``."""
+_QUERIES = re.compile(
+    rb"\s*[(\s]*(select|values|table|show|with|explain)\b", re.IGNORECASE
+)
 _SEVERAL = re.compile(rb";\s*\S")
 
 
@@ -81,6 +84,8 @@ class Facts:
     """Some of the answer has reached the client."""
     retry: bool
     """Statements may be run again (setting switchover_retry)."""
+    on_standby: bool = False
+    """The server could not write anything, whatever it was asked."""
 
 
 def decide(facts: Facts, text_of: Callable[[bytes], bytes]) -> Outcome:
@@ -111,6 +116,8 @@ def _may_run_again(facts: Facts, sent: bytes, texts: list[bytes]) -> bool:
     if not texts:
         return facts.sent != b"" and not _executes(sent)
     is_refused = facts.said_so and len(texts) == 1 and is_single(texts[0])
+    if facts.on_standby and all(map(is_query, texts)):
+        return True
     return is_refused or all(map(is_harmless, texts))
 
 
@@ -172,6 +179,12 @@ def is_harmless(text: bytes) -> bool:
     """
     is_read = _READS.match(text) and not _WRITES.search(text)
     return bool(is_read or _BEGINS.match(text))
+
+
+def is_query(text: bytes) -> bool:
+    """Tell whether a text is one query, which may call functions."""
+    bare = _COMMENTS.sub(b"", text, count=1)
+    return bool(_QUERIES.match(bare)) and is_single(text)
 
 
 def is_single(text: bytes) -> bool:

@@ -86,8 +86,10 @@ class CancelKeys:
             cancels: Cancels = pool.cancels
             return cancels.send(requester, backend.cancel_key, place, backend)
         waiters = pool.rack_of(target).waiters
-        if link in waiters:
+        is_waiting = link in waiters
+        if is_waiting:
             waiters.remove(link)
+        if is_waiting or pool.verdicts.let_go(link):
             link.refuse(error)
             return succeed("cancel request for waiting client")
         if link.halted:

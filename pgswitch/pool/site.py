@@ -18,11 +18,15 @@ from pgswitch.pool import standbys
 from pgswitch.pool.aftermath import Outcome
 from pgswitch.pool.opening import WRITER_LOST, WRITER_MOVED
 from pgswitch.pool.standbys import Standbys
+from pgswitch.pool.verdicts import Verdict, Where
+from pgswitch.topology.calling import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pgswitch.config.model import DatabaseSpec
+    from pgswitch.pool.verdicts import Verdicts
+    from pgswitch.topology.calling import Heard
     from pgswitch.topology.events import Tally
     from pgswitch.topology.nodes import Node
 
@@ -34,7 +38,7 @@ SQLSTATES = {
 }
 
 
-class Place(Protocol):
+class Place(Where, Protocol):
     """What a pool of a cluster needs to know of where its servers are."""
 
     @property
@@ -45,6 +49,10 @@ class Place(Protocol):
     def place(self) -> DatabaseSpec:
         """The database's entry, with the node's host and port in it."""
 
+    @property
+    def why_searching(self) -> str:
+        """Why there is no place now, for who has waited in vain; empty if there is."""
+
     def suspect(self) -> None:
         """Have the monitor look: a server was lost, or did not do as it should."""
 
@@ -53,9 +61,6 @@ class Place(Protocol):
 
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
-
-    def note(self, outcome: Outcome | None) -> None:
-        """Note what became of a client whose server was lost; None: disconnected."""
 
     def refresh(self) -> None:
         """Do what is due, some times a second."""
@@ -66,6 +71,8 @@ class Place(Protocol):
 
 class Home(standbys.Home, Protocol):
     """What a site needs of its pool; see pool/pool.py."""
+
+    verdicts: Verdicts
 
     def adopt(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere."""
@@ -82,8 +89,15 @@ class Cluster(Protocol):
 
     tally: Tally
 
+    @property
+    def why_searching(self) -> str:
+        """Why there is no writer now; empty if there is."""
+
     def suspect(self) -> None:
         """Take a hint that something is wrong with the writer."""
+
+    def call(self, heard: Heard) -> None:
+        """Call on the writer over a new connection."""
 
     def served(self) -> None:
         """Hear that a server of the writer's is there for clients."""
@@ -122,6 +136,32 @@ class Site:
             return spec
         return replace(spec, host=node.host, port=node.port)
 
+    @property
+    def why_searching(self) -> str:
+        """Why there is no writer now; empty if there is."""
+        return self.cluster.why_searching if self.searching else ""
+
+    is_standby = False
+    """The writer writes."""
+
+    def verdict(self, reason: str) -> Verdict | None:
+        """Return what explains the loss of a server; None: it is to be found out."""
+        if reason == WRITER_MOVED:
+            return Verdict.MOVED
+        return Verdict.LEAVING if self.searching else None
+
+    def verdict_of(self, finding: Finding, *, undone: bool) -> Verdict | None:
+        """Return what a call on the writer says.
+
+        Whether a writer that takes no connections is given up is the machine's to say.
+        """
+        del undone
+        return Verdict.WELL if finding is Finding.WELL else None
+
+    def call(self, heard: Heard) -> None:
+        """Call on the writer over a new connection."""
+        self.cluster.call(heard)
+
     def warm_servers(self) -> Iterator[Backend]:
         """Iterate over the connections kept for later."""
         return iter(self.standbys)
@@ -143,7 +183,11 @@ class Site:
         elif outcome is None or outcome is Outcome.SESSION_LOST:
             tally.lost += 1
         if outcome in SQLSTATES:
-            tally.errors[SQLSTATES[outcome]] += 1
+            self.note_error(SQLSTATES[outcome])
+
+    def note_error(self, sqlstate: str) -> None:
+        """Note that a client was told of its loss with this SQLSTATE."""
+        self.cluster.tally.errors[sqlstate] += 1
 
     # What the cluster asks.
 
@@ -158,14 +202,18 @@ class Site:
         for backend in list(self._pool.servers.values()):
             if not is_leaving or not _is_at_work(backend):
                 backend.close(WRITER_LOST)
+        self._pool.verdicts.decide(Verdict.LEAVING)
 
     def serve_from(self, node: Node, *, same: bool) -> None:
         """Use this node; ``same``: it is the present server under another name."""
-        self.searching = False
+        was_searching, self.searching = self.searching, False
+        is_back = same or node == self.node
         self.node = node
         if not same:
             for backend in list(self._pool.servers.values()):
                 backend.close(WRITER_MOVED)
+        if was_searching or not is_back:
+            self._pool.verdicts.decide(Verdict.BACK if is_back else Verdict.MOVED)
         self._pool.fleet.attempts.succeeded()
         self._pool.set_open()
         for backend in self.standbys.take(node):
@@ -179,6 +227,7 @@ class Site:
     def close(self) -> None:
         """Close the connections to standbys: the pool is given up."""
         self.standbys.keep(())
+        self._pool.verdicts.give_up()
 
 
 def _is_at_work(backend: Backend) -> bool:

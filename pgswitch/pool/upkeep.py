@@ -17,6 +17,7 @@ from pgswitch.errors import (
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool.aftercare import CHECK_FAILED
 from pgswitch.pool.opening import PAUSED, RECONFIGURED
+from pgswitch.pool.verdicts import asked_at
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.gate import Gate
 from pgswitch.wire.exchange import IDLE
@@ -60,9 +61,9 @@ def sweep(pool: ServerPool, now: float) -> None:
 def _waiting_clients(pool: ServerPool, now: float) -> None:
     """End clients that waited too long; tell others that they wait."""
     settings = pool.context.configuration.settings
-    for link in pool.waiting():
+    for link in [*pool.waiting(), *pool.verdicts.links()]:
         client = cast("Frontend", link.frontend)
-        waited = now - link.waiting_since
+        waited = now - asked_at(link)
         if _is_too_long(pool, client.user, waited):
             client.disconnect(QueryWaitTimeout(detail=_last_failure(pool)))
         elif settings.query_timeout and waited > settings.query_timeout:
@@ -103,6 +104,9 @@ def _logging_in(pool: ServerPool, now: float) -> None:
 
 def _last_failure(pool: ServerPool) -> str | None:
     """Return why there is no server, for who has waited in vain; None if unknown."""
+    site = pool.site
+    if site is not None and site.why_searching:
+        return f"There is no writer: {site.why_searching}."
     return f"The last login failed: {pool.failing}." if pool.failing else None
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import ClassVar
 
-from pgswitch.errors import InFailedTransaction, TransactionLost
+from pgswitch.errors import Fault, InFailedTransaction, TransactionLost
 from pgswitch.wire import constants as c
 from pgswitch.wire import encode
 
@@ -47,6 +47,10 @@ class LostTransaction:
         error for a pipeline whose Sync is still to come.  ``over``: that pipeline was
         no transaction, so its Sync is the end.
         """
+        self.faults: list[Fault] = []
+        """What the client has been told, for whoever counts it."""
+        self.detail: str | None = None
+        """Goes with the 40001, instead of its usual DETAIL."""
         self._text_of = text_of
         self._told = told
         self._skipping = skipping
@@ -119,10 +123,12 @@ class LostTransaction:
         return encode.command_complete("ROLLBACK")
 
     def _refusal(self) -> bytes:
-        if self._told:
-            return encode.error_response(InFailedTransaction())
-        self._told = True
-        return encode.error_response(TransactionLost())
+        fault: Fault = InFailedTransaction()
+        if not self._told:
+            self._told = True
+            fault = TransactionLost(detail=self.detail)
+        self.faults.append(fault)
+        return encode.error_response(fault)
 
     def _ready(self) -> bytes:
         return encode.ready_for_query(b"I" if self._over else b"E")

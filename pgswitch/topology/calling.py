@@ -8,6 +8,7 @@ for certain whether a shutdown was the reason.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -37,10 +38,18 @@ class Finding(Enum):
     NOTHING = "there is no telling"
 
 
+_NOBODY_THERE = re.compile(
+    "refused|no such file|unreachable|no route|host is down", re.IGNORECASE
+)
+"""What the operating system says of a place where no server is.
+
+A server that restarts after a crash goes on listening, and may hang up without a word
+to somebody who connects meanwhile.
+"""
 Heard = Callable[[Finding], None]
 
 _FOUND = {
-    Failure.REFUSED: Finding.GONE,
+    Failure.REFUSED: Finding.NOT_READY,
     Failure.NOT_READY: Finding.NOT_READY,
     # It has answered, if only that there are too many clients already.
     Failure.UNFIT: Finding.WELL,
@@ -108,4 +117,6 @@ def _failed(failure: TwistedFailure) -> Finding:
     fault = failure.value
     if not isinstance(fault, ProbeFailed):
         return Finding.NOTHING
+    if fault.failure is Failure.REFUSED and _NOBODY_THERE.search(str(fault)):
+        return Finding.GONE
     return _FOUND.get(fault.failure, Finding.NOTHING)

@@ -52,19 +52,24 @@ def test_it_answers(calling: Calling, report: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "finding"),
+    ("failure", "words", "finding"),
     [
-        (Failure.REFUSED, Finding.GONE),
-        (Failure.NOT_READY, Finding.NOT_READY),
-        (Failure.UNFIT, Finding.WELL),
-        (Failure.LOST, Finding.NOTHING),
-        (Failure.SILENT, Finding.NOTHING),
+        (Failure.REFUSED, "failed: Connection refused", Finding.GONE),
+        (Failure.REFUSED, "failed: No such file or directory", Finding.GONE),
+        (Failure.REFUSED, "server closed the connection", Finding.NOT_READY),
+        (Failure.REFUSED, "server conn crashed?", Finding.NOT_READY),
+        (Failure.NOT_READY, "starting up", Finding.NOT_READY),
+        (Failure.UNFIT, "too many clients", Finding.WELL),
+        (Failure.LOST, "", Finding.NOTHING),
+        (Failure.SILENT, "", Finding.NOTHING),
     ],
 )
-def test_it_does_not(calling: Calling, failure: Failure, finding: Finding) -> None:
+def test_it_does_not(
+    calling: Calling, failure: Failure, words: str, finding: Finding
+) -> None:
     """Each failure says something, or nothing."""
     calling.call()
-    calling.probes[0].fail(failure)
+    calling.probes[0].fail(failure, words)
     assert calling.found == [finding]
 
 
@@ -86,8 +91,8 @@ def test_one_at_a_time(calling: Calling) -> None:
     calling.probes[0].answer(writes())
     assert calling.found == [Finding.WELL]
     assert [probe.node for probe in calling.probes] == [NODE, OTHER, NODE]
-    calling.probes[2].fail(Failure.REFUSED)
-    assert calling.found == [Finding.WELL, Finding.GONE, Finding.GONE]
+    calling.probes[2].fail(Failure.NOT_READY)
+    assert calling.found == [Finding.WELL, *[Finding.NOT_READY] * 2]
     assert len(calling.probes) == 3
 
 

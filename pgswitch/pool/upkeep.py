@@ -14,7 +14,7 @@ from pgswitch.errors import (
     QueryTimeoutWaiting,
     QueryWaitTimeout,
 )
-from pgswitch.net.backend import Backend, Phase
+from pgswitch.net.backend import CRASHED, Backend, Phase
 from pgswitch.pool.aftercare import CHECK_FAILED
 from pgswitch.pool.opening import PAUSED, RECONFIGURED
 from pgswitch.pool.verdicts import asked_at
@@ -136,6 +136,9 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
     is_free = exchange.clean and pool.context.configuration.settings.server_fast_close
     if backend.link.stale and (is_free or backend.replication != "none"):
         backend.close(RECONFIGURED)
+        return
+    if backend.last_words:
+        backend.close(CRASHED)  # It has said that it ends, and does not.
         return
     if backend.replication != "none":
         return  # A stream lasts, and is no query that hangs.

@@ -1,9 +1,9 @@
 """The last thing a server says: that it ends the connection by order.
 
 ``FATAL`` ends the connection, whatever its SQLSTATE: a timeout (25P03, 25P04, 57P05),
-a dropped database (57P04), an administrator.  With 57P01, 57P02, 57P03 or 25P04
-(manual, "PostgreSQL Error Codes") it comes from a backend that has rolled back what it
-was doing, and says so instead of CommandComplete.
+a dropped database (57P04), an administrator, a conflict with recovery (40001).  With
+these codes (manual, "PostgreSQL Error Codes") it comes from a backend that has rolled
+back what it was doing, and says so instead of CommandComplete.
 
 A ``WARNING`` with these codes is another matter.  At an immediate shutdown, and when
 another backend has crashed, it is sent from within a signal handler, wherever the
@@ -30,7 +30,7 @@ DONE = (COMMAND_COMPLETE, READY_FOR_QUERY)
 """What they answer may be committed."""
 CODES = ("57P01", "57P02", "57P03")
 """What a server says that shuts down, or was told to end this connection."""
-UNDONE_CODES = (*CODES, "25P04")
+UNDONE_CODES = (*CODES, "57P04", "57P05", "25P03", "25P04", "40001")
 MARK = b"57P0"
 FATAL_MARK = b"FATAL\0"
 """Only chunks with one of these in them are worth a look."""

@@ -109,6 +109,28 @@ def test_in_a_transaction(sent: bytes, expected: Outcome, said_so: bool) -> None
     assert outcome(**facts) is Outcome.ROLLED_BACK
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT f()", A),
+        ("(select f(1)) union (select 2)", A),
+        ("/* by x */ WITH a AS (SELECT f()) SELECT * FROM a", A),
+        ("EXPLAIN ANALYZE SELECT f()", A),
+        ("SELECT f(); SELECT g()", U),
+        ("CALL p()", U),
+        ("COPY t TO STDOUT", U),
+        ("SET x = f()", U),
+    ],
+)
+def test_on_a_standby(text: str, expected: Outcome) -> None:
+    """Nothing can be written there, so any one query can be asked again."""
+    sent = encode.query(text)
+    assert outcome(outstanding=1, sent=sent, on_standby=True) is expected
+    assert outcome(outstanding=1, sent=sent) is U
+    answered = outcome(outstanding=1, sent=sent, on_standby=True, answered=True)
+    assert answered is U
+
+
 def test_statements() -> None:
     """All texts, those of prepared statements too; none if one is not known."""
     assert statements(READ + NAMED_COMMIT, text_of) == [

@@ -193,6 +193,26 @@ def test_a_planned_restart(setting: Setting) -> None:
     assert setting.world.server().hear() == INSERT
 
 
+def test_said_and_not_done(setting: Setting) -> None:
+    """A server that says that it ends is waited for no longer than a moment."""
+    setting.ask()
+    setting.server.say(ENDED)
+    assert setting.client.state() == "active"
+    setting.world.wait(0.5)
+    assert setting.is_held
+    setting.find(Finding.WELL)
+    assert fields_of(setting.client.hear())["C"] == "57P01"
+
+
+def test_a_limit_of_the_server(setting: Setting) -> None:
+    """Any FATAL that undoes is told in its own words, as an ERROR."""
+    setting.ask()
+    setting.lose(error("transaction timeout", "25P04", "FATAL"))
+    setting.find(Finding.WELL)
+    told = fields_of(setting.client.hear())
+    assert (told["S"], told["C"]) == ("ERROR", "25P04")
+
+
 def test_no_verdict(setting: Setting) -> None:
     """The writer says neither: after a while the client is told, once."""
     setting.ask()
@@ -388,6 +408,22 @@ def test_the_cluster_is_no_more(setting: Setting) -> None:
     setting.lose()
     setting.site.close()
     assert fields_of(setting.client.hear())["C"] == "57P01"
+
+
+def test_shown_as_waiting(setting: Setting) -> None:
+    """Whoever is held waits, in SHOW POOLS too."""
+    setting.ask()
+    setting.lose()
+    console = setting.world.console()
+    console.say(query("SHOW POOLS"))
+    row = next(body for _kind, body in split(console.hear()) if b"transaction" in body)
+    assert row.count(b"\0\0\0\1" + b"1") >= 1
+    (pool,) = [
+        one
+        for one in setting.world.service.view.pools()
+        if one.database == setting.world.pool().key.database
+    ]
+    assert (pool.cl_active, pool.cl_waiting) == (0, 1)
 
 
 # Words that are never passed on as they are.

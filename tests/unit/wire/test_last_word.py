@@ -17,7 +17,7 @@ def report(kind: bytes, severity: str, code: str) -> bytes:
 DIED = report(b"E", "FATAL", "57P01")
 
 
-@pytest.mark.parametrize("code", ["57P01", "57P02", "57P03"])
+@pytest.mark.parametrize("code", ["57P01", "57P02", "57P03", "25P04", "40001"])
 def test_undone(code: str) -> None:
     """Whatever stood before it in the same chunk."""
     word = report(b"E", "FATAL", code)
@@ -40,7 +40,7 @@ def test_unsure(code: str) -> None:
 
 @pytest.mark.parametrize(
     ("severity", "code"),
-    [("FATAL", "57P04"), ("FATAL", "25P03"), ("PANIC", "57P01"), ("PANIC", "XX000")],
+    [("FATAL", "08P01"), ("FATAL", "XX000"), ("PANIC", "57P01"), ("PANIC", "XX000")],
 )
 def test_any_fatal_is_the_end(severity: str, code: str) -> None:
     """What it was doing may be done all the same."""

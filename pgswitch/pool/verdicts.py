@@ -283,8 +283,8 @@ class Verdicts:
         again: list[ClientLink] = []
         for held in concerned:
             loss = held.loss
-            if loss.link not in self._held:
-                continue  # What was told another has closed this one.
+            if self._held.get(loss.link) is not held:
+                continue  # What was told another has ended this one.
             said_so = loss.code == TOLD_ENDED
             if verdict is Verdict.MOVED or (
                 said_so and verdict in (Verdict.LEAVING, Verdict.BACK)

@@ -357,6 +357,7 @@ def test_cancelled(setting: Setting) -> None:
     key = setting.client.frontend.cancel_key
     setting.world.connect().say(encode.cancel_request(key))
     assert fields_of(setting.client.hear())["C"] == "57014"
+    assert [one.sqlstate for one in setting.world.context.failures] == ["57014"]
     assert setting.world.server().hear() == query("SELECT b FROM t") + CALL
 
 

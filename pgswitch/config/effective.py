@@ -28,6 +28,7 @@ class Effective:
         "_users",
         "has_client_limit",
         "has_silence_limit",
+        "max_prepared_statements",
     )
 
     def __init__(self, configuration: Configuration) -> None:
@@ -38,6 +39,8 @@ class Effective:
             user.client_idle_timeout for user in self._users.values()
         )
         """Whether client_idle_timeout is set for anybody."""
+        self.max_prepared_statements = _limit(self._settings.max_prepared_statements)
+        """Prepared statements that a server keeps; 0 is none."""
         databases = configuration.databases.values()
         self.has_client_limit = any(
             getattr(entry, name, None)
@@ -109,10 +112,6 @@ class Effective:
         peer = self._peers.get(peer_id)
         own = None if peer is None else peer.pool_size
         return _limit(self._settings.default_pool_size if own is None else own)
-
-    def max_prepared_statements(self) -> int:
-        """Return the prepared statements of a server; 0 is none."""
-        return _limit(self._settings.max_prepared_statements)
 
     def _own(self, name: str, database: DatabaseSpec, user: str) -> Any:  # noqa: ANN401  of the key's type
         """Return the value of the user's or the database's entry, None if neither."""

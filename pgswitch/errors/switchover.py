@@ -71,6 +71,49 @@ class OutcomeUnknown(Fault):
     hint = "Find out whether it took effect before running it again."
 
 
+class StatementEnded(Fault):
+    """The server ended the connection, with a FATAL; the client's goes on.
+
+    The text and SQLSTATE are the server's own, as the error of one statement.
+    """
+
+    severity: ClassVar[Severity] = "ERROR"
+    text = "{message}"
+    text_limit: ClassVar[int | None] = None
+    detail = (
+        "The server ended its connection and has undone the statement, which was not"
+        " run again: {why}."
+    )
+
+    @property
+    def cause(self) -> str:
+        """Not the server's words, which the SQLSTATE stands for."""
+        return "statement ended by its server"
+
+    def __init__(self, *, message: str, sqlstate: str, why: str) -> None:
+        """Take the server's text and SQLSTATE, and why nothing is run again."""
+        super().__init__(message=message, why=why)
+        self.sqlstate = sqlstate
+
+
+class SessionEnded(Fault):
+    """The server of a session ended the connection, in its own words."""
+
+    text = "{message}"
+    text_limit: ClassVar[int | None] = None
+    hint = "Connect again; new connections are served as soon as there is a writer."
+
+    @property
+    def cause(self) -> str:
+        """Not the server's words, which the SQLSTATE stands for."""
+        return "session ended by its server"
+
+    def __init__(self, *, message: str, sqlstate: str) -> None:
+        """Take the server's text and SQLSTATE."""
+        super().__init__(message=message)
+        self.sqlstate = sqlstate
+
+
 class SessionLost(Fault):
     """The server of a session, and with it all that the session had there."""
 

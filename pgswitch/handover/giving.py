@@ -148,6 +148,7 @@ class Estate:
             "parameters": self._sockets.tracked(client.link.parameters),
             "startup": self._sockets.tracked(client.link.startup_parameters),
             **pack_client(client.link, now),
+            "lost": _losses(client, now),
             "kept": "" if client.link.gate is None else text(client.link.gate.kept()),
         }
 
@@ -182,3 +183,10 @@ def _is_encrypted(link: Link | None) -> bool:
     It ends with the old process, and so does the one that it is linked to.
     """
     return link is not None and cast("SocketIO", link.io).tls is not None
+
+
+def _losses(client: Frontend, now: float) -> Packed | None:
+    """Return what verdicts.py counts for the present statement."""
+    if not client.requeued or client.requeued != client.link.exchange.query_start:
+        return None
+    return {"since": age(client.requeued_since, now), "reruns": client.reruns}

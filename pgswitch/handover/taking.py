@@ -163,6 +163,11 @@ class Heir:
             # Its servers were shared; what it has prepared it keeps.
             equip(frontend, lambda _database: True)
         unpack_client(link, state, self._context.statements, now)
+        losses = state.get("lost")
+        if losses:
+            frontend.requeued = link.exchange.query_start
+            frontend.requeued_since = moment(losses["since"], now)
+            frontend.reruns = losses["reruns"]
         rack = frontend.pool.rack_of(frontend)
         walsender = self._walsenders.pop(one.link, None)
         if walsender is not None:

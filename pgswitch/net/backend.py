@@ -7,10 +7,11 @@ What follows from any of it is the pool's business: the backend tells its *owner
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
 from time import monotonic, time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -45,7 +46,7 @@ from pgswitch.wire.constants import (
     READY_FOR_QUERY,
 )
 from pgswitch.wire.framing import LONG_MESSAGE
-from pgswitch.wire.last_word import LastWord, last_word
+from pgswitch.wire.last_word import LastWord, last_word, words_of
 from pgswitch.wire.login_server import (
     LOGIN_BYTES,
     MOST_PARAMETERS,
@@ -144,6 +145,8 @@ class BackendOwner(Protocol):
 class Backend(TwistedProtocol):
     """A server connection; its Link relays, this decides all the rest."""
 
+    last_words: Mapping[str, str] = MappingProxyType({})
+    """The fields of the message in which it said that it ends."""
     is_fresh = True
     """No client has had it yet, so that whatever it reports is a default."""
     is_quiet = False
@@ -493,17 +496,20 @@ class Backend(TwistedProtocol):
             link.parameters, self._reports, at_default=at_default
         )
 
-    def without_last_word(self, chunk: bytes, *, unanswered: bool) -> bytes:
+    def without_last_word(self, chunk: bytes, at: int, *, unanswered: bool) -> bytes:
         """Return what of a chunk a client shall see, if the server says that it ends.
 
-        ``unanswered``: no part of the present answer has reached the client.  Then
-        none will, if the server has undone what it was asked.
+        The first message of the chunk begins at ``at``.  ``unanswered``: no part of
+        the present answer has reached the client.  Then none will, if the server has
+        undone what it was asked.
         """
-        said, at, is_done = last_word(chunk)
+        unanswered = unanswered and at == 0
+        said, at, is_done = last_word(chunk, at)
         if said is LastWord.NONE:
             return chunk
         # Nobody else is to ask it anything.
         self.link.stale = self.link.watched = True
+        self.last_words = words_of(chunk, at)
         self.said_last_word = said is LastWord.UNDONE and unanswered and not is_done
         return b"" if self.said_last_word else chunk[:at]
 

@@ -160,6 +160,12 @@ class Frontend:
     """
 
     is_confidential = False
+    requeued: float = 0.0
+    """Which statement has lost a server, by the start of its query; 0.0: none."""
+    requeued_since: float = 0.0
+    """When it was first asked: its wait for a server has a deadline."""
+    reruns: int = 0
+    """How often it was run again."""
 
     def __init__(self, reception: Reception, address: Address) -> None:
         """Begin before the first packet; ``address`` is where it comes from."""
@@ -507,6 +513,9 @@ class Frontend:
 
     def _refuse(self, lost: LostTransaction, message_type: int, body: bytes) -> None:
         answer = lost.message(message_type, body)
+        for fault in lost.faults:
+            self.reception.told(self, fault)
+        lost.faults.clear()
         if answer.data:
             self.link.send(answer.data)
         if answer.is_over:

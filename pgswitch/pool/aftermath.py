@@ -50,6 +50,8 @@ class Facts:
     unsynced: bool = False
     """Something of a pipeline was carried out and answered, and its Sync, which would
     commit that, has not come."""
+    on_standby: bool = False
+    """The server could not write anything, whatever it was asked."""
 
 
 def decide(facts: Facts, text_of: Callable[[bytes], bytes]) -> Outcome:
@@ -74,10 +76,18 @@ def decide(facts: Facts, text_of: Callable[[bytes], bytes]) -> Outcome:
     return Outcome.AGAIN if is_again else Outcome.UNKNOWN
 
 
+def texts_of(facts: Facts, text_of: Callable[[bytes], bytes]) -> list[bytes]:
+    """Return the statements that were asked, none if one is not known."""
+    sent = without_cut(facts.sent) if facts.is_cut else facts.sent
+    return [*findings(sent, text_of, inside=facts.in_transaction).texts]
+
+
 def _may_run_again(facts: Facts, found: Findings) -> bool:
     """Tell whether what was asked outside of a transaction may be asked again."""
     if facts.copying or facts.answered or not facts.retry:
         return False
+    if facts.on_standby and found.queries:
+        return True
     return not found.may_commit or (facts.said_so and found.is_single)
 
 

@@ -1,11 +1,13 @@
-"""Deals with a client whose server was lost to a switchover, as aftermath.py decides.
+"""What a client has lost with its server, and how it is told, as aftermath.py decides.
 
 The client stays connected wherever that is honest: what it asked is asked again of
-the next server, or it is told, statement by statement, what became of it.
+the next server (verdicts.py has the say), or it is told, statement by statement, what
+became of it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -13,10 +15,12 @@ from pgswitch.errors import (
     InFailedTransaction,
     OutcomeUnknown,
     ServerConnCrashed,
+    SessionEnded,
     SessionLost,
+    StatementEnded,
     TransactionLost,
 )
-from pgswitch.pool.aftermath import Facts, Outcome, decide
+from pgswitch.pool.aftermath import Facts, Outcome, decide, texts_of
 from pgswitch.relay.server import SESSION
 from pgswitch.wire import encode
 from pgswitch.wire.exchange import (
@@ -33,6 +37,8 @@ from pgswitch.wire.exchange import (
 from pgswitch.wire.lost_transaction import LostTransaction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pgswitch.errors import Fault
     from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
@@ -43,13 +49,60 @@ _ENDS = (QUERY, SYNC, FUNCTION_CALL)
 """Requests whose answer ends with ReadyForQuery."""
 
 
-def settle_loss(
-    link: ClientLink, backend: Backend, reason: str, *, mode: int, retry: bool
-) -> Outcome | None:
-    """Tell a client what became of its work; AGAIN: it is to be given a new server.
+@dataclass(slots=True)
+class Loss:
+    """What a client has lost with its server, as it was at that moment."""
 
-    None: it was disconnected, for there is no way to tell.  The two are unlinked
-    already.  ``reason`` is why the server was closed.
+    link: ClientLink
+    reason: str
+    """Why the server was closed."""
+    words: Mapping[str, str]
+    """The fields of the server's last word, if it had one."""
+    facts: Facts
+    outcome: Outcome
+    """What becomes of the client if a move explains the loss."""
+    asked: list[int]
+    """The entries of the exchange that are not answered."""
+    had_failed: bool
+    """The transaction had failed before."""
+    is_skipping: bool
+    """What is left of a failed pipeline is skipped, up to its Sync."""
+    texts: list[bytes]
+    """The statements that were asked, if they are known."""
+
+    @property
+    def client(self) -> Frontend:
+        """The client."""
+        return cast("Frontend", self.link.frontend)
+
+    @property
+    def code(self) -> str:
+        """The SQLSTATE of the last word, with which it was undone; else empty."""
+        return self.words.get("C", "") if self.facts.said_so else ""
+
+    @property
+    def said(self) -> str | None:
+        """The last word as a DETAIL has it; None: there was none."""
+        if not self.words:
+            return None
+        return (
+            f"The server said: {self.words.get('M', '')} ({self.words.get('C', '')})."
+        )
+
+
+def take_stock(
+    link: ClientLink,
+    backend: Backend,
+    reason: str,
+    *,
+    mode: int,
+    retry: bool,
+    on_standby: bool,
+) -> Loss | None:
+    """Find out what a client has lost, and leave its exchange empty.
+
+    None: it was disconnected, for there is no way to tell it anything.  The two are
+    unlinked already.  ``on_standby``: the server could not write.
     """
     client = cast("Frontend", link.frontend)
     exchange = link.exchange
@@ -59,10 +112,9 @@ def settle_loss(
         client.disconnect(fault, quietly=True)
         return None
     text_of = partial(_text_of, link.statements)
-    in_transaction = exchange.status != IDLE
     facts = Facts(
         is_session=mode == SESSION,
-        in_transaction=in_transaction,
+        in_transaction=exchange.status != IDLE,
         outstanding=exchange.outstanding(),
         copying=exchange.copying,
         sent=b"".join(link.sent),
@@ -71,64 +123,111 @@ def settle_loss(
         answered=link.partly,
         retry=retry,
         unsynced=exchange.open and link.partly and not exchange.skipping,
+        on_standby=on_standby,
     )
     is_skipping = exchange.skipping and not facts.outstanding
     outcome = decide(facts, text_of)
+    had_failed = exchange.status == FAILED
+    texts: list[bytes] = []
+    if outcome is Outcome.AGAIN:
+        texts = texts_of(facts, text_of)
+    asked: list[int] = []
+    if outcome is not Outcome.SESSION_LOST:
+        asked = exchange.forget()
+        # The unnamed statement of the next server is another's.
+        link.parsed_here = False
+        if link.statements is not None:
+            link.statements.undone(asked, backend.link.statements)
+    return Loss(
+        link,
+        reason,
+        backend.last_words,
+        facts,
+        outcome,
+        asked,
+        had_failed,
+        is_skipping,
+        texts,
+    )
+
+
+def refusal(loss: Loss, why: str) -> Fault:
+    """Return what is told of a statement that might be run again, and is not."""
+    if loss.code:
+        message = loss.words.get("M", "")
+        return StatementEnded(message=message, sqlstate=loss.code, why=why)
+    said = f"{loss.said} " if loss.said else ""
+    return OutcomeUnknown(detail=f"{said}It was not run again: {why}.")
+
+
+def tell(loss: Loss, fault: Fault | None = None) -> None:
+    """Tell a client what became of its work; ``fault`` if it was to be run again."""
+    link, client, outcome = loss.link, loss.client, loss.outcome
+    exchange = link.exchange
+    if fault is not None:
+        outcome = Outcome.UNKNOWN
     if outcome is not Outcome.NOTHING:
+        words = outcome.value if fault is None else fault.text
         client.reception.log.log(
-            f"{client.prefix} server lost ({reason}): {outcome.value}"
+            f"{client.prefix} server lost ({loss.reason}): {words}"
         )
     if outcome is Outcome.SESSION_LOST:
-        client.disconnect(SessionLost(reason=reason))
-        return outcome
-    had_failed = exchange.status == FAILED
-    asked = exchange.forget()
-    link.parsed_here = False  # The unnamed statement of the next server is another's.
-    if link.statements is not None:
-        link.statements.undone(asked, backend.link.statements)
-    if outcome is Outcome.AGAIN:
-        link.again()
-        return outcome
+        client.disconnect(_end_of_session(loss))
+        return
+    link.waiting_since = 0.0
     link.forsake()
     is_lost = outcome in (Outcome.ROLLED_BACK, Outcome.UNKNOWN_INSIDE)
     is_certain = outcome is Outcome.ROLLED_BACK
-    first: Fault = TransactionLost() if is_certain else OutcomeUnknown()
-    if is_certain and had_failed:
-        first = InFailedTransaction()
-    answers, is_open = _answers(asked, first, is_lost=is_lost)
+    lost_detail = f"{loss.said} {TransactionLost.detail}" if loss.said else None
+    first = fault or OutcomeUnknown(detail=loss.said)
+    if is_certain:
+        first = TransactionLost(detail=lost_detail)
+        if loss.had_failed:
+            first = InFailedTransaction()
+    answers, is_open = _answers(loss, first, is_lost=is_lost)
     if answers:
         link.send(answers)
     exchange.query_start = exchange.transaction_start = 0.0
-    is_skipping = is_open or is_skipping
+    is_skipping = is_open or loss.is_skipping
     if is_lost or is_skipping or outcome is Outcome.PIPELINE_LOST:
-        client.lose_transaction(
-            LostTransaction(
-                link.statements,
-                told=bool(answers) or had_failed or is_skipping,
-                skipping=is_skipping,
-                over=not is_lost,
-            )
+        lost = LostTransaction(
+            link.statements,
+            told=bool(answers) or loss.had_failed or is_skipping,
+            skipping=is_skipping,
+            over=not is_lost,
         )
+        lost.detail = lost_detail
+        client.lose_transaction(lost)
     else:
         link.go_on()
-    return outcome
 
 
-def _answers(asked: list[int], first: Fault, *, is_lost: bool) -> tuple[bytes, bool]:
+def _end_of_session(loss: Loss) -> Fault:
+    """Return what the client of a lost session is told."""
+    words = loss.words
+    if words.get("V", words.get("S")) in ("FATAL", "PANIC") and words.get("C"):
+        return SessionEnded(message=words.get("M", ""), sqlstate=words["C"])
+    return SessionLost(reason=loss.reason)
+
+
+def _answers(loss: Loss, first: Fault, *, is_lost: bool) -> tuple[bytes, bool]:
     """Return an error for each statement or pipeline that was asked.
 
     Also whether the Sync of the last is still to come.
     """
     answers: list[bytes] = []
+    client = loss.client
     fault = first
     is_open = False
-    for entry in asked:
+    for entry in loss.asked:
         kind = entry & TYPE
         if kind in (COPY_DONE, COPY_FAIL) or entry & SWALLOW:
             continue
         if not is_open:
             answers.append(encode.error_response(fault))
-            fault = InFailedTransaction() if is_lost else OutcomeUnknown()
+            client.reception.told(client, fault)
+            if is_lost:
+                fault = InFailedTransaction()
         is_open = kind not in _ENDS
         if not is_open:
             answers.append(encode.ready_for_query(b"E" if is_lost else b"I"))

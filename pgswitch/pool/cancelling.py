@@ -71,8 +71,10 @@ class CancelKeys:
             target.console.cancel()
             return succeed("cancel request for console client")
         link, pool = target.link, target.pool
-        error = encode.error_response(QueryCancelled())
+        fault = QueryCancelled()
+        error = encode.error_response(fault)
         if link.gate is not None and link.gate.cancel(error):
+            target.reception.told(target, fault)
             return succeed("cancel request for waiting client")
         if link.server is not None:
             backend = cast("Backend", link.server.backend)
@@ -86,9 +88,12 @@ class CancelKeys:
             cancels: Cancels = pool.cancels
             return cancels.send(requester, backend.cancel_key, place, backend)
         waiters = pool.rack_of(target).waiters
-        if link in waiters:
+        is_waiting = link in waiters
+        if is_waiting:
             waiters.remove(link)
+        if is_waiting or pool.verdicts.let_go(link):
             link.refuse(error)
+            target.reception.told(target, fault)
             return succeed("cancel request for waiting client")
         if link.halted:
             return succeed("ignoring cancel request for server that is setting vars")

@@ -65,7 +65,7 @@ def statements_for(
     """
     link: ClientLink = client.link
     pool: Home = client.pool
-    most = pool.context.effective.max_prepared_statements()
+    most = pool.context.effective.max_prepared_statements
     has = link.statements
     if has is not None:
         has.keep_at_most(most)
@@ -112,7 +112,7 @@ def _limit_statements(pool: Home) -> None:
 
     With 0 clients go on with those that they have, and servers keep them.
     """
-    most = pool.context.effective.max_prepared_statements()
+    most = pool.context.effective.max_prepared_statements
     if most:
         for backend in pool.fleet:
             if backend.phase is not Phase.LOGIN:

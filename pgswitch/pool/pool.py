@@ -24,6 +24,7 @@ from pgswitch.pool.modes import adapt
 from pgswitch.pool.opening import PAUSED
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.settling import Settling
+from pgswitch.pool.verdicts import Verdicts
 from pgswitch.pool.waits import Waits
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.rack import Rack, is_fit
@@ -75,6 +76,8 @@ class ServerPool:
         """When it last had a client or a server, as the upkeep saw it."""
         self.settling = Settling(context, self.rack)
         self.aftercare = Aftercare(self)
+        self.verdicts = Verdicts(self)
+        """Clients whose server is lost, until it is known why."""
         self.waits = Waits()
         """Sees whether a client waits for longer than it may."""
         self.configure()
@@ -163,6 +166,8 @@ class ServerPool:
         if link in self.rack.waiters:
             self.rack.waiters.remove(link)
         self.settling.forget(link)
+        if link.halted:
+            self.verdicts.forget(link)
         session = self.replication.pop(client.number, None)
         server = link.server
         if session is not None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from pgswitch.net.backend import CRASHED
 from pgswitch.pool.moving import move
 from pgswitch.pool.opening import NODE_LOST
 from pgswitch.pool.site import is_elsewhere
+from pgswitch.pool.verdicts import Verdict
+from pgswitch.topology.calling import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.net.backend import Backend
     from pgswitch.pool.pool import ServerPool
+    from pgswitch.topology.calling import Heard
     from pgswitch.topology.nodes import Node
 
 
@@ -29,6 +33,12 @@ class Cluster(Protocol):
 
     def address_of(self, node: Node) -> str:
         """Return where the monitor has asked a node that has a name; empty: nowhere."""
+
+    def call(self, heard: Heard, node: Node | None = None) -> None:
+        """Call on a node over a new connection."""
+
+    def is_standby(self, node: Node) -> bool:
+        """Tell whether a node was in recovery when it last answered."""
 
 
 class ReaderSite:
@@ -56,6 +66,34 @@ class ReaderSite:
     def place(self) -> DatabaseSpec:
         """The node's own entry."""
         return self._pool.spec
+
+    why_searching = ""
+    """Nobody searches."""
+
+    @property
+    def is_standby(self) -> bool:
+        """Whether servers here cannot write."""
+        return self._cluster.is_standby(self.node)
+
+    def verdict(self, reason: str) -> Verdict | None:
+        """Return what explains the loss of a server; None: it is to be found out."""
+        return None if reason == CRASHED else Verdict.MOVED
+
+    def verdict_of(self, finding: Finding, *, undone: bool) -> Verdict | None:
+        """Return what a call on the node says.
+
+        One that stops and one that was restarted for a crash say the same, but only
+        the first says that it ends.
+        """
+        if finding is Finding.WELL:
+            return Verdict.WELL
+        if finding is Finding.GONE or (finding is Finding.NOT_READY and undone):
+            return Verdict.MOVED
+        return None
+
+    def call(self, heard: Heard) -> None:
+        """Call on the node over a new connection."""
+        self._cluster.call(heard, self.node)
 
     def warm_servers(self) -> Iterator[Backend]:
         """Iterate over connections kept for later: none."""
@@ -88,6 +126,9 @@ class ReaderSite:
     def note(self, outcome: object) -> None:
         """Take no notice: the loss of a reader is no switchover."""
 
+    def note_error(self, sqlstate: str) -> None:
+        """Take no notice of that either."""
+
     def refresh(self) -> None:
         """Send clients away if this is no place for them any more."""
         target = self._elsewhere(self._pool)
@@ -113,7 +154,8 @@ class ReaderSite:
             self._pool.go_on()
 
     def close(self) -> None:
-        """Do nothing: the pool is given up."""
+        """Hold nobody any more: the pool is given up."""
+        self._pool.verdicts.give_up()
 
 
 def leave(pool: ServerPool, target: ServerPool) -> None:

@@ -9,8 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import CRASHED, Backend, Phase
-from pgswitch.pool.aftermath import Outcome
-from pgswitch.pool.bereft import settle_loss
 from pgswitch.pool.opening import NO_FAILURES, NODE_LOST, WRITER_LOST, WRITER_MOVED
 from pgswitch.relay.client import ClientLink
 from pgswitch.wire.welcome import Welcome
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.fleet import Fleet
     from pgswitch.pool.settling import Settling
     from pgswitch.pool.site import Place
+    from pgswitch.pool.verdicts import Verdicts
     from pgswitch.relay.rack import Rack
     from pgswitch.wire.login_server import Failed, ServerRefused
 
@@ -42,6 +41,7 @@ class Home(Protocol):
     settling: Settling
     aftercare: Aftercare
     site: Place | None
+    verdicts: Verdicts
     welcome: Welcome | None
     welcome_waiters: list[Frontend]
 
@@ -167,34 +167,12 @@ def lost(pool: Home, backend: Backend, reason: str) -> None:
     if isinstance(client, ClientLink):
         pool.rack.unlink(client, link)
         if site is not None and reason in SWITCHOVER_REASONS:
-            is_settling = client is settling
-            _settle(pool, site, client, backend, reason, is_settling=is_settling)
+            if client is settling:
+                # Its parameters were being set: it had asked nothing yet.
+                pool.verdicts.requeue(client)
+            else:
+                pool.verdicts.lost(client, backend, reason)
         else:
             client.frontend.disconnect(backend.loss(), quietly=half_sent)
     link.statements.clear()
     pool.launch()
-
-
-def _settle(
-    pool: Home,
-    site: Place,
-    client: ClientLink,
-    backend: Backend,
-    reason: str,
-    *,
-    is_settling: bool,
-) -> None:
-    """Have a client of a cluster served by the next server, or told what it lost.
-
-    ``is_settling``: its parameters were being set, so it had asked nothing yet.
-    """
-    outcome: Outcome | None = Outcome.AGAIN
-    if not is_settling:
-        retry = bool(pool.context.configuration.settings.switchover_retry)
-        mode = backend.link.mode
-        outcome = settle_loss(client, backend, reason, mode=mode, retry=retry)
-        site.note(outcome)
-    if outcome is Outcome.AGAIN:
-        client.waiting_since = pool.context.clock()
-        pool.rack.waiters.insert(0, client)
-        pool.serve_waiters()

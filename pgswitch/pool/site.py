@@ -20,11 +20,15 @@ from pgswitch.pool.aftermath import Outcome
 from pgswitch.pool.attempts import NO_ENTRY, NO_RESOURCES, STARTING_UP
 from pgswitch.pool.opening import WRITER_LOST, WRITER_MOVED
 from pgswitch.pool.standbys import Standbys
+from pgswitch.pool.verdicts import Verdict, Where
+from pgswitch.topology.calling import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pgswitch.config.model import DatabaseSpec
+    from pgswitch.pool.verdicts import Verdicts
+    from pgswitch.topology.calling import Heard
     from pgswitch.topology.events import Tally
     from pgswitch.topology.nodes import Node
     from pgswitch.wire.welcome import Welcome
@@ -41,7 +45,7 @@ SQLSTATES = {
 IN_HOT_STANDBY = "in_hot_standby"
 
 
-class Place(Protocol):
+class Place(Where, Protocol):
     """What a pool of a cluster needs to know of where its servers are."""
 
     @property
@@ -55,6 +59,10 @@ class Place(Protocol):
     @property
     def place(self) -> DatabaseSpec:
         """The database's entry, with the node's host and port in it."""
+
+    @property
+    def why_searching(self) -> str:
+        """Why there is no place now, for who has waited in vain; empty if there is."""
 
     def suspect(self) -> None:
         """Have the monitor look: a server was lost, or did not do as it should."""
@@ -77,9 +85,6 @@ class Place(Protocol):
         ``sqlstate`` is empty if it gave none.
         """
 
-    def note(self, outcome: Outcome | None) -> None:
-        """Note what became of a client whose server was lost; None: disconnected."""
-
     def refresh(self) -> None:
         """Do what is due, some times a second."""
 
@@ -91,6 +96,7 @@ class Home(standbys.Home, Protocol):
     """What a site needs of its pool; see pool/pool.py."""
 
     welcome: Welcome | None
+    verdicts: Verdicts
 
     def adopt(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere."""
@@ -110,11 +116,18 @@ class Cluster(Protocol):
 
     tally: Tally
 
+    @property
+    def why_searching(self) -> str:
+        """Why there is no writer now; empty if there is."""
+
     def suspect(self) -> None:
         """Take a hint that something is wrong with the writer."""
 
     def address_of(self, node: Node) -> str:
         """Return where the monitor has asked a node that has a name; empty: nowhere."""
+
+    def call(self, heard: Heard) -> None:
+        """Call on the writer over a new connection."""
 
     def served(self) -> None:
         """Hear that a server of the writer's is there for clients."""
@@ -156,6 +169,32 @@ class Site:
         if node is None:
             return spec
         return replace(spec, host=node.host, port=node.port)
+
+    @property
+    def why_searching(self) -> str:
+        """Why there is no writer now; empty if there is."""
+        return self.cluster.why_searching if self.searching else ""
+
+    is_standby = False
+    """The writer writes."""
+
+    def verdict(self, reason: str) -> Verdict | None:
+        """Return what explains the loss of a server; None: it is to be found out."""
+        if reason == WRITER_MOVED:
+            return Verdict.MOVED
+        return Verdict.LEAVING if self.searching else None
+
+    def verdict_of(self, finding: Finding, *, undone: bool) -> Verdict | None:
+        """Return what a call on the writer says.
+
+        Whether a writer that takes no connections is given up is the machine's to say.
+        """
+        del undone
+        return Verdict.WELL if finding is Finding.WELL else None
+
+    def call(self, heard: Heard) -> None:
+        """Call on the writer over a new connection."""
+        self.cluster.call(heard)
 
     def warm_servers(self) -> Iterator[Backend]:
         """Iterate over the connections kept for later."""
@@ -205,7 +244,11 @@ class Site:
         elif outcome is None or outcome is Outcome.SESSION_LOST:
             tally.lost += 1
         if outcome in SQLSTATES:
-            tally.errors[SQLSTATES[outcome]] += 1
+            self.note_error(SQLSTATES[outcome])
+
+    def note_error(self, sqlstate: str) -> None:
+        """Note that a client was told of its loss with this SQLSTATE."""
+        self.cluster.tally.errors[sqlstate] += 1
 
     # What the cluster asks.
 
@@ -225,13 +268,16 @@ class Site:
         for backend in list(self._pool.servers.values()):
             if not is_leaving or not _is_at_work(backend):
                 backend.close(WRITER_LOST)
+        self._pool.verdicts.decide(Verdict.LEAVING)
 
     def serve_from(self, node: Node | None, *, same: bool) -> None:
         """Use this node; ``same``: it is the present server under another name.
 
         None: the host of the database's entry.
         """
-        is_back = node is not None and self.place.hosts == (node.host,)
+        is_host = node is not None and self.place.hosts == (node.host,)
+        is_back = same or node == self.node
+        was_searching = self.searching
         self.searching = self.starting = False
         self.node = node
         attempts = self._pool.fleet.attempts
@@ -240,8 +286,10 @@ class Site:
             self._is_untried = was_known and attempts.sqlstate[:2] != NO_ENTRY
         for backend in list(self._pool.servers.values()):
             # A name may lead to another machine by now.
-            if not same or (is_back and self.is_elsewhere(backend)):
+            if not same or (is_host and self.is_elsewhere(backend)):
                 backend.close(WRITER_MOVED)
+        if was_searching or not is_back:
+            self._pool.verdicts.decide(Verdict.BACK if is_back else Verdict.MOVED)
         attempts.succeeded()
         self._pool.set_open()
         for backend in [] if node is None else self.standbys.take(node):
@@ -260,6 +308,7 @@ class Site:
     def close(self) -> None:
         """Close the connections to standbys: the pool is given up."""
         self.standbys.keep(())
+        self._pool.verdicts.give_up()
 
 
 def is_elsewhere(address: str, backend: Backend) -> bool:

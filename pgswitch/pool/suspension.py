@@ -71,6 +71,8 @@ class Suspension:
         context = self._context
         context.suspended = True
         self._doors.pause()
+        for pool in self._pools:
+            pool.verdicts.give_up()
         timeout = context.configuration.settings.suspend_timeout
         self._deadline = context.clock() + timeout if timeout else float("inf")
         self._done = Deferred(self._given_up)

@@ -14,9 +14,10 @@ from pgswitch.errors import (
     QueryTimeoutWaiting,
     QueryWaitTimeout,
 )
-from pgswitch.net.backend import Backend, Phase
+from pgswitch.net.backend import CRASHED, Backend, Phase
 from pgswitch.pool.aftercare import CHECK_FAILED
 from pgswitch.pool.opening import CONNECT_TIMEOUT, PAUSED, RECONFIGURED
+from pgswitch.pool.verdicts import asked_at
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.gate import Gate
 from pgswitch.wire.exchange import IDLE
@@ -59,9 +60,9 @@ def sweep(pool: ServerPool, now: float) -> None:
 def _waiting_clients(pool: ServerPool, now: float) -> None:
     """End clients that waited too long; tell others that they wait."""
     settings = pool.context.configuration.settings
-    for link in pool.waiting():
+    for link in [*pool.waiting(), *pool.verdicts.links()]:
         client = cast("Frontend", link.frontend)
-        waited = now - link.waiting_since
+        waited = now - asked_at(link)
         if _is_too_long(pool, client.user, waited):
             client.disconnect(QueryWaitTimeout(detail=_last_failure(pool)))
         elif settings.query_timeout and waited > settings.query_timeout:
@@ -101,6 +102,9 @@ def _logging_in(pool: ServerPool, now: float) -> None:
 
 def _last_failure(pool: ServerPool) -> str | None:
     """Return why there is no server, for who has waited in vain; None if unknown."""
+    site = pool.site
+    if site is not None and site.why_searching:
+        return f"There is no writer: {site.why_searching}."
     return f"The last login failed: {pool.failing}." if pool.failing else None
 
 
@@ -130,6 +134,9 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
     is_free = exchange.clean and pool.context.configuration.settings.server_fast_close
     if backend.link.stale and (is_free or backend.replication != "none"):
         backend.close(RECONFIGURED)
+        return
+    if backend.last_words:
+        backend.close(CRASHED)  # It has said that it ends, and does not.
         return
     if backend.replication != "none":
         return  # A stream lasts, and is no query that hangs.

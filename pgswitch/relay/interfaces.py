@@ -74,10 +74,11 @@ class ServerControl(LinkControl, Protocol):
     def transaction_in_statement_mode(self) -> None:
         """Deal with a transaction that the pool mode forbids."""
 
-    def without_last_word(self, chunk: bytes, *, unanswered: bool) -> bytes:
+    def without_last_word(self, chunk: bytes, at: int, *, unanswered: bool) -> bytes:
         """Return what of a chunk a client shall see, if the server says that it ends.
 
-        ``unanswered``: no part of the present answer has reached the client.
+        The first message of the chunk begins at ``at``.  ``unanswered``: no part of
+        the present answer has reached the client.
         """
 
     def parameter_reset(self, body: bytes) -> bytes | None:

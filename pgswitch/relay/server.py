@@ -49,7 +49,7 @@ from pgswitch.wire.exchange import (
     Exchange,
 )
 from pgswitch.wire.framing import CALL, PASS, TAG, WHOLE, action_table
-from pgswitch.wire.last_word import MARK
+from pgswitch.wire.last_word import FATAL_MARK, LONGEST, MARK
 from pgswitch.wire.passing import pass_over
 from pgswitch.wire.prepared import ClientStatements, fake_reply
 from pgswitch.wire.statements import PREFIX, ServerStatements
@@ -182,9 +182,9 @@ class Nobody:
     def transaction_in_statement_mode(self) -> None:
         """Do nothing."""
 
-    def without_last_word(self, chunk: bytes, *, unanswered: bool) -> bytes:
+    def without_last_word(self, chunk: bytes, at: int, *, unanswered: bool) -> bytes:
         """Return all of it."""
-        del unanswered
+        del at, unanswered
         return chunk
 
     def parameter_reset(self, body: bytes) -> bytes | None:
@@ -440,14 +440,16 @@ class ServerLink(Link):
 
     def _feed_wary(self, chunk: bytes, exchange: Exchange) -> None:
         """Do the same with a last word of the server kept from the client."""
-        if MARK in chunk and self.skip == 0 and self.wanted == 0:
-            client = self.peer
-            unanswered = (
-                client is not None and len(client.sent) > 0 and not client.partly
-            )
-            chunk = self.backend.without_last_word(chunk, unanswered=unanswered)
-            if not chunk:
-                return
+        if MARK in chunk or FATAL_MARK in chunk[-LONGEST:]:
+            at = self.skip
+            if at < len(chunk):
+                client = self.peer
+                unanswered = (
+                    client is not None and len(client.sent) > 0 and not client.partly
+                )
+                chunk = self.backend.without_last_word(chunk, at, unanswered=unanswered)
+                if not chunk:
+                    return
         table = WARY
         if exchange.special:
             table = WARY_SPECIAL
@@ -547,7 +549,8 @@ class ServerLink(Link):
         if self.wary and chunk.find(READ_ONLY, start, end) >= 0:
             self.backend.refused_to_write()
         statements = self.client_statements
-        if end > len(chunk) and (statements is not None or exchange.special):
+        sees_all = self.wary or statements is not None or exchange.special > 0
+        if end > len(chunk) and sees_all:
             self.needed = end - start
             return False
         error = chunk[start:end]

@@ -249,6 +249,7 @@ class Advisor:
         if desk.context.log.debug_enabled:
             desk.context.log.debug(f"{client.prefix} refused: {fault.text}")
         self.refusal = error_response(fault)
+        client.reception.told(client, fault)
         # Text that is no number: an error on every server, and nothing is done.
         words = re.sub(r"[^\w. -]", "_", key, flags=re.ASCII)
         self.provocation = (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.topology import machine as m
 from pgswitch.topology import recording
+from pgswitch.topology.calling import Calls
 from pgswitch.topology.events import Event, Tally
 from pgswitch.topology.following import Positions
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from pgswitch.logs import Log
+    from pgswitch.topology.calling import Heard
     from pgswitch.topology.monitor import Monitor
     from pgswitch.topology.nodes import Node
 
@@ -112,6 +114,8 @@ class Cluster:
     """When the log last said that clients wait for a writer; at first, the start."""
     _warm: list[Node] | None = None
     """The last nodes that they were told to keep connections to."""
+    _calls: Calls | None = None
+    """There once it has started."""
 
     def start(self, clock: IReactorTime) -> None:
         """Begin to ask; ``clock`` provides IReactorTime.
@@ -121,11 +125,14 @@ class Cluster:
         self.record(recording.begun(self.key, self.time(), self.machine))
         self._writer, self._complained_at = self.machine.writer, self.clock()
         self.sites.wait()
+        self._calls = Calls(self.monitor.make_probe, clock)
         self.monitor.start(clock, self)
 
     def stop(self) -> None:
         """Ask no more and close every connection."""
         self.monitor.stop()
+        if self._calls is not None:
+            self._calls.stop()
 
     def suspect(self, node: Node | None = None) -> None:
         """Take a hint from a client's server: its loss, or what it said.
@@ -153,6 +160,30 @@ class Cluster:
     def address_of(self, node: Node) -> str:
         """Return where the monitor has asked a node that has a name; empty: nowhere."""
         return self.monitor.address_of(node)
+
+    def call(self, heard: Heard, node: Node | None = None) -> None:
+        """Call on a node over a new connection, by default on the writer."""
+        sights = self.machine.sights
+        writer = sights.get(self.machine.writer)
+        if node is None:
+            node = writer.node if writer else next(iter(sights.values())).node
+        if self._calls is not None:
+            self._calls.call(node, heard)
+
+    def is_standby(self, node: Node) -> bool:
+        """Tell whether a node was in recovery when it last answered."""
+        sight = self.machine.sights.get(node.name)
+        report = None if sight is None else sight.report
+        return report is not None and report.in_recovery
+
+    @property
+    def why_searching(self) -> str:
+        """Why there is no writer now; empty if there is, or nothing is known."""
+        event = self.events[-1] if self.events else None
+        if self.machine.state is not m.State.SEARCHING or event is None or event.new:
+            return ""
+        lost = f"{event.old} was lost, " if event.old else ""
+        return f"{lost}{event.cause}"
 
     def served(self) -> None:
         """Hear that a server of the writer's is there for clients."""

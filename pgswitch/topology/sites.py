@@ -127,7 +127,7 @@ class PoolSites:
         waits = [
             now - link.waiting_since
             for pool in self.pools.of_database(self.key)
-            for link in pool.rack.waiters
+            for link in [*pool.rack.waiters, *pool.verdicts.links()]
         ]
         return len(waits), max(waits, default=0.0)
 

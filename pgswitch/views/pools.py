@@ -106,7 +106,7 @@ class PoolView:
 
     def _pool(self, pool: ServerPool) -> PoolSnapshot:
         states = [backend.state for backend in pool.backends()]
-        waiters = pool.waiting()
+        waiters = [*pool.verdicts.links(), *pool.waiting()]
         waiting = len(waiters) + len(pool.unwelcomed())
         return PoolSnapshot(
             database=pool.key.database,

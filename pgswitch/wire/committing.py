@@ -29,7 +29,15 @@ from pgswitch.wire.constants import (
     QUERY,
     SYNC,
 )
-from pgswitch.wire.sql_steps import BEGINS, COMMITS, ENDS, Does, Step, readings
+from pgswitch.wire.sql_steps import (
+    BEGINS,
+    COMMITS,
+    ENDS,
+    Does,
+    Step,
+    is_query,
+    readings,
+)
 
 INSIDE: Final = 1
 OUTSIDE: Final = 2
@@ -55,6 +63,10 @@ class Findings(NamedTuple):
     """Some of it may be committed."""
     is_single: bool
     """They carry out one statement, which is done whole or not at all."""
+    queries: bool = False
+    """Each of their texts is one query, whatever functions it calls."""
+    texts: tuple[bytes, ...] = ()
+    """What they carry out."""
 
 
 UNKNOWN: Final = Findings(is_known=False, may_commit=True, is_single=False)
@@ -72,8 +84,13 @@ def findings(
     for kind, begin, end in messages(sent):
         if end > len(sent) or not walk.take(kind, sent[begin + HEADER_SIZE : end]):
             return UNKNOWN
+    texts = walk.texts()
     return Findings(
-        is_known=bool(sent), may_commit=walk.may_commit, is_single=walk.is_single()
+        is_known=bool(sent),
+        may_commit=walk.may_commit,
+        is_single=walk.is_single(),
+        queries=all(map(is_query, texts)),
+        texts=texts,
     )
 
 
@@ -96,8 +113,8 @@ class _Walk:
         self._failed_at = 0
         """Where the server may be, if something of the present segment has failed."""
         self._segments = 0
-        self._carried_out: set[tuple[int, bytes]] = set()
-        """Segment and text of each."""
+        self._carried_out: dict[tuple[int, bytes], None] = {}
+        """Segment and text of each, in order."""
         self._is_first = True
         """Nothing of the present segment can have failed."""
         self._older: dict[bytes, set[bytes | None]] = {}
@@ -175,7 +192,7 @@ class _Walk:
         """Carry out one of these texts."""
         before, after = self._at, 0
         for text in texts:
-            self._carried_out.add((self._segments, text))
+            self._carried_out[self._segments, text] = None
             for reading in readings(text):
                 self._at = before
                 if len(reading) != 1 or reading[0].does not in _CERTAIN:
@@ -197,6 +214,10 @@ class _Walk:
             self.may_commit |= not is_begin and does not in _HARMLESS
             at |= INSIDE if is_begin else OUTSIDE
         self._at = at
+
+    def texts(self) -> tuple[bytes, ...]:
+        """Return the texts that are carried out."""
+        return tuple(text for _segment, text in self._carried_out)
 
     def is_single(self) -> bool:
         """Tell whether one statement was carried out that is whole or not at all."""

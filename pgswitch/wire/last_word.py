@@ -1,7 +1,9 @@
 """The last thing a server says: that it ends the connection by order.
 
-``FATAL`` with 57P01, 57P02 or 57P03 (manual, "PostgreSQL Error Codes") comes from a
-backend that has rolled back what it was doing, and says so instead of CommandComplete.
+``FATAL`` ends the connection, whatever its SQLSTATE: a timeout (25P03, 25P04, 57P05),
+a dropped database (57P04), an administrator, a conflict with recovery (40001).  With
+these codes (manual, "PostgreSQL Error Codes") it comes from a backend that has rolled
+back what it was doing, and says so instead of CommandComplete.
 
 A ``WARNING`` with these codes is another matter.  At an immediate shutdown, and when
 another backend has crashed, it is sent from within a signal handler, wherever the
@@ -27,8 +29,14 @@ from pgswitch.wire.constants import (
 DONE = (COMMAND_COMPLETE, READY_FOR_QUERY)
 """What they answer may be committed."""
 CODES = ("57P01", "57P02", "57P03")
+"""What a server says that shuts down, or was told to end this connection."""
+UNDONE_CODES = (*CODES, "57P04", "57P05", "25P03", "25P04", "40001")
 MARK = b"57P0"
-"""Only chunks with this in them are worth a look."""
+FATAL_MARK = b"FATAL\0"
+"""Only chunks with one of these in them are worth a look."""
+LONGEST = 2048
+"""In so many bytes at the end of a chunk the second one is looked for: nothing follows
+it, and what is longer is looked at when it is seen whole."""
 
 
 class LastWord(Enum):
@@ -36,16 +44,16 @@ class LastWord(Enum):
 
     NONE = "nothing of the kind"
     UNDONE = "it ends, and has undone what it was doing"
+    ENDS = "it ends, and says nothing of what it was doing"
     UNSURE = "it ends, and what it was doing may be done"
 
 
-def last_word(chunk: bytes) -> tuple[LastWord, int, bool]:
-    """Judge a chunk that begins with a message.
+def last_word(chunk: bytes, at: int = 0) -> tuple[LastWord, int, bool]:
+    """Judge a chunk in which a message begins at ``at``.
 
     Returns the verdict, where in the chunk the last word begins, and whether
     something is said to be done before it.
     """
-    at = 0
     is_done = False
     while at + HEADER_SIZE <= len(chunk):
         kind = chunk[at]
@@ -67,10 +75,16 @@ def _judge(kind: int, body: bytes) -> LastWord:
     except Fault:
         return LastWord.NONE
     severity = fields.get("V", fields.get("S"))
-    if fields.get("C") not in CODES:
-        return LastWord.NONE
-    if kind == ERROR_RESPONSE and severity == "FATAL":
-        return LastWord.UNDONE
-    if kind == NOTICE_RESPONSE and severity == "WARNING":
+    code = fields.get("C")
+    if kind == ERROR_RESPONSE and severity in ("FATAL", "PANIC"):
+        is_undone = severity == "FATAL" and code in UNDONE_CODES
+        return LastWord.UNDONE if is_undone else LastWord.ENDS
+    if kind == NOTICE_RESPONSE and severity == "WARNING" and code in CODES:
         return LastWord.UNSURE
     return LastWord.NONE
+
+
+def words_of(chunk: bytes, at: int) -> dict[str, str]:
+    """Return the fields of the last word that begins at ``at``."""
+    end = at + 1 + int.from_bytes(chunk[at + 1 : at + HEADER_SIZE], "big")
+    return decode.error_fields(chunk[at + HEADER_SIZE : end])

@@ -91,6 +91,10 @@ class LostTransaction:
         refused.
         """
         self._statements = statements
+        self.faults: list[Fault] = []
+        """What the client has been told, for whoever counts it."""
+        self.detail: str | None = None
+        """Goes with the 40001, instead of its usual DETAIL."""
         self._told = told
         self._skipping = skipping
         self._over = over
@@ -249,10 +253,13 @@ class LostTransaction:
     # What is said.
 
     def _refusal(self) -> Fault:
-        return InFailedTransaction() if self._told else TransactionLost()
+        if self._told:
+            return InFailedTransaction()
+        return TransactionLost(detail=self.detail)
 
     def _error(self, fault: Fault) -> bytes:
         self._told = self._told or isinstance(fault, TransactionLost)
+        self.faults.append(fault)
         return encode.error_response(fault)
 
     def _ready(self) -> bytes:

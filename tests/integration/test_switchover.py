@@ -433,7 +433,10 @@ def test_two_writers(place: Place) -> None:
 
 
 def test_nothing_moves(place: Place) -> None:
-    """One backend is killed, then a reader: clients see nothing, the writer stays."""
+    """One backend is killed, then a reader: the writer stays.
+
+    Clients see nothing but the server's own words, if they had something under way.
+    """
     moves = place.lines("cluster bench: the writer is")
     with place.writing() as writers:
         place.cluster.writer.execute(
@@ -448,7 +451,8 @@ def test_nothing_moves(place: Place) -> None:
         place.cluster.standbys[0].kill()
         place.wait_for_writes(writers)
     seen = account(writers, place.rows())
-    assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)
+    assert set(seen.errors) <= {"57P01"}
+    assert (seen.missing, seen.reconnects) == (0, 0)
     assert place.lines("cluster bench: the writer is") == moves
 
 

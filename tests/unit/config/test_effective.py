@@ -116,7 +116,7 @@ def test_whether_anybody_may_be_too_silent(
 def test_prepared_statements(written: str, read: int) -> None:
     """A number below nothing is nothing."""
     made = loaded(f"[pgbouncer]\nmax_prepared_statements = {written}\n")
-    assert Effective(made).max_prepared_statements() == read
+    assert Effective(made).max_prepared_statements == read
 
 
 def test_a_peers_pool() -> None:

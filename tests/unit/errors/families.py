@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from pgswitch.errors import protocol, report, session
+from pgswitch.errors import protocol, report, session, switchover
 
 VALUES: dict[str, object] = {
     "busy": 2,
@@ -32,6 +32,8 @@ OWN_ARGUMENTS: dict[type, dict[str, object]] = {
     protocol.BadPacketHeader: {"header": b"\0"},
     report.SilentClose: {"reason": "unexpected eof"},
     session.ServerLoginRefused: {"message": "no", "sqlstate": "3D000"},
+    switchover.SessionEnded: {"message": "no", "sqlstate": "57P01"},
+    switchover.StatementEnded: {"message": "no", "sqlstate": "57P01", "why": "why"},
 }
 
 

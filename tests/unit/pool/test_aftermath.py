@@ -145,6 +145,28 @@ def test_a_pipeline_between_its_messages() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT f()", A),
+        ("(select f(1)) union (select 2)", A),
+        ("/* by x */ WITH a AS (SELECT f()) SELECT * FROM a", A),
+        ("EXPLAIN ANALYZE SELECT f()", A),
+        ("SELECT f(); SELECT g()", U),
+        ("CALL p()", U),
+        ("COPY t TO STDOUT", U),
+        ("SET x = f()", U),
+    ],
+)
+def test_on_a_standby(text: str, expected: Outcome) -> None:
+    """Nothing can be written there, so any one query can be asked again."""
+    sent = encode.query(text)
+    assert outcome(outstanding=1, sent=sent, on_standby=True) is expected
+    assert outcome(outstanding=1, sent=sent) is U
+    answered = outcome(outstanding=1, sent=sent, on_standby=True, answered=True)
+    assert answered is U
+
+
+@pytest.mark.parametrize(
     ("whole", "idle", "inside"),
     [
         (b"", A, Outcome.ROLLED_BACK),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pgswitch.pool.site import Site
 from pgswitch.wire import encode
 from tests.fakes.messages import (
     ANSWER,
@@ -26,11 +27,15 @@ INSERT = query("INSERT INTO t VALUES (1)")
 
 
 def lose(world: World, server: Server, *, says: bytes = b"") -> None:
-    """Let a server go, perhaps with some last words."""
+    """Let a server go, perhaps with some last words, for the writer moves."""
     if says:
         server.say(says)
     server.drop()
     world.turn()
+    site = world.pool().site
+    assert isinstance(site, Site)
+    site.hold(is_leaving=True)
+    site.serve_from(OTHER, same=False)
 
 
 def begin(client: Client, server: Server) -> None:

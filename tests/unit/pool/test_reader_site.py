@@ -7,6 +7,7 @@ from dataclasses import replace
 from pgswitch.pool.moving import move
 from pgswitch.pool.pool import ServerPool
 from pgswitch.pool.reader_site import ReaderSite
+from pgswitch.topology.calling import Heard
 from pgswitch.topology.nodes import Node
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import Client, World
@@ -20,6 +21,8 @@ class NotedCluster:
     def __init__(self) -> None:
         """Begin with none."""
         self.hints: list[Node | None] = []
+        self.calls: list[Heard] = []
+        self.standby = True
 
     def suspect(self, node: Node | None = None) -> None:
         """Note."""
@@ -28,6 +31,16 @@ class NotedCluster:
     def address_of(self, _node: Node) -> str:
         """Return nothing: hosts have no names here."""
         return ""
+
+    def call(self, heard: Heard, node: Node | None = None) -> None:
+        """Keep it."""
+        assert node == NODE
+        self.calls.append(heard)
+
+    def is_standby(self, node: Node) -> bool:
+        """Return what the test says."""
+        assert node == NODE
+        return self.standby
 
 
 class Reading:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.pool.site import Site
+from pgswitch.topology.calling import Heard
 from pgswitch.topology.events import Tally
 from pgswitch.topology.nodes import Node
 from tests.fakes.messages import ANSWER, READY, query
@@ -14,13 +15,20 @@ OTHER = Node("b", "10.0.0.2", 5432)
 
 
 class NotedCluster:
-    """Counts hints."""
+    """Counts hints, and keeps who waits for a call on the writer."""
+
+    why_searching = "a was lost, why not"
 
     def __init__(self) -> None:
         """Begin with none."""
         self.hints = 0
         self.address = ""
         self.tally = Tally()
+        self.calls: list[Heard] = []
+
+    def call(self, heard: Heard) -> None:
+        """Keep it."""
+        self.calls.append(heard)
 
     def served(self) -> None:
         """Take no notice."""

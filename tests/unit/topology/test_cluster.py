@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pgswitch.topology.calling import Finding
 from pgswitch.topology.machine import Failure, Report
 from pgswitch.topology.recording import replay
 from tests.fakes.cluster import ClusterSetting
@@ -286,3 +287,40 @@ def test_stop(known: ClusterSetting) -> None:
     assert all(probe.closed for probe in known.probes.values())
     assert known.clock.getDelayedCalls() == []
     assert known.sites.done == []
+
+
+def test_a_call(known: ClusterSetting) -> None:
+    """It goes to the writer, or to a node that is named, over a new connection."""
+    kept = known.probes["a"]
+    found: list[Finding] = []
+    known.cluster.call(found.append)
+    assert known.probes["a"] is not kept
+    known.probes["a"].answer(writes())
+    assert found == [Finding.WELL]
+    other = known.cluster.machine.sights["b"].node
+    known.cluster.call(found.append, other)
+    known.probes["b"].fail(Failure.REFUSED, "Connection refused")
+    assert found == [Finding.WELL, Finding.GONE]
+    known.cluster.call(found.append)
+    known.cluster.stop()
+    assert len(found) == 2
+
+
+def test_standbys(known: ClusterSetting) -> None:
+    """Those that were in recovery when they last answered."""
+    nodes = {name: sight.node for name, sight in known.cluster.machine.sights.items()}
+    known.cluster.answered("b", STANDBY, known.clock.seconds())
+    assert known.cluster.is_standby(nodes["b"])
+    assert not known.cluster.is_standby(nodes["a"])
+    known.cluster.failed("b", Failure.LOST, "lost")
+    assert not known.cluster.is_standby(nodes["b"])
+
+
+def test_why_there_is_no_writer(known: ClusterSetting) -> None:
+    """As long as there is none."""
+    assert known.cluster.why_searching == ""
+    known.wait(0.3)
+    known.probes["a"].fail(Failure.REFUSED, "refused")
+    assert known.cluster.why_searching == "a was lost, refused"
+    known.probes["b"].answer(writes(2))
+    assert known.cluster.why_searching == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.wire.last_word import LastWord, last_word
+from pgswitch.wire.last_word import LastWord, last_word, words_of
 from tests.fakes.messages import ANSWER, RESULT, message
 
 
@@ -17,7 +17,7 @@ def report(kind: bytes, severity: str, code: str) -> bytes:
 DIED = report(b"E", "FATAL", "57P01")
 
 
-@pytest.mark.parametrize("code", ["57P01", "57P02", "57P03"])
+@pytest.mark.parametrize("code", ["57P01", "57P02", "57P03", "25P04", "40001"])
 def test_undone(code: str) -> None:
     """Whatever stood before it in the same chunk."""
     word = report(b"E", "FATAL", code)
@@ -39,13 +39,30 @@ def test_unsure(code: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("severity", "code"),
+    [("FATAL", "08P01"), ("FATAL", "XX000"), ("PANIC", "57P01"), ("PANIC", "XX000")],
+)
+def test_any_fatal_is_the_end(severity: str, code: str) -> None:
+    """What it was doing may be done all the same."""
+    row = message(b"D", b"\0\0")
+    chunk = row + report(b"E", severity, code)
+    assert last_word(chunk) == (LastWord.ENDS, len(row), False)
+    assert words_of(chunk, len(row))["C"] == code
+
+
+def test_behind_the_rest_of_a_message() -> None:
+    """A chunk may begin inside of a row."""
+    assert last_word(b"rest" + DIED, 4) == (LastWord.UNDONE, 4, False)
+
+
+@pytest.mark.parametrize(
     "chunk",
     [
         b"",
         ANSWER,
         DIED[:-1],
         report(b"E", "ERROR", "57P01"),
-        report(b"E", "FATAL", "57P04"),
+        report(b"N", "WARNING", "57P04"),
         report(b"N", "NOTICE", "57P01"),
         message(b"E", b"C57P01"),
         message(b"D", DIED),

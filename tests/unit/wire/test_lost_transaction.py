@@ -72,6 +72,15 @@ def test_a_rollback_ends_it_quietly(text: str) -> None:
     assert say(lost(), encode.query(text)) == ("CROLLBACK ZI", True)
 
 
+def test_what_is_told_is_noted() -> None:
+    """For whoever counts errors; the 40001 may have a DETAIL of its own."""
+    state = lost()
+    state.detail = "The server said: why."
+    say(state, encode.query("SELECT 1"), encode.query("SELECT 1"))
+    assert [fault.sqlstate for fault in state.faults] == ["40001", "25P02"]
+    assert state.faults[0].detail == "The server said: why."
+
+
 @pytest.mark.parametrize("text", ["COMMIT", "end", "commit and no chain"])
 def test_a_commit_that_hears_of_it_first(text: str) -> None:
     """It must not seem to succeed; afterwards it says ROLLBACK, as PostgreSQL does."""

@@ -55,9 +55,13 @@ class Findings(NamedTuple):
     """Some of it may be committed."""
     is_single: bool
     """They carry out one statement, which is done whole or not at all."""
+    is_begun: bool
+    """They begin a block that the server may have been in, with something done."""
 
 
-UNKNOWN: Final = Findings(is_known=False, may_commit=True, is_single=False)
+UNKNOWN: Final = Findings(
+    is_known=False, may_commit=True, is_single=False, is_begun=False
+)
 
 
 def findings(
@@ -73,7 +77,10 @@ def findings(
         if end > len(sent) or not walk.take(kind, sent[begin + HEADER_SIZE : end]):
             return UNKNOWN
     return Findings(
-        is_known=bool(sent), may_commit=walk.may_commit, is_single=walk.is_single()
+        is_known=bool(sent),
+        may_commit=walk.may_commit,
+        is_single=walk.is_single(),
+        is_begun=not inside and walk.is_inside(),
     )
 
 
@@ -95,6 +102,8 @@ class _Walk:
         self._at = INSIDE if inside else OUTSIDE
         self._failed_at = 0
         """Where the server may be, if something of the present segment has failed."""
+        self._has_acted = False
+        """Something was done in a block."""
         self._segments = 0
         self._carried_out: set[tuple[int, bytes]] = set()
         """Segment and text of each."""
@@ -190,6 +199,7 @@ class _Walk:
         if does not in _CERTAIN:
             self._failed_at |= self._at
         if self._at & INSIDE:
+            self._has_acted |= does not in BEGINS and does not in ENDS
             self.may_commit = self.may_commit or does in COMMITS
             at |= OUTSIDE if does is Does.ROLLS_BACK else INSIDE
         if self._at & OUTSIDE:
@@ -197,6 +207,10 @@ class _Walk:
             self.may_commit |= not is_begin and does not in _HARMLESS
             at |= INSIDE if is_begin else OUTSIDE
         self._at = at
+
+    def is_inside(self) -> bool:
+        """Tell whether the server may be in a block in which something was done."""
+        return self._has_acted and bool((self._at | self._failed_at) & INSIDE)
 
     def is_single(self) -> bool:
         """Tell whether one statement was carried out that is whole or not at all."""

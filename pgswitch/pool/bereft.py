@@ -70,7 +70,10 @@ def settle_loss(
         said_so=backend.said_last_word,
         answered=link.partly,
         retry=retry,
-        unsynced=exchange.open and link.partly and not exchange.skipping,
+        unsynced=exchange.open
+        and exchange.executes
+        and link.partly
+        and not exchange.skipping,
     )
     is_skipping = exchange.skipping and not facts.outstanding
     outcome = decide(facts, text_of)

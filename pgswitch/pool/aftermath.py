@@ -68,12 +68,19 @@ def decide(facts: Facts, text_of: Callable[[bytes], bytes]) -> Outcome:
         return Outcome.PIPELINE_LOST if facts.unsynced else Outcome.NOTHING
     found = findings(sent, text_of, inside=facts.in_transaction)
     is_known = found.is_known or facts.sent != sent == b""
-    if facts.in_transaction:
-        if not is_known:
-            return Outcome.UNKNOWN_INSIDE
-        return Outcome.UNKNOWN if found.may_commit else Outcome.ROLLED_BACK
-    is_again = is_known and _may_run_again(facts, found)
-    return Outcome.AGAIN if is_again else Outcome.UNKNOWN
+    if not facts.in_transaction:
+        return _outside(facts, found, is_known=is_known)
+    if not is_known:
+        return Outcome.UNKNOWN_INSIDE
+    return Outcome.UNKNOWN if found.may_commit else Outcome.ROLLED_BACK
+
+
+def _outside(facts: Facts, found: Findings, *, is_known: bool) -> Outcome:
+    """Decide on what was asked outside of a transaction."""
+    if is_known and _may_run_again(facts, found):
+        return Outcome.AGAIN
+    is_lost = found.is_begun and not found.may_commit
+    return Outcome.ROLLED_BACK if is_lost else Outcome.UNKNOWN
 
 
 def texts_of(facts: Facts, text_of: Callable[[bytes], bytes]) -> list[bytes]:

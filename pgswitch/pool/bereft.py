@@ -122,7 +122,10 @@ def take_stock(
         said_so=backend.said_last_word,
         answered=link.partly,
         retry=retry,
-        unsynced=exchange.open and link.partly and not exchange.skipping,
+        unsynced=exchange.open
+        and exchange.executes
+        and link.partly
+        and not exchange.skipping,
         on_standby=on_standby,
     )
     is_skipping = exchange.skipping and not facts.outstanding

@@ -465,13 +465,13 @@ class ServerLink(Link):
         client = self.peer
         if client is None:
             return
+        if exchange.head == len(exchange.queue):
+            client.forget_sent()
+            # What is done already of a pipeline is committed by its Sync.
+            client.partly = exchange.open and exchange.executes
+        elif passed:
+            client.partly = True
         if passed:
-            if exchange.head == len(exchange.queue):
-                client.forget_sent()
-                # What is done already of a pipeline is committed by its Sync.
-                client.partly = exchange.open and exchange.executes
-            else:
-                client.partly = True
             client.send(passed)
         if self.unasked:
             self._refute_unasked()

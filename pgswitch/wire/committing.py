@@ -63,13 +63,17 @@ class Findings(NamedTuple):
     """Some of it may be committed."""
     is_single: bool
     """They carry out one statement, which is done whole or not at all."""
+    is_begun: bool
+    """They begin a block that the server may have been in, with something done."""
     queries: bool = False
     """Each of their texts is one query, whatever functions it calls."""
     texts: tuple[bytes, ...] = ()
     """What they carry out."""
 
 
-UNKNOWN: Final = Findings(is_known=False, may_commit=True, is_single=False)
+UNKNOWN: Final = Findings(
+    is_known=False, may_commit=True, is_single=False, is_begun=False
+)
 
 
 def findings(
@@ -91,6 +95,7 @@ def findings(
         is_single=walk.is_single(),
         queries=all(map(is_query, texts)),
         texts=texts,
+        is_begun=not inside and walk.is_inside(),
     )
 
 
@@ -112,6 +117,8 @@ class _Walk:
         self._at = INSIDE if inside else OUTSIDE
         self._failed_at = 0
         """Where the server may be, if something of the present segment has failed."""
+        self._has_acted = False
+        """Something was done in a block."""
         self._segments = 0
         self._carried_out: dict[tuple[int, bytes], None] = {}
         """Segment and text of each, in order."""
@@ -207,6 +214,7 @@ class _Walk:
         if does not in _CERTAIN:
             self._failed_at |= self._at
         if self._at & INSIDE:
+            self._has_acted |= does not in BEGINS and does not in ENDS
             self.may_commit = self.may_commit or does in COMMITS
             at |= OUTSIDE if does is Does.ROLLS_BACK else INSIDE
         if self._at & OUTSIDE:
@@ -218,6 +226,10 @@ class _Walk:
     def texts(self) -> tuple[bytes, ...]:
         """Return the texts that are carried out."""
         return tuple(text for _segment, text in self._carried_out)
+
+    def is_inside(self) -> bool:
+        """Tell whether the server may be in a block in which something was done."""
+        return self._has_acted and bool((self._at | self._failed_at) & INSIDE)
 
     def is_single(self) -> bool:
         """Tell whether one statement was carried out that is whole or not at all."""

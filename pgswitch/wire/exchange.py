@@ -680,7 +680,7 @@ class Exchange:
             self._pop()
         self.copying = False
         self.skipping = False
-        self.open = False
+        self.open = self.executes = False
         self.status = IDLE
         self.clean = True
         self.refusal = b""

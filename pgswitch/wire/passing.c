@@ -82,9 +82,8 @@ behind_blanks(const unsigned char *text, const unsigned char *end)
         if (is_blank(*text)) {
             text++;
         } else if (end - text >= 2 && text[0] == '-' && text[1] == '-') {
-            text = memchr(text, '\n', end - text);
-            if (text == NULL)
-                return end;
+            while (text < end && *text != '\n' && *text != '\r')
+                text++;
         } else if (end - text >= 2 && text[0] == '/' && text[1] == '*') {
             int depth = 1;
             for (text += 2; depth && text < end; text++) {

@@ -42,7 +42,7 @@ _TAIL: Final = b"D\0\0\0\6P\0E\0\0\0\t\0\0\0\0\0S\0\0\0\4"
 
 _header_at: Final = Struct(">BI").unpack_from
 _BEGINNINGS: Final = bytes(letter in b"pPeEdDrR \t\r\n\f\v;-/" for letter in range(256))
-_BLANKS: Final = re.compile(rb"(?:[ \t\r\n\f\v;]|--[^\n]*)*")
+_BLANKS: Final = re.compile(rb"(?:[ \t\r\n\f\v;]|--[^\n\r]*)*")
 _COMMENT_MARK: Final = re.compile(rb"/\*|\*/")
 _KEYWORD: Final = re.compile(
     rb"(?:prepare|execute|explain|deallocate|discard|do|reset)(?![\w$\x80-\xff])",

@@ -75,9 +75,7 @@ def test_session_and_idle() -> None:
         (encode.bind("", "unknown") + encode.execute(), U, U),
         (encode.bind("", "unknown"), A, A),
         (encode.sync(), A, A),
-        (BEGUN, A, A),
         (BEGUN + COMMIT, U, U),
-        (encode.query("BEGIN; DELETE FROM t"), A, A),
         (encode.query("BEGIN; DELETE FROM t; COMMIT"), U, U),
         (encode.query("BEGIN; DELETE FROM t; ROLLBACK; DELETE FROM t"), U, U),
         (READ + b"F\0\0\0\4", U, U),
@@ -133,6 +131,24 @@ def test_in_a_transaction(sent: bytes, expected: Outcome, said_so: bool) -> None
     facts = {"in_transaction": True, "sent": sent, "said_so": said_so}
     assert outcome(outstanding=1, **facts) is expected
     assert outcome(**facts) is Outcome.ROLLED_BACK
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        BEGUN,
+        encode.query("BEGIN; DELETE FROM t"),
+        encode.parse("b", "BEGIN") + encode.bind("", "b") + encode.execute() + UNNAMED,
+    ],
+)
+def test_a_transaction_that_was_just_begun(sent: bytes) -> None:
+    """Nothing of it is committed: it is asked again, or told to be lost."""
+    lost = Outcome.ROLLED_BACK
+    assert outcome(outstanding=1, sent=sent) is A
+    assert outcome(outstanding=1, sent=sent, answered=True) is lost
+    assert outcome(outstanding=1, sent=sent, copying=True) is lost
+    assert outcome(outstanding=1, sent=sent, retry=False) is lost
+    assert outcome(outstanding=1, sent=sent + COMMIT, answered=True) is U
 
 
 def test_a_pipeline_between_its_messages() -> None:

@@ -223,6 +223,25 @@ def test_a_pipeline_that_had_only_parsed(
     assert kinds(world.server().hear()) == "CBES"
 
 
+def test_two_losses(world: World, pair: tuple[Client, Server]) -> None:
+    """What the first has taken is no matter of the second."""
+    client, server = pair
+    client.say(run(INSERT))
+    lose(world, server)
+    client.say(encode.sync())
+    assert error_code(client.hear()) == "08007"
+    client.say(encode.parse("", INSERT) + FLUSH)
+    server = world.server()
+    server.say(message(b"1"))
+    lose(world, server)
+    client.say(encode.sync())
+    assert client.hear() == message(b"1")
+    server = world.server()
+    assert server.hear() == encode.sync()
+    server.say(READY)
+    assert client.hear() == READY
+
+
 @pytest.mark.parametrize("in_transaction", [True, False])
 def test_a_pipeline_that_had_failed(
     world: World,

@@ -178,6 +178,25 @@ def test_one_statement(sent: bytes, single: bool) -> None:  # noqa: FBT001
     assert findings(sent, text_of, inside=False).is_single is single
 
 
+@pytest.mark.parametrize(
+    ("sent", "begun"),
+    [
+        (queries("BEGIN", WRITE), True),
+        (queries(f"BEGIN; {WRITE}"), True),
+        (run("BEGIN") + run(WRITE), True),
+        (run("BEGIN") + run(WRITE) + S, True),
+        (queries("BEGIN"), False),
+        (queries("BEGIN", "ROLLBACK"), False),
+        (queries(WRITE), False),
+        (S, False),
+    ],
+)
+def test_a_block_is_begun(sent: bytes, begun: bool) -> None:  # noqa: FBT001
+    """And something done in it."""
+    assert findings(sent, text_of, inside=False).is_begun is begun
+    assert not findings(sent, text_of, inside=True).is_begun
+
+
 def test_what_is_not_known() -> None:
     """Nothing is certain then."""
     assert findings(use("unknown"), text_of, inside=True) == UNKNOWN

@@ -212,6 +212,7 @@ def test_renaming_what_is_cut() -> None:
         (b"RESET ROLE", True),
         (b";;execute a", True),
         (b"-- c\nexecute a", True),
+        (b"-- c\rexecute a", True),
         (b"/* c */execute a", True),
         (b"/* /* c */ */execute a", True),
         (b"SELECT 1; execute a", True),

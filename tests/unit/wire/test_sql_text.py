@@ -23,6 +23,7 @@ ALONE = {
     b"PREPARE Foo AS SELECT 1": (PREPARE, b"foo"),
     b"/* c */ PREPARE a AS SELECT 1": (PREPARE, b"a"),
     b"-- c\nPREPARE/* /* nested */ */a AS SELECT 1": (PREPARE, b"a"),
+    b"-- c\rPREPARE a AS SELECT 1": (PREPARE, b"a"),
     b"PREPARE a AS SELECT ';'": (PREPARE, b"a"),
     b'PREPARE a AS SELECT 1 AS ";"': (PREPARE, b"a"),
     b"PREPARE a AS SELECT $x$;$x$ -- ; or so": (PREPARE, b"a"),

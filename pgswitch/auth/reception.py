@@ -99,7 +99,7 @@ class FrontDesk:
         self.arriving: dict[int, Frontend] = {}
         """Those that have not logged in yet, oldest first."""
         self.headcount = Headcount()
-        self.rota = Rota(context.later)
+        self.rota = Rota(context.later, context.clock)
         self.shutting_down = False
         self._last_guest = 0
         """The number of the last connection that is served in a shutdown."""

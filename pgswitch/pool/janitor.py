@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -13,8 +13,6 @@ from pgswitch.pool.upkeep import INTERVAL_S, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.pool import ServerPool
@@ -32,7 +30,7 @@ class Janitor:
         context: PoolContext,
         pools: Pools,
         also: Callable[[float], None],
-        reactor: IReactorTime,
+        reactor: Any,  # noqa: ANN401 - one object with many interfaces
     ) -> None:
         """``also`` is called with the time, after the pools."""
         self._context = context
@@ -43,7 +41,8 @@ class Janitor:
         self._loop.clock = reactor
         self._left: deque[ServerPool] = deque()
         """The pools that are still to be looked after in this round."""
-        self._going_on: IDelayedCall | None = None
+        self._going_on: Any = None
+        """The call that will go on with them; compiled, its interface has no use."""
 
     def start(self) -> None:
         """Begin; the first turn comes after one interval."""

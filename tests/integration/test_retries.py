@@ -148,12 +148,22 @@ def test_a_read_that_kills_the_writer(place: Place) -> None:
     )
 
 
-def test_a_read_that_kills_readers(place: Place) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["SELECT pg_sleep(60), pg_is_in_recovery()", "SELECT a AS recovery FROM copied"],
+)
+def test_a_read_that_kills_readers(place: Place, text: str) -> None:
     """Not one node after the other."""
     client = place.connect("split")
-    killer = Killer(place.cluster.nodes, "pg_sleep(60)")
-    asking = Failing(client, b"SELECT pg_sleep(60), pg_is_in_recovery()")
-    error = error_of(asking)
+    killer = Killer(place.cluster.nodes, text)
+    with locked(place):
+        place.cluster.writer.execute("SELECT pg_logical_emit_message(true, '', '')")
+        lock = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'"
+        wait_until(
+            lambda: all(node.execute(lock)[0][0] for node in place.cluster.standbys),
+            "the standbys to have the lock",
+        )
+        error = error_of(Failing(client, text.encode()))
     assert error.sqlstate == "08007"
     works(place, "split")
     assert killer.stop() == 1

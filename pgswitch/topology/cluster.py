@@ -11,11 +11,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.topology import machine as m
 from pgswitch.topology import recording
-from pgswitch.topology.calling import Calls
+from pgswitch.topology.calling import Calls, Finding
 from pgswitch.topology.events import Event, Tally
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from pgswitch.topology.nodes import Node
 
 EVENTS_KEPT = 100
+_FAILURES = {
+    Finding.GONE: m.Failure.REFUSED,
+    Finding.NOT_READY: m.Failure.NOT_READY,
+}
 _ABOUT_LOGINS = re.compile("password|authenti|scram|role|pg_hba", re.IGNORECASE)
 
 
@@ -125,7 +130,17 @@ class Cluster:
         if node is None:
             node = writer.node if writer else next(iter(sights.values())).node
         if self._calls is not None:
-            self._calls.call(node, heard)
+            self._calls.call(node, partial(self._called_on, node.name, heard))
+
+    def _called_on(self, name: str, heard: Heard, found: Finding) -> None:
+        """Have nobody go on to read from a node that takes no connections.
+
+        The writer is asked over the kept connection too, which decides.
+        """
+        failure = _FAILURES.get(found)
+        if failure is not None and name != self.machine.writer:
+            self.failed(name, failure, "")
+        heard(found)
 
     def is_standby(self, node: Node) -> bool:
         """Tell whether a node was in recovery when it last answered."""

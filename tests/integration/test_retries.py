@@ -169,6 +169,39 @@ def test_a_read_that_kills_readers(place: Place, text: str) -> None:
     assert killer.stop() == 1
 
 
+def reading(place: Place, words: str) -> PostgresServer:
+    """Wait until a standby is at a query; return it."""
+    standbys = place.cluster.standbys
+    (found, *_) = wait_until(
+        lambda: [node for node in standbys if at_work(node, words)], "a standby at it"
+    )
+    return found
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate"])
+def test_a_reader_is_stopped(place: Place, how: str) -> None:
+    """Its query is run again elsewhere, functions and all, and that is shown."""
+    cause = "00000", "statement run again"
+    before = told(place).get(cause, 0)
+    client = place.connect("split")
+    asking = Asking(client, b"SELECT pg_sleep(1.5), pg_is_in_recovery()")
+    reading(place, "pg_sleep(1.5)").stop(how)
+    assert asking.result() == "SELECT 1"
+    assert told(place)[cause] == before + 1
+
+
+def test_ended_on_a_reader(place: Place) -> None:
+    """There too it stays ended."""
+    client = place.connect("split")
+    asking = Failing(client, b"SELECT pg_sleep(30), pg_is_in_recovery()")
+    node = reading(place, "pg_sleep(30)")
+    for pid in at_work(node, "pg_sleep(30)"):
+        node.execute("SELECT pg_terminate_backend(%s)", [pid])
+    error = error_of(asking)
+    assert (error.sqlstate, error.diag.severity) == ("57P01", "ERROR")
+    assert client.execute("SELECT 1").fetchone() == (1,)
+
+
 def simple(client: psycopg.Connection) -> Failing:
     """Ask by a Query."""
     return Failing(client, b"INSERT INTO copied VALUES ('runaway')")

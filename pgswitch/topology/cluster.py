@@ -96,6 +96,8 @@ class Cluster:
     """The last nodes and readers that the sites were told."""
     _warm: list[Node] | None = None
     """The last nodes that they were told to keep connections to."""
+    _standbys: set[str] = field(default_factory=set)
+    """Nodes that were in recovery when they last answered, lost since or not."""
     _calls: Calls | None = None
     """There once it has started."""
 
@@ -144,9 +146,7 @@ class Cluster:
 
     def is_standby(self, node: Node) -> bool:
         """Tell whether a node was in recovery when it last answered."""
-        sight = self.machine.sights.get(node.name)
-        report = None if sight is None else sight.report
-        return report is not None and report.in_recovery
+        return node.name in self._standbys
 
     @property
     def why_searching(self) -> str:
@@ -171,6 +171,7 @@ class Cluster:
         sight = self.machine.sights.get(name)
         before = None if sight is None else sight.report
         commands = self.machine.answered(name, report, now)
+        (self._standbys.add if report.in_recovery else self._standbys.discard)(name)
         is_news = before is None or (before.in_recovery, before.timeline) != (
             report.in_recovery,
             report.timeline,

@@ -129,6 +129,22 @@ def works(place: Place, database: str = "bench") -> None:
     wait_until(serves, "clients to be served", GOES_ON_S)
 
 
+def reader(place: Place) -> psycopg.Connection:
+    """Return a client whose queries go to standbys, once pgswitch has seen them all."""
+    wait_until(
+        lambda: (
+            [
+                (row["role"], row["why"])
+                for row in place.pooler.console("SHOW TOPOLOGY")
+                if row["database"] == "bench"
+            ].count(("reader", ""))
+            == len(place.cluster.standbys)
+        ),
+        "all standbys to be fit",
+    )
+    return place.connect("split")
+
+
 def test_a_read_that_kills_the_writer(place: Place) -> None:
     """It kills it once; its client hears of it when the node is back, or before."""
     client = place.connect()
@@ -154,7 +170,7 @@ def test_a_read_that_kills_the_writer(place: Place) -> None:
 )
 def test_a_read_that_kills_readers(place: Place, text: str) -> None:
     """Not one node after the other."""
-    client = place.connect("split")
+    client = reader(place)
     killer = Killer(place.cluster.nodes, text)
     with locked(place):
         place.cluster.writer.execute("SELECT pg_logical_emit_message(true, '', '')")
@@ -183,7 +199,7 @@ def test_a_reader_is_stopped(place: Place, how: str) -> None:
     """Its query is run again elsewhere, functions and all, and that is shown."""
     cause = "00000", "statement run again"
     before = told(place).get(cause, 0)
-    client = place.connect("split")
+    client = reader(place)
     asking = Asking(client, b"SELECT pg_sleep(1.5), pg_is_in_recovery()")
     reading(place, "pg_sleep(1.5)").stop(how)
     assert asking.result() == "SELECT 1"
@@ -192,7 +208,7 @@ def test_a_reader_is_stopped(place: Place, how: str) -> None:
 
 def test_ended_on_a_reader(place: Place) -> None:
     """There too it stays ended."""
-    client = place.connect("split")
+    client = reader(place)
     asking = Failing(client, b"SELECT pg_sleep(30), pg_is_in_recovery()")
     node = reading(place, "pg_sleep(30)")
     for pid in at_work(node, "pg_sleep(30)"):

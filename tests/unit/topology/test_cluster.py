@@ -168,6 +168,8 @@ def test_standbys(known: ClusterSetting) -> None:
     assert known.cluster.is_standby(nodes["b"])
     assert not known.cluster.is_standby(nodes["a"])
     known.cluster.failed("b", Failure.LOST, "lost")
+    assert known.cluster.is_standby(nodes["b"])
+    known.cluster.answered("b", writes(2), known.clock.seconds())
     assert not known.cluster.is_standby(nodes["b"])
 
 

@@ -500,8 +500,8 @@ class Backend(TwistedProtocol):
         """Return what of a chunk a client shall see, if the server says that it ends.
 
         The first message of the chunk begins at ``at``.  ``unanswered``: no part of
-        the present answer has reached the client.  Then none will, if the server has
-        undone what it was asked.
+        the present answer has reached the client.  Then none will, unless something
+        is done: what is asked again must be answered from the beginning.
         """
         unanswered = unanswered and at == 0
         said, at, is_done = last_word(chunk, at)
@@ -510,8 +510,9 @@ class Backend(TwistedProtocol):
         # Nobody else is to ask it anything.
         self.link.stale = self.link.watched = True
         self.last_words = words_of(chunk, at)
-        self.said_last_word = said is LastWord.UNDONE and unanswered and not is_done
-        return b"" if self.said_last_word else chunk[:at]
+        unanswered = unanswered and not is_done
+        self.said_last_word = said is LastWord.UNDONE and unanswered
+        return b"" if unanswered else chunk[:at]
 
     def is_answering(self) -> bool:
         """Tell whether this server, which no client has, was asked something by us."""

@@ -10,11 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.topology import machine as m
 from pgswitch.topology import recording
-from pgswitch.topology.calling import Calls
+from pgswitch.topology.calling import Calls, Finding
 from pgswitch.topology.events import Event, Tally
 from pgswitch.topology.following import Positions
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 EVENTS_KEPT = 100
 COMPLAINT_PACE_S = 60.0
 """How often the log says that clients wait for a writer."""
+_FAILURES = {
+    Finding.GONE: m.Failure.REFUSED,
+    Finding.NOT_READY: m.Failure.NOT_READY,
+}
 
 
 class Sites(Protocol):
@@ -114,6 +119,8 @@ class Cluster:
     """When the log last said that clients wait for a writer; at first, the start."""
     _warm: list[Node] | None = None
     """The last nodes that they were told to keep connections to."""
+    _standbys: set[str] = field(default_factory=set)
+    """Nodes that were in recovery when they last answered, lost since or not."""
     _calls: Calls | None = None
     """There once it has started."""
 
@@ -168,13 +175,21 @@ class Cluster:
         if node is None:
             node = writer.node if writer else next(iter(sights.values())).node
         if self._calls is not None:
-            self._calls.call(node, heard)
+            self._calls.call(node, partial(self._called_on, node.name, heard))
+
+    def _called_on(self, name: str, heard: Heard, found: Finding) -> None:
+        """Have nobody go on to read from a node that takes no connections.
+
+        The writer is asked over the kept connection too, which decides.
+        """
+        failure = _FAILURES.get(found)
+        if failure is not None and name != self.machine.writer:
+            self.failed(name, failure, "")
+        heard(found)
 
     def is_standby(self, node: Node) -> bool:
         """Tell whether a node was in recovery when it last answered."""
-        sight = self.machine.sights.get(node.name)
-        report = None if sight is None else sight.report
-        return report is not None and report.in_recovery
+        return node.name in self._standbys
 
     @property
     def why_searching(self) -> str:
@@ -253,6 +268,7 @@ class Cluster:
         if sight is not None and sight.has_spoken:
             before = sight.report
         commands = self.machine.answered(name, report, now)
+        (self._standbys.add if report.in_recovery else self._standbys.discard)(name)
         is_news = before is None or (before.in_recovery, before.timeline) != (
             report.in_recovery,
             report.timeline,

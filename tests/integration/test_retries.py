@@ -129,6 +129,22 @@ def works(place: Place, database: str = "bench") -> None:
     wait_until(serves, "clients to be served", GOES_ON_S)
 
 
+def reader(place: Place) -> psycopg.Connection:
+    """Return a client whose queries go to standbys, once pgswitch has seen them all."""
+    wait_until(
+        lambda: (
+            [
+                (row["role"], row["why"])
+                for row in place.pooler.console("SHOW TOPOLOGY")
+                if row["database"] == "bench"
+            ].count(("reader", ""))
+            == len(place.cluster.standbys)
+        ),
+        "all standbys to be fit",
+    )
+    return place.connect("split")
+
+
 def test_a_read_that_kills_the_writer(place: Place) -> None:
     """It kills it once; its client hears of it when the node is back, or before."""
     client = place.connect()
@@ -148,15 +164,58 @@ def test_a_read_that_kills_the_writer(place: Place) -> None:
     )
 
 
-def test_a_read_that_kills_readers(place: Place) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["SELECT pg_sleep(60), pg_is_in_recovery()", "SELECT a AS recovery FROM copied"],
+)
+def test_a_read_that_kills_readers(place: Place, text: str) -> None:
     """Not one node after the other."""
-    client = place.connect("split")
-    killer = Killer(place.cluster.nodes, "pg_sleep(60)")
-    asking = Failing(client, b"SELECT pg_sleep(60), pg_is_in_recovery()")
-    error = error_of(asking)
+    client = reader(place)
+    killer = Killer(place.cluster.nodes, text)
+    with locked(place):
+        place.cluster.writer.execute("SELECT pg_logical_emit_message(true, '', '')")
+        lock = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'"
+        wait_until(
+            lambda: all(node.execute(lock)[0][0] for node in place.cluster.standbys),
+            "the standbys to have the lock",
+        )
+        error = error_of(Failing(client, text.encode()))
     assert error.sqlstate == "08007"
     works(place, "split")
     assert killer.stop() == 1
+
+
+def reading(place: Place, words: str) -> PostgresServer:
+    """Wait until a standby is at a query; return it."""
+    standbys = place.cluster.standbys
+    (found, *_) = wait_until(
+        lambda: [node for node in standbys if at_work(node, words)], "a standby at it"
+    )
+    return found
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate"])
+def test_a_reader_is_stopped(place: Place, how: str) -> None:
+    """Its query is run again elsewhere, functions and all, and that is shown."""
+    cause = "00000", "statement run again"
+    before = told(place).get(cause, 0)
+    client = reader(place)
+    asking = Asking(client, b"SELECT pg_sleep(1.5), pg_is_in_recovery()")
+    reading(place, "pg_sleep(1.5)").stop(how)
+    assert asking.result() == "SELECT 1"
+    assert told(place)[cause] == before + 1
+
+
+def test_ended_on_a_reader(place: Place) -> None:
+    """There too it stays ended."""
+    client = reader(place)
+    asking = Failing(client, b"SELECT pg_sleep(30), pg_is_in_recovery()")
+    node = reading(place, "pg_sleep(30)")
+    for pid in at_work(node, "pg_sleep(30)"):
+        node.execute("SELECT pg_terminate_backend(%s)", [pid])
+    error = error_of(asking)
+    assert (error.sqlstate, error.diag.severity) == ("57P01", "ERROR")
+    assert client.execute("SELECT 1").fetchone() == (1,)
 
 
 def simple(client: psycopg.Connection) -> Failing:

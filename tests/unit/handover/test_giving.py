@@ -10,6 +10,7 @@ from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.tls import FakeSide, finish
 from tests.fakes.world import World
+from tests.unit.pool.test_verdicts import Setting
 
 
 def handed(world: World) -> list[DescriptorSnapshot]:
@@ -77,3 +78,16 @@ def test_what_belongs_to_no_connection(world: World) -> None:
     assert state["counters"][0][:2] == ["db", "app"]
     assert state["counters"][0][2][2] == 1, "one query"
     assert second.state == ""
+
+
+def test_what_counts_against_a_statement(world: World) -> None:
+    """That it was run again, and since when it waits."""
+    setting = Setting(world)
+    setting.ask()
+    world.wait(1.0)
+    setting.site.hold(is_leaving=True)
+    setting.lose()
+    assert setting.is_queued
+    world.wait(0.5)
+    (row,) = (one for one in handed(world) if one.task == "client")
+    assert json.loads(row.state)["lost"] == {"since": 1.5, "reruns": 1}

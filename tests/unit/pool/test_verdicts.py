@@ -171,6 +171,17 @@ def test_held_during_the_search(setting: Setting) -> None:
     assert fields_of(setting.client.hear())["C"] == "08007"
 
 
+def test_the_beginning_of_an_answer(setting: Setting) -> None:
+    """It comes with the last word: the next server gives it once more."""
+    setting.ask(READ)
+    setting.lose(message(b"T", b"\0\0") + CRASHING)
+    assert setting.client.hear() == b""
+    setting.site.hold()
+    setting.site.serve_from(OTHER, same=False)
+    assert setting.world.server().answer() == READ
+    assert setting.client.hear() == ANSWER
+
+
 @pytest.mark.parametrize("says", [b"", CRASHING])
 def test_a_crash_of_the_same_node(setting: Setting, says: bytes) -> None:
     """Perhaps it was this statement that has killed it: never run again."""

@@ -298,9 +298,14 @@ def test_a_call(known: ClusterSetting) -> None:
     known.probes["a"].answer(writes())
     assert found == [Finding.WELL]
     other = known.cluster.machine.sights["b"].node
+    assert known.sites.readers == ["b", "c"]
+    told: list[str] = []
     known.cluster.call(found.append, other)
+    known.cluster.call(lambda _finding: told.extend(known.sites.readers), other)
+    known.probes["b"].fail(Failure.REFUSED, "Connection refused")
     known.probes["b"].fail(Failure.REFUSED, "Connection refused")
     assert found == [Finding.WELL, Finding.GONE]
+    assert told == ["c"]  # Nobody goes on to read there.
     known.cluster.call(found.append)
     known.cluster.stop()
     assert len(found) == 2
@@ -313,6 +318,8 @@ def test_standbys(known: ClusterSetting) -> None:
     assert known.cluster.is_standby(nodes["b"])
     assert not known.cluster.is_standby(nodes["a"])
     known.cluster.failed("b", Failure.LOST, "lost")
+    assert known.cluster.is_standby(nodes["b"])
+    known.cluster.answered("b", writes(2), known.clock.seconds())
     assert not known.cluster.is_standby(nodes["b"])
 
 

@@ -216,6 +216,7 @@ class PgSwitch(MultiService):
             files=self.files,
             shut_down=self.shut_down,
             suspension=self.suspension,
+            clusters=self.clusters,
         )
         self.ending = Ending(
             self.context,

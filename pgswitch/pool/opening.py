@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pgswitch.types import PoolKey
 
 WRITER_LOST, WRITER_MOVED = "writer lost", "writer moved"
+NODE_LOST = "node lost"
+CONNECT_TIMEOUT = "connect timeout"
 PAUSED, RECONFIGURED = "pause mode", "database configuration changed"
 REDIRECTED, REMOVED = "connect string changed", "database removed"
 UNSAFE = "close unsafe file descriptors on suspend"
@@ -37,6 +39,7 @@ SUSPEND_TIMEOUT = "suspend_timeout"
 NO_FAILURES = (
     WRITER_LOST,
     WRITER_MOVED,
+    NODE_LOST,
     REDIRECTED,
     RECONFIGURED,
     PAUSED,

@@ -97,11 +97,12 @@ class Pools:
         """Return the pool for what reads, or writes, in the cluster of an entry.
 
         Of several readers the one with least to do, and of these ``here``, the pool
-        that the client is in; without any, that of the writer.  A database that is
-        no cluster has one pool for both.
+        that the client is in; without any that takes clients in, that of the writer.
+        A database that is no cluster has one pool for both.
         """
         readers = self.families.readers(spec.name) if role == READER else []
         pools = [self.pool(reader, user) for reader in readers]
+        pools = [one for one in pools if not one.turns_away()]
         if pools:
             return min(pools, key=lambda one: (one.load(), one is not here))
         return self.pool(spec, user)

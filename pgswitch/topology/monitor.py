@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.task import LoopingCall
 
 from pgswitch.topology.asking import ProbeFailed
-from pgswitch.topology.machine import Failure, Machine, Report, State
+from pgswitch.topology.machine import (
+    ANSWERS_OTHERWISE,
+    Failure,
+    Machine,
+    Report,
+    State,
+)
 from pgswitch.topology.nodes import BadRow, Node, nodes_of
 from pgswitch.topology.trouble import LONG_S, Trouble
 
@@ -104,8 +110,14 @@ class Hearer(Protocol):
     def listed(self, nodes: list[Node]) -> None:
         """Take a new list of nodes, at least one."""
 
-    def list_lost(self) -> None:
-        """Hear that a node was lost while the list was read."""
+    def list_failed(self, name: str) -> None:
+        """Hear that a node that answers could not give the list of nodes."""
+
+    def list_lost(self, name: str) -> None:
+        """Hear that a node was lost while the list was read from it."""
+
+    def ticked(self, now: float) -> None:
+        """Let time pass; ``now`` is the clock's time."""
 
 
 @dataclass(slots=True)
@@ -180,6 +192,7 @@ class Monitor:
     _ticked_at: float = float("-inf")
     _list_from: str = ""
     """The node to read the list from when it has time."""
+    _read_from: str = ""
     _read_at: float = float("-inf")
     _complaint: str = ""
     _alert_until: float = 0.0
@@ -208,13 +221,28 @@ class Monitor:
         for name, watch in list(self.watches.items()):
             sight = self.machine.sights.get(name)
             if sight is None or sight.node != watch.node:
-                watch.probe.close()
+                # Before it is closed, or what it was asked would count as failed.
                 del self.watches[name]
+                watch.probe.close()
         for name, sight in self.machine.sights.items():
             if name not in self.watches:
                 ended = partial(self._connection_ended, name)
                 probe = self.make_probe(sight.node, ended)
                 self.watches[name] = Watch(sight.node, probe)
+
+    def renew(
+        self,
+        query: str,
+        port: int,
+        make_probe: Callable[[Node, Callable[[], None]], Probe],
+    ) -> None:
+        """Ask from now on as a changed entry says, over new connections."""
+        self.query, self.port, self.make_probe = query, port, make_probe
+        self._read_at, self._complaint = float("-inf"), ""
+        former, self.watches = self.watches, {}
+        for watch in former.values():
+            watch.probe.close()
+        self.follow()
 
     def set_tick(self) -> None:
         """Tick as fast as the machine's state needs it."""
@@ -282,9 +310,11 @@ class Monitor:
     def read_list(self, name: str) -> None:
         """Read the list of nodes from this one when it has time.
 
-        Without a writer, only if it has not just been read.
+        Without a writer, only if it has not just been read from it.
         """
-        if self._is_known() or self.clock() - self._read_at >= SEARCH_LIST_PACE_S:
+        is_new = self.machine.state is State.STARTING and name != self._read_from
+        age = self.clock() - self._read_at
+        if self._is_known() or is_new or age >= SEARCH_LIST_PACE_S:
             self._list_from = name
 
     def _is_known(self) -> bool:
@@ -313,6 +343,7 @@ class Monitor:
                 self._wait_for(watch, now, was_awake=was_awake)
             elif now - watch.asked_at >= self._pace_of(watch):
                 self._ask(watch)
+        self._hearer.ticked(now)
 
     def _wait_for(self, watch: Watch, now: float, *, was_awake: bool) -> None:
         """Look whether a deadline is over for a node that is being asked."""
@@ -445,7 +476,7 @@ class Monitor:
         fault = failure.value
         if not isinstance(fault, ProbeFailed):
             fault = ProbeFailed(Failure.REFUSED, repr(fault))
-        watch.is_refused = fault.failure is Failure.UNFIT
+        watch.is_refused = fault.failure in ANSWERS_OTHERWISE
         if self._is_over(watch):
             return
         host = watch.node.host
@@ -489,6 +520,7 @@ class Monitor:
         if source.busy or not source.probe.is_connected:
             return
         self._list_from = ""
+        self._read_from = source.node.name
         self._read_at = source.asked_at = source.began_at = self.clock()
         source.busy, source.is_connecting, source.deadline = True, False, ""
         source.probe.read(self.query).addCallbacks(
@@ -506,9 +538,11 @@ class Monitor:
             nodes = nodes_of(*result, self.port)
         except BadRow as error:
             self._complain(f"the topology query named {error}")
+            self._hearer.list_failed(watch.node.name)
             return
         if not nodes:
             self._complain("the topology query named no node")
+            self._hearer.list_failed(watch.node.name)
             return
         self._complaint = ""
         self._hearer.listed(nodes)
@@ -519,8 +553,11 @@ class Monitor:
             return
         fault = failure.value
         self._complain(f"the topology query failed: {fault}")
-        if not (isinstance(fault, ProbeFailed) and fault.failure is Failure.UNFIT):
-            self._hearer.list_lost()
+        if isinstance(fault, ProbeFailed) and fault.failure is Failure.UNFIT:
+            self._hearer.list_failed(watch.node.name)
+        else:
+            self._read_from = ""
+            self._hearer.list_lost(watch.node.name)
 
     def _complain(self, words: str) -> None:
         """Say what is wrong with the topology query, once."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 QUERY_CANCELED = "57014"
 _PASSING = ("40", "53")
 """Classes: a conflict with what a standby replays, and lack of resources."""
+LACK_OF_RESOURCES = "53"
+"""A class: too many connections, say."""
 CLOSED = "the monitor closes it"
 PARAMETERS = {"application_name": "pgswitch monitor"}
 
@@ -151,8 +153,11 @@ class OwnProbe:
         if isinstance(refusal, Failed):
             self._refusal = ProbeFailed(Failure.UNFIT, refusal.reason)
             return
-        is_unready = refusal.sqlstate == STARTING_UP
-        failure = Failure.NOT_READY if is_unready else Failure.UNFIT
+        failure = Failure.UNFIT
+        if refusal.sqlstate == STARTING_UP:
+            failure = Failure.NOT_READY
+        elif refusal.sqlstate.startswith(LACK_OF_RESOURCES):
+            failure = Failure.FULL
         self._refusal = ProbeFailed(failure, refusal.message)
 
     def lost(self, backend: Backend, reason: str) -> None:

@@ -286,8 +286,12 @@ def _fault_of(error: BaseException | None, *, is_connect: bool) -> ProbeFailed:
 def _failure_of_login(words: str) -> Failure:
     if "FATAL:" not in words and _HAS_NONE not in words:
         return Failure.REFUSED
-    is_unready = any(one in words for one in _UNREADY)
-    return Failure.NOT_READY if is_unready else Failure.UNFIT
+    if any(one in words for one in _UNREADY):
+        return Failure.NOT_READY
+    return Failure.FULL if any(one in words for one in _FULL) else Failure.UNFIT
+
+
+_FULL = ("too many clients", "too many connections", "connection slots are reserved")
 
 
 _ONLY_THE_QUESTION = (

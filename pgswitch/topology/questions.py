@@ -23,7 +23,17 @@ LONG = f"""\
             ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END"""
 FULL = f"""\
 {LONG},
-       (SELECT system_identifier FROM pg_control_system())"""  # noqa: S608 - ours
+       (SELECT system_identifier FROM pg_control_system()),
+       CASE WHEN pg_is_in_recovery() THEN
+            (SELECT CASE WHEN receiver.pid IS NOT NULL THEN receiver.status
+                         WHEN current_setting('restore_command', true) = '' THEN 'none'
+                         WHEN current_setting('restore_command', true) <> ''
+                         THEN 'archive' END
+               FROM (SELECT 1) AS always
+               LEFT JOIN pg_stat_wal_receiver AS receiver ON true) END,
+       CASE WHEN pg_is_in_recovery() THEN
+            (SELECT received_tli FROM pg_stat_wal_receiver) END"""  # noqa: S608 - ours
+"""Who may not read statistics sees that there is a receiver, but nothing of it."""
 LESS = {FULL: LONG, LONG: SHORT}
 """What a node is asked that refuses to answer a question."""
 
@@ -68,11 +78,13 @@ def report_of(result: Rows) -> Report:
     if len(row) == 1:
         return Report(in_recovery)
     name, lag = row[2], row[3]
-    system = row[4] if len(row) > 4 else None  # noqa: PLR2004 - of the full question
+    system, source, follows = (*row[4:], None, None, None)[:3]
     return Report(
         in_recovery,
         timeline=None if name is None else int(str(name)[:_TIMELINE_DIGITS], 16),
         lsn=None if row[1] is None else int(str(row[1])),
         lag_s=None if lag is None else float(str(lag)),
         system=None if system is None else int(str(system)),
+        source=None if source is None else str(source),
+        follows=None if follows is None else int(str(follows)),
     )

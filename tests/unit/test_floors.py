@@ -40,6 +40,7 @@ FLOORS = (
     Floor("topology/nodes.py", 1, pure=True),
     Floor("topology/machine.py", 1, pure=True),
     Floor("topology/events.py", 1, pure=True),
+    Floor("topology/following.py", 1, pure=True),
     Floor("topology/recording.py", 1, pure=True),
     Floor("topology/recovery.py", 1, pure=True),
     Floor("topology/trouble.py", 1, pure=True),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pgswitch.pool.site import Site
 from pgswitch.topology.events import Tally
 from pgswitch.topology.nodes import Node
-from tests.fakes.messages import ANSWER, query
+from tests.fakes.messages import ANSWER, READY, query
 from tests.fakes.world import Server, World, WorldOf
 
 OTHER = Node("b", "10.0.0.2", 5432)
@@ -104,6 +106,109 @@ def test_no_cached_failure(world_of: WorldOf) -> None:
     late.hear()
     late.say(query())
     assert late.state() == "waiting"
+
+
+FULL = ("sorry, too many clients already", "53300")
+STRANGE = ("password authentication failed", "28P01")
+
+
+def refused(world: World, words: str, sqlstate: str) -> None:
+    """Have the next login refused."""
+    world.accept().refuse(words, sqlstate)
+
+
+@pytest.mark.parametrize("refusal", [FULL, ("starting up", "57P03"), STRANGE])
+def test_a_new_writer_that_refuses(world: World, refusal: tuple[str, str]) -> None:
+    """It may let us in later, as the last one did: clients wait."""
+    client, _server = world.pair()
+    site = in_cluster(world)
+    site.hold()
+    site.serve_from(OTHER, same=False)
+    client.say(query())
+    for _ in range(9):
+        refused(world, *refusal)
+        assert client.state() == "waiting"
+        assert world.pool().failing == refusal[0]
+        world.wait(0.5)
+    server = world.server()
+    assert server.answer() == query()
+    assert client.hear() == ANSWER
+
+
+def test_no_longer_than_query_wait_timeout(world_of: WorldOf) -> None:
+    """Then the reason is told."""
+    world = world_of(settings="query_wait_timeout = 2")
+    client, _server = world.pair()
+    site = in_cluster(world)
+    site.hold()
+    site.serve_from(OTHER, same=False)
+    client.say(query())
+    for _ in range(4):
+        refused(world, *FULL)
+        world.wait(0.5)
+    world.wait(1.0)
+    assert client.is_gone()
+    assert FULL[0].encode() in client.hear()
+
+
+def test_a_full_writer(world: World) -> None:
+    """Also without any move, and before anybody has logged in to it."""
+    client = world.client()
+    in_cluster(world)
+    refused(world, *FULL)
+    assert not client.is_gone()
+    world.wait(0.5)
+    world.server()
+    assert client.hear().endswith(READY)
+
+
+def test_a_wrong_secret(world: World) -> None:
+    """It is told at once if no node has known a better one."""
+    client = world.client()
+    in_cluster(world)
+    refused(world, *STRANGE)
+    assert client.fault == STRANGE[0]
+
+
+def test_a_secret_that_was_changed(world: World) -> None:
+    """The same writer has let us in before: nothing else is to be hoped for."""
+    client, server = world.pair()
+    site = in_cluster(world)
+    site.hold()
+    site.serve_from(OTHER, same=False)
+    client.say(query())
+    server = world.server()
+    server.answer()
+    client.hear()
+    server.drop()
+    client.say(query())
+    refused(world, *STRANGE)
+    assert client.fault == STRANGE[0]
+
+
+def test_a_secret_that_was_changed_before_the_move(world: World) -> None:
+    """The last writer did not know it any more, so the new one is not to blame."""
+    client, server = world.pair()
+    other = world.client()
+    other.hear()
+    site = in_cluster(world)
+    server.drop()
+    client.say(query())
+    refused(world, *STRANGE)
+    assert client.fault == STRANGE[0]
+    site.hold()
+    site.serve_from(OTHER, same=False)
+    other.say(query())
+    refused(world, *STRANGE)
+    assert other.fault == STRANGE[0]
+
+
+def test_other_refusals(world: World) -> None:
+    """They are told as they always were."""
+    client = world.client()
+    in_cluster(world)
+    refused(world, "database does not exist", "3D000")
+    assert client.fault == "database does not exist"
 
 
 def test_back_at_another_address(world: World) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.topology.machine import Failure
+from pgswitch.topology.events import Event
+from pgswitch.topology.machine import Failure, State
 from tests.fakes.messages import query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
 from tests.fakes.probes import STANDBY, writes
@@ -19,8 +20,8 @@ def test_one_cluster(monitored: Monitored) -> None:
 def test_reload(monitored: Monitored) -> None:
     """An unchanged entry goes on as it is; a removed one is watched no more."""
     world = monitored.world
-    client, _server = world.pair()
     monitored.settle()
+    client, _server = world.pair()
     cluster = world.service.clusters.by_key["db"]
     world.reload(databases=f"{ENTRY}\n{OTHER}", settings="polling_frequency = 0.5")
     assert world.service.clusters.by_key["db"] is cluster
@@ -35,8 +36,8 @@ def test_reload(monitored: Monitored) -> None:
 def test_another_entry_for_the_same_servers(monitored: Monitored) -> None:
     """After a move, a RELOAD goes on where the writer is now, and closes nothing."""
     world = monitored.world
-    client, _server = world.pair()
     monitored.settle()
+    client, _server = world.pair()
     world.wait(0.5)
     monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
     monitored.probes["10.0.0.2"].answer(writes(2))
@@ -67,6 +68,7 @@ def test_going_on_where_another_process_was(
     assert known["db"].writer.host == "10.0.0.1"
     assert [node.host for node in known["db"].readers] == ["10.0.0.2"]
     new = Monitored(world_of, monkeypatch)
+    new.settle()
     service = new.world.service
     client, server = new.world.pair()
     configuration = service.configuration
@@ -121,7 +123,8 @@ def test_a_name_that_moves(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -
     world.wait(0.5)
     probe.address = "10.0.0.1"
     probe.answer(writes())
-    world.turn()
+    world.wait(0.5)
+    probe.list("pg.example")
     client = world.client()
     while world.attempts:
         old = accept("10.0.0.1")
@@ -145,3 +148,89 @@ def test_a_name_that_moves(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -
     assert client.state() == "waiting"
     right = accept("10.0.0.2")
     assert right.answer() == query()
+
+
+def test_a_reload_at_the_start(monitored: Monitored) -> None:
+    """The nodes still have to speak first, asked as the entry says now."""
+    world = monitored.world
+    client = world.client()
+    for size in (5, 6):
+        world.reload(databases=f"{ENTRY} pool_size={size}\n{OTHER}")
+        world.wait(0.5)
+        assert world.attempts == []
+        assert client.state() == "waiting"
+    monitored.settle()
+    (attempt,) = (one for one in world.attempts if one.host == "10.0.0.1")
+    attempt.accept().log_in()
+    assert client.frontend.logged_in
+
+
+def test_an_entry_that_leads_elsewhere(monitored: Monitored) -> None:
+    """Its nodes are judged by what was known, as far as they are of that cluster."""
+    world = monitored.world
+    monitored.probes["10.0.0.1"].answer(writes(5))
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].list("10.0.0.1")
+    cluster = world.service.clusters.by_key["db"]
+    cluster.events.append(Event("a cause", "a", 1.0, 2.0, "b"))
+    elsewhere = ENTRY.replace("10.0.0.1", "10.0.0.7")
+    world.reload(databases=f"{elsewhere}\n{OTHER}")
+    world.wait(0.5)
+    cluster = world.service.clusters.by_key["db"]
+    assert [event.cause for event in cluster.events] == ["a cause"]
+    monitored.probes["10.0.0.7"].answer(writes(4))
+    world.wait(0.5)
+    monitored.probes["10.0.0.7"].list("10.0.0.7", "10.0.0.8")
+    world.wait(0.5)
+    monitored.probes["10.0.0.8"].answer(STANDBY)
+    assert cluster.machine.state is State.SEARCHING
+    assert cluster.machine.sights["10.0.0.7"].fenced
+    world.wait(0.1)
+    monitored.probes["10.0.0.8"].answer(writes(6))
+    assert cluster.machine.writer == "10.0.0.8"
+
+
+def test_an_entry_that_names_another_node(monitored: Monitored) -> None:
+    """It is the same cluster: nothing is forgotten, nobody waits."""
+    world = monitored.world
+    monitored.settle()
+    cluster = world.service.clusters.by_key["db"]
+    world.reload(databases=f"{ENTRY.replace('10.0.0.1', '10.0.0.2')}\n{OTHER}")
+    assert world.service.clusters.by_key["db"] is cluster
+    assert cluster.machine.state is State.KNOWN
+    assert world.pool().place.host == "10.0.0.1"
+
+
+def test_reconnect(monitored: Monitored) -> None:
+    """By its name a cluster without a writer is judged again."""
+    world = monitored.world
+    monitored.settle()
+    machine = world.service.clusters.by_key["db"].machine
+
+    def state() -> State:
+        return machine.state
+
+    world.service.operations.reconnect("db")
+    assert state() is State.KNOWN
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    for database in (None, "other"):
+        world.service.operations.reconnect(database)
+        assert state() is State.SEARCHING
+    world.service.operations.reconnect("db")
+    assert (state(), machine.timeline) == (State.STARTING, None)
+
+
+def test_what_clients_of_a_promoted_node_are_told(monitored: Monitored) -> None:
+    """A connection that was logged in to a standby does not count for it."""
+    world = monitored.world
+    monitored.settle()
+    world.service.pools.pool(world.service.configuration.databases["db"], "app")
+    for attempt in [*world.attempts]:
+        attempt.accept().log_in(
+            in_hot_standby="on" if attempt.host == "10.0.0.2" else "off"
+        )
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    monitored.probes["10.0.0.2"].answer(writes(2))
+    assert b"in_hot_standby\0off\0" in world.client().hear()

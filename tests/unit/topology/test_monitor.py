@@ -126,19 +126,22 @@ def test_no_topology_function() -> None:
     setting.wait()
     setting.probes["a"].fail(Failure.UNFIT, "no such function")
     assert setting.logged("the topology query failed: no such function")
-    assert setting.sites.done == [("serve", "a", True)]
+    assert setting.sites.done == [("wait",), ("serve", "a", True)]
     assert setting.cluster.machine.state is State.KNOWN
 
 
 def test_a_node_is_lost_while_it_lists() -> None:
-    """That is a reason to ask the writer at once."""
+    """That is a reason to ask it at once, and then for the list again."""
     setting = ClusterSetting()
     setting.probes["a"].answer(writes())
     setting.wait()
     setting.probes["a"].fail(Failure.LOST, "lost")
     assert setting.logged("the topology query failed: lost")
     assert setting.probes["a"].asked is not None
-    assert setting.sites.done == [("serve", "a", True)]
+    setting.probes["a"].answer(writes())
+    setting.wait()
+    setting.probes["a"].list("a")
+    assert setting.sites.done == [("wait",), ("serve", "a", True)]
 
 
 def heard(known: ClusterSetting, seconds: float) -> None:

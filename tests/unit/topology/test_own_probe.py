@@ -119,7 +119,12 @@ def test_it_is_not_ready_when_asked(world: World, probing: Probing) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "failure"), [("57P03", Failure.NOT_READY), ("28P01", Failure.UNFIT)]
+    ("code", "failure"),
+    [
+        ("57P03", Failure.NOT_READY),
+        ("28P01", Failure.UNFIT),
+        ("53300", Failure.FULL),
+    ],
 )
 def test_a_login_refused(
     world: World, probing: Probing, code: str, failure: Failure

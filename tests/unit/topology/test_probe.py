@@ -30,7 +30,7 @@ OPERATIONAL = psycopg2.OperationalError
         (OPERATIONAL("connection refused"), True, Failure.REFUSED),
         (DNSLookupError("no address"), True, Failure.REFUSED),
         (OPERATIONAL('FATAL:  role "x" does not exist'), True, Failure.UNFIT),
-        (OPERATIONAL("FATAL:  sorry, too many clients"), True, Failure.UNFIT),
+        (OPERATIONAL("FATAL:  sorry, too many clients"), True, Failure.FULL),
         (OPERATIONAL("FATAL:  the system is starting up"), True, Failure.NOT_READY),
         (OPERATIONAL("FATAL:  it is shutting down"), True, Failure.NOT_READY),
         (errors.CannotConnectNow("x"), False, Failure.NOT_READY),

@@ -75,7 +75,7 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc] # untyped
 
     def __init__(self, reactor: Any, lost: Callable[[], None]) -> None:  # noqa: ANN401 - one object with many interfaces
         super().__init__(reactor=reactor)
-        self.is_ready = False
+        self.is_ready = self.was_ready = False
         self._told_lost = lost
 
     @property
@@ -167,6 +167,7 @@ class PostgresProbe:
         outcome: Deferred[Any] = Deferred()
         self._asked = outcome
         work = self._query(query) if self.is_connected else self._begin(query)
+        connection = self._connection
 
         def done(result: object) -> None:
             if self._asked is outcome:
@@ -176,7 +177,9 @@ class PostgresProbe:
         def failed(failure: TwistedFailure) -> None:
             if self._asked is not outcome:
                 return  # The probe was closed meanwhile.
-            fault = _fault_of(failure.value, is_connect=not self.is_connected)
+            # The connection may be gone by now, which makes it no failed login.
+            is_login = connection is None or not connection.was_ready
+            fault = _fault_of(failure.value, is_connect=is_login)
             self._asked = None
             if not isinstance(fault, QuestionRefused):
                 self._drop()
@@ -216,7 +219,7 @@ class PostgresProbe:
         def connected(_done: object) -> Deferred[Any]:
             if self._connection is not connection:
                 raise ProbeFailed(Failure.SILENT, "closed")
-            connection.is_ready = True
+            connection.is_ready = connection.was_ready = True
             return self._query(query)
 
         return looking_up.addCallback(connect).addCallback(connected)

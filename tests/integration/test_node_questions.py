@@ -77,23 +77,28 @@ def test_a_long_way(
     )
     try:
         waits_for_writer(pooler)
-        server.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        # The pool's and the monitor's: no attempt was given up.
+        assert path.connections == 2
+        ended = server.execute(
+            "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'pgswitch monitor'"
         )
 
         def is_connected_again() -> bool:
             rows = server.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle'"
+                "SELECT pid FROM pg_stat_activity WHERE state = 'idle'"
                 " AND application_name = 'pgswitch monitor'"
             )
-            return bool(rows[0][0])
+            return bool(rows) and rows[0][0] != ended[0][0]
+
+        def is_well() -> bool:
+            (node,) = pooler.console("SHOW TOPOLOGY")
+            return (node["role"], node["why"]) == ("writer", "")
 
         wait_until(is_connected_again, "the monitor to be back")
+        wait_until(is_well, "an answer")
         assert "is lost" not in pooler.log_text()
         assert "cannot be asked" not in pooler.log_text()
-        (node,) = pooler.console("SHOW TOPOLOGY")
-        assert (node["role"], node["why"]) == ("writer", "")
         with pooler.connect() as client:
             assert client.execute("SELECT 1").fetchone() == (1,)
     finally:

@@ -23,14 +23,15 @@ class NotedCluster:
         self.hints: list[Node | None] = []
         self.calls: list[Heard] = []
         self.standby = True
+        self.address = ""
 
     def suspect(self, node: Node | None = None) -> None:
         """Note."""
         self.hints.append(node)
 
     def address_of(self, _node: Node) -> str:
-        """Return nothing: hosts have no names here."""
-        return ""
+        """Return what the test says."""
+        return self.address
 
     def call(self, heard: Heard, node: Node | None = None) -> None:
         """Keep it."""
@@ -105,3 +106,16 @@ def test_work_is_finished_first(world: World) -> None:
     world.wait(0.5)
     assert reading.client.hear() == ANSWER
     assert reading.client.frontend.pool is reading.home
+
+
+def test_a_name_that_moves(world: World) -> None:
+    """Nobody reads where the monitor has not asked; it is tried again at once."""
+    reading = Reading(world)
+    reading.cluster.address = "10.0.0.9"
+    reading.client.say(query())
+    world.attempts[0].protocol.host = "pg.example"  # type: ignore[attr-defined]
+    wrong = world.server()
+    assert wrong.is_gone()
+    reading.cluster.address = "10.0.0.2"
+    right = world.server()
+    assert right.answer() == query()

@@ -240,6 +240,27 @@ def test_a_long_way(known: ClusterSetting) -> None:
     assert known.probes["b"].closed == 0
 
 
+def test_a_long_way_right_after_an_answer(known: ClusterSetting) -> None:
+    """The way counts from then on, too; what is silent for longer is given up."""
+    a, b = known.probes["a"], known.probes["b"]
+    watch = known.monitor.watches["b"]
+
+    def writer_answers(seconds: float) -> None:
+        for _ in range(round(seconds / 0.05)):
+            known.wait(0.05)
+            if a.asked is not None:
+                a.answer(writes())
+
+    known.monitor.ask("b")
+    b.answer(STANDBY)
+    watch.login_took, watch.round_trip = 3.0, 0.3
+    known.monitor.ask("b")
+    writer_answers(1.2)
+    assert b.closed == 0
+    writer_answers(0.2)
+    assert b.closed == 1
+
+
 def test_a_name_that_moves(known: ClusterSetting) -> None:
     """Clients wait until the writer has answered where its name leads now."""
     a = known.probes["a"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psycopg2
 import pytest
 from psycopg2 import errors
@@ -98,3 +100,49 @@ def test_tls(tls: TlsOptions, expected: tuple[str | None, ...]) -> None:
     options = _tls_options(tls)
     names = ("sslmode", "sslrootcert", "sslcert", "sslnegotiation")
     assert tuple(options.get(name) for name in names) == expected
+
+
+class MadeUp:
+    """Stands for the driver's connection; it ends when the test says so."""
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        """Be logged in."""
+        self.is_ready = self.was_ready = True
+        self.lost = lost
+        self.asked: Deferred[object] = Deferred()
+
+    def unwatch(self) -> None:
+        """Watch nothing."""
+
+    def cursor(self) -> MadeUp:
+        """Be one's own cursor."""
+        return self
+
+    def execute(self, _query: str) -> Deferred[object]:
+        """Wait for the test."""
+        return self.asked
+
+    def pollable(self) -> None:
+        """Have no socket any more."""
+
+
+def test_a_kept_connection_that_ends_while_it_is_asked() -> None:
+    """That is a loss, whatever the driver has words for, and no refused login."""
+    node = Node("a", "10.0.0.1", 1)
+    probe = PostgresProbe(
+        object(),
+        node,
+        lambda: Credentials("db", "u"),
+        lambda: None,
+        lambda _host: Deferred(),
+    )
+    made = MadeUp(probe._ended)
+    probe._connection = made  # type: ignore[assignment]
+    failures: list[TwistedFailure] = []
+    probe.ask().addErrback(failures.append)
+    made.is_ready = False
+    made.lost()
+    made.asked.errback(OPERATIONAL("server closed the connection unexpectedly"))
+    (failure,) = failures
+    assert isinstance(failure.value, ProbeFailed)
+    assert failure.value.failure is Failure.LOST

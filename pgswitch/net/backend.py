@@ -146,6 +146,8 @@ class Backend(TwistedProtocol):
 
     is_fresh = True
     """No client has had it yet, so that whatever it reports is a default."""
+    is_quiet = False
+    """Its owner tells the log why it cannot be connected to."""
     _reports: set[str]
     """Names, in small letters, of the parameters that the server reports."""
     _working: Deferred[object] | None = None
@@ -262,7 +264,8 @@ class Backend(TwistedProtocol):
 
     def _not_secured(self, reason: str) -> None:
         self._securing = None
-        self._log.warning(f"{self.prefix} {reason}")
+        if not self.is_quiet:
+            self._log.warning(f"{self.prefix} {reason}")
         self.close(reason, terminate=False)
 
     def dataReceived(self, data: bytes) -> None:
@@ -292,7 +295,8 @@ class Backend(TwistedProtocol):
         if tls is None or not tls.error:
             return CRASHED
         reason = f"TLS failed: {tls.error}"
-        self._log.warning(f"{self.prefix} {reason}")
+        if not self.is_quiet:
+            self._log.warning(f"{self.prefix} {reason}")
         if self.phase is Phase.LOGIN:
             return reason
         self.loss_detail = f"{reason}."

@@ -153,9 +153,13 @@ from pgswitch.errors.session import (
 )
 from pgswitch.errors.switchover import (
     InFailedTransaction,
+    MultipleCommands,
+    NoSuchStatement,
     OutcomeUnknown,
     SessionLost,
+    StatementInUse,
     TransactionLost,
+    TransactionNotChained,
 )
 
 __all__ = [
@@ -202,8 +206,10 @@ __all__ = [
     "LdapUnsupported",
     "LeftBehind",
     "LoginRejected",
+    "MultipleCommands",
     "NoAuthenticationMethod",
     "NoSuchDatabase",
+    "NoSuchStatement",
     "NoUsername",
     "NotAllowed",
     "Notice",
@@ -260,6 +266,7 @@ __all__ = [
     "StartupRepeated",
     "StartupTerminatorMissing",
     "StatementCancelled",
+    "StatementInUse",
     "StatementMissing",
     "StatementNameInUse",
     "SuspendTimeout",
@@ -273,6 +280,7 @@ __all__ = [
     "TooMuchPrepared",
     "TransactionBlocksNotAllowed",
     "TransactionLost",
+    "TransactionNotChained",
     "TransactionTimeout",
     "TrustFailed",
     "UnencryptedDataAfterGssRequest",

@@ -506,11 +506,12 @@ class Frontend:
             link.take(kept)
 
     def _refuse(self, lost: LostTransaction, message_type: int, body: bytes) -> None:
-        answer, is_over = lost.message(message_type, body)
-        if answer:
-            self.link.send(answer)
-        if is_over:
+        answer = lost.message(message_type, body)
+        if answer.data:
+            self.link.send(answer.data)
+        if answer.is_over:
             self.lost_transaction = None
+            self.link.ahead = answer.ahead
             self.reception.revive(self)
 
     def send_welcome(self, told: bytes, key: bytes, notice: Notice | None) -> None:

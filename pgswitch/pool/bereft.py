@@ -70,7 +70,9 @@ def settle_loss(
         said_so=backend.said_last_word,
         answered=link.partly,
         retry=retry,
+        unsynced=exchange.open and link.partly and not exchange.skipping,
     )
+    is_skipping = exchange.skipping and not facts.outstanding
     outcome = decide(facts, text_of)
     if outcome is not Outcome.NOTHING:
         client.reception.log.log(
@@ -81,6 +83,7 @@ def settle_loss(
         return outcome
     had_failed = exchange.status == FAILED
     asked = exchange.forget()
+    link.parsed_here = False  # The unnamed statement of the next server is another's.
     if link.statements is not None:
         link.statements.undone(asked, backend.link.statements)
     if outcome is Outcome.AGAIN:
@@ -96,12 +99,13 @@ def settle_loss(
     if answers:
         link.send(answers)
     exchange.query_start = exchange.transaction_start = 0.0
-    if is_lost or is_open:
+    is_skipping = is_open or is_skipping
+    if is_lost or is_skipping or outcome is Outcome.PIPELINE_LOST:
         client.lose_transaction(
             LostTransaction(
-                text_of,
-                told=bool(answers) or had_failed,
-                skipping=is_open,
+                link.statements,
+                told=bool(answers) or had_failed or is_skipping,
+                skipping=is_skipping,
                 over=not is_lost,
             )
         )
@@ -133,5 +137,4 @@ def _answers(asked: list[int], first: Fault, *, is_lost: bool) -> tuple[bytes, b
 
 def _text_of(statements: ClientStatements | None, name: bytes) -> bytes:
     """Return the text of a client's prepared statement, empty for unknown ones."""
-    statement = None if statements is None else statements.names.get(name)
-    return b"" if statement is None else statement.definition.partition(b"\0")[0]
+    return b"" if statements is None else statements.text_of(name) or b""

@@ -12,7 +12,7 @@ from pgswitch.topology.machine import State
 from pgswitch.views.steps import POOLS_A_STEP, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
@@ -39,6 +39,7 @@ class TopologyView:
         by_key, families = self._clusters.by_key, self._pools.families
         key_of = {name: key for key in by_key for name in families.names(key).values()}
         servers: Counter[tuple[str, str | None, int]] = Counter()
+        refusals: dict[str, str] = {}
         for number, pool in enumerate(self._pools, 1):
             name = pool.key.database
             key = key_of.get(name, name)
@@ -46,13 +47,15 @@ class TopologyView:
                 for one in pool.connections():
                     if one.phase is not Phase.LOGIN:
                         servers[key, one.host, one.address.port] += 1
+            if pool.fleet.attempts.is_refused:
+                refusals.setdefault(name, f"{pool.fleet.attempts.refusal}")
             if number % POOLS_A_STEP == 0:
                 yield None
         for cluster in list(by_key.values()):
             for sight in list(cluster.machine.sights.values()):
                 node = sight.node
                 there = servers[cluster.key, node.host, node.port]
-                yield self._node(cluster, sight, there)
+                yield self._node(cluster, sight, there, refusals)
 
     def switchovers(self) -> Sequence[SwitchoverSnapshot]:
         """Return what happened, the oldest first."""
@@ -85,7 +88,13 @@ class TopologyView:
             for event in cluster.events
         ]
 
-    def _node(self, cluster: Cluster, sight: Sight, servers: int) -> NodeSnapshot:
+    def _node(
+        self,
+        cluster: Cluster,
+        sight: Sight,
+        servers: int,
+        refusals: Mapping[str, str],
+    ) -> NodeSnapshot:
         node, report = sight.node, sight.report
         watch = cluster.monitor.watches.get(node.name)
         role = _role(cluster, sight)
@@ -97,7 +106,7 @@ class TopologyView:
             port=node.port,
             role=role,
             state=cluster.machine.state.value if role == "writer" else _state(sight),
-            timeline=None if report is None else report.timeline,
+            timeline=None if report is None else report.timeline or report.follows,
             lsn=None if report is None else report.lsn,
             lag_bytes=cluster.lag_bytes(sight) if role != "writer" else None,
             probe_age_ms=(
@@ -105,8 +114,25 @@ class TopologyView:
             ),
             probe_us=round(watch.took * 1e6) if watch is not None else 0,
             servers=servers,
-            why=cluster.unfit(sight) if role != "writer" else sight.failure,
+            why=self._why(cluster, sight, refusals, is_writer=role == "writer"),
         )
+
+    def _why(
+        self,
+        cluster: Cluster,
+        sight: Sight,
+        refusals: Mapping[str, str],
+        *,
+        is_writer: bool,
+    ) -> str:
+        """Return why a node is not read from, cannot be asked, or refuses logins."""
+        why = sight.failure if is_writer else cluster.unfit(sight)
+        if why:
+            return why
+        names = self._pools.families.names(cluster.key)
+        name = cluster.key if is_writer else names.get(sight.node, "")
+        refusal = refusals.get(name)
+        return "" if refusal is None else f"refuses connections: {refusal}"
 
 
 def _role(cluster: Cluster, sight: Sight) -> str:

@@ -25,6 +25,10 @@ class NotedCluster:
         """Note."""
         self.hints.append(node)
 
+    def address_of(self, _node: Node) -> str:
+        """Return nothing: hosts have no names here."""
+        return ""
+
 
 class Reading:
     """A client that was moved to the pool of a node."""

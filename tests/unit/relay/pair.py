@@ -92,6 +92,9 @@ class Control:
         """Return nothing of what has the SQLSTATE."""
         return b"" if unanswered and b"C57P01\0" in chunk else chunk
 
+    def walked(self) -> None:
+        """Do nothing."""
+
     def is_answering(self) -> bool:
         """Say that nothing was asked."""
         return False

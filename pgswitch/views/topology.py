@@ -12,7 +12,7 @@ from pgswitch.topology.machine import State
 from pgswitch.views.steps import POOLS_A_STEP, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
@@ -44,11 +44,11 @@ class TopologyView:
             name = pool.key.database
             key = key_of.get(name, name)
             if key in by_key:
-                if pool.fleet.attempts.is_refused:
-                    refusals[name] = pool.fleet.attempts.refusal
                 for one in pool.connections():
                     if one.phase is not Phase.LOGIN:
                         servers[key, one.host, one.address.port] += 1
+            if pool.fleet.attempts.is_refused:
+                refusals.setdefault(name, f"{pool.fleet.attempts.refusal}")
             if number % POOLS_A_STEP == 0:
                 yield None
         for cluster in list(by_key.values()):
@@ -89,12 +89,12 @@ class TopologyView:
         ]
 
     def _node(
-        self, cluster: Cluster, sight: Sight, servers: int, refusals: dict[str, str]
+        self,
+        cluster: Cluster,
+        sight: Sight,
+        servers: int,
+        refusals: Mapping[str, str],
     ) -> NodeSnapshot:
-        """Return what is known of a node.
-
-        ``refusals`` are the words with which databases' servers refuse logins.
-        """
         node, report = sight.node, sight.report
         watch = cluster.monitor.watches.get(node.name)
         role = _role(cluster, sight)
@@ -121,17 +121,18 @@ class TopologyView:
         self,
         cluster: Cluster,
         sight: Sight,
-        refusals: dict[str, str],
+        refusals: Mapping[str, str],
         *,
         is_writer: bool,
     ) -> str:
         """Return why a node is not read from, cannot be asked, or refuses logins."""
         why = sight.failure if is_writer else cluster.unfit(sight)
+        if why:
+            return why
         names = self._pools.families.names(cluster.key)
         name = cluster.key if is_writer else names.get(sight.node, "")
-        if not why and name in refusals:
-            return f"refuses connections: {refusals[name]}"
-        return why
+        refusal = refusals.get(name)
+        return "" if refusal is None else f"refuses connections: {refusal}"
 
 
 def _role(cluster: Cluster, sight: Sight) -> str:

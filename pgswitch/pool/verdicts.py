@@ -46,8 +46,9 @@ if TYPE_CHECKING:
     from pgswitch.relay.rack import Rack
     from pgswitch.topology.calling import Finding, Heard
 
-PATIENCE_S = 1.0
-"""For how long a client is held without a verdict, unless a writer is searched."""
+PATIENCE_S = 0.5
+"""For how much longer than ``switchover_silence``, when a node that says nothing is
+given up, a client is held without a verdict, unless a writer is searched."""
 CALL_AGAIN_S = 0.05
 """How soon a node is called on again that has not told enough."""
 TOLD_ENDED = "57P01"
@@ -191,7 +192,9 @@ class Verdicts:
             self._serve()
         if link in self._held:
             later = pool.context.later
-            held.timers.append(later(PATIENCE_S, partial(self._give_up, held)))
+            settings = pool.context.configuration.settings
+            limit = settings.switchover_silence + PATIENCE_S
+            held.timers.append(later(limit, partial(self._give_up, held)))
             if verdict is None:
                 self._call(held)
 

@@ -35,6 +35,8 @@ CRASHING = b"N" + error("crash of another server process", "57P02", "WARNING")[1
 INSERT = query("INSERT INTO t VALUES (1)")
 READ = query("SELECT a FROM t")
 CALL = query("SELECT f(1)")
+LONGEST_S = 1.0 + PATIENCE_S
+"""For how long a client is held, with the default of switchover_silence."""
 HERE = Node("a", "10.0.0.1", 5432)
 
 
@@ -165,7 +167,7 @@ def test_held_during_the_search(setting: Setting) -> None:
     setting.lose(b"")
     setting.site.hold(is_leaving=True)
     setting.find(Finding.WELL)
-    setting.world.wait(2 * PATIENCE_S)
+    setting.world.wait(2 * LONGEST_S)
     assert setting.is_held
     setting.site.serve_from(HERE, same=False)
     assert fields_of(setting.client.hear())["C"] == "08007"
@@ -229,9 +231,9 @@ def test_no_verdict(setting: Setting) -> None:
     setting.ask()
     setting.lose()
     setting.find(Finding.NOTHING)
-    setting.world.wait(PATIENCE_S / 2)
+    setting.world.wait(LONGEST_S - 0.25)
     assert setting.is_held
-    setting.world.wait(PATIENCE_S)
+    setting.world.wait(0.25)
     assert fields_of(setting.client.hear())["C"] == "57P01"
     assert setting.client.state() == "idle"
     for heard in setting.cluster.calls:
@@ -356,7 +358,7 @@ def test_it_leaves(setting: Setting) -> None:
     setting.client.drop()
     assert not list(setting.world.pool().verdicts.links())
     setting.find(Finding.WELL)
-    setting.world.wait(2 * PATIENCE_S)
+    setting.world.wait(2 * LONGEST_S)
     assert setting.world.attempts == []
 
 

@@ -9,6 +9,7 @@ from math import inf
 from bench.settings.catalogue import (
     KINDS,
     UNFIT,
+    UNFIT_PAIRS,
     VALUES,
     WAITS,
     allowed,
@@ -196,8 +197,14 @@ def _pairs(*, has_tls: bool, is_quick: bool) -> list[Row]:
         most = 1 if is_quick else MANY_VALUES
         few = fit if len(fit) <= most else [*fit[: most - 1], fit[-1]]
         factors[name] = ("", *few)
+    never = [
+        tuple((name, f"={value}") for name, value in pair)
+        for pair in UNFIT_PAIRS
+        if all(value in factors[name] for name, value in pair)
+    ]
+    made = covering(_escaped(factors), SEED, [(one, other) for one, other in never])
     rows = []
-    for number, row in enumerate(covering(_escaped(factors), SEED), start=1):
+    for number, row in enumerate(made, start=1):
         changes = {
             name: value.removeprefix("=")
             for name, value in row.items()
@@ -237,7 +244,7 @@ def _waits(*, is_quick: bool) -> list[Row]:
             for manner in WAITING_MANNERS:
                 is_small = int(size) <= SMALL_SIZE
                 has_backup = tls == NO_TLS and size in _BACKUP_SIZES
-                kinds = WAITING_KINDS
+                kinds: tuple[str, ...] = WAITING_KINDS
                 if not has_backup or (is_small and manner is not PLAIN):
                     kinds = WAITING_KINDS[:-1]
                 name = f"buffers of {size}, {manner.name}, TLS: {tls}"

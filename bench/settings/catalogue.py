@@ -238,13 +238,20 @@ UNFIT = (
 )
 
 
-UNFIT_PAIRS = tuple(
-    (("pool_mode", "session"), (limit, "1"))
-    for limit in ("default_pool_size", "max_db_connections", "max_user_connections")
+UNFIT_PAIRS = (
+    *(
+        (("pool_mode", "session"), (limit, "1"))
+        for limit in ("default_pool_size", "max_db_connections", "max_user_connections")
+    ),
+    *(
+        (("min_pool_size", MOST), ("default_pool_size", no_limit))
+        for no_limit in (LEAST, "0", MOST)
+    ),
 )
 """Of settings that do not go together.
 
-In session pooling the second of four clients would wait until the first has left.
+In session pooling the second of four clients would wait until the first has left. A
+pool that is to have as many servers as there can be takes all that PostgreSQL has.
 """
 
 

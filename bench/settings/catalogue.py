@@ -240,6 +240,23 @@ UNFIT = (
 )
 
 
+UNFIT_PAIRS = (
+    *(
+        (("pool_mode", "session"), (limit, "1"))
+        for limit in ("default_pool_size", "max_db_connections", "max_user_connections")
+    ),
+    *(
+        (("min_pool_size", MOST), ("default_pool_size", no_limit))
+        for no_limit in (LEAST, "0", MOST)
+    ),
+)
+"""Of settings that do not go together.
+
+In session pooling the second of four clients would wait until the first has left. A
+pool that is to have as many servers as there can be takes all that PostgreSQL has.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """How much longer a value may make a kind of work, and why.
@@ -363,9 +380,9 @@ ALLOWANCES: tuple[Allowance, ...] = (
         "tcp_socket_buffer",
         ("1", "2048", "16384"),
         ("copy-in", "copy-out", "result", "backup"),
-        6.0,
-        20.0,
-        "fewer bytes at a time, hence more reads and writes",
+        60.0,
+        60.0,
+        "1 or 8 KiB at a time, and processes change places for each",
     ),
     Allowance(
         "track_extra_parameters",

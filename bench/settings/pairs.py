@@ -8,7 +8,7 @@ hold all pairs of some fifty settings.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
 CANDIDATES = 4
@@ -18,18 +18,32 @@ Choice = tuple[int, int]
 """A factor and one of its values, by their numbers."""
 
 
-def covering(factors: Mapping[str, Sequence[str]], seed: int) -> list[dict[str, str]]:
+def covering(
+    factors: Mapping[str, Sequence[str]],
+    seed: int,
+    unfit: Collection[tuple[tuple[str, str], tuple[str, str]]] = (),
+) -> list[dict[str, str]]:
     """Return rows with a value for each factor; all pairs of values are in some row.
 
-    The same seed makes the same rows.
+    Those that are ``unfit``, each two of (factor, value), are in none; each factor must
+    have a value that fits all others. The same seed makes the same rows.
     """
     names = list(factors)
     sizes = [len(factors[name]) for name in names]
     drawn = random.Random(seed)  # noqa: S311 - nothing secret
-    missing = _all_pairs(sizes)
+    numbers = [
+        tuple(
+            sorted(
+                (names.index(name), factors[name].index(value)) for name, value in pair
+            )
+        )
+        for pair in unfit
+    ]
+    never = {(one, other) for one, other in numbers}
+    missing = _all_pairs(sizes) - never
     rows = []
     while missing:
-        made = [_row(sizes, missing, drawn) for _ in range(CANDIDATES)]
+        made = [_row(sizes, missing, never, drawn) for _ in range(CANDIDATES)]
         best = max(made, key=lambda row: len(missing & _pairs(row)))
         missing -= _pairs(best)
         rows.append(
@@ -52,7 +66,10 @@ def _pairs(row: Sequence[int]) -> set[tuple[Choice, Choice]]:
 
 
 def _row(
-    sizes: Sequence[int], missing: set[tuple[Choice, Choice]], drawn: random.Random
+    sizes: Sequence[int],
+    missing: set[tuple[Choice, Choice]],
+    never: set[tuple[Choice, Choice]],
+    drawn: random.Random,
 ) -> list[int]:
     """Return a row that begins with a missing pair and adds what is missing most."""
     (first, one), (second, other) = drawn.choice(sorted(missing))
@@ -61,10 +78,7 @@ def _row(
     drawn.shuffle(rest)
     for factor in rest:
         gains = [
-            sum(
-                (min(pair), max(pair)) in missing
-                for pair in (((factor, value), there) for there in row.items())
-            )
+            _gain((factor, value), row, missing, never)
             for value in range(sizes[factor])
         ]
         most = max(gains)
@@ -72,3 +86,16 @@ def _row(
             [at for at, gain in enumerate(gains) if gain == most]
         )
     return [row[factor] for factor in range(len(sizes))]
+
+
+def _gain(
+    choice: Choice,
+    row: Mapping[int, int],
+    missing: set[tuple[Choice, Choice]],
+    never: set[tuple[Choice, Choice]],
+) -> int:
+    """Return how many missing pairs a choice adds to a row; -1 if it does not fit."""
+    pairs = [(min(choice, there), max(choice, there)) for there in row.items()]
+    if any(pair in never for pair in pairs):
+        return -1
+    return sum(pair in missing for pair in pairs)

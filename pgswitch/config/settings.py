@@ -511,8 +511,8 @@ class Settings:
     tcp_socket_buffer: int = setting(
         units.INTEGER,
         "0",
-        "size of the kernel's socket buffers, in bytes, for connections from now on; "
-        "0: the system's own",
+        "size of the kernel's socket buffers, in bytes (2048 at least), for connections"
+        " from now on; 0: the system's own",
     )
     tcp_user_timeout: int = setting(
         units.INTEGER,

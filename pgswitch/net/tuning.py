@@ -41,6 +41,14 @@ SO_BUF_LOCK: Final = 72
 Python has no name for it.
 """
 
+LEAST_BUFFER: Final = 2048
+"""Bytes below which a buffer of Linux may stall for good.
+
+Once small pieces have filled it, as with TLS a byte each, the window that is left is
+less than the sender waits for, and each 552 bytes take its timer of 200 ms (measured
+between two plain sockets: 1, 1152 and 1500 stall, 2048 does not).
+"""
+
 Option = tuple[int, int, int]
 """Level, name and value, as setsockopt(2) has them."""
 
@@ -76,9 +84,9 @@ def buffer_options(settings: TcpSettings) -> list[Option]:
     window of a larger buffer sends no less than half of that at a time until its timer
     of 200 ms makes it (RFC 9293, 3.8.6.2.1): 40 kB/s for a buffer of 8 KiB.
     """
-    size = settings.tcp_socket_buffer
-    if size <= 0:
+    if settings.tcp_socket_buffer <= 0:
         return []
+    size = max(settings.tcp_socket_buffer, LEAST_BUFFER)
     return [
         (socket.SOL_SOCKET, socket.SO_SNDBUF, size),
         (socket.SOL_SOCKET, socket.SO_RCVBUF, size),

@@ -9,7 +9,7 @@ tries with a single one, not more often than ``server_login_retry``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,6 +64,11 @@ class Plan(NamedTuple):
 
 
 NOTHING = Plan(0, 0, 0)
+MOST_AT_ONCE: Final = 100
+"""Logins to servers for min_pool_size; the rest is opened when some have ended.
+
+It may be any number, and where pool_size is no limit nothing else bounds it.
+"""
 
 
 def plan(demand: Demand, stock: Stock) -> Plan:
@@ -82,7 +87,8 @@ def plan(demand: Demand, stock: Stock) -> Plan:
         least = stock.min_pool_size
         if stock.pool_size:
             least = min(least, stock.pool_size)
-        spare = max(least - stock.total - regular - reserve, 0)
+        spare = least - stock.total - regular - reserve
+        spare = max(min(spare, MOST_AT_ONCE - stock.logging_in - regular - reserve), 0)
     if not stock.failing:
         return Plan(regular, reserve, spare)
     if stock.logging_in or stock.since_attempt < stock.login_retry:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pgswitch.net.tuning import (
+    LEAST_BUFFER,
     defer_accept,
     size_buffers,
     tune_listener,
@@ -83,6 +84,21 @@ def test_buffers_come_from_the_listener() -> None:
         with accepted:
             for option in BUFFERS:
                 assert accepted.getsockopt(GENERAL, option) == 100_000
+
+
+@pytest.mark.parametrize("size", [1, 1152, 1500, 2048])
+def test_no_buffer_is_smaller_than_the_least(size: int) -> None:
+    """On both ways to a connection: accepted, and connected by ourselves."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as ours:
+        tune_listener(listener, ListenValues(tcp_socket_buffer=size))
+        size_buffers(ours, ListenValues(tcp_socket_buffer=size))
+        ours.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        with accepted:
+            for sock in (accepted, ours):
+                # The system tells the double (socket(7)).
+                assert sock.getsockopt(GENERAL, socket.SO_RCVBUF) == 2 * LEAST_BUFFER
+    assert LEAST_BUFFER >= 2048
 
 
 def test_buffers_of_an_earlier_setting() -> None:

@@ -81,6 +81,13 @@ def test_the_reserve(changes: dict[str, int], expected: tuple[int, int]) -> None
         ({"waiting": 5}, (5, 0)),
         ({"min_pool_size": 30}, (0, 10)),
         ({"min_pool_size": 30, "pool_size": 0}, (0, 30)),
+        ({"min_pool_size": 2**31 - 1, "pool_size": 0}, (0, 100)),
+        (
+            {"min_pool_size": 2**31 - 1, "pool_size": 2**31 - 1, "logging_in": 60},
+            (0, 40),
+        ),
+        ({"min_pool_size": 2**31 - 1, "pool_size": 0, "logging_in": 100}, (0, 0)),
+        ({"min_pool_size": 900, "pool_size": 0, "waiting": 120}, (120, 0)),
         ({"is_wanted": False}, (0, 0)),
         ({"held": True}, (0, 0)),
         ({"failing": True}, (0, 1)),

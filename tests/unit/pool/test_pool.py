@@ -81,6 +81,18 @@ def test_what_upkeep_asks_of_an_empty_pool(world_of: WorldOf) -> None:
     assert world.attempts == []
 
 
+def test_more_than_can_be_opened(world_of: WorldOf) -> None:
+    """Whatever min_pool_size is, a turn has an end, and the rest follows."""
+    world = world_of(settings=f"min_pool_size = {2**31 - 1}\ndefault_pool_size = 0")
+    world.pair()
+    world.wait(1)
+    assert len(world.attempts) == 100
+    for _ in range(30):
+        world.server()
+    world.wait(1)
+    assert len(world.attempts) == 100
+
+
 # ------------------------------------------------------------------ clients leave
 
 

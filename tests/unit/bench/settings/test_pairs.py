@@ -33,6 +33,20 @@ def test_the_same_seed_makes_the_same_rows() -> None:
     assert covering(FACTORS, 7) != covering(FACTORS, 8)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_what_does_not_go_together(seed: int) -> None:
+    """Such a pair is in no row; all others are."""
+    unfit = [(("d", "s"), ("a", "1")), (("a", "0"), ("e", "1"))]
+    rows = covering(FACTORS, seed, unfit)
+    for one, other in combinations(FACTORS, 2):
+        met = {((one, row[one]), (other, row[other])) for row in rows}
+        all_of_them = {
+            ((one, x), (other, y)) for x in FACTORS[one] for y in FACTORS[other]
+        }
+        never = [set(pair) for pair in unfit]
+        assert met == {pair for pair in all_of_them if set(pair) not in never}
+
+
 def test_one_factor_has_no_pairs() -> None:
     """There is nothing to cover."""
     assert covering({"a": ("0", "1")}, 1) == []

@@ -174,9 +174,15 @@ def test_a_read_that_kills_readers(place: Place, text: str) -> None:
     killer = Killer(place.cluster.nodes, text)
     with locked(place):
         place.cluster.writer.execute("SELECT pg_logical_emit_message(true, '', '')")
-        lock = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'"
+        lock = (
+            "SELECT count(*) FROM pg_locks"
+            " WHERE mode = 'AccessExclusiveLock' AND relation = 'copied'::regclass"
+        )
         wait_until(
-            lambda: all(node.execute(lock)[0][0] for node in place.cluster.standbys),
+            lambda: all(
+                node.execute(lock, database="bench")[0][0]
+                for node in place.cluster.standbys
+            ),
             "the standbys to have the lock",
         )
         error = error_of(Failing(client, text.encode()))

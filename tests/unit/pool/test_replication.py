@@ -153,6 +153,22 @@ def test_an_idle_server_makes_room(world_of: WorldOf) -> None:
     assert server.hear() == query("IDENTIFY_SYSTEM")
 
 
+def test_a_server_that_is_to_be_checked_makes_room(world_of: WorldOf) -> None:
+    """Nobody else would have it checked: the client waits for another kind."""
+    world = world_of(settings="default_pool_size = 1\nserver_check_delay = 0")
+    busy, used = world.pair()
+    world.leave(busy)
+    world.wait(2)
+    (backend,) = world.pool().servers.values()
+    assert backend.state == "used"
+    client = world.client(replication="database")
+    client.hear()
+    client.say(query("IDENTIFY_SYSTEM"))
+    world.wait(1)
+    assert used.is_gone()
+    assert world.server().hear() == query("IDENTIFY_SYSTEM")
+
+
 def test_reconnect_ends_a_stream(world: World) -> None:
     """It would never come to an end by itself."""
     client, server = streaming(world)

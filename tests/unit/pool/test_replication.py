@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, READY, error, kinds, message, query
 from tests.fakes.world import Client, Server, World, WorldOf
@@ -153,9 +155,15 @@ def test_an_idle_server_makes_room(world_of: WorldOf) -> None:
     assert server.hear() == query("IDENTIFY_SYSTEM")
 
 
-def test_a_server_that_is_to_be_checked_makes_room(world_of: WorldOf) -> None:
-    """Nobody else would have it checked: the client waits for another kind."""
-    world = world_of(settings="default_pool_size = 1\nserver_check_delay = 0")
+@pytest.mark.parametrize("least", [0, 1])
+def test_a_server_that_is_to_be_checked_makes_room(
+    world_of: WorldOf, least: int
+) -> None:
+    """Nobody else would have it checked; and the room is not for min_pool_size."""
+    world = world_of(
+        settings="default_pool_size = 1\nserver_check_delay = 0\n"
+        f"min_pool_size = {least}"
+    )
     busy, used = world.pair()
     world.leave(busy)
     world.wait(2)

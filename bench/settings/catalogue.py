@@ -230,6 +230,12 @@ UNFIT = (
         "pool_mode", ("statement",), ("tpcb",), "no transaction of several statements"
     ),
     Unfit(
+        "listen_backlog",
+        ("0",),
+        ("connect",),
+        "the kernel drops or resets who comes beside another",
+    ),
+    Unfit(
         "max_prepared_statements",
         (LEAST, "0"),
         ("prepared",),
@@ -306,7 +312,7 @@ ALLOWANCES: tuple[Allowance, ...] = (
     ),
     Allowance(
         "listen_backlog",
-        ("0", "1"),
+        ("1",),
         ("connect",),
         400.0,
         3.0,

@@ -232,6 +232,12 @@ UNFIT = (
         "pool_mode", ("statement",), ("tpcb",), "no transaction of several statements"
     ),
     Unfit(
+        "listen_backlog",
+        ("0",),
+        ("connect",),
+        "the kernel drops or resets who comes beside another",
+    ),
+    Unfit(
         "max_prepared_statements",
         (LEAST, "0"),
         ("prepared",),
@@ -246,14 +252,19 @@ UNFIT_PAIRS = (
         for limit in ("default_pool_size", "max_db_connections", "max_user_connections")
     ),
     *(
+        (("pool_mode", "session"), ("server_reset_query", query))
+        for query in VALUES["server_reset_query"]
+    ),
+    *(
         (("min_pool_size", MOST), ("default_pool_size", no_limit))
         for no_limit in (LEAST, "0", MOST)
     ),
 )
 """Of settings that do not go together.
 
-In session pooling the second of four clients would wait until the first has left. A
-pool that is to have as many servers as there can be takes all that PostgreSQL has.
+In session pooling the second of four clients would wait until the first has left, and
+meet its prepared statements where no query resets the server. A pool that is to have
+as many servers as there can be takes all that PostgreSQL has.
 """
 
 
@@ -308,7 +319,7 @@ ALLOWANCES: tuple[Allowance, ...] = (
     ),
     Allowance(
         "listen_backlog",
-        ("0", "1"),
+        ("1",),
         ("connect",),
         400.0,
         3.0,

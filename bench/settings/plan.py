@@ -210,12 +210,13 @@ def _pairs(*, has_tls: bool, is_quick: bool) -> list[Row]:
         most = 1 if is_quick else MANY_VALUES
         few = fit if len(fit) <= most else [*fit[: most - 1], fit[-1]]
         factors[name] = ("", *few)
+    escaped = _escaped(factors)
     never = [
-        tuple((name, f"={value}") for name, value in pair)
-        for pair in UNFIT_PAIRS
-        if all(value in factors[name] for name, value in pair)
+        ((one, f"={value}"), (other, f"={another}"))
+        for (one, value), (other, another) in UNFIT_PAIRS
+        if f"={value}" in escaped[one] and f"={another}" in escaped[other]
     ]
-    made = covering(_escaped(factors), SEED, [(one, other) for one, other in never])
+    made = covering(escaped, SEED, never)
     rows = []
     for number, row in enumerate(made, start=1):
         changes = {

@@ -139,12 +139,20 @@ class Fleet:
         """Tell whether one more may be opened, after closing an idle one."""
         if self.pool_size and len(self) >= self.pool_size:
             idle = self._pool.rack.idle
-            if not idle:
+            spare = idle[0].backend if idle else self._used()
+            if spare is None:
                 return False
-            idle[0].backend.close(EVICTED)
+            spare.close(EVICTED)
             if len(self) >= self.pool_size:
                 return False
         return self._pool.totals.make_room(self._pool)
+
+    def _used(self) -> Backend | None:
+        """Return the oldest that is to be checked before it is used again."""
+        for one in self.by_number.values():
+            if one.phase is Phase.USED:
+                return one
+        return None
 
     def room_for_cancels(self) -> int | None:
         """Return how many connections may carry cancel requests; None is no limit.

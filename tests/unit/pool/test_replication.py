@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, READY, error, kinds, message, query
 from tests.fakes.world import Client, Server, World, WorldOf
@@ -151,6 +153,28 @@ def test_an_idle_server_makes_room(world_of: WorldOf) -> None:
     assert world.logged("closing because: evicted")
     server = world.server()
     assert server.hear() == query("IDENTIFY_SYSTEM")
+
+
+@pytest.mark.parametrize("least", [0, 1])
+def test_a_server_that_is_to_be_checked_makes_room(
+    world_of: WorldOf, least: int
+) -> None:
+    """Nobody else would have it checked; and the room is not for min_pool_size."""
+    world = world_of(
+        settings="default_pool_size = 1\nserver_check_delay = 0\n"
+        f"min_pool_size = {least}"
+    )
+    busy, used = world.pair()
+    world.leave(busy)
+    world.wait(2)
+    (backend,) = world.pool().servers.values()
+    assert backend.state == "used"
+    client = world.client(replication="database")
+    client.hear()
+    client.say(query("IDENTIFY_SYSTEM"))
+    world.wait(1)
+    assert used.is_gone()
+    assert world.server().hear() == query("IDENTIFY_SYSTEM")
 
 
 def test_reconnect_ends_a_stream(world: World) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.registry import Pools
     from pgswitch.pool.suspension import Suspension
+    from pgswitch.topology.clusters import Clusters
 
 LOOK_AGAIN_S = 0.01
 """How often a PAUSE or WAIT_CLOSE that waits looks whether it is done."""
@@ -50,6 +51,7 @@ class Operations:
         files: Files,
         shut_down: Callable[[ShutdownMode, float | None], None],
         suspension: Suspension,
+        clusters: Clusters,
     ) -> None:
         """Take the parts to act on; ``shut_down`` is the service's own."""
         self._context = context
@@ -58,6 +60,7 @@ class Operations:
         self._files = files
         self._shut_down = shut_down
         self._suspension = suspension
+        self._clusters = clusters
 
     def reload(self) -> bool:
         """Read the configuration again; return False if the old one stays."""
@@ -158,9 +161,13 @@ class Operations:
         self._pools.disabled.discard(database)
 
     def reconnect(self, database: str | None) -> None:
-        """Close each server when it is next released."""
+        """Close each server when it is next released.
+
+        A cluster by its name is judged again if it has no writer.
+        """
         if database is not None:
             self._must_exist(database)
+            self._clusters.judge_again(database)
         for pool in self._pools.of_database(database):
             pool.expire_servers()
 

@@ -158,9 +158,8 @@ class PgSwitch(MultiService):
             later=reactor.callLater,
         )
         self.pools = Pools(self.context)
-        self.clusters = Clusters(
-            self.context, self.pools, reactor, self.names.addresses
-        )
+        self.clusters = Clusters(self.context, self.pools, reactor, self.names)
+        self.names.kept = self.clusters.hosts
         self.pools.made = self.clusters.adopt
         self.keys = CancelKeys(self.context)
         self.rules = RulesDesk(self.context, self.pools)
@@ -217,6 +216,7 @@ class PgSwitch(MultiService):
             files=self.files,
             shut_down=self.shut_down,
             suspension=self.suspension,
+            clusters=self.clusters,
         )
         self.ending = Ending(
             self.context,
@@ -240,6 +240,7 @@ class PgSwitch(MultiService):
 
     def _moved(self, host: str, gone: frozenset[str]) -> None:
         """Let go of servers that a host's name leads to no longer."""
+        self.clusters.moved(host, gone)
         self.pools.close_at(host, gone)
 
     def _open_console(self, is_admin: bool, is_owner: bool) -> Console:  # noqa: FBT001 - two facts

@@ -155,6 +155,11 @@ class DatabaseSpec:
         None,
         "query whose rows name the nodes of the cluster; needs user",
     )
+    recovery_query: str | None = setting(
+        units.TEXT,
+        None,
+        "asked instead of pg_is_in_recovery(): true is a standby; see topology_query",
+    )
     routing_rules_py_module_file: str | None = setting(
         units.PATH, None, "instead of the setting of that name"
     )

@@ -455,6 +455,12 @@ class Settings:
         "10",
         "close what could not be flushed so long after SUSPEND; 0: never",
     )
+    switchover_forget: float = setting(
+        units.SECONDS,
+        "60",
+        "a last writer that is gone from the list of nodes is forgotten after so long,"
+        " if the others agree on one",
+    )
     switchover_record: str = setting(
         units.PATH, "", "file for all that decides about writers, for `pgswitch replay`"
     )
@@ -467,6 +473,12 @@ class Settings:
         units.SECONDS,
         "1",
         "a node of a cluster that says nothing for so long is held dead",
+    )
+    switchover_start_timeout: float = setting(
+        units.SECONDS,
+        "3",
+        "at a start, how long nodes of a cluster that do not answer keep clients"
+        " waiting once one does",
     )
     syslog: int = setting(units.INTEGER, "0", "1: log to syslog too")
     syslog_facility: str = setting(
@@ -540,5 +552,10 @@ class Settings:
 SETTINGS: Mapping[str, Setting] = table_of(Settings)
 """All settings by name, in the order of ``SHOW CONFIG``."""
 
-SETTING_ALIASES: Mapping[str, str] = MappingProxyType({"service_name": "job_name"})
-"""Old names that are still accepted."""
+SETTING_ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "service_name": "job_name",
+        "topology_monitoring_interval": "topology_refresh",
+    }
+)
+"""Names that are accepted too: old ones, and one of pgbouncer-fast-switchover."""

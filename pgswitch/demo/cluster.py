@@ -47,7 +47,7 @@ class PostgresCluster:
             node.create_as_copy(writer)
         writer.start()
         for node in self.nodes[1:]:
-            self._follow(node)
+            self.follow(node)
             node.start()
         writer.execute(TOPOLOGY_TABLE, database=database)
         writer.execute("GRANT SELECT ON topology TO PUBLIC", database=database)
@@ -84,7 +84,7 @@ class PostgresCluster:
         node.execute("SELECT pg_promote(false)")
         self.writer = node
         for other in self.standbys:
-            self._follow(other)
+            self.follow(other)
             other.reload()
 
     def rejoin(self, node: PostgresServer, *, anew: bool = False) -> None:
@@ -94,7 +94,7 @@ class PostgresCluster:
         """
         if anew:
             node.copy_from(self.writer)
-        self._follow(node)
+        self.follow(node)
         node.start()
 
     def wait_until_followed(self) -> None:
@@ -107,7 +107,7 @@ class PostgresCluster:
                 raise ChildFailed(f"no {wanted} standbys stream from the writer")
             time.sleep(POLL_S)  # noqa: TID251 - a process of its own
 
-    def _follow(self, node: PostgresServer) -> None:
+    def follow(self, node: PostgresServer) -> None:
         """Write the configuration of a standby of the present writer."""
         source = f"host=127.0.0.1 port={self.writer.port} user={SUPERUSER}"
         node.configure({"primary_conninfo": source})

@@ -153,11 +153,15 @@ from pgswitch.errors.session import (
 )
 from pgswitch.errors.switchover import (
     InFailedTransaction,
+    MultipleCommands,
+    NoSuchStatement,
     OutcomeUnknown,
     SessionEnded,
     SessionLost,
     StatementEnded,
+    StatementInUse,
     TransactionLost,
+    TransactionNotChained,
 )
 
 __all__ = [
@@ -204,8 +208,10 @@ __all__ = [
     "LdapUnsupported",
     "LeftBehind",
     "LoginRejected",
+    "MultipleCommands",
     "NoAuthenticationMethod",
     "NoSuchDatabase",
+    "NoSuchStatement",
     "NoUsername",
     "NotAllowed",
     "Notice",
@@ -264,6 +270,7 @@ __all__ = [
     "StartupTerminatorMissing",
     "StatementCancelled",
     "StatementEnded",
+    "StatementInUse",
     "StatementMissing",
     "StatementNameInUse",
     "SuspendTimeout",
@@ -277,6 +284,7 @@ __all__ = [
     "TooMuchPrepared",
     "TransactionBlocksNotAllowed",
     "TransactionLost",
+    "TransactionNotChained",
     "TransactionTimeout",
     "TrustFailed",
     "UnencryptedDataAfterGssRequest",

@@ -28,6 +28,40 @@ class InFailedTransaction(Fault):
     )
 
 
+class TransactionNotChained(Fault):
+    """AND CHAIN, when the transaction was lost: the next cannot be like it."""
+
+    severity: ClassVar[Severity] = "ERROR"
+    sqlstate = "40001"
+    text = "transaction lost: AND CHAIN cannot begin another like it"
+    detail = "No transaction is open now."
+    hint = "Begin a transaction."
+
+
+class MultipleCommands(Fault):
+    """Parse of several statements; told in PostgreSQL's words, as the next two."""
+
+    severity: ClassVar[Severity] = "ERROR"
+    sqlstate = "42601"
+    text = "cannot insert multiple commands into a prepared statement"
+
+
+class StatementInUse(Fault):
+    """Parse of a name in use."""
+
+    severity: ClassVar[Severity] = "ERROR"
+    sqlstate = "42P05"
+    text = 'prepared statement "{name}" already exists'
+
+
+class NoSuchStatement(Fault):
+    """Bind or Describe of an unknown statement."""
+
+    severity: ClassVar[Severity] = "ERROR"
+    sqlstate = "26000"
+    text = 'prepared statement "{name}" does not exist'
+
+
 class OutcomeUnknown(Fault):
     """The server went after it was sent something that it may have carried out."""
 

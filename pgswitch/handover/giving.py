@@ -124,10 +124,12 @@ class Estate:
                 )
 
     def _service(self) -> Packed:
+        now = self._context.clock()
         return {
             "disabled": sorted(self._pools.disabled),
             "clusters": {
-                key: pack_cluster(one) for key, one in self._clusters.known().items()
+                key: pack_cluster(one, now)
+                for key, one in self._clusters.known().items()
             },
             **pack_counts(self._context, self._pools, self._statistics),
             "learned": self._credentials.pack(),

@@ -7,10 +7,13 @@ at which nothing is under way, so that a process of another version can be read.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.topology.clusters import Known
+from pgswitch.topology.events import Event, Tally
+from pgswitch.topology.machine import Knowledge
 from pgswitch.topology.nodes import Node
 from pgswitch.wire.exchange import IDLE
 from pgswitch.wire.prepared import KEEPS, Note
@@ -264,18 +267,36 @@ def unpack_server(
 # Clusters.
 
 
-def pack_cluster(known: Known) -> Packed:
-    """Pack what is known of a cluster's nodes."""
+def pack_cluster(known: Known, now: float) -> Packed:
+    """Pack what is known of a cluster's nodes, and its switchovers."""
     writer = [] if known.writer is None else [known.writer]
     return {
         "writer": _pack_nodes(writer),
         "nodes": _pack_nodes(known.nodes),
         "readers": _pack_nodes(known.readers),
         "databases": [known.databases.get(node) for node in known.nodes],
+        "knowledge": {**asdict(known.knowledge), "fenced": [*known.knowledge.fenced]},
+        "events": [_pack_event(event, now) for event in known.events],
     }
 
 
-def unpack_cluster(packed: Packed) -> Known:
+_MOMENTS = ("suspected_at", "lost_at", "found_at", "served_at")
+
+
+def _pack_event(event: Event, now: float) -> Packed:
+    packed = asdict(event)
+    packed["tally"]["errors"] = dict(event.tally.errors)
+    return packed | {name: age(packed[name], now) for name in _MOMENTS}
+
+
+def _unpack_event(packed: Packed, now: float) -> Event:
+    tally = packed["tally"]
+    tally = Tally(**{**tally, "errors": Counter(tally["errors"])})
+    moments = {name: moment(packed[name], now) for name in _MOMENTS}
+    return Event(**{**packed, **moments, "tally": tally})
+
+
+def unpack_cluster(packed: Packed, now: float) -> Known:
     """Restore what :func:`pack_cluster` packed."""
     writer, nodes, readers = (
         tuple(Node(*one) for one in packed.get(role, ()))
@@ -283,7 +304,16 @@ def unpack_cluster(packed: Packed) -> Known:
     )
     names = zip(nodes, packed.get("databases", ()), strict=False)
     databases = {node: name for node, name in names if name is not None}
-    return Known(writer[0] if writer else None, nodes, readers, databases)
+    knowledge = packed.get("knowledge", {})
+    fenced = frozenset(knowledge.get("fenced", ()))
+    return Known(
+        writer[0] if writer else None,
+        nodes,
+        readers,
+        databases,
+        Knowledge(**{**knowledge, "fenced": fenced}),
+        tuple(_unpack_event(one, now) for one in packed.get("events", ())),
+    )
 
 
 def _pack_nodes(nodes: Iterable[Node]) -> list[list[object]]:

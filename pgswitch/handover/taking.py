@@ -96,8 +96,9 @@ class Heir:
         self._pools.disabled.update(state.get("disabled", []))
         self._credentials.unpack(state.get("learned", []))
         clusters = state.get("clusters", {})
+        now = self._context.clock()
         self._clusters.go_on_with(
-            {key: unpack_cluster(one) for key, one in clusters.items()}
+            {key: unpack_cluster(one, now) for key, one in clusters.items()}
         )
         if state:
             unpack_counts(state, self._context, self._pools, self._statistics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -53,6 +54,20 @@ class NameCache:
         """
         known = self._known.get(name)
         return None if known is None or now >= known.until else self.next(name)
+
+    def is_due(self, name: str, now: float) -> bool:
+        """Tell whether what is known of a name holds no longer."""
+        known = self._known.get(name)
+        return known is not None and now >= known.until
+
+    def spelled(self, name: str, address: str) -> str:
+        """Return an address as the last answer for a name has it; empty: it has not."""
+        known = self._known.get(name)
+        wanted = ip_address(address.partition("%")[0])
+        for one in () if known is None else known.addresses:
+            if ip_address(one.partition("%")[0]) == wanted:
+                return one
+        return ""
 
     def next(self, name: str) -> Addresses:
         """Return the same of a name that was looked up, however old the answer is."""

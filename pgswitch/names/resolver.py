@@ -2,6 +2,10 @@
 
 The settings are those of PgBouncer: an answer holds for ``dns_max_ttl`` seconds, a
 failure for ``dns_nxdomain_ttl``; nothing is asked before somebody wants to connect.
+
+Names of the nodes of clusters are another matter.  Their connections are kept, so that
+nobody asks; they are looked up again whenever an answer is too old.  And a node is one
+machine: of several addresses, all use the one that the monitor has *settled* on.
 """
 
 from __future__ import annotations
@@ -19,13 +23,15 @@ from pgswitch.names.lookup import LookupFailed
 from pgswitch.names.zones import Zones
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pgswitch.logs import Log
     from pgswitch.names.cache import Row as HostRow
     from pgswitch.names.lookup import Lookup
     from pgswitch.names.zones import Row as ZoneRow
 
+RENEW_LEAST_S = 1.0
+"""How often a name is looked up again at most, however short answers hold."""
 UNFORESEEN = -1
 """Shown as the result of a look-up that ended in a way that is not foreseen."""
 
@@ -44,6 +50,10 @@ class NameSettings(Protocol):
     @property
     def dns_zone_check_period(self) -> float:
         """How often the serial numbers of zones are looked at; 0: never."""
+
+
+def _none() -> Iterable[str]:
+    return ()
 
 
 class Names:
@@ -69,6 +79,11 @@ class Names:
         self._waiting: dict[str, list[Deferred[Addresses]]] = {}
         """By the name that is being looked up: who wants to know."""
         self._zones = Zones(serial_of, self._ask_again, log)
+        self.kept: Callable[[], Iterable[str]] = _none
+        """Returns the names that are to be looked up again in time."""
+        self._renewed_at: dict[str, float] = {}
+        self._settled: dict[str, str] = {}
+        """Which address of a name is used, of several."""
 
     def addresses(self, host: str) -> Deferred[Addresses]:
         """Return the addresses of a name or an address, the one to try first first.
@@ -80,7 +95,7 @@ class Names:
             return succeed((host,))
         known = self._cache.fresh(host, self._clock())
         if known:
-            return succeed(known)
+            return succeed(self._steady(host, known))
         if known is not None:
             return fail(_not_found(host))
         answer: Deferred[Addresses] = Deferred(partial(self._give_up, host))
@@ -90,8 +105,27 @@ class Names:
             self._ask(host)
         return answer
 
+    def settle(self, host: str, address: str) -> None:
+        """Have a name lead to this one of its addresses, as long as it is one."""
+        spelled = self._cache.spelled(host, address)
+        if spelled:
+            self._settled[host] = spelled
+
+    def unsettle(self, host: str) -> None:
+        """Have all addresses of a name tried again: the one settled on is no use."""
+        self._settled.pop(host, None)
+
+    def _steady(self, host: str, addresses: Addresses) -> Addresses:
+        settled = self._settled.get(host)
+        return addresses if settled is None or settled not in addresses else (settled,)
+
     def sweep(self, now: float) -> None:
         """Do what is due; ``now`` in monotonic seconds."""
+        for host in self.kept():
+            renewed_at = self._renewed_at.get(host, float("-inf"))
+            if self._cache.is_due(host, now) and now - renewed_at >= RENEW_LEAST_S:
+                self._renewed_at[host] = now
+                self._ask_again(host)
         self._zones.sweep(now, self._settings().dns_zone_check_period)
 
     # What the console shows.
@@ -131,9 +165,14 @@ class Names:
     def _answered(self, addresses: Addresses, host: str) -> None:
         now = self._clock()
         gone = self._cache.answered(host, addresses, now + self._settings().dns_max_ttl)
-        self._tell(host)
-        if gone:
-            self._moved(host, gone)
+        if self._settled.get(host) in gone:
+            del self._settled[host]
+        try:
+            if gone:
+                # Before anybody connects to the new ones.
+                self._moved(host, gone)
+        finally:
+            self._tell(host)
 
     def _failed(self, failure: Failure, host: str) -> None:
         error = failure.value
@@ -151,7 +190,7 @@ class Names:
         What is kept for 0 seconds is told to them all the same.
         """
         for waiting in self._waiting.pop(host, []):
-            addresses = self._cache.next(host)
+            addresses = self._steady(host, self._cache.next(host))
             if waiting.called:
                 continue  # Cancelled by one of those that were told before.
             if addresses:

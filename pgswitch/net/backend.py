@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from time import monotonic, time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -148,12 +149,16 @@ class Backend(TwistedProtocol):
     """The fields of the message in which it said that it ends."""
     is_fresh = True
     """No client has had it yet, so that whatever it reports is a default."""
+    is_quiet = False
+    """Its owner tells the log why it cannot be connected to."""
     _reports: set[str]
     """Names, in small letters, of the parameters that the server reports."""
     _working: Deferred[object] | None = None
     """What a thread does for the login."""
     _kept = 0
     """Characters of what it has reported since its login that are kept."""
+    _due: Callable[[], None] | None = None
+    """What follows from being free, once all that has come was looked at."""
     _is_setting = False
     """The query of ours sets tracked parameters, and we know which."""
 
@@ -262,7 +267,8 @@ class Backend(TwistedProtocol):
 
     def _not_secured(self, reason: str) -> None:
         self._securing = None
-        self._log.warning(f"{self.prefix} {reason}")
+        if not self.is_quiet:
+            self._log.warning(f"{self.prefix} {reason}")
         self.close(reason, terminate=False)
 
     def dataReceived(self, data: bytes) -> None:
@@ -292,7 +298,8 @@ class Backend(TwistedProtocol):
         if tls is None or not tls.error:
             return CRASHED
         reason = f"TLS failed: {tls.error}"
-        self._log.warning(f"{self.prefix} {reason}")
+        if not self.is_quiet:
+            self._log.warning(f"{self.prefix} {reason}")
         if self.phase is Phase.LOGIN:
             return reason
         self.loss_detail = f"{reason}."
@@ -409,6 +416,15 @@ class Backend(TwistedProtocol):
                 # the server last may have got what was another's.
                 self.contradicted(what)
                 self.close(ServerUnaskedAnswer.text)
+
+    def walked(self) -> None:
+        """Note the end of a chunk: nothing in it stands in the way of a client.
+
+        Behind the ReadyForQuery that makes a server free may stand its last word.
+        """
+        due, self._due = self._due, None
+        if due is not None:
+            due()
 
     def parameter_status(self, body: bytes) -> None:
         """Note a parameter that the server reported, for its client too."""
@@ -555,7 +571,7 @@ class Backend(TwistedProtocol):
         self._reports = {name.lower() for name in self.parameters}
         self.phase = Phase.READY
         self.link.ready_since = monotonic()
-        self.owner.logged_in(self)
+        self._due = partial(self.owner.logged_in, self)
 
     def _be_busy(self, request: bytes, answered: Answered) -> None:
         """Send a query of ours."""
@@ -587,7 +603,7 @@ class Backend(TwistedProtocol):
                 self.close("query of the pooler left a transaction open")
             elif answered is not None:
                 self.phase = Phase.READY
-                answered(self._error)
+                self._due = partial(answered, self._error)
 
     def _dirty(self) -> None:
         if self.phase is Phase.READY:
@@ -600,7 +616,7 @@ class Backend(TwistedProtocol):
         self.phase_at_close = self.phase
         self.phase = Phase.CLOSED
         self.close_reason = reason
-        self._answered = None
+        self._answered = self._due = None
         working, self._working = self._working, None
         if working is not None:
             working.cancel()

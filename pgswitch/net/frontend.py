@@ -512,14 +512,15 @@ class Frontend:
             link.take(kept)
 
     def _refuse(self, lost: LostTransaction, message_type: int, body: bytes) -> None:
-        answer, is_over = lost.message(message_type, body)
+        answer = lost.message(message_type, body)
         for fault in lost.faults:
             self.reception.told(self, fault)
         lost.faults.clear()
-        if answer:
-            self.link.send(answer)
-        if is_over:
+        if answer.data:
+            self.link.send(answer.data)
+        if answer.is_over:
             self.lost_transaction = None
+            self.link.ahead = answer.ahead
             self.reception.revive(self)
 
     def send_welcome(self, told: bytes, key: bytes, notice: Notice | None) -> None:

@@ -50,6 +50,9 @@ class Home(Protocol):
     def is_held(self) -> bool:
         """Tell whether no client may get a server now."""
 
+    def closes_free(self) -> bool:
+        """Tell whether servers that are free are closed."""
+
     def backends(self) -> Iterator[Backend]:
         """Return the servers."""
 
@@ -144,7 +147,7 @@ class Aftercare:
             backend.close("close_needed")
         elif backend.cancels:
             backend.is_parked = True
-        elif self._pool.is_held():
+        elif self._pool.closes_free():
             backend.close(PAUSED)
         elif backend.link.statements.needs_cleaning():
             backend.ask(
@@ -172,7 +175,7 @@ class Aftercare:
     def free(self, backend: Backend) -> None:
         """Take a server that is fit for the next client."""
         pool, rack = self._pool, self._pool.rack
-        if pool.is_held():
+        if pool.closes_free():
             backend.close(PAUSED)
         elif backend.link.stale:
             backend.close("close_needed")

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 STARTING_UP = "57P03"
 FEATURE_NOT_SUPPORTED = "0A000"
+NO_RESOURCES, NO_ENTRY = "53", "28"
+"""Classes of SQLSTATEs: a server that is full, and one that does not let us in."""
 CACHED_REASON_LIMIT = 99
+LEAST_RETRY_S = 1.0
+"""For how long a node that refuses is avoided at least."""
 
 
 class Attempts:
@@ -33,6 +37,10 @@ class Attempts:
         """Why the last one failed; empty if it did not."""
         self.last = float("-inf")
         """When it began, in monotonic seconds."""
+        self.refusal = ""
+        """What the server said or did to refuse it; empty if it did not."""
+        self.sqlstate = ""
+        """The code that it gave for that."""
         self._puzzled = False
         """The last one was refused for what newer servers know."""
         self._context = context
@@ -44,7 +52,15 @@ class Attempts:
 
     def succeeded(self) -> None:
         """Note that a server took us in."""
-        self.failing = ""
+        self.failing = self.refusal = self.sqlstate = ""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a server has refused us, and not so long ago."""
+        if not self.refusal:
+            return False
+        retry = self._context.configuration.settings.server_login_retry
+        return self._context.clock() - self.last < max(retry, LEAST_RETRY_S)
 
     def refused(
         self, backend: Backend, refusal: ServerRefused | Failed
@@ -59,6 +75,7 @@ class Attempts:
             if refusal.sqlstate == FEATURE_NOT_SUPPORTED and self._opener.may_step_down:
                 self._puzzled = True
                 return None  # `lost` has it tried again.
+            self.refusal, self.sqlstate = refusal.message, refusal.sqlstate
             log.warning(f"server login failed: {refusal.severity} {refusal.message}")
             if refusal.sqlstate == STARTING_UP:
                 self._failed(refusal.message)
@@ -67,6 +84,7 @@ class Attempts:
                 message=refusal.message, sqlstate=refusal.sqlstate
             )
         else:
+            self.refusal, self.sqlstate = refusal.reason, ""
             log.error(f"{backend.prefix} {refusal.reason}")
             if refusal.client_fault is None:
                 self._failed(refusal.reason)

@@ -20,9 +20,11 @@ from pgswitch.errors import (
     StatementEnded,
     TransactionLost,
 )
-from pgswitch.pool.aftermath import Facts, Outcome, decide, statements
+from pgswitch.pool.aftermath import Facts, Outcome, decide
 from pgswitch.relay.server import SESSION
 from pgswitch.wire import encode
+from pgswitch.wire.committing import messages
+from pgswitch.wire.constants import BIND, HEADER_SIZE, PARSE
 from pgswitch.wire.exchange import (
     COPY_DONE,
     COPY_FAIL,
@@ -37,7 +39,7 @@ from pgswitch.wire.exchange import (
 from pgswitch.wire.lost_transaction import LostTransaction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pgswitch.errors import Fault
     from pgswitch.net.backend import Backend
@@ -65,6 +67,8 @@ class Loss:
     """The entries of the exchange that are not answered."""
     had_failed: bool
     """The transaction had failed before."""
+    is_skipping: bool
+    """The server was skipping all up to a Sync that is still to come."""
     texts: list[bytes]
     """The statements that were asked, if they are known."""
 
@@ -121,20 +125,50 @@ def take_stock(
         answered=link.partly,
         retry=retry,
         on_standby=on_standby,
+        unsynced=exchange.open and link.partly and not exchange.skipping,
     )
+    is_skipping = exchange.skipping and not facts.outstanding
     outcome = decide(facts, text_of)
     had_failed = exchange.status == FAILED
     texts: list[bytes] = []
     if outcome is Outcome.AGAIN:
-        texts = statements(facts.sent, text_of)
+        texts = _texts_in(facts.sent, text_of)
     asked: list[int] = []
     if outcome is not Outcome.SESSION_LOST:
         asked = exchange.forget()
+        link.parsed_here = False  # The next server has another's unnamed statement.
         if link.statements is not None:
             link.statements.undone(asked, backend.link.statements)
     return Loss(
-        link, reason, backend.last_words, facts, outcome, asked, had_failed, texts
+        link,
+        reason,
+        backend.last_words,
+        facts,
+        outcome,
+        asked,
+        had_failed,
+        is_skipping,
+        texts,
     )
+
+
+def _texts_in(sent: bytes, text_of: Callable[[bytes], bytes]) -> list[bytes]:
+    """Return the texts of what some messages carry out, as far as they are known."""
+    texts: list[bytes] = []
+    parsed: set[bytes] = set()
+    for kind, begin, end in messages(sent):
+        body = sent[begin + HEADER_SIZE : end]
+        if kind == QUERY:
+            texts.append(body.rstrip(b"\0"))
+        elif kind == PARSE:
+            name, _, rest = body.partition(b"\0")
+            parsed.add(name)
+            texts.append(rest.partition(b"\0")[0])
+        elif kind == BIND:
+            name = body.partition(b"\0")[2].partition(b"\0")[0]
+            if name not in parsed:
+                texts.append(text_of(name))
+    return [text for text in texts if text]
 
 
 def refusal(loss: Loss, why: str) -> Fault:
@@ -174,11 +208,12 @@ def tell(loss: Loss, fault: Fault | None = None) -> None:
     if answers:
         link.send(answers)
     exchange.query_start = exchange.transaction_start = 0.0
-    if is_lost or is_open:
+    is_skipping = is_open or loss.is_skipping
+    if is_lost or is_skipping or outcome is Outcome.PIPELINE_LOST:
         lost = LostTransaction(
-            partial(_text_of, link.statements),
-            told=bool(answers) or loss.had_failed,
-            skipping=is_open,
+            link.statements,
+            told=bool(answers) or loss.had_failed or is_skipping,
+            skipping=is_skipping,
             over=not is_lost,
         )
         lost.detail = lost_detail
@@ -221,5 +256,4 @@ def _answers(loss: Loss, first: Fault, *, is_lost: bool) -> tuple[bytes, bool]:
 
 def _text_of(statements: ClientStatements | None, name: bytes) -> bytes:
     """Return the text of a client's prepared statement, empty for unknown ones."""
-    statement = None if statements is None else statements.names.get(name)
-    return b"" if statement is None else statement.definition.partition(b"\0")[0]
+    return b"" if statements is None else statements.text_of(name) or b""

@@ -24,8 +24,11 @@ READER, WRITER = "reader", "writer"
 class Family:
     """One cluster: the database of each node, and those to read from."""
 
+    entry: DatabaseSpec
     nodes: dict[Node, DatabaseSpec]
-    readers: tuple[Node, ...]
+    readers: tuple[Node, ...] = ()
+    is_claim: bool = False
+    """None of these nodes has been asked yet: the names are kept for them."""
 
 
 class Families:
@@ -46,20 +49,68 @@ class Families:
     ) -> None:
         """Take the nodes of the cluster of an entry, and those that may be read from.
 
-        ``taken`` are names that other databases have, ``given`` those that nodes of
-        this cluster had in another process.
+        ``taken`` are the names of all databases in the order of the file, ``given``
+        those that nodes of this cluster had in another process.
+
+        Which cluster has a node's plain name must not depend on who answers first.  A
+        cluster that shares a node with an earlier one of the file adds its key to all
+        names, and one that nobody has asked yet gives way to any earlier one.  What a
+        node is called once it stays.
         """
+        present = self._by_key.get(spec.name)
+        if present is not None and not present.is_claim:
+            given = {**self.names(spec.name), **(given or {})}
         self.forget(spec.name)
-        names = {*taken, *self._specs}
-        family = Family({}, tuple(readers))
-        for node in nodes:
-            name = (given or {}).get(node, node.name)
+        order = [*taken]
+        later = order[order.index(spec.name) + 1 :] if spec.name in order else []
+        claims = [self._by_key[key] for key in later if key in self._by_key]
+        claims = [one for one in claims if one.is_claim]
+        for one in claims:
+            self.forget(one.entry.name)
+        self._name(
+            Family(spec, dict.fromkeys(nodes, spec), tuple(readers)), order, given
+        )
+        for one in claims:
+            self._name(one, order)
+
+    def claim(
+        self, spec: DatabaseSpec, nodes: Iterable[Node], taken: Iterable[str]
+    ) -> None:
+        """Keep names for the nodes of a cluster that are yet to be asked.
+
+        Not if there are names already.
+        """
+        if spec.name not in self._by_key:
+            family = Family(spec, dict.fromkeys(nodes, spec), is_claim=True)
+            self._name(family, [*taken])
+
+    def _name(
+        self, family: Family, order: list[str], given: Mapping[Node, str] | None = None
+    ) -> None:
+        """Give each node of a cluster its name."""
+        spec, names = family.entry, {*order, *self._specs}
+        shares = self._shares(family, order)
+        for node in [*family.nodes]:
+            name = (given or {}).get(node, f"{node.name}.{spec.name}" if shares else "")
+            name = name or node.name
             if name in names:
                 name = f"{node.name}.{spec.name}"
             family.nodes[node] = self._specs[name] = replace(
                 spec, name=name, host=node.host, port=node.port, topology_query=None
             )
         self._by_key[spec.name] = family
+
+    def _shares(self, family: Family, order: list[str]) -> bool:
+        """Tell whether an earlier cluster of the file has one of these nodes."""
+        places = {(node.host, node.port) for node in family.nodes}
+        key = family.entry.name
+        earlier = order[: order.index(key)] if key in order else order
+        return any(
+            (node.host, node.port) in places
+            for other in earlier
+            if other in self._by_key
+            for node in self._by_key[other].nodes
+        )
 
     def forget(self, key: str) -> None:
         """Forget a cluster."""

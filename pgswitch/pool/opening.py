@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pgswitch.types import PoolKey
 
 WRITER_LOST, WRITER_MOVED = "writer lost", "writer moved"
+NODE_LOST = "node lost"
+CONNECT_TIMEOUT = "connect timeout"
 PAUSED, RECONFIGURED = "pause mode", "database configuration changed"
 REDIRECTED, REMOVED = "connect string changed", "database removed"
 UNSAFE = "close unsafe file descriptors on suspend"
@@ -37,6 +39,7 @@ SUSPEND_TIMEOUT = "suspend_timeout"
 NO_FAILURES = (
     WRITER_LOST,
     WRITER_MOVED,
+    NODE_LOST,
     REDIRECTED,
     RECONFIGURED,
     PAUSED,
@@ -106,6 +109,7 @@ class Opener:
             limit=context.configuration.settings.max_packet_size,
             generation=generation,
         )
+        backend.is_quiet = self._is_quiet
         _aim(backend, self._host(spec), spec.port)
         return backend
 
@@ -125,6 +129,9 @@ class Opener:
         try:
             backend.encryption = self._encryption(spec, backend.host)
         except TlsSetupError as error:
+            if self._is_quiet:
+                backend.close(f"TLS setup failed: {error}")
+                return
             self._context.log.error(f"{backend.prefix} TLS setup failed: {error}")
             backend.close("TLS setup failed")
             return

@@ -284,12 +284,13 @@ class ServerPool:
         return [*self.welcome_waiters, *replicating]
 
     def adopt(self, backend: Backend) -> None:
-        """Make a server of the pool of one that was opened elsewhere."""
+        """Make a server of the pool of one that was opened elsewhere.
+
+        It is at a login or at a check; :meth:`logged_in` follows.
+        """
         backend.owner = self
         backend.database = self.key.database
         self.fleet.enter(backend)
-        if backend.phase is not Phase.LOGIN:
-            self.logged_in(backend)
 
     def take_back(self, backend: Backend, *, is_idle: bool) -> None:
         """Take in a server that another process has logged in, linked or idle."""
@@ -379,6 +380,15 @@ class ServerPool:
         """Tell whether no client may get a server now."""
         return self.is_searching() or self.context.paused or self.paused
 
+    def closes_free(self) -> bool:
+        """Tell whether servers that are free are closed: no client may have them.
+
+        They stay while it is only waited for what a cluster's nodes say at a start.
+        """
+        if self.context.paused or self.paused:
+            return True
+        return self.site is not None and self.site.searching and not self.site.starting
+
     def is_searching(self) -> bool:
         """Tell whether clients wait because no writer is known."""
         return self.site is not None and self.site.searching
@@ -404,6 +414,10 @@ class ServerPool:
     def is_settling(self, backend: Backend) -> bool:
         """Tell whether a server is having a client's parameters set."""
         return backend in self.settling
+
+    def turns_away(self) -> bool:
+        """Tell whether its node refuses logins, and it has no server to spare."""
+        return self.fleet.attempts.is_refused and not self.rack.idle
 
     def load(self) -> int:
         """Return how many servers are at work or asked for."""

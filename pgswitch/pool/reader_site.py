@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import CRASHED
 from pgswitch.pool.moving import move
+from pgswitch.pool.opening import NODE_LOST
+from pgswitch.pool.site import is_elsewhere
 from pgswitch.pool.verdicts import Verdict
 from pgswitch.topology.calling import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.net.backend import Backend
@@ -35,12 +37,15 @@ class Cluster(Protocol):
     def is_standby(self, node: Node) -> bool:
         """Tell whether a node was in recovery when it last answered."""
 
+    def address_of(self, node: Node) -> str:
+        """Return where the monitor has asked a node that has a name; empty: nowhere."""
+
 
 class ReaderSite:
     """Takes the part of a Site for the pool of one node."""
 
-    searching = False
-    """Clients never wait for a writer here."""
+    starting = False
+    """Its node has spoken, or it would not be one."""
 
     def __init__(
         self,
@@ -50,8 +55,10 @@ class ReaderSite:
         elsewhere: Callable[[ServerPool], ServerPool | None],
     ) -> None:
         """``elsewhere`` returns where the clients should be; None: here."""
+        self.searching = False
+        """The node says nothing: nobody is served here before it speaks again."""
+        self.node = node
         self._pool = pool
-        self._node = node
         self._cluster = cluster
         self._elsewhere = elsewhere
 
@@ -66,7 +73,7 @@ class ReaderSite:
     @property
     def is_standby(self) -> bool:
         """Whether servers here cannot write."""
-        return self._cluster.is_standby(self._node)
+        return self._cluster.is_standby(self.node)
 
     def verdict(self, reason: str) -> Verdict | None:
         """Return what explains the loss of a server; None: it is to be found out."""
@@ -86,7 +93,7 @@ class ReaderSite:
 
     def call(self, heard: Heard) -> None:
         """Call on the node over a new connection."""
-        self._cluster.call(heard, self._node)
+        self._cluster.call(heard, self.node)
 
     def warm_servers(self) -> Iterator[Backend]:
         """Iterate over connections kept for later: none."""
@@ -94,10 +101,27 @@ class ReaderSite:
 
     def suspect(self) -> None:
         """Have the monitor look at the node."""
-        self._cluster.suspect(self._node)
+        self._cluster.suspect(self.node)
+
+    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """Return it as it is: this is the node that serves."""
+        return reported
+
+    def is_elsewhere(self, backend: Backend) -> bool:
+        """Tell whether a server is at another address than the monitor has asked."""
+        return is_elsewhere(self._cluster.address_of(self.node), backend)
 
     def served(self) -> None:
         """Take no notice: only the writer's is of interest."""
+
+    def refused(self, sqlstate: str) -> bool:
+        """Send clients away from a node that refuses a login; True: all have gone.
+
+        Whatever its reason is: that it is a good one is for the writer to say.
+        """
+        del sqlstate
+        self.refresh()
+        return not self._pool.rack.waiters
 
     def note(self, outcome: object) -> None:
         """Take no notice: the loss of a reader is no switchover."""
@@ -110,6 +134,25 @@ class ReaderSite:
         target = self._elsewhere(self._pool)
         if target is not None and target is not self._pool:
             leave(self._pool, target)
+
+    def fall_silent(self) -> None:
+        """End what waits for an answer of the node, and send clients away.
+
+        They are told what became of their work, or it is done elsewhere, as if a
+        writer were lost.
+        """
+        self.searching = True
+        self._pool.set_open()
+        for backend in list(self._pool.servers.values()):
+            backend.close(NODE_LOST)
+        self._pool.verdicts.decide(Verdict.MOVED)
+        self.refresh()
+
+    def answers(self) -> None:
+        """Serve clients again: the node has spoken."""
+        if self.searching:
+            self.searching = False
+            self._pool.go_on()
 
     def close(self) -> None:
         """Hold nobody any more: the pool is given up."""

@@ -97,11 +97,12 @@ class Pools:
         """Return the pool for what reads, or writes, in the cluster of an entry.
 
         Of several readers the one with least to do, and of these ``here``, the pool
-        that the client is in; without any, that of the writer.  A database that is
-        no cluster has one pool for both.
+        that the client is in; without any that takes clients in, that of the writer.
+        A database that is no cluster has one pool for both.
         """
         readers = self.families.readers(spec.name) if role == READER else []
         pools = [self.pool(reader, user) for reader in readers]
+        pools = [one for one in pools if not one.turns_away()]
         if pools:
             return min(pools, key=lambda one: (one.load(), one is not here))
         return self.pool(spec, user)
@@ -194,9 +195,10 @@ class Pools:
         """Have servers closed in time that are at addresses which a name has lost.
 
         A database with several hosts is left alone: its servers are not known by name.
+        That of a cluster is where its writer is, whatever its entry names.
         """
         for pool in self:
-            if pool.spec.hosts == (host,):
+            if pool.place.hosts == (host,):
                 pool.expire_at(addresses)
 
     def drop(self, pool: ServerPool) -> None:

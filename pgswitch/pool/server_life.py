@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import CRASHED, Backend, Phase
-from pgswitch.pool.opening import NO_FAILURES, WRITER_LOST, WRITER_MOVED
+from pgswitch.pool.opening import NO_FAILURES, NODE_LOST, WRITER_LOST, WRITER_MOVED
 from pgswitch.relay.client import ClientLink
 from pgswitch.wire.welcome import Welcome
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pgswitch.relay.rack import Rack
     from pgswitch.wire.login_server import Failed, ServerRefused
 
-SWITCHOVER_REASONS = (CRASHED, WRITER_LOST, WRITER_MOVED)
+SWITCHOVER_REASONS = (CRASHED, NODE_LOST, WRITER_LOST, WRITER_MOVED)
 """Reasons for which a cluster's server is lost through no fault of its client."""
 
 
@@ -54,6 +54,9 @@ class Home(Protocol):
 
 def logged_in(pool: Home, backend: Backend) -> None:
     """Take in a server that has logged in: connect_query, then the clients."""
+    if pool.site is not None and pool.site.is_elsewhere(backend):
+        backend.close(WRITER_MOVED)
+        return
     pool.fleet.attempts.succeeded()
     link = backend.link
     link.keeper = pool.rack
@@ -92,6 +95,8 @@ def learn_welcome(pool: Home, backend: Backend) -> None:
     present, reported = pool.welcome, backend.parameters
     if backend.link.stale:
         return
+    if pool.site is not None:
+        reported = {**pool.site.corrected(reported)}
     if present is None or present.parameters != reported:
         tracking = pool.context.tracking
         pool.welcome = Welcome(reported, tracking, backend.connected_at)
@@ -110,6 +115,8 @@ def reported(pool: Home, name: str, value: str, backend: Backend) -> None:
     welcome = pool.welcome
     if welcome is None or backend.is_fresh or backend.link.stale:
         return
+    if pool.site is not None:
+        value = pool.site.corrected({name: value})[name]
     for other in pool.fleet:
         # They say so with their next answers, which may be long after a takeover.
         if other.host == backend.host and other.phase is not Phase.LOGIN:
@@ -121,8 +128,14 @@ def reported(pool: Home, name: str, value: str, backend: Backend) -> None:
 def login_refused(
     pool: Home, backend: Backend, refusal: ServerRefused | Failed
 ) -> None:
-    """Note why a login failed; tell those who wait unless others still serve."""
-    fault = pool.fleet.attempts.refused(backend, refusal)
+    """Note why a login failed; tell those who wait unless others still serve.
+
+    Those of a cluster may be served by another node, or by this one later.
+    """
+    attempts, site = pool.fleet.attempts, pool.site
+    fault = attempts.refused(backend, refusal)
+    if site is not None and attempts.refusal and site.refused(attempts.sqlstate):
+        return
     if fault is None or (pool.welcome is not None and pool.fleet.has_login()):
         return
     for client in [*pool.welcome_waiters]:

@@ -9,6 +9,7 @@ be used the moment it is one.
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,26 +17,32 @@ from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool import standbys
 from pgswitch.pool.aftermath import Outcome
+from pgswitch.pool.attempts import NO_ENTRY, NO_RESOURCES, STARTING_UP
 from pgswitch.pool.opening import WRITER_LOST, WRITER_MOVED
 from pgswitch.pool.standbys import Standbys
 from pgswitch.pool.verdicts import Verdict, Where
 from pgswitch.topology.calling import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.verdicts import Verdicts
     from pgswitch.topology.calling import Heard
     from pgswitch.topology.events import Tally
     from pgswitch.topology.nodes import Node
+    from pgswitch.wire.welcome import Welcome
 
 SQLSTATES = {
     Outcome.ROLLED_BACK: TransactionLost.sqlstate,
+    Outcome.PIPELINE_LOST: TransactionLost.sqlstate,
     Outcome.UNKNOWN: OutcomeUnknown.sqlstate,
     Outcome.UNKNOWN_INSIDE: OutcomeUnknown.sqlstate,
     Outcome.SESSION_LOST: SessionLost.sqlstate,
 }
+
+
+IN_HOT_STANDBY = "in_hot_standby"
 
 
 class Place(Where, Protocol):
@@ -44,6 +51,10 @@ class Place(Where, Protocol):
     @property
     def searching(self) -> bool:
         """Whether there is no place now, and clients wait."""
+
+    @property
+    def starting(self) -> bool:
+        """Whether that is because the nodes have not spoken yet: servers stay."""
 
     @property
     def place(self) -> DatabaseSpec:
@@ -59,8 +70,20 @@ class Place(Where, Protocol):
     def warm_servers(self) -> Iterator[Backend]:
         """Iterate over the connections kept for later."""
 
+    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """Return what a server has reported as it is now, for clients that log in."""
+
+    def is_elsewhere(self, backend: Backend) -> bool:
+        """Tell whether a server is at another address than the monitor has asked."""
+
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
+
+    def refused(self, sqlstate: str) -> bool:
+        """Deal with a node that refuses a login; True: whoever waits goes on waiting.
+
+        ``sqlstate`` is empty if it gave none.
+        """
 
     def refresh(self) -> None:
         """Do what is due, some times a second."""
@@ -73,9 +96,13 @@ class Home(standbys.Home, Protocol):
     """What a site needs of its pool; see pool/pool.py."""
 
     verdicts: Verdicts
+    welcome: Welcome | None
 
     def adopt(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere."""
+
+    def launch(self, *, asked: int = 0) -> None:
+        """Open servers for those who wait; ``asked`` were sent away meanwhile."""
 
     def set_open(self) -> None:
         """Let clients have servers, or not."""
@@ -99,6 +126,9 @@ class Cluster(Protocol):
     def call(self, heard: Heard) -> None:
         """Call on the writer over a new connection."""
 
+    def address_of(self, node: Node) -> str:
+        """Return where the monitor has asked a node that has a name; empty: nowhere."""
+
     def served(self) -> None:
         """Hear that a server of the writer's is there for clients."""
 
@@ -121,6 +151,10 @@ class Site:
         """None: nothing is known yet, so the entry's own host it is."""
         self.searching = False
         """There is no writer; clients wait."""
+        self.starting = False
+        """It is not known yet whether there is one; servers stay."""
+        self._is_untried = False
+        """Nobody has logged in to this writer yet, but to the last one."""
         self._pool = pool
         self.standbys = Standbys(pool, self._at, name_of)
         """Connections to the other nodes."""
@@ -170,10 +204,37 @@ class Site:
         """Have the monitor look at the writer."""
         self.cluster.suspect()
 
+    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """Return what a server has reported as it is now, for clients that log in.
+
+        A connection that was kept for a promotion was logged in to a standby, and says
+        otherwise only with its next answer.
+        """
+        if self.node is None or IN_HOT_STANDBY not in reported:
+            return reported
+        return {**reported, IN_HOT_STANDBY: "off"}
+
+    def is_elsewhere(self, backend: Backend) -> bool:
+        """Tell whether a server is at another address than the monitor has asked."""
+        node = self.node
+        return node is not None and is_elsewhere(self.cluster.address_of(node), backend)
+
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
         if not self.searching:
+            self._is_untried = False
             self.cluster.served()
+
+    def refused(self, sqlstate: str) -> bool:
+        """Deal with a writer that refuses a login; True: clients go on waiting.
+
+        It may be full or start up for a while.  That it does not know our secret is
+        its own fault, and may be mended, if the last writer knew it; else ours, and
+        nothing to wait for.
+        """
+        if sqlstate[:2] == NO_ENTRY:
+            return self._is_untried
+        return sqlstate[:2] == NO_RESOURCES or sqlstate == STARTING_UP
 
     def note(self, outcome: Outcome | None) -> None:
         """Note what became of a client whose server was lost; None: disconnected."""
@@ -191,34 +252,53 @@ class Site:
 
     # What the cluster asks.
 
+    def wait(self) -> None:
+        """Have clients wait; the servers that there are stay."""
+        self.searching = self.starting = True
+        self._pool.set_open()
+
     def hold(self, *, is_leaving: bool = False) -> None:
         """Have clients wait, and close what goes to the last writer.
 
         ``is_leaving``: what is at work there is left to its own end until there is a
         new writer, for the server's last word tells what may be run again.
         """
-        self.searching = True
+        self.searching, self.starting = True, False
         self._pool.set_open()
         for backend in list(self._pool.servers.values()):
             if not is_leaving or not _is_at_work(backend):
                 backend.close(WRITER_LOST)
         self._pool.verdicts.decide(Verdict.LEAVING)
 
-    def serve_from(self, node: Node, *, same: bool) -> None:
-        """Use this node; ``same``: it is the present server under another name."""
-        was_searching, self.searching = self.searching, False
-        is_back = same or node == self.node
+    def serve_from(self, node: Node | None, *, same: bool) -> None:
+        """Use this node; ``same``: it is the present server under another name.
+
+        None: the host of the database's entry.
+        """
+        is_back = node is not None and self.place.hosts == (node.host,)
+        was_searching, is_same = self.searching, same or node == self.node
+        self.searching = self.starting = False
         self.node = node
+        attempts = self._pool.fleet.attempts
         if not same:
-            for backend in list(self._pool.servers.values()):
+            was_known = self._pool.welcome is not None
+            self._is_untried = was_known and attempts.sqlstate[:2] != NO_ENTRY
+        for backend in list(self._pool.servers.values()):
+            # A name may lead to another machine by now.
+            if not same or (is_back and self.is_elsewhere(backend)):
                 backend.close(WRITER_MOVED)
-        if was_searching or not is_back:
-            self._pool.verdicts.decide(Verdict.BACK if is_back else Verdict.MOVED)
-        self._pool.fleet.attempts.succeeded()
+        if was_searching or not is_same:
+            self._pool.verdicts.decide(Verdict.BACK if is_same else Verdict.MOVED)
+        attempts.succeeded()
         self._pool.set_open()
-        for backend in self.standbys.take(node):
+        for backend in [] if node is None else self.standbys.take(node):
             self._pool.adopt(backend)
+            if backend.phase is not Phase.LOGIN and self.is_elsewhere(backend):
+                backend.close(WRITER_MOVED)
         self._pool.serve_waiters()
+        if self._pool.spec.user is not None and self._pool.welcome is None:
+            # So that logins find what servers report, even when nobody writes again.
+            self._pool.launch(asked=1)
 
     def refresh(self) -> None:
         """Do what is due: see to the connections to standbys."""
@@ -228,6 +308,17 @@ class Site:
         """Close the connections to standbys: the pool is given up."""
         self.standbys.keep(())
         self._pool.verdicts.give_up()
+
+
+def is_elsewhere(address: str, backend: Backend) -> bool:
+    """Tell whether a server is not at this address; an empty one is any.
+
+    One that is being connected may not be anywhere yet.
+    """
+    here = backend.address.host
+    if not address or here == backend.host:
+        return False
+    return ip_address(here.partition("%")[0]) != ip_address(address.partition("%")[0])
 
 
 def _is_at_work(backend: Backend) -> bool:

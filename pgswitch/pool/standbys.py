@@ -3,6 +3,10 @@
 As many are open to each standby as the pool has had to the writer lately, so that a
 new writer has all of them the moment it is one.  Nobody uses them before; the log and
 the console call them by their node's name, as pgbouncer-fast-switchover does.
+
+The way to an idle connection may be lost without a sign.  So each is checked now and
+then, and proves itself once more when its node is promoted, all at the same time:
+that costs the first client one round trip.
 """
 
 from __future__ import annotations
@@ -12,11 +16,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool.aftercare import CHECK_FAILED, check_query
-from pgswitch.pool.opening import WRITER_MOVED
+from pgswitch.pool.opening import CONNECT_TIMEOUT, NODE_LOST, WRITER_MOVED
 from pgswitch.pool.totals import Sharer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import PoolContext
@@ -29,11 +33,10 @@ LEAST = 2
 """What a pool that hardly has servers keeps on each standby, if sizes allow it."""
 REOPEN_S = 1.0
 """After which time one that was lost, perhaps ended by somebody, is opened again."""
-
-
-def _checked(backend: Backend, error: dict[str, str] | None) -> None:
-    if error is not None:
-        backend.close(CHECK_FAILED)
+CHECK_S = 15.0
+"""For how long none is idle without having answered a query."""
+PROOF_S = 0.5
+"""Within which time those of a new writer have to answer; others are opened then."""
 
 
 class Home(Sharer, Protocol):
@@ -43,6 +46,9 @@ class Home(Sharer, Protocol):
     servers: dict[int, Backend]
     fleet: Fleet
     totals: Totals
+
+    def logged_in(self, backend: Backend) -> None:
+        """Take in a server that is ready for clients."""
 
     def is_in_use(self) -> bool:
         """Tell whether anybody has a use for connections."""
@@ -70,6 +76,8 @@ class Standbys:
         self._most = 0
         """How many servers the pool has had lately, and when it had so many."""
         self._most_at = float("-inf")
+        self._proving: set[int] = set()
+        """Numbers of those that were handed over and have not answered yet."""
 
     def by_name(self) -> Iterator[tuple[str, list[Backend]]]:
         """Iterate over the nodes' databases and the connections to each."""
@@ -82,24 +90,67 @@ class Standbys:
             yield from backends
 
     def take(self, node: Node) -> list[Backend]:
-        """Hand over what there is to a node; it is kept here no more."""
-        backends = self._backends.pop(node, [])
+        """Hand over what there is to a node; it is kept here no more.
+
+        Each logs in or proves itself: the pool hears when it is ready for clients.
+        """
+        backends = self._let_go(node)
         for backend in backends:
+            if backend.phase is Phase.LOGIN:
+                continue
+            self._proving.add(backend.number)
+            backend.is_fresh = False
+            if backend.phase is Phase.READY:
+                self._check(backend)
+        if backends:
+            self._pool.context.later(PROOF_S, partial(self._time_is_up, backends))
+        return backends
+
+    def _let_go(self, node: Node) -> list[Backend]:
+        backends = self._backends.pop(node, [])
+        for _ in backends:
             self._pool.totals.closed_apart(self._pool.key, node)
-            if backend.phase is Phase.BUSY:
-                backend.close(WRITER_MOVED)
-        return [one for one in backends if one.phase is not Phase.CLOSED]
+        return backends
+
+    def _time_is_up(self, backends: list[Backend]) -> None:
+        """Close those that do not answer, having read what has come meanwhile."""
+        self._pool.context.later(0, partial(self._give_up, backends))
+
+    def _give_up(self, backends: list[Backend]) -> None:
+        for backend in backends:
+            if backend.phase is Phase.LOGIN:
+                # It says nothing of the next one.
+                backend.close(NODE_LOST)
+            elif backend.number in self._proving:
+                self._proving.discard(backend.number)
+                backend.close(CHECK_FAILED)
 
     def keep(self, nodes: Iterable[Node]) -> None:
         """Keep connections to these nodes and to no others."""
         wanted = dict.fromkeys(nodes)
         for node in [*self._backends]:
             if node not in wanted:
-                for backend in self.take(node):
+                for backend in self._let_go(node):
                     backend.close(WRITER_MOVED)
         for node in wanted:
             self._backends.setdefault(node, [])
         self.refresh()
+
+    def forget(self, node: Node) -> None:
+        """Close what there is to a node that does not answer; try later again."""
+        if node not in self._backends:
+            return
+        for backend in [*self._backends[node]]:
+            backend.close(NODE_LOST)
+        pool = self._pool
+        delay = pool.context.configuration.settings.server_failed_delay
+        self._not_before[node] = pool.context.clock() + delay
+
+    def close_at(self, node: Node, addresses: Container[str]) -> None:
+        """Close connections to addresses that a node's name leads to no longer."""
+        for backend in [*self._backends.get(node, ())]:
+            if backend.phase is Phase.LOGIN or backend.address.host in addresses:
+                backend.close(WRITER_MOVED)
 
     def answers(self, node: Node) -> None:
         """Try a node at once: it answers again."""
@@ -119,7 +170,7 @@ class Standbys:
                     backend.close(WRITER_MOVED)
             for backend in backends[wanted:]:
                 backend.close(WRITER_MOVED)
-            self._check_one(backends, now)
+            self._look_at(backends, now)
             if now < self._not_before.get(node, 0.0):
                 continue
             while len(backends) < wanted and pool.totals.has_room_apart(pool, node):
@@ -128,24 +179,33 @@ class Standbys:
                 backend.database = self._name_of(node)
                 backends.append(backend)
 
-    def _check_one(self, backends: list[Backend], now: float) -> None:
-        """Have one answer that has been idle for long: the way to it may be lost.
-
-        One at a time, so that hardly any is at it when its node is promoted.
-        """
+    def _look_at(self, backends: list[Backend], now: float) -> None:
+        """Check those that have been idle for long, close those that do not answer."""
         settings = self._pool.context.configuration.settings
-        if not settings.server_check_query:
-            return
-        for backend in backends:
+        delay = min(max(settings.server_check_delay, REOPEN_S), CHECK_S)
+        patience = settings.server_connect_timeout
+        for backend in [*backends]:
             if backend.phase is Phase.BUSY:
-                if now - backend.busy_since > settings.server_connect_timeout:
+                if now - backend.busy_since > settings.switchover_silence:
                     backend.close(CHECK_FAILED)
-                return
-        delay = max(settings.server_check_delay, REOPEN_S)
-        for backend in backends:
-            if backend.phase is Phase.READY and now - backend.link.ready_since > delay:
-                backend.run(check_query(settings), partial(_checked, backend))
-                return
+            elif backend.phase is Phase.LOGIN:
+                if patience and now - backend.connected_at > patience:
+                    backend.close(CONNECT_TIMEOUT)
+            elif now - backend.link.ready_since > delay:
+                self._check(backend)
+
+    def _check(self, backend: Backend) -> None:
+        """Have a connection answer, even if servers are not to be checked."""
+        settings = self._pool.context.configuration.settings
+        backend.run(check_query(settings), partial(self._checked, backend))
+
+    def _checked(self, backend: Backend, error: dict[str, str] | None) -> None:
+        is_taken = backend.number in self._proving
+        self._proving.discard(backend.number)
+        if error is not None:
+            backend.close(CHECK_FAILED)
+        elif is_taken:
+            self._pool.logged_in(backend)
 
     def _wanted(self, now: float) -> int:
         """Return how many are to be open to each node."""

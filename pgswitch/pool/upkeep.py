@@ -16,7 +16,7 @@ from pgswitch.errors import (
 )
 from pgswitch.net.backend import CRASHED, Backend, Phase
 from pgswitch.pool.aftercare import CHECK_FAILED
-from pgswitch.pool.opening import PAUSED, RECONFIGURED
+from pgswitch.pool.opening import CONNECT_TIMEOUT, PAUSED, RECONFIGURED
 from pgswitch.pool.verdicts import asked_at
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.gate import Gate
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pgswitch.pool.pool import ServerPool
     from pgswitch.wire.exchange import Exchange
 
-CONNECT_TIMEOUT = "connect timeout"
 INTERVAL_S = 1 / 3
 
 
@@ -209,7 +208,7 @@ def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
     idle = now - backend.link.ready_since
     if backend.link.stale:
         backend.close(RECONFIGURED)
-    elif pool.is_held():
+    elif pool.closes_free():
         backend.close(PAUSED)
     elif (
         settings.server_idle_timeout

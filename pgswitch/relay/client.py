@@ -86,6 +86,7 @@ class ClientLink(RelayingLink):
     """One client connection, from its start-up packet on."""
 
     __slots__ = (
+        "ahead",
         "dropping",
         "gate",
         "halted",
@@ -105,6 +106,8 @@ class ClientLink(RelayingLink):
         """What they were when the client was welcomed."""
         self.walking = False
         """In the midst of messages that go whole to the control."""
+        self.ahead = b""
+        """What the control leaves to a server of the message that begins the relay."""
         self.starting = True
         """The start-up packet has not come yet."""
         self.halted = False
@@ -176,7 +179,8 @@ class ClientLink(RelayingLink):
         self.walking = False
         if self.relaying and self.stopped and not self.lost:
             self.stopped = False
-            rest = chunk[len(passed) :]
+            rest = self.ahead + chunk[len(passed) :]
+            self.ahead = b""
             if rest:
                 self.feed(rest)
 

@@ -59,6 +59,12 @@ class LinkControl(Protocol):
 class ServerControl(LinkControl, Protocol):
     """The same for a server; see net/backend.py."""
 
+    def walked(self) -> None:
+        """Note that all messages of a chunk were dealt with, while no client is linked.
+
+        Only now may one be linked.
+        """
+
     def parameter_status(self, body: bytes) -> None:
         """Note a parameter that the server reported."""
 

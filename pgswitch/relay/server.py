@@ -166,6 +166,9 @@ class Nobody:
     def faulted(self, fault: Fault) -> None:
         """Do nothing."""
 
+    def walked(self) -> None:
+        """Do nothing."""
+
     def parameter_status(self, body: bytes) -> None:
         """Do nothing."""
 
@@ -339,6 +342,7 @@ class ServerLink(Link):
         exchange = self.exchange
         if exchange is None:
             self.walk(chunk)
+            self.backend.walked()
             return
         if self.wary:
             self._feed_wary(chunk, exchange)
@@ -464,6 +468,8 @@ class ServerLink(Link):
         if passed:
             if exchange.head == len(exchange.queue):
                 client.forget_sent()
+                # What is done already of a pipeline is committed by its Sync.
+                client.partly = exchange.open and exchange.executes
             else:
                 client.partly = True
             client.send(passed)

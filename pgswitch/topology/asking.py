@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from twisted.python.failure import Failure as TwistedFailure
+
 from pgswitch.topology import questions
 from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.questions import SHORT
+from pgswitch.topology.recovery import BadAnswer
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
-    from twisted.python.failure import Failure as TwistedFailure
 
     from pgswitch.topology.questions import Rows
 
@@ -27,17 +30,24 @@ class ProbeFailed(Exception):
 class QuestionRefused(ProbeFailed):
     """The node lives, but does not like the question."""
 
-    def __init__(self, words: str) -> None:
-        """Take the text of its error."""
+    def __init__(self, words: str, *, is_passing: bool = False) -> None:
+        """Take the text of its error; ``is_passing``: it may like it next time."""
         super().__init__(Failure.UNFIT, words)
+        self.is_passing = is_passing
 
 
 class Asking:
     """The question for one connection to a node; ``read`` runs a query there."""
 
-    def __init__(self, read: Callable[[str], Deferred[Rows]]) -> None:
-        """Begin with the full question."""
+    def __init__(
+        self, read: Callable[[str], Deferred[Rows]], recovery_query: str = ""
+    ) -> None:
+        """Begin with the full question.
+
+        ``recovery_query`` is asked instead of pg_is_in_recovery().
+        """
         self._read = read
+        self._recovery = recovery_query
         self.begin()
 
     def begin(self) -> None:
@@ -48,26 +58,46 @@ class Asking:
     def ask(self, patience_s: float) -> Deferred[Report]:
         """Ask; fails with ProbeFailed."""
         question = self._question
-        if patience_s and self._is_patient and question in questions.LESS:
-            question = questions.patient(question, patience_s)
-        asking = self._read(question)
-        return asking.addCallbacks(
-            questions.report_of, self._asked_too_much, errbackArgs=(question,)
+        # The shortest may be an operator's as it stands, and is not made to wait.
+        if not self._is_patient or question == SHORT:
+            patience_s = 0.0
+        asked = questions.worded(question, self._recovery)
+        if patience_s:
+            asked = questions.patient(asked, patience_s, self._recovery)
+        return self._read(asked).addCallbacks(
+            self._understood,
+            self._asked_too_much,
+            callbackArgs=(question,),
+            errbackArgs=(question, patience_s),
         )
 
+    def _understood(self, rows: Rows, question: str) -> Report | TwistedFailure:
+        """Return what an answer says."""
+        if question == SHORT:
+            rows = (rows[0][:1], [row[:1] for row in rows[1]])
+        try:
+            return questions.report_of(rows)
+        except BadAnswer as error:
+            # Asked in full again: whoever mends the query need not end us for it.
+            self.begin()
+            return TwistedFailure(QuestionRefused(str(error)))
+
     def _asked_too_much(
-        self, failure: TwistedFailure, question: str
+        self, failure: TwistedFailure, question: str, patience_s: float
     ) -> Deferred[Report] | TwistedFailure:
         """Ask less of a node that does not know, or not allow, all of it."""
         # Nothing is raised: a traceback would hold the connection that was lost, and
         # be held by it.
-        if failure.check(QuestionRefused) is None:
+        refusal = failure.value
+        if not isinstance(refusal, QuestionRefused):
             return failure
-        if question != self._question:
+        if patience_s:
             self._is_patient = False
             return self.ask(0.0)
         less = questions.LESS.get(question)
         if less is None:
+            self.begin()
+        if less is None or refusal.is_passing:
             return failure
         self._question = str(less)
         return self.ask(0.0)

@@ -6,7 +6,6 @@ The :class:`Monitor` asks the nodes; what depends on the pools is behind the int
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,8 +17,11 @@ from pgswitch.topology import machine as m
 from pgswitch.topology import recording
 from pgswitch.topology.calling import Calls, Finding
 from pgswitch.topology.events import Event, Tally
+from pgswitch.topology.following import Positions
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from twisted.internet.interfaces import IReactorTime
 
     from pgswitch.logs import Log
@@ -32,11 +34,18 @@ _FAILURES = {
     Finding.GONE: m.Failure.REFUSED,
     Finding.NOT_READY: m.Failure.NOT_READY,
 }
-_ABOUT_LOGINS = re.compile("password|authenti|scram|role|pg_hba", re.IGNORECASE)
+COMPLAINT_PACE_S = 60.0
+"""How often the log says that clients wait for a writer."""
 
 
 class Sites(Protocol):
     """What a cluster does to the pools of its database."""
+
+    def wait(self) -> None:
+        """Have clients wait until it is known where the writer is."""
+
+    def serve_as_configured(self) -> None:
+        """Use the host of the database's entry, and let clients go on."""
 
     def serve_from(self, node: Node, *, same: bool) -> None:
         """Use this node from now on, and let clients go on.
@@ -53,8 +62,18 @@ class Sites(Protocol):
     def keep_warm(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
 
+    def close_at(self, node: Node, addresses: Container[str]) -> None:
+        """Close connections kept for later to addresses that a node has no longer."""
+
     def answers(self, node: Node) -> None:
         """Hear that a node answers that did not, or was not known."""
+
+    def lost(self, node: Node, *, is_silent: bool) -> None:
+        """Trust connections to a node no more: it was asked in vain.
+
+        ``is_silent``: it says nothing at all, so that whoever waits for it would do so
+        for ever.
+        """
 
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take the nodes that there are, and those that are fit for readers."""
@@ -88,12 +107,16 @@ class Cluster:
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     tally: Tally = field(default_factory=Tally)
     """What became of clients since the writer was last well."""
+    positions: Positions = field(default_factory=Positions)
+    """Where the writer was lately."""
     _writer: str = ""
     """The last writer that was set."""
     _suspected_at: float = 0.0
     """When the first sign was seen that the writer is not well; 0.0: it is."""
     _told: tuple[list[Node], list[Node]] | None = None
     """The last nodes and readers that the sites were told."""
+    _complained_at: float = 0.0
+    """When the log last said that clients wait for a writer; at first, the start."""
     _warm: list[Node] | None = None
     """The last nodes that they were told to keep connections to."""
     _standbys: set[str] = field(default_factory=set)
@@ -102,9 +125,14 @@ class Cluster:
     """There once it has started."""
 
     def start(self, clock: IReactorTime) -> None:
-        """Begin to ask; ``clock`` provides IReactorTime."""
-        self.record(recording.begun(self.key, self.time(), self.machine.seeds))
+        """Begin to ask; ``clock`` provides IReactorTime.
+
+        Clients wait until the nodes have spoken.
+        """
+        self.record(recording.begun(self.key, self.time(), self.machine))
         self._calls = Calls(self.monitor.make_probe, clock)
+        self._writer, self._complained_at = self.machine.writer, self.clock()
+        self.sites.wait()
         self.monitor.start(clock, self)
 
     def stop(self) -> None:
@@ -157,6 +185,21 @@ class Cluster:
         lost = f"{event.old} was lost, " if event.old else ""
         return f"{lost}{event.cause}"
 
+    def moved(self, host: str, gone: Container[str]) -> None:
+        """Hear that a name leads to some addresses no longer.
+
+        The node is asked where it is now.  If it is the writer, clients wait until it
+        has answered: the machine at its old address may be there, and taking writes.
+        """
+        for name, sight in [*self.machine.sights.items()]:
+            if sight.node.host == host:
+                self.monitor.moved(name, gone)
+                self.sites.close_at(sight.node, gone)
+
+    def address_of(self, node: Node) -> str:
+        """Return where the monitor has asked a node that has a name; empty: nowhere."""
+        return self.monitor.address_of(node)
+
     def served(self) -> None:
         """Hear that a server of the writer's is there for clients."""
         event = self.events[-1] if self.events else None
@@ -164,12 +207,66 @@ class Cluster:
             event.served_at = self.clock()
             self.log.log(f"cluster {self.key}: clients are served by {event.new}")
 
+    def judge_again(self) -> None:
+        """Have all nodes asked, and a last writer that does not answer forgotten."""
+        machine = self.machine
+        if machine.state is not m.State.KNOWN and machine.writer:
+            self.log.warning(
+                f"cluster {self.key}: RECONNECT: the last writer, {machine.writer}, and"
+                f" its timeline ({machine.timeline}) are forgotten"
+            )
+        self.record(recording.judged_again(self.key, self.time()))
+        self._perform(machine.judge_again())
+
     # What the monitor says; see its Hearer.
+
+    def ticked(self, now: float) -> None:
+        """Let time pass; ``now`` is the clock's time."""
+        commands = self.machine.ticked(now)
+        if commands:
+            self.record(recording.ticked(self.key, self.time()))
+            self._perform(commands)
+        if self.machine.state not in (m.State.STARTING, m.State.SEARCHING):
+            self._complained_at = now
+        elif now - self._complained_at >= COMPLAINT_PACE_S:
+            self._complained_at = now
+            self._tell_who_waits()
+
+    def _tell_who_waits(self) -> None:
+        """Say in the log that clients wait for a writer, and why there is none."""
+        held, longest = self.sites.waiting()
+        if not held:
+            return
+        nodes = "; ".join(
+            f"{name}: {self._why_no_writer(sight)}"
+            for name, sight in self.machine.sights.items()
+        )
+        hint = ""
+        if any(sight.fenced for sight in self.machine.sights.values()):
+            hint = f"; RECONNECT {self.key} has the nodes judged again"
+        self.log.warning(
+            f"cluster {self.key}: no writer, {held} clients wait, the longest for"
+            f" {longest:.0f} s ({nodes}){hint}"
+        )
+
+    def _why_no_writer(self, sight: m.Sight) -> str:
+        """Return why a node is not the writer."""
+        report, machine = sight.report, self.machine
+        if report is None:
+            return sight.failure or "not asked yet"
+        if report.in_recovery:
+            return "in recovery"
+        return (
+            f"takes writes on timeline {report.timeline}, the last writer,"
+            f" {machine.writer}, was on {machine.timeline}"
+        )
 
     def answered(self, name: str, report: m.Report, now: float) -> None:
         """Take a node's answer; ``now`` is the clock's time."""
         sight = self.machine.sights.get(name)
-        before = None if sight is None else sight.report
+        before = None
+        if sight is not None and sight.has_spoken:
+            before = sight.report
         commands = self.machine.answered(name, report, now)
         (self._standbys.add if report.in_recovery else self._standbys.discard)(name)
         is_news = before is None or (before.in_recovery, before.timeline) != (
@@ -179,6 +276,9 @@ class Cluster:
         if is_news or not all(isinstance(one, m.ReadTopology) for one in commands):
             self.record(recording.answered(self.key, self.time(), name, report))
         is_writer = self.machine.state is m.State.KNOWN and name == self.machine.writer
+        if is_writer:
+            self.positions.horizon_s = self.max_lag
+            self.positions.note(name, report, now)
         if is_writer and not commands:
             self._suspected_at, self.tally = 0.0, Tally()
         self._perform(commands)
@@ -188,39 +288,33 @@ class Cluster:
     def failed(self, name: str, failure: m.Failure, words: str) -> None:
         """Hear that a node was asked in vain, or that its kept connection ended."""
         self.record(recording.failed(self.key, self.time(), name, failure, words))
-        if failure is m.Failure.UNFIT:
-            self._complain(name, words)
         if name == self.machine.writer and self.machine.state is m.State.KNOWN:
             self._suspected_at = self._suspected_at or self.clock()
-        self._perform(self.machine.failed(name, failure, words))
-
-    def _complain(self, name: str, words: str) -> None:
-        """Say why a node cannot be asked, once."""
         sight = self.machine.sights.get(name)
-        if sight is None or sight.failure == words:
-            return
-        hint = ""
-        if _ABOUT_LOGINS.search(words):
-            hint = (
-                "; the monitor logs in with user= and password= of the entry,"
-                " without password= with the user's secret in auth_file"
-            )
-        self.log.warning(f"cluster {self.key}: {name} cannot be asked: {words}{hint}")
+        self._perform(self.machine.failed(name, failure, self.clock(), words))
+        if sight is not None and failure not in m.ANSWERS_OTHERWISE:
+            # Later than the rest: clients find other readers by now.
+            self.sites.lost(sight.node, is_silent=failure is m.Failure.SILENT)
 
     def listed(self, nodes: list[Node]) -> None:
         """Take a new list of nodes, at least one."""
         self.record(recording.listed(self.key, self.time(), nodes))
         before = {sight.node for sight in self.machine.sights.values()}
-        commands = self.machine.listed(nodes)
+        commands = self.machine.listed(nodes, self.clock())
         if before != {sight.node for sight in self.machine.sights.values()}:
             names = ", ".join(node.name for node in nodes)
             self.log.log(f"cluster {self.key}: the nodes are {names}")
         self.monitor.follow()
         self._perform(commands)
 
-    def list_lost(self) -> None:
-        """Hear that a node was lost while the list was read."""
-        self._perform(self.machine.suspected())
+    def list_failed(self, name: str) -> None:
+        """Hear that a node that answers could not give the list of nodes."""
+        self.record(recording.list_failed(self.key, self.time(), name))
+        self._perform(self.machine.list_failed(name, self.clock()))
+
+    def list_lost(self, name: str) -> None:
+        """Hear that a node was lost while the list was read from it."""
+        self._perform(self.machine.suspected(name))
 
     # Carrying out.
 
@@ -230,6 +324,12 @@ class Cluster:
                 self.monitor.ask(command.name)
             elif isinstance(command, m.SetWriter):
                 self._set_writer(command)
+            elif isinstance(command, m.Assume):
+                self.log.warning(
+                    f"cluster {self.key}: clients are served by the configured host:"
+                    f" {command.cause}"
+                )
+                self.sites.serve_as_configured()
             elif isinstance(command, m.LoseWriter):
                 self._lose_writer(command)
             elif isinstance(command, m.Fence):
@@ -243,7 +343,12 @@ class Cluster:
         self._keep_warm()
 
     def _tell_readers(self) -> None:
-        """Tell the sites which nodes are fit for readers, when that has changed."""
+        """Tell the sites which nodes are fit for readers, when that has changed.
+
+        Before the first verdict none is, nor does anybody lose the one it has.
+        """
+        if self.machine.state is m.State.STARTING:
+            return
         sights = self.machine.sights.values()
         nodes = [sight.node for sight in sights]
         readers = [sight.node for sight in sights if not self.unfit(sight)]
@@ -258,20 +363,38 @@ class Cluster:
             return sight.failure or "not asked yet"
         if not report.in_recovery:
             return "fenced" if sight.fenced else "writer"
-        behind = self.lag_bytes(sight)
+        return self._astray(sight, report) or self._late(sight, report)
+
+    def _astray(self, sight: m.Sight, report: m.Report) -> str:
+        """Return why a standby does not follow the writer, empty if it may do so."""
+        machine = self.machine
+        if None not in (report.system, machine.system) and (
+            report.system != machine.system
+        ):
+            return "a node of another cluster"
+        if machine.state is not m.State.KNOWN:
+            return ""  # There is nobody to follow, and nothing newer elsewhere.
+        return self.positions.trouble(sight.node.name, report, sight.answered_at)
+
+    def _late(self, sight: m.Sight, report: m.Report) -> str:
+        """Return by how much a standby is too far behind, empty if it is not."""
+        behind = self.positions.behind(report)
         limit = self.max_lag_bytes
         if limit and behind is not None and behind > limit:
             return f"{behind} bytes behind"
-        if self.max_lag and (report.lag_s or 0.0) > self.max_lag:
-            return f"{report.lag_s:.0f} s behind"
+        lag_s = report.lag_s or 0.0
+        if self.machine.state is m.State.KNOWN:
+            lag_s = self.positions.lag_s(report, sight.answered_at)
+        if self.max_lag and lag_s > self.max_lag:
+            return f"{lag_s:.0f} s behind"
         return ""
 
     def lag_bytes(self, sight: m.Sight) -> int | None:
-        """Return how far a node was behind the writer when both last answered."""
-        writer = self.machine.sights.get(self.machine.writer)
-        reports = sight.report, writer.report if writer else None
-        mine, its = (report.lsn if report else None for report in reports)
-        return None if mine is None or its is None else max(0, its - mine)
+        """Return how far a node was behind the writer when both last answered.
+
+        None if that is not known: on different timelines positions mean nothing.
+        """
+        return None if sight.report is None else self.positions.behind(sight.report)
 
     def _set_writer(self, command: m.SetWriter) -> None:
         now = self.clock()
@@ -294,9 +417,8 @@ class Cluster:
         self.monitor.follow()
 
     def _lose_writer(self, command: m.LoseWriter) -> None:
-        self.log.warning(
-            f"cluster {self.key}: the writer {command.name} is lost: {command.cause}"
-        )
+        what = f"the writer {command.name} is lost" if command.name else "no writer"
+        self.log.warning(f"cluster {self.key}: {what}: {command.cause}")
         now = self.clock()
         suspected_at = self._suspected_at or now
         event = Event(command.cause, command.name, suspected_at, now, tally=self.tally)
@@ -305,7 +427,7 @@ class Cluster:
 
     def _keep_warm(self) -> None:
         """Tell the sites which nodes may be the next writer, when that has changed."""
-        if self.machine.state is m.State.ASSUMED:
+        if self.machine.state in (m.State.STARTING, m.State.ASSUMED):
             return
         nodes = [
             sight.node

@@ -7,25 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.pool.reader_site import ReaderSite
-from pgswitch.tls.options import for_servers
 from pgswitch.topology.cluster import Cluster
-from pgswitch.topology.machine import Machine
+from pgswitch.topology.machine import NOTHING_KNOWN, Knowledge, Machine
 from pgswitch.topology.monitor import Monitor, Pace
 from pgswitch.topology.nodes import Node, named
-from pgswitch.topology.own_probe import OwnProbe
-from pgswitch.topology.probe import Credentials, PostgresProbe
+from pgswitch.topology.probes import probe_maker
 from pgswitch.topology.sites import PoolSites
-from pgswitch.wire.password import SecretKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pgswitch.config.model import Configuration, DatabaseSpec
+    from pgswitch.names.resolver import Names
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.pool import ServerPool
     from pgswitch.pool.registry import Pools
-    from pgswitch.topology.monitor import Probe
-    from pgswitch.topology.probe import Addresses
+    from pgswitch.topology.events import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +34,13 @@ class Known:
     readers: tuple[Node, ...] = ()
     databases: Mapping[Node, str] = field(default_factory=dict)
     """What the nodes are called as databases."""
+    knowledge: Knowledge = NOTHING_KNOWN
+    events: tuple[Event, ...] = ()
 
 
-def _same_servers(spec: DatabaseSpec, other: DatabaseSpec) -> bool:
-    """Tell whether two entries lead to the same place."""
-    return (spec.hosts, spec.port, spec.dbname) == (
-        other.hosts,
-        other.port,
-        other.dbname,
-    )
+def _seeds(spec: DatabaseSpec) -> list[Node]:
+    """Return the hosts of an entry as nodes."""
+    return named((host, spec.port) for host in spec.hosts or (None,))
 
 
 class Clusters:
@@ -56,10 +51,10 @@ class Clusters:
         context: PoolContext,
         pools: Pools,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
-        addresses: Addresses,
+        names: Names,
     ) -> None:
-        """Begin with none; ``addresses`` looks names up."""
-        self._addresses = addresses
+        """Begin with none; ``names`` looks host names up."""
+        self._names = names
         self._complaint = ""
         self.by_key: dict[str, Cluster] = {}
         self._specs: dict[str, DatabaseSpec] = {}
@@ -73,7 +68,10 @@ class Clusters:
     def configure(self, configuration: Configuration) -> None:
         """Bring the clusters in line with a configuration.
 
-        One whose entry has not changed goes on as it is.
+        What a cluster's machine knows outlives a change of its entry: one that leads
+        to any of its nodes goes on as it is, however its nodes are asked from now on.
+        One that leads elsewhere may be the same cluster by another address or another
+        one, as its system identifier will tell: clients wait until it has.
         """
         wanted = {
             name: spec
@@ -85,8 +83,13 @@ class Clusters:
             spec, before = wanted.get(key), self._specs[key]
             if spec == before:
                 continue
-            if spec is not None and _same_servers(spec, before):
-                kept[key] = self._known(key)
+            if spec is not None and self._leads_to(spec, self.by_key[key].machine):
+                self._renew(key, spec)
+                continue
+            if spec is not None:
+                known = self._known(key)
+                knowledge = replace(known.knowledge, writer="", is_listed=False)
+                kept[key] = Known(knowledge=knowledge, events=known.events)
             self._drop(key)
         for key, spec in wanted.items():
             if key not in self.by_key:
@@ -96,19 +99,43 @@ class Clusters:
             cluster.monitor.pace = self._pace()
             cluster.max_lag = configuration.settings.reader_max_lag
             cluster.max_lag_bytes = configuration.settings.reader_max_lag_bytes
+            limits = cluster.machine.limits
+            limits.start = configuration.settings.switchover_start_timeout
+            limits.forget = configuration.settings.switchover_forget
+
+    def judge_again(self, key: str) -> None:
+        """Have a cluster's nodes judged as at a start, if it has no writer."""
+        if key in self.by_key:
+            self.by_key[key].judge_again()
+
+    def _leads_to(self, spec: DatabaseSpec, machine: Machine) -> bool:
+        """Tell whether an entry names a node of a cluster, or a host it began with."""
+        nodes = [sight.node for sight in machine.sights.values()]
+        places = {node.place for node in [*nodes, *machine.seeds]}
+        return any(node.place in places for node in _seeds(spec))
+
+    def _renew(self, key: str, spec: DatabaseSpec) -> None:
+        """Go on with a cluster whose entry has changed."""
+        cluster = self.by_key[key]
+        self._specs[key] = spec
+        cluster.machine.seeds = _seeds(spec)
+        maker = probe_maker(self._context, spec, self._reactor, self._names.addresses)
+        cluster.monitor.renew(spec.topology_query or "", spec.port, maker)
 
     def known(self) -> dict[str, Known]:
         """Return what is known of all clusters, by the key of their entry."""
         return {key: self._known(key) for key in self.by_key}
 
     def _known(self, key: str) -> Known:
-        sights = self.by_key[key].machine.sights.values()
+        cluster = self.by_key[key]
         families = self._pools.families
         return Known(
             self._sites[key].node,
-            tuple(sight.node for sight in sights),
+            tuple(sight.node for sight in cluster.machine.sights.values()),
             families.reader_nodes(key),
             families.names(key),
+            cluster.machine.knowledge(),
+            tuple(cluster.events),
         )
 
     def go_on_with(self, known: Mapping[str, Known]) -> None:
@@ -124,6 +151,20 @@ class Clusters:
                 self._pools.families.set(
                     spec, one.nodes, one.readers, databases, one.databases
                 )
+
+    def hosts(self) -> set[str]:
+        """Return the hosts of all nodes, those that are names among them."""
+        return {
+            sight.node.host
+            for cluster in self.by_key.values()
+            for sight in cluster.machine.sights.values()
+            if sight.node.host is not None
+        }
+
+    def moved(self, host: str, gone: frozenset[str]) -> None:
+        """Hear that a name leads to some addresses no longer."""
+        for cluster in [*self.by_key.values()]:
+            cluster.moved(host, gone)
 
     def stop(self) -> None:
         """Ask no node any more."""
@@ -150,25 +191,28 @@ class Clusters:
             bool(settings.recreate_disconnected_pools),
             settings.switchover_silence,
             settings.topology_refresh,
+            settings.server_connect_timeout,
         )
 
     def _begin(self, key: str, spec: DatabaseSpec, known: Known) -> None:
         """Watch a cluster of which some is known already."""
         context = self._context
-        places = ((host, spec.port) for host in spec.hosts or (None,))
-        seeds = [*known.nodes] or named(places)
+        seeds = [*known.nodes] or _seeds(spec)
         sites = PoolSites(key, self._pools, known.writer)
         self._specs[key], self._sites[key] = spec, sites
-        machine = Machine(seeds)
+        databases = context.configuration.databases
+        self._pools.families.claim(spec, seeds, databases)
+        machine = Machine(seeds, known.knowledge)
         monitor = Monitor(
             key=key,
             query=spec.topology_query or "",
             port=spec.port,
             machine=machine,
             client_heard_at=sites.heard_at,
-            make_probe=self._probe_maker(spec),
+            make_probe=probe_maker(context, spec, self._reactor, self._names.addresses),
             clock=context.clock,
             log=context.log,
+            names=self._names,
         )
         cluster = Cluster(
             key=key,
@@ -179,14 +223,15 @@ class Clusters:
             log=context.log,
             record=self._record,
         )
+        cluster.events.extend(known.events)
         self.by_key[key] = cluster
         for pool in self._pools:
             if pool.site is None:
                 self.adopt(pool)
         cluster.start(self._reactor)
         if spec.user is not None:
-            # So that logins find what servers report, even while nobody writes.
-            self._pools.pool(spec, spec.user).launch(asked=1)
+            # It opens a server as soon as it is known where.
+            self._pools.pool(spec, spec.user)
 
     def _drop(self, key: str) -> None:
         self.by_key.pop(key).stop()
@@ -210,30 +255,3 @@ class Clusters:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 self._context.log.error(f"switchover_record: {error}")
-
-    def _probe_maker(
-        self, spec: DatabaseSpec
-    ) -> Callable[[Node, Callable[[], None]], Probe]:
-        context = self._context
-        settings = context.configuration.settings
-        user = spec.user or spec.auth_user or settings.auth_user or ""
-        secret, _keys = context.credentials(spec, user)
-        if secret is not None and secret.kind is not SecretKind.PLAIN:
-            # libpq has no use for it.
-            return lambda node, lost: OwnProbe(
-                context, replace(spec, host=node.host, port=node.port), user, lost
-            )
-        credentials = Credentials(
-            spec.dbname or spec.name,
-            user,
-            None if secret is None else secret.value,
-            for_servers(settings, spec),
-            settings.unix_socket_dir or "/tmp",  # noqa: S108 - as PostgreSQL
-        )
-
-        def make(node: Node, lost: Callable[[], None]) -> Probe:
-            return PostgresProbe(
-                self._reactor, node, credentials, lost, self._addresses
-            )
-
-        return make

@@ -1,30 +1,40 @@
 """Decides which node of a cluster is the writer: facts and the time in, commands out.
 
 Theory of operation.  Every node is asked all the time whether it is in recovery
-(``monitor.py`` does, and ``cluster.py`` says here what came of it).  There are three
+(``monitor.py`` does, and ``cluster.py`` says here what came of it).  There are four
 states:
 
 ========== ==================================================================
-ASSUMED    nothing is known yet: the configured host is taken for the writer
+STARTING   nothing is known yet; clients wait until the nodes have spoken
+ASSUMED    the nodes cannot tell: the configured host is taken for the writer
 KNOWN      one node has said that it is not in recovery
 SEARCHING  none of the nodes is known to be the writer; clients wait
 ========== ==================================================================
 
+* The configuration is a hint, the nodes' answers decide.  At the start the list of
+  nodes is read and each node of it asked; only when all have answered or failed, or
+  time is up, the writer on the highest timeline is taken.  While nobody answers at all,
+  clients wait.
+* Nodes that answer, but neither our question nor the one for the list, cannot tell:
+  then the configured host serves as that of any other database.  The same goes for a
+  single node that is in recovery.
 * That a connection is lost, a client's or the monitor's own, is a reason to ask the
   writer at once, not to depose it: somebody may have ended a backend.  A writer that
   refuses connections, starts up, does not answer in time or is in recovery is one no
   more.
 * Each promotion begins a new timeline, so of two nodes that both take writes the one
   on the higher timeline is the writer, and the other is *fenced*: not used for
-  anything.  The writer never goes back to a lower timeline.
+  anything.  The writer never goes back to a lower timeline.  Nor is a node taken at the
+  start for the writer whose timeline is lower than one that a standby follows.
 * Timelines say something only within one cluster.  A writer with another system
   identifier (``initdb`` or ``pg_upgrade`` made it) is fenced as long as there is a
   writer, and taken when there is none: the cluster was replaced.
 * A node list that no longer names the writer (an address that always leads to it
   gives way to the nodes' own) leaves it in place until one of the list turns out to
   be a writer.
-* Without a writer the list is read from any node that answers.  Once it names two
-  nodes, a configured host that is in recovery is not taken for the writer any more.
+* A promotion can be a mistake.  A last writer that does not answer any more and is gone
+  from the list is forgotten after a while, with its timeline, if the others agree on
+  one writer; RECONNECT makes the machine forget it at once.
 * A node that answers, but not our question (a wrong password, too many connections),
   tells nothing: it is neither a writer nor none.
 """
@@ -32,7 +42,7 @@ SEARCHING  none of the nodes is known to be the writer; clients wait
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import ClassVar
@@ -43,9 +53,14 @@ from pgswitch.topology.nodes import Node
 class State(Enum):
     """What is known of a cluster's writer."""
 
+    STARTING = "starting"
     ASSUMED = "assumed"
     KNOWN = "known"
     SEARCHING = "searching"
+
+
+_UNJUDGED = (State.STARTING, State.ASSUMED)
+RENAMED = "the list of nodes has another name for it"
 
 
 class Failure(Enum):
@@ -56,6 +71,19 @@ class Failure(Enum):
     SILENT = "no answer in time"
     NOT_READY = "does not take connections"
     UNFIT = "it answers, but not the question"
+    FULL = "it has no room for another connection"
+
+
+ANSWERS_OTHERWISE = (Failure.UNFIT, Failure.FULL)
+"""The node lives, but does not answer our question."""
+
+
+class Listing(Enum):
+    """What came of the question for the list of nodes, while STARTING."""
+
+    UNREAD = "not read yet"
+    READ = "read"
+    NONE = "no node has one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +99,11 @@ class Report:
     """For how many seconds a standby has had something to replay; None: unknown."""
     system: int | None = None
     """The system identifier that all nodes of a cluster share; None: unknown."""
+    source: str | None = None
+    """Where a standby gets its WAL: the status of its WAL receiver, ``archive`` or
+    ``none``; None: unknown."""
+    follows: int | None = None
+    """The timeline that a standby receives; None: unknown."""
 
 
 @dataclass(slots=True)
@@ -83,6 +116,14 @@ class Sight:
     answered_at: float = 0.0
     failure: str = ""
     fenced: bool = False
+    has_spoken: bool = False
+    """It has answered or failed since the machine began to judge."""
+    is_listed: bool = True
+    """The list of nodes names it, or there is no list."""
+    has_no_list: bool = False
+    """It was asked for the list in vain, while STARTING."""
+    is_mute: bool = False
+    """It answers, but not our question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +141,13 @@ class SetWriter:
     cause: str
     same: bool = False
     """It is what clients are served from already: its connections stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assume:
+    """Serve clients from the configured host, as those of any other database."""
+
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +176,34 @@ class ReadTopology:
     name: str
 
 
-Command = Ask | SetWriter | LoseWriter | Fence | ReadTopology
+Command = Ask | SetWriter | Assume | LoseWriter | Fence | ReadTopology
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What a machine knew, for one that goes on where it ended."""
+
+    writer: str = ""
+    """Name of the last writer."""
+    timeline: int | None = None
+    system: int | None = None
+    fenced: frozenset[str] = frozenset()
+    """Names of nodes."""
+    is_listed: bool = False
+    """The nodes come from a list that was read."""
+
+
+NOTHING_KNOWN = Knowledge()
+
+
+@dataclass(slots=True)
+class Limits:
+    """The settings that the machine follows, in seconds."""
+
+    start: float = 3.0
+    """For how long nodes may keep the others waiting at the start."""
+    forget: float = 60.0
+    """After which time a last writer that is gone from the list is forgotten."""
 
 
 @dataclass(slots=True)
@@ -137,34 +212,124 @@ class Machine:
 
     seeds: list[Node]
     """The hosts of the database's entry: where to look first, and last."""
-    state: State = State.ASSUMED
+    before: InitVar[Knowledge] = NOTHING_KNOWN
+    state: State = State.STARTING
     writer: str = ""
-    """Name of the writer; in SEARCHING of the last one, in ASSUMED empty."""
+    """Name of the writer; in SEARCHING of the last one, empty if none is known."""
     timeline: int | None = None
     """The highest on which a writer was seen."""
     system: int | None = None
     """The system identifier of the last writer that told one."""
     sights: dict[str, Sight] = field(default_factory=dict)
-    _unlisted: bool = False
-    """The writer is not in the list of nodes."""
+    limits: Limits = field(default_factory=Limits)
+    listing: Listing = Listing.UNREAD
+    _heard_at: float | None = None
+    """While a first verdict is due: since when there has been a node that answers."""
+    _has_served: bool = False
+    """Clients have been served from a node that was known to be the writer."""
+    _gone_since: float | None = None
+    """While SEARCHING: since when the list has not named the last writer."""
 
-    def __post_init__(self) -> None:
-        """Begin with the seeds as nodes."""
+    def __post_init__(self, before: Knowledge) -> None:
+        """Begin with the seeds as nodes, and with what was known before."""
         self.sights = {node.name: Sight(node) for node in self.seeds}
+        self.writer = before.writer if before.writer in self.sights else ""
+        self.timeline, self.system = before.timeline, before.system
+        self._has_served = self.writer != ""
+        if before.is_listed:
+            self.listing = Listing.READ
+        for name in before.fenced & self.sights.keys():
+            self.sights[name].fenced = True
 
-    def listed(self, nodes: list[Node]) -> list[Command]:
+    def knowledge(self) -> Knowledge:
+        """Return what is known, for a machine that goes on from here."""
+        return Knowledge(
+            self.writer,
+            self.timeline,
+            self.system,
+            frozenset(name for name, one in self.sights.items() if one.fenced),
+            is_listed=self.listing is Listing.READ,
+        )
+
+    def judge_again(self) -> list[Command]:
+        """Forget the last writer and its timeline, unless there is a writer now.
+
+        For an operator who knows better: a promotion was a mistake, say.
+        """
+        asks: list[Command] = [Ask(name) for name in self.sights]
+        if self.state is State.KNOWN:
+            return asks
+        if self.state is State.SEARCHING:
+            self.state = State.STARTING
+        self.writer = ""
+        self.timeline = self.system = self._heard_at = self._gone_since = None
+        self.listing = Listing.UNREAD
+        for sight in self.sights.values():
+            sight.fenced = sight.has_spoken = sight.has_no_list = False
+            sight.is_mute = False
+        return asks
+
+    def listed(self, nodes: list[Node], now: float) -> list[Command]:
         """Take a new list of nodes.
 
-        A writer that it does not name stays until a node of the list is one.
+        A writer that it does not name stays until a node of the list is one; while
+        STARTING the configured hosts stay too, until a node of the list has answered.
         """
-        known = {sight.node: sight for sight in self.sights.values()}
-        writer = self.sights.get(self.writer)
-        self.sights = {node.name: known.get(node) or Sight(node) for node in nodes}
-        self._unlisted = writer is not None and writer.node not in nodes
-        if writer is not None and self._unlisted:
-            self.sights.setdefault(self.writer, writer)
-        asks: list[Command] = [Ask(node.name) for node in nodes if node not in known]
-        return [*self._doubt(), *asks]
+        self.listing = Listing.READ
+        before, writer = self.sights, self.sights.get(self.writer)
+        known = {sight.node.place: sight for sight in before.values()}
+        self.sights = {}
+        for node in nodes:
+            sight = known.pop(node.place) if node.place in known else Sight(node)
+            sight.node, sight.is_listed = node, True
+            self.sights[node.name] = sight
+        for sight in known.values():
+            if sight is writer or self.state is State.STARTING:
+                self._keep_unlisted(sight)
+        asks: list[Command] = [
+            Ask(name) for name, sight in self.sights.items() if not sight.has_spoken
+        ]
+        if writer is not None:
+            self._follow_writer(writer, now)
+            if writer.node.name != self.writer:
+                self.writer = writer.node.name
+                if self.state is State.KNOWN:
+                    asks.insert(0, SetWriter(self.writer, RENAMED, same=True))
+        return [*self._judged(now), *asks]
+
+    def _keep_unlisted(self, sight: Sight) -> None:
+        """Keep a node that the list does not name, under a name that is free."""
+        sight.is_listed = False
+        if sight.node.name in self.sights:
+            full = f"{sight.node.host or 'unix'}:{sight.node.port}"
+            sight.node = replace(sight.node, name=full)
+        self.sights[sight.node.name] = sight
+
+    def _follow_writer(self, writer: Sight, now: float) -> None:
+        """Note since when the list has not named a last writer that is lost."""
+        if writer.is_listed or self.state is not State.SEARCHING:
+            self._gone_since = None
+        elif self._gone_since is None:
+            self._gone_since = now
+
+    def list_failed(self, name: str, now: float) -> list[Command]:
+        """Note that a node that answers could not give the list of nodes."""
+        sight = self.sights.get(name)
+        if sight is None or self.listing is Listing.READ:
+            return []
+        sight.has_no_list = True
+        for other in self.sights.values():
+            if other.report is not None and not other.has_no_list:
+                return [ReadTopology(other.node.name)]
+        if all(one.has_spoken for one in self.sights.values()):
+            self.listing = Listing.NONE
+        return self._judged(now)
+
+    def ticked(self, now: float) -> list[Command]:
+        """Let time pass: what is overdue is decided with what there is."""
+        if self.state is State.SEARCHING:
+            return self._forget(now)
+        return self._judged(now)
 
     def suspected(self, name: str = "") -> list[Command]:
         """Take a hint that something is wrong with a node, the writer by default."""
@@ -178,11 +343,14 @@ class Machine:
         if sight is None:
             return []
         sight.report, sight.answered_at, sight.failure = report, now, ""
+        sight.has_spoken, sight.is_mute = True, False
         if report.in_recovery:
             sight.fenced = False
-        return self._ANSWERS[self.state](self, sight, report)
+        return self._ANSWERS[self.state](self, sight, report, now)
 
-    def failed(self, name: str, failure: Failure, words: str = "") -> list[Command]:
+    def failed(
+        self, name: str, failure: Failure, now: float, words: str = ""
+    ) -> list[Command]:
         """Note that a node was asked in vain; ``words`` are the driver's."""
         sight = self.sights.get(name)
         if sight is None:
@@ -191,30 +359,206 @@ class Machine:
         sight.failure = words or failure.value
         if failure is Failure.LOST:
             return [Ask(name)]
-        if self.state is State.ASSUMED:
-            return self._doubt()
+        # A full node may have room in a moment, and much to say.
+        sight.has_spoken = failure is not Failure.FULL
+        sight.is_mute = failure in ANSWERS_OTHERWISE
+        if self.state in _UNJUDGED:
+            return self._judged(now)
         if self.state is not State.KNOWN or name != self.writer:
             return []
-        if failure is Failure.UNFIT:
+        if failure in ANSWERS_OTHERWISE:
             return []
         is_leaving = failure in (Failure.REFUSED, Failure.NOT_READY)
         return self._lose(sight.failure, is_leaving=is_leaving)
 
-    def _answered_while_searching(self, sight: Sight, report: Report) -> list[Command]:
+    # At the start.
+
+    def _answered_unjudged(
+        self, sight: Sight, report: Report, now: float
+    ) -> list[Command]:
+        """Judge when all have spoken; go on with the writer of before at once."""
+        if self._is_same_writer(sight, report):
+            return self._take(sight, report, "it is the writer still", same=True)
+        read: list[Command] = []
+        is_wanted = self.listing is Listing.NONE or not sight.has_no_list
+        if self.listing is not Listing.READ and is_wanted:
+            read.append(ReadTopology(sight.node.name))
+        return [*self._judged(now), *read]
+
+    def _is_same_writer(self, sight: Sight, report: Report) -> bool:
+        """Tell whether a node is the writer that was known before, and one still."""
+        return (
+            sight.node.name == self.writer
+            and not report.in_recovery
+            and not self._is_foreign(report)
+            and self._timelines_ahead(report) >= 0
+        )
+
+    def _judged(self, now: float) -> list[Command]:
+        """Decide for the first time, if there is enough to go by."""
+        if self.state not in _UNJUDGED:
+            return []
+        sights = self.sights.values()
+        if not any(one.is_mute or one.report is not None for one in sights):
+            self._heard_at = None
+            return []
+        if self._heard_at is None:
+            self._heard_at = now
+        is_overdue = now - self._heard_at >= self.limits.start
+        listed = [one for one in sights if one.is_listed]
+        is_complete = self.listing is not Listing.UNREAD and all(
+            one.has_spoken for one in listed
+        )
+        answered = [one for one in listed if one.report is not None]
+        if not answered:
+            # The list may name addresses that cannot be reached from here.
+            answered = [one for one in sights if one.report is not None]
+        if answered:
+            is_due = is_complete or is_overdue
+            return self._first_verdict(answered) if is_due else []
+        if is_overdue or all(one.has_spoken for one in listed):
+            return self._assume()
+        return []
+
+    def _assume(self) -> list[Command]:
+        """Take the configured host for the writer: no node can tell."""
+        if self.state is State.ASSUMED:
+            return []
+        self.state, self._heard_at = State.ASSUMED, None
+        mute = next(one for one in self.sights.values() if one.is_mute)
+        return [Assume(f"{mute.node.name} does not answer: {mute.failure}")]
+
+    def _first_verdict(self, answered: list[Sight]) -> list[Command]:
+        """Take the writer on the highest timeline, and fence the others."""
+        writers = [one for one in answered if _writes(one)]
+        latest = _followed(answered)
+        rivals = [one for one in writers if self._behind(one, latest)]
+        ahead = [one for one in writers if one not in rivals]
+        commands: list[Command] = []
+        if ahead:
+            best = self._best(ahead, answered)
+            rivals += [one for one in ahead if one is not best]
+            report = best.report
+            assert report is not None  # noqa: S101 - it is a writer
+            cause = "it takes writes"
+            if len(ahead) > 1:
+                cause = "it takes writes, on the highest timeline of those that do"
+            commands = self._take(best, report, cause, same=self._is_served(best))
+            if self.listing is Listing.READ:
+                del commands[1:]  # It has just been read.
+        for rival in rivals:
+            commands += self._fence(rival, "it takes writes, but is not the writer")
+        if ahead:
+            return commands
+        if latest:
+            self.timeline = max(latest, self.timeline or 0)
+        if len(self.sights) < 2:  # noqa: PLR2004 - a cluster of one has no other
+            return [*commands, *self._assume_standby(answered[0])]
+        self.state = State.SEARCHING
+        return [*commands, LoseWriter(self.writer, "no node takes writes")]
+
+    def _is_served(self, sight: Sight) -> bool:
+        """Tell whether a node is where connections of before go: the one seed's.
+
+        They may have been opened before the database was a cluster.
+        """
+        if self._has_served or len(self.seeds) != 1:
+            return False
+        (place,) = (node.place for node in self.seeds)
+        if sight.node.place == place:
+            return True
+        seed = next((s for s in self.sights.values() if s.node.place == place), None)
+        return (
+            seed is not None
+            and sight.report is not None
+            and sight.report.system is not None
+            and _writes(seed)
+            and _origin(seed) == _origin(sight)
+        )
+
+    def _assume_standby(self, sight: Sight) -> list[Command]:
+        """Serve from a single node that is in recovery: there is no other."""
+        if self.state is State.ASSUMED:
+            return []
+        self.state, self._heard_at = State.ASSUMED, None
+        return [Assume(f"{sight.node.name} is in recovery, and there is no other node")]
+
+    def _best(self, writers: list[Sight], answered: list[Sight]) -> Sight:
+        """Return the writer to take: of the same cluster as most, then the latest.
+
+        Of equals the first, as the list or the entry has them.
+        """
+        systems = [one.report.system for one in answered if one.report is not None]
+
+        def worth(sight: Sight) -> tuple[bool, int, int]:
+            report = sight.report
+            assert report is not None  # noqa: S101 - it is a writer
+            same = self.system is not None and report.system == self.system
+            return same, systems.count(report.system), report.timeline or 0
+
+        return max(writers, key=worth)
+
+    def _behind(self, sight: Sight, latest: int) -> bool:
+        """Tell whether a writer is behind the last one, or the one others follow."""
+        report = sight.report
+        assert report is not None  # noqa: S101 - it is a writer
+        is_old = report.timeline is not None and report.timeline < latest
+        return is_old or self._timelines_ahead(report) < 0
+
+    # Without a writer.
+
+    def _answered_while_searching(
+        self, sight: Sight, report: Report, now: float
+    ) -> list[Command]:
         """Take the first writer that is not behind the last one."""
+        read = ReadTopology(sight.node.name)
         if report.in_recovery:
-            return [*self._doubt(), ReadTopology(sight.node.name)]
+            return [read]
         if self._timelines_ahead(report) < 0:
-            return self._fence(sight, "it is on an older timeline than the last writer")
+            words = "it is on an older timeline than the last writer"
+            return [*self._fence(sight, words), read, *self._forget(now)]
         back = sight.node.name == self.writer
         cause = "the writer is back" if back else "it takes writes"
         if self._is_foreign(report):
             cause = "it takes writes, and the cluster is another one now"
-        is_assumed = self.state is State.ASSUMED and self.seeds == [sight.node]
-        return self._take(sight, report, cause, same=is_assumed)
+        return self._take(sight, report, cause)
 
-    def _answered_while_known(self, sight: Sight, report: Report) -> list[Command]:
+    def _forget(self, now: float) -> list[Command]:
+        """Forget a last writer that is gone, and its timeline, if the rest agrees."""
+        gone = self.sights.get(self.writer)
+        if gone is None or self._gone_since is None:
+            return []
+        listed = [one for one in self.sights.values() if one.is_listed]
+        writers = [one for one in listed if _writes(one)]
+        if (
+            now - self._gone_since < self.limits.forget
+            or len(writers) != 1
+            or 2 * sum(one.report is not None for one in listed) <= len(listed)
+        ):
+            return []
+        (writer,) = writers
+        report = writer.report
+        assert report is not None  # noqa: S101 - it is a writer
+        if any(
+            one.follows not in (None, report.timeline)
+            for one in map(_report, listed)
+            if one is not None
+        ):
+            return []
+        cause = (
+            f"{gone.node.name}, the last writer, is gone from the list of nodes,"
+            " and the others agree"
+        )
+        self.timeline = None
+        return self._take(writer, report, cause)
+
+    # With a writer.
+
+    def _answered_while_known(
+        self, sight: Sight, report: Report, now: float
+    ) -> list[Command]:
         """Check the writer, or another node against it."""
+        del now
         if sight.node.name == self.writer:
             if report.in_recovery:
                 return self._lose("it is in recovery")
@@ -227,41 +571,29 @@ class Machine:
     def _rivals(self, sight: Sight, report: Report) -> list[Command]:
         """Decide between the writer and another node that takes writes."""
         ahead = self._timelines_ahead(report)
-        if self._unlisted and ahead == 0 and not self._is_foreign(report):
+        old = self.sights[self.writer]
+        if not old.is_listed and ahead == 0 and not self._is_foreign(report):
             return self._take(sight, report, "the list of nodes names it", same=True)
         if ahead <= 0:
             return self._fence(sight, "it takes writes, but is not the writer")
-        old = self.sights[self.writer]
         commands = self._take(sight, report, "it was promoted")
         return [*commands, *self._fence(old, "another node was promoted")]
 
     def _take(
         self, sight: Sight, report: Report, cause: str, *, same: bool = False
     ) -> list[Command]:
-        name = sight.node.name
-        if self._unlisted and name != self.writer:
-            del self.sights[self.writer]
-            self._unlisted = False
+        self.sights = {
+            name: one
+            for name, one in self.sights.items()
+            if one.is_listed or one is sight
+        }
         self.state = State.KNOWN
-        self.writer = name
+        self._has_served = True
+        self.writer = sight.node.name
+        self._gone_since = None
         self._note(report)
         sight.fenced = False
-        return [SetWriter(name, cause, same), ReadTopology(name)]
-
-    def _doubt(self) -> list[Command]:
-        """Give up the assumption that the configured host is the writer, if need be."""
-        sights = self.sights.values()
-        reports = [one.report for one in sights if one.report is not None]
-        if (
-            self.state is not State.ASSUMED
-            or len(self.sights) < 2  # noqa: PLR2004 - a cluster of one has no other
-            or not reports
-            or not all(report.in_recovery for report in reports)
-            or any(one.report is None and not one.failure for one in sights)
-        ):
-            return []
-        self.state = State.SEARCHING
-        return [LoseWriter("", "the configured host is in recovery")]
+        return [SetWriter(self.writer, cause, same), ReadTopology(self.writer)]
 
     def _lose(self, cause: str, *, is_leaving: bool = False) -> list[Command]:
         self.state = State.SEARCHING
@@ -294,12 +626,40 @@ class Machine:
         return 0 if self._is_foreign(report) else report.timeline - self.timeline
 
     _ANSWERS: ClassVar[
-        Mapping[State, Callable[[Machine, Sight, Report], list[Command]]]
+        Mapping[State, Callable[[Machine, Sight, Report, float], list[Command]]]
     ] = MappingProxyType(
         {
-            State.ASSUMED: _answered_while_searching,
+            State.STARTING: _answered_unjudged,
+            State.ASSUMED: _answered_unjudged,
             State.SEARCHING: _answered_while_searching,
             State.KNOWN: _answered_while_known,
         }
     )
     """State to what an answer does in it."""
+
+
+def _origin(sight: Sight) -> tuple[int | None, int | None] | None:
+    """Return what two names of one writer say alike: system and timeline."""
+    report = sight.report
+    return None if report is None else (report.system, report.timeline)
+
+
+def _followed(sights: list[Sight]) -> int:
+    """Return the latest timeline that a standby follows, 0 if that is not known.
+
+    It says something only where all nodes belong to one cluster.
+    """
+    reports = [one for one in map(_report, sights) if one is not None]
+    if len({one.system for one in reports}) > 1:
+        return 0
+    return max((one.follows or 0 for one in reports), default=0)
+
+
+def _report(sight: Sight) -> Report | None:
+    """Return what a node has answered last, None if it failed to."""
+    return sight.report
+
+
+def _writes(sight: Sight) -> bool:
+    """Tell whether a node has said that it takes writes."""
+    return sight.report is not None and not sight.report.in_recovery

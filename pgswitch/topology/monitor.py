@@ -4,11 +4,18 @@ There is one watch, with one connection, for each node that the machine knows.  
 looks at them all: whoever is due is asked, whoever is silent for too long is given up.
 How often depends on the machine's state, which is only read here; what comes of it goes
 to the :class:`Hearer`.  The list of nodes is read over the same connections.
+
+Two things have deadlines of their own.  A question on a kept connection has
+``switchover_silence``, and what the way there and back takes.  A connect has
+``server_connect_timeout``: over a long way TCP, TLS and SCRAM are many times there and
+back.  A node that was heard before is *held* silent earlier, ``switchover_silence``
+after a connect began; the connect goes on.  A host that has not even accepted the
+connection is tried again sooner, for the kernel repeats a lost packet ever more rarely.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -16,8 +23,15 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.task import LoopingCall
 
 from pgswitch.topology.asking import ProbeFailed
-from pgswitch.topology.machine import Failure, Machine, Report, State
+from pgswitch.topology.machine import (
+    ANSWERS_OTHERWISE,
+    Failure,
+    Machine,
+    Report,
+    State,
+)
 from pgswitch.topology.nodes import BadRow, Node, nodes_of
+from pgswitch.topology.trouble import LONG_S, Trouble
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -39,6 +53,9 @@ ALERT_PACE_S, ALERT_S = 0.02, 2.0
 rest of a crashed writer may go on answering while another is promoted."""
 SEARCH_LIST_PACE_S = 1.0
 """How often the list of nodes is read while there is no writer."""
+MOVED = "its name leads to another address"
+MOST_MISSES = 3
+"""So many times ``switchover_silence`` a host has at most to accept a connection."""
 STALL_S = 0.2
 """If ticks are further apart, it was us who slept; nobody else was silent."""
 
@@ -49,6 +66,14 @@ class Probe(Protocol):
     @property
     def is_connected(self) -> bool:
         """Whether a question costs no connect."""
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the host has accepted the connection, logged in or not yet."""
+
+    @property
+    def address(self) -> str:
+        """Where the host was reached last; empty: nowhere yet, or a unix socket."""
 
     def ask(self, patience_s: float = 0.0) -> Deferred[Report]:
         """Ask what the node is; fails with ProbeFailed.
@@ -63,6 +88,16 @@ class Probe(Protocol):
         """Close the connection; what was asked fails."""
 
 
+class NodeNames(Protocol):
+    """The host names of nodes; see names/resolver.py."""
+
+    def settle(self, host: str, address: str) -> None:
+        """Have a name lead to this one of its addresses."""
+
+    def unsettle(self, host: str) -> None:
+        """Have all addresses of a name tried again."""
+
+
 class Hearer(Protocol):
     """Whoever hears what came of the questions; see cluster.py."""
 
@@ -75,8 +110,14 @@ class Hearer(Protocol):
     def listed(self, nodes: list[Node]) -> None:
         """Take a new list of nodes, at least one."""
 
-    def list_lost(self) -> None:
-        """Hear that a node was lost while the list was read."""
+    def list_failed(self, name: str) -> None:
+        """Hear that a node that answers could not give the list of nodes."""
+
+    def list_lost(self, name: str) -> None:
+        """Hear that a node was lost while the list was read from it."""
+
+    def ticked(self, now: float) -> None:
+        """Let time pass; ``now`` is the clock's time."""
 
 
 @dataclass(slots=True)
@@ -88,6 +129,8 @@ class Pace:
     recreate: bool = True
     silence: float = 1.0
     """A node that says nothing for so long is held dead."""
+    connect_timeout: float = 15.0
+    """How long a connect may last, login and all; 0: for ever."""
     refresh: float = 30.0
     """How often the list of nodes is read."""
 
@@ -106,6 +149,23 @@ class Watch:
     """How many seconds the last answer took."""
     is_refused: bool = False
     """It lives, but did not answer the last question: haste would be of no use."""
+    is_connecting: bool = False
+    """A connection is being made for the question."""
+    began_at: float = float("-inf")
+    """When the connect began, or the question once there was a connection."""
+    login_took: float = float("inf")
+    """The shortest that a connect has taken, in seconds."""
+    round_trip: float = float("inf")
+    """The shortest that an answer on this connection has taken."""
+    misses: int = 0
+    """How often in a row the host has not accepted a connection in time."""
+    is_silent: bool = False
+    """It was said to be silent, while the connect goes on."""
+    deadline: str = ""
+    """Which one has ended the attempt."""
+    address: str = ""
+    """Where it has answered last, if its host has a name."""
+    trouble: Trouble = field(default_factory=Trouble)
 
 
 @dataclass(slots=True)
@@ -124,6 +184,7 @@ class Monitor:
     make_probe: Callable[[Node, Callable[[], None]], Probe]
     clock: Callable[[], float]
     log: Log
+    names: NodeNames | None = None
     pace: Pace = field(default_factory=Pace)
     watches: dict[str, Watch] = field(default_factory=dict)
     _hearer: Hearer = field(init=False, repr=False, compare=False)
@@ -131,6 +192,7 @@ class Monitor:
     _ticked_at: float = float("-inf")
     _list_from: str = ""
     """The node to read the list from when it has time."""
+    _read_from: str = ""
     _read_at: float = float("-inf")
     _complaint: str = ""
     _alert_until: float = 0.0
@@ -159,13 +221,28 @@ class Monitor:
         for name, watch in list(self.watches.items()):
             sight = self.machine.sights.get(name)
             if sight is None or sight.node != watch.node:
-                watch.probe.close()
+                # Before it is closed, or what it was asked would count as failed.
                 del self.watches[name]
+                watch.probe.close()
         for name, sight in self.machine.sights.items():
             if name not in self.watches:
                 ended = partial(self._connection_ended, name)
                 probe = self.make_probe(sight.node, ended)
                 self.watches[name] = Watch(sight.node, probe)
+
+    def renew(
+        self,
+        query: str,
+        port: int,
+        make_probe: Callable[[Node, Callable[[], None]], Probe],
+    ) -> None:
+        """Ask from now on as a changed entry says, over new connections."""
+        self.query, self.port, self.make_probe = query, port, make_probe
+        self._read_at, self._complaint = float("-inf"), ""
+        former, self.watches = self.watches, {}
+        for watch in former.values():
+            watch.probe.close()
+        self.follow()
 
     def set_tick(self) -> None:
         """Tick as fast as the machine's state needs it."""
@@ -184,6 +261,38 @@ class Monitor:
             loop.stop()
         loop.start(interval, now=False)
 
+    def moved(self, name: str, gone: Container[str]) -> None:
+        """Ask a node where it is now, if its name has left where it was."""
+        watch = self.watches.get(name)
+        if watch is None or (watch.address and watch.address not in gone):
+            return
+        self._left(watch)
+        watch.deadline = MOVED
+        watch.probe.close()
+        self._ask(watch)
+
+    def address_of(self, node: Node) -> str:
+        """Return where a node that has a name has answered; empty: nowhere."""
+        watch = self.watches.get(node.name)
+        return "" if watch is None or watch.node != node else watch.address
+
+    def _left(self, watch: Watch) -> None:
+        """Say that a node is not where it was, if it was anywhere."""
+        if watch.address:
+            watch.address = ""
+            self.log.log(f"cluster {self.key}: {watch.node.name}: {MOVED}")
+            self._hearer.failed(watch.node.name, Failure.REFUSED, MOVED)
+
+    def _settle(self, watch: Watch) -> None:
+        """Note where a node has answered, and have the pools connect there."""
+        host, address = watch.node.host, watch.probe.address
+        if not address or address == watch.address or host in (None, address):
+            return
+        self._left(watch)
+        watch.address = address
+        if self.names is not None and host is not None:
+            self.names.settle(host, address)
+
     def alert(self) -> None:
         """Ask all nodes often for a while."""
         self._alert_until = self.clock() + ALERT_S
@@ -197,9 +306,11 @@ class Monitor:
     def read_list(self, name: str) -> None:
         """Read the list of nodes from this one when it has time.
 
-        Without a writer, only if it has not just been read.
+        Without a writer, only if it has not just been read from it.
         """
-        if self._is_known() or self.clock() - self._read_at >= SEARCH_LIST_PACE_S:
+        is_new = self.machine.state is State.STARTING and name != self._read_from
+        age = self.clock() - self._read_at
+        if self._is_known() or is_new or age >= SEARCH_LIST_PACE_S:
             self._list_from = name
 
     def _is_known(self) -> bool:
@@ -225,24 +336,73 @@ class Monitor:
             self._read_topology(source)
         for watch in [*self.watches.values()]:
             if watch.busy:
-                if was_awake and self._is_silent(watch, now):
-                    watch.probe.close()
+                self._wait_for(watch, now, was_awake=was_awake)
             elif now - watch.asked_at >= self._pace_of(watch):
                 self._ask(watch)
+        self._hearer.ticked(now)
+
+    def _wait_for(self, watch: Watch, now: float, *, was_awake: bool) -> None:
+        """Look whether a deadline is over for a node that is being asked."""
+        if watch.is_connecting and watch.probe.is_connected:
+            self._logged_in(watch, now)
+        if not was_awake:
+            return
+        if watch.is_connecting:
+            self._wait_for_login(watch, now)
+        elif self._is_silent(watch, now):
+            limit = f"{self.pace.silence:g} s (switchover_silence)"
+            self._give_up(watch, f"no answer within {limit}")
+
+    def _logged_in(self, watch: Watch, now: float) -> None:
+        """Begin to wait for the answer, now that there is a connection."""
+        watch.is_connecting = False
+        watch.login_took = min(watch.login_took, now - watch.began_at)
+        watch.round_trip = float("inf")
+        watch.began_at = now
+        watch.misses = 0
+
+    def _wait_for_login(self, watch: Watch, now: float) -> None:
+        """Give a connect up, or have its node held silent meanwhile."""
+        lasted, limit = now - watch.began_at, self.pace.connect_timeout
+        setting = f"{limit:g} s (server_connect_timeout)"
+        patience_s = self.pace.silence * (1 + watch.misses % MOST_MISSES)
+        if limit and lasted >= limit:
+            self._give_up(watch, f"not logged in within {setting}")
+        elif not watch.probe.is_reached and lasted >= patience_s:
+            watch.misses += 1
+            self._give_up(watch, f"connection not accepted within {patience_s:g} s")
+        elif lasted >= LONG_S:
+            self._tell(watch, f"not logged in yet, which may last {setting}")
+        if watch.busy and self._is_overdue(watch, now):
+            watch.is_silent = True
+            silent = Failure.SILENT
+            self._hearer.failed(watch.node.name, silent, silent.value)
+
+    def _is_overdue(self, watch: Watch, now: float) -> bool:
+        """Tell whether a node that was heard before is to be held silent."""
+        if watch.is_silent or watch.heard_at == float("-inf"):
+            return False
+        limit = self.pace.silence
+        return (
+            now - watch.began_at >= limit + watch.login_took
+            and now - self.client_heard_at(watch.node) >= limit
+        )
+
+    def _give_up(self, watch: Watch, deadline: str) -> None:
+        watch.deadline = deadline
+        watch.probe.close()
 
     def _is_silent(self, watch: Watch, now: float) -> bool:
-        """Tell whether a node has let us wait for too long.
+        """Tell whether a node has let us wait for an answer for too long.
 
         It counts as alive as long as it answers clients' queries.
         """
-        limit = self.pace.silence
-        asked_for = now - watch.asked_at
-        if watch.probe.is_connected:
-            # It may have fallen silent right after its last answer.
-            if now - watch.heard_at < limit or asked_for < limit / 2:
-                return False
-            return now - self.client_heard_at(watch.node) >= limit
-        return asked_for >= limit
+        limit, asked_for = self.pace.silence, now - watch.began_at
+        way = min(watch.round_trip, watch.login_took, limit)
+        # It may have fallen silent right after its last answer.
+        if now - watch.heard_at < limit + way or asked_for < limit / 2 + way:
+            return False
+        return now - self.client_heard_at(watch.node) >= limit
 
     def _pace_of(self, watch: Watch) -> float:
         """Return how many seconds there are between two questions to a node."""
@@ -267,7 +427,9 @@ class Monitor:
             watch.again = True
             return
         watch.busy = True
-        watch.asked_at = self.clock()
+        watch.asked_at = watch.began_at = self.clock()
+        watch.is_connecting = not watch.probe.is_connected
+        watch.deadline = ""
         patience_s = self._patience_with(watch)
         watch.probe.ask(patience_s).addCallbacks(
             self._answered,
@@ -293,9 +455,15 @@ class Monitor:
         now = watch.heard_at = self.clock()
         if not patience_s:
             watch.took = now - watch.asked_at
-        watch.is_refused = False
+            if not watch.is_connecting:
+                watch.round_trip = min(watch.round_trip, now - watch.began_at)
+        if watch.is_connecting:
+            self._logged_in(watch, now)
+        watch.is_refused = watch.is_silent = False
+        watch.trouble.over()
         if self._is_over(watch):
             return
+        self._settle(watch)
         self._hearer.answered(watch.node.name, report, now)
         self._once_more(watch)
 
@@ -303,11 +471,24 @@ class Monitor:
         fault = failure.value
         if not isinstance(fault, ProbeFailed):
             fault = ProbeFailed(Failure.REFUSED, repr(fault))
-        watch.is_refused = fault.failure is Failure.UNFIT
+        watch.is_refused = fault.failure in ANSWERS_OTHERWISE
         if self._is_over(watch):
             return
+        host = watch.node.host
+        is_no_way = fault.failure in (Failure.REFUSED, Failure.SILENT)
+        if is_no_way and self.names is not None and host is not None:
+            self.names.unsettle(host)
+        words = watch.deadline or str(fault)
+        self._tell(watch, words, at_once=watch.is_refused)
         self._hearer.failed(watch.node.name, fault.failure, str(fault))
         self._once_more(watch)
+
+    def _tell(self, watch: Watch, words: str, *, at_once: bool = False) -> None:
+        """Tell the log why a node cannot be asked, if it is time to."""
+        now = self.clock()
+        line = watch.trouble.line(words, watch.asked_at, now, at_once=at_once)
+        if line:
+            self.log.warning(f"cluster {self.key}: {watch.node.name} {line}")
 
     def _is_over(self, watch: Watch) -> bool:
         """Note the end of a question; True if nobody wants to know any more."""
@@ -334,8 +515,9 @@ class Monitor:
         if source.busy or not source.probe.is_connected:
             return
         self._list_from = ""
-        self._read_at = source.asked_at = self.clock()
-        source.busy = True
+        self._read_from = source.node.name
+        self._read_at = source.asked_at = source.began_at = self.clock()
+        source.busy, source.is_connecting, source.deadline = True, False, ""
         source.probe.read(self.query).addCallbacks(
             self._listed,
             self._not_listed,
@@ -351,9 +533,11 @@ class Monitor:
             nodes = nodes_of(*result, self.port)
         except BadRow as error:
             self._complain(f"the topology query named {error}")
+            self._hearer.list_failed(watch.node.name)
             return
         if not nodes:
             self._complain("the topology query named no node")
+            self._hearer.list_failed(watch.node.name)
             return
         self._complaint = ""
         self._hearer.listed(nodes)
@@ -364,8 +548,11 @@ class Monitor:
             return
         fault = failure.value
         self._complain(f"the topology query failed: {fault}")
-        if not (isinstance(fault, ProbeFailed) and fault.failure is Failure.UNFIT):
-            self._hearer.list_lost()
+        if isinstance(fault, ProbeFailed) and fault.failure is Failure.UNFIT:
+            self._hearer.list_failed(watch.node.name)
+        else:
+            self._read_from = ""
+            self._hearer.list_lost(watch.node.name)
 
     def _complain(self, words: str) -> None:
         """Say what is wrong with the topology query, once."""

@@ -16,6 +16,11 @@ class Node:
     """None for the default unix socket."""
     port: int
 
+    @property
+    def place(self) -> tuple[str | None, int]:
+        """Where it is: what it is called may change."""
+        return self.host, self.port
+
 
 class BadRow(ValueError):
     """A row of the topology query names no node; the text says why."""

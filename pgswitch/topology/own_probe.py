@@ -1,7 +1,8 @@
 """One connection of the monitor to one node, logged in as the pools log in.
 
-For secrets that libpq, and so probe.py, cannot use: an MD5 hash, and the keys of SCRAM
-that a client's login has left us.
+For whoever has a secret, whatever its kind: a password, an MD5 hash, the keys of SCRAM
+that a client's login has left us.  The work that SCRAM asks for is done in a thread and
+has a bound, neither of which libpq offers (see probes.py).
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import PoolContext
     from pgswitch.topology.questions import Rows
 
+QUERY_CANCELED = "57014"
+_PASSING = ("40", "53")
+"""Classes: a conflict with what a standby replays, and lack of resources."""
+LACK_OF_RESOURCES = "53"
+"""A class: too many connections, say."""
 CLOSED = "the monitor closes it"
 PARAMETERS = {"application_name": "pgswitch monitor"}
 
@@ -70,16 +76,23 @@ class OwnProbe:
         # Nobody is to be cancelled here, so that nothing longer is of use.
         self._opener.step_down()
         self._backend: Backend | None = None
+        self.address = ""
+        """Where the host was reached last; empty: nowhere yet, or a unix socket."""
         self._asked: Deferred[Rows] | None = None
         """What waits for an answer or a connection."""
         self._reading = Reading("")
         self._refusal: ProbeFailed | None = None
-        self._asking = Asking(self.read)
+        self._asking = Asking(self.read, spec.recovery_query or "")
 
     @property
     def is_connected(self) -> bool:
         """Whether a question costs no connect."""
         return self._backend is not None and self._backend.phase is not Phase.LOGIN
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the host has accepted the connection, logged in or not yet."""
+        return self._backend is not None and self._backend.transport is not None
 
     def ask(self, patience_s: float = 0.0) -> Deferred[Report]:
         """Ask what the node is; fails with ProbeFailed.
@@ -115,7 +128,7 @@ class OwnProbe:
 
     def _answered(self, error: dict[str, str] | None) -> None:
         if error is not None:
-            self._fail(QuestionRefused(error.get("M", "")))
+            self._fail(_fault_of(error))
             return
         asked, self._asked = self._asked, None
         if asked is not None:
@@ -130,6 +143,8 @@ class OwnProbe:
 
     def logged_in(self, backend: Backend) -> None:
         """Ask what has been waiting for it."""
+        here = backend.address.host
+        self.address = "" if here == "unix" else here
         self._run(backend)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
@@ -138,8 +153,11 @@ class OwnProbe:
         if isinstance(refusal, Failed):
             self._refusal = ProbeFailed(Failure.UNFIT, refusal.reason)
             return
-        is_unready = refusal.sqlstate == STARTING_UP
-        failure = Failure.NOT_READY if is_unready else Failure.UNFIT
+        failure = Failure.UNFIT
+        if refusal.sqlstate == STARTING_UP:
+            failure = Failure.NOT_READY
+        elif refusal.sqlstate.startswith(LACK_OF_RESOURCES):
+            failure = Failure.FULL
         self._refusal = ProbeFailed(failure, refusal.message)
 
     def lost(self, backend: Backend, reason: str) -> None:
@@ -163,3 +181,12 @@ class OwnProbe:
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
         """Do nothing: no client has it."""
+
+
+def _fault_of(error: dict[str, str]) -> ProbeFailed:
+    """Return what the ErrorResponse to a question means."""
+    code, words = error.get("C", ""), error.get("M", "")
+    if code == STARTING_UP:
+        return ProbeFailed(Failure.NOT_READY, words)
+    is_passing = code == QUERY_CANCELED or code.startswith(_PASSING)
+    return QuestionRefused(words, is_passing=is_passing)

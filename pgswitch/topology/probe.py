@@ -1,9 +1,11 @@
 """One connection of the monitor to one node, by txpostgres.
 
-The only file that knows the driver.  libpq may block in two places, which are
+The only file that knows the driver.  libpq may block in three places, which are
 avoided: names are looked up before, and the address is handed over as ``hostaddr``;
-and nothing is ever cancelled.  There are no deadlines here: whoever asks closes the
-probe when it has waited long enough, and what was asked fails at once.
+nothing is ever cancelled; and it knows no password, for it would do the work that
+SCRAM asks for, however much, in the reactor's thread (see probes.py).  There are no
+deadlines here: whoever asks closes the probe when it has waited long enough, and what
+was asked fails at once.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
-from psycopg2 import errors
+from psycopg2 import errors, extensions
 from twisted.internet.defer import Deferred, succeed
 from txpostgres import txpostgres
 
@@ -30,16 +32,17 @@ Addresses = Callable[[str], Deferred[tuple[str, ...]]]
 
 
 NO_FILE = "/nonexistent"
+_NOT_REACHED = (1, 2)
+"""CONNECTION_BAD and CONNECTION_STARTED of libpq's ConnStatusType."""
 _TLS_WHERE_THERE_IS = TlsOptions(mode="prefer")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a monitor logs in with."""
+    """What a monitor logs in with where no secret is needed."""
 
     dbname: str
     user: str
-    password: str | None
     tls: TlsOptions = _TLS_WHERE_THERE_IS
     socket_directory: str = "/tmp"  # noqa: S108 - as PostgreSQL
 
@@ -74,6 +77,14 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc] # untyped
         super().__init__(reactor=reactor)
         self.is_ready = False
         self._told_lost = lost
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether libpq has a connection, which it may not be logged in on yet."""
+        if self.is_ready:
+            return True
+        made = self._connection
+        return made is not None and made.info.status not in _NOT_REACHED
 
     def unwatch(self) -> None:
         """Have the reactor watch nothing; what is asked next makes it watch again."""
@@ -111,8 +122,12 @@ class PostgresProbe:
         credentials: Credentials,
         lost: Callable[[], None],
         addresses: Addresses,
+        *,
+        recovery_query: str = "",
     ) -> None:
         """``addresses`` looks a host's name up; it may be an address already.
+
+        ``recovery_query`` is asked instead of pg_is_in_recovery().
 
         ``lost`` is called when the kept connection ends while nothing is asked.
         """
@@ -122,14 +137,21 @@ class PostgresProbe:
         self._lost = lost
         self._addresses = addresses
         self._connection: _Connection | None = None
-        self._asking = Asking(self.read)
+        self._asking = Asking(self.read, recovery_query)
         self._asked: Deferred[Any] | None = None
         """What waits for an answer or a connection."""
+        self.address = ""
+        """Where the host was looked for last; empty for a unix socket."""
 
     @property
     def is_connected(self) -> bool:
         """Whether a question costs no connect."""
         return self._connection is not None and self._connection.is_ready
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the host has accepted the connection, logged in or not yet."""
+        return self._connection is not None and self._connection.is_reached
 
     def ask(self, patience_s: float = 0.0) -> Deferred[Report]:
         """Ask what the node is; fails with ProbeFailed.
@@ -185,6 +207,7 @@ class PostgresProbe:
         def connect(address: str) -> Deferred[Any]:
             if self._connection is not connection:
                 raise ProbeFailed(Failure.SILENT, "closed")
+            self.address = address
             connecting: Deferred[Any] = connection.connect(**self._options(address))
             return connecting
 
@@ -211,6 +234,8 @@ class PostgresProbe:
             "port": self._node.port,
             "dbname": mine.dbname,
             "user": mine.user,
+            # Empty is none, where none at all would be that of the environment.
+            "password": "",
             "application_name": "pgswitch monitor",
             **_tls_options(mine.tls),
             "gssencmode": "disable",
@@ -218,8 +243,6 @@ class PostgresProbe:
         }
         if address:
             options["hostaddr"] = address
-        if mine.password is not None:
-            options["password"] = mine.password
         return options
 
     def _query(self, query: str) -> Deferred[Any]:
@@ -249,17 +272,34 @@ def _fault_of(error: BaseException | None, *, is_connect: bool) -> ProbeFailed:
     if isinstance(error, errors.CannotConnectNow):
         return ProbeFailed(Failure.NOT_READY, words)
     if is_connect:
-        if "FATAL:" not in words:
-            return ProbeFailed(Failure.REFUSED, words)
-        is_unready = any(one in words for one in _UNREADY)
-        return ProbeFailed(Failure.NOT_READY if is_unready else Failure.UNFIT, words)
-    if isinstance(error, psycopg2.OperationalError) or not isinstance(
-        error, psycopg2.Error
-    ):
-        return ProbeFailed(Failure.LOST, words or Failure.LOST.value)
-    return QuestionRefused(words)
+        return ProbeFailed(_failure_of_login(words), words)
+    is_errors = isinstance(error, psycopg2.Error)
+    if is_errors and not isinstance(error, psycopg2.OperationalError):
+        return QuestionRefused(words)
+    if isinstance(error, _ONLY_THE_QUESTION):
+        return QuestionRefused(words, is_passing=True)
+    return ProbeFailed(Failure.LOST, words or Failure.LOST.value)
 
 
+def _failure_of_login(words: str) -> Failure:
+    if "FATAL:" not in words and _HAS_NONE not in words:
+        return Failure.REFUSED
+    if any(one in words for one in _UNREADY):
+        return Failure.NOT_READY
+    return Failure.FULL if any(one in words for one in _FULL) else Failure.UNFIT
+
+
+_FULL = ("too many clients", "too many connections", "connection slots are reserved")
+
+
+_ONLY_THE_QUESTION = (
+    extensions.QueryCanceledError,
+    extensions.TransactionRollbackError,
+)
+"""Operational errors that leave the connection: statement_timeout, a conflict with
+what a standby replays."""
+_HAS_NONE = "no password supplied"
+"""What libpq says when a server asks for the password that it was not given."""
 _UNREADY = (
     "starting up",
     "shutting down",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgswitch.topology import recovery
 from pgswitch.topology.machine import Report
 
 Rows = tuple[tuple[str, ...], list[Sequence[object]]]
@@ -22,47 +23,68 @@ LONG = f"""\
             ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END"""
 FULL = f"""\
 {LONG},
-       (SELECT system_identifier FROM pg_control_system())"""  # noqa: S608 - ours
+       (SELECT system_identifier FROM pg_control_system()),
+       CASE WHEN pg_is_in_recovery() THEN
+            (SELECT CASE WHEN receiver.pid IS NOT NULL THEN receiver.status
+                         WHEN current_setting('restore_command', true) = '' THEN 'none'
+                         WHEN current_setting('restore_command', true) <> ''
+                         THEN 'archive' END
+               FROM (SELECT 1) AS always
+               LEFT JOIN pg_stat_wal_receiver AS receiver ON true) END,
+       CASE WHEN pg_is_in_recovery() THEN
+            (SELECT received_tli FROM pg_stat_wal_receiver) END"""  # noqa: S608 - ours
+"""Who may not read statistics sees that there is a receiver, but nothing of it."""
 LESS = {FULL: LONG, LONG: SHORT}
 """What a node is asked that refuses to answer a question."""
 
-NAP_S = 0.001
-"""How often a node that waits looks whether it has been promoted."""
-TRUE = (True, "t")
-"""As a driver tells it, and as the server does."""
+NAP_S, OPERATORS_NAP_S = 0.001, 0.01
+"""How often a node that waits looks whether it has been promoted; by an operator's
+query, which may cost more, not as often."""
 _TIMELINE_DIGITS = 8
 """Of the name of a WAL file, in hexadecimal (manual, "WAL Internals")."""
 
 
-def patient(question: str, seconds: float) -> str:
+def worded(question: str, recovery_query: str) -> str:
+    """Return one of these questions with an operator's ``recovery_query`` in it."""
+    return recovery.in_place_of(question, recovery_query)
+
+
+def patient(question: str, seconds: float, recovery_query: str = "") -> str:
     """Return a question that is answered when the node is promoted, or in ``seconds``.
 
     The node itself looks all the time and costs us nothing meanwhile.  It keeps a
     snapshot for so long, so that it should be short.
     """
+    nap_s = OPERATORS_NAP_S if recovery_query else NAP_S
     return f"""\
 WITH RECURSIVE patience(turn) AS (
     SELECT 1
     UNION ALL
     SELECT turn + 1 FROM patience
      WHERE clock_timestamp() < statement_timestamp() + interval '{seconds:.3f} s'
-       AND pg_is_in_recovery() AND pg_sleep({NAP_S} + 0 * turn) IS NOT NULL)
+       AND {recovery.waits_while(recovery_query)}
+       AND pg_sleep({nap_s} + 0 * turn) IS NOT NULL)
 {question}
   FROM (SELECT count(*) FROM patience) AS waited"""  # noqa: S608 - numbers of ours
 
 
 def report_of(result: Rows) -> Report:
-    """Return what the answer to any of the questions says."""
-    row = result[1][0]
-    in_recovery = row[0] in TRUE
+    """Return what the answer to any of the questions says.
+
+    Raises BadAnswer if it says neither that the node is a standby nor that it is none.
+    """
+    row: Sequence[object] = result[1][0] if result[1] else (None,)
+    in_recovery = recovery.is_standby(row[0] if row else None)
     if len(row) == 1:
         return Report(in_recovery)
     name, lag = row[2], row[3]
-    system = row[4] if len(row) > 4 else None  # noqa: PLR2004 - of the full question
+    system, source, follows = (*row[4:], None, None, None)[:3]
     return Report(
         in_recovery,
         timeline=None if name is None else int(str(name)[:_TIMELINE_DIGITS], 16),
         lsn=None if row[1] is None else int(str(row[1])),
         lag_s=None if lag is None else float(str(lag)),
         system=None if system is None else int(str(system)),
+        source=None if source is None else str(source),
+        follows=None if follows is None else int(str(follows)),
     )

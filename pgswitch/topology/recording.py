@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pgswitch.topology.machine import (
+    Assume,
     Command,
     Failure,
     Fence,
+    Knowledge,
     LoseWriter,
     Machine,
     ReadTopology,
@@ -41,9 +43,27 @@ class Step:
     writer: str
 
 
-def begun(cluster: str, at: float, seeds: list[Node]) -> str:
-    """Return the line of a machine that begins with these hosts."""
-    return _line(cluster, at, "begin", nodes=[asdict(node) for node in seeds])
+def begun(cluster: str, at: float, machine: Machine) -> str:
+    """Return the line of a machine that begins: its hosts, and what it knows."""
+    nodes = [asdict(node) for node in machine.seeds]
+    before = asdict(machine.knowledge())
+    before["fenced"] = sorted(before["fenced"])
+    return _line(cluster, at, "begin", nodes=nodes, before=before)
+
+
+def judged_again(cluster: str, at: float) -> str:
+    """Return the line of an operator's RECONNECT."""
+    return _line(cluster, at, "judge again")
+
+
+def ticked(cluster: str, at: float) -> str:
+    """Return the line of a moment at which something was overdue."""
+    return _line(cluster, at, "time")
+
+
+def list_failed(cluster: str, at: float, name: str) -> str:
+    """Return the line of a list of nodes that a node could not give."""
+    return _line(cluster, at, "no list", name=name)
 
 
 def listed(cluster: str, at: float, nodes: list[Node]) -> str:
@@ -90,19 +110,25 @@ def replay(lines: Iterable[str]) -> Iterator[Step]:
         yield Step(at, cluster, words, told, machine.state.value, machine.writer)
 
 
-def _input(
+def _input(  # noqa: PLR0911 - one for each kind
     machines: dict[str, Machine], cluster: str, at: float, record: dict[str, Any]
 ) -> tuple[str, list[Command]]:
     """Do one input; return it in words, and the commands."""
     kind = record["input"]
     if kind == "begin":
         nodes = [Node(**node) for node in record["nodes"]]
-        machines[cluster] = Machine(nodes)
+        before = {**record.get("before", {})}
+        before["fenced"] = frozenset(before.get("fenced", ()))
+        machines[cluster] = Machine(nodes, Knowledge(**before))
         return f"begin with {_names(nodes)}", []
     machine = machines[cluster]
     if kind == "listed":
         nodes = [Node(**node) for node in record["nodes"]]
-        return f"the nodes are {_names(nodes)}", machine.listed(nodes)
+        return f"the nodes are {_names(nodes)}", machine.listed(nodes, at)
+    if kind == "judge again":
+        return "RECONNECT", machine.judge_again()
+    if kind == "time":
+        return "time is up", machine.ticked(at)
     name = record["name"]
     if kind == "suspected":
         return f"{name or 'the writer'} is suspected", machine.suspected(name)
@@ -116,8 +142,10 @@ def _input(
         failure, words = Failure[record["failure"]], record["words"]
         return (
             f"{name} fails: {words or failure.value}",
-            machine.failed(name, failure, words),
+            machine.failed(name, failure, at, words),
         )
+    if kind == "no list":
+        return f"{name} has no list of nodes", machine.list_failed(name, at)
     raise ValueError(f"unknown input {kind!r}")
 
 
@@ -125,8 +153,11 @@ def _told(command: Command) -> str:
     """Return a command in words."""
     if isinstance(command, SetWriter):
         return f"serve from {command.name}: {command.cause}"
+    if isinstance(command, Assume):
+        return f"serve from the configured host: {command.cause}"
     if isinstance(command, LoseWriter):
-        return f"hold clients, {command.name or 'the host'} is lost: {command.cause}"
+        lost = f"{command.name} is lost" if command.name else "no writer"
+        return f"hold clients, {lost}: {command.cause}"
     if isinstance(command, Fence):
         return f"fence {command.name}: {command.cause}"
     if isinstance(command, ReadTopology):

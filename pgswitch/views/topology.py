@@ -80,7 +80,7 @@ class TopologyView:
             port=node.port,
             role=role,
             state=cluster.machine.state.value if role == "writer" else _state(sight),
-            timeline=None if report is None else report.timeline,
+            timeline=None if report is None else report.timeline or report.follows,
             lsn=None if report is None else report.lsn,
             lag_bytes=cluster.lag_bytes(sight) if role != "writer" else None,
             probe_age_ms=(
@@ -88,8 +88,20 @@ class TopologyView:
             ),
             probe_us=round(watch.took * 1e6) if watch is not None else 0,
             servers=self._servers(cluster, node),
-            why=cluster.unfit(sight) if role != "writer" else sight.failure,
+            why=self._why(cluster, sight, is_writer=role == "writer"),
         )
+
+    def _why(self, cluster: Cluster, sight: Sight, *, is_writer: bool) -> str:
+        """Return why a node is not read from, cannot be asked, or refuses logins."""
+        why = sight.failure if is_writer else cluster.unfit(sight)
+        if why:
+            return why
+        names = self._pools.families.names(cluster.key)
+        name = cluster.key if is_writer else names.get(sight.node, "")
+        for pool in self._pools.of_database(name):
+            if pool.fleet.attempts.is_refused:
+                return f"refuses connections: {pool.fleet.attempts.refusal}"
+        return ""
 
     def _servers(self, cluster: Cluster, node: Node) -> int:
         """Return how many connections of pools there are to a node."""

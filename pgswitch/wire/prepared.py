@@ -327,6 +327,37 @@ class ClientStatements:
         self.exchange.request(entry)
         return message(CLOSE, b"S" + OURS)
 
+    # What is said of names while no server is there to hear it.
+
+    def text_of(self, name: bytes) -> bytes | None:
+        """Return the text of a statement, None if none of that name is known.
+
+        Of one that was prepared by SQL it is the PREPARE.
+        """
+        statement = self.names.get(name)
+        if statement is None:
+            return self.sql.texts.get(name)
+        definition = statement.definition
+        return definition[: definition.find(b"\0")]
+
+    def introduce(self, name: bytes, definition: bytes) -> bool:
+        """Take a named statement that was parsed; False, if the name is in use."""
+        if not self.most:
+            return True  # The server is not there that it would have been dropped from.
+        if name in self.names or name in self.sql.texts:
+            return False
+        self.names[name] = self.table.hold(definition)
+        return True
+
+    def forget(self, name: bytes) -> None:
+        """Forget a statement that was closed, if there is one."""
+        self.sql.parsed.pop(name, None)
+        self.sql.texts.pop(name, None)
+        self.homes.pop(name, "")
+        statement = self.names.pop(name, None)
+        if statement is not None:
+            self.table.drop(statement)
+
     # Messages whose text is one of SQL about prepared statements.
 
     def parse_sql(self, name: bytes, text: SqlText, server: ServerStatements) -> bytes:

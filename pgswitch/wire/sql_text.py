@@ -9,6 +9,7 @@ Only texts with one of these words at the beginning of a statement get here, see
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -22,18 +23,20 @@ LONGEST_NAME: Final = 63
 """Bytes of an identifier that PostgreSQL looks at (NAMEDATALEN - 1)."""
 
 _NAME: Final = rb"[A-Za-z_\x80-\xff][\w$\x80-\xff]*"
+# All repeats over what a client has quoted are possessive: they take no memory.
 _TOKEN = re.compile(
-    rb"(?P<blank>\s+|--[^\n]*)"
+    rb"(?P<blank>(?:\s+|--[^\n\r]*+)++)"
     rb"|(?P<comment>/\*)"
-    rb"|(?P<string>[eE]'(?:[^'\\]|\\.|'')*'?|(?:[uU]&|[bBxXnN])?'(?:[^']|'')*'?)"
+    rb"|(?P<string>[eE]'(?:[^'\\]++|\\.|'')*+'?"
+    rb"|(?:[uU]&|[bBxXnN])?'(?:[^']++|'')*+'?)"
     rb"|(?P<dollar>\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)"
-    rb'|(?P<quoted>"(?:[^"]|"")*"?)'
+    rb'|(?P<quoted>"(?:[^"]++|"")*+"?)'
     rb"|(?P<word>" + _NAME + rb")"
-    rb"|(?P<end>;)"
+    rb"|(?P<end>;[\s;]*+)"
     rb"|(?P<other>\d[\w.$]*|.)",
     re.DOTALL,
 )
-_ESCAPED_STRING = re.compile(rb"'(?:[^'\\]|\\.|'')*'?", re.DOTALL)
+_ESCAPED_STRING = re.compile(rb"'(?:[^'\\]++|\\.|'')*+'?", re.DOTALL)
 """A plain one while standard_conforming_strings is off."""
 _COMMENT_ENDS = re.compile(rb"/\*|\*/")
 _FEW_WORDS: Final = 4
@@ -87,7 +90,7 @@ def read(text: bytes, *, escapes: bool = False) -> SqlText:
     resets = False
     restart = 0
     number = 0
-    for begin, end, words in _statements(text.rstrip(b"\0"), escapes=escapes):
+    for begin, end, words in statements_in(text.rstrip(b"\0"), escapes=escapes):
         first = words[0].lower()
         if number == 1 and restart:
             restart = begin
@@ -139,33 +142,36 @@ def _action(words: list[bytes], text: bytes) -> Action | None:
     return None
 
 
-def _statements(text: bytes, *, escapes: bool) -> list[tuple[int, int, list[bytes]]]:
-    """Return begin, end and words of each statement; a string is the word ``'``."""
-    found: list[tuple[int, int, list[bytes]]] = []
+def statements_in(
+    text: bytes, *, escapes: bool, enough: int = _FEW_WORDS, whole: bool = True
+) -> Iterator[tuple[int, int, list[bytes]]]:
+    """Yield begin, end and words of each statement that is not empty, one by one.
+
+    A string is the word ``'``, and signs are words too.  Where there are more than
+    ``enough``, the rest may be missing; unless ``whole``, such a statement is the last,
+    and ends there.  At the end of the others stands a semicolon, or the text is over.
+    """
     words: list[bytes] = []
     begin = at = 0
     while at < len(text):
-        if len(words) >= _FEW_WORDS and words[-1].lower() != b"execute":
+        if len(words) >= enough and words[-1].lower() != b"execute":
             # Of the rest of a statement little matters.
-            mark = _MARK.search(text, at)
+            mark = _MARK.search(text, at) if whole else None
             if mark is None:
+                at = len(text) if whole else at
                 break
             at = mark.start()
         kind, end = _token(text, at, escapes=escapes)
         if kind == "end":
             if words:
-                found.append((begin, at, words))
+                yield begin, at, words
             words = []
-        elif kind == "string":
-            words.append(b"'")
         elif kind:
-            if not words:
-                begin = at
-            words.append(text[at:end])
+            begin = begin if words else at
+            words.append(b"'" if kind == "string" else text[at:end])
         at = end
     if words:
-        found.append((begin, len(text), words))
-    return found
+        yield begin, at, words
 
 
 def _portable(text: bytes, *, escapes: bool) -> bytes:

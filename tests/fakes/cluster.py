@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from twisted.internet.task import Clock
 
@@ -25,11 +25,20 @@ class NotedSites:
         self.warm: list[str] = []
         self.answering: list[str] = []
         self.readers: list[str] = []
+        self.lost_nodes: list[tuple[str, bool]] = []
         self.heard = float("-inf")
 
     def serve_from(self, node: Node, *, same: bool) -> None:
         """Note."""
         self.done.append(("serve", node.name, same))
+
+    def wait(self) -> None:
+        """Note."""
+        self.done.append(("wait",))
+
+    def serve_as_configured(self) -> None:
+        """Note."""
+        self.done.append(("serve as configured",))
 
     def hold(self, *, is_leaving: bool) -> None:
         """Note."""
@@ -39,9 +48,17 @@ class NotedSites:
         """Note."""
         self.warm = [node.name for node in nodes]
 
+    def close_at(self, node: Node, addresses: Container[str]) -> None:
+        """Note."""
+        self.done.append(("close", node.name, addresses))
+
     def answers(self, node: Node) -> None:
         """Note."""
         self.answering.append(node.name)
+
+    def lost(self, node: Node, *, is_silent: bool) -> None:
+        """Note."""
+        self.lost_nodes.append((node.name, is_silent))
 
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Note."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from pgswitch.topology.nodes import Node
-from pgswitch.topology.probe import Credentials
 from tests.fakes.probes import STANDBY, FakeProbe, writes
 from tests.fakes.world import World, WorldOf
 
@@ -21,20 +20,14 @@ class Monitored:
     def __init__(self, world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
         """Start it."""
         self.probes: dict[str, FakeProbe] = {}
-        self.credentials: list[Credentials] = []
 
-        def make(
-            _reactor: object,
-            node: Node,
-            mine: Credentials,
-            lost: Callable[[], None],
-            _addresses: object,
-        ) -> FakeProbe:
-            self.credentials.append(mine)
+        def make(node: Node, lost: Callable[[], None]) -> FakeProbe:
             self.probes[node.name] = FakeProbe(node, lost)
             return self.probes[node.name]
 
-        monkeypatch.setattr("pgswitch.topology.clusters.PostgresProbe", make)
+        monkeypatch.setattr(
+            "pgswitch.topology.clusters.probe_maker", lambda *_given: make
+        )
         self.world: World = world_of(databases=f"{ENTRY}\n{OTHER}")
         self.world.wait(0.5)
 

@@ -27,6 +27,8 @@ class FakeProbe:
         self.node = node
         self.lost = lost
         self.is_connected = False
+        self.is_reached = False
+        self.address = ""
         self.closed = 0
         self.patience_s = 0.0
         """Of the last question."""
@@ -49,7 +51,7 @@ class FakeProbe:
     def close(self) -> None:
         """Have what was asked fail."""
         self.closed += 1
-        self.is_connected = False
+        self.is_connected = self.is_reached = False
         self.fail(Failure.SILENT, Failure.SILENT.value)
 
     # The test's side.
@@ -58,7 +60,7 @@ class FakeProbe:
         """Answer the question."""
         asked, self.asked = self.asked, None
         assert asked is not None
-        self.is_connected = True
+        self.is_connected = self.is_reached = True
         asked.callback(report)
 
     def list(self, *hosts: str) -> None:

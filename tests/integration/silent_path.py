@@ -22,6 +22,9 @@ class SilentPath:
         self._listener = socket.create_server((HERE, 0), backlog=0)
         self._sockets = [self._listener]
         self._threads: list[threading.Thread] = []
+        self._began: dict[socket.socket, bytes] = {}
+        """What each caller's connection began with."""
+        self._forgotten: set[socket.socket] = set()
         self.port: int = self._listener.getsockname()[1]
         self._begin(self._accept)
 
@@ -34,6 +37,15 @@ class SilentPath:
             caller.settimeout(0)
             with suppress(BlockingIOError):
                 caller.connect((HERE, self.port))
+
+    def forget(self, *, but: bytes) -> None:
+        """Lose what is said on the present connections, as a firewall may.
+
+        Those that began with ``but`` somewhere stay, and new ones are passed on.
+        """
+        for near, beginning in list(self._began.items()):
+            if but not in beginning:
+                self._forgotten.add(near)
 
     def close(self) -> None:
         """Close everything."""
@@ -64,14 +76,18 @@ class SilentPath:
                     near.shutdown(socket.SHUT_RDWR)
                     continue
                 self._sockets.append(far)
-                self._begin(self._pump, near, far)
-                self._begin(self._pump, far, near)
+                self._begin(self._pump, near, near, far)
+                self._begin(self._pump, near, far, near)
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(
+        self, near: socket.socket, source: socket.socket, sink: socket.socket
+    ) -> None:
         """Pass on what comes, and the end of it."""
         with suppress(OSError):
             while chunk := source.recv(65536):
-                if self._silent.is_set():
+                if source is near:
+                    self._began.setdefault(near, chunk)
+                if self._silent.is_set() or near in self._forgotten:
                     return
                 sink.sendall(chunk)
             if not self._silent.is_set():

@@ -8,7 +8,7 @@ import pytest
 
 from pgswitch.cli import main
 from pgswitch.topology import recording
-from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.machine import Failure, Machine, Report
 from pgswitch.topology.nodes import named
 
 
@@ -16,15 +16,19 @@ def test_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each input in one line, what it leads to below."""
     file = tmp_path / "moves"
     lines = [
-        recording.begun("db", 1.0, named([("a", 1)])),
+        recording.begun("db", 1.0, Machine(named([("a", 1)]))),
         recording.answered("db", 2.0, "a", Report(in_recovery=False, timeline=1)),
+        recording.list_failed("db", 2.0, "a"),
+        recording.ticked("db", 3.0),
         recording.failed("db", 3.5, "a", Failure.SILENT, ""),
     ]
     file.write_text("\n".join(lines))
     assert main(["replay", str(file)]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert told[1].endswith("db: a answers: writes, timeline 1 [known a]")
-    assert told[2] == "    serve from a: it takes writes"
+    assert told[1].endswith("db: a answers: writes, timeline 1 [starting ]")
+    assert told[2] == "    read the list of nodes from a"
+    assert told[3].endswith("db: a has no list of nodes [known a]")
+    assert told[4] == "    serve from a: it takes writes"
     assert told[-1] == "    hold clients, a is lost: no answer in time"
 
 

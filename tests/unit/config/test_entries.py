@@ -94,6 +94,27 @@ DATABASES: list[tuple[str, str, DatabaseSpec]] = [
             rewrite_query_py_module_file="/w.py",
         ),
     ),
+    (
+        # As pgbouncer-fast-switchover's documentation writes it.
+        "postgres",
+        (
+            "host=writer.cluster-x.us-west-2.rds.amazonaws.com port=5432 user=master"
+            " password=notaverysecurepassword dbname=postgres"
+            " topology_query='select endpoint from"
+            r" rds_tools.show_topology(\'pgbouncer\')'"
+            " recovery_query='select pg_is_in_recovery()'"
+        ),
+        DatabaseSpec(
+            name="postgres",
+            host="writer.cluster-x.us-west-2.rds.amazonaws.com",
+            port=5432,
+            user="master",
+            password="notaverysecurepassword",
+            dbname="postgres",
+            topology_query="select endpoint from rds_tools.show_topology('pgbouncer')",
+            recovery_query="select pg_is_in_recovery()",
+        ),
+    ),
     ("é" * 31 + "x", "dbname=b", DatabaseSpec(name="é" * 31 + "x", dbname="b")),
 ]
 
@@ -227,6 +248,7 @@ def test_refused_peers(name: str, text: str, problem: str) -> None:
     [
         ("listen_port", "0x10", "listen_port", 16),
         ("service_name", "x", "job_name", "x"),
+        ("topology_monitoring_interval", "60", "topology_refresh", 60.0),
         ("server_check_query", "", "server_check_query", ""),
     ],
 )

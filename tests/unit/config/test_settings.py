@@ -33,7 +33,9 @@ OUR_OWN = {
     "standby_pool_size",
     "switchover_record",
     "switchover_retry",
+    "switchover_forget",
     "switchover_silence",
+    "switchover_start_timeout",
     "topology_refresh",
 }
 

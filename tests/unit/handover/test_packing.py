@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -22,6 +23,8 @@ from pgswitch.handover.packing import (
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.server import ServerLink
 from pgswitch.topology.clusters import Known
+from pgswitch.topology.events import Event, Tally
+from pgswitch.topology.machine import Knowledge
 from pgswitch.topology.nodes import Node
 from pgswitch.wire import encode
 from pgswitch.wire.exchange import Exchange
@@ -179,13 +182,17 @@ def test_what_a_waiting_client_asked(world: World) -> None:
 def test_a_cluster() -> None:
     """Its writer, nodes and readers, and the names of their databases."""
     one, two = Node("one", "one.example", 5432), Node("two", None, 5433)
+    knowledge = Knowledge("one", 5, 77, frozenset(("two",)), is_listed=True)
+    tally = Tally(retried=3, errors=Counter({"40001": 2}))
+    event = Event("lost", "two", 1.0, 2.0, "one", 5, 3.0, tally=tally)
     for known in (
         Known(),
         Known(one, (one, two), (two,), {two: "two.db"}),
         Known(None, (one,)),
+        Known(one, (one, two), knowledge=knowledge, events=(event,)),
     ):
-        assert unpack_cluster(sent(pack_cluster(known))) == known
-    assert unpack_cluster({}) == Known()
+        assert unpack_cluster(sent(pack_cluster(known, NOW)), NOW) == known
+    assert unpack_cluster({}, NOW) == Known()
 
 
 def test_a_server(world: World) -> None:

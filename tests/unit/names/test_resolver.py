@@ -189,3 +189,68 @@ def test_a_zone_that_changes(scene: Scene) -> None:
     scene.answer(("10.0.0.9",))
     assert scene.moved == [("db.example", frozenset(BOTH))]
     assert scene.want() == [("10.0.0.9",)]
+
+
+def test_whoever_holds_servers_is_told_first(scene: Scene) -> None:
+    """Nobody is connected to a new address before it is known that it is one."""
+    scene.want()
+    scene.answer(("10.0.0.1",))
+    scene.now += TTL
+    waiting = scene.want()
+    seen: list[list[object]] = []
+    scene.names._moved = lambda *_what: seen.append([*waiting])
+    scene.answer(("10.0.0.2",))
+    assert seen == [[]]
+    assert waiting == [("10.0.0.2",)]
+
+
+def test_names_that_are_kept(scene: Scene) -> None:
+    """They are looked up again when an answer is too old, though nobody asks."""
+    scene.want()
+    scene.answer(("10.0.0.1",))
+    scene.names.kept = lambda: ["db.example", "10.0.0.9", "never.asked"]
+    scene.names.sweep(scene.now)
+    assert scene.asked == []
+    scene.now += TTL
+    scene.names.sweep(scene.now)
+    scene.names.sweep(scene.now)
+    assert [name for name, _question in scene.asked] == ["db.example"]
+    scene.answer(("10.0.0.2",))
+    assert scene.moved == [("db.example", frozenset({"10.0.0.1"}))]
+    scene.settings.dns_max_ttl = 0.0
+    scene.now += TTL
+    for _ in range(6):
+        scene.names.sweep(scene.now)
+        if scene.asked:
+            scene.answer(("10.0.0.2",))
+        scene.now += 0.34
+    renewed = scene.captured.lines, scene.asked
+    assert renewed == ([], [])
+
+
+def test_one_address_of_several(scene: Scene) -> None:
+    """All use the one that was settled on, until it is gone or of no use."""
+    scene.names.settle("db.example", "10.0.0.1")
+    scene.want()
+    scene.answer(BOTH)
+    scene.names.settle("db.example", "10.0.0.9")
+    assert {answer for _ in range(2) for answer in scene.want()} == {BOTH, BOTH[::-1]}
+    scene.names.settle("db.example", "10.0.0.2")
+    assert [scene.want() for _ in range(3)] == [[("10.0.0.2",)]] * 3
+    scene.names.unsettle("db.example")
+    assert len(set(map(str, (scene.want() for _ in range(2))))) == 2
+    scene.names.settle("db.example", "10.0.0.2")
+    scene.now += TTL
+    wanted = scene.want()
+    scene.answer(("10.0.0.1", "10.0.0.3"))
+    assert wanted == [("10.0.0.1", "10.0.0.3")]
+
+
+def test_addresses_as_they_are_written(scene: Scene) -> None:
+    """The same one may be written otherwise where it was connected to."""
+    scene.want()
+    scene.answer(("::0:1", "fe80::2%eth0"))
+    scene.names.settle("db.example", "::1")
+    assert scene.want() == [("::0:1",)]
+    scene.names.settle("db.example", "fe80::2%3")
+    assert scene.want() == [("fe80::2%eth0",)]

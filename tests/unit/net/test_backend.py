@@ -179,6 +179,81 @@ def test_words_of_a_used_server(world_of: WorldOf) -> None:
     assert server.backend.close_reason == "SV_USED server got dirty"
 
 
+LAST_WORDS = [
+    message(b"N", b"SWARNING\0VWARNING\0C57P02\0Mcrash of another\0\0"),
+    error("terminating connection", "57P01", "FATAL"),
+    NOTICE,
+    READY,
+    message(b"D", b"\0\0"),
+]
+"""What may stand behind the ReadyForQuery that makes a server free."""
+
+
+def log_in(server: Server, *, behind: bytes) -> None:
+    """Have a server log in, and say something in the same breath."""
+    login: list[bytes] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "say", login.append)
+        server.log_in()
+    server.say(b"".join(login) + behind)
+
+
+@pytest.mark.parametrize("word", LAST_WORDS)
+def test_a_last_word_behind_the_login(world: World, word: bytes) -> None:
+    """Nobody gets that server; who waits gets another."""
+    world.asking()
+    client = world.client()
+    client.hear()
+    client.say(query("SELECT 2"))
+    server = world.accept()
+    log_in(server, behind=word)
+    assert server.is_gone()
+    world.turn()
+    assert client.hear() == b""
+    assert not client.is_gone()
+    assert query("SELECT 2") not in server.hear()
+    assert world.server().hear() == query("SELECT 2")
+
+
+@pytest.mark.parametrize("word", LAST_WORDS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "server_reset_query = DISCARD ALL\nserver_reset_query_always = 1",
+        "server_check_query = SELECT 1\nserver_check_delay = 0",
+    ],
+)
+def test_a_last_word_behind_the_answer_to_us(
+    world_of: WorldOf, settings: str, word: bytes
+) -> None:
+    """The same of a reset and of a check."""
+    world = world_of(settings=settings)
+    client, server = world.asking()
+    other = world.client()
+    other.hear()
+    server.answer()
+    other.say(query("SELECT 2"))
+    assert query("SELECT 2") not in server.hear()
+    client.hear()
+    server.say(ANSWER + word)
+    assert server.is_gone()
+    world.turn()
+    assert other.hear() == b""
+    assert not other.is_gone()
+    assert query("SELECT 2") not in server.hear()
+
+
+def test_a_parameter_behind_the_login(world: World) -> None:
+    """Whatever is no last word is noted, and the server is used."""
+    world.asking()
+    client = world.client()
+    client.say(query("SELECT 2"))
+    server = world.accept()
+    log_in(server, behind=parameter("in_hot_standby", "on") + NOTIFY)
+    assert server.hear() == query("SELECT 2")
+    assert server.backend.parameters["in_hot_standby"] == "on"
+
+
 # With a client.
 
 

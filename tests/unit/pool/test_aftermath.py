@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgswitch.pool.aftermath import Facts, Outcome, decide, is_harmless, statements
+from pgswitch.pool.aftermath import Facts, Outcome, decide
 from pgswitch.wire import encode
 
 TEXTS = {b"w": b"UPDATE t SET a = 1", b"r": b"SELECT a FROM t", b"c": b"COMMIT"}
@@ -26,7 +26,13 @@ TWO_WRITES = encode.query("DELETE FROM t; DELETE FROM u")
 COMMIT = encode.query("commit")
 NAMED_READ = encode.bind("", "r") + encode.execute() + encode.sync()
 NAMED_COMMIT = encode.bind("", "c") + encode.execute() + encode.sync()
-UNNAMED = encode.parse("", "INSERT INTO t VALUES ($1)") + encode.bind("", "", ["1"])
+UNNAMED = (
+    encode.parse("", "INSERT INTO t VALUES ($1)")
+    + encode.bind("", "", ["1"])
+    + encode.execute()
+)
+ROLLBACK = encode.parse("", "ROLLBACK") + encode.bind("", "") + encode.execute()
+BEGUN = encode.query("BEGIN") + encode.query("DELETE FROM t")
 A, U = Outcome.AGAIN, Outcome.UNKNOWN
 
 
@@ -66,8 +72,14 @@ def test_session_and_idle() -> None:
         (encode.query("/* /* */ */ CALL p()"), U, U),
         (encode.query("create index concurrently i on t (a)"), U, U),
         (encode.query("SELECT a INTO b FROM t"), A, U),
-        (encode.bind("", "unknown"), U, U),
+        (encode.bind("", "unknown") + encode.execute(), U, U),
+        (encode.bind("", "unknown"), A, A),
         (encode.sync(), A, A),
+        (BEGUN, A, A),
+        (BEGUN + COMMIT, U, U),
+        (encode.query("BEGIN; DELETE FROM t"), A, A),
+        (encode.query("BEGIN; DELETE FROM t; COMMIT"), U, U),
+        (encode.query("BEGIN; DELETE FROM t; ROLLBACK; DELETE FROM t"), U, U),
         (READ + b"F\0\0\0\4", U, U),
         (b"", U, U),
         (b"?", U, U),
@@ -97,6 +109,20 @@ def test_outside_of_a_transaction(
         (encode.query("/* x */ COMMIT"), U),
         (encode.query("SELECT 1; -- x\nEND"), U),
         (encode.query("/* /* */ x */ COMMIT"), U),
+        (encode.query("ROLLBACK; DELETE FROM t"), U),
+        (encode.query("ABORT;") + WRITE, U),
+        (encode.query("COMMIT AND CHAIN"), U),
+        (encode.query("ROLLBACK AND CHAIN; DELETE FROM t"), Outcome.ROLLED_BACK),
+        (encode.query("ROLLBACK TO a; DELETE FROM t"), Outcome.ROLLED_BACK),
+        (encode.query("ROLLBACK; SELECT a FROM t"), Outcome.ROLLED_BACK),
+        (encode.query("ROLLBACK; BEGIN; DELETE FROM t"), Outcome.ROLLED_BACK),
+        (
+            encode.parse("", "ROLLBACK")
+            + encode.bind("", "")
+            + encode.execute()
+            + UNNAMED,
+            U,
+        ),
         (b"", Outcome.UNKNOWN_INSIDE),
         (b"?", Outcome.UNKNOWN_INSIDE),
     ],
@@ -118,8 +144,6 @@ def test_in_a_transaction(sent: bytes, expected: Outcome, said_so: bool) -> None
         ("EXPLAIN ANALYZE SELECT f()", A),
         ("SELECT f(); SELECT g()", U),
         ("CALL p()", U),
-        ("COPY t TO STDOUT", U),
-        ("SET x = f()", U),
     ],
 )
 def test_on_a_standby(text: str, expected: Outcome) -> None:
@@ -131,37 +155,13 @@ def test_on_a_standby(text: str, expected: Outcome) -> None:
     assert answered is U
 
 
-def test_statements() -> None:
-    """All texts, those of prepared statements too; none if one is not known."""
-    assert statements(READ + NAMED_COMMIT, text_of) == [
-        b"SELECT a FROM t WHERE b = 1",
-        b"COMMIT",
-    ]
-    assert statements(UNNAMED, text_of) == [b"INSERT INTO t VALUES ($1)"]
-    assert statements(encode.bind("", "nothing"), text_of) == []
-    assert statements(READ[:-3], text_of) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "harmless"),
-    [
-        ("SELECT a FROM t;", True),
-        ("  values 1", True),
-        ("table t", True),
-        ("SHOW timezone", True),
-        ("start transaction isolation level serializable", True),
-        ("SELECT 1; DELETE FROM t", False),
-        ("SELECT a FROM t FOR UPDATE", False),
-        ("SELECT a FROM t FOR NO KEY UPDATE", False),
-        ("SELECT nextval('s')", False),
-        ("WITH x AS (DELETE FROM t RETURNING a) SELECT a FROM x", False),
-        ("selecta", False),
-        ("BEGIN; DELETE FROM t", False),
-    ],
-)
-def test_is_harmless(text: str, harmless: bool) -> None:  # noqa: FBT001
-    """Only what certainly does the same twice."""
-    assert is_harmless(text.encode()) is harmless
+def test_a_pipeline_between_its_messages() -> None:
+    """What was done and answered is lost with the Sync that did not come."""
+    assert outcome(unsynced=True) is Outcome.PIPELINE_LOST
+    assert outcome(unsynced=True, in_transaction=True) is Outcome.ROLLED_BACK
+    asked: dict[str, object] = {"unsynced": True, "answered": True, "outstanding": 1}
+    assert outcome(**asked, sent=encode.sync()) is U
+    assert outcome(**asked, sent=READ) is U
 
 
 @pytest.mark.parametrize(

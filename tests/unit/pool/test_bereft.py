@@ -292,7 +292,8 @@ def test_a_session(world_of: WorldOf) -> None:
 def test_a_pipeline_without_its_sync(world: World, pair: tuple[Client, Server]) -> None:
     """The error comes at once, ReadyForQuery with the Sync."""
     client, server = pair
-    client.say(encode.parse("", "INSERT INTO t VALUES (1)"))
+    insert = encode.parse("", "INSERT INTO t VALUES (1)") + encode.bind("", "")
+    client.say(insert + encode.execute())
     lose(world, server)
     assert kinds(client.hear()) == "E"
     client.say(encode.bind("", "") + encode.execute() + encode.sync())

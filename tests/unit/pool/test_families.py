@@ -52,3 +52,47 @@ def test_names_of_another_process() -> None:
     assert families.names("db") == {A: "a.other"}
     assert families.reader_nodes("db") == (A,)
     assert families.reader_nodes("other") == ()
+
+
+OTHER = DatabaseSpec(name="other", host="w", dbname="data", topology_query="q")
+FILE = ["db", "other"]
+
+
+def both(families: Families) -> tuple[list[str], list[str]]:
+    """Return the names of the nodes of both clusters."""
+    return [*families.names("db").values()], [*families.names("other").values()]
+
+
+def test_two_clusters_of_the_same_nodes() -> None:
+    """Whoever answers first: the earlier one of the file has the plain names."""
+    for earlier_first in (True, False):
+        families = Families()
+        for spec in (SPEC, OTHER):
+            families.claim(spec, [A], FILE)
+        assert both(families) == (["a"], ["a.other"])
+        for spec in (SPEC, OTHER) if earlier_first else (OTHER, SPEC):
+            families.set(spec, [A, B], [B], FILE)
+        assert both(families) == (["a", "b"], ["a.other", "b.other"])
+
+
+def test_a_cluster_that_nobody_has_asked_gives_way() -> None:
+    """Its host has been named first, but perhaps it never answers."""
+    families = Families()
+    families.claim(SPEC, [A], FILE)
+    families.claim(OTHER, [B], FILE)
+    assert both(families) == (["a"], ["b"])
+    families.set(SPEC, [A, B], [], FILE)
+    assert both(families) == (["a", "b"], ["b.other"])
+    families.claim(OTHER, [A, B], FILE)
+    assert both(families) == (["a", "b"], ["b.other"])
+    assert families.node_of("b") == ("db", B)
+
+
+def test_names_stay() -> None:
+    """A cluster that has answered is not called otherwise for another's new node."""
+    families = Families()
+    families.set(OTHER, [B], [B], FILE)
+    families.set(SPEC, [A, B], [B], FILE)
+    assert both(families) == (["a", "b.db"], ["b"])
+    families.set(OTHER, [B, A], [B], FILE)
+    assert both(families) == (["a", "b.db"], ["b", "a.other"])

@@ -255,6 +255,8 @@ def test_a_warm_connection_may_report_what_it_likes(world: World) -> None:
         one.backend.connected_at -= 100
     site.hold()
     site.serve_from(OTHER, same=False)
+    for one in warm:
+        one.answer()
     data = told(world)
     assert parameter("in_hot_standby", "off") in data
     assert parameter("TimeZone", "Asia/Tokyo") in data

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pgswitch.pool.site import Site
 from pgswitch.topology.calling import Heard
 from pgswitch.topology.events import Tally
 from pgswitch.topology.nodes import Node
-from tests.fakes.messages import ANSWER, query
-from tests.fakes.world import World, WorldOf
+from tests.fakes.messages import ANSWER, READY, query
+from tests.fakes.world import Server, World, WorldOf
 
 OTHER = Node("b", "10.0.0.2", 5432)
 
@@ -20,6 +22,7 @@ class NotedCluster:
     def __init__(self) -> None:
         """Begin with none."""
         self.hints = 0
+        self.address = ""
         self.tally = Tally()
         self.calls: list[Heard] = []
 
@@ -33,6 +36,10 @@ class NotedCluster:
     def suspect(self) -> None:
         """Count."""
         self.hints += 1
+
+    def address_of(self, _node: Node) -> str:
+        """Return what the test says."""
+        return self.address
 
 
 def in_cluster(world: World) -> Site:
@@ -107,3 +114,159 @@ def test_no_cached_failure(world_of: WorldOf) -> None:
     late.hear()
     late.say(query())
     assert late.state() == "waiting"
+
+
+FULL = ("sorry, too many clients already", "53300")
+STRANGE = ("password authentication failed", "28P01")
+
+
+def refused(world: World, words: str, sqlstate: str) -> None:
+    """Have the next login refused."""
+    world.accept().refuse(words, sqlstate)
+
+
+@pytest.mark.parametrize("refusal", [FULL, ("starting up", "57P03"), STRANGE])
+def test_a_new_writer_that_refuses(world: World, refusal: tuple[str, str]) -> None:
+    """It may let us in later, as the last one did: clients wait."""
+    client, _server = world.pair()
+    site = in_cluster(world)
+    site.hold()
+    site.serve_from(OTHER, same=False)
+    client.say(query())
+    for _ in range(9):
+        refused(world, *refusal)
+        assert client.state() == "waiting"
+        assert world.pool().failing == refusal[0]
+        world.wait(0.5)
+    server = world.server()
+    assert server.answer() == query()
+    assert client.hear() == ANSWER
+
+
+def test_no_longer_than_query_wait_timeout(world_of: WorldOf) -> None:
+    """Then the reason is told."""
+    world = world_of(settings="query_wait_timeout = 2")
+    client, _server = world.pair()
+    site = in_cluster(world)
+    site.hold()
+    site.serve_from(OTHER, same=False)
+    client.say(query())
+    for _ in range(4):
+        refused(world, *FULL)
+        world.wait(0.5)
+    world.wait(1.0)
+    assert client.is_gone()
+    assert FULL[0].encode() in client.hear()
+
+
+def test_a_full_writer(world: World) -> None:
+    """Also without any move, and before anybody has logged in to it."""
+    client = world.client()
+    in_cluster(world)
+    refused(world, *FULL)
+    assert not client.is_gone()
+    world.wait(0.5)
+    world.server()
+    assert client.hear().endswith(READY)
+
+
+def test_a_wrong_secret(world: World) -> None:
+    """It is told at once if no node has known a better one."""
+    client = world.client()
+    in_cluster(world)
+    refused(world, *STRANGE)
+    assert client.fault == STRANGE[0]
+
+
+def test_a_secret_that_was_changed(world: World) -> None:
+    """The same writer has let us in before: nothing else is to be hoped for."""
+    client, server = world.pair()
+    site = in_cluster(world)
+    site.hold()
+    site.serve_from(OTHER, same=False)
+    client.say(query())
+    server = world.server()
+    server.answer()
+    client.hear()
+    server.drop()
+    client.say(query())
+    refused(world, *STRANGE)
+    assert client.fault == STRANGE[0]
+
+
+def test_a_secret_that_was_changed_before_the_move(world: World) -> None:
+    """The last writer did not know it any more, so the new one is not to blame."""
+    client, server = world.pair()
+    other = world.client()
+    other.hear()
+    site = in_cluster(world)
+    server.drop()
+    client.say(query())
+    refused(world, *STRANGE)
+    assert client.fault == STRANGE[0]
+    site.hold()
+    site.serve_from(OTHER, same=False)
+    other.say(query())
+    refused(world, *STRANGE)
+    assert other.fault == STRANGE[0]
+
+
+def test_other_refusals(world: World) -> None:
+    """They are told as they always were."""
+    client = world.client()
+    in_cluster(world)
+    refused(world, "database does not exist", "3D000")
+    assert client.fault == "database does not exist"
+
+
+def test_back_at_another_address(world: World) -> None:
+    """The writer's name leads elsewhere: what is left where it was is closed."""
+    _client, server = world.pair()
+    site = in_cluster(world)
+    site.node = here = Node("a", "10.0.0.1", 5432)
+    server.backend.host = "10.0.0.1"
+    site.serve_from(here, same=True)
+    assert not server.is_gone()
+    node = Node("a", "pg.example", 5432)
+    site.node, server.backend.host = node, "pg.example"
+    cluster = site.cluster
+    assert isinstance(cluster, NotedCluster)
+    cluster.address = "10.0.0.1"
+    site.serve_from(node, same=True)
+    assert not server.is_gone()
+    cluster.address = "10.0.0.2"
+    site.serve_from(node, same=True)
+    world.turn()
+    assert server.is_gone()
+
+
+def test_kept_for_later_at_another_address(world: World) -> None:
+    """Closed when the name has moved, and at the latest when they would be used."""
+    world.pair()
+    site = in_cluster(world)
+    cluster = site.cluster
+    assert isinstance(cluster, NotedCluster)
+    node = Node("b", "pg.example", 5432)
+
+    def warm(address: str) -> list[Server]:
+        made = []
+        while world.attempts:
+            world.attempts[0].host = address
+            made.append(world.attempts[0].accept())
+            made[-1].log_in()
+        return made
+
+    site.standbys.keep([node])
+    first = warm("10.0.0.2")
+    site.standbys.close_at(node, {"10.0.0.3"})
+    assert not any(server.is_gone() for server in first)
+    site.standbys.close_at(node, {"10.0.0.2"})
+    site.refresh()
+    world.turn()
+    assert all(server.is_gone() for server in first)
+    second = warm("10.0.0.4")
+    assert len(second) == len(first)
+    cluster.address = "10.0.0.5"
+    site.serve_from(node, same=False)
+    world.turn()
+    assert all(server.is_gone() for server in second)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IDelayedCall
+
 from pgswitch.pool.site import Site
-from pgswitch.pool.standbys import LEAST, REOPEN_S
+from pgswitch.pool.standbys import CHECK_S, LEAST, PROOF_S, REOPEN_S
 from pgswitch.topology.nodes import Node
 from tests.fakes.messages import ANSWER, query
-from tests.fakes.world import Client, World, WorldOf
+from tests.fakes.world import STEP_S, Client, Server, World, WorldOf
 from tests.unit.pool.test_site import OTHER, in_cluster
 
 THIRD = Node("c", "10.0.0.3", 5432)
+CHECK = query("")
 
 
 def hosts(world: World) -> list[str | None]:
@@ -31,6 +36,23 @@ def busy(world: World, count: int) -> tuple[Site, list[Client]]:
     return site, clients
 
 
+def kept(world: World, count: int = LEAST) -> list[Server]:
+    """Return connections to a standby that have logged in."""
+    servers = [world.server() for _ in range(count)]
+    for server in servers:
+        server.hear()
+    return servers
+
+
+def answering(world: World, servers: list[Server], seconds: float) -> None:
+    """Let time pass, and whatever is asked be answered."""
+    for _ in range(round(seconds / STEP_S)):
+        world.wait(STEP_S)
+        for server in servers:
+            if not server.is_gone() and server.hear():
+                server.say(ANSWER)
+
+
 def test_as_many_as_to_the_writer(world: World) -> None:
     """They are open before the move, and used with it, without a login."""
     site, clients = busy(world, 5)
@@ -45,6 +67,7 @@ def test_as_many_as_to_the_writer(world: World) -> None:
         client.say(query())
     site.serve_from(OTHER, same=False)
     for server in warm:
+        assert server.answer() == CHECK
         server.answer()
     assert all(client.hear().endswith(ANSWER) for client in clients)
     assert len(world.pool().servers) == 5
@@ -95,14 +118,13 @@ def test_fewer_after_a_while(world: World) -> None:
     """What the pool has not had for server_idle_timeout is closed here too."""
     site, clients = busy(world, 4)
     site.standbys.keep([OTHER])
-    while world.attempts:
-        world.server()
+    warm = kept(world, 4)
     for client in clients[1:]:
         client.drop()
     while len(world.pool().servers) > 1:
-        world.wait(30.0)
+        answering(world, warm, 30.0)
     assert len(list(site.warm_servers())) == 4
-    world.wait(601.0)
+    answering(world, warm, 601.0)
     assert len(list(site.warm_servers())) == LEAST
 
 
@@ -187,37 +209,151 @@ def test_a_new_password(world: World) -> None:
 
 
 def test_idle_for_long(world: World) -> None:
-    """One after the other answers a query; one that does not is opened anew."""
+    """All answer a query, not one after the other; what does not is opened again."""
     world.pair()
     site = in_cluster(world)
     site.standbys.keep([OTHER])
-    first, second = world.server(), world.server()
-    for one in (first, second):
-        one.hear()
-    world.wait(30.5)
-    assert (first.hear(), second.hear()) == (query(""), b"")
+    first, second = kept(world)
+    world.wait(CHECK_S + 0.5)
+    assert (first.hear(), second.hear()) == (CHECK, CHECK)
     first.say(ANSWER)
-    world.wait(0.5)
-    assert second.hear() == query("")
-    world.wait(16.0)
+    world.wait(1.5)
     assert second.is_gone()
     assert not first.is_gone()
     world.wait(REOPEN_S)
     assert hosts(world) == [OTHER.host]
 
 
+def test_checks_without_a_query_of_the_settings(world_of: WorldOf) -> None:
+    """They need none: those here have to be alive when their time comes."""
+    world = world_of(settings="server_check_query =")
+    world.pair()
+    in_cluster(world).standbys.keep([OTHER])
+    first, second = kept(world)
+    world.wait(CHECK_S + 0.5)
+    assert (first.hear(), second.hear()) == (CHECK, CHECK)
+
+
+def test_a_login_without_an_answer(world: World) -> None:
+    """It has its time, as those of the writer."""
+    world.pair()
+    in_cluster(world).standbys.keep([OTHER])
+    silent = world.accept()
+    world.wait(15.5)
+    assert silent.is_gone()
+
+
 def test_promoted_while_one_is_checked(world: World) -> None:
-    """The others are used; this one is at something else."""
+    """That is a proof as well, for whom it was begun does not matter."""
     client, _server = world.pair()
     site = in_cluster(world)
     site.standbys.keep([OTHER])
-    first, second = world.server(), world.server()
-    second.hear()
-    world.wait(30.5)
+    first, second = kept(world)
+    world.wait(CHECK_S + 0.5)
+    assert (first.hear(), second.hear()) == (CHECK, CHECK)
     site.hold()
     client.say(query())
     site.serve_from(OTHER, same=False)
+    assert (first.hear(), second.hear()) == (b"", b"")
+    second.say(ANSWER)
     assert second.answer() == query()
     assert client.hear() == ANSWER
-    world.turn()
+    world.wait(PROOF_S + 0.5)
     assert first.is_gone()
+    assert not second.is_gone()
+
+
+def test_the_first_that_answers_is_taken(world: World) -> None:
+    """A client does not wait for one that is dead."""
+    client, _server = world.pair()
+    site = in_cluster(world)
+    site.standbys.keep([OTHER])
+    first, second = kept(world)
+    site.hold()
+    client.say(query())
+    site.serve_from(OTHER, same=False)
+    assert (first.hear(), second.answer()) == (CHECK, CHECK)
+    assert second.answer() == query()
+    assert client.hear() == ANSWER
+    assert world.attempts == []
+
+
+def test_all_are_dead(world: World) -> None:
+    """Clients get new ones within the deadline; nobody is told to be served before."""
+    client, _server = world.pair()
+    site = in_cluster(world)
+    told: list[float] = []
+    site.cluster.served = lambda: told.append(0.0)  # type: ignore[method-assign]
+    site.standbys.keep([OTHER])
+    dead = kept(world)
+    site.hold()
+    client.say(query())
+    site.serve_from(OTHER, same=False)
+    assert world.attempts == []
+    world.wait(PROOF_S)
+    assert all(one.is_gone() for one in dead)
+    assert hosts(world) == [OTHER.host]
+    assert told == []
+    server = world.server()
+    assert server.answer() == query()
+    assert client.hear() == ANSWER
+    assert told != []
+    assert world.pool().failing == ""
+
+
+def test_a_silent_login_at_a_new_writer(world: World) -> None:
+    """It has the same deadline; the next one has its full time."""
+    client, _server = world.pair()
+    site = in_cluster(world)
+    site.standbys.keep([OTHER])
+    half = world.accept()
+    site.hold()
+    client.say(query())
+    site.serve_from(OTHER, same=False)
+    world.wait(PROOF_S)
+    assert half.is_gone()
+    assert hosts(world) == [OTHER.host]
+    assert world.pool().failing == ""
+
+
+def test_an_answer_that_came_while_we_slept(world: World) -> None:
+    """What has arrived counts, though the deadline is over."""
+    client, _server = world.pair()
+    site = in_cluster(world)
+    site.standbys.keep([OTHER])
+    first, _second = kept(world)
+    site.hold()
+    client.say(query())
+    due: list[tuple[float, Callable[[], object]]] = []
+
+    def later(seconds: float, call: Callable[[], object]) -> IDelayedCall:
+        due.append((seconds, call))
+        return world.reactor.callLater(1000.0, call)
+
+    world.context.later = later
+    site.serve_from(OTHER, same=False)
+    seconds, time_is_up = due.pop()
+    time_is_up()
+    assert first.answer() == CHECK
+    at_once, give_up = due.pop()
+    assert (seconds, at_once, due) == (PROOF_S, 0, [])
+    give_up()
+    assert first.answer() == query()
+    assert client.hear() == ANSWER
+
+
+def test_a_node_that_was_asked_in_vain(world: World) -> None:
+    """What was kept to it goes, and it is tried when it answers."""
+    world.pair()
+    site = in_cluster(world)
+    site.standbys.keep([OTHER, THIRD])
+    servers = kept(world, 2 * LEAST)
+    site.standbys.forget(OTHER)
+    world.turn()
+    gone = [one.backend.host for one in servers if one.is_gone()]
+    assert gone == [OTHER.host] * LEAST
+    world.wait(5.0)
+    assert world.attempts == []
+    site.standbys.answers(OTHER)
+    assert hosts(world) == [OTHER.host] * LEAST
+    site.standbys.forget(Node("d", "10.0.0.4", 5432))

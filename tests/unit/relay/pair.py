@@ -93,6 +93,9 @@ class Control:
         del at
         return b"" if unanswered and b"C57P01\0" in chunk else chunk
 
+    def walked(self) -> None:
+        """Do nothing."""
+
     def is_answering(self) -> bool:
         """Say that nothing was asked."""
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure as TwistedFailure
@@ -17,20 +19,28 @@ ROWS: Rows = (("pg_is_in_recovery",), [(True,)])
 class Node:
     """Refuses some questions, answers the others."""
 
-    def __init__(self, *refused: str) -> None:
+    def __init__(
+        self,
+        *refused: str,
+        recovery: str = "",
+        rows: Rows = ROWS,
+        passing: bool = False,
+    ) -> None:
         """``refused`` are the questions that it does not like."""
         self.refused = refused
+        self.rows = rows
+        self.passing = passing
         self.asked: list[str] = []
-        self.asking = Asking(self.read)
+        self.asking = Asking(self.read, recovery)
 
     def read(self, query: str) -> Deferred[Rows]:
         """Answer at once."""
         self.asked.append(query)
         outcome: Deferred[Rows] = Deferred()
         if query in self.refused:
-            outcome.errback(QuestionRefused("no"))
+            outcome.errback(QuestionRefused("no", is_passing=self.passing))
         else:
-            outcome.callback(ROWS)
+            outcome.callback(self.rows)
         return outcome
 
     def ask(self, patience_s: float = 0.0) -> object:
@@ -82,3 +92,42 @@ def test_no_answer_to_anything() -> None:
     assert isinstance(failure, TwistedFailure)
     assert isinstance(failure.value, ProbeFailed)
     assert failure.value.failure is Failure.UNFIT
+
+
+THEIRS = "show role"
+
+
+def test_an_operators_question() -> None:
+    """It may be none that ours can hold: then it is asked as it stands, alone."""
+    full, long = (
+        questions.worded(one, THEIRS) for one in (questions.FULL, questions.LONG)
+    )
+    rows: Rows = (("role", "since"), [("on", "yesterday"), ("off", "today")])
+    node = Node(full, long, recovery=THEIRS, rows=rows)
+    assert node.ask() == Report(in_recovery=True)
+    assert node.asked == [full, long, THEIRS]
+    assert node.ask(0.1) == Report(in_recovery=True)
+    assert node.asked[-1] == THEIRS
+
+
+@pytest.mark.parametrize("rows", [[], [("somewhere",)]])
+def test_an_operators_question_without_a_use(rows: list[Sequence[object]]) -> None:
+    """The node tells nothing then, and why; it is asked in full the next time."""
+    node = Node(recovery="select 1", rows=((), rows))
+    for _ in range(2):
+        failure = node.ask()
+        assert isinstance(failure, TwistedFailure)
+        assert isinstance(failure.value, ProbeFailed)
+        assert failure.value.failure is Failure.UNFIT
+        assert "recovery_query returned" in str(failure.value)
+    assert node.asked == [questions.worded(questions.FULL, "select 1")] * 2
+
+
+def test_a_refusal_that_passes() -> None:
+    """A standby that replays what is in the way is not asked less for it."""
+    node = Node(questions.FULL, passing=True)
+    failure = node.ask()
+    assert isinstance(failure, TwistedFailure)
+    node.refused = ()
+    node.ask()
+    assert node.asked == [questions.FULL] * 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pgswitch.topology.calling import Finding
 from pgswitch.topology.machine import Failure, Report
 from pgswitch.topology.recording import replay
@@ -10,14 +12,18 @@ from tests.fakes.probes import STANDBY, writes
 
 
 def test_the_beginning() -> None:
-    """The configured host is asked, then tells the list; the others are kept warm."""
+    """The configured host tells the list; clients wait until all of it have spoken."""
     setting = ClusterSetting()
     setting.probes["a"].answer(writes())
-    assert setting.sites.done == [("serve", "a", True)]
     setting.wait()
     assert setting.probes["a"].queries == ["select host"]
     setting.probes["a"].list("a", "b")
     assert set(setting.probes) == {"a", "b"}
+    assert setting.sites.done == [("wait",)]
+    assert setting.sites.readers == []
+    setting.probes["b"].answer(STANDBY)
+    assert setting.sites.done == [("wait",), ("serve", "a", True)]
+    assert setting.sites.readers == ["b"]
     assert setting.sites.warm == ["b"]
     assert setting.logged("the nodes are a, b")
 
@@ -116,6 +122,74 @@ def test_readers(known: ClusterSetting) -> None:
     assert known.cluster.unfit(sights["b"]) == "refused"
 
 
+def test_readers_that_follow_nobody(known: ClusterSetting) -> None:
+    """They say that they are up to date, and are not read from while others are."""
+    stray = Report(in_recovery=True, lsn=5000, lag_s=0.0, source="none")
+    old = Report(in_recovery=True, lsn=6000, lag_s=0.0, source="streaming", follows=1)
+    known.wait(0.3)
+    known.probes["a"].answer(Report(in_recovery=False, timeline=2, lsn=5000))
+    known.wait(0.7)
+    known.probes["b"].answer(stray)
+    known.probes["c"].answer(old)
+    assert known.sites.readers == []
+    sights = known.cluster.machine.sights
+    assert known.cluster.unfit(sights["b"]) == "no WAL receiver"
+    assert known.cluster.unfit(sights["c"]).startswith("follows timeline 1")
+    assert known.cluster.lag_bytes(sights["b"]) == 0
+    assert known.cluster.lag_bytes(sights["c"]) is None
+    known.probes["a"].fail(Failure.REFUSED, "refused")
+    assert known.sites.readers == ["b", "c"]
+
+
+def test_readers_that_replay_nothing(known: ClusterSetting) -> None:
+    """What the writer has written since counts, not what they say of themselves."""
+    known.cluster.max_lag = 2.0
+    still = Report(in_recovery=True, lsn=5000, lag_s=0.0)
+    known.wait(0.3)
+    known.probes["a"].answer(Report(in_recovery=False, timeline=1, lsn=5000))
+    known.wait(0.7)
+    known.probes["b"].answer(still)
+    known.probes["a"].answer(Report(in_recovery=False, timeline=1, lsn=5001))
+    assert known.sites.readers == ["b", "c"]
+    answers = {"a": writes(), "b": still, "c": STANDBY}
+    for _ in range(11):
+        known.wait(0.3)
+        for name, answer in answers.items():
+            if known.probes[name].asked is not None:
+                known.probes[name].answer(answer)
+    assert known.sites.readers == ["c"]
+    sights = known.cluster.machine.sights
+    assert known.cluster.unfit(sights["b"]).endswith(" s behind")
+
+
+def test_a_reader_of_another_cluster(known: ClusterSetting) -> None:
+    """What it has are other data."""
+    known.wait(0.3)
+    known.probes["a"].answer(replace(writes(), system=7))
+    known.wait(0.7)
+    known.probes["b"].answer(replace(STANDBY, system=8))
+    known.probes["c"].answer(replace(STANDBY, system=7))
+    assert known.sites.readers == ["c"]
+    sight = known.cluster.machine.sights["b"]
+    assert known.cluster.unfit(sight) == "a node of another cluster"
+
+
+def test_connections_to_a_lost_node(known: ClusterSetting) -> None:
+    """They are not trusted any more; a refusal says nothing of them."""
+    known.wait(0.3)
+    known.probes["a"].answer(writes())
+    known.wait(0.7)
+    known.probes["c"].fail(Failure.UNFIT, "too many clients")
+    assert known.sites.lost_nodes == []
+    known.probes["b"].answer(STANDBY)
+    known.probes["b"].lost()
+    known.probes["b"].fail(Failure.REFUSED)
+    assert known.sites.lost_nodes == [("b", False)] * 2
+    known.wait(1.1)
+    known.probes["b"].fail(Failure.SILENT)
+    assert ("b", True) in known.sites.lost_nodes
+
+
 def test_a_node_that_does_not_let_us_in() -> None:
     """Said once, with what to do; asked again, but not in a hurry."""
     setting = ClusterSetting()
@@ -128,7 +202,83 @@ def test_a_node_that_does_not_let_us_in() -> None:
     assert sum(words in line for line in setting.captured.lines) == 1
     setting.probes["a"].fail(Failure.UNFIT, "too many clients")
     assert setting.captured.lines[-1].endswith("a cannot be asked: too many clients")
-    assert setting.sites.done == []
+    assert setting.sites.done == [("wait",), ("serve as configured",)]
+    words = "clients are served by the configured host: a does not answer: password"
+    assert setting.logged(words)
+
+
+def test_a_list_that_cannot_be_had() -> None:
+    """No such table, nonsense in it, nothing in it: the host alone is the cluster."""
+    for hosts in (None, ["not a host"], []):
+        setting = ClusterSetting()
+        setting.probes["a"].answer(writes())
+        setting.wait()
+        if hosts is None:
+            setting.probes["a"].fail(Failure.UNFIT, "no such table")
+        else:
+            setting.probes["a"].list(*hosts)
+        assert setting.sites.done == [("wait",), ("serve", "a", True)]
+        steps = list(replay(setting.recorded))
+        assert (steps[-1].state, steps[-1].writer) == ("known", "a")
+
+
+def test_a_node_that_lets_the_others_wait() -> None:
+    """Not for ever; the record tells when time was up."""
+    setting = ClusterSetting()
+    setting.probes["a"].answer(writes())
+    setting.wait()
+    setting.probes["a"].list("a", "b")
+    setting.cluster.machine.limits.start = 0.5
+    setting.wait(0.3)
+    assert setting.sites.done == [("wait",)]
+    setting.wait(0.3)
+    assert setting.sites.done == [("wait",), ("serve", "a", True)]
+    assert list(replay(setting.recorded))[-1].words == "time is up"
+
+
+def test_clients_that_wait_for_long(known: ClusterSetting) -> None:
+    """The log says so each minute, why, and what can be done about it."""
+    known.wait(0.3)
+    known.probes["a"].fail(Failure.REFUSED, "refused")
+    known.probes["b"].answer(writes(0))
+    known.probes["c"].answer(STANDBY)
+
+    def let_pass(seconds: int) -> int:
+        """Let time pass, all nodes answering as before; return how often it is said."""
+        for _ in range(seconds * 10):
+            known.wait(0.1)
+            for name, report in (("b", writes(0)), ("c", STANDBY)):
+                if known.probes[name].asked is not None:
+                    known.probes[name].answer(report)
+            if known.probes["a"].asked is not None:
+                known.probes["a"].fail(Failure.REFUSED, "refused")
+        return len(told())
+
+    def told() -> list[str]:
+        return [line for line in known.captured.lines if "no writer, 3 clients" in line]
+
+    assert let_pass(58) == 0
+    assert let_pass(64) == 2
+    assert "a: refused" in told()[0]
+    assert "b: takes writes on timeline 0, the last writer, a, was on 1" in told()[0]
+    assert "c: in recovery" in told()[0]
+    assert told()[0].endswith("; RECONNECT db has the nodes judged again")
+    known.cluster.judge_again()
+    assert known.logged("the last writer, a, and its timeline (1) are forgotten")
+
+
+def test_a_changed_entry(known: ClusterSetting) -> None:
+    """The nodes are asked as it says, over new connections; what is known stays."""
+    probes = dict(known.probes)
+    known.monitor.renew("select other", 5433, known.monitor.make_probe)
+    assert all(probe.closed for probe in probes.values())
+    assert known.sites.done == []
+    known.wait(0.1)
+    assert known.probes["a"] is not probes["a"]
+    known.probes["a"].answer(writes())
+    known.wait(0.1)
+    assert known.probes["a"].queries == ["select other"]
+    assert known.cluster.machine.writer == "a"
 
 
 def test_stop(known: ClusterSetting) -> None:

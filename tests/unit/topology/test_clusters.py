@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.tls.options import TlsOptions
-from pgswitch.topology.machine import Failure
-from pgswitch.topology.own_probe import OwnProbe
-from pgswitch.topology.probe import Credentials
+from pgswitch.topology.events import Event
+from pgswitch.topology.machine import Failure, State
 from tests.fakes.messages import query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
 from tests.fakes.probes import STANDBY, writes
-from tests.fakes.world import WorldOf
+from tests.fakes.world import Server, WorldOf
 
 
 def test_one_cluster(monitored: Monitored) -> None:
-    """Only entries with a topology_query; asked with the entry's credentials."""
+    """Only entries with a topology_query."""
     assert list(monitored.world.service.clusters.by_key) == ["db"]
-    assert monitored.credentials == [
-        Credentials("db", "app", "secret", TlsOptions(mode="disable"), "/tmp")
-    ]
 
 
 def test_reload(monitored: Monitored) -> None:
     """An unchanged entry goes on as it is; a removed one is watched no more."""
     world = monitored.world
-    client, _server = world.pair()
     monitored.settle()
+    client, _server = world.pair()
     cluster = world.service.clusters.by_key["db"]
     world.reload(databases=f"{ENTRY}\n{OTHER}", settings="polling_frequency = 0.5")
     assert world.service.clusters.by_key["db"] is cluster
@@ -41,8 +36,8 @@ def test_reload(monitored: Monitored) -> None:
 def test_another_entry_for_the_same_servers(monitored: Monitored) -> None:
     """After a move, a RELOAD goes on where the writer is now, and closes nothing."""
     world = monitored.world
-    client, _server = world.pair()
     monitored.settle()
+    client, _server = world.pair()
     world.wait(0.5)
     monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
     monitored.probes["10.0.0.2"].answer(writes(2))
@@ -73,6 +68,7 @@ def test_going_on_where_another_process_was(
     assert known["db"].writer.host == "10.0.0.1"
     assert [node.host for node in known["db"].readers] == ["10.0.0.2"]
     new = Monitored(world_of, monkeypatch)
+    new.settle()
     service = new.world.service
     client, server = new.world.pair()
     configuration = service.configuration
@@ -92,12 +88,149 @@ def test_going_on_where_another_process_was(
     assert service.clusters.known()["db"].writer == known["db"].writer
 
 
-def test_a_secret_that_is_no_password(world_of: WorldOf) -> None:
-    """The monitor then logs in as the pools do."""
-    entry = "db = host=10.0.0.1 user=hashed topology_query='select 1'"
-    world = world_of(databases="db = host=10.0.0.1")
-    users = world.folder / "users.txt"
-    users.write_text(f'{users.read_text()}"hashed" "md5{"0" * 32}"\n')
+def test_names_do_not_depend_on_who_answers_first(
+    world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster that cannot be asked does not take the names of an earlier one."""
+    monitored = Monitored(world_of, monkeypatch)
+    world = monitored.world
+    later = "later = host=10.0.0.1 user=app topology_query='select 1'"
+    world.reload(databases=f"{ENTRY}\n{OTHER}\n{later}")
+    world.wait(0.5)
+    families = world.service.pools.families
+    assert [*families.names("db").values()] == ["10.0.0.1"]
+    # The last probe that was made is that of the later cluster.
+    monitored.probes["10.0.0.1"].fail(Failure.UNFIT, "no keys")
+    assert [*families.names("later").values()] == ["10.0.0.1.later"]
+
+
+def test_a_name_that_moves(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pool and monitor mean the same machine, and agree before anything is written."""
+    monitored = Monitored(world_of, monkeypatch)
+    world = monitored.world
+    entry = "db = host=pg.example user=app topology_query='select 1'"
     world.reload(databases=entry)
-    (watch,) = world.service.clusters.by_key["db"].monitor.watches.values()
-    assert isinstance(watch.probe, OwnProbe)
+    probe = monitored.probes["pg"]
+
+    def accept(address: str) -> Server:
+        attempt = world.attempts[0]
+        assert attempt.host == "pg.example"
+        attempt.host = address
+        server = attempt.accept()
+        server.log_in()
+        return server
+
+    world.wait(0.5)
+    probe.address = "10.0.0.1"
+    probe.answer(writes())
+    world.wait(0.5)
+    probe.list("pg.example")
+    client = world.client()
+    while world.attempts:
+        old = accept("10.0.0.1")
+    client.hear()
+    client.say(query())
+    old.answer()
+    world.service._moved("pg.example", frozenset({"10.0.0.1"}))
+    world.turn()
+    assert old.is_gone()
+    client.hear()
+    client.say(query())
+    world.wait(0.5)
+    assert client.state() == "waiting"
+    probe.address = "10.0.0.2"
+    probe.answer(writes())
+    world.turn()
+    assert client.state() == "waiting"
+    # One that was looked up before, or has come by another address of the name.
+    wrong = accept("10.0.0.1")
+    assert wrong.is_gone()
+    assert client.state() == "waiting"
+    right = accept("10.0.0.2")
+    assert right.answer() == query()
+
+
+def test_a_reload_at_the_start(monitored: Monitored) -> None:
+    """The nodes still have to speak first, asked as the entry says now."""
+    world = monitored.world
+    client = world.client()
+    for size in (5, 6):
+        world.reload(databases=f"{ENTRY} pool_size={size}\n{OTHER}")
+        world.wait(0.5)
+        assert world.attempts == []
+        assert client.state() == "waiting"
+    monitored.settle()
+    (attempt,) = (one for one in world.attempts if one.host == "10.0.0.1")
+    attempt.accept().log_in()
+    assert client.frontend.logged_in
+
+
+def test_an_entry_that_leads_elsewhere(monitored: Monitored) -> None:
+    """Its nodes are judged by what was known, as far as they are of that cluster."""
+    world = monitored.world
+    monitored.probes["10.0.0.1"].answer(writes(5))
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].list("10.0.0.1")
+    cluster = world.service.clusters.by_key["db"]
+    cluster.events.append(Event("a cause", "a", 1.0, 2.0, "b"))
+    elsewhere = ENTRY.replace("10.0.0.1", "10.0.0.7")
+    world.reload(databases=f"{elsewhere}\n{OTHER}")
+    world.wait(0.5)
+    cluster = world.service.clusters.by_key["db"]
+    assert [event.cause for event in cluster.events] == ["a cause"]
+    monitored.probes["10.0.0.7"].answer(writes(4))
+    world.wait(0.5)
+    monitored.probes["10.0.0.7"].list("10.0.0.7", "10.0.0.8")
+    world.wait(0.5)
+    monitored.probes["10.0.0.8"].answer(STANDBY)
+    assert cluster.machine.state is State.SEARCHING
+    assert cluster.machine.sights["10.0.0.7"].fenced
+    world.wait(0.1)
+    monitored.probes["10.0.0.8"].answer(writes(6))
+    assert cluster.machine.writer == "10.0.0.8"
+
+
+def test_an_entry_that_names_another_node(monitored: Monitored) -> None:
+    """It is the same cluster: nothing is forgotten, nobody waits."""
+    world = monitored.world
+    monitored.settle()
+    cluster = world.service.clusters.by_key["db"]
+    world.reload(databases=f"{ENTRY.replace('10.0.0.1', '10.0.0.2')}\n{OTHER}")
+    assert world.service.clusters.by_key["db"] is cluster
+    assert cluster.machine.state is State.KNOWN
+    assert world.pool().place.host == "10.0.0.1"
+
+
+def test_reconnect(monitored: Monitored) -> None:
+    """By its name a cluster without a writer is judged again."""
+    world = monitored.world
+    monitored.settle()
+    machine = world.service.clusters.by_key["db"].machine
+
+    def state() -> State:
+        return machine.state
+
+    world.service.operations.reconnect("db")
+    assert state() is State.KNOWN
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    for database in (None, "other"):
+        world.service.operations.reconnect(database)
+        assert state() is State.SEARCHING
+    world.service.operations.reconnect("db")
+    assert (state(), machine.timeline) == (State.STARTING, None)
+
+
+def test_what_clients_of_a_promoted_node_are_told(monitored: Monitored) -> None:
+    """A connection that was logged in to a standby does not count for it."""
+    world = monitored.world
+    monitored.settle()
+    world.service.pools.pool(world.service.configuration.databases["db"], "app")
+    for attempt in [*world.attempts]:
+        attempt.accept().log_in(
+            in_hot_standby="on" if attempt.host == "10.0.0.2" else "off"
+        )
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    monitored.probes["10.0.0.2"].answer(writes(2))
+    assert b"in_hot_standby\0off\0" in world.client().hear()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pgswitch.topology.machine import (
     Ask,
+    Assume,
     Command,
     Failure,
     Fence,
@@ -33,43 +34,294 @@ def writer(timeline: int | None = 1) -> Report:
 
 def known(timeline: int | None = 1) -> Machine:
     """Return a machine of three nodes whose writer is ``a``."""
-    machine = Machine([A, B, C])
+    machine = begun(A, B, C)
     machine.answered("a", writer(timeline), 1.0)
+    return machine
+
+
+def begun(*nodes: Node) -> Machine:
+    """Return a machine whose nodes are known from a list; none has spoken yet."""
+    machine = Machine([*nodes])
+    machine.listed([*nodes], 1.0)
+    machine.limits.start = 0.0
     return machine
 
 
 def searching() -> Machine:
     """Return one that has just lost it."""
     machine = known()
-    machine.failed("a", Failure.REFUSED)
+    machine.failed("a", Failure.REFUSED, 2.0)
     return machine
 
 
 def names(commands: list[Command]) -> list[str]:
     """Return the commands in short."""
-    return [f"{type(one).__name__} {one.name}" for one in commands]
+    return [
+        f"{type(one).__name__} {'' if isinstance(one, Assume) else one.name}"
+        for one in commands
+    ]
 
 
-def test_the_first_writer() -> None:
-    """Whoever takes writes first; standbys are waited for."""
-    machine = Machine([A, B, C])
-    assert machine.failed("a", Failure.REFUSED) == []
-    assert machine.state is State.ASSUMED
-    commands = machine.answered("a", writer(), 2.0)
-    assert commands == [SetWriter("a", "it takes writes"), ReadTopology("a")]
-    alone = Machine([A])
-    (command, _) = alone.answered("a", writer(), 2.0)
+def names_or_causes(commands: list[Command]) -> list[str]:
+    """Return why the configured host is served from, of other commands the names."""
+    return [one.cause if isinstance(one, Assume) else one.name for one in commands]
+
+
+def test_a_start() -> None:
+    """The list is read, and each node of it has its say, before clients are served."""
+    machine = Machine([A])
+    assert machine.failed("a", Failure.REFUSED, 1.0) == []
+    assert machine.answered("a", writer(1), 2.0) == [ReadTopology("a")]
+    assert machine.listed([A, B, C], 2.1) == [Ask("b"), Ask("c")]
+    assert machine.answered("c", STANDBY, 2.2) == []
+    assert machine.state is State.STARTING
+    commands = machine.answered("b", writer(2), 2.3)
+    assert names(commands) == ["SetWriter b", "Fence a"]
+    assert (machine.state, machine.writer, machine.timeline) == (State.KNOWN, "b", 2)
+
+
+def test_a_start_with_the_writer_alone() -> None:
+    """The entry's host is where connections of before went, so that they stay."""
+    machine = Machine([A])
+    machine.answered("a", writer(), 2.0)
+    (command,) = machine.listed([A], 2.1)
     assert command == SetWriter("a", "it takes writes", same=True)
-    assert (machine.state, machine.writer, machine.timeline) == (State.KNOWN, "a", 1)
+
+
+def test_a_start_by_another_name_of_the_writer() -> None:
+    """An address that leads to it: what it says of itself tells."""
+    report = Report(in_recovery=False, timeline=3, system=7)
+    for other, same in ((report, True), (replace(report, timeline=2), False)):
+        machine = Machine([Node("cluster", "cluster", 1)])
+        machine.answered("cluster", other, 1.0)
+        machine.listed([A, B], 1.1)
+        machine.answered("b", STANDBY, 1.2)
+        commands = machine.answered("a", report, 1.2)
+        assert commands[0] == SetWriter("a", "it takes writes", same=same)
+        assert set(machine.sights) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "failure", [Failure.REFUSED, Failure.SILENT, Failure.NOT_READY, Failure.UNFIT]
+)
+def test_a_start_with_a_node_down(failure: Failure) -> None:
+    """It has had its say too."""
+    machine = Machine([A])
+    machine.answered("a", writer(), 1.0)
+    machine.listed([A, B], 1.1)
+    assert names(machine.failed("b", failure, 1.2))[0] == "SetWriter a"
+
+
+@pytest.mark.parametrize("failure", [None, Failure.FULL, Failure.LOST])
+def test_a_start_with_a_node_that_says_nothing(failure: Failure | None) -> None:
+    """It keeps the others waiting for so long only."""
+    machine = Machine([A])
+    machine.answered("a", writer(), 1.0)
+    machine.listed([A, B], 1.1)
+    if failure is not None:
+        machine.failed("b", failure, 1.2)
+    assert machine.ticked(3.9) == []
+    assert names(machine.ticked(4.0))[0] == "SetWriter a"
+
+
+def test_a_start_without_a_list() -> None:
+    """Each host that answers is asked for it; then they are all there is."""
+    machine = Machine([A, B])
+    assert machine.answered("a", writer(), 1.0) == [ReadTopology("a")]
+    assert machine.list_failed("a", 1.1) == []
+    assert machine.answered("b", STANDBY, 1.2) == [ReadTopology("b")]
+    assert names(machine.list_failed("b", 1.3))[0] == "SetWriter a"
+
+
+def test_a_list_that_cannot_be_reached() -> None:
+    """The configured host serves, and is watched."""
+    machine = Machine([A])
+    machine.answered("a", writer(), 1.0)
+    machine.listed([B, C], 1.1)
+    machine.failed("b", Failure.REFUSED, 1.2)
+    assert names(machine.failed("c", Failure.SILENT, 1.3))[0] == "SetWriter a"
+    assert set(machine.sights) == {"a", "b", "c"}
+    (command, _) = machine.answered("b", writer(), 2.0)
+    assert command == SetWriter("b", "the list of nodes names it", same=True)
 
 
 def test_nobody_there_at_the_start() -> None:
-    """Nothing is held up: the configured host is all there is to go by."""
+    """Clients wait; the first answer is judged with care, however late it comes."""
     machine = Machine([A])
-    for failure in Failure:
-        asked = [Ask("a")] if failure is Failure.LOST else []
-        assert machine.failed("a", failure) == asked
+    for failure in (Failure.REFUSED, Failure.SILENT, Failure.NOT_READY):
+        assert machine.failed("a", failure, 1.0) == []
+    assert machine.failed("a", Failure.LOST, 1.0) == [Ask("a")]
+    assert machine.ticked(99.0) == []
+    assert machine.state is State.STARTING
+    assert machine.answered("a", writer(1), 99.1) == [ReadTopology("a")]
+    assert machine.listed([A, B], 99.2) == [Ask("b")]
+    assert names(machine.answered("b", writer(2), 99.3))[0] == "SetWriter b"
+
+
+def test_nodes_that_cannot_tell() -> None:
+    """A wrong password, say: the entry works as any other, until they can."""
+    machine = Machine([A])
+    (command,) = machine.failed("a", Failure.UNFIT, 1.0, "wrong password")
+    assert command == Assume("a does not answer: wrong password")
     assert machine.state is State.ASSUMED
+    assert machine.failed("a", Failure.UNFIT, 9.0, "wrong password") == []
+    assert machine.answered("a", writer(), 9.5) == [ReadTopology("a")]
+    assert machine.listed([A, B], 9.6) == [Ask("b")]
+    assert names(machine.answered("b", writer(2), 9.7))[:1] == ["SetWriter b"]
+
+
+def test_a_full_host_at_the_start() -> None:
+    """It may have room in a moment; it is not believed without its word."""
+    machine = Machine([A])
+    assert machine.failed("a", Failure.FULL, 1.0, "too many clients") == []
+    assert machine.ticked(3.9) == []
+    assert names_or_causes(machine.ticked(4.0)) == [
+        "a does not answer: too many clients"
+    ]
+
+
+def test_nobody_takes_writes_at_the_start() -> None:
+    """Then the writer is searched, unless there is but one node: it is served from."""
+    machine = Machine([A])
+    machine.answered("a", STANDBY, 1.0)
+    assert machine.listed([A, B], 1.1) == [Ask("b")]
+    assert names(machine.failed("b", Failure.REFUSED, 1.2)) == ["LoseWriter "]
+    assert names(machine.answered("b", writer(), 2.0))[0] == "SetWriter b"
+    alone = Machine([A])
+    assert alone.answered("a", STANDBY, 1.0) == [ReadTopology("a")]
+    causes = ["a is in recovery, and there is no other node"]
+    assert names_or_causes(alone.listed([A], 1.1)) == causes
+    assert alone.answered("a", STANDBY, 2.0) == []
+
+
+def test_two_clusters_in_one_list() -> None:
+    """The one that most nodes belong to is meant."""
+    machine = begun(A, B, C)
+    machine.limits.start = 9.0
+    machine.answered("a", Report(in_recovery=False, timeline=9, system=1), 1.0)
+    machine.answered("b", Report(in_recovery=True, system=2), 1.0)
+    commands = machine.answered("c", replace(writer(2), system=2), 1.0)
+    assert names(commands) == ["SetWriter c", "Fence a"]
+
+
+def test_a_standby_knows_of_a_later_writer() -> None:
+    """One that is down now: the old writer is not taken, then or later."""
+    machine = begun(A, B, C)
+    machine.limits.start = 9.0
+    machine.answered("a", writer(1), 1.0)
+    machine.failed("b", Failure.REFUSED, 1.0)
+    follower = Report(in_recovery=True, follows=2)
+    assert names(machine.answered("c", follower, 1.0)) == ["Fence a", "LoseWriter "]
+    assert names(machine.answered("a", writer(1), 2.0)) == ["ReadTopology a"]
+    assert names(machine.answered("b", writer(2), 3.0))[0] == "SetWriter b"
+
+
+def test_going_on() -> None:
+    """The writer of before needs but say so; an older timeline is not taken."""
+    before = known(5)
+    before.answered("b", writer(4), 2.0)
+    knowledge = before.knowledge()
+    machine = Machine([A, B, C], knowledge)
+    assert machine.sights["b"].fenced
+    (command, _) = machine.answered("a", writer(5), 3.0)
+    assert command == SetWriter("a", "it is the writer still", same=True)
+    machine = Machine([A, B, C], knowledge)
+    assert machine.failed("a", Failure.REFUSED, 3.0) == []
+    assert machine.answered("b", writer(4), 3.0) == []
+    assert names(machine.answered("c", STANDBY, 3.0)) == ["LoseWriter a"]
+    assert names(machine.answered("c", writer(6), 4.0))[0] == "SetWriter c"
+
+
+def test_a_wrong_promotion_is_forgotten() -> None:
+    """A clone on a high timeline, destroyed and off the list: the others agree."""
+    machine = known(4)
+    machine.answered("b", writer(9), 2.0)
+    assert machine.writer == "b"
+    machine.failed("b", Failure.REFUSED, 3.0)
+    read = ReadTopology("a")
+    assert machine.answered("a", writer(4), 4.0) == [read]
+    assert machine.listed([A, C], 5.0) == [Ask("c")]
+    assert set(machine.sights) == {"a", "b", "c"}
+    machine.answered("c", STANDBY, 5.0)
+    machine.failed("b", Failure.REFUSED, 5.0)
+    assert machine.ticked(64.9) == []
+    (command, _) = machine.ticked(65.0)
+    assert isinstance(command, SetWriter)
+    assert "b, the last writer, is gone from the list" in command.cause
+    assert (machine.writer, machine.timeline) == ("a", 4)
+    assert set(machine.sights) == {"a", "c"}
+
+
+def test_what_is_not_forgotten() -> None:
+    """A last writer that is listed; or others that do not agree, or hardly answer."""
+    for nodes, b_writes, c_writes in (
+        ([A, B, C], True, False),
+        ([A, C], True, True),
+        ([A, C], False, False),
+    ):
+        machine = known(4)
+        machine.answered("b", writer(9), 2.0)
+        machine.failed("b", Failure.REFUSED, 3.0)
+        machine.listed(nodes, 5.0)
+        machine.answered("a", writer(4) if b_writes else STANDBY, 6.0)
+        machine.answered("c", writer(4) if c_writes else STANDBY, 6.0)
+        assert machine.ticked(99.0) == []
+    machine.answered("a", writer(4), 100.0)
+    assert machine.writer == "a"
+    machine = known(4)
+    machine.answered("b", writer(9), 2.0)
+    machine.failed("b", Failure.REFUSED, 3.0)
+    machine.listed([A, C], 5.0)
+    machine.answered("a", writer(4), 6.0)
+    machine.failed("c", Failure.REFUSED, 6.0)
+    assert machine.ticked(99.0) == []
+
+
+def test_a_follower_of_the_last_writer_does_not_agree() -> None:
+    """It may be promoted yet."""
+    machine = known(4)
+    machine.answered("b", writer(9), 2.0)
+    machine.failed("b", Failure.REFUSED, 3.0)
+    machine.listed([A, C], 5.0)
+    machine.answered("a", writer(4), 6.0)
+    machine.answered("c", Report(in_recovery=True, follows=9), 6.0)
+    assert machine.ticked(99.0) == []
+    machine.answered("c", Report(in_recovery=True, follows=4), 100.0)
+    assert names(machine.ticked(101.0))[0] == "SetWriter a"
+
+
+def test_judging_again() -> None:
+    """An operator who knows better: the last writer and its timeline are forgotten."""
+    machine = known(4)
+    machine.limits.start = 3.0
+    machine.answered("b", writer(9), 2.0)
+    assert names(machine.judge_again()) == ["Ask a", "Ask b", "Ask c"]
+    assert (machine.state, machine.timeline) == (State.KNOWN, 9)
+    machine.failed("b", Failure.REFUSED, 3.0)
+    machine.answered("a", writer(4), 3.0)
+    assert names(machine.judge_again()) == ["Ask a", "Ask b", "Ask c"]
+    machine.answered("a", writer(4), 4.0)
+    machine.answered("c", STANDBY, 4.0)
+    assert machine.state is State.STARTING
+    machine.failed("b", Failure.REFUSED, 4.0)
+    (command,) = machine.listed([A, B, C], 4.1)
+    assert command == SetWriter("a", "it takes writes")
+
+
+def test_the_list_names_nodes_differently() -> None:
+    """What counts is where a node is: one name may mean another node now."""
+    machine = Machine([Node("h", "h", 1)])
+    machine.answered("h", writer(), 1.0)
+    machine.listed([Node("h", "h", 1)], 1.1)
+    two, one = Node("h", "h", 2), Node("h:1", "h", 1)
+    commands = machine.listed([two, one], 2.0)
+    renamed = SetWriter("h:1", "the list of nodes has another name for it", same=True)
+    assert commands == [renamed, Ask("h")]
+    assert machine.writer == "h:1"
+    assert machine.answered("h", STANDBY, 3.0) == []
+    assert machine.state is State.KNOWN
+    machine.listed([Node("h:1", "h", 3)], 4.0)
+    assert machine.sights[machine.writer].node.place == ("h", 1)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +330,7 @@ def test_nobody_there_at_the_start() -> None:
 def test_the_writer_is_lost(failure: Failure) -> None:
     """Clients wait, and all the others are asked at once."""
     machine = known()
-    assert names(machine.failed("a", failure, "words")) == [
+    assert names(machine.failed("a", failure, 2.0, "words")) == [
         "LoseWriter a",
         "Ask b",
         "Ask c",
@@ -89,7 +341,7 @@ def test_the_writer_is_lost(failure: Failure) -> None:
 def test_a_lost_connection_is_a_question_only() -> None:
     """Somebody may have ended that one backend."""
     machine = known()
-    assert machine.failed("a", Failure.LOST) == [Ask("a")]
+    assert machine.failed("a", Failure.LOST, 2.0) == [Ask("a")]
     assert machine.suspected() == [Ask("a")]
     assert machine.answered("a", writer(), 2.0) == []
     assert machine.state is State.KNOWN
@@ -98,25 +350,16 @@ def test_a_lost_connection_is_a_question_only() -> None:
 def test_an_answer_that_says_nothing() -> None:
     """A wrong password or too many connections do not make the writer another."""
     machine = known()
-    assert machine.failed("a", Failure.UNFIT, "too many connections") == []
+    assert machine.failed("a", Failure.UNFIT, 2.0, "too many connections") == []
     assert machine.state is State.KNOWN
     assert machine.sights["a"].failure == "too many connections"
 
 
-def test_the_configured_host_is_a_reader() -> None:
-    """Alone it serves as it can; once its list names others, the writer is searched."""
-    machine = Machine([A])
-    assert machine.answered("a", STANDBY, 1.0) == [ReadTopology("a")]
-    assert machine.listed([A, B]) == [Ask("b")]
-    assert names(machine.failed("b", Failure.REFUSED)) == ["LoseWriter "]
-    assert names(machine.answered("b", writer(), 2.0))[0] == "SetWriter b"
-
-
 def test_a_stale_address() -> None:
     """An address that still leads to the old writer is not the new one by its name."""
-    machine = Machine([Node("cluster", "cluster", 1)])
+    machine = begun(Node("cluster", "cluster", 1))
     machine.answered("cluster", writer(1), 1.0)
-    machine.listed([A, B])
+    machine.listed([A, B], 2.0)
     (command, *_) = machine.answered("a", writer(2), 3.0)
     assert command == SetWriter("a", "it was promoted")
 
@@ -126,7 +369,7 @@ def test_a_reader_is_lost() -> None:
     machine = known()
     for failure in Failure:
         asked = [Ask("b")] if failure is Failure.LOST else []
-        assert machine.failed("b", failure) == asked
+        assert machine.failed("b", failure, 2.0) == asked
     assert machine.state is State.KNOWN
     assert machine.sights["b"].failure
 
@@ -159,9 +402,10 @@ def test_the_writer_comes_back() -> None:
 def test_never_back_to_an_older_timeline() -> None:
     """Neither while searching nor while the writer is known."""
     machine = known(5)
-    machine.failed("a", Failure.SILENT)
-    assert names(machine.answered("b", writer(4), 2.0)) == ["Fence b"]
-    assert machine.answered("b", writer(4), 2.1) == []
+    machine.failed("a", Failure.SILENT, 2.0)
+    read = ["ReadTopology b"]
+    assert names(machine.answered("b", writer(4), 2.0)) == ["Fence b", *read]
+    assert names(machine.answered("b", writer(4), 2.1)) == read
     assert names(machine.answered("c", writer(6), 3.0))[0] == "SetWriter c"
     assert names(machine.answered("a", writer(5), 4.0)) == ["Fence a"]
     assert machine.writer == "c"
@@ -170,13 +414,13 @@ def test_never_back_to_an_older_timeline() -> None:
 
 def test_a_cluster_that_was_replaced() -> None:
     """Its timelines begin anew; it is taken once the old one has no writer any more."""
-    machine = Machine([A, B])
+    machine = begun(A, B)
     machine.answered("a", Report(in_recovery=False, timeline=5, system=1), 1.0)
     new = Report(in_recovery=False, timeline=1, system=2)
     assert names(machine.answered("b", new, 2.0)) == ["Fence b"]
     ahead = replace(new, timeline=9)
     assert machine.answered("b", ahead, 2.0) == []
-    machine.failed("a", Failure.REFUSED)
+    machine.failed("a", Failure.REFUSED, 2.0)
     (command, *_) = machine.answered("b", new, 3.0)
     cause = "it takes writes, and the cluster is another one now"
     assert command == SetWriter("b", cause)
@@ -188,7 +432,7 @@ def test_a_cluster_that_was_replaced() -> None:
 
 def test_replaced_at_its_address() -> None:
     """Also by a restart so quick that the old one was not missed."""
-    machine = Machine([A])
+    machine = begun(A)
     machine.answered("a", Report(in_recovery=False, timeline=5, system=1), 1.0)
     machine.answered("a", Report(in_recovery=False, timeline=1, system=2), 2.0)
     assert (machine.writer, machine.timeline) == ("a", 1)
@@ -197,9 +441,9 @@ def test_replaced_at_its_address() -> None:
 def test_who_does_not_tell_its_system() -> None:
     """Its timelines count as ever."""
     machine = known(5)
-    machine.failed("a", Failure.REFUSED)
+    machine.failed("a", Failure.REFUSED, 2.0)
     behind = Report(in_recovery=False, timeline=4, system=2)
-    assert names(machine.answered("b", behind, 2.0)) == ["Fence b"]
+    assert names(machine.answered("b", behind, 2.0))[0] == "Fence b"
 
 
 def test_promoted_while_the_old_one_answers() -> None:
@@ -224,7 +468,7 @@ def test_two_writers_of_equal_right(timeline: int | None) -> None:
 def test_no_timelines() -> None:
     """Services that do not tell: whoever takes writes when the writer is lost."""
     machine = known(None)
-    machine.failed("a", Failure.REFUSED)
+    machine.failed("a", Failure.REFUSED, 2.0)
     assert names(machine.answered("b", writer(None), 2.0))[0] == "SetWriter b"
 
 
@@ -233,19 +477,19 @@ def test_a_new_list() -> None:
     machine = known()
     machine.answered("b", STANDBY, 2.0)
     d = Node("d", "d", 1)
-    assert machine.listed([A, B, d]) == [Ask("d")]
+    assert machine.listed([A, B, d], 2.0) == [Ask("d")]
     assert set(machine.sights) == {"a", "b", "d"}
     assert machine.sights["b"].report == STANDBY
     assert machine.answered("c", writer(9), 3.0) == []
-    assert machine.failed("c", Failure.LOST) == []
+    assert machine.failed("c", Failure.LOST, 2.0) == []
 
 
 def test_the_writer_by_its_own_name() -> None:
     """An address that leads to the writer gives way to the node's own."""
     endpoint = Node("cluster", "cluster", 1)
-    machine = Machine([endpoint])
+    machine = begun(endpoint)
     machine.answered("cluster", writer(), 1.0)
-    machine.listed([A, B])
+    machine.listed([A, B], 2.0)
     assert machine.answered("b", STANDBY, 2.0) == []
     assert set(machine.sights) == {"cluster", "a", "b"}
     (command, _) = machine.answered("a", writer(), 3.0)
@@ -255,10 +499,10 @@ def test_the_writer_by_its_own_name() -> None:
 
 def test_an_unlisted_writer_is_lost() -> None:
     """It is watched as long as it is the writer."""
-    machine = Machine([A])
+    machine = begun(A)
     machine.answered("a", writer(), 1.0)
-    machine.listed([B, C])
-    assert names(machine.failed("a", Failure.REFUSED))[0] == "LoseWriter a"
+    machine.listed([B, C], 2.0)
+    assert names(machine.failed("a", Failure.REFUSED, 2.0))[0] == "LoseWriter a"
     assert names(machine.answered("b", writer(2), 3.0))[0] == "SetWriter b"
     assert set(machine.sights) == {"b", "c"}
 
@@ -278,19 +522,19 @@ FACTS = st.lists(
 @given(FACTS)
 def test_whatever_happens(facts: list[tuple[str, Failure | Report]]) -> None:
     """Commands and state agree, and the timeline never goes back."""
-    machine = Machine([A, B, C])
+    machine = begun(A, B, C)
     serving = False
     timeline = 0
     for name, fact in facts:
         if isinstance(fact, Failure):
-            commands = machine.failed(name, fact)
+            commands = machine.failed(name, fact, 1.0)
         else:
             commands = machine.answered(name, fact, 1.0)
         for command in commands:
             if isinstance(command, SetWriter):
                 serving = True
             elif isinstance(command, LoseWriter):
-                assert serving is bool(command.name)
+                assert serving or not command.name
                 serving = False
             elif isinstance(command, Fence):
                 assert command.name != machine.writer or not serving

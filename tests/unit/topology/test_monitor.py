@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
+import pytest
+
 from pgswitch.topology.machine import Failure, State
 from tests.fakes.cluster import ClusterSetting
 from tests.fakes.probes import STANDBY, writes
@@ -122,16 +126,168 @@ def test_no_topology_function() -> None:
     setting.wait()
     setting.probes["a"].fail(Failure.UNFIT, "no such function")
     assert setting.logged("the topology query failed: no such function")
-    assert setting.sites.done == [("serve", "a", True)]
+    assert setting.sites.done == [("wait",), ("serve", "a", True)]
     assert setting.cluster.machine.state is State.KNOWN
 
 
 def test_a_node_is_lost_while_it_lists() -> None:
-    """That is a reason to ask the writer at once."""
+    """That is a reason to ask it at once, and then for the list again."""
     setting = ClusterSetting()
     setting.probes["a"].answer(writes())
     setting.wait()
     setting.probes["a"].fail(Failure.LOST, "lost")
     assert setting.logged("the topology query failed: lost")
     assert setting.probes["a"].asked is not None
-    assert setting.sites.done == [("serve", "a", True)]
+    setting.probes["a"].answer(writes())
+    setting.wait()
+    setting.probes["a"].list("a")
+    assert setting.sites.done == [("wait",), ("serve", "a", True)]
+
+
+def heard(known: ClusterSetting, seconds: float) -> None:
+    """Let time pass while ``b`` and ``c`` answer."""
+    for _ in range(round(seconds / 0.05)):
+        known.wait(0.05)
+        for name in "bc":
+            if known.probes[name].asked is not None:
+                known.probes[name].answer(STANDBY)
+
+
+def test_a_connect_that_hangs(known: ClusterSetting) -> None:
+    """A writer that was heard is held silent in time, though the connect goes on."""
+    a = known.probes["a"]
+    heard(known, 0.3)
+    a.answer(writes())
+    a.is_connected = a.is_reached = False
+    a.lost()
+    heard(known, 0.1)
+    a.is_reached = True
+    heard(known, 0.8)
+    assert known.sites.done == []
+    heard(known, 0.3)
+    assert known.sites.done == [("hold", False)]
+    assert known.logged("the writer a is lost: no answer in time")
+    assert a.closed == 0
+    heard(known, 10.0)
+    assert a.closed == 0
+    a.answer(writes())
+    assert known.sites.done == [("hold", False), ("serve", "a", False)]
+
+
+def test_a_connect_that_hangs_while_clients_are_answered(
+    known: ClusterSetting,
+) -> None:
+    """New connections may be slow: whoever answers clients is alive."""
+    a = known.probes["a"]
+    heard(known, 0.3)
+    a.answer(writes())
+    a.is_connected = a.is_reached = False
+    a.lost()
+    a.is_reached = True
+    for _ in range(30):
+        known.sites.heard = known.clock.seconds()
+        heard(known, 0.1)
+    assert known.sites.done == []
+
+
+def test_a_connect_that_never_ends() -> None:
+    """It has its own deadline; the log tells which, at first and each minute."""
+    setting = ClusterSetting()
+    setting.monitor.pace.connect_timeout = 5.0
+    setting.probes["a"].is_reached = True
+    setting.wait(4.8)
+    assert setting.probes["a"].closed == 0
+    setting.wait(0.3)
+    assert setting.probes["a"].closed == 1
+    said = "a cannot be asked, for 2 s: not logged in yet, which may last 5 s"
+    assert setting.logged(said)
+    for _ in range(14):
+        setting.probes["a"].is_reached = True
+        setting.wait(5.1)
+    lines = [one for one in setting.captured.lines if "cannot be asked" in one]
+    assert len(lines) == 2
+    assert "(server_connect_timeout)" in lines[-1]
+
+
+def test_a_host_that_does_not_accept() -> None:
+    """It is tried again soon, for the kernel waits ever longer before it does."""
+    setting = ClusterSetting()
+    closed_at = []
+    began = setting.clock.seconds()
+    for _ in range(900):
+        before = setting.probes["a"].closed
+        setting.wait(0.01)
+        if setting.probes["a"].closed != before:
+            closed_at.append(round(setting.clock.seconds() - began, 1))
+    gaps = [b - a for a, b in itertools.pairwise(closed_at)]
+    assert closed_at[0] == pytest.approx(0.9, abs=0.15)
+    assert gaps[:3] == pytest.approx([2.0, 3.0, 1.0], abs=0.3)
+    assert setting.logged("connection not accepted within")
+
+
+def test_a_long_way(known: ClusterSetting) -> None:
+    """What a question takes there and back is no silence."""
+    watch = known.monitor.watches["b"]
+    watch.login_took, watch.round_trip = 3.0, 0.6
+    while known.probes["b"].asked is None:
+        known.wait(0.01)
+        if known.probes["a"].asked is not None:
+            known.probes["a"].answer(writes())
+    for _ in range(11):
+        known.wait(0.05)
+        if known.probes["a"].asked is not None:
+            known.probes["a"].answer(writes())
+    assert known.probes["b"].closed == 0
+
+
+def test_a_name_that_moves(known: ClusterSetting) -> None:
+    """Clients wait until the writer has answered where its name leads now."""
+    a = known.probes["a"]
+    heard(known, 0.3)
+    a.address = "10.0.0.1"
+    a.answer(writes(2))
+    assert known.monitor.address_of(a.node) == "10.0.0.1"
+    known.cluster.moved("a", {"10.0.0.9"})
+    known.cluster.moved("b.example", {"10.0.0.1"})
+    assert known.sites.done == [("close", "a", {"10.0.0.9"})]
+    known.sites.done.clear()
+    known.cluster.moved("a", {"10.0.0.1"})
+    assert known.sites.done == [("hold", True), ("close", "a", {"10.0.0.1"})]
+    assert known.logged("a is lost: its name leads to another address")
+    assert a.closed == 1
+    assert known.monitor.address_of(a.node) == ""
+    known.sites.done.clear()
+    a.address = "10.0.0.2"
+    a.answer(writes(1))
+    assert known.sites.done == []
+    assert known.logged("a is fenced: it is on an older timeline")
+    known.wait(0.1)
+    a.answer(writes(2))
+    assert known.sites.done == [("serve", "a", False)]
+    assert known.monitor.address_of(a.node) == "10.0.0.2"
+
+
+def test_a_name_that_moves_while_its_node_is_asked(known: ClusterSetting) -> None:
+    """What the old machine would say is of no interest any more."""
+    a = known.probes["a"]
+    heard(known, 0.3)
+    a.address = "10.0.0.1"
+    a.answer(writes())
+    heard(known, 0.3)
+    first = a.asked
+    assert first is not None
+    known.cluster.moved("a", {"10.0.0.1"})
+    assert a.asked is not None
+    assert a.asked is not first
+
+
+def test_an_answer_from_elsewhere(known: ClusterSetting) -> None:
+    """Of a name with several addresses another may have taken the connection."""
+    a = known.probes["a"]
+    heard(known, 0.3)
+    a.address = "10.0.0.1"
+    a.answer(writes())
+    heard(known, 0.3)
+    a.address = "10.0.0.2"
+    a.answer(writes())
+    assert known.sites.done == [("hold", True), ("serve", "a", False)]

@@ -95,8 +95,36 @@ def test_a_question_refused(world: World, probing: Probing) -> None:
     assert probing.results == [Report(in_recovery=True, lsn=1, lag_s=0.0)]
 
 
+@pytest.mark.parametrize("code", ["57014", "40001", "53200"])
+def test_a_question_refused_this_time(
+    world: World, probing: Probing, code: str
+) -> None:
+    """Nothing less is asked for that; the connection stays."""
+    probing.ask()
+    server = world.server()
+    server.hear()
+    server.say(error("canceling statement", code), READY)
+    assert probing.fault() == (Failure.UNFIT, "canceling statement")
+    assert probing.probe.is_connected
+    probing.ask()
+    assert server.hear() == query(FULL)
+
+
+def test_it_is_not_ready_when_asked(world: World, probing: Probing) -> None:
+    """As when it logs in."""
+    probing.ask()
+    server = world.server()
+    server.say(error("the database system is shutting down", "57P03"), READY)
+    assert probing.fault()[0] is Failure.NOT_READY
+
+
 @pytest.mark.parametrize(
-    ("code", "failure"), [("57P03", Failure.NOT_READY), ("28P01", Failure.UNFIT)]
+    ("code", "failure"),
+    [
+        ("57P03", Failure.NOT_READY),
+        ("28P01", Failure.UNFIT),
+        ("53300", Failure.FULL),
+    ],
 )
 def test_a_login_refused(
     world: World, probing: Probing, code: str, failure: Failure

@@ -30,10 +30,13 @@ OPERATIONAL = psycopg2.OperationalError
         (OPERATIONAL("connection refused"), True, Failure.REFUSED),
         (DNSLookupError("no address"), True, Failure.REFUSED),
         (OPERATIONAL('FATAL:  role "x" does not exist'), True, Failure.UNFIT),
-        (OPERATIONAL("FATAL:  sorry, too many clients"), True, Failure.UNFIT),
+        (OPERATIONAL("FATAL:  sorry, too many clients"), True, Failure.FULL),
         (OPERATIONAL("FATAL:  the system is starting up"), True, Failure.NOT_READY),
         (OPERATIONAL("FATAL:  it is shutting down"), True, Failure.NOT_READY),
         (errors.CannotConnectNow("x"), False, Failure.NOT_READY),
+        (OPERATIONAL("failed: fe_sendauth: no password supplied"), True, Failure.UNFIT),
+        (errors.QueryCanceled("statement timeout"), False, Failure.UNFIT),
+        (errors.SerializationFailure("a conflict"), False, Failure.UNFIT),
         (OPERATIONAL("server closed the connection"), False, Failure.LOST),
         (errors.AdminShutdown("x"), False, Failure.LOST),
         (OSError("x"), False, Failure.LOST),
@@ -54,7 +57,7 @@ def test_a_look_up_that_hangs() -> None:
         names.append(host)
         return looked_up
 
-    mine = Credentials("db", "u", None)
+    mine = Credentials("db", "u")
     node = Node("a", "a.example", 1)
     probe = PostgresProbe(object(), node, mine, lambda: None, addresses)
     asking = probe.ask()

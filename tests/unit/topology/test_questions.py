@@ -15,6 +15,10 @@ def test_reports() -> None:
     )
     assert report_of(((), [(True,)])) == Report(in_recovery=True)
     assert report_of(((), [(True, None, None, None, "7")])).system == 7
+    following = (True, 42, None, 0, "7", "streaming", "3")
+    assert report_of(((), [following])) == Report(
+        in_recovery=True, lsn=42, lag_s=0.0, system=7, source="streaming", follows=3
+    )
 
 
 def test_patience() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.topology import recording
-from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.machine import Failure, Machine, Report
 from pgswitch.topology.nodes import named
 from pgswitch.topology.recording import BadRecord, Step, replay
 
@@ -23,7 +23,8 @@ class Script:
 
     def __init__(self) -> None:
         """Begin with ``a``, that lists all three."""
-        self.lines = [recording.begun("db", 0.0, NODES[:1])]
+        self.lines = [recording.begun("db", 0.0, Machine(NODES[:1]))]
+        self.lines.append(recording.listed("db", 1.0, NODES[:1]))
         self.answers("a", writes(1))
         self.lines.append(recording.listed("db", 1.0, NODES))
 
@@ -131,5 +132,5 @@ def test_bad_lines(line: str) -> None:
     """The line is named."""
     script = Script()
     script.lines += ["", line]
-    with pytest.raises(BadRecord, match="line 5 is no recorded input"):
+    with pytest.raises(BadRecord, match="line 6 is no recorded input"):
         script.last()

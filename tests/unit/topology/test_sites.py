@@ -13,8 +13,8 @@ from tests.fakes.probes import writes
 def test_pools_follow(monitored: Monitored) -> None:
     """A client is served by the configured host, and after a move by the new writer."""
     world = monitored.world
-    client, server = world.pair()
     monitored.settle()
+    client, server = world.pair()
     client.say(query())
     assert server.answer() == query()
     client.hear()
@@ -80,8 +80,8 @@ def test_an_entry_with_the_name_of_a_node(monitored: Monitored) -> None:
 def test_what_the_cluster_asks(monitored: Monitored) -> None:
     """How many wait and for how long, and when clients last heard of a node."""
     world = monitored.world
-    client, server = world.pair()
     monitored.settle()
+    client, server = world.pair()
     sites = world.service.clusters.by_key["db"].sites
     assert isinstance(sites, PoolSites)
     world.wait(1.0)

@@ -16,8 +16,8 @@ def test_before_and_after_a_move(
     """Roles, reasons and times."""
     monitored = Monitored(world_of, monkeypatch)
     world = monitored.world
-    world.pair()
     monitored.settle()
+    world.pair()
     view = world.service.view
     writer, reader = view.topology()
     assert (writer.node, writer.role, writer.state) == ("10.0.0.1", "writer", "known")

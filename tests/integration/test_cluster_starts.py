@@ -1,0 +1,333 @@
+"""Starts, RELOADs and RECONNECT of a real cluster: the nodes decide, not the file.
+
+Two nodes, of which the entry may name either: a writer and its standby, or, after a
+failover that nobody has cleaned up, two writers on timelines of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import psycopg
+import pytest
+
+from pgswitch.demo.account import Account, PrivateDirectory
+from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
+from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.writers import SCHEMA, Writer, account
+from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
+from tests.integration.test_takeover import pidfile, restart
+from tests.waiting import wait_until
+
+ONE_INSTALLATION = True
+
+DATABASE = "bench"
+GOES_ON_S = 10.0
+FORGOTTEN_S = 2
+NUMBERS = count(1)
+"""Of clients that write: each has keys of its own."""
+
+
+class TwoNodes:
+    """A cluster of two, and the means to start pgswitch before it."""
+
+    def __init__(self, cluster: PostgresCluster, factory: PgSwitchFactory) -> None:
+        self.cluster = cluster
+        self._factory = factory
+
+    def entry(self, *nodes: PostgresServer, more: str = "") -> str:
+        """Return an entry that names these nodes."""
+        hosts = ",".join("127.0.0.1" for _ in nodes)
+        return (
+            f"host={hosts} port={nodes[0].port} user=trusted dbname={DATABASE}"
+            f" topology_query='{TOPOLOGY_QUERY}' {more}"
+        )
+
+    def start(self, node: PostgresServer) -> PgSwitch:
+        """Start a pgswitch whose entry names this node."""
+        made = self._factory(start=False)
+        made.configure({DATABASE: self.entry(node)}, self._settings())
+        made.start()
+        return made
+
+    def reload(self, pooler: PgSwitch, databases: dict[str, str]) -> None:
+        """Have a pgswitch take other entries."""
+        pooler.configure(databases, self._settings())
+        pooler.reload()
+
+    def _settings(self) -> dict[str, str | float]:
+        return {
+            "auth_type": "trust",
+            "pool_mode": "transaction",
+            "pidfile": pidfile(self._factory.directory),
+            "switchover_forget": FORGOTTEN_S,
+        }
+
+    def split(self) -> tuple[PostgresServer, PostgresServer]:
+        """Promote the standby while the writer stays; return the old and the new."""
+        old = self.cluster.writer
+        (new,) = self.cluster.standbys
+        new.execute("SELECT pg_promote(true)")
+        self.cluster.writer = new
+        return old, new
+
+    def heal(self) -> None:
+        """Make the node that is not the writer its standby, from a new copy."""
+        for node in self.cluster.nodes:
+            if node is not self.cluster.writer:
+                if node.is_running:
+                    node.kill()
+                self.cluster.rejoin(node, anew=True)
+        self.cluster.wait_until_followed()
+
+    @contextmanager
+    def writing(self, pooler: PgSwitch, clients: int = 4) -> Iterator[list[Writer]]:
+        """Have clients write until the end of the block; no error is allowed."""
+
+        def connect() -> psycopg.Connection:
+            return pooler.connect("trusted", DATABASE)
+
+        made = [Writer(next(NUMBERS), connect, pause_s=0.001) for _ in range(clients)]
+        for writer in made:
+            writer.start()
+        try:
+            self.goes_on(made)
+            yield made
+            self.goes_on(made)
+        finally:
+            stopped = [writer.stop() for writer in made]
+        assert all(stopped), "a client still waits"
+        rows = self.cluster.writer.execute(
+            "SELECT id, count(*) FROM written GROUP BY id", database=DATABASE
+        )
+        found = account(made, Counter(dict(rows)))
+        assert (found.errors, found.missing, found.doubled) == ({}, 0, 0)
+
+    @staticmethod
+    def goes_on(writers: list[Writer]) -> None:
+        """Wait until each has written some more."""
+        before = [writer.acknowledged() for writer in writers]
+        wait_until(
+            lambda: all(
+                writer.acknowledged() > seen + 3
+                for writer, seen in zip(writers, before, strict=True)
+            ),
+            "writes of all",
+            GOES_ON_S,
+        )
+
+
+def rows(node: PostgresServer) -> int:
+    """Return how many rows were written to a node."""
+    return int(node.execute("SELECT count(*) FROM written", database=DATABASE)[0][0])
+
+
+@pytest.fixture(scope="module")
+def shared(
+    template: PostgresServer, account: Account | None
+) -> Iterator[tuple[PostgresCluster, PrivateDirectory]]:
+    """Yield the cluster of all tests of this file."""
+    folder = PrivateDirectory(account)
+    nodes = []
+    for number in range(2):
+        home = subdirectory(folder.path, f"node-{number}", account)
+        nodes.append(PostgresServer(template.installation, home, account))
+    nodes[0].create_as_copy(template)
+    try:
+        with running_cluster(nodes, [*HBA], DATABASE) as cluster:
+            for statement in SCHEMA:
+                cluster.writer.execute(statement, database=DATABASE)
+            yield cluster, folder
+    finally:
+        folder.remove()
+
+
+@pytest.fixture
+def two(
+    shared: tuple[PostgresCluster, PrivateDirectory],
+    pgswitch: PgSwitchFactory,
+) -> Iterator[TwoNodes]:
+    """Yield a healthy cluster, and heal it after the test."""
+    made = TwoNodes(shared[0], pgswitch)
+    yield made
+    pgswitch.stop_all()
+    made.heal()
+
+
+def test_the_entry_names_a_standby(two: TwoNodes) -> None:
+    """After a failover: each client is served by the writer, from the first on."""
+    (standby,) = two.cluster.standbys
+    for _ in range(3):
+        pooler = two.start(standby)
+        with two.writing(pooler):
+            pass
+        pooler.stop()
+
+
+def test_two_writers_at_the_start(two: TwoNodes) -> None:
+    """The one on the higher timeline is the writer, whichever the entry names."""
+    old, _new = two.split()
+    before = rows(old)
+    for _ in range(3):
+        pooler = two.start(old)
+        with two.writing(pooler):
+            pass
+        pooler.stop()
+    assert rows(old) == before
+
+
+def test_the_list_names_a_node_that_is_down(two: TwoNodes) -> None:
+    """It has had its say when it refuses; one that is frozen does not last long."""
+    (standby,) = two.cluster.standbys
+    standby.stop()
+    pooler = two.start(two.cluster.writer)
+    with two.writing(pooler):
+        pass
+    pooler.stop()
+    two.cluster.rejoin(standby)
+    standby.freeze()
+    try:
+        with two.writing(two.start(two.cluster.writer)):
+            pass
+    finally:
+        standby.thaw()
+
+
+def test_nobody_there_at_the_start(two: TwoNodes) -> None:
+    """Clients wait for the writer, not for whichever node is back first."""
+    old, new = two.split()
+    before = rows(old)
+    old.stop()
+    pooler = two.start(old)
+    with pytest.raises(psycopg.OperationalError):
+        pooler.connect("trusted", DATABASE, connect_timeout=2)
+    old.start()
+    with two.writing(pooler):
+        pass
+    assert rows(old) == before
+    assert two.cluster.writer is new
+
+
+def test_reloads_beside_a_fenced_writer(two: TwoNodes) -> None:
+    """What is known outlives a change of the entry, the events too; so does -R."""
+    pooler = two.start(two.cluster.writer)
+    pooler.connect("trusted", DATABASE).close()
+    old, _new = two.split()
+    pooler.wait_for_log("is fenced")
+    before = rows(old)
+    with two.writing(pooler) as writers:
+        for size in range(10, 16):
+            entry = two.entry(old, more=f"pool_size={size}")
+            two.reload(pooler, {DATABASE: entry})
+            two.goes_on(writers)
+        restart(pooler)
+        two.goes_on(writers)
+        two.reload(pooler, {DATABASE: two.entry(old, more="connect_query='select 1'")})
+        two.goes_on(writers)
+    assert rows(old) == before
+    (event,) = pooler.console("SHOW SWITCHOVERS")
+    assert event["cause"] == "it was promoted"
+
+
+def test_a_new_entry_by_reload(two: TwoNodes) -> None:
+    """It is judged as at a start; a database that becomes a cluster, too."""
+    old, _new = two.split()
+    before = rows(old)
+    pooler = two.start(two.cluster.writer)
+    plain = f"host=127.0.0.1 port={old.port} user=trusted dbname={DATABASE}"
+    two.reload(pooler, {DATABASE: two.entry(old), "second": plain})
+    second = pooler.connect("trusted", "second")
+    query = "SELECT timeline_id FROM pg_control_checkpoint()"
+    (low,) = second.execute(query).fetchone() or (0,)
+    two.reload(pooler, {DATABASE: two.entry(old), "second": two.entry(old)})
+    for _ in range(20):
+        second.execute("INSERT INTO written VALUES (-1)")
+    (high,) = second.execute(query).fetchone() or (0,)
+    second.close()
+    assert high > low
+    assert rows(old) == before
+
+
+@pytest.mark.parametrize("wanted", ["read-write", "primary"])
+def test_what_clients_are_told_at_login(two: TwoNodes, wanted: str) -> None:
+    """It is the writer's, also while the entry names a standby, and after a move."""
+    (standby,) = two.cluster.standbys
+    pooler = two.start(standby)
+
+    def connect(target: str) -> psycopg.Connection:
+        return pooler.connect("trusted", DATABASE, target_session_attrs=target)
+
+    connect(wanted).close()
+    with pytest.raises(psycopg.OperationalError):
+        connect("standby")
+    old = two.cluster.switch(PostgresServer.stop)
+    connect(wanted).close()
+    with pytest.raises(psycopg.OperationalError):
+        connect("standby")
+    two.cluster.rejoin(old)
+    two.cluster.wait_until_followed()
+
+
+def wrong_promotion(two: TwoNodes, pooler: PgSwitch) -> PostgresServer:
+    """Promote the standby by mistake and destroy it; return the writer of before."""
+    pooler.connect("trusted", DATABASE).close()
+    good, clone = two.split()
+    pooler.wait_for_log("is fenced")
+    clone.stop("immediate")
+    two.cluster.writer = good
+    pooler.wait_for_log("is lost")
+    return good
+
+
+def waits_then_goes_on(
+    two: TwoNodes, pooler: PgSwitch, mend: Callable[[], object]
+) -> None:
+    """Have a client wait until ``mend`` has been done, and see it served."""
+    connection = pooler.connect("trusted", DATABASE)
+    done = threading.Event()
+
+    def insert() -> None:
+        connection.execute("INSERT INTO written VALUES (-2)")
+        done.set()
+
+    asking = threading.Thread(target=insert, daemon=True)
+    asking.start()
+    assert not done.wait(1.0)
+    mend()
+    assert done.wait(GOES_ON_S), pooler.log_text()
+    connection.close()
+    with two.writing(pooler):
+        pass
+
+
+def test_a_wrong_promotion_is_forgotten(two: TwoNodes) -> None:
+    """Once the clone is off the list, and the others agree."""
+    pooler = two.start(two.cluster.writer)
+    good = wrong_promotion(two, pooler)
+    clone = next(node for node in two.cluster.nodes if node is not good)
+
+    def take_off_the_list() -> None:
+        good.execute(
+            f"DELETE FROM topology WHERE port = {clone.port}",
+            database=DATABASE,
+        )
+
+    try:
+        waits_then_goes_on(two, pooler, take_off_the_list)
+        assert "is gone from the list of nodes" in pooler.log_text()
+    finally:
+        good.execute(
+            f"INSERT INTO topology VALUES ('127.0.0.1', {clone.port})",
+            database=DATABASE,
+        )
+
+
+def test_reconnect_forgets_a_wrong_promotion(two: TwoNodes) -> None:
+    """An operator says so, for a list that still names the clone."""
+    pooler = two.start(two.cluster.writer)
+    wrong_promotion(two, pooler)
+    waits_then_goes_on(two, pooler, lambda: pooler.console(f"RECONNECT {DATABASE}"))

@@ -93,9 +93,8 @@ def _may_run_again(facts: Facts, found: Findings) -> bool:
     """Tell whether what was asked outside of a transaction may be asked again."""
     if facts.copying or facts.answered or not facts.retry:
         return False
-    if facts.on_standby and found.queries:
-        return True
-    return not found.may_commit or (facts.said_so and found.is_single)
+    undone = facts.said_so or facts.on_standby
+    return not found.may_commit or (undone and found.is_single)
 
 
 def without_cut(sent: bytes) -> bytes:

@@ -145,6 +145,7 @@ class ReaderSite:
         self._pool.set_open()
         for backend in list(self._pool.servers.values()):
             backend.close(NODE_LOST)
+        self._pool.verdicts.decide(Verdict.MOVED)
         self.refresh()
 
     def answers(self) -> None:

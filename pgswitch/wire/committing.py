@@ -35,7 +35,6 @@ from pgswitch.wire.sql_steps import (
     ENDS,
     Does,
     Step,
-    is_query,
     readings,
 )
 
@@ -65,8 +64,6 @@ class Findings(NamedTuple):
     """They carry out one statement, which is done whole or not at all."""
     is_begun: bool
     """They begin a block that the server may have been in, with something done."""
-    queries: bool = False
-    """Each of their texts is one query, whatever functions it calls."""
     texts: tuple[bytes, ...] = ()
     """What they carry out."""
 
@@ -88,13 +85,11 @@ def findings(
     for kind, begin, end in messages(sent):
         if end > len(sent) or not walk.take(kind, sent[begin + HEADER_SIZE : end]):
             return UNKNOWN
-    texts = walk.texts()
     return Findings(
         is_known=bool(sent),
         may_commit=walk.may_commit,
         is_single=walk.is_single(),
-        queries=all(map(is_query, texts)),
-        texts=texts,
+        texts=walk.texts(),
         is_begun=not inside and walk.is_inside(),
     )
 

@@ -77,11 +77,6 @@ _NOT_CERTAIN: Final = re.compile(
 _COMMITTING: Final = re.compile(rb"\bconcurrently\b", re.IGNORECASE)
 
 
-_QUERY: Final = re.compile(
-    rb"[\s(]*(?:select|values|table|show|with|explain)\b", re.IGNORECASE
-)
-
-
 class Step(NamedTuple):
     """One statement of a text."""
 
@@ -126,16 +121,6 @@ def is_one(text: bytes) -> bool:
     found = steps(text)
     next(found, None)
     return next(found, None) is None
-
-
-def is_query(text: bytes) -> bool:
-    """Tell whether a text is one query, which may call functions."""
-    if any(len(one) != 1 or one[0].does is Does.IN_PARTS for one in readings(text)):
-        return False
-    text = text.rstrip(b"\0")
-    found = statements_in(text, escapes=False, enough=1, whole=False)
-    begin, _end, _words = next(found)
-    return _QUERY.match(text, begin) is not None
 
 
 def _kind(words: list[bytes], statement: bytes) -> Does:

@@ -170,7 +170,6 @@ def test_a_pipeline_between_its_messages() -> None:
         ("SELECT f(); SELECT g()", U),
         ("CALL p()", U),
         ("COPY t TO STDOUT", U),
-        ("SET x = f()", U),
     ],
 )
 def test_on_a_standby(text: str, expected: Outcome) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgswitch.topology.clusters import Known
 from pgswitch.topology.events import Event, Tally
-from pgswitch.topology.machine import Knowledge
+from pgswitch.topology.facts import Knowledge
 from pgswitch.topology.nodes import Node
 from pgswitch.wire.exchange import IDLE
 from pgswitch.wire.prepared import KEEPS, Note

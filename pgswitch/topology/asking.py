@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.python.failure import Failure as TwistedFailure
 
 from pgswitch.topology import questions
-from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.facts import Failure, Report
 from pgswitch.topology.questions import SHORT
 from pgswitch.topology.recovery import BadAnswer
 

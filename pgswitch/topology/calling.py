@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pgswitch.topology.asking import ProbeFailed
-from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.facts import Failure, Report
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime

@@ -13,11 +13,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.topology import machine as m
 from pgswitch.topology import recording
 from pgswitch.topology.calling import Calls, Finding
 from pgswitch.topology.events import Event, Tally
+from pgswitch.topology.facts import (
+    ANSWERS_OTHERWISE,
+    Ask,
+    Assume,
+    Command,
+    Failure,
+    Fence,
+    LoseWriter,
+    ReadTopology,
+    Report,
+    SetWriter,
+    Sight,
+    State,
+)
 from pgswitch.topology.following import Positions
+from pgswitch.topology.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -33,8 +47,8 @@ EVENTS_KEPT = 100
 COMPLAINT_PACE_S = 60.0
 """How often the log says that clients wait for a writer."""
 _FAILURES = {
-    Finding.GONE: m.Failure.REFUSED,
-    Finding.NOT_READY: m.Failure.NOT_READY,
+    Finding.GONE: Failure.REFUSED,
+    Finding.NOT_READY: Failure.NOT_READY,
 }
 
 
@@ -91,7 +105,7 @@ class Cluster:
     """A cluster; ``key`` is the name of its database's entry."""
 
     key: str
-    machine: m.Machine
+    machine: Machine
     monitor: Monitor
     """Looks at the same machine."""
     sites: Sites
@@ -195,7 +209,7 @@ class Cluster:
     def why_searching(self) -> str:
         """Why there is no writer now; empty if there is, or nothing is known."""
         event = self.events[-1] if self.events else None
-        if self.machine.state is not m.State.SEARCHING or event is None or event.new:
+        if self.machine.state is not State.SEARCHING or event is None or event.new:
             return ""
         lost = f"{event.old} was lost, " if event.old else ""
         return f"{lost}{event.cause}"
@@ -210,7 +224,7 @@ class Cluster:
     def judge_again(self) -> None:
         """Have all nodes asked, and a last writer that does not answer forgotten."""
         machine = self.machine
-        if machine.state is not m.State.KNOWN and machine.writer:
+        if machine.state is not State.KNOWN and machine.writer:
             self.log.warning(
                 f"cluster {self.key}: RECONNECT: the last writer, {machine.writer}, and"
                 f" its timeline ({machine.timeline}) are forgotten"
@@ -226,7 +240,7 @@ class Cluster:
         if commands:
             self.record(recording.ticked(self.key, self.time()))
             self._perform(commands)
-        if self.machine.state not in (m.State.STARTING, m.State.SEARCHING):
+        if self.machine.state not in (State.STARTING, State.SEARCHING):
             self._complained_at = now
         elif now - self._complained_at >= COMPLAINT_PACE_S:
             self._complained_at = now
@@ -249,7 +263,7 @@ class Cluster:
             f" {longest:.0f} s ({nodes}){hint}"
         )
 
-    def _why_no_writer(self, sight: m.Sight) -> str:
+    def _why_no_writer(self, sight: Sight) -> str:
         """Return why a node is not the writer."""
         report, machine = sight.report, self.machine
         if report is None:
@@ -261,7 +275,7 @@ class Cluster:
             f" {machine.writer}, was on {machine.timeline}"
         )
 
-    def answered(self, name: str, report: m.Report, now: float) -> None:
+    def answered(self, name: str, report: Report, now: float) -> None:
         """Take a node's answer; ``now`` is the clock's time."""
         sight = self.machine.sights.get(name)
         before = None
@@ -273,9 +287,9 @@ class Cluster:
             report.in_recovery,
             report.timeline,
         )
-        if is_news or not all(isinstance(one, m.ReadTopology) for one in commands):
+        if is_news or not all(isinstance(one, ReadTopology) for one in commands):
             self.record(recording.answered(self.key, self.time(), name, report))
-        is_writer = self.machine.state is m.State.KNOWN and name == self.machine.writer
+        is_writer = self.machine.state is State.KNOWN and name == self.machine.writer
         if is_writer:
             self.positions.horizon_s = self.max_lag
             self.positions.note(name, report, now)
@@ -285,16 +299,16 @@ class Cluster:
         if sight is not None and before is None:
             self.sites.answers(sight.node)
 
-    def failed(self, name: str, failure: m.Failure, words: str) -> None:
+    def failed(self, name: str, failure: Failure, words: str) -> None:
         """Hear that a node was asked in vain, or that its kept connection ended."""
         self.record(recording.failed(self.key, self.time(), name, failure, words))
-        if name == self.machine.writer and self.machine.state is m.State.KNOWN:
+        if name == self.machine.writer and self.machine.state is State.KNOWN:
             self._suspected_at = self._suspected_at or self.clock()
         sight = self.machine.sights.get(name)
         self._perform(self.machine.failed(name, failure, self.clock(), words))
-        if sight is not None and failure not in m.ANSWERS_OTHERWISE:
+        if sight is not None and failure not in ANSWERS_OTHERWISE:
             # Later than the rest: clients find other readers by now.
-            self.sites.lost(sight.node, is_silent=failure is m.Failure.SILENT)
+            self.sites.lost(sight.node, is_silent=failure is Failure.SILENT)
 
     def listed(self, nodes: list[Node]) -> None:
         """Take a new list of nodes, at least one."""
@@ -318,21 +332,21 @@ class Cluster:
 
     # Carrying out.
 
-    def _perform(self, commands: list[m.Command]) -> None:
+    def _perform(self, commands: list[Command]) -> None:
         for command in commands:
-            if isinstance(command, m.Ask):
+            if isinstance(command, Ask):
                 self.monitor.ask(command.name)
-            elif isinstance(command, m.SetWriter):
+            elif isinstance(command, SetWriter):
                 self._set_writer(command)
-            elif isinstance(command, m.Assume):
+            elif isinstance(command, Assume):
                 self.log.warning(
                     f"cluster {self.key}: clients are served by the configured host:"
                     f" {command.cause}"
                 )
                 self.sites.serve_as_configured()
-            elif isinstance(command, m.LoseWriter):
+            elif isinstance(command, LoseWriter):
                 self._lose_writer(command)
-            elif isinstance(command, m.Fence):
+            elif isinstance(command, Fence):
                 self.log.warning(
                     f"cluster {self.key}: {command.name} is fenced: {command.cause}"
                 )
@@ -347,7 +361,7 @@ class Cluster:
 
         Before the first verdict none is, nor does anybody lose the one it has.
         """
-        if self.machine.state is m.State.STARTING:
+        if self.machine.state is State.STARTING:
             return
         sights = self.machine.sights.values()
         nodes = [sight.node for sight in sights]
@@ -356,7 +370,7 @@ class Cluster:
             self._told = nodes, readers
             self.sites.read_from(nodes, readers)
 
-    def unfit(self, sight: m.Sight) -> str:
+    def unfit(self, sight: Sight) -> str:
         """Return why a node is not to be read from, empty if it is."""
         report = sight.report
         if report is None:
@@ -365,38 +379,38 @@ class Cluster:
             return "fenced" if sight.fenced else "writer"
         return self._astray(sight, report) or self._late(sight, report)
 
-    def _astray(self, sight: m.Sight, report: m.Report) -> str:
+    def _astray(self, sight: Sight, report: Report) -> str:
         """Return why a standby does not follow the writer, empty if it may do so."""
         machine = self.machine
         if None not in (report.system, machine.system) and (
             report.system != machine.system
         ):
             return "a node of another cluster"
-        if machine.state is not m.State.KNOWN:
+        if machine.state is not State.KNOWN:
             return ""  # There is nobody to follow, and nothing newer elsewhere.
         return self.positions.trouble(sight.node.name, report, sight.answered_at)
 
-    def _late(self, sight: m.Sight, report: m.Report) -> str:
+    def _late(self, sight: Sight, report: Report) -> str:
         """Return by how much a standby is too far behind, empty if it is not."""
         behind = self.positions.behind(report)
         limit = self.max_lag_bytes
         if limit and behind is not None and behind > limit:
             return f"{behind} bytes behind"
         lag_s = report.lag_s or 0.0
-        if self.machine.state is m.State.KNOWN:
+        if self.machine.state is State.KNOWN:
             lag_s = self.positions.lag_s(report, sight.answered_at)
         if self.max_lag and lag_s > self.max_lag:
             return f"{lag_s:.0f} s behind"
         return ""
 
-    def lag_bytes(self, sight: m.Sight) -> int | None:
+    def lag_bytes(self, sight: Sight) -> int | None:
         """Return how far a node was behind the writer when both last answered.
 
         None if that is not known: on different timelines positions mean nothing.
         """
         return None if sight.report is None else self.positions.behind(sight.report)
 
-    def _set_writer(self, command: m.SetWriter) -> None:
+    def _set_writer(self, command: SetWriter) -> None:
         now = self.clock()
         sight = self.machine.sights[command.name]
         event = self.events[-1] if self.events else None
@@ -416,7 +430,7 @@ class Cluster:
         self.sites.serve_from(sight.node, same=command.same)
         self.monitor.follow()
 
-    def _lose_writer(self, command: m.LoseWriter) -> None:
+    def _lose_writer(self, command: LoseWriter) -> None:
         what = f"the writer {command.name} is lost" if command.name else "no writer"
         self.log.warning(f"cluster {self.key}: {what}: {command.cause}")
         now = self.clock()
@@ -427,7 +441,7 @@ class Cluster:
 
     def _keep_warm(self) -> None:
         """Tell the sites which nodes may be the next writer, when that has changed."""
-        if self.machine.state in (m.State.STARTING, m.State.ASSUMED):
+        if self.machine.state in (State.STARTING, State.ASSUMED):
             return
         nodes = [
             sight.node

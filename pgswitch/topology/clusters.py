@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pgswitch.pool.reader_site import ReaderSite
 from pgswitch.topology.cluster import Cluster
-from pgswitch.topology.machine import NOTHING_KNOWN, Knowledge, Machine
+from pgswitch.topology.facts import NOTHING_KNOWN, Knowledge
+from pgswitch.topology.machine import Machine
 from pgswitch.topology.monitor import Monitor, Pace
 from pgswitch.topology.nodes import Node, named
 from pgswitch.topology.probes import probe_maker

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pgswitch.topology.machine import Report
+    from pgswitch.topology.facts import Report
 
 ARCHIVE, NONE, STREAMING = "archive", "none", "streaming"
 """Sources of a standby's WAL; others are what else the status of a receiver may be."""

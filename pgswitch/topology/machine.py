@@ -43,167 +43,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field, replace
-from enum import Enum
 from types import MappingProxyType
 from typing import ClassVar
 
+from pgswitch.topology.facts import (
+    ANSWERS_OTHERWISE,
+    NOTHING_KNOWN,
+    Ask,
+    Assume,
+    Command,
+    Failure,
+    Fence,
+    Knowledge,
+    Limits,
+    Listing,
+    LoseWriter,
+    ReadTopology,
+    Report,
+    SetWriter,
+    Sight,
+    State,
+)
 from pgswitch.topology.nodes import Node
-
-
-class State(Enum):
-    """What is known of a cluster's writer."""
-
-    STARTING = "starting"
-    ASSUMED = "assumed"
-    KNOWN = "known"
-    SEARCHING = "searching"
-
 
 _UNJUDGED = (State.STARTING, State.ASSUMED)
 RENAMED = "the list of nodes has another name for it"
-
-
-class Failure(Enum):
-    """Why a node was asked in vain."""
-
-    LOST = "the connection was lost"
-    REFUSED = "cannot connect"
-    SILENT = "no answer in time"
-    NOT_READY = "does not take connections"
-    UNFIT = "it answers, but not the question"
-    FULL = "it has no room for another connection"
-
-
-ANSWERS_OTHERWISE = (Failure.UNFIT, Failure.FULL)
-"""The node lives, but does not answer our question."""
-
-
-class Listing(Enum):
-    """What came of the question for the list of nodes, while STARTING."""
-
-    UNREAD = "not read yet"
-    READ = "read"
-    NONE = "no node has one"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A node's answer."""
-
-    in_recovery: bool
-    timeline: int | None = None
-    """Where a writer writes; None if it does not say."""
-    lsn: int | None = None
-    """How far it has written or replayed, in bytes."""
-    lag_s: float | None = None
-    """For how many seconds a standby has had something to replay; None: unknown."""
-    system: int | None = None
-    """The system identifier that all nodes of a cluster share; None: unknown."""
-    source: str | None = None
-    """Where a standby gets its WAL: the status of its WAL receiver, ``archive`` or
-    ``none``; None: unknown."""
-    follows: int | None = None
-    """The timeline that a standby receives; None: unknown."""
-
-
-@dataclass(slots=True)
-class Sight:
-    """What is known of one node."""
-
-    node: Node
-    report: Report | None = None
-    """The last answer, None if the last question had none."""
-    answered_at: float = 0.0
-    failure: str = ""
-    fenced: bool = False
-    has_spoken: bool = False
-    """It has answered or failed since the machine began to judge."""
-    is_listed: bool = True
-    """The list of nodes names it, or there is no list."""
-    has_no_list: bool = False
-    """It was asked for the list in vain, while STARTING."""
-    is_mute: bool = False
-    """It answers, but not our question."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask a node now, whatever is under way."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class SetWriter:
-    """Serve clients from this node."""
-
-    name: str
-    cause: str
-    same: bool = False
-    """It is what clients are served from already: its connections stay."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assume:
-    """Serve clients from the configured host, as those of any other database."""
-
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class LoseWriter:
-    """Have clients wait; the connections to this node are of no use any more."""
-
-    name: str
-    cause: str
-    is_leaving: bool = False
-    """It takes no new connections, but ends the present ones itself, with a word to
-    each; what it is at may still get an answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """Use a node for nothing: it takes writes but is not the writer."""
-
-    name: str
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReadTopology:
-    """Ask this node for the list of nodes."""
-
-    name: str
-
-
-Command = Ask | SetWriter | Assume | LoseWriter | Fence | ReadTopology
-
-
-@dataclass(frozen=True, slots=True)
-class Knowledge:
-    """What a machine knew, for one that goes on where it ended."""
-
-    writer: str = ""
-    """Name of the last writer."""
-    timeline: int | None = None
-    system: int | None = None
-    fenced: frozenset[str] = frozenset()
-    """Names of nodes."""
-    is_listed: bool = False
-    """The nodes come from a list that was read."""
-
-
-NOTHING_KNOWN = Knowledge()
-
-
-@dataclass(slots=True)
-class Limits:
-    """The settings that the machine follows, in seconds."""
-
-    start: float = 3.0
-    """For how long nodes may keep the others waiting at the start."""
-    forget: float = 60.0
-    """After which time a last writer that is gone from the list is forgotten."""
 
 
 @dataclass(slots=True)
@@ -430,7 +294,7 @@ class Machine:
 
     def _first_verdict(self, answered: list[Sight]) -> list[Command]:
         """Take the writer on the highest timeline, and fence the others."""
-        writers = [one for one in answered if _writes(one)]
+        writers = [one for one in answered if one.writes]
         latest = _followed(answered)
         rivals = [one for one in writers if self._behind(one, latest)]
         ahead = [one for one in writers if one not in rivals]
@@ -468,13 +332,10 @@ class Machine:
         if sight.node.place == place:
             return True
         seed = next((s for s in self.sights.values() if s.node.place == place), None)
-        return (
-            seed is not None
-            and sight.report is not None
-            and sight.report.system is not None
-            and _writes(seed)
-            and _origin(seed) == _origin(sight)
-        )
+        mine, its = sight.report, None if seed is None else seed.report
+        if mine is None or its is None or its.in_recovery or mine.system is None:
+            return False
+        return (mine.system, mine.timeline) == (its.system, its.timeline)
 
     def _assume_standby(self, sight: Sight) -> list[Command]:
         """Serve from a single node that is in recovery: there is no other."""
@@ -529,7 +390,7 @@ class Machine:
         if gone is None or self._gone_since is None:
             return []
         listed = [one for one in self.sights.values() if one.is_listed]
-        writers = [one for one in listed if _writes(one)]
+        writers = [one for one in listed if one.writes]
         if (
             now - self._gone_since < self.limits.forget
             or len(writers) != 1
@@ -541,7 +402,7 @@ class Machine:
         assert report is not None  # noqa: S101 - it is a writer
         if any(
             one.follows not in (None, report.timeline)
-            for one in map(_report, listed)
+            for one in (sight.report for sight in listed)
             if one is not None
         ):
             return []
@@ -638,28 +499,12 @@ class Machine:
     """State to what an answer does in it."""
 
 
-def _origin(sight: Sight) -> tuple[int | None, int | None] | None:
-    """Return what two names of one writer say alike: system and timeline."""
-    report = sight.report
-    return None if report is None else (report.system, report.timeline)
-
-
 def _followed(sights: list[Sight]) -> int:
     """Return the latest timeline that a standby follows, 0 if that is not known.
 
     It says something only where all nodes belong to one cluster.
     """
-    reports = [one for one in map(_report, sights) if one is not None]
+    reports = [one.report for one in sights if one.report is not None]
     if len({one.system for one in reports}) > 1:
         return 0
     return max((one.follows or 0 for one in reports), default=0)
-
-
-def _report(sight: Sight) -> Report | None:
-    """Return what a node has answered last, None if it failed to."""
-    return sight.report
-
-
-def _writes(sight: Sight) -> bool:
-    """Tell whether a node has said that it takes writes."""
-    return sight.report is not None and not sight.report.in_recovery

@@ -23,13 +23,8 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.task import LoopingCall
 
 from pgswitch.topology.asking import ProbeFailed
-from pgswitch.topology.machine import (
-    ANSWERS_OTHERWISE,
-    Failure,
-    Machine,
-    Report,
-    State,
-)
+from pgswitch.topology.facts import ANSWERS_OTHERWISE, Failure, Report, State
+from pgswitch.topology.machine import Machine
 from pgswitch.topology.nodes import BadRow, Node, nodes_of
 from pgswitch.topology.trouble import LONG_S, Trouble
 

@@ -15,7 +15,7 @@ from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool.attempts import STARTING_UP
 from pgswitch.pool.opening import Opener
 from pgswitch.topology.asking import Asking, ProbeFailed, QuestionRefused
-from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.facts import Failure, Report
 from pgswitch.types import PoolKey
 from pgswitch.wire import decode, encode
 from pgswitch.wire.constants import DATA_ROW, ROW_DESCRIPTION

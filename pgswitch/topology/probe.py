@@ -21,7 +21,7 @@ from txpostgres import txpostgres
 
 from pgswitch.tls.options import TlsOptions
 from pgswitch.topology.asking import Asking, ProbeFailed, QuestionRefused
-from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.facts import Failure, Report
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure as TwistedFailure

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import PoolContext
-    from pgswitch.topology.machine import Report
+    from pgswitch.topology.facts import Report
     from pgswitch.topology.monitor import Probe
     from pgswitch.topology.nodes import Node
     from pgswitch.topology.probe import Addresses

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgswitch.topology import recovery
-from pgswitch.topology.machine import Report
+from pgswitch.topology.facts import Report
 
 Rows = tuple[tuple[str, ...], list[Sequence[object]]]
 """Names of columns, and the rows."""

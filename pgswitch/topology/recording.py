@@ -11,18 +11,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pgswitch.topology.machine import (
+from pgswitch.topology.facts import (
     Assume,
     Command,
     Failure,
     Fence,
     Knowledge,
     LoseWriter,
-    Machine,
     ReadTopology,
     Report,
     SetWriter,
 )
+from pgswitch.topology.machine import Machine
 from pgswitch.topology.nodes import Node
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import NodeSnapshot, SwitchoverSnapshot
 from pgswitch.net.backend import Phase
-from pgswitch.topology.machine import State
+from pgswitch.topology.facts import State
 from pgswitch.views.steps import POOLS_A_STEP, shown
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.registry import Pools
     from pgswitch.topology.cluster import Cluster
     from pgswitch.topology.clusters import Clusters
-    from pgswitch.topology.machine import Sight
+    from pgswitch.topology.facts import Sight
 
 
 class TopologyView:

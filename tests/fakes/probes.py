@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from pgswitch.topology.asking import ProbeFailed
-from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.facts import Failure, Report
 from pgswitch.topology.nodes import Node
 from pgswitch.topology.questions import Rows
 

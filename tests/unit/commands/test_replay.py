@@ -8,7 +8,8 @@ import pytest
 
 from pgswitch.cli import main
 from pgswitch.topology import recording
-from pgswitch.topology.machine import Failure, Machine, Report
+from pgswitch.topology.facts import Failure, Report
+from pgswitch.topology.machine import Machine
 from pgswitch.topology.nodes import named
 
 

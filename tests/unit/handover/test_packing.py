@@ -24,7 +24,7 @@ from pgswitch.relay.client import ClientLink
 from pgswitch.relay.server import ServerLink
 from pgswitch.topology.clusters import Known
 from pgswitch.topology.events import Event, Tally
-from pgswitch.topology.machine import Knowledge
+from pgswitch.topology.facts import Knowledge
 from pgswitch.topology.nodes import Node
 from pgswitch.wire import encode
 from pgswitch.wire.exchange import Exchange

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure as TwistedFailure
 
 from pgswitch.topology import questions
 from pgswitch.topology.asking import Asking, ProbeFailed, QuestionRefused
-from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.facts import Failure, Report
 from pgswitch.topology.questions import Rows
 
 ROWS: Rows = (("pg_is_in_recovery",), [(True,)])

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from pgswitch.topology.calling import PATIENCE_S, Calls, Finding
-from pgswitch.topology.machine import Failure
+from pgswitch.topology.facts import Failure
 from pgswitch.topology.nodes import Node
 from tests.fakes.probes import STANDBY, FakeProbe, writes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pgswitch.topology.calling import Finding
-from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.facts import Failure, Report
 from pgswitch.topology.recording import replay
 from tests.fakes.cluster import ClusterSetting
 from tests.fakes.probes import STANDBY, writes

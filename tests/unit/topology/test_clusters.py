@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.topology.events import Event
-from pgswitch.topology.machine import Failure, State
+from pgswitch.topology.facts import Failure, State
 from tests.fakes.messages import query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
 from tests.fakes.probes import STANDBY, writes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pgswitch.topology.facts import Report
 from pgswitch.topology.following import MOST_POSITIONS, Positions
-from pgswitch.topology.machine import Report
 
 
 def writer(lsn: int | None, timeline: int | None = 1) -> Report:

@@ -8,7 +8,7 @@ from pgswitch.net.backend import Phase
 from pgswitch.pool.families import READER
 from pgswitch.pool.moving import move
 from pgswitch.pool.pool import ServerPool
-from pgswitch.topology.machine import Failure, Sight
+from pgswitch.topology.facts import Failure, Sight
 from tests.fakes.messages import (
     ANSWER,
     IN_TRANSACTION,

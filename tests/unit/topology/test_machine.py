@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.topology.machine import (
+from pgswitch.topology.facts import (
     Ask,
     Assume,
     Command,
     Failure,
     Fence,
     LoseWriter,
-    Machine,
     ReadTopology,
     Report,
     SetWriter,
     State,
 )
+from pgswitch.topology.machine import Machine
 from pgswitch.topology.nodes import Node, named
 
 A, B, C = named([("a", 1), ("b", 1), ("c", 1)])

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from pgswitch.topology.machine import Failure, State
+from pgswitch.topology.facts import Failure, State
 from tests.fakes.cluster import ClusterSetting
 from tests.fakes.probes import STANDBY, writes
 

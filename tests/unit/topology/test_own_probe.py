@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure as TwistedFailure
 
 from pgswitch.topology.asking import ProbeFailed
-from pgswitch.topology.machine import Failure, Report
+from pgswitch.topology.facts import Failure, Report
 from pgswitch.topology.own_probe import OwnProbe
 from pgswitch.topology.questions import FULL, LONG, Rows
 from pgswitch.wire import encode

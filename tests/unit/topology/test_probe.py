@@ -13,7 +13,7 @@ from twisted.python.failure import Failure as TwistedFailure
 
 from pgswitch.tls.options import TlsOptions
 from pgswitch.topology.asking import ProbeFailed
-from pgswitch.topology.machine import Failure
+from pgswitch.topology.facts import Failure
 from pgswitch.topology.nodes import Node
 from pgswitch.topology.probe import (
     NO_FILE,

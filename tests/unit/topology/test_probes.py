@@ -8,7 +8,7 @@ import pytest
 
 from pgswitch.errors import ServerIterationsTooMany
 from pgswitch.tls.options import TlsOptions
-from pgswitch.topology.machine import State
+from pgswitch.topology.facts import State
 from pgswitch.topology.nodes import Node
 from pgswitch.topology.probe import Credentials
 from pgswitch.topology.probes import EitherProbe

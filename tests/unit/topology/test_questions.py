@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.topology.machine import Report
+from pgswitch.topology.facts import Report
 from pgswitch.topology.questions import FULL, LESS, SHORT, patient, report_of
 
 

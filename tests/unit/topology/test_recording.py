@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.topology import recording
-from pgswitch.topology.machine import Failure, Machine, Report
+from pgswitch.topology.facts import Failure, Report
+from pgswitch.topology.machine import Machine
 from pgswitch.topology.nodes import named
 from pgswitch.topology.recording import BadRecord, Step, replay
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgswitch.pool.families import READER
-from pgswitch.topology.machine import Failure
+from pgswitch.topology.facts import Failure
 from pgswitch.topology.sites import PoolSites
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored

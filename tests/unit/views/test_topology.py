@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.topology.machine import Failure
+from pgswitch.topology.facts import Failure
 from tests.fakes.monitored import Monitored
 from tests.fakes.probes import writes
 from tests.fakes.world import WorldOf

@@ -411,6 +411,7 @@ def test_a_parked_server_that_is_lost(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = 'bench' AND usename = 'trusted'"
         )
+        pooler.wait_for_log("server conn crashed?")
         next_one.socket.settimeout(QUIET_S)
         next_one.send(query("SELECT 1"))
         next_one.until(b"Z")

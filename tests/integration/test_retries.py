@@ -169,14 +169,14 @@ def test_a_read_that_kills_readers(place: Place, text: str) -> None:
     client = reader(place)
     killer = Killer(place.cluster.nodes, text)
     with locked(place):
-        place.cluster.writer.execute("SELECT pg_logical_emit_message(true, '', '')")
-        lock = (
-            "SELECT count(*) FROM pg_locks"
-            " WHERE mode = 'AccessExclusiveLock' AND relation = 'copied'::regclass"
-        )
+        writer = place.cluster.writer
+        writer.execute("SELECT pg_logical_emit_message(true, '', '')")
+        ((locked_at,),) = writer.execute("SELECT pg_current_wal_lsn()::text")
+        # A standby that was just restarted may still have the last test's lock.
+        replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
         wait_until(
             lambda: all(
-                node.execute(lock, database="bench")[0][0]
+                node.execute(replayed, [locked_at])[0][0]
                 for node in place.cluster.standbys
             ),
             "the standbys to have the lock",

@@ -150,6 +150,8 @@ class Knowledge:
     """Names of nodes."""
     is_listed: bool = False
     """The nodes come from a list that was read."""
+    nodes: tuple[Node, ...] = ()
+    """All of them; none: those of the entry."""
 
 
 NOTHING_KNOWN = Knowledge()

@@ -96,7 +96,7 @@ class Machine:
 
     def __post_init__(self, before: Knowledge) -> None:
         """Begin with the seeds as nodes, and with what was known before."""
-        self.sights = {node.name: Sight(node) for node in self.seeds}
+        self.sights = {node.name: Sight(node) for node in before.nodes or self.seeds}
         self.writer = before.writer if before.writer in self.sights else ""
         self.timeline, self.system = before.timeline, before.system
         self._has_served = self.writer != ""
@@ -113,7 +113,30 @@ class Machine:
             self.system,
             frozenset(name for name, one in self.sights.items() if one.fenced),
             is_listed=self.listing is Listing.READ,
+            nodes=tuple(sight.node for sight in self.sights.values()),
         )
+
+    def renewed(self, seeds: list[Node], now: float) -> list[Command]:
+        """Take the hosts of a changed entry, and have new ones asked too.
+
+        They are all the nodes there are where no list was read.  Beside a list they
+        count as long as nodes are looked for: whoever changes the entry then may know
+        of a node that no list names.
+        """
+        self.seeds = seeds
+        for sight in self.sights.values():
+            sight.has_no_list = False
+        if self.listing is not Listing.READ:
+            if self.state in _UNJUDGED:
+                self.listing = Listing.UNREAD
+            return self._follow(seeds, now)
+        places = {sight.node.place for sight in self.sights.values()}
+        added = [Sight(node) for node in seeds if node.place not in places]
+        if self.state is State.KNOWN:
+            return []
+        for sight in added:
+            self._keep_unlisted(sight)
+        return [Ask(sight.node.name) for sight in added]
 
     def judge_again(self) -> list[Command]:
         """Forget the last writer and its timeline, unless there is a writer now.
@@ -140,6 +163,10 @@ class Machine:
         STARTING the configured hosts stay too, until a node of the list has answered.
         """
         self.listing = Listing.READ
+        return self._follow(nodes, now)
+
+    def _follow(self, nodes: list[Node], now: float) -> list[Command]:
+        """Take these as the nodes, and keep what is known of them."""
         before, writer = self.sights, self.sights.get(self.writer)
         known = {sight.node.place: sight for sight in before.values()}
         self.sights = {}
@@ -354,8 +381,11 @@ class Machine:
         def worth(sight: Sight) -> tuple[bool, int, int]:
             report = sight.report
             assert report is not None  # noqa: S101 - it is a writer
-            same = self.system is not None and report.system == self.system
-            return same, systems.count(report.system), report.timeline or 0
+            # Whoever does not tell its system may be of any.
+            alike = sum(
+                None in (report.system, one) or one == report.system for one in systems
+            )
+            return not self._is_foreign(report), alike, report.timeline or 0
 
         return max(writers, key=worth)
 
@@ -505,6 +535,6 @@ def _followed(sights: list[Sight]) -> int:
     It says something only where all nodes belong to one cluster.
     """
     reports = [one.report for one in sights if one.report is not None]
-    if len({one.system for one in reports}) > 1:
+    if len({one.system for one in reports} - {None}) > 1:
         return 0
     return max((one.follows or 0 for one in reports), default=0)

@@ -261,7 +261,7 @@ class Cluster:
                 f" its timeline ({machine.timeline}) are forgotten"
             )
         self.record(recording.judged_again(self.key, self.time()))
-        self._perform(machine.judge_again())
+        self._perform(machine.judge_again(self.clock()))
 
     # What the monitor says; see its Hearer.
 
@@ -301,7 +301,7 @@ class Cluster:
         """Return why a node is not the writer."""
         report, machine = sight.report, self.machine
         if report is None:
-            return sight.failure or "not asked yet"
+            return sight.failure or "no answer yet"
         if report.in_recovery:
             return "in recovery"
         if report.timeline is None:
@@ -411,8 +411,11 @@ class Cluster:
         """Return why a node is not to be read from, empty if it is."""
         report = sight.report
         if report is None:
-            return sight.failure or "not asked yet"
+            return sight.failure or "no answer yet"
         if not report.in_recovery:
+            is_open = self.machine.state is State.STARTING and not sight.fenced
+            if is_open:
+                return "takes writes; other nodes have not spoken yet"
             return "fenced" if sight.fenced else "writer"
         return self._astray(sight, report) or self._late(sight, report)
 

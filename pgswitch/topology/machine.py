@@ -138,7 +138,7 @@ class Machine:
             self._keep_unlisted(sight)
         return [Ask(sight.node.name) for sight in added]
 
-    def judge_again(self) -> list[Command]:
+    def judge_again(self, now: float) -> list[Command]:
         """Forget the last writer and its timeline, unless there is a writer now.
 
         For an operator who knows better: a promotion was a mistake, say.
@@ -154,7 +154,7 @@ class Machine:
         for sight in self.sights.values():
             sight.fenced = sight.has_spoken = sight.has_no_list = False
             sight.is_mute = False
-        return asks
+        return [*self._judged(now), *asks]
 
     def listed(self, nodes: list[Node], now: float) -> list[Command]:
         """Take a new list of nodes.
@@ -168,6 +168,8 @@ class Machine:
     def _follow(self, nodes: list[Node], now: float) -> list[Command]:
         """Take these as the nodes, and keep what is known of them."""
         before, writer = self.sights, self.sights.get(self.writer)
+        if self.state is State.ASSUMED:
+            self._heard_at = None  # There may be others to wait for now.
         known = {sight.node.place: sight for sight in before.values()}
         self.sights = {}
         for node in nodes:
@@ -249,7 +251,7 @@ class Machine:
         sight.report = None
         sight.failure = words or failure.value
         if failure is Failure.LOST:
-            return [Ask(name)]
+            return [*self._judged(now), Ask(name)]
         # A full node may have room in a moment, and much to say.
         sight.has_spoken = failure is not Failure.FULL
         sight.is_mute = failure in ANSWERS_OTHERWISE
@@ -290,7 +292,8 @@ class Machine:
         if self.state not in _UNJUDGED:
             return []
         sights = self.sights.values()
-        if not any(one.is_mute or one.report is not None for one in sights):
+        is_start = self.state is State.STARTING
+        if not any((one.is_mute and is_start) or one.report for one in sights):
             self._heard_at = None
             return []
         if self._heard_at is None:
@@ -368,7 +371,7 @@ class Machine:
         """Serve from a single node that is in recovery: there is no other."""
         if self.state is State.ASSUMED:
             return []
-        self.state, self._heard_at = State.ASSUMED, None
+        self.state = State.ASSUMED
         return [Assume(f"{sight.node.name} is in recovery, and there is no other node")]
 
     def _best(self, writers: list[Sight], answered: list[Sight]) -> Sight:

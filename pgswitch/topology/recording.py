@@ -151,7 +151,7 @@ def _input(  # noqa: C901, PLR0911 - one for each kind
         nodes = [Node(**node) for node in record["nodes"]]
         return f"the nodes are {_names(nodes)}", machine.listed(nodes, at)
     if kind == "judge again":
-        return "RECONNECT", machine.judge_again()
+        return "RECONNECT", machine.judge_again(at)
     if kind == "time":
         return "time is up", machine.ticked(at)
     name = record["name"]

@@ -367,3 +367,15 @@ def test_logins_after_a_move_to_a_known_node(monitored: Monitored) -> None:
     assert not client.frontend.logged_in
     monitored.probes["10.0.0.2"].answer(writes(2))
     assert b"default_transaction_read_only\0off\0" in client.hear()
+
+
+def test_how_a_start_is_shown(monitored: Monitored) -> None:
+    """A node that takes writes is nobody's rival before all have spoken."""
+    world = monitored.world
+    monitored.probes["10.0.0.1"].answer(writes())
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].list("10.0.0.1", "10.0.0.2")
+    first, second = world.service.view.topology.topology()
+    assert (first.role, first.state) == ("unknown", "up")
+    assert first.why == "takes writes; other nodes have not spoken yet"
+    assert (second.role, second.why) == ("unknown", "no answer yet")

@@ -295,11 +295,11 @@ def test_judging_again() -> None:
     machine = known(4)
     machine.limits.start = 3.0
     machine.answered("b", writer(9), 2.0)
-    assert names(machine.judge_again()) == ["Ask a", "Ask b", "Ask c"]
+    assert names(machine.judge_again(2.5)) == ["Ask a", "Ask b", "Ask c"]
     assert (machine.state, machine.timeline) == (State.KNOWN, 9)
     machine.failed("b", Failure.REFUSED, 3.0)
     machine.answered("a", writer(4), 3.0)
-    assert names(machine.judge_again()) == ["Ask a", "Ask b", "Ask c"]
+    assert names(machine.judge_again(3.0)) == ["Ask a", "Ask b", "Ask c"]
     machine.answered("a", writer(4), 4.0)
     machine.answered("c", STANDBY, 4.0)
     assert machine.state is State.STARTING
@@ -677,3 +677,25 @@ def test_whatever_happens_to_the_list(inputs: list[tuple[str, object]]) -> None:
         machine.answered(name, STANDBY, now)
     machine.ticked(now + machine.limits.start + 1)
     assert machine.state is not State.STARTING
+
+
+def test_nodes_that_answer_at_last() -> None:
+    """As at a start: the list is read, and the others are waited for."""
+    machine = Machine([A])
+    causes = names_or_causes(machine.failed("a", Failure.UNFIT, 1.0, "no keys"))
+    assert causes == ["a does not answer: no keys"]
+    assert machine.ticked(50.0) == []
+    assert machine.answered("a", writer(1), 99.0) == [ReadTopology("a")]
+    assert machine.listed([A, B], 99.1) == [Ask("b")]
+    assert names(machine.answered("b", writer(2), 99.2)) == ["SetWriter b", "Fence a"]
+
+
+def test_a_list_beside_an_only_standby() -> None:
+    """Its clients stay until the others had time to speak."""
+    machine = Machine([A])
+    machine.answered("a", STANDBY, 1.0)
+    machine.listed([A], 1.1)
+    assert machine.state is State.ASSUMED
+    assert machine.listed([A, B], 99.0) == [Ask("b")]
+    assert machine.ticked(99.1) == []
+    assert names(machine.answered("b", writer(), 99.2)) == ["SetWriter b"]

@@ -300,7 +300,7 @@ class Site:
         """
         is_host = node is not None and self.place.hosts == (node.host,)
         is_back = same or node == self.node
-        was_searching = self.searching
+        was_searching, was_starting = self.searching, self.starting
         if self.starting or not same:
             self.is_unheard = not same
         self.searching = self.starting = False
@@ -311,8 +311,13 @@ class Site:
             was_known = self._pool.welcome is not None
             self._is_untried = was_known and attempts.sqlstate[:2] != NO_ENTRY
         for backend in list(self._pool.servers.values()):
-            # A name may lead to another machine by now.
-            if not same or (is_host and self.is_elsewhere(backend)):
+            # A name may lead to another machine by now; and what was opened before
+            # a start may be at whatever the entry of then led to.
+            if (
+                not same
+                or (is_host and self.is_elsewhere(backend))
+                or (was_starting and self._is_at_another(backend))
+            ):
                 backend.close(WRITER_MOVED)
         if was_searching or not is_back:
             self._pool.verdicts.decide(Verdict.BACK if is_back else Verdict.MOVED)
@@ -325,6 +330,16 @@ class Site:
         if self._pool.spec.user is not None and self._pool.welcome is None:
             # So that logins find what servers report, even when nobody writes again.
             self._pool.launch(asked=1)
+
+    def _is_at_another(self, backend: Backend) -> bool:
+        """Tell whether a server is certainly not at the node, by its address."""
+        node = self.node
+        if node is None or backend.phase is Phase.LOGIN:
+            return False
+        if backend.address.port != node.port:
+            return True
+        there = self.cluster.address_of(node) or node.host or ""
+        return differ(backend.address.host, there)
 
     def _use_warm(self, node: Node) -> None:
         """Make the connections that were kept for this moment the pool's."""
@@ -368,6 +383,14 @@ def is_elsewhere(address: str, backend: Backend) -> bool:
     if not address or here == backend.host:
         return False
     return ip_address(here.partition("%")[0]) != ip_address(address.partition("%")[0])
+
+
+def differ(one: str, other: str) -> bool:
+    """Tell whether two hosts are addresses, and not the same."""
+    try:
+        return ip_address(one.partition("%")[0]) != ip_address(other.partition("%")[0])
+    except ValueError:
+        return False
 
 
 def _is_at_work(backend: Backend) -> bool:

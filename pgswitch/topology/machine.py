@@ -48,6 +48,7 @@ from typing import ClassVar
 
 from pgswitch.topology.facts import (
     ANSWERS_OTHERWISE,
+    ANSWERS_SOON,
     NOTHING_KNOWN,
     Ask,
     Assume,
@@ -252,8 +253,7 @@ class Machine:
         sight.failure = words or failure.value
         if failure is Failure.LOST:
             return [*self._judged(now), Ask(name)]
-        # A full node may have room in a moment, and much to say.
-        sight.has_spoken = failure is not Failure.FULL
+        sight.has_spoken = failure not in ANSWERS_SOON
         sight.is_mute = failure in ANSWERS_OTHERWISE
         if self.state in _UNJUDGED:
             return self._judged(now)

@@ -7,7 +7,7 @@ import pytest
 from pgswitch.topology.calling import Finding
 from pgswitch.topology.events import Event
 from pgswitch.topology.facts import Failure, State
-from tests.fakes.messages import query
+from tests.fakes.messages import IN_TRANSACTION, message, query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
 from tests.fakes.probes import STANDBY, FakeProbe, writes
 from tests.fakes.world import Server, WorldOf
@@ -379,3 +379,23 @@ def test_how_a_start_is_shown(monitored: Monitored) -> None:
     assert (first.role, first.state) == ("unknown", "up")
     assert first.why == "takes writes; other nodes have not spoken yet"
     assert (second.role, second.why) == ("unknown", "no answer yet")
+
+
+def test_servers_of_the_entry_of_before(monitored: Monitored) -> None:
+    """An entry that leads elsewhere: they are at no node of it, whatever writes."""
+    world = monitored.world
+    monitored.settle()
+    client, server = world.pair()
+    client.say(query("BEGIN"))
+    server.hear()
+    server.say(message(b"C", b"BEGIN\0") + IN_TRANSACTION)
+    elsewhere = ENTRY.replace("10.0.0.1", "10.0.0.7")
+    world.reload(databases=f"{elsewhere}\n{OTHER}")
+    world.wait(0.5)
+    monitored.probes["10.0.0.7"].answer(writes(5))
+    world.wait(0.5)
+    assert not server.is_gone()
+    monitored.probes["10.0.0.7"].list("10.0.0.7")
+    world.turn()
+    assert server.is_gone()
+    assert not client.is_gone()

@@ -101,9 +101,7 @@ def test_a_start_by_another_name_of_the_writer() -> None:
         assert set(machine.sights) == {"a", "b"}
 
 
-@pytest.mark.parametrize(
-    "failure", [Failure.REFUSED, Failure.SILENT, Failure.NOT_READY, Failure.UNFIT]
-)
+@pytest.mark.parametrize("failure", [Failure.REFUSED, Failure.SILENT, Failure.UNFIT])
 def test_a_start_with_a_node_down(failure: Failure) -> None:
     """It has had its say too."""
     machine = Machine([A])
@@ -699,3 +697,18 @@ def test_a_list_beside_an_only_standby() -> None:
     assert machine.listed([A, B], 99.0) == [Ask("b")]
     assert machine.ticked(99.1) == []
     assert names(machine.answered("b", writer(), 99.2)) == ["SetWriter b"]
+
+
+def test_a_node_that_starts_up_at_the_start() -> None:
+    """It may be the writer, on a higher timeline: it is given its time."""
+    machine = Machine([A])
+    machine.answered("a", writer(1), 1.0)
+    machine.listed([A, B], 1.1)
+    assert machine.failed("b", Failure.NOT_READY, 1.2) == []
+    assert machine.ticked(2.0) == []
+    assert names(machine.answered("b", writer(2), 2.1)) == ["SetWriter b", "Fence a"]
+    machine = Machine([A])
+    machine.answered("a", writer(1), 1.0)
+    machine.listed([A, B], 1.1)
+    machine.failed("b", Failure.NOT_READY, 1.2)
+    assert names(machine.ticked(4.0)) == ["SetWriter a"]

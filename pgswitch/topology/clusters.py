@@ -156,7 +156,8 @@ class Clusters:
         for key, one in known.items():
             spec = databases.get(key)
             if spec is not None and spec.topology_query:
-                if not _leads_to(spec, one):
+                # An earlier version does not say what its entry was.
+                if one.seeds and not _leads_to(spec, one):
                     self._inherited[key] = _elsewhere(one)
                     continue
                 self._inherited[key] = one

@@ -336,7 +336,7 @@ class Site:
         node = self.node
         if node is None or backend.phase is Phase.LOGIN:
             return False
-        if backend.address.port != node.port:
+        if backend.address.port not in (0, node.port):
             return True
         there = self.cluster.address_of(node) or node.host or ""
         return differ(backend.address.host, there)

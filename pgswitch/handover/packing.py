@@ -273,11 +273,29 @@ def pack_cluster(known: Known, now: float) -> Packed:
     return {
         "writer": _pack_nodes(writer),
         "nodes": _pack_nodes(known.nodes),
+        "seeds": _pack_nodes(known.seeds),
         "readers": _pack_nodes(known.readers),
         "databases": [known.databases.get(node) for node in known.nodes],
-        "knowledge": {**asdict(known.knowledge), "fenced": [*known.knowledge.fenced]},
+        "knowledge": _pack_knowledge(known.knowledge),
         "events": [_pack_event(event, now) for event in known.events],
     }
+
+
+def _pack_knowledge(knowledge: Knowledge) -> Packed:
+    """Pack what a machine knew, but for the nodes, which stand beside it."""
+    packed = asdict(knowledge)
+    del packed["nodes"]
+    return {**packed, "fenced": [*knowledge.fenced]}
+
+
+def _unpack_knowledge(packed: Packed) -> Knowledge:
+    return Knowledge(
+        writer=packed.get("writer", ""),
+        timeline=packed.get("timeline"),
+        system=packed.get("system"),
+        fenced=frozenset(packed.get("fenced", ())),
+        is_listed=packed.get("is_listed", False),
+    )
 
 
 _MOMENTS = ("suspected_at", "lost_at", "found_at", "served_at")
@@ -298,21 +316,20 @@ def _unpack_event(packed: Packed, now: float) -> Event:
 
 def unpack_cluster(packed: Packed, now: float) -> Known:
     """Restore what :func:`pack_cluster` packed."""
-    writer, nodes, readers = (
+    writer, nodes, seeds, readers = (
         tuple(Node(*one) for one in packed.get(role, ()))
-        for role in ("writer", "nodes", "readers")
+        for role in ("writer", "nodes", "seeds", "readers")
     )
     names = zip(nodes, packed.get("databases", ()), strict=False)
     databases = {node: name for node, name in names if name is not None}
-    knowledge = packed.get("knowledge", {})
-    fenced = frozenset(knowledge.get("fenced", ()))
     return Known(
         writer[0] if writer else None,
         nodes,
         readers,
         databases,
-        Knowledge(**{**knowledge, "fenced": fenced}),
+        _unpack_knowledge(packed.get("knowledge", {})),
         tuple(_unpack_event(one, now) for one in packed.get("events", ())),
+        seeds,
     )
 
 

@@ -31,6 +31,11 @@ class Family:
     """None of these nodes has been asked yet: the names are kept for them."""
 
 
+def _at(spec: DatabaseSpec, node: Node, name: str) -> DatabaseSpec:
+    """Return the entry of a node's own database."""
+    return replace(spec, name=name, host=node.host, port=node.port, topology_query=None)
+
+
 class Families:
     """All clusters, by the key of their entry."""
 
@@ -73,6 +78,13 @@ class Families:
         for one in claims:
             self._name(one, order)
 
+    def renew(self, spec: DatabaseSpec) -> None:
+        """Take a changed entry: its nodes and their names stay as they are."""
+        family = self._by_key[spec.name]
+        family.entry = spec
+        for node, before in family.nodes.items():
+            family.nodes[node] = self._specs[before.name] = _at(spec, node, before.name)
+
     def claim(
         self, spec: DatabaseSpec, nodes: Iterable[Node], taken: Iterable[str]
     ) -> None:
@@ -95,9 +107,7 @@ class Families:
             name = name or node.name
             if name in names:
                 name = f"{node.name}.{spec.name}"
-            family.nodes[node] = self._specs[name] = replace(
-                spec, name=name, host=node.host, port=node.port, topology_query=None
-            )
+            family.nodes[node] = self._specs[name] = _at(spec, node, name)
         self._by_key[spec.name] = family
 
     def _shares(self, family: Family, order: list[str]) -> bool:

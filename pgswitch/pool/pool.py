@@ -139,7 +139,8 @@ class ServerPool:
         if session is not None:
             session.begin()
             return
-        if self.welcome is not None:
+        site = self.site
+        if self.welcome is not None and (site is None or not site.is_unheard):
             client.welcome(self.welcome)
             return
         self.welcome_waiters.append(client)
@@ -273,6 +274,14 @@ class ServerPool:
         since += [client.waiting_since for client in self.unwelcomed()[:1]]
         return min(since, default=float("inf"))
 
+    def waits_since(self) -> list[float]:
+        """Return since when each client waits for a server, at its login too."""
+        since = [link.waiting_since for link in self.waiting()]
+        since += [link.waiting_since for link in self.verdicts.links()]
+        since += [client.waiting_since for client in self.unwelcomed()]
+        since += [errand.waiting_since for errand in self.errands.waiting()]
+        return [moment for moment in since if moment]
+
     def is_opening(self) -> bool:
         """Tell whether a server is logging in."""
         return self.fleet.count(Phase.LOGIN) > 0
@@ -337,7 +346,7 @@ class ServerPool:
     def _demand(self, asked: int) -> Demand:
         """Return who wants servers."""
         waiting = len(self.rack.waiters) + len(self.errands)
-        if self.welcome is None and self.welcome_waiters:
+        if self.welcome_waiters:
             waiting = max(waiting, 1)
         return Demand(
             waiting=max(waiting, asked),
@@ -373,6 +382,19 @@ class ServerPool:
     def lost(self, backend: Backend, reason: str) -> None:
         """Let go of a server, and of the client that was using it."""
         server_life.lost(self, backend, reason)
+
+    def learn_welcome(self, backend: Backend) -> None:
+        """Have clients told from now on what this server has reported."""
+        server_life.learn_welcome(self, backend)
+
+    def welcome_waiting(self) -> None:
+        """Go on with the logins that wait, if what clients are told is known."""
+        site = self.site
+        if self.welcome is None or (site is not None and site.is_unheard):
+            return
+        waiting, self.welcome_waiters = self.welcome_waiters, []
+        for client in waiting:
+            client.welcome(self.welcome)
 
     # Pausing, counting.
 

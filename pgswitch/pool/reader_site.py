@@ -46,6 +46,8 @@ class ReaderSite:
 
     starting = False
     """Its node has spoken, or it would not be one."""
+    is_unheard = False
+    """It is one node for good."""
 
     def __init__(
         self,
@@ -110,6 +112,9 @@ class ReaderSite:
     def is_elsewhere(self, backend: Backend) -> bool:
         """Tell whether a server is at another address than the monitor has asked."""
         return is_elsewhere(self._cluster.address_of(self.node), backend)
+
+    def heard(self) -> None:
+        """Take no notice."""
 
     def served(self) -> None:
         """Take no notice: only the writer's is of interest."""

@@ -195,6 +195,15 @@ class Pools:
             pool.recycle(spec, servers=changed)
         self.warm()
 
+    def renew_family(self, spec: DatabaseSpec) -> None:
+        """Bring the pools of a cluster's nodes in line with its changed entry."""
+        self.families.renew(spec)
+        names = {*self.families.names(spec.name).values()}
+        for pool in self:
+            own = self.families.spec(pool.key.database)
+            if own is not None and pool.key.database in names:
+                pool.recycle(own, servers=recycles(pool.spec, own))
+
     def close_at(self, host: str, addresses: frozenset[str]) -> None:
         """Have servers closed in time that are at addresses which a name has lost.
 

@@ -45,6 +45,9 @@ class Home(Protocol):
     welcome: Welcome | None
     welcome_waiters: list[Frontend]
 
+    def welcome_waiting(self) -> None:
+        """Go on with the logins that wait, if what clients are told is known."""
+
     def launch(self) -> None:
         """Open servers for those who wait."""
 
@@ -80,10 +83,7 @@ def _prepared_for_use(
         )
     backend.is_fresh = False
     learn_welcome(pool, backend)
-    if pool.welcome is not None:
-        waiting, pool.welcome_waiters = pool.welcome_waiters, []
-        for client in waiting:
-            client.welcome(pool.welcome)
+    pool.welcome_waiting()
     if backend.phase is not Phase.CLOSED:
         pool.aftercare.free(backend)
         if pool.site is not None:
@@ -96,6 +96,7 @@ def learn_welcome(pool: Home, backend: Backend) -> None:
     if backend.link.stale:
         return
     if pool.site is not None:
+        pool.site.heard()
         reported = {**pool.site.corrected(reported)}
     if present is None or present.parameters != reported:
         tracking = pool.context.tracking

@@ -42,7 +42,7 @@ SQLSTATES = {
 }
 
 
-IN_HOT_STANDBY = "in_hot_standby"
+IN_HOT_STANDBY, READ_ONLY = "in_hot_standby", "default_transaction_read_only"
 
 
 class Place(Where, Protocol):
@@ -55,6 +55,10 @@ class Place(Where, Protocol):
     @property
     def starting(self) -> bool:
         """Whether that is because the nodes have not spoken yet: servers stay."""
+
+    @property
+    def is_unheard(self) -> bool:
+        """Whether the node is yet to say what clients are told at login."""
 
     @property
     def place(self) -> DatabaseSpec:
@@ -75,6 +79,9 @@ class Place(Where, Protocol):
 
     def is_elsewhere(self, backend: Backend) -> bool:
         """Tell whether a server is at another address than the monitor has asked."""
+
+    def heard(self) -> None:
+        """Note that a server has said what clients are told at login."""
 
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
@@ -109,6 +116,12 @@ class Home(standbys.Home, Protocol):
 
     def serve_waiters(self) -> None:
         """Give servers to those who wait; open more."""
+
+    def learn_welcome(self, backend: Backend) -> None:
+        """Have clients told from now on what this server has reported."""
+
+    def welcome_waiting(self) -> None:
+        """Go on with the logins that wait, if what clients are told is known."""
 
 
 class Cluster(Protocol):
@@ -153,6 +166,8 @@ class Site:
         """There is no writer; clients wait."""
         self.starting = False
         """It is not known yet whether there is one; servers stay."""
+        self.is_unheard = False
+        """What clients are told at login is another node's, or may be."""
         self._is_untried = False
         """Nobody has logged in to this writer yet, but to the last one."""
         self._pool = pool
@@ -219,6 +234,11 @@ class Site:
         node = self.node
         return node is not None and is_elsewhere(self.cluster.address_of(node), backend)
 
+    def heard(self) -> None:
+        """Note that a server has said what clients are told at login."""
+        if not self.searching:
+            self.is_unheard = False
+
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
         if not self.searching:
@@ -254,7 +274,7 @@ class Site:
 
     def wait(self) -> None:
         """Have clients wait; the servers that there are stay."""
-        self.searching = self.starting = True
+        self.searching = self.starting = self.is_unheard = True
         self._pool.set_open()
 
     def hold(self, *, is_leaving: bool = False) -> None:
@@ -264,6 +284,9 @@ class Site:
         new writer, for the server's last word tells what may be run again.
         """
         self.searching, self.starting = True, False
+        if self._told(READ_ONLY) == "on":
+            # Of the last writer, perhaps that it might not change any more.
+            self.is_unheard = True
         self._pool.set_open()
         for backend in list(self._pool.servers.values()):
             if not is_leaving or not _is_at_work(backend):
@@ -277,29 +300,69 @@ class Site:
         """
         is_host = node is not None and self.place.hosts == (node.host,)
         is_back = same or node == self.node
-        was_searching = self.searching
+        was_searching, was_starting = self.searching, self.starting
+        if self.starting or not same:
+            self.is_unheard = not same
         self.searching = self.starting = False
         self.node = node
+        self._correct_welcome()
         attempts = self._pool.fleet.attempts
         if not same:
             was_known = self._pool.welcome is not None
             self._is_untried = was_known and attempts.sqlstate[:2] != NO_ENTRY
         for backend in list(self._pool.servers.values()):
-            # A name may lead to another machine by now.
-            if not same or (is_host and self.is_elsewhere(backend)):
+            # A name may lead to another machine by now; and what was opened before
+            # a start may be at whatever the entry of then led to.
+            if (
+                not same
+                or (is_host and self.is_elsewhere(backend))
+                or (was_starting and self._is_at_another(backend))
+            ):
                 backend.close(WRITER_MOVED)
         if was_searching or not is_back:
             self._pool.verdicts.decide(Verdict.BACK if is_back else Verdict.MOVED)
         attempts.succeeded()
         self._pool.set_open()
-        for backend in [] if node is None else self.standbys.take(node):
-            self._pool.adopt(backend)
-            if backend.phase is not Phase.LOGIN and self.is_elsewhere(backend):
-                backend.close(WRITER_MOVED)
+        if node is not None:
+            self._use_warm(node)
+        self._pool.welcome_waiting()
         self._pool.serve_waiters()
         if self._pool.spec.user is not None and self._pool.welcome is None:
             # So that logins find what servers report, even when nobody writes again.
             self._pool.launch(asked=1)
+
+    def _is_at_another(self, backend: Backend) -> bool:
+        """Tell whether a server is certainly not at the node, by its address."""
+        node = self.node
+        if node is None or backend.phase is Phase.LOGIN:
+            return False
+        if backend.address.port not in (0, node.port):
+            return True
+        there = self.cluster.address_of(node) or node.host or ""
+        return differ(backend.address.host, there)
+
+    def _use_warm(self, node: Node) -> None:
+        """Make the connections that were kept for this moment the pool's."""
+        for backend in self.standbys.take(node):
+            self._pool.adopt(backend)
+            if backend.phase is Phase.LOGIN:
+                continue
+            if self.is_elsewhere(backend):
+                backend.close(WRITER_MOVED)
+            elif backend.parameters:
+                self._pool.learn_welcome(backend)
+
+    def _correct_welcome(self) -> None:
+        """Have clients told of no standby any more, where that is the writer now."""
+        welcome = self._pool.welcome
+        is_writer = self.node is not None
+        if welcome is not None and is_writer and self._told(IN_HOT_STANDBY) == "on":
+            self._pool.welcome = welcome.changed(IN_HOT_STANDBY, "off")
+
+    def _told(self, parameter: str) -> str:
+        """Return what clients are told at login of a parameter; empty: nothing."""
+        welcome = self._pool.welcome
+        return "" if welcome is None else welcome.parameters.get(parameter, "")
 
     def refresh(self) -> None:
         """Do what is due: see to the connections to standbys."""
@@ -320,6 +383,14 @@ def is_elsewhere(address: str, backend: Backend) -> bool:
     if not address or here == backend.host:
         return False
     return ip_address(here.partition("%")[0]) != ip_address(address.partition("%")[0])
+
+
+def differ(one: str, other: str) -> bool:
+    """Tell whether two hosts are addresses, and not the same."""
+    try:
+        return ip_address(one.partition("%")[0]) != ip_address(other.partition("%")[0])
+    except ValueError:
+        return False
 
 
 def _is_at_work(backend: Backend) -> bool:

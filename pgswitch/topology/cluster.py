@@ -23,6 +23,7 @@ from pgswitch.topology.facts import (
     Command,
     Failure,
     Fence,
+    Limits,
     LoseWriter,
     ReadTopology,
     Report,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from pgswitch.logs import Log
     from pgswitch.topology.calling import Heard
-    from pgswitch.topology.monitor import Monitor
+    from pgswitch.topology.monitor import Monitor, Probe
     from pgswitch.topology.nodes import Node
 
 EVENTS_KEPT = 100
@@ -100,6 +101,11 @@ def _forget(_line: str) -> None:
     """Record nothing."""
 
 
+def _told_by(report: Report) -> tuple[object, ...]:
+    """Return what of an answer the machine may decide by."""
+    return report.in_recovery, report.timeline, report.system, report.follows
+
+
 @dataclass(slots=True)
 class Cluster:
     """A cluster; ``key`` is the name of its database's entry."""
@@ -146,8 +152,31 @@ class Cluster:
         self.record(recording.begun(self.key, self.time(), self.machine))
         self._writer, self._complained_at = self.machine.writer, self.clock()
         self.sites.wait()
-        self._calls = Calls(self.monitor.make_probe, clock)
+        self._calls = Calls(self._make_probe, clock)
         self.monitor.start(clock, self)
+
+    def _make_probe(self, node: Node, ended: Callable[[], None]) -> Probe:
+        """Return what asks a node as the entry says now."""
+        return self.monitor.make_probe(node, ended)
+
+    def renew(
+        self,
+        seeds: list[Node],
+        query: str,
+        port: int,
+        make_probe: Callable[[Node, Callable[[], None]], Probe],
+    ) -> None:
+        """Go on as a changed entry says: its hosts, its list, and how to log in."""
+        self.record(recording.renewed(self.key, self.time(), seeds))
+        commands = self.machine.renewed(seeds, self.clock())
+        self.monitor.renew(query, port, make_probe)
+        self._perform(commands)
+
+    def limit(self, limits: Limits) -> None:
+        """Take the settings that the machine follows."""
+        if limits != self.machine.limits:
+            self.machine.limits = limits
+            self.record(recording.limited(self.key, self.time(), limits))
 
     def stop(self) -> None:
         """Ask no more and close every connection."""
@@ -208,6 +237,8 @@ class Cluster:
     @property
     def why_searching(self) -> str:
         """Why there is no writer now; empty if there is, or nothing is known."""
+        if self.machine.state is State.STARTING:
+            return f"it is not known yet which node is the writer ({self._doubts()})"
         event = self.events[-1] if self.events else None
         if self.machine.state is not State.SEARCHING or event is None or event.new:
             return ""
@@ -230,7 +261,7 @@ class Cluster:
                 f" its timeline ({machine.timeline}) are forgotten"
             )
         self.record(recording.judged_again(self.key, self.time()))
-        self._perform(machine.judge_again())
+        self._perform(machine.judge_again(self.clock()))
 
     # What the monitor says; see its Hearer.
 
@@ -251,29 +282,38 @@ class Cluster:
         held, longest = self.sites.waiting()
         if not held:
             return
-        nodes = "; ".join(
-            f"{name}: {self._why_no_writer(sight)}"
-            for name, sight in self.machine.sights.items()
-        )
         hint = ""
         if any(sight.fenced for sight in self.machine.sights.values()):
             hint = f"; RECONNECT {self.key} has the nodes judged again"
         self.log.warning(
             f"cluster {self.key}: no writer, {held} clients wait, the longest for"
-            f" {longest:.0f} s ({nodes}){hint}"
+            f" {longest:.0f} s ({self._doubts()}){hint}"
+        )
+
+    def _doubts(self) -> str:
+        """Return for each node why it is not the writer."""
+        return "; ".join(
+            f"{name}: {self._why_no_writer(sight)}"
+            for name, sight in self.machine.sights.items()
         )
 
     def _why_no_writer(self, sight: Sight) -> str:
         """Return why a node is not the writer."""
         report, machine = sight.report, self.machine
         if report is None:
-            return sight.failure or "not asked yet"
+            return sight.failure or "no answer yet"
         if report.in_recovery:
             return "in recovery"
-        return (
-            f"takes writes on timeline {report.timeline}, the last writer,"
-            f" {machine.writer}, was on {machine.timeline}"
-        )
+        if report.timeline is None:
+            return "takes writes"
+        words = f"takes writes on timeline {report.timeline}"
+        if machine.timeline is None:
+            return words
+        if machine.writer:
+            last = f"the last writer, {machine.writer}, was"
+        else:
+            last = "there has been a writer"
+        return f"{words}, {last} on {machine.timeline}"
 
     def answered(self, name: str, report: Report, now: float) -> None:
         """Take a node's answer; ``now`` is the clock's time."""
@@ -283,10 +323,7 @@ class Cluster:
             before = sight.report
         commands = self.machine.answered(name, report, now)
         (self._standbys.add if report.in_recovery else self._standbys.discard)(name)
-        is_news = before is None or (before.in_recovery, before.timeline) != (
-            report.in_recovery,
-            report.timeline,
-        )
+        is_news = before is None or _told_by(before) != _told_by(report)
         if is_news or not all(isinstance(one, ReadTopology) for one in commands):
             self.record(recording.answered(self.key, self.time(), name, report))
         is_writer = self.machine.state is State.KNOWN and name == self.machine.writer
@@ -374,8 +411,11 @@ class Cluster:
         """Return why a node is not to be read from, empty if it is."""
         report = sight.report
         if report is None:
-            return sight.failure or "not asked yet"
+            return sight.failure or "no answer yet"
         if not report.in_recovery:
+            is_open = self.machine.state is State.STARTING and not sight.fenced
+            if is_open:
+                return "takes writes; other nodes have not spoken yet"
             return "fenced" if sight.fenced else "writer"
         return self._astray(sight, report) or self._late(sight, report)
 
@@ -434,9 +474,11 @@ class Cluster:
         what = f"the writer {command.name} is lost" if command.name else "no writer"
         self.log.warning(f"cluster {self.key}: {what}: {command.cause}")
         now = self.clock()
-        suspected_at = self._suspected_at or now
-        event = Event(command.cause, command.name, suspected_at, now, tally=self.tally)
-        self.events.append(event)
+        if not self.events or self.events[-1].new:
+            # Else it is the same search still, taken up by another process, say.
+            since = self._suspected_at or now
+            event = Event(command.cause, command.name, since, now, tally=self.tally)
+            self.events.append(event)
         self.sites.hold(is_leaving=command.is_leaving)
 
     def _keep_warm(self) -> None:

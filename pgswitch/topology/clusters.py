@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgswitch.pool.reader_site import ReaderSite
 from pgswitch.topology.cluster import Cluster
-from pgswitch.topology.facts import NOTHING_KNOWN, Knowledge
+from pgswitch.topology.facts import NOTHING_KNOWN, Knowledge, Limits
 from pgswitch.topology.machine import Machine
 from pgswitch.topology.monitor import Monitor, Pace
 from pgswitch.topology.nodes import Node, named
@@ -37,11 +37,27 @@ class Known:
     """What the nodes are called as databases."""
     knowledge: Knowledge = NOTHING_KNOWN
     events: tuple[Event, ...] = ()
+    seeds: tuple[Node, ...] = ()
+    """The hosts of its entry."""
 
 
 def _seeds(spec: DatabaseSpec) -> list[Node]:
     """Return the hosts of an entry as nodes."""
     return named((host, spec.port) for host in spec.hosts or (None,))
+
+
+def _leads_to(spec: DatabaseSpec, known: Known) -> bool:
+    """Tell whether an entry names a node of a cluster, or a host it began with."""
+    places = {node.place for node in [*known.nodes, *known.seeds]}
+    return any(node.place in places for node in _seeds(spec))
+
+
+def _elsewhere(known: Known) -> Known:
+    """Return what is known for an entry that names other hosts: no node of them."""
+    knowledge = replace(
+        known.knowledge, writer="", fenced=frozenset(), is_listed=False, nodes=()
+    )
+    return Known(knowledge=knowledge, events=known.events)
 
 
 class Clusters:
@@ -84,13 +100,11 @@ class Clusters:
             spec, before = wanted.get(key), self._specs[key]
             if spec == before:
                 continue
-            if spec is not None and self._leads_to(spec, self.by_key[key].machine):
+            if spec is not None and _leads_to(spec, self._known(key)):
                 self._renew(key, spec)
                 continue
             if spec is not None:
-                known = self._known(key)
-                knowledge = replace(known.knowledge, writer="", is_listed=False)
-                kept[key] = Known(knowledge=knowledge, events=known.events)
+                kept[key] = _elsewhere(self._known(key))
             self._drop(key)
         for key, spec in wanted.items():
             if key not in self.by_key:
@@ -100,28 +114,20 @@ class Clusters:
             cluster.monitor.pace = self._pace()
             cluster.max_lag = configuration.settings.reader_max_lag
             cluster.max_lag_bytes = configuration.settings.reader_max_lag_bytes
-            limits = cluster.machine.limits
-            limits.start = configuration.settings.switchover_start_timeout
-            limits.forget = configuration.settings.switchover_forget
+            cluster.limit(self._limits())
 
     def judge_again(self, key: str) -> None:
         """Have a cluster's nodes judged as at a start, if it has no writer."""
         if key in self.by_key:
             self.by_key[key].judge_again()
 
-    def _leads_to(self, spec: DatabaseSpec, machine: Machine) -> bool:
-        """Tell whether an entry names a node of a cluster, or a host it began with."""
-        nodes = [sight.node for sight in machine.sights.values()]
-        places = {node.place for node in [*nodes, *machine.seeds]}
-        return any(node.place in places for node in _seeds(spec))
-
     def _renew(self, key: str, spec: DatabaseSpec) -> None:
-        """Go on with a cluster whose entry has changed."""
-        cluster = self.by_key[key]
+        """Go on with a cluster whose entry has changed, readers' databases too."""
         self._specs[key] = spec
-        cluster.machine.seeds = _seeds(spec)
+        self._pools.renew_family(spec)
         maker = probe_maker(self._context, spec, self._reactor, self._names.addresses)
-        cluster.monitor.renew(spec.topology_query or "", spec.port, maker)
+        query, port = spec.topology_query or "", spec.port
+        self.by_key[key].renew(_seeds(spec), query, port, maker)
 
     def known(self) -> dict[str, Known]:
         """Return what is known of all clusters, by the key of their entry."""
@@ -137,17 +143,23 @@ class Clusters:
             families.names(key),
             cluster.machine.knowledge(),
             tuple(cluster.events),
+            tuple(cluster.machine.seeds),
         )
 
     def go_on_with(self, known: Mapping[str, Known]) -> None:
         """Begin where another process was, at the next :meth:`configure`.
 
         Nodes have their databases at once, so that servers there can be taken over.
+        An entry that leads elsewhere by now is one as after a RELOAD.
         """
         databases = self._context.configuration.databases
         for key, one in known.items():
             spec = databases.get(key)
             if spec is not None and spec.topology_query:
+                # An earlier version does not say what its entry was.
+                if one.seeds and not _leads_to(spec, one):
+                    self._inherited[key] = _elsewhere(one)
+                    continue
                 self._inherited[key] = one
                 self._pools.families.set(
                     spec, one.nodes, one.readers, databases, one.databases
@@ -195,15 +207,20 @@ class Clusters:
             settings.server_connect_timeout,
         )
 
+    def _limits(self) -> Limits:
+        settings = self._context.configuration.settings
+        return Limits(settings.switchover_start_timeout, settings.switchover_forget)
+
     def _begin(self, key: str, spec: DatabaseSpec, known: Known) -> None:
         """Watch a cluster of which some is known already."""
         context = self._context
-        seeds = [*known.nodes] or _seeds(spec)
+        seeds = _seeds(spec)
         sites = PoolSites(key, self._pools, known.writer)
         self._specs[key], self._sites[key] = spec, sites
         databases = context.configuration.databases
-        self._pools.families.claim(spec, seeds, databases)
-        machine = Machine(seeds, known.knowledge)
+        self._pools.families.claim(spec, known.nodes or seeds, databases)
+        before = replace(known.knowledge, nodes=known.nodes)
+        machine = Machine(seeds, before, limits=self._limits())
         monitor = Monitor(
             key=key,
             query=spec.topology_query or "",

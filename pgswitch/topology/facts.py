@@ -30,6 +30,8 @@ class Failure(Enum):
 
 ANSWERS_OTHERWISE = (Failure.UNFIT, Failure.FULL)
 """The node lives, but does not answer our question."""
+ANSWERS_SOON = (Failure.FULL, Failure.NOT_READY)
+"""The node may have room in a moment, or have started up, and much to say."""
 
 
 class Listing(Enum):
@@ -150,6 +152,8 @@ class Knowledge:
     """Names of nodes."""
     is_listed: bool = False
     """The nodes come from a list that was read."""
+    nodes: tuple[Node, ...] = ()
+    """All of them; none: those of the entry."""
 
 
 NOTHING_KNOWN = Knowledge()

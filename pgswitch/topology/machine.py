@@ -48,6 +48,7 @@ from typing import ClassVar
 
 from pgswitch.topology.facts import (
     ANSWERS_OTHERWISE,
+    ANSWERS_SOON,
     NOTHING_KNOWN,
     Ask,
     Assume,
@@ -96,7 +97,7 @@ class Machine:
 
     def __post_init__(self, before: Knowledge) -> None:
         """Begin with the seeds as nodes, and with what was known before."""
-        self.sights = {node.name: Sight(node) for node in self.seeds}
+        self.sights = {node.name: Sight(node) for node in before.nodes or self.seeds}
         self.writer = before.writer if before.writer in self.sights else ""
         self.timeline, self.system = before.timeline, before.system
         self._has_served = self.writer != ""
@@ -113,9 +114,32 @@ class Machine:
             self.system,
             frozenset(name for name, one in self.sights.items() if one.fenced),
             is_listed=self.listing is Listing.READ,
+            nodes=tuple(sight.node for sight in self.sights.values()),
         )
 
-    def judge_again(self) -> list[Command]:
+    def renewed(self, seeds: list[Node], now: float) -> list[Command]:
+        """Take the hosts of a changed entry, and have new ones asked too.
+
+        They are all the nodes there are where no list was read.  Beside a list they
+        count as long as nodes are looked for: whoever changes the entry then may know
+        of a node that no list names.
+        """
+        self.seeds = seeds
+        for sight in self.sights.values():
+            sight.has_no_list = False
+        if self.listing is not Listing.READ:
+            if self.state in _UNJUDGED:
+                self.listing = Listing.UNREAD
+            return self._follow(seeds, now)
+        places = {sight.node.place for sight in self.sights.values()}
+        added = [Sight(node) for node in seeds if node.place not in places]
+        if self.state is State.KNOWN:
+            return []
+        for sight in added:
+            self._keep_unlisted(sight)
+        return [Ask(sight.node.name) for sight in added]
+
+    def judge_again(self, now: float) -> list[Command]:
         """Forget the last writer and its timeline, unless there is a writer now.
 
         For an operator who knows better: a promotion was a mistake, say.
@@ -131,7 +155,7 @@ class Machine:
         for sight in self.sights.values():
             sight.fenced = sight.has_spoken = sight.has_no_list = False
             sight.is_mute = False
-        return asks
+        return [*self._judged(now), *asks]
 
     def listed(self, nodes: list[Node], now: float) -> list[Command]:
         """Take a new list of nodes.
@@ -140,7 +164,13 @@ class Machine:
         STARTING the configured hosts stay too, until a node of the list has answered.
         """
         self.listing = Listing.READ
+        return self._follow(nodes, now)
+
+    def _follow(self, nodes: list[Node], now: float) -> list[Command]:
+        """Take these as the nodes, and keep what is known of them."""
         before, writer = self.sights, self.sights.get(self.writer)
+        if self.state is State.ASSUMED:
+            self._heard_at = None  # There may be others to wait for now.
         known = {sight.node.place: sight for sight in before.values()}
         self.sights = {}
         for node in nodes:
@@ -222,9 +252,8 @@ class Machine:
         sight.report = None
         sight.failure = words or failure.value
         if failure is Failure.LOST:
-            return [Ask(name)]
-        # A full node may have room in a moment, and much to say.
-        sight.has_spoken = failure is not Failure.FULL
+            return [*self._judged(now), Ask(name)]
+        sight.has_spoken = failure not in ANSWERS_SOON
         sight.is_mute = failure in ANSWERS_OTHERWISE
         if self.state in _UNJUDGED:
             return self._judged(now)
@@ -263,7 +292,8 @@ class Machine:
         if self.state not in _UNJUDGED:
             return []
         sights = self.sights.values()
-        if not any(one.is_mute or one.report is not None for one in sights):
+        is_start = self.state is State.STARTING
+        if not any((one.is_mute and is_start) or one.report for one in sights):
             self._heard_at = None
             return []
         if self._heard_at is None:
@@ -341,7 +371,7 @@ class Machine:
         """Serve from a single node that is in recovery: there is no other."""
         if self.state is State.ASSUMED:
             return []
-        self.state, self._heard_at = State.ASSUMED, None
+        self.state = State.ASSUMED
         return [Assume(f"{sight.node.name} is in recovery, and there is no other node")]
 
     def _best(self, writers: list[Sight], answered: list[Sight]) -> Sight:
@@ -354,8 +384,11 @@ class Machine:
         def worth(sight: Sight) -> tuple[bool, int, int]:
             report = sight.report
             assert report is not None  # noqa: S101 - it is a writer
-            same = self.system is not None and report.system == self.system
-            return same, systems.count(report.system), report.timeline or 0
+            # Whoever does not tell its system may be of any.
+            alike = sum(
+                None in (report.system, one) or one == report.system for one in systems
+            )
+            return not self._is_foreign(report), alike, report.timeline or 0
 
         return max(writers, key=worth)
 
@@ -505,6 +538,6 @@ def _followed(sights: list[Sight]) -> int:
     It says something only where all nodes belong to one cluster.
     """
     reports = [one.report for one in sights if one.report is not None]
-    if len({one.system for one in reports}) > 1:
+    if len({one.system for one in reports} - {None}) > 1:
         return 0
     return max((one.follows or 0 for one in reports), default=0)

@@ -496,7 +496,8 @@ class Monitor:
         return self._closed or self.watches.get(watch.node.name) is not watch
 
     def _once_more(self, watch: Watch) -> None:
-        if watch.again and not watch.busy:
+        is_current = self.watches.get(watch.node.name) is watch
+        if watch.again and not watch.busy and is_current:
             watch.again = False
             self._ask(watch)
 

@@ -17,6 +17,7 @@ from pgswitch.topology.facts import (
     Failure,
     Fence,
     Knowledge,
+    Limits,
     LoseWriter,
     ReadTopology,
     Report,
@@ -44,11 +45,27 @@ class Step:
 
 
 def begun(cluster: str, at: float, machine: Machine) -> str:
-    """Return the line of a machine that begins: its hosts, and what it knows."""
-    nodes = [asdict(node) for node in machine.seeds]
+    """Return the line of a machine that begins: hosts, knowledge and settings."""
     before = asdict(machine.knowledge())
     before["fenced"] = sorted(before["fenced"])
-    return _line(cluster, at, "begin", nodes=nodes, before=before)
+    return _line(
+        cluster,
+        at,
+        "begin",
+        nodes=[asdict(node) for node in machine.seeds],
+        before=before,
+        limits=asdict(machine.limits),
+    )
+
+
+def renewed(cluster: str, at: float, nodes: list[Node]) -> str:
+    """Return the line of an entry that has changed, with its hosts."""
+    return _line(cluster, at, "entry", nodes=[asdict(node) for node in nodes])
+
+
+def limited(cluster: str, at: float, limits: Limits) -> str:
+    """Return the line of other settings."""
+    return _line(cluster, at, "limits", limits=asdict(limits))
 
 
 def judged_again(cluster: str, at: float) -> str:
@@ -110,7 +127,7 @@ def replay(lines: Iterable[str]) -> Iterator[Step]:
         yield Step(at, cluster, words, told, machine.state.value, machine.writer)
 
 
-def _input(  # noqa: PLR0911 - one for each kind
+def _input(  # noqa: C901, PLR0911 - one for each kind
     machines: dict[str, Machine], cluster: str, at: float, record: dict[str, Any]
 ) -> tuple[str, list[Command]]:
     """Do one input; return it in words, and the commands."""
@@ -119,14 +136,22 @@ def _input(  # noqa: PLR0911 - one for each kind
         nodes = [Node(**node) for node in record["nodes"]]
         before = {**record.get("before", {})}
         before["fenced"] = frozenset(before.get("fenced", ()))
-        machines[cluster] = Machine(nodes, Knowledge(**before))
+        before["nodes"] = tuple(Node(**node) for node in before.get("nodes", ()))
+        limits = Limits(**record.get("limits", {}))
+        machines[cluster] = Machine(nodes, Knowledge(**before), limits=limits)
         return f"begin with {_names(nodes)}", []
     machine = machines[cluster]
+    if kind == "entry":
+        nodes = [Node(**node) for node in record["nodes"]]
+        return f"the entry names {_names(nodes)}", machine.renewed(nodes, at)
+    if kind == "limits":
+        machine.limits = Limits(**record["limits"])
+        return f"settings: {machine.limits}", []
     if kind == "listed":
         nodes = [Node(**node) for node in record["nodes"]]
         return f"the nodes are {_names(nodes)}", machine.listed(nodes, at)
     if kind == "judge again":
-        return "RECONNECT", machine.judge_again()
+        return "RECONNECT", machine.judge_again(at)
     if kind == "time":
         return "time is up", machine.ticked(at)
     name = record["name"]

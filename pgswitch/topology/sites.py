@@ -124,12 +124,12 @@ class PoolSites:
     def waiting(self) -> tuple[int, float]:
         """Return how many clients wait, and the longest wait in seconds."""
         now = self.pools.context.clock()
-        waits = [
-            now - link.waiting_since
+        since = [
+            moment
             for pool in self.pools.of_database(self.key)
-            for link in [*pool.rack.waiters, *pool.verdicts.links()]
+            for moment in pool.waits_since()
         ]
-        return len(waits), max(waits, default=0.0)
+        return len(since), now - min(since, default=now)
 
     def heard_at(self, node: Node) -> float:
         """Return when a client's query was last answered by this node."""

@@ -142,6 +142,8 @@ def _role(cluster: Cluster, sight: Sight) -> str:
         return "writer"
     if sight.report is None:
         return "unknown"
+    if machine.state is State.STARTING and sight.writes and not sight.fenced:
+        return "unknown"
     return "reader" if sight.report.in_recovery else "rival"
 
 

@@ -47,16 +47,22 @@ class TwoNodes:
             f" topology_query='{TOPOLOGY_QUERY}' {more}"
         )
 
-    def start(self, node: PostgresServer) -> PgSwitch:
+    def start(self, node: PostgresServer, **more: str | float) -> PgSwitch:
         """Start a pgswitch whose entry names this node."""
+        return self.start_with(self.entry(node), **more)
+
+    def start_with(self, entry: str, **more: str | float) -> PgSwitch:
+        """Start a pgswitch with this entry and ``more`` settings."""
         made = self._factory(start=False)
-        made.configure({DATABASE: self.entry(node)}, self._settings())
+        made.configure({DATABASE: entry}, self._settings() | more)
         made.start()
         return made
 
-    def reload(self, pooler: PgSwitch, databases: dict[str, str]) -> None:
+    def reload(
+        self, pooler: PgSwitch, databases: dict[str, str], **more: str | float
+    ) -> None:
         """Have a pgswitch take other entries."""
-        pooler.configure(databases, self._settings())
+        pooler.configure(databases, self._settings() | more)
         pooler.reload()
 
     def _settings(self) -> dict[str, str | float]:
@@ -331,3 +337,142 @@ def test_reconnect_forgets_a_wrong_promotion(two: TwoNodes) -> None:
     pooler = two.start(two.cluster.writer)
     wrong_promotion(two, pooler)
     waits_then_goes_on(two, pooler, lambda: pooler.console(f"RECONNECT {DATABASE}"))
+
+
+class Client(threading.Thread):
+    """Logs in and inserts a row; ``told`` is the error that it got."""
+
+    def __init__(self, pooler: PgSwitch, database: str = DATABASE) -> None:
+        super().__init__(daemon=True)
+        self.told: str | None = None
+        self._pooler, self._database = pooler, database
+        self.start()
+
+    def run(self) -> None:
+        """Do so."""
+        try:
+            with self._pooler.connect("trusted", self._database) as connection:
+                connection.execute("INSERT INTO written VALUES (-3)")
+        except psycopg.Error as error:
+            self.told = str(error)
+
+    def is_served(self) -> bool:
+        """Wait for the end; tell whether the row was written."""
+        self.join(GOES_ON_S)
+        return not self.is_alive() and self.told is None
+
+
+def test_a_start_that_lasts(two: TwoNodes) -> None:
+    """Clients wait, whatever an operator does; in vain, they are told what for."""
+    (standby,) = two.cluster.standbys
+    standby.freeze()
+    try:
+        pooler = two.start(two.cluster.writer, switchover_start_timeout=5)
+        first = Client(pooler)
+        wait_until(lambda: pooler.console("SHOW TOPOLOGY")[1:], "the list")
+        pooler.console(f"PAUSE {DATABASE}")
+        pooler.console(f"RESUME {DATABASE}")
+        two.reload(
+            pooler,
+            {DATABASE: two.entry(two.cluster.writer, more="pool_size=3")},
+            switchover_start_timeout=5,
+        )
+        pooler.console(f"RECONNECT {DATABASE}")
+        assert pooler.console("SHOW SERVERS") == []
+        assert first.is_alive()
+        second = Client(pooler)
+        pooler.console(f"KILL {DATABASE}")
+        pooler.console(f"RESUME {DATABASE}")
+        for client in (first, second):
+            assert not client.is_served()
+        restart(pooler)
+        third = Client(pooler)
+        assert third.is_served(), third.told
+        pooler.stop()
+        pooler = two.start(two.cluster.writer, query_wait_timeout=1)
+        last = Client(pooler)
+        assert not last.is_served()
+        assert "not known yet which node is the writer" in f"{last.told}"
+    finally:
+        standby.thaw()
+
+
+def test_a_takeover_while_the_writer_is_searched(two: TwoNodes) -> None:
+    """The fenced node is not taken by the next process either."""
+    pooler = two.start(two.cluster.writer)
+    pooler.connect("trusted", DATABASE).close()
+    old, new = two.split()
+    pooler.wait_for_log("is fenced")
+    new.stop("immediate")
+    pooler.wait_for_log("is lost")
+    before = rows(old)
+    clients = [Client(pooler)]
+    restart(pooler)
+    clients.append(Client(pooler))
+    wait_until(
+        lambda: any(
+            node["state"] == "fenced" for node in pooler.console("SHOW TOPOLOGY")
+        ),
+        "the fenced node",
+    )
+    new.start()
+    assert all(client.is_served() for client in clients)
+    assert rows(old) == before
+    moves = pooler.console("SHOW SWITCHOVERS")
+    assert [move["cause"] for move in moves][:1] == ["it was promoted"]
+    assert len(moves) == 2
+
+
+def test_hosts_that_a_reload_adds(two: TwoNodes) -> None:
+    """Without a list they are nodes from then on; nobody else may be up."""
+    old, new = two.split()
+    old.stop()
+    entry = f"port={new.port} user=trusted dbname={DATABASE} topology_query='no sql'"
+    pooler = two.start_with(f"host=127.0.0.9 {entry}")
+    client = Client(pooler)
+    pooler.wait_for_log("127.0.0.9 cannot be asked")
+    two.reload(pooler, {DATABASE: f"host=127.0.0.9,127.0.0.1 {entry}"})
+    assert client.is_served(), pooler.log_text()
+
+
+def test_an_old_writer_that_is_read_only(two: TwoNodes) -> None:
+    """Who logs in after the move is told what the new one is."""
+    old = two.cluster.writer
+    pooler = two.start(old)
+    old.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+    old.execute("SELECT pg_reload_conf()")
+
+    def connect() -> psycopg.Connection:
+        return pooler.connect("trusted", DATABASE, target_session_attrs="read-write")
+
+    def is_refused() -> bool:
+        pooler.console(f"RECONNECT {DATABASE}")
+        try:
+            connect().close()
+        except psycopg.OperationalError:
+            return True
+        return False
+
+    wait_until(is_refused, "a login that is told of it")
+    two.cluster.switch(PostgresServer.stop)
+    for _ in range(3):
+        connect().close()
+    with two.writing(pooler):
+        pass
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_an_entry_by_another_address(two: TwoNodes, mode: str) -> None:
+    """Than any of the list: nobody waits for it again at a RELOAD, or after -R."""
+    old, _new = two.split()
+    before = rows(old)
+    entry = two.entry(old).replace("127.0.0.1", "localhost", 1)
+    pooler = two.start_with(f"{entry}", pool_mode=mode)
+    assert Client(pooler).is_served()
+    restart(pooler)
+    assert Client(pooler).is_served()
+    cluster_lines = pooler.log_text().count("the writer is")
+    two.reload(pooler, {DATABASE: f"{entry} pool_size=4"}, pool_mode=mode)
+    assert Client(pooler).is_served()
+    assert pooler.log_text().count("the writer is") == cluster_lines
+    assert rows(old) == before

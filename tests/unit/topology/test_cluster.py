@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pgswitch.topology.calling import Finding
-from pgswitch.topology.facts import Failure, Report
+from pgswitch.topology.facts import Failure, Report, State
+from pgswitch.topology.nodes import named
 from pgswitch.topology.recording import replay
 from tests.fakes.cluster import ClusterSetting
 from tests.fakes.probes import STANDBY, writes
@@ -331,3 +332,39 @@ def test_why_there_is_no_writer(known: ClusterSetting) -> None:
     assert known.cluster.why_searching == "a was lost, refused"
     known.probes["b"].answer(writes(2))
     assert known.cluster.why_searching == ""
+
+
+def test_one_search_is_one_event(known: ClusterSetting) -> None:
+    """It began when it began, however often it is found that nobody writes."""
+    cluster = known.cluster
+    cluster.failed("a", Failure.REFUSED, "")
+    (event,) = cluster.events
+    cluster.judge_again()
+    for name in "abc":
+        cluster.answered(name, STANDBY, 1.0)
+    cluster.listed(named((name, 5432) for name in "abc"))
+    assert cluster.machine.state is State.SEARCHING
+    assert [*cluster.events] == [event]
+
+
+def test_what_a_replay_decides_by_is_recorded(known: ClusterSetting) -> None:
+    """A standby that follows another timeline, too."""
+    before = len(known.recorded)
+    for follows in (1, 1, 2):
+        known.cluster.answered("b", Report(in_recovery=True, follows=follows), 1.0)
+    assert len(known.recorded) == before + 2
+
+
+def test_why_no_node_is_the_writer(known: ClusterSetting) -> None:
+    """There need not be a last writer that has a name."""
+    cluster = known.cluster
+    cluster.machine.writer, cluster.machine.state = "", State.SEARCHING
+    sight = cluster.machine.sights["a"]
+    for timeline, last, words in (
+        (None, 3, "takes writes"),
+        (2, None, "takes writes on timeline 2"),
+        (2, 3, "takes writes on timeline 2, there has been a writer on 3"),
+    ):
+        sight.report = Report(in_recovery=False, timeline=timeline)
+        cluster.machine.timeline = last
+        assert cluster._why_no_writer(sight) == words

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from pgswitch.topology.calling import Finding
 from pgswitch.topology.events import Event
 from pgswitch.topology.facts import Failure, State
-from tests.fakes.messages import query
+from tests.fakes.messages import IN_TRANSACTION, message, query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
-from tests.fakes.probes import STANDBY, writes
+from tests.fakes.probes import STANDBY, FakeProbe, writes
 from tests.fakes.world import Server, WorldOf
 
 
@@ -234,3 +235,167 @@ def test_what_clients_of_a_promoted_node_are_told(monitored: Monitored) -> None:
     monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
     monitored.probes["10.0.0.2"].answer(writes(2))
     assert b"in_hot_standby\0off\0" in world.client().hear()
+
+
+def test_an_entry_with_more_hosts(monitored: Monitored) -> None:
+    """Those that it adds by a RELOAD are asked, too: nobody else may be up."""
+    world = monitored.world
+    client = world.client()
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    more = ENTRY.replace("10.0.0.1", "10.0.0.1,10.0.0.2")
+    world.reload(databases=f"{more}\n{OTHER}")
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    monitored.probes["10.0.0.2"].answer(writes())
+    world.wait(0.5)
+    monitored.probes["10.0.0.2"].fail(Failure.UNFIT)
+    world.turn()
+    (attempt, *_) = (one for one in world.attempts if one.host == "10.0.0.2")
+    attempt.accept().log_in()
+    assert client.frontend.logged_in
+
+
+def test_a_reload_reaches_readers_and_calls(monitored: Monitored) -> None:
+    """What an entry says of a database goes for that of each node as well."""
+    world = monitored.world
+    monitored.settle()
+    pools, cluster = world.service.pools, world.service.clusters.by_key["db"]
+    (before,) = pools.families.readers("db")
+    pool = pools.pool(before, "app")
+    generation = pool.fleet.generation
+    changed = ENTRY.replace("secret", "other") + " dbname=elsewhere pool_size=3"
+    world.reload(databases=f"{changed}\n{OTHER}")
+    (reader,) = pools.families.readers("db")
+    assert (reader.name, reader.host) == (before.name, before.host)
+    assert (reader.dbname, reader.password) == ("elsewhere", "other")
+    assert (pool.spec, pool.fleet.pool_size) == (reader, 3)
+    assert pool.fleet.generation > generation
+    cluster.monitor.make_probe = FakeProbe
+    found: list[Finding] = []
+    cluster.call(found.append)
+    assert cluster._calls is not None
+    (probe,) = cluster._calls._probes.values()
+    assert isinstance(probe, FakeProbe)
+    probe.fail(Failure.FULL)
+    assert found == [Finding.WELL]
+
+
+def test_another_process_and_another_entry(
+    world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry that leads elsewhere by now is followed, as after a RELOAD."""
+    old = Monitored(world_of, monkeypatch)
+    old.settle()
+    known = old.world.service.clusters.known()
+    assert [node.host for node in known["db"].seeds] == ["10.0.0.1"]
+    world = Monitored(world_of, monkeypatch).world
+    service = world.service
+    for host, nodes in (("10.0.0.7", "7"), ("10.0.0.2", "12")):
+        service.clusters.stop()
+        entry = ENTRY.replace("10.0.0.1", host)
+        world.reload(databases=f"{entry}\n{OTHER}")
+        service.clusters.stop()
+        service.clusters.go_on_with(known)
+        service.clusters.configure(service.configuration)
+        machine = service.clusters.by_key["db"].machine
+        assert {*machine.sights} == {f"10.0.0.{last}" for last in nodes}
+        assert [node.host for node in machine.seeds] == [host]
+        assert machine.timeline == 1
+
+
+def test_who_waits_at_the_start(monitored: Monitored) -> None:
+    """Logins wait too, and are told what for; the log counts them."""
+    world = monitored.world
+    client = world.client()
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED, "no route")
+    world.wait(0.1)
+    cluster = world.service.clusters.by_key["db"]
+    assert cluster.sites.waiting()[0] == 1
+    world.wait(130.0)
+    words = client.hear()
+    assert b"not known yet which node is the writer (10.0.0.1: no route)" in words
+
+
+def test_logins_after_a_move(monitored: Monitored) -> None:
+    """They are told what the new writer says, not what the last one did."""
+    world = monitored.world
+    monitored.settle()
+    world.service.pools.pool(world.service.configuration.databases["db"], "app")
+    by_host = {one.host: one.accept() for one in [*world.attempts]}
+    by_host["10.0.0.1"].log_in(default_transaction_read_only="on")
+    assert b"default_transaction_read_only\0on\0" in world.client().hear()
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    early = world.client()
+    monitored.probes["10.0.0.2"].answer(writes(2))
+    late = world.client()
+    assert not early.frontend.logged_in
+    assert not late.frontend.logged_in
+    by_host["10.0.0.2"].log_in(default_transaction_read_only="off")
+    for client in (early, late, world.client()):
+        assert b"default_transaction_read_only\0off\0" in client.hear()
+
+
+def test_logins_at_another_start(monitored: Monitored) -> None:
+    """A database that becomes a cluster: a standby's words are not the writer's."""
+    world = monitored.world
+    world.reload(databases=f"db = host=10.0.0.1 user=app\n{OTHER}")
+    first = world.client()
+    world.attempts[0].accept().log_in(in_hot_standby="on")
+    assert b"in_hot_standby\0on\0" in first.hear()
+    world.reload(databases=f"{ENTRY}\n{OTHER}")
+    second = world.client()
+    world.wait(0.5)
+    assert not second.frontend.logged_in
+    monitored.probes["10.0.0.1"].answer(writes())
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].list("10.0.0.1")
+    assert b"in_hot_standby\0off\0" in second.hear()
+
+
+def test_logins_after_a_move_to_a_known_node(monitored: Monitored) -> None:
+    """A connection kept for a promotion has told what clients are to be told."""
+    world = monitored.world
+    monitored.settle()
+    world.service.pools.pool(world.service.configuration.databases["db"], "app")
+    for one in [*world.attempts]:
+        is_old = one.host == "10.0.0.1"
+        one.accept().log_in(default_transaction_read_only="on" if is_old else "off")
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].fail(Failure.REFUSED)
+    client = world.client()
+    assert not client.frontend.logged_in
+    monitored.probes["10.0.0.2"].answer(writes(2))
+    assert b"default_transaction_read_only\0off\0" in client.hear()
+
+
+def test_how_a_start_is_shown(monitored: Monitored) -> None:
+    """A node that takes writes is nobody's rival before all have spoken."""
+    world = monitored.world
+    monitored.probes["10.0.0.1"].answer(writes())
+    world.wait(0.5)
+    monitored.probes["10.0.0.1"].list("10.0.0.1", "10.0.0.2")
+    first, second = world.service.view.topology()
+    assert (first.role, first.state) == ("unknown", "up")
+    assert first.why == "takes writes; other nodes have not spoken yet"
+    assert (second.role, second.why) == ("unknown", "no answer yet")
+
+
+def test_servers_of_the_entry_of_before(monitored: Monitored) -> None:
+    """An entry that leads elsewhere: they are at no node of it, whatever writes."""
+    world = monitored.world
+    monitored.settle()
+    client, server = world.pair()
+    client.say(query("BEGIN"))
+    server.hear()
+    server.say(message(b"C", b"BEGIN\0") + IN_TRANSACTION)
+    elsewhere = ENTRY.replace("10.0.0.1", "10.0.0.7")
+    world.reload(databases=f"{elsewhere}\n{OTHER}")
+    world.wait(0.5)
+    monitored.probes["10.0.0.7"].answer(writes(5))
+    world.wait(0.5)
+    assert not server.is_gone()
+    monitored.probes["10.0.0.7"].list("10.0.0.7")
+    world.turn()
+    assert server.is_gone()
+    assert not client.is_gone()

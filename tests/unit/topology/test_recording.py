@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.topology import recording
-from pgswitch.topology.facts import Failure, Report
+from pgswitch.topology.facts import Failure, Knowledge, Limits, Report
 from pgswitch.topology.machine import Machine
 from pgswitch.topology.nodes import named
 from pgswitch.topology.recording import BadRecord, Step, replay
@@ -135,3 +135,23 @@ def test_bad_lines(line: str) -> None:
     script.lines += ["", line]
     with pytest.raises(BadRecord, match="line 6 is no recorded input"):
         script.last()
+
+
+def test_what_settings_and_entries_lead_to() -> None:
+    """A start that was over by a setting is so when it is decided once more."""
+    machine = Machine(NODES[:1], limits=Limits(start=1.0))
+    lines = [recording.begun("db", 0.0, machine)]
+    lines.append(recording.renewed("db", 0.5, NODES[:2]))
+    lines.append(recording.answered("db", 1.0, "a", writes(1)))
+    lines.append(recording.ticked("db", 2.1))
+    assert [*replay(lines)][-1].writer == "a"
+    lines.insert(1, recording.limited("db", 0.4, Limits(start=5.0)))
+    assert [*replay(lines)][-1].state == "starting"
+
+
+def test_going_on_with_other_nodes_than_the_entrys() -> None:
+    """They are in the record, too."""
+    machine = Machine(NODES[:1], Knowledge("b", 4, nodes=tuple(NODES)))
+    lines = [recording.begun("db", 0.0, machine)]
+    lines.append(recording.answered("db", 1.0, "b", writes(4)))
+    assert [*replay(lines)][-1].writer == "b"

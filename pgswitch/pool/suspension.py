@@ -2,7 +2,8 @@
 
 Every link is stopped at once and then read by hand, a message's rest at a time, until
 it stands at a boundary and has nothing left to send.  Logins under way are let finish.
-What has not come to rest within ``suspend_timeout`` is closed.
+What has not come to rest within ``suspend_timeout`` is closed.  Clients that
+have lost the server of a cluster are at rest when it is known why, or told that it is not.
 
 Another process can then take the sockets over (``handover/``); or RESUME has all links
 read on.
@@ -17,6 +18,7 @@ from twisted.internet.defer import Deferred
 from pgswitch.errors import SuspendTimeout
 from pgswitch.net.backend import Phase
 from pgswitch.pool.opening import SUSPEND_TIMEOUT, UNSAFE
+from pgswitch.pool.verdicts import PATIENCE_S
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.link import BIG_READ, PAUSED_SUSPENDED
 
@@ -63,6 +65,8 @@ class Suspension:
         self._doors = doors
         self._done: Deferred[None] | None = None
         self._deadline = 0.0
+        self._verdicts_due = 0.0
+        """Until then a client that has lost its server may wait to be told why."""
         self._has_read = False
         self._is_final = False
 
@@ -71,10 +75,10 @@ class Suspension:
         context = self._context
         context.suspended = True
         self._doors.pause()
-        for pool in self._pools:
-            pool.verdicts.give_up()
-        timeout = context.configuration.settings.suspend_timeout
-        self._deadline = context.clock() + timeout if timeout else float("inf")
+        now, settings = context.clock(), context.configuration.settings
+        timeout = settings.suspend_timeout
+        self._deadline = now + timeout if timeout else float("inf")
+        self._verdicts_due = now + settings.switchover_silence + PATIENCE_S
         self._done = Deferred(self._given_up)
         done = self._done
         self._look()
@@ -105,8 +109,12 @@ class Suspension:
     def _look(self) -> None:
         if not self._context.suspended:
             return
+        now = self._context.clock()
+        if now >= min(self._verdicts_due, self._deadline):
+            for pool in self._pools:
+                pool.verdicts.give_up()
         clients, servers = self._restless()
-        if self._context.clock() >= self._deadline:
+        if now >= self._deadline:
             for client in clients:
                 client.disconnect(SuspendTimeout())
             for backend in servers:
@@ -164,7 +172,7 @@ class Suspension:
                 and not client.link.exchange.awaited
                 and client.link not in client.pool.waiting()
             ):
-                yield client  # Its parameters are being set.
+                yield client  # Its parameters are being set, or it has lost its server.
 
     def _restless_servers(self) -> Iterator[Backend]:
         for pool in self._pools:

@@ -409,11 +409,35 @@ def test_the_extended_protocol(setting: Setting) -> None:
 
 
 def test_suspended(setting: Setting) -> None:
-    """Another process cannot go on with a client that is held: it is told."""
+    """Another process cannot go on with a client that is held: it is waited for."""
     setting.ask(READ)
     setting.lose(b"")
-    setting.world.console().say(query("SUSPEND"))
+    admin = setting.world.console()
+    admin.say(query("SUSPEND"))
+    setting.world.wait(0.1)
+    assert setting.is_held
+    assert admin.hear() == b""
+    setting.site.serve_from(OTHER, same=False)
+    setting.world.wait(0.1)
+    assert kinds(admin.hear()) == "CZ"
+    assert setting.is_queued
+    admin.say(query("RESUME"))
+    assert setting.world.server().answer() == READ
+    assert setting.client.hear() == ANSWER
+
+
+def test_suspended_and_no_verdict(setting: Setting) -> None:
+    """Everybody waits for the end of the suspension, so this one not for long."""
+    setting.ask(READ)
+    setting.lose(b"")
+    setting.site.hold(is_leaving=True)
+    admin = setting.world.console()
+    admin.say(query("SUSPEND"))
+    setting.world.wait(LONGEST_S - 0.1)
+    assert setting.is_held
+    setting.world.wait(0.2)
     assert fields_of(setting.client.hear())["C"] == "08007"
+    assert kinds(admin.hear()) == "CZ"
 
 
 def test_the_cluster_is_no_more(setting: Setting) -> None:

@@ -150,6 +150,7 @@ class Client(threading.Thread):
     ) -> None:
         code = error.sqlstate or "gone"
         self._journal.tell(f"{self._kind} {code}: {_first_line(error)[:70]}")
+        print(time.strftime("%T"), self.name, code, _first_line(error)[:70], connection.info.backend_pid, flush=True)
         if code in NOT_DONE:
             self._journal.note("undone", keys)
         elif code in UNSURE or code in HELD_UP or code == "gone":
@@ -160,6 +161,9 @@ class Client(threading.Thread):
                     self._journal.fail(f"{self.name} got FATAL {code} and stays")
         else:
             self._journal.fail(f"{self.name}: {code} {error}")
+        if error.sqlstate is None or "pipeline" in self._kind:
+            # psycopg does not know where it is after an error at a Sync.
+            connection.close()
         with suppress(psycopg.Error):
             if not connection.closed:
                 connection.execute(b"ROLLBACK")

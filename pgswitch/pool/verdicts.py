@@ -69,6 +69,8 @@ class Verdict(Enum):
 
 
 TWICE, TOO_LATE = "it had been run again before", "query_wait_timeout is over"
+NOT_WANTED, ENDING = "switchover_retry is off", "pgswitch shuts down"
+"""Why a statement is not run again, whatever the verdict."""
 
 
 class Where(Protocol):
@@ -168,7 +170,6 @@ class Verdicts:
             backend,
             reason,
             mode=backend.link.mode,
-            retry=bool(pool.context.configuration.settings.switchover_retry),
             on_standby=site.is_standby,
         )
         if loss is None:
@@ -200,8 +201,12 @@ class Verdicts:
 
     def requeue(self, link: ClientLink) -> None:
         """Have a client wait again that has asked nothing of the server it lost."""
-        now = self._pool.context.clock()
+        context = self._pool.context
+        now = context.clock()
         self._count(link, now)
+        if context.farewell is not None:
+            link.frontend.disconnect(context.farewell())
+            return
         if self._is_over(link, now):
             link.frontend.disconnect(QueryWaitTimeout())
             return
@@ -242,6 +247,11 @@ class Verdicts:
 
     def _why_not(self, loss: Loss, now: float) -> str:
         """Return why a statement is not run again, whatever the verdict; or nothing."""
+        context = self._pool.context
+        if not context.configuration.settings.switchover_retry:
+            return NOT_WANTED
+        if context.farewell is not None:
+            return ENDING
         if loss.client.reruns:
             return TWICE
         return TOO_LATE if self._is_over(loss.link, now) else ""

@@ -440,6 +440,46 @@ def test_suspended_and_no_verdict(setting: Setting) -> None:
     assert kinds(admin.hear()) == "CZ"
 
 
+@pytest.mark.parametrize("says", [b"", ENDED, CRASHING])
+def test_a_transaction_in_the_same_text(setting: Setting, says: bytes) -> None:
+    """It is certain that nothing of it was committed, whatever explains the loss."""
+    setting.ask(query("BEGIN; INSERT INTO t VALUES (1)"))
+    setting.lose(says)
+    if setting.is_held:
+        setting.find(Finding.WELL)
+    heard = setting.client.hear()
+    assert fields_of(heard)["C"] == "40001"
+    assert heard.endswith(b"E")
+    assert setting.cluster.tally.errors == {"40001": 1}
+    setting.client.say(query("ROLLBACK"))
+    assert setting.client.hear().endswith(READY)
+
+
+@pytest.mark.parametrize("how", ["wait", "drain"])
+def test_the_service_ends(setting: Setting, how: str) -> None:
+    """Nobody waits for a server that is not opened any more."""
+    setting.ask()
+    setting.lose()
+    service = setting.world.service
+    if how == "wait":
+        service.shutdown_wait_for_servers()
+    else:
+        setting.world.console().say(query("SHUTDOWN WAIT_FOR_SERVERS"))
+    setting.world.turn()
+    assert fields_of(setting.client.hear())["C"] == "57P01"
+    assert not setting.is_queued
+
+
+def test_lost_while_the_service_ends(setting: Setting) -> None:
+    """What is lost then is not asked again either."""
+    setting.ask()
+    setting.world.service.shutdown_wait_for_servers()
+    setting.lose()
+    told = fields_of(setting.client.hear())
+    assert told["C"] == "57P01"
+    assert "pgswitch shuts down" in told["D"]
+
+
 def test_the_cluster_is_no_more(setting: Setting) -> None:
     """A reload may take it away."""
     setting.ask()

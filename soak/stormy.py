@@ -18,11 +18,12 @@ WAIT_S = 15
 """query_wait_timeout."""
 STUCK_S = WAIT_S + 10.0
 PAUSE_S = 0.02
+TRIES = 5
 KEYS_EACH = 10_000_000
 NOT_DONE = frozenset(("40001", "25P02"))
 """Nothing of it is in the table."""
 UNSURE = frozenset(("08007", "57P01", "57P02", "57P03", "08006", "40003", "58000"))
-HELD_UP = frozenset(("08P01", "53300", "57P05", "57014", "08001", "25006"))
+HELD_UP = frozenset(("08P01", "53300", "57P05", "57014", "08001"))
 
 
 class Journal:
@@ -150,7 +151,6 @@ class Client(threading.Thread):
     ) -> None:
         code = error.sqlstate or "gone"
         self._journal.tell(f"{self._kind} {code}: {_first_line(error)[:70]}")
-        print(time.strftime("%T"), self.name, code, _first_line(error)[:70], connection.info.backend_pid, flush=True)
         if code in NOT_DONE:
             self._journal.note("undone", keys)
         elif code in UNSURE or code in HELD_UP or code == "gone":
@@ -194,8 +194,8 @@ class Client(threading.Thread):
         self._done(*keys)
 
     def _transaction(self, client: psycopg.Connection, *keys: int) -> None:
-        """Tries again what is lost: the row must be there once."""
-        for attempt in range(5):
+        """Try again what is lost: the row must be there once."""
+        for tries_left in reversed(range(TRIES)):
             client.execute(b"BEGIN")
             try:
                 for key in keys:
@@ -203,7 +203,7 @@ class Client(threading.Thread):
                     self._stopping.wait(0.003)
                 client.execute(b"COMMIT")
             except psycopg.Error as error:
-                if error.sqlstate != "40001" or client.closed or attempt > 3:
+                if error.sqlstate != "40001" or client.closed or not tries_left:
                     raise
                 self._journal.tell("transaction again")
                 with suppress(psycopg.errors.NoActiveSqlTransaction):
@@ -222,7 +222,7 @@ class Client(threading.Thread):
         self._journal.note("undone", [b])
 
     def _rolled_back(self, client: psycopg.Connection, a: int, b: int, c: int) -> None:
-        """What stands behind a ROLLBACK runs by itself."""
+        """Write behind a ROLLBACK, which is by itself."""
         insert = "INSERT INTO written VALUES"
         client.execute(
             f"BEGIN; {insert} ({a}); ROLLBACK; {insert} ({b}); {insert} ({c})".encode()

@@ -17,7 +17,7 @@ from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool import standbys
 from pgswitch.pool.aftermath import Outcome
-from pgswitch.pool.attempts import NO_ENTRY, NO_RESOURCES, STARTING_UP
+from pgswitch.pool.attempts import INTERVENTION, NO_ENTRY, NO_RESOURCES
 from pgswitch.pool.opening import WRITER_LOST, WRITER_MOVED
 from pgswitch.pool.standbys import Standbys
 from pgswitch.pool.verdicts import Verdict, Where
@@ -228,13 +228,14 @@ class Site:
     def refused(self, sqlstate: str) -> bool:
         """Deal with a writer that refuses a login; True: clients go on waiting.
 
-        It may be full or start up for a while.  That it does not know our secret is
+        It may be full, start up or stop (as its backends say that are at a login just
+        then).  That it does not know our secret is
         its own fault, and may be mended, if the last writer knew it; else ours, and
         nothing to wait for.
         """
         if sqlstate[:2] == NO_ENTRY:
             return self._is_untried
-        return sqlstate[:2] == NO_RESOURCES or sqlstate == STARTING_UP
+        return sqlstate[:2] in (NO_RESOURCES, INTERVENTION)
 
     def note(self, outcome: Outcome | None) -> None:
         """Note what became of a client whose server was lost; None: disconnected."""

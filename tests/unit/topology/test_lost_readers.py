@@ -261,6 +261,20 @@ def test_a_reader_that_refuses(monitored: Monitored, words: str, sqlstate: str) 
     assert readers.client().frontend.pool is pool
 
 
+def test_a_reader_that_takes_its_time_to_refuse(monitored: Monitored) -> None:
+    """It is left alone from then on, not from when the login began."""
+    readers = Readers(monitored, "server_login_retry = 0")
+    client = readers.client()
+    client.say(query())
+    refusing = readers.world.accept()
+    for _ in range(5):
+        readers.answer(WRITER, *STANDBYS)
+    refusing.refuse(*FULL)
+    assert client.fault == ""
+    (attempt,) = readers.world.attempts
+    assert attempt.host != refusing.backend.host
+
+
 def test_all_readers_refuse(monitored: Monitored) -> None:
     """Then it is the writer that is read from; what it says is told."""
     readers = Readers(monitored)

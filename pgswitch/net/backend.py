@@ -102,9 +102,6 @@ class Question(Protocol):
     def message(self, kind: int, body: bytes) -> None:
         """Take one message of the answer; ReadyForQuery is not among them."""
 
-    def begin_again(self) -> None:
-        """Forget what was heard: another server is asked."""
-
 
 class Phase(Enum):
     """Where a server is in its life; ``ACTIVE`` is told by its Link being linked."""

@@ -18,10 +18,11 @@ from pgswitch.errors import (
     Fault,
     ServerLoginFailing,
 )
+from pgswitch.net.backend import Question
 from pgswitch.pool.settling import settle
 
 if TYPE_CHECKING:
-    from pgswitch.net.backend import Backend, Question
+    from pgswitch.net.backend import Backend
     from pgswitch.pool.context import PoolContext
     from pgswitch.relay.server import ServerLink
 
@@ -52,10 +53,17 @@ class Home(Protocol):
         """Take back a server that has done an errand."""
 
 
+class Repeatable(Question, Protocol):
+    """A question that may be put to another server."""
+
+    def begin_again(self) -> None:
+        """Forget what was heard."""
+
+
 class Errand:
     """One question, and who waits for its answer."""
 
-    def __init__(self, question: Question, user: str, now: float) -> None:
+    def __init__(self, question: Repeatable, user: str, now: float) -> None:
         """``user`` is the name that a client has given."""
         self.question = question
         self.user = user
@@ -102,7 +110,7 @@ class Errands:
         """Return how many wait for a server."""
         return len(self.waiting())
 
-    def send(self, question: Question, user: str) -> Deferred[None]:
+    def send(self, question: Repeatable, user: str) -> Deferred[None]:
         """Have a server asked.
 
         Fires when the question has its answer; cancel it to give up. Fails with the

@@ -2,8 +2,9 @@
 
 Every link is stopped at once and then read by hand, a message's rest at a time, until
 it stands at a boundary and has nothing left to send.  Logins under way are let finish.
-What has not come to rest within ``suspend_timeout`` is closed.  Clients that
-have lost the server of a cluster are at rest when it is known why, or told that it is not.
+A client that has lost the server of a cluster is at rest when it is known why, or
+when it is told that nobody knows.  What has not come to rest within
+``suspend_timeout`` is closed.
 
 Another process can then take the sockets over (``handover/``); or RESUME has all links
 read on.

@@ -194,6 +194,42 @@ class Stage:
         self.backends_ended()
         self.taken_over()
 
+    def taken_over_in_silence(self) -> None:
+        """Have a new process take over while clients wait for a silent writer."""
+        old = self.cluster.writer
+        old.freeze()
+        self._pause(1.2)
+        self.taken_over()
+        self.cluster.promote_best()
+        self._pause(1.0)
+        old.thaw()
+        old.kill()
+
+    def moved_while_paused(self) -> None:
+        """Move the writer while everybody is paused."""
+        try:
+            self.console(f"PAUSE {DATABASE}")
+            self.moved_fast()
+        except psycopg.Error as error:
+            self.wrong.append(f"PAUSE: {error}")
+        with suppress(psycopg.Error):
+            self.console(f"RESUME {DATABASE}")
+
+    def clients_killed(self) -> None:
+        """Send clients away, also those that are held when the writer moves."""
+        self.backends_ended()
+        for row in self.console("SHOW CLIENTS")[:6]:
+            if row["database"] != CONSOLE:
+                with suppress(psycopg.Error):
+                    self.console(f"KILL_CLIENT {row['id']}")
+        self.moved_immediate()
+
+    def moved_twice(self) -> None:
+        """Move the writer, and again as soon as it is there."""
+        self.moved_fast()
+        self.heal()
+        self.moved_immediate()
+
     def _backends(self, node: PostgresServer) -> list[int]:
         try:
             rows = node.execute(
@@ -236,6 +272,10 @@ BLOWS: tuple[Callable[[Stage], None], ...] = (
     Stage.paused,
     Stage.taken_over,
     Stage.taken_over_in_a_move,
+    Stage.taken_over_in_silence,
+    Stage.moved_while_paused,
+    Stage.clients_killed,
+    Stage.moved_twice,
 )
 
 

@@ -254,6 +254,17 @@ class Client(threading.Thread):
                 copy.write_row([key])
         self._done(*keys)
 
+    def _cancelled(self, client: psycopg.Connection, a: int, *_: int) -> None:
+        timer = threading.Timer(0.01, client.cancel)
+        timer.start()
+        try:
+            client.execute(
+                f"INSERT INTO written SELECT {a} FROM pg_sleep(0.02)".encode()
+            )
+        finally:
+            timer.join()
+        self._done(a)
+
     def _reader(self, client: psycopg.Connection, a: int, *_: int) -> None:
         (row,) = client.execute(f"SELECT pg_sleep(0.01), {a} -- reader".encode())
         if row[1] != a:
@@ -284,6 +295,7 @@ KINDS = (
     "ruled",
     "reader",
     "reader_inside",
+    "cancelled",
 )
 
 

@@ -286,6 +286,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=40, help="default 40")
     parser.add_argument("--seed", type=int, help="as a failed run printed it")
     parser.add_argument("--only", default="", help="blows with this in their name")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting"
+    )
     parser.add_argument("--keep", type=Path, help="where to copy the pooler's log")
     options = parser.parse_args(arguments)
     return run("storm", lambda cleanup: _run(options, cleanup))
@@ -294,7 +297,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
-    stage = _build(seed, cleanup)
+    given = dict(one.split("=", 1) for one in options.set)
+    stage = _build(seed, given, cleanup)
     journal = Journal()
     stopping = threading.Event()
     clients = [
@@ -378,7 +382,7 @@ def _judge(stage: Stage, journal: Journal) -> None:
     print("errors:", "; ".join(errors))
 
 
-def _build(seed: int, cleanup: ExitStack) -> Stage:
+def _build(seed: int, given: dict[str, str], cleanup: ExitStack) -> Stage:
     account = account_for_children()
     folder = PrivateDirectory(account)
     cleanup.callback(folder.remove)
@@ -428,6 +432,7 @@ def _build(seed: int, cleanup: ExitStack) -> Stage:
         "log_connections": 0,
         "log_disconnections": 0,
         **_tls(place, account),
+        **given,
     }
     pooler.write_ini(
         {

@@ -1,7 +1,8 @@
 """SUSPEND: all reading stops where messages end, so that nothing is half passed on.
 
 Every link is stopped at once and then read by hand, a message's rest at a time, until
-it stands at a boundary and has nothing left to send.  Logins under way are let finish.
+it stands at a boundary and has nothing left to send.  Logins under way are let finish,
+but for those that wait for a server that cannot be logged in to.
 A client that has lost the server of a cluster is at rest when it is known why, or
 when it is told that nobody knows.  What has not come to rest within
 ``suspend_timeout`` is closed.
@@ -166,7 +167,10 @@ class Suspension:
                 continue
             if client.is_untouched:
                 client.link.pause(PAUSED_SUSPENDED)
-            elif not client.logged_in or not self._is_at_rest(client.link):
+            elif not client.logged_in:
+                if not _is_stuck(client):
+                    yield client
+            elif not self._is_at_rest(client.link):
                 yield client
             elif (
                 client.link.halted
@@ -212,6 +216,17 @@ class Suspension:
                 return False
         gate = link.gate if isinstance(link, ClientLink) else None
         return not (missing or link.backlogged or (gate and not gate.is_at_rest()))
+
+
+def _is_stuck(client: Frontend) -> bool:
+    """Tell whether a login waits for a server that is not to be had any time soon.
+
+    All other clients would have to wait for it.
+    """
+    pool: ServerPool | None = client.pool
+    if pool is None or not client.waiting_since:
+        return False
+    return bool(pool.failing or pool.is_held()) and not pool.is_opening()
 
 
 def _missing(link: Link) -> int:

@@ -182,7 +182,8 @@ class Site:
         """Return what explains the loss of a server; None: it is to be found out."""
         if reason == WRITER_MOVED:
             return Verdict.MOVED
-        return Verdict.LEAVING if self.searching else None
+        # At a start nobody has said anything of the writer yet.
+        return Verdict.LEAVING if self.searching and not self.starting else None
 
     def verdict_of(self, finding: Finding, *, undone: bool) -> Verdict | None:
         """Return what a call on the writer says.
@@ -278,7 +279,8 @@ class Site:
         """
         is_host = node is not None and self.place.hosts == (node.host,)
         is_back = same or node == self.node
-        was_searching = self.searching
+        was_starting = self.starting
+        was_searching = self.searching and not was_starting
         self.searching = self.starting = False
         self.node = node
         attempts = self._pool.fleet.attempts
@@ -291,6 +293,8 @@ class Site:
                 backend.close(WRITER_MOVED)
         if was_searching or not is_back:
             self._pool.verdicts.decide(Verdict.BACK if is_back else Verdict.MOVED)
+        elif was_starting:
+            self._pool.verdicts.call_again()
         attempts.succeeded()
         self._pool.set_open()
         for backend in [] if node is None else self.standbys.take(node):

@@ -192,10 +192,7 @@ class Verdicts:
         if verdict is not None and self._apply(verdict, [held]):
             self._serve()
         if link in self._held:
-            later = pool.context.later
-            settings = pool.context.configuration.settings
-            limit = settings.switchover_silence + PATIENCE_S
-            held.timers.append(later(limit, partial(self._give_up, held)))
+            self._bound(held)
             if verdict is None:
                 self._call(held)
 
@@ -216,6 +213,13 @@ class Verdicts:
     def decide(self, verdict: Verdict) -> None:
         """Take a verdict for all that are held; they wait until they are served."""
         self._apply(verdict, [*self._held.values()])
+
+    def call_again(self) -> None:
+        """Have the node called on for all that are held: what was found is old."""
+        for held in [*self._held.values()]:
+            held.stop()
+            self._bound(held)
+            self._call(held)
 
     def give_up(self) -> None:
         """Hold nobody any more: there will be no verdict."""
@@ -262,6 +266,12 @@ class Verdicts:
         pool = self._pool
         limit = pool.context.effective.query_wait_timeout(pool.spec, client.user)
         return bool(limit) and now - client.requeued_since > limit
+
+    def _bound(self, held: Held) -> None:
+        """Hold a client for so long at most, unless a writer is searched then."""
+        context = self._pool.context
+        limit = context.configuration.settings.switchover_silence + PATIENCE_S
+        held.timers.append(context.later(limit, partial(self._give_up, held)))
 
     def _call(self, held: Held) -> None:
         site = self._pool.site

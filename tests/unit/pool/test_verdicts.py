@@ -241,6 +241,44 @@ def test_no_verdict(setting: Setting) -> None:
     assert setting.client.hear() == b""
 
 
+def test_ended_at_a_start(setting: Setting) -> None:
+    """That nobody is served yet says nothing of the writer."""
+    setting.ask()
+    setting.site.wait()
+    setting.lose()
+    assert setting.is_held
+    setting.find(Finding.WELL)
+    assert setting.is_held
+    setting.site.serve_from(HERE, same=True)
+    assert setting.is_held
+    setting.find(Finding.WELL)
+    assert fields_of(setting.client.hear())["C"] == "57P01"
+    assert setting.reruns() == 0
+
+
+def test_no_verdict_after_a_start(setting: Setting) -> None:
+    """Nobody is held for longer than after any loss, counted from there."""
+    setting.ask()
+    setting.site.wait()
+    setting.lose()
+    setting.world.wait(2 * LONGEST_S)
+    assert setting.is_held
+    setting.site.serve_from(HERE, same=True)
+    setting.find(Finding.NOTHING)
+    setting.world.wait(LONGEST_S + 0.1)
+    assert fields_of(setting.client.hear())["C"] == "57P01"
+
+
+def test_moved_at_a_start(setting: Setting) -> None:
+    """The writer is another by now."""
+    setting.ask()
+    setting.site.wait()
+    setting.lose()
+    setting.site.serve_from(OTHER, same=False)
+    assert setting.world.server().answer() == INSERT
+    assert setting.reruns() == 1
+
+
 def test_called_on_again(setting: Setting) -> None:
     """A writer that takes no connections is the machine's to give up, or is well."""
     setting.ask()

@@ -102,6 +102,8 @@ class Ending:
         for pool in self._pools:
             for link in pool.waiting():
                 link.frontend.disconnect(farewell())
+            # They are told what became of their work, and leave like others.
+            pool.verdicts.give_up()
             for client in pool.unwelcomed():
                 client.disconnect(farewell())
             pool.errands.fail(farewell())

@@ -272,6 +272,9 @@ class PgSwitch(MultiService):
         self._next_period = self.context.clock() + self._settings.stats_period
         self._janitor.start()
         self.clusters.configure(self.configuration)
+        if self._takeover is not None:
+            # Not before: servers for those who wait are opened at the writer.
+            self.suspension.end()
         self.pools.warm()
         if self._started is not None:
             self._started()
@@ -292,7 +295,6 @@ class PgSwitch(MultiService):
             reactor=self._reactor,
         ).take(takeover.sockets)
         takeover.complete()
-        self.suspension.end()
 
     def stopService(self) -> Deferred[None]:
         """Close everything at once."""

@@ -120,3 +120,8 @@ class SessionLost(Fault):
     sqlstate = "57P01"
     text = "server connection lost: {reason}"
     hint = "Connect again; new connections are served as soon as there is a writer."
+
+    @property
+    def cause(self) -> str:
+        """With its reason, of which there are only some."""
+        return self.text

@@ -45,8 +45,8 @@ class Facts:
     any of its answer reached the client: it has undone what it was asked."""
     answered: bool
     """Some of the answer has reached the client."""
-    retry: bool
-    """Statements may be run again (setting switchover_retry)."""
+    retry: bool = True
+    """A statement may be run again, if a move explains the loss."""
     unsynced: bool = False
     """Something of a pipeline was carried out and answered, and its Sync, which would
     commit that, has not come."""

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 STARTING_UP = "57P03"
 FEATURE_NOT_SUPPORTED = "0A000"
-NO_RESOURCES, NO_ENTRY = "53", "28"
-"""Classes of SQLSTATEs: a server that is full, and one that does not let us in."""
+NO_RESOURCES, INTERVENTION, NO_ENTRY = "53", "57", "28"
+"""Classes of SQLSTATEs: a server that is full, one that starts, stops or is told to end
+what it does, and one that does not let us in."""
 CACHED_REASON_LIMIT = 99
 LEAST_RETRY_S = 1.0
 """For how long a node that refuses is avoided at least."""
@@ -41,6 +42,8 @@ class Attempts:
         """What the server said or did to refuse it; empty if it did not."""
         self.sqlstate = ""
         """The code that it gave for that."""
+        self._refused_at = float("-inf")
+        """When it did."""
         self._puzzled = False
         """The last one was refused for what newer servers know."""
         self._context = context
@@ -60,7 +63,8 @@ class Attempts:
         if not self.refusal:
             return False
         retry = self._context.configuration.settings.server_login_retry
-        return self._context.clock() - self.last < max(retry, LEAST_RETRY_S)
+        # Since then: the login itself may have taken longer.
+        return self._context.clock() - self._refused_at < max(retry, LEAST_RETRY_S)
 
     def refused(
         self, backend: Backend, refusal: ServerRefused | Failed
@@ -71,6 +75,7 @@ class Attempts:
         should go on waiting.
         """
         log = self._context.log
+        self._refused_at = self._context.clock()
         if isinstance(refusal, ServerRefused):
             if refusal.sqlstate == FEATURE_NOT_SUPPORTED and self._opener.may_step_down:
                 self._puzzled = True

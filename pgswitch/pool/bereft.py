@@ -7,7 +7,7 @@ became of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -61,6 +61,8 @@ class Loss:
     facts: Facts
     outcome: Outcome
     """What becomes of the client if a move explains the loss."""
+    otherwise: Outcome
+    """The same of one that is to be run again, if it is not."""
     asked: list[int]
     """The entries of the exchange that are not answered."""
     had_failed: bool
@@ -96,7 +98,6 @@ def take_stock(
     reason: str,
     *,
     mode: int,
-    retry: bool,
     on_standby: bool,
 ) -> Loss | None:
     """Find out what a client has lost, and leave its exchange empty.
@@ -121,7 +122,6 @@ def take_stock(
         is_cut=link.skip > 0,
         said_so=backend.said_last_word,
         answered=link.partly,
-        retry=retry,
         unsynced=exchange.open
         and exchange.executes
         and link.partly
@@ -130,6 +130,7 @@ def take_stock(
     )
     is_skipping = exchange.skipping and not facts.outstanding
     outcome = decide(facts, text_of)
+    otherwise = decide(replace(facts, retry=False), text_of)
     had_failed = exchange.status == FAILED
     texts: list[bytes] = []
     if outcome is Outcome.AGAIN:
@@ -147,6 +148,7 @@ def take_stock(
         backend.last_words,
         facts,
         outcome,
+        otherwise,
         asked,
         had_failed,
         is_skipping,
@@ -156,6 +158,8 @@ def take_stock(
 
 def refusal(loss: Loss, why: str) -> Fault:
     """Return what is told of a statement that might be run again, and is not."""
+    if loss.otherwise is Outcome.ROLLED_BACK:
+        return _rolled_back(loss)
     if loss.code:
         message = loss.words.get("M", "")
         return StatementEnded(message=message, sqlstate=loss.code, why=why)
@@ -168,7 +172,7 @@ def tell(loss: Loss, fault: Fault | None = None) -> None:
     link, client, outcome = loss.link, loss.client, loss.outcome
     exchange = link.exchange
     if fault is not None:
-        outcome = Outcome.UNKNOWN
+        outcome = loss.otherwise
     if outcome is not Outcome.NOTHING:
         words = outcome.value if fault is None else fault.text
         client.reception.log.log(
@@ -181,12 +185,9 @@ def tell(loss: Loss, fault: Fault | None = None) -> None:
     link.forsake()
     is_lost = outcome in (Outcome.ROLLED_BACK, Outcome.UNKNOWN_INSIDE)
     is_certain = outcome is Outcome.ROLLED_BACK
-    lost_detail = f"{loss.said} {TransactionLost.detail}" if loss.said else None
     first = fault or OutcomeUnknown(detail=loss.said)
     if is_certain:
-        first = TransactionLost(detail=lost_detail)
-        if loss.had_failed:
-            first = InFailedTransaction()
+        first = InFailedTransaction() if loss.had_failed else _rolled_back(loss)
     answers, is_open = _answers(loss, first, is_lost=is_lost)
     if answers:
         link.send(answers)
@@ -199,10 +200,17 @@ def tell(loss: Loss, fault: Fault | None = None) -> None:
             skipping=is_skipping,
             over=not is_lost,
         )
-        lost.detail = lost_detail
+        lost.detail = _rolled_back(loss).detail
         client.lose_transaction(lost)
     else:
         link.go_on()
+
+
+def _rolled_back(loss: Loss) -> Fault:
+    """Return what is told of a transaction that is certainly not committed."""
+    if not loss.said:
+        return TransactionLost()
+    return TransactionLost(detail=f"{loss.said} {TransactionLost.detail}")
 
 
 def _end_of_session(loss: Loss) -> Fault:

@@ -18,10 +18,11 @@ from pgswitch.errors import (
     Fault,
     ServerLoginFailing,
 )
+from pgswitch.net.backend import Question
 from pgswitch.pool.settling import settle
 
 if TYPE_CHECKING:
-    from pgswitch.net.backend import Backend, Question
+    from pgswitch.net.backend import Backend
     from pgswitch.pool.context import PoolContext
     from pgswitch.relay.server import ServerLink
 
@@ -52,15 +53,24 @@ class Home(Protocol):
         """Take back a server that has done an errand."""
 
 
+class Repeatable(Question, Protocol):
+    """A question that may be put to another server."""
+
+    def begin_again(self) -> None:
+        """Forget what was heard."""
+
+
 class Errand:
     """One question, and who waits for its answer."""
 
-    def __init__(self, question: Question, user: str, now: float) -> None:
+    def __init__(self, question: Repeatable, user: str, now: float) -> None:
         """``user`` is the name that a client has given."""
         self.question = question
         self.user = user
-        self.waiting_since = now
+        self.waiting_since = self._since = now
         """In monotonic seconds; 0.0 once a server has been asked."""
+        self.asked_again = False
+        """The server that was asked first was lost."""
         self.done: Deferred[None] = Deferred(self._given_up)
         """Fires when the question has its answer; fails with a Fault."""
         self.abandoned = False
@@ -68,6 +78,12 @@ class Errand:
 
     def _given_up(self, _done: Deferred[None]) -> None:
         self.abandoned = True
+
+    def ask_again(self) -> None:
+        """Wait for another server, for no longer than from the first time on."""
+        self.asked_again = True
+        self.waiting_since = self._since
+        self.question.begin_again()
 
     def fail(self, fault: Fault) -> None:
         """Tell the one who waits that there will be no answer."""
@@ -94,7 +110,7 @@ class Errands:
         """Return how many wait for a server."""
         return len(self.waiting())
 
-    def send(self, question: Question, user: str) -> Deferred[None]:
+    def send(self, question: Repeatable, user: str) -> Deferred[None]:
         """Have a server asked.
 
         Fires when the question has its answer; cancel it to give up. Fails with the
@@ -154,10 +170,20 @@ class Errands:
         errand = self._running.get(backend)
         return errand is not None and not errand.abandoned
 
-    def lost(self, backend: Backend) -> None:
-        """Fail the errand of a server that was lost before it had answered."""
+    def lost(self, backend: Backend, *, may_ask_again: bool = False) -> None:
+        """Fail the errand of a server that was lost before it had answered.
+
+        ``may_ask_again``: the server of a cluster, so another one is asked, once.
+        """
         errand = self._running.pop(backend, None)
-        if errand is not None:
+        if errand is None:
+            return
+        is_last = errand.asked_again or self._pool.context.farewell is not None
+        if may_ask_again and not is_last:
+            errand.ask_again()
+            self._waiting.insert(0, errand)
+            self._pool.set_open()
+        else:
             detail = "The server connection was lost before it had answered auth_query."
             errand.fail(BouncerConfigError(detail=detail))
 

@@ -16,6 +16,7 @@ from pgswitch.errors import (
     ServerLoginRefused,
 )
 from pgswitch.net.backend import Phase
+from pgswitch.pool.attempts import INTERVENTION, NO_RESOURCES
 from pgswitch.pool.opening import NO_FAILURES
 from pgswitch.relay.rack import Rack
 from pgswitch.relay.server import SESSION
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import PoolContext
     from pgswitch.pool.fleet import Fleet
+    from pgswitch.pool.site import Place
     from pgswitch.relay.client import ClientLink
     from pgswitch.relay.server import ServerLink
 
 CLIENT_CLOSED = "replication client was closed"
 CLIENT_LEFT = "replication client disconnected"
+PASSING = (NO_RESOURCES, INTERVENTION)
+"""Classes of what a node refuses a login with that may be over soon."""
 _STARTUP_WORDS = {Replication.LOGICAL: "database", Replication.PHYSICAL: "true"}
 
 
@@ -43,6 +47,7 @@ class Home(Protocol):
     welcome: Welcome | None
     rack: Rack
     fleet: Fleet
+    site: Place | None
 
     def is_held(self) -> bool:
         """Tell whether no client may get a server now."""
@@ -165,11 +170,13 @@ class ReplicationSession:
             self.rack.join(link, backend.link)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
-        """Tell the client, and nobody else."""
+        """Tell the client, and nobody else, unless its cluster may soon serve it."""
         log = self._pool.context.log
         fault: Fault
         if isinstance(refusal, ServerRefused):
             log.warning(f"server login failed: {refusal.severity} {refusal.message}")
+            if self._pool.site is not None and refusal.sqlstate[:2] in PASSING:
+                return
             fault = ServerLoginRefused(
                 message=refusal.message, sqlstate=refusal.sqlstate
             )
@@ -181,9 +188,12 @@ class ReplicationSession:
     def lost(self, backend: Backend, reason: str) -> None:
         """End the client, unless all that was lost is an attempt to be made again."""
         self._backend = None
-        self._pool.fleet.strike_off(backend, reason)
+        pool = self._pool
+        pool.fleet.strike_off(backend, reason)
+        if pool.site is not None and reason not in NO_FAILURES:
+            pool.site.suspect()
         if backend.phase_at_close is Phase.LOGIN:
-            if reason not in NO_FAILURES:
+            if reason not in NO_FAILURES and pool.site is None:
                 self.client.disconnect(ServerClosed(reason=reason))
             return
         link = backend.link

@@ -156,7 +156,8 @@ def lost(pool: Home, backend: Backend, reason: str) -> None:
         pool.fleet.attempts.lost(backend, reason)
         pool.launch()
         return
-    pool.errands.lost(backend)
+    is_move = site is not None and reason in SWITCHOVER_REASONS
+    pool.errands.lost(backend, may_ask_again=is_move)
     link = backend.link
     # Whoever brings it back after this has it looked at.
     link.watched = True

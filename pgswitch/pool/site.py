@@ -17,7 +17,7 @@ from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool import standbys
 from pgswitch.pool.aftermath import Outcome
-from pgswitch.pool.attempts import NO_ENTRY, NO_RESOURCES, STARTING_UP
+from pgswitch.pool.attempts import INTERVENTION, NO_ENTRY, NO_RESOURCES
 from pgswitch.pool.opening import WRITER_LOST, WRITER_MOVED
 from pgswitch.pool.standbys import Standbys
 from pgswitch.pool.verdicts import Verdict, Where
@@ -197,7 +197,8 @@ class Site:
         """Return what explains the loss of a server; None: it is to be found out."""
         if reason == WRITER_MOVED:
             return Verdict.MOVED
-        return Verdict.LEAVING if self.searching else None
+        # At a start nobody has said anything of the writer yet.
+        return Verdict.LEAVING if self.searching and not self.starting else None
 
     def verdict_of(self, finding: Finding, *, undone: bool) -> Verdict | None:
         """Return what a call on the writer says.
@@ -248,13 +249,14 @@ class Site:
     def refused(self, sqlstate: str) -> bool:
         """Deal with a writer that refuses a login; True: clients go on waiting.
 
-        It may be full or start up for a while.  That it does not know our secret is
+        It may be full, start up or stop (as its backends say that are at a login just
+        then).  That it does not know our secret is
         its own fault, and may be mended, if the last writer knew it; else ours, and
         nothing to wait for.
         """
         if sqlstate[:2] == NO_ENTRY:
             return self._is_untried
-        return sqlstate[:2] == NO_RESOURCES or sqlstate == STARTING_UP
+        return sqlstate[:2] in (NO_RESOURCES, INTERVENTION)
 
     def note(self, outcome: Outcome | None) -> None:
         """Note what became of a client whose server was lost; None: disconnected."""
@@ -300,8 +302,9 @@ class Site:
         """
         is_host = node is not None and self.place.hosts == (node.host,)
         is_back = same or node == self.node
-        was_searching, was_starting = self.searching, self.starting
-        if self.starting or not same:
+        was_starting = self.starting
+        was_searching = self.searching and not was_starting
+        if was_starting or not same:
             self.is_unheard = not same
         self.searching = self.starting = False
         self.node = node
@@ -321,6 +324,8 @@ class Site:
                 backend.close(WRITER_MOVED)
         if was_searching or not is_back:
             self._pool.verdicts.decide(Verdict.BACK if is_back else Verdict.MOVED)
+        elif was_starting:
+            self._pool.verdicts.call_again()
         attempts.succeeded()
         self._pool.set_open()
         if node is not None:

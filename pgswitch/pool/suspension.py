@@ -1,8 +1,11 @@
 """SUSPEND: all reading stops where messages end, so that nothing is half passed on.
 
 Every link is stopped at once and then read by hand, a message's rest at a time, until
-it stands at a boundary and has nothing left to send.  Logins under way are let finish.
-What has not come to rest within ``suspend_timeout`` is closed.
+it stands at a boundary and has nothing left to send.  Logins under way are let finish,
+but for those that wait for a server that cannot be logged in to.
+A client that has lost the server of a cluster is at rest when it is known why, or
+when it is told that nobody knows.  What has not come to rest within
+``suspend_timeout`` is closed.
 
 Another process can then take the sockets over (``handover/``); or RESUME has all links
 read on.
@@ -17,6 +20,7 @@ from twisted.internet.defer import Deferred
 from pgswitch.errors import SuspendTimeout
 from pgswitch.net.backend import Phase
 from pgswitch.pool.opening import SUSPEND_TIMEOUT, UNSAFE
+from pgswitch.pool.verdicts import PATIENCE_S
 from pgswitch.relay.client import ClientLink
 from pgswitch.relay.link import BIG_READ, PAUSED_SUSPENDED
 
@@ -63,6 +67,8 @@ class Suspension:
         self._doors = doors
         self._done: Deferred[None] | None = None
         self._deadline = 0.0
+        self._verdicts_due = 0.0
+        """Until then a client that has lost its server may wait to be told why."""
         self._has_read = False
         self._is_final = False
 
@@ -71,10 +77,10 @@ class Suspension:
         context = self._context
         context.suspended = True
         self._doors.pause()
-        for pool in self._pools:
-            pool.verdicts.give_up()
-        timeout = context.configuration.settings.suspend_timeout
-        self._deadline = context.clock() + timeout if timeout else float("inf")
+        now, settings = context.clock(), context.configuration.settings
+        timeout = settings.suspend_timeout
+        self._deadline = now + timeout if timeout else float("inf")
+        self._verdicts_due = now + settings.switchover_silence + PATIENCE_S
         self._done = Deferred(self._given_up)
         done = self._done
         self._look()
@@ -105,8 +111,12 @@ class Suspension:
     def _look(self) -> None:
         if not self._context.suspended:
             return
+        now = self._context.clock()
+        if now >= min(self._verdicts_due, self._deadline):
+            for pool in self._pools:
+                pool.verdicts.give_up()
         clients, servers = self._restless()
-        if self._context.clock() >= self._deadline:
+        if now >= self._deadline:
             for client in clients:
                 client.disconnect(SuspendTimeout())
             for backend in servers:
@@ -157,14 +167,17 @@ class Suspension:
                 continue
             if client.is_untouched:
                 client.link.pause(PAUSED_SUSPENDED)
-            elif not client.logged_in or not self._is_at_rest(client.link):
+            elif not client.logged_in:
+                if not _is_stuck(client):
+                    yield client
+            elif not self._is_at_rest(client.link):
                 yield client
             elif (
                 client.link.halted
                 and not client.link.exchange.awaited
                 and client.link not in client.pool.waiting()
             ):
-                yield client  # Its parameters are being set.
+                yield client  # Its parameters are being set, or it has lost its server.
 
     def _restless_servers(self) -> Iterator[Backend]:
         for pool in self._pools:
@@ -203,6 +216,17 @@ class Suspension:
                 return False
         gate = link.gate if isinstance(link, ClientLink) else None
         return not (missing or link.backlogged or (gate and not gate.is_at_rest()))
+
+
+def _is_stuck(client: Frontend) -> bool:
+    """Tell whether a login waits for a server that is not to be had any time soon.
+
+    All other clients would have to wait for it.
+    """
+    pool: ServerPool | None = client.pool
+    if pool is None or not client.waiting_since:
+        return False
+    return bool(pool.failing or pool.is_held()) and not pool.is_opening()
 
 
 def _missing(link: Link) -> int:

@@ -69,6 +69,8 @@ class Verdict(Enum):
 
 
 TWICE, TOO_LATE = "it had been run again before", "query_wait_timeout is over"
+NOT_WANTED, ENDING = "switchover_retry is off", "pgswitch shuts down"
+"""Why a statement is not run again, whatever the verdict."""
 
 
 class Where(Protocol):
@@ -168,7 +170,6 @@ class Verdicts:
             backend,
             reason,
             mode=backend.link.mode,
-            retry=bool(pool.context.configuration.settings.switchover_retry),
             on_standby=site.is_standby,
         )
         if loss is None:
@@ -191,17 +192,18 @@ class Verdicts:
         if verdict is not None and self._apply(verdict, [held]):
             self._serve()
         if link in self._held:
-            later = pool.context.later
-            settings = pool.context.configuration.settings
-            limit = settings.switchover_silence + PATIENCE_S
-            held.timers.append(later(limit, partial(self._give_up, held)))
+            self._bound(held)
             if verdict is None:
                 self._call(held)
 
     def requeue(self, link: ClientLink) -> None:
         """Have a client wait again that has asked nothing of the server it lost."""
-        now = self._pool.context.clock()
+        context = self._pool.context
+        now = context.clock()
         self._count(link, now)
+        if context.farewell is not None:
+            link.frontend.disconnect(context.farewell())
+            return
         if self._is_over(link, now):
             link.frontend.disconnect(QueryWaitTimeout())
             return
@@ -211,6 +213,13 @@ class Verdicts:
     def decide(self, verdict: Verdict) -> None:
         """Take a verdict for all that are held; they wait until they are served."""
         self._apply(verdict, [*self._held.values()])
+
+    def call_again(self) -> None:
+        """Have the node called on for all that are held: what was found is old."""
+        for held in [*self._held.values()]:
+            held.stop()
+            self._bound(held)
+            self._call(held)
 
     def give_up(self) -> None:
         """Hold nobody any more: there will be no verdict."""
@@ -242,6 +251,11 @@ class Verdicts:
 
     def _why_not(self, loss: Loss, now: float) -> str:
         """Return why a statement is not run again, whatever the verdict; or nothing."""
+        context = self._pool.context
+        if not context.configuration.settings.switchover_retry:
+            return NOT_WANTED
+        if context.farewell is not None:
+            return ENDING
         if loss.client.reruns:
             return TWICE
         return TOO_LATE if self._is_over(loss.link, now) else ""
@@ -252,6 +266,12 @@ class Verdicts:
         pool = self._pool
         limit = pool.context.effective.query_wait_timeout(pool.spec, client.user)
         return bool(limit) and now - client.requeued_since > limit
+
+    def _bound(self, held: Held) -> None:
+        """Hold a client for so long at most, unless a writer is searched then."""
+        context = self._pool.context
+        limit = context.configuration.settings.switchover_silence + PATIENCE_S
+        held.timers.append(context.later(limit, partial(self._give_up, held)))
 
     def _call(self, held: Held) -> None:
         site = self._pool.site

@@ -86,6 +86,9 @@ class PoolSites:
         if is_silent and context.clock() - self.heard_at(node) >= silence:
             for reading in self._readers_at(node):
                 reading.fall_silent()
+            if node == self.node and self.searching and not self.starting:
+                # It was leaving, and what it was at was left to its own end.
+                self.hold(is_leaving=False)
 
     def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take the nodes that there are, and those that are fit for readers."""

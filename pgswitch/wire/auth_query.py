@@ -43,13 +43,19 @@ class AuthQuery:
                 encode.sync(),
             )
         )
-        self.name: str | None = None
+        self.name: str | None
         """The user that the answer names; None if it has no row."""
-        self.secret = IMPOSSIBLE
-        self.complaint = ""
+        self.secret: Secret
+        self.complaint: str
         """What is wrong with the answer, for the log."""
-        self.unfit = ""
+        self.unfit: str
         """Why the server is to be closed; empty if the answer was a good one."""
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Forget what was heard: another server is asked."""
+        self.name, self.secret = None, IMPOSSIBLE
+        self.complaint = self.unfit = ""
 
     def message(self, kind: int, body: bytes) -> None:
         """Take one message of the answer; raises BrokenPacket for a broken one."""

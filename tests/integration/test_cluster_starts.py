@@ -62,8 +62,14 @@ class TwoNodes:
         self, pooler: PgSwitch, databases: dict[str, str], **more: str | float
     ) -> None:
         """Have a pgswitch take other entries."""
-        pooler.configure(databases, self._settings() | more)
+        self.configure(pooler, databases, **more)
         pooler.reload()
+
+    def configure(
+        self, pooler: PgSwitch, databases: dict[str, str], **more: str | float
+    ) -> None:
+        """Write other entries, for a pgswitch that is still to read them."""
+        pooler.configure(databases, self._settings() | more)
 
     def _settings(self) -> dict[str, str | float]:
         return {
@@ -216,6 +222,48 @@ def test_nobody_there_at_the_start(two: TwoNodes) -> None:
         pass
     assert rows(old) == before
     assert two.cluster.writer is new
+
+
+def test_who_waits_at_a_takeover(two: TwoNodes) -> None:
+    """Servers are opened at the writer from the first one, whatever the entry says."""
+    (standby,) = two.cluster.standbys
+    pooler = two.start(standby)
+    two.reload(pooler, {DATABASE: two.entry(standby, more="pool_size=1")})
+    outcomes: list[object] = []
+
+    def ask(query: bytes) -> threading.Thread:
+        """Ask something in a thread of its own."""
+
+        def run() -> None:
+            with pooler.connect("trusted", DATABASE) as client:
+                try:
+                    outcomes.append(client.execute(query).statusmessage)
+                except psycopg.Error as error:
+                    outcomes.append(error.sqlstate)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread
+
+    def shown(column: str) -> bool:
+        rows = pooler.console("SHOW POOLS")
+        return [row[column] for row in rows if row["database"] == DATABASE] == [1]
+
+    threads = [ask(b"SELECT pg_sleep(4)")]
+    wait_until(lambda: shown("sv_active"), "the first to be served")
+    threads.append(ask(b"INSERT INTO written VALUES (-1)"))
+    wait_until(lambda: shown("cl_waiting"), "the second to wait")
+    two.configure(pooler, {DATABASE: two.entry(standby, more="pool_size=5")})
+    restart(pooler)
+    for thread in threads:
+        thread.join(GOES_ON_S)
+    assert outcomes == ["INSERT 0 1", "SELECT 1"]
+    servers = [
+        row["port"]
+        for row in pooler.console("SHOW SERVERS")
+        if row["database"] == DATABASE
+    ]
+    assert set(servers) == {two.cluster.writer.port}
 
 
 def test_reloads_beside_a_fenced_writer(two: TwoNodes) -> None:

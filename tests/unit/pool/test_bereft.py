@@ -115,12 +115,17 @@ def test_reads_are_asked_again(world: World, pair: tuple[Client, Server]) -> Non
 
 
 def test_no_retry(world_of: WorldOf) -> None:
-    """The setting turns it off."""
+    """The setting turns it off: the client hears at once what the server said."""
     world = world_of(settings="switchover_retry = 0")
     client, server = world.pair()
     in_cluster(world)
     client.say(INSERT)
     lose(world, server, says=SHUT_DOWN)
+    heard = client.hear()
+    assert code_of(heard) == "57P01"
+    assert b"switchover_retry is off" in heard
+    client.say(query("SELECT a FROM t"))
+    lose(world, world.server())
     assert code_of(client.hear()) == "08007"
 
 

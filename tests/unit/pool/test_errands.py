@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.python.failure import Failure
 
-from pgswitch.errors import Fault
+from pgswitch.errors import Fault, QueryWaitTimeout
 from tests.fakes.messages import (
     READY,
     TERMINATE,
@@ -15,6 +15,7 @@ from tests.fakes.messages import (
     query,
 )
 from tests.fakes.world import Server, World, WorldOf
+from tests.unit.pool.test_site import OTHER, in_cluster
 
 
 class Question:
@@ -30,6 +31,10 @@ class Question:
         """Note the message."""
         del body
         self.heard += chr(kind)
+
+    def begin_again(self) -> None:
+        """Forget it."""
+        self.heard = self.unfit = ""
 
 
 def test_asked_and_answered(world: World) -> None:
@@ -88,6 +93,53 @@ def test_lost_while_they_are_undone(world_of: WorldOf) -> None:
     server = left_by_a_client(world)
     failures: list[Failure] = []
     world.pool().errands.send(Question(), "u").addErrback(failures.append)
+    server.drop()
+    assert isinstance(failures[0].value, Fault)
+
+
+def test_lost_with_the_writer_of_a_cluster(world: World) -> None:
+    """A login waits for the next writer; it is asked once more and no oftener."""
+    _client, server = world.pair()
+    site = in_cluster(world)
+    failures: list[Failure] = []
+    question = Question()
+    done = world.pool().errands.send(question, "u").addErrback(failures.append)
+    server.hear()
+    server.say(error("terminating connection", "57P01", "FATAL"))
+    server.drop()
+    site.hold(is_leaving=True)
+    assert question.heard == ""
+    assert not done.called
+    site.serve_from(OTHER, same=False)
+    other = world.server()
+    assert other.hear() == question.request
+    other.drop()
+    assert isinstance(failures[0].value, Fault)
+
+
+def test_no_longer_than_a_login_may_wait(world_of: WorldOf) -> None:
+    """Counted from when it was sent first."""
+    world = world_of(settings="query_wait_timeout = 3")
+    _client, server = world.pair()
+    site = in_cluster(world)
+    failures: list[Failure] = []
+    world.pool().errands.send(Question(), "u").addErrback(failures.append)
+    world.wait(2.0)
+    server.drop()
+    site.hold()
+    world.wait(0.5)
+    assert failures == []
+    world.wait(1.0)
+    assert isinstance(failures[0].value, QueryWaitTimeout)
+
+
+def test_lost_while_the_service_ends(world: World) -> None:
+    """No other server is asked."""
+    _client, server = world.pair()
+    in_cluster(world)
+    failures: list[Failure] = []
+    world.pool().errands.send(Question(), "u").addErrback(failures.append)
+    world.service.shutdown_wait_for_servers()
     server.drop()
     assert isinstance(failures[0].value, Fault)
 

@@ -7,6 +7,7 @@ import pytest
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, READY, error, kinds, message, query
 from tests.fakes.world import Client, Server, World, WorldOf
+from tests.unit.pool.test_site import OTHER, in_cluster
 
 COPY_BOTH = message(b"W", b"\0\0\0")
 WAL = message(b"d", b"w")
@@ -136,6 +137,49 @@ def test_a_server_that_is_not_there(world: World) -> None:
     client.say(query("IDENTIFY_SYSTEM"))
     world.attempts[0].fail()
     assert client.fault == "connect failed"
+
+
+@pytest.mark.parametrize("sqlstate", ["53300", "57P03", "57P01"])
+def test_a_writer_that_refuses_for_now(world: World, sqlstate: str) -> None:
+    """It is tried again, or the next one, as for any client of a cluster."""
+    client = replicator(world)
+    site = in_cluster(world)
+    client.say(query("IDENTIFY_SYSTEM"))
+    world.accept().refuse("not now", sqlstate)
+    assert client.state() == "waiting"
+    world.wait(0.5)
+    (attempt,) = world.attempts
+    attempt.fail()
+    assert client.state() == "waiting"
+    site.hold()
+    site.serve_from(OTHER, same=False)
+    world.wait(0.5)
+    server = world.server()
+    assert server.backend.host == OTHER.host
+    assert server.answer() == query("IDENTIFY_SYSTEM")
+    assert client.hear() == ANSWER
+
+
+def test_a_writer_that_does_not_let_it_in(world: World) -> None:
+    """There is nothing to wait for."""
+    client = replicator(world)
+    in_cluster(world)
+    client.say(query("IDENTIFY_SYSTEM"))
+    world.accept().refuse("no pg_hba.conf entry for replication", "28000")
+    assert client.fault == "no pg_hba.conf entry for replication"
+
+
+def test_a_writer_that_goes_on_refusing(world_of: WorldOf) -> None:
+    """For as long as any client may wait."""
+    world = world_of(settings="query_wait_timeout = 2")
+    client = replicator(world)
+    in_cluster(world)
+    client.say(query("IDENTIFY_SYSTEM"))
+    for _ in range(3):
+        world.accept().refuse("not now", "53300")
+        world.wait(0.5)
+    world.wait(1.0)
+    assert client.fault == "query_wait_timeout"
 
 
 def test_an_idle_server_makes_room(world_of: WorldOf) -> None:

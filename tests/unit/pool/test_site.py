@@ -125,7 +125,16 @@ def refused(world: World, words: str, sqlstate: str) -> None:
     world.accept().refuse(words, sqlstate)
 
 
-@pytest.mark.parametrize("refusal", [FULL, ("starting up", "57P03"), STRANGE])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        FULL,
+        ("starting up", "57P03"),
+        ("terminating connection due to administrator command", "57P01"),
+        ("canceling authentication due to timeout", "57014"),
+        STRANGE,
+    ],
+)
 def test_a_new_writer_that_refuses(world: World, refusal: tuple[str, str]) -> None:
     """It may let us in later, as the last one did: clients wait."""
     client, _server = world.pair()

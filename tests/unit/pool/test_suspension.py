@@ -88,6 +88,25 @@ def test_a_request_is_read_to_its_end(world: World, text: str) -> None:
     assert server.hear() == asked
 
 
+def test_a_login_that_waits_in_vain(world: World) -> None:
+    """All others would have to wait for a server that cannot be had."""
+    console(world)
+    client = world.client()
+    attempt = world.attempts[0]
+    done = suspend(world)
+    world.wait(0.1)
+    assert done == []
+    attempt.fail()
+    world.wait(0.1)
+    assert done == [None]
+    assert not client.is_gone()
+    world.service.operations.resume(None)
+    world.wait(20)
+    world.server()
+    assert client.hear()
+    assert client.state() == "idle"
+
+
 def test_what_does_not_come_to_rest(world_of: WorldOf) -> None:
     """It is closed after suspend_timeout; the others stay."""
     world = world_of(settings="suspend_timeout = 2")

@@ -241,6 +241,44 @@ def test_no_verdict(setting: Setting) -> None:
     assert setting.client.hear() == b""
 
 
+def test_ended_at_a_start(setting: Setting) -> None:
+    """That nobody is served yet says nothing of the writer."""
+    setting.ask()
+    setting.site.wait()
+    setting.lose()
+    assert setting.is_held
+    setting.find(Finding.WELL)
+    assert setting.is_held
+    setting.site.serve_from(HERE, same=True)
+    assert setting.is_held
+    setting.find(Finding.WELL)
+    assert fields_of(setting.client.hear())["C"] == "57P01"
+    assert setting.reruns() == 0
+
+
+def test_no_verdict_after_a_start(setting: Setting) -> None:
+    """Nobody is held for longer than after any loss, counted from there."""
+    setting.ask()
+    setting.site.wait()
+    setting.lose()
+    setting.world.wait(2 * LONGEST_S)
+    assert setting.is_held
+    setting.site.serve_from(HERE, same=True)
+    setting.find(Finding.NOTHING)
+    setting.world.wait(LONGEST_S + 0.1)
+    assert fields_of(setting.client.hear())["C"] == "57P01"
+
+
+def test_moved_at_a_start(setting: Setting) -> None:
+    """The writer is another by now."""
+    setting.ask()
+    setting.site.wait()
+    setting.lose()
+    setting.site.serve_from(OTHER, same=False)
+    assert setting.world.server().answer() == INSERT
+    assert setting.reruns() == 1
+
+
 def test_called_on_again(setting: Setting) -> None:
     """A writer that takes no connections is the machine's to give up, or is well."""
     setting.ask()
@@ -409,11 +447,75 @@ def test_the_extended_protocol(setting: Setting) -> None:
 
 
 def test_suspended(setting: Setting) -> None:
-    """Another process cannot go on with a client that is held: it is told."""
+    """Another process cannot go on with a client that is held: it is waited for."""
     setting.ask(READ)
     setting.lose(b"")
-    setting.world.console().say(query("SUSPEND"))
+    admin = setting.world.console()
+    admin.say(query("SUSPEND"))
+    setting.world.wait(0.1)
+    assert setting.is_held
+    assert admin.hear() == b""
+    setting.site.serve_from(OTHER, same=False)
+    setting.world.wait(0.1)
+    assert kinds(admin.hear()) == "CZ"
+    assert setting.is_queued
+    admin.say(query("RESUME"))
+    assert setting.world.server().answer() == READ
+    assert setting.client.hear() == ANSWER
+
+
+def test_suspended_and_no_verdict(setting: Setting) -> None:
+    """Everybody waits for the end of the suspension, so this one not for long."""
+    setting.ask(READ)
+    setting.lose(b"")
+    setting.site.hold(is_leaving=True)
+    admin = setting.world.console()
+    admin.say(query("SUSPEND"))
+    setting.world.wait(LONGEST_S - 0.1)
+    assert setting.is_held
+    setting.world.wait(0.2)
     assert fields_of(setting.client.hear())["C"] == "08007"
+    assert kinds(admin.hear()) == "CZ"
+
+
+@pytest.mark.parametrize("says", [b"", ENDED, CRASHING])
+def test_a_transaction_in_the_same_text(setting: Setting, says: bytes) -> None:
+    """It is certain that nothing of it was committed, whatever explains the loss."""
+    setting.ask(query("BEGIN; INSERT INTO t VALUES (1)"))
+    setting.lose(says)
+    if setting.is_held:
+        setting.find(Finding.WELL)
+    heard = setting.client.hear()
+    assert fields_of(heard)["C"] == "40001"
+    assert heard.endswith(b"E")
+    assert setting.cluster.tally.errors == {"40001": 1}
+    setting.client.say(query("ROLLBACK"))
+    assert setting.client.hear().endswith(READY)
+
+
+@pytest.mark.parametrize("how", ["wait", "drain"])
+def test_the_service_ends(setting: Setting, how: str) -> None:
+    """Nobody waits for a server that is not opened any more."""
+    setting.ask()
+    setting.lose()
+    service = setting.world.service
+    if how == "wait":
+        service.shutdown_wait_for_servers()
+    else:
+        setting.world.console().say(query("SHUTDOWN WAIT_FOR_SERVERS"))
+    setting.world.turn()
+    assert fields_of(setting.client.hear())["C"] == "57P01"
+    assert not setting.is_queued
+
+
+def test_lost_while_the_service_ends(setting: Setting) -> None:
+    """What is lost then is not asked again either."""
+    setting.ask()
+    setting.world.service.shutdown_wait_for_servers()
+    setting.lose()
+    told = fields_of(setting.client.hear())
+    assert told["C"] == "57P01"
+    assert "pgswitch shuts down" in told["D"]
 
 
 def test_the_cluster_is_no_more(setting: Setting) -> None:

@@ -186,6 +186,23 @@ def test_a_reader_that_is_lost_otherwise(monitored: Monitored) -> None:
     assert not server.is_gone()
 
 
+def test_a_writer_that_leaves_and_falls_silent(monitored: Monitored) -> None:
+    """What it was at has no other end: nobody waits for it until another writes."""
+    readers = Readers(monitored)
+    client, server = readers.first, readers.writer
+    client.say(query("CALL in_parts()"))
+    assert server.hear()
+    readers.answer(WRITER, *STANDBYS)
+    readers.probes[WRITER].lost()
+    readers.probes[WRITER].fail(Failure.REFUSED, "refused")
+    assert not server.is_gone()
+    fall_silent(readers, WRITER)
+    assert server.is_gone()
+    assert error_code(client.hear()) == "08007"
+    client.say(query())
+    assert readers.world.attempts == []
+
+
 def test_a_reader_that_speaks_again(monitored: Monitored) -> None:
     """It takes readers again, its pool too."""
     readers = Readers(monitored)
@@ -242,6 +259,20 @@ def test_a_reader_that_refuses(monitored: Monitored, words: str, sqlstate: str) 
         readers.answer(WRITER, *STANDBYS)
     assert readers.why(host) == ""
     assert readers.client().frontend.pool is pool
+
+
+def test_a_reader_that_takes_its_time_to_refuse(monitored: Monitored) -> None:
+    """It is left alone from then on, not from when the login began."""
+    readers = Readers(monitored, "server_login_retry = 0")
+    client = readers.client()
+    client.say(query())
+    refusing = readers.world.accept()
+    for _ in range(5):
+        readers.answer(WRITER, *STANDBYS)
+    refusing.refuse(*FULL)
+    assert client.fault == ""
+    (attempt,) = readers.world.attempts
+    assert attempt.host != refusing.backend.host
 
 
 def test_all_readers_refuse(monitored: Monitored) -> None:

@@ -1,0 +1,469 @@
+"""``python -m soak.storm``: clients of a cluster whose nodes fail in every way.
+
+Each client writes rows with keys of its own and remembers what it was told of each; in
+the end the table shows whether that was true.  Commits wait for one standby, so that no
+acknowledged row may be lost, however the writer ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from random import Random
+
+import psycopg
+from psycopg.rows import dict_row
+
+from pgswitch.demo.account import PrivateDirectory, account_for_children, hand_over
+from pgswitch.demo.child import ChildFailed
+from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
+from pgswitch.demo.installations import best_for
+from pgswitch.demo.pooler import Pooler
+from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.program import run
+from soak.looking import memory_kb
+from soak.stormy import (
+    DATABASE,
+    KINDS,
+    SPLIT,
+    STUCK_S,
+    USER,
+    WAIT_S,
+    Client,
+    Journal,
+)
+
+ADMIN = "admin"
+NODES = 3
+ALL_TRUST = ["local all all trust", "host all all 127.0.0.1/32 trust"]
+SCHEMA = (
+    "CREATE TABLE written (id bigint NOT NULL)",
+    "GRANT ALL ON written TO PUBLIC",
+)
+RULES = """
+def routing_rules(username, query, in_transaction):
+    return "app:reader" if "reader" in query else "app:writer"
+"""
+CONSOLE = "pgbouncer"
+BUSY = ("cl_active", "cl_waiting", "sv_active", "sv_login", "sv_tested")
+"""Columns of SHOW POOLS that are 0 once all clients have left."""
+MOST_MEMORY_KB = 120_000
+"""Some 70,000 are usual, before and after each takeover."""
+SHOWN = 20
+
+
+class Stage:
+    """A cluster, pgswitch before it, and what an operator does to them."""
+
+    def __init__(self, cluster: PostgresCluster, pooler: Pooler, seed: int) -> None:
+        self.cluster = cluster
+        self.pooler = pooler
+        self.random = Random(f"{seed}/storm")  # noqa: S311 - repeatable
+        self.done: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    def console(self, command: str) -> list[dict[str, object]]:
+        """Run a command on the console."""
+        with psycopg.connect(
+            f"host=127.0.0.1 port={self.pooler.port} user={ADMIN} dbname=pgbouncer",
+            autocommit=True,
+            row_factory=dict_row,
+        ) as connection:
+            cursor = connection.execute(command.encode())
+            return [] if cursor.description is None else cursor.fetchall()
+
+    def heal(self) -> None:
+        """Have every node follow the writer again."""
+        for node in self.cluster.nodes:
+            if not node.is_running:
+                self.cluster.rejoin(node, anew=True)
+        self.cluster.wait_until_followed()
+
+    # What happens.
+
+    def moved_fast(self) -> None:
+        """Stop the writer in a planned way."""
+        self.cluster.switch(lambda node: node.stop("fast"))
+
+    def moved_immediate(self) -> None:
+        """Stop the writer at once."""
+        self.cluster.switch(lambda node: node.stop("immediate"))
+
+    def moved_killed(self) -> None:
+        """Kill the writer."""
+        self.cluster.switch(lambda node: node.kill())
+
+    def moved_silent(self) -> None:
+        """Have the writer say nothing more, and end it later."""
+        old = self.cluster.writer
+        old.freeze()
+        self._pause(1.5)
+        self.cluster.promote_best()
+        self._pause(1.0)
+        old.thaw()
+        self._pause(0.5)
+        old.kill()
+
+    def restarted(self) -> None:
+        """Restart the writer in a planned way."""
+        self.cluster.writer.restart("fast")
+
+    def backends_ended(self) -> None:
+        """End some backends of the writer, and of a standby."""
+        for node in self.cluster.nodes:
+            for pid in self._backends(node)[:4]:
+                with suppress(psycopg.Error):
+                    node.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+    def crashed(self) -> None:
+        """Kill a backend of the writer: all of them end, and it restarts."""
+        for pid in self._backends(self.cluster.writer)[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._until_ready(self.cluster.writer)
+
+    def reader_crashed(self) -> None:
+        """Kill a backend of a standby."""
+        node = self.random.choice(self.cluster.standbys)
+        for pid in self._backends(node)[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._until_ready(node)
+
+    def reader_silent(self) -> None:
+        """Have a standby say nothing for a while."""
+        node = self.random.choice(self.cluster.standbys)
+        node.freeze()
+        self._pause(3.0)
+        node.thaw()
+
+    def reader_stopped(self) -> None:
+        """Stop a standby."""
+        how = self.random.choice(("fast", "immediate"))
+        self.random.choice(self.cluster.standbys).stop(how)
+        self._pause(0.5)
+
+    def full(self) -> None:
+        """Leave no connection free on any node but for a superuser."""
+        held: list[psycopg.Connection] = []
+        node = self.random.choice(self.cluster.nodes)
+        with suppress(psycopg.OperationalError):
+            while True:
+                held.append(
+                    psycopg.connect(
+                        f"host=127.0.0.1 port={node.port} user={USER} dbname={DATABASE}"
+                    )
+                )
+        self.console("RECONNECT")
+        self._pause(1.5)
+        for one in held:
+            one.close()
+
+    def reloaded(self) -> None:
+        """Reload."""
+        self.console("RELOAD")
+
+    def paused(self) -> None:
+        """Pause everybody for a moment, also while the writer moves."""
+        try:
+            self.console(f"PAUSE {DATABASE}")
+        except psycopg.Error as error:
+            self.wrong.append(f"PAUSE: {error}")
+        self._pause(0.5)
+        with suppress(psycopg.Error):
+            self.console(f"RESUME {DATABASE}")
+
+    def taken_over(self) -> None:
+        """Have a new process take over."""
+        old = self.pooler.child
+        self.pooler.start(["-R"])
+        if old.wait(20) != 0:
+            self.wrong.append("the old process did not end well")
+
+    def taken_over_in_a_move(self) -> None:
+        """Have a new process take over just after backends have ended."""
+        self.backends_ended()
+        self.taken_over()
+
+    def taken_over_in_silence(self) -> None:
+        """Have a new process take over while clients wait for a silent writer."""
+        old = self.cluster.writer
+        old.freeze()
+        self._pause(1.2)
+        self.taken_over()
+        self.cluster.promote_best()
+        self._pause(1.0)
+        old.thaw()
+        old.kill()
+
+    def moved_while_paused(self) -> None:
+        """Move the writer while everybody is paused."""
+        try:
+            self.console(f"PAUSE {DATABASE}")
+            self.moved_fast()
+        except psycopg.Error as error:
+            self.wrong.append(f"PAUSE: {error}")
+        with suppress(psycopg.Error):
+            self.console(f"RESUME {DATABASE}")
+
+    def clients_killed(self) -> None:
+        """Send clients away, also those that are held when the writer moves."""
+        self.backends_ended()
+        for row in self.console("SHOW CLIENTS")[:6]:
+            if row["database"] != CONSOLE:
+                with suppress(psycopg.Error):
+                    self.console(f"KILL_CLIENT {row['id']}")
+        self.moved_immediate()
+
+    def moved_twice(self) -> None:
+        """Move the writer, and again as soon as it is there."""
+        self.moved_fast()
+        self.heal()
+        self.moved_immediate()
+
+    def _backends(self, node: PostgresServer) -> list[int]:
+        try:
+            rows = node.execute(
+                "SELECT pid FROM pg_stat_activity WHERE usename = %s"
+                " AND backend_type = 'client backend' ORDER BY random()",
+                [USER],
+            )
+        except psycopg.Error:
+            return []
+        return [pid for (pid,) in rows]
+
+    def _until_ready(self, node: PostgresServer) -> None:
+        self._pause(0.2)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with suppress(psycopg.Error):
+                node.execute("SELECT 1")
+                return
+            self._pause(0.1)
+        self.wrong.append("a node does not come back")
+
+    @staticmethod
+    def _pause(seconds: float) -> None:
+        time.sleep(seconds)  # noqa: TID251 - processes of their own
+
+
+BLOWS: tuple[Callable[[Stage], None], ...] = (
+    Stage.moved_fast,
+    Stage.moved_immediate,
+    Stage.moved_killed,
+    Stage.moved_silent,
+    Stage.restarted,
+    Stage.backends_ended,
+    Stage.crashed,
+    Stage.reader_crashed,
+    Stage.reader_silent,
+    Stage.reader_stopped,
+    Stage.full,
+    Stage.reloaded,
+    Stage.paused,
+    Stage.taken_over,
+    Stage.taken_over_in_a_move,
+    Stage.taken_over_in_silence,
+    Stage.moved_while_paused,
+    Stage.clients_killed,
+    Stage.moved_twice,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; return 0, 1 when something went wrong."""
+    parser = argparse.ArgumentParser(prog="python -m soak.storm")
+    parser.add_argument("--seconds", type=float, default=120.0, help="default 120")
+    parser.add_argument("--clients", type=int, default=40, help="default 40")
+    parser.add_argument("--seed", type=int, help="as a failed run printed it")
+    parser.add_argument("--only", default="", help="blows with this in their name")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting"
+    )
+    parser.add_argument("--keep", type=Path, help="where to copy the pooler's log")
+    options = parser.parse_args(arguments)
+    return run("storm", lambda cleanup: _run(options, cleanup))
+
+
+def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    print(f"seed {seed}", flush=True)
+    given = dict(one.split("=", 1) for one in options.set)
+    stage = _build(seed, given, cleanup)
+    journal = Journal()
+    stopping = threading.Event()
+    clients = [
+        Client(number, KINDS[number % len(KINDS)], stage.pooler.port, journal, stopping)
+        for number in range(options.clients)
+    ]
+    for client in clients:
+        client.start()
+    _storm(stage, clients, options)
+    stopping.set()
+    for client in clients:
+        client.join(STUCK_S)
+        if client.is_alive():
+            stage.wrong.append(f"client {client.name} waits still")
+    _judge(stage, journal)
+    text = stage.pooler.log_text()
+    if options.keep:
+        options.keep.write_text(text)
+    for line in text.splitlines():
+        if "Traceback" in line or " ERROR " in line or "twice as long" in line:
+            stage.wrong.append(f"log: {line[:300]}")
+    wrong = [*stage.wrong, *journal.wrong]
+    print(f"done: {dict(stage.done)}")
+    print(f"told: {dict(sorted(journal.told.items()))}")
+    for line in wrong[:SHOWN]:
+        print(f"WRONG: {line}")
+    print(f"{len(wrong)} things went wrong" if wrong else "nothing went wrong")
+    return bool(wrong)
+
+
+def _storm(
+    stage: Stage, clients: Sequence[Client], options: argparse.Namespace
+) -> None:
+    """Strike until the time is over; watch that nobody waits for too long."""
+    over = time.monotonic() + options.seconds
+    blows = [blow for blow in BLOWS if options.only in blow.__name__]
+    queue: list[Callable[[Stage], None]] = []
+    while time.monotonic() < over:
+        if not queue:
+            queue = stage.random.sample(blows, len(blows))
+        blow = queue.pop()
+        print(f"{time.strftime('%T')} {blow.__name__}", flush=True)
+        try:
+            blow(stage)
+            stage.done[blow.__name__] += 1
+            stage._pause(stage.random.uniform(0.1, 1.0))
+            stage.heal()
+        except (ChildFailed, psycopg.Error) as error:
+            stage.wrong.append(f"{blow.__name__}: {error}")
+            return
+        for client in clients:
+            waited = client.waited()
+            if waited > STUCK_S:
+                stage.wrong.append(
+                    f"{blow.__name__}: {client.name} has waited {waited:.0f} s at"
+                    f" {client.doing}"
+                )
+        stage._pause(0.5)
+
+
+def _judge(stage: Stage, journal: Journal) -> None:
+    """Compare the table with what clients were told, and counts with each other."""
+    rows = stage.cluster.writer.execute("SELECT id FROM written", database=DATABASE)
+    journal.compare(Counter(key for (key,) in rows))
+    stage._pause(1.0)
+    for row in stage.console("SHOW POOLS"):
+        for column in BUSY:
+            if row[column] and row["database"] != CONSOLE:
+                left = f"{row['database']} {column} {row[column]}"
+                stage.wrong.append(f"SHOW POOLS: {left}")
+    if [one for one in stage.console("SHOW CLIENTS") if one["database"] != CONSOLE]:
+        stage.wrong.append("SHOW CLIENTS shows clients that are gone")
+    memory = memory_kb(stage.pooler.child.pid)
+    if memory > MOST_MEMORY_KB:
+        stage.wrong.append(f"pgswitch has {memory} kB of memory")
+    print(f"memory {memory} kB")
+    errors = [
+        f"{row['sqlstate']} {row['cause']}: {row['count']}"
+        for row in stage.console("SHOW ERRORS")
+    ]
+    print("errors:", "; ".join(errors))
+
+
+def _build(seed: int, given: dict[str, str], cleanup: ExitStack) -> Stage:
+    account = account_for_children()
+    folder = PrivateDirectory(account)
+    cleanup.callback(folder.remove)
+    programs = folder.path / "programs"
+    programs.mkdir()
+    installation = best_for(account, programs)
+    nodes: list[PostgresServer] = []
+    for number in range(NODES):
+        home = folder.path / f"node-{number}"
+        home.mkdir(mode=0o700)
+        hand_over(home, account)
+        nodes.append(PostgresServer(installation, home, account))
+    nodes[0].create(
+        {
+            "max_connections": "60",
+            "synchronous_standby_names": "ANY 1 (*)",
+            "synchronous_commit": "local",
+        },
+        hba=ALL_TRUST,
+    )
+    nodes[0].start()
+    nodes[0].create_user(USER)
+    nodes[0].create_database(DATABASE)
+    for statement in SCHEMA:
+        nodes[0].execute(statement, database=DATABASE)
+    nodes[0].execute(f"ALTER ROLE {USER} SET synchronous_commit = on")
+    nodes[0].stop("fast")
+    cluster = cleanup.enter_context(running_cluster(nodes, ALL_TRUST, DATABASE))
+    place = folder.path / "sw"
+    place.mkdir(mode=0o700)
+    hand_over(place, account)
+    rules = place / "rules.py"
+    rules.write_text(RULES)
+    hand_over(rules, account)
+    pooler = Pooler(place, account)
+    pooler.write_users(dict.fromkeys((USER, ADMIN), ""))
+    where = f"host=127.0.0.1 port={cluster.writer.port} user={USER} dbname={DATABASE}"
+    topology = f"{where} topology_query='{TOPOLOGY_QUERY}'"
+    settings: dict[str, str | int | float] = {
+        "auth_type": "trust",
+        "admin_users": ADMIN,
+        "pool_mode": "transaction",
+        "default_pool_size": 8,
+        "query_wait_timeout": WAIT_S,
+        "pidfile": str(place / "pid"),
+        "suspend_timeout": 10,
+        "log_connections": 0,
+        "log_disconnections": 0,
+        **_tls(place, account),
+        **given,
+    }
+    pooler.write_ini(
+        {
+            "databases": {
+                DATABASE: topology,
+                "session": f"{topology} pool_mode=session",
+                "statement": f"{topology} pool_mode=statement",
+                SPLIT: f"{where} routing_rules_py_module_file={rules}",
+            },
+            "pgbouncer": settings,
+        }
+    )
+    pooler.start()
+    cleanup.callback(pooler.stop)
+    return Stage(cluster, pooler, seed)
+
+
+def _tls(place: Path, account: object) -> dict[str, str]:
+    from bench.encrypted import write_certificate  # noqa: PLC0415
+
+    certificate, key = place / "tls.crt", place / "tls.key"
+    write_certificate(certificate, key)
+    for path in (certificate, key):
+        path.chmod(0o600)
+        hand_over(path, account)  # type: ignore[arg-type]
+    return {
+        "client_tls_sslmode": "allow",
+        "client_tls_cert_file": str(certificate),
+        "client_tls_key_file": str(key),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""What clients of the storm remember, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from soak.stormy import KEYS_EACH, KINDS, Journal
+
+
+def test_all_is_as_was_said() -> None:
+    """Rows that nobody is sure of may be there or not."""
+    journal = Journal()
+    journal.note("acknowledged", [1, 2])
+    journal.note("undone", [3])
+    journal.note("unsure", [4, 5])
+    journal.compare(Counter([1, 2, 5]))
+    assert journal.wrong == []
+
+
+def test_lies() -> None:
+    """Each kind is told of, with the kinds of clients."""
+    journal = Journal()
+    key = KEYS_EACH * KINDS.index("copy")
+    journal.note("acknowledged", [key, 2])
+    journal.note("undone", [3])
+    journal.compare(Counter([2, 2, 3]))
+    lost, doubled, there = journal.wrong
+    assert lost.startswith("1 rows acknowledged, and lost: Counter({'copy': 1})")
+    assert doubled.startswith("1 rows doubled")
+    assert there.startswith("1 rows said to be undone, and there")

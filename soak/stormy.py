@@ -141,6 +141,7 @@ class Client(threading.Thread):
                 autocommit=True,
             )
         except psycopg.Error as error:
+            self._connection = None
             self._journal.tell(f"connect: {_first_line(error)}")
             self._stopping.wait(0.2)
             self._since = 0.0

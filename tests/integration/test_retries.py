@@ -170,8 +170,9 @@ def test_a_read_that_kills_readers(place: Place, text: str) -> None:
     killer = Killer(place.cluster.nodes, text)
     with locked(place):
         writer = place.cluster.writer
+        # Commits are asynchronous here: it takes one for the lock to be written at all.
         writer.execute("SELECT pg_logical_emit_message(true, '', '')")
-        ((locked_at,),) = writer.execute("SELECT pg_current_wal_lsn()::text")
+        ((locked_at,),) = writer.execute("SELECT pg_current_wal_insert_lsn()::text")
         # A standby that was just restarted may still have the last test's lock.
         replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
         wait_until(

@@ -57,7 +57,13 @@ VAIN_WAITS: Final = 3
 """Waits that may end by time, with more of the answer to come, in the life of a link.
 
 After so many of them it has a sender, a window or a buffer that does not give so much
-at once, and is woken for every byte for good.  One may be a hiccup of the machine's.
+at once, and is woken for every byte for good.  One may be a hiccup of the machine's, so
+it does not count in the midst of much that came as it should.
+"""
+WAITS_A_HICCUP: Final = 128
+"""Waits that ended with much, 4 MiB of it, before one in vain is taken for a hiccup.
+
+That is 10 ms and more of an answer at the rates that loopback has; a wait is 2 ms.
 """
 
 PAUSED_HOLDING: Final = 1
@@ -119,6 +125,7 @@ class Link(Scanner):
         "clock",
         "control",
         "descriptor",
+        "fruitful",
         "io",
         "largest_read",
         "lost",
@@ -166,6 +173,8 @@ class Link(Scanner):
         """When a patient one was read last."""
         self.vain_waits = 0
         """How many of its waits have ended by time."""
+        self.fruitful = 0
+        """Reads that were waited for since the last of them."""
         self.peer: Link | None = None
         self.paused = 0
         self.backlogged = False
@@ -220,6 +229,7 @@ class Link(Scanner):
             self.bulk = 0
         if self.patient:
             self.read_at = self.clock.now
+            self.fruitful += 1
         if self.lost:
             return None
         self.reading = True
@@ -263,7 +273,9 @@ class Link(Scanner):
 
     def wait_in_vain(self) -> None:
         """Be woken for every byte again, as much has not come in time."""
-        self.vain_waits += 1
+        if self.fruitful < WAITS_A_HICCUP:
+            self.vain_waits += 1
+        self.fruitful = 0
         self.lose_patience()
 
     def lose_patience(self) -> None:

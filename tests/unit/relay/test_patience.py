@@ -15,6 +15,7 @@ from pgswitch.relay.link import (
     LONG_ANSWER_S,
     SMALL_READ,
     VAIN_WAITS,
+    WAITS_A_HICCUP,
     WORTH_WAITING_FOR,
     Link,
 )
@@ -131,6 +132,20 @@ def test_a_sender_in_bursts(pipe: Pipe) -> None:
             pipe.stage.sent(pipe.client)
     assert pipe.told == [MUCH, ONE] * VAIN_WAITS
     assert pipe.turns.patience.links == {}
+
+
+def test_a_hiccup(pipe: Pipe) -> None:
+    """One wait in vain does not count when much has come as it should before."""
+    with select.epoll() as poller:
+        for _ in range(VAIN_WAITS + 5):
+            pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
+            pipe.server.fruitful = WAITS_A_HICCUP
+            pipe.turns.run(poller, 0.01)
+            pipe.turns.clock.now = 0.0
+            pipe.stage.sent(pipe.client)
+            assert pipe.server.fruitful == 0
+    assert pipe.told == [MUCH, ONE] * (VAIN_WAITS + 5)
+    assert pipe.server.vain_waits == 0
 
 
 def test_the_last_piece(pipe: Pipe) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from pgswitch.wire.committing import Findings, findings, messages
 
@@ -45,8 +46,6 @@ class Facts:
     any of its answer reached the client: it has undone what it was asked."""
     answered: bool
     """Some of the answer has reached the client."""
-    retry: bool = True
-    """A statement may be run again, if a move explains the loss."""
     unsynced: bool = False
     """Something of a pipeline was carried out and answered, and its Sync, which would
     commit that, has not come."""
@@ -54,44 +53,54 @@ class Facts:
     """The server could not write anything, whatever it was asked."""
 
 
-def decide(facts: Facts, text_of: Callable[[bytes], bytes]) -> Outcome:
+class Decision(NamedTuple):
+    """What becomes of a client, and what of it if nothing is run again."""
+
+    outcome: Outcome
+    otherwise: Outcome
+    texts: tuple[bytes, ...] = ()
+    """The statements to run again, if that is the outcome."""
+
+
+def decide(facts: Facts, text_of: Callable[[bytes], bytes]) -> Decision:
     """Return what becomes of the client.
 
     ``text_of`` returns the text of a prepared statement, empty for unknown ones.
     """
-    if facts.is_session:
-        return Outcome.SESSION_LOST
+    if facts.is_session or not facts.outstanding:
+        outcome = _unasked(facts)
+        return Decision(outcome, outcome)
     sent = without_cut(facts.sent) if facts.is_cut else facts.sent
-    if not facts.outstanding:
-        if facts.in_transaction:
-            return Outcome.ROLLED_BACK
-        return Outcome.PIPELINE_LOST if facts.unsynced else Outcome.NOTHING
     found = findings(sent, text_of, inside=facts.in_transaction)
     is_known = found.is_known or facts.sent != sent == b""
+    otherwise = _lost(facts, found, is_known=is_known)
+    if is_known and _may_run_again(facts, found):
+        return Decision(Outcome.AGAIN, otherwise, found.texts)
+    return Decision(otherwise, otherwise)
+
+
+def _unasked(facts: Facts) -> Outcome:
+    """Decide where it does not matter what was asked."""
+    if facts.is_session:
+        return Outcome.SESSION_LOST
+    if facts.in_transaction:
+        return Outcome.ROLLED_BACK
+    return Outcome.PIPELINE_LOST if facts.unsynced else Outcome.NOTHING
+
+
+def _lost(facts: Facts, found: Findings, *, is_known: bool) -> Outcome:
+    """Decide on what was asked and is not run again."""
     if not facts.in_transaction:
-        return _outside(facts, found, is_known=is_known)
+        is_lost = found.is_begun and not found.may_commit
+        return Outcome.ROLLED_BACK if is_lost else Outcome.UNKNOWN
     if not is_known:
         return Outcome.UNKNOWN_INSIDE
     return Outcome.UNKNOWN if found.may_commit else Outcome.ROLLED_BACK
 
 
-def _outside(facts: Facts, found: Findings, *, is_known: bool) -> Outcome:
-    """Decide on what was asked outside of a transaction."""
-    if is_known and _may_run_again(facts, found):
-        return Outcome.AGAIN
-    is_lost = found.is_begun and not found.may_commit
-    return Outcome.ROLLED_BACK if is_lost else Outcome.UNKNOWN
-
-
-def texts_of(facts: Facts, text_of: Callable[[bytes], bytes]) -> list[bytes]:
-    """Return the statements that were asked, none if one is not known."""
-    sent = without_cut(facts.sent) if facts.is_cut else facts.sent
-    return [*findings(sent, text_of, inside=facts.in_transaction).texts]
-
-
 def _may_run_again(facts: Facts, found: Findings) -> bool:
     """Tell whether what was asked outside of a transaction may be asked again."""
-    if facts.copying or facts.answered or not facts.retry:
+    if facts.in_transaction or facts.copying or facts.answered:
         return False
     undone = facts.said_so or facts.on_standby
     return not found.may_commit or (undone and found.is_single)

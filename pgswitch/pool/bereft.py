@@ -7,7 +7,7 @@ became of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -20,7 +20,7 @@ from pgswitch.errors import (
     StatementEnded,
     TransactionLost,
 )
-from pgswitch.pool.aftermath import Facts, Outcome, decide, texts_of
+from pgswitch.pool.aftermath import Facts, Outcome, decide
 from pgswitch.relay.server import SESSION
 from pgswitch.wire import encode
 from pgswitch.wire.exchange import (
@@ -69,7 +69,7 @@ class Loss:
     """The transaction had failed before."""
     is_skipping: bool
     """What is left of a failed pipeline is skipped, up to its Sync."""
-    texts: list[bytes]
+    texts: tuple[bytes, ...]
     """The statements that were asked, if they are known."""
 
     @property
@@ -129,12 +129,8 @@ def take_stock(
         on_standby=on_standby,
     )
     is_skipping = exchange.skipping and not facts.outstanding
-    outcome = decide(facts, text_of)
-    otherwise = decide(replace(facts, retry=False), text_of)
+    outcome, otherwise, texts = decide(facts, text_of)
     had_failed = exchange.status == FAILED
-    texts: list[bytes] = []
-    if outcome is Outcome.AGAIN:
-        texts = texts_of(facts, text_of)
     asked: list[int] = []
     if outcome is not Outcome.SESSION_LOST:
         asked = exchange.forget()

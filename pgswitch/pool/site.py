@@ -250,9 +250,8 @@ class Site:
         """Deal with a writer that refuses a login; True: clients go on waiting.
 
         It may be full, start up or stop (as its backends say that are at a login just
-        then).  That it does not know our secret is
-        its own fault, and may be mended, if the last writer knew it; else ours, and
-        nothing to wait for.
+        then).  That it does not know our secret is its own fault, and may be mended, if
+        the last writer knew it; else ours, and nothing to wait for.
         """
         if sqlstate[:2] == NO_ENTRY:
             return self._is_untried
@@ -385,9 +384,7 @@ def is_elsewhere(address: str, backend: Backend) -> bool:
     One that is being connected may not be anywhere yet.
     """
     here = backend.address.host
-    if not address or here == backend.host:
-        return False
-    return ip_address(here.partition("%")[0]) != ip_address(address.partition("%")[0])
+    return here != backend.host and differ(here, address)
 
 
 def differ(one: str, other: str) -> bool:

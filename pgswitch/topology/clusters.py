@@ -16,7 +16,7 @@ from pgswitch.topology.probes import probe_maker
 from pgswitch.topology.sites import PoolSites
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pgswitch.config.model import Configuration, DatabaseSpec
     from pgswitch.names.resolver import Names
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.pool import ServerPool
     from pgswitch.pool.registry import Pools
     from pgswitch.topology.events import Event
+    from pgswitch.topology.monitor import Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Clusters:
         """Go on with a cluster whose entry has changed, readers' databases too."""
         self._specs[key] = spec
         self._pools.renew_family(spec)
-        maker = probe_maker(self._context, spec, self._reactor, self._names.addresses)
+        maker = self._probe_maker(spec)
         query, port = spec.topology_query or "", spec.port
         self.by_key[key].renew(_seeds(spec), query, port, maker)
 
@@ -211,6 +212,13 @@ class Clusters:
         settings = self._context.configuration.settings
         return Limits(settings.switchover_start_timeout, settings.switchover_forget)
 
+    def _probe_maker(
+        self, spec: DatabaseSpec
+    ) -> Callable[[Node, Callable[[], None]], Probe]:
+        """Return what makes probes of the nodes of an entry's cluster."""
+        addresses = self._names.addresses
+        return probe_maker(self._context, spec, self._reactor, addresses)
+
     def _begin(self, key: str, spec: DatabaseSpec, known: Known) -> None:
         """Watch a cluster of which some is known already."""
         context = self._context
@@ -227,7 +235,7 @@ class Clusters:
             port=spec.port,
             machine=machine,
             client_heard_at=sites.heard_at,
-            make_probe=probe_maker(context, spec, self._reactor, self._names.addresses),
+            make_probe=self._probe_maker(spec),
             clock=context.clock,
             log=context.log,
             names=self._names,

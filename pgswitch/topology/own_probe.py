@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from pgswitch.net.backend import Backend, Phase
-from pgswitch.pool.attempts import STARTING_UP
+from pgswitch.pool.attempts import NO_RESOURCES, STARTING_UP
 from pgswitch.pool.opening import Opener
 from pgswitch.topology.asking import Asking, ProbeFailed, QuestionRefused
 from pgswitch.topology.facts import Failure, Report
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from pgswitch.topology.questions import Rows
 
 QUERY_CANCELED = "57014"
-_PASSING = ("40", "53")
+_PASSING = ("40", NO_RESOURCES)
 """Classes: a conflict with what a standby replays, and lack of resources."""
-LACK_OF_RESOURCES = "53"
-"""A class: too many connections, say."""
 CLOSED = "the monitor closes it"
 PARAMETERS = {"application_name": "pgswitch monitor"}
 
@@ -156,7 +154,7 @@ class OwnProbe:
         failure = Failure.UNFIT
         if refusal.sqlstate == STARTING_UP:
             failure = Failure.NOT_READY
-        elif refusal.sqlstate.startswith(LACK_OF_RESOURCES):
+        elif refusal.sqlstate.startswith(NO_RESOURCES):
             failure = Failure.FULL
         self._refusal = ProbeFailed(failure, refusal.message)
 

@@ -21,6 +21,7 @@ from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer, account
 from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
 from tests.integration.test_takeover import pidfile, restart
+from tests.integration.writing import wait_for_writes
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -107,9 +108,9 @@ class TwoNodes:
         for writer in made:
             writer.start()
         try:
-            self.goes_on(made)
+            wait_for_writes(made)
             yield made
-            self.goes_on(made)
+            wait_for_writes(made)
         finally:
             stopped = [writer.stop() for writer in made]
         assert all(stopped), "a client still waits"
@@ -118,19 +119,6 @@ class TwoNodes:
         )
         found = account(made, Counter(dict(rows)))
         assert (found.errors, found.missing, found.doubled) == ({}, 0, 0)
-
-    @staticmethod
-    def goes_on(writers: list[Writer]) -> None:
-        """Wait until each has written some more."""
-        before = [writer.acknowledged() for writer in writers]
-        wait_until(
-            lambda: all(
-                writer.acknowledged() > seen + 3
-                for writer, seen in zip(writers, before, strict=True)
-            ),
-            "writes of all",
-            GOES_ON_S,
-        )
 
 
 def rows(node: PostgresServer) -> int:
@@ -277,11 +265,11 @@ def test_reloads_beside_a_fenced_writer(two: TwoNodes) -> None:
         for size in range(10, 16):
             entry = two.entry(old, more=f"pool_size={size}")
             two.reload(pooler, {DATABASE: entry})
-            two.goes_on(writers)
+            wait_for_writes(writers)
         restart(pooler)
-        two.goes_on(writers)
+        wait_for_writes(writers)
         two.reload(pooler, {DATABASE: two.entry(old, more="connect_query='select 1'")})
-        two.goes_on(writers)
+        wait_for_writes(writers)
     assert rows(old) == before
     (event,) = pooler.console("SHOW SWITCHOVERS")
     assert event["cause"] == "it was promoted"

@@ -22,6 +22,7 @@ from pgswitch.demo.writers import SCHEMA, Writer
 from pgswitch.demo.writers import account as account_of
 from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
 from tests.integration.silent_path import SilentPath
+from tests.integration.writing import wait_for_writes
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -309,19 +310,6 @@ def test_a_new_writer_that_is_full(place: Place) -> None:
     rows = place.cluster.writer.execute("SELECT id FROM written", database="bench")
     seen = account_of(writers, Counter(row[0] for row in rows))
     assert (seen.errors, seen.reconnects, seen.missing) == ({}, 0, 0)
-
-
-def wait_for_writes(writers: list[Writer]) -> None:
-    """Wait until each has written some more."""
-    before = [writer.acknowledged() for writer in writers]
-    wait_until(
-        lambda: all(
-            writer.acknowledged() > count + 3
-            for writer, count in zip(writers, before, strict=True)
-        ),
-        "writes of all",
-        GOES_ON_S,
-    )
 
 
 def test_kept_connections_that_a_firewall_forgot(place: Place) -> None:

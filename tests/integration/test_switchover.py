@@ -32,6 +32,7 @@ from tests.integration.running import (
 )
 from tests.integration.silent_path import SilentPath
 from tests.integration.test_takeover import pidfile, restart
+from tests.integration.writing import wait_for_writes
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -104,15 +105,8 @@ class Place:
 
     def wait_for_writes(self, writers: list[Writer]) -> None:
         """Wait until each has written some more."""
-        before = [writer.acknowledged() for writer in writers]
-        wait_until(
-            lambda: all(
-                writer.acknowledged() > count + 3
-                for writer, count in zip(writers, before, strict=True)
-            ),
-            f"writes of all; the log:\n{self.pooler.log_text()}",
-            GOES_ON_S,
-        )
+        what = f"writes of all; the log:\n{self.pooler.log_text()}"
+        wait_for_writes(writers, what)
 
     def rows(self) -> Counter[int]:
         """Return how often each key is in the table."""

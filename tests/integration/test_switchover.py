@@ -105,8 +105,12 @@ class Place:
 
     def wait_for_writes(self, writers: list[Writer]) -> None:
         """Wait until each has written some more."""
-        what = f"writes of all; the log:\n{self.pooler.log_text()}"
-        wait_for_writes(writers, what)
+        try:
+            wait_for_writes(writers)
+        except AssertionError as error:
+            nodes = "\n".join(node.log_text()[-2000:] for node in self.cluster.nodes)
+            log = self.pooler.log_text()
+            raise AssertionError(f"{error}\n{nodes}\nthe log:\n{log}") from None
 
     def rows(self) -> Counter[int]:
         """Return how often each key is in the table."""

@@ -393,7 +393,8 @@ class Settings:
     server_fast_close: int = setting(
         units.INTEGER,
         "0",
-        "1: when a database changes, close its session-mode servers at once",
+        "1: after RECONNECT or a changed database, close session-mode servers between"
+        " transactions, not at the end of the session",
     )
     server_idle_timeout: float = setting(
         units.SECONDS, "600", "close a server that has been idle this long; 0: never"

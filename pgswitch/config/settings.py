@@ -222,7 +222,7 @@ class Settings:
     max_db_connections: int = setting(
         units.INTEGER,
         "0",
-        "maximum number of server connections per database, over all users; 0: no"
+        "maximum number of server connections per database, across all users; 0: no"
         " limit",
     )
     max_packet_size: int = setting(
@@ -239,7 +239,7 @@ class Settings:
     max_user_connections: int = setting(
         units.INTEGER,
         "0",
-        "maximum number of server connections per user, over all databases; 0: no"
+        "maximum number of server connections per user, across all databases; 0: no"
         " limit",
     )
     min_pool_size: int = setting(

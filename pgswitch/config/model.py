@@ -103,10 +103,10 @@ class DatabaseSpec:
     max_db_connections: int | None = setting(
         units.POSITIVE_COUNT,
         None,
-        "maximum number of server connections, over all users",
+        "maximum number of server connections, across all users",
     )
     max_db_client_connections: int | None = setting(
-        units.POSITIVE_COUNT, None, "maximum number of clients, over all users"
+        units.POSITIVE_COUNT, None, "maximum number of clients, across all users"
     )
     server_lifetime: float | None = setting(
         units.POSITIVE_TIME, None, "close an unused server older than this"
@@ -155,7 +155,7 @@ class DatabaseSpec:
     topology_query: str | None = setting(
         units.TEXT,
         None,
-        "query whose rows name the nodes of the cluster; needs user",
+        "query whose rows name the nodes of the cluster; needs user or auth_user",
     )
     recovery_query: str | None = setting(
         units.TEXT,
@@ -200,10 +200,10 @@ class UserSpec:
     max_user_connections: int | None = setting(
         units.POSITIVE_COUNT,
         None,
-        "maximum number of server connections, over all databases",
+        "maximum number of server connections, across all databases",
     )
     max_user_client_connections: int | None = setting(
-        units.POSITIVE_COUNT, None, "maximum number of clients, over all databases"
+        units.POSITIVE_COUNT, None, "maximum number of clients, across all databases"
     )
     query_timeout: float | None = setting(
         units.POSITIVE_TIME, None, "close a server whose query has run this long"
@@ -244,7 +244,7 @@ class PeerSpec:
     pool_size: int | None = setting(
         units.COUNT,
         None,
-        "half the connections to it at most; default_pool_size if not given",
+        "half the maximum number of connections to it; default: default_pool_size",
     )
 
 

@@ -222,7 +222,7 @@ class Settings:
     max_db_connections: int = setting(
         units.INTEGER,
         "0",
-        "maximum number of server connections per database, over all users; 0: no"
+        "maximum number of server connections per database, across all users; 0: no"
         " limit",
     )
     max_packet_size: int = setting(
@@ -239,7 +239,7 @@ class Settings:
     max_user_connections: int = setting(
         units.INTEGER,
         "0",
-        "maximum number of server connections per user, over all databases; 0: no"
+        "maximum number of server connections per user, across all databases; 0: no"
         " limit",
     )
     min_pool_size: int = setting(
@@ -393,7 +393,8 @@ class Settings:
     server_fast_close: int = setting(
         units.INTEGER,
         "0",
-        "1: when a database changes, close its session-mode servers at once",
+        "1: after RECONNECT or a changed database, close session-mode servers between"
+        " transactions, not at the end of the session",
     )
     server_idle_timeout: float = setting(
         units.SECONDS, "600", "close a server that has been idle this long; 0: never"

@@ -67,7 +67,7 @@ compiled: $(COMPILED_STAMP)  ## the tests of the hot path once more, on a compil
 	@rm -rf $(addprefix $(COMPILED)/,bench examples tests)
 	@cp -R bench examples tests pyproject.toml $(COMPILED)/
 	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -c "import shutil; \
-		from pgswitch.hotpath import is_compiled; \
+		from pgswitch.compiled import is_compiled; \
 		print('hot path compiled:', is_compiled()); \
 		assert is_compiled() or not shutil.which('cc'), 'see pip install -v .'"
 	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest --quiet $(PARALLEL) \

@@ -22,20 +22,20 @@ KINDS = (
 )
 """Kinds of work; the last is replication, with the commands of pg_basebackup."""
 
-LEAST, MOST = "-2147483648", "2147483647"
+MIN_PER_STANDBY, MOST = "-2147483648", "2147483647"
 LEAST_TIME, LONGEST_TIME = "0", "1e12"
 """What config/units.py accepts."""
 
 VALUES: Mapping[str, tuple[str, ...]] = {
-    "application_name_add_host": (LEAST, "1", MOST),
+    "application_name_add_host": (MIN_PER_STANDBY, "1", MOST),
     "client_idle_timeout": ("1", LONGEST_TIME),
     "client_login_timeout": (LEAST_TIME, "1", LONGEST_TIME),
     "client_tls_protocols": ("tlsv1.2", "tlsv1.3"),
     "client_tls_sslmode": ("disable",),
-    "default_pool_size": (LEAST, "0", "1", MOST),
+    "default_pool_size": (MIN_PER_STANDBY, "0", "1", MOST),
     "disable_pqexec": ("1",),
     "idle_transaction_timeout": ("1", LONGEST_TIME),
-    "listen_backlog": (LEAST, "0", "1", MOST),
+    "listen_backlog": (MIN_PER_STANDBY, "0", "1", MOST),
     "log_connections": ("0",),
     "log_disconnections": ("0",),
     "log_format": ("json",),
@@ -43,23 +43,23 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "log_stats": ("0",),
     "login_notify_message": ("x" * 4000,),
     "max_client_conn": ("16", MOST),
-    "max_db_client_connections": (LEAST, "16", MOST),
-    "max_db_connections": (LEAST, "1", MOST),
+    "max_db_client_connections": (MIN_PER_STANDBY, "16", MOST),
+    "max_db_connections": (MIN_PER_STANDBY, "1", MOST),
     "max_packet_size": ("131072", "4294967295"),
-    "max_prepared_statements": (LEAST, "0", "1", MOST),
-    "max_user_client_connections": (LEAST, "16", MOST),
-    "max_user_connections": (LEAST, "1", MOST),
-    "min_pool_size": (LEAST, "20", MOST),
+    "max_prepared_statements": (MIN_PER_STANDBY, "0", "1", MOST),
+    "max_user_client_connections": (MIN_PER_STANDBY, "16", MOST),
+    "max_user_connections": (MIN_PER_STANDBY, "1", MOST),
+    "min_pool_size": (MIN_PER_STANDBY, "20", MOST),
     "peer_id": ("1", "16383"),
-    "pkt_buf": (LEAST, "0", "1", "512", MOST),
+    "pkt_buf": (MIN_PER_STANDBY, "0", "1", "512", MOST),
     "pool_idle_timeout": ("1", LONGEST_TIME),
     "pool_mode": ("session", "statement"),
     "query_timeout": ("60", LONGEST_TIME),
-    "query_wait_notify": (LEAST, "0", "1", MOST),
+    "query_wait_notify": (MIN_PER_STANDBY, "0", "1", MOST),
     "query_wait_timeout": (LEAST_TIME, "60", LONGEST_TIME),
-    "reserve_pool_size": (LEAST, "1", MOST),
+    "reserve_pool_size": (MIN_PER_STANDBY, "1", MOST),
     "reserve_pool_timeout": (LEAST_TIME, "0.001", LONGEST_TIME),
-    "sbuf_loopcnt": (LEAST, "0", "1", MOST),
+    "sbuf_loopcnt": (MIN_PER_STANDBY, "0", "1", MOST),
     "server_check_delay": (LEAST_TIME, LONGEST_TIME),
     "server_check_query": ("", "SELECT 1"),
     "server_connect_timeout": (LEAST_TIME, "1", LONGEST_TIME),
@@ -72,18 +72,18 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "server_tls_protocols": ("tlsv1.2", "tlsv1.3"),
     "server_tls_sslmode": ("allow", "prefer", "require"),
     "so_reuseport": ("1",),
-    "stats_period": (LEAST, "0", "1", MOST),
+    "stats_period": (MIN_PER_STANDBY, "0", "1", MOST),
     "syslog": ("1",),
-    "tcp_defer_accept": (LEAST, "0", MOST),
+    "tcp_defer_accept": (MIN_PER_STANDBY, "0", MOST),
     "tcp_keepalive": ("0", MOST),
-    "tcp_keepcnt": (LEAST, "1", "127"),
-    "tcp_keepidle": (LEAST, "1", "32767"),
-    "tcp_keepintvl": (LEAST, "1", "32767"),
-    "tcp_socket_buffer": (LEAST, "1", "2048", "16384", "4194304", MOST),
-    "tcp_user_timeout": (LEAST, "1000", MOST),
+    "tcp_keepcnt": (MIN_PER_STANDBY, "1", "127"),
+    "tcp_keepidle": (MIN_PER_STANDBY, "1", "32767"),
+    "tcp_keepintvl": (MIN_PER_STANDBY, "1", "32767"),
+    "tcp_socket_buffer": (MIN_PER_STANDBY, "1", "2048", "16384", "4194304", MOST),
+    "tcp_user_timeout": (MIN_PER_STANDBY, "1000", MOST),
     "track_extra_parameters": ("", "IntervalStyle, search_path, work_mem"),
     "transaction_timeout": ("60", LONGEST_TIME),
-    "verbose": (LEAST, "1", "2", MOST),
+    "verbose": (MIN_PER_STANDBY, "1", "2", MOST),
 }
 """By name, besides the default.
 
@@ -239,7 +239,7 @@ UNFIT = (
     ),
     Unfit(
         "max_prepared_statements",
-        (LEAST, "0"),
+        (MIN_PER_STANDBY, "0"),
         ("prepared",),
         "in transaction mode, the next server knows no statement of the client",
     ),
@@ -257,7 +257,7 @@ UNFIT_PAIRS = (
     ),
     *(
         (("min_pool_size", MOST), ("default_pool_size", no_limit))
-        for no_limit in (LEAST, "0", MOST)
+        for no_limit in (MIN_PER_STANDBY, "0", MOST)
     ),
 )
 """Of settings that do not go together.
@@ -289,7 +289,7 @@ TIME, CPU, BULK_CPU = 1.35, 1.5, 5.0
 """What any value may cost: what two equal poolers differ by on a busy machine.
 
 The CPU of bulk data depends on how many of them come at a time, and a server that was
-waited for in vain three times is not waited for again (relay/link.py).
+waited for in vain three times is not waited for again (relay/stream.py).
 """
 PAIRS = 3.0
 """How often the largest allowance of its values a row with many of them may take."""
@@ -299,7 +299,7 @@ WAITS = 1.2
 ALLOWANCES: tuple[Allowance, ...] = (
     Allowance(
         "application_name_add_host",
-        (LEAST, "1", MOST),
+        (MIN_PER_STANDBY, "1", MOST),
         SMALL,
         3.0,
         4.0,

@@ -22,7 +22,7 @@ from pgswitch.demo.pooler import UP_LINE, Pooler
 PROGRAM = """\
 import json, os, signal, sys
 from pgswitch.cli import main
-import pgswitch.handover.reboot, pgswitch.process.runner, pgswitch.service
+import pgswitch.takeover.reboot, pgswitch.process.runner, pgswitch.service
 from pgswitch.net.lean_reactor import LeanReactor
 
 def run(order):
@@ -64,7 +64,8 @@ for pid in children:
 """
 """Forks for each line that it reads; at the end of them it ends what still runs.
 
-With ``waits`` false every link is woken by every byte (relay/link.py, ``Patience``).
+With ``waits`` false every link is woken by every byte (relay/stream.py,
+``ReadBatching``).
 """
 START_S, STOP_S = 20.0, 5.0
 

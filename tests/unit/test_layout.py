@@ -17,7 +17,7 @@ WITHOUT = {
     "__main__.py": "one call of cli.main",
     "pool/context.py": "holds values only",
     "relay/interfaces.py": "holds interfaces only",
-    "handover/taking.py": "needs sockets: tests/integration/test_takeover.py",
+    "takeover/importer.py": "needs sockets: tests/integration/test_takeover.py",
     "demo/__main__.py": "runs whole in tests/integration/test_demo.py",
     "demo/account.py": "needs other users: tests/integration/test_postgres_server.py",
     "demo/cluster.py": "needs servers: tests/integration/test_switchover.py",

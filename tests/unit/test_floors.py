@@ -27,6 +27,7 @@ class Floor(NamedTuple):
 FLOORS = (
     Floor("__init__.py", 0, pure=True),
     Floor("types.py", 0, pure=True),
+    Floor("state_table.py", 0, pure=True),
     Floor("errors/*.py", 0, pure=True),
     Floor("errors/fatal.py", 0, pure=True),
     Floor("compiled.py", 0, pure=True),

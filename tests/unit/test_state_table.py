@@ -6,7 +6,7 @@ import pytest
 
 from pgswitch.state_table import IllegalTransitionError, StateTable
 
-DOOR = StateTable(
+DOOR: StateTable[str, str] = StateTable(
     "a door",
     "open",
     {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pgswitch.errors.report import Fault, LogLevelName, Severity
+from pgswitch.errors.base import Fault, LogLevelName, Severity
 
 
 class ConsoleError(Fault):
@@ -101,13 +101,6 @@ class ClientNotFound(ConsoleError):
     """KILL_CLIENT for a client that is gone."""
 
     text = "client not found"
-
-
-class ResultNotPrepared(ConsoleError):
-    """The rows of a SHOW could not be put together."""
-
-    text = "result prepare failed"
-    log_level: ClassVar[LogLevelName] = "error"
 
 
 class ConsolePacketUnsupported(ConsoleError):

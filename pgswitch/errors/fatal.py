@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 
 class FatalError(Exception):
     """The service cannot start or go on; ``text`` is the whole FATAL log message.
@@ -17,3 +19,8 @@ class FatalError(Exception):
         """
         super().__init__(text)
         self.text = text
+
+
+def fatal(text: str) -> NoReturn:
+    """Raise :class:`FatalError` with this log message."""
+    raise FatalError(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pgswitch.errors.report import Fault, LogLevelName
+from pgswitch.errors.base import Fault, LogLevelName
 
 
 class SslRequired(Fault):
@@ -24,12 +24,6 @@ class UsernameTooLong(Fault):
     """The user name has 128 bytes or more."""
 
     text = "username too long"
-
-
-class PasswordTooLong(Fault):
-    """The password has 65531 bytes or more."""
-
-    text = "password too long"
 
 
 class UnsupportedStartupParameter(Fault):
@@ -226,10 +220,3 @@ class ClientLoginTimeoutServerDown(Fault):
     """No server logged in within ``client_login_timeout``, so there is no welcome."""
 
     text = "client_login_timeout (server down)"
-
-
-class WelcomeNotPrepared(Fault):
-    """The welcome message could not be put together."""
-
-    text = "failed to prepare welcome message"
-    log_level: ClassVar[LogLevelName] = "error"

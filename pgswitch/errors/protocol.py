@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.errors.report import SHOWN_HEADER, Fault
+from pgswitch.errors.base import SHOWN_HEADER, Fault
 
 
 class ProtocolViolation(Fault):
@@ -68,22 +68,10 @@ class ServerIterationsTooMany(BrokenPacket):
     )
 
 
-class FailedToParsePacket(ProtocolViolation):
-    """A message could not be taken apart at all."""
-
-    text = "failed to parse packet"
-
-
 class ParameterStatusNotStored(ProtocolViolation):
-    """A server's ParameterStatus can be read but not kept."""
+    """A server's ParameterStatus is well-formed but cannot be stored."""
 
     text = "failed to store ParameterStatus"
-
-
-class IncompletePacket(ProtocolViolation):
-    """A console message ends before its body does."""
-
-    text = "incomplete pkt"
 
 
 class IncompleteQuery(ProtocolViolation):
@@ -127,15 +115,3 @@ class PasswordBeforeStartup(ProtocolViolation):
     """A password came before the startup packet."""
 
     text = "client password pkt before startup packet"
-
-
-class StatementNameInUse(ProtocolViolation):
-    """A named Parse for a name that the client has not closed."""
-
-    text = "prepared statement name is already in use"
-
-
-class StatementMissing(ProtocolViolation):
-    """A Bind or Describe names a statement that the client never prepared."""
-
-    text = "prepared statement did not exist"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pgswitch.errors.report import PROTOCOL_VIOLATION, Fault, LogLevelName, Severity
+from pgswitch.errors.base import PROTOCOL_VIOLATION, Fault, LogLevelName, Severity
 
 
 class QueryWaitTimeout(Fault):
@@ -17,24 +17,6 @@ class QueryTimeoutWaiting(Fault):
     """Waited for a server longer than ``query_timeout``."""
 
     text = "query_timeout"
-
-
-class QueryTimeout(Fault):
-    """A query ran longer than ``query_timeout``."""
-
-    text = "query timeout"
-
-
-class IdleTransactionTimeout(Fault):
-    """Idle inside a transaction longer than ``idle_transaction_timeout``."""
-
-    text = "idle transaction timeout"
-
-
-class TransactionTimeout(Fault):
-    """A transaction took longer than ``transaction_timeout``."""
-
-    text = "transaction timeout"
 
 
 class ClientIdleTimeout(Fault):
@@ -95,12 +77,6 @@ class ServerConnCrashed(Fault):
     text = "server conn crashed?"
 
 
-class ServerConnectionClosed(Fault):
-    """Writing to the server that the client was using failed."""
-
-    text = "server connection closed"
-
-
 class ServerLoginFailing(Fault):
     """The pool's last login failed and it has no server: no use waiting."""
 
@@ -148,12 +124,6 @@ class TransactionBlocksNotAllowed(Fault):
     text = "transaction blocks not allowed in statement pooling mode"
 
 
-class DatabaseConfigurationChanged(Fault):
-    """``server_fast_close``, or a replication client whose database changed."""
-
-    text = "database configuration changed"
-
-
 class InvalidServerParameter(Fault):
     """The server refused a tracked parameter of the client."""
 
@@ -171,13 +141,6 @@ class ServerClosed(Fault):
     """The client's server was closed for the ``reason`` given."""
 
     text = "{reason}"
-
-
-class OutOfMemory(Fault):
-    """A bound on memory was met."""
-
-    text = "out of memory"
-    log_level: ClassVar[LogLevelName] = "error"
 
 
 class InternalFault(Fault):
@@ -213,3 +176,30 @@ class QueryCancelled(Fault):
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "57014"
     text = "canceling statement due to user request"
+
+
+class RuleMoveRefused(Fault):
+    """A rule sends a query elsewhere while a transaction or pipeline is under way.
+
+    The server ends that with an error of its own, which this is told in place of.
+    """
+
+    severity: ClassVar[Severity] = "ERROR"
+    text_limit: ClassVar[int | None] = None
+    sqlstate = "25001"
+    text = (
+        'routing_rules asked for database "{key}" inside a transaction or pipeline'
+        ' that runs on "{here}"'
+    )
+    hint = (
+        "A transaction stays on one server: have the function return None while "
+        "in_transaction is true, or set rules_reroute_in_transaction = ignore."
+    )
+
+
+class RewriteFailed(Fault):
+    """rewrite_query failed, and such a query must not be sent as it is."""
+
+    text = "rewrite_query failed (rewrite_query_disconnect_on_failure)"
+    hint = "The pooler's log says what went wrong."
+    log_level: ClassVar[LogLevelName] = "error"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pgswitch.errors.report import Fault, Severity
+from pgswitch.errors.base import Fault, Severity
 
 
 class TransactionLost(Fault):

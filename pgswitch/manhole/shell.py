@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from twisted.conch.insults.insults import ITerminalProtocol, ServerProtocol
 from twisted.conch.manhole import ColoredManhole
@@ -22,7 +22,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
 from pgswitch.admin.interfaces import View
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.fatal import fatal
 from pgswitch.logs import Log
 from pgswitch.net.acceptor import peer_credentials
 
@@ -89,7 +89,7 @@ class Manhole:
             if settings.manhole_ssh:
                 self._open_ssh(settings)
         except CannotListenError as error:
-            _die(f"cannot open the manhole: {error}")
+            fatal(f"cannot open the manhole: {error}")
 
     async def close(self) -> None:
         """Stop listening; done when the ports are closed."""
@@ -108,11 +108,11 @@ class Manhole:
         host, port = loopback(settings.manhole_ssh)
         for name in ("manhole_authorized_keys", "manhole_host_key"):
             if not getattr(settings, name):
-                _die(f"manhole_ssh needs {name}")
+                fatal(f"manhole_ssh needs {name}")
         try:
             from pgswitch.manhole import ssh  # noqa: PLC0415 - needs the extra
         except ImportError as error:
-            _die(f"manhole_ssh needs the extra pgswitch[manhole]: {error}")
+            fatal(f"manhole_ssh needs the extra pgswitch[manhole]: {error}")
         try:
             factory = ssh.make_factory(
                 self._make_shell,
@@ -120,7 +120,7 @@ class Manhole:
                 host_key=settings.manhole_host_key,
             )
         except ssh.KeyFileError as error:
-            _die(f"manhole_ssh: {error}")
+            fatal(f"manhole_ssh: {error}")
         self._ports.append(self._reactor.listenTCP(port, factory, interface=host))
         self._log.log(f"manhole listening on ssh:{settings.manhole_ssh}")
 
@@ -222,9 +222,5 @@ def loopback(text: str) -> tuple[str, int]:
     except ValueError:
         is_loopback = False
     if not is_loopback or not port.isdecimal() or not 0 < int(port) <= _LARGEST_PORT:
-        _die(f"manhole_ssh must be a loopback address and a port, not '{text}'")
+        fatal(f"manhole_ssh must be a loopback address and a port, not '{text}'")
     return host, int(port)
-
-
-def _die(text: str) -> NoReturn:
-    raise FatalError(text)

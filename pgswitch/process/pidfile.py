@@ -6,10 +6,9 @@ import errno
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 from pgswitch.config.trust import open_unplanted
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.fatal import fatal
 from pgswitch.logs import Log
 
 _MODE = 0o644
@@ -39,14 +38,14 @@ class Pidfile:
         except OSError as error:
             # Opening fails in many ways, reading an open file in hardly one.
             verb = "read" if error.errno in {errno.EISDIR, errno.EIO} else "open"
-            _die(f"could not {verb} pidfile '{self.path}': {error.strerror}")
+            fatal(f"could not {verb} pidfile '{self.path}': {error.strerror}")
         if not text.strip().isdigit() or _is_another(int(text)):
-            _die(f"pidfile '{self.path}' exists, another instance running?")
+            fatal(f"pidfile '{self.path}' exists, another instance running?")
         self._log.log("stale pidfile, removing")
         try:
             Path(self.path).unlink(missing_ok=True)
         except OSError as error:
-            _die(f"could not remove pidfile '{self.path}': {error.strerror}")
+            fatal(f"could not remove pidfile '{self.path}': {error.strerror}")
 
     def write(self) -> None:
         """Create the file with our process id.
@@ -57,11 +56,11 @@ class Pidfile:
         try:
             fd = os.open(self.path, flags, _MODE)
         except OSError as error:
-            _die(f"could not open pidfile '{self.path}': {error.strerror}")
+            fatal(f"could not open pidfile '{self.path}': {error.strerror}")
         try:
             os.write(fd, b"%d\n" % os.getpid())
         except OSError as error:
-            _die(f"could not write pidfile '{self.path}': {error.strerror}")
+            fatal(f"could not write pidfile '{self.path}': {error.strerror}")
         finally:
             os.close(fd)
 
@@ -93,7 +92,3 @@ def _is_another(pid: int) -> bool:
     except (OSError, OverflowError):
         return True
     return True
-
-
-def _die(text: str) -> NoReturn:
-    raise FatalError(text)

@@ -10,12 +10,11 @@ import os
 import pwd
 import resource
 import socket
-from typing import NoReturn
 
 from pgswitch.auth.validate import preload
 from pgswitch.config.effective import Effective
 from pgswitch.config.model import Configuration, Settings
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.fatal import fatal
 from pgswitch.logs import Log
 from pgswitch.net.sockets import unix_socket_path
 from pgswitch.process.pidfile import Pidfile
@@ -53,7 +52,7 @@ def drop_privileges(configuration: Configuration, user: str | None, log: Log) ->
     try:
         configure_log(log, configuration)
     except OSError as error:
-        _die(f"Cannot open logfile: '{settings.logfile}': {error.strerror}")
+        fatal(f"Cannot open logfile: '{settings.logfile}': {error.strerror}")
 
 
 def acquire_instance_lock(settings: Settings, log: Log) -> Pidfile | None:
@@ -95,20 +94,20 @@ def switch_user(name: str) -> None:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        _die(f"could not find user '{name}' to switch to")
+        fatal(f"could not find user '{name}' to switch to")
     if os.getuid() == os.geteuid() == entry.pw_uid:
         return
     _import_ahead()
     try:
         os.initgroups(name, entry.pw_gid)
     except OSError as error:
-        _die(f"failed to reset groups: {error.strerror}")
+        fatal(f"failed to reset groups: {error.strerror}")
     try:
         # The group first: afterwards we may no longer.
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
     except OSError as error:
-        _die(f"failed to assume identity of user '{name}': {error.strerror}")
+        fatal(f"failed to assume identity of user '{name}': {error.strerror}")
 
 
 def _import_ahead() -> None:
@@ -123,7 +122,7 @@ def refuse_root() -> None:
     """Raise :class:`FatalError` if the process has the rights of root."""
     if os.geteuid() == 0:
         # The reference's name stands in the text, since scripts look for it.
-        _die("PgBouncer should not run as root")
+        fatal("PgBouncer should not run as root")
 
 
 def refuse_used_socket(path: str) -> None:
@@ -137,7 +136,7 @@ def refuse_used_socket(path: str) -> None:
             pass
         except OSError:
             return
-    _die("unix socket is in use, cannot continue")
+    fatal("unix socket is in use, cannot continue")
 
 
 def daemonise(log: Log, pidfile: Pidfile | None) -> None:
@@ -148,7 +147,7 @@ def daemonise(log: Log, pidfile: Pidfile | None) -> None:
     :raises FatalError: no pid file is set, so nobody could find the process.
     """
     if pidfile is None:
-        _die("daemon needs pidfile configured")
+        fatal("daemon needs pidfile configured")
     log.quiet = True
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
@@ -183,7 +182,3 @@ def descriptor_line(configuration: Configuration, users: int) -> str:
 def _leave_parent() -> None:
     if os.fork():
         os._exit(0)
-
-
-def _die(text: str) -> NoReturn:
-    raise FatalError(text)

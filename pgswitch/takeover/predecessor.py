@@ -15,10 +15,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from pgswitch.config.trust import is_trusted
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.fatal import FatalError, fatal
 from pgswitch.net.sockets import user_behind
 from pgswitch.takeover.exporter import UNTOUCHED
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER
@@ -94,14 +94,14 @@ class Predecessor:
             _connect(connection, path)
         except BlockingIOError:
             connection.close()
-            _die("takeover failed: the old process accepts no connection")
+            fatal("takeover failed: the old process accepts no connection")
         except OSError:
             connection.close()
             return None
         uid = user_behind(connection)
         if not is_trusted(uid):
             connection.close()
-            _die(
+            fatal(
                 f"takeover refused: the process at {path} runs as another user"
                 f" (id {uid})"
             )
@@ -117,7 +117,7 @@ class Predecessor:
             self._ask("SUSPEND;")
             return self._handed_over()
         except (OSError, EOFError) as error:
-            _die(f"takeover failed: {str(error) or 'the old process ended'}")
+            fatal(f"takeover failed: {str(error) or 'the old process ended'}")
 
     def end(self, pidfile: str) -> None:
         """Have it end without touching the sockets; wait until its pid file is gone.
@@ -131,12 +131,12 @@ class Predecessor:
         except ConnectionError:
             pass
         except OSError as error:
-            _die(f"takeover failed: {error}")
+            fatal(f"takeover failed: {error}")
         self._connection.close()
         deadline = time.monotonic() + END_S
         while pidfile and Path(pidfile).exists():
             if time.monotonic() > deadline:
-                _die(f"takeover failed: pidfile '{pidfile}' is still there")
+                fatal(f"takeover failed: pidfile '{pidfile}' is still there")
             time.sleep(POLL_S)  # noqa: TID251 - nobody is served yet
 
     def give_up(self) -> None:
@@ -152,7 +152,7 @@ class Predecessor:
         self._connection.sendall(encode.startup(start.items()))
         for kind, body in self._messages():
             if kind == AUTHENTICATION and decode.authentication(body)[0]:
-                _die("takeover failed: the old process asks for a password")
+                fatal("takeover failed: the old process asks for a password")
 
     def _ask(self, statement: str) -> list[bytes]:
         """Return the DataRows of a statement; raises FatalError for an error."""
@@ -177,7 +177,7 @@ class Predecessor:
                 break
             yield kind, body
         if failed:
-            _die(f"takeover failed: {failed}")
+            fatal(f"takeover failed: {failed}")
 
     def _message(self) -> tuple[int, bytes]:
         head = self._exactly(HEADER_SIZE)
@@ -203,7 +203,7 @@ class Predecessor:
         except FatalError:
             rows = self._ask("SHOW FDS;")  # A PgBouncer, or an older one of ours.
         if len(rows) != len(self._descriptors):
-            _die(
+            fatal(
                 f"takeover failed: {len(rows)} rows came with"
                 f" {len(self._descriptors)} sockets"
             )
@@ -239,9 +239,9 @@ def _refuse_planted(path: str) -> None:
     except OSError:
         return
     if not stat.S_ISSOCK(status.st_mode) or not is_trusted(status.st_uid):
-        _die(f"takeover refused: {path} is not a socket of our own user")
+        fatal(f"takeover refused: {path} is not a socket of our own user")
     if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
-        _die(
+        fatal(
             f"takeover refused: everybody may write {Path(path).parent}"
             " and replace the socket there"
         )
@@ -267,7 +267,3 @@ def _inherited(row: list[str | None], fd: int) -> InheritedSocket:
         is_untouched=state == UNTOUCHED,
         state=json.loads(state) if state and state != UNTOUCHED else {},
     )
-
-
-def _die(text: str) -> NoReturn:
-    raise FatalError(text)

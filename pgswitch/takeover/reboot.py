@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.fatal import FatalError, fatal
 from pgswitch.net.sockets import is_abstract, unix_socket_path
 from pgswitch.process.service_manager import environment, inherited_sockets
 from pgswitch.takeover.predecessor import InheritedSocket, Predecessor
@@ -43,12 +43,12 @@ def begin(settings: Settings, log: Log) -> Takeover | None:
     Raises FatalError where that cannot be, or is refused; the old process goes on.
     """
     if not settings.unix_socket_dir:
-        _die("cannot reboot if unix dir not configured")
+        fatal("cannot reboot if unix dir not configured")
     if inherited_sockets(environment()):
-        _die("cannot reboot under service manager")
+        fatal("cannot reboot under service manager")
     path = unix_socket_path(settings.unix_socket_dir, settings.listen_port)
     if is_abstract(path):
-        _die("cannot reboot with abstract Unix socket")
+        fatal("cannot reboot with abstract Unix socket")
     predecessor = Predecessor.at(path)
     if predecessor is None:
         log.log("old process not found, try to continue normally")
@@ -68,7 +68,7 @@ def _no_way_back() -> Iterator[None]:
     """Have SIGINT and SIGTERM end this process at once; the old one then resumes."""
 
     def leave(_number: int, _frame: object) -> NoReturn:
-        _die("takeover was in progress, going down immediately")
+        fatal("takeover was in progress, going down immediately")
 
     before = {
         number: signal.signal(number, leave)
@@ -79,7 +79,3 @@ def _no_way_back() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _die(text: str) -> NoReturn:
-    raise FatalError(text)

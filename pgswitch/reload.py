@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.auth import validate
 from pgswitch.auth.auth_file import AuthFileContent
-from pgswitch.config.changes import carried_over, changes
+from pgswitch.config.changes import carried_over, needs_reconnect_all
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.trust import doubts
 from pgswitch.errors.fatal import FatalError
@@ -125,7 +125,9 @@ class ConfigReloader:
         self._decision.take(new.settings, hba)
         self._login_service.reloaded()
         self._listeners.reconfigure(new.settings)
-        self._pools.configure(recycle_all=changes(old, new).needs_reconnect_all)
+        self._pools.configure(
+            recycle_all=needs_reconnect_all(old.settings, new.settings)
+        )
         self._clusters.configure(new)
 
     def _warn(self, configuration: Configuration) -> None:

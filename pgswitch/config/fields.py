@@ -19,15 +19,13 @@ class Setting:
     """What is known about one setting, or about one key of another section.
 
     ``default`` is a text as the file would have it, None where there is no default;
-    ``reloadable`` is False where only a restart changes the value; ``acts`` is False
-    where the value is read and shown but has no effect yet.
+    ``reloadable`` is False where only a restart changes the value.
     """
 
     kind: ValueType
     default: str | None
     meaning: str
     reloadable: bool = True
-    acts: bool = True
 
 
 def setting(
@@ -36,7 +34,6 @@ def setting(
     meaning: str,
     *,
     boot: bool = False,
-    acts: bool = True,
     secret: bool = False,
 ) -> Any:  # noqa: ANN401  what dataclasses.field is declared to return
     """Return the dataclass field of one setting.
@@ -46,7 +43,7 @@ def setting(
     return field(
         repr=not secret,
         default=None if default is None else kind.parse(default),
-        metadata={"setting": Setting(kind, default, meaning, not boot, acts)},
+        metadata={"setting": Setting(kind, default, meaning, not boot)},
     )
 
 

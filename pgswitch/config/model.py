@@ -20,8 +20,6 @@ from pgswitch.types import CONSOLE_DATABASES, PoolMode
 
 __all__ = [
     "DATABASE_KEYS",
-    "INERT_DATABASE_KEYS",
-    "INERT_USER_KEYS",
     "MAX_DATABASE_NAME_LENGTH",
     "PEER_KEYS",
     "SETTINGS",
@@ -32,7 +30,6 @@ __all__ = [
     "PeerSpec",
     "Settings",
     "UserSpec",
-    "inert",
 ]
 
 TEMPLATE = "*"
@@ -253,12 +250,6 @@ USER_KEYS: Mapping[str, Setting] = table_of(UserSpec)
 PEER_KEYS: Mapping[str, Setting] = table_of(PeerSpec)
 """Keys of an entry by name, for each of the three sections of entries."""
 
-INERT_DATABASE_KEYS = frozenset(
-    key for key, about in DATABASE_KEYS.items() if not about.acts
-)
-INERT_USER_KEYS = frozenset(key for key, about in USER_KEYS.items() if not about.acts)
-"""Keys that are read but have no effect yet."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
@@ -292,23 +283,3 @@ class Configuration:
         ):
             return None
         return template.for_autodb(name)
-
-
-def inert(configuration: Configuration) -> list[str]:
-    """Return what the file sets although it has no effect yet, in words for a log."""
-    names = [
-        name
-        for name, about in SETTINGS.items()
-        if name in configuration.set_names and not about.acts
-    ]
-    for kind, specs, keys in (
-        ("database", configuration.databases, DATABASE_KEYS),
-        ("user", configuration.users, USER_KEYS),
-    ):
-        names += [
-            f"{key} of {kind} {name}"
-            for name, spec in specs.items()
-            for key, about in keys.items()
-            if not about.acts and getattr(spec, key) is not None
-        ]
-    return names

@@ -106,7 +106,7 @@ def _default(about: Setting) -> str:
 
 def _meaning(about: Setting) -> str:
     words = f" ({about.kind.accepts})" if about.kind.name == "word" else ""
-    return about.meaning + words + ("" if about.acts else " *(not yet)*")
+    return about.meaning + words
 
 
 if __name__ == "__main__":

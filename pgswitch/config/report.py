@@ -95,9 +95,7 @@ def _line(section: str, entry: str, name: str, about: Setting, holder: object) -
     value = getattr(holder, name)
     text = "" if value is None else about.kind.show(value)
     verdict, note = SettingEffect.ACTS, ""
-    if not about.acts:
-        verdict, note = SettingEffect.IGNORED, "has no effect yet"
-    elif about.meaning.startswith(NO_EFFECT):
+    if about.meaning.startswith(NO_EFFECT):
         verdict = SettingEffect.IGNORED
         note = about.meaning.removeprefix(NO_EFFECT).lstrip(": ")
     elif (section, name) in DIFFERENCES:

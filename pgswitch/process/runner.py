@@ -15,7 +15,7 @@ from twisted.logger import globalLogPublisher
 
 from pgswitch import garbage
 from pgswitch.admin.interfaces import View
-from pgswitch.config.model import Configuration, inert
+from pgswitch.config.model import Configuration
 from pgswitch.errors.fatal import FatalError
 from pgswitch.logs import Log
 from pgswitch.logs.twisted_log import TwistedLogObserver
@@ -85,8 +85,6 @@ class Runner(Service):
         globalLogPublisher.addObserver(self._observer)
         configuration = self._configuration
         self._log.log(descriptor_line(configuration, len(configuration.users)))
-        for name in inert(configuration):
-            self._log.warning(f"setting {name} is known but has no effect yet")
         signals = Signals(self.service, self._log, fail=self._fail, notify=self._notify)
         # Now, since a reload may be asked for as soon as we say that we are ready; and
         # once the reactor runs, because at its start it sets handlers of its own.

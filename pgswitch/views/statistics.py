@@ -103,12 +103,11 @@ class StatisticsView:
         for one in found:
             yield FailureSnapshot(*one)
 
-    def end_period(self, now: float) -> Totals:
-        """Note the counts at the end of a period; return its averages."""
-        return finished(self.gather_period(now))
-
     def gather_period(self, now: float) -> Generator[None, None, Totals]:
-        """Return the same in steps; all is noted with the last of them."""
+        """Note the counts at the end of a period, in steps; return its averages.
+
+        All is noted with the last step.
+        """
         totals = yield from self._gather_totals()
         times = yield from self._gather_times()
         averages = self.periods.last(now, totals)

@@ -142,11 +142,6 @@ SCRAM_SHA_256_PLUS: Final = "SCRAM-SHA-256-PLUS"
 
 MD5_SALT_SIZE: Final = 4
 
-# --------------------------------------------------- transaction status, one byte
-STATUS_IDLE: Final = 0x49  # I
-STATUS_IN_TRANSACTION: Final = 0x54  # T
-STATUS_FAILED: Final = 0x45  # E
-
 # ------------------------------------------------- type numbers the console uses
 OID_BYTEA: Final = 17
 OID_INT8: Final = 20

@@ -18,7 +18,7 @@ from pgswitch.wire.exchange import Exchange
 from pgswitch.wire.lost_transaction import LostTransaction
 from pgswitch.wire.prepared import ClientStatements
 from pgswitch.wire.statements import StatementTable
-from tests.fakes.messages import split
+from tests.fakes.messages import close_statement, describe_statement, split
 from tests.integration.wire import RawClient, error_fields
 
 SCRIPTS = 150
@@ -105,8 +105,8 @@ def a_message(random: Random) -> bytes:
             use,
             encode.bind("", name) + encode.describe_portal(),
             encode.execute(),
-            encode.describe_statement(name),
-            encode.close_statement(name),
+            describe_statement(name),
+            close_statement(name),
             SYNC,
             SYNC,
             encode.message(ord("F"), bytes((0, 0, 0, 1, *bytes(6)))),

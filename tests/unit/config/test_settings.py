@@ -60,8 +60,6 @@ RESTART = [
     "user",
 ]
 
-WITHOUT_EFFECT_YET: list[str] = []
-
 UNSET = [
     "auth_dbname",
     "auth_file",
@@ -111,13 +109,6 @@ def test_order() -> None:
 def test_restart() -> None:
     """These settings, and no others, change at a restart only."""
     assert [name for name, about in SETTINGS.items() if not about.reloadable] == RESTART
-
-
-def test_without_effect_yet() -> None:
-    """These settings, and no others, are read but have no effect yet."""
-    assert [
-        name for name, about in SETTINGS.items() if not about.acts
-    ] == WITHOUT_EFFECT_YET
 
 
 def test_unset() -> None:

@@ -6,6 +6,7 @@ import json
 
 from pgswitch.takeover.counts import pack_counts, unpack_counts
 from pgswitch.takeover.serialize import Packed
+from pgswitch.views.steps import finished
 from tests.fakes.messages import ANSWER, READY, error, query
 from tests.fakes.world import World, WorldOf
 
@@ -53,7 +54,7 @@ def test_what_was_timed_is_forgotten_in_time(world_of: WorldOf) -> None:
     seen = []
     for _ in range(3):
         seen.append("db" in view.percentiles())
-        view.statistics.end_period(new.context.clock())
+        finished(view.statistics.gather_period(new.context.clock()))
     assert seen == [True, True, True]
     assert set(view.percentiles()["db"]) == {0}
     assert client.hear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgswitch.stats.counters import NAMES
+from pgswitch.views.steps import finished
 from tests.fakes.messages import (
     ANSWER,
     IN_TRANSACTION,
@@ -44,7 +45,9 @@ def test_the_console_is_a_database(world: World) -> None:
         assert counts.query_count == counts.xact_count == 2
         assert counts.client_login_count == 1
         assert counts.client_bytes == counts.server_bytes == counts.query_time == 0
-    averages = world.service.view.statistics.end_period(world.context.clock())
+    averages = finished(
+        world.service.view.statistics.gather_period(world.context.clock())
+    )
     assert averages[NAMES.index("query_count")] == 2
 
 

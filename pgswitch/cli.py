@@ -169,7 +169,7 @@ def run(command: CommandLine, log: Log) -> int:
 
     from pgswitch.process.runner import Runner  # noqa: PLC0415
     from pgswitch.service import PgSwitch, set_up_tls  # noqa: PLC0415
-    from pgswitch.takeover.reboot import begin  # noqa: PLC0415
+    from pgswitch.takeover.predecessor import begin  # noqa: PLC0415
 
     # Read now: the user that will run the service may not be able to read the keys.
     tls = set_up_tls(configuration, log)

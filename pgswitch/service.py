@@ -72,8 +72,8 @@ from pgswitch.reload import ConfigReloader
 from pgswitch.rules.engine import RulesEngine
 from pgswitch.shutdown import Shutdown
 from pgswitch.stats.periods import stats_line
+from pgswitch.takeover.exporter import notify_left_behind
 from pgswitch.takeover.importer import TakeoverImporter
-from pgswitch.takeover.left_behind import notify_left_behind
 from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.tls.store import TlsContexts
 from pgswitch.view import ServiceView
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from pgswitch.logs import Log
     from pgswitch.net.acceptor import Builder
     from pgswitch.stats.periods import Totals
-    from pgswitch.takeover.reboot import Takeover
+    from pgswitch.takeover.predecessor import Takeover
 
 
 def set_up_tls(configuration: Configuration, log: Log) -> TlsContexts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import StateSnapshot
-from pgswitch.config.show import config_rows
+from pgswitch.config.report import config_rows
 from pgswitch.takeover.exporter import TakeoverExporter
 from pgswitch.views.memory import MemoryView
 from pgswitch.views.names import NamesView

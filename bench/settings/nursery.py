@@ -22,7 +22,7 @@ from pgswitch.demo.pooler import UP_LINE, Pooler
 PROGRAM = """\
 import json, os, signal, sys
 from pgswitch.cli import main
-import pgswitch.takeover.reboot, pgswitch.process.runner, pgswitch.service
+import pgswitch.takeover.predecessor, pgswitch.process.runner, pgswitch.service
 from pgswitch.net.lean_reactor import LeanReactor
 
 def run(order):

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 from pgswitch.config.conninfo import ConninfoSyntaxError, parse_conninfo
-from pgswitch.config.fields import Setting
 from pgswitch.config.model import (
     DATABASE_KEYS,
     MAX_DATABASE_NAME_LENGTH,
@@ -25,7 +24,7 @@ from pgswitch.config.model import (
     UserSpec,
 )
 from pgswitch.config.settings import SETTING_ALIASES
-from pgswitch.config.units import decimal_integer
+from pgswitch.config.units import Setting, decimal_integer
 from pgswitch.types import CONSOLE_DATABASES
 
 MAX_PEER = 65535

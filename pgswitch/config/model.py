@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from pgswitch.config import units
-from pgswitch.config.fields import Setting, setting, table_of
 from pgswitch.config.settings import SETTINGS, Settings
+from pgswitch.config.units import Setting, setting, table_of
 from pgswitch.types import CONSOLE_DATABASES, PoolMode
 
 __all__ = [

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 
-from pgswitch.config.fields import Setting
 from pgswitch.config.model import DATABASE_KEYS, PEER_KEYS, SETTINGS, USER_KEYS
+from pgswitch.config.units import Setting
 
 _HEAD = """\
 # Settings

@@ -10,14 +10,15 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-from pgswitch.config.fields import Setting
 from pgswitch.config.model import (
     DATABASE_KEYS,
     PEER_KEYS,
     SETTINGS,
     USER_KEYS,
     Configuration,
+    Settings,
 )
+from pgswitch.config.units import Setting, ValueType
 
 _LOGINS: Final = "as many servers log in at a time as clients wait"
 DIFFERENCES: Final = {
@@ -102,3 +103,34 @@ def _line(section: str, entry: str, name: str, about: Setting, holder: object) -
         verdict, note = SettingEffect.DIFFERS, DIFFERENCES[section, name]
     shown = HIDDEN if name in SECRETS else text
     return Line(section, entry, name, shown, verdict, note)
+
+
+class ConfigRow(NamedTuple):
+    """One setting as text; None is unset. ``changeable`` is ``yes`` or ``no``."""
+
+    key: str
+    value: str | None
+    default: str | None
+    changeable: str
+
+
+def config_rows(settings: Settings) -> list[ConfigRow]:
+    """Return a row for each setting, in the order of ``SETTINGS``.
+
+    Times are written as C's ``%g`` does, numbers in decimal (so ``unix_socket_mode`` is
+    511 where the file says 0777), words by name, lists as they were written.  A default
+    is the text that a file would have, as in the reference.
+    """
+    return [
+        ConfigRow(
+            name,
+            _text(about.kind, getattr(settings, name)),
+            about.default,
+            "yes" if about.reloadable else "no",
+        )
+        for name, about in SETTINGS.items()
+    ]
+
+
+def _text(kind: ValueType, value: Any) -> str | None:  # noqa: ANN401  of the kind's type
+    return None if value is None else kind.show(value)

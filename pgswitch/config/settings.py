@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pgswitch.config import units
-from pgswitch.config.fields import Setting, setting, table_of
+from pgswitch.config.units import Setting, setting, table_of
 from pgswitch.types import AuthType, PoolMode
 
 _OFF = "not_enabled"

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
 
 from pgswitch.types import CONSOLE_DATABASES, AuthType, PoolMode
@@ -280,3 +281,47 @@ POSITIVE_TIME = ValueType(
     _positive_time,
     "{:g}".format,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is known about one setting, or about one key of another section.
+
+    ``default`` is a text as the file would have it, None where there is no default;
+    ``reloadable`` is False where only a restart changes the value.
+    """
+
+    kind: ValueType
+    default: str | None
+    meaning: str
+    reloadable: bool = True
+
+
+def setting(
+    kind: ValueType,
+    default: str | None,
+    meaning: str,
+    *,
+    boot: bool = False,
+    secret: bool = False,
+) -> Any:  # noqa: ANN401  what dataclasses.field is declared to return
+    """Return the dataclass field of one setting.
+
+    ``boot``: its value is read at start only; ``secret``: it never shows in a repr.
+    """
+    return field(
+        repr=not secret,
+        default=None if default is None else kind.parse(default),
+        metadata={"setting": Setting(kind, default, meaning, not boot)},
+    )
+
+
+def table_of(cls: type) -> Mapping[str, Setting]:
+    """Return name → Setting of a dataclass whose fields ``setting`` made."""
+    return MappingProxyType(
+        {
+            each.name: each.metadata["setting"]
+            for each in fields(cls)
+            if "setting" in each.metadata
+        }
+    )

@@ -30,8 +30,7 @@ from pgswitch.logs.lines import (
     TextLines,
     clean,
 )
-from pgswitch.logs.sinks import Sink, is_journal
-from pgswitch.logs.syslog import SystemLog
+from pgswitch.logs.sinks import Sink, SystemLog, is_journal
 from pgswitch.wire.masking import masked, may_tell
 
 _LOGFILE_MODE = 0o644

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from pgswitch.rules.describe import kind_of, plain, told, words_of
 from pgswitch.rules.encodings import UTF8, Codec
 from pgswitch.rules.loader import RuleModule, function_of
-from pgswitch.rules.rule_stats import RuleStats
+from pgswitch.stats.times import Times
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 
 MICROSECONDS: Final = 1_000_000
@@ -162,3 +162,21 @@ def routed(value: object) -> str | None:
     if len(key) > MAX_KEY_LENGTH:
         raise InvalidResult(f"returned a key of {len(key)} characters")
     return key
+
+
+class RuleStats:
+    """The row of SHOW RULES."""
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self.times = Times()
+        self.kept = 0
+        """Answers given from the store of a cacheable module, without a call."""
+        self.moves = 0
+        self.rewrites = 0
+        self.errors = 0
+        self.refused = 0
+        """Moves asked for inside a transaction, or clients ended for a failure."""
+        self.unknown = 0
+        """Keys that are no ``[databases]`` entry."""
+        self.last_error = ""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgswitch.stats.counters import NAMES
-from pgswitch.stats.error_counts import ErrorCount
+from pgswitch.stats.counters import NAMES, ErrorCount
 from pgswitch.stats.percentiles import TimesOf
 from pgswitch.stats.times import BUCKETS, Times
 from pgswitch.takeover.serialize import Packed, raw, text

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from pgswitch.errors import NotHandedOver
 from pgswitch.net.backend import Phase
 from pgswitch.takeover.counts import pack_counts
 from pgswitch.takeover.serialize import (
@@ -22,9 +23,11 @@ from pgswitch.takeover.serialize import (
     pack_server,
     text,
 )
+from pgswitch.types import CONSOLE_USER
+from pgswitch.wire import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pgswitch.admin.snapshots import DescriptorSnapshot
     from pgswitch.auth.credentials import ServerCredentials
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from pgswitch.relay.stream import Stream
     from pgswitch.views.sockets import SocketView
     from pgswitch.views.statistics import StatisticsView
+
 
 UNTOUCHED = "untouched"
 """A connection whose first byte is still to come."""
@@ -192,3 +196,58 @@ def _losses(client: Frontend, now: float) -> Packed | None:
     if not client.requeued or client.requeued != client.stream.exchange.query_start:
         return None
     return {"since": age(client.requeued_since, now), "reruns": client.reruns}
+
+
+def notify_left_behind(
+    context: ServiceContext,
+    pools: Pools,
+    login_service: LoginService,
+    exported: Collection[int],
+) -> None:
+    """Tell clients and servers that are not handed over that their connection ends.
+
+    ``exported`` are the descriptors that were handed over; none is no takeover, and
+    then nobody is told anything.
+    """
+    if not exported:
+        return
+    clients = [
+        one for one in _guests(login_service) if _descriptor(one) not in exported
+    ]
+    servers = [one for one in _servers(pools) if _descriptor(one) not in exported]
+    if clients or servers:
+        context.log.log(
+            f"{len(clients)} clients and {len(servers)} servers cannot be handed over"
+            " and end with this process"
+        )
+    shutdown_fault = encode.error_response(NotHandedOver())
+    for client in clients:
+        client.stream.send(shutdown_fault)
+    for server in servers:
+        server.stream.send(encode.terminate())
+
+
+def _guests(login_service: LoginService) -> Iterator[Frontend]:
+    """Return the clients but for our own user's consoles: one of them ends us."""
+    return (
+        one
+        for one in login_service.clients.values()
+        if not (one.console is not None and one.user == CONSOLE_USER)
+        and not one.cancelling
+    )
+
+
+def _servers(pools: Pools) -> Iterator[Backend]:
+    """Return the servers that are past their login."""
+    return (
+        backend
+        for pool in pools
+        for backend in pool.connections()
+        if backend.phase not in {Phase.LOGIN, Phase.CLOSED}
+    )
+
+
+def _descriptor(one: Frontend | Backend) -> int:
+    """Return the descriptor of a connection, encrypted or not."""
+    transport: Any = one.transport
+    return int(transport.fileno())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.admin.rows import PAUSE
 from pgswitch.admin.snapshots import FailureSnapshot, StatsReport, StatsSnapshot
-from pgswitch.stats.error_counts import ErrorCount
+from pgswitch.stats.counters import ErrorCount
 from pgswitch.stats.percentiles import RecentTimes, TimesOf, fresh, percentiles
 from pgswitch.stats.periods import Periods, Totals, plus, sum_of
 from pgswitch.types import CONSOLE_DATABASES

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pgswitch.config.fields import Setting, setting, table_of
-from pgswitch.config.units import INTEGER, TEXT
+from pgswitch.config.units import INTEGER, TEXT, Setting, setting, table_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

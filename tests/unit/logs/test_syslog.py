@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.logs.syslog import MAX_LENGTH, SystemLog
+from pgswitch.logs.sinks import MAX_LENGTH, SystemLog
 
 MORE_THAN_A_QUEUE = 5_000
 

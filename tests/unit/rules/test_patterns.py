@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.rules.importing import Library
+from pgswitch.rules.loader import Library
 from pgswitch.rules.patterns import ANYTHING, Patterns, needed_text
 from pgswitch.rules.prefiltered_pattern import PrefilteredPattern
 from tests.unit.rules.files import write

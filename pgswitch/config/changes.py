@@ -1,4 +1,4 @@
-"""What a new configuration changes, and what of it a running service takes over."""
+"""What a reload does with a new configuration: servers to replace, settings to keep."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ RECYCLING_KEYS = (
     "server_tls13_ciphers",
     "server_tls_ecdhcurve",
 )
-"""Keys of a database whose change makes its present server connections unfit."""
+"""Keys of a database whose change requires new server connections."""
 
 RECYCLING_PREFIX = "server_tls"
-"""Beginning of the settings whose change makes every server connection unfit."""
+"""Prefix of the settings whose change requires new connections to every server."""
 
 
 def needs_reconnect_all(old: Settings, new: Settings) -> bool:
-    """Return whether servers of every database made under ``old`` are unfit now."""
+    """Return whether the servers of all databases must be replaced."""
     return any(
         getattr(old, name) != getattr(new, name)
         for name in SETTINGS
@@ -41,15 +41,15 @@ def needs_reconnect_all(old: Settings, new: Settings) -> bool:
 
 
 def needs_reconnect(old: DatabaseSpec, new: DatabaseSpec) -> bool:
-    """Return whether servers made for ``old`` are unfit for ``new``."""
+    """Return whether the servers of one database must be replaced."""
     return any(getattr(old, key) != getattr(new, key) for key in RECYCLING_KEYS)
 
 
 def carried_over(old: Configuration, new: Configuration) -> Configuration:
-    """Return ``new`` with the settings that only a restart changes as in ``old``."""
-    kept = {
+    """Return ``new``, with the old values of settings that only a restart changes."""
+    unchanged = {
         name: getattr(old.settings, name)
         for name, about in SETTINGS.items()
         if not about.reloadable
     }
-    return replace(new, settings=replace(new.settings, **kept))
+    return replace(new, settings=replace(new.settings, **unchanged))

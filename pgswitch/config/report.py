@@ -1,7 +1,7 @@
-"""What a configuration amounts to here, setting by setting: for who moves in.
+"""Describes a configuration setting by setting: ``pgswitch check`` and SHOW CONFIG.
 
-Each setting that the file has either acts as in PgBouncer, or acts and differs in a way
-that is worth knowing, or is ignored.
+For an operator who comes from PgBouncer, each setting in the file either acts as there,
+or acts and differs in a way worth knowing, or is ignored.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from pgswitch.config.model import (
 )
 from pgswitch.config.units import Setting, ValueType
 
-_LOGINS: Final = "as many servers log in at a time as clients wait"
+_LOGINS: Final = "as many servers log in at once as clients are waiting"
 DIFFERENCES: Final = {
     ("pgbouncer", "default_pool_size"): _LOGINS,
     ("databases", "pool_size"): _LOGINS,
     ("users", "pool_size"): _LOGINS,
-    ("users", "client_idle_timeout"): "it ends idle clients of that user only",
+    ("users", "client_idle_timeout"): "it disconnects idle clients of that user only",
     ("pgbouncer", "max_prepared_statements"): (
-        "a wrong name is the server's own ERROR, not the end of the connection;"
+        "an unknown name gives the server's own ERROR and does not end the connection;"
         " PREPARE and EXECUTE as SQL work too"
     ),
     ("pgbouncer", "server_reset_query"): (
-        "a server on which it fails is closed, not used again"
+        "if it fails, the server is closed and not used again"
     ),
-    ("pgbouncer", "suspend_timeout"): "logins under way are let finish in this time",
+    ("pgbouncer", "suspend_timeout"): "logins in progress may finish within this time",
     ("pgbouncer", "verbose"): "from 2 on every message is logged",
 }
-"""By section and name; docs/differences.md has those that belong to no setting."""
+"""By section and name; docs/differences.md has the differences of no setting."""
 
 NO_EFFECT: Final = "no effect"
-"""Begins the meaning of a setting that is without any here."""
+"""The meaning of a setting without effect begins with this."""
 
 HIDDEN: Final = "********"
 SECRETS: Final = frozenset({"password"})
 
 
 class SettingEffect(Enum):
-    """What becomes of a setting."""
+    """What a setting does, compared with PgBouncer."""
 
     ACTS = "acts"
     DIFFERS = "differs"
@@ -54,7 +54,7 @@ class SettingEffect(Enum):
 
 
 class Line(NamedTuple):
-    """One setting of the file."""
+    """One setting in the file."""
 
     section: str
     entry: str
@@ -66,7 +66,7 @@ class Line(NamedTuple):
 
 
 def report(configuration: Configuration) -> list[Line]:
-    """Return a line for each setting that the file has, section by section."""
+    """Return a line for each setting in the file, section by section."""
     lines = [
         _line("pgbouncer", "", name, SETTINGS[name], configuration.settings)
         for name in SETTINGS
@@ -115,11 +115,11 @@ class ConfigRow(NamedTuple):
 
 
 def config_rows(settings: Settings) -> list[ConfigRow]:
-    """Return a row for each setting, in the order of ``SETTINGS``.
+    """Return a row of SHOW CONFIG for each setting, in the order of ``SETTINGS``.
 
-    Times are written as C's ``%g`` does, numbers in decimal (so ``unix_socket_mode`` is
-    511 where the file says 0777), words by name, lists as they were written.  A default
-    is the text that a file would have, as in the reference.
+    Times are formatted with C's ``%g``, numbers in decimal (so ``unix_socket_mode`` is
+    511 where the file says 0777), words by name, lists as in the file.  A default is
+    text as in a file, like in PgBouncer.
     """
     return [
         ConfigRow(

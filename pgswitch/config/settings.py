@@ -1,10 +1,9 @@
 """The table of all ``[pgbouncer]`` settings, as one frozen dataclass.
 
-Each field says everything there is to know about its setting: how its value is
-written, its default, whether a RELOAD or SET changes it, whether it has an effect in
-this version, and its meaning. The reader, ``SHOW CONFIG`` and the reference page all
-use this table. Names, defaults and order are those of PgBouncer 1.25's
-``SHOW CONFIG``; the settings of pgbouncer-fast-switchover are sorted in by name.
+Each field describes its setting completely: the type of its value, its default,
+whether a RELOAD or SET changes it, and its meaning. The parser, ``SHOW CONFIG`` and
+the reference page all use this table. Names, defaults and order are those of PgBouncer
+1.25's ``SHOW CONFIG``; pgbouncer-fast-switchover's settings are sorted in by name.
 """
 
 # ruff: noqa: RUF009  `setting` returns a dataclass field
@@ -20,7 +19,7 @@ from pgswitch.config.units import Setting, setting, table_of
 from pgswitch.types import AuthType, PoolMode
 
 _OFF = "not_enabled"
-"""Text of a user's-module setting that means "none"."""
+"""Value of a ``..._py_module_file`` setting that means "none"."""
 
 _AUTH_QUERY = (
     "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END"
@@ -580,4 +579,4 @@ SETTING_ALIASES: Mapping[str, str] = MappingProxyType(
         "topology_monitoring_interval": "topology_refresh",
     }
 )
-"""Names that are accepted too: old ones, and one of pgbouncer-fast-switchover."""
+"""Other accepted names: old ones, and one of pgbouncer-fast-switchover."""

@@ -1,16 +1,16 @@
-"""Every fault a client can be told of: one class each, and nothing else.
+"""Every error and notice that a client can receive: one class each, nothing else.
 
-A fault carries what the wire needs (severity, SQLSTATE, text, DETAIL, HINT) and what
-the log needs (level), so that no call site spells a message. Texts and codes are
-those PgBouncer sends, because monitoring tools match on them; DETAIL and HINT are
-ours, and present only where an operator is helped by them.
+A fault carries what the protocol needs (severity, SQLSTATE, text, DETAIL, HINT) and
+what the log needs (level), so no call site spells out a message. Texts and codes are
+PgBouncer's, because monitoring tools match on them; DETAIL and HINT are ours, and only
+present where they help an operator.
 
-Texts may hold ``{placeholders}``, filled by keyword arguments of the constructor::
+Texts may contain ``{placeholders}``, filled by the constructor's keyword arguments::
 
     raise NoSuchDatabase(database="shop")
 
-Used by every floor, and grouped by when they come. Faults of the configuration file
-live with the configuration.
+The modules group them by when they occur. Every layer may use them. Errors of the
+configuration file are in ``config``.
 """
 
 from __future__ import annotations

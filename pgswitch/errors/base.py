@@ -1,4 +1,4 @@
-"""What every fault and notice is made of."""
+"""The base classes of faults and notices, and the notices."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ Severity = Literal["FATAL", "ERROR", "NOTICE"]
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
 
 PROTOCOL_VIOLATION: Final = "08P01"
-"""SQLSTATE that PgBouncer gives nearly everything."""
+"""The SQLSTATE that PgBouncer uses for nearly every error."""
 
 TEXT_LIMIT: Final = 127
-"""Longest reason text, in UTF-8 bytes, that PgBouncer sends to a client."""
+"""Maximum length of a reason that PgBouncer sends to a client, in UTF-8 bytes."""
 
 UTF8_MARK_MASK: Final = 0xC0
 UTF8_CONTINUATION: Final = 0x80
-"""A byte inside a character, seen through the mask (RFC 3629, section 3)."""
+"""The masked bits of a byte inside a character (RFC 3629, section 3)."""
 
 SHOWN_HEADER: Final = 8
-"""How many bytes of a bad header are shown, as twice as many hexadecimal digits."""
+"""How many bytes of a bad header are shown, each as two hexadecimal digits."""
 
 
 def cut_text(text: str, limit: int) -> str:
-    """Return ``text`` cut to at most ``limit`` UTF-8 bytes, no character halved."""
+    """Return ``text`` cut to at most ``limit`` UTF-8 bytes, never inside a character."""
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) <= limit:
         return text
@@ -32,10 +32,10 @@ def cut_text(text: str, limit: int) -> str:
 
 
 class MessageFields:
-    """What faults and notices share: the fields of one message to a client.
+    """The fields of ErrorResponse and NoticeResponse, shared by faults and notices.
 
     Class attributes are templates; an instance has them filled in. ``text_limit``
-    is the length in bytes at which the text is cut, None for never.
+    is the maximum length of the text in bytes, None for no limit.
     """
 
     severity: ClassVar[Severity]
@@ -46,7 +46,7 @@ class MessageFields:
     detail: str | None = None
     hint: str | None = None
     note: str | None = None
-    """What only the log is told, before it is told of the end."""
+    """Logged before the connection's closing line, never sent to the client."""
 
     def __init__(
         self,
@@ -57,8 +57,8 @@ class MessageFields:
     ) -> None:
         """Fill the class's templates.
 
-        ``detail`` and ``hint`` replace those of the class and are taken as they
-        are; ``values`` fill the placeholders. KeyError if one of them is missing.
+        ``detail`` and ``hint`` replace those of the class and are not templates;
+        ``values`` fill the placeholders. Raises KeyError if one is missing.
         """
         super().__init__()
         text = self.text.format_map(values)
@@ -69,7 +69,7 @@ class MessageFields:
         self.note = _fill(self.note, values)
 
     def __str__(self) -> str:
-        """Return the text, as log lines show it."""
+        """Return the text, for log lines."""
         return self.text
 
     def __repr__(self) -> str:
@@ -83,10 +83,10 @@ def _fill(template: str | None, values: dict[str, object]) -> str | None:
 
 
 class Fault(MessageFields, Exception):
-    """Something went wrong that a client is told of, or closed for.
+    """An error that a client receives, or is disconnected for.
 
     FATAL: the connection is closed after the message, no ReadyForQuery follows.
-    ERROR: the connection stays and ReadyForQuery follows (console).
+    ERROR: the connection stays open and ReadyForQuery follows.
     """
 
     severity: ClassVar[Severity] = "FATAL"
@@ -94,25 +94,25 @@ class Fault(MessageFields, Exception):
 
     @property
     def cause(self) -> str:
-        """The text as its class has it, with what may be anything left open."""
+        """The text for statistics: the class's template, placeholders unfilled."""
         template = type(self).text
         return self.text if template == "{reason}" else template
 
 
 class SilentClose(Fault):
-    """The connection is closed without a message; the reason goes to the log."""
+    """Closes the connection without a message; the reason goes to the log."""
 
     is_silent: ClassVar[bool] = True
     log_level: ClassVar[LogLevelName] = "info"
     text = "{reason}"
 
     def __init__(self, reason: str) -> None:
-        """Take the reason as the log shall show it."""
+        """Take the reason as the log shows it."""
         super().__init__(reason=reason)
 
 
 class Notice(MessageFields):
-    """Something a client is told in passing; not an exception. Base of those below."""
+    """A NoticeResponse to a client; not an exception. Base of the classes below."""
 
     severity: ClassVar[Severity] = "NOTICE"
     log_level: ClassVar[LogLevelName] = "info"
@@ -122,19 +122,19 @@ class Notice(MessageFields):
 
 
 class ClientQueued(Notice):
-    """A client waits for a server since ``query_wait_notify`` seconds."""
+    """A client has waited for a server for ``query_wait_notify`` seconds."""
 
     text = "No server connection available in postgres backend, client being queued"
 
 
 class SetIgnored(Notice):
-    """SET of something that the console has no use for."""
+    """SET of a parameter that the console does not use."""
 
     text = "SET ignored"
 
 
 class TlsNotApplied(Notice):
-    """The new TLS settings do not work."""
+    """The new TLS settings do not work; the old ones stay in force."""
 
     text = "TLS settings could not be applied, still using old configuration"
 

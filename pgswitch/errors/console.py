@@ -1,4 +1,4 @@
-"""What the console answers instead of what it was asked."""
+"""Errors that the console answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pgswitch.errors.base import Fault, LogLevelName, Severity
 
 
 class ConsoleError(Fault):
-    """A console statement failed; the connection stays. Base of the ones below."""
+    """A failed console statement; the connection stays open. Base of those below."""
 
     severity: ClassVar[Severity] = "ERROR"
     log_level: ClassVar[LogLevelName] = "info"
@@ -16,7 +16,7 @@ class ConsoleError(Fault):
 
 
 class AdminAccessNeeded(ConsoleError):
-    """A stats user gave a command for admins."""
+    """A stats user tried a command for admins."""
 
     text = "admin access needed"
 
@@ -28,19 +28,19 @@ class InvalidCommand(ConsoleError):
 
 
 class BadArguments(ConsoleError):
-    """A command with impossible arguments."""
+    """A command with invalid arguments."""
 
     text = "bad arguments"
 
 
 class SetFailed(ConsoleError):
-    """SET of an unknown setting or to a value it does not take."""
+    """SET of an unknown setting or to an invalid value."""
 
     text = "SET failed"
 
 
 class AlreadyPaused(ConsoleError):
-    """PAUSE or SUSPEND while one of them is in force."""
+    """PAUSE or SUSPEND while the pooler is paused or suspended."""
 
     text = "already suspended/paused"
 
@@ -58,7 +58,7 @@ class PoolerNotPaused(ConsoleError):
 
 
 class ConsoleShuttingDown(ConsoleError):
-    """A command that a shutdown under way rules out."""
+    """A command that is not allowed during a shutdown."""
 
     text = "pooler is shutting down"
 
@@ -76,7 +76,7 @@ class DatabaseNotPaused(ConsoleError):
 
 
 class DatabaseNeeded(ConsoleError):
-    """A command that needs the name of a database came without."""
+    """A command without the database name it needs."""
 
     text = "a database is required"
 
@@ -84,49 +84,49 @@ class DatabaseNeeded(ConsoleError):
 class AdminDatabaseRefused(ConsoleError):
     """A command for the console's own database.
 
-    ``verb`` is what cannot be done: ``pause``, ``reconnect``, ``disable``,
-    ``enable``, ``kill`` or ``wait in``.
+    ``verb`` is one of ``pause``, ``reconnect``, ``disable``, ``enable``, ``kill`` and
+    ``wait in``.
     """
 
     text = "cannot {verb} admin db: {database}"
 
 
 class InvalidClientPointer(ConsoleError):
-    """KILL_CLIENT with something that names no client."""
+    """KILL_CLIENT with something that is not a client's pointer."""
 
     text = "invalid client pointer supplied"
 
 
 class ClientNotFound(ConsoleError):
-    """KILL_CLIENT for a client that is gone."""
+    """KILL_CLIENT for a client that has disconnected."""
 
     text = "client not found"
 
 
 class ConsolePacketUnsupported(ConsoleError):
-    """Another message at the console; the connection is closed afterwards."""
+    """A message type the console does not support; the connection is then closed."""
 
     text = "unsupported packet type for admin console: {type}"
 
 
 class PauseTimedOut(ConsoleError):
-    """PAUSE with a TIMEOUT did not come about in time."""
+    """PAUSE with a TIMEOUT did not complete in time."""
 
     text = "PAUSE timed out after {seconds:g} s with {busy} servers in use, undone"
     sqlstate = "57014"
 
 
 class PauseEnded(ConsoleError):
-    """Somebody ended the pause that this PAUSE was still waiting for."""
+    """RESUME ended the pause that this PAUSE was still waiting for."""
 
-    text = "the pause was ended by somebody else"
+    text = "the pause was ended by another command"
     sqlstate = "57014"
 
 
 class StatementCancelled(ConsoleError):
-    """The client cancelled a statement that was waiting.
+    """The client canceled a waiting statement.
 
-    The code is PostgreSQL's query_canceled, so that drivers know it.
+    The code is PostgreSQL's query_canceled, which drivers know.
     """
 
     text = "canceling statement due to user request"
@@ -134,14 +134,14 @@ class StatementCancelled(ConsoleError):
 
 
 class PreparedStatementExists(ConsoleError):
-    """Parse of a name in use; text and code are PostgreSQL's, as of those below."""
+    """Parse of a name in use; text and code are PostgreSQL's, as in those below."""
 
     text = 'prepared statement "{name}" already exists'
     sqlstate = "42P05"
 
 
 class TooMuchPrepared(ConsoleError):
-    """Parse or Bind beyond what one console client may have us keep."""
+    """Parse or Bind beyond the limit of one console client."""
 
     text = "too many prepared statements or portals on the console"
     sqlstate = "53400"
@@ -162,13 +162,13 @@ class PortalMissing(ConsoleError):
 
 
 class TooManyParameters(ConsoleError):
-    """Bind with parameters, which no statement of the console has."""
+    """Bind with parameters; console statements have none."""
 
     text = "bind message supplies {count} parameters, but the statement requires 0"
 
 
 class ReloadFailed(ConsoleError):
-    """The new configuration is not acceptable, the old one stays in force."""
+    """The new configuration is invalid; the old one stays in force."""
 
     text = "RELOAD failed, see logs for additional details"
     sqlstate = "F0000"

@@ -1,4 +1,4 @@
-"""What ends a login."""
+"""Errors that end a login."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pgswitch.errors.base import Fault, LogLevelName
 
 
 class SslRequired(Fault):
-    """A login in clear over TCP while ``client_tls_sslmode`` is require or above."""
+    """An unencrypted login over TCP; ``client_tls_sslmode`` is require or stricter."""
 
     text = "SSL required"
     hint = "Connect with sslmode=require or stricter."
@@ -38,7 +38,7 @@ class UnsupportedStartupParameter(Fault):
 
 
 class UnsupportedOption(Fault):
-    """A setting inside the startup parameter ``options``, not tracked, not ignored."""
+    """The startup parameter ``options`` sets something neither tracked nor ignored."""
 
     text = "unsupported startup parameter in options: {name}"
     note = "unsupported startup parameter in options: {name}={value}"
@@ -46,7 +46,7 @@ class UnsupportedOption(Fault):
 
 
 class UnsupportedOptionsForm(Fault):
-    """The startup parameter ``options`` has another form than settings."""
+    """The startup parameter ``options`` contains something other than settings."""
 
     text = (
         "unsupported options startup parameter: "
@@ -73,7 +73,7 @@ class TooManyUserClients(Fault):
 
 
 class TooManyLogins(Fault):
-    """More logins wait to be proved than may; this one has not been looked at."""
+    """Too many logins await verification; this one has not been verified."""
 
     sqlstate = "53300"
     text = "too many logins at once"
@@ -82,21 +82,21 @@ class TooManyLogins(Fault):
 
 
 class EmptyPassword(Fault):
-    """The client answered a password request with nothing."""
+    """The client sent an empty password."""
 
     text = "empty password returned by client"
 
 
 class PasswordFailed(Fault):
-    """Wrong password or unknown user; deliberately without saying which."""
+    """Wrong password or unknown user; deliberately does not say which."""
 
     text = "password authentication failed"
 
 
 class VerifierTooSlow(PasswordFailed):
-    """The stored SCRAM secret takes more work than ``scram_iterations_max`` allows.
+    """The stored SCRAM secret has more iterations than ``scram_iterations_max``.
 
-    Only the log is told: the client might be anybody.
+    Only the log says so: the client is not authenticated.
     """
 
     note = (
@@ -106,7 +106,7 @@ class VerifierTooSlow(PasswordFailed):
 
 
 class SaslFailed(Fault):
-    """Any failure of SCRAM; deliberately without saying which."""
+    """Any failure of SCRAM; deliberately does not say which."""
 
     text = "SASL authentication failed"
 
@@ -131,13 +131,13 @@ class CertificateFailed(Fault):
 
 
 class PeerRejected(Fault):
-    """The operating-system user of a unix-socket client may not be that user."""
+    """The operating-system user of a unix-socket client may not log in as this user."""
 
     text = "unix socket login rejected"
 
 
 class LdapFailed(Fault):
-    """The directory refused the password or could not be asked."""
+    """The LDAP server refused the password or could not be reached."""
 
     text = "LDAP authentication failed"
 
@@ -155,7 +155,7 @@ class LdapUnsupported(Fault):
 
 
 class PamFailed(Fault):
-    """PAM refused the password or could not be asked."""
+    """PAM refused the password or failed."""
 
     text = "PAM authentication failed"
 
@@ -173,7 +173,7 @@ class LoginRejected(Fault):
 
 
 class AuthDatabaseDisabled(Fault):
-    """The database that ``auth_query`` would run in is disabled."""
+    """The database in which ``auth_query`` would run is disabled."""
 
     text = 'authentication database "{database}" is disabled'
 
@@ -186,13 +186,13 @@ class BouncerConfigError(Fault):
 
 
 class NoSuchDatabase(Fault):
-    """An unknown database, said only after the password was right."""
+    """An unknown database; sent only after successful authentication."""
 
     text = "no such database: {database}"
 
 
 class DatabaseDisabled(Fault):
-    """The console's DISABLE is in force."""
+    """The database is disabled (the console's DISABLE)."""
 
     text = 'database "{database}" is disabled'
 
@@ -204,7 +204,7 @@ class PoolerShuttingDown(Fault):
 
 
 class NotAllowed(Fault):
-    """A console login by somebody who is neither admin nor stats user."""
+    """A console login by a user who is neither admin nor stats user."""
 
     text = "not allowed"
     hint = "Console users are listed in admin_users and stats_users."
@@ -217,6 +217,6 @@ class ClientLoginTimeout(Fault):
 
 
 class ClientLoginTimeoutServerDown(Fault):
-    """No server logged in within ``client_login_timeout``, so there is no welcome."""
+    """No server logged in within ``client_login_timeout`` to take parameters from."""
 
     text = "client_login_timeout (server down)"

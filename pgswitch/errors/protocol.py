@@ -1,4 +1,4 @@
-"""A peer that breaks the protocol."""
+"""Protocol violations by a client or a server."""
 
 from __future__ import annotations
 
@@ -6,52 +6,52 @@ from pgswitch.errors.base import SHOWN_HEADER, Fault
 
 
 class ProtocolViolation(Fault):
-    """A peer sent what the protocol does not allow; base of the ones below."""
+    """A peer violated the protocol; base of the classes below."""
 
     text = "bad packet"
 
 
 class BadPacketHeader(ProtocolViolation):
-    """A client's message has no acceptable header."""
+    """A client's message has an invalid header."""
 
     text = "bad packet header: '{digits}'"
     detail = "The bytes are neither a startup packet nor a message PostgreSQL knows."
 
     def __init__(self, header: bytes) -> None:
-        """Take the bytes seen; the first eight are shown in hexadecimal."""
+        """Take the bytes received; the first eight are shown in hexadecimal."""
         super().__init__(digits=bytes(header[:SHOWN_HEADER]).hex())
 
 
 class UnknownPacket(ProtocolViolation):
-    """A message type that its sender may not use here."""
+    """A message type that is not allowed here."""
 
     text = "unknown pkt"
 
 
 class ServerUnknownPacket(UnknownPacket):
-    """A server's message has a type that servers do not send."""
+    """A message type that servers do not send."""
 
 
 class ServerUnaskedAnswer(ProtocolViolation):
-    """A server answers what nobody has asked: what follows may be anybody's."""
+    """A server sends an answer without a request; the rest cannot be trusted."""
 
     text = "unexpected answer from server"
 
 
 class ServerBadHeader(ProtocolViolation):
-    """A server's message has an impossible length."""
+    """A server's message has an invalid length."""
 
     text = "bad pkt header"
 
 
 class ServerMessageTooLong(ProtocolViolation):
-    """A server's message is longer than its kind may be where it came."""
+    """A server's message is longer than its type may be at this point."""
 
     text = "message '{kind}' of the server is too long: {size} bytes"
 
 
 class BrokenPacket(ProtocolViolation):
-    """A body does not have the layout of its message.
+    """A message body does not have the layout of its type.
 
     ``message`` is the manual's name of the message, for example ``Parse``.
     """
@@ -60,7 +60,7 @@ class BrokenPacket(ProtocolViolation):
 
 
 class ServerIterationsTooMany(BrokenPacket):
-    """A server asks for more work than ``scram_iterations_max`` allows."""
+    """A server demands more iterations than ``scram_iterations_max`` allows."""
 
     text = (
         "server login failed: the server asks for {iterations} SCRAM iterations,"
@@ -75,7 +75,7 @@ class ParameterStatusNotStored(ProtocolViolation):
 
 
 class IncompleteQuery(ProtocolViolation):
-    """A console Query has no terminating zero byte."""
+    """A console Query without a terminating zero byte."""
 
     text = "incomplete query"
 
@@ -88,13 +88,13 @@ class OldProtocol(ProtocolViolation):
 
 
 class UnencryptedDataAfterSslRequest(ProtocolViolation):
-    """Bytes came in clear behind an SSLRequest: perhaps injected on the way."""
+    """Unencrypted bytes follow an SSLRequest; they may have been injected."""
 
     text = "received unencrypted data after SSL request"
 
 
 class UnencryptedDataAfterGssRequest(ProtocolViolation):
-    """Bytes came in clear behind a GSSENCRequest: perhaps injected on the way."""
+    """Unencrypted bytes follow a GSSENCRequest; they may have been injected."""
 
     text = "received unencrypted data after GSSAPI encryption request"
 
@@ -106,12 +106,12 @@ class StartupRepeated(ProtocolViolation):
 
 
 class StartupTerminatorMissing(ProtocolViolation):
-    """The parameter list of a startup packet does not end with its last byte."""
+    """The last byte of a startup packet does not terminate its parameter list."""
 
     text = "invalid startup packet layout: expected terminator as last byte"
 
 
 class PasswordBeforeStartup(ProtocolViolation):
-    """A password came before the startup packet."""
+    """A PasswordMessage came before the startup packet."""
 
     text = "client password pkt before startup packet"

@@ -1,4 +1,4 @@
-"""What ends a client after its login, or one of its statements."""
+"""Errors that end a logged-in client or one of its statements."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class ClientIdleTimeout(Fault):
 
 
 class ServerShuttingDown(Fault):
-    """Would have to wait for a server during SHUTDOWN WAIT_FOR_SERVERS."""
+    """A client would have to wait for a server during SHUTDOWN WAIT_FOR_SERVERS."""
 
     text = "server shutting down"
 
 
 class Drained(Fault):
-    """DRAIN: the service ends, and the client has nothing under way.
+    """DRAIN: the service is shutting down, and the client has nothing in progress.
 
-    Text and code are PostgreSQL's, so that drivers and their pools connect anew.
+    Text and code are PostgreSQL's, so drivers and their pools reconnect.
     """
 
     text = "terminating connection due to administrator command"
     sqlstate = "57P01"
-    detail = "The pooler is draining: nothing of this session was under way."
+    detail = "The pooler is draining: this session had nothing in progress."
 
 
 class NotHandedOver(Fault):
-    """``-R``: another process goes on, but not with this connection."""
+    """``-R``: another process takes over, but not this connection."""
 
     text = "terminating connection due to administrator command"
     sqlstate = "57P01"
@@ -54,7 +54,7 @@ class NotHandedOver(Fault):
 
 
 class DatabaseRemoved(Fault):
-    """KILL, or the entry is gone after a reload."""
+    """KILL, or a reload removed the entry."""
 
     text = "database removed"
 
@@ -78,39 +78,39 @@ class ServerConnCrashed(Fault):
 
 
 class ServerLoginFailing(Fault):
-    """The pool's last login failed and it has no server: no use waiting."""
+    """The pool's last login failed and it has no server to wait for."""
 
     text = "server login has been failing, cached error: {reason} (server_login_retry)"
 
 
 class ServerLoginWrongPasswordType(Fault):
-    """The stored secret does not fit what the server asks for."""
+    """The stored secret does not fit the server's authentication method."""
 
     text = "server login failed: wrong password type"
     log_level: ClassVar[LogLevelName] = "error"
 
 
 class ServerSignatureNotVerified(Fault):
-    """The server's closing SCRAM message cannot be read."""
+    """The server's final SCRAM message cannot be parsed."""
 
     text = "server login failed: failed to verify server signature"
 
 
 class ServerSignatureInvalid(Fault):
-    """The server does not know the user's secret: perhaps an impostor."""
+    """The server does not know the user's secret: it may be an impostor."""
 
     text = "server login failed: invalid server signature"
 
 
 class ServerAuthUnsupported(Fault):
-    """The server asks for something that we do not speak (GSSAPI, SSPI)."""
+    """The server asks for an unsupported authentication method (GSSAPI, SSPI)."""
 
     text = "server login failed: unknown/unsupported auth method: {method}"
     hint = "Let pg_hba.conf of the server ask for scram-sha-256, md5, cert or trust."
 
 
 class ServerSaslUnsupported(Fault):
-    """The server offers no SASL mechanism that we speak."""
+    """The server offers no SASL mechanism that we support."""
 
     text = (
         "server login failed: none of the server's SASL authentication mechanisms "
@@ -144,21 +144,21 @@ class ServerClosed(Fault):
 
 
 class InternalFault(Fault):
-    """A fault of the pooler itself; the log holds the traceback."""
+    """A bug in the pooler; the log has the traceback."""
 
     text = "failure"
     log_level: ClassVar[LogLevelName] = "error"
 
 
 class ServerLoginRefused(Fault):
-    """A server refused our login: its own text and SQLSTATE, passed on uncut."""
+    """A server refused our login: its own text and SQLSTATE, not cut."""
 
     text = "{message}"
     text_limit: ClassVar[int | None] = None
 
     @property
     def cause(self) -> str:
-        """Not the server's words, which the SQLSTATE stands for."""
+        """A fixed text: the server's varies, and the SQLSTATE says enough."""
         return "server login failed"
 
     def __init__(self, *, message: str, sqlstate: str = PROTOCOL_VIOLATION) -> None:
@@ -168,9 +168,9 @@ class ServerLoginRefused(Fault):
 
 
 class QueryCancelled(Fault):
-    """The client cancelled a query that was still waiting for a server.
+    """The client canceled a query that was still waiting for a server.
 
-    PostgreSQL's own words and code, for drivers know them; PgBouncer cannot do it.
+    Text and code are PostgreSQL's, which drivers know; PgBouncer has no such error.
     """
 
     severity: ClassVar[Severity] = "ERROR"
@@ -179,9 +179,9 @@ class QueryCancelled(Fault):
 
 
 class RuleMoveRefused(Fault):
-    """A rule sends a query elsewhere while a transaction or pipeline is under way.
+    """A rule routes a query to another database inside a transaction or pipeline.
 
-    The server ends that with an error of its own, which this is told in place of.
+    The server is made to fail the statement; this error replaces the server's.
     """
 
     severity: ClassVar[Severity] = "ERROR"
@@ -198,7 +198,7 @@ class RuleMoveRefused(Fault):
 
 
 class RewriteFailed(Fault):
-    """rewrite_query failed, and such a query must not be sent as it is."""
+    """rewrite_query failed, and the query must not be sent unchanged."""
 
     text = "rewrite_query failed (rewrite_query_disconnect_on_failure)"
     hint = "The pooler's log says what went wrong."

@@ -1,4 +1,4 @@
-"""What a client lost when a writer went."""
+"""Errors of clients that lose their server, as in a switchover."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pgswitch.errors.base import Fault, Severity
 
 
 class TransactionLost(Fault):
-    """The transaction went with its server: certainly not committed."""
+    """The server was lost inside a transaction, which was certainly not committed."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "40001"
@@ -18,7 +18,7 @@ class TransactionLost(Fault):
 
 
 class InFailedTransaction(Fault):
-    """A statement after the loss and before the end of the transaction."""
+    """A statement between the loss and the end of the transaction."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "25P02"
@@ -29,7 +29,7 @@ class InFailedTransaction(Fault):
 
 
 class TransactionNotChained(Fault):
-    """AND CHAIN, when the transaction was lost: the next cannot be like it."""
+    """AND CHAIN after a lost transaction, whose characteristics are unknown."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "40001"
@@ -39,7 +39,7 @@ class TransactionNotChained(Fault):
 
 
 class MultipleCommands(Fault):
-    """Parse of several statements; told in PostgreSQL's words, as the next two."""
+    """Parse of several statements; the text is PostgreSQL's, as in the next two."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "42601"
@@ -63,7 +63,7 @@ class NoSuchStatement(Fault):
 
 
 class OutcomeUnknown(Fault):
-    """The server went after it was sent something that it may have carried out."""
+    """The server was lost after receiving a statement that it may have executed."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "08007"
@@ -72,32 +72,32 @@ class OutcomeUnknown(Fault):
 
 
 class StatementEnded(Fault):
-    """The server ended the connection, with a FATAL; the client's goes on.
+    """The server closed its connection with a FATAL; the client's stays open.
 
-    The text and SQLSTATE are the server's own, as the error of one statement.
+    The server's own text and SQLSTATE, as the error of one statement.
     """
 
     severity: ClassVar[Severity] = "ERROR"
     text = "{message}"
     text_limit: ClassVar[int | None] = None
     detail = (
-        "The server ended its connection and has undone the statement, which was not"
+        "The server ended its connection and rolled back the statement, which was not"
         " run again: {why}."
     )
 
     @property
     def cause(self) -> str:
-        """Not the server's words, which the SQLSTATE stands for."""
+        """A fixed text: the server's varies, and the SQLSTATE says enough."""
         return "statement ended by its server"
 
     def __init__(self, *, message: str, sqlstate: str, why: str) -> None:
-        """Take the server's text and SQLSTATE, and why nothing is run again."""
+        """Take the server's text and SQLSTATE, and why the statement is not retried."""
         super().__init__(message=message, why=why)
         self.sqlstate = sqlstate
 
 
 class SessionEnded(Fault):
-    """The server of a session ended the connection, in its own words."""
+    """The server of a session closed the connection, with this text."""
 
     text = "{message}"
     text_limit: ClassVar[int | None] = None
@@ -105,7 +105,7 @@ class SessionEnded(Fault):
 
     @property
     def cause(self) -> str:
-        """Not the server's words, which the SQLSTATE stands for."""
+        """A fixed text: the server's varies, and the SQLSTATE says enough."""
         return "session ended by its server"
 
     def __init__(self, *, message: str, sqlstate: str) -> None:
@@ -115,7 +115,7 @@ class SessionEnded(Fault):
 
 
 class SessionLost(Fault):
-    """The server of a session, and with it all that the session had there."""
+    """The server of a session was lost, and with it the session's state."""
 
     sqlstate = "57P01"
     text = "server connection lost: {reason}"
@@ -123,5 +123,5 @@ class SessionLost(Fault):
 
     @property
     def cause(self) -> str:
-        """With its reason, of which there are only some."""
+        """The text with its reason; the number of reasons is small."""
         return self.text

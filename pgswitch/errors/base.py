@@ -11,18 +11,18 @@ PROTOCOL_VIOLATION: Final = "08P01"
 """The SQLSTATE that PgBouncer uses for nearly every error."""
 
 TEXT_LIMIT: Final = 127
-"""Maximum length of a reason that PgBouncer sends to a client, in UTF-8 bytes."""
+"""Maximum length of an error text that PgBouncer sends, in UTF-8 bytes."""
 
 UTF8_MARK_MASK: Final = 0xC0
 UTF8_CONTINUATION: Final = 0x80
 """The masked bits of a byte inside a character (RFC 3629, section 3)."""
 
 SHOWN_HEADER: Final = 8
-"""How many bytes of a bad header are shown, each as two hexadecimal digits."""
+"""How many bytes of a bad header are shown, in hexadecimal."""
 
 
 def cut_text(text: str, limit: int) -> str:
-    """Return ``text`` cut to at most ``limit`` UTF-8 bytes, never inside a character."""
+    """Return ``text`` cut between characters to at most ``limit`` UTF-8 bytes."""
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) <= limit:
         return text

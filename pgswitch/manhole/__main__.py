@@ -1,4 +1,4 @@
-"""The other end of the shell: ``python -m pgswitch.manhole SOCKET``."""
+"""The client of the shell: ``python -m pgswitch.manhole SOCKET``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pgswitch.net.sockets import user_behind
 
 
 def main(arguments: list[str]) -> int:
-    """Join this terminal to the shell behind a unix socket.
+    """Connect this terminal to the shell behind a unix socket.
 
-    :param arguments: the path of the socket, alone.
+    :param arguments: only the path of the socket.
     :return: the exit status.
     """
     if len(arguments) != 1:
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
             return 1
         uid = user_behind(sock)
         if os.geteuid() and not is_trusted(uid):
-            # What such a shell shows may be meant for this terminal, not for eyes.
+            # Its output could contain escape sequences that control this terminal.
             sys.stderr.write(f"{arguments[0]}: runs as another user (id {uid})\n")
             return 1
         relay(sock, sys.stdin.fileno(), sys.stdout.fileno())
@@ -43,13 +43,13 @@ _CHUNK = 4096
 
 
 def relay(sock: socket.socket, source: int, target: int) -> None:
-    """Pass bytes both ways until the socket's other side closes it.
+    """Pass bytes both ways until the peer closes the socket.
 
-    When ``source`` ends, the other side is told and may still answer.
+    When ``source`` ends, the socket is half closed and the peer may still answer.
 
     :param sock: a connected socket.
-    :param source: descriptor that keys come from; made raw if it is a terminal.
-    :param target: descriptor to show the answers on.
+    :param source: descriptor to read keys from; made raw if it is a terminal.
+    :param target: descriptor to write the answers to.
     """
     with raw(source):
         watched: list[int | socket.socket] = [sock, source]
@@ -71,7 +71,7 @@ def relay(sock: socket.socket, source: int, target: int) -> None:
 
 @contextmanager
 def raw(fd: int) -> Iterator[None]:
-    """Let a terminal pass every key unchanged; afterwards it is as before."""
+    """Put a terminal into raw mode; restore it afterwards."""
     if not os.isatty(fd):
         yield
         return
@@ -84,7 +84,7 @@ def raw(fd: int) -> Iterator[None]:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write every byte, however many a single call takes."""
+    """Write every byte, in as many calls as needed."""
     while data:
         data = data[os.write(fd, data) :]
 

@@ -1,4 +1,4 @@
-"""What the console sees of the running service; reads everything, changes nothing."""
+"""The console's read-only view of the running service."""
 
 from __future__ import annotations
 

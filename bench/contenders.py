@@ -45,9 +45,13 @@ RULED_INI = INI.replace(
     "[pgbouncer]",
     f"{RULED} = host=127.0.0.1 port={{server}} dbname={DATABASE}"
     " routing_rules_py_module_file={rules} rewrite_query_py_module_file={rules}\n"
-    "[pgbouncer]",
+    "[pgbouncer]\n"
+    "rules_fast_patterns = true",
 )
-"""Clients of one entry have rules, the others pay nothing for them."""
+"""Clients of one entry have rules, the others pay nothing for them.
+
+These rules compile their patterns for each query, which the setting is for.
+"""
 PREPARED_INI = INI + "max_prepared_statements = 200\n"
 HAPROXY = f"""\
 global

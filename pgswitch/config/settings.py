@@ -339,6 +339,12 @@ class Settings:
         _OFF,
         "Python file with routing_rules(); not_enabled: none",
     )
+    rules_fast_patterns: bool = setting(
+        units.SWITCH,
+        "false",
+        "replace the module re in rules: cached patterns, and no search of a text"
+        " without the pattern's literal part",
+    )
     rules_reroute_in_transaction: str = setting(
         units.REROUTE,
         "refuse",

@@ -48,7 +48,7 @@ class RuleModule:
     """A user's file, imported: the module, and what tells whether it has changed."""
 
     def __init__(self, path: str, module: ModuleType, library: Library) -> None:
-        """Take what :func:`load_module` made."""
+        """Take the module and the library that it was imported by."""
         self.path = path
         self.module = module
         self._library = library
@@ -69,6 +69,11 @@ class RuleModule:
         """What was read, by path: the file and what it imported from its folder."""
         return self._library.sources
 
+    @property
+    def fast_patterns(self) -> bool:
+        """Whether the file has the module ``re`` of patterns.py."""
+        return self._library.fast_patterns
+
     def has_changed(self) -> bool:
         """Tell whether one of the files was written since it was read."""
         try:
@@ -79,11 +84,14 @@ class RuleModule:
             return True
 
 
-def load_module(path: str) -> RuleModule:
-    """Import a file afresh; raises RulesError with the traceback of the user's code."""
+def load_module(path: str, *, fast_patterns: bool = False) -> RuleModule:
+    """Import a file again; raises RulesError with the traceback of the user's code.
+
+    ``fast_patterns``: replace the module ``re`` that the file imports (patterns.py).
+    """
     place = Path(path).absolute()
     try:
-        library = Library(place.parent)
+        library = Library(place.parent, fast_patterns=fast_patterns)
         return RuleModule(str(place), library.main(place), library)
     except OSError as error:
         words = words_of(error.strerror or error)
@@ -186,15 +194,16 @@ class _Loader(SourceFileLoader):
 class Library:
     """One folder of a user's modules, loaded once."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the folder; nothing of it is read before it is imported."""
+    def __init__(self, folder: Path, *, fast_patterns: bool = False) -> None:
+        """Take the folder; its files are read when they are imported."""
         self.folder = folder
+        self.fast_patterns = fast_patterns
         self.sources: dict[str, bytes] = {}
         """What was read, by path."""
         self.stamps: dict[str, Stamp] = {}
         """The same files' stamps just before."""
         self.builtins = {**vars(builtins), "__import__": self._import}
-        self._re = Patterns().module()
+        self._re = Patterns().module() if fast_patterns else None
         self._modules: dict[str, ModuleType] = {}
         self._inside = False
         self._names = {
@@ -248,7 +257,7 @@ class Library:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        if name == "re" and level == 0:
+        if name == "re" and level == 0 and self._re is not None:
             return self._re
         if level == 0 and name.partition(".")[0] not in self._names:
             return __import__(name, globals, locals, fromlist or (), 0)

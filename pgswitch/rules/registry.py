@@ -41,6 +41,7 @@ class RuleRegistry:
         """
         self._clock = clock
         self._before = before
+        self._fast_patterns = configuration.settings.rules_fast_patterns
         self._modules: dict[str, RuleModule] = {}
         self._problems: list[str] = []
         self.rules: dict[tuple[str, str], RuleFunction] = {}
@@ -120,8 +121,12 @@ class RuleRegistry:
         """Return the module of a file, the present one if nothing of it has changed."""
         if path not in self._modules:
             old = None if self._before is None else self._before._modules.get(path)  # noqa: SLF001 - of its own class
-            if old is None or old.has_changed():
-                old = load_module(path)
+            if (
+                old is None
+                or old.has_changed()
+                or old.fast_patterns != self._fast_patterns
+            ):
+                old = load_module(path, fast_patterns=self._fast_patterns)
             self._modules[path] = old
         return self._modules[path]
 

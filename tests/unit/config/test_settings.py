@@ -25,6 +25,7 @@ OUR_OWN = {
     "reader_max_lag",
     "reader_max_lag_bytes",
     "rewrite_query_tag",
+    "rules_fast_patterns",
     "rules_reroute_in_transaction",
     "rules_slow_ms",
     "rules_timeout",

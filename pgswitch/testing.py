@@ -114,20 +114,20 @@ def at_once(
     context: Context | None = None,
 ) -> Outcome:
     """Return the outcome of a query, for rules that need no reactor."""
-    question = RuleInput(user, query, in_transaction, context or SOMEBODY)
-    answer = rules.begin(question)
-    while answer.awaited is not None:
-        given = _result(answer.awaited)
+    rule_input = RuleInput(user, query, in_transaction, context or SOMEBODY)
+    result = rules.begin(rule_input)
+    while result.awaited is not None:
+        given = _result(result.awaited)
         if isinstance(given, Failure):
-            rules.failed(given.value or given, question, answer)
+            rules.resume_failed(given.value or given, rule_input, result)
         else:
-            rules.came(given, question, answer)
+            rules.resume(given, rule_input, result)
     return Outcome(
-        query if answer.text is None else answer.text,
-        answer.key,
-        answer.failures,
+        query if result.text is None else result.text,
+        result.key,
+        result.failures,
         sum(rule.last_us for rule in rules.rules),
-        answer.refused,
+        result.refused,
     )
 
 

@@ -19,7 +19,7 @@ from pgswitch.logs import Log
 from pgswitch.net.sockets import unix_socket_path
 from pgswitch.process.pidfile import Pidfile
 from pgswitch.process.service_manager import environment, inherited_sockets
-from pgswitch.rules.encodings import bring_codecs
+from pgswitch.rules.encodings import preload_codecs
 from pgswitch.rules.registry import names_rules
 
 _SPARE_DESCRIPTORS = 10
@@ -46,7 +46,7 @@ def drop_privileges(configuration: Configuration, user: str | None, log: Log) ->
     preload(settings)
     if user:
         if names_rules(configuration):
-            bring_codecs()
+            preload_codecs()
         switch_user(user)
     refuse_root()
     try:

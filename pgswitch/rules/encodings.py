@@ -127,7 +127,7 @@ def codec_of(client_encoding: str | None) -> Codec:
     return Codec(ours, is_exact=name in _SINGLE_BYTE)
 
 
-def bring_codecs() -> None:
+def preload_codecs() -> None:
     """Have Python read what it needs for all of these encodings.
 
     It does so late, when the process may have become a user that cannot read it.

@@ -8,7 +8,7 @@ from pgswitch.errors import DatabaseDisabled
 from pgswitch.pool.cluster_databases import READER
 from pgswitch.pool.modes import equip
 from pgswitch.relay.interceptor import QueryInterceptor
-from pgswitch.rules.evaluate import parted_key
+from pgswitch.rules.evaluate import split_key
 from pgswitch.rules.registry import RuleRegistry
 from pgswitch.rules.router import QueryRouter
 
@@ -35,7 +35,7 @@ class RulesEngine:
         self.context = context
         self.registry: RuleRegistry | None = None
         self._pools = pools
-        self._said: dict[str, tuple[float, int]] = {}
+        self._logged: dict[str, tuple[float, int]] = {}
 
     def load(self, configuration: Configuration) -> RuleRegistry:
         """Return the book that a configuration asks for; raises RulesError."""
@@ -44,7 +44,7 @@ class RulesEngine:
     def put_in_force(self, registry: RuleRegistry) -> None:
         """Have queries judged by this book from now on."""
         self.registry = registry
-        self._said.clear()
+        self._logged.clear()
 
     def rules_of(self, database: str) -> RuleSet | None:
         """Return the rules for the clients of a database, None if there are none."""
@@ -70,7 +70,7 @@ class RulesEngine:
         spec = self._pools.spec_of_key(key)
         if spec is not None:
             return spec, ""
-        name, role = parted_key(key)
+        name, role = split_key(key)
         return self._pools.spec_of_key(name), role
 
     def target(
@@ -109,12 +109,12 @@ class RulesEngine:
     def log_limited(self, text: str) -> None:
         """Log what went wrong, but not for each of ten thousand queries."""
         now = self.context.clock()
-        since, more = self._said.get(text, (None, 0))
+        since, more = self._logged.get(text, (None, 0))
         if since is not None and now - since < LOG_INTERVAL_S:
-            self._said[text] = (since, more + 1)
+            self._logged[text] = (since, more + 1)
             return
-        if len(self._said) >= MAX_LOGGED:
-            self._said.clear()
-        self._said[text] = (now, 0)
+        if len(self._logged) >= MAX_LOGGED:
+            self._logged.clear()
+        self._logged[text] = (now, 0)
         again = f" ({more} times more before)" if more else ""
         self.context.log.error(f"{text}{again}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgswitch.rules.describe import is_of_a_signal
+from pgswitch.rules.describe import is_ctrl_c
 from pgswitch.rules.rule_function import (
     RuleFunction,
     RuleInput,
@@ -42,7 +42,7 @@ class RuleResult:
     """Whose call kept everybody waiting for too long."""
     awaited: object = None
     """What is to be waited for before more can be said, None when all is said."""
-    asked: RuleFunction | None = None
+    pending: RuleFunction | None = None
     """Whose answer that will be."""
 
 
@@ -72,111 +72,115 @@ class RuleSet:
         self.rules = rules
         self.wants_context = any(rule.wants_context for rule in rules)
         self.is_cacheable = bool(rules) and all(rule.cacheable for rule in rules)
-        self._kept: dict[tuple[str, str, bytes], RuleResult] = {}
+        self._cache: dict[tuple[str, str, bytes], RuleResult] = {}
 
-    def kept(self, user: str, codec: str, raw: bytes) -> RuleResult | None:
+    def cached(self, user: str, codec: str, raw: bytes) -> RuleResult | None:
         """Return the answer kept for a query, if the modules allow that at all."""
         at = (user, codec, raw)
-        answer = self._kept.pop(at, None)
-        if answer is not None:
-            self._kept[at] = answer
+        result = self._cache.pop(at, None)
+        if result is not None:
+            self._cache[at] = result
             for rule in self.rules:
-                rule.stats.kept += 1
-        return answer
+                rule.stats.cache_hits += 1
+        return result
 
-    def keep(self, user: str, codec: str, raw: bytes, answer: RuleResult) -> None:
+    def cache(self, user: str, codec: str, raw: bytes, result: RuleResult) -> None:
         """Keep an answer, unless something went wrong with it."""
-        if not self.is_cacheable or answer.failures or len(raw) > MAX_CACHED_LENGTH:
+        if not self.is_cacheable or result.failures or len(raw) > MAX_CACHED_LENGTH:
             return
-        if len(self._kept) >= self.max_cached:
-            del self._kept[next(iter(self._kept))]
-        self._kept[user, codec, raw] = answer
+        if len(self._cache) >= self.max_cached:
+            del self._cache[next(iter(self._cache))]
+        self._cache[user, codec, raw] = result
 
-    def begin(self, question: RuleInput) -> RuleResult:
+    def begin(self, rule_input: RuleInput) -> RuleResult:
         """Rewrite, then route the result; whatever the functions do, nothing raises.
 
         If the answer says that something is awaited, :meth:`came` or :meth:`failed`
         is to be called with what comes of that.
         """
-        answer = RuleResult()
+        result = RuleResult()
         rule = self.rewriting
         if rule is None:
             if self.routing is not None:
-                self._route(question, answer, self.routing.clock())
-            return answer
-        value = self._called(rule, question, question.text, answer, rule.clock())
-        if answer.asked is None:
-            self._rewrite(rule, value, question, answer)
-        return answer
+                self._route(rule_input, result, self.routing.clock())
+            return result
+        value = self._called(rule, rule_input, rule_input.text, result, rule.clock())
+        if result.pending is None:
+            self._rewrite(rule, value, rule_input, result)
+        return result
 
-    def came(self, value: object, question: RuleInput, answer: RuleResult) -> None:
+    def resume(self, value: object, rule_input: RuleInput, result: RuleResult) -> None:
         """Go on with what was awaited."""
-        rule = answer.asked
-        answer.awaited = None
-        answer.asked = None
+        rule = result.pending
+        result.awaited = None
+        result.pending = None
         if rule is None:
             return
         if rule is self.routing:
-            self._routed(rule, value, answer)
+            self._routed(rule, value, result)
         else:
             rule.ended = rule.clock()
-            self._rewrite(rule, value, question, answer)
+            self._rewrite(rule, value, rule_input, result)
 
-    def failed(
-        self, error: BaseException, question: RuleInput, answer: RuleResult
+    def resume_failed(
+        self, error: BaseException, rule_input: RuleInput, result: RuleResult
     ) -> None:
         """Go on without what was awaited."""
-        rule = answer.asked
+        rule = result.pending
         if rule is not None:
-            answer.failures = (*answer.failures, rule.failed(error))
-        self.came(None, question, answer)
+            result.failures = (*result.failures, rule.record_failure(error))
+        self.resume(None, rule_input, result)
 
     def _rewrite(
-        self, rule: RuleFunction, value: object, question: RuleInput, answer: RuleResult
+        self,
+        rule: RuleFunction,
+        value: object,
+        rule_input: RuleInput,
+        result: RuleResult,
     ) -> None:
         """Take what rewrite_query gave, and go on with routing."""
         if value is not None:
             try:
-                made = rewritten(value, question)
+                made = rewritten(value, rule_input)
                 if made is not None:
-                    answer.text, answer.data = made
+                    result.text, result.data = made
             except BaseException as error:
                 # The user's again: a value can do anything when it is looked at.
-                if is_of_a_signal(error):
+                if is_ctrl_c(error):
                     raise
-                answer.failures = (*answer.failures, rule.failed(error))
-        if self.refuses and answer.failures:
+                result.failures = (*result.failures, rule.record_failure(error))
+        if self.refuses and result.failures:
             rule.stats.refused += 1
-            answer.refused = True
+            result.refused = True
             return
-        begin = rule.ended if answer.text is None else rule.clock()
-        self._route(question, answer, begin)
+        begin = rule.ended if result.text is None else rule.clock()
+        self._route(rule_input, result, begin)
 
-    def _route(self, question: RuleInput, answer: RuleResult, begin: float) -> None:
+    def _route(self, rule_input: RuleInput, result: RuleResult, begin: float) -> None:
         """Ask routing_rules about the text that is to be sent."""
         rule = self.routing
         if rule is None:
             return
-        text = question.text if answer.text is None else answer.text
-        value = self._called(rule, question, text, answer, begin)
-        if answer.asked is None and value is not None:
-            self._routed(rule, value, answer)
+        text = rule_input.text if result.text is None else result.text
+        value = self._called(rule, rule_input, text, result, begin)
+        if result.pending is None and value is not None:
+            self._routed(rule, value, result)
 
-    def _routed(self, rule: RuleFunction, value: object, answer: RuleResult) -> None:
+    def _routed(self, rule: RuleFunction, value: object, result: RuleResult) -> None:
         """Take what routing_rules gave."""
         try:
-            answer.key = routed(value)
+            result.key = routed(value)
         except BaseException as error:
-            if is_of_a_signal(error):
+            if is_ctrl_c(error):
                 raise
-            answer.failures = (*answer.failures, rule.failed(error))
+            result.failures = (*result.failures, rule.record_failure(error))
 
     def _called(
         self,
         rule: RuleFunction,
-        question: RuleInput,
+        rule_input: RuleInput,
         text: str,
-        answer: RuleResult,
+        result: RuleResult,
         begin: float,
     ) -> object:
         """Return what a function returns; None, and a failure noted, if it raises.
@@ -184,22 +188,22 @@ class RuleSet:
         What is yet to come is noted in the answer.
         """
         try:
-            value = rule.call(question, text, begin)
+            value = rule.call(rule_input, text, begin)
             if value is not None and is_awaitable(value):
-                answer.awaited = value
-                answer.asked = rule
+                result.awaited = value
+                result.pending = rule
         except BaseException as error:
             # The user's; it must not end the process, or leave without an answer.
-            if is_of_a_signal(error):
+            if is_ctrl_c(error):
                 raise
-            answer.failures = (*answer.failures, rule.failed(error))
+            result.failures = (*result.failures, rule.record_failure(error))
             return None
         if 0 < self.slow_us < rule.last_us:
-            answer.slow = (*answer.slow, rule)
+            result.slow = (*result.slow, rule)
         return value
 
 
-def parted_key(key: str) -> tuple[str, str]:
+def split_key(key: str) -> tuple[str, str]:
     """Return a key and the role that a rule asks for behind a colon, or no role."""
     name, _, role = key.rpartition(":")
     return (name, role) if name and role in ("reader", "writer") else (key, "")

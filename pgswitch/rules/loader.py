@@ -21,7 +21,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Final
 
-from pgswitch.rules.describe import is_of_a_signal, told, words_of
+from pgswitch.rules.describe import describe_error, is_ctrl_c, message_of
 from pgswitch.rules.patterns import Patterns
 
 ROUTING: Final = "routing_rules"
@@ -94,10 +94,10 @@ def load_module(path: str, *, fast_patterns: bool = False) -> RuleModule:
         library = Library(place.parent, fast_patterns=fast_patterns)
         return RuleModule(str(place), library.main(place), library)
     except OSError as error:
-        words = words_of(error.strerror or error)
+        words = message_of(error.strerror or error)
         raise RulesError(f"could not read {path}: {words}") from error
     except BaseException as error:
-        if is_of_a_signal(error):
+        if is_ctrl_c(error):
             raise
         raise RulesError(f"could not import {path}: {trace(error, place)}") from error
 
@@ -115,9 +115,9 @@ def function_of(module: RuleModule, name: str) -> tuple[Callable[..., Any], int,
         raise
     except BaseException as error:
         # What the module has by that name can be anything.
-        if is_of_a_signal(error):
+        if is_ctrl_c(error):
             raise
-        text = f"{module.path}: {name} cannot be looked at: {told(error)}"
+        text = f"{module.path}: {name} cannot be looked at: {describe_error(error)}"
         raise RulesError(text) from error
 
 
@@ -162,7 +162,7 @@ def trace(error: BaseException, place: Path) -> str:
 
 Stamp = tuple[int, int, int]
 
-NOT_FROM_HERE = sys.stdlib_module_names | {"pgswitch", "twisted", "zope"}
+RESERVED_NAMES = sys.stdlib_module_names | {"pgswitch", "twisted", "zope"}
 
 
 def stamp_of(path: str) -> Stamp:
@@ -210,14 +210,14 @@ class Library:
             path.stem
             for path in folder.iterdir()
             if path.suffix in SOURCE_SUFFIXES or (path / "__init__.py").is_file()
-        } - NOT_FROM_HERE
+        } - RESERVED_NAMES
 
     def main(self, path: Path) -> ModuleType:
         """Return the module made from a file of the folder, whatever its name.
 
         Raises what its top level raises, and OSError or SyntaxError.
         """
-        name = f"rules_{path.stem}" if path.stem in NOT_FROM_HERE else path.stem
+        name = f"rules_{path.stem}" if path.stem in RESERVED_NAMES else path.stem
         loader = _Loader(name, str(path), self)
         spec = spec_from_file_location(name, path, loader=loader)
         if spec is None:
@@ -225,7 +225,7 @@ class Library:
         module = module_from_spec(spec)
         self._names.add(name)
         self._modules[name] = module
-        with self._entered():
+        with self._installed():
             loader.exec_module(module)
         return module
 
@@ -266,28 +266,28 @@ class Library:
             module = self._modules[name if fromlist else name.partition(".")[0]]
             if all(hasattr(module, wanted) for wanted in fromlist or ()):
                 return module
-        with self._entered():
+        with self._installed():
             return __import__(name, globals, locals, fromlist or (), level)
 
     @contextmanager
-    def _entered(self) -> Iterator[None]:
+    def _installed(self) -> Iterator[None]:
         """Show this folder's modules to the import system for a moment."""
         if self._inside:
             yield
             return
         self._inside = True
-        hidden = self._taken_out()
+        hidden = self._remove_ours()
         sys.modules.update(self._modules)
         sys.meta_path.insert(0, self)
         try:
             yield
         finally:
             sys.meta_path.remove(self)
-            self._modules = self._taken_out()
+            self._modules = self._remove_ours()
             sys.modules.update(hidden)
             self._inside = False
 
-    def _taken_out(self) -> dict[str, ModuleType]:
+    def _remove_ours(self) -> dict[str, ModuleType]:
         """Take all modules out of ``sys.modules`` that have our names."""
         names = [n for n in sys.modules if n.partition(".")[0] in self._names]
         return {name: sys.modules.pop(name) for name in names}

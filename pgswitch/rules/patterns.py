@@ -101,10 +101,10 @@ class CachedPattern:
 class Patterns:
     """The patterns of one folder of rules."""
 
-    def __init__(self, most_known: int = MAX_CACHED_PATTERNS) -> None:
-        """Begin with none known; of more than ``most_known`` all are forgotten."""
+    def __init__(self, max_known: int = MAX_CACHED_PATTERNS) -> None:
+        """Begin with none known; of more than ``max_known`` all are forgotten."""
         self._known: dict[str, CachedPattern] = {}
-        self._most_known = most_known
+        self._max_known = max_known
 
     def module(self) -> ModuleType:
         """Return the module ``re`` with these patterns."""
@@ -156,7 +156,7 @@ class Patterns:
                 # Python looks for it first, too.
                 needed = ""
             known = CachedPattern(re.compile(pattern), needed)
-            if len(self._known) >= self._most_known:
+            if len(self._known) >= self._max_known:
                 self._known.clear()
             self._known[pattern] = known
         return known

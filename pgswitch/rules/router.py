@@ -86,7 +86,7 @@ class QueryRouter:
         self.failing_query = b""
         self.database = ""
         self._client = client
-        self._link = stream
+        self._stream = stream
         self._user: str = client.user
         self._registry: RuleRegistry | None = None
         self._rules: RuleSet | None = None
@@ -110,41 +110,45 @@ class QueryRouter:
     ) -> int:
         """Return what becomes of a Query or Parse; the client may have moved."""
         self.database = ""
-        rules = self._present_rules()
+        rules = self._current_rules()
         if rules is None:
             return UNCHANGED
-        codec = self._present_codec()
+        codec = self._current_codec()
         if rules.is_cacheable:
-            kept = rules.kept(self._user, codec.name, text)
-            if kept is not None:
-                return self._act(kept, rules, text, is_inside)
+            cached = rules.cached(self._user, codec.name, text)
+            if cached is not None:
+                return self._act(cached, rules, text, is_inside)
         decoded, exact = codec.decode(text)
         context = None
         if rules.wants_context:
             context = self._context(message_type, statement)
-        room = self._link.limit - 1 - around - MAX_TAG_LENGTH
-        question = RuleInput(self._user, decoded, is_inside, context, exact, room)
-        answer = rules.begin(question)
-        if answer.awaited is not None:
-            done = partial(self._resolved, answer, rules, text)
-            waiting = PendingResult(self.engine.context, rules, question, answer, done)
+        max_bytes = self._stream.limit - 1 - around - MAX_TAG_LENGTH
+        rule_input = RuleInput(
+            self._user, decoded, is_inside, context, exact, max_bytes
+        )
+        result = rules.begin(rule_input)
+        if result.awaited is not None:
+            done = partial(self._resolved, result, rules, text)
+            waiting = PendingResult(
+                self.engine.context, rules, rule_input, result, done
+            )
             if not waiting.begin():
                 self._waiting = waiting
                 return LATER
         elif rules.is_cacheable:
-            rules.keep(self._user, codec.name, text, answer)
-        return self._act(answer, rules, text, is_inside)
+            rules.cache(self._user, codec.name, text, result)
+        return self._act(result, rules, text, is_inside)
 
-    def is_away(self, home: str, /) -> bool:
-        """Tell whether the client's pool may be another than that of ``home``."""
-        return bool(self._client.pool.key.database != home)
+    def is_away(self, database: str, /) -> bool:
+        """Tell whether the client's pool may be another than that of ``database``."""
+        return bool(self._client.pool.key.database != database)
 
-    def route_to(self, home: str, /, *, is_inside: bool) -> int:
+    def route_to(self, database: str, /, *, is_inside: bool) -> int:
         """Take the client to where a statement of its was sent."""
-        rules = self._present_rules()
+        rules = self._current_rules()
         if rules is None or rules.routing is None:
             return UNCHANGED
-        return self._go(home, rules.routing, b"", is_inside)
+        return self._move_to(database, rules.routing, b"", is_inside)
 
     def give_up(self) -> None:
         """Have the user's function stop: nobody waits for its answer any more."""
@@ -155,56 +159,56 @@ class QueryRouter:
 
     # What comes of it.
 
-    def _resolved(self, answer: RuleResult, rules: RuleSet, text: bytes) -> None:
+    def _resolved(self, result: RuleResult, rules: RuleSet, text: bytes) -> None:
         """Act on an answer that was long in coming, and let the gate go on."""
         self._waiting = None
-        interceptor = self._link.interceptor
+        interceptor = self._stream.interceptor
         if self._client.closed or not isinstance(interceptor, QueryInterceptor):
             return
-        interceptor.answered(self._act(answer, rules, text, interceptor.is_inside()))
+        interceptor.answered(self._act(result, rules, text, interceptor.is_inside()))
 
     def _act(
         self,
-        answer: RuleResult,
+        result: RuleResult,
         rules: RuleSet,
         text: bytes,
         is_inside: bool,  # noqa: FBT001 - names cost in each call
     ) -> int:
         """Do what an answer says; return what becomes of the query."""
-        if answer.failures or answer.slow:
-            self._complain(answer)
-        if answer.refused:
+        if result.failures or result.slow:
+            self._log_problems(result)
+        if result.refused:
             self._client.disconnect(RewriteFailed())
             return UNCHANGED
         outcome = UNCHANGED
-        if answer.data is not None and rules.rewriting is not None:
+        if result.data is not None and rules.rewriting is not None:
             outcome = CHANGED
             rules.rewriting.stats.rewrites += 1
-            self.data = self._tagged(answer.data)
+            self.data = self._tagged(result.data)
             log = self.engine.context.log
             if log.debug_enabled:
                 prefix = self._client.prefix
                 log.debug(f"{prefix} rewrote: {_shown(text)} as {_shown(self.data)}")
-        if answer.key is not None and rules.routing is not None:
-            sent = text if answer.data is None else answer.data
-            if self._go(answer.key, rules.routing, sent, is_inside):
+        if result.key is not None and rules.routing is not None:
+            sent = text if result.data is None else result.data
+            if self._move_to(result.key, rules.routing, sent, is_inside):
                 return REFUSED
             if _ends_transaction(sent):
                 # A prepared COMMIT is for whatever transaction is open.
                 self.database = ""
         return outcome
 
-    def _complain(self, answer: RuleResult) -> None:
+    def _log_problems(self, result: RuleResult) -> None:
         """Log what went wrong."""
-        for failure in answer.failures:
+        for failure in result.failures:
             self.engine.log_limited(failure)
-        for rule in answer.slow:
+        for rule in result.slow:
             self.engine.log_limited(
                 f"{rule.name} kept everybody waiting for {rule.last_us / 1000:.0f} ms"
                 " (rules_slow_ms)"
             )
 
-    def _go(
+    def _move_to(
         self,
         key: str,
         rule: RuleFunction,
@@ -240,7 +244,7 @@ class QueryRouter:
         engine = self.engine
         client = self._client
         settings = engine.context.configuration.settings
-        exchange = self._link.exchange
+        exchange = self._stream.exchange
         if (
             settings.rules_reroute_in_transaction == "ignore"
             or (exchange.status == FAILED and not exchange.outstanding())
@@ -263,7 +267,7 @@ class QueryRouter:
 
     # Facts.
 
-    def _present_rules(self) -> RuleSet | None:
+    def _current_rules(self) -> RuleSet | None:
         """Return the rules in force for this client."""
         registry = self.engine.registry
         if registry is not self._registry:
@@ -271,9 +275,9 @@ class QueryRouter:
             self._rules = self.engine.rules_of(self._client.database)
         return self._rules
 
-    def _present_codec(self) -> Codec:
+    def _current_codec(self) -> Codec:
         """Return the codec of the client's client_encoding."""
-        parameters = self._link.parameters
+        parameters = self._stream.parameters
         if parameters is not self._parameters:
             self._parameters = parameters
             tracking = self.engine.context.tracking

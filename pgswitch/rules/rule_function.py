@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from pgswitch.rules.describe import kind_of, plain, told, words_of
+from pgswitch.rules.describe import describe_error, message_of, plain_str, type_name_of
 from pgswitch.rules.encodings import UTF8, Codec
 from pgswitch.rules.loader import RuleModule, function_of
 from pgswitch.stats.times import Times
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 
 MICROSECONDS: Final = 1_000_000
-_USUAL: Final = ("username", "query", "in_transaction")
+_DEFAULT_ARGUMENTS: Final = ("username", "query", "in_transaction")
 MAX_KEY_LENGTH: Final = 1024
 """Characters of a key that routing_rules may return: names of databases are shorter."""
 _TRACEBACK: Final[Any] = BaseException.__dict__["__traceback__"].__get__
@@ -46,18 +46,18 @@ class RuleInput:
         in_transaction: bool,  # noqa: FBT001 - named as the users' functions name it
         context: Context | None = None,
         codec: Codec = UTF8,
-        room: int = MAX_MESSAGE_SIZE,
+        max_bytes: int = MAX_MESSAGE_SIZE,
     ) -> None:
         """Take the arguments; ``context`` is needed when a function wants it.
 
-        ``room``: bytes that another text may have.
+        ``max_bytes``: bytes that another text may have.
         """
         self.user = user
         self.text = text
         self.in_transaction = in_transaction
         self.context = context
         self.codec = codec
-        self.room = room
+        self.max_bytes = max_bytes
 
 
 class InvalidResult(Exception):
@@ -74,7 +74,9 @@ class RuleFunction:
         self.module = module
         self.name = name
         self.function, self._arguments, self.wants_context = function_of(module, name)
-        self._is_usual = self._arguments == len(_USUAL) and not self.wants_context
+        self._has_default_arguments = (
+            self._arguments == len(_DEFAULT_ARGUMENTS) and not self.wants_context
+        )
         self.cacheable = vars(module.module).get("cacheable") is True
         self.stats = RuleStats()
         self.last_us = 0
@@ -83,32 +85,36 @@ class RuleFunction:
         self.ended = 0.0
         """When that was, by the clock."""
 
-    def call(self, question: RuleInput, text: str, begin: float) -> object:
+    def call(self, rule_input: RuleInput, text: str, begin: float) -> object:
         """Return what the function returns, perhaps something to wait for.
 
         ``begin`` is the time now: where one call follows another, one look at the
         clock is enough for both.
         """
         try:
-            if self._is_usual:
-                return self.function(question.user, text, question.in_transaction)
-            given = (question.user, text, question.in_transaction)[: self._arguments]
+            if self._has_default_arguments:
+                return self.function(rule_input.user, text, rule_input.in_transaction)
+            given = (rule_input.user, text, rule_input.in_transaction)[
+                : self._arguments
+            ]
             if self.wants_context:
-                return self.function(*given, context=question.context)
+                return self.function(*given, context=rule_input.context)
             return self.function(*given)
         finally:
             self.ended = self.clock()
             self.last_us = int((self.ended - begin) * MICROSECONDS)
             self.stats.times.note(self.last_us)
 
-    def failed(self, error: BaseException) -> str:
+    def record_failure(self, error: BaseException) -> str:
         """Count a failure; return it in words, with its place in the user's code."""
         self.stats.errors += 1
-        words = words_of(error) if type(error) is InvalidResult else told(error)
-        self.stats.last_error = words + self._place(error)
+        words = (
+            message_of(error) if type(error) is InvalidResult else describe_error(error)
+        )
+        self.stats.last_error = words + self._location(error)
         return f"{self.name} failed: {self.stats.last_error}"
 
-    def _place(self, error: BaseException) -> str:
+    def _location(self, error: BaseException) -> str:
         """Return where in the user's code an exception comes from."""
         place = ""
         step = _TRACEBACK(error)
@@ -125,29 +131,29 @@ def is_awaitable(value: object) -> bool:
     return not isinstance(value, str) and hasattr(value, "__await__")
 
 
-def rewritten(value: object, question: RuleInput) -> tuple[str, bytes] | None:
+def rewritten(value: object, rule_input: RuleInput) -> tuple[str, bytes] | None:
     """Return text and bytes that rewrite_query gave, None to leave the query as it is.
 
     Raises WrongAnswer for what is no query.
     """
-    if value is None or value is question.text:
+    if value is None or value is rule_input.text:
         return None
     if not isinstance(value, str):
-        raise InvalidResult(f"returned {kind_of(value)}, neither str nor None")
-    value = plain(value)
+        raise InvalidResult(f"returned {type_name_of(value)}, neither str nor None")
+    value = plain_str(value)
     if not value:
         raise InvalidResult("returned an empty text")
-    if value == question.text:
+    if value == rule_input.text:
         return None
     if "\0" in value:
         raise InvalidResult("returned a text with a NUL character in it")
     try:
-        data = question.codec.encode(value, question.text)
+        data = rule_input.codec.encode(value, rule_input.text)
     except UnicodeError as error:
         raise InvalidResult(
-            f"returned a text that is not possible in {question.codec.name}: {error}"
+            f"returned a text that is not possible in {rule_input.codec.name}: {error}"
         ) from None
-    if len(data) > question.room:
+    if len(data) > rule_input.max_bytes:
         raise InvalidResult("returned a text too long for max_packet_size")
     return value, data
 
@@ -157,8 +163,8 @@ def routed(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InvalidResult(f"returned {kind_of(value)}, neither str nor None")
-    key = plain(value)
+        raise InvalidResult(f"returned {type_name_of(value)}, neither str nor None")
+    key = plain_str(value)
     if len(key) > MAX_KEY_LENGTH:
         raise InvalidResult(f"returned a key of {len(key)} characters")
     return key
@@ -170,7 +176,7 @@ class RuleStats:
     def __init__(self) -> None:
         """Begin at zero."""
         self.times = Times()
-        self.kept = 0
+        self.cache_hits = 0
         """Answers given from the store of a cacheable module, without a call."""
         self.moves = 0
         self.rewrites = 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from pgswitch.rules.describe import code_of, is_of_a_signal
+from pgswitch.rules.describe import is_ctrl_c, repr_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,8 @@ class PendingResult:
         self,
         context: ServiceContext,
         rules: RuleSet,
-        question: RuleInput,
-        answer: RuleResult,
+        rule_input: RuleInput,
+        result: RuleResult,
         done: Callable[[], object],
     ) -> None:
         """Take an answer that says what is awaited; ``done`` is called at the end.
@@ -43,12 +43,12 @@ class PendingResult:
         """
         self._context = context
         self._rules = rules
-        self._question = question
-        self._answer = answer
+        self._rule_input = rule_input
+        self._result = result
         self._done = done
         self._timer: IDelayedCall | None = None
         self._deferred: Deferred[Any] | None = None
-        self._is_late = False
+        self._is_asynchronous = False
         """The asker was told that the answer comes later."""
         self._turn = 0
         """Counts what was waited for, so that what comes too late is known."""
@@ -56,8 +56,8 @@ class PendingResult:
     def begin(self) -> bool:
         """Wait; return True if all was there at once."""
         self._wait()
-        self._is_late = True
-        return self._answer.awaited is None
+        self._is_asynchronous = True
+        return self._result.awaited is None
 
     def _wait(self) -> None:
         """Wait for what the answer says."""
@@ -66,11 +66,11 @@ class PendingResult:
         self._turn += 1
         turn = self._turn
         if seconds:
-            self._timer = context.later(seconds, self._too_late)
+            self._timer = context.later(seconds, self._time_out)
 
         def came(value: object) -> None:
             if turn == self._turn:
-                self._rules.came(value, self._question, self._answer)
+                self._rules.resume(value, self._rule_input, self._result)
                 self._go_on()
 
         def failed(failure: Failure) -> None:
@@ -79,11 +79,11 @@ class PendingResult:
                 self._fail(RuntimeError() if value is None else value)
 
         try:
-            self._deferred = as_deferred(self._answer.awaited)
+            self._deferred = as_deferred(self._result.awaited)
             self._deferred.addCallbacks(came, failed)
         except BaseException as error:
             # Of a class of the user's own.
-            if is_of_a_signal(error):
+            if is_ctrl_c(error):
                 raise
             if turn == self._turn:
                 self._fail(error)
@@ -98,25 +98,25 @@ class PendingResult:
             self._deferred.cancel()
         except BaseException as error:
             # Whoever waits must go on whatever its canceller does.
-            if is_of_a_signal(error):
+            if is_ctrl_c(error):
                 raise
-            self._context.log.error(f"cancelling a rule failed: {code_of(error)}")
+            self._context.log.error(f"cancelling a rule failed: {repr_of(error)}")
 
-    def _too_late(self) -> None:
+    def _time_out(self) -> None:
         seconds = self._context.configuration.settings.rules_timeout
         self.give_up()
         self._fail(RuleTimeout(f"no answer for {seconds:g} s"))
 
     def _fail(self, error: BaseException) -> None:
-        self._rules.failed(error, self._question, self._answer)
+        self._rules.resume_failed(error, self._rule_input, self._result)
         self._go_on()
 
     def _go_on(self) -> None:
         """Wait for the next thing, or say that all is there."""
         self._stop_timer()
-        if self._answer.awaited is not None:
+        if self._result.awaited is not None:
             self._wait()
-        elif self._is_late:
+        elif self._is_asynchronous:
             self._done()
 
     def _stop_timer(self) -> None:

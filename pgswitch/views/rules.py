@@ -40,7 +40,7 @@ class RulesView:
                 written_at=rule.module.written_at,
                 digest=rule.module.digest,
                 calls=rule.stats.times.count,
-                kept=rule.stats.kept,
+                kept=rule.stats.cache_hits,
                 moves=rule.stats.moves,
                 rewrites=rule.stats.rewrites,
                 errors=rule.stats.errors,

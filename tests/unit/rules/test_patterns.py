@@ -92,7 +92,7 @@ def test_what_is_found_again(pattern: str) -> None:
 
 def test_how_many_are_known() -> None:
     """Not more and more of them."""
-    mine = Patterns(most_known=2)
+    mine = Patterns(max_known=2)
     first = mine.compile(".a")
     assert mine.compile(".a") is first
     for number in range(5):

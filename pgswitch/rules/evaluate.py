@@ -1,9 +1,9 @@
-"""What becomes of one Query or Parse: rewritten first, then routed.
+"""Applies the rules to one Query or Parse: first rewriting, then routing.
 
-Pure: what a function of the user's is still working out is handed to the caller, who
-sends the result in when it is there.
+Pure: the caller awaits the awaitable of an asynchronous function and passes its result
+in.
 
-This file is written in the typed subset that mypyc compiles and also runs as it is.
+This file is in the typed subset that mypyc compiles, and also runs interpreted.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from pgswitch.rules.rule_function import (
 )
 
 MAX_CACHED: Final = 10_000
-"""Answers of a cacheable module that are kept, the least recently used go first."""
+"""Maximum number of cached results; the least recently used are dropped."""
 MAX_CACHED_LENGTH: Final = 8192
-"""Bytes of a query whose answer is kept."""
+"""Maximum length of a query with a cached result, in bytes."""
 
 
 class RuleResult:
-    """What the user's functions make of a query; at first: as it is, where it is."""
+    """The result of the user's functions for a query; at first: no change."""
 
     text: str | None = None
     """The rewritten text, None for unchanged."""
     data: bytes | None = None
-    """The same in the client's encoding."""
+    """The rewritten text in the client's encoding."""
     key: str | None = None
-    """Where to go, None to stay."""
+    """The database key to route to, None to stay."""
     failures: tuple[str, ...] = ()
-    """What went wrong, for the log."""
+    """Error texts for the log."""
     refused: bool = False
-    """The rewriting failed, and then the query must not be sent."""
+    """Rewriting failed, and the query must not be sent."""
     slow: tuple[RuleFunction, ...] = ()
-    """Whose call kept everybody waiting for too long."""
+    """Functions whose call blocked the event loop for too long."""
     awaited: object = None
-    """What is to be waited for before more can be said, None when all is said."""
+    """The awaitable to wait for, None when the result is complete."""
     pending: RuleFunction | None = None
-    """Whose answer that will be."""
+    """The function that returned it."""
 
 
 class RuleSet:
-    """The functions for the clients of one database, and what is to be done with them.
+    """The functions for the clients of one database, and their settings.
 
-    ``refuses`` is rewrite_query_disconnect_on_failure; ``slow_us`` the limit of a
-    call in microseconds, 0 for none; ``max_cached`` how many answers are kept.
+    ``refuses`` is rewrite_query_disconnect_on_failure; ``slow_us`` is the limit of a
+    call in microseconds, 0 for none; ``max_cached`` limits the cached results.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RuleSet:
         slow_us: int = 0,
         max_cached: int = MAX_CACHED,
     ) -> None:
-        """Begin with an empty store of answers."""
+        """Start with an empty cache."""
         self.rewriting = rewriting
         self.routing = routing
         self.refuses = refuses
@@ -75,7 +75,7 @@ class RuleSet:
         self._cache: dict[tuple[str, str, bytes], RuleResult] = {}
 
     def cached(self, user: str, codec: str, raw: bytes) -> RuleResult | None:
-        """Return the answer kept for a query, if the modules allow that at all."""
+        """Return the cached result of a query, None if there is none."""
         at = (user, codec, raw)
         result = self._cache.pop(at, None)
         if result is not None:
@@ -85,7 +85,7 @@ class RuleSet:
         return result
 
     def cache(self, user: str, codec: str, raw: bytes, result: RuleResult) -> None:
-        """Keep an answer, unless something went wrong with it."""
+        """Cache a result, if the modules allow it and no function failed."""
         if not self.is_cacheable or result.failures or len(raw) > MAX_CACHED_LENGTH:
             return
         if len(self._cache) >= self.max_cached:
@@ -93,10 +93,10 @@ class RuleSet:
         self._cache[user, codec, raw] = result
 
     def begin(self, rule_input: RuleInput) -> RuleResult:
-        """Rewrite, then route the result; whatever the functions do, nothing raises.
+        """Rewrite, then route; raises nothing, whatever the functions do.
 
-        If the answer says that something is awaited, :meth:`came` or :meth:`failed`
-        is to be called with what comes of that.
+        If the result has something to await, call :meth:`resume` or
+        :meth:`resume_failed` with its outcome.
         """
         result = RuleResult()
         rule = self.rewriting
@@ -110,7 +110,7 @@ class RuleSet:
         return result
 
     def resume(self, value: object, rule_input: RuleInput, result: RuleResult) -> None:
-        """Go on with what was awaited."""
+        """Continue with the value of the awaitable."""
         rule = result.pending
         result.awaited = None
         result.pending = None
@@ -125,7 +125,7 @@ class RuleSet:
     def resume_failed(
         self, error: BaseException, rule_input: RuleInput, result: RuleResult
     ) -> None:
-        """Go on without what was awaited."""
+        """Continue after the awaitable has failed."""
         rule = result.pending
         if rule is not None:
             result.failures = (*result.failures, rule.record_failure(error))
@@ -138,14 +138,14 @@ class RuleSet:
         rule_input: RuleInput,
         result: RuleResult,
     ) -> None:
-        """Take what rewrite_query gave, and go on with routing."""
+        """Take the value of rewrite_query, and continue with routing."""
         if value is not None:
             try:
                 made = rewritten(value, rule_input)
                 if made is not None:
                     result.text, result.data = made
             except BaseException as error:
-                # The user's again: a value can do anything when it is looked at.
+                # The user's code again: an object can do anything when it is used.
                 if is_ctrl_c(error):
                     raise
                 result.failures = (*result.failures, rule.record_failure(error))
@@ -157,7 +157,7 @@ class RuleSet:
         self._route(rule_input, result, begin)
 
     def _route(self, rule_input: RuleInput, result: RuleResult, begin: float) -> None:
-        """Ask routing_rules about the text that is to be sent."""
+        """Call routing_rules with the text that will be sent."""
         rule = self.routing
         if rule is None:
             return
@@ -167,7 +167,7 @@ class RuleSet:
             self._routed(rule, value, result)
 
     def _routed(self, rule: RuleFunction, value: object, result: RuleResult) -> None:
-        """Take what routing_rules gave."""
+        """Take the value of routing_rules."""
         try:
             result.key = routed(value)
         except BaseException as error:
@@ -183,9 +183,9 @@ class RuleSet:
         result: RuleResult,
         begin: float,
     ) -> object:
-        """Return what a function returns; None, and a failure noted, if it raises.
+        """Call a function; if it raises, record the failure and return None.
 
-        What is yet to come is noted in the answer.
+        An awaitable is stored in the result.
         """
         try:
             value = rule.call(rule_input, text, begin)
@@ -193,7 +193,7 @@ class RuleSet:
                 result.awaited = value
                 result.pending = rule
         except BaseException as error:
-            # The user's; it must not end the process, or leave without an answer.
+            # The user's code must not end the process or leave the query hanging.
             if is_ctrl_c(error):
                 raise
             result.failures = (*result.failures, rule.record_failure(error))
@@ -204,6 +204,6 @@ class RuleSet:
 
 
 def split_key(key: str) -> tuple[str, str]:
-    """Return a key and the role that a rule asks for behind a colon, or no role."""
+    """Split a key into name and role: ``a:reader``; the role is empty without one."""
     name, _, role = key.rpartition(":")
     return (name, role) if name and role in ("reader", "writer") else (key, "")

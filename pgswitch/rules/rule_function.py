@@ -1,6 +1,6 @@
-"""One function of the user: called, timed, and its answer judged.
+"""Calls one of the user's functions, times the call and checks the result.
 
-This file is written in the typed subset that mypyc compiles and also runs as it is.
+This file is in the typed subset that mypyc compiles, and also runs interpreted.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 MICROSECONDS: Final = 1_000_000
 _DEFAULT_ARGUMENTS: Final = ("username", "query", "in_transaction")
 MAX_KEY_LENGTH: Final = 1024
-"""Characters of a key that routing_rules may return: names of databases are shorter."""
+"""Maximum characters of a key from routing_rules; database names are shorter."""
 _TRACEBACK: Final[Any] = BaseException.__dict__["__traceback__"].__get__
-"""What no class of the user's can hide."""
+"""Reads ``__traceback__`` even if the user's class overrides it."""
 
 
 class Context(NamedTuple):
-    """What a function that has a parameter ``context`` is told besides."""
+    """The argument of a function that has a parameter ``context``."""
 
     database: str
     """Entry of ``[databases]`` that the client named at its login."""
     address: str
-    """Where the client comes from, as log lines show it."""
+    """The client's address, as in log lines."""
     application_name: str
     statement: str
-    """Name of the prepared statement, empty for an unnamed one and simple queries."""
+    """The prepared statement's name; empty for an unnamed one and simple queries."""
     protocol: str
     """``simple`` or ``extended``."""
 
 
 class RuleInput:
-    """One Query or Parse, as the user's functions are asked about it."""
+    """The input of the user's functions for one Query or Parse."""
 
     def __init__(  # noqa: PLR0917 - names cost in each call
         self,
@@ -48,7 +48,7 @@ class RuleInput:
         codec: Codec = UTF8,
         max_bytes: int = MAX_MESSAGE_SIZE,
     ) -> None:
-        """Take the arguments; ``context`` is needed when a function wants it.
+        """Take the arguments; ``context`` is required if a function wants it.
 
         ``max_bytes``: bytes that another text may have.
         """
@@ -61,7 +61,7 @@ class RuleInput:
 
 
 class InvalidResult(Exception):
-    """A function returned what cannot be used."""
+    """A function returned a value that cannot be used."""
 
 
 class RuleFunction:
@@ -70,7 +70,7 @@ class RuleFunction:
     def __init__(
         self, module: RuleModule, name: str, clock: Callable[[], float]
     ) -> None:
-        """Take the function out of its module; raises RulesError."""
+        """Find the function in its module; raises RulesError."""
         self.module = module
         self.name = name
         self.function, self._arguments, self.wants_context = function_of(module, name)
@@ -80,16 +80,16 @@ class RuleFunction:
         self.cacheable = vars(module.module).get("cacheable") is True
         self.stats = RuleStats()
         self.last_us = 0
-        """How long the last call took."""
+        """Duration of the last call in microseconds."""
         self.clock = clock
         self.ended = 0.0
-        """When that was, by the clock."""
+        """End of the last call, by the clock."""
 
     def call(self, rule_input: RuleInput, text: str, begin: float) -> object:
-        """Return what the function returns, perhaps something to wait for.
+        """Call the function; returns its result, which may be an awaitable.
 
-        ``begin`` is the time now: where one call follows another, one look at the
-        clock is enough for both.
+        ``begin`` is the present time: consecutive calls share one reading of the
+        clock.
         """
         try:
             if self._has_default_arguments:
@@ -106,7 +106,7 @@ class RuleFunction:
             self.stats.times.note(self.last_us)
 
     def record_failure(self, error: BaseException) -> str:
-        """Count a failure; return it in words, with its place in the user's code."""
+        """Count a failure; return its text, with the location in the user's code."""
         self.stats.errors += 1
         words = (
             message_of(error) if type(error) is InvalidResult else describe_error(error)
@@ -115,7 +115,7 @@ class RuleFunction:
         return f"{self.name} failed: {self.stats.last_error}"
 
     def _location(self, error: BaseException) -> str:
-        """Return where in the user's code an exception comes from."""
+        """Return where in the user's code an exception was raised."""
         place = ""
         step = _TRACEBACK(error)
         while step is not None:
@@ -127,14 +127,14 @@ class RuleFunction:
 
 
 def is_awaitable(value: object) -> bool:
-    """Tell whether an answer is yet to come: a coroutine, a Deferred, a Future."""
+    """Return whether a result is a coroutine, a Deferred or a Future."""
     return not isinstance(value, str) and hasattr(value, "__await__")
 
 
 def rewritten(value: object, rule_input: RuleInput) -> tuple[str, bytes] | None:
-    """Return text and bytes that rewrite_query gave, None to leave the query as it is.
+    """Return rewrite_query's result as text and bytes, None for an unchanged query.
 
-    Raises WrongAnswer for what is no query.
+    Raises InvalidResult for a value that is not a query.
     """
     if value is None or value is rule_input.text:
         return None
@@ -159,7 +159,7 @@ def rewritten(value: object, rule_input: RuleInput) -> tuple[str, bytes] | None:
 
 
 def routed(value: object) -> str | None:
-    """Return the key that routing_rules gave, None to stay; raises WrongAnswer."""
+    """Return routing_rules' result, None to stay; raises InvalidResult."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -171,18 +171,18 @@ def routed(value: object) -> str | None:
 
 
 class RuleStats:
-    """The row of SHOW RULES."""
+    """The counts and times of one function, for SHOW RULES."""
 
     def __init__(self) -> None:
-        """Begin at zero."""
+        """Start at zero."""
         self.times = Times()
         self.cache_hits = 0
-        """Answers given from the store of a cacheable module, without a call."""
+        """Results from the cache of a cacheable module, without a call."""
         self.moves = 0
         self.rewrites = 0
         self.errors = 0
         self.refused = 0
-        """Moves asked for inside a transaction, or clients ended for a failure."""
+        """Moves inside a transaction, or clients disconnected for a failure."""
         self.unknown = 0
-        """Keys that are no ``[databases]`` entry."""
+        """Keys without a ``[databases]`` entry."""
         self.last_error = ""

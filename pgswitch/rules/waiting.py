@@ -1,4 +1,4 @@
-"""Functions of the user's that take their time: a coroutine, a Deferred, a Future."""
+"""Awaits asynchronous functions of the user: coroutines, Deferreds, Futures."""
 
 from __future__ import annotations
 
@@ -20,14 +20,11 @@ if TYPE_CHECKING:
 
 
 class RuleTimeout(Exception):
-    """A function of the user's took longer than rules_timeout."""
+    """A function of the user took longer than rules_timeout."""
 
 
 class PendingResult:
-    """An answer that is yet to come, for as long as rules_timeout allows.
-
-    The time limit holds for each of the two functions.
-    """
+    """A result to wait for, up to rules_timeout for each of the two functions."""
 
     def __init__(
         self,
@@ -37,9 +34,9 @@ class PendingResult:
         result: RuleResult,
         done: Callable[[], object],
     ) -> None:
-        """Take an answer that says what is awaited; ``done`` is called at the end.
+        """Take a result with an awaitable; ``done`` is called when it is complete.
 
-        It is not called when all is there before :meth:`begin` returns.
+        It is not called if the result is complete before :meth:`begin` returns.
         """
         self._context = context
         self._rules = rules
@@ -49,18 +46,18 @@ class PendingResult:
         self._timer: IDelayedCall | None = None
         self._deferred: Deferred[Any] | None = None
         self._is_asynchronous = False
-        """The asker was told that the answer comes later."""
+        """``begin`` has returned False, so ``done`` must be called."""
         self._turn = 0
-        """Counts what was waited for, so that what comes too late is known."""
+        """Counts the awaitables, to recognize a value that comes too late."""
 
     def begin(self) -> bool:
-        """Wait; return True if all was there at once."""
+        """Wait; return True if the result is complete at once."""
         self._wait()
         self._is_asynchronous = True
         return self._result.awaited is None
 
     def _wait(self) -> None:
-        """Wait for what the answer says."""
+        """Wait for the result's awaitable."""
         context = self._context
         seconds = context.configuration.settings.rules_timeout
         self._turn += 1
@@ -82,14 +79,14 @@ class PendingResult:
             self._deferred = as_deferred(self._result.awaited)
             self._deferred.addCallbacks(came, failed)
         except BaseException as error:
-            # Of a class of the user's own.
+            # The awaitable may be an instance of the user's class.
             if is_ctrl_c(error):
                 raise
             if turn == self._turn:
                 self._fail(error)
 
     def give_up(self) -> None:
-        """Cancel what is waited for; whatever comes of that is nobody's business."""
+        """Cancel the awaitable and ignore its outcome."""
         self._turn += 1
         self._stop_timer()
         if self._deferred is None:
@@ -97,7 +94,7 @@ class PendingResult:
         try:
             self._deferred.cancel()
         except BaseException as error:
-            # Whoever waits must go on whatever its canceller does.
+            # We must continue, whatever the user's canceller does.
             if is_ctrl_c(error):
                 raise
             self._context.log.error(f"cancelling a rule failed: {repr_of(error)}")
@@ -112,7 +109,7 @@ class PendingResult:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Wait for the next thing, or say that all is there."""
+        """Wait for the next awaitable, or report that the result is complete."""
         self._stop_timer()
         if self._result.awaited is not None:
             self._wait()
@@ -125,7 +122,7 @@ class PendingResult:
 
 
 def as_deferred(awaited: Any) -> Deferred[Any]:  # noqa: ANN401 - the user's
-    """Return what a function of the user's gave as a Deferred."""
+    """Return an awaitable as a Deferred."""
     if isinstance(awaited, Deferred):
         return awaited
 

@@ -31,7 +31,7 @@ from pgswitch.logs.lines import (
     clean,
 )
 from pgswitch.logs.sinks import Sink, SystemLog, is_journal
-from pgswitch.wire.masking import masked, may_tell
+from pgswitch.wire.masking import masked, may_have_password
 
 _LOGFILE_MODE = 0o644
 
@@ -218,7 +218,7 @@ class Log:
     def _emit(self, level: Level, message: str) -> None:
         """Write a message to every destination; never raises."""
         try:
-            if may_tell(message):
+            if may_have_password(message):
                 message = masked(message)
             now = self._clock()
             line = b""

@@ -57,7 +57,7 @@ from pgswitch.wire.server_auth import (
     ServerAuthenticator,
     ServerRefused,
 )
-from pgswitch.wire.shutdown_notice import ShutdownNotice, shutdown_notice, words_of
+from pgswitch.wire.shutdown_notice import ShutdownNotice, notice_fields, shutdown_notice
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -515,7 +515,7 @@ class Backend(TwistedProtocol):
             return chunk
         # Nobody else is to ask it anything.
         self.stream.close_needed = self.stream.needs_release_check = True
-        self.shutdown_notices = words_of(chunk, at)
+        self.shutdown_notices = notice_fields(chunk, at)
         unanswered = unanswered and not is_done
         self.gave_shutdown_notice = said is ShutdownNotice.UNDONE and unanswered
         return b"" if unanswered else chunk[:at]

@@ -190,9 +190,9 @@ def tell_client(loss: ServerLoss, fault: Fault | None = None) -> None:
     if is_lost or is_skipping or outcome is LossOutcome.PIPELINE_LOST:
         lost = LostTransaction(
             stream.statements,
-            told=bool(answers) or loss.had_failed or is_skipping,
+            reported=bool(answers) or loss.had_failed or is_skipping,
             skipping=is_skipping,
-            over=not is_lost,
+            ended=not is_lost,
         )
         lost.detail = _rolled_back(loss).detail
         client.lose_transaction(lost)

@@ -1,1 +1,4 @@
-"""The PostgreSQL wire protocol as pure functions and machines: no sockets, no clock."""
+"""PostgreSQL's wire protocol, sans-IO: pure functions and state machines.
+
+No file here has a socket or reads a clock.
+"""

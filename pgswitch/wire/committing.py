@@ -1,13 +1,12 @@
-"""Whether a server that was lost may have committed some of what it was sent.
+"""Decides whether a lost server may have committed some of what it was sent.
 
-The messages since the last answer are gone through as the server does.  A statement
-stands inside of a transaction block or outside of it; outside it runs by itself, and
-what it does may be committed.  So a transaction that was rolled back does not make
-certain what stands behind its ROLLBACK.
+It simulates the server on the messages since the last answer.  A statement runs inside
+a transaction block or outside it; outside, it is a transaction of its own and may be
+committed.  So even after a ROLLBACK, the following statements are uncertain.
 
-What the server had got to is not known, nor what has failed.  A failure makes it skip
-the rest of a segment: a Query, or all up to a Sync.  So each message may have met the
-block open or not, and both are gone through.
+It is not known how far the server got, nor what has failed.  A failure makes the server
+skip the rest of a segment: of a Query, or everything up to a Sync.  So at each message
+the block may be open or not, and both cases are simulated.
 """
 
 from __future__ import annotations
@@ -33,39 +32,44 @@ from pgswitch.wire.sql_steps import (
     BEGINS,
     COMMITS,
     ENDS,
-    Does,
     SqlStep,
+    StatementEffect,
     readings,
 )
 
 INSIDE: Final = 1
 OUTSIDE: Final = 2
-"""Bits: where the server may be."""
+"""Bits: the states that the server may be in."""
 
 _SILENT: Final = (DESCRIBE, CLOSE, FLUSH, COPY_DATA, COPY_DONE, COPY_FAIL)
-"""These carry nothing out by themselves."""
-_CERTAIN: Final = frozenset((Does.ROLLS_BACK, Does.COMMITS, Does.BEGINS))
-"""Statements that do not fail, if they are a whole text."""
-_HARMLESS: Final = (ENDS - COMMITS) | {Does.READS, Does.ROLLS_BACK_TO}
-"""Outside of a block these leave nothing behind.
+"""Messages that execute no statement."""
+_CERTAIN: Final = frozenset(
+    (StatementEffect.ROLLS_BACK, StatementEffect.COMMITS, StatementEffect.BEGINS)
+)
+"""Statements that cannot fail, if they are the whole text."""
+_HARMLESS: Final = (ENDS - COMMITS) | {
+    StatementEffect.READS,
+    StatementEffect.ROLLS_BACK_TO,
+}
+"""Statements without a lasting effect outside a block.
 
-Nor does a COMMIT, if there is no block; it is not worth being wrong about that.
+COMMIT has none either if no block is open, but being wrong about that would be worse.
 """
 
 
 class CommitFindings(NamedTuple):
-    """What is certain of some messages."""
+    """The facts about unanswered messages."""
 
     is_known: bool
-    """The texts of all that they carry out."""
+    """The texts of all executed statements are known."""
     may_commit: bool
-    """Some of it may be committed."""
+    """Some of the work may be committed."""
     is_single: bool
-    """They carry out one statement, which is done whole or not at all."""
+    """They execute a single, atomic statement."""
     is_begun: bool
-    """They begin a block that the server may have been in, with something done."""
+    """They begin a block, in which the server may have done some work."""
     texts: tuple[bytes, ...] = ()
-    """What they carry out."""
+    """The texts of the executed statements."""
 
 
 UNKNOWN: Final = CommitFindings(
@@ -76,9 +80,9 @@ UNKNOWN: Final = CommitFindings(
 def findings(
     sent: bytes, text_of: Callable[[bytes], bytes], *, inside: bool
 ) -> CommitFindings:
-    """Judge whole messages that a server was sent and that it has not answered.
+    """Examine complete messages that a server was sent and has not answered.
 
-    ``text_of`` returns the text of a prepared statement, empty for unknown ones.
+    ``text_of`` returns the text of a prepared statement, empty for an unknown one.
     ``inside``: a transaction block was open before.
     """
     walk = _Walk(text_of, inside=inside)
@@ -95,7 +99,7 @@ def findings(
 
 
 def messages(sent: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the type of each message, its place, and the place behind it."""
+    """Yield type, begin and end of each message."""
     begin = 0
     while begin < len(sent):
         end = begin + 1 + int.from_bytes(sent[begin + 1 : begin + HEADER_SIZE], "big")
@@ -104,32 +108,32 @@ def messages(sent: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 class _Walk:
-    """Goes through messages; nothing is held of those that have been gone through."""
+    """Simulates the server, message by message."""
 
     def __init__(self, text_of: Callable[[bytes], bytes], *, inside: bool) -> None:
         self.may_commit = False
         self._text_of = text_of
         self._at = INSIDE if inside else OUTSIDE
         self._failed_at = 0
-        """Where the server may be, if something of the present segment has failed."""
+        """The possible states if something in this segment has failed."""
         self._has_acted = False
-        """Something was done in a block."""
+        """Some statement ran in a block."""
         self._segments = 0
         self._carried_out: dict[tuple[int, bytes], None] = {}
-        """Segment and text of each, in order."""
+        """Segment and text of each statement, in order."""
         self._is_first = True
-        """Nothing of the present segment can have failed."""
+        """Nothing in this segment can have failed yet."""
         self._older: dict[bytes, set[bytes | None]] = {}
-        """What a statement may be that an earlier segment has parsed; None: unknown."""
+        """Possible texts of statements parsed in earlier segments; None: unknown."""
         self._doubtful: set[bytes] = set()
-        """Statements whose Parse may have been skipped in the present segment."""
+        """Statements whose Parse may have been skipped in this segment."""
         self._parsed: dict[bytes, bytes] = {}
-        """What it is that this segment has parsed."""
+        """Texts of statements parsed in this segment."""
         self._bound: dict[bytes, set[bytes | None]] = {}
-        """The same of this segment's portals."""
+        """Possible texts of this segment's portals."""
 
     def take(self, kind: int, body: bytes) -> bool:
-        """Take a message; False: it carries out something unknown."""
+        """Take a message; return False if it executes something unknown."""
         if kind == QUERY:
             self._end_segment()
             self._carry_out({body.rstrip(b"\0")})
@@ -155,9 +159,9 @@ class _Walk:
         return True
 
     def _texts(self, name: bytes) -> set[bytes | None]:
-        """Return what a statement may be.
+        """Return the possible texts of a statement.
 
-        A Parse of this segment has not failed, if what follows it is carried out.
+        A Parse in this segment has not failed if the messages after it are executed.
         """
         if name in self._parsed:
             return {self._parsed[name]}
@@ -173,9 +177,9 @@ class _Walk:
         return True
 
     def _end_segment(self) -> None:
-        """Note what ends a segment: whatever has failed in it, failed before.
+        """End a segment: failures in it do not affect the next one.
 
-        A Parse that was skipped, or refused for its name, leaves what there was.
+        A Parse that was skipped, or refused for its name, leaves the old statement.
         """
         self._at |= self._failed_at
         self._failed_at = 0
@@ -191,13 +195,13 @@ class _Walk:
         self._is_first = True
 
     def _carry_out(self, texts: set[bytes]) -> None:
-        """Carry out one of these texts."""
+        """Execute one of these texts; it is not known which."""
         before, after = self._at, 0
         for text in texts:
             self._carried_out[self._segments, text] = None
             for reading in readings(text):
                 self._at = before
-                if len(reading) != 1 or reading[0].does not in _CERTAIN:
+                if len(reading) != 1 or reading[0].effect not in _CERTAIN:
                     self._failed_at |= before
                 for step in reading:
                     self._step(step)
@@ -205,33 +209,33 @@ class _Walk:
         self._at = after
 
     def _step(self, step: SqlStep) -> None:
-        does, at = step.does, 0
-        if does not in _CERTAIN:
+        effect, at = step.effect, 0
+        if effect not in _CERTAIN:
             self._failed_at |= self._at
         if self._at & INSIDE:
-            self._has_acted |= does not in BEGINS and does not in ENDS
-            self.may_commit = self.may_commit or does in COMMITS
-            at |= OUTSIDE if does is Does.ROLLS_BACK else INSIDE
+            self._has_acted |= effect not in BEGINS and effect not in ENDS
+            self.may_commit = self.may_commit or effect in COMMITS
+            at |= OUTSIDE if effect is StatementEffect.ROLLS_BACK else INSIDE
         if self._at & OUTSIDE:
-            is_begin = does in BEGINS
-            self.may_commit |= not is_begin and does not in _HARMLESS
+            is_begin = effect in BEGINS
+            self.may_commit |= not is_begin and effect not in _HARMLESS
             at |= INSIDE if is_begin else OUTSIDE
         self._at = at
 
     def texts(self) -> tuple[bytes, ...]:
-        """Return the texts that are carried out."""
+        """Return the texts of the executed statements."""
         return tuple(text for _segment, text in self._carried_out)
 
     def is_inside(self) -> bool:
-        """Tell whether the server may be in a block in which something was done."""
+        """Return whether the server may be in a block in which a statement ran."""
         return self._has_acted and bool((self._at | self._failed_at) & INSIDE)
 
     def is_single(self) -> bool:
-        """Tell whether one statement was carried out that is whole or not at all."""
+        """Return whether a single, atomic statement was executed."""
         if len(self._carried_out) != 1:
             return False
         ((_, text),) = self._carried_out
         return all(
-            len(reading) == 1 and reading[0].does is not Does.IN_PARTS
+            len(reading) == 1 and reading[0].effect is not StatementEffect.IN_PARTS
             for reading in readings(text)
         )

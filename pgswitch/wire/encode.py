@@ -1,11 +1,10 @@
-"""Messages that we write ourselves, as bytes; forwarded ones never come here.
+"""Encodes the messages that we create; forwarded ones never come here.
 
-Pure functions, one a message, named as in the manual's chapter "Message Formats".
-Text is UTF-8, bytes that were no UTF-8 when decoded come out as they went in
-(surrogateescape). Used by the logins, the console, the pools and the tests.
+One pure function per message, named as in the manual's chapter "Message Formats". Text
+is UTF-8; bytes that were not valid UTF-8 when decoded are restored (surrogateescape).
 
-ValueError everywhere: a text with a zero byte inside, which would end it early and
-let its rest be read as something else, or a text that no bytes stand for (half a
+All functions raise ValueError for text with a zero byte inside, after which a peer
+would read the rest as something else, and for text that cannot be encoded (half a
 surrogate pair).
 """
 
@@ -20,7 +19,7 @@ from pgswitch.wire import constants as c
 
 Text = str | bytes
 FieldDescription = tuple[str, int, int]
-"""A column: name, type number, size in bytes (-1 for one that varies)."""
+"""A column: name, type OID, size in bytes (-1 for a variable size)."""
 
 _HEADER: Final = Struct("!BI")
 _AUTHENTICATION: Final = Struct("!BII")
@@ -38,14 +37,14 @@ def message(kind: int, body: bytes = b"") -> bytes:
 
 
 def raw_text(text: Text) -> bytes:
-    """Return text as bytes; bytes are returned as they are."""
+    """Return text as bytes; bytes are returned unchanged."""
     if isinstance(text, bytes):
         return text
     return text.encode("utf-8", "surrogateescape")
 
 
 def cstring(text: Text) -> bytes:
-    """Return text ended by a zero byte; ValueError if it holds one."""
+    """Return text with a terminating zero byte; ValueError if it contains one."""
     raw = raw_text(text)
     if 0 in raw:
         problem = "text with a zero byte inside cannot be sent"
@@ -79,7 +78,7 @@ def auth_md5(salt: bytes) -> bytes:
 
 
 def auth_sasl(mechanisms: Iterable[str] = (c.SCRAM_SHA_256,)) -> bytes:
-    """Return AuthenticationSASL offering the mechanisms, the preferred one first."""
+    """Return AuthenticationSASL with the mechanisms, the preferred one first."""
     names = b"".join(map(cstring, mechanisms))
     return _authentication(c.AUTH_SASL, names + b"\0")
 
@@ -110,8 +109,8 @@ def backend_key_data(key: bytes) -> bytes:
 def negotiate_protocol_version(newest: int, options: Sequence[str]) -> bytes:
     """Return NegotiateProtocolVersion.
 
-    ``newest`` is the newest version that we speak, written as PgBouncer does, with
-    the major version in it (196608 for 3.0); ``options`` are the names refused.
+    ``newest`` is the newest version that we support, in PgBouncer's form with the major
+    version (196608 for 3.0); ``options`` are the refused names.
     """
     names = b"".join(map(cstring, options))
     body = _UINT32.pack(newest) + _UINT32.pack(len(options)) + names
@@ -132,8 +131,8 @@ def error_fields(
 ) -> bytes:
     """Return the body of ErrorResponse and NoticeResponse: S, C, M, then D, H if any.
 
-    PgBouncer sends neither V nor source positions, and clients live without. A zero
-    byte in one of the texts is left out: an error must always reach its client.
+    Like PgBouncer, we send neither V nor source positions. A zero byte in one of the
+    texts is removed: an error must always reach its client.
     """
     fields = (("S", severity), ("C", sqlstate), ("M", text), ("D", detail), ("H", hint))
     return (
@@ -147,7 +146,7 @@ def error_fields(
 
 
 def error_response(fault: Fault) -> bytes:
-    """Return ErrorResponse for a fault; empty for one that is to be silent."""
+    """Return ErrorResponse for a fault; empty for a silent one."""
     if fault.is_silent:
         return b""
     body = error_fields(
@@ -167,9 +166,9 @@ def notice_response(notice: Notice) -> bytes:
 def row_description(
     fields: Iterable[FieldDescription], formats: Sequence[int] = ()
 ) -> bytes:
-    """Return RowDescription for columns of no table.
+    """Return RowDescription for columns that belong to no table.
 
-    ``formats`` are the format codes by column, 1 for binary; without, all are text.
+    ``formats`` are the format codes by column, 1 for binary; empty: all are text.
     """
     columns = [
         cstring(name) + _COLUMN.pack(0, 0, oid, size, -1, formats[at] if formats else 0)
@@ -180,17 +179,17 @@ def row_description(
 
 
 def data_row(values: Sequence[Text | None]) -> bytes:
-    """Return DataRow with the values as they are; None is NULL."""
+    """Return DataRow with these values; None is NULL."""
     return data_row_of([field(value) for value in values])
 
 
 def data_row_of(fields: Sequence[bytes]) -> bytes:
-    """Return DataRow of what :func:`field` has made of each value."""
+    """Return DataRow with values already encoded by :func:`field`."""
     return message(c.DATA_ROW, _INT16.pack(len(fields)) + b"".join(fields))
 
 
 def field(value: Text | None) -> bytes:
-    """Return a value behind its length, as DataRow and Bind hold it; None is NULL."""
+    """Return a value after its length, as in DataRow and Bind; None is NULL."""
     if value is None:
         return _NULL
     raw = raw_text(value)
@@ -223,7 +222,7 @@ def close_complete() -> bytes:
 
 
 def no_data() -> bytes:
-    """Return NoData: what was described gives no rows."""
+    """Return NoData: the described statement returns no rows."""
     return message(c.NO_DATA)
 
 
@@ -234,7 +233,7 @@ def parameter_description(oids: Sequence[int] = ()) -> bytes:
 
 
 def portal_suspended() -> bytes:
-    """Return PortalSuspended: Execute's limit was met before the end."""
+    """Return PortalSuspended: Execute reached its row limit."""
     return message(c.PORTAL_SUSPENDED)
 
 
@@ -247,7 +246,7 @@ def query(sql: Text) -> bytes:
 
 
 def parse(name: Text, sql: Text, oids: Sequence[int] = ()) -> bytes:
-    """Return Parse; ``oids`` are the parameter types given in advance."""
+    """Return Parse; ``oids`` are the types of the parameters."""
     types = b"".join(map(_UINT32.pack, oids))
     body = cstring(name) + cstring(sql) + _INT16.pack(len(oids)) + types
     return message(c.PARSE, body)
@@ -267,7 +266,7 @@ def describe_portal(portal: Text = "") -> bytes:
 
 
 def execute(portal: Text = "") -> bytes:
-    """Return Execute without a limit on rows."""
+    """Return Execute without a row limit."""
     return message(c.EXECUTE, cstring(portal) + _UINT32.pack(0))
 
 
@@ -282,7 +281,7 @@ def terminate() -> bytes:
 
 
 def password(answer: bytes) -> bytes:
-    """Return PasswordMessage with a clear or MD5 answer."""
+    """Return PasswordMessage with a plain or MD5 password."""
     return message(c.PASSWORD_MESSAGE, cstring(answer))
 
 

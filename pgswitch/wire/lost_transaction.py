@@ -1,18 +1,18 @@
-"""Answers a client whose transaction was lost with its server, until it ends it.
+"""Answers a client that lost its server inside a transaction, until it ends it.
 
-As PostgreSQL does in a failed transaction (manual, "Transactions"): whatever comes is
-refused with 25P02 until a statement that ends the transaction, which says ROLLBACK
-whatever it was.  What stands behind that in the same text or pipeline is outside of the
-transaction, and is for the next server.  Statements that can be prepared in a failed
-transaction, and those that are closed, are the client's from then on.
+This behaves like PostgreSQL in a failed transaction (manual, "Transactions"): every
+message gets 25P02 until a statement ends the transaction; its tag is always ROLLBACK.
+The rest of the same text or pipeline is outside the transaction and goes to the next
+server.  Statements that are prepared or closed meanwhile, as far as a failed
+transaction allows, take effect for the client.
 
 Three things differ:
 
-* The first refusal tells of the loss, with 40001 so that drivers try the transaction
-  again.  A COMMIT that is the first to hear of it is refused too: a client that does
-  not look at the command's tag must not take its work for done.
-* AND CHAIN ends the transaction with 40001: the next would have the characteristics of
-  the lost one (isolation level and so on), which nobody knows any more.
+* The first error reports the loss, with 40001, so drivers retry the transaction.  A
+  COMMIT gets it as well if it comes first: a client that does not check the command tag
+  must not believe that its work is committed.
+* AND CHAIN ends the transaction with 40001: the next one would have the characteristics
+  of the lost one (isolation level and so on), which are no longer known.
 * Savepoints are lost as well, so ROLLBACK TO does not help.
 """
 
@@ -34,14 +34,14 @@ from pgswitch.errors import (
 )
 from pgswitch.wire import constants as c
 from pgswitch.wire import encode
-from pgswitch.wire.sql_steps import CHAINS, ENDS, Does, first_step, is_one
+from pgswitch.wire.sql_steps import CHAINS, ENDS, StatementEffect, first_step, is_one
 
 BIND_COMPLETE = encode.message(c.BIND_COMPLETE)
 NO_DATA = encode.message(c.NO_DATA)
 NO_PARAMETERS = encode.message(c.PARAMETER_DESCRIPTION, b"\0\0")
 
-_PREPARABLE: Final = ENDS | {Does.ROLLS_BACK_TO}
-"""What may be parsed and bound in a failed transaction."""
+_PREPARABLE: Final = ENDS | {StatementEffect.ROLLS_BACK_TO}
+"""Statements that may be parsed and bound in a failed transaction."""
 _ANSWERED: Final = (c.SYNC, c.QUERY, c.FUNCTION_CALL)
 """Messages whose answer ends with ReadyForQuery."""
 
@@ -53,65 +53,64 @@ class PreparedStatements(Protocol):
         """Return the text of a statement, None if there is none of that name."""
 
     def introduce(self, name: bytes, definition: bytes) -> bool:
-        """Take a statement that no server has been told of; False: the name is used."""
+        """Add a statement that no server has yet; False if the name is in use."""
 
     def forget(self, name: bytes) -> None:
-        """Forget a statement that is closed, if there is one."""
+        """Remove a closed statement, if there is one of that name."""
 
 
 class Response(NamedTuple):
-    """What comes of a message."""
+    """The response to a message."""
 
     data: bytes = b""
-    """For the client."""
+    """Bytes for the client."""
     is_over: bool = False
-    """Normal life goes on."""
+    """The lost transaction has ended; the client continues normally."""
     ahead: bytes = b""
-    """With this message, before anything else of the client's."""
+    """A message to send to the next server, before the client's other messages."""
 
 
 class LostTransaction:
-    """One client in that state; sans-IO."""
+    """A client with a lost transaction; sans-IO."""
 
     def __init__(
         self,
         statements: PreparedStatements | None,
         *,
-        told: bool,
+        reported: bool,
         skipping: bool = False,
-        over: bool = False,
+        ended: bool = False,
     ) -> None:
-        """Begin.
+        """Start in a lost transaction.
 
-        ``statements``: None for a client whose statements nobody keeps.
+        ``statements``: None for a client whose statements are not tracked.
 
-        ``told``: the client has had its 40001.  ``skipping``: it has been sent an
-        error for a pipeline whose Sync is still to come.  ``over``: that pipeline was
+        ``reported``: the client has had its 40001.  ``skipping``: it has been sent an
+        error for a pipeline whose Sync is still to come.  ``ended``: that pipeline was
         no transaction block, so its Sync is the end; not told, its next message is
         refused.
         """
         self._statements = statements
         self.faults: list[Fault] = []
-        """What the client has been told, for whoever counts it."""
+        """Errors sent to the client, to be counted."""
         self.detail: str | None = None
-        """Goes with the 40001, instead of its usual DETAIL."""
-        self._told = told
+        """The DETAIL of the 40001, if it differs from the usual one."""
+        self._reported = reported
         self._skipping = skipping
-        self._over = over
+        self._ended = ended
         self._texts: dict[bytes, bytes] = {}
-        """Those parsed here; as ever the unnamed one is gone when another is parsed, or
-        with a Query."""
-        self._portals: dict[bytes, Does] = {}
+        """Statements parsed meanwhile; a Parse or a Query replaces the unnamed one."""
+        self._portals: dict[bytes, StatementEffect] = {}
 
     def message(self, kind: int, body: bytes) -> Response:
         """Take a message."""
-        if kind == c.SYNC and (self._skipping or not self._over):
+        if kind == c.SYNC and (self._skipping or not self._ended):
             self._skipping = False
-            return Response(self._ready(), self._over)
+            return Response(self._ready(), self._ended)
         if self._skipping:
             return Response()
-        if self._over:
-            return self._behind(kind, body)
+        if self._ended:
+            return self._after_end(kind, body)
         if kind == c.QUERY:
             return self._query(body.rstrip(b"\0"))
         if kind == c.FUNCTION_CALL:
@@ -122,16 +121,16 @@ class LostTransaction:
         """Answer one message of the extended protocol."""
         act = self._PARTS.get(kind)
         if act is None:
-            return b""  # Flush, and what is left of a COPY
+            return b""  # Flush, and the rest of a COPY
         answer = act(self, body)
         if isinstance(answer, Fault):
             self._skipping = True
             return self._error(answer)
         return answer
 
-    def _behind(self, kind: int, body: bytes) -> Response:
-        """Take a message of a pipeline that is outside of any transaction by now."""
-        if not self._told and (kind in _ANSWERED or kind in self._PARTS):
+    def _after_end(self, kind: int, body: bytes) -> Response:
+        """Take a message of a pipeline whose transaction has ended."""
+        if not self._reported and (kind in _ANSWERED or kind in self._PARTS):
             error = self._error(self._refusal())
             if kind in _ANSWERED:
                 return Response(error + self._ready(), is_over=True)
@@ -150,29 +149,29 @@ class LostTransaction:
         step = first_step(text)
         if step is None:
             return Response(encode.empty_query_response() + self._ready())
-        answer = self._carry_out(step.does)
+        answer = self._carry_out(step.effect)
         if isinstance(answer, Fault):
-            return Response(self._error(answer) + self._ready(), self._over)
+            return Response(self._error(answer) + self._ready(), self._ended)
         rest = text[step.rest :]
         if first_step(rest) is None:
             return Response(answer + self._ready(), is_over=True)
         ahead = encode.message(c.QUERY, rest + b"\0")
         return Response(answer, is_over=True, ahead=ahead)
 
-    def _carry_out(self, does: Does | None) -> bytes | Fault:
-        """Carry out a statement that stands first; None: it is not known."""
-        if does not in ENDS:
+    def _carry_out(self, effect: StatementEffect | None) -> bytes | Fault:
+        """Execute the first statement; None: it is not known."""
+        if effect not in ENDS:
             return self._refusal()
-        self._over = True
+        self._ended = True
         self._portals.clear()
-        if not self._told and does is not Does.ROLLS_BACK:
+        if not self._reported and effect is not StatementEffect.ROLLS_BACK:
             return self._refusal()
-        self._told = True
-        if does in CHAINS:
+        self._reported = True
+        if effect in CHAINS:
             return TransactionNotChained()
         return encode.command_complete("ROLLBACK")
 
-    # The messages of the extended protocol; a fault refuses all up to the Sync.
+    # Messages of the extended protocol; after a fault all are skipped up to the Sync.
 
     def _on_parse(self, body: bytes) -> bytes | Fault:
         name, _, definition = body.partition(b"\0")
@@ -183,7 +182,7 @@ class LostTransaction:
             self._texts.pop(name, None)
         step = first_step(text)
         if step is not None:
-            if step.does not in _PREPARABLE:
+            if step.effect not in _PREPARABLE:
                 return self._refusal()
             if not is_one(text):
                 return MultipleCommands()
@@ -209,9 +208,9 @@ class LostTransaction:
         step = first_step(text)
         formats = int.from_bytes(rest[:2], "big")
         has_values = any(rest[2 + 2 * formats :][:2])
-        if step is None or step.does not in _PREPARABLE or has_values:
+        if step is None or step.effect not in _PREPARABLE or has_values:
             return self._refusal()
-        self._portals[portal] = step.does
+        self._portals[portal] = step.effect
         return BIND_COMPLETE
 
     def _on_describe(self, body: bytes) -> bytes | Fault:
@@ -222,7 +221,7 @@ class LostTransaction:
         if text is None:
             return self._missing(name)
         step = first_step(text)
-        if step is not None and step.does not in _PREPARABLE:
+        if step is not None and step.effect not in _PREPARABLE:
             return self._refusal()
         return NO_PARAMETERS + NO_DATA
 
@@ -247,23 +246,23 @@ class LostTransaction:
         return None if known is None else known.text_of(name)
 
     def _missing(self, name: bytes) -> Fault:
-        """Return what refuses an unknown statement, once the client knows the rest."""
-        return NoSuchStatement(name=_shown(name)) if self._told else self._refusal()
+        """Return the error of an unknown statement; the loss is reported first."""
+        return NoSuchStatement(name=_shown(name)) if self._reported else self._refusal()
 
-    # What is said.
+    # Answers.
 
     def _refusal(self) -> Fault:
-        if self._told:
+        if self._reported:
             return InFailedTransaction()
         return TransactionLost(detail=self.detail)
 
     def _error(self, fault: Fault) -> bytes:
-        self._told = self._told or isinstance(fault, TransactionLost)
+        self._reported = self._reported or isinstance(fault, TransactionLost)
         self.faults.append(fault)
         return encode.error_response(fault)
 
     def _ready(self) -> bytes:
-        return encode.ready_for_query(b"I" if self._over else b"E")
+        return encode.ready_for_query(b"I" if self._ended else b"E")
 
     _PARTS: ClassVar[
         Mapping[int, Callable[[LostTransaction, bytes], bytes | Fault]]
@@ -276,7 +275,7 @@ class LostTransaction:
             c.CLOSE: _on_close,
         }
     )
-    """Message to its answer."""
+    """Handlers by message type."""
 
 
 def _shown(name: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Passwords in texts that are shown to an operator are not shown."""
+"""Masks passwords in texts that operators see."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 MASK: Final = "***"
 
 _GAP: Final = r"(?>\s|/\*.{0,500}?\*/|--[^\n]*(?:\n|\Z))*+"
-"""Space and comments.  Taken whole or not at all: where a comment may end at any of
-many places, to try them all would take for ever, and strangers write what is looked at.
+"""Spaces and comments, matched possessively: a client chooses the text, and trying all
+possible ends of a comment could take forever.
 """
 _QUOTED: Final = r"'(?:[^'\\]|''|\\.)*(?:'|\Z)"
 _INNER: Final = r"(?:''[^']+(?:''|\Z)|\\'(?:[^'\\]|\\[^'])*(?:\\'|\Z))"
-"""In a text within a text: between doubled quotes, or quotes behind backslashes."""
+"""A string inside a string: between doubled or backslash-escaped quotes."""
 _SECRET: Final = re.compile(
     rf"""
     (?P<before>passw(?:or)?d["']*{_GAP})
@@ -36,15 +36,15 @@ _SECRET: Final = re.compile(
 """``PASSWORD 'x'`` as in ALTER ROLE and OPTIONS, ``password=x`` as in CONNECTION, and
 ``postgresql://user:x@host``.
 
-A text that was cut amid a password ends with it.
+In a text that was cut inside a password, the password extends to the end.
 """
-may_tell: Final = re.compile("passw|postgres(?:ql)?://", re.IGNORECASE).search
-"""Tells at once of most texts that they have no password in them."""
+may_have_password: Final = re.compile("passw|postgres(?:ql)?://", re.IGNORECASE).search
+"""A fast check that rules out most texts."""
 
 
 def masked(text: str) -> str:
-    """Return a text, of SQL or around it, with all passwords as ``***``."""
-    if not may_tell(text):
+    """Return SQL, or a text with SQL in it, with all passwords as ``***``."""
+    if not may_have_password(text):
         return text
     return _SECRET.sub(_without, text)
 

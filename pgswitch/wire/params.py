@@ -1,16 +1,16 @@
 """Session parameters that follow a client from server to server.
 
 A server reports some of its settings (manual, "Asynchronous Operations":
-ParameterStatus).  Those that are *tracked* are kept for each client and for each
-server; where the two differ when a client meets a server, the client's are set
-there first, in one query that names only the differences.
+ParameterStatus).  The *tracked* ones are stored for each client and each server; if
+they differ when a client gets a server, one query first sets the different ones on
+the server to the client's values.
 
-A parameter may be tracked that a server does not report (search_path before
-PostgreSQL 18).  What we have set there is then taken for its value, None for what the
-server had at its login.
+A tracked parameter may be one that a server does not report (search_path before
+PostgreSQL 18).  Its value is then the one that we set last; None is the server's value
+at its login.
 
-Values are kept as tuples in the order of :attr:`Tracking.names`, and equal tuples
-are one object, so that the hot path compares two identities.
+Values are tuples in the order of :attr:`Tracking.names`, and equal tuples are the same
+object, so the hot path compares identities.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pgswitch.wire.spelling import preload_codecs, recoded
 Values = tuple[str | None, ...]
 
 Differences = list[tuple[str, str | None]]
-"""Names and wanted values; None stands for what the server had at its login."""
+"""Names and values to set; None is the server's value at its login."""
 
 ALWAYS_TRACKED = (
     "DateStyle",
@@ -34,9 +34,9 @@ ALWAYS_TRACKED = (
 )
 
 UNKNOWN: Final = "\0"
-"""The value of a parameter that is not reported, when somebody may have changed it.
+"""The value of an unreported parameter that may have changed.
 
-No parameter can have it, so that it differs from whatever is wanted.
+No parameter can have this value, so it differs from every other.
 """
 
 _CASELESS: Final = frozenset(
@@ -45,10 +45,10 @@ _CASELESS: Final = frozenset(
         "intervalstyle",
     )
 )
-"""Parameters whose values a server reads in any case, and reports in its own."""
+"""Parameters whose values a server accepts in any case, and reports in its own."""
 
 _ASCII: Final = _CASELESS | {"application_name"}
-"""Parameters that have no values but of ASCII."""
+"""Parameters whose values are always ASCII."""
 
 _LISTS: Final = frozenset(
     (
@@ -56,13 +56,13 @@ _LISTS: Final = frozenset(
         *("local_preload_libraries", "session_preload_libraries"),
     )
 )
-"""Parameters that are lists of names, quoted each.
+"""Parameters that are lists of names, each of which may be quoted.
 
-SET would make one name of a whole list in quotes; a function of the server takes it as
-a start-up packet does.
+SET would read a whole quoted list as one name; the server's function set_config() reads
+it as a startup packet does.
 """
 
-_INTERNED_MOST = 10_000
+_MAX_INTERNED = 10_000
 
 
 def quote_literal(value: str) -> str:
@@ -74,10 +74,10 @@ def quote_literal(value: str) -> str:
 
 
 class Tracking:
-    """Which parameters are tracked, and what can be done with their values."""
+    """The tracked parameters, and operations on their values."""
 
     def __init__(self, extra: Iterable[str] = ()) -> None:
-        """``extra`` is track_extra_parameters; repeated names count once."""
+        """``extra`` is track_extra_parameters; duplicates are ignored."""
         names: dict[str, str] = {}
         for name in (*ALWAYS_TRACKED, *extra):
             names.setdefault(name.lower(), name)
@@ -89,16 +89,16 @@ class Tracking:
         self.unset = self._one((None,) * len(self.names))
 
     def __contains__(self, name: str) -> bool:
-        """Tell whether a parameter is tracked, whatever its case."""
+        """Return whether a parameter is tracked; case does not matter."""
         return name.lower() in self._index
 
     def value(self, values: Values, name: str) -> str | None:
-        """Return one value out of a tuple, None where it is not set or tracked."""
+        """Return one value of a tuple, None if it is not set or not tracked."""
         at = self._index.get(name.lower())
         return None if at is None else values[at]
 
     def collect(self, given: Mapping[str, str]) -> Values:
-        """Return the tracked ones of some parameters."""
+        """Return the values of those parameters that are tracked."""
         values: list[str | None] = [None] * len(self.names)
         for name, value in given.items():
             at = self._index.get(name.lower())
@@ -107,14 +107,14 @@ class Tracking:
         return self._one(tuple(values))
 
     def changed(self, values: Values, name: str, value: str | None) -> Values:
-        """Return the values with one of them changed; untracked names change none."""
+        """Return the values with one of them changed; ignores untracked names."""
         at = self._index.get(name.lower())
         if at is None:
             return values
         return self._one((*values[:at], value, *values[at + 1 :]))
 
     def in_encoding(self, values: Values, encoding: str) -> Values:
-        """Return the same values in another client_encoding, where they have a form."""
+        """Return the values in another client_encoding, where they can be encoded."""
         present = self.value(values, "client_encoding")
         if present is None or present == encoding:
             return values
@@ -129,10 +129,11 @@ class Tracking:
     def forgotten(
         self, values: Values, reported: Collection[str], *, at_default: bool
     ) -> Values:
-        """Return a server's values after a reset of parameters that it does not report.
+        """Return a server's values after a reset of its unreported parameters.
 
-        ``reported`` are the names in small letters of those that it does.  The others
-        are as at its login if ``at_default``, else those that were set are unknown.
+        ``reported`` has the names, in lower case, of reported parameters.  The others
+        have their values at the login if ``at_default``; otherwise those that were set
+        become unknown.
         """
         forgotten = None if at_default else UNKNOWN
         return self._one(
@@ -143,7 +144,7 @@ class Tracking:
         )
 
     def filled(self, values: Values, defaults: Values) -> Values:
-        """Return the values, those not set taken from ``defaults``."""
+        """Return the values, with unset ones from ``defaults``."""
         return self._one(
             tuple(
                 default if value is None else value
@@ -152,10 +153,7 @@ class Tracking:
         )
 
     def respelled(self, asked: Values, given: Values) -> list[tuple[str, str, str]]:
-        """Return the names of values that are given in other words than asked for.
-
-        With each, what was asked for and what is given.
-        """
+        """Return name, requested and actual value where the two values differ."""
         return [
             (name, before, now)
             for name, before, now in zip(self.names, asked, given, strict=True)
@@ -163,10 +161,10 @@ class Tracking:
         ]
 
     def differences(self, client: Values, server: Values) -> Differences:
-        """Return what is to be set at a server, in the order of the names.
+        """Return the parameters to set on a server, in the order of the names.
 
-        A value that the client does not have is that of the server's login, whatever
-        another has set there.  The same bytes in two encodings are two values.
+        A value that the client does not have means the server's value at its login.
+        The same bytes in two encodings are two values.
         """
         is_recoded = _differ(
             "client_encoding",
@@ -182,12 +180,12 @@ class Tracking:
         return found
 
     def set_queries(self, client: Values, server: Values) -> list[str]:
-        """Return the queries that make a server's parameters those of a client.
+        """Return the queries that give a server a client's parameters.
 
-        None if they are so already.  Two if a value is not ASCII: a server reads a
-        query in the encoding that it has then, so that one is set before.  A byte of
-        such a value may look like a backslash and be half a character, so nothing in it
-        is escaped; string constants must be plain ones then.
+        The list is empty if nothing differs.  It has two queries if a value is not
+        ASCII: a server reads a query in its current encoding, so client_encoding is
+        set first.  In such a value, a byte that looks like a backslash may be part of
+        a character, so nothing is escaped, which needs standard_conforming_strings.
         """
         differences = self.differences(client, server)
         if not differences:
@@ -213,8 +211,8 @@ class Tracking:
         return queries
 
     def _one(self, values: Values) -> Values:
-        """Return the one object that stands for these values."""
-        if len(self._interned) > _INTERNED_MOST:
+        """Return the one shared object with these values."""
+        if len(self._interned) > _MAX_INTERNED:
             self._interned.clear()
         return self._interned.setdefault(values, values)
 
@@ -222,7 +220,7 @@ class Tracking:
 def set_statement(
     differences: Iterable[tuple[str, str | None]], *, is_plain: bool = False
 ) -> str:
-    """Return the query that sets parameters of a server.
+    """Return the query that sets parameters on a server.
 
     ``is_plain``: the server has standard_conforming_strings on.
     """
@@ -242,7 +240,7 @@ def _set_one(name: str, value: str | None, *, is_plain: bool) -> str:
 
 
 def _differ(name: str, wanted: str | None, present: str | None) -> bool:
-    """Tell whether two values of a parameter, named in small letters, differ."""
+    """Return whether two values of a parameter (name in lower case) differ."""
     if wanted == present:
         return False
     if wanted is None or present is None or name not in _CASELESS:

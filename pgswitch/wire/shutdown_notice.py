@@ -1,15 +1,14 @@
-"""The last thing a server says: that it ends the connection by order.
+"""Recognizes a server's last message: that it closes the connection.
 
-``FATAL`` ends the connection, whatever its SQLSTATE: a timeout (25P03, 25P04, 57P05),
+``FATAL`` closes the connection, whatever its SQLSTATE: a timeout (25P03, 25P04, 57P05),
 a dropped database (57P04), an administrator, a conflict with recovery (40001).  With
 these codes (manual, "PostgreSQL Error Codes") it comes from a backend that has rolled
-back what it was doing, and says so instead of CommandComplete.
+back its work; it replaces CommandComplete.
 
-A ``WARNING`` with these codes is another matter.  At an immediate shutdown, and when
-another backend has crashed, it is sent from within a signal handler, wherever the
-backend is just then, also between the flush of a commit and CommandComplete; and a wait
-for synchronous standbys that is broken off says it after the commit.  So the work may
-well be done.
+A ``WARNING`` with these codes proves nothing.  At an immediate shutdown, and after
+another backend has crashed, a signal handler sends it at any point, also between the
+flush of a commit and CommandComplete; and an interrupted wait for synchronous standbys
+sends it after the commit.  So the work may have been committed.
 """
 
 from __future__ import annotations
@@ -27,32 +26,32 @@ from pgswitch.wire.constants import (
 )
 
 DONE = (COMMAND_COMPLETE, READY_FOR_QUERY)
-"""What they answer may be committed."""
+"""The statement that they answer may be committed."""
 CODES = ("57P01", "57P02", "57P03")
-"""What a server says that shuts down, or was told to end this connection."""
+"""SQLSTATEs of a server that shuts down, or whose connection was terminated."""
 UNDONE_CODES = (*CODES, "57P04", "57P05", "25P03", "25P04", "40001")
 MARK = b"57P0"
 FATAL_MARK = b"FATAL\0"
-"""Only chunks with one of these in them are worth a look."""
+"""Only chunks that contain one of these need to be examined."""
 MAX_LENGTH = 2048
-"""In so many bytes at the end of a chunk the second one is looked for: nothing follows
-it, and what is longer is looked at when it is seen whole."""
+"""FATAL_MARK is searched in this many bytes at the end of a chunk: nothing follows the
+message, and a longer one is examined when it is complete."""
 
 
 class ShutdownNotice(Enum):
-    """What the last message of a chunk says."""
+    """The meaning of a chunk's last message."""
 
-    NONE = "nothing of the kind"
-    UNDONE = "it ends, and has undone what it was doing"
-    ENDS = "it ends, and says nothing of what it was doing"
-    UNSURE = "it ends, and what it was doing may be done"
+    NONE = "no shutdown notice"
+    UNDONE = "the server closes the connection and has rolled back its work"
+    ENDS = "the server closes the connection; nothing is known about its work"
+    UNSURE = "the server closes the connection; its work may be committed"
 
 
 def shutdown_notice(chunk: bytes, at: int = 0) -> tuple[ShutdownNotice, int, bool]:
-    """Judge a chunk in which a message begins at ``at``.
+    """Examine a chunk in which a message begins at ``at``.
 
-    Returns the verdict, where in the chunk the last word begins, and whether
-    something is said to be done before it.
+    Returns the meaning of the notice, its index in the chunk, and whether a message
+    before it reports something as done.
     """
     is_done = False
     while at + HEADER_SIZE <= len(chunk):
@@ -84,7 +83,7 @@ def _judge(kind: int, body: bytes) -> ShutdownNotice:
     return ShutdownNotice.NONE
 
 
-def words_of(chunk: bytes, at: int) -> dict[str, str]:
-    """Return the fields of the last word that begins at ``at``."""
+def notice_fields(chunk: bytes, at: int) -> dict[str, str]:
+    """Return the fields of the notice that begins at ``at``."""
     end = at + 1 + int.from_bytes(chunk[at + 1 : at + HEADER_SIZE], "big")
     return decode.error_fields(chunk[at + HEADER_SIZE : end])

@@ -1,11 +1,11 @@
-"""Values of parameters as a server spells them that is given them at a login.
+"""Normalizes parameter values to the spelling that a server reports.
 
-A server takes ``iso`` for DateStyle and reports ``ISO, MDY``.  A client is told the
-same here before any server was asked, and what is compared and set later is whole:
-half a DateStyle would leave the other half to whoever had the server before.  What is
-not understood is returned as it is, for the server to refuse.
+A server accepts ``iso`` for DateStyle and reports ``ISO, MDY``.  A client gets the same
+report before any server was asked.  And the values that are compared and set later are
+complete: half a DateStyle would keep the other half of the server's previous client.  A
+value that is not understood is returned unchanged, for the server to refuse.
 
-What servers report was compared with PostgreSQL 15 and 18.
+The results were compared with reports of PostgreSQL 15 and 18.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import re
 from contextlib import suppress
 from typing import Final
 
-NAME_LIMIT: Final = 63
-"""Bytes of the longest name a server keeps, NAMEDATALEN - 1."""
+MAX_NAME_LENGTH: Final = 63
+"""Maximum bytes of a name on a server, NAMEDATALEN - 1."""
 
 _ESCAPING_SINCE: Final = 16
-"""The major version from which a byte that is no printable ASCII is an escape."""
+"""The first major version that escapes bytes other than printable ASCII."""
 _PRINTABLE_FROM: Final = 32
 _PRINTABLE_TO: Final = 126
 
 _LONG: Final = ((2, 0xC0, 0xE0), (3, 0xE0, 0xF0), (4, 0xF0, 0xF8))
-"""Bytes of a character of UTF-8, and between which values its first one is."""
+"""Length of a character in UTF-8, and the range of its first byte."""
 
 _MAJOR: Final = re.compile(r"\d+")
 
@@ -65,7 +65,8 @@ _ENCODINGS: Final = {
     "unicode": "UTF8",
     "win": "WIN1251",
 }
-"""By their names without what a server looks over (manual, "Character Set Support")."""
+"""By name, without the characters that a server ignores (manual, "Character Set
+Support")."""
 
 _CODECS: Final = {
     **{name: name.lower() for name in ("BIG5", "EUC_JP", "EUC_KR", "GB18030", "GBK")},
@@ -81,19 +82,19 @@ _CODECS: Final = {
     "SJIS": "cp932",
     "UHC": "cp949",
     "UTF8": "utf-8",
-    # Built in, under this name.
+    # A built-in codec under this name.
     "LATIN1": "latin-1",
 }
-"""What Python calls them."""
+"""Python's names of the encodings."""
 
 
 def application_name(value: str, server_version: str) -> str:
-    r"""Return a name as a server keeps it: printable ASCII, and not too long.
+    r"""Return a name as a server stores it: printable ASCII, and not too long.
 
-    Since PostgreSQL 16 other bytes become ``\xNN``, before they became ``?``.  A
-    server cuts before it replaces; we cut once more, as it does when the result is set.
+    Since PostgreSQL 16 other bytes become ``\xNN``; before, they became ``?``.  A
+    server cuts before it replaces; we cut again, as it does when the result is set.
     """
-    if value.isascii() and value.isprintable() and len(value) <= NAME_LIMIT:
+    if value.isascii() and value.isprintable() and len(value) <= MAX_NAME_LENGTH:
         return value
     found = _MAJOR.match(server_version)
     is_escaping = found is None or int(found[0]) >= _ESCAPING_SINCE
@@ -105,23 +106,23 @@ def application_name(value: str, server_version: str) -> str:
         else "?"
         for byte in _cut(value.encode("utf-8", "surrogateescape"))
     )
-    return cleaned[:NAME_LIMIT]
+    return cleaned[:MAX_NAME_LENGTH]
 
 
 def _cut(raw: bytes) -> bytes:
-    """Return the first bytes, as many as a name may have, without half a character."""
-    if len(raw) <= NAME_LIMIT:
+    """Cut to the maximum length of a name, between characters."""
+    if len(raw) <= MAX_NAME_LENGTH:
         return raw
     end = at = 0
-    while at <= NAME_LIMIT:
+    while at <= MAX_NAME_LENGTH:
         end = at
-        # As a server counts, which does not look at the bytes that follow.
+        # Like a server, this does not check the following bytes.
         at += next((size for size, low, high in _LONG if low <= raw[at] < high), 1)
     return raw[:end]
 
 
 def date_style(value: str, default: str) -> str:
-    """Return a DateStyle with both its halves, what is not said from ``default``."""
+    """Return a complete DateStyle; a missing half comes from ``default``."""
     default_style, comma, default_order = default.partition(", ")
     if not comma:
         return value
@@ -168,9 +169,9 @@ def client_encoding(value: str) -> str:
 
 
 def recoded(value: str, present: str, wanted: str) -> str:
-    """Return a value in another encoding; as it is if it has no form there.
+    """Return a value in another encoding; unchanged if it cannot be encoded there.
 
-    ``present`` and ``wanted`` are encodings by the server's names.
+    ``present`` and ``wanted`` are the server's names of encodings.
     """
     old, new = _CODECS.get(present), _CODECS.get(wanted)
     if value.isascii() or old is None or new is None or old == new:
@@ -183,9 +184,10 @@ def recoded(value: str, present: str, wanted: str) -> str:
 
 
 def preload_codecs() -> None:
-    """Have Python read what it needs for all of these encodings.
+    """Import Python's codecs for all of these encodings.
 
-    It does so late, when the process may have become a user that cannot read it.
+    Python would import them late, when the process may run as a user who cannot read
+    the files.
     """
     for name in _CODECS.values():
         with suppress(LookupError):

@@ -1,20 +1,19 @@
-"""PREPARE, EXECUTE and DEALLOCATE of SQL, when servers are shared.
+"""Tracks SQL's PREPARE, EXECUTE and DEALLOCATE on shared servers.
 
-Such a statement has the client's own name on the server.  Names of the extended
-protocol and of SQL are one name space, as in PostgreSQL: EXECUTE runs what a Parse has
-named, and a Bind what PREPARE has.
+Such a statement has the client's own name on the server.  The extended protocol and SQL
+share one name space, as in PostgreSQL: EXECUTE can run a statement from Parse, and Bind
+one from PREPARE.
 
-* What a text does is noted when the server says so by the tag of CommandComplete, not
-  before: a PREPARE may fail, alone or because of the statement before it.  Until then
-  whatever else names a statement is held back (``ClientStatements.must_wait``).
-* What a text needs goes before it: for each statement of the client's that it mentions
-  and that the server lacks, a PREPARE or Parse under the client's name.  An error there
-  is the answer to the text.
-* When the client lets the server go, everything under names of its own is dropped
-  there (``ServerStatements.cleaning``).  So no text can meet another client's, whatever
-  it says and wherever it says it.
+* An action is recorded only when the server reports it by the tag of CommandComplete:
+  a PREPARE may fail, by itself or because of the statement before it.  Until then all
+  messages that name a statement are held back (``ClientStatements.must_wait``).
+* Missing statements are sent before a text: for each of the client's statements that
+  the text mentions and the server lacks, a PREPARE or Parse under the client's name.
+  An error there is the answer to the text.
+* When the client releases the server, all statements under its own names are dropped
+  there (``ServerStatements.cleaning``).  So no text can use another client's statement.
 
-This file is written in the typed subset that mypyc compiles and also runs as it is.
+This file is in the typed subset that mypyc compiles, and also runs interpreted.
 """
 
 from __future__ import annotations
@@ -30,40 +29,40 @@ if TYPE_CHECKING:
     from pgswitch.wire.statements import ServerStatements, Statement
 
 OURS: Final = b"PGBOUNCER_0\0"
-"""Name of the statement and the portal that run what goes before."""
+"""Name of the statement and the portal that run a statement before the client's."""
 RUN_REQUESTS: Final = (CLOSE, PARSE, BIND, EXECUTE, CLOSE)
 """The messages of :func:`run`."""
 
 
 class SqlStatements:
-    """The statements that one client has prepared by SQL."""
+    """One client's statements from SQL's PREPARE."""
 
     def __init__(self, names: dict[bytes, Statement]) -> None:
-        """``names`` are the client's of the extended protocol."""
+        """``names`` has the client's statements of the extended protocol."""
         self.names = names
         self.texts: dict[bytes, bytes] = {}
-        """The PREPARE of each, by name."""
+        """Texts of PREPARE, by name."""
         self.remembers = True
-        """Statements outlive the client's hold on a server."""
+        """Statements survive a change of the server."""
         self.under_way: deque[deque[Action]] = deque()
-        """What each request in the exchange that carries SQL may still do, in order."""
+        """Actions still to be reported, for each pending request with SQL, in order."""
         self.parsed: dict[bytes, SqlText] = {}
         """Texts about prepared statements, by the name of their Parse."""
         self.portals: dict[bytes, SqlText] = {}
-        """Those of them that are bound, by portal."""
+        """Those of the texts that are bound, by portal."""
 
     def is_idle(self) -> bool:
-        """Tell whether the client has nothing to do with any of this."""
+        """Return whether the client has no such statements."""
         return not self.texts and not self.parsed and not self.under_way
 
     def begin(self, text: SqlText) -> None:
-        """Note that the server has been asked to run a text."""
+        """Record that a text was sent to the server."""
         self.under_way.append(deque(text.actions))
 
     def done(self, tag: bytes, server: ServerStatements) -> Statement | None:
-        """Note what the first request under way has done, as a tag says it.
+        """Record the action of the first pending request that a command tag reports.
 
-        Returns a statement of the extended protocol that the client let go of.
+        Returns a statement of the extended protocol that this has deallocated.
         """
         kind = tag.decode("ascii", "replace")
         actions = self.under_way[0] if self.under_way else deque()
@@ -91,7 +90,7 @@ class SqlStatements:
         return None
 
     def ended(self) -> None:
-        """Note that the first request under way does nothing more."""
+        """Record that the first pending request has ended."""
         self.under_way.popleft()
 
     def missing(self, text: SqlText, server: ServerStatements) -> list[bytes]:
@@ -104,7 +103,7 @@ class SqlStatements:
 
 
 def run(text: bytes) -> bytes:
-    """Return the messages that run a statement; they may follow one that failed."""
+    """Return the messages that run a statement, even after one that has failed."""
     return (
         message(CLOSE, b"S" + OURS)
         + message(PARSE, OURS + text + b"\0\0\0")

@@ -1,7 +1,7 @@
-"""What each statement of a text does to transactions, and whether it may be run again.
+"""Classifies statements by their effect on transactions, and on a retry.
 
-One table (:data:`GRAMMAR`) says it, from the words that a statement begins with.  What
-is not written exactly so is ``WRITES``, the kind of which nothing is certain.
+One table (:data:`GRAMMAR`) has the effects by a statement's first words.  Anything that
+does not match exactly is ``WRITES``, about which nothing is certain.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 from pgswitch.wire.sql_text import statements_in
 
 
-class Does(Enum):
-    """What a statement does, as far as that is certain from its text."""
+class StatementEffect(Enum):
+    """The effect of a statement, as far as its text makes it certain."""
 
     COMMITS = "COMMIT"
     COMMITS_AND_CHAINS = "COMMIT AND CHAIN"
@@ -24,72 +24,85 @@ class Does(Enum):
     ROLLS_BACK_AND_CHAINS = "ROLLBACK AND CHAIN"
     ROLLS_BACK_TO = "ROLLBACK TO SAVEPOINT"
     BEGINS = "BEGIN"
-    """With nothing that could be wrong about it: it cannot fail."""
-    BEGINS_SO = "BEGIN, in a way that the server may refuse"
+    """A BEGIN without options, which cannot fail."""
+    BEGINS_SO = "BEGIN with options, which the server may refuse"
     READS = "a read that calls no function"
-    WRITES = "anything else, which is done whole or not at all"
-    IN_PARTS = "the same, but it may commit on the way, or half done"
+    WRITES = "anything else; it is atomic"
+    IN_PARTS = "anything else; it may commit in between, or only in part"
 
 
 ENDS: Final = frozenset(
     (
-        Does.COMMITS,
-        Does.COMMITS_AND_CHAINS,
-        Does.PREPARES,
-        Does.ROLLS_BACK,
-        Does.ROLLS_BACK_AND_CHAINS,
+        StatementEffect.COMMITS,
+        StatementEffect.COMMITS_AND_CHAINS,
+        StatementEffect.PREPARES,
+        StatementEffect.ROLLS_BACK,
+        StatementEffect.ROLLS_BACK_AND_CHAINS,
     )
 )
-"""What a failed transaction is left by; it is rolled back by each of them."""
-CHAINS: Final = frozenset((Does.COMMITS_AND_CHAINS, Does.ROLLS_BACK_AND_CHAINS))
-COMMITS: Final = frozenset((Does.COMMITS, Does.COMMITS_AND_CHAINS, Does.PREPARES))
-"""What may keep the work of a transaction."""
-BEGINS: Final = frozenset((Does.BEGINS, Does.BEGINS_SO))
+"""Statements that end a failed transaction; each of them rolls it back."""
+CHAINS: Final = frozenset(
+    (StatementEffect.COMMITS_AND_CHAINS, StatementEffect.ROLLS_BACK_AND_CHAINS)
+)
+COMMITS: Final = frozenset(
+    (
+        StatementEffect.COMMITS,
+        StatementEffect.COMMITS_AND_CHAINS,
+        StatementEffect.PREPARES,
+    )
+)
+"""Statements that may commit a transaction's work."""
+BEGINS: Final = frozenset((StatementEffect.BEGINS, StatementEffect.BEGINS_SO))
 
 _WORK: Final = rb"(?: work| transaction)?"
 _UNCHAINED: Final = _WORK + rb"(?: and no chain)?"
 _CHAINED: Final = _WORK + rb" and chain"
 _NAME: Final = rb"""(?:[^" ]+|"(?:[^"]|"")*")"""
 GRAMMAR: Final = (
-    (Does.COMMITS, rb"(?:commit|end)" + _UNCHAINED),
-    (Does.COMMITS_AND_CHAINS, rb"(?:commit|end)" + _CHAINED),
-    (Does.PREPARES, rb"prepare transaction '"),
-    (Does.ROLLS_BACK, rb"(?:rollback|abort)" + _UNCHAINED),
-    (Does.ROLLS_BACK_AND_CHAINS, rb"(?:rollback|abort)" + _CHAINED),
-    (Does.ROLLS_BACK_TO, rb"rollback" + _WORK + rb" to(?: savepoint)? " + _NAME),
-    (Does.BEGINS, rb"begin" + _WORK + rb"|start transaction"),
-    (Does.BEGINS_SO, rb"(?:begin|start transaction) .*"),
-    (Does.READS, rb"(?:select|values|table|show)\b.*"),
-    (Does.IN_PARTS, rb"(?:copy|call|do|vacuum|cluster|reindex)\b.*"),
-    (Does.IN_PARTS, rb"(?:create|alter|drop) (?:database|tablespace|subscription).*"),
+    (StatementEffect.COMMITS, rb"(?:commit|end)" + _UNCHAINED),
+    (StatementEffect.COMMITS_AND_CHAINS, rb"(?:commit|end)" + _CHAINED),
+    (StatementEffect.PREPARES, rb"prepare transaction '"),
+    (StatementEffect.ROLLS_BACK, rb"(?:rollback|abort)" + _UNCHAINED),
+    (StatementEffect.ROLLS_BACK_AND_CHAINS, rb"(?:rollback|abort)" + _CHAINED),
+    (
+        StatementEffect.ROLLS_BACK_TO,
+        rb"rollback" + _WORK + rb" to(?: savepoint)? " + _NAME,
+    ),
+    (StatementEffect.BEGINS, rb"begin" + _WORK + rb"|start transaction"),
+    (StatementEffect.BEGINS_SO, rb"(?:begin|start transaction) .*"),
+    (StatementEffect.READS, rb"(?:select|values|table|show)\b.*"),
+    (StatementEffect.IN_PARTS, rb"(?:copy|call|do|vacuum|cluster|reindex)\b.*"),
+    (
+        StatementEffect.IN_PARTS,
+        rb"(?:create|alter|drop) (?:database|tablespace|subscription).*",
+    ),
 )
-"""What a statement does by its first words, in small letters with one blank between
-them; a string is ``'``.  The first that fits counts (PostgreSQL 18 manual, "SQL
-Commands")."""
+"""Effects by a statement's first words, in lower case and separated by one space; a
+string is ``'``.  The first match counts (PostgreSQL 18 manual, "SQL Commands")."""
 
 _KINDS: Final = tuple((kind, re.compile(form, re.DOTALL)) for kind, form in GRAMMAR)
 _WORDS: Final = 7
-"""Two more than the longest statement that ends a transaction has."""
+"""Two more words than the longest statement that ends a transaction."""
 _NOT_CERTAIN: Final = re.compile(
     rb"\(|\b(?:into|for\s+(?:no\s+key\s+)?(?:update|share|key))\b", re.IGNORECASE
 )
-"""In what looks like a read: a call of a function, a row that is locked, a table."""
+"""What a read must not contain: a function call, a row lock, INTO a table."""
 _COMMITTING: Final = re.compile(rb"\bconcurrently\b", re.IGNORECASE)
 
 
 class SqlStep(NamedTuple):
     """One statement of a text."""
 
-    does: Does
+    effect: StatementEffect
     rest: int
-    """Where the text goes on behind it, and behind its semicolon."""
+    """Index of the text after the statement and its semicolon."""
 
 
 def steps(text: bytes, *, escapes: bool = False) -> Iterator[SqlStep]:
-    """Yield what the statements of a text do, one by one; empty ones do nothing.
+    """Yield the effects of a text's statements, one by one, without empty ones.
 
-    The text may end with a NUL.  ``escapes``: a backslash in plain strings escapes
-    what follows (standard_conforming_strings is off).
+    The text may end with a NUL.  ``escapes``: backslashes in ordinary strings are
+    escapes (standard_conforming_strings is off).
     """
     text = text.rstrip(b"\0")
     for begin, end, words in statements_in(text, escapes=escapes, enough=_WORDS):
@@ -97,7 +110,10 @@ def steps(text: bytes, *, escapes: bool = False) -> Iterator[SqlStep]:
 
 
 def readings(text: bytes) -> list[list[SqlStep]]:
-    """Return the steps of a text for all that backslashes in it may mean."""
+    """Return the steps of a text with standard_conforming_strings on, and with it off.
+
+    The second list is missing if the text has no backslash.
+    """
     found = [list(steps(text))]
     if b"\\" in text:
         found.append(list(steps(text, escapes=True)))
@@ -105,9 +121,9 @@ def readings(text: bytes) -> list[list[SqlStep]]:
 
 
 def first_step(text: bytes) -> SqlStep | None:
-    """Return the first statement of a text; None if all of it is empty.
+    """Return the first statement of a text; None if the text is empty.
 
-    Long statements are not gone through: of those READS and WRITES mean the same.
+    It does not scan long statements, so READS and WRITES mean the same here.
     """
     text = text.rstrip(b"\0")
     found = statements_in(text, escapes=False, enough=_WORDS, whole=False)
@@ -117,18 +133,18 @@ def first_step(text: bytes) -> SqlStep | None:
 
 
 def is_one(text: bytes) -> bool:
-    """Tell whether a text may be prepared: it has at most one statement."""
+    """Return whether a text may be prepared: it has at most one statement."""
     found = steps(text)
     next(found, None)
     return next(found, None) is None
 
 
-def _kind(words: list[bytes], statement: bytes) -> Does:
+def _kind(words: list[bytes], statement: bytes) -> StatementEffect:
     beginning = b" ".join(words).lower()
     fitting = (kind for kind, form in _KINDS if form.fullmatch(beginning))
-    kind = next(fitting, Does.WRITES)
-    if kind is Does.READS and _NOT_CERTAIN.search(statement):
-        return Does.WRITES
-    if kind is Does.WRITES and _COMMITTING.search(statement):
-        return Does.IN_PARTS
+    kind = next(fitting, StatementEffect.WRITES)
+    if kind is StatementEffect.READS and _NOT_CERTAIN.search(statement):
+        return StatementEffect.WRITES
+    if kind is StatementEffect.WRITES and _COMMITTING.search(statement):
+        return StatementEffect.IN_PARTS
     return kind

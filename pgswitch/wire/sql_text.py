@@ -1,9 +1,9 @@
-"""What a text of SQL says about prepared statements: PREPARE, EXECUTE, DEALLOCATE.
+"""Finds prepared statements in SQL texts: PREPARE, EXECUTE, DEALLOCATE.
 
-A text is cut into tokens as PostgreSQL's scanner does (manual, "Lexical Structure"), so
-that nothing inside of a string, a comment or a quoted name is taken for a statement.
-Only texts with one of these words at the beginning of a statement get here, see
-``suspect`` in passing.py.
+A text is tokenized as by PostgreSQL's scanner (manual, "Lexical Structure"), so nothing
+inside a string, a comment or a quoted name is taken for a statement.  Only texts with
+one of these words at the beginning of a statement get here, see ``suspect`` in
+passing.py.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ PREPARE: Final = "PREPARE"
 DEALLOCATE: Final = "DEALLOCATE"
 DEALLOCATE_ALL: Final = "DEALLOCATE ALL"
 DISCARD_ALL: Final = "DISCARD ALL"
-"""Actions; each is the tag by which a server says that it is done."""
+"""Actions; each is the command tag that reports it as done."""
 
-LONGEST_NAME: Final = 63
-"""Bytes of an identifier that PostgreSQL looks at (NAMEDATALEN - 1)."""
+MAX_NAME_LENGTH: Final = 63
+"""Maximum significant bytes of an identifier (NAMEDATALEN - 1)."""
 
 _NAME: Final = rb"[A-Za-z_\x80-\xff][\w$\x80-\xff]*"
-# All repeats over what a client has quoted are possessive: they take no memory.
+# All repeats over quoted text are possessive: they take no memory.
 _TOKEN = re.compile(
     rb"(?P<blank>(?:\s+|--[^\n\r]*+)++)"
     rb"|(?P<comment>/\*)"
@@ -37,52 +37,52 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _ESCAPED_STRING = re.compile(rb"'(?:[^'\\]++|\\.|'')*+'?", re.DOTALL)
-"""A plain one while standard_conforming_strings is off."""
+"""An ordinary string while standard_conforming_strings is off."""
 _COMMENT_ENDS = re.compile(rb"/\*|\*/")
 _FEW_WORDS: Final = 4
-"""So many words tell what a statement does, but for an EXECUTE somewhere in it."""
+"""This many words identify a statement, except for an EXECUTE later in it."""
 _MARK = re.compile(
     rb"['\";]|(?<![\w$\x80-\xff])(?:\$|(?:[eE]|[uU]&|[bBxXnN])')|--|/\*"
     rb"|(?<![\w$\x80-\xff])[eE][xX][eE][cC][uU][tT][eE](?![\w$\x80-\xff])"
 )
-"""What may begin something that matters: strings, comments, ends, EXECUTE."""
+"""The beginnings of relevant tokens: strings, comments, semicolons, EXECUTE."""
 _MENTIONED = re.compile(
     rb'\b(?:execute|deallocate)\s+(?:prepare\s+)?("(?:[^"]|"")+"|' + _NAME + rb")",
     re.IGNORECASE,
 )
-"""In the body of a DO, which is a string."""
+"""Statements named in the body of a DO, which is a string."""
 _TRANSACTION_ENDS: Final = (b"rollback", b"abort", b"commit", b"end")
 
 
 class Action(NamedTuple):
-    """What a statement does to prepared statements, once it is carried out."""
+    """What a statement does to prepared statements when it is executed."""
 
     kind: str
-    """One of the four above."""
+    """One of the four actions above."""
     name: bytes
-    """As PostgreSQL stores it; empty if it is for all."""
+    """The name as PostgreSQL stores it; empty for all statements."""
     text: bytes
-    """The statement, without the semicolon behind it; see :func:`_portable`."""
+    """The statement, without its semicolon; see :func:`_portable`."""
 
 
 class SqlText(NamedTuple):
-    """What is to be known of a text."""
+    """The facts about a text."""
 
     text: bytes
     actions: tuple[Action, ...]
-    """In the order in which they are carried out."""
+    """In the order of execution."""
     mentioned: tuple[bytes, ...]
-    """Names whose statements must be there when the text is run."""
+    """Names of the statements that must exist when the text runs."""
     resets: bool
-    """Parameters get back the values that the session began with."""
+    """It resets parameters to the session's initial values."""
     restart: int
-    """Where the second statement begins, if the first ends a transaction; else 0."""
+    """Index of the second statement, if the first ends a transaction; else 0."""
 
 
 def read(text: bytes, *, escapes: bool = False) -> SqlText:
-    """Return what a text says; it may end with a NUL.
+    """Return the facts about a text; it may end with a NUL.
 
-    ``escapes``: a backslash in plain strings escapes what follows
+    ``escapes``: backslashes in ordinary strings are escapes
     (standard_conforming_strings is off).
     """
     actions: list[Action] = []
@@ -120,7 +120,7 @@ def read(text: bytes, *, escapes: bool = False) -> SqlText:
 
 
 def _action(words: list[bytes], text: bytes) -> Action | None:
-    """Return what one statement does, from its words; strings are not among them."""
+    """Return a statement's action by its words, in which a string is ``'``."""
     first = words[0].lower()
     rest = words[1:]
     if first == b"deallocate" and rest[1:] and rest[0].lower() == b"prepare":
@@ -129,7 +129,7 @@ def _action(words: list[bytes], text: bytes) -> Action | None:
         return None
     is_all = rest[0].lower() == b"all"
     if first == b"prepare":
-        # PREPARE TRANSACTION 'name' is about something else.
+        # PREPARE TRANSACTION 'name' is another command.
         return None if rest[1:2] == [b"'"] else Action(PREPARE, folded(rest[0]), text)
     if first == b"deallocate":
         return (
@@ -145,17 +145,17 @@ def _action(words: list[bytes], text: bytes) -> Action | None:
 def statements_in(
     text: bytes, *, escapes: bool, enough: int = _FEW_WORDS, whole: bool = True
 ) -> Iterator[tuple[int, int, list[bytes]]]:
-    """Yield begin, end and words of each statement that is not empty, one by one.
+    """Yield begin, end and words of each nonempty statement.
 
-    A string is the word ``'``, and signs are words too.  Where there are more than
-    ``enough``, the rest may be missing; unless ``whole``, such a statement is the last,
-    and ends there.  At the end of the others stands a semicolon, or the text is over.
+    A string is the word ``'``, and signs are words too.  After ``enough`` words, the
+    rest of a statement's words may be missing; unless ``whole``, iteration stops there.
+    The end of a statement is its semicolon or the end of the text.
     """
     words: list[bytes] = []
     begin = at = 0
     while at < len(text):
         if len(words) >= enough and words[-1].lower() != b"execute":
-            # Of the rest of a statement little matters.
+            # Little of a statement's rest matters.
             mark = _MARK.search(text, at) if whole else None
             if mark is None:
                 at = len(text) if whole else at
@@ -175,9 +175,9 @@ def statements_in(
 
 
 def _portable(text: bytes, *, escapes: bool) -> bytes:
-    """Return a statement that means the same whatever backslashes in strings mean.
+    """Return a statement that does not depend on standard_conforming_strings.
 
-    A plain string with a backslash becomes one with E in front, where it escapes.
+    An ordinary string with a backslash becomes an E'' string.
     """
     parts: list[bytes] = []
     at = 0
@@ -194,13 +194,13 @@ def _portable(text: bytes, *, escapes: bool) -> bytes:
 
 
 def _token(text: bytes, at: int, *, escapes: bool) -> tuple[str, int]:
-    """Return kind and end of the token at a place; no kind if it is a blank."""
+    """Return kind and end of the token at an index; no kind for space and comments."""
     token = _TOKEN.match(text, at)
-    assert token is not None  # noqa: S101 - the last way takes any byte
+    assert token is not None  # noqa: S101 - the last alternative matches any byte
     end = token.end()
     kind = token.lastgroup or ""
     if kind == "comment":
-        return "", _behind_comment(text, end)
+        return "", _comment_end(text, end)
     if kind == "dollar":
         close = text.find(token[0], end)
         return "string", len(text) if close < 0 else close + len(token[0])
@@ -210,8 +210,8 @@ def _token(text: bytes, at: int, *, escapes: bool) -> tuple[str, int]:
     return "" if kind == "blank" else kind, end
 
 
-def _behind_comment(text: bytes, at: int) -> int:
-    """Return where a comment ends whose beginning ends ``at``; comments nest."""
+def _comment_end(text: bytes, at: int) -> int:
+    """Return the end of a comment whose ``/*`` ends at ``at``; comments nest."""
     depth = 1
     while depth:
         mark = _COMMENT_ENDS.search(text, at)
@@ -225,5 +225,5 @@ def _behind_comment(text: bytes, at: int) -> int:
 def folded(name: bytes) -> bytes:
     """Return an identifier as PostgreSQL stores it (manual, "Identifiers")."""
     if name.startswith(b'"'):
-        return name[1:-1].replace(b'""', b'"')[:LONGEST_NAME]
-    return name.lower()[:LONGEST_NAME]
+        return name[1:-1].replace(b'""', b'"')[:MAX_NAME_LENGTH]
+    return name.lower()[:MAX_NAME_LENGTH]

@@ -1,14 +1,14 @@
-"""Messages as text, one a line, for the log at ``-vv`` and for tests.
+"""Formats messages as text, one per line, for the log at ``-v -v`` and for tests.
 
-The form is that of libpq's PQtrace without time stamps, so the trace of a pooler can
+The format is that of libpq's PQtrace without time stamps, so the trace of a pooler can
 be compared with that of a client::
 
     F	13	Query	 "SELECT 1"
     B	5	ReadyForQuery	 I
 
-Passwords, also those in SQL, SASL exchanges, MD5 salts and cancel keys are shown as
-``***``. A body that
-does not have the layout of its message ends in ``(broken)``; nothing is raised.
+Passwords (also in SQL), SASL exchanges, MD5 salts and cancel keys are shown as ``***``.
+A body that does not have the layout of its message ends in ``(broken)``; nothing is
+raised.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pgswitch.wire import constants as c
 from pgswitch.wire.masking import MASK, masked
 
 TEXT_LIMIT: Final = 200
-"""Bytes of one text or value that are shown."""
+"""Maximum bytes of a text or value that are shown."""
 
 _SECRET_AUTHENTICATION: Final = frozenset(
     (
@@ -38,7 +38,7 @@ class _EndedError(Exception):
 
 
 class _Body:
-    """Reads a body from its start, giving each field as text."""
+    """Reads the fields of a body one by one, and returns each as text."""
 
     __slots__ = ("_at", "_data")
 
@@ -48,7 +48,7 @@ class _Body:
 
     @property
     def left(self) -> int:
-        """How many bytes have not been read."""
+        """The number of bytes that have not been read."""
         return len(self._data) - self._at
 
     def take(self, size: int) -> bytes:
@@ -83,12 +83,12 @@ class _Body:
         return f"{size} '{_shown(self.take(size))}'" if size >= 0 else str(size)
 
     def rest(self) -> str:
-        """Return all that is left, quoted."""
+        """Return the rest of the body, quoted."""
         return f"'{_shown(self.take(self.left))}'"
 
 
 def _shown(raw: bytes) -> str:
-    """Return bytes as printable text, long ones cut, without passwords."""
+    """Return bytes as printable text, shortened and without passwords."""
     text = masked(raw[:TEXT_LIMIT].decode("utf-8", "backslashreplace"))
     printable = "".join(
         character if character.isprintable() else repr(character)[1:-1]
@@ -118,7 +118,7 @@ def _fixed(layout: str) -> Fields:
 
 
 def _counted(body: _Body, size: int) -> Iterator[str]:
-    """Yield a two-byte count and as many numbers."""
+    """Yield a two-byte count and that many numbers."""
     count = body.int_(2)
     yield str(count)
     for _ in range(count):
@@ -242,11 +242,11 @@ _SIDES: Final = MappingProxyType(
 def trace_line(
     direction: str, kind: int, length: int, body: bytes, *, mask_rows: bool = False
 ) -> str:
-    """Return one line, without its end.
+    """Return one line, without a line feed.
 
-    ``direction`` is ``F`` for a message the frontend sent and ``B`` for one the
-    backend sent, ``kind`` its type byte, ``length`` the length field (body and four),
-    ``body`` as much of the body as is there. ``mask_rows`` hides what rows hold.
+    ``direction`` is ``F`` for a message from the frontend and ``B`` for one from the
+    backend, ``kind`` its type byte, ``length`` the length field (body and four),
+    ``body`` the body or its beginning. ``mask_rows`` hides the content of rows.
     """
     names, readers = _SIDES[direction]
     name = names.get(kind)

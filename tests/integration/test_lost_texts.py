@@ -125,7 +125,7 @@ def stood_in(port: int, sent: bytes) -> list[str]:
     statements = ClientStatements(StatementTable(), Exchange(), 10, Counters())
     for name, text in NAMES.items():
         statements.introduce(name.encode(), text.encode() + b"\0\0\0")
-    state = LostTransaction(statements, told=True)
+    state = LostTransaction(statements, reported=True)
     answers = b""
     messages = split(sent + SYNC)
     while messages:

@@ -25,10 +25,10 @@ def known(most: int = 10) -> ClientStatements:
 
 
 def lost(
-    statements: ClientStatements | None = None, *, told: bool = False, **more: bool
+    statements: ClientStatements | None = None, *, reported: bool = False, **more: bool
 ) -> LostTransaction:
     """Return the state of such a client."""
-    return LostTransaction(statements or known(), told=told, **more)
+    return LostTransaction(statements or known(), reported=reported, **more)
 
 
 def run(text: str, name: str = "") -> bytes:
@@ -85,7 +85,7 @@ def test_what_is_told_is_noted() -> None:
 def test_a_commit_that_hears_of_it_first(text: str) -> None:
     """It must not seem to succeed; afterwards it says ROLLBACK, as PostgreSQL does."""
     assert say(lost(), encode.query(text)) == ("40001 ZI", True)
-    assert say(lost(told=True), encode.query(text)) == ("CROLLBACK ZI", True)
+    assert say(lost(reported=True), encode.query(text)) == ("CROLLBACK ZI", True)
 
 
 @pytest.mark.parametrize(
@@ -108,15 +108,15 @@ def test_a_commit_that_hears_of_it_first(text: str) -> None:
 )
 def test_whatever_ends_it(text: str) -> None:
     """Comments, blanks and empty statements are none, and the tag is ROLLBACK."""
-    assert say(lost(told=True), encode.query(text)) == ("CROLLBACK ZI", True)
-    heard = say(lost(told=True), run(text), encode.sync())
+    assert say(lost(reported=True), encode.query(text)) == ("CROLLBACK ZI", True)
+    heard = say(lost(reported=True), run(text), encode.sync())
     assert heard == ("1 2 CROLLBACK ZI", True)
 
 
 @pytest.mark.parametrize("text", ["", ";", " ; ;", "-- x", "/* ; */ ;", "\n"])
 def test_an_empty_text(text: str) -> None:
     """It is not refused, but for its Bind."""
-    state = lost(told=True)
+    state = lost(reported=True)
     assert say(state, encode.query(text)) == ("I ZE", False)
     assert say(state, run(text), encode.sync()) == ("1 25P02 ZE", False)
     assert say(state, describe_statement(""), encode.sync())[0] == "t n ZE"
@@ -139,7 +139,7 @@ def test_an_empty_text(text: str) -> None:
 )
 def test_what_stands_behind_the_end(text: str, rest: str) -> None:
     """It is outside of the transaction, and for the next server."""
-    heard = say(lost(told=True), encode.query(text), encode.query("SELECT 2"))
+    heard = say(lost(reported=True), encode.query(text), encode.query("SELECT 2"))
     assert heard == (f"CROLLBACK | Q{rest} QSELECT 2", True)
 
 
@@ -148,11 +148,11 @@ def test_what_stands_behind_the_end(text: str, rest: str) -> None:
 )
 def test_a_chain_is_broken(text: str) -> None:
     """There is no such transaction any more, and nothing of the text runs outside."""
-    for told in (False, True):
-        assert say(lost(told=told), encode.query(text)) == ("40001 ZI", True)
+    for reported in (False, True):
+        assert say(lost(reported=reported), encode.query(text)) == ("40001 ZI", True)
         only = text.partition(";")[0]
         rest = (run("SELECT 1"), encode.sync(), encode.query("SELECT 2"))
-        heard = say(lost(told=told), run(only), *rest)
+        heard = say(lost(reported=reported), run(only), *rest)
         assert heard == ("1 2 40001 ZI | QSELECT 2", True)
 
 
@@ -187,7 +187,7 @@ def test_everything_else_is_refused(text: str) -> None:
 
 def test_only_one_statement_can_be_prepared() -> None:
     """As ever."""
-    state = lost(told=True)
+    state = lost(reported=True)
     heard = say(state, run("ROLLBACK; SELECT 1"), encode.sync())
     assert heard == ("42601 ZE", False)
     assert say(state, run("SELECT 1; ROLLBACK"), encode.sync())[0] == "25P02 ZE"
@@ -195,7 +195,7 @@ def test_only_one_statement_can_be_prepared() -> None:
 
 def test_a_rollback_to_a_savepoint_can_be_prepared() -> None:
     """Its savepoint is lost, which is said when it is run."""
-    state = lost(told=True)
+    state = lost(reported=True)
     heard = say(state, run("ROLLBACK TO a", "auto"), encode.sync())
     assert heard == ("1 2 25P02 ZE", False)
     assert say(state, encode.bind("", "auto"), encode.sync())[0] == "2 ZE"
@@ -217,8 +217,8 @@ def test_a_pipeline_is_refused_once() -> None:
 @pytest.mark.parametrize("text", ["ROLLBACK", "COMMIT"])
 def test_the_end_by_the_extended_protocol(text: str) -> None:
     """Parse, Bind, Describe and Execute of it work, and the Sync ends it."""
-    heard, over = say(
-        lost(told=True),
+    heard, ended = say(
+        lost(reported=True),
         encode.parse("x", text),
         describe_statement("x"),
         encode.bind("", "x"),
@@ -230,7 +230,7 @@ def test_the_end_by_the_extended_protocol(text: str) -> None:
         encode.sync(),
     )
     assert heard == "1 t n 2 n CROLLBACK 3 ZI"
-    assert over
+    assert ended
 
 
 def test_a_pipeline_goes_on_behind_the_end() -> None:
@@ -244,27 +244,27 @@ def test_a_pipeline_goes_on_behind_the_end() -> None:
 
 def test_statements_prepared_before() -> None:
     """Drivers prepare their ROLLBACK once and for all."""
-    heard, over = say(lost(), encode.bind("", "r"), encode.execute(), encode.sync())
-    assert (heard, over) == ("2 CROLLBACK ZI", True)
+    heard, ended = say(lost(), encode.bind("", "r"), encode.execute(), encode.sync())
+    assert (heard, ended) == ("2 CROLLBACK ZI", True)
     for name, code in (("s", "25P02"), ("e", "25P02"), ("unknown", "26000")):
         state = lost()
         assert say(state, encode.bind("", name), encode.sync())[0] == "40001 ZE"
         assert say(state, encode.bind("", name), encode.sync())[0] == f"{code} ZE"
     asked = describe_statement
     for name, heard in (("r", "t n"), ("s", "25P02"), ("e", "t n"), ("x", "26000")):
-        assert say(lost(told=True), asked(name), encode.sync())[0] == f"{heard} ZE"
+        assert say(lost(reported=True), asked(name), encode.sync())[0] == f"{heard} ZE"
 
 
 def test_portals() -> None:
     """They outlive a Sync, and are none without a Bind; values are refused."""
-    state = lost(told=True)
+    state = lost(reported=True)
     assert say(state, encode.execute("p"), encode.sync())[0] == "25P02 ZE"
     assert say(state, encode.describe_portal("p"), encode.sync())[0] == "25P02 ZE"
     assert say(state, encode.bind("p", "r", ["1"]), encode.sync())[0] == "25P02 ZE"
     assert say(state, encode.bind("p", "r"), encode.sync())[0] == "2 ZE"
     assert say(state, encode.message(ord("C"), b"Pq\0"), encode.sync())[0] == "3 ZE"
     assert say(state, encode.execute("p"), encode.sync())[0] == "CROLLBACK ZI"
-    state = lost(told=True)
+    state = lost(reported=True)
     closed = encode.bind("p", "r") + encode.message(ord("C"), b"Pp\0")
     assert say(state, closed, encode.execute("p"), encode.sync())[0] == "2 3 25P02 ZE"
 
@@ -272,7 +272,7 @@ def test_portals() -> None:
 def test_what_is_prepared_here_is_the_clients() -> None:
     """A name means afterwards what it would have meant on the server."""
     statements = known()
-    state = lost(statements, told=True)
+    state = lost(statements, reported=True)
     prepared = encode.parse("new", "ROLLBACK") + encode.sync()
     assert say(state, prepared) == ("1 ZE", False)
     assert statements.text_of(b"new") == b"ROLLBACK"
@@ -288,7 +288,7 @@ def test_what_is_prepared_here_is_the_clients() -> None:
 def test_what_is_closed_here_is_closed() -> None:
     """Its name can be used again, here and afterwards; no reference is left."""
     statements = known()
-    state = lost(statements, told=True)
+    state = lost(statements, reported=True)
     for name in ("s", "r", "e", "s", "unknown"):
         heard = say(state, close_statement(name), encode.sync())
         assert heard == ("3 ZE", False)
@@ -302,7 +302,7 @@ def test_what_is_closed_here_is_closed() -> None:
 @pytest.mark.parametrize("statements", [None, known(most=0)])
 def test_when_no_names_are_kept(statements: ClientStatements | None) -> None:
     """Then they last as long as the transaction."""
-    state = LostTransaction(statements, told=True)
+    state = LostTransaction(statements, reported=True)
     heard = say(state, encode.parse("x", "ROLLBACK"), encode.sync())
     assert heard == ("1 ZE", False)
     assert say(state, encode.parse("x", "ROLLBACK"), encode.sync())[0] == "42P05 ZE"
@@ -348,16 +348,16 @@ def test_a_pipeline_that_is_lost_between_its_messages(
     message: bytes, heard: str
 ) -> None:
     """Its Sync must not seem to commit what was done; then it is over."""
-    state = lost(over=True)
+    state = lost(ended=True)
     assert say(state, message) == (heard, True)
 
 
 def test_the_rest_of_a_pipeline() -> None:
     """Up to the Sync nothing is said: the client has had its error."""
-    state = lost(told=True, skipping=True)
+    state = lost(reported=True, skipping=True)
     assert say(state, encode.bind("", ""), encode.execute()) == ("", False)
     assert say(state, encode.sync()) == ("ZE", False)
-    state = lost(told=True, skipping=True, over=True)
+    state = lost(reported=True, skipping=True, ended=True)
     assert say(state, encode.execute(), encode.sync()) == ("ZI", True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.wire.shutdown_notice import ShutdownNotice, shutdown_notice, words_of
+from pgswitch.wire.shutdown_notice import ShutdownNotice, notice_fields, shutdown_notice
 from tests.fakes.messages import ANSWER, RESULT, message
 
 
@@ -51,7 +51,7 @@ def test_any_fatal_is_the_end(severity: str, code: str) -> None:
     row = message(b"D", b"\0\0")
     chunk = row + report(b"E", severity, code)
     assert shutdown_notice(chunk) == (ShutdownNotice.ENDS, len(row), False)
-    assert words_of(chunk, len(row))["C"] == code
+    assert notice_fields(chunk, len(row))["C"] == code
 
 
 def test_behind_the_rest_of_a_message() -> None:

@@ -6,12 +6,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.wire.sql_steps import ENDS, Does, first_step, is_one, readings, steps
+from pgswitch.wire.sql_steps import (
+    ENDS,
+    StatementEffect,
+    first_step,
+    is_one,
+    readings,
+    steps,
+)
 from tests.counting import calls_in
 
-C, CC, P = Does.COMMITS, Does.COMMITS_AND_CHAINS, Does.PREPARES
-R, RC, RT = Does.ROLLS_BACK, Does.ROLLS_BACK_AND_CHAINS, Does.ROLLS_BACK_TO
-B, BS, W, S, M = Does.BEGINS, Does.BEGINS_SO, Does.WRITES, Does.READS, Does.IN_PARTS
+C, CC, P = (
+    StatementEffect.COMMITS,
+    StatementEffect.COMMITS_AND_CHAINS,
+    StatementEffect.PREPARES,
+)
+R, RC, RT = (
+    StatementEffect.ROLLS_BACK,
+    StatementEffect.ROLLS_BACK_AND_CHAINS,
+    StatementEffect.ROLLS_BACK_TO,
+)
+B, BS, W, S, M = (
+    StatementEffect.BEGINS,
+    StatementEffect.BEGINS_SO,
+    StatementEffect.WRITES,
+    StatementEffect.READS,
+    StatementEffect.IN_PARTS,
+)
 
 TEXTS = {
     "commit": [C],
@@ -80,7 +101,7 @@ TEXTS = {
 def test_steps(text: str) -> None:
     """Each statement does one thing; the text may end with a NUL."""
     for ending in ("", "\0", ";", "\n"):
-        found = [step.does for step in steps((text + ending).encode())]
+        found = [step.effect for step in steps((text + ending).encode())]
         assert found == TEXTS[text]
 
 
@@ -106,7 +127,7 @@ def test_backslashes_are_read_both_ways() -> None:
     """Whether they escape depends on a setting."""
     assert len(readings(b"SELECT 1; COMMIT")) == 1
     text = rb"SELECT '\'; COMMIT; SELECT '\';"
-    assert [[step.does for step in one] for one in readings(text)] == [[S, C, S], [S]]
+    assert [[step.effect for step in one] for one in readings(text)] == [[S, C, S], [S]]
 
 
 PIECES = [
@@ -136,9 +157,9 @@ def test_any_text(pieces: list[str]) -> None:
     places = [step.rest for step in steps(text)]
     assert places == sorted(set(places))
     one = first_step(text)
-    if one is not None and one.does in ENDS:
-        rest = [step.does for step in steps(text[one.rest :])]
-        assert rest == [step.does for step in steps(text)][1:]
+    if one is not None and one.effect in ENDS:
+        rest = [step.effect for step in steps(text[one.rest :])]
+        assert rest == [step.effect for step in steps(text)][1:]
 
 
 @pytest.mark.parametrize(

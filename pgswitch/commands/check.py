@@ -114,7 +114,7 @@ def exposed(configuration: Configuration) -> Iterator[str]:
         if path and os.access(path, os.R_OK):
             mode = stat.S_IMODE(Path(path).stat().st_mode)
             if mode & stat.S_IROTH:
-                yield f"{name}: {path} can be read by everybody (mode {mode:04o})"
+                yield f"{name}: {path} can be read by everyone (mode {mode:04o})"
     yield from doubts(configuration, _rules(configuration)[0])
 
 

@@ -1,6 +1,6 @@
-"""Machines for small grammars, by ply, which takes them from docstrings.
+"""Builds lexers and parsers with ply, which reads grammars from docstrings.
 
-It would write its tables and its complaints to files; here it writes nothing.
+By default ply writes tables and warnings to files; here it writes nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from ply import lex, yacc
 
 
 def machines_of(grammar: object) -> tuple[Any, Any]:
-    """Return the lexer and the parser of a grammar, a module or an object.
+    """Return the lexer and the parser of a grammar, which is a module or an object.
 
-    It takes a few milliseconds.  Raises SyntaxError for what is no grammar.
+    This takes a few milliseconds.  Raises SyntaxError for an invalid grammar.
     """
     return (
         lex.lex(module=grammar),

@@ -108,7 +108,7 @@ class Trust:
         if status.st_uid not in self.users:
             return f"{path} belongs to another user (id {status.st_uid})"
         if mode & stat.S_IWOTH:
-            return f"{path} can be written by everybody (mode {mode:04o})"
+            return f"{path} can be written by everyone (mode {mode:04o})"
         if mode & stat.S_IWGRP and status.st_gid not in self.groups:
             return f"{path} can be written by group {status.st_gid} (mode {mode:04o})"
         return ""
@@ -124,7 +124,7 @@ def key_in_the_open(path: str) -> str:
     allowed = OF_OURSELVES if status.st_uid else OF_ROOT
     if not stat.S_ISREG(status.st_mode) or not mode & ~allowed & 0o077:
         return ""
-    who = "everybody" if mode & stat.S_IROTH else "others"
+    who = "everyone" if mode & stat.S_IROTH else "others"
     return f"{path} can be read by {who} (mode {mode:04o})"
 
 

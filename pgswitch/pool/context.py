@@ -1,4 +1,4 @@
-"""What every pool shares with the others, handed to each when it is made."""
+"""The context that all pools and connections share."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Connector(Protocol):
         protocol: TwistedProtocol,
         address: str = "",
     ) -> Deferred[object]:
-        """Fire when ``protocol`` is connected; fail with the reason if it is not.
+        """Connect ``protocol``; the Deferred fires when it is, or fails.
 
-        With ``address`` a host that has a name is looked for there.
+        ``address`` is the IP address to use for a host name, instead of a lookup.
         """
 
 
 @dataclass(slots=True)
 class ServiceContext:
-    """The surroundings of the pools."""
+    """Configuration, log, clock and other state that all pools share."""
 
     configuration: Configuration
     effective: Effective
@@ -59,35 +59,35 @@ class ServiceContext:
     credentials: Callable[[DatabaseSpec, str], LoginSecrets]
     """Secret and SCRAM keys for logging in to a database as a user."""
     derive_keys: DeriveKeys
-    """Calls something in a thread; fires with None if that failed."""
+    """Calls a function in a thread; fires with None if it failed."""
     random: Callable[[int], bytes]
     clock: Callable[[], float]
     """Monotonic seconds."""
     later: Callable[[float, Callable[[], object]], IDelayedCall]
     """Calls a function after some seconds."""
     scram_cache: KeyCache = field(default_factory=dict)
-    """SCRAM keys of clear secrets, stretched once."""
+    """SCRAM keys derived from plain passwords."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
-    """Numbers clients and servers for the life of the process."""
+    """Numbers of clients and servers, unique for the life of the process."""
     failures: ErrorCounts = field(default_factory=ErrorCounts)
-    """What clients were told of, for SHOW ERRORS."""
+    """Errors sent to clients, for SHOW ERRORS."""
     console_counters: Counters = field(default_factory=Counters)
-    """What the console is asked; it has no pool to count for it."""
+    """Counters of the console, which has no pool."""
     paused: bool = False
-    """PAUSE of everything is in force."""
+    """All pools are paused (PAUSE without a database)."""
     suspended: bool = False
-    """SUSPEND is in force: nothing is read, opened or timed."""
+    """The service is suspended: it reads from no socket, opens none, times nothing."""
     shutdown_fault: type[Fault] | None = None
-    """The service is ending: what whoever would have to wait for a server is told."""
+    """The error for clients that would have to wait for a server during a shutdown."""
     ended: bool = False
-    """The process ends at once, and every connection with it."""
+    """The process is about to end, and every connection with it."""
 
     @property
     def log_disconnections(self) -> bool:
-        """Whether the end of a connection is logged."""
+        """Whether disconnections are logged."""
         return bool(self.configuration.settings.log_disconnections) and not self.ended
 
     def configure(self, configuration: Configuration) -> None:
-        """Take a new configuration."""
+        """Put a new configuration in force."""
         self.configuration = configuration
         self.effective = Effective(configuration)

@@ -59,6 +59,6 @@ def _twisted_version() -> str:
 
 
 def _tls_version() -> str:
-    from OpenSSL import SSL  # noqa: PLC0415 - slow to import, and seldom needed
+    from OpenSSL import SSL  # noqa: PLC0415 - slow to import, and rarely needed
 
     return str(SSL.OpenSSL_version(SSL.OPENSSL_VERSION), "ascii")

@@ -141,7 +141,7 @@ class Predecessor:
         while pidfile and Path(pidfile).exists():
             if time.monotonic() > deadline:
                 fatal(f"takeover failed: pidfile '{pidfile}' is still there")
-            time.sleep(POLL_S)  # noqa: TID251 - nobody is served yet
+            time.sleep(POLL_S)  # noqa: TID251 - no client is served yet
 
     def give_up(self) -> None:
         """Let the process continue; it also resumes when its console disconnects."""
@@ -229,7 +229,7 @@ def _connect(connection: socket.socket, path: str) -> None:
                 raise
         else:
             return
-        time.sleep(POLL_S)  # noqa: TID251 - nobody is served yet
+        time.sleep(POLL_S)  # noqa: TID251 - no client is served yet
 
 
 def _refuse_planted(path: str) -> None:
@@ -245,7 +245,7 @@ def _refuse_planted(path: str) -> None:
         fatal(f"takeover refused: {path} is not a socket of our own user")
     if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
         fatal(
-            f"takeover refused: everybody may write {Path(path).parent}"
+            f"takeover refused: everyone may write to {Path(path).parent}"
             " and replace the socket there"
         )
 

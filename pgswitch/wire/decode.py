@@ -1,9 +1,9 @@
-"""Bodies of the messages that we must read; all others pass as they are.
+"""Decodes the bodies of the messages that we must read; all others are only forwarded.
 
-Pure functions: a whole body in (without type byte and length), values out. The only
-exceptions are subclasses of ProtocolViolation, for a body without the layout that the
-manual's chapter "Message Formats" gives it. Text is UTF-8 with surrogateescape, so it
-can be encoded again without loss.
+Pure functions from a complete body (without type byte and length) to values. They raise
+only subclasses of ProtocolViolation, for a body that does not have the layout in the
+manual's chapter "Message Formats". Text is UTF-8 with surrogateescape, so it can be
+encoded again without loss.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pgswitch.errors import BrokenPacket, IncompleteQuery
 from pgswitch.wire import constants as c
 
 _COLUMN_FACTS: Final = 18
-"""Bytes about a column behind its name (manual, "RowDescription")."""
+"""Bytes of a column's description after its name (manual, "RowDescription")."""
 _COUNT: Final = Struct("!H")
 _UINT32: Final = Struct("!I")
 _NULL: Final = 0xFFFFFFFF
-"""Length, -1, that stands for no value at all."""
+"""The length -1, which stands for NULL."""
 
 TARGETS: Final = frozenset(b"PS")
-"""What Describe and Close may name: a portal or a prepared statement."""
+"""The targets of Describe and Close: portal or prepared statement."""
 
 
 class ParseBody(NamedTuple):
-    """Body of Parse: ``rest`` is query, count and types as sent, for comparing."""
+    """Body of Parse: ``rest`` is query, count and types as sent, for comparison."""
 
     name: bytes
     sql: bytes
@@ -35,7 +35,7 @@ class ParseBody(NamedTuple):
 
 
 class BindPrefix(NamedTuple):
-    """Start of a Bind body: the names, and where the untouched rest begins."""
+    """Start of a Bind body: the names, and the index of the rest."""
 
     portal: bytes
     statement: bytes
@@ -50,7 +50,7 @@ class Target(NamedTuple):
 
 
 class NegotiateProtocolVersion(NamedTuple):
-    """Body of NegotiateProtocolVersion: newest minor version, options refused."""
+    """Body of NegotiateProtocolVersion: newest minor version, refused options."""
 
     newest: int
     options: tuple[str, ...]
@@ -62,7 +62,7 @@ def text(raw: bytes) -> str:
 
 
 def _cstring(body: bytes, start: int, packet: str) -> tuple[bytes, int]:
-    """Return the zero-ended text at ``start`` and where the next field begins."""
+    """Return the zero-terminated text at ``start`` and the index of the next field."""
     end = body.find(b"\0", start)
     if end < 0:
         raise BrokenPacket(message=packet)
@@ -80,7 +80,7 @@ def _uint32(body: bytes, start: int, packet: str) -> int:
 def error_fields(body: bytes) -> dict[str, str]:
     """Return the fields of ErrorResponse or NoticeResponse by their letter.
 
-    A field given twice counts as first given; the zero byte must end the body.
+    The first of a repeated field counts; a zero byte must end the body.
     """
     fields: dict[str, str] = {}
     at = 0
@@ -103,7 +103,7 @@ def parameter_status(body: bytes) -> tuple[bytes, bytes]:
 
 
 def column_count(body: bytes) -> int:
-    """Return how many columns RowDescription announces."""
+    """Return the number of columns in RowDescription."""
     if len(body) < _COUNT.size:
         raise BrokenPacket(message="RowDescription")
     count: int = _COUNT.unpack_from(body)[0]
@@ -111,7 +111,7 @@ def column_count(body: bytes) -> int:
 
 
 def column_names(body: bytes) -> tuple[str, ...]:
-    """Return the names of the columns that RowDescription announces."""
+    """Return the names of the columns in RowDescription."""
     names = []
     at = _COUNT.size
     for _ in range(column_count(body)):
@@ -151,7 +151,7 @@ def text_row(body: bytes) -> list[str | None]:
 
 
 def query(body: bytes) -> bytes:
-    """Return the text of Query; IncompleteQuery if its zero byte is not the last."""
+    """Return the text of Query; IncompleteQuery if a zero byte does not end it."""
     sql, ended, rest = body.partition(b"\0")
     if not ended or rest:
         raise IncompleteQuery
@@ -172,14 +172,14 @@ def parse(body: bytes) -> ParseBody:
 
 
 def bind_prefix(body: bytes) -> BindPrefix:
-    """Return portal and statement of Bind; the values behind are not looked at."""
+    """Return portal and statement of Bind; the values are not examined."""
     portal, at = _cstring(body, 0, "Bind")
     statement, at = _cstring(body, at, "Bind")
     return BindPrefix(portal, statement, at)
 
 
 def execute(body: bytes) -> tuple[bytes, int]:
-    """Return the portal of Execute and the most rows wanted; 0 is all."""
+    """Return the portal of Execute and the maximum number of rows; 0 is all."""
     portal, at = _cstring(body, 0, "Execute")
     limit = _uint32(body, at, "Execute")
     if len(body) != at + 4:
@@ -188,17 +188,17 @@ def execute(body: bytes) -> tuple[bytes, int]:
 
 
 def describe(body: bytes) -> Target:
-    """Return what Describe asks about."""
+    """Return the target of Describe."""
     return _target(body, "Describe")
 
 
 def close(body: bytes) -> Target:
-    """Return what Close closes."""
+    """Return the target of Close."""
     return _target(body, "Close")
 
 
 def _target(body: bytes, packet: str) -> Target:
-    """Return kind and name, the body of both Describe and Close."""
+    """Return kind and name from the body of Describe or Close."""
     if not body or body[0] not in TARGETS:
         raise BrokenPacket(message=packet)
     name, at = _cstring(body, 1, packet)
@@ -230,7 +230,7 @@ def authentication(body: bytes) -> tuple[int, bytes]:
 
 
 def sasl_mechanisms(data: bytes) -> list[str]:
-    """Return the mechanisms that AuthenticationSASL offers."""
+    """Return the mechanisms in AuthenticationSASL."""
     names: list[str] = []
     at = 0
     while True:
@@ -254,7 +254,7 @@ def negotiate_protocol_version(body: bytes) -> NegotiateProtocolVersion:
 
 
 def password(body: bytes) -> bytes:
-    """Return the answer in PasswordMessage, clear or MD5."""
+    """Return the password in PasswordMessage, plain or MD5."""
     answer, at = _cstring(body, 0, "PasswordMessage")
     if at != len(body):
         raise BrokenPacket(message="PasswordMessage")
@@ -264,8 +264,7 @@ def password(body: bytes) -> bytes:
 def sasl_initial_response(body: bytes) -> tuple[str, bytes]:
     """Return mechanism and data of SASLInitialResponse.
 
-    A length of -1 stands for no data at all; what we speak needs some, so it is as
-    good as empty.
+    A length of -1 means no data, which we treat as empty: our mechanisms need data.
     """
     packet = "SASLInitialResponse"
     mechanism, at = _cstring(body, 0, packet)

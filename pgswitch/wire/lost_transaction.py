@@ -85,10 +85,10 @@ class LostTransaction:
 
         ``statements``: None for a client whose statements are not tracked.
 
-        ``reported``: the client has had its 40001.  ``skipping``: it has been sent an
-        error for a pipeline whose Sync is still to come.  ``ended``: that pipeline was
-        no transaction block, so its Sync is the end; not told, its next message is
-        refused.
+        ``reported``: the client has received its 40001.  ``skipping``: it has received
+        an error for a pipeline whose Sync is still to come.  ``ended``: that pipeline
+        was not in a transaction block, so its Sync is the end; unless ``reported``, the
+        next message is refused.
         """
         self._statements = statements
         self.faults: list[Fault] = []

@@ -221,7 +221,7 @@ def test_files_that_others_may_write(world_of: WorldOf, tmp_path: Path) -> None:
     path.write_text("def routing_rules(username, query):\n    return None\n")
     path.chmod(0o666)
     world = world_of(settings=f"routing_rules_py_module_file = {path}")
-    line = f"WARNING rules: {path} can be written by everybody (mode 0666)"
+    line = f"WARNING rules: {path} can be written by everyone (mode 0666)"
     assert len([one for one in world.log if one.startswith(line)]) == 1
     assert world.service.reload()
     assert len([one for one in world.log if one.startswith(line)]) == 2

@@ -122,7 +122,7 @@ def test_secrets_in_the_open(
     users = tmp_path / "users"
     users.write_text('"joe" "secret"\n')
     for mode, warnings in (
-        (0o604, [f"warning: auth_file: {users} can be read by everybody (mode 0604)"]),
+        (0o604, [f"warning: auth_file: {users} can be read by everyone (mode 0604)"]),
         (0o640, []),
     ):
         users.chmod(mode)
@@ -146,8 +146,8 @@ def test_files_that_others_may_write(
     assert status == 0
     code = ", and with it the code that runs here"
     assert [line for line in lines if line.startswith("warning: ")] == [
-        f"warning: configuration: {more} can be written by everybody (mode 0646)",
-        f"warning: rules: {rules} can be written by everybody (mode 0646){code}",
+        f"warning: configuration: {more} can be written by everyone (mode 0646)",
+        f"warning: rules: {rules} can be written by everyone (mode 0646){code}",
     ]
 
 

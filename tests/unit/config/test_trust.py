@@ -42,7 +42,7 @@ def test_everybody_may_write(file: Path, up: int) -> None:
     """The file itself, its folder, or one above it."""
     path = [file, *file.parents][up]
     path.chmod(0o777)
-    text = f"{path} can be written by everybody (mode 0777)"
+    text = f"{path} can be written by everyone (mode 0777)"
     assert Trust().file(str(file)) == text
     assert Trust().place(str(file)) == (text if up else "")
 
@@ -52,7 +52,7 @@ def test_a_sticky_folder(file: Path) -> None:
     file.parent.chmod(0o1777)
     assert Trust().file(str(file)) == ""
     assert Trust().place(str(file)) == ""
-    assert "can be written by everybody (mode 1777)" in Trust().file(str(file.parent))
+    assert "can be written by everyone (mode 1777)" in Trust().file(str(file.parent))
 
 
 def test_a_link_is_what_it_leads_to(file: Path, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_link_is_what_it_leads_to(file: Path, tmp_path: Path) -> None:
     stream = tmp_path / "link"
     stream.symlink_to(file)
     file.parent.chmod(0o777)
-    assert "can be written by everybody" in Trust().file(str(stream))
+    assert "can be written by everyone" in Trust().file(str(stream))
 
 
 @pytest.mark.parametrize("up", [0, 1, 2])
@@ -96,7 +96,7 @@ def test_nothing_there(file: Path, path: str) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "who"),
-    [(0o600, ""), (0o400, ""), (0o604, "everybody"), (0o620, "others")],
+    [(0o600, ""), (0o400, ""), (0o604, "everyone"), (0o620, "others")],
 )
 def test_keys(file: Path, mode: int, who: str) -> None:
     """What PostgreSQL would refuse."""
@@ -151,12 +151,12 @@ def test_doubts(file: Path) -> None:
     assert list(doubts(configuration, [path])) == []
     file.chmod(0o604)
     file.parent.chmod(0o777)
-    folder = f"{file.parent} can be written by everybody (mode 0777)"
+    folder = f"{file.parent} can be written by everyone (mode 0777)"
     assert list(doubts(configuration, [path, path])) == [
         f"configuration: {folder}",
         f"auth_file: {folder}",
         f"server_tls_key_file: {folder}",
-        f"server_tls_key_file: {path} can be read by everybody (mode 0604)",
+        f"server_tls_key_file: {path} can be read by everyone (mode 0604)",
         f"logfile: {folder}",
         f"unix_socket_dir: {folder}",
         f"rules: {folder}, and with it the code that runs here",

@@ -128,7 +128,7 @@ def test_keys_that_others_may_write(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_bytes(new_key().public().toString("openssh"))
     keys.chmod(0o666)
-    with pytest.raises(KeyFileError, match="can be written by everybody"):
+    with pytest.raises(KeyFileError, match="can be written by everyone"):
         make_factory(
             lambda: Shell({}),
             authorized_keys=str(keys),

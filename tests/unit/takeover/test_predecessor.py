@@ -200,7 +200,7 @@ def test_a_folder_where_sockets_can_be_exchanged(shared: Path) -> None:
     with listening(path), pytest.raises(FatalError) as caught:
         Predecessor.at(str(path))
     assert caught.value.text == (
-        f"takeover refused: everybody may write {shared} and replace the socket there"
+        f"takeover refused: everyone may write to {shared} and replace the socket there"
     )
 
 

@@ -40,7 +40,6 @@ HOT = [
     "pgswitch/relay/event_loop.py",
     "pgswitch/rules/router.py",
     "pgswitch/rules/registry.py",
-    "pgswitch/rules/rule_function.py",
     "pgswitch/rules/evaluate.py",
     "pgswitch/rules/engine.py",
     "pgswitch/rules/encodings.py",

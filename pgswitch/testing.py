@@ -19,9 +19,8 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from pgswitch.rules.evaluate import RuleSet
+from pgswitch.rules.evaluate import Context, RuleFunction, RuleInput, RuleSet
 from pgswitch.rules.loader import REWRITING, ROUTING, RulesError, load_module
-from pgswitch.rules.rule_function import Context, RuleFunction, RuleInput
 from pgswitch.rules.waiting import as_deferred
 
 SOMEBODY = Context("postgres", "127.0.0.1:5432", "", "", "simple")

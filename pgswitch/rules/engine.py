@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pool import ServerPool
     from pgswitch.pool.pools import Pools
-    from pgswitch.rules.evaluate import RuleSet
-    from pgswitch.rules.rule_function import RuleFunction
+    from pgswitch.rules.evaluate import RuleFunction, RuleSet
 
 LOG_INTERVAL_S: Final = 10.0
 """Minimum time between two log lines with the same text."""

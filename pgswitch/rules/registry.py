@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from pgswitch.config.model import TEMPLATE, Configuration, DatabaseSpec
-from pgswitch.rules.evaluate import RuleSet
+from pgswitch.rules.evaluate import RuleFunction, RuleSet
 from pgswitch.rules.loader import (
     REWRITING,
     ROUTING,
@@ -18,7 +18,6 @@ from pgswitch.rules.loader import (
     RulesError,
     load_module,
 )
-from pgswitch.rules.rule_function import RuleFunction
 
 OFF = "not_enabled"
 """The value of a path setting that means "no rules"."""

@@ -19,8 +19,7 @@ from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.interceptor import QueryInterceptor
 from pgswitch.relay.interfaces import CHANGED, LATER, REFUSED, UNCHANGED
 from pgswitch.rules.encodings import UTF8, Codec, codec_of
-from pgswitch.rules.evaluate import RuleResult, RuleSet
-from pgswitch.rules.rule_function import Context, RuleInput
+from pgswitch.rules.evaluate import Context, RuleInput, RuleResult, RuleSet
 from pgswitch.rules.waiting import PendingResult
 from pgswitch.wire.encode import error_response
 from pgswitch.wire.exchange import FAILED, QUERY
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pool import ServerPool
+    from pgswitch.rules.evaluate import RuleFunction
     from pgswitch.rules.registry import RuleRegistry
-    from pgswitch.rules.rule_function import RuleFunction
 
 _ENDS_TRANSACTION: Final = re.compile(
     r"(?>\s+|--[^\n]*(?:\n|$)|/\*(?>.*?\*/))*+"

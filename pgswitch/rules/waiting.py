@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from pgswitch.pool.context import ServiceContext
-    from pgswitch.rules.evaluate import RuleResult, RuleSet
-    from pgswitch.rules.rule_function import RuleInput
+    from pgswitch.rules.evaluate import RuleInput, RuleResult, RuleSet
 
 
 class RuleTimeout(Exception):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import RouteSnapshot, RuleSnapshot
 from pgswitch.pool.cluster_databases import READER
-from pgswitch.rules.rule_function import Context
+from pgswitch.rules.evaluate import Context
 from pgswitch.testing import at_once
 
 if TYPE_CHECKING:

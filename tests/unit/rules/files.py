@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 from textwrap import dedent
 
-from pgswitch.rules.evaluate import RuleResult, RuleSet
+from pgswitch.rules.evaluate import RuleFunction, RuleInput, RuleResult, RuleSet
 from pgswitch.rules.loader import REWRITING, ROUTING, load_module
-from pgswitch.rules.rule_function import RuleFunction, RuleInput
 
 ROUTE = "def routing_rules(username, query, in_transaction): {}"
 REWRITE = "def rewrite_query(username, query, in_transaction): {}"

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from pgswitch.relay.client_stream import ClientStream
-from pgswitch.rules.evaluate import RuleSet
+from pgswitch.rules.evaluate import RuleFunction, RuleInput, RuleSet
 from pgswitch.rules.loader import REWRITING, ROUTING, load_module
-from pgswitch.rules.rule_function import RuleFunction, RuleInput
 from tests.counting import calls_in, only_interpreted
 from tests.fakes.messages import READY, RESULT, query
 from tests.unit.relay.pair import Stage

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgswitch.rules.evaluate import RuleResult, RuleSet, split_key
+from pgswitch.rules.evaluate import RuleInput, RuleResult, RuleSet, split_key
 from pgswitch.rules.loader import REWRITING, ROUTING
-from pgswitch.rules.rule_function import RuleInput
 from tests.unit.rules.files import Ticking, answer, rule, rule_set
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from pgswitch.rules.encodings import codec_of
-from pgswitch.rules.loader import REWRITING, load_module
-from pgswitch.rules.rule_function import (
+from pgswitch.rules.evaluate import (
     Context,
     InvalidResult,
     RuleFunction,
@@ -17,6 +16,7 @@ from pgswitch.rules.rule_function import (
     rewritten,
     routed,
 )
+from pgswitch.rules.loader import REWRITING, load_module
 from tests.unit.rules.files import Ticking, rule, write
 
 CONTEXT = Context("db", "192.0.2.1:5", "psql", "s1", "extended")

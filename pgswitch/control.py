@@ -48,7 +48,7 @@ class AdminControl:
         pools: Pools,
         login_service: LoginService,
         *,
-        files: ConfigReloader,
+        reloader: ConfigReloader,
         shut_down: Callable[[ShutdownMode, float | None], None],
         suspension: Suspension,
         clusters: Clusters,
@@ -57,19 +57,19 @@ class AdminControl:
         self._context = context
         self._pools = pools
         self._login_service = login_service
-        self._files = files
+        self._reloader = reloader
         self._shut_down = shut_down
         self._suspension = suspension
         self._clusters = clusters
 
     def reload(self) -> bool:
         """Read the configuration again; return False if the old one stays in force."""
-        return self._files.reload()
+        return self._reloader.reload()
 
     def set(self, key: str, value: str) -> bool:
         """Change a setting until the next reload; False for an invalid key or value."""
         try:
-            self._files.apply(with_setting(self._context.configuration, key, value))
+            self._reloader.apply(with_setting(self._context.configuration, key, value))
         except ConfigError as error:
             for problem in error.problems:
                 self._context.log.error(problem)

@@ -39,9 +39,9 @@ class ConfigReloader:
         context: ServiceContext,
         pools: Pools,
         login_service: LoginService,
-        store: AuthFile,
+        auth_file: AuthFile,
         *,
-        decision: HbaPolicy,
+        hba_policy: HbaPolicy,
         rules: RulesEngine,
         listeners: Listeners,
         clusters: Clusters,
@@ -51,8 +51,8 @@ class ConfigReloader:
         self._log = context.log
         self._pools = pools
         self._login_service = login_service
-        self._store = store
-        self._decision = decision
+        self._auth_file = auth_file
+        self._hba_policy = hba_policy
         self._rules = rules
         self._listeners = listeners
         self._clusters = clusters
@@ -61,18 +61,18 @@ class ConfigReloader:
         """Read the files that the configuration names; may raise FatalError."""
         configuration = self._context.configuration
         settings = configuration.settings
-        found = validate.problems(settings)
-        for problem in found:
+        problems = validate.problems(settings)
+        for problem in problems:
             self._log.error(problem)
-        if found:
+        if problems:
             raise FatalError("cannot set up authentication")
-        users = self._store.read(settings)
+        users = self._auth_file.read(settings)
         if isinstance(users, AuthFileContent) and users.hindrances:
             for problem in users.hindrances:
                 self._log.error(problem)
             raise FatalError("cannot load auth_file")
-        self._store.take(users)
-        self._decision.load(settings)
+        self._auth_file.take(users)
+        self._hba_policy.load(settings)
         try:
             self._rules.put_in_force(self._rules.load(configuration))
         except RulesError as error:
@@ -103,12 +103,12 @@ class ConfigReloader:
         """
         old = self._context.configuration
         new = carried_over(old, configuration)
-        if found := validate.problems(new.settings):
-            raise ConfigError(found)
-        users = self._store.read(new.settings)
-        if found := self._store.problems(users):
-            raise ConfigError(found)
-        hba = self._decision.read(new.settings)
+        if problems := validate.problems(new.settings):
+            raise ConfigError(problems)
+        users = self._auth_file.read(new.settings)
+        if problems := self._auth_file.problems(users):
+            raise ConfigError(problems)
+        hba = self._hba_policy.read(new.settings)
         if hba is not None and hba.hindrances:
             raise ConfigError(hba.hindrances)
         try:
@@ -121,8 +121,8 @@ class ConfigReloader:
             self._rules.attach(client)
         self._open_log(new)
         self._read_keys(new)
-        self._store.take(users)
-        self._decision.take(new.settings, hba)
+        self._auth_file.take(users)
+        self._hba_policy.take(new.settings, hba)
         self._login_service.reloaded()
         self._listeners.reconfigure(new.settings)
         self._pools.configure(

@@ -37,7 +37,7 @@ UNFORESEEN = -1
 """Logged as the result of a lookup that failed in an unexpected way."""
 
 
-class NameSettings(Protocol):
+class ResolverSettings(Protocol):
     """The settings of the resolver, in seconds."""
 
     @property
@@ -65,7 +65,7 @@ class Resolver:
         look_up: HostLookup,
         serial_of: Callable[[str], Deferred[int]],
         *,
-        settings: Callable[[], NameSettings],
+        settings: Callable[[], ResolverSettings],
         clock: Callable[[], float],
         log: Log,
         moved: Callable[[str, frozenset[str]], None],

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.accounting import cpu_ns, resident_kb, settle
 from bench.contenders import Contender
 from bench.idle import idle_clients
 from bench.programs import Programs
 from bench.rows import IDLE_CLIENTS
 from bench.wire import DATABASE, RULED
+from testkit.procfs import cpu_ns, resident_kb, wait_until_idle
 
 Figures = Mapping[str, float]
 """What one run of a load measured, by row name."""
@@ -151,9 +151,9 @@ def among_idle(programs: Programs, queries: int) -> Load:
 
         before = cost()
         with idle_clients(racer.port, IDLE_CLIENTS):
-            settle(racer.pid)
+            wait_until_idle(racer.pid)
             among = cost()
-        settle(racer.pid)
+        wait_until_idle(racer.pid)
         without_us = (before[rows[0]] + cost()[rows[0]]) / 2
         return {**among, growth: among[rows[0]] / without_us}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from bench.accounting import settle
 from bench.contenders import Contender
 from bench.idle import IdleFailed
 from bench.loads import Figures, Load, memory
@@ -13,6 +12,7 @@ from bench.programs import LoadFailed
 from bench.progress import Progress
 from bench.samples import Samples
 from bench.stage import Stage
+from testkit.procfs import wait_until_idle
 
 WARM_UP_TRANSACTIONS = 50
 FAILED = "failed"
@@ -93,7 +93,7 @@ class Race:
         if not reason:
             try:
                 figures = load.run(racer)
-                settle(racer.pid)
+                wait_until_idle(racer.pid)
             except (LoadFailed, IdleFailed) as error:
                 reason = FAILED
                 self.failures.append(f"{racer.name}, {load.name}: {error}")

@@ -13,7 +13,6 @@ from io import BytesIO
 
 import psycopg
 
-from bench.accounting import cpu_ns
 from bench.settings.client import (
     SYNC,
     Client,
@@ -26,6 +25,7 @@ from bench.settings.client import (
 )
 from bench.settings.judging import Cost
 from bench.settings.manners import PLAIN, Manner
+from testkit.procfs import cpu_ns
 
 CLIENTS = 4
 QUERIES, CONNECTIONS, TRANSFERS = 40, 8, 5

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 
 from pgswitch.demo.account import Account, hand_over
 from pgswitch.demo.installations import Installation, readable_by
 from pgswitch.demo.pooler import Pooler, Sections
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.writers import Writer
+from testkit.pgwire import Connection, Message
 from tests.waiting import wait_until
+
+BASE_BACKUP_S = 60
+MORE_WRITES_S = 10.0
 
 
 class User(NamedTuple):
@@ -260,3 +267,56 @@ class PgSwitchFactory:
         return "\n".join(
             f"--- {made.log_path}\n{made.log_text()}" for made in self.made
         )
+
+
+class RawClient(Connection):
+    """A client without a driver; it logs in where ``auth_type`` is trust."""
+
+    def log_in(
+        self,
+        user: str = "trusted",
+        database: str = "bench",
+        password: str = "",
+        **parameters: str,
+    ) -> list[Message]:
+        """Log in, by default as the user whom PostgreSQL trusts too."""
+        return super().log_in(user, database, password, **parameters)
+
+
+def base_backup(
+    pooler: PgSwitch,
+    installation: Installation,
+    account: Account | None,
+    directory: Path,
+) -> None:
+    """Take a base backup that streams its WAL meanwhile: two walsenders at once."""
+    program = Path(installation.program("pg_basebackup"))
+    if not program.exists():
+        pytest.skip("this installation has no pg_basebackup")
+    place = directory / "backup"
+    done = subprocess.run(
+        [
+            *(program, "-d", pooler.dsn("trusted")),
+            *("-D", place, "-X", "stream", "-c", "fast", "--no-sync"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=BASE_BACKUP_S,
+        check=False,
+        **({} if account is None else {"user": account.uid, "group": account.gid}),  # type: ignore[call-overload]
+    )
+    assert done.returncode == 0, done.stderr
+    assert (place / "backup_manifest").exists()
+
+
+def wait_for_writes(writers: Sequence[Writer], what: str = "writes of all") -> None:
+    """Wait until each writer has written a few more rows; ``what`` names the wait."""
+    before = [writer.acknowledged() for writer in writers]
+    wait_until(
+        lambda: all(
+            writer.acknowledged() > count + 3
+            for writer, count in zip(writers, before, strict=True)
+        ),
+        what,
+        MORE_WRITES_S,
+    )

@@ -19,9 +19,14 @@ from pgswitch.demo.account import Account, PrivateDirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer, account
-from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
+from tests.integration.running import (
+    HBA,
+    PgSwitch,
+    PgSwitchFactory,
+    subdirectory,
+    wait_for_writes,
+)
 from tests.integration.test_takeover import pidfile, restart
-from tests.integration.writing import wait_for_writes
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

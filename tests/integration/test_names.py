@@ -15,9 +15,9 @@ import pytest
 
 from pgswitch.demo.account import Account
 from pgswitch.demo.postgres import PostgresServer
+from testkit.pgwire import startup
 from tests.integration.name_server import NameServer
-from tests.integration.running import PgSwitch, PgSwitchFactory, subdirectory
-from tests.integration.wire import RawClient, startup
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient, subdirectory
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -183,7 +183,7 @@ def test_a_silent_name_server(
             lists = {row["list"]: row["items"] for row in rows(pooler, "LISTS")}
             assert lists["dns_queries"] == 1
             pooler.wait_for_log("closing because: connect timeout (age=")
-            assert waiting.error()["M"] == "client_login_timeout (server down)"
+            assert waiting.read_error()["M"] == "client_login_timeout (server down)"
 
 
 def test_the_system(pgswitch: PgSwitchFactory, postgres: PostgresServer) -> None:

@@ -16,8 +16,8 @@ import pytest
 from pgswitch.demo.account import Account
 from pgswitch.demo.postgres import PostgresServer
 from tests.integration.name_server import NameServer
+from tests.integration.proxies import LatencyProxy
 from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
-from tests.integration.slow_path import SlowPath
 from tests.integration.tls import OTHER_HOST, Certificates
 from tests.waiting import wait_until
 
@@ -69,7 +69,7 @@ def test_a_long_way(
 
     Not either when the kept connection has ended and is made once more.
     """
-    path = SlowPath(server.port, ROUND_TRIP_S / 2)
+    path = LatencyProxy(server.port, ROUND_TRIP_S / 2)
     pooler = pgswitch(
         {"bench": entry(FIRST, path.port, role)},
         pool_mode="transaction",

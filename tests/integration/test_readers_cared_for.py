@@ -20,9 +20,14 @@ from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_clust
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer
 from pgswitch.demo.writers import account as account_of
-from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
-from tests.integration.silent_path import SilentPath
-from tests.integration.writing import wait_for_writes
+from tests.integration.proxies import BlackholeProxy
+from tests.integration.running import (
+    HBA,
+    PgSwitch,
+    PgSwitchFactory,
+    subdirectory,
+    wait_for_writes,
+)
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -316,7 +321,7 @@ def test_kept_connections_that_a_firewall_forgot(place: Place) -> None:
     """Nobody is given one; the monitor's own connection knows nothing of it."""
     cluster = place.cluster
     with ExitStack() as stack:
-        paths = {node.port: SilentPath(node.port) for node in cluster.nodes}
+        paths = {node.port: BlackholeProxy(node.port) for node in cluster.nodes}
         for path in paths.values():
             stack.callback(path.close)
         rows = ", ".join(f"(''127.0.0.1'', {path.port})" for path in paths.values())
@@ -331,7 +336,7 @@ def test_kept_connections_that_a_firewall_forgot(place: Place) -> None:
             ),
             "connections to be kept",
         )
-        paths[new.port].forget(but=b"pgswitch monitor")
+        paths[new.port].drop(but=b"pgswitch monitor")
         cluster.writer.stop("fast")
         asking = [
             Asking(place.connect("bench"), b"INSERT INTO written VALUES (-201)")

@@ -23,16 +23,16 @@ from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_clust
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer, account
 from pgswitch.topology.recording import replay
+from tests.integration.proxies import BlackholeProxy
 from tests.integration.running import (
     HBA,
     PASSWORDS,
     PgSwitch,
     PgSwitchFactory,
     subdirectory,
+    wait_for_writes,
 )
-from tests.integration.silent_path import SilentPath
 from tests.integration.test_takeover import pidfile, restart
-from tests.integration.writing import wait_for_writes
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -362,7 +362,7 @@ def test_what_clients_see_of_an_immediate_stop(place: Place) -> None:
 def test_lost_packets(place: Place, stack: ExitStack) -> None:
     """The way to the writer swallows all, also new connections; nothing is closed."""
     cluster = place.cluster
-    paths = {node.port: SilentPath(node.port) for node in cluster.nodes}
+    paths = {node.port: BlackholeProxy(node.port) for node in cluster.nodes}
     for path in paths.values():
         stack.callback(path.close)
     rows = ", ".join(f"(''127.0.0.1'', {path.port})" for path in paths.values())
@@ -378,7 +378,7 @@ def test_lost_packets(place: Place, stack: ExitStack) -> None:
     pooler.wait_for_log("the nodes are")
     place.broken.append(old)
     with place.writing(pooler=pooler) as writers:
-        paths[old.port].fall_silent()
+        paths[old.port].drop_all()
         began = time.monotonic()
         pooler.wait_for_log("is lost: no answer in time")
         assert time.monotonic() - began < 2.5

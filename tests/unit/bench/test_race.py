@@ -68,7 +68,7 @@ class Track:
 @pytest.fixture(autouse=True)
 def _at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Made-up processes need no time to settle."""
-    monkeypatch.setattr(module, "settle", lambda _pid: None)
+    monkeypatch.setattr(module, "wait_until_idle", lambda _pid: None)
 
 
 def test_rounds_are_interleaved() -> None:

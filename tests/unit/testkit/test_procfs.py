@@ -1,12 +1,14 @@
-"""The kernel's account of a process tree, read from a made-up /proc."""
+"""What is read of processes, most of it from a made-up /proc."""
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from bench.accounting import cpu_ns, process_tree, resident_kb
+from testkit.procfs import cpu_ns, open_sockets, process_tree, resident_kb
 
 
 def make_process(
@@ -54,3 +56,16 @@ def test_a_child_that_is_gone(proc: Path) -> None:
     assert cpu_ns(10, proc) == 1209
     assert resident_kb(10, proc) == 76
     assert cpu_ns(99, proc) == 0
+
+
+def test_sockets() -> None:
+    """Each open socket counts."""
+    before = open_sockets(os.getpid())
+    with socket.socket(), socket.socket():
+        assert open_sockets(os.getpid()) == before + 2
+    assert open_sockets(os.getpid()) == before
+
+
+def test_memory_of_this_process() -> None:
+    """The real /proc: a Python process has some megabytes."""
+    assert resident_kb(os.getpid()) > 5000

@@ -1,4 +1,4 @@
-"""What the kernel says about a process and all its descendants."""
+"""What the kernel says about processes: CPU time, memory, sockets (proc(5))."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
-SETTLE_LIMIT_S, SETTLE_POLL_S = 5.0, 0.05
-SETTLED_NS = 1_000_000
-"""A process that uses less CPU between two looks is at rest: 2 % of a core."""
+IDLE_TIMEOUT_S, POLL_S = 5.0, 0.05
+IDLE_NS = 1_000_000
+"""A process tree that uses less CPU than this within POLL_S is idle: 2 % of a core."""
 
 
 def process_tree(pid: int, proc: Path = PROC) -> list[int]:
-    """Return the process, its children, theirs, and so on (proc_pid_task(5))."""
+    """Return the process, its children, their children and so on."""
     tree = [pid]
     for member in tree:
         for task in _tasks(member, proc):
@@ -27,9 +27,9 @@ def process_tree(pid: int, proc: Path = PROC) -> list[int]:
 def cpu_ns(pid: int, proc: Path = PROC) -> int:
     """Return the CPU time that a process tree has used, in nanoseconds.
 
-    It is the first number of each thread's ``schedstat``: time on a processor, in user
-    and kernel mode together (Linux, Documentation/scheduler/sched-stats). Threads that
-    have ended are not in it; poolers keep theirs.
+    It is the first number of each thread's ``schedstat``: time on a CPU, user and
+    kernel mode together (Linux, Documentation/scheduler/sched-stats). Threads that have
+    ended do not count; poolers keep theirs.
     """
     total = 0
     for member in process_tree(pid, proc):
@@ -50,15 +50,26 @@ def resident_kb(pid: int, proc: Path = PROC) -> int:
     return total
 
 
-def settle(pid: int, limit_s: float = SETTLE_LIMIT_S) -> None:
-    """Wait until a process tree rests, ``limit_s`` seconds at most.
+def open_sockets(pid: int) -> int:
+    """Return how many sockets a process has open. Raises FileNotFoundError if gone."""
+    count = 0
+    for descriptor in (PROC / str(pid) / "fd").iterdir():
+        try:
+            count += descriptor.readlink().name.startswith("socket:")
+        except FileNotFoundError:
+            continue
+    return count
 
-    A pooler that still takes leave of its clients would disturb the next one.
+
+def wait_until_idle(pid: int, timeout_s: float = IDLE_TIMEOUT_S) -> None:
+    """Wait until a process tree is idle, ``timeout_s`` seconds at most.
+
+    A pooler that still closes the connections of the last load would disturb the next.
     """
-    deadline = time.monotonic() + limit_s
-    used, before = cpu_ns(pid), -SETTLED_NS
-    while used - before >= SETTLED_NS and time.monotonic() < deadline:
-        time.sleep(SETTLE_POLL_S)  # noqa: TID251 - no reactor runs in this process
+    deadline = time.monotonic() + timeout_s
+    used, before = cpu_ns(pid), -IDLE_NS
+    while used - before >= IDLE_NS and time.monotonic() < deadline:
+        time.sleep(POLL_S)  # noqa: TID251 - no reactor runs in this process
         used, before = cpu_ns(pid), used
 
 

@@ -47,10 +47,10 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-17s %s\n", $$1, $$2}' Makefile
 
 demo: $(DEMO_STAMP)  ## PostgreSQL, pgswitch and a workload; Ctrl-C ends it (ARGS=--once: by itself)
-	@$(BIN)/python -m pgswitch.demo $(ARGS)
+	@$(BIN)/pgswitch demo $(ARGS)
 
 demo-switchover: $(DEMO_STAMP)  ## three nodes whose writer moves, live (ARGS=--once: ends by itself)
-	@$(BIN)/python -m pgswitch.demo.switchover $(ARGS)
+	@$(BIN)/pgswitch demo switchover --out build/demo/switchover.svg $(ARGS)
 
 check: $(DEV_STAMP)  ## style, format and types
 	@$(BIN)/ruff check --quiet $(SOURCES)

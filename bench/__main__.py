@@ -31,8 +31,7 @@ from bench.scram import by_scram, scram_loads
 from bench.stage import Stage, build
 from bench.table import figures_table, goals_table
 from pgswitch.demo.account import Account, account_for_children
-from pgswitch.demo.child import ChildFailed
-from pgswitch.demo.program import FAILURES, run
+from pgswitch.demo.processes import FAILURES, ChildFailed, run
 
 QUICK_LIMIT_S, QUICK_SCRAM_LIMIT_S, QUICK_TLS_LIMIT_S = 55.0, 5.0, 15.0
 """How long the rounds of a quick run may take: in clear, with passwords, by TLS.

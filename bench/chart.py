@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.rows import REFERENCE, ROWS, Goal
 from bench.samples import Samples
-from pgswitch.demo.svg import drawing, line, text
+from pgswitch.demo.chart import drawing, line, text
 
 LEFT, WIDTH, RIGHT = 300, 440, 60
 BAR, GAP, TOP, BOTTOM, LINE = 13, 12, 44, 10, 16

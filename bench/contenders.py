@@ -20,7 +20,7 @@ import psycopg
 from bench.rows import FLOOR, IDLE_CLIENTS, INTERPRETED, OURS, REFERENCE
 from bench.wire import DATABASE, RULED, USER, first_answer
 from pgswitch.demo.account import Account, hand_over
-from pgswitch.demo.child import Child, free_port
+from pgswitch.demo.processes import Child, free_port
 
 RULES = Path(__file__).with_name("rules.py")
 START_LIMIT_S = 20.0

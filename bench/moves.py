@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from pgswitch.demo.writers import Account
+from pgswitch.demo.writers import WriteTally
 
 PLANNED, CRASH = "planned", "crash"
 HEAD = (
@@ -26,7 +26,9 @@ class Samples:
     """Outage minus floor, for each client and move."""
     behind_ms: list[float] = field(default_factory=list)
     """By how much it could write again later than the floor."""
-    account: Account = field(default_factory=lambda: Account(0, 0, 0, Counter(), 0))
+    account: WriteTally = field(
+        default_factory=lambda: WriteTally(0, 0, 0, Counter(), 0)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from bench.moves import CRASH, PLANNED, Samples
-from pgswitch.demo.svg import GRID, drawing, line, text
+from pgswitch.demo.chart import GRID, drawing, line, text
 
 LEFT, ROW, TOP, WIDTH, RIGHT = 210, 34, 40, 560, 40
 COLOURS = {PLANNED: "#2b6cb0", CRASH: "#d69e2e"}

@@ -23,19 +23,18 @@ from bench.moves import CRASH, PLANNED, Figures, Samples, figures, table
 from bench.moves_chart import chart
 from bench.moves_page import with_moves
 from bench.options import PAGE, add_common
-from pgswitch.demo.child import Child, free_port, is_free
-from pgswitch.demo.pooler import Pooler, ini_text
-from pgswitch.demo.program import run
-from pgswitch.demo.scene import (
+from pgswitch.demo.cluster import (
     DATABASE,
     HOW,
     SESSION,
-    Scene,
-    running_scene,
+    DemoCluster,
+    running_demo_cluster,
     stop_pooler,
     subdirectory,
 )
-from pgswitch.demo.writers import Oracle, Writer, account
+from pgswitch.demo.pooler import Pooler, ini_text
+from pgswitch.demo.processes import Child, free_port, is_free, run
+from pgswitch.demo.writers import IdealClient, Writer, tally_writes
 
 MOVES = 20
 CLIENTS = 2
@@ -83,7 +82,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
-    scene = cleanup.enter_context(running_scene())
+    scene = cleanup.enter_context(running_demo_cluster())
     pooler = scene.start_pooler()
     cleanup.callback(stop_pooler, pooler)
     cpu = _monitoring(pooler, options.idle)
@@ -101,7 +100,7 @@ def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
 
 
 def _contenders(
-    scene: Scene, pooler: Pooler, others: Sequence[str], cleanup: ExitStack
+    scene: DemoCluster, pooler: Pooler, others: Sequence[str], cleanup: ExitStack
 ) -> list[Contender]:
     """Return ourselves in both modes, libpq by itself, and what was named."""
     found = [
@@ -123,7 +122,7 @@ def _connector(text: str) -> Callable[[], psycopg.Connection]:
 
 
 def _start_other(
-    scene: Scene, name: str, command: str, at: int, cleanup: ExitStack
+    scene: DemoCluster, name: str, command: str, at: int, cleanup: ExitStack
 ) -> int:
     """Start another pooler with our configuration; return its port."""
     place = subdirectory(scene.folder, f"other-{at}", scene.account)
@@ -165,11 +164,13 @@ def _cpu_s(pid: int) -> float:
     return int(text.split()[0]) / 1e9
 
 
-def _moves(scene: Scene, contenders: list[Contender], how: str, count: int) -> None:
+def _moves(
+    scene: DemoCluster, contenders: list[Contender], how: str, count: int
+) -> None:
     """Let the writer go so often; everybody writes all the time."""
     # Keys of their own for each kind of move, or rows would seem to be doubled.
     first = 1000 * (1 + list(HOW).index(how))
-    oracle = Oracle(first - 1, scene.directly(scene.cluster.writer))
+    oracle = IdealClient(first - 1, scene.directly(scene.cluster.writer))
     crowds = {
         one.name: [
             Writer(first + 10 * at + number, one.connect, pause_s=0.001)
@@ -203,11 +204,11 @@ def _moves(scene: Scene, contenders: list[Contender], how: str, count: int) -> N
         writer.stop()
     there = scene.rows()
     for one in contenders:
-        one.samples[how].account = account(crowds[one.name], there)
+        one.samples[how].account = tally_writes(crowds[one.name], there)
 
 
 def _one_move(
-    scene: Scene, oracle: Oracle, everybody: list[Writer], how: str
+    scene: DemoCluster, oracle: IdealClient, everybody: list[Writer], how: str
 ) -> tuple[float, float]:
     """Do one; return when it began, and when everybody had written again.
 
@@ -234,7 +235,7 @@ def _one_move(
         # It may have had more of the crashed writer than the new one has.
         if how == CRASH:
             node.kill()
-            scene.cluster.rejoin(node, anew=True)
+            scene.cluster.rejoin(node, from_copy=True)
     scene.restore(old, how)
     return began, until
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from pgswitch.demo.program import run
+from pgswitch.demo.processes import run
 from soak.looking import Observer
 from soak.run import Outcome, Run, Size
 from soak.stage import ADMIN, Stage, build

@@ -24,12 +24,11 @@ import psycopg
 from psycopg.rows import dict_row
 
 from pgswitch.demo.account import PrivateDirectory, account_for_children, hand_over
-from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.installations import best_for
 from pgswitch.demo.pooler import Pooler
 from pgswitch.demo.postgres import PostgresServer
-from pgswitch.demo.program import run
+from pgswitch.demo.processes import ChildFailed, run
 from soak.looking import memory_kb
 from soak.stormy import (
     DATABASE,
@@ -85,7 +84,7 @@ class Stage:
         """Have every node follow the writer again."""
         for node in self.cluster.nodes:
             if not node.is_running:
-                self.cluster.rejoin(node, anew=True)
+                self.cluster.rejoin(node, from_copy=True)
         self.cluster.wait_until_followed()
 
     # What happens.

@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.compiled is not None:
         # Before anything of pgswitch is imported: poolers run from where we do.
         sys.path.insert(0, str(options.compiled.resolve()))
-    from pgswitch.demo.program import run  # noqa: PLC0415
+    from pgswitch.demo.processes import run  # noqa: PLC0415
 
     return run("bench.settings", lambda cleanup: _run(options, cleanup))
 

@@ -12,7 +12,7 @@ from bench.settings.nursery import ForkedPooler
 from bench.settings.plan import DIRECT, NO_WAITS, PARTS, Row
 from bench.settings.stage import Stage
 from bench.settings.work import Work
-from pgswitch.demo.child import ChildFailed
+from pgswitch.demo.processes import ChildFailed
 
 WAITING_SIZE = 5.0
 """Work for one answer to take so long that much of it is waited for."""

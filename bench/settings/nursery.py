@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pgswitch
 from pgswitch.demo.account import Account
-from pgswitch.demo.child import POLL_S, ChildFailed
 from pgswitch.demo.pooler import UP_LINE, Pooler
+from pgswitch.demo.processes import POLL_S, ChildFailed
 
 PROGRAM = """\
 import json, os, signal, sys

@@ -13,7 +13,7 @@ from bench.settings.nursery import ForkedPooler, Nursery
 from bench.stage import build
 from bench.wire import DATABASE, USER
 from pgswitch.demo.account import account_for_children, hand_over
-from pgswitch.demo.child import ChildFailed
+from pgswitch.demo.processes import ChildFailed
 
 
 class Stage:

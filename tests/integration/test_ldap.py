@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from pgswitch.demo.account import Account, hand_over
-from pgswitch.demo.child import Child, free_port
+from pgswitch.demo.processes import Child, free_port
 from testkit.pgwire import startup
 from tests.fakes.messages import message
 from tests.integration.running import (

@@ -19,7 +19,7 @@ from pgswitch.demo.account import Account, PrivateDirectory, hand_over
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer
-from pgswitch.demo.writers import account as account_of
+from pgswitch.demo.writers import tally_writes as account_of
 from tests.integration.proxies import BlackholeProxy
 from tests.integration.running import (
     HBA,
@@ -134,7 +134,7 @@ def healed(place: Place) -> Iterator[None]:
     cluster = place.cluster
     for node in cluster.nodes:
         if not node.is_running:
-            cluster.rejoin(node, anew=True)
+            cluster.rejoin(node, from_copy=True)
     cluster.wait_until_followed()
     _, traceback, text = place.pooler.log_text().partition("Traceback (most recent")
     assert not traceback, text[:3000]

@@ -21,7 +21,7 @@ import pytest
 from pgswitch.demo.account import Account, PrivateDirectory, hand_over
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
-from pgswitch.demo.writers import SCHEMA, Writer, account
+from pgswitch.demo.writers import SCHEMA, Writer, tally_writes
 from pgswitch.topology.recording import replay
 from tests.integration.proxies import BlackholeProxy
 from tests.integration.running import (
@@ -101,7 +101,7 @@ class Place:
         finally:
             stopped = [writer.stop() for writer in made]
         assert all(stopped), "a client still waits"
-        assert account(made, self.rows()).doubled == 0
+        assert tally_writes(made, self.rows()).doubled == 0
 
     def wait_for_writes(self, writers: list[Writer]) -> None:
         """Wait until each has written some more."""
@@ -123,7 +123,7 @@ class Place:
             self.broken.pop().kill()
         for node in self.cluster.nodes:
             if not node.is_running:
-                self.cluster.rejoin(node, anew=True)
+                self.cluster.rejoin(node, from_copy=True)
         self.cluster.wait_until_followed()
 
     def lines(self, words: str) -> int:
@@ -230,12 +230,12 @@ def test_moves_in_a_row(
         for _ in range(moves):
             old = place.cluster.switch(how)
             place.wait_for_writes([*writers, *sessions])
-            place.cluster.rejoin(old, anew=how is not fast_stop)
+            place.cluster.rejoin(old, from_copy=how is not fast_stop)
             place.cluster.wait_until_followed()
-    for_transactions = account(writers, place.rows())
+    for_transactions = tally_writes(writers, place.rows())
     assert for_transactions.reconnects == 0
     assert set(for_transactions.errors) <= {"08007"}
-    for_sessions = account(sessions, place.rows())
+    for_sessions = tally_writes(sessions, place.rows())
     assert set(for_sessions.errors) <= {"57P01", "lost"}
     if how is fast_stop:
         assert for_transactions.errors == {}
@@ -384,7 +384,7 @@ def test_lost_packets(place: Place, stack: ExitStack) -> None:
         assert time.monotonic() - began < 2.5
         cluster.promote_best()
         place.wait_for_writes(writers)
-    seen = account(writers, place.rows())
+    seen = tally_writes(writers, place.rows())
     assert (seen.reconnects, seen.missing) == (0, 0)
     assert set(seen.errors) <= {"08007"}
 
@@ -404,7 +404,7 @@ def test_a_hung_node(place: Place) -> None:
         with place.logs(f"{name_of(place, old)} is fenced"):
             old.thaw()
         place.wait_for_writes(writers)
-    seen = account(writers, place.rows())
+    seen = tally_writes(writers, place.rows())
     assert seen.reconnects == 0
     assert set(seen.errors) <= {"08007"}
 
@@ -448,7 +448,7 @@ def test_nothing_moves(place: Place) -> None:
         )
         place.cluster.standbys[0].kill()
         place.wait_for_writes(writers)
-    seen = account(writers, place.rows())
+    seen = tally_writes(writers, place.rows())
     assert set(seen.errors) <= {"57P01"}
     assert (seen.missing, seen.reconnects) == (0, 0)
     assert place.lines("cluster bench: the writer is") == moves
@@ -546,7 +546,7 @@ def test_all_down_and_up_again(place: Place) -> None:
         place.wait_for_writes(writers)
         assert place.cluster.writer is writer
     neighbour.stop()
-    seen = account(writers, place.rows())
+    seen = tally_writes(writers, place.rows())
     assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)
 
 
@@ -591,7 +591,7 @@ def test_a_takeover(place: Place) -> None:
         place.wait_for_writes(writers)
         place.cluster.rejoin(place.cluster.switch(fast_stop))
         place.wait_for_writes(writers)
-    seen = account(writers, place.rows())
+    seen = tally_writes(writers, place.rows())
     assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)
     place.cluster.wait_until_followed()
 

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from pgswitch.demo.account import Account
-from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.installations import Installation
+from pgswitch.demo.processes import ChildFailed
 from testkit.pgwire import startup
 from tests.fakes.messages import query
 from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory, RawClient

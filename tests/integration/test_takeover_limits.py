@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from pgswitch.demo.account import UNPRIVILEGED_NAME, Account
-from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import ChildFailed
 from tests.fakes.messages import query
 from tests.integration.running import ADMIN, PgSwitchFactory
 from tests.integration.test_replication import (

@@ -21,9 +21,7 @@ WITHOUT = {
     "demo/__main__.py": "runs whole in tests/integration/test_demo.py",
     "demo/account.py": "needs other users: tests/integration/test_postgres_server.py",
     "demo/cluster.py": "needs servers: tests/integration/test_switchover.py",
-    "demo/child.py": "needs processes: tests/integration/test_postgres_server.py",
     "demo/postgres.py": "is a server: tests/integration/test_postgres_server.py",
-    "demo/scene.py": "needs servers: tests/integration/test_switchover_shown.py",
     "demo/switchover.py": "runs whole in tests/integration/test_switchover_shown.py",
     "demo/workload.py": "needs a server: tests/integration/test_demo.py",
 }

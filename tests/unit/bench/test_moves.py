@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from bench.moves import Samples, figures, percentile, table
-from pgswitch.demo.writers import Account
+from pgswitch.demo.writers import WriteTally
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_percentile(share: int, expected: float) -> None:
 
 def test_figures_and_table() -> None:
     """All that was seen is in the line."""
-    seen = Account(100, 2, 1, Counter({"57P01": 3}), 4)
+    seen = WriteTally(100, 2, 1, Counter({"57P01": 3}), 4)
     one = figures(Samples(2, 1, [1.0, 3.0], [0.5, -2.0], seen))
     (_, _, line) = table({"x, planned": one}).splitlines()
     assert line == (

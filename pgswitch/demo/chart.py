@@ -1,35 +1,68 @@
-"""The picture of a switchover: each client's write latency over time, as SVG."""
+"""SVG charts: a sheet, text and lines, and the latency of writes over time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from xml.sax.saxutils import escape
 
-from pgswitch.demo.svg import GRID, drawing, line, text
 from pgswitch.demo.writers import Write
+
+INK, PAPER, GRID = "#1a202c", "#ffffff", "#e2e8f0"
+
+
+def drawing(width: float, height: float, parts: Sequence[str]) -> str:
+    """Return an SVG document of this size in pixels; later parts cover earlier ones."""
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+        f' width="{width}" height="{height}" font-family="sans-serif" font-size="12">\n'
+        f'<rect width="100%" height="100%" fill="{PAPER}"/>\n{body}\n</svg>\n'
+    )
+
+
+def text(
+    x: float, y: float, words: str, anchor: str = "middle", colour: str = INK
+) -> str:
+    """Return a line of text whose ``anchor`` (start, middle or end) is at ``x``."""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">'
+        f"{escape(words)}</text>"
+    )
+
+
+def line(
+    x1: float, y1: float, x2: float, y2: float, colour: str = INK, *, width: int = 1
+) -> str:
+    """Return a line from one point to another."""
+    return (
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+        f' stroke="{colour}" stroke-width="{width}"/>'
+    )
+
 
 LEFT, TOP, WIDTH, HEIGHT, BOTTOM, RIGHT = 64, 40, 760, 260, 40, 16
 COLOURS = ("#2b6cb0", "#d69e2e", "#2f855a", "#805ad5", "#c05621", "#319795")
 MOVE = "#c53030"
 FAILED = 'stroke="#c53030"'
 FLOOR_MS, TICKS_MS = 0.1, (0.1, 1, 10, 100, 1000, 10_000)
-MOST_POINTS = 700
-"""Of one client; of more, only those that matter most are drawn."""
+MAX_POINTS = 700
+"""For each client; of more writes, the slow ones, the failed ones and some others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A moment worth a line: the beginning of a move."""
+class Event:
+    """A moment to mark with a line: the start of a switchover or a crash."""
 
     at: float
     words: str
 
 
-def picture(
-    clients: Sequence[Sequence[Write]], marks: Sequence[Mark], title: str
+def latency_chart(
+    clients: Sequence[Sequence[Write]], events: Sequence[Event], title: str
 ) -> str:
-    """Return an SVG; all times are of one clock, in seconds."""
+    """Return the latency of each client's writes; times in seconds of one clock."""
     writes = [write for client in clients for write in client]
     if not writes:
         return _frame(title, [])
@@ -54,9 +87,9 @@ def picture(
         text(x(began + second), TOP + HEIGHT + 18, f"{second} s")
         for second in range(0, math.ceil(span), max(1, math.ceil(span / 10)))
     ]
-    for mark in marks:
-        parts.append(line(x(mark.at), TOP, x(mark.at), TOP + HEIGHT, MOVE))
-        parts.append(text(x(mark.at) + 4, TOP + 12, mark.words, "start", MOVE))
+    for event in events:
+        parts.append(line(x(event.at), TOP, x(event.at), TOP + HEIGHT, MOVE))
+        parts.append(text(x(event.at) + 4, TOP + 12, event.words, "start", MOVE))
     parts += [
         _dot(
             x(write.ended),
@@ -70,18 +103,18 @@ def picture(
 
 
 def _dot(x: float, y: float, colour: str) -> str:
-    """Return a write; without a colour one that failed."""
+    """Return the mark of a write; without a colour, that of a failed one."""
     look = f'r="1.4" fill="{colour}"' if colour else f'r="4" fill="none" {FAILED}'
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" {look}/>'
 
 
 def _worth_drawing(writes: Sequence[Write]) -> list[Write]:
-    """Return every error, the slowest writes, and some of the others."""
-    if len(writes) <= MOST_POINTS:
+    """Return every failed write, the slowest ones and a sample of the others."""
+    if len(writes) <= MAX_POINTS:
         return list(writes)
-    step = math.ceil(len(writes) / MOST_POINTS)
+    step = math.ceil(len(writes) / MAX_POINTS)
     by_latency = sorted(writes, key=lambda write: write.ended - write.began)
-    slow = {write.key for write in by_latency[-MOST_POINTS // 10 :]}
+    slow = {write.key for write in by_latency[-MAX_POINTS // 10 :]}
     return [
         write
         for at, write in enumerate(writes)

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgswitch.demo.gauge import SERVER_STATES, Gauge
+from pgswitch.demo.pooling import SERVER_STATES, ConsolePoller
 
 POOL = {"database": "bench", "cl_active": "5", "cl_waiting": "2", "sv_active": "3"}
 IDLE = {**dict.fromkeys(SERVER_STATES, "0"), "cl_active": "1", "cl_waiting": "0"}
@@ -58,10 +58,10 @@ def console(monkeypatch: pytest.MonkeyPatch) -> FakeConsole:
 def test_a_line_sums_the_pools_of_the_database(console: FakeConsole) -> None:
     """Each line counts our database alone, and transactions since the line before."""
     times = iter((10.0, 10.4, 10.9))
-    gauge = Gauge("ignored", "bench", lambda: next(times))
-    headings = gauge.heading().split()
+    poller = ConsolePoller("ignored", "bench", lambda: next(times))
+    headings = poller.heading().split()
     first, second = (
-        dict(zip(headings, map(int, gauge.line().split()), strict=True))
+        dict(zip(headings, map(int, poller.line().split()), strict=True))
         for _ in range(2)
     )
     assert first == {
@@ -75,13 +75,13 @@ def test_a_line_sums_the_pools_of_the_database(console: FakeConsole) -> None:
     assert (second["second"], second["transactions/s"]) == (1, 0)
 
 
-def test_lines_stand_under_the_headings(console: FakeConsole) -> None:
+def test_lines_are_as_wide_as_the_headings(console: FakeConsole) -> None:
     """Heading and line have the same width."""
-    gauge = Gauge("ignored", "bench")
-    assert len(gauge.line()) == len(gauge.heading())
+    poller = ConsolePoller("ignored", "bench")
+    assert len(poller.line()) == len(poller.heading())
 
 
 def test_close_leaves_the_console(console: FakeConsole) -> None:
     """Closing closes the connection."""
-    Gauge("ignored", "bench").close()
+    ConsolePoller("ignored", "bench").close()
     assert console.closed

@@ -9,8 +9,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from pgswitch.demo.child import ChildFailed
-from pgswitch.demo.program import INTERRUPTED, SIGNALS, run
+from pgswitch.demo.processes import INTERRUPTED, SIGNALS, ChildFailed, run
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +22,7 @@ def handlers() -> Iterator[None]:
 
 
 def test_the_code_of_the_work() -> None:
-    """Whatever it returns."""
+    """It is the exit code."""
     assert run("x", lambda _cleanup: 7) == 7
 
 
@@ -31,7 +30,7 @@ def test_the_code_of_the_work() -> None:
     "error", [ChildFailed("words"), OSError("words"), psycopg.Error("words")]
 )
 def test_what_failed(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is told, under the program's name."""
+    """It is printed after the program's name."""
 
     def fail(_cleanup: ExitStack) -> int:
         raise error
@@ -53,7 +52,7 @@ def test_interrupted(number: signal.Signals) -> None:
 
 
 def test_a_mistake_of_ours() -> None:
-    """It is told with its traceback, unless it is named among the failures."""
+    """It is shown with its traceback, unless it is named among the failures."""
 
     def fail(_cleanup: ExitStack) -> int:
         raise KeyError("x")
@@ -64,7 +63,7 @@ def test_a_mistake_of_ours() -> None:
 
 
 def test_the_end_is_not_disturbed() -> None:
-    """Signals do nothing any more while it cleans up."""
+    """Signals have no effect during the cleanup."""
     done: list[int] = []
 
     def work(cleanup: ExitStack) -> int:

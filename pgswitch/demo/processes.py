@@ -1,4 +1,4 @@
-"""A child process that writes to a file and never outlives us."""
+"""Child processes, and the main function of programs that start them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from random import SystemRandom
+
+import psycopg
 
 from pgswitch.demo.account import Account, hand_over
 
@@ -27,17 +31,16 @@ TAIL_LINES = 40
 
 
 class ChildFailed(RuntimeError):
-    """A child ended, or was not ready in time; the text carries the end of its log."""
+    """A child ended or was not ready in time; the text includes the end of its log."""
 
 
 class Child:
     """One started program, in a session of its own.
 
     Ctrl-C at the terminal therefore reaches only us, and we stop children in order.
-    When we end without doing so, they are killed by an exit hook; when we are killed
-    ourselves, by the kernel. (The kernel forgets that order for a child which changes
-    its user afterwards.) Start children from the main thread: the kernel's order is
-    bound to the thread that started them.
+    If we end without doing so, an exit hook kills them; if we are killed, the kernel
+    does (PR_SET_PDEATHSIG, which does not survive a change of user in the child). Start
+    children from the main thread: the kernel acts when the starting thread ends.
     """
 
     def __init__(
@@ -53,9 +56,9 @@ class Child:
     ) -> None:
         """Start the command; standard output and error are appended to ``log_path``.
 
-        ``name`` is what errors call it, ``directory`` the working folder, ``account``
-        the user to switch to (None: stay), ``environment`` the whole environment (None:
-        ours), ``last_signal`` what the child gets when we die.
+        ``name`` appears in errors, ``directory`` is the working folder, ``account`` the
+        user to switch to (None: ours), ``environment`` the whole environment (None:
+        ours), ``last_signal`` what the child receives when we die.
         """
         self.log_path = log_path
         self.name = name
@@ -79,7 +82,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id; valid until the end of the child was seen."""
+        """The process id; valid until the end of the child has been noticed."""
         return self._process.pid
 
     @property
@@ -88,20 +91,20 @@ class Child:
         return self._process.poll()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens when the child has already ended."""
+        """Send a signal; it does nothing if the child has already ended."""
         self._process.send_signal(number)
 
     def wait(self, timeout_s: float) -> int | None:
-        """Wait for the end; return the exit code, or None when time ran out."""
+        """Wait for the end; return the exit code, None after ``timeout_s`` seconds."""
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
 
     def stop(self, *signals: signal.Signals, patience_s: float = 10.0) -> int:
-        """Send each signal in turn, SIGKILL at last, until the child has ended.
+        """Send each signal in turn, finally SIGKILL, until the child has ended.
 
-        ``patience_s`` is how long each one gets. Returns the exit code.
+        Each gets ``patience_s`` seconds. Returns the exit code.
         """
         for number in signals:
             self.send(number)
@@ -117,7 +120,7 @@ class Child:
     def await_ready(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
         """Return as soon as ``is_ready()`` is true.
 
-        Raises ChildFailed when the child ends before, or after ``timeout_s``.
+        Raises ChildFailed when the child ends first, or after ``timeout_s`` seconds.
         """
         deadline = time.monotonic() + timeout_s
         while not is_ready():
@@ -128,11 +131,11 @@ class Child:
             time.sleep(POLL_S)  # noqa: TID251 - no reactor runs in this process
 
     def log_text(self) -> str:
-        """Return all that was written to the log so far."""
+        """Return the log so far."""
         return self.log_path.read_text(errors="replace")
 
     def failure(self, what: str) -> ChildFailed:
-        """Return an error that says what happened and shows the end of the log."""
+        """Return an error that says what happened, with the end of the log."""
         tail = "\n".join(self.log_text().splitlines()[-TAIL_LINES:])
         return ChildFailed(f"{self.name} {what}\n--- {self.log_path}\n{tail}")
 
@@ -140,8 +143,8 @@ class Child:
 def free_port(address: str = "127.0.0.1") -> int:
     """Return a TCP port on which nothing listens now.
 
-    Somebody may take it before its user does; the chance is small, and it is the
-    caller who sees it and may ask again. Raises OSError when no port is found.
+    Another process may take it first; that is rare, and the caller notices and can ask
+    again. Raises OSError when no port is found.
     """
     random = SystemRandom()
     for _ in range(100):
@@ -154,7 +157,7 @@ def free_port(address: str = "127.0.0.1") -> int:
 def is_free(port: int, address: str = "127.0.0.1") -> bool:
     """Tell whether a server could listen on this TCP port now."""
     with socket.socket() as candidate:
-        # As servers do: connections of an earlier server that linger are no hindrance.
+        # As servers do: lingering connections of an earlier server don't matter.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind((address, port))
@@ -164,10 +167,10 @@ def is_free(port: int, address: str = "127.0.0.1") -> bool:
 
 
 def _signal_at_parent_death(number: signal.Signals) -> Callable[[], None]:
-    """Return what the child calls between fork and exec.
+    """Return the function that the child calls between fork and exec.
 
-    The library is loaded before the fork, the function only makes the call. Between the
-    two we may have died already; then the child ends at once.
+    The library is loaded before the fork; the function only makes the system call. If
+    we died between the two, the child ends at once.
     """
     libc = ctypes.CDLL(None)
     parent = os.getpid()
@@ -181,10 +184,48 @@ def _signal_at_parent_death(number: signal.Signals) -> Callable[[], None]:
 
 
 def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """End a child that nobody stopped: politely, then not."""
+    """End a child that was not stopped: by its own signal, then by SIGKILL."""
     process.send_signal(number)
     try:
         process.wait(5.0)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 130
+FAILURES = (ChildFailed, OSError, psycopg.Error)
+"""Failures of a child, a file or PostgreSQL, as opposed to mistakes of ours."""
+
+
+def run(
+    name: str,
+    work: Callable[[ExitStack], int],
+    *,
+    interrupted: int = INTERRUPTED,
+    failures: tuple[type[Exception], ...] = FAILURES,
+) -> int:
+    """Run ``work``; return its exit code, or ``interrupted`` after Ctrl-C or SIGTERM.
+
+    The cleanup that it registers with the stack is run to its end, whatever signals
+    arrive. If it raises one of ``failures``, the error is printed after ``name`` and
+    the exit code is 1.
+    """
+    # A shell starts background jobs with SIGINT ignored; we always want it.
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with ExitStack() as cleanup:
+            try:
+                return work(cleanup)
+            finally:
+                # A second Ctrl-C must not cut the cleanup short.
+                for number in SIGNALS:
+                    signal.signal(number, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        print("\nstopped; nothing is left behind", file=sys.stderr)
+        return interrupted
+    except failures as error:
+        print(f"\n{name}: {error}", file=sys.stderr)
+        return 1

@@ -450,7 +450,7 @@ def _build(seed: int, given: dict[str, str], cleanup: ExitStack) -> Stage:
 
 
 def _tls(place: Path, account: object) -> dict[str, str]:
-    from bench.encrypted import write_certificate  # noqa: PLC0415
+    from bench.environment import write_certificate  # noqa: PLC0415
 
     certificate, key = place / "tls.crt", place / "tls.key"
     write_certificate(certificate, key)

@@ -6,43 +6,47 @@ from pathlib import Path
 
 import pytest
 
-from bench.encrypted import MEMORY_LOAD, encrypted_loads
-from bench.loads import QUICK, loads
-from bench.options import chosen, parse
-from bench.programs import Programs
-from bench.race import MEMORY
-from bench.rows import LOADS, ROWS
-from bench.scram import scram_loads
+from bench.__main__ import chosen, parse
+from bench.environment import ClientPrograms
+from bench.metrics import METRICS, WORKLOADS
+from bench.workloads import (
+    MEMORY,
+    QUICK,
+    TLS_MEMORY,
+    scram_workloads,
+    tls_workloads,
+    workloads,
+)
 from pgswitch.demo.installations import Installation
 
-PROGRAMS = Programs(Installation(Path("/s"), "15.1", "system"))
+PROGRAMS = ClientPrograms(Installation(Path("/s"), "15.1", "system"))
 ALL = [
-    *loads(PROGRAMS, QUICK, Path("/lines"), lambda: None),
-    *scram_loads(PROGRAMS, QUICK),
+    *workloads(PROGRAMS, QUICK, Path("/lines"), lambda: None),
+    *scram_workloads(PROGRAMS, QUICK),
     MEMORY,
-    *encrypted_loads(PROGRAMS, QUICK),
-    MEMORY_LOAD,
+    *tls_workloads(PROGRAMS, QUICK),
+    TLS_MEMORY,
 ]
 
 
-def test_every_load_has_a_word() -> None:
-    """The words of the help are those of the loads, and no two are the same."""
-    assert [load.word for load in ALL] == list(LOADS)
-    assert len(set(LOADS)) == len(LOADS)
-    assert all(set(load.rows) <= set(ROWS) for load in ALL)
+def test_every_workload_has_a_word() -> None:
+    """The words of the help are those of the workloads, and no two are equal."""
+    assert [workload.word for workload in ALL] == list(WORKLOADS)
+    assert len(set(WORKLOADS)) == len(WORKLOADS)
+    assert all(set(workload.metrics) <= set(METRICS) for workload in ALL)
 
 
 def test_all_loads_unless_chosen() -> None:
     """Without the option everything is done."""
     assert chosen(ALL, parse([]).only) == ALL
     few = chosen(ALL, parse(["--only", "scram, connect"]).only)
-    assert [load.word for load in few] == ["connect", "scram"]
+    assert [workload.word for workload in few] == ["connect", "scram"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--only", "connect,swim"], "no load 'swim', there are simple, extended"),
+        (["--only", "connect,swim"], "no workload 'swim'; one of simple, extended"),
         (["--rounds", "0"], "--rounds: at least one"),
     ],
 )

@@ -1,8 +1,7 @@
-"""Idle clients, held by a process of their own: ``python -m bench.idle PORT COUNT 0``.
+"""Idle clients in a process of their own: ``-m bench.idle_clients PORT COUNT TLS``.
 
-With 1 at the end they come by TLS.
-The process says ``holding`` when all are logged in, and ends when its standard input
-does: so it never outlives whoever started it.
+TLS is 0 or 1. The process prints ``holding`` when all are logged in and ends with its
+standard input, so that it never outlives its parent.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from bench.wire import log_in
+from bench.environment import DATABASE, USER
+from testkit.pgwire import Connection, ServerError
 
 HOLDING = "holding"
 
@@ -23,12 +23,19 @@ class IdleFailed(RuntimeError):
 
 @contextmanager
 def idle_clients(port: int, count: int, *, by_tls: bool = False) -> Iterator[None]:
-    """Have ``count`` idle clients of the pooler at ``port`` for the length of a block.
+    """Keep ``count`` idle clients connected to ``port`` for the length of a block.
 
-    Raises IdleFailed when they cannot all log in.
+    Raises IdleFailed unless all can log in.
     """
     holder = subprocess.Popen(
-        [sys.executable, "-m", "bench.idle", str(port), str(count), str(int(by_tls))],
+        [
+            sys.executable,
+            "-m",
+            "bench.idle_clients",
+            str(port),
+            str(count),
+            str(int(by_tls)),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -37,20 +44,23 @@ def idle_clients(port: int, count: int, *, by_tls: bool = False) -> Iterator[Non
         try:
             said = holder.stdout.readline().strip() if holder.stdout else ""
             if said != HOLDING:
-                raise IdleFailed(said or "the process that holds idle clients ended")
+                raise IdleFailed(said or "the process of the idle clients ended")
             yield
         finally:
             holder.kill()
 
 
 def main() -> None:
-    """Log in, say so, and stay until standard input ends."""
+    """Log in, print ``holding``, and stay until standard input ends."""
     port, count, by_tls = map(int, sys.argv[1:])
     with ExitStack() as connections:
         for number in range(count):
             try:
-                connections.enter_context(log_in(port, by_tls=bool(by_tls)))
-            except (OSError, EOFError) as error:
+                client = connections.enter_context(Connection(port))
+                if by_tls:
+                    client.request_tls()
+                client.log_in(USER, DATABASE)
+            except (OSError, EOFError, ServerError) as error:
                 print(f"idle client {number + 1} of {count}: {error}", flush=True)
                 return
         print(HOLDING, flush=True)

@@ -1,4 +1,4 @@
-"""The poolers that are compared: how each is configured, started and stopped."""
+"""The poolers to compare: how each is configured, started and stopped."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psycopg
-
-from bench.rows import FLOOR, IDLE_CLIENTS, INTERPRETED, OURS, REFERENCE
-from bench.wire import DATABASE, RULED, USER, first_answer
+from bench.environment import DATABASE, PASSWORD, RULED, USER
+from bench.metrics import FLOOR, IDLE_CLIENTS, INTERPRETED, OURS, REFERENCE
 from pgswitch.demo.account import Account, hand_over
 from pgswitch.demo.processes import Child, free_port
+from pgswitch.wire.scram import DEFAULT_ITERATIONS, SALT_SIZE, make_verifier
+from testkit.pgwire import Connection, ServerError
 
 RULES = Path(__file__).with_name("rules.py")
 START_LIMIT_S = 20.0
@@ -47,8 +47,14 @@ RULED_INI = INI.replace(
     " routing_rules_py_module_file={rules} rewrite_query_py_module_file={rules}\n"
     "[pgbouncer]",
 )
-"""Clients of one entry have rules, the others pay nothing for them."""
+"""Only clients of the database ``ruled`` have rules."""
 PREPARED_INI = INI + "max_prepared_statements = 200\n"
+TLS_INI = """\
+client_tls_sslmode = require
+client_tls_cert_file = {certificate}
+client_tls_key_file = {key}
+server_tls_sslmode = require
+"""
 HAPROXY = f"""\
 global
     maxconn {2 * IDLE_CLIENTS}
@@ -67,24 +73,24 @@ NO_RULES = dict.fromkeys(
     ("simple query with rules", "extended query with rules"), "has no rules"
 )
 NO_IDLE = "no pooling"
-"""Of HAProxy, to which 2000 idle clients are 2000 connections to PostgreSQL."""
+"""HAProxy would open a connection to PostgreSQL for each of 2000 idle clients."""
 
 PREPARED_SINCE = (1, 21)
-"""PgBouncer's first version with prepared statements in transaction mode."""
+"""The first PgBouncer with prepared statements in transaction mode."""
 
 
-class ContenderFailed(RuntimeError):
-    """A pooler did not start or ended; the text shows the end of its log."""
+class PoolerFailed(RuntimeError):
+    """A pooler did not start, or ended; the text includes the end of its log."""
 
 
 @dataclass(slots=True)
-class Contender:
-    """A pooler of the comparison.
+class ComparedPooler:
+    """One of the poolers to compare.
 
-    ``command`` and ``template`` may hold ``{file}``, and ``{server}``, ``{port}``,
-    ``{users}``, ``{rules}``, ``{certificate}``, ``{key}``. ``lacks`` tells why it
-    cannot do a load, by its name. ``secret`` is what the users file has of its clients,
-    empty where they are trusted.
+    ``command`` may contain ``{file}`` (its configuration) and ``template``, the text of
+    that file, ``{server}``, ``{port}``, ``{users}``, ``{rules}``, ``{certificate}`` and
+    ``{key}``. ``lacks`` has the reasons why it cannot run workloads, by their names.
+    ``secret`` is the clients' entry in the users file, empty for ``trust``.
     """
 
     name: str
@@ -99,10 +105,10 @@ class Contender:
     _child: Child | None = None
 
     def start(self, directory: Path, server: int, account: Account | None) -> float:
-        """Start it; return the seconds until a first query was answered.
+        """Start it; return the seconds until the first query was answered.
 
-        ``server`` is the port of PostgreSQL, ``directory`` where its files go. Raises
-        ContenderFailed when it does not get so far.
+        ``server`` is the port of PostgreSQL, ``directory`` the folder for its files.
+        Raises PoolerFailed when no query is answered.
         """
         self.port = free_port()
         users, path = directory / "users.txt", directory / f"{self.name}.conf"
@@ -127,62 +133,65 @@ class Contender:
             [part.replace("{file}", str(path)) for part in self.command],
             name=self.name,
             log_path=directory / f"{self.name}.log",
-            # Not ours: `python -m` would find the sources in the present folder.
+            # Not our own: `python -m` would find the sources in the current folder.
             directory=directory,
             environment={**os.environ, **self.environment},
         )
         while child.exit_code is None and time.monotonic() - began < START_LIMIT_S:
-            with suppress(OSError, EOFError, psycopg.OperationalError):
-                first_answer(
-                    self.port,
-                    by_tls=self.is_encrypted,
-                    by_password=bool(self.secret),
-                )
+            with suppress(OSError, EOFError, ServerError):
+                self._first_query()
                 return time.monotonic() - began
             time.sleep(RETRY_S)  # noqa: TID251 - no reactor runs in this process
         failure = child.failure("answered no query")
         self.stop()
-        raise ContenderFailed(str(failure))
+        raise PoolerFailed(str(failure))
+
+    def _first_query(self) -> None:
+        with Connection(self.port) as client:
+            if self.is_encrypted:
+                client.request_tls()
+            client.log_in(USER, DATABASE, PASSWORD)
+            client.query("SELECT 1")
 
     def stop(self) -> None:
-        """End it, at once; nothing happens when it does not run."""
+        """Stop it at once, if it is running."""
         if self._child is not None:
-            # SIGTERM: PgBouncer and pgswitch leave at once, HAProxy too.
+            # PgBouncer, pgswitch and HAProxy exit at once at SIGTERM.
             self._child.stop(signal.SIGTERM, patience_s=1.0)
             self._child = None
 
     @property
     def pid(self) -> int:
-        """Its first process. Raises ContenderFailed when it does not run."""
+        """Its first process. Raises PoolerFailed if it is not running."""
         if self._child is None:
-            raise ContenderFailed(f"{self.name} is not running")
+            raise PoolerFailed(f"{self.name} is not running")
         if self._child.exit_code is not None:
-            raise ContenderFailed(str(self._child.failure("ended by itself")))
+            raise PoolerFailed(str(self._child.failure("ended by itself")))
         return self._child.pid
 
 
-def contenders(
+def poolers(
     compiled: Path,
     account: Account | None,
     others: Sequence[str],
     pgbouncer: Path | None = None,
-) -> tuple[list[Contender], list[str]]:
-    """Return the poolers that this machine has, and a line for each it has not.
+) -> tuple[list[ComparedPooler], list[str]]:
+    """Return the poolers of this machine, and a line for each missing one.
 
-    ``compiled`` is the folder that a compiled pgswitch was installed to; ``others`` are
-    NAME=COMMAND, the command with ``{file}`` for a pgbouncer.ini. Raises ValueError
-    for one that is put otherwise. ``pgbouncer`` is the executable to compare with, if
-    it is not the machine's; ValueError when it says no version.
+    ``compiled`` is the folder where a compiled pgswitch is installed; ``others`` are
+    NAME=COMMAND, with ``{file}`` for a pgbouncer.ini in the command. ``pgbouncer`` is
+    the executable to compare with instead of the system's. Raises ValueError for
+    another form of these, and for an executable that does not print a version.
     """
     as_user = ["-u", account.name] if account is not None else []
     found, missing = _pgswitch(compiled, as_user)
     if program := str(pgbouncer or "") or _program(REFERENCE):
         version = version_in(_output(program, "--version"))
         if not version_numbers(version):
-            raise ValueError(f"{program} is no PgBouncer: it says no version")
+            raise ValueError(f"{program} is not a PgBouncer: it prints no version")
         knows = version_numbers(version) >= PREPARED_SINCE
         found.append(
-            Contender(
+            ComparedPooler(
                 REFERENCE,
                 [program, *as_user, "{file}"],
                 version,
@@ -191,10 +200,10 @@ def contenders(
             )
         )
     else:
-        missing.append("no PgBouncer here, so no ratios: apt-get install pgbouncer")
+        missing.append("no PgBouncer found, so no ratios: apt-get install pgbouncer")
     if program := _program(FLOOR):
         found.append(
-            Contender(
+            ComparedPooler(
                 FLOOR,
                 [program, "-db", "-f", "{file}"],
                 version_in(_output(program, "-v")),
@@ -203,8 +212,39 @@ def contenders(
             )
         )
     else:
-        missing.append("no HAProxy here, so no floor: apt-get install haproxy")
+        missing.append("no HAProxy found, so no lower bound: apt-get install haproxy")
     return [*found, *map(_other, others)], missing
+
+
+def with_tls(poolers: Sequence[ComparedPooler]) -> list[ComparedPooler]:
+    """Return pgswitch and PgBouncer with TLS on both sides."""
+    return [
+        replace(pooler, template=pooler.template + TLS_INI, is_encrypted=True, lacks={})
+        for pooler in poolers
+        if pooler.name in {OURS, REFERENCE}
+    ]
+
+
+def with_scram(poolers: Sequence[ComparedPooler]) -> list[ComparedPooler]:
+    """Return the poolers that can ask for SCRAM-SHA-256, with it.
+
+    The users file has a verifier, as PostgreSQL stores it, so that a login does not
+    derive keys from a password. PostgreSQL goes on trusting, and its connections are
+    warm: only the client's login is measured.
+    """
+    salt = os.urandom(SALT_SIZE)
+    secret = str(make_verifier(PASSWORD, salt, DEFAULT_ITERATIONS))
+    return [
+        replace(
+            pooler,
+            template=pooler.template.replace(
+                "auth_type = trust", "auth_type = scram-sha-256"
+            ),
+            secret=secret,
+        )
+        for pooler in poolers
+        if pooler.name not in {FLOOR, INTERPRETED}
+    ]
 
 
 def version_in(text: str) -> str:
@@ -220,8 +260,8 @@ def version_numbers(version: str) -> tuple[int, ...]:
 
 def _pgswitch(
     compiled: Path, as_user: Sequence[str]
-) -> tuple[list[Contender], list[str]]:
-    """Return pgswitch compiled and interpreted; interpreted alone without a build."""
+) -> tuple[list[ComparedPooler], list[str]]:
+    """Return pgswitch compiled and interpreted; only the latter without a build."""
     command = [sys.executable, "-m", "pgswitch.cli", *as_user, "{file}"]
     place = {"PYTHONPATH": str(compiled)}
     asked = "import pgswitch, pgswitch.hotpath as h; print(h.is_compiled())"
@@ -234,9 +274,9 @@ def _pgswitch(
         text=True,
     ).stdout.split()
     if len(answer) != 2:  # noqa: PLR2004 - the two lines printed above
-        return [], [f"no pgswitch in {compiled}: start this by `make bench`"]
+        return [], [f"no pgswitch in {compiled}: run `make bench`"]
     is_compiled, version = answer[0] == "True", answer[1]
-    interpreted = Contender(
+    interpreted = ComparedPooler(
         INTERPRETED,
         command,
         version,
@@ -244,20 +284,20 @@ def _pgswitch(
         environment={**place, "PGSWITCH_PURE": "1"},
     )
     if not is_compiled:
-        return [interpreted], ["pgswitch is not compiled: is a C compiler there?"]
-    ours = Contender(OURS, command, version, template=RULED_INI, environment=place)
+        return [interpreted], ["pgswitch is not compiled: is there a C compiler?"]
+    ours = ComparedPooler(OURS, command, version, template=RULED_INI, environment=place)
     return [ours, interpreted], []
 
 
-def _other(text: str) -> Contender:
+def _other(text: str) -> ComparedPooler:
     name, separator, command = text.partition("=")
     if not (name.isidentifier() and separator and "{file}" in command):
-        raise ValueError(f"{text!r}: NAME=COMMAND is wanted, with {{file}} in it")
-    return Contender(name, shlex.split(command), lacks=NO_RULES)
+        raise ValueError(f"{text!r}: expected NAME=COMMAND with {{file}} in it")
+    return ComparedPooler(name, shlex.split(command), lacks=NO_RULES)
 
 
 def _program(name: str) -> str | None:
-    """Find a program; an ordinary user's PATH lacks the folders of daemons."""
+    """Find a program, also in the folders of daemons, which PATH may lack."""
     path = (os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin")
     return shutil.which(name, path=os.pathsep.join(path))
 

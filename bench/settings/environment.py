@@ -1,6 +1,6 @@
-"""Poolers that are forked from one process which has imported everything.
+"""PostgreSQL, and poolers with any settings, forked from one process.
 
-A start takes half a second of imports; a run has some hundreds of them.
+A start takes half a second of imports, and a run needs some hundreds of poolers.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
 
+import psycopg
+
 import pgswitch
-from pgswitch.demo.account import Account
+from bench.environment import DATABASE, USER, start_environment, start_tls_environment
+from pgswitch.demo.account import Account, account_for_children, hand_over
 from pgswitch.demo.pooler import UP_LINE, Pooler
 from pgswitch.demo.processes import POLL_S, ChildFailed
 
@@ -62,18 +67,18 @@ for pid in children:
     except ProcessLookupError:
         pass
 """
-"""Forks for each line that it reads; at the end of them it ends what still runs.
+"""Forks a pooler for each line of its input; at the end it kills those still running.
 
 With ``waits`` false every link is woken by every byte (relay/link.py, ``Patience``).
 """
 START_S, STOP_S = 20.0, 5.0
 
 
-class Nursery:
-    """The process that poolers are forked from."""
+class ForkServer:
+    """The process that forks poolers."""
 
     def __init__(self) -> None:
-        """Start it, from where our own pgswitch is."""
+        """Start it with the pgswitch that we run from."""
         place = str(Path(pgswitch.__file__).parent.parent)
         self._process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
@@ -86,7 +91,7 @@ class Nursery:
         )
 
     def fork(self, order: dict[str, object]) -> int:
-        """Return the number of a new process. Raises ChildFailed when there is none."""
+        """Return the pid of a new pooler. Raises ChildFailed when forking fails."""
         process = self._process
         if process.stdin is not None and process.stdout is not None:
             with suppress(BrokenPipeError):
@@ -94,30 +99,30 @@ class Nursery:
                 process.stdin.flush()
                 if answer := process.stdout.readline():
                     return int(answer)
-        raise ChildFailed("the process that poolers are forked from has ended")
+        raise ChildFailed("the process that forks poolers has ended")
 
     def end(self) -> None:
-        """End it, and all poolers that still run."""
+        """End it and all poolers that still run."""
         self._process.communicate(timeout=STOP_S)
 
 
 class ForkedPooler(Pooler):
-    """A pooler of a nursery; its files are those of any other."""
+    """A pooler of a fork server; its files are those of any other."""
 
     def __init__(
-        self, nursery: Nursery, directory: Path, account: Account | None
+        self, fork_server: ForkServer, directory: Path, account: Account | None
     ) -> None:
         super().__init__(directory, account)
         self.pid = 0
-        self._nursery = nursery
+        self._fork_server = fork_server
         self._user = [] if account is None else ["-u", account.name]
 
     def begin(self, *, waits: bool) -> None:
-        """Start it; ``waits`` false: it waits for no more than a byte.
+        """Start it; ``waits`` false: it never waits for more than one byte.
 
-        Raises ChildFailed, with the end of its log, when it does not listen soon.
+        Raises ChildFailed, with the end of its log, when it does not listen in time.
         """
-        self.pid = self._nursery.fork(
+        self.pid = self._fork_server.fork(
             {
                 "arguments": [*self._user, str(self.ini_path)],
                 "directory": str(self.directory),
@@ -133,7 +138,7 @@ class ForkedPooler(Pooler):
             time.sleep(POLL_S)  # noqa: TID251 - no reactor runs in this process
 
     def end(self) -> None:
-        """End it at once, if it runs."""
+        """End it at once, if it is running."""
         if not self.pid:
             return
         for number in (signal.SIGQUIT, signal.SIGKILL):
@@ -145,8 +150,72 @@ class ForkedPooler(Pooler):
         self.pid = 0
 
     def _is_there(self) -> bool:
-        """Tell whether it runs: a pooler that has ended is no zombie, see PROGRAM."""
+        """Return whether it is running; PROGRAM leaves no zombies."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, 0)
             return True
         return False
+
+
+class PoolerFactory:
+    """A PostgreSQL server, with TLS if possible, and poolers in front of it."""
+
+    def __init__(self, cleanup: ExitStack) -> None:
+        """Start PostgreSQL; ``cleanup`` receives what stops it.
+
+        Raises ChildFailed when there is no PostgreSQL.
+        """
+        self._fork_server = ForkServer()
+        cleanup.callback(self._fork_server.end)
+        account = account_for_children()
+        try:
+            self._environment = start_tls_environment(account, cleanup, scale=0)
+            self.has_tls = True
+        except ChildFailed:
+            self._environment = start_environment(account, cleanup, scale=0)
+            self.has_tls = False
+        self.port = self._environment.server.port
+        self.version = self._environment.server.installation.version
+        self.database = psycopg.connect(
+            f"host=127.0.0.1 port={self.port} user={USER} dbname={DATABASE}",
+            autocommit=True,
+        )
+        cleanup.callback(self.database.close)
+        self._numbers = count(1)
+
+    def pooler(
+        self,
+        settings: Mapping[str, str],
+        *,
+        server_tls: bool = False,
+        waits: bool = True,
+    ) -> ForkedPooler:
+        """Start a pooler with these settings and all others at their defaults.
+
+        Only the pool mode differs: transaction pooling is what most users run, and the
+        most intricate. Clients may use TLS. ``waits`` false: it never waits for more
+        than one byte. Raises ChildFailed when it does not start.
+        """
+        environment = self._environment
+        place = environment.directory / f"pooler-{next(self._numbers)}"
+        place.mkdir(mode=0o700)
+        hand_over(place, environment.account)
+        made = ForkedPooler(self._fork_server, place, environment.account)
+        made.write_users({USER: ""})
+        ours = {
+            "auth_type": "trust",
+            "pool_mode": "transaction",
+            "server_tls_sslmode": "require" if server_tls else "disable",
+        }
+        if self.has_tls:
+            ours["client_tls_sslmode"] = "allow"
+            ours["client_tls_cert_file"] = str(environment.directory / "tls.crt")
+            ours["client_tls_key_file"] = str(environment.directory / "tls.key")
+        made.write_ini(
+            {
+                "databases": {DATABASE: f"host=127.0.0.1 port={self.port}"},
+                "pgbouncer": {**ours, **settings},
+            }
+        )
+        made.begin(waits=waits)
+        return made

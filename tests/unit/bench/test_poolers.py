@@ -1,4 +1,4 @@
-"""Which poolers are found, and how the others are named."""
+"""Which poolers are found, their variants, and their names."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from bench import contenders as module
-from bench.contenders import (
+from bench import poolers as module
+from bench.environment import PASSWORD
+from bench.poolers import (
+    INI,
     NO_PREPARED,
     NO_RULES,
     RULED_INI,
-    contenders,
+    ComparedPooler,
+    poolers,
     version_in,
     version_numbers,
+    with_scram,
 )
+from pgswitch.wire.password import Secret, SecretKind
+from pgswitch.wire.scram import matches
 
 
 @pytest.fixture
@@ -41,7 +47,7 @@ def test_versions(text: str, version: str, numbers: tuple[int, ...]) -> None:
 @pytest.mark.usefixtures("alone")
 def test_what_is_absent_is_told() -> None:
     """A line for each, with what to do."""
-    found, missing = contenders(Path("none"), None, [])
+    found, missing = poolers(Path("none"), None, [])
     assert found == []
     assert [line.rpartition(": ")[2] for line in missing] == [
         "apt-get install pgbouncer",
@@ -70,27 +76,27 @@ def test_prepared_statements_of_pgbouncer(
         module, "_program", lambda name: "/x" if name == "pgbouncer" else None
     )
     monkeypatch.setattr(module, "_output", lambda *_command: f"PgBouncer {version}")
-    [pgbouncer], _missing = contenders(Path("none"), None, [])
+    [pgbouncer], _missing = poolers(Path("none"), None, [])
     assert pgbouncer.lacks == NO_RULES | lacks
     assert ("max_prepared_statements" in pgbouncer.template) == has_setting
 
 
 @pytest.mark.usefixtures("alone")
 def test_another_pgbouncer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one named takes the place of the machine's; what is none is told."""
+    """The given one replaces the system's; another program is refused."""
     said = {"/opt/new": "PgBouncer 1.26.1\nlibevent", "/bin/true": ""}
     monkeypatch.setattr(module, "_output", lambda command, *_rest: said[command])
-    [pgbouncer], _missing = contenders(Path("none"), None, [], Path("/opt/new"))
+    [pgbouncer], _missing = poolers(Path("none"), None, [], Path("/opt/new"))
     assert (pgbouncer.command[0], pgbouncer.version) == ("/opt/new", "1.26.1")
     assert pgbouncer.lacks == NO_RULES
-    with pytest.raises(ValueError, match="/bin/true is no PgBouncer"):
-        contenders(Path("none"), None, [], Path("/bin/true"))
+    with pytest.raises(ValueError, match="/bin/true is not a PgBouncer"):
+        poolers(Path("none"), None, [], Path("/bin/true"))
 
 
 @pytest.mark.usefixtures("alone")
 def test_another_pooler() -> None:
     """A name and a command, split as a shell would."""
-    found, _missing = contenders(Path("none"), None, ["odyssey=/a/b -c 'x y' {file}"])
+    found, _missing = poolers(Path("none"), None, ["odyssey=/a/b -c 'x y' {file}"])
     assert [(one.name, one.command) for one in found] == [
         ("odyssey", ["/a/b", "-c", "x y", "{file}"])
     ]
@@ -98,14 +104,28 @@ def test_another_pooler() -> None:
 
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("text", ["/a/b {file}", "=/a {file}", "a=/b", "a b=/c {file}"])
-def test_another_pooler_put_wrongly(text: str) -> None:
-    """The form is told."""
-    with pytest.raises(ValueError, match="NAME=COMMAND is wanted"):
-        contenders(Path("none"), None, [text])
+def test_malformed_pooler(text: str) -> None:
+    """The error shows the expected form."""
+    with pytest.raises(ValueError, match="expected NAME=COMMAND"):
+        poolers(Path("none"), None, [text])
 
 
 def test_rules_are_for_one_entry() -> None:
-    """The plain loads are of clients without rules."""
+    """The other workloads have clients without rules."""
     settings = RULED_INI.format(server=1, port=2, users="u", rules="/r.py")
     (ruled,) = (line for line in settings.splitlines() if "_py_module_file" in line)
     assert ruled.startswith("ruled = host=127.0.0.1 port=1 dbname=bench ")
+
+
+def test_poolers_with_scram() -> None:
+    """Poolers that read our ini file, with a verifier for the one password."""
+    names = ("pgswitch", "interpreted", "pgbouncer", "haproxy", "another")
+    poolers = [ComparedPooler(name, ["x", "{file}"]) for name in names]
+    found = with_scram(poolers)
+    assert [one.name for one in found] == ["pgswitch", "pgbouncer", "another"]
+    assert "auth_type = scram-sha-256\n" in found[0].template
+    assert "trust" in INI
+    secret = Secret.of(found[0].secret)
+    assert secret.kind is SecretKind.SCRAM
+    assert secret.verifier is not None
+    assert matches(secret.verifier, PASSWORD)

@@ -1,6 +1,6 @@
-"""The kinds of work, each with a check of what comes of it.
+"""The kinds of work, each with a check of its results.
 
-What an answer must be is what PostgreSQL itself answers to the same request.
+Answers must be those of PostgreSQL itself to the same requests.
 """
 
 from __future__ import annotations
@@ -10,30 +10,28 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from typing import NamedTuple
 
 import psycopg
 
 from bench.settings.client import (
-    SYNC,
+    PLAIN,
     Client,
+    ClientBehaviour,
     Target,
-    Wrong,
+    WrongAnswer,
     bind_and_run,
-    message,
-    parse,
-    query,
 )
-from bench.settings.judging import Cost
-from bench.settings.manners import PLAIN, Manner
+from testkit.pgwire import SYNC, message, parse, query
 from testkit.procfs import cpu_ns
 
 CLIENTS = 4
 QUERIES, CONNECTIONS, TRANSFERS = 40, 8, 5
-"""Of each client, at the usual amount."""
+"""Of each client, at scale 1."""
 ROWS = 2500
-"""Of each bulk load, some 1,000 bytes each."""
+"""Of each bulk transfer, some 1,000 bytes each."""
 BYTEWISE = 0.02
-"""How much of a COPY goes byte by byte: each is a call of the kernel."""
+"""The share of COPY in that is sent byte by byte: each byte is a system call."""
 ACCOUNTS, TELLERS, BRANCHES = 1000, 40, 4
 
 TABLES = f"""
@@ -47,31 +45,38 @@ CREATE UNLOGGED TABLE branches AS
     SELECT i AS id, 0 AS balance FROM generate_series(0, {BRANCHES - 1}) AS i;
 CREATE UNLOGGED TABLE history (account int, delta int);
 """  # noqa: S608 - constants
-BOOKS = """
+TOTALS = """
 SELECT (SELECT sum(balance) FROM accounts) = (SELECT sum(delta) FROM history)
    AND (SELECT sum(balance) FROM tellers) = (SELECT sum(delta) FROM history)
    AND (SELECT sum(balance) FROM branches) = (SELECT sum(delta) FROM history),
        (SELECT count(*) FROM history)
 """
-CLOSE_BOOKS = """
+CLOSE_TOTALS = """
 TRUNCATE history; UPDATE accounts SET balance = 0 WHERE balance <> 0;
 UPDATE tellers SET balance = 0; UPDATE branches SET balance = 0
 """
 COUNT = "SELECT count(*), coalesce(sum(hashtext(line)::bigint), 0) FROM lines"
 BACKUP = "BASE_BACKUP (LABEL 'settings', CHECKPOINT 'fast', MANIFEST 'no'{more})"
 SLOW_BACKUP = ", MAX_RATE 131072"
-"""In kB a second (manual, chapter 55.4)."""
+"""In kB per second (manual, chapter 55.4)."""
 
 
-class Work:
-    """All kinds of work, on any target."""
+class Cost(NamedTuple):
+    """What a piece of work took: elapsed time and the pooler's CPU time, in seconds."""
+
+    seconds: float
+    cpu: float
+
+
+class Workload:
+    """All kinds of work, for any target."""
 
     def __init__(
         self, port: int, database: psycopg.Connection, size: float = 1.0
     ) -> None:
         """Compare with the server at ``port``; ``database`` is a connection to it.
 
-        ``size`` is how much work is done, 1.0: the usual amount.
+        ``size`` is the amount of work, 1.0 the usual one.
         """
         self._origin = Target(port, PLAIN)
         self._database = database
@@ -92,15 +97,15 @@ class Work:
         }
 
     def prepare(self) -> None:
-        """Make the tables."""
+        """Create the tables."""
         self._database.execute(TABLES.encode())
 
     def end(self) -> None:
-        """Let go of the threads."""
+        """Stop the threads."""
         self._threads.shutdown()
 
     def do(self, kind: str, target: Target) -> Cost:
-        """Do one kind of work. Raises Wrong, or OSError, when anything is wrong."""
+        """Do one kind of work. Raises WrongAnswer or OSError when anything is wrong."""
         return self._kinds[kind](target)
 
     # -- small messages --------------------------------------------------------------
@@ -126,9 +131,9 @@ class Work:
     def _queries(
         self, target: Target, first: Sequence[bytes], requests: Sequence[bytes]
     ) -> Cost:
-        """Have each client send each of the requests again and again."""
+        """Have each client send the requests in turn, repeatedly."""
         self._learn(first, requests)
-        times = self._times(QUERIES, target.manner)
+        times = self._times(QUERIES, target.behaviour)
 
         def each(client: Client) -> None:
             for number in range(times):
@@ -140,7 +145,7 @@ class Work:
     def _connect(self, target: Target) -> Cost:
         request = query("SELECT 'connected'")
         self._learn([], [request])
-        times = self._times(CONNECTIONS, target.manner)
+        times = self._times(CONNECTIONS, target.behaviour)
 
         def each(_number: int) -> None:
             for _ in range(times):
@@ -150,21 +155,23 @@ class Work:
         return _measured(target, lambda: list(self._threads.map(each, range(CLIENTS))))
 
     def _transfer(self, target: Target) -> Cost:
-        """Do the transactions of pgbench, and look at the books afterwards."""
-        self._database.execute(CLOSE_BOOKS.encode())
-        times = self._times(TRANSFERS, target.manner)
+        """Do the transactions of pgbench, and check the totals afterwards."""
+        self._database.execute(CLOSE_TOTALS.encode())
+        times = self._times(TRANSFERS, target.behaviour)
 
         def each(client: Client) -> None:
             for number in range(1, times + 1):
                 for text, tag in _transaction(number):
                     tags = client.ask(query(text)).tags
                     if tags != [tag]:
-                        raise Wrong(f"{text} was answered by {tags}")
+                        raise WrongAnswer(f"{text} was answered by {tags}")
 
         cost = self._together(target, each, [])
-        balanced, count = self._database.execute(BOOKS.encode()).fetchall()[0]
+        balanced, count = self._database.execute(TOTALS.encode()).fetchall()[0]
         if not balanced or count != times * CLIENTS:
-            raise Wrong(f"the books have {count} of {times * CLIENTS} transfers")
+            raise WrongAnswer(
+                f"{count} of {times * CLIENTS} transfers are recorded, or totals differ"
+            )
         return cost
 
     def _together(
@@ -173,7 +180,7 @@ class Work:
         each: Callable[[Client], None],
         first: Sequence[bytes],
     ) -> Cost:
-        """Do what all clients do at the same time; they log in before."""
+        """Run ``each`` for all clients at the same time, once all are logged in."""
         clients: list[Client] = []
         try:
             for _ in range(CLIENTS):
@@ -189,13 +196,13 @@ class Work:
         answer = client.ask(request)
         known, tags = self._known[request]
         if answer.sum != known or answer.tags != tags:
-            raise Wrong(
+            raise WrongAnswer(
                 f"an answer of {answer.size} bytes, {answer.tags},"
-                f" not of {known[0]}, {tags}, or its bytes differ"
+                f" instead of {known[0]}, {tags}, or with other bytes"
             )
 
     def _learn(self, first: Sequence[bytes], requests: Sequence[bytes]) -> None:
-        """Ask PostgreSQL itself what it does not know yet of their answers."""
+        """Ask PostgreSQL itself for the answers that are not known yet."""
         if all(request in self._known for request in requests):
             return
         with Client(self._origin) as client:
@@ -206,24 +213,24 @@ class Work:
     # -- bulk ------------------------------------------------------------------------
 
     def _result(self, target: Target) -> Cost:
-        return self._bulk(target, query(self._rows(target.manner)))
+        return self._bulk(target, query(self._rows(target.behaviour)))
 
     def _copy_out(self, target: Target) -> Cost:
         return self._bulk(
-            target, query(f"COPY ({self._rows(target.manner)}) TO STDOUT")
+            target, query(f"COPY ({self._rows(target.behaviour)}) TO STDOUT")
         )
 
-    def _rows(self, manner: Manner) -> str:
-        """Return a query for rows, some of which the server is slow to make."""
+    def _rows(self, behaviour: ClientBehaviour) -> str:
+        """Return a query for rows, some of them slow."""
         pause = (
-            f" || CASE WHEN i % {manner.pause_rows} = 0 THEN"
-            f" pg_sleep({manner.row_pause_s})::text ELSE '' END"
-            if manner.pause_rows
+            f" || CASE WHEN i % {behaviour.pause_rows} = 0 THEN"
+            f" pg_sleep({behaviour.row_pause_s})::text ELSE '' END"
+            if behaviour.pause_rows
             else ""
         )
         return (
             f"SELECT repeat(chr(65 + i % 26), 900 + i % 200){pause} AS line"  # noqa: S608 - numbers
-            f" FROM generate_series(1, {self._times(ROWS, manner)}) AS i"
+            f" FROM generate_series(1, {self._times(ROWS, behaviour)}) AS i"
         )
 
     def _bulk(self, target: Target, request: bytes) -> Cost:
@@ -232,19 +239,19 @@ class Work:
             return _measured(target, lambda: self._check(request, client))
 
     def _copy_in(self, target: Target) -> Cost:
-        share = BYTEWISE if target.manner.piece == 1 else 1.0
-        count = self._times(ROWS * share, target.manner)
+        share = BYTEWISE if target.behaviour.send_size == 1 else 1.0
+        count = self._times(ROWS * share, target.behaviour)
         data, must = self._lines(count)
         with Client(target) as client:
             cost = _measured(target, lambda: self._copy(client, data, count))
         came = self._database.execute(COUNT.encode()).fetchall()
         self._database.execute(b"TRUNCATE lines")
         if came != must:
-            raise Wrong(f"{came} came to the table, not {must}")
+            raise WrongAnswer(f"the table has {came}, not {must}")
         return cost
 
     def _lines(self, count: int) -> tuple[bytes, list[tuple[object, ...]]]:
-        """Return so many lines to copy in, as messages, and what sums them up."""
+        """Return ``count`` lines for COPY in as messages, and their checksum."""
         if count not in self._lines_known:
             rows = [
                 chr(65 + i % 26) * (900 + i % 200) + "\n" for i in range(1, count + 1)
@@ -266,11 +273,11 @@ class Work:
     def _copy(client: Client, data: bytes, count: int) -> None:
         answer = client.ask(query("COPY lines FROM STDIN"), data + message(b"c"))
         if answer.tags != [f"COPY {count}"]:
-            raise Wrong(f"COPY of {count} rows was answered by {answer.tags}")
+            raise WrongAnswer(f"COPY of {count} rows was answered by {answer.tags}")
 
     def _backup(self, target: Target) -> Cost:
-        """Take a backup, and read the archive that came."""
-        slow = SLOW_BACKUP if target.manner.row_pause_s else ""
+        """Take a base backup and check the archive."""
+        slow = SLOW_BACKUP if target.behaviour.row_pause_s else ""
         request = query(BACKUP.format(more=slow))
         archives: list[bytes] = []
         with Client(target, replication=True) as client:
@@ -279,18 +286,18 @@ class Work:
             with tarfile.open(fileobj=BytesIO(b"".join(archives))) as archive:
                 names = archive.getnames()
         except tarfile.TarError as error:
-            raise Wrong(f"a backup that is no archive: {error}") from None
+            raise WrongAnswer(f"the backup is not an archive: {error}") from None
         missing = {"backup_label", "global/pg_control"} - set(names)
         if missing:
-            raise Wrong(f"a backup of {len(names)} files, without {missing}")
+            raise WrongAnswer(f"the backup has {len(names)} files but not {missing}")
         return cost
 
-    def _times(self, usual: float, manner: Manner) -> int:
-        return max(int(usual * manner.amount * self._size), 1)
+    def _times(self, usual: float, behaviour: ClientBehaviour) -> int:
+        return max(int(usual * behaviour.scale * self._size), 1)
 
 
 def _transaction(number: int) -> list[tuple[str, str]]:
-    """Return what pgbench's TPC-B does, with the tag of each answer."""
+    """Return the statements of pgbench's TPC-B, with the tags of their answers."""
     account, teller = number * 37 % ACCOUNTS, number * 7 % TELLERS
     branch, delta = number % BRANCHES, number * 31 % 1000 - 500
     return [
@@ -313,10 +320,10 @@ def _transaction(number: int) -> list[tuple[str, str]]:
     ]
 
 
-def _measured(target: Target, work: Callable[[], object]) -> Cost:
-    """Do something; return what it cost."""
+def _measured(target: Target, workload: Callable[[], object]) -> Cost:
+    """Run ``work``; return its cost."""
     cpu = cpu_ns(target.pid) if target.pid else 0
     began = time.monotonic()
-    work()
+    workload()
     seconds = time.monotonic() - began
     return Cost(seconds, (cpu_ns(target.pid) - cpu) / 1e9 if target.pid else 0.0)

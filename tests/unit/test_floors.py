@@ -143,6 +143,13 @@ def test_pure_files_do_without_twisted(path: Path) -> None:
         assert not tops & NETWORK_PACKAGES
 
 
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_installed_packages_are_imported(path: Path) -> None:
+    """The other folders of the checkout are not part of an installation."""
+    tops = {m.split(".")[0] for m in modules_imported(path.read_text())}
+    assert not tops & {"bench", "soak", "testkit", "tests"}
+
+
 def test_no_imports_in_a_circle() -> None:
     """The files can be sorted so that each imports earlier ones only."""
     graph = {name_of(path): files_imported(path) for path in FILES}

@@ -1,4 +1,4 @@
-"""The clients of storm.py, and what they were told of each row."""
+"""The clients of failover.py, and a journal of what they were told about each row."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ PAUSE_S = 0.02
 TRIES = 5
 KEYS_EACH = 10_000_000
 NOT_DONE = frozenset(("40001", "25P02"))
-"""Nothing of it is in the table."""
+"""SQLSTATEs after which nothing is in the table."""
 UNSURE = frozenset(("08007", "57P01", "57P02", "57P03", "08006", "40003", "58000"))
 HELD_UP = frozenset(("08P01", "53300", "57P05", "57014", "08001"))
 
 
 class Journal:
-    """What became of rows, by what their clients were told."""
+    """The outcome of each row according to what its client was told."""
 
     def __init__(self) -> None:
         self.acknowledged: set[int] = set()
         self.undone: set[int] = set()
-        """Certainly not in the table: told so, and never tried again."""
+        """Not in the table: the client was told so, and did not retry."""
         self.unsure: set[int] = set()
         self.told: Counter[str] = Counter()
         self.wrong: list[str] = []
         self._lock = threading.Lock()
 
     def note(self, outcome: str, keys: Iterable[int]) -> None:
-        """Note what a client was told of rows: done, undone or unsure."""
+        """Record the outcome of rows: acknowledged, undone or unsure."""
         with self._lock:
             getattr(self, outcome).update(keys)
 
     def tell(self, what: str) -> None:
-        """Count an answer."""
+        """Count an answer to a client."""
         with self._lock:
             self.told[what] += 1
 
     def fail(self, what: str) -> None:
-        """Note what must not happen."""
+        """Record what must not happen."""
         with self._lock:
             self.wrong.append(what)
 
     def compare(self, rows: Counter[int]) -> None:
-        """See whether the table is as was said."""
+        """Compare the table with the outcomes."""
         lost = [key for key in self.acknowledged if not rows[key]]
         doubled = [key for key, count in rows.items() if count > 1]
         there = [key for key in self.undone if rows[key]]
@@ -63,9 +63,9 @@ class Journal:
             f" undone {len(self.undone)}, unsure {len(self.unsure)}"
         )
         for what, keys in (
-            ("acknowledged, and lost", lost),
+            ("acknowledged but lost", lost),
             ("doubled", doubled),
-            ("said to be undone, and there", there),
+            ("undone but present", there),
         ):
             if keys:
                 kinds = Counter(KINDS[key // KEYS_EACH % len(KINDS)] for key in keys)
@@ -95,12 +95,12 @@ class Client(threading.Thread):
         self._connection: psycopg.Connection | None = None
 
     def waited(self) -> float:
-        """Return for how long it has waited for an answer."""
+        """Return how long it has waited for an answer."""
         since = self._since
         return time.monotonic() - since if since else 0.0
 
     def run(self) -> None:
-        """Work until told to stop."""
+        """Work until stopped."""
         work = getattr(self, f"_{self._kind}")
         while not self._stopping.is_set():
             self._stopping.wait(PAUSE_S * self._random.random())
@@ -159,11 +159,13 @@ class Client(threading.Thread):
             if error.diag.severity in ("FATAL", "PANIC") and not connection.closed:
                 with suppress(psycopg.Error):
                     connection.execute(b"SELECT 1")
-                    self._journal.fail(f"{self.name} got FATAL {code} and stays")
+                    self._journal.fail(
+                        f"{self.name} got FATAL {code} but is still connected"
+                    )
         else:
             self._journal.fail(f"{self.name}: {code} {error}")
         if error.sqlstate is None or "pipeline" in self._kind:
-            # psycopg does not know where it is after an error at a Sync.
+            # psycopg loses track of the protocol after an error at a Sync.
             connection.close()
         with suppress(psycopg.Error):
             if not connection.closed:
@@ -195,7 +197,7 @@ class Client(threading.Thread):
         self._done(*keys)
 
     def _transaction(self, client: psycopg.Connection, *keys: int) -> None:
-        """Try again what is lost: the row must be there once."""
+        """Retry what is lost: each row must be there once."""
         for tries_left in reversed(range(TRIES)):
             client.execute(b"BEGIN")
             try:
@@ -223,7 +225,7 @@ class Client(threading.Thread):
         self._journal.note("undone", [b])
 
     def _rolled_back(self, client: psycopg.Connection, a: int, b: int, c: int) -> None:
-        """Write behind a ROLLBACK, which is by itself."""
+        """Write after a ROLLBACK in the same query: an implicit transaction."""
         insert = "INSERT INTO written VALUES"
         client.execute(
             f"BEGIN; {insert} ({a}); ROLLBACK; {insert} ({b}); {insert} ({c})".encode()
@@ -269,14 +271,14 @@ class Client(threading.Thread):
     def _reader(self, client: psycopg.Connection, a: int, *_: int) -> None:
         (row,) = client.execute(f"SELECT pg_sleep(0.01), {a} -- reader".encode())
         if row[1] != a:
-            self._journal.fail(f"{self.name} got the answer of another")
+            self._journal.fail(f"{self.name} got the answer of another client")
 
     def _reader_inside(self, client: psycopg.Connection, a: int, *_: int) -> None:
         client.execute(b"BEGIN READ ONLY -- reader")
         (row,) = client.execute(f"SELECT {a} -- reader".encode())
         client.execute(b"COMMIT -- reader")
         if row[0] != a:
-            self._journal.fail(f"{self.name} got the answer of another")
+            self._journal.fail(f"{self.name} got the answer of another client")
 
 
 KINDS = (

@@ -1,7 +1,7 @@
-"""``python -m soak.storm``: clients of a cluster whose nodes fail in every way.
+"""``python -m soak.failover``: clients of a cluster whose nodes fail in every way.
 
-Each client writes rows with keys of its own and remembers what it was told of each; in
-the end the table shows whether that was true.  Commits wait for one standby, so that no
+Each client writes rows with unique keys and records what it was told about each; at the
+end these records are compared with the table. Commits wait for one standby, so that no
 acknowledged row may be lost, however the writer ends.
 """
 
@@ -29,8 +29,7 @@ from pgswitch.demo.installations import best_for
 from pgswitch.demo.pooler import Pooler
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.processes import ChildFailed, run
-from soak.looking import memory_kb
-from soak.stormy import (
+from soak.failover_clients import (
     DATABASE,
     KINDS,
     SPLIT,
@@ -40,6 +39,7 @@ from soak.stormy import (
     Client,
     Journal,
 )
+from testkit.procfs import resident_kb
 
 ADMIN = "admin"
 NODES = 3
@@ -54,19 +54,19 @@ def routing_rules(username, query, in_transaction):
 """
 CONSOLE = "pgbouncer"
 BUSY = ("cl_active", "cl_waiting", "sv_active", "sv_login", "sv_tested")
-"""Columns of SHOW POOLS that are 0 once all clients have left."""
-MOST_MEMORY_KB = 120_000
-"""Some 70,000 are usual, before and after each takeover."""
+"""Columns of SHOW POOLS that are 0 once all clients have disconnected."""
+MAX_MEMORY_KB = 120_000
+"""Usually some 70,000, before and after each takeover."""
 SHOWN = 20
 
 
-class Stage:
-    """A cluster, pgswitch before it, and what an operator does to them."""
+class FailoverTest:
+    """A cluster, pgswitch in front of it, and the faults."""
 
     def __init__(self, cluster: PostgresCluster, pooler: Pooler, seed: int) -> None:
         self.cluster = cluster
         self.pooler = pooler
-        self.random = Random(f"{seed}/storm")  # noqa: S311 - repeatable
+        self.random = Random(f"{seed}/failover")  # noqa: S311 - repeatable
         self.done: Counter[str] = Counter()
         self.wrong: list[str] = []
 
@@ -81,20 +81,20 @@ class Stage:
             return [] if cursor.description is None else cursor.fetchall()
 
     def heal(self) -> None:
-        """Have every node follow the writer again."""
+        """Make every node follow the writer again."""
         for node in self.cluster.nodes:
             if not node.is_running:
                 self.cluster.rejoin(node, from_copy=True)
         self.cluster.wait_until_followed()
 
-    # What happens.
+    # The faults.
 
     def moved_fast(self) -> None:
-        """Stop the writer in a planned way."""
+        """Planned switchover: shut the writer down in fast mode."""
         self.cluster.switch(lambda node: node.stop("fast"))
 
     def moved_immediate(self) -> None:
-        """Stop the writer at once."""
+        """Shut the writer down in immediate mode."""
         self.cluster.switch(lambda node: node.stop("immediate"))
 
     def moved_killed(self) -> None:
@@ -102,7 +102,7 @@ class Stage:
         self.cluster.switch(lambda node: node.kill())
 
     def moved_silent(self) -> None:
-        """Have the writer say nothing more, and end it later."""
+        """Suspend the writer, promote a standby, and kill the old writer later."""
         old = self.cluster.writer
         old.freeze()
         self._pause(1.5)
@@ -113,18 +113,18 @@ class Stage:
         old.kill()
 
     def restarted(self) -> None:
-        """Restart the writer in a planned way."""
+        """Restart the writer in fast mode."""
         self.cluster.writer.restart("fast")
 
     def backends_ended(self) -> None:
-        """End some backends of the writer, and of a standby."""
+        """Terminate some backends of all nodes."""
         for node in self.cluster.nodes:
             for pid in self._backends(node)[:4]:
                 with suppress(psycopg.Error):
                     node.execute("SELECT pg_terminate_backend(%s)", [pid])
 
     def crashed(self) -> None:
-        """Kill a backend of the writer: all of them end, and it restarts."""
+        """Kill a backend of the writer, which makes all of them restart."""
         for pid in self._backends(self.cluster.writer)[:1]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -139,7 +139,7 @@ class Stage:
         self._until_ready(node)
 
     def reader_silent(self) -> None:
-        """Have a standby say nothing for a while."""
+        """Suspend a standby for a while."""
         node = self.random.choice(self.cluster.standbys)
         node.freeze()
         self._pause(3.0)
@@ -152,7 +152,7 @@ class Stage:
         self._pause(0.5)
 
     def full(self) -> None:
-        """Leave no connection free on any node but for a superuser."""
+        """Use up the connections of a node, so that pools cannot open servers."""
         held: list[psycopg.Connection] = []
         node = self.random.choice(self.cluster.nodes)
         with suppress(psycopg.OperationalError):
@@ -172,7 +172,7 @@ class Stage:
         self.console("RELOAD")
 
     def paused(self) -> None:
-        """Pause everybody for a moment, also while the writer moves."""
+        """Pause all clients for a moment."""
         try:
             self.console(f"PAUSE {DATABASE}")
         except psycopg.Error as error:
@@ -182,19 +182,19 @@ class Stage:
             self.console(f"RESUME {DATABASE}")
 
     def taken_over(self) -> None:
-        """Have a new process take over."""
+        """Start a new process that takes over."""
         old = self.pooler.child
         self.pooler.start(["-R"])
         if old.wait(20) != 0:
-            self.wrong.append("the old process did not end well")
+            self.wrong.append("the old process did not exit with 0")
 
     def taken_over_in_a_move(self) -> None:
-        """Have a new process take over just after backends have ended."""
+        """Take over just after backends were terminated."""
         self.backends_ended()
         self.taken_over()
 
     def taken_over_in_silence(self) -> None:
-        """Have a new process take over while clients wait for a silent writer."""
+        """Take over while clients wait for a suspended writer."""
         old = self.cluster.writer
         old.freeze()
         self._pause(1.2)
@@ -205,7 +205,7 @@ class Stage:
         old.kill()
 
     def moved_while_paused(self) -> None:
-        """Move the writer while everybody is paused."""
+        """Move the writer while all clients are paused."""
         try:
             self.console(f"PAUSE {DATABASE}")
             self.moved_fast()
@@ -215,7 +215,7 @@ class Stage:
             self.console(f"RESUME {DATABASE}")
 
     def clients_killed(self) -> None:
-        """Send clients away, also those that are held when the writer moves."""
+        """Kill clients, also some that are held while the writer moves."""
         self.backends_ended()
         for row in self.console("SHOW CLIENTS")[:6]:
             if row["database"] != CONSOLE:
@@ -224,7 +224,7 @@ class Stage:
         self.moved_immediate()
 
     def moved_twice(self) -> None:
-        """Move the writer, and again as soon as it is there."""
+        """Move the writer, and again as soon as the cluster is complete."""
         self.moved_fast()
         self.heal()
         self.moved_immediate()
@@ -248,140 +248,145 @@ class Stage:
                 node.execute("SELECT 1")
                 return
             self._pause(0.1)
-        self.wrong.append("a node does not come back")
+        self.wrong.append("a node did not restart")
 
     @staticmethod
     def _pause(seconds: float) -> None:
         time.sleep(seconds)  # noqa: TID251 - processes of their own
 
 
-BLOWS: tuple[Callable[[Stage], None], ...] = (
-    Stage.moved_fast,
-    Stage.moved_immediate,
-    Stage.moved_killed,
-    Stage.moved_silent,
-    Stage.restarted,
-    Stage.backends_ended,
-    Stage.crashed,
-    Stage.reader_crashed,
-    Stage.reader_silent,
-    Stage.reader_stopped,
-    Stage.full,
-    Stage.reloaded,
-    Stage.paused,
-    Stage.taken_over,
-    Stage.taken_over_in_a_move,
-    Stage.taken_over_in_silence,
-    Stage.moved_while_paused,
-    Stage.clients_killed,
-    Stage.moved_twice,
+FAULTS: tuple[Callable[[FailoverTest], None], ...] = (
+    FailoverTest.moved_fast,
+    FailoverTest.moved_immediate,
+    FailoverTest.moved_killed,
+    FailoverTest.moved_silent,
+    FailoverTest.restarted,
+    FailoverTest.backends_ended,
+    FailoverTest.crashed,
+    FailoverTest.reader_crashed,
+    FailoverTest.reader_silent,
+    FailoverTest.reader_stopped,
+    FailoverTest.full,
+    FailoverTest.reloaded,
+    FailoverTest.paused,
+    FailoverTest.taken_over,
+    FailoverTest.taken_over_in_a_move,
+    FailoverTest.taken_over_in_silence,
+    FailoverTest.moved_while_paused,
+    FailoverTest.clients_killed,
+    FailoverTest.moved_twice,
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; return 0, 1 when something went wrong."""
-    parser = argparse.ArgumentParser(prog="python -m soak.storm")
+    """Run it; return 0, 1 if something was wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m soak.failover",
+        description="Clients write to a cluster while its nodes fail.",
+    )
     parser.add_argument("--seconds", type=float, default=120.0, help="default 120")
     parser.add_argument("--clients", type=int, default=40, help="default 40")
-    parser.add_argument("--seed", type=int, help="as a failed run printed it")
-    parser.add_argument("--only", default="", help="blows with this in their name")
+    parser.add_argument("--seed", type=int, help="repeat the run that printed it")
+    parser.add_argument(
+        "--only", default="", help="only faults with this in their names"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting"
     )
     parser.add_argument("--keep", type=Path, help="where to copy the pooler's log")
     options = parser.parse_args(arguments)
-    return run("storm", lambda cleanup: _run(options, cleanup))
+    return run("failover", lambda cleanup: _run(options, cleanup))
 
 
 def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     given = dict(one.split("=", 1) for one in options.set)
-    stage = _build(seed, given, cleanup)
+    test = _start(seed, given, cleanup)
     journal = Journal()
     stopping = threading.Event()
     clients = [
-        Client(number, KINDS[number % len(KINDS)], stage.pooler.port, journal, stopping)
+        Client(number, KINDS[number % len(KINDS)], test.pooler.port, journal, stopping)
         for number in range(options.clients)
     ]
     for client in clients:
         client.start()
-    _storm(stage, clients, options)
+    _inject_faults(test, clients, options)
     stopping.set()
     for client in clients:
         client.join(STUCK_S)
         if client.is_alive():
-            stage.wrong.append(f"client {client.name} waits still")
-    _judge(stage, journal)
-    text = stage.pooler.log_text()
+            test.wrong.append(f"client {client.name} still waits")
+    _check(test, journal)
+    text = test.pooler.log_text()
     if options.keep:
         options.keep.write_text(text)
     for line in text.splitlines():
         if "Traceback" in line or " ERROR " in line or "twice as long" in line:
-            stage.wrong.append(f"log: {line[:300]}")
-    wrong = [*stage.wrong, *journal.wrong]
-    print(f"done: {dict(stage.done)}")
-    print(f"told: {dict(sorted(journal.told.items()))}")
+            test.wrong.append(f"log: {line[:300]}")
+    wrong = [*test.wrong, *journal.wrong]
+    print(f"faults: {dict(test.done)}")
+    print(f"answers: {dict(sorted(journal.told.items()))}")
     for line in wrong[:SHOWN]:
         print(f"WRONG: {line}")
     print(f"{len(wrong)} things went wrong" if wrong else "nothing went wrong")
     return bool(wrong)
 
 
-def _storm(
-    stage: Stage, clients: Sequence[Client], options: argparse.Namespace
+def _inject_faults(
+    test: FailoverTest, clients: Sequence[Client], options: argparse.Namespace
 ) -> None:
-    """Strike until the time is over; watch that nobody waits for too long."""
+    """Inject faults until time is over; check that no client waits too long."""
     over = time.monotonic() + options.seconds
-    blows = [blow for blow in BLOWS if options.only in blow.__name__]
-    queue: list[Callable[[Stage], None]] = []
+    faults = [fault for fault in FAULTS if options.only in fault.__name__]
+    queue: list[Callable[[FailoverTest], None]] = []
     while time.monotonic() < over:
         if not queue:
-            queue = stage.random.sample(blows, len(blows))
-        blow = queue.pop()
-        print(f"{time.strftime('%T')} {blow.__name__}", flush=True)
+            queue = test.random.sample(faults, len(faults))
+        fault = queue.pop()
+        print(f"{time.strftime('%T')} {fault.__name__}", flush=True)
         try:
-            blow(stage)
-            stage.done[blow.__name__] += 1
-            stage._pause(stage.random.uniform(0.1, 1.0))
-            stage.heal()
+            fault(test)
+            test.done[fault.__name__] += 1
+            test._pause(test.random.uniform(0.1, 1.0))
+            test.heal()
         except (ChildFailed, psycopg.Error) as error:
-            stage.wrong.append(f"{blow.__name__}: {error}")
+            test.wrong.append(f"{fault.__name__}: {error}")
             return
         for client in clients:
             waited = client.waited()
             if waited > STUCK_S:
-                stage.wrong.append(
-                    f"{blow.__name__}: {client.name} has waited {waited:.0f} s at"
+                test.wrong.append(
+                    f"{fault.__name__}: {client.name} has waited {waited:.0f} s at"
                     f" {client.doing}"
                 )
-        stage._pause(0.5)
+        test._pause(0.5)
 
 
-def _judge(stage: Stage, journal: Journal) -> None:
-    """Compare the table with what clients were told, and counts with each other."""
-    rows = stage.cluster.writer.execute("SELECT id FROM written", database=DATABASE)
+def _check(test: FailoverTest, journal: Journal) -> None:
+    """Compare the table with what clients were told, and check counts and memory."""
+    rows = test.cluster.writer.execute("SELECT id FROM written", database=DATABASE)
     journal.compare(Counter(key for (key,) in rows))
-    stage._pause(1.0)
-    for row in stage.console("SHOW POOLS"):
+    test._pause(1.0)
+    for row in test.console("SHOW POOLS"):
         for column in BUSY:
             if row[column] and row["database"] != CONSOLE:
                 left = f"{row['database']} {column} {row[column]}"
-                stage.wrong.append(f"SHOW POOLS: {left}")
-    if [one for one in stage.console("SHOW CLIENTS") if one["database"] != CONSOLE]:
-        stage.wrong.append("SHOW CLIENTS shows clients that are gone")
-    memory = memory_kb(stage.pooler.child.pid)
-    if memory > MOST_MEMORY_KB:
-        stage.wrong.append(f"pgswitch has {memory} kB of memory")
+                test.wrong.append(f"SHOW POOLS: {left}")
+    if [one for one in test.console("SHOW CLIENTS") if one["database"] != CONSOLE]:
+        test.wrong.append("SHOW CLIENTS shows clients that have disconnected")
+    memory = resident_kb(test.pooler.child.pid)
+    if memory > MAX_MEMORY_KB:
+        test.wrong.append(f"pgswitch has {memory} kB of memory")
     print(f"memory {memory} kB")
     errors = [
         f"{row['sqlstate']} {row['cause']}: {row['count']}"
-        for row in stage.console("SHOW ERRORS")
+        for row in test.console("SHOW ERRORS")
     ]
     print("errors:", "; ".join(errors))
 
 
-def _build(seed: int, given: dict[str, str], cleanup: ExitStack) -> Stage:
+def _start(seed: int, given: dict[str, str], cleanup: ExitStack) -> FailoverTest:
     account = account_for_children()
     folder = PrivateDirectory(account)
     cleanup.callback(folder.remove)
@@ -446,7 +451,7 @@ def _build(seed: int, given: dict[str, str], cleanup: ExitStack) -> Stage:
     )
     pooler.start()
     cleanup.callback(pooler.stop)
-    return Stage(cluster, pooler, seed)
+    return FailoverTest(cluster, pooler, seed)
 
 
 def _tls(place: Path, account: object) -> dict[str, str]:

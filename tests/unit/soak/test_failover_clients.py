@@ -1,14 +1,14 @@
-"""What clients of the storm remember, and what is wrong with it."""
+"""The journal of clients, compared with the table."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from soak.stormy import KEYS_EACH, KINDS, Journal
+from soak.failover_clients import KEYS_EACH, KINDS, Journal
 
 
-def test_all_is_as_was_said() -> None:
-    """Rows that nobody is sure of may be there or not."""
+def test_all_as_recorded() -> None:
+    """Rows whose outcome is unsure may be there or not."""
     journal = Journal()
     journal.note("acknowledged", [1, 2])
     journal.note("undone", [3])
@@ -17,14 +17,14 @@ def test_all_is_as_was_said() -> None:
     assert journal.wrong == []
 
 
-def test_lies() -> None:
-    """Each kind is told of, with the kinds of clients."""
+def test_discrepancies() -> None:
+    """Each kind is reported with the kinds of clients."""
     journal = Journal()
     key = KEYS_EACH * KINDS.index("copy")
     journal.note("acknowledged", [key, 2])
     journal.note("undone", [3])
     journal.compare(Counter([2, 2, 3]))
     lost, doubled, there = journal.wrong
-    assert lost.startswith("1 rows acknowledged, and lost: Counter({'copy': 1})")
+    assert lost.startswith("1 rows acknowledged but lost: Counter({'copy': 1})")
     assert doubled.startswith("1 rows doubled")
-    assert there.startswith("1 rows said to be undone, and there")
+    assert there.startswith("1 rows undone but present")

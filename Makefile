@@ -9,8 +9,8 @@ DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
 SOURCES := bench pgswitch soak testkit tests twisted setup.py
 
-# The compiled build stands apart, so that no extension module hides a changed source.
-# Tests run there on copies of what they need of the checkout.
+# The compiled build is separate, so that no extension module hides a changed source.
+# Tests run there, on copies of what they need from the checkout.
 COMPILED := build/compiled
 COMPILED_STAMP := $(COMPILED)/.installed
 COMPILED_FROM := setup.py pyproject.toml \
@@ -20,13 +20,13 @@ COPIED := bench examples pgswitch.tac pyproject.toml soak testkit tests
 # The unit tests of compiled modules.
 COMPILED_TESTS := $(addprefix tests/unit/,auth handover net pool relay rules stats wire)
 
-# What a mistake in the interpreted sources would show: the hot path and a switchover.
+# What may differ between the sources and the compiled build: the hot path, a switchover.
 INTERPRETED_TESTS := $(patsubst %,tests/integration/test_%.py,own_answers fuzz_protocol \
 	prepared sql_prepared tenants pool_modes clients pooling load wire_faults rules \
 	sizes tls_logins switchover)
 
-# Tests against servers wait more than they compute, so there are more of them at a time
-# than a small machine has processors.
+# Tests against servers mostly wait, so more of them run at a time than a small machine
+# has processors.
 TESTS_AT_A_TIME ?= 4
 PARALLEL := --numprocesses $(TESTS_AT_A_TIME) --dist worksteal
 PYTEST_COMPILED = cd $(COMPILED) && \
@@ -46,10 +46,10 @@ INSTALL := PGSWITCH_PURE=1 $(BIN)/python -m pip install --quiet --disable-pip-ve
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-17s %s\n", $$1, $$2}' Makefile
 
-demo: $(DEMO_STAMP)  ## PostgreSQL, pgswitch and a workload; Ctrl-C ends it (ARGS=--once: by itself)
+demo: $(DEMO_STAMP)  ## PostgreSQL, pgswitch and a workload until Ctrl-C (ARGS=--once: until it is done)
 	@$(BIN)/pgswitch demo $(ARGS)
 
-demo-switchover: $(DEMO_STAMP)  ## three nodes whose writer moves, live (ARGS=--once: ends by itself)
+demo-switchover: $(DEMO_STAMP)  ## three nodes whose writer moves, until Ctrl-C (ARGS=--once: twice)
 	@$(BIN)/pgswitch demo switchover --out build/demo/switchover.svg $(ARGS)
 
 check: $(DEV_STAMP)  ## style, format and types
@@ -57,7 +57,7 @@ check: $(DEV_STAMP)  ## style, format and types
 	@$(BIN)/ruff format --check --quiet $(SOURCES)
 	@$(BIN)/mypy
 
-format: $(DEV_STAMP)  ## mend style and format where a tool can
+format: $(DEV_STAMP)  ## fix style and format where a tool can
 	@$(BIN)/ruff check --fix --quiet $(SOURCES)
 	@$(BIN)/ruff format --quiet $(SOURCES)
 
@@ -83,24 +83,24 @@ compiled-copies: $(COMPILED_STAMP)
 		print('hot path compiled:', is_compiled()); \
 		assert is_compiled() or not shutil.which('cc'), 'see pip install -v .'"
 
-bench: $(COMPILED_STAMP)  ## CPU, speed and memory beside PgBouncer (QUICK=1: two minutes)
+bench: $(COMPILED_STAMP)  ## CPU, speed and memory compared with PgBouncer (QUICK=1: two minutes)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
-bench-switchover: $(DEV_STAMP)  ## outages of clients in 20 planned moves and 20 crashes (ARGS="--moves 3": fewer)
+bench-switchover: $(DEV_STAMP)  ## outages of clients in 20 switchovers and 20 crashes (ARGS="--moves 3": fewer)
 	@$(BIN)/python -m bench.switchover $(ARGS)
 
-settings: $(COMPILED_STAMP)  ## each setting at its extremes beside the defaults, ten minutes (QUICK=1: two)
+settings: $(COMPILED_STAMP)  ## each setting at its extremes against the defaults, ten minutes (QUICK=1: two)
 	@$(BIN)/python -m bench.settings --compiled $(COMPILED) $(if $(QUICK),--quick) $(ARGS)
 
-soak: $(DEV_STAMP)  ## 2,000 clients that come and die at random for 3 minutes (ARGS=--help)
+soak: $(DEV_STAMP)  ## 2,000 misbehaving clients and random faults for 3 minutes (ARGS=--help)
 	@$(BIN)/python -m soak $(ARGS)
 
-fuzz: $(DEV_STAMP)  ## what strangers may send, SECONDS of it (60), by atheris if it can be had
+fuzz: $(DEV_STAMP)  ## fuzzing before a login for SECONDS (60), by atheris if available
 	@$(BIN)/python -c "import atheris" 2>/dev/null || \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris || true
 	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),60)
 
-fuzz-protocol: $(DEV_STAMP)  ## random clients beside PostgreSQL itself, SECONDS of it (60), by a SEED
+fuzz-protocol: $(DEV_STAMP)  ## random clients compared with PostgreSQL for SECONDS (60), by a SEED
 	@$(BIN)/python -m tests.fuzz.protocol --seconds $(or $(SECONDS),60) \
 		$(if $(SEED),--seed $(SEED)) $(ARGS)
 

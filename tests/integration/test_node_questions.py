@@ -316,7 +316,7 @@ def test_a_name_that_moves(
     Monitor and pool mean the same one, though all connections are kept for long.
     """
     old, new = twins
-    names.say(**{"pg.example": [FIRST]})
+    names.answer(**{"pg.example": [FIRST]})
     pooler = pgswitch(
         {"bench": entry("pg.example", old.port, role)},
         pool_mode="transaction",
@@ -336,7 +336,7 @@ def test_a_name_that_moves(
             return int(rows[0][0])
 
         assert write() == 0
-        names.say(**{"pg.example": [SECOND]})
+        names.answer(**{"pg.example": [SECOND]})
         wait_until(lambda: write() > 5, "rows at the new address")
         (first,) = new.execute("SELECT min(id) FROM moved", database="bench")
         (last,) = old.execute("SELECT max(id) FROM moved", database="bench")

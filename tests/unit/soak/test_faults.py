@@ -45,7 +45,7 @@ class FakeAdmins:
 
 
 def injected(admins: FakeAdmins, *wanted: Fault) -> list[object]:
-    """Return what the rulers and the clock were told for some blows."""
+    """Return the commands, and the pauses, of some faults."""
 
     async def pause(seconds: float) -> None:
         if seconds:

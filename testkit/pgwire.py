@@ -411,7 +411,7 @@ class AsyncConnection:
     async def cancel(self, key: bytes) -> None:
         """Send a CancelRequest on a connection of its own; wait until that is closed.
 
-        Raises Disconnected when there is nobody to connect to.
+        Raises Disconnected when the connection is refused.
         """
         port: int = self._writer.get_extra_info("peername")[1]
         connection = await type(self).open(port, self._timeout_s)

@@ -52,7 +52,7 @@ MAX_POINTS = 700
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Marker:
     """A moment to mark with a line: the start of a switchover or a crash."""
 
     at: float
@@ -60,7 +60,7 @@ class Event:
 
 
 def latency_chart(
-    clients: Sequence[Sequence[Write]], events: Sequence[Event], title: str
+    clients: Sequence[Sequence[Write]], markers: Sequence[Marker], title: str
 ) -> str:
     """Return the latency of each client's writes; times in seconds of one clock."""
     writes = [write for client in clients for write in client]
@@ -87,7 +87,7 @@ def latency_chart(
         text(x(began + second), TOP + HEIGHT + 18, f"{second} s")
         for second in range(0, math.ceil(span), max(1, math.ceil(span / 10)))
     ]
-    for event in events:
+    for event in markers:
         parts.append(line(x(event.at), TOP, x(event.at), TOP + HEIGHT, MOVE))
         parts.append(text(x(event.at) + 4, TOP + 12, event.words, "start", MOVE))
     parts += [

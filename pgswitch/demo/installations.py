@@ -143,7 +143,7 @@ def _version_of(bindir: Path) -> str | None:
 
 
 def _open_for_reading(root: Path) -> None:
-    """Let everybody read (and enter, and run what the owner may run) below ``root``."""
+    """Let all users read (and enter, and run what the owner may run) below ``root``."""
     for path in (root, *root.rglob("*")):
         if not path.is_symlink():
             mode = path.stat().st_mode

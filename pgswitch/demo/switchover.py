@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from pgswitch.demo.chart import Event, latency_chart
+from pgswitch.demo.chart import Marker, latency_chart
 from pgswitch.demo.cluster import (
     HOW,
     USER,
@@ -111,13 +111,13 @@ def _show(demo: DemoCluster, pooler: Pooler, options: argparse.Namespace) -> int
     writers = [Writer(at + 1, connect, pause_s=0.002) for at in range(WRITERS)]
     readers = [Reader(connect) for _ in range(READERS)]
     screen = Screen(pooler, writers, readers)
-    events: list[Event] = []
+    markers: list[Marker] = []
     for thread in (*writers, *readers):
         thread.start()
     try:
         screen.watch(options.calm, "normal operation")
         for how in _events(is_endless=not options.once):
-            _move(demo, screen, how, events, options.calm)
+            _move(demo, screen, how, markers, options.calm)
     except KeyboardInterrupt:
         print()
     stopped = [writer.stop() for writer in writers]
@@ -134,7 +134,7 @@ def _show(demo: DemoCluster, pooler: Pooler, options: argparse.Namespace) -> int
     )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     title = f"Latency of {WRITERS} writing clients through pgswitch, log scale"
-    drawn = latency_chart([list(writer.writes) for writer in writers], events, title)
+    drawn = latency_chart([list(writer.writes) for writer in writers], markers, title)
     options.out.write_text(drawn)
     print(f"chart of all writes: {options.out}")
     return 0 if all(stopped) and not seen.doubled else 1
@@ -148,11 +148,11 @@ def _events(*, is_endless: bool) -> Iterator[str]:
 
 
 def _move(
-    demo: DemoCluster, screen: Screen, how: str, events: list[Event], calm_s: float
+    demo: DemoCluster, screen: Screen, how: str, markers: list[Marker], calm_s: float
 ) -> None:
     """Stop the writer, promote a standby, and bring the old writer back."""
     words = {"planned": "planned switchover", "crash": "the writer crashes"}[how]
-    events.append(Event(time.monotonic(), words))
+    markers.append(Marker(time.monotonic(), words))
     old: list[Any] = []
     work = threading.Thread(
         target=lambda: old.append(demo.cluster.switch(HOW[how])), daemon=True

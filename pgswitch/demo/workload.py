@@ -28,7 +28,7 @@ LEAVING_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class WorkloadTally:
     """The sum over all clients; ``busy_s`` is their time spent in transactions."""
 
     transactions: int
@@ -49,7 +49,7 @@ class Workload:
         for client in self._clients:
             client.start()
 
-    def stop(self) -> Tally:
+    def stop(self) -> WorkloadTally:
         """Have all clients finish their transactions and leave; return the final tally.
 
         A client that gets no answer is abandoned after LEAVING_S.
@@ -60,9 +60,9 @@ class Workload:
                 client.join(LEAVING_S)
         return self.tally()
 
-    def tally(self) -> Tally:
+    def tally(self) -> WorkloadTally:
         """Return the sum so far."""
-        return Tally(
+        return WorkloadTally(
             sum(client.transactions for client in self._clients),
             sum(client.busy_s for client in self._clients),
             tuple(client.failure for client in self._clients if client.failure),

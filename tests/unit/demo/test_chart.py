@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 from pgswitch.demo.chart import (
     GRID,
     MAX_POINTS,
-    Event,
+    Marker,
     drawing,
     latency_chart,
     line,
@@ -40,7 +40,7 @@ def dots(text: str) -> list[ET.Element]:
 def test_what_it_shows() -> None:
     """A dot for each write, a ring for each that failed, the marks in words."""
     client = [Write(1, 0.0, 0.001), Write(2, 0.1, 0.3), Write(3, 0.4, 0.41, "08007")]
-    text = latency_chart([client], [Event(0.1, "a < b")], "title")
+    text = latency_chart([client], [Marker(0.1, "a < b")], "title")
     assert [dot.get("r") for dot in dots(text)] == ["1.4", "1.4", "4"]
     assert "a &lt; b" in text
     assert ">100 ms<" in text

@@ -1,4 +1,4 @@
-"""What a client takes for wrong, before a made-up server."""
+"""What a client considers wrong, with a fake server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def error(sqlstate: str, text: str, severity: str = "ERROR") -> bytes:
 
 
 def serving(answer: Callable[[str], bytes]) -> Handler:
-    """Return a server that logs everybody in, and what ``answer`` says to a query."""
+    """Return a server that accepts all logins and answers queries by ``answer``."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         (length,) = struct.unpack("!I", await reader.readexactly(4))
@@ -83,7 +83,7 @@ def test_a_good_answer() -> None:
     ],
 )
 def test_a_wrong_answer(answer: bytes, wrong: str) -> None:
-    """Another's, none, one too many, an error that nobody caused."""
+    """Another client's, none, one too many, an error without a fault."""
     (found,) = lived(serving(lambda _text: answer)).wrong
     assert found.startswith(f"client 7: {wrong}")
 

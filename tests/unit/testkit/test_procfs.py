@@ -40,7 +40,7 @@ def test_tree(proc: Path) -> None:
 
 
 def test_cpu(proc: Path) -> None:
-    """All threads of all of them, nobody else's."""
+    """All threads of the whole tree, and no others."""
     assert cpu_ns(10, proc) == 1239
 
 

@@ -1,4 +1,4 @@
-"""Sends one transaction in ten to a new cluster, and writes to none but the old."""
+"""Send a tenth of reads to a new cluster; writes and transactions go to the old one."""
 
 import random
 
@@ -12,7 +12,7 @@ kind_of = Classifier()
 
 def routing_rules(username, query, in_transaction):
     if in_transaction:
-        return None  # a transaction stays where it began
+        return None  # a transaction stays where it started
     if kind_of(query) is not Kind.READ:
         return OLD
     return NEW if random.random() < SHARE else OLD

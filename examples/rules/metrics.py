@@ -1,6 +1,6 @@
-"""Moves nothing: counts queries by user and kind, and sends the counts to statsd.
+"""Count queries by user and kind in statsd, without routing them.
 
-One datagram for each query, which no server has to answer, so nobody waits.
+Each query sends one UDP datagram, which needs no reply and never blocks.
 """
 
 import re
@@ -19,5 +19,5 @@ def routing_rules(username, query, in_transaction):
     try:
         _SOCKET.sendto(f"pgswitch.{username}.{kind}:1|c".encode(), STATSD)
     except OSError:
-        pass  # a lost count is no reason to fail a query
+        pass  # losing a count is no reason to fail a query
     return None

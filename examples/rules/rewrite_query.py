@@ -1,8 +1,8 @@
-"""Reports about a big table of sales, answered from small tables made beforehand.
+"""Answer reports on a big sales table from small summary tables.
 
     rewrite_query_py_module_file = /etc/pgswitch/rewrite_query.py
 
-store_sales holds the sums by store, product_sales those by product.
+store_sales holds the totals by store, product_sales those by product.
 """
 
 import re
@@ -23,7 +23,7 @@ _REPORTS = [
 ]
 _REPORTS = [(re.compile(report), better) for report, better in _REPORTS]
 
-# The answer depends on nothing but user and text, so it may be kept.
+# The result depends only on user and text, so pgswitch may cache it.
 cacheable = True
 
 
@@ -31,4 +31,4 @@ def rewrite_query(username, query, in_transaction):
     for report, better in _REPORTS:
         if report.match(query):
             return better
-    return None  # send it as it is
+    return None  # send it unchanged

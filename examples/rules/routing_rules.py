@@ -1,8 +1,8 @@
-"""Two tables on two servers; clients need not know which is where.
+"""Route queries on two tables to the two servers that hold them.
 
     routing_rules_py_module_file = /etc/pgswitch/routing_rules.py
 
-with entries dev, dev.1 and dev.2 in [databases]; applications connect to dev.
+Needs the [databases] entries dev, dev.1 and dev.2. Applications connect to dev.
 """
 
 
@@ -11,4 +11,4 @@ def routing_rules(username, query, in_transaction):
         return "dev.1"
     if "tableb" in query:
         return "dev.2"
-    return None  # stay on the server that is used now
+    return None  # stay where the last query went

@@ -1,15 +1,15 @@
-"""The same from a table: the first row whose two expressions are found decides."""
+"""Route by a table: the first row whose two expressions match decides."""
 
 import re
 
 ROUTES = [
-    # user name, query, entry of [databases]
+    # user name, query, [databases] entry
     (r".*", r"\btablea\b", "dev.1"),
     (r"^scram$", r"\btableb\b", "dev.2"),
 ]
 DEFAULT = None
 
-# Compiled once, when the file is loaded, not for every query.
+# Compiled once, when the file is loaded, not per query.
 _ROUTES = [(re.compile(user), re.compile(text), key) for user, text, key in ROUTES]
 
 

@@ -1,8 +1,8 @@
-"""Lets each user see the rows of their own region only, by way of views.
+"""Show each user only the rows of their own region, through views.
 
-With rewrite_query_disconnect_on_failure = true, so that a query that could not be
-rewritten is never sent as it is. The views (orders_emea, orders_apac) belong to the
-schema; who may read the table itself should be settled by GRANT all the same.
+Set rewrite_query_disconnect_on_failure = true, so that a query that cannot be
+rewritten is never sent unchanged. Create the views (orders_emea, orders_apac), and
+still control access to the table itself with GRANT.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""Tells people who read years of sales to ask for a month, by way of a result."""
+"""Answer queries that scan years of sales with a warning to ask for a month."""
 
 import re
 
-MOST_DAYS = 30
+MAX_DAYS = 30
 
 _SCAN = re.compile(r"\bv_all_sales\b", re.IGNORECASE)
 _DAYS = re.compile(r"interval\s+'(\d+)\s+days?'", re.IGNORECASE)
@@ -12,9 +12,9 @@ def rewrite_query(username, query, in_transaction):
     if not _SCAN.search(query):
         return None
     days = _DAYS.search(query)
-    if days and int(days.group(1)) <= MOST_DAYS:
+    if days and int(days.group(1)) <= MAX_DAYS:
         return None
     return (
         "SELECT 'WARNING: scans against v_all_sales must be limited to no more than"
-        f" {MOST_DAYS} days' AS alert"
+        f" {MAX_DAYS} days' AS alert"
     )

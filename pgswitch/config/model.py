@@ -48,126 +48,129 @@ class DatabaseSpec:
 
     name: str
     dbname: str | None = setting(
-        units.TEXT, None, "database on the server; the entry's name if not given"
+        units.TEXT, None, "database on the server; default: the entry's name"
     )
     host: str | None = setting(
         units.TEXT,
         None,
-        "name, address, /folder or @abstract socket, or several divided by commas;"
-        " the unix socket in unix_socket_dir if not given",
+        "host name, address, /directory or @abstract socket; several with commas"
+        " between; default: the unix socket in unix_socket_dir",
     )
     port: int = setting(units.PORT, "5432", "port, the same on every host")
     user: str | None = setting(
-        units.TEXT, None, "user that all clients' servers log in as"
+        units.TEXT, None, "user that all server connections log in as"
     )
     password: str | None = setting(
         units.TEXT,
         None,
-        "password of user; if not given, its secret in auth_file",
+        "password of user; default: its secret in auth_file",
         secret=True,
     )
-    auth_user: str | None = setting(
-        units.TEXT, None, "instead of the setting auth_user"
-    )
+    auth_user: str | None = setting(units.TEXT, None, "overrides the setting auth_user")
     auth_query: str | None = setting(
-        units.TEXT, None, "instead of the setting auth_query"
+        units.TEXT, None, "overrides the setting auth_query"
     )
     auth_dbname: str | None = setting(
-        units.DATABASE_NAME, None, "instead of the setting auth_dbname"
+        units.DATABASE_NAME, None, "overrides the setting auth_dbname"
     )
     pool_size: int | None = setting(
         units.COUNT, None, "server connections per user; 0: no limit"
     )
     min_pool_size: int | None = setting(
-        units.COUNT, None, "server connections kept open per user"
+        units.COUNT, None, "minimum number of server connections per user"
     )
     reserve_pool_size: int | None = setting(
         units.COUNT,
         None,
-        "further server connections while clients wait (also: reserve_pool)",
+        "extra server connections while clients wait (also: reserve_pool)",
     )
     connect_query: str | None = setting(
-        units.TEXT, None, "query sent after login, before a server's first use"
+        units.TEXT, None, "query to run after login, before a server's first use"
     )
     pool_mode: PoolMode | None = setting(
-        units.POOL_MODE, None, "how long a client keeps a server connection"
+        units.POOL_MODE, None, "when a server connection goes back to the pool"
     )
     query_wait_timeout: float | None = setting(
-        units.TIME, None, "drop a client that waits so long; 0: never"
+        units.TIME,
+        None,
+        "disconnect a client that has waited this long for a server; 0: never",
     )
     load_balance_hosts: str | None = setting(
         units.LOAD_BALANCE,
         None,
-        "round-robin: next host for each connection; disable: next when one fails",
+        "round-robin: next host for each connection; disable: next host when one fails",
     )
     max_db_connections: int | None = setting(
-        units.POSITIVE_COUNT, None, "server connections, over all users"
+        units.POSITIVE_COUNT,
+        None,
+        "maximum number of server connections, across all users",
     )
     max_db_client_connections: int | None = setting(
-        units.POSITIVE_COUNT, None, "clients, over all users"
+        units.POSITIVE_COUNT, None, "maximum number of clients, across all users"
     )
     server_lifetime: float | None = setting(
         units.POSITIVE_TIME, None, "close an unused server older than this"
     )
     client_encoding: str | None = setting(
-        units.TEXT, None, "client_encoding asked from the server at login"
+        units.TEXT, None, "client_encoding requested from the server at login"
     )
     datestyle: str | None = setting(
-        units.TEXT, None, "datestyle asked from the server at login"
+        units.TEXT, None, "datestyle requested from the server at login"
     )
     timezone: str | None = setting(
-        units.TEXT, None, "timezone asked from the server at login"
+        units.TEXT, None, "timezone requested from the server at login"
     )
     application_name: str | None = setting(
-        units.TEXT, None, "application_name told to the server at login"
+        units.TEXT, None, "application_name sent to the server at login"
     )
     sslnegotiation: str | None = setting(
         units.SSL_NEGOTIATION,
         None,
-        "direct: TLS without asking first (PostgreSQL 17 and newer)",
+        "direct: start TLS without asking first (PostgreSQL 17 and newer)",
     )
     server_tls_sslmode: str | None = setting(
-        units.TLS_MODE, None, "instead of the setting of that name"
+        units.TLS_MODE, None, "overrides the setting of that name"
     )
     server_tls_ca_file: str | None = setting(
-        units.PATH, None, "instead of the setting of that name"
+        units.PATH, None, "overrides the setting of that name"
     )
     server_tls_cert_file: str | None = setting(
-        units.PATH, None, "instead of the setting of that name"
+        units.PATH, None, "overrides the setting of that name"
     )
     server_tls_key_file: str | None = setting(
-        units.PATH, None, "instead of the setting of that name"
+        units.PATH, None, "overrides the setting of that name"
     )
     server_tls_protocols: tuple[str, ...] | None = setting(
-        units.TLS_PROTOCOL_LIST, None, "instead of the setting of that name"
+        units.TLS_PROTOCOL_LIST, None, "overrides the setting of that name"
     )
     server_tls_ciphers: str | None = setting(
-        units.TEXT, None, "instead of the setting of that name"
+        units.TEXT, None, "overrides the setting of that name"
     )
     server_tls13_ciphers: str | None = setting(
-        units.TEXT, None, "instead of the setting of that name"
+        units.TEXT, None, "overrides the setting of that name"
     )
     server_tls_ecdhcurve: str | None = setting(
-        units.TEXT, None, "instead of the setting of that name"
+        units.TEXT, None, "overrides the setting of that name"
     )
     topology_query: str | None = setting(
         units.TEXT,
         None,
-        "query whose rows name the nodes of the cluster; needs user",
+        "query whose rows name the nodes of the cluster; needs user or auth_user",
     )
     recovery_query: str | None = setting(
         units.TEXT,
         None,
-        "asked instead of pg_is_in_recovery(): true is a standby; see topology_query",
+        "query to run instead of pg_is_in_recovery(): true means standby; needs"
+        " topology_query",
     )
     routing_rules_py_module_file: str | None = setting(
-        units.PATH, None, "instead of the setting of that name"
+        units.PATH, None, "overrides the setting of that name"
     )
     rewrite_query_py_module_file: str | None = setting(
-        units.PATH, None, "instead of the setting of that name"
+        units.PATH, None, "overrides the setting of that name"
     )
     rewrite_query_disconnect_on_failure: bool | None = setting(
-        units.SWITCH, None, "instead of the setting of that name"
+        units.SWITCH, None, "overrides the setting of that name"
     )
 
     @property
@@ -189,31 +192,39 @@ class UserSpec:
         units.COUNT, None, "server connections per database; 0: no limit"
     )
     reserve_pool_size: int | None = setting(
-        units.COUNT, None, "further server connections while clients wait"
+        units.COUNT, None, "extra server connections while clients wait"
     )
     pool_mode: PoolMode | None = setting(
-        units.POOL_MODE, None, "how long this user's clients keep a server connection"
+        units.POOL_MODE, None, "when a server connection goes back to the pool"
     )
     max_user_connections: int | None = setting(
-        units.POSITIVE_COUNT, None, "server connections, over all databases"
+        units.POSITIVE_COUNT,
+        None,
+        "maximum number of server connections, across all databases",
     )
     max_user_client_connections: int | None = setting(
-        units.POSITIVE_COUNT, None, "clients, over all databases"
+        units.POSITIVE_COUNT, None, "maximum number of clients, across all databases"
     )
     query_timeout: float | None = setting(
-        units.POSITIVE_TIME, None, "close a server whose query runs so long"
+        units.POSITIVE_TIME, None, "close a server whose query has run this long"
     )
     idle_transaction_timeout: float | None = setting(
-        units.POSITIVE_TIME, None, "close a server idle inside a transaction so long"
+        units.POSITIVE_TIME, None, "close a server idle in a transaction for this long"
     )
     transaction_timeout: float | None = setting(
-        units.POSITIVE_TIME, None, "close a server whose transaction lasts so long"
+        units.POSITIVE_TIME,
+        None,
+        "close a server whose transaction has lasted this long",
     )
     client_idle_timeout: float | None = setting(
-        units.POSITIVE_TIME, None, "drop a client without a server, silent so long"
+        units.POSITIVE_TIME,
+        None,
+        "disconnect a client that has been idle this long, holding no server",
     )
     query_wait_timeout: float | None = setting(
-        units.TIME, None, "drop a client that waits so long; 0: never"
+        units.TIME,
+        None,
+        "disconnect a client that has waited this long for a server; 0: never",
     )
 
 
@@ -225,7 +236,7 @@ class PeerSpec:
     host: str = field(
         metadata={
             "setting": Setting(
-                units.TEXT, None, "name, address or /folder; must be given"
+                units.TEXT, None, "host name, address or /directory; required"
             )
         }
     )
@@ -233,7 +244,7 @@ class PeerSpec:
     pool_size: int | None = setting(
         units.COUNT,
         None,
-        "half the connections to it at most; default_pool_size if not given",
+        "half the maximum number of connections to it; default: default_pool_size",
     )
 
 

@@ -41,11 +41,11 @@ class Settings:
         "1: append the client's address to application_name at login",
     )
     auth_dbname: str | None = setting(
-        units.TEXT, None, "[databases] entry in which auth_query runs"
+        units.TEXT, None, "[databases] entry that auth_query runs in"
     )
     auth_file: str | None = setting(units.PATH, None, "file of users and their secrets")
     auth_hba_file: str = setting(
-        units.PATH, "", "file of host-based access rules, for auth_type hba"
+        units.PATH, "", "file of host-based access rules, for auth_type=hba"
     )
     auth_ident_file: str | None = setting(
         units.PATH,
@@ -55,7 +55,7 @@ class Settings:
     auth_ldap_options: str | None = setting(
         units.LDAP_OPTIONS,
         None,
-        "LDAP server and search, for auth_type ldap",
+        "LDAP server and search, for auth_type=ldap",
         secret=True,
     )
     auth_query: str = setting(
@@ -64,30 +64,28 @@ class Settings:
     auth_query_cache_ttl: float = setting(
         units.SECONDS,
         "0",
-        "believe an answer of auth_query so long, unless a login fails; 0: ask each"
-        " time",
+        "how long to cache an answer of auth_query; a failed login drops it; 0:"
+        " no cache",
     )
-    auth_type: AuthType = setting(
-        units.AUTH_TYPE, "md5", "what a client must show at login"
-    )
+    auth_type: AuthType = setting(units.AUTH_TYPE, "md5", "how clients authenticate")
     auth_user: str | None = setting(
         units.TEXT, None, "user that runs auth_query for users not in auth_file"
     )
     autodb_idle_timeout: float = setting(
         units.SECONDS,
         "3600",
-        "drop a database made from * after so long without use; 0: never",
+        "remove a database created from * after this much time without use; 0: never",
     )
     cancel_wait_timeout: float = setting(
-        units.SECONDS, "10", "drop a cancel request that waited so long; 0: never"
+        units.SECONDS, "10", "drop a cancel request that has waited this long; 0: never"
     )
     client_idle_timeout: float = setting(
         units.SECONDS,
         "0",
-        "drop a client without a server that is silent so long; 0: never",
+        "disconnect a client that has been idle this long, holding no server; 0: never",
     )
     client_login_timeout: float = setting(
-        units.SECONDS, "60", "drop a client not logged in after so long; 0: never"
+        units.SECONDS, "60", "disconnect a client whose login takes this long; 0: never"
     )
     client_tls13_ciphers: str | None = setting(
         units.TEXT, None, "TLS 1.3 cipher suites offered to clients"
@@ -95,9 +93,11 @@ class Settings:
     client_tls_ca_file: str = setting(
         units.PATH,
         "",
-        "authorities that client certificates are checked against",
+        "certificate authorities that client certificates are verified against",
     )
-    client_tls_cert_file: str = setting(units.PATH, "", "certificate shown to clients")
+    client_tls_cert_file: str = setting(
+        units.PATH, "", "certificate presented to clients"
+    )
     client_tls_ciphers: str = setting(
         units.TEXT,
         "default",
@@ -109,7 +109,7 @@ class Settings:
     client_tls_ecdhcurve: str = setting(
         units.TEXT,
         "auto",
-        "curves for clients: none, auto or names with colons between",
+        "curves for clients: none, auto or a colon-separated list",
     )
     client_tls_key_file: str = setting(
         units.PATH, "", "private key of client_tls_cert_file"
@@ -120,12 +120,12 @@ class Settings:
         "TLS versions offered to clients; a leading ! removes one",
     )
     client_tls_sslmode: str = setting(
-        units.TLS_MODE, "disable", "whether clients may or must use TLS"
+        units.TLS_MODE, "disable", "TLS mode for client connections"
     )
     conffile: str | None = setting(
         units.PATH,
         None,
-        "file that the next RELOAD reads; at first the one given at start",
+        "file that the next RELOAD reads; initially the one given on the command line",
     )
     default_pool_size: int = setting(
         units.INTEGER, "20", "server connections per database and user; 0: no limit"
@@ -136,21 +136,23 @@ class Settings:
     dns_max_ttl: float = setting(
         units.SECONDS,
         "15",
-        "how long an answer of the name service is kept",
+        "how long a DNS answer is cached",
     )
     dns_nxdomain_ttl: float = setting(
-        units.SECONDS, "15", "how long a failed look-up is kept"
+        units.SECONDS, "15", "how long a failed DNS lookup is cached"
     )
     dns_zone_check_period: float = setting(
-        units.SECONDS, "0", "how often zone serials are looked at; 0: never"
+        units.SECONDS, "0", "how often zone serials are checked; 0: never"
     )
     idle_transaction_timeout: float = setting(
-        units.SECONDS, "0", "close a server idle inside a transaction so long; 0: never"
+        units.SECONDS,
+        "0",
+        "close a server idle in a transaction for this long; 0: never",
     )
     ignore_startup_parameters: tuple[str, ...] = setting(
         units.NAMES,
         "",
-        "startup parameters that a client may send and that are ignored",
+        "startup parameters that clients may send and pgswitch ignores",
     )
     job_name: str = setting(
         units.TEXT,
@@ -161,19 +163,19 @@ class Settings:
     listen_addr: tuple[str, ...] = setting(
         units.COMMA_LIST,
         "",
-        "addresses to listen on; * is all, empty is the unix socket alone",
+        "addresses to listen on; *: all; empty: the unix socket only",
         boot=True,
     )
     listen_backlog: int = setting(
         units.INTEGER,
         "128",
-        "length of the kernel's queue of new connections; -1: the longest it has",
+        "length of the kernel's queue of new connections; -1: the system's maximum",
         boot=True,
     )
     listen_port: int = setting(
         units.PORT_OR_ZERO,
         "6432",
-        "TCP port, also part of the unix socket's name",
+        "TCP port; also part of the unix socket's name",
         boot=True,
     )
     log_connections: int = setting(units.INTEGER, "1", "1: log each login")
@@ -181,7 +183,7 @@ class Settings:
         units.INTEGER, "1", "1: log each disconnection and its reason"
     )
     log_format: str = setting(
-        units.LOG_FORMAT, "text", "lines as PgBouncer writes them, or JSON objects"
+        units.LOG_FORMAT, "text", "log lines in PgBouncer's format, or JSON objects"
     )
     log_pooler_errors: int = setting(
         units.INTEGER, "1", "1: log the errors sent to clients"
@@ -189,15 +191,15 @@ class Settings:
     log_stats: int = setting(
         units.INTEGER, "1", "1: log the statistics every stats_period"
     )
-    logfile: str = setting(units.PATH, "", "file that log lines are appended to")
+    logfile: str = setting(units.PATH, "", "file to append the log to")
     login_notify_message: str = setting(
         units.TEXT, "", "notice sent to each client at login; empty: none"
     )
     manhole_authorized_keys: str = setting(
-        units.PATH, "", "public keys that may open manhole_ssh", boot=True
+        units.PATH, "", "public keys allowed to log in to manhole_ssh", boot=True
     )
     manhole_host_key: str = setting(
-        units.PATH, "", "private host key of manhole_ssh, made if missing", boot=True
+        units.PATH, "", "private host key of manhole_ssh; created if missing", boot=True
     )
     manhole_socket: str = setting(
         units.PATH,
@@ -208,34 +210,40 @@ class Settings:
     manhole_ssh: str = setting(
         units.TEXT,
         "",
-        "loopback address and port of the same shell by SSH; empty: none",
+        "loopback address and port of the same shell over SSH; empty: none",
         boot=True,
     )
-    max_client_conn: int = setting(units.INTEGER, "100", "client connections in all")
+    max_client_conn: int = setting(
+        units.INTEGER, "100", "maximum number of client connections"
+    )
     max_db_client_connections: int = setting(
-        units.INTEGER, "0", "clients per database; 0: no limit"
+        units.INTEGER, "0", "maximum number of clients per database; 0: no limit"
     )
     max_db_connections: int = setting(
         units.INTEGER,
         "0",
-        "server connections per database, over all users; 0: no limit",
+        "maximum number of server connections per database, across all users; 0: no"
+        " limit",
     )
     max_packet_size: int = setting(
-        units.UNSIGNED, "2147483647", "longest protocol message, in bytes"
+        units.UNSIGNED, "2147483647", "maximum size of a protocol message, in bytes"
     )
     max_prepared_statements: int = setting(
-        units.INTEGER, "200", "prepared statements kept per server connection; 0: none"
+        units.INTEGER,
+        "200",
+        "prepared statements cached per server connection; 0: none",
     )
     max_user_client_connections: int = setting(
-        units.INTEGER, "0", "clients per user; 0: no limit"
+        units.INTEGER, "0", "maximum number of clients per user; 0: no limit"
     )
     max_user_connections: int = setting(
         units.INTEGER,
         "0",
-        "server connections per user, over all databases; 0: no limit",
+        "maximum number of server connections per user, across all databases; 0: no"
+        " limit",
     )
     min_pool_size: int = setting(
-        units.INTEGER, "0", "server connections kept open per pool"
+        units.INTEGER, "0", "minimum number of server connections per pool"
     )
     peer_id: int = setting(
         units.PEER_NUMBER,
@@ -245,73 +253,77 @@ class Settings:
     pidfile: str = setting(
         units.PATH,
         "",
-        "file for the process number; needed to run in the background",
+        "file for the process id; required to run in the background",
         boot=True,
     )
     pkt_buf: int = setting(
         units.INTEGER,
         "4096",
-        "no effect: as much is read at once as waits, up to 64 KiB",
+        "no effect: one read takes all waiting data, up to 64 KiB",
         boot=True,
     )
     polling_frequency: float = setting(
         units.SECONDS,
         ".1",
-        "time between two looks at a node while a writer is searched",
+        "interval between checks of a node while there is no writer",
     )
     pool_mode: PoolMode = setting(
-        units.POOL_MODE, "session", "how long a client keeps a server connection"
+        units.POOL_MODE, "session", "when a server connection goes back to the pool"
     )
     pool_idle_timeout: float = setting(
-        units.SECONDS, "0", "forget a pool that is empty so long; 0: never"
+        units.SECONDS, "0", "remove a pool that has been empty this long; 0: never"
     )
     query_timeout: float = setting(
-        units.SECONDS, "0", "close a server whose query runs so long; 0: never"
+        units.SECONDS, "0", "close a server whose query has run this long; 0: never"
     )
     query_wait_notify: int = setting(
         units.INTEGER,
         "5",
-        "tell a client by a notice that it waits, after so many seconds; 0: never",
+        "send a waiting client a notice after this many seconds; 0: never",
     )
     query_wait_timeout: float = setting(
-        units.SECONDS, "120", "drop a client that waits for a server so long; 0: never"
+        units.SECONDS,
+        "120",
+        "disconnect a client that has waited this long for a server; 0: never",
     )
     reader_max_lag: float = setting(
         units.SECONDS,
         "0",
-        "a standby that is so far behind gets no readers (KEY:reader); 0: no limit",
+        "a standby this far behind gets no reads (KEY:reader); 0: no limit",
     )
     reader_max_lag_bytes: int = setting(
         units.INTEGER,
         "16777216",
-        "the same in bytes of the writer's log",
+        "the same limit in bytes of WAL",
     )
     recreate_disconnected_pools: int = setting(
         units.INTEGER,
         "1",
-        "1: reconnect to all nodes when every one of them has failed",
+        "when no node can be reached, retry every polling_frequency (1) or"
+        " server_failed_delay (0)",
     )
     reserve_pool_size: int = setting(
         units.INTEGER,
         "0",
-        "further server connections of a pool whose clients wait",
+        "extra server connections for a pool whose clients wait",
     )
     reserve_pool_timeout: float = setting(
         units.SECONDS,
         "5",
-        "how long a client waits before the reserve is used; 0: no reserve",
+        "how long a client waits before its pool uses the reserve; 0: no reserve",
     )
     resolv_conf: str = setting(
         units.PATH,
         "",
-        "file with the name servers to ask (resolv.conf(5)); not set: ask the system",
+        "resolv.conf(5) file that names the DNS servers; empty: use the system"
+        " resolver",
         boot=True,
     )
     rewrite_query_disconnect_on_failure: bool = setting(
         units.SWITCH,
         "false",
-        "disconnect a client whose query could not be rewritten, else send it"
-        " unchanged",
+        "true: disconnect a client whose query cannot be rewritten; false: send"
+        " it unchanged",
     )
     rewrite_query_py_module_file: str = setting(
         units.PATH,
@@ -331,78 +343,81 @@ class Settings:
     rules_reroute_in_transaction: str = setting(
         units.REROUTE,
         "refuse",
-        "what becomes of a query that routing_rules() wants elsewhere inside a"
-        " transaction or pipeline: an error, or it stays",
+        "what to do when routing_rules() moves a query inside a transaction or"
+        " pipeline: refuse it with an error, or ignore the move",
     )
     rules_slow_ms: int = setting(
         units.INTEGER,
         "100",
-        "log a call of a user's function that took more milliseconds; 0: never",
+        "log a call of a rule function that takes more milliseconds; 0: never",
     )
     rules_timeout: float = setting(
         units.SECONDS,
         "5",
-        "give up a user's asynchronous function after so long; 0: never",
+        "cancel an asynchronous rule function after this long; 0: never",
     )
     sbuf_loopcnt: int = setting(
-        units.INTEGER, "5", "no effect: each socket is read once in each turn"
+        units.INTEGER, "5", "no effect: each turn of the event loop reads a socket once"
     )
     scram_iterations: int = setting(
         units.INTEGER,
         "4096",
-        "iterations of the SCRAM secrets made from plain passwords",
+        "iterations for SCRAM secrets built from plain passwords",
     )
     scram_iterations_max: int = setting(
         units.ITERATIONS,
         "200000",
-        "most iterations of SCRAM that a server, or a stored secret that a password in"
-        " clear is compared with, may ask of us (1 s for 2 million)",
+        "maximum SCRAM iterations that a server, or a stored secret checked"
+        " against a cleartext password, may demand (2 million take 1 s)",
     )
     server_check_delay: float = setting(
         units.SECONDS,
         "30",
-        "check a server connection that was idle so long before use",
+        "check a server connection before use if it has been idle this long",
     )
     server_check_query: str = setting(
         units.TEXT,
         "<empty>",
-        "query that checks a server; <empty> is an empty query, nothing is no check",
+        "query that checks a server; <empty>: an empty query; nothing: no check",
     )
     server_connect_timeout: float = setting(
         units.SECONDS,
         "15",
-        "give up connecting and logging in to a server after so long; 0: never",
+        "give up connecting and logging in to a server after this long; 0: never",
     )
     server_failed_delay: float = setting(
         units.SECONDS,
         "30",
-        "wait before a failed node is connected to again",
+        "how long to wait before reconnecting to a failed node",
     )
     server_fast_close: int = setting(
         units.INTEGER,
         "0",
-        "1: a changed database closes session-mode servers at once",
+        "1: after RECONNECT or a changed database, close session-mode servers between"
+        " transactions, not at the end of the session",
     )
     server_idle_timeout: float = setting(
-        units.SECONDS, "600", "close a server that was idle so long; 0: never"
+        units.SECONDS, "600", "close a server that has been idle this long; 0: never"
     )
     server_lifetime: float = setting(
         units.SECONDS, "3600", "close an unused server older than this; 0: use it once"
     )
     server_login_retry: float = setting(
-        units.SECONDS, "15", "wait so long after a failed connect or login"
+        units.SECONDS, "15", "how long to wait after a failed connect or login"
     )
     server_reset_query: str = setting(
         units.TEXT,
         "DISCARD ALL",
-        "query before a server goes to another client, in session mode; nothing is"
-        " none",
+        "query that resets a server before another client gets it, in session"
+        " mode; empty: none",
     )
     server_reset_query_always: int = setting(
-        units.INTEGER, "0", "1: server_reset_query in every pool mode"
+        units.INTEGER, "0", "1: run server_reset_query in every pool mode"
     )
     server_round_robin: int = setting(
-        units.INTEGER, "0", "1: use idle servers in turn, else the one used last"
+        units.INTEGER,
+        "0",
+        "1: use idle servers in turn; 0: reuse the most recently used one",
     )
     server_tls13_ciphers: str | None = setting(
         units.TEXT, None, "TLS 1.3 cipher suites offered to servers"
@@ -410,9 +425,11 @@ class Settings:
     server_tls_ca_file: str = setting(
         units.PATH,
         "",
-        "authorities that server certificates are checked against",
+        "certificate authorities that server certificates are verified against",
     )
-    server_tls_cert_file: str = setting(units.PATH, "", "certificate shown to servers")
+    server_tls_cert_file: str = setting(
+        units.PATH, "", "certificate presented to servers"
+    )
     server_tls_ciphers: str = setting(
         units.TEXT,
         "default",
@@ -421,7 +438,7 @@ class Settings:
     server_tls_ecdhcurve: str = setting(
         units.TEXT,
         "auto",
-        "curves for servers: none, auto or names with colons between",
+        "curves for servers: none, auto or a colon-separated list",
     )
     server_tls_key_file: str = setting(
         units.PATH, "", "private key of server_tls_cert_file"
@@ -434,111 +451,116 @@ class Settings:
     server_tls_sslmode: str = setting(
         units.TLS_MODE,
         "prefer",
-        "whether servers may or must use TLS, and how they are checked",
+        "TLS mode for server connections, and how certificates are verified",
     )
     so_reuseport: int = setting(
-        units.INTEGER, "0", "1: several processes may listen on one port", boot=True
+        units.INTEGER, "0", "1: let several processes listen on one port", boot=True
     )
     standby_pool_size: int = setting(
         units.INTEGER,
         "20",
-        "most connections of a pool kept open to each standby; 0: none",
+        "maximum number of connections per pool kept open to each standby; 0: none",
     )
     stats_period: int = setting(
-        units.INTEGER, "60", "seconds between two averages and statistics lines"
+        units.INTEGER,
+        "60",
+        "seconds between averages, and between statistics lines in the log",
     )
     stats_users: tuple[str, ...] = setting(
-        units.NAMES, "", "console users that may only look"
+        units.NAMES, "", "console users that may only run SHOW"
     )
     suspend_timeout: float = setting(
         units.SECONDS,
         "10",
-        "close what could not be flushed so long after SUSPEND; 0: never",
+        "SUSPEND closes connections that could not be flushed in this time; 0: never",
     )
     switchover_forget: float = setting(
         units.SECONDS,
         "60",
-        "a last writer that is gone from the list of nodes is forgotten after so long,"
-        " if the others agree on one",
+        "forget a last writer that has been off the list of nodes this long, if"
+        " the other nodes agree on a writer",
     )
     switchover_record: str = setting(
-        units.PATH, "", "file for all that decides about writers, for `pgswitch replay`"
+        units.PATH,
+        "",
+        "file that records all input to writer decisions, for `pgswitch replay`",
     )
     switchover_retry: int = setting(
         units.INTEGER,
         "1",
-        "1: a statement that a lost server did not carry out is run again once, unseen",
+        "1: rerun, once, a statement that a lost server did not execute",
     )
     switchover_silence: float = setting(
         units.SECONDS,
         "1",
-        "a node of a cluster that says nothing for so long is held dead",
+        "treat a cluster node as dead after this much silence",
     )
     switchover_start_timeout: float = setting(
         units.SECONDS,
         "3",
-        "at a start, how long nodes of a cluster that do not answer keep clients"
-        " waiting once one does",
+        "how long silent nodes may delay clients at startup once another node has"
+        " answered",
     )
-    syslog: int = setting(units.INTEGER, "0", "1: log to syslog too")
+    syslog: int = setting(units.INTEGER, "0", "1: also log to syslog")
     syslog_facility: str = setting(
         units.FACILITY,
         "daemon",
         "facility of syslog lines; an unknown word means daemon",
     )
-    syslog_ident: str = setting(
-        units.TEXT, "pgbouncer", "name at the head of syslog lines"
-    )
+    syslog_ident: str = setting(units.TEXT, "pgbouncer", "program name in syslog lines")
     tcp_defer_accept: int = setting(
         units.INTEGER,
         "1",
-        "1: accept a connection when its first bytes are there (Linux)",
+        "1: accept a connection only when its first bytes have arrived (Linux)",
     )
-    tcp_keepalive: int = setting(units.INTEGER, "1", "1: TCP keepalive")
+    tcp_keepalive: int = setting(units.INTEGER, "1", "1: enable TCP keepalive")
     tcp_keepcnt: int = setting(
         units.INTEGER,
         "0",
-        "keepalive probes before a connection is lost; 0: the system's own",
+        "unanswered keepalive probes before a connection counts as lost; 0:"
+        " system default",
     )
     tcp_keepidle: int = setting(
         units.INTEGER,
         "0",
-        "seconds of silence before the first probe; 0: the system's own",
+        "seconds of silence before the first keepalive probe; 0: system default",
     )
     tcp_keepintvl: int = setting(
-        units.INTEGER, "0", "seconds between probes; 0: the system's own"
+        units.INTEGER, "0", "seconds between keepalive probes; 0: system default"
     )
     tcp_socket_buffer: int = setting(
         units.INTEGER,
         "0",
-        "size of the kernel's socket buffers, in bytes (2048 at least), for connections"
-        " from now on; 0: the system's own",
+        "size of kernel socket buffers in bytes (minimum 2048), for new"
+        " connections; 0: system default",
     )
     tcp_user_timeout: int = setting(
         units.INTEGER,
         "0",
-        "milliseconds that sent data may stay unacknowledged; 0: the system's own",
+        "milliseconds that sent data may stay unacknowledged; 0: system default",
     )
     topology_refresh: float = setting(
-        units.SECONDS, "30", "how often topology_query is run to find new nodes"
+        units.SECONDS, "30", "how often topology_query runs to find new nodes"
     )
     track_extra_parameters: tuple[str, ...] = setting(
         units.COMMA_LIST,
         "IntervalStyle",
-        "session parameters kept per client, besides the usual five",
+        "session parameters tracked per client, besides the usual five",
         boot=True,
     )
     transaction_timeout: float = setting(
-        units.SECONDS, "0", "close a server whose transaction lasts so long; 0: never"
+        units.SECONDS,
+        "0",
+        "close a server whose transaction has lasted this long; 0: never",
     )
     unix_socket_dir: str = setting(
         units.PATH,
         "/tmp",  # noqa: S108  as PostgreSQL and PgBouncer do
-        "folder of the unix socket; empty: none. Servers without host too",
+        "directory of the unix socket, also for servers without a host; empty: none",
         boot=True,
     )
     unix_socket_group: str = setting(
-        units.TEXT, "", "group of the unix socket, a name or a number", boot=True
+        units.TEXT, "", "group of the unix socket, by name or number", boot=True
     )
     unix_socket_mode: int = setting(
         units.INTEGER, "0777", "permissions of the unix socket", boot=True
@@ -546,7 +568,7 @@ class Settings:
     user: str | None = setting(
         units.TEXT, None, "operating-system user to run as", boot=True
     )
-    verbose: int = setting(units.INTEGER, "0", "1 and more: log more")
+    verbose: int = setting(units.INTEGER, "0", "1 and above: log more")
 
 
 SETTINGS: Mapping[str, Setting] = table_of(Settings)

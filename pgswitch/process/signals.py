@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from twisted.internet.base import ReactorBase
+
 from pgswitch.logs import Log
 
 
@@ -92,10 +94,14 @@ class Signals:
     def install(self, reactor: CallsFromThread) -> None:
         """Set the handlers; what they ask of a reactor not yet running, waits for it.
 
-        Python ignores SIGPIPE already.
+        A reactor of Twisted sets its own handler of SIGTERM when it starts, before it
+        calls anything of ours: a signal in between would end the process without a
+        word.  So what it sets is ours too.  Python ignores SIGPIPE already.
         """
         for number, action in self.actions.items():
             signal.signal(number, _caller(reactor, action))
+        if isinstance(reactor, ReactorBase):
+            setattr(reactor, "sigTerm", _caller(reactor, self.term))  # noqa: B010
 
     def hup(self) -> None:
         """Read the configuration and the log file's name again."""

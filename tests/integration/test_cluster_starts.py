@@ -422,6 +422,10 @@ def test_a_start_that_lasts(two: TwoNodes) -> None:
         assert pooler.console("SHOW SERVERS") == []
         assert first.is_alive()
         second = Client(pooler)
+        arrival = f"{DATABASE}/trusted@"
+        wait_until(
+            lambda: pooler.log_text().count(arrival) == 2, "the second one's arrival"
+        )
         pooler.console(f"KILL {DATABASE}")
         pooler.console(f"RESUME {DATABASE}")
         for client in (first, second):

@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass, field, replace
 
 import pytest
+from twisted.internet.selectreactor import SelectReactor
 
 from pgswitch.process.signals import Signals
 from tests.unit.captured import CapturedLog, NotingReactor
@@ -133,3 +134,22 @@ def test_handlers_only_ask_the_reactor(monkeypatch: pytest.MonkeyPatch) -> None:
     (call,) = reactor.from_threads
     call()
     assert service.asked == ["now"]
+
+
+def test_sigterm_amid_the_start_of_the_reactor() -> None:
+    """The handler that Twisted sets at its start does what ours does."""
+    service, reactor = NotedService(), SelectReactor()
+    signals, captured = make(service)
+    before = {number: signal.getsignal(number) for number in signals.actions}
+    try:
+        signals.install(reactor)
+        reactor.startRunning(installSignalHandlers=True)
+        signal.raise_signal(signal.SIGTERM)
+        reactor.iterate(0)
+    finally:
+        reactor.stop()
+        reactor.iterate(0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert service.asked == ["notify: STOPPING=1", "wait_for_clients"]
+    assert captured.lines[0].startswith("LOG got SIGTERM, shutting down")

@@ -89,7 +89,7 @@ class Runner:
         """
         self.samples = Samples() if samples is None else samples
         self.failures: list[str] = []
-        self._stage = environment
+        self._environment = environment
         self._poolers = poolers
         self._progress = progress
 
@@ -119,7 +119,7 @@ class Runner:
         began = time.monotonic()
         for pooler in self._poolers:
             self._start(pooler)
-            self._stage.programs.pgbench(
+            self._environment.programs.pgbench(
                 pooler.port, "-S", "-t", str(WARM_UP_TRANSACTIONS)
             )
         for number in range(rounds):
@@ -136,7 +136,7 @@ class Runner:
         return rounds
 
     def _start(self, pooler: ComparedPooler) -> float:
-        environment = self._stage
+        environment = self._environment
         return pooler.start(
             environment.directory, environment.server.port, environment.account
         )

@@ -30,6 +30,7 @@ from bench.switchover_report import (
     table,
     with_moves,
 )
+from pgswitch.demo.account import subdirectory
 from pgswitch.demo.cluster import (
     DATABASE,
     HOW,
@@ -37,7 +38,6 @@ from pgswitch.demo.cluster import (
     DemoCluster,
     running_demo_cluster,
     stop_pooler,
-    subdirectory,
 )
 from pgswitch.demo.pooler import Pooler, ini_text
 from pgswitch.demo.processes import Child, free_port, is_free, run

@@ -89,19 +89,19 @@ class FailoverTest:
 
     # The faults.
 
-    def moved_fast(self) -> None:
+    def switchover_fast(self) -> None:
         """Planned switchover: shut the writer down in fast mode."""
         self.cluster.switch(lambda node: node.stop("fast"))
 
-    def moved_immediate(self) -> None:
+    def switchover_immediate(self) -> None:
         """Shut the writer down in immediate mode."""
         self.cluster.switch(lambda node: node.stop("immediate"))
 
-    def moved_killed(self) -> None:
+    def writer_killed(self) -> None:
         """Kill the writer."""
         self.cluster.switch(lambda node: node.kill())
 
-    def moved_silent(self) -> None:
+    def writer_suspended(self) -> None:
         """Suspend the writer, promote a standby, and kill the old writer later."""
         old = self.cluster.writer
         old.freeze()
@@ -112,25 +112,25 @@ class FailoverTest:
         self._pause(0.5)
         old.kill()
 
-    def restarted(self) -> None:
+    def writer_restarted(self) -> None:
         """Restart the writer in fast mode."""
         self.cluster.writer.restart("fast")
 
-    def backends_ended(self) -> None:
+    def backends_terminated(self) -> None:
         """Terminate some backends of all nodes."""
         for node in self.cluster.nodes:
             for pid in self._backends(node)[:4]:
                 with suppress(psycopg.Error):
                     node.execute("SELECT pg_terminate_backend(%s)", [pid])
 
-    def crashed(self) -> None:
+    def backend_killed(self) -> None:
         """Kill a backend of the writer, which makes all of them restart."""
         for pid in self._backends(self.cluster.writer)[:1]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._until_ready(self.cluster.writer)
 
-    def reader_crashed(self) -> None:
+    def standby_backend_killed(self) -> None:
         """Kill a backend of a standby."""
         node = self.random.choice(self.cluster.standbys)
         for pid in self._backends(node)[:1]:
@@ -138,20 +138,20 @@ class FailoverTest:
                 os.kill(pid, signal.SIGKILL)
         self._until_ready(node)
 
-    def reader_silent(self) -> None:
+    def standby_suspended(self) -> None:
         """Suspend a standby for a while."""
         node = self.random.choice(self.cluster.standbys)
         node.freeze()
         self._pause(3.0)
         node.thaw()
 
-    def reader_stopped(self) -> None:
+    def standby_stopped(self) -> None:
         """Stop a standby."""
         how = self.random.choice(("fast", "immediate"))
         self.random.choice(self.cluster.standbys).stop(how)
         self._pause(0.5)
 
-    def full(self) -> None:
+    def connections_used_up(self) -> None:
         """Use up the connections of a node, so that pools cannot open servers."""
         held: list[psycopg.Connection] = []
         node = self.random.choice(self.cluster.nodes)
@@ -167,11 +167,11 @@ class FailoverTest:
         for one in held:
             one.close()
 
-    def reloaded(self) -> None:
+    def reload(self) -> None:
         """Reload."""
         self.console("RELOAD")
 
-    def paused(self) -> None:
+    def pause(self) -> None:
         """Pause all clients for a moment."""
         try:
             self.console(f"PAUSE {DATABASE}")
@@ -181,34 +181,34 @@ class FailoverTest:
         with suppress(psycopg.Error):
             self.console(f"RESUME {DATABASE}")
 
-    def taken_over(self) -> None:
+    def takeover(self) -> None:
         """Start a new process that takes over."""
         old = self.pooler.child
         self.pooler.start(["-R"])
         if old.wait(20) != 0:
             self.wrong.append("the old process did not exit with 0")
 
-    def taken_over_in_a_move(self) -> None:
+    def takeover_after_terminations(self) -> None:
         """Take over just after backends were terminated."""
-        self.backends_ended()
-        self.taken_over()
+        self.backends_terminated()
+        self.takeover()
 
-    def taken_over_in_silence(self) -> None:
+    def takeover_while_suspended(self) -> None:
         """Take over while clients wait for a suspended writer."""
         old = self.cluster.writer
         old.freeze()
         self._pause(1.2)
-        self.taken_over()
+        self.takeover()
         self.cluster.promote_best()
         self._pause(1.0)
         old.thaw()
         old.kill()
 
-    def moved_while_paused(self) -> None:
+    def switchover_while_paused(self) -> None:
         """Move the writer while all clients are paused."""
         try:
             self.console(f"PAUSE {DATABASE}")
-            self.moved_fast()
+            self.switchover_fast()
         except psycopg.Error as error:
             self.wrong.append(f"PAUSE: {error}")
         with suppress(psycopg.Error):
@@ -216,18 +216,18 @@ class FailoverTest:
 
     def clients_killed(self) -> None:
         """Kill clients, also some that are held while the writer moves."""
-        self.backends_ended()
+        self.backends_terminated()
         for row in self.console("SHOW CLIENTS")[:6]:
             if row["database"] != CONSOLE:
                 with suppress(psycopg.Error):
                     self.console(f"KILL_CLIENT {row['id']}")
-        self.moved_immediate()
+        self.switchover_immediate()
 
-    def moved_twice(self) -> None:
+    def two_switchovers(self) -> None:
         """Move the writer, and again as soon as the cluster is complete."""
-        self.moved_fast()
+        self.switchover_fast()
         self.heal()
-        self.moved_immediate()
+        self.switchover_immediate()
 
     def _backends(self, node: PostgresServer) -> list[int]:
         try:
@@ -256,25 +256,25 @@ class FailoverTest:
 
 
 FAULTS: tuple[Callable[[FailoverTest], None], ...] = (
-    FailoverTest.moved_fast,
-    FailoverTest.moved_immediate,
-    FailoverTest.moved_killed,
-    FailoverTest.moved_silent,
-    FailoverTest.restarted,
-    FailoverTest.backends_ended,
-    FailoverTest.crashed,
-    FailoverTest.reader_crashed,
-    FailoverTest.reader_silent,
-    FailoverTest.reader_stopped,
-    FailoverTest.full,
-    FailoverTest.reloaded,
-    FailoverTest.paused,
-    FailoverTest.taken_over,
-    FailoverTest.taken_over_in_a_move,
-    FailoverTest.taken_over_in_silence,
-    FailoverTest.moved_while_paused,
+    FailoverTest.switchover_fast,
+    FailoverTest.switchover_immediate,
+    FailoverTest.writer_killed,
+    FailoverTest.writer_suspended,
+    FailoverTest.writer_restarted,
+    FailoverTest.backends_terminated,
+    FailoverTest.backend_killed,
+    FailoverTest.standby_backend_killed,
+    FailoverTest.standby_suspended,
+    FailoverTest.standby_stopped,
+    FailoverTest.connections_used_up,
+    FailoverTest.reload,
+    FailoverTest.pause,
+    FailoverTest.takeover,
+    FailoverTest.takeover_after_terminations,
+    FailoverTest.takeover_while_suspended,
+    FailoverTest.switchover_while_paused,
     FailoverTest.clients_killed,
-    FailoverTest.moved_twice,
+    FailoverTest.two_switchovers,
 )
 
 
@@ -326,7 +326,7 @@ def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
             test.wrong.append(f"log: {line[:300]}")
     wrong = [*test.wrong, *journal.wrong]
     print(f"faults: {dict(test.done)}")
-    print(f"answers: {dict(sorted(journal.told.items()))}")
+    print(f"answers: {dict(sorted(journal.answers.items()))}")
     for line in wrong[:SHOWN]:
         print(f"WRONG: {line}")
     print(f"{len(wrong)} things went wrong" if wrong else "nothing went wrong")

@@ -34,19 +34,19 @@ class Journal:
         self.undone: set[int] = set()
         """Not in the table: the client was told so, and did not retry."""
         self.unsure: set[int] = set()
-        self.told: Counter[str] = Counter()
+        self.answers: Counter[str] = Counter()
         self.wrong: list[str] = []
         self._lock = threading.Lock()
 
-    def note(self, outcome: str, keys: Iterable[int]) -> None:
+    def record(self, outcome: str, keys: Iterable[int]) -> None:
         """Record the outcome of rows: acknowledged, undone or unsure."""
         with self._lock:
             getattr(self, outcome).update(keys)
 
-    def tell(self, what: str) -> None:
+    def count_answer(self, what: str) -> None:
         """Count an answer to a client."""
         with self._lock:
-            self.told[what] += 1
+            self.answers[what] += 1
 
     def fail(self, what: str) -> None:
         """Record what must not happen."""
@@ -116,7 +116,7 @@ class Client(threading.Thread):
             except psycopg.Error as error:
                 self._failed(error, keys, connection)
             else:
-                self._journal.tell(f"{self._kind} done")
+                self._journal.count_answer(f"{self._kind} done")
             if time.monotonic() - self._since > STUCK_S:
                 self._journal.fail(f"{self.name} waited for {self.waited():.1f} s")
             self._since = 0.0
@@ -142,7 +142,7 @@ class Client(threading.Thread):
             )
         except psycopg.Error as error:
             self._connection = None
-            self._journal.tell(f"connect: {_first_line(error)}")
+            self._journal.count_answer(f"connect: {_first_line(error)}")
             self._stopping.wait(0.2)
             self._since = 0.0
         return self._connection
@@ -151,11 +151,11 @@ class Client(threading.Thread):
         self, error: psycopg.Error, keys: list[int], connection: psycopg.Connection
     ) -> None:
         code = error.sqlstate or "gone"
-        self._journal.tell(f"{self._kind} {code}: {_first_line(error)[:70]}")
+        self._journal.count_answer(f"{self._kind} {code}: {_first_line(error)[:70]}")
         if code in NOT_DONE:
-            self._journal.note("undone", keys)
+            self._journal.record("undone", keys)
         elif code in UNSURE or code in HELD_UP or code == "gone":
-            self._journal.note("unsure", keys)
+            self._journal.record("unsure", keys)
             if error.diag.severity in ("FATAL", "PANIC") and not connection.closed:
                 with suppress(psycopg.Error):
                     connection.execute(b"SELECT 1")
@@ -174,7 +174,7 @@ class Client(threading.Thread):
     # The kinds.
 
     def _done(self, *keys: int) -> None:
-        self._journal.note("acknowledged", keys)
+        self._journal.record("acknowledged", keys)
 
     def _simple(self, client: psycopg.Connection, a: int, *_: int) -> None:
         client.execute(f"INSERT INTO written VALUES ({a})".encode())
@@ -208,7 +208,7 @@ class Client(threading.Thread):
             except psycopg.Error as error:
                 if error.sqlstate != "40001" or client.closed or not tries_left:
                     raise
-                self._journal.tell("transaction again")
+                self._journal.count_answer("transaction again")
                 with suppress(psycopg.errors.NoActiveSqlTransaction):
                     client.execute(b"ROLLBACK")
                 continue
@@ -222,7 +222,7 @@ class Client(threading.Thread):
         client.execute(b"ROLLBACK TO s")
         client.execute(f"INSERT INTO written VALUES ({c}); COMMIT".encode())
         self._done(a, c)
-        self._journal.note("undone", [b])
+        self._journal.record("undone", [b])
 
     def _rolled_back(self, client: psycopg.Connection, a: int, b: int, c: int) -> None:
         """Write after a ROLLBACK in the same query: an implicit transaction."""
@@ -231,7 +231,7 @@ class Client(threading.Thread):
             f"BEGIN; {insert} ({a}); ROLLBACK; {insert} ({b}); {insert} ({c})".encode()
         )
         self._done(b, c)
-        self._journal.note("undone", [a])
+        self._journal.record("undone", [a])
 
     def _several(self, client: psycopg.Connection, *keys: int) -> None:
         client.execute(
@@ -249,7 +249,7 @@ class Client(threading.Thread):
             client.execute(b"INSERT INTO written VALUES (%s)", [b])
             client.execute(b"INSERT INTO written VALUES (%s)", [c])
         self._done(b, c)
-        self._journal.note("undone", [a])
+        self._journal.record("undone", [a])
 
     def _copy(self, client: psycopg.Connection, *keys: int) -> None:
         with client.cursor().copy(b"COPY written FROM STDIN") as copy:

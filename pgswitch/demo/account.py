@@ -48,6 +48,14 @@ def hand_over(path: Path, account: Account | None) -> None:
         os.chown(path, account.uid, account.gid)
 
 
+def subdirectory(directory: Path, name: str, account: Account | None) -> Path:
+    """Make a folder (mode 0700) owned by ``account``; None: by us."""
+    path = directory / name
+    path.mkdir(mode=0o700)
+    hand_over(path, account)
+    return path
+
+
 def may_run(command: Sequence[str], account: Account | None) -> bool:
     """Tell whether the account can start this command and it ends with code 0.
 

@@ -18,7 +18,7 @@ from pgswitch.demo.account import (
     Account,
     PrivateDirectory,
     account_for_children,
-    hand_over,
+    subdirectory,
 )
 from pgswitch.demo.installations import best_for
 from pgswitch.demo.pooler import Pooler
@@ -266,11 +266,3 @@ def running_demo_cluster() -> Iterator[DemoCluster]:
 def stop_pooler(pooler: Pooler) -> None:
     """Shut a pooler down; by SIGQUIT if that takes long."""
     pooler.stop(signal.SIGINT, signal.SIGQUIT, patience_s=3.0)
-
-
-def subdirectory(directory: Path, name: str, account: Account | None) -> Path:
-    """Make a folder (mode 0700) that belongs to the children's account."""
-    path = directory / name
-    path.mkdir(mode=0o700)
-    hand_over(path, account)
-    return path

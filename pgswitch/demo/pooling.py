@@ -23,7 +23,7 @@ from pgswitch.demo.account import (
     Account,
     PrivateDirectory,
     account_for_children,
-    hand_over,
+    subdirectory,
 )
 from pgswitch.demo.installations import best_for
 from pgswitch.demo.pooler import Pooler
@@ -91,7 +91,7 @@ def _parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
 
 def _start_postgres(directory: Path, account: Account | None) -> PostgresServer:
     installation = best_for(account, directory)
-    home = _subdirectory(directory, "postgres", account)
+    home = subdirectory(directory, "postgres", account)
     server = PostgresServer(installation, home, account)
     server.create()
     server.start()
@@ -108,7 +108,7 @@ def _start_pooler(
 ) -> Pooler:
     if port is None:
         port = USUAL_PORT if is_free(USUAL_PORT) else free_port()
-    pooler = Pooler(_subdirectory(directory, "pgswitch", account), account, port=port)
+    pooler = Pooler(subdirectory(directory, "pgswitch", account), account, port=port)
     pooler.write_users({USER: PASSWORD, ADMIN: ADMIN_PASSWORD})
     pooler.write_ini(
         {
@@ -129,13 +129,6 @@ def _start_pooler(
     pooler.start()
     print(f"pgswitch listens on 127.0.0.1:{pooler.port}, {SERVERS} servers at most")
     return pooler
-
-
-def _subdirectory(directory: Path, name: str, account: Account | None) -> Path:
-    path = directory / name
-    path.mkdir(mode=0o700)
-    hand_over(path, account)
-    return path
 
 
 def _show(server: PostgresServer, pooler: Pooler, options: argparse.Namespace) -> int:

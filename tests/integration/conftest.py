@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory, account_for_children
-from pgswitch.demo.installations import Installation, find_installations
-from pgswitch.demo.postgres import PostgresServer
-from tests.integration.running import (
-    HBA,
-    PgSwitchFactory,
-    SharedServers,
+from pgswitch.demo.account import (
+    Account,
+    PrivateDirectory,
+    account_for_children,
     subdirectory,
 )
+from pgswitch.demo.installations import Installation, find_installations
+from pgswitch.demo.postgres import PostgresServer
+from tests.integration.running import HBA, PgSwitchFactory, SharedServers
 from tests.integration.tls import (
     Certificates,
     for_account,

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from pgswitch.demo.account import Account, hand_over
+from pgswitch.demo.account import Account, subdirectory
 from pgswitch.demo.installations import Installation, readable_by
 from pgswitch.demo.pooler import Pooler, Sections
 from pgswitch.demo.postgres import PostgresServer
@@ -55,14 +55,6 @@ HBA = (
     "local all all md5",
     "host all all 127.0.0.1/32 md5",
 )
-
-
-def subdirectory(directory: Path, name: str, account: Account | None) -> Path:
-    """Make a folder (mode 0700) owned by the children's account."""
-    path = directory / name
-    path.mkdir(mode=0o700)
-    hand_over(path, account)
-    return path
 
 
 def make_template(

@@ -14,16 +14,11 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, hand_over
+from pgswitch.demo.account import Account, hand_over, subdirectory
 from pgswitch.demo.processes import Child, free_port
 from testkit.pgwire import startup
 from tests.fakes.messages import message
-from tests.integration.running import (
-    PASSWORDS,
-    PgSwitchFactory,
-    RawClient,
-    subdirectory,
-)
+from tests.integration.running import PASSWORDS, PgSwitchFactory, RawClient
 from tests.integration.tls import Certificates
 from tests.waiting import wait_until
 

@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account
+from pgswitch.demo.account import Account, subdirectory
 from pgswitch.demo.postgres import PostgresServer
 from testkit.pgwire import startup
 from tests.integration.name_server import NameServer
-from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient, subdirectory
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

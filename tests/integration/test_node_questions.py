@@ -13,11 +13,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account
+from pgswitch.demo.account import Account, subdirectory
 from pgswitch.demo.postgres import PostgresServer
 from tests.integration.name_server import NameServer
 from tests.integration.proxies import LatencyProxy
-from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
+from tests.integration.running import HBA, PgSwitch, PgSwitchFactory
 from tests.integration.tls import OTHER_HOST, Certificates
 from tests.waiting import wait_until
 

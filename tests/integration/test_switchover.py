@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory, hand_over
+from pgswitch.demo.account import Account, PrivateDirectory, hand_over, subdirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer, tally_writes
@@ -29,7 +29,6 @@ from tests.integration.running import (
     PASSWORDS,
     PgSwitch,
     PgSwitchFactory,
-    subdirectory,
     wait_for_writes,
 )
 from tests.integration.test_takeover import pidfile, restart

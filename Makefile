@@ -18,7 +18,7 @@ COMPILED_FROM := setup.py pyproject.toml \
 COPIED := bench examples pgswitch.tac pyproject.toml soak testkit tests
 
 # The unit tests of compiled modules.
-COMPILED_TESTS := $(addprefix tests/unit/,auth handover net pool relay rules stats wire)
+COMPILED_TESTS := $(addprefix tests/unit/,auth net pool relay rules stats takeover wire)
 
 # What may differ between the sources and the compiled build: the hot path, a switchover.
 INTERPRETED_TESTS := $(patsubst %,tests/integration/test_%.py,own_answers fuzz_protocol \
@@ -79,7 +79,7 @@ compiled-copies: $(COMPILED_STAMP)
 	@rm -rf $(addprefix $(COMPILED)/,$(COPIED))
 	@cp -R $(COPIED) $(COMPILED)/
 	@cd $(COMPILED) && $(CURDIR)/$(BIN)/python -c "import shutil; \
-		from pgswitch.hotpath import is_compiled; \
+		from pgswitch.compiled import is_compiled; \
 		print('hot path compiled:', is_compiled()); \
 		assert is_compiled() or not shutil.which('cc'), 'see pip install -v .'"
 

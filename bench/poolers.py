@@ -264,7 +264,7 @@ def _pgswitch(
     """Return pgswitch compiled and interpreted; only the latter without a build."""
     command = [sys.executable, "-m", "pgswitch.cli", *as_user, "{file}"]
     place = {"PYTHONPATH": str(compiled)}
-    asked = "import pgswitch, pgswitch.hotpath as h; print(h.is_compiled())"
+    asked = "import pgswitch, pgswitch.compiled as h; print(h.is_compiled())"
     answer = subprocess.run(
         [sys.executable, "-c", asked + "; print(pgswitch.__version__)"],
         env={**os.environ, **place},

@@ -5,6 +5,6 @@ import os
 __version__ = "0.1.0"
 
 if os.environ.get("PGSWITCH_PURE"):
-    from pgswitch.hotpath import prefer_sources
+    from pgswitch.compiled import prefer_sources
 
     prefer_sources()

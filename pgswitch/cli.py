@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration
-from pgswitch.fatal import FatalError
+from pgswitch.errors.fatal import FatalError
 from pgswitch.logs import Log
 from pgswitch.process.pidfile import Pidfile
-from pgswitch.process.starting import claim_place, daemonise, settle_in
+from pgswitch.process.start import acquire_instance_lock, daemonise, drop_privileges
 from pgswitch.process.versions import version_lines
 
 SHORT_OPTIONS = "dqRu:vVh"
@@ -75,7 +75,7 @@ class UsageError(Exception):
     """The command line is wrong; the text says how."""
 
 
-class Answered(Exception):
+class InformationOnly(Exception):
     """The command line asked for a text only, which this is."""
 
 
@@ -94,9 +94,9 @@ def parse(arguments: list[str], program: str) -> CommandLine:
     names = [name for name, _ in options]
     for name in names:
         if name in {"-h", "--help"}:
-            raise Answered(HELP.format(program=program))
+            raise InformationOnly(HELP.format(program=program))
         if name in {"-V", "--version"}:
-            raise Answered("".join(f"{line}\n" for line in version_lines()))
+            raise InformationOnly("".join(f"{line}\n" for line in version_lines()))
     if len(files) != 1:
         raise UsageError("no configuration file specified")
     users = [value for name, value in options if name in {"-u", "--user"}]
@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
         return int(command_of_ours.main(arguments[1:], program))
     try:
         command = parse(arguments, program)
-    except Answered as answer:
+    except InformationOnly as answer:
         sys.stdout.write(str(answer))
         return 0
     except UsageError as error:
@@ -180,17 +180,17 @@ def run(command: CommandLine, log: Log) -> int:
     from twisted.internet import reactor
     from twisted.logger import globalLogBeginner  # noqa: PLC0415
 
-    from pgswitch.handover.reboot import begin  # noqa: PLC0415
     from pgswitch.process.runner import Runner  # noqa: PLC0415
     from pgswitch.service import PgSwitch, set_up_tls  # noqa: PLC0415
+    from pgswitch.takeover.reboot import begin  # noqa: PLC0415
 
     # Read now: the user that will run the service may not be able to read the keys.
     tls = set_up_tls(configuration, log)
-    settle_in(configuration, user, log)
+    drop_privileges(configuration, user, log)
     settings = configuration.settings
     takeover = begin(settings, log) if command.reboot else None
     if takeover is None:
-        pidfile = claim_place(settings, log)
+        pidfile = acquire_instance_lock(settings, log)
     else:
         # The old process has it still.
         pidfile = Pidfile(settings.pidfile, log) if settings.pidfile else None

@@ -18,7 +18,7 @@ GENERATION: Final = 20
 """Runs over the youngest objects for one over older ones too."""
 
 
-def settle() -> None:
+def tune_gc() -> None:
     """Take all there is as there to stay, and look for garbage less often.
 
     For the moment when everything is built and work begins.

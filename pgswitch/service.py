@@ -6,23 +6,23 @@ reaches for a partner by itself.
 ======================  ========================================================
 part                    does
 ======================  ========================================================
-``PoolContext``         what all pools share: configuration, log, clock, connector
-``TlsBook``             TLS contexts, for clients and for each kind of server
-``AuthStore``           users and secrets of auth_file
-``Credentials``         with what servers are logged in to
+``ServiceContext``         what all pools share: configuration, log, clock, connector
+``TlsContexts``             TLS contexts, for clients and for each kind of server
+``AuthFile``           users and secrets of auth_file
+``ServerCredentials``         with what servers are logged in to
 ``Pools``               servers, by database and user
 ``CancelKeys``          from a client's cancel key to its server
-``RulesDesk``           the user's routing and rewriting functions
-``FrontDesk``           receives clients: who, by which proof
-``Decision``            what a client has to show: auth_type, HBA file
+``RulesEngine``           the user's routing and rewriting functions
+``LoginService``           receives clients: who, by which proof
+``HbaPolicy``            what a client has to show: auth_type, HBA file
 ``Methods``             the logins that ask for it
-``LoginWorkers``        threads for PAM, directories, stretching passwords
-``Entrance``            takes them to their pool or the console
+``LoginThreads``        threads for PAM, directories, stretching passwords
+``SessionSetup``            takes them to their pool or the console
 ``ServiceView``         what the console sees
-``Files``               configuration, users, rules: read, and put in force again
-``Operations``          what the console and signals can have done
-``Ending``              how the service ends
-``Names``               addresses of servers' host names
+``ConfigReloader``               configuration, users, rules: read, and put in force
+again ``AdminControl``          what the console and signals can have done
+``Shutdown``              how the service ends
+``Resolver``               addresses of servers' host names
 ``Listeners``           sockets that clients connect to
 ``Janitor``             the one timer
 ======================  ========================================================
@@ -40,42 +40,42 @@ from twisted.application.service import MultiService
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
 from pgswitch.admin.interfaces import ShutdownMode
 from pgswitch.admin.show import REFERENCE_VERSION
-from pgswitch.auth.credentials import Credentials
-from pgswitch.auth.decision import Decision
-from pgswitch.auth.entering import Entrance
+from pgswitch.auth.auth_file import AuthFile
+from pgswitch.auth.credentials import ServerCredentials
+from pgswitch.auth.hba_policy import HbaPolicy
+from pgswitch.auth.login_service import LoginService
 from pgswitch.auth.methods import Methods
-from pgswitch.auth.reception import FrontDesk
+from pgswitch.auth.session_setup import SessionSetup
 from pgswitch.auth.srv import finder
-from pgswitch.auth.store import AuthStore
-from pgswitch.auth.verifiers import VerifierMaker
-from pgswitch.auth.workers import LoginWorkers
+from pgswitch.auth.verifiers import VerifierPrecomputer
+from pgswitch.auth.worker_threads import LoginThreads
+from pgswitch.cluster.clusters import Clusters
 from pgswitch.config.effective import Effective
-from pgswitch.ending import Ending
-from pgswitch.fatal import FatalError
-from pgswitch.files import Files
-from pgswitch.handover.leaving import take_leave
-from pgswitch.handover.taking import Heir
-from pgswitch.names.lookup import DnsLookup, SystemLookup
-from pgswitch.names.resolver import Names
-from pgswitch.net.connect import Connect
+from pgswitch.control import AdminControl
+from pgswitch.dns.lookup import DnsLookup, SystemLookup
+from pgswitch.dns.resolver import Resolver
+from pgswitch.errors.fatal import FatalError
+from pgswitch.net.connect import TransportConnector
 from pgswitch.net.frontend import Frontend
 from pgswitch.net.listen import Listeners
-from pgswitch.operations import Operations
-from pgswitch.pool.cancelling import CancelKeys
-from pgswitch.pool.context import PoolContext
+from pgswitch.pool.cancel_keys import CancelKeys
+from pgswitch.pool.context import ServiceContext
 from pgswitch.pool.janitor import Janitor
-from pgswitch.pool.registry import Pools
-from pgswitch.pool.suspension import Suspension
+from pgswitch.pool.pools import Pools
+from pgswitch.pool.suspend import Suspension
 from pgswitch.process.service_manager import (
     environment,
     inherited_sockets,
     notify_service_manager,
 )
-from pgswitch.rules.desk import RulesDesk
+from pgswitch.reload import ConfigReloader
+from pgswitch.rules.engine import RulesEngine
+from pgswitch.shutdown import Shutdown
 from pgswitch.stats.periods import stats_line
-from pgswitch.tls.book import TlsBook
+from pgswitch.takeover.importer import TakeoverImporter
+from pgswitch.takeover.left_behind import notify_left_behind
 from pgswitch.tls.contexts import TlsSetupError
-from pgswitch.topology.clusters import Clusters
+from pgswitch.tls.store import TlsContexts
 from pgswitch.view import ServiceView
 from pgswitch.views.steps import Background
 from pgswitch.wire.params import Tracking
@@ -87,19 +87,19 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from pgswitch.config.model import Configuration, Settings
-    from pgswitch.handover.reboot import Takeover
     from pgswitch.logs import Log
-    from pgswitch.net.accept import Builder
+    from pgswitch.net.acceptor import Builder
     from pgswitch.stats.periods import Totals
+    from pgswitch.takeover.reboot import Takeover
 
 
-def set_up_tls(configuration: Configuration, log: Log) -> TlsBook:
+def set_up_tls(configuration: Configuration, log: Log) -> TlsContexts:
     """Read keys and certificates; they may be readable to root alone.
 
     Raises FatalError when they are no good.
     """
     try:
-        return TlsBook(configuration)
+        return TlsContexts(configuration)
     except TlsSetupError as error:
         log.error(f"TLS setup failed: {error}")
         raise FatalError("TLS setup failed") from None
@@ -116,7 +116,7 @@ class PgSwitch(MultiService):
         log: Log,
         started: Callable[[], None] | None = None,
         takeover: Takeover | None = None,
-        tls: TlsBook | None = None,
+        tls: TlsContexts | None = None,
     ) -> None:
         """Build everything; nothing is opened before :meth:`startService`.
 
@@ -132,11 +132,11 @@ class PgSwitch(MultiService):
         self._started = started
         self._next_period = 0.0
         settings = configuration.settings
-        self.store = AuthStore(log)
-        self.credentials = Credentials(self.store)
+        self.store = AuthFile(log)
+        self.credentials = ServerCredentials(self.store)
         self._system_lookup = SystemLookup(reactor)
         name_servers = DnsLookup(reactor, settings.resolv_conf)
-        self.names = Names(
+        self.names = Resolver(
             name_servers if settings.resolv_conf else self._system_lookup,
             name_servers.serial,
             settings=lambda: self._settings,
@@ -144,17 +144,19 @@ class PgSwitch(MultiService):
             log=log,
             moved=self._moved,
         )
-        self.workers = LoginWorkers(reactor, log)
-        self.context = PoolContext(
+        self.workers = LoginThreads(reactor, log)
+        self.context = ServiceContext(
             configuration=configuration,
             effective=Effective(configuration),
             log=log,
             tls=tls or set_up_tls(configuration, log),
             tracking=Tracking(settings.track_extra_parameters),
             statements=StatementTable(),
-            connect=Connect(reactor, lambda: self._settings, self.names.addresses),
+            connect=TransportConnector(
+                reactor, lambda: self._settings, self.names.addresses
+            ),
             credentials=self.credentials.for_server,
-            stretch=self.workers.ours,
+            derive_keys=self.workers.ours,
             random=os.urandom,
             clock=monotonic,
             later=reactor.callLater,
@@ -164,9 +166,9 @@ class PgSwitch(MultiService):
         self.names.kept = self.clusters.hosts
         self.pools.made = self.clusters.adopt
         self.keys = CancelKeys(self.context)
-        self.rules = RulesDesk(self.context, self.pools)
-        self.decision = Decision(log, self.workers.asking)
-        self.desk = FrontDesk(
+        self.rules = RulesEngine(self.context, self.pools)
+        self.decision = HbaPolicy(log, self.workers.asking)
+        self.login_service = LoginService(
             self.context,
             self.pools,
             self.store,
@@ -175,7 +177,7 @@ class PgSwitch(MultiService):
             decision=self.decision,
             methods=Methods(self.context, self.store, finder(reactor)),
             workers=self.workers,
-            entrance=Entrance(
+            session_setup=SessionSetup(
                 self.context,
                 self.pools,
                 self.keys,
@@ -189,7 +191,7 @@ class PgSwitch(MultiService):
         self.view = ServiceView(
             self.context,
             self.pools,
-            self.desk,
+            self.login_service,
             self.store,
             self.keys,
             rules=self.rules,
@@ -199,36 +201,36 @@ class PgSwitch(MultiService):
             clusters=self.clusters,
         )
         self.suspension = Suspension(
-            self.context, self.pools, self.desk.clients, self.listeners
+            self.context, self.pools, self.login_service.clients, self.listeners
         )
-        self.files = Files(
+        self.files = ConfigReloader(
             self.context,
             self.pools,
-            self.desk,
+            self.login_service,
             self.store,
             decision=self.decision,
             rules=self.rules,
             listeners=self.listeners,
             clusters=self.clusters,
         )
-        self.operations = Operations(
+        self.operations = AdminControl(
             self.context,
             self.pools,
-            self.desk,
+            self.login_service,
             files=self.files,
             shut_down=self.shut_down,
             suspension=self.suspension,
             clusters=self.clusters,
         )
-        self.ending = Ending(
+        self.ending = Shutdown(
             self.context,
             self.pools,
-            self.desk,
+            self.login_service,
             self.listeners,
             pause_all=self.operations.pause_all,
             reactor=reactor,
         )
-        self._verifiers = VerifierMaker(self.context, self.store, self.decision)
+        self._verifiers = VerifierPrecomputer(self.context, self.store, self.decision)
         self._period: Background[Totals] = Background(reactor.callLater)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
@@ -262,7 +264,7 @@ class PgSwitch(MultiService):
         """Read the users, open the listeners, begin; may raise FatalError."""
         super().startService()  # type: ignore[no-untyped-call]
         self.files.read()
-        build = partial(Frontend, self.desk)
+        build = partial(Frontend, self.login_service)
         if self._takeover is not None:
             self._take_over(self._takeover, build)
         else:
@@ -284,10 +286,10 @@ class PgSwitch(MultiService):
         self.context.suspended = True
         self.listeners.take_over(self._settings, build, takeover.listening())
         self.listeners.pause()
-        Heir(
+        TakeoverImporter(
             self.context,
             self.pools,
-            self.desk,
+            self.login_service,
             credentials=self.credentials,
             rules=self.rules,
             clusters=self.clusters,
@@ -352,17 +354,19 @@ class PgSwitch(MultiService):
         """Begin to end the process, in one of the four ways."""
         if mode is ShutdownMode.NOW:
             if self.suspended:
-                given = self.view.estate.given
-                take_leave(self.context, self.pools, self.desk, given)
-            self.suspension.stand_still()
+                exported = self.view.exporter.exported
+                notify_left_behind(
+                    self.context, self.pools, self.login_service, exported
+                )
+            self.suspension.freeze()
         self.ending.begin(mode, timeout=timeout)
 
     # Three times a second.
 
     def _turn(self, now: float) -> None:
         self.store.load(self._settings, again=True)
-        self._verifiers.look()
-        self.desk.sweep(now)
+        self._verifiers.poll()
+        self.login_service.sweep(now)
         self.names.sweep(now)
         self._end_period(now)
         self.ending.look()

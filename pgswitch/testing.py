@@ -19,9 +19,9 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from pgswitch.rules.calling import Context, Question, Rule
-from pgswitch.rules.deciding import RuleSet
-from pgswitch.rules.loading import REWRITING, ROUTING, RulesError, load_module
+from pgswitch.rules.evaluate import RuleSet
+from pgswitch.rules.loader import REWRITING, ROUTING, RulesError, load_module
+from pgswitch.rules.rule_function import Context, RuleFunction, RuleInput
 from pgswitch.rules.waiting import as_deferred
 
 SOMEBODY = Context("postgres", "127.0.0.1:5432", "", "", "simple")
@@ -58,8 +58,8 @@ class Rules:
         module = load_module(path)
         self.module = module.module
         """The file as a module, so that a test can set and see what is in it."""
-        found: dict[str, Rule] = {
-            name: Rule(module, name, perf_counter)
+        found: dict[str, RuleFunction] = {
+            name: RuleFunction(module, name, perf_counter)
             for name in (REWRITING, ROUTING)
             if hasattr(module.module, name)
         }
@@ -98,7 +98,7 @@ def ask(
 ) -> Outcome:
     """Load a file of rules and return what becomes of one query.
 
-    Raises pgswitch.rules.loading.RulesError for a file that the pooler would refuse.
+    Raises pgswitch.rules.loader.RulesError for a file that the pooler would refuse.
     """
     return Rules(path).ask(
         query, user=user, in_transaction=in_transaction, context=context
@@ -114,7 +114,7 @@ def at_once(
     context: Context | None = None,
 ) -> Outcome:
     """Return what rules make of a query, as far as that needs no waiting."""
-    question = Question(user, query, in_transaction, context or SOMEBODY)
+    question = RuleInput(user, query, in_transaction, context or SOMEBODY)
     answer = rules.begin(question)
     while answer.awaited is not None:
         given = _result(answer.awaited)

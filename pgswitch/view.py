@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import StateSnapshot
 from pgswitch.config.show import config_rows
-from pgswitch.handover.giving import Estate
+from pgswitch.takeover.exporter import TakeoverExporter
 from pgswitch.views.memory import MemoryView
 from pgswitch.views.names import NamesView
 from pgswitch.views.pools import PoolView
@@ -18,16 +18,16 @@ from pgswitch.views.topology import TopologyView
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgswitch.auth.credentials import Credentials
-    from pgswitch.auth.reception import FrontDesk
-    from pgswitch.auth.store import AuthStore
-    from pgswitch.names.resolver import Names
+    from pgswitch.auth.auth_file import AuthFile
+    from pgswitch.auth.credentials import ServerCredentials
+    from pgswitch.auth.login_service import LoginService
+    from pgswitch.cluster.clusters import Clusters
+    from pgswitch.dns.resolver import Resolver
     from pgswitch.net.listen import Listeners
-    from pgswitch.pool.cancelling import CancelKeys
-    from pgswitch.pool.context import PoolContext
-    from pgswitch.pool.registry import Pools
-    from pgswitch.rules.desk import RulesDesk
-    from pgswitch.topology.clusters import Clusters
+    from pgswitch.pool.cancel_keys import CancelKeys
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.pools import Pools
+    from pgswitch.rules.engine import RulesEngine
 
 
 class ServiceView:
@@ -35,41 +35,41 @@ class ServiceView:
 
     def __init__(
         self,
-        context: PoolContext,
+        context: ServiceContext,
         pools: Pools,
-        desk: FrontDesk,
-        store: AuthStore,
+        login_service: LoginService,
+        store: AuthFile,
         keys: CancelKeys,
         *,
-        rules: RulesDesk,
-        names: Names,
+        rules: RulesEngine,
+        names: Resolver,
         listeners: Listeners,
-        credentials: Credentials,
+        credentials: ServerCredentials,
         clusters: Clusters,
     ) -> None:
         """Look at these parts of the service."""
         self._context = context
-        self._desk = desk
-        sockets = SocketView(context, pools, desk, listeners)
+        self._login_service = login_service
+        sockets = SocketView(context, pools, login_service, listeners)
         self.clients = sockets.clients
         self.servers = sockets.servers
         self.sockets = sockets.sockets
         self.each_client = sockets.each_client
         self.each_server = sockets.each_server
         self.each_socket = sockets.each_socket
-        subjects = PoolView(context, pools, desk, store, keys, names=names)
+        subjects = PoolView(context, pools, login_service, store, keys, names=names)
         self.statistics = StatisticsView(context, pools)
-        self.estate = Estate(
+        self.exporter = TakeoverExporter(
             context,
             pools,
-            desk,
+            login_service,
             credentials,
             clusters=clusters,
             sockets=sockets,
             statistics=self.statistics,
         )
-        self.handover = self.estate.rows
-        self.each_descriptor = self.estate.each_descriptor
+        self.handover = self.exporter.rows
+        self.each_descriptor = self.exporter.each_descriptor
         self.pools, self.each_pool = subjects.pools, subjects.each_pool
         self.databases = subjects.databases
         self.each_database = subjects.each_database
@@ -87,7 +87,7 @@ class ServiceView:
         watched = TopologyView(context, pools, clusters)
         self.topology, self.each_node = watched.topology, watched.each_node
         self.switchovers = watched.switchovers
-        alive = MemoryView(context, pools, desk, store)
+        alive = MemoryView(context, pools, login_service, store)
         self.memory, self.each_memory = alive.memory, alive.each_memory
         judged = RulesView(pools, rules)
         self.rules = judged.rules
@@ -98,7 +98,7 @@ class ServiceView:
         return StateSnapshot(
             paused=self._context.paused,
             suspended=self._context.suspended,
-            shutting_down=self._desk.shutting_down,
+            shutting_down=self._login_service.shutting_down,
         )
 
     def config_rows(self) -> Sequence[tuple[str, str | None, str | None, str]]:

@@ -9,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-from pgswitch.hotpath import is_compiled
+from pgswitch.compiled import is_compiled
 
 only_interpreted = pytest.mark.skipif(
     is_compiled(), reason="compiled code makes no calls to be counted"

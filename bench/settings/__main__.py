@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
     from bench.settings.plan import chosen, planned  # noqa: PLC0415
     from bench.settings.run import WAITING_SIZE, CellRunner  # noqa: PLC0415
     from bench.settings.workload import Workload  # noqa: PLC0415
-    from pgswitch.hotpath import is_compiled  # noqa: PLC0415
+    from pgswitch.compiled import is_compiled  # noqa: PLC0415
 
     if options.rows:
         for row in planned(has_tls=True, is_quick=options.quick):

@@ -289,7 +289,7 @@ TIME, CPU, BULK_CPU = 1.35, 1.5, 5.0
 """What any value may cost: the difference of two equal poolers on a busy machine.
 
 The CPU time of bulk data depends on how much arrives at a time, and a pooler that has
-waited for more three times without success does not wait again (relay/link.py).
+waited for more three times without success does not wait again (relay/stream.py).
 """
 PAIRS = 3.0
 """A row with several values may take this many times their largest allowance."""

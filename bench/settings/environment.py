@@ -27,7 +27,7 @@ from pgswitch.demo.processes import POLL_S, ChildFailed
 PROGRAM = """\
 import json, os, signal, sys
 from pgswitch.cli import main
-import pgswitch.handover.reboot, pgswitch.process.runner, pgswitch.service
+import pgswitch.takeover.reboot, pgswitch.process.runner, pgswitch.service
 from pgswitch.net.lean_reactor import LeanReactor
 
 def run(order):
@@ -42,7 +42,7 @@ def run(order):
         made = LeanReactor.__init__
         def make(self):
             made(self)
-            self.turns.patience.least = 0
+            self.event_loop.batching.least = 0
         LeanReactor.__init__ = make
     sys.argv = ["pgswitch"]
     return main(order["arguments"])
@@ -69,7 +69,8 @@ for pid in children:
 """
 """Forks a pooler for each line of its input; at the end it kills those still running.
 
-With ``waits`` false every link is woken by every byte (relay/link.py, ``Patience``).
+With ``waits`` false every link is woken by every byte (relay/stream.py,
+``ReadBatching``).
 """
 START_S, STOP_S = 20.0, 5.0
 

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from pgswitch.admin.grammar import Command
+    from pgswitch.admin.grammar import ConsoleCommand
     from pgswitch.admin.interfaces import ConsoleLog, Control
 
     Result = Deferred[None] | None
     """What a verb gives: a Deferred if it takes its time."""
 
 
-class Takes(Enum):
+class Argument(Enum):
     """What may follow a verb."""
 
     NOTHING = auto()
@@ -44,16 +44,16 @@ class Verb(NamedTuple):
     ``refusal`` completes "cannot ... admin db" for the console's own database.
     """
 
-    takes: Takes
+    takes: Argument
     run: Callable[[Control, str], Result]
     """Called with the argument, empty where there is none."""
     refusal: str = ""
-    run_for: Callable[[Control, str, float], Result] | None = None
+    run_with_timeout: Callable[[Control, str, float], Result] | None = None
     """Called instead where a TIMEOUT was given, with its seconds."""
 
 
 def run_verb(
-    command: Command, text: str, *, control: Control, log: ConsoleLog
+    command: ConsoleCommand, text: str, *, control: Control, log: ConsoleLog
 ) -> Result:
     """Carry out a command whose verb is in VERBS.
 
@@ -63,31 +63,31 @@ def run_verb(
     name, argument, timeout = command
     verb = VERBS[name]
     _check(verb, argument, text)
-    if timeout is not None and verb.run_for is None:
+    if timeout is not None and verb.run_with_timeout is None:
         raise InvalidCommand(command=text)
     log.log(_issued(name, verb, argument))
     if verb.takes in _DATABASES and argument in CONSOLE_DATABASES:
         if not verb.refusal:
             raise DatabaseNotPaused(database=argument)
         raise AdminDatabaseRefused(verb=verb.refusal, database=argument)
-    if timeout is not None and verb.run_for is not None:
-        return verb.run_for(control, argument or "", timeout)
+    if timeout is not None and verb.run_with_timeout is not None:
+        return verb.run_with_timeout(control, argument or "", timeout)
     return verb.run(control, argument or "")
 
 
-_DATABASES: Final = (Takes.DATABASE, Takes.DATABASE_OR_NOTHING)
+_DATABASES: Final = (Argument.DATABASE, Argument.DATABASE_OR_NOTHING)
 
 
 def _check(verb: Verb, argument: str | None, statement: str) -> None:
     """Raise the fault of an argument that does not fit the verb, or is missing."""
     match verb.takes:
-        case Takes.NOTHING if argument is not None:
+        case Argument.NOTHING if argument is not None:
             raise InvalidCommand(command=statement)
-        case Takes.MODE_OR_NOTHING if (argument or "").lower() not in SHUTDOWN_MODES:
+        case Argument.MODE_OR_NOTHING if (argument or "").lower() not in SHUTDOWN_MODES:
             raise InvalidCommand(command=statement)
-        case Takes.DATABASE if argument is None:
+        case Argument.DATABASE if argument is None:
             raise DatabaseNeeded
-        case Takes.DATABASE | Takes.DATABASE_OR_NOTHING if argument == "":
+        case Argument.DATABASE | Argument.DATABASE_OR_NOTHING if argument == "":
             # PAUSE "" must not be taken for PAUSE, which means all.
             raise InvalidCommand(command=statement)
         case _:
@@ -98,7 +98,7 @@ def _issued(name: str, verb: Verb, argument: str | None) -> str:
     """Return the log line that says that somebody gave a command."""
     words = [name.upper()]
     if argument is not None:
-        is_mode = verb.takes is Takes.MODE_OR_NOTHING
+        is_mode = verb.takes is Argument.MODE_OR_NOTHING
         words.append(argument.upper() if is_mode else f"'{argument}'")
     return " ".join([*words, "command issued"])
 
@@ -123,53 +123,53 @@ SHUTDOWN_MODES: Final = {
 
 VERBS: Final[dict[str, Verb]] = {
     "disable": Verb(
-        Takes.DATABASE,
+        Argument.DATABASE,
         lambda control, database: control.disable(database),
         refusal="disable",
     ),
     "drain": Verb(
-        Takes.NOTHING,
+        Argument.NOTHING,
         lambda control, _: control.shutdown(ShutdownMode.DRAIN),
-        run_for=lambda control, _, seconds: control.shutdown(
+        run_with_timeout=lambda control, _, seconds: control.shutdown(
             ShutdownMode.DRAIN, timeout=seconds
         ),
     ),
     "enable": Verb(
-        Takes.DATABASE,
+        Argument.DATABASE,
         lambda control, database: control.enable(database),
         refusal="enable",
     ),
     "kill": Verb(
-        Takes.DATABASE_OR_NOTHING,
+        Argument.DATABASE_OR_NOTHING,
         lambda control, database: control.kill(database or None),
         refusal="kill",
     ),
-    "kill_client": Verb(Takes.CLIENT, _kill_client),
+    "kill_client": Verb(Argument.CLIENT, _kill_client),
     "pause": Verb(
-        Takes.DATABASE_OR_NOTHING,
+        Argument.DATABASE_OR_NOTHING,
         lambda control, database: control.pause(database or None),
         refusal="pause",
-        run_for=lambda control, database, seconds: control.pause(
+        run_with_timeout=lambda control, database, seconds: control.pause(
             database or None, timeout=seconds
         ),
     ),
     "reconnect": Verb(
-        Takes.DATABASE_OR_NOTHING,
+        Argument.DATABASE_OR_NOTHING,
         lambda control, database: control.reconnect(database or None),
         refusal="reconnect",
     ),
-    "reload": Verb(Takes.NOTHING, _reload),
+    "reload": Verb(Argument.NOTHING, _reload),
     "resume": Verb(
-        Takes.DATABASE_OR_NOTHING,
+        Argument.DATABASE_OR_NOTHING,
         lambda control, database: control.resume(database or None),
     ),
     "shutdown": Verb(
-        Takes.MODE_OR_NOTHING,
+        Argument.MODE_OR_NOTHING,
         lambda control, mode: control.shutdown(SHUTDOWN_MODES[mode.lower()]),
     ),
-    "suspend": Verb(Takes.NOTHING, lambda control, _: control.suspend()),
+    "suspend": Verb(Argument.NOTHING, lambda control, _: control.suspend()),
     "wait_close": Verb(
-        Takes.DATABASE_OR_NOTHING,
+        Argument.DATABASE_OR_NOTHING,
         lambda control, database: control.wait_close(database or None),
         refusal="wait in",
     ),

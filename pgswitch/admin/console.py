@@ -18,7 +18,7 @@ from pgswitch.admin.extended import ExtendedQueries, Portal, fetched
 from pgswitch.admin.grammar import parse
 from pgswitch.admin.rows import MESSAGES_A_SLICE, data_rows, description, sliced
 from pgswitch.admin.show import REFERENCE_VERSION
-from pgswitch.admin.statements import Outcome, Statements
+from pgswitch.admin.statements import ConsoleStatements, StatementResult
 from pgswitch.errors import (
     ConsoleError,
     ConsolePacketUnsupported,
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from pgswitch.admin.grammar import Statement
+    from pgswitch.admin.grammar import ConsoleStatement
     from pgswitch.admin.interfaces import ConsoleLog, Control, View
     from pgswitch.admin.rows import Column
     from pgswitch.stats.counters import Counters
 
     T = TypeVar("T")
-    Answer = Callable[[Outcome], "Reply"]
+    Answer = Callable[[StatementResult], "Reply"]
 
 LOGIN_PARAMETERS: Final = (
     ("server_version", f"{REFERENCE_VERSION}/bouncer"),
@@ -97,11 +97,11 @@ class Console:
         self._control = control
         self._is_admin = is_admin
         self._log = log
-        self._statements = Statements(
+        self._statements = ConsoleStatements(
             view, control, is_admin=is_admin, is_owner=is_owner, log=log
         )
         self._extended = ExtendedQueries(self._statements)
-        self._waiting: Deferred[Outcome] | None = None
+        self._waiting: Deferred[StatementResult] | None = None
         self._skipping = False
         """Until Sync, after an error in the extended protocol."""
 
@@ -188,14 +188,14 @@ class Console:
 
     def _carry_out(
         self,
-        statement: Statement,
+        statement: ConsoleStatement,
         text: str,
         answer: Answer,
         refuse: Callable[[ConsoleError], Reply],
     ) -> Reply | Deferred[Reply]:
         """Return what ``answer`` makes of the outcome, or ``refuse`` of an error."""
         outcome = self._statements.run(statement, text)
-        if isinstance(outcome, Outcome):
+        if isinstance(outcome, StatementResult):
             return _replied(outcome, answer)
         self._waiting = outcome
         return outcome.addBoth(self._waited).addCallbacks(
@@ -209,7 +209,7 @@ class Console:
 
     # --------------------------------------------------------------------- replies
 
-    def _simple(self, outcome: Outcome) -> Reply:
+    def _simple(self, outcome: StatementResult) -> Reply:
         """Return the answer to a simple Query."""
         if not outcome.tag:
             return Reply(encode.empty_query_response() + encode.ready_for_query())
@@ -224,7 +224,11 @@ class Console:
         return _in_pieces(chain((head,), data_rows(columns, outcome.rows), (tail,)))
 
     def _attached(
-        self, head: bytes, outcome: Outcome, columns: tuple[Column, ...], tail: bytes
+        self,
+        head: bytes,
+        outcome: StatementResult,
+        columns: tuple[Column, ...],
+        tail: bytes,
     ) -> Reply:
         """Return an answer in one piece, for the successor; all stands still for it."""
         rows = [row for row in outcome.rows if row]
@@ -280,7 +284,7 @@ def _in_pieces(messages: Iterator[bytes]) -> Reply:
     return Reply(b"".join(first), rest=rest)
 
 
-def _replied(outcome: Outcome, answer: Answer) -> Reply:
+def _replied(outcome: StatementResult, answer: Answer) -> Reply:
     return Reply(b"", close=True) if outcome.is_end else answer(outcome)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pgswitch.admin.grammar import Statement, parse
+from pgswitch.admin.grammar import ConsoleStatement, parse
 from pgswitch.admin.rows import BINARY, Column, data_rows, description
 from pgswitch.errors import (
     BrokenPacket,
@@ -28,7 +28,7 @@ from pgswitch.wire import decode, encode
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgswitch.admin.statements import Outcome, Statements
+    from pgswitch.admin.statements import ConsoleStatements, StatementResult
 
 STATEMENT: Final = ord("S")
 """What Describe and Close name, if it is no portal."""
@@ -45,7 +45,7 @@ ONE_FOR_ALL: Final = 1
 class Prepared:
     """A statement that was read; ``columns`` is None where it gives no result."""
 
-    statement: Statement
+    statement: ConsoleStatement
     text: str
     columns: tuple[Column, ...] | None
 
@@ -56,7 +56,7 @@ class Portal:
 
     prepared: Prepared
     formats: tuple[int, ...]
-    outcome: Outcome | None = None
+    outcome: StatementResult | None = None
     """What it gave, once it was carried out."""
     rows: Iterator[bytes] | None = None
     """Those not fetched yet, but for the next."""
@@ -67,7 +67,7 @@ class Portal:
 class ExtendedQueries:
     """What one console client has prepared, by its names."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: ConsoleStatements) -> None:
         """Begin with nothing prepared."""
         self._statements = statements
         self._prepared: dict[bytes, Prepared] = {}
@@ -161,7 +161,7 @@ class ExtendedQueries:
         return portal
 
 
-def fetched(portal: Portal, outcome: Outcome, limit: int) -> Iterator[bytes]:
+def fetched(portal: Portal, outcome: StatementResult, limit: int) -> Iterator[bytes]:
     """Yield the next rows of a portal and what ends them; no bytes for no row."""
     if portal.rows is None:
         portal.outcome = outcome

@@ -31,7 +31,7 @@ VALUE_SIZE: Final = 255
 """Longest value of SET in bytes."""
 
 
-class Command(NamedTuple):
+class ConsoleCommand(NamedTuple):
     """A command word in lower case, its argument as typed, and a limit in seconds."""
 
     verb: str
@@ -43,7 +43,7 @@ class Empty(NamedTuple):
     """No statement at all."""
 
 
-class Setting(NamedTuple):
+class SetStatement(NamedTuple):
     """A SET statement: key and value as typed, without quotes."""
 
     key: str
@@ -61,7 +61,7 @@ class Explanation(NamedTuple):
     database: str = ""
 
 
-Statement = Command | Setting | Explanation | Empty
+ConsoleStatement = ConsoleCommand | SetStatement | Explanation | Empty
 
 
 class _NotInGrammarError(Exception):
@@ -136,7 +136,7 @@ def p_command(p: Any) -> None:  # noqa: ANN401 - ply ships no types
     """
     words = p[1:]
     timeout = words.pop() if isinstance(words[-1], float) else None
-    p[0] = Command(*words)._replace(timeout=timeout)
+    p[0] = ConsoleCommand(*words)._replace(timeout=timeout)
 
 
 def p_limit(p: Any) -> None:  # noqa: ANN401 - ply ships no types
@@ -149,7 +149,7 @@ def p_setting(p: Any) -> None:  # noqa: ANN401 - ply ships no types
     setting : SET argument '=' text
             | SET argument TO text
     """
-    p[0] = Setting(p[2], p[4])
+    p[0] = SetStatement(p[2], p[4])
 
 
 def p_explanation(p: Any) -> None:  # noqa: ANN401 - ply ships no types
@@ -195,7 +195,7 @@ def p_error(_: object) -> NoReturn:
 _lexer, _parser = machines_of(sys.modules[__name__])
 
 
-def parse(text: str) -> Statement:
+def parse(text: str) -> ConsoleStatement:
     """Return the statement that ``text`` holds.
 
     InvalidCommand if it is none, BadArguments if one of its words is too long.
@@ -203,14 +203,14 @@ def parse(text: str) -> Statement:
     try:
         # Of semicolons at the end there may be tens of thousands, each a token.
         bare = text.rstrip(f";{t_ignore}")
-        statement: Statement = _parser.parse(bare, lexer=_lexer.clone())
+        statement: ConsoleStatement = _parser.parse(bare, lexer=_lexer.clone())
     except _NotInGrammarError:
         raise InvalidCommand(command=text) from None
-    if isinstance(statement, Setting):
+    if isinstance(statement, SetStatement):
         _limit(statement.key, ARGUMENT_SIZE)
         _limit(statement.value, VALUE_SIZE)
         return statement
-    if not isinstance(statement, Command):
+    if not isinstance(statement, ConsoleCommand):
         return statement
     _limit(statement.verb, COMMAND_SIZE)
     _limit(statement.argument or "", ARGUMENT_SIZE)

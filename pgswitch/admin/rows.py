@@ -24,7 +24,7 @@ MESSAGES_A_SLICE: Final = 50
 """Of an answer: what is looked at and encoded without a pause, in 1 to 2 ms."""
 PAUSE: Final[tuple[None, ...]] = (None,) * MESSAGES_A_SLICE
 """Nothing, as often as ends a slice for certain, after what took long as a whole."""
-MOST_KNOWN: Final = 1000
+MAX_CACHED_PATTERNS: Final = 1000
 """Values that are remembered with their encoding."""
 
 
@@ -169,7 +169,7 @@ def _text_rows(rows: Rows) -> Iterator[bytes]:
         if not row:
             yield b""
             continue
-        if len(known) > MOST_KNOWN:
+        if len(known) > MAX_CACHED_PATTERNS:
             known.clear()
         fields = []
         for cell in row:

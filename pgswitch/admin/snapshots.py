@@ -93,7 +93,7 @@ class DescriptorSnapshot:
     scram_client_key: bytes | None = None
     scram_server_key: bytes | None = None
     state: str = ""
-    """All else that is known of it (SHOW HANDOVER), see handover/packing.py."""
+    """All else that is known of it (SHOW HANDOVER), see takeover/serialize.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.defer import Deferred
 
 from pgswitch.admin.commands import VERBS, run_verb
-from pgswitch.admin.grammar import Command, Empty, Explanation, Setting, Statement
+from pgswitch.admin.grammar import (
+    ConsoleCommand,
+    ConsoleStatement,
+    Empty,
+    Explanation,
+    SetStatement,
+)
 from pgswitch.admin.rows import Column, Rows
 from pgswitch.admin.show import SESSION_VALUES, Show, explanation, find
 from pgswitch.admin.usage import USAGE
@@ -36,7 +42,7 @@ HELP: Final = "help"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StatementResult:
     """What a statement gave."""
 
     tag: str = ""
@@ -51,7 +57,7 @@ class Outcome:
     """The process ends: there is no answer, the connection is just closed."""
 
 
-class Statements:
+class ConsoleStatements:
     """What one console may see and have done.
 
     ``is_admin`` tells whether its user may do more than look, ``is_owner`` whether it
@@ -74,14 +80,16 @@ class Statements:
         self.is_admin = is_admin
         self._log = log
 
-    def columns(self, statement: Statement, text: str) -> tuple[Column, ...] | None:
+    def columns(
+        self, statement: ConsoleStatement, text: str
+    ) -> tuple[Column, ...] | None:
         """Return the columns that a statement will give, None for no result.
 
         Raises InvalidCommand for one that there is not; nothing is carried out.
         """
         if isinstance(statement, Explanation):
             return explanation().columns
-        if not isinstance(statement, Command):
+        if not isinstance(statement, ConsoleCommand):
             return None
         if statement.verb != "show":
             if statement.verb not in VERBS:
@@ -91,64 +99,68 @@ class Statements:
             return None
         return _find(statement, text).columns
 
-    def run(self, statement: Statement, text: str) -> Outcome | Deferred[Outcome]:
+    def run(
+        self, statement: ConsoleStatement, text: str
+    ) -> StatementResult | Deferred[StatementResult]:
         """Carry out a statement, of which ``text`` is what was typed.
 
         Raises ConsoleError, or has the Deferred fail with it.
         """
         match statement:
             case Empty():
-                return Outcome()
-            case Setting():
+                return StatementResult()
+            case SetStatement():
                 return self._set(statement)
             case Explanation():
                 return self._explain(statement)
-            case Command(verb="show"):
+            case ConsoleCommand(verb="show"):
                 return self._show(statement, text)
             case _:
                 return self._command(statement, text)
 
-    def _show(self, statement: Command, text: str) -> Outcome:
+    def _show(self, statement: ConsoleCommand, text: str) -> StatementResult:
         if _wanted(statement) == HELP:
-            return Outcome("SHOW", notice=ConsoleUsage(detail=USAGE))
+            return StatementResult("SHOW", notice=ConsoleUsage(detail=USAGE))
         wanted = _find(statement, text)
         if wanted.needs_admin:
             self._need_admin()
         if wanted.needs_owner and not self.is_owner:
             raise AdminAccessNeeded
-        return Outcome(
+        return StatementResult(
             "SHOW",
             wanted.columns,
             wanted.rows(self._view),
             attaches=wanted.attaches,
         )
 
-    def _explain(self, wanted: Explanation) -> Outcome:
+    def _explain(self, wanted: Explanation) -> StatementResult:
         """Explain a route; this runs the user's functions."""
         self._need_admin()
         shown = explanation(wanted.query, wanted.user, wanted.database)
-        return Outcome("EXPLAIN", shown.columns, shown.rows(self._view))
+        return StatementResult("EXPLAIN", shown.columns, shown.rows(self._view))
 
-    def _set(self, setting: Setting) -> Outcome:
+    def _set(self, setting: SetStatement) -> StatementResult:
         key, value = setting
         if key.lower() in IGNORED_SETTINGS:
-            return Outcome("SET", notice=SetIgnored())
+            return StatementResult("SET", notice=SetIgnored())
         self._need_admin()
         if not self._control.set(key, value):
             raise SetFailed
         is_of_tls = key.lower().startswith(TLS_SETTINGS)
         is_dropped = is_of_tls and not self._control.tls_is_current()
         notice = TlsNotApplied() if is_dropped else None
-        return Outcome(f"SET {key}={value}", notice=notice)
+        return StatementResult(f"SET {key}={value}", notice=notice)
 
-    def _command(self, command: Command, text: str) -> Outcome | Deferred[Outcome]:
+    def _command(
+        self, command: ConsoleCommand, text: str
+    ) -> StatementResult | Deferred[StatementResult]:
         if command.verb not in VERBS:
             raise InvalidCommand(command=text)
         self._need_admin()
         waiting = run_verb(command, text, control=self._control, log=self._log)
-        if command == Command("shutdown"):
-            return Outcome(is_end=True)
-        outcome = Outcome(command.verb.upper())
+        if command == ConsoleCommand("shutdown"):
+            return StatementResult(is_end=True)
+        outcome = StatementResult(command.verb.upper())
         if waiting is None:
             return outcome
         return waiting.addCallback(lambda _: outcome)
@@ -158,11 +170,11 @@ class Statements:
             raise AdminAccessNeeded
 
 
-def _wanted(statement: Command) -> str:
+def _wanted(statement: ConsoleCommand) -> str:
     return (statement.argument or "").lower()
 
 
-def _find(statement: Command, text: str) -> Show:
+def _find(statement: ConsoleCommand, text: str) -> Show:
     shown = None if statement.timeout is not None else find(_wanted(statement))
     if shown is None:
         raise InvalidCommand(command=text)

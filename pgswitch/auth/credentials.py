@@ -19,13 +19,13 @@ from pgswitch.wire.scram import ScramKeys
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pgswitch.auth.lookup import Identity
-    from pgswitch.auth.store import AuthStore
+    from pgswitch.auth.auth_file import AuthFile
+    from pgswitch.auth.user_lookup import User
     from pgswitch.config.model import DatabaseSpec
-    from pgswitch.wire.login_client import Accepted
+    from pgswitch.wire.client_auth import Accepted
 
 
-class _Learned:
+class _CachedCredential:
     """What a login proved."""
 
     __slots__ = ("keys", "on_file", "secret")
@@ -47,15 +47,15 @@ def _understood(text: str | None) -> Secret | None:
     return None if text is None else Secret.of(text)
 
 
-class Credentials:
+class ServerCredentials:
     """Secrets and SCRAM keys for logins to servers."""
 
-    def __init__(self, store: AuthStore) -> None:
+    def __init__(self, store: AuthFile) -> None:
         """Begin with the users of auth_file alone."""
         self._store = store
-        self._learned: dict[str, dict[str, _Learned]] = {}
+        self._learned: dict[str, dict[str, _CachedCredential]] = {}
 
-    def learn(self, spec: DatabaseSpec, identity: Identity, outcome: Accepted) -> None:
+    def remember(self, spec: DatabaseSpec, identity: User, outcome: Accepted) -> None:
         """Keep what a client has proved when it logged in to a database."""
         on_file = self._store.secret(identity.user)
         secret, keys = outcome.password or identity.secret, outcome.scram_keys
@@ -67,7 +67,7 @@ class Credentials:
         before = by_database.pop(spec.name, None)  # what is learned last stands last
         if keys is None and before is not None and before.secret == secret:
             keys = before.keys
-        by_database[spec.name] = _Learned(secret, keys, on_file)
+        by_database[spec.name] = _CachedCredential(secret, keys, on_file)
 
     def pack(self) -> list[list[str | None]]:
         """Return what was learned, for another process; secrets in clear among it."""
@@ -90,7 +90,7 @@ class Credentials:
             keys = None
             if client_key is not None and server_key is not None:
                 keys = ScramKeys(bytes.fromhex(client_key), bytes.fromhex(server_key))
-            learned = _Learned(_understood(secret), keys, _understood(on_file))
+            learned = _CachedCredential(_understood(secret), keys, _understood(on_file))
             self._learned.setdefault(user or "", {})[database or ""] = learned
 
     def for_server(

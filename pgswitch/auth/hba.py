@@ -25,7 +25,7 @@ Network = tuple[IpAddress, int]
 """An address and the bits of it that count, as a number."""
 
 
-class Link(Enum):
+class ConnectionType(Enum):
     """The ways to connect that a rule may be for: its first word."""
 
     LOCAL = "local"
@@ -34,7 +34,7 @@ class Link(Enum):
     HOSTNOSSL = "hostnossl"
 
 
-class Near(Enum):
+class SameNet(Enum):
     """Addresses that depend on the machine we run on."""
 
     SAMEHOST = "samehost"
@@ -42,7 +42,7 @@ class Near(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Visitor:
+class ConnectionInfo:
     """What is known of a client when its rule is looked for.
 
     ``address`` is None on a unix socket. ``names`` are the host names that belong to
@@ -58,7 +58,7 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
+class NameList:
     """Databases or users: all, some by name, some by regular expression.
 
     The keywords count for databases; PgBouncer reads them for users too.
@@ -81,7 +81,7 @@ class Names:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class AddressMatch:
     """Where a client of a TCP rule may come from.
 
     ``host`` is a name, or a domain with a dot before it.
@@ -89,12 +89,12 @@ class Place:
 
     everywhere: bool = False
     network: Network | None = None
-    near: Near | None = None
+    near: SameNet | None = None
     host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class AuthRequirement:
     """What a client has to show.
 
     ``ident`` goes with certificates and peers; ``ldap`` are the options of a directory,
@@ -108,66 +108,70 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class HbaRule:
     """One line: whom it is for, and what they have to show.
 
     ``place`` is None for unix sockets.
     """
 
     line: int
-    link: Link
-    databases: Names
-    users: Names
-    place: Place | None
-    demand: Demand
+    link: ConnectionType
+    databases: NameList
+    users: NameList
+    place: AddressMatch | None
+    demand: AuthRequirement
 
 
 NEEDS_NAMES: Final = object()
-"""The answer of :func:`decide` that asks for ``Visitor.names``."""
+"""The answer of :func:`decide` that asks for ``ConnectionInfo.names``."""
 
-NearTest = Callable[[Near, IpAddress], bool]
+NearTest = Callable[[SameNet, IpAddress], bool]
 """Tells whether an address is that of this machine, or in one of its networks."""
 
 
 def decide(
-    rules: Iterable[Rule], visitor: Visitor, is_near: NearTest
-) -> Rule | object | None:
+    rules: Iterable[HbaRule], connection_info: ConnectionInfo, is_near: NearTest
+) -> HbaRule | object | None:
     """Return the first rule that fits; None if there is none; or NEEDS_NAMES."""
     for rule in rules:
-        if not _fits_link(rule.link, visitor) or not _fits_names(rule, visitor):
+        if not _fits_link(rule.link, connection_info) or not _fits_names(
+            rule, connection_info
+        ):
             continue
-        if rule.place is None or visitor.address is None:
+        if rule.place is None or connection_info.address is None:
             return rule
-        if rule.place.host and visitor.names is None:
+        if rule.place.host and connection_info.names is None:
             return NEEDS_NAMES
-        if _fits_place(rule.place, visitor.address, visitor.names or (), is_near):
+        if _fits_place(
+            rule.place, connection_info.address, connection_info.names or (), is_near
+        ):
             return rule
     return None
 
 
-def _fits_link(link: Link, visitor: Visitor) -> bool:
-    if visitor.address is None or link is Link.LOCAL:
-        return visitor.address is None and link is Link.LOCAL
-    if link is Link.HOST:
+def _fits_link(link: ConnectionType, connection_info: ConnectionInfo) -> bool:
+    if connection_info.address is None or link is ConnectionType.LOCAL:
+        return connection_info.address is None and link is ConnectionType.LOCAL
+    if link is ConnectionType.HOST:
         return True
-    return visitor.is_tls is (link is Link.HOSTSSL)
+    return connection_info.is_tls is (link is ConnectionType.HOSTSSL)
 
 
-def _fits_names(rule: Rule, visitor: Visitor) -> bool:
+def _fits_names(rule: HbaRule, connection_info: ConnectionInfo) -> bool:
     """Tell whether database and user are the rule's.
 
     A physical replication connection has no database: only the keyword is for it.
     """
     databases = rule.databases
-    if visitor.is_physical:
+    if connection_info.is_physical:
         fits = databases.replication
     else:
-        fits = databases.has(visitor.database, visitor.user)
-    return fits and rule.users.has(visitor.user, visitor.user)
+        fits = databases.has(connection_info.database, connection_info.user)
+    return fits and rule.users.has(connection_info.user, connection_info.user)
 
 
 def _fits_place(
-    place: Place, address: IpAddress, names: tuple[str, ...], is_near: NearTest
+    place: AddressMatch, address: IpAddress, names: tuple[str, ...], is_near: NearTest
 ) -> bool:
     if place.everywhere:
         return True

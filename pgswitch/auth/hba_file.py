@@ -17,18 +17,18 @@ from typing import Final, NamedTuple
 
 from pgswitch.auth.hba import (
     PAM_SERVICE,
-    Demand,
+    AddressMatch,
+    AuthRequirement,
+    ConnectionType,
+    HbaRule,
     IpAddress,
-    Link,
-    Names,
-    Near,
+    NameList,
     Network,
-    Place,
-    Rule,
+    SameNet,
 )
 from pgswitch.auth.ident import IdentMap, logical_lines
 from pgswitch.auth.ldap_options import LdapOptionsError, parse_ldap
-from pgswitch.auth.words import Field, Word, WordsError, fields
+from pgswitch.auth.tokenizer import Token, TokenGroup, TokenizeError, tokenize
 from pgswitch.types import Method
 
 _IPV4_BITS: Final = 32
@@ -56,11 +56,11 @@ _MAPPED: Final = (Method.CERT, Method.PEER)
 
 _HOST_NAME: Final = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
 
-Read = Callable[[str], str]
+ReadFile = Callable[[str], str]
 """Returns the text of a file, or raises OSError."""
 
 
-class Problem(NamedTuple):
+class HbaProblem(NamedTuple):
     """A line that is left out: the file and where in it, and why."""
 
     path: str
@@ -72,11 +72,11 @@ class Problem(NamedTuple):
 class HbaFile:
     """What a file has come to."""
 
-    rules: list[Rule] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    rules: list[HbaRule] = field(default_factory=list)
+    problems: list[HbaProblem] = field(default_factory=list)
 
 
-def read_hba(path: str, read: Read, maps: Mapping[str, IdentMap]) -> HbaFile:
+def read_hba(path: str, read: ReadFile, maps: Mapping[str, IdentMap]) -> HbaFile:
     """Return the rules of a file and of those it includes.
 
     Raises OSError if the file itself cannot be read.
@@ -89,7 +89,7 @@ def read_hba(path: str, read: Read, maps: Mapping[str, IdentMap]) -> HbaFile:
 class _FileReader:
     """Reads files that include each other."""
 
-    def __init__(self, read: Read, maps: Mapping[str, IdentMap]) -> None:
+    def __init__(self, read: ReadFile, maps: Mapping[str, IdentMap]) -> None:
         self.found = HbaFile()
         self.read = read
         self.maps = maps
@@ -98,7 +98,7 @@ class _FileReader:
         """Read one file."""
         for number, line in logical_lines(text):
             try:
-                parts = fields(line)
+                parts = tokenize(line)
                 if parts and _is_include(parts[0]):
                     for inner, content in _included(parts, path, self.read, depth):
                         self.take(inner, content, depth + 1)
@@ -106,14 +106,14 @@ class _FileReader:
                     reader = _LineReader(number, line, parts, self.beside(path))
                     self.found.rules.append(reader.rule(self.maps))
                     self._note(path, number, reader.complaint)
-            except (WordsError, OSError, re.error) as error:
+            except (TokenizeError, OSError, re.error) as error:
                 self._note(path, number, _reason(error))
 
     def _note(self, path: str, line: int, reason: str) -> None:
         if reason:
-            self.found.problems.append(Problem(path, line, reason))
+            self.found.problems.append(HbaProblem(path, line, reason))
 
-    def beside(self, path: str) -> Read:
+    def beside(self, path: str) -> ReadFile:
         """Return what reads files whose names are relative to that of ``path``."""
         return lambda name: self.read(str(Path(path).parent / name))
 
@@ -124,18 +124,18 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-def _is_include(first: Field) -> bool:
+def _is_include(first: TokenGroup) -> bool:
     return first[0].is_keyword("include", "include_if_exists", "include_dir")
 
 
 def _included(
-    parts: list[Field], path: str, read: Read, depth: int
+    parts: list[TokenGroup], path: str, read: ReadFile, depth: int
 ) -> Iterator[tuple[str, str]]:
     """Yield path and text of each file that an include directive names."""
     if len(parts) != len(("include", "file")):
-        raise WordsError("an include directive names one file or folder")
+        raise TokenizeError("an include directive names one file or folder")
     if depth >= NESTING_LIMIT:
-        raise WordsError("include nesting level too deep")
+        raise TokenizeError("include nesting level too deep")
     directive, target = parts[0][0].text, Path(path).parent / parts[1][0].text
     if directive == "include_dir":
         for inner in sorted(target.glob("*.conf")):
@@ -156,8 +156,8 @@ class _LineReader:
         self,
         number: int,
         line: str,
-        parts: list[Field],
-        read: Read,
+        parts: list[TokenGroup],
+        read: ReadFile,
     ) -> None:
         self._number = number
         self._line = line
@@ -166,19 +166,22 @@ class _LineReader:
         self.complaint = ""
         """What is wrong with a line that counts all the same, as a rejection."""
 
-    def rule(self, maps: Mapping[str, IdentMap]) -> Rule:
+    def rule(self, maps: Mapping[str, IdentMap]) -> HbaRule:
         """Return the rule; raises WordsError, OSError or re.error."""
         link = self._link()
         databases = self._names("database")
         users = self._names("user")
-        place = None if link is Link.LOCAL else self._place()
+        place = None if link is ConnectionType.LOCAL else self._place()
         word = self._one("method")
         method = _METHODS.get(word.text)
         if method is None:
-            raise WordsError(f"unknown method: {word.text}")
-        if method is Method.CERT and link in (Link.LOCAL, Link.HOSTNOSSL):
+            raise TokenizeError(f"unknown method: {word.text}")
+        if method is Method.CERT and link in (
+            ConnectionType.LOCAL,
+            ConnectionType.HOSTNOSSL,
+        ):
             self.complaint = "cert needs TLS, nobody can log in by this line"
-        return Rule(
+        return HbaRule(
             line=self._number,
             link=link,
             databases=databases,
@@ -189,41 +192,43 @@ class _LineReader:
 
     def _demand(
         self, method: Method, rest: str, maps: Mapping[str, IdentMap]
-    ) -> Demand:
+    ) -> AuthRequirement:
         """Return what the rest of the line demands."""
         if method is Method.LDAP:
             try:
-                return Demand(method=method, ldap=parse_ldap(rest) if rest else None)
+                return AuthRequirement(
+                    method=method, ldap=parse_ldap(rest) if rest else None
+                )
             except LdapOptionsError as error:
                 # Whom the line is for is known: they must not fall to the next one.
                 self.complaint = str(error)
-                return Demand(method=Method.REJECT)
+                return AuthRequirement(method=Method.REJECT)
         given = self._options(method)
-        return Demand(
+        return AuthRequirement(
             method=method,
             ident=_map(maps, given.get("map")),
             service=given.get("pamservice", PAM_SERVICE),
         )
 
-    def _next(self, what: str) -> Field:
+    def _next(self, what: str) -> TokenGroup:
         if not self._parts:
-            raise WordsError(f"no {what}")
+            raise TokenizeError(f"no {what}")
         return self._parts.pop()
 
-    def _one(self, what: str) -> Word:
+    def _one(self, what: str) -> Token:
         words = self._next(what)
         if len(words) != 1:
-            raise WordsError(f"more than one {what}")
+            raise TokenizeError(f"more than one {what}")
         return words[0]
 
-    def _link(self) -> Link:
+    def _link(self) -> ConnectionType:
         word = self._one("type")
         try:
-            return Link(word.text)
+            return ConnectionType(word.text)
         except ValueError:
-            raise WordsError(f"unknown type: {word.text}") from None
+            raise TokenizeError(f"unknown type: {word.text}") from None
 
-    def _names(self, what: str) -> Names:
+    def _names(self, what: str) -> NameList:
         everything = same_user = replication = False
         names: set[str] = set()
         patterns: list[re.Pattern[str]] = []
@@ -235,14 +240,14 @@ class _LineReader:
             elif word.is_keyword("replication"):
                 replication = True
             elif word.is_keyword("samerole", "samegroup"):
-                raise WordsError(f"{word.text} is not supported")
+                raise TokenizeError(f"{word.text} is not supported")
             elif not word.is_quoted and word.text.startswith("+"):
-                raise WordsError("groups of users (+name) are not supported")
+                raise TokenizeError("groups of users (+name) are not supported")
             elif not word.is_quoted and word.text.startswith("/"):
                 patterns.append(re.compile(word.text[1:]))
             else:
                 names.add(word.text)
-        return Names(
+        return NameList(
             everything=everything,
             same_user=same_user,
             replication=replication,
@@ -250,30 +255,30 @@ class _LineReader:
             patterns=tuple(patterns),
         )
 
-    def _expanded(self, words: Field, depth: int) -> Iterator[Word]:
+    def _expanded(self, words: TokenGroup, depth: int) -> Iterator[Token]:
         """Yield the words, in place of ``@file`` those of the file."""
         for word in words:
             if word.is_quoted or not word.text.startswith("@"):
                 yield word
                 continue
             if depth >= NESTING_LIMIT:
-                raise WordsError("include nesting level too deep")
+                raise TokenizeError("include nesting level too deep")
             for line in self._read(word.text[1:]).split("\n"):
-                for part in fields(line):
+                for part in tokenize(line):
                     yield from self._expanded(part, depth + 1)
 
-    def _place(self) -> Place:
+    def _place(self) -> AddressMatch:
         word = self._one("address")
         if word.is_keyword("all"):
-            return Place(everywhere=True)
+            return AddressMatch(everywhere=True)
         if word.is_keyword("samehost", "samenet"):
-            return Place(near=Near(word.text))
+            return AddressMatch(near=SameNet(word.text))
         network = self._network(word.text)
         if network is not None:
-            return Place(network=network)
+            return AddressMatch(network=network)
         if _HOST_NAME.fullmatch(word.text) is None:
-            raise WordsError(f"neither an address nor a host name: {word.text}")
-        return Place(host=word.text)
+            raise TokenizeError(f"neither an address nor a host name: {word.text}")
+        return AddressMatch(host=word.text)
 
     def _network(self, text: str) -> Network | None:
         """Return address and mask, None for what is no address."""
@@ -282,7 +287,7 @@ class _LineReader:
             address = ip_address(base)
         except ValueError:
             if slash:
-                raise WordsError(f"not an address: {text}") from None
+                raise TokenizeError(f"not an address: {text}") from None
             return None
         size = address.max_prefixlen
         if not slash:
@@ -290,12 +295,12 @@ class _LineReader:
             try:
                 found = ip_address(mask)
             except ValueError:
-                raise WordsError(f"not a mask: {mask}") from None
+                raise TokenizeError(f"not a mask: {mask}") from None
             if found.version != address.version:
-                raise WordsError(f"a mask of another kind: {mask}")
+                raise TokenizeError(f"a mask of another kind: {mask}")
             return self._as_seen(address, int(found))
         if not bits.isascii() or not bits.isdigit() or int(bits) > size:
-            raise WordsError(f"not a number of bits: {bits}")
+            raise TokenizeError(f"not a number of bits: {bits}")
         return self._as_seen(address, (1 << size) - (1 << (size - int(bits))))
 
     def _as_seen(self, address: IpAddress, mask: int) -> Network:
@@ -325,7 +330,7 @@ class _LineReader:
             word = self._one("value of an option")
             name, equals, value = word.text.partition("=")
             if not equals or name not in known:
-                raise WordsError(f"unknown option: {name}")
+                raise TokenizeError(f"unknown option: {name}")
             given[name] = value
         return given
 
@@ -334,5 +339,5 @@ def _map(maps: Mapping[str, IdentMap], name: str | None) -> IdentMap | None:
     if name is None:
         return None
     if name not in maps:
-        raise WordsError(f"unknown ident map: {name}")
+        raise TokenizeError(f"unknown ident map: {name}")
     return maps[name]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from pgswitch.auth.words import Word, WordsError, fields
+from pgswitch.auth.tokenizer import Token, TokenizeError, tokenize
 
 _FIELDS: Final = 3
 
@@ -52,37 +52,37 @@ class IdentMap:
         return any(line.allows(system_name, user) for line in self._lines)
 
 
-class Problem(NamedTuple):
+class IdentProblem(NamedTuple):
     """A line that is not understood, and so left out."""
 
     line: int
     reason: str
 
 
-def parse_ident(text: str) -> tuple[Mapping[str, IdentMap], list[Problem]]:
+def parse_ident(text: str) -> tuple[Mapping[str, IdentMap], list[IdentProblem]]:
     """Return the maps by name, and the lines that are none."""
     maps: dict[str, list[MapLine]] = {}
-    problems: list[Problem] = []
+    problems: list[IdentProblem] = []
     for number, line in logical_lines(text):
         try:
-            found = fields(line)
+            found = tokenize(line)
             if found:
                 name, entry = _line([word for field in found for word in field])
                 maps.setdefault(name, []).append(entry)
-        except (WordsError, re.error) as error:
-            problems.append(Problem(number, str(error)))
+        except (TokenizeError, re.error) as error:
+            problems.append(IdentProblem(number, str(error)))
     return {name: IdentMap(tuple(lines)) for name, lines in maps.items()}, problems
 
 
-def _line(words: list[Word]) -> tuple[str, MapLine]:
+def _line(words: list[Token]) -> tuple[str, MapLine]:
     if len(words) != _FIELDS:
-        raise WordsError("not a map, a system name and a database user")
+        raise TokenizeError("not a map, a system name and a database user")
     name, system, user = words
     pattern = None
     if not system.is_quoted and system.text.startswith("/"):
         pattern = re.compile(system.text[1:])
     if r"\1" in user.text and pattern is not None and not pattern.groups:
-        raise WordsError(r"\1 without a group in the regular expression")
+        raise TokenizeError(r"\1 without a group in the regular expression")
     return name.text, MapLine(
         system.text, pattern, user.text, everybody=user.is_keyword("all")
     )

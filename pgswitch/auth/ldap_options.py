@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-LONGEST: Final = 1023
+MAX_LENGTH: Final = 1023
 """Bytes of the longest text, as in PgBouncer."""
 
 SCHEMES: Final = MappingProxyType({"ldap": 389, "ldaps": 636})
@@ -72,7 +72,7 @@ class LdapOptions:
 
 def parse_ldap(text: str) -> LdapOptions:
     """Return the options; raises LdapOptionsError."""
-    if len(text.encode("utf-8", "surrogateescape")) > LONGEST:
+    if len(text.encode("utf-8", "surrogateescape")) > MAX_LENGTH:
         raise LdapOptionsError("LDAP options are too long")
     given = _pairs(text)
     options = _with_url(given)

@@ -3,7 +3,7 @@
 ==================  ===========================================================
 method              who judges
 ==================  ===========================================================
-any, trust, reject  nobody: the verdict is in ``wire/login_client.py``
+any, trust, reject  nobody: the verdict is in ``wire/client_auth.py``
 plain, md5, scram   the user's secret, there as well
 cert                the names in the client's certificate, by the ident map
 peer                the operating system's user of a unix socket, likewise
@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING, Final
 from pgswitch.auth import ldap, pam
 from pgswitch.errors import LdapOptionsMissing, LdapUnsupported
 from pgswitch.types import Method
-from pgswitch.wire.login_client import ClientLogin, Surroundings
+from pgswitch.wire.client_auth import ClientAuthenticator, LoginContext
 from pgswitch.wire.password import SecretKind
 
 if TYPE_CHECKING:
-    from pgswitch.auth.hba import Demand
+    from pgswitch.auth.auth_file import AuthFile
+    from pgswitch.auth.hba import AuthRequirement
     from pgswitch.auth.ident import IdentMap
-    from pgswitch.auth.lookup import Identity
-    from pgswitch.auth.store import AuthStore
+    from pgswitch.auth.user_lookup import User
     from pgswitch.net.frontend import Frontend
-    from pgswitch.pool.context import PoolContext
-    from pgswitch.wire.login_client import Authority, VerifierCache
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.wire.client_auth import Authority, VerifierCache
 
 
 _CACHE_LIMIT = 10_000
@@ -48,8 +48,8 @@ class Methods:
 
     def __init__(
         self,
-        context: PoolContext,
-        store: AuthStore,
+        context: ServiceContext,
+        store: AuthFile,
         find_servers: ldap.FindServers,
     ) -> None:
         """``find_servers`` asks DNS for the directories of a domain."""
@@ -59,12 +59,12 @@ class Methods:
         self._mock_seed = context.random(32)
         self._asked: VerifierCache = {}
         """Verifiers made from clear secrets that auth_query has told."""
-        self._usual: Surroundings | None = None
+        self._usual: LoginContext | None = None
         """Those of logins in clear by a secret: to make them is dear."""
 
     def login(
-        self, client: Frontend, identity: Identity, demand: Demand
-    ) -> ClientLogin | None:
+        self, client: Frontend, identity: User, demand: AuthRequirement
+    ) -> ClientAuthenticator | None:
         """Return the login of a client, None for one that need not prove anything.
 
         Raises LdapOptionsMissing, LdapUnsupported.
@@ -81,11 +81,11 @@ class Methods:
             around = self._around(client, identity, demand)
         elif around is None or not self._holds(around):
             around = self._usual = self._around(None, identity, demand)
-        return ClientLogin(method, identity.user, identity.secret, around)
+        return ClientAuthenticator(method, identity.user, identity.secret, around)
 
     def _around(
-        self, client: Frontend | None, identity: Identity, demand: Demand
-    ) -> Surroundings:
+        self, client: Frontend | None, identity: User, demand: AuthRequirement
+    ) -> LoginContext:
         """Return what a login needs; without a client, one in clear with a secret."""
         user = identity.user
         tls = None if client is None else client.tls
@@ -96,7 +96,7 @@ class Methods:
         # As long as nobody knows better, users have what PostgreSQL gives them.
         any_scram = not kinds or SecretKind.SCRAM in kinds
         only_scram = kinds <= {SecretKind.SCRAM}
-        return Surroundings(
+        return LoginContext(
             random=self._context.random,
             mock_seed=self._mock_seed,
             iterations=self._context.configuration.settings.scram_iterations,
@@ -111,7 +111,7 @@ class Methods:
             believes_others=not is_asked,
         )
 
-    def _holds(self, usual: Surroundings) -> bool:
+    def _holds(self, usual: LoginContext) -> bool:
         """Tell whether neither RELOAD nor auth_file has changed what was kept."""
         store = self._store
         settings = self._context.configuration.settings
@@ -122,7 +122,7 @@ class Methods:
             and usual.only_scram == store.only_scram
         )
 
-    def _verifiers(self, identity: Identity) -> VerifierCache:
+    def _verifiers(self, identity: User) -> VerifierCache:
         if identity.asked is None:
             return self._store.verifiers
         if len(self._asked) >= _CACHE_LIMIT:
@@ -130,7 +130,7 @@ class Methods:
         return self._asked
 
     def _authority(
-        self, client: Frontend, user: str, demand: Demand
+        self, client: Frontend, user: str, demand: AuthRequirement
     ) -> Authority | None:
         """Return who is asked about a password, or about the peer."""
         if demand.method is Method.PEER:

@@ -18,7 +18,7 @@ from pgswitch.types import Method
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pgswitch.auth.hba import Rule
+    from pgswitch.auth.hba import HbaRule
     from pgswitch.config.model import Settings
 
 CERT_IS_HOPELESS = (
@@ -35,7 +35,7 @@ CERT_OF_ANYBODY = (
 class RuleFiles:
     """What the files have come to, and what is wrong with them, in words."""
 
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[HbaRule, ...] = ()
     unreadable: list[str] = field(default_factory=list)
     """Whole files."""
     left_out: list[str] = field(default_factory=list)

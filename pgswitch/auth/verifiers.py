@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 from pgswitch.wire.scram import SALT_SIZE, ScramVerifier, make_verifier
 
 if TYPE_CHECKING:
-    from pgswitch.auth.decision import Decision
-    from pgswitch.auth.store import AuthStore
-    from pgswitch.pool.context import PoolContext
+    from pgswitch.auth.auth_file import AuthFile
+    from pgswitch.auth.hba_policy import HbaPolicy
+    from pgswitch.pool.context import ServiceContext
     from pgswitch.wire.password import Secret
 
 
-class VerifierMaker:
+class VerifierPrecomputer:
     """Makes them, while there is any to make."""
 
     def __init__(
-        self, context: PoolContext, store: AuthStore, decision: Decision
+        self, context: ServiceContext, store: AuthFile, decision: HbaPolicy
     ) -> None:
         """Begin with nothing to do, until :meth:`look` is called."""
         self._context = context
@@ -41,7 +41,7 @@ class VerifierMaker:
         self._iterations = 0
         self._is_busy = False
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Begin anew if users or settings have changed; called now and then."""
         iterations = self._context.configuration.settings.scram_iterations
         facts = self._store.generation, iterations, self._decision.asks_scram
@@ -63,7 +63,7 @@ class VerifierMaker:
             self._is_busy = True
             salt = self._context.random(SALT_SIZE)
             make = partial(make_verifier, secret.value, salt, self._iterations)
-            self._context.stretch(make).addCallback(self._made, user, secret)
+            self._context.derive_keys(make).addCallback(self._made, user, secret)
 
     def _made(self, verifier: object, user: str, secret: Secret) -> None:
         if isinstance(verifier, ScramVerifier) and self._store.secret(user) == secret:

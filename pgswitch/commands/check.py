@@ -17,16 +17,16 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from pgswitch.auth import checks
+from pgswitch.auth import validate
 from pgswitch.auth.rule_files import read_rule_files
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration, Settings
-from pgswitch.config.report import Line, Verdict, report
+from pgswitch.config.report import Line, SettingEffect, report
 from pgswitch.config.trust import doubts
 from pgswitch.config.userlist import read_userlist
-from pgswitch.rules.book import Book
-from pgswitch.rules.loading import RulesError
-from pgswitch.tls import book
+from pgswitch.rules.loader import RulesError
+from pgswitch.rules.registry import RuleRegistry
+from pgswitch.tls import store
 from pgswitch.types import CONSOLE_DATABASES, AuthType
 
 NAME = "check"
@@ -67,8 +67,9 @@ def main(arguments: list[str], program: str) -> int:
     counts = Counter(line.verdict for line in lines)
     sys.stdout.write(
         f"{given.file}: {len(configuration.databases)} databases;"
-        f" of {len(lines)} settings {counts[Verdict.ACTS]} act as in PgBouncer,"
-        f" {counts[Verdict.DIFFERS]} differ, {counts[Verdict.IGNORED]} are ignored;"
+        f" of {len(lines)} settings {counts[SettingEffect.ACTS]} act as in PgBouncer,"
+        f" {counts[SettingEffect.DIFFERS]} differ,"
+        f" {counts[SettingEffect.IGNORED]} are ignored;"
         f" {len(problems)} errors\n"
     )
     return 1 if problems else 0
@@ -91,18 +92,18 @@ def surroundings(configuration: Configuration) -> Iterator[str]:
     if not folder and not settings.listen_addr:
         yield "listen_addr, unix_socket_dir: nowhere to listen on"
     yield from _users(settings)
-    yield from checks.problems(settings)
+    yield from validate.problems(settings)
     if settings.auth_type is AuthType.HBA:
         files = read_rule_files(settings)
         yield from (*files.unreadable, *files.left_out)
-    yield from book.problems(configuration)
+    yield from store.problems(configuration)
     yield from _rules(configuration)[1]
 
 
 def _rules(configuration: Configuration) -> tuple[list[str], Sequence[str]]:
     """Return the files of rules, and what is wrong with them."""
     try:
-        return Book(configuration, None).files(), ()
+        return RuleRegistry(configuration, None).files(), ()
     except RulesError as error:
         return [], error.problems
 

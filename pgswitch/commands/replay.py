@@ -10,7 +10,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from pgswitch.topology.recording import BadRecord, replay
+from pgswitch.cluster.recording import BadRecord, replay
 
 NAME = "replay"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pgswitch.rules.loading import RulesError
+from pgswitch.rules.loader import RulesError
 from pgswitch.testing import SOMEBODY, Outcome, Rules
 
 NAME = "rules"

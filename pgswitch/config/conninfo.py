@@ -39,7 +39,7 @@ def parse_conninfo(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-class _Grammar:
+class _ConninfoGrammar:
     """Tokens and rules, as ply wants them: regular expressions and productions."""
 
     tokens = ("KEY", "EQUALS", "BARE", "QUOTED")
@@ -101,4 +101,4 @@ def _unescape(found: re.Match[str]) -> str:
 @functools.cache
 def _machines() -> tuple[Any, Any]:
     """Return the lexer and the parser, built at the first use."""
-    return machines_of(_Grammar())
+    return machines_of(_ConninfoGrammar())

@@ -1,7 +1,7 @@
 """From the text of one entry to its value: a setting, a database, a user, a peer.
 
-What is refused is refused as a ``Refused``, with PgBouncer's text and what would be
-accepted. A text never shows a whole connection string, which may hold a password.
+What is refused is refused as a ``InvalidValue``, with PgBouncer's text and what would
+be accepted. A text never shows a whole connection string, which may hold a password.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pgswitch.config.conninfo import ConninfoSyntaxError, parse_conninfo
 from pgswitch.config.fields import Setting
 from pgswitch.config.model import (
     DATABASE_KEYS,
-    LONGEST_DATABASE_NAME,
+    MAX_DATABASE_NAME_LENGTH,
     PEER_KEYS,
     SETTINGS,
     TEMPLATE,
@@ -28,7 +28,7 @@ from pgswitch.config.settings import SETTING_ALIASES
 from pgswitch.config.units import decimal_integer
 from pgswitch.types import CONSOLE_DATABASES
 
-HIGHEST_PEER = 65535
+MAX_PEER = 65535
 """Highest number of a peer."""
 
 _DATABASE_ALIASES: Mapping[str, str] = MappingProxyType(
@@ -45,7 +45,7 @@ _REFUSALS: Mapping[str, str] = MappingProxyType(
 """Texts of the keys that do not have the usual one for a refused value."""
 
 
-class Refused(ValueError):
+class InvalidValue(ValueError):
     """A text that cannot be accepted; ``accepted`` says what can, if that helps."""
 
     def __init__(self, text: str, accepted: str = "") -> None:
@@ -61,31 +61,34 @@ class Refused(ValueError):
 
 
 def read_setting(section: str, key: str, text: str) -> tuple[str, Any]:
-    """Return the name and the value of a setting; raises ``Refused``.
+    """Return the name and the value of a setting; raises ``InvalidValue``.
 
     The name is the present one where ``key`` is an old one.
     """
     name = SETTING_ALIASES.get(key, key)
     if name not in SETTINGS:
-        raise Refused(f"unknown parameter: {section}/{key}", _nearest(key, SETTINGS))
+        raise InvalidValue(
+            f"unknown parameter: {section}/{key}", _nearest(key, SETTINGS)
+        )
     kind = SETTINGS[name].kind
     try:
         return name, kind.parse(text)
     except ValueError:
-        raise Refused(
+        raise InvalidValue(
             f'invalid value "{text}" for parameter {key}', kind.accepts
         ) from None
 
 
 def read_database(name: str, text: str) -> DatabaseSpec:
-    """Return an entry of ``[databases]``; raises ``Refused``."""
+    """Return an entry of ``[databases]``; raises ``InvalidValue``."""
     if name in CONSOLE_DATABASES:
-        raise Refused(
+        raise InvalidValue(
             f'database name "{name}" is reserved', "a name other than the console's"
         )
-    if len(name.encode(errors="surrogateescape")) > LONGEST_DATABASE_NAME:
-        raise Refused(
-            f'invalid database name "{name}"', f"at most {LONGEST_DATABASE_NAME} bytes"
+    if len(name.encode(errors="surrogateescape")) > MAX_DATABASE_NAME_LENGTH:
+        raise InvalidValue(
+            f'invalid database name "{name}"',
+            f"at most {MAX_DATABASE_NAME_LENGTH} bytes",
         )
     values = _read_pairs(
         text,
@@ -101,7 +104,7 @@ def read_database(name: str, text: str) -> DatabaseSpec:
 
 
 def read_user(name: str, text: str) -> UserSpec:
-    """Return an entry of ``[users]``; raises ``Refused``."""
+    """Return an entry of ``[users]``; raises ``InvalidValue``."""
     values = _read_pairs(
         text,
         USER_KEYS,
@@ -113,13 +116,13 @@ def read_user(name: str, text: str) -> UserSpec:
 
 
 def read_peer(name: str, text: str) -> PeerSpec:
-    """Return an entry of ``[peers]``; raises ``Refused``."""
+    """Return an entry of ``[peers]``; raises ``InvalidValue``."""
     try:
-        peer_id = decimal_integer(name, 1, HIGHEST_PEER)
+        peer_id = decimal_integer(name, 1, MAX_PEER)
     except ValueError:
-        raise Refused(
+        raise InvalidValue(
             "ids of peers must be a number larger than 0 and at most 65536",
-            f"a whole number from 1 to {HIGHEST_PEER}, not {name}",
+            f"a whole number from 1 to {MAX_PEER}, not {name}",
         ) from None
     values = _read_pairs(
         text,
@@ -129,7 +132,7 @@ def read_peer(name: str, text: str) -> PeerSpec:
         unknown="unrecognized connection parameter: {key}",
     )
     if "host" not in values:
-        raise Refused(f"host was not provided for peer {peer_id}")
+        raise InvalidValue(f"host was not provided for peer {peer_id}")
     return PeerSpec(peer_id=peer_id, **values)
 
 
@@ -146,7 +149,7 @@ def _read_pairs(
     try:
         pairs = parse_conninfo(text)
     except ConninfoSyntaxError as error:
-        raise Refused(
+        raise InvalidValue(
             f"{syntax} of {entry} {error}",
             "key=value pairs divided by blanks, a value with blanks in single quotes",
         ) from None
@@ -154,7 +157,7 @@ def _read_pairs(
     for written, value in pairs:
         key = aliases.get(written, written)
         if key not in keys:
-            raise Refused(
+            raise InvalidValue(
                 f"{unknown.format(key=written)} of {entry}", _nearest(written, keys)
             )
         try:
@@ -162,7 +165,9 @@ def _read_pairs(
         except ValueError:
             usual = 'invalid value "{text}" for parameter {key}'
             refusal = _REFUSALS.get(key, usual).format(text=value, key=written)
-            raise Refused(f"{refusal} of {entry}", keys[key].kind.accepts) from None
+            raise InvalidValue(
+                f"{refusal} of {entry}", keys[key].kind.accepts
+            ) from None
     return values
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
-from pgswitch.config.units import Kind
+from pgswitch.config.units import ValueType
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Setting:
     where the value is read and shown but has no effect yet.
     """
 
-    kind: Kind
+    kind: ValueType
     default: str | None
     meaning: str
     reloadable: bool = True
@@ -31,7 +31,7 @@ class Setting:
 
 
 def setting(
-    kind: Kind,
+    kind: ValueType,
     default: str | None,
     meaning: str,
     *,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-DEEPEST_INCLUDE = 10
+MAX_INCLUDE_DEPTH = 10
 """Included files that may be open at once, the first file not counted."""
 
 _SECTION = re.compile(r"\[\s*([^\]]*?)\s*\]")
@@ -23,7 +23,7 @@ _INCLUDE = re.compile(r"%include\s+(\S.*)")
 _PAIR = re.compile(r"""(?:([A-Za-z0-9_.*-]+)|'([^']*)'|"([^"]*)")[ \t]*=[ \t]*(.*)""")
 
 
-class Place(NamedTuple):
+class FilePosition(NamedTuple):
     """A line of a file; lines count from 1."""
 
     file: str
@@ -40,11 +40,11 @@ class Entry(NamedTuple):
     section: str | None
     key: str
     value: str
-    place: Place
+    place: FilePosition
 
 
 @dataclass(slots=True)
-class Reading:
+class IniContent:
     """What a file and its includes hold, as far as they could be read.
 
     ``sections`` are the headers met, each with its first place; ``problems`` are log
@@ -52,7 +52,7 @@ class Reading:
     """
 
     entries: list[Entry] = field(default_factory=list)
-    sections: dict[str, Place] = field(default_factory=dict)
+    sections: dict[str, FilePosition] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list, compare=False)
     """Those read, in order."""
@@ -67,7 +67,7 @@ def read_text(path: str) -> str:
     return Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
 
 
-def read_ini(path: str, read: Callable[[str], str] = read_text) -> Reading:
+def read_ini(path: str, read: Callable[[str], str] = read_text) -> IniContent:
     """Return what the file at ``path`` and the files that it includes hold.
 
     Relative paths, of includes too, start at the working directory, as they always
@@ -85,7 +85,7 @@ class _Reader:
         """Begin with nothing; ``read`` is as for ``read_ini``."""
         self._read = read
         self._section: str | None = None
-        self.reading = Reading()
+        self.reading = IniContent()
 
     def file(self, path: str, depth: int) -> bool:
         """Read one file at an include depth; return False where reading stopped."""
@@ -96,11 +96,11 @@ class _Reader:
             return self._stop(f'could not load file "{path}": {reason}')
         self.reading.files.append(path)
         return all(
-            self._line(line.strip(), Place(path, number), depth)
+            self._line(line.strip(), FilePosition(path, number), depth)
             for number, line in enumerate(text.split("\n"), 1)
         )
 
-    def _line(self, line: str, place: Place, depth: int) -> bool:
+    def _line(self, line: str, place: FilePosition, depth: int) -> bool:
         if not line or line[0] in ";#":
             return True
         if header := _SECTION.fullmatch(line):
@@ -119,11 +119,11 @@ class _Reader:
             " key = value, [section], %include file, or a comment after ; or #"
         )
 
-    def _include(self, path: str, place: Place, depth: int) -> bool:
-        if depth >= DEEPEST_INCLUDE:
+    def _include(self, path: str, place: FilePosition, depth: int) -> bool:
+        if depth >= MAX_INCLUDE_DEPTH:
             return self._stop(
                 f"include nesting level too deep ({place}), stopping loading;"
-                f" accepted: {DEEPEST_INCLUDE} levels"
+                f" accepted: {MAX_INCLUDE_DEPTH} levels"
             )
         return self.file(path, depth + 1) or self._stop(
             f"error processing include file in configuration ({place}),"

@@ -12,13 +12,13 @@ from types import MappingProxyType
 from typing import Any
 
 from pgswitch.config.entries import (
-    Refused,
+    InvalidValue,
     read_database,
     read_peer,
     read_setting,
     read_user,
 )
-from pgswitch.config.ini import Entry, Reading, read_ini, read_text
+from pgswitch.config.ini import Entry, IniContent, read_ini, read_text
 from pgswitch.config.model import (
     SETTINGS,
     Configuration,
@@ -58,7 +58,7 @@ def load(path: str, *, read: Callable[[str], str] = read_text) -> Configuration:
     for entry in reading.entries:
         try:
             content.take(entry)
-        except Refused as refused:
+        except InvalidValue as refused:
             problems.append(refused.line(entry.place))
     problems += [*content.without_user(), *reading.problems]
     if not problems and MAIN_SECTION not in reading.sections:
@@ -79,7 +79,7 @@ def with_setting(configuration: Configuration, key: str, text: str) -> Configura
         return configuration
     try:
         name, value = read_setting(MAIN_SECTION, key, text)
-    except Refused as refused:
+    except InvalidValue as refused:
         raise ConfigError([refused.line()]) from None
     settings = replace(configuration.settings, **{name: value})
     return replace(configuration, settings=settings)
@@ -102,7 +102,7 @@ class _Content:
             return
         for name, spec in self._databases.items():
             if spec.topology_query and spec.user is None and spec.auth_user is None:
-                refused = Refused(
+                refused = InvalidValue(
                     f"topology_query without user of database {name}",
                     "a topology_query with user= (and its password) on the same line,"
                     " or with auth_user",
@@ -110,10 +110,10 @@ class _Content:
                 yield refused.line(self._places[name])
 
     def take(self, entry: Entry) -> None:
-        """Read one entry; raises ``Refused``."""
+        """Read one entry; raises ``InvalidValue``."""
         match entry.section:
             case None:
-                raise Refused(
+                raise InvalidValue(
                     f"load_init_file: value without section: {entry.key}",
                     f"a line [{MAIN_SECTION}] before it",
                 )
@@ -144,9 +144,9 @@ class _Content:
         )
 
 
-def _unknown_sections(reading: Reading) -> list[str]:
+def _unknown_sections(reading: IniContent) -> list[str]:
     return [
-        Refused(
+        InvalidValue(
             f'invalid section "{name}"',
             ", ".join(f"[{section}]" for section in SECTIONS),
         ).line(place)

@@ -22,7 +22,7 @@ __all__ = [
     "DATABASE_KEYS",
     "INERT_DATABASE_KEYS",
     "INERT_USER_KEYS",
-    "LONGEST_DATABASE_NAME",
+    "MAX_DATABASE_NAME_LENGTH",
     "PEER_KEYS",
     "SETTINGS",
     "TEMPLATE",
@@ -38,7 +38,7 @@ __all__ = [
 TEMPLATE = "*"
 """Name of the [databases] entry that stands for all names without their own."""
 
-LONGEST_DATABASE_NAME = 63
+MAX_DATABASE_NAME_LENGTH = 63
 """Bytes of the longest database name."""
 
 
@@ -288,7 +288,7 @@ class Configuration:
         if (
             template is None
             or name in CONSOLE_DATABASES
-            or not 0 < length <= LONGEST_DATABASE_NAME
+            or not 0 < length <= MAX_DATABASE_NAME_LENGTH
         ):
             return None
         return template.for_autodb(name)

@@ -44,7 +44,7 @@ HIDDEN: Final = "********"
 SECRETS: Final = frozenset({"password"})
 
 
-class Verdict(Enum):
+class SettingEffect(Enum):
     """What becomes of a setting."""
 
     ACTS = "acts"
@@ -60,7 +60,7 @@ class Line(NamedTuple):
     """Name of the database, user or peer; empty in the main section."""
     name: str
     value: str
-    verdict: Verdict
+    verdict: SettingEffect
     note: str = ""
 
 
@@ -94,13 +94,13 @@ def _entry(
 def _line(section: str, entry: str, name: str, about: Setting, holder: object) -> Line:
     value = getattr(holder, name)
     text = "" if value is None else about.kind.show(value)
-    verdict, note = Verdict.ACTS, ""
+    verdict, note = SettingEffect.ACTS, ""
     if not about.acts:
-        verdict, note = Verdict.IGNORED, "has no effect yet"
+        verdict, note = SettingEffect.IGNORED, "has no effect yet"
     elif about.meaning.startswith(NO_EFFECT):
-        verdict = Verdict.IGNORED
+        verdict = SettingEffect.IGNORED
         note = about.meaning.removeprefix(NO_EFFECT).lstrip(": ")
     elif (section, name) in DIFFERENCES:
-        verdict, note = Verdict.DIFFERS, DIFFERENCES[section, name]
+        verdict, note = SettingEffect.DIFFERS, DIFFERENCES[section, name]
     shown = HIDDEN if name in SECRETS else text
     return Line(section, entry, name, shown, verdict, note)

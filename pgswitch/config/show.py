@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from pgswitch.config.model import SETTINGS, Settings
-from pgswitch.config.units import Kind
+from pgswitch.config.units import ValueType
 
 
 class ConfigRow(NamedTuple):
@@ -35,5 +35,5 @@ def config_rows(settings: Settings) -> list[ConfigRow]:
     ]
 
 
-def _text(kind: Kind, value: Any) -> str | None:  # noqa: ANN401  of the kind's type
+def _text(kind: ValueType, value: Any) -> str | None:  # noqa: ANN401  of the kind's type
     return None if value is None else kind.show(value)

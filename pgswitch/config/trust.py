@@ -139,14 +139,14 @@ def doubts(
     for path in configuration.files:
         if found := trust.file(path):
             yield f"configuration: {found}"
-    for names, judge in (
+    for names, startup_cache in (
         (FILES, trust.file),
         (KEYS, key_in_the_open),
         (PLACES, lambda path: trust.file(path) or trust.place(path)),
     ):
         for name in names:
             path = getattr(settings, name)
-            if path and (found := judge(path)):
+            if path and (found := startup_cache(path)):
                 yield f"{name}: {found}"
     folder = settings.unix_socket_dir
     if folder and not folder.startswith("@"):

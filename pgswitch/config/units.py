@@ -1,4 +1,4 @@
-"""What a configuration value may be: one ``Kind`` for each way of writing one.
+"""What a configuration value may be: one ``ValueType`` for each way of writing one.
 
 A kind reads the text of a value, shows a value as text again, and says in words what
 it accepts. The rules are those of PgBouncer's configuration file: whole numbers in
@@ -23,7 +23,7 @@ _LDAP_PASSWORD = re.compile(
     r'(?i)(ldapbindpasswd\s*=\s*)("(?:[^"]|"")*(?:"|$)|[^\s,]*)'
 )
 _INT_MIN, _INT_MAX, _UINT_MAX = -(2**31), 2**31 - 1, 2**32 - 1
-_LONGEST_TIME = 1e12  # seconds; what exceeds it is a typing mistake, or infinity
+_MAX_TIME = 1e12  # seconds; what exceeds it is a typing mistake, or infinity
 
 TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 TLS_PROTOCOLS = (
@@ -61,7 +61,7 @@ class WordList(tuple[str, ...]):  # noqa: SLOT001  a tuple cannot have slots
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ValueType:
     """One way of writing a value.
 
     ``parse`` takes the text without surrounding blanks and raises ``ValueError`` for
@@ -107,7 +107,7 @@ def seconds(text: str) -> float:
 
 def signed_seconds(text: str) -> float:
     """Return a time in seconds that may be negative; raises ``ValueError`` if none."""
-    if not _SECONDS.fullmatch(text) or abs(float(text)) > _LONGEST_TIME:
+    if not _SECONDS.fullmatch(text) or abs(float(text)) > _MAX_TIME:
         message = f"not a time in seconds: {text!r}"
         raise ValueError(message)
     return float(text)
@@ -120,21 +120,23 @@ def _within(value: int, lowest: int, highest: int) -> int:
     return value
 
 
-def _integer_kind(name: str, accepts: str, lowest: int, highest: int) -> Kind:
-    return Kind(name, accepts, lambda text: c_integer(text, lowest, highest))
+def _integer_kind(name: str, accepts: str, lowest: int, highest: int) -> ValueType:
+    return ValueType(name, accepts, lambda text: c_integer(text, lowest, highest))
 
 
-def _words_kind(name: str, words: tuple[str, ...]) -> Kind:
+def _words_kind(name: str, words: tuple[str, ...]) -> ValueType:
     def parse(text: str) -> str:
         if text.lower() not in words:
             raise ValueError(text)
         return text.lower()
 
-    return Kind(name, "one of " + ", ".join(words), parse)
+    return ValueType(name, "one of " + ", ".join(words), parse)
 
 
-def _list_kind(name: str, accepts: str, separators: str) -> Kind:
-    return Kind(name, accepts, lambda text: WordList.split(text, separators), _join)
+def _list_kind(name: str, accepts: str, separators: str) -> ValueType:
+    return ValueType(
+        name, accepts, lambda text: WordList.split(text, separators), _join
+    )
 
 
 def _join(words: tuple[str, ...]) -> str:
@@ -196,32 +198,32 @@ def _positive_time(text: str) -> float | None:
     return value if value > 0 else None
 
 
-TEXT = Kind("text", "any text", str)
-LDAP_OPTIONS = Kind(
+TEXT = ValueType("text", "any text", str)
+LDAP_OPTIONS = ValueType(
     "text",
     "key=value pairs",
     str,
     # The password for searching a directory is not for those who may look.
     lambda text: _LDAP_PASSWORD.sub(r"\1***", text),
 )
-DATABASE_NAME = Kind(
+DATABASE_NAME = ValueType(
     "text",
     "a database's name, but not " + " or ".join(CONSOLE_DATABASES),
     _ordinary_database,
 )
-PATH = Kind("path", "a path, where ~ is a home directory", os.path.expanduser)
+PATH = ValueType("path", "a path, where ~ is a home directory", os.path.expanduser)
 INTEGER = _integer_kind("integer", "a whole number", _INT_MIN, _INT_MAX)
 UNSIGNED = _integer_kind("integer", "a number from 0 to 4294967295", 0, _UINT_MAX)
 ITERATIONS = _integer_kind("integer", "a number from 1 to 10000000", 1, 10_000_000)
 PEER_NUMBER = _integer_kind("integer", "a whole number from 0 to 65535", 0, 65535)
 PORT_OR_ZERO = _integer_kind("port", "a port number from 0 to 65535", 0, 65535)
-SECONDS = Kind(
+SECONDS = ValueType(
     "time",
     "a number of seconds, 0 or more, fractions allowed",
     seconds,
     "{:g}".format,
 )
-SWITCH = Kind(
+SWITCH = ValueType(
     "switch",
     "true or false (also yes and no, on and off, 1 and 0)",
     _switch,
@@ -229,8 +231,8 @@ SWITCH = Kind(
 )
 NAMES = _list_kind("list", "names divided by commas or blanks", ", \t")
 COMMA_LIST = _list_kind("list", "words divided by commas", ",")
-POOL_MODE = Kind("word", "one of session, transaction, statement", _pool_mode)
-AUTH_TYPE = Kind(
+POOL_MODE = ValueType("word", "one of session, transaction, statement", _pool_mode)
+AUTH_TYPE = ValueType(
     "word",
     "one of " + ", ".join(map(str, AuthType)),
     lambda text: AuthType(text.lower()),
@@ -241,38 +243,38 @@ DH_PARAMS = _words_kind("word", ("none", "auto", "legacy"))
 REROUTE = _words_kind("word", ("refuse", "ignore"))
 SSL_NEGOTIATION = _words_kind("word", ("postgres", "direct"))
 LOAD_BALANCE = _words_kind("word", ("round-robin", "disable"))
-TLS_PROTOCOL_LIST = Kind(
+TLS_PROTOCOL_LIST = ValueType(
     "list",
     "words of " + ", ".join(TLS_PROTOCOLS) + ", divided by commas",
     _tls_protocols,
     _join,
 )
-FACILITY = Kind("word", "one of " + ", ".join(SYSLOG_FACILITIES), _facility)
+FACILITY = ValueType("word", "one of " + ", ".join(SYSLOG_FACILITIES), _facility)
 
 # Kinds of the connection strings and of [users]: decimal numbers, most of them with
 # a way to say "not set here".
-PORT = Kind(
+PORT = ValueType(
     "port",
     "a port number from 1 to 65535",
     lambda text: decimal_integer(text, 1, 65535),
 )
-COUNT = Kind(
+COUNT = ValueType(
     "integer",
     "a whole number; a negative one means not set here",
     _or_unset(decimal_integer, 0),
 )
-POSITIVE_COUNT = Kind(
+POSITIVE_COUNT = ValueType(
     "integer",
     "a whole number; 0 or a negative one means not set here",
     _or_unset(decimal_integer, 1),
 )
-TIME = Kind(
+TIME = ValueType(
     "time",
     "a number of seconds; a negative one means not set here",
     _or_unset(signed_seconds, 0),
     "{:g}".format,
 )
-POSITIVE_TIME = Kind(
+POSITIVE_TIME = ValueType(
     "time",
     "a number of seconds; 0 or a negative one means not set here",
     _positive_time,

@@ -13,10 +13,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-LONGEST_USER = 127
+MAX_USER_LENGTH = 127
 """Bytes of the longest user name."""
 
-LONGEST_SECRET = 65530
+MAX_SECRET_LENGTH = 65530
 """Bytes of the longest secret."""
 
 _QUOTED = r'"((?:[^"]|"")*)"(?!")'
@@ -32,7 +32,7 @@ _BROKEN = f"broken auth file; {_ACCEPTED}"
 _CUT = f"broken auth file, which ends in the midst of a line; {_ACCEPTED}"
 
 
-class Problem(NamedTuple):
+class UserlistProblem(NamedTuple):
     """A line that is refused, counted from 1, and why."""
 
     line: int
@@ -47,7 +47,7 @@ class Userlist(NamedTuple):
     """The users of a file and their secrets, and what else is in it."""
 
     entries: dict[str, str]
-    problems: list[Problem]
+    problems: list[UserlistProblem]
 
     def __repr__(self) -> str:
         """Tell how many there are, and no secrets."""
@@ -77,7 +77,7 @@ def read_userlist(path: str) -> Userlist:
 def parse_userlist(text: str) -> Userlist:
     """Return the users of a text; the last line of a user holds."""
     entries: dict[str, str] = {}
-    problems: list[Problem] = []
+    problems: list[UserlistProblem] = []
     lines = text.removeprefix(_BYTE_ORDER_MARK).split("\n")
     last = text.rstrip().count("\n") + 1
     for number, line in enumerate(lines, 1):
@@ -87,12 +87,12 @@ def parse_userlist(text: str) -> Userlist:
         if not found:
             has_end = number < len(lines)
             is_cut = number == last and _is_beginning(line, has_end=has_end)
-            problems.append(Problem(number, _CUT if is_cut else _BROKEN))
+            problems.append(UserlistProblem(number, _CUT if is_cut else _BROKEN))
             continue
         user, secret = (part.replace('""', '"') for part in found.groups())
         reason = _too_long(user, secret)
         if reason:
-            problems.append(Problem(number, reason))
+            problems.append(UserlistProblem(number, reason))
         else:
             entries[user] = secret
     return Userlist(entries, problems)
@@ -105,10 +105,10 @@ def _is_beginning(line: str, *, has_end: bool) -> bool:
 
 
 def _too_long(user: str, secret: str) -> str:
-    if _bytes(user) > LONGEST_USER:
-        return f"username too long in auth file; accepted: {LONGEST_USER} bytes"
-    if _bytes(secret) > LONGEST_SECRET:
-        return f"password too long in auth file; accepted: {LONGEST_SECRET} bytes"
+    if _bytes(user) > MAX_USER_LENGTH:
+        return f"username too long in auth file; accepted: {MAX_USER_LENGTH} bytes"
+    if _bytes(secret) > MAX_SECRET_LENGTH:
+        return f"password too long in auth file; accepted: {MAX_SECRET_LENGTH} bytes"
     return ""
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pgswitch.errors.report import LogLevelName, Report, Severity
+from pgswitch.errors.report import LogLevelName, MessageFields, Severity
 
 
-class Notice(Report):
+class Notice(MessageFields):
     """Something a client is told in passing; not an exception. Base of those below."""
 
     severity: ClassVar[Severity] = "NOTICE"

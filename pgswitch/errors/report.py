@@ -31,7 +31,7 @@ def cut_text(text: str, limit: int) -> str:
     return raw[:limit].decode("utf-8", "surrogateescape")
 
 
-class Report:
+class MessageFields:
     """What faults and notices share: the fields of one message to a client.
 
     Class attributes are templates; an instance has them filled in. ``text_limit``
@@ -82,7 +82,7 @@ def _fill(template: str | None, values: dict[str, object]) -> str | None:
     return None if template is None else template.format_map(values)
 
 
-class Fault(Report, Exception):
+class Fault(MessageFields, Exception):
     """Something went wrong that a client is told of, or closed for.
 
     FATAL: the connection is closed after the message, no ReadyForQuery follows.

@@ -60,7 +60,7 @@ class Drained(Fault):
     detail = "The pooler is draining: nothing of this session was under way."
 
 
-class LeftBehind(Fault):
+class NotHandedOver(Fault):
     """``-R``: another process goes on, but not with this connection."""
 
     text = "terminating connection due to administrator command"

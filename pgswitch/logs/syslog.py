@@ -16,7 +16,7 @@ from typing import Final
 
 PLACE: Final = "/dev/log"
 """Where syslog daemons and the systemd journal listen for datagrams."""
-LONGEST: Final = 8_000
+MAX_LENGTH: Final = 8_000
 """Bytes of a message; daemons cut what is longer, or drop it."""
 
 
@@ -86,5 +86,5 @@ class SystemLog:
         moment = time.localtime(self._clock())
         day = f"{time.strftime('%b', moment)} {moment.tm_mday:2d}"
         head = f"<{self._facility | priority}>{day} {time.strftime('%T', moment)}"
-        text = message.encode("utf-8", "surrogateescape")[:LONGEST]
+        text = message.encode("utf-8", "surrogateescape")[:MAX_LENGTH]
         return f"{head} {self._ident}[{os.getpid()}]: ".encode() + text

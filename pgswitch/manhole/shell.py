@@ -22,9 +22,9 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
 from pgswitch.admin.interfaces import View
-from pgswitch.fatal import FatalError
+from pgswitch.errors.fatal import FatalError
 from pgswitch.logs import Log
-from pgswitch.net.accept import peer_credentials
+from pgswitch.net.acceptor import peer_credentials
 
 BANNER = (
     "pgswitch: a Python shell inside the running service.",
@@ -145,7 +145,7 @@ class Shell(ColoredManhole):
         self.setInsertMode()  # type: ignore[no-untyped-call]
 
 
-class Gate(TwistedProtocol):
+class PeerCheck(TwistedProtocol):
     """One connection to the unix socket: asks the kernel who it is, then lets it in.
 
     The mode of the socket's file keeps others out already; this holds too where the
@@ -192,12 +192,12 @@ class ShellFactory(Factory):
         self._namespace = namespace
         self._log = log
 
-    def buildProtocol(self, addr: IAddress | None) -> Gate:  # noqa: ARG002
+    def buildProtocol(self, addr: IAddress | None) -> PeerCheck:  # noqa: ARG002
         """Return the protocol of one connection."""
-        return Gate(self._namespace, self._log)
+        return PeerCheck(self._namespace, self._log)
 
 
-def glances(view: View) -> dict[str, Callable[[], object]]:
+def inspection_helpers(view: View) -> dict[str, Callable[[], object]]:
     """Return the functions that a shell offers for looking around.
 
     They give fresh copies: nothing done to a result reaches the service.

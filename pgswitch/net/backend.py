@@ -27,12 +27,12 @@ from pgswitch.errors import (
     ServerUnaskedAnswer,
 )
 from pgswitch.logs import socket_prefix
-from pgswitch.net.securing import Encryption, Securing
 from pgswitch.net.sockets import unix_port
+from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
-from pgswitch.relay.client import ClientLink
-from pgswitch.relay.server import DEALLOCATE_ALL, DISCARD_ALL, ServerLink
+from pgswitch.relay.client_stream import ClientStream
+from pgswitch.relay.server_stream import DEALLOCATE_ALL, DISCARD_ALL, ServerStream
 from pgswitch.types import Address
 from pgswitch.wire import decode, encode
 from pgswitch.wire.constants import (
@@ -46,18 +46,18 @@ from pgswitch.wire.constants import (
     READY_FOR_QUERY,
 )
 from pgswitch.wire.framing import LONG_MESSAGE
-from pgswitch.wire.last_word import LastWord, last_word, words_of
-from pgswitch.wire.login_server import (
+from pgswitch.wire.server_auth import (
     LOGIN_BYTES,
     MOST_PARAMETERS,
-    Command,
     Failed,
     LoginDone,
+    Offload,
     Send,
-    ServerLogin,
+    ServerAuthCommand,
+    ServerAuthenticator,
     ServerRefused,
-    Work,
 )
+from pgswitch.wire.shutdown_notice import ShutdownNotice, shutdown_notice, words_of
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -79,12 +79,12 @@ _SETTING = (b"SET\0", b"RESET\0")
 """Tags of statements that may change a parameter that is not reported."""
 CRASHED = "server conn crashed?"
 
-Answered = Callable[[dict[str, str] | None], None]
+AnswerCallback = Callable[[dict[str, str] | None], None]
 """Told the fields of the ErrorResponse of a query of ours, or None if it went well."""
 
 
-class Stretch(Protocol):
-    """Calls something in a thread; see auth/workers.py."""
+class DeriveKeys(Protocol):
+    """Calls something in a thread; see auth/worker_threads.py."""
 
     def __call__(
         self, call: Callable[[], object], whose: object = None, /
@@ -92,7 +92,7 @@ class Stretch(Protocol):
         """Fire with what it returns; those for whom work is done take turns."""
 
 
-class Question(Protocol):
+class ServerQuery(Protocol):
     """Something of ours that a server is asked, and that reads the answer itself."""
 
     request: bytes
@@ -114,7 +114,7 @@ class Phase(Enum):
 
 
 class AimedCancel(Protocol):
-    """A cancel request on its way to a server; see pool/cancels.py."""
+    """A cancel request on its way to a server; see pool/outgoing_cancels.py."""
 
     def unneeded(self) -> None:
         """Give up unless it is sent: the query it was for is over."""
@@ -135,7 +135,7 @@ class BackendOwner(Protocol):
     def lost(self, backend: Backend, reason: str) -> None:
         """Note that the connection is gone; said once, whoever ended it."""
 
-    def doubted(self, backend: Backend) -> None:
+    def on_read_only(self, backend: Backend) -> None:
         """Note that the server of a cluster takes no writes."""
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
@@ -145,7 +145,7 @@ class BackendOwner(Protocol):
 class Backend(TwistedProtocol):
     """A server connection; its Link relays, this decides all the rest."""
 
-    last_words: Mapping[str, str] = MappingProxyType({})
+    shutdown_notices: Mapping[str, str] = MappingProxyType({})
     """The fields of the message in which it said that it ends."""
     is_fresh = True
     """No client has had it yet, so that whatever it reports is a default."""
@@ -169,8 +169,8 @@ class Backend(TwistedProtocol):
         owner: BackendOwner,
         names: tuple[str, str],
         startup: bytes,
-        login: ServerLogin,
-        stretch: Stretch,
+        login: ServerAuthenticator,
+        derive_keys: DeriveKeys,
         statements: ServerStatements,
         tracking: Tracking,
         log: Log,
@@ -201,7 +201,7 @@ class Backend(TwistedProtocol):
         self.close_reason = ""
         self.loss_detail: str | None = None
         """More than the reason has, for the client that was using it."""
-        self.said_last_word = False
+        self.gave_shutdown_notice = False
         """The server said that it ends, and has undone what it was doing."""
         self.encryption: Encryption | None = None
         """How it is to be connected to, for its cancel requests too; None: in clear."""
@@ -213,20 +213,20 @@ class Backend(TwistedProtocol):
         """Cancel requests for it that are under way."""
         self.is_parked = False
         """Unlinked, but not to be used before the last of those is over."""
-        self.link: ServerLink
+        self.stream: ServerStream
         self._startup = startup
         self._login = login
-        self._stretch = stretch
+        self._stretch = derive_keys
         self._statements = statements
         self._tracking = tracking
         self._log = log
         self._limit = limit
         self._io: SocketIO | None = None
-        self._answered: Answered | None = None
+        self._answered: AnswerCallback | None = None
         self._error: dict[str, str] | None = None
-        self._question: Question | None = None
+        self._question: ServerQuery | None = None
         self._ready = False
-        self._securing: Securing | None = None
+        self._securing: TlsNegotiation | None = None
 
     # What Twisted calls.
 
@@ -234,18 +234,20 @@ class Backend(TwistedProtocol):
         """Get the connection encrypted if it is to be."""
         transport: Any = self.transport
         io = self._io = SocketIO(transport)
-        link = self.link = ServerLink(self._limit, io, self, self._statements)
-        io.hold(link)
+        stream = self.stream = ServerStream(self._limit, io, self, self._statements)
+        io.hold(stream)
         port = self.address.port
         self.address = address_of(transport.getPeer(), port)
         self.local_address = address_of(transport.getHost(), port)
         if self.encryption is None:
             self._secured(None)
             return
-        self._securing = Securing(
+        self._securing = TlsNegotiation(
             self.encryption,
             transport,
-            lambda connection, done, failed: io.encrypt(link, connection, done, failed),
+            lambda connection, done, failed: io.encrypt(
+                stream, connection, done, failed
+            ),
             self._secured,
             self._not_secured,
         )
@@ -256,14 +258,14 @@ class Backend(TwistedProtocol):
         self._securing = None
         self.tls = facts
         assert self._io is not None  # noqa: S101 - connected
-        self._io.attach(self.link)
+        self._io.attach(self.stream)
         if self._startup:
-            self.link.send(self._startup)
+            self.stream.send(self._startup)
         if facts is not None and self.is_logged:
             self._log.log(f"{self.prefix} SSL established: {facts.description}")
         if self._log.noise_enabled:
-            traced(self._io, self.link, self._log, self, is_client=False)
-            self._io.attach(self.link)
+            traced(self._io, self.stream, self._log, self, is_client=False)
+            self._io.attach(self.stream)
 
     def _not_secured(self, reason: str) -> None:
         self._securing = None
@@ -276,7 +278,7 @@ class Backend(TwistedProtocol):
         if self._securing is not None:
             self._securing.received(data)
         else:
-            self.link.take(data)
+            self.stream.take(data)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - the reason is ours or an end of file
         """Tell the owner, and let go of everything."""
@@ -285,7 +287,7 @@ class Backend(TwistedProtocol):
         self._securing = None
         if self._io is not None:
             self._io.detach()
-            self.link.let_go()
+            self.stream.let_go()
 
     def _why_lost(self) -> str:
         """Return the reason for an end that was not ours.
@@ -322,7 +324,7 @@ class Backend(TwistedProtocol):
         self.makeConnection(transport)  # type: ignore[no-untyped-call]
         self.parameters = reported
         self.cancel_key = cancel_key
-        self.link.parameters = parameters
+        self.stream.parameters = parameters
         self._reports = {name.lower() for name in reported}
         self.is_fresh = False
         self.phase = Phase.READY
@@ -333,7 +335,7 @@ class Backend(TwistedProtocol):
     def state(self) -> str:
         """Return the word of SHOW SERVERS."""
         if self.phase is Phase.READY:
-            if self.link.exchange is not None:
+            if self.stream.exchange is not None:
                 return "active"
             if self.cancels:
                 return "being_canceled"
@@ -349,17 +351,17 @@ class Backend(TwistedProtocol):
         """Whether rows that it sends now are secrets: answers of auth_query."""
         return self._question is not None
 
-    def loss(self) -> Fault:
+    def loss_fault(self) -> Fault:
         """Return what the client is told that was using it when it was closed."""
         if self.close_reason == CRASHED:
             return ServerConnCrashed(detail=self.loss_detail)
         return ServerClosed(reason=self.close_reason)
 
-    def run(self, sql: str, answered: Answered) -> None:
+    def run(self, sql: str, answered: AnswerCallback) -> None:
         """Run a query of our own on an unlinked server; its rows are dropped."""
         self._be_busy(encode.query(sql), answered)
 
-    def run_set(self, sql: str, answered: Answered) -> None:
+    def run_set(self, sql: str, answered: AnswerCallback) -> None:
         """Run a query of :meth:`Tracking.set_queries` on an unlinked server."""
         self._is_setting = True
         self._be_busy(encode.query(sql), answered)
@@ -372,10 +374,10 @@ class Backend(TwistedProtocol):
         """
         is_told = name.lower() in self._reports
         if not is_told or (value is not None and not value.isascii()):
-            link = self.link
-            link.parameters = self._tracking.changed(link.parameters, name, value)
+            stream = self.stream
+            stream.parameters = self._tracking.changed(stream.parameters, name, value)
 
-    def ask(self, question: Question, answered: Answered) -> None:
+    def ask(self, question: ServerQuery, answered: AnswerCallback) -> None:
         """Ask an unlinked server something; the answer goes to ``question``."""
         self._question = question
         self._be_busy(question.request, answered)
@@ -408,7 +410,9 @@ class Backend(TwistedProtocol):
             self._private(message_type, body)
         elif message_type != NOTIFICATION_RESPONSE:
             what = f"got packet '{chr(message_type)}' from server when not linked"
-            if message_type == NOTICE_RESPONSE or _is_last_word(message_type, body):
+            if message_type == NOTICE_RESPONSE or _is_shutdown_notice(
+                message_type, body
+            ):
                 self._log.warning(f"{self.prefix} {what}")
                 self._dirty()
             else:
@@ -436,11 +440,11 @@ class Backend(TwistedProtocol):
         Returns what the client is told instead; None if that is what is reported.
         """
         name, value = (decode.text(part) for part in decode.parameter_status(body))
-        client = self.link.peer
+        client = self.stream.peer
         wanted = None
-        if isinstance(client, ClientLink):
+        if isinstance(client, ClientStream):
             wanted = self._tracking.value(client.startup_parameters, name)
-        if not isinstance(client, ClientLink) or wanted in (None, value):
+        if not isinstance(client, ClientStream) or wanted in (None, value):
             self._note_parameter(body)
             return None
         had = self._tracking.value(client.parameters, name)
@@ -453,11 +457,11 @@ class Backend(TwistedProtocol):
         if len(body) > LONG_MESSAGE:
             raise ServerMessageTooLong(kind="S", size=len(body))
         name, value = (decode.text(part) for part in decode.parameter_status(body))
-        link = self.link
+        stream = self.stream
         self._keep(name, value)
-        link.parameters = self._with(link.parameters, name, value)
-        client = link.peer
-        if isinstance(client, ClientLink):
+        stream.parameters = self._with(stream.parameters, name, value)
+        client = stream.peer
+        if isinstance(client, ClientStream):
             client.parameters = self._with(client.parameters, name, value)
         if name in FIXED:
             self.owner.reported(name, value, self)
@@ -491,12 +495,14 @@ class Backend(TwistedProtocol):
 
         ``at_default``: all are as at the login; else nobody knows which.
         """
-        link = self.link
-        link.parameters = self._tracking.forgotten(
-            link.parameters, self._reports, at_default=at_default
+        stream = self.stream
+        stream.parameters = self._tracking.forgotten(
+            stream.parameters, self._reports, at_default=at_default
         )
 
-    def without_last_word(self, chunk: bytes, at: int, *, unanswered: bool) -> bytes:
+    def without_shutdown_notice(
+        self, chunk: bytes, at: int, *, unanswered: bool
+    ) -> bytes:
         """Return what of a chunk a client shall see, if the server says that it ends.
 
         The first message of the chunk begins at ``at``.  ``unanswered``: no part of
@@ -504,14 +510,14 @@ class Backend(TwistedProtocol):
         is done: what is asked again must be answered from the beginning.
         """
         unanswered = unanswered and at == 0
-        said, at, is_done = last_word(chunk, at)
-        if said is LastWord.NONE:
+        said, at, is_done = shutdown_notice(chunk, at)
+        if said is ShutdownNotice.NONE:
             return chunk
         # Nobody else is to ask it anything.
-        self.link.stale = self.link.watched = True
-        self.last_words = words_of(chunk, at)
+        self.stream.close_needed = self.stream.needs_release_check = True
+        self.shutdown_notices = words_of(chunk, at)
         unanswered = unanswered and not is_done
-        self.said_last_word = said is LastWord.UNDONE and unanswered
+        self.gave_shutdown_notice = said is ShutdownNotice.UNDONE and unanswered
         return b"" if unanswered else chunk[:at]
 
     def is_answering(self) -> bool:
@@ -521,11 +527,11 @@ class Backend(TwistedProtocol):
     def contradicted(self, what: str) -> None:
         """Note that the server is not as we believed: an ERROR line, and a count."""
         self._log.error(f"{self.prefix} {what}")
-        self.link.counters.failed(PROTOCOL_VIOLATION)
+        self.stream.counters.failed(PROTOCOL_VIOLATION)
 
     def refused_to_write(self) -> None:
         """Have the owner look whether this is still the writer."""
-        self.owner.doubted(self)
+        self.owner.on_read_only(self)
 
     def transaction_in_statement_mode(self) -> None:
         """Have the owner deal with a forbidden transaction."""
@@ -541,14 +547,14 @@ class Backend(TwistedProtocol):
 
     # Logging in, queries of our own.
 
-    def _perform(self, commands: list[Command]) -> None:
+    def _perform(self, commands: list[ServerAuthCommand]) -> None:
         for command in commands:
             if isinstance(command, Send):
-                self.link.send(command.data)
-            elif isinstance(command, Work):
+                self.stream.send(command.data)
+            elif isinstance(command, Offload):
                 whose = (self.host, self.address.port)
                 self._working = self._stretch(command.call, whose)
-                self._working.addCallbacks(self._worked, _not_wanted)
+                self._working.addCallbacks(self._offload_done, _not_wanted)
             elif isinstance(command, LoginDone):
                 self._logged_in(command)
             elif self.phase is Phase.LOGIN:
@@ -558,28 +564,28 @@ class Backend(TwistedProtocol):
                     reason = command.message
                 self.close(reason, terminate=False)
 
-    def _worked(self, result: object) -> None:
+    def _offload_done(self, result: object) -> None:
         """Go on with the login, now that a thread has stretched the password."""
         self._working = None
         if self.phase is Phase.LOGIN:
-            self._perform(self._login.worked(result))
+            self._perform(self._login.offload_done(result))
 
     def _logged_in(self, done: LoginDone) -> None:
         self.parameters = dict(done.parameters)
         self.cancel_key = done.cancel_key
-        self.link.parameters = self._tracking.collect(self.parameters)
+        self.stream.parameters = self._tracking.collect(self.parameters)
         self._reports = {name.lower() for name in self.parameters}
         self.phase = Phase.READY
-        self.link.ready_since = monotonic()
+        self.stream.ready_since = monotonic()
         self._due = partial(self.owner.logged_in, self)
 
-    def _be_busy(self, request: bytes, answered: Answered) -> None:
+    def _be_busy(self, request: bytes, answered: AnswerCallback) -> None:
         """Send a query of ours."""
         self.phase = Phase.BUSY
         self.busy_since = monotonic()
         self._answered = answered
         self._error = None
-        self.link.send(request)
+        self.stream.send(request)
 
     def _private(self, message_type: int, body: bytes) -> None:
         """Deal with the answer to a query of ours."""
@@ -598,7 +604,7 @@ class Backend(TwistedProtocol):
             answered, self._answered = self._answered, None
             self._question = None
             self._is_setting = False
-            self.link.ready_since = monotonic()
+            self.stream.ready_since = monotonic()
             if body != b"I":
                 self.close("query of the pooler left a transaction open")
             elif answered is not None:
@@ -621,8 +627,8 @@ class Backend(TwistedProtocol):
         if working is not None:
             working.cancel()
         if self._io is not None:
-            self.link.lost = True
-            self.link.stopped = True
+            self.stream.lost = True
+            self.stream.stopped = True
         self.owner.lost(self, reason)
 
 
@@ -630,7 +636,7 @@ def _not_wanted(_failure: Failure) -> None:
     """Take it that work was given up."""
 
 
-def _is_last_word(message_type: int, body: bytes) -> bool:
+def _is_shutdown_notice(message_type: int, body: bytes) -> bool:
     """Tell whether a message is an error that ends the connection, asked or not."""
     if message_type != ERROR_RESPONSE:
         return False

@@ -74,7 +74,7 @@ class _Sizing:
         return connector
 
 
-class Connect:
+class TransportConnector:
     """Connects protocols of ours; see pool.context.Connector."""
 
     def __init__(

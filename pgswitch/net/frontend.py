@@ -3,7 +3,7 @@
 A :class:`Frontend` takes the first packets, carries a login through, welcomes the
 client and hands it to its pool or to the console; later it hears only of what is
 rare: errors, the end.  Who may log in and where is the reception's business
-(``auth/reception.py``), which is asked through the interface below.
+(``auth/login_service.py``), which is asked through the interface below.
 """
 
 from __future__ import annotations
@@ -24,24 +24,29 @@ from pgswitch.errors import (
     UnencryptedDataAfterSslRequest,
 )
 from pgswitch.logs import socket_prefix
-from pgswitch.net.accept import peer_credentials
-from pgswitch.net.answering import Answering, ConsoleReply, ConsoleSession, Rota
+from pgswitch.net.acceptor import peer_credentials
 from pgswitch.net.backend import address_of
+from pgswitch.net.console_answers import (
+    ConsoleAnswers,
+    ConsoleReply,
+    ConsoleSession,
+    FairQueue,
+)
 from pgswitch.net.sockets import send_with_descriptors
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
-from pgswitch.relay.client import ClientLink
+from pgswitch.relay.client_stream import ClientStream
 from pgswitch.tls.facts import TlsFacts
 from pgswitch.types import Address
 from pgswitch.wire import encode
-from pgswitch.wire.constants import TERMINATE, TLS_HANDSHAKE
-from pgswitch.wire.login_client import (
+from pgswitch.wire.client_auth import (
     Accepted,
-    ClientLogin,
+    ClientAuthenticator,
+    Offload,
     Refused,
     Send,
-    Work,
 )
+from pgswitch.wire.constants import TERMINATE, TLS_HANDSHAKE
 from pgswitch.wire.startup import (
     CancelRequest,
     DirectTls,
@@ -59,8 +64,8 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from pgswitch.logs import Log
-    from pgswitch.tls.sides import ClientTls
-    from pgswitch.wire.login_client import Command
+    from pgswitch.tls.endpoints import ClientTls
+    from pgswitch.wire.client_auth import ClientAuthCommand
     from pgswitch.wire.lost_transaction import LostTransaction
     from pgswitch.wire.params import Values
     from pgswitch.wire.welcome import Welcome
@@ -82,7 +87,7 @@ TLS_BEGIN: Final = bytes((TLS_HANDSHAKE,))
 UNIX: Final = Address("unix", 0)
 
 
-class Reception(Protocol):
+class FrontendService(Protocol):
     """What a frontend asks the service."""
 
     @property
@@ -110,18 +115,18 @@ class Reception(Protocol):
         """Start-up packets that need not be taken apart again."""
 
     @property
-    def rota(self) -> Rota:
+    def rota(self) -> FairQueue:
         """Who gives consoles their turns."""
 
     def clock(self) -> float:
         """Return monotonic seconds."""
 
-    def arrived(self, frontend: Frontend) -> int:
+    def on_accept(self, frontend: Frontend) -> int:
         """Note a new connection; return its number."""
 
     def begin_login(
         self, frontend: Frontend, startup: Startup
-    ) -> ClientLogin | Deferred[ClientLogin | None] | None:
+    ) -> ClientAuthenticator | Deferred[ClientAuthenticator | None] | None:
         """Check a start-up packet; return the login, None if none is needed.
 
         Sets the frontend's ``facts``.  Raises the Fault to refuse with, or has the
@@ -131,7 +136,7 @@ class Reception(Protocol):
     def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
         """Take a client that has authenticated to its pool or to the console."""
 
-    def work(self, work: Work) -> Deferred[object]:
+    def work(self, work: Offload) -> Deferred[object]:
         """Do what a login needs done in a thread; fires with None if it failed."""
 
     def refused(self, frontend: Frontend) -> None:
@@ -146,10 +151,10 @@ class Reception(Protocol):
     def cancel(self, frontend: Frontend, key: bytes) -> Deferred[str]:
         """Carry out a cancel request; fires with the reason to close its client."""
 
-    def told(self, frontend: Frontend, fault: Fault) -> None:
+    def on_fault(self, frontend: Frontend, fault: Fault) -> None:
         """Note that a client is told why its connection ends."""
 
-    def left(self, frontend: Frontend) -> None:
+    def on_close(self, frontend: Frontend) -> None:
         """Let go of a client; said once."""
 
 
@@ -167,18 +172,18 @@ class Frontend:
     reruns: int = 0
     """How often it was run again."""
 
-    def __init__(self, reception: Reception, address: Address) -> None:
+    def __init__(self, service: FrontendService, address: Address) -> None:
         """Begin before the first packet; ``address`` is where it comes from."""
-        self.reception = reception
+        self.service = service
         self.transport: Any = None
-        self.link: ClientLink
+        self.stream: ClientStream
         self.io: SocketIO
         self.facts: StartupFacts | None = None
         self.wanted: Values = ()
         """The tracked parameters that its start-up packet asked for."""
         self.user = ""
         self.database = ""
-        self.shown: tuple[str | None, str | None] = None, None
+        self.log_names: tuple[str | None, str | None] = None, None
         """Database and user in log lines: those that are known to exist."""
         self.identity: Any = None
         """Whom the reception has found behind ``user``; its own business."""
@@ -202,25 +207,25 @@ class Frontend:
         """Of the handshake, once there was one."""
         self._tls_begun = False
         self._local_address: Address | None = None
-        self.connected_at = reception.clock()
+        self.connected_at = service.clock()
         self.welcomed_at = self.connected_at
         self.connected_time = time()
-        self.number = reception.arrived(self)
+        self.number = service.on_accept(self)
         self._reader: FirstPacketReader | None = FirstPacketReader(
-            reception.known_packets
+            service.known_packets
         )
-        self._login: ClientLogin | None = None
+        self._login: ClientAuthenticator | None = None
         self._ahead = b""
         """The last bytes of the login, which go out together with the welcome."""
         self._finding: Deferred[Any] | None = None
         """What the login waits for: whom to ask for what, or work in a thread."""
-        self._answering: Answering | None = None
+        self._answering: ConsoleAnswers | None = None
         """Of the console's messages."""
 
     @property
     def prefix(self) -> str:
         """Return what log lines about this client begin with."""
-        database, user = self.shown
+        database, user = self.log_names
         return socket_prefix("C", id(self), database, user, self.address)
 
     @property
@@ -254,10 +259,10 @@ class Frontend:
             return f"{self.cancelling}_cancel_req"
         if not self.logged_in:
             return "waiting" if self.waiting_since else "login"
-        if self.link.server is not None:
+        if self.stream.server is not None:
             return "active"
-        if self.link.halted:
-            return "waiting" if self.link.waiting_since else "active"
+        if self.stream.suspended:
+            return "waiting" if self.stream.waiting_since else "active"
         return "idle"
 
     # What Twisted calls.
@@ -266,24 +271,24 @@ class Frontend:
         """Find out who is there, and have the Link read."""
         self.transport = transport
         self.io = SocketIO(transport)
-        self.link = ClientLink(LOGIN_LIMIT, self.io, self)
-        self.io.attach(self.link)
+        self.stream = ClientStream(LOGIN_LIMIT, self.io, self)
+        self.io.attach(self.stream)
         if self.address.host == "unix":
             self.credentials = peer_credentials(transport)
             if self.credentials is not None:
                 self.address = self.address._replace(pid=self.credentials[0])
-        elif self.reception.client_tls is not None:
-            self.link.descriptor, self.link.recv = -1, self._first_recv
+        elif self.service.client_tls is not None:
+            self.stream.descriptor, self.stream.recv = -1, self._first_recv
 
     def dataReceived(self, data: bytes) -> None:
         """Take what a transport has read that does not leave it to the Link."""
-        self.link.take(data)
+        self.stream.take(data)
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002 - an end of file or our own doing
         """Say goodbye to pool and reception."""
         if self.transport is None:  # It could not be served.
             self.closed = True
-            self.reception.left(self)
+            self.service.on_close(self)
             return
         if not self.closed:
             quiet = not self.logged_in and (
@@ -291,7 +296,7 @@ class Frontend:
             )
             self._leave("" if quiet else "client unexpected eof")
         self.io.detach()
-        self.link.let_go()
+        self.stream.let_go()
 
     def go_on_with(
         self,
@@ -302,13 +307,13 @@ class Frontend:
         """Take a client that has logged in to another process."""
         self.makeConnection(transport)
         # What it says next is no TLS handshake.
-        self.link.recv = self.io.recv
-        self.io.attach(self.link)
+        self.stream.recv = self.io.recv
+        self.io.attach(self.stream)
         self._reader = None
-        self.link.starting = False
+        self.stream.starting = False
         self.facts = facts
         self.user, self.database = facts.user, facts.database
-        self.shown = self.database, self.user
+        self.log_names = self.database, self.user
         self.cancel_key = cancel_key
         self.logged_in = True
 
@@ -330,11 +335,11 @@ class Frontend:
         elif isinstance(packet, GssEncRequest):
             if rest:
                 raise UnencryptedDataAfterGssRequest
-            self.link.send(REFUSED_ENCRYPTION)
+            self.stream.send(REFUSED_ENCRYPTION)
         elif isinstance(packet, CancelRequest):
             self._reader = None
             self.cancelling = "waiting"
-            self.reception.cancel(self, packet.key).addCallback(
+            self.service.cancel(self, packet.key).addCallback(
                 lambda reason: self.disconnect(SilentClose(reason))
             )
         elif isinstance(packet, Startup):
@@ -350,11 +355,11 @@ class Frontend:
         """Read the first bytes, unless TLS begins with them (sslnegotiation=direct)."""
         transport: Any = self.transport
         is_tls = transport.socket.recv(1, MSG_PEEK) == TLS_BEGIN
-        if is_tls and self.reception.client_tls is not None:
+        if is_tls and self.service.client_tls is not None:
             self._begin_tls()
             raise BlockingIOError
-        self.link.recv = self.io.recv
-        self.io.attach(self.link)
+        self.stream.recv = self.io.recv
+        self.io.attach(self.stream)
         return self.io.recv(size)
 
     def _ssl_request(self, rest: bytes) -> None:
@@ -363,26 +368,26 @@ class Frontend:
             raise SilentClose("SSL req inside SSL")
         if rest:
             raise UnencryptedDataAfterSslRequest
-        if self.address.host == "unix" or self.reception.client_tls is None:
-            self.link.send(REFUSED_ENCRYPTION)
+        if self.address.host == "unix" or self.service.client_tls is None:
+            self.stream.send(REFUSED_ENCRYPTION)
         else:
-            self.link.send(ACCEPTED_ENCRYPTION)
+            self.stream.send(ACCEPTED_ENCRYPTION)
             self._begin_tls()
 
     def _begin_tls(self) -> None:
         """Leave the connection to the handshake."""
         self._tls_begun = True
-        side = self.reception.client_tls
+        side = self.service.client_tls
         assert side is not None  # noqa: S101 - asked before
         transport: Any = self.transport
         connection = side.connection(transport.socket)
 
         def encrypted() -> None:
             self.tls = side.facts(connection)
-            self.io.attach(self.link)
+            self.io.attach(self.stream)
 
         self.io.encrypt(
-            self.link, connection, encrypted, self._handshake_failed, LOGIN_LIMIT
+            self.stream, connection, encrypted, self._handshake_failed, LOGIN_LIMIT
         )
 
     def _handshake_failed(self, reason: str) -> None:
@@ -392,29 +397,29 @@ class Frontend:
 
     def _start(self, startup: Startup, rest: bytes) -> None:
         """Begin the login that a start-up packet asks for."""
-        side = self.reception.client_tls
+        side = self.service.client_tls
         is_in_clear = self.tls is None and self.address.host != "unix"
         if is_in_clear and side is not None and side.options.is_required:
             raise SslRequired
         self._reader = None
-        self.link.starting = False
-        if self.reception.log.noise_enabled:
+        self.stream.starting = False
+        if self.service.log.noise_enabled:
             traced(
-                self.io, self.link, self.reception.log, self, is_client=True, rest=rest
+                self.io, self.stream, self.service.log, self, is_client=True, rest=rest
             )
-            self.io.attach(self.link)
-        login = self.reception.begin_login(self, startup)
+            self.io.attach(self.stream)
+        login = self.service.begin_login(self, startup)
         # Asked in this order, as to tell whether something is a Deferred takes long.
-        if login is None or isinstance(login, ClientLogin):
+        if login is None or isinstance(login, ClientAuthenticator):
             self._ask(login)
             if rest and not self.closed:
-                self.link.take(rest)
+                self.stream.take(rest)
         else:
             self._finding = login
-            self.link.hold(rest)
+            self.stream.hold(rest)
             login.addCallbacks(self._found, self._not_found)
 
-    def _found(self, login: ClientLogin | None) -> None:
+    def _found(self, login: ClientAuthenticator | None) -> None:
         """Go on, now that it is known what to ask."""
         self._finding = None
         try:
@@ -422,7 +427,7 @@ class Frontend:
         except Fault as fault:
             self.disconnect(fault)
         if not self.closed:
-            self.link.take_held()
+            self.stream.take_held()
 
     def _not_found(self, failure: Failure) -> None:
         """Refuse a client that nothing can be asked."""
@@ -431,50 +436,50 @@ class Frontend:
             return  # Then the failure is that the search was given up.
         fault = failure.value
         if not isinstance(fault, Fault):
-            self.reception.log.error(f"{self.prefix} login: {fault!r}")
+            self.service.log.error(f"{self.prefix} login: {fault!r}")
             fault = InternalFault()
         self.disconnect(fault)
 
-    def _ask(self, login: ClientLogin | None) -> None:
+    def _ask(self, login: ClientAuthenticator | None) -> None:
         if login is None:
-            self.reception.accepted(self, Accepted())
+            self.service.accepted(self, Accepted())
         else:
             self._login = login
             # Only now: the start-up packet was good, and somebody is asked.
-            self.link.limit = ANSWER_LIMIT
+            self.stream.limit = ANSWER_LIMIT
             self._perform(login.begin())
 
-    def _perform(self, commands: Iterable[Command]) -> None:
+    def _perform(self, commands: Iterable[ClientAuthCommand]) -> None:
         for command in commands:
             if isinstance(command, Send):
-                self.link.send(command.data)
+                self.stream.send(command.data)
             elif isinstance(command, Refused):
-                self.reception.refused(self)
+                self.service.refused(self)
                 raise command.fault
-            elif isinstance(command, Work):
-                self._finding = self.reception.work(command)
-                self._finding.addCallbacks(self._worked, self._not_found)
+            elif isinstance(command, Offload):
+                self._finding = self.service.work(command)
+                self._finding.addCallbacks(self._offload_done, self._not_found)
             else:
                 self._login = None
                 self._ahead = command.last
                 try:
-                    self.reception.accepted(self, command)
+                    self.service.accepted(self, command)
                 finally:
                     self._send_ahead()
 
     def _send_ahead(self) -> None:
         """Send the last bytes of the login, if no welcome has taken them along."""
         if self._ahead:
-            self.link.send(self._ahead)
+            self.stream.send(self._ahead)
             self._ahead = b""
 
-    def _worked(self, result: object) -> None:
+    def _offload_done(self, result: object) -> None:
         """Go on with the login, now that a thread has done something for it."""
         self._finding = None
         if self.closed or self._login is None:
             return
         try:
-            self._perform(self._login.worked(result))
+            self._perform(self._login.offload_done(result))
         except Fault as fault:
             self.disconnect(fault)
 
@@ -486,8 +491,8 @@ class Frontend:
             self._perform(self._login.message(message_type, body))
         elif self.console is not None:
             if self._answering is None:
-                rota, log = self.reception.rota, self.reception.log
-                self._answering = Answering(self, self.console, rota, log)
+                rota, log = self.service.rota, self.service.log
+                self._answering = ConsoleAnswers(self, self.console, rota, log)
                 self.io.on_drained = self._answering.go_on
             self._answering.take(message_type, body)
         elif message_type == TERMINATE:
@@ -503,25 +508,25 @@ class Frontend:
     def lose_transaction(self, lost: LostTransaction) -> None:
         """Refuse what comes until the client has ended a transaction that is lost."""
         self.lost_transaction = lost
-        link = self.link
-        kept = b"" if link.gate is None else link.gate.leave()
-        link.end_relay()
-        if link.halted:
-            link.take_held()  # What waited for answers that do not come any more.
+        stream = self.stream
+        kept = b"" if stream.interceptor is None else stream.interceptor.leave()
+        stream.end_relay()
+        if stream.suspended:
+            stream.take_held()  # What waited for answers that do not come any more.
         if kept:
-            link.take(kept)
+            stream.take(kept)
 
     def _refuse(self, lost: LostTransaction, message_type: int, body: bytes) -> None:
         answer = lost.message(message_type, body)
         for fault in lost.faults:
-            self.reception.told(self, fault)
+            self.service.on_fault(self, fault)
         lost.faults.clear()
         if answer.data:
-            self.link.send(answer.data)
+            self.stream.send(answer.data)
         if answer.is_over:
             self.lost_transaction = None
-            self.link.ahead = answer.ahead
-            self.reception.revive(self)
+            self.stream.ahead = answer.ahead
+            self.service.revive(self)
 
     def send_welcome(self, told: bytes, key: bytes, notice: Notice | None) -> None:
         """End the login: what the client is told, a cancel key, ReadyForQuery.
@@ -531,9 +536,9 @@ class Frontend:
         self.cancel_key = key
         self.logged_in = True
         self.waiting_since = 0.0
-        self.welcomed_at = self.reception.clock()
+        self.welcomed_at = self.service.clock()
         ahead, self._ahead = self._ahead, b""
-        self.link.send(
+        self.stream.send(
             b"".join(
                 (
                     ahead,
@@ -547,23 +552,23 @@ class Frontend:
 
     def welcome(self, welcome: Welcome) -> None:
         """Hear from the pool what its servers report at login."""
-        self.reception.welcome(self, welcome)
+        self.service.welcome(self, welcome)
 
     def notify(self, notice: Notice) -> None:
         """Send a notice between messages."""
-        self.link.send(encode.notice_response(notice))
+        self.stream.send(encode.notice_response(notice))
 
     def reply(self, reply: ConsoleReply) -> None:
         """Send what the console says, or the beginning of it."""
         if self.closed:
             return
         for fault in reply.faults:
-            if not fault.is_silent and self.reception.log_pooler_errors:
-                self.reception.log.warning(f"{self.prefix} pooler error: {fault.text}")
+            if not fault.is_silent and self.service.log_pooler_errors:
+                self.service.log.warning(f"{self.prefix} pooler error: {fault.text}")
         if reply.attached:
             self._send_attached(reply)
         elif reply.data:
-            self.link.send(reply.data)
+            self.stream.send(reply.data)
         if reply.close:
             reason = reply.faults[-1].text if reply.faults else "client close request"
             self.disconnect(SilentClose(reason))
@@ -573,7 +578,7 @@ class Frontend:
         try:
             send_with_descriptors(self.io.transport.socket, reply.data, reply.attached)
         except OSError as error:
-            self.reception.log.error(
+            self.service.log.error(
                 f"{self.prefix} cannot send descriptors: {error.strerror or error}"
             )
             self.disconnect(SilentClose("failed to send descriptors"))
@@ -600,14 +605,14 @@ class Frontend:
         if self.closed:
             return
         if fault.note is not None:
-            self.reception.log.warning(f"{self.prefix} {fault.note}")
+            self.service.log.warning(f"{self.prefix} {fault.note}")
         self._send_ahead()
         self._leave(fault.text)
         last = b""
-        if not fault.is_silent and not self.reception.has_ended:
-            self.reception.told(self, fault)
-            if self.reception.log_pooler_errors:
-                self.reception.log.warning(f"{self.prefix} pooler error: {fault.text}")
+        if not fault.is_silent and not self.service.has_ended:
+            self.service.on_fault(self, fault)
+            if self.service.log_pooler_errors:
+                self.service.log.warning(f"{self.prefix} pooler error: {fault.text}")
             if not quietly:
                 last = encode.error_response(fault)
         self.io.close(last)
@@ -615,13 +620,13 @@ class Frontend:
     def _leave(self, reason: str) -> None:
         """Let everybody else let go of this client, once."""
         self.closed = True
-        if reason and self.reception.log_disconnections:
-            age = int(self.reception.clock() - self.connected_at)
-            self.reception.log.log(
+        if reason and self.service.log_disconnections:
+            age = int(self.service.clock() - self.connected_at)
+            self.service.log.log(
                 f"{self.prefix} closing because: {reason} (age={age}s)"
             )
-        self.link.lost = True
-        self.link.stopped = True
+        self.stream.lost = True
+        self.stream.stopped = True
         if self._finding is not None:
             self._finding.cancel()
         if self.console is not None:
@@ -630,4 +635,4 @@ class Frontend:
             self._answering.stop()
         if self.pool is not None:
             self.pool.remove_client(self)
-        self.reception.left(self)
+        self.service.on_close(self)

@@ -17,22 +17,24 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import Logger
 from twisted.python import log
 
-from pgswitch.net.watching import Watching
-from pgswitch.relay.turn import Turns
+from pgswitch.net.fast_registration import FastRegistration
+from pgswitch.relay.event_loop import EventLoop
 
 
 class LeanReactor(EPollReactor):
-    """EPollReactor whose turns are spent in relay/turn.py."""
+    """EPollReactor whose turns are spent in relay/event_loop.py."""
 
     _log = Logger()
 
     def __init__(self) -> None:
         """Begin without links."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.watching = Watching(
+        self.watching = FastRegistration(
             self._poller, self._reads, self._selectables, self._serve, self._drop
         )
-        self.turns = Turns(self.watching.serve, self.watching.ended, self._link_failed)
+        self.event_loop = EventLoop(
+            self.watching.serve, self.watching.ended, self._link_failed
+        )
 
     def callLater(
         self,
@@ -42,23 +44,23 @@ class LeanReactor(EPollReactor):
         **kw: object,
     ) -> DelayedCall:
         """Schedule a call, and have the reactor look at its timers again."""
-        self.turns.interrupted = True
+        self.event_loop.interrupted = True
         return super().callLater(delay, callable, *args, **kw)
 
     def _moveCallLaterSooner(self, delayedCall: DelayedCall) -> None:
         """Hear that a call was set to an earlier time, and look at the timers again."""
-        self.turns.interrupted = True
+        self.event_loop.interrupted = True
         super()._moveCallLaterSooner(delayedCall)
 
     def stop(self) -> None:
         """Stop the reactor."""
-        self.turns.interrupted = True
+        self.event_loop.interrupted = True
         super().stop()
 
     def doPoll(self, timeout: float | None) -> None:
         """Poll, until something but reading links is to be done."""
         try:
-            self.turns.run(self._poller, -1.0 if timeout is None else timeout)
+            self.event_loop.run(self._poller, -1.0 if timeout is None else timeout)
         except OSError as error:
             if error.errno != errno.EINTR:
                 raise

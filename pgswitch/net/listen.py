@@ -16,11 +16,10 @@ from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred, succeed
 
-from pgswitch.fatal import FatalError
+from pgswitch.errors.fatal import FatalError
 from pgswitch.logs import Log
-from pgswitch.net.accept import Acceptor, AcceptReactor, Builder
-from pgswitch.net.accepted import TcpTransport
 from pgswitch.net.accepted_unix import UnixTransport
+from pgswitch.net.acceptor import Acceptor, AcceptReactor, Builder
 from pgswitch.net.sockets import (
     ListenSettings,
     SocketFile,
@@ -32,6 +31,7 @@ from pgswitch.net.sockets import (
     resolve,
     unix_socket_path,
 )
+from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.net.tuning import defer_accept
 from pgswitch.types import Address
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from OpenSSL import SSL
 
-Read = Callable[[SSL.Connection], bytes]
-Write = Callable[[SSL.Connection, bytes | memoryview], int]
+ReadFunction = Callable[[SSL.Connection], bytes]
+WriteFunction = Callable[[SSL.Connection, bytes | memoryview], int]
 
 RECORD = 16384
 """Bytes of the largest record, decrypted (RFC 8446, section 5.1)."""
@@ -34,7 +34,7 @@ def outer_write(connection: SSL.Connection, data: bytes | memoryview) -> int:
     return connection.send(data)
 
 
-def inner_functions() -> tuple[Read, Write] | None:
+def inner_functions() -> tuple[ReadFunction, WriteFunction] | None:
     """Return the same by pyOpenSSL's inner names; None if it has others by now."""
     try:
         from OpenSSL._util import ffi, lib  # noqa: PLC0415 - may be missing
@@ -77,10 +77,10 @@ def inner_functions() -> tuple[Read, Write] | None:
     return read, write
 
 
-_OUTER: tuple[Read, Write] = (outer_read, outer_write)
+_OUTER: tuple[ReadFunction, WriteFunction] = (outer_read, outer_write)
 _BEST = inner_functions() or _OUTER
 
 
-def ways_of(connection: object) -> tuple[Read, Write]:
+def io_functions(connection: object) -> tuple[ReadFunction, WriteFunction]:
     """Return what to read and to write a connection by; a stand-in has no inside."""
     return _BEST if isinstance(connection, SSL.Connection) else _OUTER

@@ -14,7 +14,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from pgswitch.fatal import FatalError
+from pgswitch.errors.fatal import FatalError
 from pgswitch.net.tuning import TcpSettings, defer_accept
 
 SocketAddress: TypeAlias = Any
@@ -117,7 +117,7 @@ def resolve(host: str, port: int) -> list[tuple[int, SocketAddress]]:
     return [(family, address) for family, _, _, _, address in found]
 
 
-MOST_WAITING: Final = 2**31 - 1
+MAX_BACKLOG: Final = 2**31 - 1
 """The largest int of C."""
 
 
@@ -144,7 +144,7 @@ def _backlog(settings: ListenSettings) -> int:
     0 of it, with which all but the first of a crowd wait for a second and more.
     """
     wanted = settings.listen_backlog
-    return wanted if wanted >= 0 else MOST_WAITING
+    return wanted if wanted >= 0 else MAX_BACKLOG
 
 
 def listen_unix(path: str, settings: ListenSettings) -> socket.socket:

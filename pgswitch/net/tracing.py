@@ -28,7 +28,7 @@ from pgswitch.wire.trace import trace_line
 if TYPE_CHECKING:
     from pgswitch.logs import Log
     from pgswitch.net.transport import SocketIO
-    from pgswitch.relay.link import Link
+    from pgswitch.relay.stream import Stream
 
 _ALL: Final = action_table(CALL, {})
 _ALL_BUT_ROWS: Final = action_table(CALL, {DATA_ROW: PASS})
@@ -37,7 +37,7 @@ SHOWN_OF_BULK: Final = 8
 """Rows or messages of copy data that are shown of many that follow each other."""
 
 
-class Named(Protocol):
+class TracedPeer(Protocol):
     """Something that log lines are about."""
 
     @property
@@ -52,7 +52,7 @@ class Named(Protocol):
 class _Direction(Scanner):
     """Logs the messages of one direction."""
 
-    def __init__(self, letter: str, log: Log, owner: Named) -> None:
+    def __init__(self, letter: str, log: Log, owner: TracedPeer) -> None:
         super().__init__(_ALL, MAX_MESSAGE_SIZE)
         self._letter = letter
         self._log = log
@@ -132,7 +132,7 @@ class _Direction(Scanner):
         self._bulk = self._bulk_shown = self._omitted = 0
 
 
-def _name_of(owner: Named) -> str:
+def _name_of(owner: TracedPeer) -> str:
     """Return what log lines about somebody begin with, whatever that leads to."""
     try:
         return owner.prefix
@@ -142,14 +142,14 @@ def _name_of(owner: Named) -> str:
 
 def traced(
     io: SocketIO,
-    link: Link,
+    stream: Stream,
     log: Log,
-    owner: Named,
+    owner: TracedPeer,
     *,
     is_client: bool,
     rest: bytes = b"",
 ) -> None:
-    """Have everything that ``link`` reads and sends logged.
+    """Have everything that ``stream`` reads and sends logged.
 
     ``rest`` was read before, and the link has not been given it yet.
     """
@@ -157,7 +157,7 @@ def traced(
     sent = _Direction("B" if is_client else "F", log, owner)
     recv, send = io.recv, io.send
     # Of what has been said before, nothing is shown.
-    sent.skip = sum(len(data) for data in link.pending)
+    sent.skip = sum(len(data) for data in stream.pending)
     if rest:
         received.show(rest)
 
@@ -171,5 +171,5 @@ def traced(
         sent.show(data[:count])
         return count
 
-    link.recv, link.raw_send = traced_recv, traced_send
+    stream.recv, stream.raw_send = traced_recv, traced_send
     io.observe = sent.show

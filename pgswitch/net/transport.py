@@ -8,7 +8,7 @@ producer, whose next call says that all of it has been written.
 
 Every stock reactor calls ``doRead`` on the object that it was given, so this works
 with all of them.  It works with TLS too, which puts another socket in the transport
-(encrypting.py).
+(tls_socket.py).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet import main
 
-from pgswitch.net.accepted import TcpTransport
-from pgswitch.net.encrypting import TlsSocket, encrypt, give_back
-from pgswitch.relay.link import PAUSED_TLS
+from pgswitch.net.tcp_transport import TcpTransport
+from pgswitch.net.tls_socket import TlsSocket, encrypt, restore_handlers
+from pgswitch.relay.stream import PAUSED_TLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from OpenSSL import SSL
 
-    from pgswitch.relay.link import Link
-    from pgswitch.relay.turn import Turns
+    from pgswitch.relay.event_loop import EventLoop
+    from pgswitch.relay.stream import Stream
 
 
 class SocketIO:
@@ -45,8 +45,8 @@ class SocketIO:
         sock = transport if isinstance(transport, TcpTransport) else transport.socket
         self.recv: Callable[[int], bytes] = sock.recv
         self.send: Callable[[bytes], int] = sock.send
-        self._link: Link | None = None
-        self._registered: tuple[dict[int, Link], int] | None = None
+        self._link: Stream | None = None
+        self._registered: tuple[dict[int, Stream], int] | None = None
         """Where a lean reactor finds the link, see lean_reactor.py."""
         self.on_drained: Callable[[], object] | None = None
         """To be called when all that the link had pending is written."""
@@ -57,29 +57,31 @@ class SocketIO:
         self._handed_over = b""
         """To the transport, which has not sent it yet; kept for whoever observes."""
 
-    def attach(self, link: Link) -> None:
+    def attach(self, stream: Stream) -> None:
         """Read for the link from now on."""
-        self._link = link
-        self.transport.doRead = link.do_read_now
+        self._link = stream
+        self.transport.doRead = stream.do_read_now
         descriptor = self.transport.fileno()
         # -1 if somebody listens in on the socket's methods (tracing.py), or they do
         # more than the system's calls.
-        is_plain = self.tls is None and link.recv == self.recv
-        link.descriptor = descriptor if is_plain else -1
-        turns: Turns | None = getattr(self.transport.reactor, "turns", None)
-        if turns is not None:
-            link.clock = turns.clock
-            link.patience = turns.patience
-            self._registered = turns.links, descriptor
-            turns.links[descriptor] = link
+        is_plain = self.tls is None and stream.recv == self.recv
+        stream.descriptor = descriptor if is_plain else -1
+        event_loop: EventLoop | None = getattr(
+            self.transport.reactor, "event_loop", None
+        )
+        if event_loop is not None:
+            stream.clock = event_loop.clock
+            stream.batching = event_loop.batching
+            self._registered = event_loop.streams, descriptor
+            event_loop.streams[descriptor] = stream
 
-    def hold(self, link: Link) -> None:
+    def hold(self, stream: Stream) -> None:
         """Belong to a link that is not to read yet."""
-        self._link = link
+        self._link = stream
 
     def encrypt(
         self,
-        link: Link,
+        stream: Stream,
         connection: SSL.Connection,
         done: Callable[[], None],
         failed: Callable[[str], None],
@@ -89,23 +91,25 @@ class SocketIO:
 
         Until ``done``, which attaches the link again, nothing of it is read or sent.
         """
-        self.hold(link)
+        self.hold(stream)
         self._unregister()
         # In clear, not even last words may go out any more.
-        link.descriptor, link.recv, link.raw_send = -1, _no_recv, _no_send
+        stream.descriptor, stream.recv, stream.raw_send = -1, _no_recv, _no_send
         encrypt(
             self.transport,
             connection,
-            partial(self._encrypted, link, done),
+            partial(self._encrypted, stream, done),
             failed,
             self._wait_for_room,
             limit=limit,
         )
 
-    def _encrypted(self, link: Link, done: Callable[[], None], tls: TlsSocket) -> None:
+    def _encrypted(
+        self, stream: Stream, done: Callable[[], None], tls: TlsSocket
+    ) -> None:
         self.tls = tls
         self.recv, self.send = tls.recv, tls.send
-        link.recv, link.raw_send = tls.recv, tls.send
+        stream.recv, stream.raw_send = tls.recv, tls.send
         done()
 
     def _wait_for_room(self) -> None:
@@ -116,22 +120,22 @@ class SocketIO:
             self.transport.startWriting()
 
     def _has_room(self) -> object:
-        give_back(self.transport, "doWrite")
+        restore_handlers(self.transport, "doWrite")
         if self._link is not None:
             self._link.resume(PAUSED_TLS)
         return self.transport.doWrite()
 
     def _unregister(self) -> None:
         if self._registered is not None:
-            links, descriptor = self._registered
-            if links.get(descriptor) is self._link:
-                del links[descriptor]
+            streams, descriptor = self._registered
+            if streams.get(descriptor) is self._link:
+                del streams[descriptor]
             self._registered = None
 
     def detach(self) -> None:
         """Break the circle of references when the connection is gone."""
-        if self._link is not None and self._link.patient:
-            self._link.forget_patience()
+        if self._link is not None and self._link.low_water:
+            self._link.reset_low_water()
         self._unregister()
         if self._link is not None:
             # The number may soon be another connection's.
@@ -144,7 +148,7 @@ class SocketIO:
         if connector is not None:
             connector.transport = None  # Twisted's own circle.
         if not isinstance(self.transport, TcpTransport):  # which sees to it itself
-            give_back(self.transport, "doRead", "doWrite")
+            restore_handlers(self.transport, "doRead", "doWrite")
 
     # What the link calls.
 
@@ -190,10 +194,10 @@ class SocketIO:
 
     def resumeProducing(self) -> None:
         """Write more: the transport has nothing left to write."""
-        link = self._link
-        if link is None:
+        stream = self._link
+        if stream is None:
             return
-        data = link.take_pending()
+        data = stream.take_pending()
         if self.observe is not None:
             self.observe(self._handed_over)
             self._handed_over = data
@@ -201,7 +205,7 @@ class SocketIO:
             self.transport.write(data)
         else:
             self.transport.unregisterProducer()
-            link.drained()
+            stream.drained()
             if self.on_drained is not None:
                 self.on_drained()
 
@@ -216,19 +220,19 @@ class SocketIO:
         A peer that has not read what it was sent before gets neither ``last``, which
         might land inside a message, nor more time.
         """
-        link = self._link
-        if link is None or self.transport.disconnecting:
+        stream = self._link
+        if stream is None or self.transport.disconnecting:
             return
-        link.lost = True
-        link.stopped = True
-        if last and not link.backlogged:
-            link.send(last)
-        if link.backlogged:
+        stream.lost = True
+        stream.stopped = True
+        if last and not stream.backlogged:
+            stream.send(last)
+        if stream.backlogged:
             self.transport.unregisterProducer()
             self.transport.abortConnection()
-        elif link.reading:
+        elif stream.reading:
             # Cheaper than loseConnection, which waits for the socket to be writable.
-            link.over = True
+            stream.over = True
         else:
             self.transport.loseConnection()
 

@@ -41,7 +41,7 @@ SO_BUF_LOCK: Final = 72
 Python has no name for it.
 """
 
-LEAST_BUFFER: Final = 2048
+MIN_BUFFER: Final = 2048
 """Bytes below which a buffer of Linux may stall for good.
 
 Once small pieces have filled it, as with TLS a byte each, the window that is left is
@@ -86,7 +86,7 @@ def buffer_options(settings: TcpSettings) -> list[Option]:
     """
     if settings.tcp_socket_buffer <= 0:
         return []
-    size = max(settings.tcp_socket_buffer, LEAST_BUFFER)
+    size = max(settings.tcp_socket_buffer, MIN_BUFFER)
     return [
         (socket.SOL_SOCKET, socket.SO_SNDBUF, size),
         (socket.SOL_SOCKET, socket.SO_RCVBUF, size),

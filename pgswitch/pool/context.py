@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.config.effective import Effective
 from pgswitch.stats.counters import Counters
-from pgswitch.stats.failures import Failures
+from pgswitch.stats.error_counts import ErrorCounts
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from pgswitch.config.model import Configuration, DatabaseSpec
     from pgswitch.errors import Fault
     from pgswitch.logs import Log
-    from pgswitch.net.backend import Stretch
-    from pgswitch.tls.book import TlsBook
-    from pgswitch.wire.login_server import KeyCache
+    from pgswitch.net.backend import DeriveKeys
+    from pgswitch.tls.store import TlsContexts
     from pgswitch.wire.params import Tracking
     from pgswitch.wire.password import Secret
     from pgswitch.wire.scram import ScramKeys
+    from pgswitch.wire.server_auth import KeyCache
     from pgswitch.wire.statements import StatementTable
 
-Credentials = tuple["Secret | None", "ScramKeys | None"]
+LoginSecrets = tuple["Secret | None", "ScramKeys | None"]
 
 
 class Connector(Protocol):
@@ -47,7 +47,7 @@ class Connector(Protocol):
 
 
 @dataclass(slots=True)
-class PoolContext:
+class ServiceContext:
     """The surroundings of the pools."""
 
     configuration: Configuration
@@ -56,10 +56,10 @@ class PoolContext:
     tracking: Tracking
     statements: StatementTable
     connect: Connector
-    tls: TlsBook
-    credentials: Callable[[DatabaseSpec, str], Credentials]
+    tls: TlsContexts
+    credentials: Callable[[DatabaseSpec, str], LoginSecrets]
     """Secret and SCRAM keys for logging in to a database as a user."""
-    stretch: Stretch
+    derive_keys: DeriveKeys
     """Calls something in a thread; fires with None if that failed."""
     random: Callable[[int], bytes]
     clock: Callable[[], float]
@@ -70,7 +70,7 @@ class PoolContext:
     """SCRAM keys of clear secrets, stretched once."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     """Numbers clients and servers for the life of the process."""
-    failures: Failures = field(default_factory=Failures)
+    failures: ErrorCounts = field(default_factory=ErrorCounts)
     """What clients were told of, for SHOW ERRORS."""
     console_counters: Counters = field(default_factory=Counters)
     """What the console is asked; it has no pool to count for it."""
@@ -78,7 +78,7 @@ class PoolContext:
     """PAUSE of everything is in force."""
     suspended: bool = False
     """SUSPEND is in force: nothing is read, opened or timed."""
-    farewell: type[Fault] | None = None
+    shutdown_fault: type[Fault] | None = None
     """The service is ending: what whoever would have to wait for a server is told."""
     ended: bool = False
     """The process ends at once, and every connection with it."""

@@ -9,14 +9,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from pgswitch.errors import ClientIdleTimeout
-from pgswitch.pool.upkeep import INTERVAL_S, sweep
+from pgswitch.pool.maintenance import INTERVAL_S, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pool import ServerPool
-    from pgswitch.pool.registry import Pools
+    from pgswitch.pool.pools import Pools
 
 POOLS_A_TURN: Final = 100
 """Pools that are looked after without a pause, in 3 to 6 ms."""
@@ -27,7 +27,7 @@ class Janitor:
 
     def __init__(
         self,
-        context: PoolContext,
+        context: ServiceContext,
         pools: Pools,
         also: Callable[[float], None],
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
@@ -64,7 +64,7 @@ class Janitor:
         """
         if self._context.suspended:
             return None
-        self._pools.totals.look_again()
+        self._pools.connection_limits.look_again()
         self._left = deque(self._pools)
         done: Deferred[None] = Deferred()
         self._go_on(done)
@@ -110,6 +110,6 @@ class Janitor:
             if (
                 limit
                 and client.state == "idle"
-                and now - max(client.link.last_request, client.welcomed_at) > limit
+                and now - max(client.stream.last_request, client.welcomed_at) > limit
             ):
                 client.disconnect(ClientIdleTimeout())

@@ -19,8 +19,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import Phase
-from pgswitch.pool.opening import RECONFIGURED
-from pgswitch.relay.server import SESSION, STATEMENT
+from pgswitch.pool.server_connector import RECONFIGURED
+from pgswitch.relay.server_stream import SESSION, STATEMENT
 from pgswitch.types import PoolMode
 from pgswitch.wire.prepared import ClientStatements
 
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pgswitch.net.frontend import Frontend
-    from pgswitch.pool.context import PoolContext
-    from pgswitch.pool.fleet import Fleet
-    from pgswitch.relay.client import ClientLink
-    from pgswitch.relay.rack import Rack
-    from pgswitch.relay.server import ServerLink
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.server_connections import ServerConnections
+    from pgswitch.relay.client_stream import ClientStream
+    from pgswitch.relay.idle_pool import IdlePool
+    from pgswitch.relay.server_stream import ServerStream
 
 _TRANSACTION = int(PoolMode.TRANSACTION)
 
 
-class Home(Protocol):
+class ModePool(Protocol):
     """What is needed of the pool; see pool/pool.py."""
 
-    context: PoolContext
-    fleet: Fleet
-    rack: Rack
+    context: ServiceContext
+    server_connections: ServerConnections
+    idle_pool: IdlePool
     clients: dict[int, Frontend]
 
     @property
@@ -63,38 +63,38 @@ def statements_for(
     shared whatever the mode.  Those that it has it keeps; max_prepared_statements holds
     for them too; with 0 what a client prepares lasts as long as it has its server.
     """
-    link: ClientLink = client.link
-    pool: Home = client.pool
+    stream: ClientStream = client.stream
+    pool: ModePool = client.pool
     most = pool.context.effective.max_prepared_statements
-    has = link.statements
+    has = stream.statements
     if has is not None:
         has.keep_at_most(most)
         return has
     if client.number in pool.replication:
         return None
-    if pool.rack.mode == SESSION and not moves(client.database):
+    if pool.idle_pool.mode == SESSION and not moves(client.database):
         return None
     return ClientStatements(
-        pool.context.statements, link.exchange, most, pool.rack.counters
+        pool.context.statements, stream.exchange, most, pool.idle_pool.counters
     )
 
 
 def equip(client: Frontend, moves: Callable[[str], bool] = _never) -> None:
     """Give a client that is welcomed already what it needs."""
-    link: ClientLink = client.link
-    has = link.statements
+    stream: ClientStream = client.stream
+    has = stream.statements
     statements = statements_for(client, moves)
     if statements is has:
         return
-    link.statements = statements
-    if link.server is not None:
+    stream.statements = statements
+    if stream.server is not None:
         # Names that it has given before are the server's own, and pass as they are.
-        link.server.client_statements = statements
+        stream.server.client_statements = statements
 
 
-def adapt(pool: Home, before: int) -> None:
+def adapt(pool: ModePool, before: int) -> None:
     """Have clients and servers of a pool follow its settings; ``before``: its mode."""
-    mode = pool.rack.mode
+    mode = pool.idle_pool.mode
     if (before == SESSION) != (mode == SESSION):
         _renew_idle(pool)
     _limit_statements(pool)
@@ -102,45 +102,45 @@ def adapt(pool: Home, before: int) -> None:
         if client.replicates or not client.logged_in:
             continue
         equip(client)
-        server = client.link.server
+        server = client.stream.server
         if server is not None:
-            follow(pool, client.link, server)
+            follow(pool, client.stream, server)
 
 
-def _limit_statements(pool: Home) -> None:
+def _limit_statements(pool: ModePool) -> None:
     """Have servers drop what a lowered max_prepared_statements leaves no room for.
 
     With 0 clients go on with those that they have, and servers keep them.
     """
     most = pool.context.effective.max_prepared_statements
     if most:
-        for backend in pool.fleet:
+        for backend in pool.server_connections:
             if backend.phase is not Phase.LOGIN:
-                backend.link.statements.limit_to(most)
+                backend.stream.statements.limit_to(most)
 
 
-def follow(pool: Home, link: ClientLink, server: ServerLink) -> None:
+def follow(pool: ModePool, stream: ClientStream, server: ServerStream) -> None:
     """Have a server that is linked take the pool's mode, as far as it can be now."""
-    mode = pool.rack.mode
+    mode = pool.idle_pool.mode
     if mode == SESSION:
         return
     if server.mode == SESSION:
         # Nobody else is to have it. What is under way may be a transaction still.
-        server.stale = server.watched = True
+        server.close_needed = server.needs_release_check = True
         server.mode = _TRANSACTION
-        is_amid = link.skip or not server.at_boundary()
-        if link.exchange.clean and not is_amid:
-            pool.rack.release(server)
+        is_amid = stream.skip or not server.at_boundary()
+        if stream.exchange.clean and not is_amid:
+            pool.idle_pool.release(server)
     elif server.mode == STATEMENT:
         server.mode = mode
 
 
-def _renew_idle(pool: Home) -> None:
+def _renew_idle(pool: ModePool) -> None:
     """Reset what is idle for sessions; close what sessions may have left unclean."""
-    idle, pool.rack.idle[:] = list(pool.rack.idle), []
+    idle, pool.idle_pool.idle[:] = list(pool.idle_pool.idle), []
     resets = bool(pool.context.configuration.settings.server_reset_query)
     for server in idle:
         if resets:
-            pool.rack.put_back(server)
+            pool.idle_pool.put_back(server)
         else:
             server.backend.close(RECONFIGURED)

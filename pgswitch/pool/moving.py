@@ -10,7 +10,7 @@ from pgswitch.wire.exchange import IDLE
 if TYPE_CHECKING:
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.pool import ServerPool
-    from pgswitch.relay.client import ClientLink
+    from pgswitch.relay.client_stream import ClientStream
 
 
 def move(client: Frontend, target: ServerPool) -> None:
@@ -20,23 +20,23 @@ def move(client: Frontend, target: ServerPool) -> None:
     server that it keeps in session pooling goes back first, and is reset there.  Its
     tracked parameters and its prepared statements are its own, so they follow.
     """
-    link: ClientLink = client.link
+    stream: ClientStream = client.stream
     source: ServerPool = client.pool
-    if link.server is not None:
-        exchange = link.exchange
+    if stream.server is not None:
+        exchange = stream.exchange
         # Nothing is open here; what makes it look so is a Close that we have answered.
         exchange.clean = (
             exchange.status == IDLE
             and not exchange.outstanding()
             and not exchange.skipping
         )
-        source.rack.release(link.server)
+        source.idle_pool.release(stream.server)
     source.let_go(client)
     target.clients[client.number] = client
     client.pool = target
-    counters = target.rack.counters
-    link.keeper = target.rack
-    link.counters = counters
-    if link.statements is not None:
-        link.statements.counters = counters
+    counters = target.idle_pool.counters
+    stream.server_source = target.idle_pool
+    stream.counters = counters
+    if stream.statements is not None:
+        stream.statements.counters = counters
     equip(client)

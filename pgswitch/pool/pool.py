@@ -2,9 +2,10 @@
 
 The Rack does what happens for every transaction; this is the rack's steward and does
 the rest: it queues clients and gives them servers.  Parts of it have files of their
-own: opening servers (fleet.py), their logins and losses (server_life.py), setting
-parameters (settling.py), resets and checks (aftercare.py), auth_query (errands.py),
-cancel requests (cancels.py), replication (replication.py).
+own: opening servers (server_connections.py), their logins and losses
+(server_events.py), setting parameters (parameter_sync.py), resets and checks
+(release.py), auth_query (internal_queries.py), cancel requests (outgoing_cancels.py),
+replication (replication.py).
 """
 
 from __future__ import annotations
@@ -14,30 +15,30 @@ from typing import TYPE_CHECKING, cast
 
 from pgswitch.errors import ServerLoginFailing, TransactionBlocksNotAllowed
 from pgswitch.net.backend import Backend, Phase
-from pgswitch.pool import server_life
-from pgswitch.pool.aftercare import Aftercare, unfit
-from pgswitch.pool.cancels import Cancels
-from pgswitch.pool.errands import Errands
-from pgswitch.pool.fleet import Fleet
-from pgswitch.pool.ledger import Demand
+from pgswitch.pool import server_events
+from pgswitch.pool.held_clients import HeldClients
+from pgswitch.pool.internal_queries import InternalQueries
 from pgswitch.pool.modes import adapt
-from pgswitch.pool.opening import PAUSED
+from pgswitch.pool.outgoing_cancels import OutgoingCancels
+from pgswitch.pool.parameter_sync import ParameterSync
+from pgswitch.pool.release import ServerRelease, unfit
 from pgswitch.pool.replication import ReplicationSession
-from pgswitch.pool.settling import Settling
-from pgswitch.pool.verdicts import Verdicts
-from pgswitch.pool.waits import Waits
-from pgswitch.relay.client import ClientLink
-from pgswitch.relay.rack import Rack, is_fit
+from pgswitch.pool.server_connections import ServerConnections
+from pgswitch.pool.server_connector import PAUSED
+from pgswitch.pool.sizing import Demand
+from pgswitch.pool.wait_watchdog import WaitWatchdog
+from pgswitch.relay.client_stream import ClientStream
+from pgswitch.relay.idle_pool import IdlePool, is_fit
 from pgswitch.types import PoolKey, PoolMode
-from pgswitch.wire.login_server import Failed, ServerRefused
+from pgswitch.wire.server_auth import Failed, ServerRefused
 
 if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.net.frontend import Frontend
-    from pgswitch.pool.context import PoolContext
-    from pgswitch.pool.site import Place
-    from pgswitch.pool.totals import Totals
-    from pgswitch.relay.server import ServerLink
+    from pgswitch.pool.connection_limits import ConnectionLimits
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.writer_route import Route
+    from pgswitch.relay.server_stream import ServerStream
     from pgswitch.wire.welcome import Welcome
 
 
@@ -45,40 +46,46 @@ class ServerPool:
     """A pool; ``key`` names it, ``spec`` is its database entry."""
 
     def __init__(
-        self, key: PoolKey, spec: DatabaseSpec, context: PoolContext, totals: Totals
+        self,
+        key: PoolKey,
+        spec: DatabaseSpec,
+        context: ServiceContext,
+        connection_limits: ConnectionLimits,
     ) -> None:
         """Begin without servers; nothing is opened before somebody needs it."""
         self.key = key
         self.spec = spec
         self.context = context
-        self.totals = totals
-        self.rack = Rack(self)
-        self.fleet = Fleet(self)
-        self.servers = self.fleet.by_number
+        self.connection_limits = connection_limits
+        self.idle_pool = IdlePool(self)
+        self.server_connections = ServerConnections(self)
+        self.servers = self.server_connections.by_number
         self.clients: dict[int, Frontend] = {}
         """Logged-in clients by number."""
         self.welcome_waiters: list[Frontend] = []
         """Clients whose login waits for the first login of a server."""
         self.welcome: Welcome | None = None
         """What a server reports at login, and so what clients are told at theirs."""
-        self.site: Place | None = None
+        self.route: Route | None = None
         """Where the servers are, if the database is a cluster."""
         self.replication: dict[int, ReplicationSession] = {}
         """What replication clients have instead of the rack, by client number."""
-        self.errands = Errands(self)
+        self.internal_queries = InternalQueries(self)
         """Questions of auth_query, asked for clients that log in."""
-        self.cancels = Cancels(context, self.fleet.room_for_cancels)
+        self.cancels = OutgoingCancels(
+            context, self.server_connections.room_for_cancels
+        )
         """Cancel requests on their way to its servers."""
         self.paused = False
         """PAUSE of this database is in force."""
         self.last_lifetime_close = float("-inf")
         self.idle_since = context.clock()
         """When it last had a client or a server, as the upkeep saw it."""
-        self.settling = Settling(context, self.rack)
-        self.aftercare = Aftercare(self)
-        self.verdicts = Verdicts(self)
+        self.parameter_sync = ParameterSync(context, self.idle_pool)
+        self.release = ServerRelease(self)
+        self.held_clients = HeldClients(self)
         """Clients whose server is lost, until it is known why."""
-        self.waits = Waits()
+        self.wait_watchdog = WaitWatchdog()
         """Sees whether a client waits for longer than it may."""
         self.configure()
 
@@ -87,29 +94,29 @@ class ServerPool:
     def configure(self) -> None:
         """Take the settings in force."""
         settings = self.context.configuration.settings
-        before = self.rack.mode
+        before = self.idle_pool.mode
         mode = self.context.effective.pool_mode(self.spec, self.key.user)
-        self.rack.mode = int(mode)
-        self.fleet.configure()
-        self.rack.round_robin = bool(settings.server_round_robin)
-        self.aftercare.configure()
+        self.idle_pool.mode = int(mode)
+        self.server_connections.configure()
+        self.idle_pool.round_robin = bool(settings.server_round_robin)
+        self.release.configure()
         self.set_open()
         adapt(self, before)
 
     @property
     def failing(self) -> str:
         """Return why the last attempt to log in failed; empty if it did not."""
-        return self.fleet.attempts.failing
+        return self.server_connections.login_attempts.failing
 
     @property
     def is_empty(self) -> bool:
         """Whether it has neither clients nor servers."""
-        return not self.clients and not self.servers and not self.errands
+        return not self.clients and not self.servers and not self.internal_queries
 
     @property
     def mode(self) -> PoolMode:
         """Return the pool mode in force."""
-        return PoolMode(self.rack.mode)
+        return PoolMode(self.idle_pool.mode)
 
     def recycle(self, spec: DatabaseSpec, *, servers: bool) -> None:
         """Take a changed entry; with ``servers``, close the present ones in time."""
@@ -120,14 +127,14 @@ class ServerPool:
 
     def expire_servers(self) -> None:
         """Have every present server closed instead of used again (RECONNECT)."""
-        self.fleet.generation += 1
+        self.server_connections.generation += 1
         self.welcome = None
-        self.fleet.expire()
+        self.server_connections.expire()
         self.launch()
 
     def expire_at(self, addresses: Container[str]) -> None:
         """Have the servers at these addresses closed instead of used again."""
-        self.fleet.expire(addresses)
+        self.server_connections.expire(addresses)
         self.launch()
 
     # Clients come and go.
@@ -139,8 +146,8 @@ class ServerPool:
         if session is not None:
             session.begin()
             return
-        site = self.site
-        if self.welcome is not None and (site is None or not site.is_unheard):
+        route = self.route
+        if self.welcome is not None and (route is None or not route.is_unheard):
             client.welcome(self.welcome)
             return
         self.welcome_waiters.append(client)
@@ -163,80 +170,88 @@ class ServerPool:
             return
         if client in self.welcome_waiters:
             self.welcome_waiters.remove(client)
-        link: ClientLink = client.link
-        if link in self.rack.waiters:
-            self.rack.waiters.remove(link)
-        self.settling.forget(link)
-        if link.halted:
-            self.verdicts.forget(link)
+        stream: ClientStream = client.stream
+        if stream in self.idle_pool.waiters:
+            self.idle_pool.waiters.remove(stream)
+        self.parameter_sync.forget(stream)
+        if stream.suspended:
+            self.held_clients.forget(stream)
         session = self.replication.pop(client.number, None)
-        server = link.server
+        server = stream.server
         if session is not None:
             session.end()
         elif server is not None:
-            reason = unfit(link, server)
-            self.rack.unlink(link, server)
+            reason = unfit(stream, server)
+            self.idle_pool.unlink(stream, server)
             if reason:
                 server.backend.close(reason)
             else:
-                self.rack.put_back(server)
-        if link.statements is not None:
-            link.statements.leave()
+                self.idle_pool.put_back(server)
+        if stream.statements is not None:
+            stream.statements.leave()
 
     # The rack's steward.
 
-    def wait(self, client: ClientLink) -> None:
+    def wait(self, client: ClientStream) -> None:
         """Queue a client that found no idle server, or tell it why not."""
-        if self.context.farewell is not None:
-            client.frontend.disconnect(self.context.farewell())
+        if self.context.shutdown_fault is not None:
+            client.frontend.disconnect(self.context.shutdown_fault())
             return
         now = self.context.clock()
         if self.is_failing:
             client.frontend.disconnect(ServerLoginFailing(reason=self.failing))
             self.launch(asked=1)
             return
-        client.halt()
+        client.suspend()
         client.waiting_since = now
         client.begin_query(now)
-        self.rack.waiters.append(client)
-        if self.rack.idle or self.welcome is None or not self.fleet.is_exhausted():
+        self.idle_pool.waiters.append(client)
+        if (
+            self.idle_pool.idle
+            or self.welcome is None
+            or not self.server_connections.is_exhausted()
+        ):
             self.serve_waiters()
 
     @property
     def is_failing(self) -> bool:
         """Whether no server can be had before the next attempt to log in."""
-        is_failing = self.failing and self.site is None and not self.fleet.has_login()
+        is_failing = (
+            self.failing
+            and self.route is None
+            and not self.server_connections.has_login()
+        )
         return bool(is_failing) and not self.is_held()
 
-    def settle(self, client: ClientLink, server: ServerLink) -> bool:
+    def sync_parameters(self, client: ClientStream, server: ServerStream) -> bool:
         """Make the server's parameters the client's; False: nothing is to be done."""
-        return self.settling.begin(client, _backend(server))
+        return self.parameter_sync.begin(client, _backend(server))
 
-    def discard(self, server: ServerLink) -> None:
+    def discard(self, server: ServerStream) -> None:
         """Close a server that is not to be used."""
         reason = "idle server got dirty"
-        if server.stale:
+        if server.close_needed:
             reason = "obsolete connection"
         elif server.backlogged:
             reason = "server released before everything was sent to it"
         server.backend.close(reason)
 
-    def released(self, server: ServerLink) -> None:
+    def released(self, server: ServerStream) -> None:
         """Look after a server that came back unlinked and clean."""
-        self.aftercare.released(_backend(server))
+        self.release.released(_backend(server))
 
-    def doubted(self, backend: Backend) -> None:
+    def on_read_only(self, backend: Backend) -> None:
         """Have the monitor look: a server of a cluster takes no writes."""
         del backend
-        if self.site is not None:
-            self.site.suspect()
+        if self.route is not None:
+            self.route.suspect()
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
         """End a client that opened a transaction, and its server."""
         fault = TransactionBlocksNotAllowed()
-        client = backend.link.peer
-        if isinstance(client, ClientLink):
-            self.rack.unlink(client, backend.link)
+        client = backend.stream.peer
+        if isinstance(client, ClientStream):
+            self.idle_pool.unlink(client, backend.stream)
             client.frontend.disconnect(fault)
         backend.close(fault.text)
 
@@ -244,47 +259,54 @@ class ServerPool:
 
     def serve_waiters(self) -> None:
         """Give idle servers to those who wait; check used ones; open more."""
-        rack = self.rack
-        while rack.idle and rack.open and (rack.waiters or self.errands):
-            server = rack.idle.pop()
-            if server.stale or not is_fit(server):
+        idle_pool = self.idle_pool
+        while (
+            idle_pool.idle
+            and idle_pool.open
+            and (idle_pool.waiters or self.internal_queries)
+        ):
+            server = idle_pool.idle.pop()
+            if server.close_needed or not is_fit(server):
                 self.discard(server)
             else:
-                self.aftercare.free(_backend(server))
-        if rack.open:
-            wanted = len(rack.waiters) + len(self.errands)
-            self.aftercare.check_used(wanted - self.fleet.count(Phase.BUSY))
+                self.release.free(_backend(server))
+        if idle_pool.open:
+            wanted = len(idle_pool.waiters) + len(self.internal_queries)
+            self.release.check_used(wanted - self.server_connections.count(Phase.BUSY))
         self.launch()
 
-    def rack_of(self, client: Frontend) -> Rack:
+    def idle_pool_of(self, client: Frontend) -> IdlePool:
         """Return where a client's servers come from."""
         session = self.replication.get(client.number)
-        return self.rack if session is None else session.rack
+        return self.idle_pool if session is None else session.idle_pool
 
-    def waiting(self) -> list[ClientLink]:
+    def waiting(self) -> list[ClientStream]:
         """Return the clients that wait for a server, those of replication last."""
-        waiting = [*self.rack.waiters]
+        waiting = [*self.idle_pool.waiters]
         for session in self.replication.values():
-            waiting += session.rack.waiters
+            waiting += session.idle_pool.waiters
         return waiting
 
     def waiting_since(self) -> float:
         """Return when the client came that has waited longest; infinite if none."""
-        since = [link.waiting_since for link in self.rack.waiters[:1]]
+        since = [stream.waiting_since for stream in self.idle_pool.waiters[:1]]
         since += [client.waiting_since for client in self.unwelcomed()[:1]]
         return min(since, default=float("inf"))
 
     def waits_since(self) -> list[float]:
         """Return since when each client waits for a server, at its login too."""
-        since = [link.waiting_since for link in self.waiting()]
-        since += [link.waiting_since for link in self.verdicts.links()]
+        since = [stream.waiting_since for stream in self.waiting()]
+        since += [stream.waiting_since for stream in self.held_clients.streams()]
         since += [client.waiting_since for client in self.unwelcomed()]
-        since += [errand.waiting_since for errand in self.errands.waiting()]
+        since += [
+            internal_query.waiting_since
+            for internal_query in self.internal_queries.waiting()
+        ]
         return [moment for moment in since if moment]
 
     def is_opening(self) -> bool:
         """Tell whether a server is logging in."""
-        return self.fleet.count(Phase.LOGIN) > 0
+        return self.server_connections.count(Phase.LOGIN) > 0
 
     def unwelcomed(self) -> list[Frontend]:
         """Return the clients whose login waits for a server's."""
@@ -299,31 +321,31 @@ class ServerPool:
         """
         backend.owner = self
         backend.database = self.key.database
-        self.fleet.enter(backend)
+        self.server_connections.enter(backend)
 
     def take_back(self, backend: Backend, *, is_idle: bool) -> None:
         """Take in a server that another process has logged in, linked or idle."""
-        backend.link.keeper = self.rack
-        backend.link.counters = self.rack.counters
-        server_life.inherit_welcome(self, backend)
+        backend.stream.server_source = self.idle_pool
+        backend.stream.counters = self.idle_pool.counters
+        server_events.inherit_welcome(self, backend)
         if is_idle:
-            self.rack.keep(backend.link)
+            self.idle_pool.keep(backend.stream)
 
-    def settle_at(self, site: Place) -> None:
-        """Have the servers where ``site`` says; those that are there already stay."""
-        self.site = site
+    def set_route(self, route: Route) -> None:
+        """Have the servers where ``route`` says; those that are there already stay."""
+        self.route = route
         for backend in self.backends():
             if backend.phase is not Phase.LOGIN:
-                backend.link.wary = True
+                backend.stream.tracks_loss = True
 
     def expect_walsender(self, client: Frontend) -> Backend:
         """Return a new server for a replication client, which another process has."""
-        return self.replication[client.number].expect()
+        return self.replication[client.number].create()
 
     @property
-    def place(self) -> DatabaseSpec:
+    def target(self) -> DatabaseSpec:
         """The database's entry, with the host in it that is connected to now."""
-        return self.spec if self.site is None else self.site.place
+        return self.spec if self.route is None else self.route.target
 
     def is_in_use(self) -> bool:
         """Tell whether anybody has a use for connections."""
@@ -334,10 +356,10 @@ class ServerPool:
         for session in [*self.replication.values()]:
             session.open()
         settings = self.context.configuration.settings
-        is_cluster = self.site is not None
-        self.fleet.launch(
+        is_cluster = self.route is not None
+        self.server_connections.launch(
             self._demand(asked),
-            free=self.fleet.count(Phase.BUSY) - len(self.settling),
+            free=self.server_connections.count(Phase.BUSY) - len(self.parameter_sync),
             login_retry=settings.polling_frequency
             if is_cluster
             else settings.server_login_retry,
@@ -345,18 +367,20 @@ class ServerPool:
 
     def _demand(self, asked: int) -> Demand:
         """Return who wants servers."""
-        waiting = len(self.rack.waiters) + len(self.errands)
+        waiting = len(self.idle_pool.waiters) + len(self.internal_queries)
         if self.welcome_waiters:
             waiting = max(waiting, 1)
         return Demand(
             waiting=max(waiting, asked),
-            overdue=self._overdue() if self.fleet.reserve_size else 0,
+            overdue=self._overdue() if self.server_connections.reserve_size else 0,
             is_wanted=bool(self.clients) or self.spec.user is not None,
             is_known=self.welcome is not None,
             # Logins under way are let finish in a SUSPEND.
             held=self.is_held()
             or (
-                self.context.suspended and not self.welcome_waiters and not self.errands
+                self.context.suspended
+                and not self.welcome_waiters
+                and not self.internal_queries
             ),
         )
 
@@ -364,33 +388,35 @@ class ServerPool:
         """Return how many clients have waited for long, as far as that matters."""
         settings = self.context.configuration.settings
         since = self.context.clock() - settings.reserve_pool_timeout
-        first = self.rack.waiters[: self.fleet.pool_size + self.fleet.reserve_size]
-        return sum(link.waiting_since < since for link in first)
+        first = self.idle_pool.waiters[
+            : self.server_connections.pool_size + self.server_connections.reserve_size
+        ]
+        return sum(stream.waiting_since < since for stream in first)
 
     def logged_in(self, backend: Backend) -> None:
         """Take in a server that has logged in."""
-        server_life.logged_in(self, backend)
+        server_events.logged_in(self, backend)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Note why a login failed; tell those who wait unless others still serve."""
-        server_life.login_refused(self, backend, refusal)
+        server_events.login_refused(self, backend, refusal)
 
     def reported(self, name: str, value: str, backend: Backend) -> None:
         """Note that a parameter has changed which no client can have changed."""
-        server_life.reported(self, name, value, backend)
+        server_events.reported(self, name, value, backend)
 
     def lost(self, backend: Backend, reason: str) -> None:
         """Let go of a server, and of the client that was using it."""
-        server_life.lost(self, backend, reason)
+        server_events.lost(self, backend, reason)
 
     def learn_welcome(self, backend: Backend) -> None:
         """Have clients told from now on what this server has reported."""
-        server_life.learn_welcome(self, backend)
+        server_events.learn_welcome(self, backend)
 
     def welcome_waiting(self) -> None:
         """Go on with the logins that wait, if what clients are told is known."""
-        site = self.site
-        if self.welcome is None or (site is not None and site.is_unheard):
+        route = self.route
+        if self.welcome is None or (route is not None and route.is_unheard):
             return
         waiting, self.welcome_waiters = self.welcome_waiters, []
         for client in waiting:
@@ -409,17 +435,19 @@ class ServerPool:
         """
         if self.context.paused or self.paused:
             return True
-        return self.site is not None and self.site.searching and not self.site.starting
+        return (
+            self.route is not None and self.route.searching and not self.route.starting
+        )
 
     def is_searching(self) -> bool:
         """Tell whether clients wait because no writer is known."""
-        return self.site is not None and self.site.searching
+        return self.route is not None and self.route.searching
 
     def set_open(self) -> None:
         """Bring the rack in line with PAUSE and RESUME."""
         held = self.is_held()
-        self.rack.open = not held
-        self.rack.careful = self.aftercare.is_needed()
+        self.idle_pool.open = not held
+        self.idle_pool.checks_releases = self.release.is_needed()
 
     def hold(self) -> None:
         """Close what is idle, now that the pool is paused."""
@@ -433,29 +461,34 @@ class ServerPool:
         self.set_open()
         self.serve_waiters()
 
-    def is_settling(self, backend: Backend) -> bool:
+    def is_syncing_parameters(self, backend: Backend) -> bool:
         """Tell whether a server is having a client's parameters set."""
-        return backend in self.settling
+        return backend in self.parameter_sync
 
     def turns_away(self) -> bool:
         """Tell whether its node refuses logins, and it has no server to spare."""
-        return self.fleet.attempts.is_refused and not self.rack.idle
+        return (
+            self.server_connections.login_attempts.is_refused
+            and not self.idle_pool.idle
+        )
 
     def load(self) -> int:
         """Return how many servers are at work or asked for."""
-        return len(self.servers) - len(self.rack.idle) + len(self.rack.waiters)
+        return (
+            len(self.servers) - len(self.idle_pool.idle) + len(self.idle_pool.waiters)
+        )
 
     def connections(self) -> Iterator[Backend]:
         """Return the servers, and those kept open elsewhere for later."""
         yield from self.backends()
-        if self.site is not None:
-            yield from self.site.warm_servers()
+        if self.route is not None:
+            yield from self.route.warm_servers()
 
     def backends(self) -> Iterator[Backend]:
         """Return the servers, oldest first."""
-        return iter(self.fleet)
+        return iter(self.server_connections)
 
 
-def _backend(server: ServerLink) -> Backend:
+def _backend(server: ServerStream) -> Backend:
     """Return what a pool's own server links are controlled by."""
     return cast("Backend", server.backend)

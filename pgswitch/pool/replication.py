@@ -16,22 +16,22 @@ from pgswitch.errors import (
     ServerLoginRefused,
 )
 from pgswitch.net.backend import Phase
-from pgswitch.pool.attempts import INTERVENTION, NO_RESOURCES
-from pgswitch.pool.opening import NO_FAILURES
-from pgswitch.relay.rack import Rack
-from pgswitch.relay.server import SESSION
-from pgswitch.wire.login_server import Failed, ServerRefused
+from pgswitch.pool.login_attempts import INTERVENTION, NO_RESOURCES
+from pgswitch.pool.server_connector import NO_FAILURES
+from pgswitch.relay.idle_pool import IdlePool
+from pgswitch.relay.server_stream import SESSION
+from pgswitch.wire.server_auth import Failed, ServerRefused
 from pgswitch.wire.startup import Replication
 from pgswitch.wire.welcome import Welcome
 
 if TYPE_CHECKING:
     from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
-    from pgswitch.pool.context import PoolContext
-    from pgswitch.pool.fleet import Fleet
-    from pgswitch.pool.site import Place
-    from pgswitch.relay.client import ClientLink
-    from pgswitch.relay.server import ServerLink
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.server_connections import ServerConnections
+    from pgswitch.pool.writer_route import Route
+    from pgswitch.relay.client_stream import ClientStream
+    from pgswitch.relay.server_stream import ServerStream
 
 CLIENT_CLOSED = "replication client was closed"
 CLIENT_LEFT = "replication client disconnected"
@@ -40,14 +40,14 @@ PASSING = (NO_RESOURCES, INTERVENTION)
 _STARTUP_WORDS = {Replication.LOGICAL: "database", Replication.PHYSICAL: "true"}
 
 
-class Home(Protocol):
+class ReplicationPool(Protocol):
     """What a session needs of the pool it belongs to; see pool/pool.py."""
 
-    context: PoolContext
+    context: ServiceContext
     welcome: Welcome | None
-    rack: Rack
-    fleet: Fleet
-    site: Place | None
+    idle_pool: IdlePool
+    server_connections: ServerConnections
+    route: Route | None
 
     def is_held(self) -> bool:
         """Tell whether no client may get a server now."""
@@ -56,15 +56,15 @@ class Home(Protocol):
 class _NoSteward:
     """Of the rack of a client that has left: there is nothing to be done."""
 
-    def wait(self, client: ClientLink) -> None:
+    def wait(self, client: ClientStream) -> None:
         """Do nothing."""
 
-    def settle(self, client: ClientLink, server: ServerLink) -> bool:
+    def sync_parameters(self, client: ClientStream, server: ServerStream) -> bool:
         """Set nothing."""
         del client, server
         return False
 
-    def discard(self, server: ServerLink) -> None:
+    def discard(self, server: ServerStream) -> None:
         """Do nothing: it is closed."""
 
     released = discard
@@ -76,11 +76,11 @@ _GONE = _NoSteward()
 class ReplicationSession:
     """Steward of the rack of one replication client, owner of its one server."""
 
-    def __init__(self, pool: Home, client: Frontend) -> None:
+    def __init__(self, pool: ReplicationPool, client: Frontend) -> None:
         """Begin without a server."""
-        self.rack = Rack(self)
-        self.rack.mode = SESSION
-        self.rack.counters = pool.rack.counters
+        self.idle_pool = IdlePool(self)
+        self.idle_pool.mode = SESSION
+        self.idle_pool.counters = pool.idle_pool.counters
         self._pool = pool
         self.client = client
         self._backend: Backend | None = None
@@ -100,53 +100,53 @@ class ReplicationSession:
     def end(self) -> None:
         """Close the server: the client has left."""
         if self._backend is not None:
-            is_free = self.client.link.exchange.clean
+            is_free = self.client.stream.exchange.clean
             self._backend.close(CLIENT_CLOSED if is_free else CLIENT_LEFT)
         # The two hold each other.
-        self.rack.steward = _GONE
+        self.idle_pool.policy = _GONE
 
     def open(self) -> None:
         """Open the server if one is wanted and there is room for it."""
         client, pool = self.client, self._pool
-        is_wanted = bool(self.rack.waiters) or not client.logged_in
+        is_wanted = bool(self.idle_pool.waiters) or not client.logged_in
         if not is_wanted or self._backend is not None or pool.is_held():
             return
-        if not pool.fleet.make_room():
+        if not pool.server_connections.make_room():
             return
         facts = client.facts
         assert facts is not None  # noqa: S101 - the client has logged in
         given = {"replication": _STARTUP_WORDS[facts.replication]}
         if facts.options is not None:
             given["options"] = facts.options
-        self._backend = pool.fleet.open_for(self, given | facts.tracked)
+        self._backend = pool.server_connections.open_for(self, given | facts.tracked)
         self._backend.replication = facts.replication.value
 
-    def expect(self) -> Backend:
+    def create(self) -> Backend:
         """Return the server, whose connection another process has opened."""
-        backend = self._backend = self._pool.fleet.expect(self)
+        backend = self._backend = self._pool.server_connections.create(self)
         assert self.client.facts is not None  # noqa: S101 - the client has logged in
         backend.replication = self.client.facts.replication.value
         return backend
 
     # The rack's steward.
 
-    def wait(self, client: ClientLink) -> None:
+    def wait(self, client: ClientStream) -> None:
         """Have the client wait for its server, which is opened now."""
-        farewell = self._pool.context.farewell
-        if farewell is not None:
-            self.client.disconnect(farewell())
+        shutdown_fault = self._pool.context.shutdown_fault
+        if shutdown_fault is not None:
+            self.client.disconnect(shutdown_fault())
             return
-        client.halt()
+        client.suspend()
         client.waiting_since = self._pool.context.clock()
-        self.rack.waiters.append(client)
+        self.idle_pool.waiters.append(client)
         self.open()
 
-    def settle(self, client: ClientLink, server: ServerLink) -> bool:
+    def sync_parameters(self, client: ClientStream, server: ServerStream) -> bool:
         """Set nothing: the start-up packet had it, and a walsender knows no SET."""
         del client, server
         return False
 
-    def discard(self, server: ServerLink) -> None:
+    def discard(self, server: ServerStream) -> None:
         """Close the server."""
         cast("Backend", server.backend).close(CLIENT_LEFT)
 
@@ -156,18 +156,18 @@ class ReplicationSession:
 
     def logged_in(self, backend: Backend) -> None:
         """Welcome the client if that is still to be done, and join the two."""
-        link = self.client.link
-        backend.link.keeper = self.rack
-        backend.link.counters = self.rack.counters
+        stream = self.client.stream
+        backend.stream.server_source = self.idle_pool
+        backend.stream.counters = self.idle_pool.counters
         backend.is_fresh = False
         if not self.client.logged_in:
             self.client.welcome(
                 Welcome(backend.parameters, self._pool.context.tracking)
             )
-        if self.rack.waiters:
-            self.rack.hand_on(backend.link)
-        elif not link.lost:
-            self.rack.join(link, backend.link)
+        if self.idle_pool.waiters:
+            self.idle_pool.hand_on(backend.stream)
+        elif not stream.lost:
+            self.idle_pool.join(stream, backend.stream)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Tell the client, and nobody else, unless its cluster may soon serve it."""
@@ -175,7 +175,7 @@ class ReplicationSession:
         fault: Fault
         if isinstance(refusal, ServerRefused):
             log.warning(f"server login failed: {refusal.severity} {refusal.message}")
-            if self._pool.site is not None and refusal.sqlstate[:2] in PASSING:
+            if self._pool.route is not None and refusal.sqlstate[:2] in PASSING:
                 return
             fault = ServerLoginRefused(
                 message=refusal.message, sqlstate=refusal.sqlstate
@@ -189,22 +189,22 @@ class ReplicationSession:
         """End the client, unless all that was lost is an attempt to be made again."""
         self._backend = None
         pool = self._pool
-        pool.fleet.strike_off(backend, reason)
-        if pool.site is not None and reason not in NO_FAILURES:
-            pool.site.suspect()
+        pool.server_connections.remove(backend, reason)
+        if pool.route is not None and reason not in NO_FAILURES:
+            pool.route.suspect()
         if backend.phase_at_close is Phase.LOGIN:
-            if reason not in NO_FAILURES and pool.site is None:
+            if reason not in NO_FAILURES and pool.route is None:
                 self.client.disconnect(ServerClosed(reason=reason))
             return
-        link = backend.link
-        if link.peer is not None:
-            self.rack.unlink(self.client.link, link)
-        self.client.disconnect(backend.loss(), quietly=link.skip != 0)
+        stream = backend.stream
+        if stream.peer is not None:
+            self.idle_pool.unlink(self.client.stream, stream)
+        self.client.disconnect(backend.loss_fault(), quietly=stream.skip != 0)
 
     def reported(self, name: str, value: str, backend: Backend) -> None:
         """Do nothing: the client hears it from its own server."""
 
-    def doubted(self, backend: Backend) -> None:
+    def on_read_only(self, backend: Backend) -> None:
         """Do nothing: a stream writes nothing."""
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:

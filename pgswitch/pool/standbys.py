@@ -15,21 +15,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import Backend, Phase
-from pgswitch.pool.aftercare import CHECK_FAILED, check_query
-from pgswitch.pool.opening import CONNECT_TIMEOUT, NODE_LOST, WRITER_MOVED
-from pgswitch.pool.totals import Sharer
+from pgswitch.pool.connection_limits import LimitedPool
+from pgswitch.pool.release import CHECK_FAILED, check_query
+from pgswitch.pool.server_connector import CONNECT_TIMEOUT, NODE_LOST, WRITER_MOVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator
 
+    from pgswitch.cluster.nodes import Node
     from pgswitch.config.model import DatabaseSpec
-    from pgswitch.pool.context import PoolContext
-    from pgswitch.pool.fleet import Fleet
-    from pgswitch.pool.totals import Totals
-    from pgswitch.topology.nodes import Node
-    from pgswitch.wire.login_server import Failed, ServerRefused
+    from pgswitch.pool.connection_limits import ConnectionLimits
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.server_connections import ServerConnections
+    from pgswitch.wire.server_auth import Failed, ServerRefused
 
-LEAST = 2
+MIN_PER_STANDBY = 2
 """What a pool that hardly has servers keeps on each standby, if sizes allow it."""
 REOPEN_S = 1.0
 """After which time one that was lost, perhaps ended by somebody, is opened again."""
@@ -39,13 +39,13 @@ PROOF_S = 0.5
 """Within which time those of a new writer have to answer; others are opened then."""
 
 
-class Home(Sharer, Protocol):
+class StandbyPool(LimitedPool, Protocol):
     """What is needed of the pool; see pool/pool.py."""
 
-    context: PoolContext
+    context: ServiceContext
     servers: dict[int, Backend]
-    fleet: Fleet
-    totals: Totals
+    server_connections: ServerConnections
+    connection_limits: ConnectionLimits
 
     def logged_in(self, backend: Backend) -> None:
         """Take in a server that is ready for clients."""
@@ -54,12 +54,12 @@ class Home(Sharer, Protocol):
         """Tell whether anybody has a use for connections."""
 
 
-class Standbys:
+class StandbyConnections:
     """Takes the part of the pool for its connections to standbys."""
 
     def __init__(
         self,
-        pool: Home,
+        pool: StandbyPool,
         at: Callable[[Node], DatabaseSpec],
         name_of: Callable[[Node], str],
     ) -> None:
@@ -109,7 +109,7 @@ class Standbys:
     def _let_go(self, node: Node) -> list[Backend]:
         backends = self._backends.pop(node, [])
         for _ in backends:
-            self._pool.totals.closed_apart(self._pool.key, node)
+            self._pool.connection_limits.closed_apart(self._pool.key, node)
         return backends
 
     def _time_is_up(self, backends: list[Backend]) -> None:
@@ -166,16 +166,18 @@ class Standbys:
         wanted = self._wanted(now)
         for node, backends in self._backends.items():
             for backend in [*backends]:
-                if backend.generation != pool.fleet.generation:
+                if backend.generation != pool.server_connections.generation:
                     backend.close(WRITER_MOVED)
             for backend in backends[wanted:]:
                 backend.close(WRITER_MOVED)
             self._look_at(backends, now)
             if now < self._not_before.get(node, 0.0):
                 continue
-            while len(backends) < wanted and pool.totals.has_room_apart(pool, node):
-                pool.totals.opened_apart(pool.key, node)
-                backend = pool.fleet.open_apart(self._at(node), self, {})
+            while len(backends) < wanted and pool.connection_limits.has_room_apart(
+                pool, node
+            ):
+                pool.connection_limits.opened_apart(pool.key, node)
+                backend = pool.server_connections.open_apart(self._at(node), self, {})
                 backend.database = self._name_of(node)
                 backends.append(backend)
 
@@ -191,7 +193,7 @@ class Standbys:
             elif backend.phase is Phase.LOGIN:
                 if patience and now - backend.connected_at > patience:
                     backend.close(CONNECT_TIMEOUT)
-            elif now - backend.link.ready_since > delay:
+            elif now - backend.stream.ready_since > delay:
                 self._check(backend)
 
     def _check(self, backend: Backend) -> None:
@@ -215,9 +217,9 @@ class Standbys:
         count = len(pool.servers)
         if count >= self._most or (limit and now - self._most_at > limit):
             self._most, self._most_at = count, now
-        wanted = max(self._most, LEAST)
-        if pool.fleet.pool_size:
-            wanted = min(wanted, pool.fleet.pool_size)
+        wanted = max(self._most, MIN_PER_STANDBY)
+        if pool.server_connections.pool_size:
+            wanted = min(wanted, pool.server_connections.pool_size)
         return max(min(wanted, settings.standby_pool_size), 0)
 
     # The owner of the connections.
@@ -231,11 +233,11 @@ class Standbys:
     def lost(self, backend: Backend, reason: str) -> None:
         """Forget it, and the node for a while if that is why."""
         pool = self._pool
-        pool.fleet.strike_off(backend, reason)
+        pool.server_connections.remove(backend, reason)
         for node, backends in self._backends.items():
             if backend in backends:
                 backends.remove(backend)
-                pool.totals.closed_apart(pool.key, node)
+                pool.connection_limits.closed_apart(pool.key, node)
                 if reason != WRITER_MOVED:
                     settings = pool.context.configuration.settings
                     is_failed = backend.phase_at_close is Phase.LOGIN
@@ -245,7 +247,7 @@ class Standbys:
     def reported(self, name: str, value: str, backend: Backend) -> None:
         """Do nothing: the connection has noted it, for when it is used."""
 
-    def doubted(self, backend: Backend) -> None:
+    def on_read_only(self, backend: Backend) -> None:
         """Do nothing: no client has it."""
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pgswitch.config.trust import open_unplanted
-from pgswitch.fatal import FatalError
+from pgswitch.errors.fatal import FatalError
 from pgswitch.logs import Log
 
 _MODE = 0o644

@@ -16,14 +16,14 @@ from twisted.logger import globalLogPublisher
 from pgswitch import garbage
 from pgswitch.admin.interfaces import View
 from pgswitch.config.model import Configuration, inert
-from pgswitch.fatal import FatalError
+from pgswitch.errors.fatal import FatalError
 from pgswitch.logs import Log
 from pgswitch.logs.twisted_log import TwistedLogObserver
-from pgswitch.manhole.shell import Manhole, glances
+from pgswitch.manhole.shell import Manhole, inspection_helpers
 from pgswitch.process.pidfile import Pidfile
 from pgswitch.process.service_manager import notify_service_manager
 from pgswitch.process.signals import SignalledService, Signals
-from pgswitch.process.starting import claim, descriptor_line
+from pgswitch.process.start import claim, descriptor_line
 from pgswitch.process.versions import process_up_line
 
 
@@ -71,7 +71,7 @@ class Runner(Service):
             configuration, reactor=reactor, log=log, started=self._started
         )
         self._manhole = Manhole(
-            {"service": self.service, **glances(self.service.view)},
+            {"service": self.service, **inspection_helpers(self.service.view)},
             reactor=reactor,
             log=log,
         )
@@ -130,7 +130,7 @@ class Runner(Service):
                 raise
             self._fail(error.text)
             return
-        garbage.settle()
+        garbage.tune_gc()
         self._log.log(process_up_line(self._reactor))
         self._notify("READY=1")
 

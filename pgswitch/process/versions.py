@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 
 from pgswitch import __version__
-from pgswitch.hotpath import is_compiled
+from pgswitch.compiled import is_compiled
 
 REFERENCE = "PgBouncer 1.25.2"
 """The program and version whose behaviour is followed; tools read it as ours."""

@@ -3,10 +3,10 @@
 =============  ==================================================================
 file           what it knows
 =============  ==================================================================
-``link.py``    one connection: reading chunks, sending at once, back-pressure
-``server.py``  what a server's messages mean for the exchange and the release
-``client.py``  what a client's messages ask, and when a server is needed
-``rack.py``    which servers are idle, which clients wait: checkout and release
+``stream.py``    one connection: reading chunks, sending at once, back-pressure
+``server_stream.py``  what a server's messages mean for the exchange and the release
+``client_stream.py``  what a client's messages ask, and when a server is needed
+``idle_pool.py``    which servers are idle, which clients wait: checkout and release
 =============  ==================================================================
 
 None of them knows Twisted: sockets come in as two callables, everything rare is

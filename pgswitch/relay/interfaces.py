@@ -8,14 +8,14 @@ from pgswitch.errors import Fault
 
 UNCHANGED: Final = 0
 CHANGED: Final = 1
-"""``Advisor.data`` is the new text."""
+"""``Router.data`` is the new text."""
 REFUSED: Final = 2
-"""``Advisor.refusal`` is what the client is told."""
+"""``Router.refusal`` is what the client is told."""
 LATER: Final = 3
 """The advisor will call :meth:`Gate.answered`."""
 
 
-class LinkIO(Protocol):
+class StreamIO(Protocol):
     """A connection's socket; see net/transport.py."""
 
     def recv(self, size: int, /) -> bytes:
@@ -46,7 +46,7 @@ class LinkIO(Protocol):
         """
 
 
-class LinkControl(Protocol):
+class StreamControl(Protocol):
     """Decides what is rare in the life of any connection."""
 
     def message(self, message_type: int, body: bytes) -> None:
@@ -56,7 +56,7 @@ class LinkControl(Protocol):
         """Deal with a peer that broke the protocol."""
 
 
-class ServerControl(LinkControl, Protocol):
+class ServerControl(StreamControl, Protocol):
     """The same for a server; see net/backend.py."""
 
     def walked(self) -> None:
@@ -74,7 +74,9 @@ class ServerControl(LinkControl, Protocol):
     def transaction_in_statement_mode(self) -> None:
         """Deal with a transaction that the pool mode forbids."""
 
-    def without_last_word(self, chunk: bytes, at: int, *, unanswered: bool) -> bytes:
+    def without_shutdown_notice(
+        self, chunk: bytes, at: int, *, unanswered: bool
+    ) -> bytes:
         """Return what of a chunk a client shall see, if the server says that it ends.
 
         The first message of the chunk begins at ``at``.  ``unanswered``: no part of
@@ -100,7 +102,7 @@ class ServerControl(LinkControl, Protocol):
         """Close the connection."""
 
 
-class ClientControl(LinkControl, Protocol):
+class ClientControl(StreamControl, Protocol):
     """The same for a client; see net/frontend.py."""
 
     def first_bytes(self, chunk: bytes) -> None:
@@ -113,16 +115,16 @@ class ClientControl(LinkControl, Protocol):
         """Close the connection for a reason, which the client is told."""
 
 
-class Advisor(Protocol):
-    """Decides what becomes of a client's queries; see rules/advice.py."""
+class Router(Protocol):
+    """Decides what becomes of a client's queries; see rules/router.py."""
 
     data: bytes
     """The new text after CHANGED."""
     refusal: bytes
     """The ErrorResponse after REFUSED."""
-    provocation: bytes
+    failing_query: bytes
     """The text of a query that fails on any server and changes nothing."""
-    home: str
+    database: str
     """Where the query was sent, empty for wherever the client is."""
 
     def ask(
@@ -139,14 +141,14 @@ class Advisor(Protocol):
         ``around``: bytes of the message that are not of the text.
         """
 
-    def is_away(self, home: str, /) -> bool:
+    def is_away(self, database: str, /) -> bool:
         """Tell whether the client's pool may be another than that of ``home``."""
 
-    def bring(self, home: str, /, *, is_inside: bool) -> int:
+    def route_to(self, database: str, /, *, is_inside: bool) -> int:
         """Take the client there; return UNCHANGED or REFUSED."""
 
     def give_up(self) -> None:
         """Think no more about what was to be answered LATER.
 
-        ``provocation`` is set, should the query be refused for that.
+        ``failing_query`` is set, should the query be refused for that.
         """

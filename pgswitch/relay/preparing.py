@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Final
 
 from pgswitch.errors import BrokenPacket
-from pgswitch.relay.interfaces import LinkControl, LinkIO
-from pgswitch.relay.link import Link
-from pgswitch.relay.server import ServerLink
+from pgswitch.relay.interfaces import StreamControl, StreamIO
+from pgswitch.relay.server_stream import ServerStream
+from pgswitch.relay.stream import Stream
 from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import (
     BIND,
@@ -36,13 +36,13 @@ from pgswitch.wire.exchange import (
     Exchange,
 )
 from pgswitch.wire.fields import LONGEST_NAME, TO_COME, name_end, names_in
-from pgswitch.wire.passing import asked, named, renamed, suspect
+from pgswitch.wire.passing import bind_statement, classify_chunk, rename_bind, suspect
 from pgswitch.wire.prepared import BODY, STATEMENT, ClientStatements
 from pgswitch.wire.sql_text import SqlText, read
 
-LONGEST_TEXT: Final = 65536
+MAX_TEXT_LENGTH: Final = 65536
 """A longer text is not waited for whole: only its beginning is looked at."""
-LONGEST_READ: Final = 262_144
+MAX_READ_LENGTH: Final = 262_144
 """A text that is longer is not read: what it prepares is dropped by its tag alone."""
 ENOUGH_TO_TELL: Final = 1024
 """Bytes of such a message that show how its text begins."""
@@ -58,12 +58,12 @@ FOREIGN: Final = 1
 UNKNOWN: Final = 2
 """Whose the unnamed statement of a server is."""
 
-_asked: Final = asked
-_named: Final = named
-_renamed: Final = renamed
+_classify_chunk: Final = classify_chunk
+_bind_statement: Final = bind_statement
+_rename_bind: Final = rename_bind
 
 
-class PreparingLink(Link):
+class PreparingLink(Stream):
     """Base of ClientLink."""
 
     __slots__ = (
@@ -78,7 +78,7 @@ class PreparingLink(Link):
     )
 
     def __init__(
-        self, actions: bytes, limit: int, io: LinkIO, control: LinkControl
+        self, actions: bytes, limit: int, io: StreamIO, control: StreamControl
     ) -> None:
         """Begin without server and statements."""
         super().__init__(actions, limit, io, control)
@@ -87,7 +87,7 @@ class PreparingLink(Link):
         """Values of the tracked parameters, see wire/params.py."""
         self.statements: ClientStatements | None = None
         """There when servers are shared."""
-        self.server: ServerLink | None = None
+        self.server: ServerStream | None = None
         self.simple = True
         """Simple queries are allowed (disable_pqexec)."""
         self.held_back = False
@@ -102,7 +102,7 @@ class PreparingLink(Link):
 
         A Bind of a named statement is still to be looked at by :meth:`bound`.
         """
-        kind = _asked(chunk, self.limit)
+        kind = _classify_chunk(chunk, self.limit)
         if kind == 0 or (kind == QUERY and not self.simple):
             return 0
         statements = self.statements
@@ -110,7 +110,7 @@ class PreparingLink(Link):
             return 0
         return kind
 
-    def bound(self, chunk: bytes, server: ServerLink) -> bytes:
+    def bound(self, chunk: bytes, server: ServerStream) -> bytes:
         """Return a chunk that is one query, with the statement of its Bind renamed.
 
         Returns nothing when the messages must be looked at one by one: the client has
@@ -119,13 +119,13 @@ class PreparingLink(Link):
         statements = self.statements
         if statements is None:
             return b""
-        name = _named(chunk)
+        name = _bind_statement(chunk)
         statement = statements.names.get(name)
         if statement is None or not server.statements.touch(statement):
             return b""
         statements.counters.bind_count += 1
         statements.last_bound = name
-        return _renamed(chunk, name, statement.name)
+        return _rename_bind(chunk, name, statement.name)
 
     def hold_back(self) -> bool:
         """End the walk before the present message; return what on_message returns.
@@ -160,11 +160,11 @@ class PreparingLink(Link):
                 flags = RESETS if text.resets else 0
         elif server is not None:
             size = len(chunk)
-            if end > size and end - start <= LONGEST_TEXT:
+            if end > size and end - start <= MAX_TEXT_LENGTH:
                 return self._wait_for(end - start)
             if end > size and size - start < ENOUGH_TO_TELL:
                 return self._wait_for(ENOUGH_TO_TELL)
-            if end - start <= LONGEST_READ and (
+            if end - start <= MAX_READ_LENGTH and (
                 len(statements.sql.texts) > 0 or suspect(chunk, start + BODY, end)
             ):
                 if end > size:
@@ -181,7 +181,7 @@ class PreparingLink(Link):
         start: int,
         end: int,
         statements: ClientStatements,
-        server: ServerLink,
+        server: ServerStream,
     ) -> bool:
         """Note a Query that is about prepared statements, perhaps."""
         body = chunk[start + BODY : end]
@@ -202,14 +202,14 @@ class PreparingLink(Link):
                 first = message(QUERY, body[: text.restart] + b"\0")
                 self.replace(chunk, start, start, first)
                 self.rest = message(QUERY, body[text.restart :]) + chunk[end:]
-                exchange.errand = True
+                exchange.internal_query = True
                 return self.hold_back()
         self._before_query(statements, server)
         statements.query(text, RESETS if text.resets else 0)
         self.ended_segment()
         return True
 
-    def _before_query(self, statements: ClientStatements, server: ServerLink) -> None:
+    def _before_query(self, statements: ClientStatements, server: ServerStream) -> None:
         """Note what a Query does to a server besides what it says."""
         exchange = self.exchange
         if not exchange.open:
@@ -219,7 +219,7 @@ class PreparingLink(Link):
         elif exchange.executes and exchange.status == IDLE and not exchange.skips():
             # PostgreSQL 18 leaves the transaction of such a pipeline open, tells it as
             # one, and fails what is asked first after its Sync (seen with 18.6).
-            server.stale = server.watched = True
+            server.close_needed = server.needs_release_check = True
 
     def _go_before(
         self,
@@ -227,11 +227,11 @@ class PreparingLink(Link):
         chunk: bytes,
         start: int,
         statements: ClientStatements,
-        server: ServerLink,
+        server: ServerStream,
     ) -> None:
         """Send what gives the server some statements, ahead of a Query."""
         exchange = self.exchange
-        exchange.errand = True
+        exchange.internal_query = True
         in_pipeline = exchange.is_in_pipeline()
         sent = statements.ensure_own(missing, server.statements, may_fail=True)
         if not in_pipeline:
@@ -320,7 +320,7 @@ class PreparingLink(Link):
         start: int,
         end: int,
         statements: ClientStatements,
-        server: ServerLink,
+        server: ServerStream,
     ) -> bool:
         body = start + BODY
         size = len(chunk)
@@ -333,13 +333,13 @@ class PreparingLink(Link):
         if end > size:
             if name_at == TO_COME:
                 return False
-            if is_named or end - start <= LONGEST_TEXT:
+            if is_named or end - start <= MAX_TEXT_LENGTH:
                 return self._wait_for(end - start)
             if size - start < ENOUGH_TO_TELL:
                 return self._wait_for(ENOUGH_TO_TELL)
         text_at = name_at + 1
         name = chunk[body : max(name_at, body)]
-        is_about = end - start <= LONGEST_READ and (
+        is_about = end - start <= MAX_READ_LENGTH and (
             suspect(chunk, text_at, end)
             or (
                 len(statements.sql.texts) > 0
@@ -376,7 +376,7 @@ class PreparingLink(Link):
         start: int,
         end: int,
         statements: ClientStatements,
-        server: ServerLink,
+        server: ServerStream,
     ) -> bool:
         body = start + BODY
         portal, name = names_in(chunk, start, end)
@@ -407,7 +407,7 @@ class PreparingLink(Link):
         before: bytes,
         chunk: bytes,
         start: int,
-        server: ServerLink,
+        server: ServerStream,
     ) -> bool:
         """Note a Bind or Describe of the unnamed statement, which must be the client's.
 
@@ -426,7 +426,7 @@ class PreparingLink(Link):
             self.replace(chunk, start, start, before)
         return True
 
-    def _whose_unnamed(self, server: ServerLink) -> int:
+    def _whose_unnamed(self, server: ServerStream) -> int:
         """Tell whose the unnamed statement is by the time that this is carried out.
 
         A Parse that is skipped leaves what was there before.

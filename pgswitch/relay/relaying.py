@@ -1,8 +1,8 @@
 """The part of a client's link that passes on what is asked of its server.
 
 Theory of operation (hot path).  Nearly always a chunk is one whole query; that is found
-out by one call (``asked`` in wire/passing.py), noted as one entry of the exchange, and
-sent.  Of anything else each message is looked at.
+out by one call (``classify_chunk`` in wire/passing.py), noted as one entry of the
+exchange, and sent.  Of anything else each message is looked at.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Final
 
 from pgswitch.errors import PqexecDisallowed, StartupRepeated, UnknownPacket
-from pgswitch.relay.interfaces import ClientControl, LinkIO
-from pgswitch.relay.link import Keeper
+from pgswitch.relay.interfaces import ClientControl, StreamIO
 from pgswitch.relay.preparing import PreparingLink
-from pgswitch.relay.server import SESSION, ServerLink
+from pgswitch.relay.server_stream import SESSION, ServerStream
+from pgswitch.relay.stream import ServerSource
 from pgswitch.stats.counters import Counters
 from pgswitch.wire.exchange import (
     BATCH,
@@ -42,7 +42,7 @@ STARTUP: Final = 0
 ALL_WHOLE: Final = action_table(WHOLE, {STARTUP: CALL})
 """Before the login is done, and in the console."""
 
-MOST_REMEMBERED: Final = 65536
+MAX_REMEMBERED: Final = 65536
 FORGOTTEN: Final = b"?"
 """Stands for what was too long to remember; no message begins so."""
 
@@ -64,20 +64,20 @@ UNCOUNTED: Final = Counters()
 class RelayingLink(PreparingLink):
     """Base of ClientLink."""
 
-    __slots__ = ("counters", "frontend", "keeper", "last_request", "relaying")
+    __slots__ = ("counters", "frontend", "last_request", "relaying", "server_source")
 
-    def __init__(self, limit: int, io: LinkIO, control: ClientControl) -> None:
+    def __init__(self, limit: int, io: StreamIO, control: ClientControl) -> None:
         """Begin before the login: messages go whole to the control."""
         super().__init__(ALL_WHOLE, limit, io, control)
         self.frontend = control
-        self.keeper: Keeper = Keeper()
+        self.server_source: ServerSource = ServerSource()
         self.counters = UNCOUNTED
         self.relaying = False
         """Logged in to a pool, so messages are for a server."""
         self.last_request = 0.0
         """Start of the last query, in monotonic seconds."""
 
-    def relay(self, chunk: bytes, server: ServerLink) -> None:
+    def relay(self, chunk: bytes, server: ServerStream) -> None:
         """Note what the chunk asks, and send it on."""
         exchange = self.exchange
         if (
@@ -92,7 +92,7 @@ class RelayingLink(PreparingLink):
                 return
         self.relay_each(chunk, server)
 
-    def send_one(self, kind: int, chunk: bytes, server: ServerLink) -> None:
+    def send_one(self, kind: int, chunk: bytes, server: ServerStream) -> None:
         """Send on a chunk that is one whole query: the commonest, so the shortest."""
         passed = chunk
         entry = QUERY if kind == QUERY else BATCH
@@ -123,7 +123,7 @@ class RelayingLink(PreparingLink):
                 exchange.transaction_start = now
                 counters.xact_count += 1
         counters.client_bytes += len(chunk)
-        if server.wary:
+        if server.tracks_loss:
             self._remember(chunk, goes_on=False)
         server.send(passed)
 
@@ -147,21 +147,21 @@ class RelayingLink(PreparingLink):
         """
         if self.wanted:
             chunk = chunk[: len(chunk) - self._held_size]
-        if self.sent_size > MOST_REMEMBERED:
+        if self.sent_size > MAX_REMEMBERED:
             return  # It is FORGOTTEN already.
         self.sent_size += len(chunk)
-        if (goes_on and not self.sent) or self.sent_size > MOST_REMEMBERED:
+        if (goes_on and not self.sent) or self.sent_size > MAX_REMEMBERED:
             self.sent = [FORGOTTEN]
-            self.sent_size = MOST_REMEMBERED + 1
+            self.sent_size = MAX_REMEMBERED + 1
         elif chunk:
             self.sent.append(chunk)
 
     def remember_again(self, sent: bytes) -> None:
         """Go on with what another process has remembered."""
         self.sent = [sent] if sent else []
-        self.sent_size = MOST_REMEMBERED + 1 if sent == FORGOTTEN else len(sent)
+        self.sent_size = MAX_REMEMBERED + 1 if sent == FORGOTTEN else len(sent)
 
-    def relay_each(self, chunk: bytes, server: ServerLink) -> None:
+    def relay_each(self, chunk: bytes, server: ServerStream) -> None:
         """Walk the chunk, note each of its requests, send it on."""
         goes_on = self.skip > 0
         exchange = self.exchange
@@ -174,7 +174,7 @@ class RelayingLink(PreparingLink):
         if not exchange.clean and exchange.head < len(exchange.queue):
             self.begin_query(self.clock.now)
         self.counters.client_bytes += len(chunk)
-        if server.wary:
+        if server.tracks_loss:
             gone = chunk[: self.stopped_at] if self.held_back else chunk
             self._remember(gone, goes_on=goes_on)
         if passed:
@@ -187,10 +187,10 @@ class RelayingLink(PreparingLink):
             rest = self.rest or chunk[self.stopped_at :]
             self.rest = b""
             self.wait_for_answers(rest)
-        if exchange.special and server.skip == 0 and exchange.head_is_fake():
+        if exchange.synthetic_count and server.skip == 0 and exchange.head_is_fake():
             self._answer()
         if exchange.clean and self.skip == 0 and server.mode != SESSION:
-            self.keeper.release(server)
+            self.server_source.release(server)
         elif exchange.unsettled and self.skip == 0 and exchange.wants_fence():
             server.fence()
 

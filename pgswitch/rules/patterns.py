@@ -5,11 +5,11 @@ the examples of pgbouncer-fast-switchover do.  Python tries that at each charact
 each time runs to the end of the line: 6 microseconds for a short query, hours for one
 of 16 MB, and everybody waits.  But a text without ``tablea`` cannot match, and to find
 that out takes a tenth of a microsecond.  So a pattern which begins with something
-open and holds plain text is compiled to a :class:`Sieve`, which looks for the text
-first.  They also write ``.*`` for "whatever the user's name is"; what that found in a
-name is found in it the next time, too, and returned again.  And patterns are found
-again faster than by ``re``, for each query compiles them anew in those examples.  What
-comes out is the same as with ``re``.
+open and holds plain text is compiled to a :class:`PrefilteredPattern`, which looks for
+the text first.  They also write ``.*`` for "whatever the user's name is"; what that
+found in a name is found in it the next time, too, and returned again.  And patterns are
+found again faster than by ``re``, for each query compiles them anew in those examples.
+What comes out is the same as with ``re``.
 
 Where nothing is gained or the pattern is not simple (groups, alternatives, flags),
 the functions are those of ``re``.
@@ -24,16 +24,16 @@ import sys
 from types import ModuleType
 from typing import Any, Final
 
-from pgswitch.rules.sieve import Sieve
+from pgswitch.rules.prefiltered_pattern import PrefilteredPattern
 
 END: Final = sys.maxsize
 """Where a search ends that is told no end."""
-MOST_KNOWN: Final = 500
+MAX_CACHED_PATTERNS: Final = 500
 """Compiled patterns that are remembered, about as many as ``re`` does."""
 
 ANYTHING: Final = (".*", "^.*", ".*$", "^.*$", ".+")
 """Patterns whose last find is remembered."""
-LONGEST_REMEMBERED: Final = 63
+MAX_REMEMBERED_LENGTH: Final = 63
 """Characters of a text with that, as many as a name has."""
 
 _ITEM: Final = re.compile(
@@ -45,7 +45,7 @@ _ITEM: Final = re.compile(
 """One item of a simple pattern, and how often it may come."""
 
 
-class Known:
+class CachedPattern:
     """A compiled pattern, and a text without which it need not be tried."""
 
     def __init__(self, compiled: Any, needed: str) -> None:  # noqa: ANN401 - of re
@@ -55,10 +55,14 @@ class Known:
         self.given = compiled
         """What a file of rules gets for it."""
         if needed:
-            self.given = Sieve(compiled, self.search, self.match, self.fullmatch)
+            self.given = PrefilteredPattern(
+                compiled, self.search, self.match, self.fullmatch
+            )
         elif compiled.pattern in ANYTHING:
             again = self.search_again
-            self.given = Sieve(compiled, again, compiled.match, compiled.fullmatch)
+            self.given = PrefilteredPattern(
+                compiled, again, compiled.match, compiled.fullmatch
+            )
         self._searched = ""
         self._found: Any = None
         """What the search of that text found; nothing changes a Match."""
@@ -76,7 +80,7 @@ class Known:
         if self._found is not None and string == self._searched:
             return self._found
         found = self.compiled.search(string)
-        if len(string) <= LONGEST_REMEMBERED:
+        if len(string) <= MAX_REMEMBERED_LENGTH:
             self._searched = string
             self._found = found
         return found
@@ -97,9 +101,9 @@ class Known:
 class Patterns:
     """The patterns of one folder of rules."""
 
-    def __init__(self, most_known: int = MOST_KNOWN) -> None:
+    def __init__(self, most_known: int = MAX_CACHED_PATTERNS) -> None:
         """Begin with none known; of more than ``most_known`` all are forgotten."""
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, CachedPattern] = {}
         self._most_known = most_known
 
     def module(self) -> ModuleType:
@@ -143,7 +147,7 @@ class Patterns:
             return None
         return known.compiled.fullmatch(string)
 
-    def _find(self, pattern: str) -> Known:
+    def _find(self, pattern: str) -> CachedPattern:
         """Return a pattern, compiled if it is not known yet; raises re.error."""
         known = self._known.get(pattern)
         if known is None:
@@ -151,7 +155,7 @@ class Patterns:
             if pattern.startswith(needed):
                 # Python looks for it first, too.
                 needed = ""
-            known = Known(re.compile(pattern), needed)
+            known = CachedPattern(re.compile(pattern), needed)
             if len(self._known) >= self._most_known:
                 self._known.clear()
             self._known[pattern] = known

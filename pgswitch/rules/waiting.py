@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from pgswitch.rules.telling import code_of, is_of_a_signal
+from pgswitch.rules.describe import code_of, is_of_a_signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
-    from pgswitch.pool.context import PoolContext
-    from pgswitch.rules.calling import Question
-    from pgswitch.rules.deciding import Answer, RuleSet
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.rules.evaluate import RuleResult, RuleSet
+    from pgswitch.rules.rule_function import RuleInput
 
 
 class RuleTimeout(Exception):
     """A function of the user's took longer than rules_timeout."""
 
 
-class Waiting:
+class PendingResult:
     """An answer that is yet to come, for as long as rules_timeout allows.
 
     The time limit holds for each of the two functions.
@@ -31,10 +31,10 @@ class Waiting:
 
     def __init__(
         self,
-        context: PoolContext,
+        context: ServiceContext,
         rules: RuleSet,
-        question: Question,
-        answer: Answer,
+        question: RuleInput,
+        answer: RuleResult,
         done: Callable[[], object],
     ) -> None:
         """Take an answer that says what is awaited; ``done`` is called at the end.

@@ -28,7 +28,7 @@ from pgswitch.sql.kinds import (
 )
 from pgswitch.sql.tokens import END, QUOTED, Undecided, words_in
 
-LONGEST: Final = 65536
+MAX_LENGTH: Final = 65536
 """Characters of a possible read that are looked at; longer ones are unknown."""
 
 _FIRST: Final = re.compile(r"[\s(]*+([^\W\d][\w$]*+)")
@@ -54,8 +54,8 @@ class Classifier:
 
     def __call__(self, query: str) -> Kind:
         """Return the kind of a text, which is that of the first statement but reads."""
-        is_long = len(query) > LONGEST
-        text = query[:LONGEST].lower() if is_long else query.lower()
+        is_long = len(query) > MAX_LENGTH
+        text = query[:MAX_LENGTH].lower() if is_long else query.lower()
         first = _FIRST.match(text)
         if first is not None:
             kind = BY_FIRST_WORD.get(first[1], Kind.UNKNOWN)

@@ -10,7 +10,7 @@ from typing import Final
 
 from pgswitch.stats.times import Times
 
-MOST_CODES: Final = 500
+MAX_CODES: Final = 500
 """Different SQLSTATEs that are counted; PostgreSQL has some 250."""
 NAMES: Final = (
     "server_assignment_count",
@@ -62,7 +62,7 @@ class Counters:
     def failed(self, sqlstate: bytes) -> None:
         """Count an error of a server."""
         count = self.errors.get(sqlstate, 0)
-        if count or len(self.errors) < MOST_CODES:
+        if count or len(self.errors) < MAX_CODES:
             self.errors[sqlstate] = count + 1
 
     def values(self) -> tuple[int, ...]:

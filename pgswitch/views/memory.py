@@ -12,11 +12,11 @@ from pgswitch.views.steps import POOLS_A_STEP, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pgswitch.auth.reception import FrontDesk
-    from pgswitch.auth.store import AuthStore
+    from pgswitch.auth.auth_file import AuthFile
+    from pgswitch.auth.login_service import LoginService
     from pgswitch.net.backend import Backend
-    from pgswitch.pool.context import PoolContext
-    from pgswitch.pool.registry import Pools
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.pools import Pools
 
 
 class MemoryView:
@@ -28,15 +28,15 @@ class MemoryView:
 
     def __init__(
         self,
-        context: PoolContext,
+        context: ServiceContext,
         pools: Pools,
-        desk: FrontDesk,
-        store: AuthStore,
+        login_service: LoginService,
+        store: AuthFile,
     ) -> None:
         """Look at these parts of the service."""
         self._context = context
         self._pools = pools
-        self._desk = desk
+        self._login_service = login_service
         self._store = store
 
     def memory(self) -> Sequence[MemorySnapshot]:
@@ -49,7 +49,7 @@ class MemoryView:
         users = {*self._store.users(), *configuration.users}
         servers: list[Backend] = []
         for number, pool in enumerate(self._pools, 1):
-            servers += (one for one in pool.backends() if hasattr(one, "link"))
+            servers += (one for one in pool.backends() if hasattr(one, "stream"))
             if number % POOLS_A_STEP == 0:
                 yield None
         kinds: tuple[tuple[str, Callable[[], Sequence[object]]], ...] = (
@@ -61,7 +61,7 @@ class MemoryView:
             ("pool_cache", lambda: list(self._pools)),
             ("outstanding_request_cache", self._outstanding),
             ("server_cache", lambda: servers),
-            ("client_cache", lambda: list(self._desk.clients.values())),
+            ("client_cache", lambda: list(self._login_service.clients.values())),
             ("iobuf_cache", self._buffers),
             ("var_list_cache", lambda: self._parameters(servers)),
             ("server_prepared_statement_cache", lambda: self._statements(servers)),
@@ -76,24 +76,27 @@ class MemoryView:
         """Return the requests that clients wait to have answered."""
         return [
             entry
-            for client in self._desk.clients.values()
-            for entry in client.link.exchange.queue[client.link.exchange.head :]
+            for client in self._login_service.clients.values()
+            for entry in client.stream.exchange.queue[client.stream.exchange.head :]
         ]
 
     def _buffers(self) -> list[object]:
         """Return the chunks that wait to be sent or looked at."""
         return [
             chunk
-            for client in self._desk.clients.values()
-            for chunk in (*client.link.held, *client.link.pending)
+            for client in self._login_service.clients.values()
+            for chunk in (*client.stream.held, *client.stream.pending)
         ]
 
     def _parameters(self, servers: Sequence[Backend]) -> list[object]:
         """Return the different sets of tracked parameters, which connections share."""
         return list(
             {
-                *(client.link.parameters for client in self._desk.clients.values()),
-                *(backend.link.parameters for backend in servers),
+                *(
+                    client.stream.parameters
+                    for client in self._login_service.clients.values()
+                ),
+                *(backend.stream.parameters for backend in servers),
             }
         )
 
@@ -101,7 +104,7 @@ class MemoryView:
         return [
             statement
             for backend in servers
-            for statement in backend.link.statements.by_number.values()
+            for statement in backend.stream.statements.by_number.values()
         ]
 
 

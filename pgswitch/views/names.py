@@ -9,13 +9,13 @@ from pgswitch.admin.snapshots import DnsHostSnapshot, DnsZoneSnapshot
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgswitch.names.resolver import Names
+    from pgswitch.dns.resolver import Resolver
 
 
 class NamesView:
     """SHOW DNS_HOSTS and DNS_ZONES."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Resolver) -> None:
         """Look at the names of the process."""
         self._names = names
 

@@ -14,23 +14,23 @@ from pgswitch.admin.snapshots import (
     PoolSnapshot,
     UserSnapshot,
 )
-from pgswitch.auth.limits import CONSOLE_SPEC
+from pgswitch.auth.client_counts import CONSOLE_SPEC
 from pgswitch.config.model import UserSpec
-from pgswitch.pool.site import Site
+from pgswitch.pool.writer_route import WriterRoute
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, PoolKey, PoolMode
 from pgswitch.views.steps import POOLS_A_STEP, finished, shown
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from pgswitch.auth.reception import FrontDesk
-    from pgswitch.auth.store import AuthStore
+    from pgswitch.auth.auth_file import AuthFile
+    from pgswitch.auth.login_service import LoginService
     from pgswitch.config.model import DatabaseSpec, PeerSpec
-    from pgswitch.names.resolver import Names
-    from pgswitch.pool.cancelling import CancelKeys
-    from pgswitch.pool.context import PoolContext
+    from pgswitch.dns.resolver import Resolver
+    from pgswitch.pool.cancel_keys import CancelKeys
+    from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pool import ServerPool
-    from pgswitch.pool.registry import Pools
+    from pgswitch.pool.pools import Pools
 
 CONSOLE = CONSOLE_DATABASES[0]
 
@@ -40,18 +40,18 @@ class PoolView:
 
     def __init__(
         self,
-        context: PoolContext,
+        context: ServiceContext,
         pools: Pools,
-        desk: FrontDesk,
-        store: AuthStore,
+        login_service: LoginService,
+        store: AuthFile,
         keys: CancelKeys,
         *,
-        names: Names,
+        names: Resolver,
     ) -> None:
         """Look at these parts of the service."""
         self._context = context
         self._pools = pools
-        self._desk = desk
+        self._login_service = login_service
         self._store = store
         self._keys = keys
         self._names = names
@@ -80,7 +80,9 @@ class PoolView:
 
     def _own_pool(self) -> PoolSnapshot:
         """Return the console's own."""
-        consoles = sum(one.console is not None for one in self._desk.clients.values())
+        consoles = sum(
+            one.console is not None for one in self._login_service.clients.values()
+        )
         return PoolSnapshot(
             database=CONSOLE,
             user=CONSOLE,
@@ -91,9 +93,9 @@ class PoolView:
     def _standbys(self) -> Iterator[PoolSnapshot | None]:
         """Yield what pools keep open to standbys, as pools of their nodes."""
         for pool in self._pools:
-            if not isinstance(pool.site, Site):
+            if not isinstance(pool.route, WriterRoute):
                 continue
-            for name, backends in pool.site.standbys.by_name():
+            for name, backends in pool.route.standbys.by_name():
                 states = [backend.state for backend in backends]
                 yield PoolSnapshot(
                     database=name,
@@ -106,14 +108,14 @@ class PoolView:
 
     def _pool(self, pool: ServerPool) -> PoolSnapshot:
         states = [backend.state for backend in pool.backends()]
-        waiters = [*pool.verdicts.links(), *pool.waiting()]
+        waiters = [*pool.held_clients.streams(), *pool.waiting()]
         waiting = len(waiters) + len(pool.unwelcomed())
         return PoolSnapshot(
             database=pool.key.database,
             user=pool.key.user,
             pool_mode=pool.mode,
             cl_active=len(pool.clients) - waiting,
-            cl_waiting=waiting + len(pool.errands),
+            cl_waiting=waiting + len(pool.internal_queries),
             cl_active_cancel_req=pool.cancels.active,
             cl_waiting_cancel_req=pool.cancels.waiting,
             sv_active=states.count("active"),
@@ -141,7 +143,7 @@ class PoolView:
         for pool in self._pools:
             if not pool.is_empty:
                 specs.setdefault(pool.key.database, pool.spec)
-        for spec in self._pools.families.specs():
+        for spec in self._pools.cluster_databases.specs():
             specs.setdefault(spec.name, spec)
         # An automatic one may be told to wait before anybody has used it.
         for name in {*self._pools.paused, *self._pools.disabled} - specs.keys():
@@ -154,7 +156,7 @@ class PoolView:
         """Yield the databases one by one."""
         specs = self._specs()
         yield from PAUSE
-        open_to = Counter(self._pools.totals.of_database)
+        open_to = Counter(self._pools.connection_limits.of_database)
         for one in self._standbys():
             if one is not None:
                 open_to[one.database] += one.sv_idle + one.sv_login
@@ -183,7 +185,7 @@ class PoolView:
             max_client_connections=effective.max_db_client_connections(
                 CONSOLE_SPEC, CONSOLE_USER
             ),
-            current_client_connections=self._desk.headcount.of_console(),
+            current_client_connections=self._login_service.client_counts.of_console(),
         )
 
     def _database(self, spec: DatabaseSpec, connections: int) -> DatabaseSnapshot:
@@ -204,7 +206,7 @@ class PoolView:
             max_connections=effective.max_db_connections(spec, user),
             current_connections=connections,
             max_client_connections=effective.max_db_client_connections(spec, user),
-            current_client_connections=self._desk.headcount.of_database.get(
+            current_client_connections=self._login_service.client_counts.of_database.get(
                 spec.name, 0
             ),
             paused=spec.name in self._pools.paused,
@@ -237,10 +239,12 @@ class PoolView:
             pool_mode=spec.pool_mode,
             max_user_connections=spec.max_user_connections
             or settings.max_user_connections,
-            current_connections=self._pools.totals.of_user[name],
+            current_connections=self._pools.connection_limits.of_user[name],
             max_user_client_connections=spec.max_user_client_connections
             or settings.max_user_client_connections,
-            current_client_connections=self._desk.headcount.of_user.get(name, 0),
+            current_client_connections=self._login_service.client_counts.of_user.get(
+                name, 0
+            ),
         )
 
     def peers(self) -> Sequence[PeerSnapshot]:
@@ -277,7 +281,7 @@ class PoolView:
             servers += sum(1 for _ in pool.connections())
             if number % POOLS_A_STEP == 0:
                 yield
-        arriving = len(self._desk.arriving)
+        arriving = len(self._login_service.arriving)
         names, zones, looking_up = self._names.counts()
         return ListsSnapshot(
             databases=databases,
@@ -285,7 +289,7 @@ class PoolView:
             peers=len(self._context.configuration.peers),
             pools=len(self._pools) + 1,
             peer_pools=sum(one.has_pool for one in self.peers()),
-            used_clients=len(self._desk.clients) - arriving,
+            used_clients=len(self._login_service.clients) - arriving,
             login_clients=arriving,
             used_servers=servers,
             dns_names=names,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import RouteSnapshot, RuleSnapshot
-from pgswitch.pool.families import READER
-from pgswitch.rules.calling import Context
+from pgswitch.pool.cluster_databases import READER
+from pgswitch.rules.rule_function import Context
 from pgswitch.testing import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgswitch.pool.registry import Pools
-    from pgswitch.rules.desk import RulesDesk
+    from pgswitch.pool.pools import Pools
+    from pgswitch.rules.engine import RulesEngine
 
 NO_ADDRESS = "(explain)"
 """Stands for the client's address where there is no client."""
@@ -22,36 +22,36 @@ NO_ADDRESS = "(explain)"
 class RulesView:
     """SHOW RULES and EXPLAIN ROUTE."""
 
-    def __init__(self, pools: Pools, rules: RulesDesk) -> None:
+    def __init__(self, pools: Pools, rules: RulesEngine) -> None:
         """Look at these parts of the service."""
         self._pools = pools
         self._rules = rules
 
     def rules(self) -> Sequence[RuleSnapshot]:
         """Return the functions in force, with the databases they are for."""
-        book = self._rules.book
-        if book is None:
+        registry = self._rules.registry
+        if registry is None:
             return ()
         return [
             RuleSnapshot(
                 rule=rule.name,
-                database=",".join(book.databases[key]),
+                database=",".join(registry.databases[key]),
                 file=rule.module.path,
                 written_at=rule.module.written_at,
                 digest=rule.module.digest,
-                calls=rule.measures.times.count,
-                kept=rule.measures.kept,
-                moves=rule.measures.moves,
-                rewrites=rule.measures.rewrites,
-                errors=rule.measures.errors,
-                refused=rule.measures.refused,
-                unknown=rule.measures.unknown,
-                p50_us=rule.measures.times.percentile(0.5),
-                p99_us=rule.measures.times.percentile(0.99),
-                max_us=rule.measures.times.longest,
-                last_error=rule.measures.last_error,
+                calls=rule.stats.times.count,
+                kept=rule.stats.kept,
+                moves=rule.stats.moves,
+                rewrites=rule.stats.rewrites,
+                errors=rule.stats.errors,
+                refused=rule.stats.refused,
+                unknown=rule.stats.unknown,
+                p50_us=rule.stats.times.percentile(0.5),
+                p99_us=rule.stats.times.percentile(0.99),
+                max_us=rule.stats.times.longest,
+                last_error=rule.stats.last_error,
             )
-            for key, rule in sorted(book.rules.items())
+            for key, rule in sorted(registry.rules.items())
         ]
 
     def route(self, query: str, user: str, database: str) -> RouteSnapshot:
@@ -66,7 +66,7 @@ class RulesView:
         why = "routing_rules did not name a database"
         if key is not None:
             why = f"routing_rules returned {key!r}"
-            spec, role = self._rules.meant_by(key)
+            spec, role = self._rules.resolve_key(key)
             if spec is None:
                 role = ""
                 why += ", which is no entry of [databases]: the client stays"
@@ -85,13 +85,13 @@ class RulesView:
 
     def _node(self, name: str, role: str) -> str | None:
         """Return host and port where queries go; those of all readers for that role."""
-        readers = self._pools.families.readers(name) if role == READER else []
+        readers = self._pools.cluster_databases.readers(name) if role == READER else []
         places = (
             readers
             or [
-                pool.site.place
+                pool.route.target
                 for pool in self._pools.of_database(name)
-                if pool.site is not None
+                if pool.route is not None
             ][:1]
         )
         spec = self._pools.spec_of_key(name)

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgswitch.admin.snapshots import DescriptorSnapshot, SocketSnapshot
 from pgswitch.net.backend import Phase
-from pgswitch.relay.client import ClientLink
+from pgswitch.relay.client_stream import ClientStream
 from pgswitch.views.steps import POOLS_A_STEP, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgswitch.auth.reception import FrontDesk
+    from pgswitch.auth.login_service import LoginService
     from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
     from pgswitch.net.listen import Listeners
-    from pgswitch.pool.context import PoolContext
-    from pgswitch.pool.registry import Pools
-    from pgswitch.relay.link import Link
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.pools import Pools
+    from pgswitch.relay.stream import Stream
     from pgswitch.wire.params import Values
 
 
@@ -28,16 +28,16 @@ class SocketView:
 
     def __init__(
         self,
-        context: PoolContext,
+        context: ServiceContext,
         pools: Pools,
-        desk: FrontDesk,
+        login_service: LoginService,
         listeners: Listeners,
     ) -> None:
         """Look at these parts of the service."""
         self._listeners = listeners
         self._context = context
         self._pools = pools
-        self._desk = desk
+        self._login_service = login_service
 
     def clients(self) -> Sequence[SocketSnapshot]:
         """Return the clients that have logged in, console clients included."""
@@ -56,9 +56,9 @@ class SocketView:
 
     def each_client(self) -> Iterator[SocketSnapshot]:
         """Yield the clients that have logged in."""
-        for one in list(self._desk.clients.values()):
+        for one in list(self._login_service.clients.values()):
             if (one.logged_in or one.cancelling or one.waiting_since) and (
-                one.number in self._desk.clients
+                one.number in self._login_service.clients
             ):
                 yield self._client(one)
 
@@ -66,20 +66,20 @@ class SocketView:
         """Yield the server connections."""
         for number, pool in enumerate(self._pools, 1):
             for backend in list(pool.connections()):
-                if hasattr(backend, "link") and not backend.link.lost:
+                if hasattr(backend, "stream") and not backend.stream.lost:
                     yield self._server(backend)
             if number % POOLS_A_STEP == 0:
                 yield None
 
     def each_socket(self) -> Iterator[SocketSnapshot | None]:
         """Yield every client and server connection."""
-        for one in list(self._desk.clients.values()):
-            if one.number in self._desk.clients:
+        for one in list(self._login_service.clients.values()):
+            if one.number in self._login_service.clients:
                 yield self._client(one)
         yield from self.each_server()
 
     def _client(self, one: Frontend) -> SocketSnapshot:
-        link = getattr(one, "link", None)
+        link = getattr(one, "stream", None)
         server = None if link is None else link.server
         tracking = self._context.tracking
         local = one.local_address
@@ -118,7 +118,7 @@ class SocketView:
         )
 
     def _server(self, backend: Backend) -> SocketSnapshot:
-        link = backend.link
+        link = backend.stream
         client = link.peer
         exchange = link.exchange
         buffers = _buffers(link)
@@ -142,7 +142,7 @@ class SocketView:
             ),
             ptr=id(backend),
             wait_us=0 if exchange is None else self._since(exchange.query_start),
-            close_needed=link.stale,
+            close_needed=link.close_needed,
             link=None if client is None else id(client.control),
             remote_pid=int.from_bytes(backend.cancel_key[:4], "big"),
             tls=None if backend.tls is None else backend.tls.description,
@@ -175,12 +175,12 @@ class SocketView:
     def each_descriptor(self) -> Iterator[DescriptorSnapshot | None]:
         """Yield the same one by one."""
         yield from self.listening()
-        for one in list(self._desk.clients.values()):
-            if one.logged_in and one.console is None and one.link.descriptor >= 0:
+        for one in list(self._login_service.clients.values()):
+            if one.logged_in and one.console is None and one.stream.descriptor >= 0:
                 yield self.client_descriptor(one)
         for number, pool in enumerate(self._pools, 1):
             for backend in list(pool.backends()):
-                if backend.phase is Phase.READY and backend.link.descriptor >= 0:
+                if backend.phase is Phase.READY and backend.stream.descriptor >= 0:
                     yield self.server_descriptor(backend)
             if number % POOLS_A_STEP == 0:
                 yield None
@@ -192,16 +192,16 @@ class SocketView:
                 fd=fd,
                 task="pooler",
                 addr=where.host,
-                port=where.port or self._desk.listen_port,
+                port=where.port or self._login_service.listen_port,
             )
             for fd, where in self._listeners.descriptors()
         ]
 
     def client_descriptor(self, one: Frontend) -> DescriptorSnapshot:
         """Return the socket of a client."""
-        server = one.link.server
+        server = one.stream.server
         return DescriptorSnapshot(
-            fd=one.link.descriptor,
+            fd=one.stream.descriptor,
             task="client",
             user=one.user,
             database=one.database,
@@ -209,14 +209,14 @@ class SocketView:
             port=one.address.port,
             cancel_key=one.cancel_key,
             link=0 if server is None else server.descriptor,
-            parameters=self.tracked(one.link.parameters),
+            parameters=self.tracked(one.stream.parameters),
         )
 
     def server_descriptor(self, backend: Backend) -> DescriptorSnapshot:
         """Return the socket of a server."""
-        client = backend.link.peer
+        client = backend.stream.peer
         return DescriptorSnapshot(
-            fd=backend.link.descriptor,
+            fd=backend.stream.descriptor,
             task="server",
             user=backend.user,
             database=backend.database,
@@ -224,7 +224,7 @@ class SocketView:
             port=backend.address.port,
             cancel_key=backend.cancel_key,
             link=0 if client is None else client.descriptor,
-            parameters=self.tracked(backend.link.parameters),
+            parameters=self.tracked(backend.stream.parameters),
         )
 
     def tracked(self, values: Values) -> dict[str, str | None]:
@@ -241,11 +241,11 @@ class _Buffers(NamedTuple):
     unsent: int = 0
 
 
-def _buffers(link: Link | None) -> _Buffers:
+def _buffers(link: Stream | None) -> _Buffers:
     if link is None:
         return _Buffers()
     held = link.wanted - link.missing() if link.wanted else 0
-    if isinstance(link, ClientLink):
+    if isinstance(link, ClientStream):
         held += sum(map(len, link.held))
     unsent = sum(map(len, link.pending))
     # What the transport has taken over is not told; it is something.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.admin.rows import PAUSE
 from pgswitch.admin.snapshots import FailureSnapshot, StatsReport, StatsSnapshot
-from pgswitch.stats.failures import Failure
+from pgswitch.stats.error_counts import ErrorCount
 from pgswitch.stats.percentiles import RecentTimes, TimesOf, fresh, percentiles
 from pgswitch.stats.periods import Periods, Totals, plus, sum_of
 from pgswitch.types import CONSOLE_DATABASES
@@ -16,9 +16,9 @@ from pgswitch.views.steps import POOLS_A_STEP, finished, shown
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
-    from pgswitch.pool.context import PoolContext
+    from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pool import ServerPool
-    from pgswitch.pool.registry import Pools
+    from pgswitch.pool.pools import Pools
 
 CONSOLE = CONSOLE_DATABASES[0]
 SERVER = "server"
@@ -28,7 +28,7 @@ SERVER = "server"
 class StatisticsView:
     """The SHOW STATS family, and the line of each stats_period."""
 
-    def __init__(self, context: PoolContext, pools: Pools) -> None:
+    def __init__(self, context: ServiceContext, pools: Pools) -> None:
         """Look at these parts of the service."""
         self._context = context
         self._pools = pools
@@ -43,7 +43,7 @@ class StatisticsView:
         totals: dict[str, Totals] = {}
         for number, pool in enumerate(self._pools, 1):
             name = pool.key.database
-            counts = pool.rack.counters.values()
+            counts = pool.idle_pool.counters.values()
             before = totals.get(name)
             totals[name] = counts if before is None else plus(before, counts)
             if number % POOLS_A_STEP == 0:
@@ -92,12 +92,12 @@ class StatisticsView:
         """Yield the same one by one."""
         counts: Counter[tuple[str, str, str]] = Counter()
         for number, pool in enumerate(self._pools, 1):
-            for sqlstate, count in pool.rack.counters.errors.items():
+            for sqlstate, count in pool.idle_pool.counters.errors.items():
                 key = (pool.key.database, sqlstate.decode("latin-1"), SERVER)
                 counts[key] += count
             if number % POOLS_A_STEP == 0:
                 yield None
-        servers = [Failure(*key, count, 0.0) for key, count in counts.items()]
+        servers = [ErrorCount(*key, count, 0.0) for key, count in counts.items()]
         found = sorted([*self._context.failures, *servers])
         yield from PAUSE
         for one in found:
@@ -147,7 +147,7 @@ class StatisticsView:
 
 def _add(times: TimesOf, pool: ServerPool) -> None:
     """Add what a pool has timed."""
-    counters = pool.rack.counters
+    counters = pool.idle_pool.counters
     times.query.add(counters.query_times)
     times.query.add(counters.single_times)
     times.transaction.add(counters.xact_times)

@@ -7,24 +7,26 @@ from time import time
 from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import NodeSnapshot, SwitchoverSnapshot
+from pgswitch.cluster.facts import WriterState
 from pgswitch.net.backend import Phase
-from pgswitch.topology.facts import State
 from pgswitch.views.steps import POOLS_A_STEP, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pgswitch.pool.context import PoolContext
-    from pgswitch.pool.registry import Pools
-    from pgswitch.topology.cluster import Cluster
-    from pgswitch.topology.clusters import Clusters
-    from pgswitch.topology.facts import Sight
+    from pgswitch.cluster.cluster import Cluster
+    from pgswitch.cluster.clusters import Clusters
+    from pgswitch.cluster.facts import NodeStatus
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.pools import Pools
 
 
 class TopologyView:
     """SHOW TOPOLOGY and SHOW SWITCHOVERS."""
 
-    def __init__(self, context: PoolContext, pools: Pools, clusters: Clusters) -> None:
+    def __init__(
+        self, context: ServiceContext, pools: Pools, clusters: Clusters
+    ) -> None:
         """Look at these clusters."""
         self._context = context
         self._pools = pools
@@ -36,8 +38,12 @@ class TopologyView:
 
     def each_node(self) -> Iterator[NodeSnapshot | None]:
         """Yield the same one by one."""
-        by_key, families = self._clusters.by_key, self._pools.families
-        key_of = {name: key for key in by_key for name in families.names(key).values()}
+        by_key, cluster_databases = self._clusters.by_key, self._pools.cluster_databases
+        key_of = {
+            name: key
+            for key in by_key
+            for name in cluster_databases.names(key).values()
+        }
         servers: Counter[tuple[str, str | None, int]] = Counter()
         refusals: dict[str, str] = {}
         for number, pool in enumerate(self._pools, 1):
@@ -47,15 +53,17 @@ class TopologyView:
                 for one in pool.connections():
                     if one.phase is not Phase.LOGIN:
                         servers[key, one.host, one.address.port] += 1
-            if pool.fleet.attempts.is_refused:
-                refusals.setdefault(name, f"{pool.fleet.attempts.refusal}")
+            if pool.server_connections.login_attempts.is_refused:
+                refusals.setdefault(
+                    name, f"{pool.server_connections.login_attempts.refusal}"
+                )
             if number % POOLS_A_STEP == 0:
                 yield None
         for cluster in list(by_key.values()):
-            for sight in list(cluster.machine.sights.values()):
-                node = sight.node
+            for status in list(cluster.machine.nodes.values()):
+                node = status.node
                 there = servers[cluster.key, node.host, node.port]
-                yield self._node(cluster, sight, there, refusals)
+                yield self._node(cluster, status, there, refusals)
 
     def switchovers(self) -> Sequence[SwitchoverSnapshot]:
         """Return what happened, the oldest first."""
@@ -76,11 +84,11 @@ class TopologyView:
                 found=moment(event.found_at),
                 served=moment(event.served_at),
                 held=event.held,
-                retried=event.tally.retried,
-                lost=event.tally.lost,
+                retried=event.loss_counts.retried,
+                lost=event.loss_counts.lost,
                 errors=",".join(
                     f"{code}:{count}"
-                    for code, count in sorted(event.tally.errors.items())
+                    for code, count in sorted(event.loss_counts.errors.items())
                 ),
                 longest_wait_ms=round(event.longest_wait * 1000),
             )
@@ -91,13 +99,13 @@ class TopologyView:
     def _node(
         self,
         cluster: Cluster,
-        sight: Sight,
+        status: NodeStatus,
         servers: int,
         refusals: Mapping[str, str],
     ) -> NodeSnapshot:
-        node, report = sight.node, sight.report
-        watch = cluster.monitor.watches.get(node.name)
-        role = _role(cluster, sight)
+        node, report = status.node, status.report
+        poll = cluster.monitor.polls.get(node.name)
+        role = _role(cluster, status)
         now = self._context.clock()
         return NodeSnapshot(
             database=cluster.key,
@@ -105,50 +113,50 @@ class TopologyView:
             host=node.host or "unix",
             port=node.port,
             role=role,
-            state=cluster.machine.state.value if role == "writer" else _state(sight),
+            state=cluster.machine.state.value if role == "writer" else _state(status),
             timeline=None if report is None else report.timeline or report.follows,
             lsn=None if report is None else report.lsn,
-            lag_bytes=cluster.lag_bytes(sight) if role != "writer" else None,
+            lag_bytes=cluster.lag_bytes(status) if role != "writer" else None,
             probe_age_ms=(
-                round((now - sight.answered_at) * 1000) if sight.answered_at else None
+                round((now - status.answered_at) * 1000) if status.answered_at else None
             ),
-            probe_us=round(watch.took * 1e6) if watch is not None else 0,
+            probe_us=round(poll.took * 1e6) if poll is not None else 0,
             servers=servers,
-            why=self._why(cluster, sight, refusals, is_writer=role == "writer"),
+            why=self._why(cluster, status, refusals, is_writer=role == "writer"),
         )
 
     def _why(
         self,
         cluster: Cluster,
-        sight: Sight,
+        status: NodeStatus,
         refusals: Mapping[str, str],
         *,
         is_writer: bool,
     ) -> str:
         """Return why a node is not read from, cannot be asked, or refuses logins."""
-        why = sight.failure if is_writer else cluster.unfit(sight)
+        why = status.failure if is_writer else cluster.unfit(status)
         if why:
             return why
-        names = self._pools.families.names(cluster.key)
-        name = cluster.key if is_writer else names.get(sight.node, "")
+        names = self._pools.cluster_databases.names(cluster.key)
+        name = cluster.key if is_writer else names.get(status.node, "")
         refusal = refusals.get(name)
         return "" if refusal is None else f"refuses connections: {refusal}"
 
 
-def _role(cluster: Cluster, sight: Sight) -> str:
+def _role(cluster: Cluster, status: NodeStatus) -> str:
     """Return what a node is at present."""
     machine = cluster.machine
-    if machine.state is State.KNOWN and sight.node.name == machine.writer:
+    if machine.state is WriterState.KNOWN and status.node.name == machine.writer:
         return "writer"
-    if sight.report is None:
+    if status.report is None:
         return "unknown"
-    if machine.state is State.STARTING and sight.writes and not sight.fenced:
+    if machine.state is WriterState.STARTING and status.writes and not status.fenced:
         return "unknown"
-    return "reader" if sight.report.in_recovery else "rival"
+    return "reader" if status.report.in_recovery else "rival"
 
 
-def _state(sight: Sight) -> str:
+def _state(status: NodeStatus) -> str:
     """Return what can be said of a node that is not the writer."""
-    if sight.fenced:
+    if status.fenced:
         return "fenced"
-    return "unreachable" if sight.report is None else "up"
+    return "unreachable" if status.report is None else "up"

@@ -2,8 +2,8 @@
 
 The query goes out as one batch of the extended protocol with the user name as its
 only parameter, so a name is never part of SQL.  A server has its own parameters back
-before it is asked (pool/errands.py), so that no client's ``search_path`` changes what
-it means.
+before it is asked (pool/internal_queries.py), so that no client's ``search_path``
+changes what it means.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from pgswitch.wire.sql_steps import (
     COMMITS,
     ENDS,
     Does,
-    Step,
+    SqlStep,
     readings,
 )
 
@@ -53,7 +53,7 @@ Nor does a COMMIT, if there is no block; it is not worth being wrong about that.
 """
 
 
-class Findings(NamedTuple):
+class CommitFindings(NamedTuple):
     """What is certain of some messages."""
 
     is_known: bool
@@ -68,14 +68,14 @@ class Findings(NamedTuple):
     """What they carry out."""
 
 
-UNKNOWN: Final = Findings(
+UNKNOWN: Final = CommitFindings(
     is_known=False, may_commit=True, is_single=False, is_begun=False
 )
 
 
 def findings(
     sent: bytes, text_of: Callable[[bytes], bytes], *, inside: bool
-) -> Findings:
+) -> CommitFindings:
     """Judge whole messages that a server was sent and that it has not answered.
 
     ``text_of`` returns the text of a prepared statement, empty for unknown ones.
@@ -85,7 +85,7 @@ def findings(
     for kind, begin, end in messages(sent):
         if end > len(sent) or not walk.take(kind, sent[begin + HEADER_SIZE : end]):
             return UNKNOWN
-    return Findings(
+    return CommitFindings(
         is_known=bool(sent),
         may_commit=walk.may_commit,
         is_single=walk.is_single(),
@@ -204,7 +204,7 @@ class _Walk:
                 after |= self._at
         self._at = after
 
-    def _step(self, step: Step) -> None:
+    def _step(self, step: SqlStep) -> None:
         does, at = step.does, 0
         if does not in _CERTAIN:
             self._failed_at |= self._at

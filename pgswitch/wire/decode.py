@@ -49,7 +49,7 @@ class Target(NamedTuple):
     name: bytes
 
 
-class Negotiation(NamedTuple):
+class NegotiateProtocolVersion(NamedTuple):
     """Body of NegotiateProtocolVersion: newest minor version, options refused."""
 
     newest: int
@@ -248,7 +248,7 @@ def sasl_mechanisms(data: bytes) -> list[str]:
         names.append(text(name))
 
 
-def negotiate_protocol_version(body: bytes) -> Negotiation:
+def negotiate_protocol_version(body: bytes) -> NegotiateProtocolVersion:
     """Return the fields of NegotiateProtocolVersion."""
     packet = "NegotiateProtocolVersion"
     newest = _uint32(body, 0, packet)
@@ -258,7 +258,7 @@ def negotiate_protocol_version(body: bytes) -> Negotiation:
     for _ in range(count):
         name, at = _cstring(body, at, packet)
         options.append(text(name))
-    return Negotiation(newest, tuple(options))
+    return NegotiateProtocolVersion(newest, tuple(options))
 
 
 def password(body: bytes) -> bytes:

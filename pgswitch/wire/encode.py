@@ -19,7 +19,7 @@ from pgswitch.errors import Fault, Notice
 from pgswitch.wire import constants as c
 
 Text = str | bytes
-Field = tuple[str, int, int]
+FieldDescription = tuple[str, int, int]
 """A column: name, type number, size in bytes (-1 for one that varies)."""
 
 _HEADER: Final = Struct("!BI")
@@ -164,7 +164,9 @@ def notice_response(notice: Notice) -> bytes:
     return message(c.NOTICE_RESPONSE, body)
 
 
-def row_description(fields: Iterable[Field], formats: Sequence[int] = ()) -> bytes:
+def row_description(
+    fields: Iterable[FieldDescription], formats: Sequence[int] = ()
+) -> bytes:
     """Return RowDescription for columns of no table.
 
     ``formats`` are the format codes by column, 1 for binary; without, all are text.

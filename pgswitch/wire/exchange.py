@@ -112,7 +112,7 @@ _MEDDLED: Final = SWALLOW | FAKE | REFUSED
 
 
 class Listener(Protocol):
-    """Wants to know when nothing is left to answer; see relay/gate.py."""
+    """Wants to know when nothing is left to answer; see relay/interceptor.py."""
 
     def go_on(self) -> None:
         """Look whether there is something to do now."""
@@ -138,7 +138,7 @@ class Exchange:
         A Query does not end that, since it may be skipped as well."""
         self.executes = False
         """It has an Execute."""
-        self.special = 0
+        self.synthetic_count = 0
         """How many requests in the queue carry SWALLOW, FAKE or REFUSED.
 
         One more while :attr:`listener` waits for the answers, and one more while
@@ -148,7 +148,7 @@ class Exchange:
         """Told after each chunk of a server while :attr:`special` is set."""
         self.awaited = False
         """The client holds what it sends until something is answered."""
-        self.errand = False
+        self.internal_query = False
         """What it holds waits for something of ours that this server is to do first."""
         self.refusal = b""
         """The ErrorResponse for a REFUSED request."""
@@ -211,7 +211,7 @@ class Exchange:
         self.queue.append(entry)
         if entry > TYPE:
             if entry & _MEDDLED:
-                self.special += 1
+                self.synthetic_count += 1
             if entry & FENCE:
                 self._fences += 1
 
@@ -220,7 +220,7 @@ class Exchange:
         for entry in queue:
             self.queue.append(entry)
             if entry & _MEDDLED:
-                self.special += 1
+                self.synthetic_count += 1
             if entry & MAYBE:
                 self.unsettled += 1
             if entry & FENCE:
@@ -315,7 +315,7 @@ class Exchange:
     def refuse_last(self, refusal: bytes) -> None:
         """Have the error of the last request told in other words."""
         self.queue[-1] |= REFUSED
-        self.special += 1
+        self.synthetic_count += 1
         self.refusal = refusal
 
     # What is known.
@@ -488,7 +488,7 @@ class Exchange:
     def _flags_gone(self, entry: int) -> None:
         """Note that a request with flags stands in the queue no more."""
         if entry & _MEDDLED:
-            self.special -= 1
+            self.synthetic_count -= 1
         if entry & MAYBE:
             self.unsettled -= 1
         if entry & FENCE:
@@ -599,7 +599,7 @@ class Exchange:
         """Have the head's ReadyForQuery told, if it ends an errand that failed."""
         if self.head < len(self.queue) and self.queue[self.head] & ERRAND:
             self.queue[self.head] &= ~(SWALLOW | ERRAND)
-            self.special -= 1
+            self.synthetic_count -= 1
             self.errand_failed = True
 
     def _drop_end_behind_head(self) -> None:
@@ -696,15 +696,15 @@ class Exchange:
         """Have the client told after each chunk of the server."""
         if not self.awaited:
             self.awaited = True
-            self.special += 1
+            self.synthetic_count += 1
 
     def stop_waiting(self) -> None:
         """Undo :meth:`await_answers`."""
-        self.errand = False
+        self.internal_query = False
         self.held_for = 0
         if self.awaited:
             self.awaited = False
-            self.special -= 1
+            self.synthetic_count -= 1
 
     def _copied(self) -> int:
         """Settle everything up to the client's CopyDone: the COPY went well.
@@ -727,7 +727,7 @@ class Exchange:
                 self.queue.insert(self.head, first)
                 self.survey_again()
                 if first & _MEDDLED:
-                    self.special += 1
+                    self.synthetic_count += 1
                 return 0
             if not entry & MAYBE:
                 break

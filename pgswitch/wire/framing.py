@@ -30,7 +30,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgswitch.errors import BadPacketHeader
-from pgswitch.wire.passing import pass_over
+from pgswitch.wire.passing import skip_messages
 
 PASS: Final = 0
 CALL: Final = 1
@@ -50,7 +50,7 @@ MAX_MESSAGE_SIZE: Final = 0x7FFFFFFF
 LONG_MESSAGE: Final = 65536
 """Bytes of a message that few kinds exceed, and that is held without a question."""
 
-_pass_over: Final = pass_over
+_skip_messages: Final = skip_messages
 """Final names cost no look-up when compiled."""
 
 
@@ -186,7 +186,7 @@ class Scanner:
         limit = self.limit
         wanted = HEADER_SIZE
         while True:
-            position = _pass_over(chunk, position, actions, limit)
+            position = _skip_messages(chunk, position, actions, limit)
             if size - position < HEADER_SIZE:
                 break
             length = (

@@ -46,7 +46,7 @@ _ANSWERED: Final = (c.SYNC, c.QUERY, c.FUNCTION_CALL)
 """Messages whose answer ends with ReadyForQuery."""
 
 
-class Statements(Protocol):
+class PreparedStatements(Protocol):
     """A client's prepared statements; see wire/prepared.py."""
 
     def text_of(self, name: bytes) -> bytes | None:
@@ -59,7 +59,7 @@ class Statements(Protocol):
         """Forget a statement that is closed, if there is one."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What comes of a message."""
 
     data: bytes = b""
@@ -75,7 +75,7 @@ class LostTransaction:
 
     def __init__(
         self,
-        statements: Statements | None,
+        statements: PreparedStatements | None,
         *,
         told: bool,
         skipping: bool = False,
@@ -103,20 +103,20 @@ class LostTransaction:
         with a Query."""
         self._portals: dict[bytes, Does] = {}
 
-    def message(self, kind: int, body: bytes) -> Answer:
+    def message(self, kind: int, body: bytes) -> Response:
         """Take a message."""
         if kind == c.SYNC and (self._skipping or not self._over):
             self._skipping = False
-            return Answer(self._ready(), self._over)
+            return Response(self._ready(), self._over)
         if self._skipping:
-            return Answer()
+            return Response()
         if self._over:
             return self._behind(kind, body)
         if kind == c.QUERY:
             return self._query(body.rstrip(b"\0"))
         if kind == c.FUNCTION_CALL:
-            return Answer(self._error(self._refusal()) + self._ready())
-        return Answer(self._part(kind, body))
+            return Response(self._error(self._refusal()) + self._ready())
+        return Response(self._part(kind, body))
 
     def _part(self, kind: int, body: bytes) -> bytes:
         """Answer one message of the extended protocol."""
@@ -129,35 +129,35 @@ class LostTransaction:
             return self._error(answer)
         return answer
 
-    def _behind(self, kind: int, body: bytes) -> Answer:
+    def _behind(self, kind: int, body: bytes) -> Response:
         """Take a message of a pipeline that is outside of any transaction by now."""
         if not self._told and (kind in _ANSWERED or kind in self._PARTS):
             error = self._error(self._refusal())
             if kind in _ANSWERED:
-                return Answer(error + self._ready(), is_over=True)
+                return Response(error + self._ready(), is_over=True)
             self._skipping = True
-            return Answer(error)
+            return Response(error)
         if kind == c.SYNC:
-            return Answer(self._ready(), is_over=True)
+            return Response(self._ready(), is_over=True)
         if kind == c.CLOSE:
-            return Answer(self._on_close(body))
+            return Response(self._on_close(body))
         if kind in _ANSWERED or kind in self._PARTS:
-            return Answer(b"", is_over=True, ahead=encode.message(kind, body))
-        return Answer()
+            return Response(b"", is_over=True, ahead=encode.message(kind, body))
+        return Response()
 
-    def _query(self, text: bytes) -> Answer:
+    def _query(self, text: bytes) -> Response:
         self._texts.pop(b"", None)
         step = first_step(text)
         if step is None:
-            return Answer(encode.empty_query_response() + self._ready())
+            return Response(encode.empty_query_response() + self._ready())
         answer = self._carry_out(step.does)
         if isinstance(answer, Fault):
-            return Answer(self._error(answer) + self._ready(), self._over)
+            return Response(self._error(answer) + self._ready(), self._over)
         rest = text[step.rest :]
         if first_step(rest) is None:
-            return Answer(answer + self._ready(), is_over=True)
+            return Response(answer + self._ready(), is_over=True)
         ahead = encode.message(c.QUERY, rest + b"\0")
-        return Answer(answer, is_over=True, ahead=ahead)
+        return Response(answer, is_over=True, ahead=ahead)
 
     def _carry_out(self, does: Does | None) -> bytes | Fault:
         """Carry out a statement that stands first; None: it is not known."""

@@ -285,15 +285,15 @@ passing_suspect(PyObject *module, PyObject *const *args, Py_ssize_t count)
 }
 
 static PyMethodDef functions[] = {
-    {"pass_over", (PyCFunction)(void (*)(void))passing_pass_over, METH_FASTCALL,
+    {"skip_messages", (PyCFunction)(void (*)(void))passing_pass_over, METH_FASTCALL,
      "Return where the first message begins that needs a look."},
-    {"asked", (PyCFunction)(void (*)(void))passing_asked, METH_FASTCALL,
+    {"classify_chunk", (PyCFunction)(void (*)(void))passing_asked, METH_FASTCALL,
      "Return what a chunk asks, if that is one whole query."},
     {"suspect", (PyCFunction)(void (*)(void))passing_suspect, METH_FASTCALL,
      "Tell whether a text may be about prepared statements of SQL."},
-    {"named", passing_named, METH_O,
+    {"bind_statement", passing_named, METH_O,
      "Return the statement that a chunk's Bind names."},
-    {"renamed", (PyCFunction)(void (*)(void))passing_renamed, METH_FASTCALL,
+    {"rename_bind", (PyCFunction)(void (*)(void))passing_renamed, METH_FASTCALL,
      "Return a chunk with the statement that its Bind names renamed."},
     {NULL, NULL, 0, NULL},
 };

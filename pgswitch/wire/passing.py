@@ -50,7 +50,7 @@ _KEYWORD: Final = re.compile(
 )
 
 
-def pass_over(chunk: bytes, position: int, actions: bytes, limit: int) -> int:
+def skip_messages(chunk: bytes, position: int, actions: bytes, limit: int) -> int:
     """Return where the first message begins that needs a look.
 
     Starts at ``position``, at the beginning of a message, and walks on while the
@@ -72,7 +72,7 @@ def pass_over(chunk: bytes, position: int, actions: bytes, limit: int) -> int:
         return position
 
 
-def asked(chunk: bytes, limit: int) -> int:
+def classify_chunk(chunk: bytes, limit: int) -> int:
     """Return what a chunk asks, if that is one whole query and no more; else 0.
 
     ======== ======================================================================
@@ -172,7 +172,7 @@ def _has_names(chunk: bytes, body: int, end: int) -> bool:
     return chunk.startswith(b"\0", body, end) and chunk.find(b"\0", body + 1, end) > 0
 
 
-def named(chunk: bytes) -> bytes:
+def bind_statement(chunk: bytes) -> bytes:
     """Return the statement that the Bind names which a chunk begins with.
 
     It is one of the unnamed portal, see :func:`asked`; of anything else, nothing.
@@ -181,7 +181,7 @@ def named(chunk: bytes) -> bytes:
     return chunk[_HEADER + 1 : end] if end > 0 else b""
 
 
-def renamed(chunk: bytes, before: bytes, after: bytes) -> bytes:
+def rename_bind(chunk: bytes, before: bytes, after: bytes) -> bytes:
     """Return a chunk with the statement that its Bind names renamed.
 
     The chunk begins with that Bind, of the unnamed portal and of ``before``.

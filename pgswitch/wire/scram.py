@@ -187,7 +187,7 @@ _BLOCK_SIZE: Final = 64
 _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 
-_KEPT_MOST: Final = 2000
+_MAX_CACHED: Final = 2000
 """Keys whose hashes are kept, of verifiers lately used: some 2 MB."""
 _kept: Final[dict[bytes, KeyedHash]] = {}
 
@@ -196,13 +196,13 @@ def _keyed_digest(key: bytes, message: bytes) -> bytes:
     """Return the HMAC of a message by a key of a verifier."""
     keyed = _kept.get(key)
     if keyed is None:
-        if len(_kept) >= _KEPT_MOST:
+        if len(_kept) >= _MAX_CACHED:
             _kept.clear()
         keyed = _kept[key] = KeyedHash(key)
     return keyed.digest(message)
 
 
-@lru_cache(_KEPT_MOST)
+@lru_cache(_MAX_CACHED)
 def mock_verifier(user: str, seed: bytes, iterations: int) -> ScramVerifier:
     """Return a verifier that no password fits, for a user who does not exist.
 

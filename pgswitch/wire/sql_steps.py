@@ -77,7 +77,7 @@ _NOT_CERTAIN: Final = re.compile(
 _COMMITTING: Final = re.compile(rb"\bconcurrently\b", re.IGNORECASE)
 
 
-class Step(NamedTuple):
+class SqlStep(NamedTuple):
     """One statement of a text."""
 
     does: Does
@@ -85,7 +85,7 @@ class Step(NamedTuple):
     """Where the text goes on behind it, and behind its semicolon."""
 
 
-def steps(text: bytes, *, escapes: bool = False) -> Iterator[Step]:
+def steps(text: bytes, *, escapes: bool = False) -> Iterator[SqlStep]:
     """Yield what the statements of a text do, one by one; empty ones do nothing.
 
     The text may end with a NUL.  ``escapes``: a backslash in plain strings escapes
@@ -93,10 +93,10 @@ def steps(text: bytes, *, escapes: bool = False) -> Iterator[Step]:
     """
     text = text.rstrip(b"\0")
     for begin, end, words in statements_in(text, escapes=escapes, enough=_WORDS):
-        yield Step(_kind(words, text[begin:end]), end + 1)
+        yield SqlStep(_kind(words, text[begin:end]), end + 1)
 
 
-def readings(text: bytes) -> list[list[Step]]:
+def readings(text: bytes) -> list[list[SqlStep]]:
     """Return the steps of a text for all that backslashes in it may mean."""
     found = [list(steps(text))]
     if b"\\" in text:
@@ -104,7 +104,7 @@ def readings(text: bytes) -> list[list[Step]]:
     return found
 
 
-def first_step(text: bytes) -> Step | None:
+def first_step(text: bytes) -> SqlStep | None:
     """Return the first statement of a text; None if all of it is empty.
 
     Long statements are not gone through: of those READS and WRITES mean the same.
@@ -112,7 +112,7 @@ def first_step(text: bytes) -> Step | None:
     text = text.rstrip(b"\0")
     found = statements_in(text, escapes=False, enough=_WORDS, whole=False)
     for begin, end, words in found:
-        return Step(_kind(words, text[begin:end]), end + 1)
+        return SqlStep(_kind(words, text[begin:end]), end + 1)
     return None
 
 

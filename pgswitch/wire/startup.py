@@ -177,21 +177,21 @@ def _parameters(body: bytes) -> dict[str, str]:
 # -------------------------------------------------------------- protocol version
 
 
-class Negotiation(NamedTuple):
+class VersionNegotiation(NamedTuple):
     """Whether to answer with NegotiateProtocolVersion, and the names to refuse."""
 
     is_needed: bool
     options: tuple[str, ...]
 
 
-def negotiate(minor: int, parameters: Iterable[str]) -> Negotiation:
+def negotiate(minor: int, parameters: Iterable[str]) -> VersionNegotiation:
     """Return what to say to a client that asks for protocol 3.``minor``.
 
     We speak 3.0 and no extension, so any other minor version and any name that
     starts with ``_pq_.`` has to be answered.
     """
     options = tuple(name for name in parameters if name.startswith(_EXTENSION))
-    return Negotiation(minor > 0 or bool(options), options)
+    return VersionNegotiation(minor > 0 or bool(options), options)
 
 
 # ------------------------------------------------------------ startup parameters

@@ -17,9 +17,9 @@ from pgswitch.wire.spelling import (
     date_style,
 )
 
-_KEPT_MOST = 1000
+_MAX_CACHED = 1000
 """Different wishes of clients (application names, say) that one pool keeps."""
-_KEPT_BYTES = 4_194_304
+_MAX_CACHED_BYTES = 4_194_304
 """Bytes of what they are told that one pool keeps: servers that report much exist."""
 
 
@@ -51,7 +51,7 @@ class Welcome:
         if made is None:
             made = self._make(wanted)
             self._kept += len(made[1])
-            if len(self._made) >= _KEPT_MOST or self._kept > _KEPT_BYTES:
+            if len(self._made) >= _MAX_CACHED or self._kept > _MAX_CACHED_BYTES:
                 self._made.clear()
                 self._kept = len(made[1])
             self._made[wanted] = made

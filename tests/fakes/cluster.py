@@ -6,10 +6,10 @@ from collections.abc import Callable, Container
 
 from twisted.internet.task import Clock
 
-from pgswitch.topology.cluster import Cluster
-from pgswitch.topology.machine import Machine
-from pgswitch.topology.monitor import Monitor
-from pgswitch.topology.nodes import Node, named
+from pgswitch.cluster.cluster import Cluster
+from pgswitch.cluster.machine import Machine
+from pgswitch.cluster.monitor import Monitor
+from pgswitch.cluster.nodes import Node, named
 from tests.fakes.probes import FakeProbe
 from tests.unit.captured import CapturedLog
 
@@ -81,7 +81,7 @@ class ClusterSetting:
         """Start it with these hosts in the configuration."""
         self.clock = Clock()
         self.clock.advance(100.0)
-        self.sites = NotedSites()
+        self.routes = NotedSites()
         self.captured = CapturedLog()
         self.probes: dict[str, FakeProbe] = {}
         self.recorded: list[str] = []
@@ -91,7 +91,7 @@ class ClusterSetting:
             query="select host",
             port=5432,
             machine=machine,
-            client_heard_at=self.sites.heard_at,
+            client_heard_at=self.routes.heard_at,
             make_probe=self._probe,
             clock=self.clock.seconds,
             log=self.captured.log,
@@ -100,7 +100,7 @@ class ClusterSetting:
             key="db",
             machine=machine,
             monitor=self.monitor,
-            sites=self.sites,
+            routes=self.routes,
             clock=self.clock.seconds,
             log=self.captured.log,
             record=self.recorded.append,

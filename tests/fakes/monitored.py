@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pgswitch.topology.nodes import Node
+from pgswitch.cluster.nodes import Node
 from tests.fakes.probes import STANDBY, FakeProbe, writes
 from tests.fakes.world import World, WorldOf
 
@@ -26,7 +26,7 @@ class Monitored:
             return self.probes[node.name]
 
         monkeypatch.setattr(
-            "pgswitch.topology.clusters.probe_maker", lambda *_given: make
+            "pgswitch.cluster.clusters.probe_maker", lambda *_given: make
         )
         self.world: World = world_of(databases=f"{ENTRY}\n{OTHER}")
         self.world.wait(0.5)

@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from pgswitch.topology.asking import ProbeFailed
-from pgswitch.topology.facts import Failure, Report
-from pgswitch.topology.nodes import Node
-from pgswitch.topology.questions import Rows
+from pgswitch.cluster.facts import NodeReport, ProbeFailure
+from pgswitch.cluster.node_queries import QueryRows
+from pgswitch.cluster.nodes import Node
+from pgswitch.cluster.probe_query import ProbeFailed
 
-STANDBY = Report(in_recovery=True)
+STANDBY = NodeReport(in_recovery=True)
 
 
-def writes(timeline: int = 1) -> Report:
+def writes(timeline: int = 1) -> NodeReport:
     """Return the answer of a writer."""
-    return Report(in_recovery=False, timeline=timeline)
+    return NodeReport(in_recovery=False, timeline=timeline)
 
 
 class FakeProbe:
@@ -33,16 +33,16 @@ class FakeProbe:
         self.patience_s = 0.0
         """Of the last question."""
         self.queries: list[str] = []
-        self.asked: Deferred[Report] | None = None
-        self.reading: Deferred[Rows] | None = None
+        self.asked: Deferred[NodeReport] | None = None
+        self.reading: Deferred[QueryRows] | None = None
 
-    def ask(self, patience_s: float = 0.0) -> Deferred[Report]:
+    def ask(self, patience_s: float = 0.0) -> Deferred[NodeReport]:
         """Wait for the test's answer."""
         self.patience_s = patience_s
         self.asked = Deferred()
         return self.asked
 
-    def read(self, query: str) -> Deferred[Rows]:
+    def read(self, query: str) -> Deferred[QueryRows]:
         """Wait for the test's rows."""
         self.queries.append(query)
         self.reading = Deferred()
@@ -52,11 +52,11 @@ class FakeProbe:
         """Have what was asked fail."""
         self.closed += 1
         self.is_connected = self.is_reached = False
-        self.fail(Failure.SILENT, Failure.SILENT.value)
+        self.fail(ProbeFailure.SILENT, ProbeFailure.SILENT.value)
 
     # The test's side.
 
-    def answer(self, report: Report) -> None:
+    def answer(self, report: NodeReport) -> None:
         """Answer the question."""
         asked, self.asked = self.asked, None
         assert asked is not None
@@ -69,9 +69,9 @@ class FakeProbe:
         assert reading is not None
         reading.callback((("host",), [(host,) for host in hosts]))
 
-    def fail(self, failure: Failure, words: str = "words") -> None:
+    def fail(self, failure: ProbeFailure, words: str = "words") -> None:
         """Let whatever is asked fail."""
-        waiting: list[Deferred[Report] | Deferred[Rows] | None]
+        waiting: list[Deferred[NodeReport] | Deferred[QueryRows] | None]
         waiting, self.asked, self.reading = [self.asked, self.reading], None, None
         for deferred in waiting:
             if deferred is not None:

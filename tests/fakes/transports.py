@@ -12,7 +12,7 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from pgswitch.net.encrypting import TlsSocket
+from pgswitch.net.tls_socket import TlsSocket
 
 END = b""
 """In place of bytes that are read: the other end has closed."""
@@ -87,8 +87,8 @@ class FakeTransport:
 
     def arrive(self, data: bytes) -> None:
         """Have the protocol read some bytes, or the END."""
-        link = self.reactor.turns.links.get(self.fileno())
-        if link is None:
+        stream = self.reactor.event_loop.streams.get(self.fileno())
+        if stream is None:
             if data:
                 self.protocol.dataReceived(data)
             else:
@@ -96,9 +96,9 @@ class FakeTransport:
             return
         self.socket.incoming.append(data)
         while self.reading and self.connected and self.socket.incoming:
-            if self.reactor.turns.links.get(self.fileno()) is not link:
+            if self.reactor.event_loop.streams.get(self.fileno()) is not stream:
                 break
-            if link.do_read() is not None:
+            if stream.do_read() is not None:
                 self.finish()
 
     def break_(self) -> None:
@@ -189,7 +189,7 @@ class FakeTransport:
             self.reactor.callLater(0, self.finish)
 
     def _read_on(self) -> None:
-        link = self.reactor.turns.links.get(self.fileno())
-        while link and self.reading and self.connected and self.socket.incoming:
-            if link.do_read() is not None:
+        stream = self.reactor.event_loop.streams.get(self.fileno())
+        while stream and self.reading and self.connected and self.socket.incoming:
+            if stream.do_read() is not None:
                 self.finish()

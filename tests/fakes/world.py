@@ -20,9 +20,9 @@ from twisted.internet.protocol import Protocol
 from pgswitch.config.load import load
 from pgswitch.net.backend import Backend
 from pgswitch.net.frontend import Frontend
-from pgswitch.pool.cancels import CancelConnection
+from pgswitch.pool.outgoing_cancels import CancelConnection
 from pgswitch.pool.pool import ServerPool
-from pgswitch.relay.turn import Turns
+from pgswitch.relay.event_loop import EventLoop
 from pgswitch.service import PgSwitch
 from pgswitch.types import Address, PoolKey
 from pgswitch.wire import encode
@@ -52,13 +52,13 @@ class FakeReactor(NotingReactor):
     def __init__(self) -> None:
         """Begin at START_S."""
         super().__init__()
-        self.turns = Turns(lambda _descriptor, _event: True, _unused, _unused)
+        self.event_loop = EventLoop(lambda _descriptor, _event: True, _unused, _unused)
         self.running = True
         self.advance(START_S)
 
     def advance(self, amount: float) -> None:
         """Let time pass; links see it at once."""
-        self.turns.clock.now = self.seconds() + amount
+        self.event_loop.clock.now = self.seconds() + amount
         super().advance(amount)
 
     def stop(self) -> None:
@@ -218,7 +218,7 @@ class World:
         self.attempts: list[Attempt] = []
         """Those not decided about yet, the first begun first."""
         clock = self.reactor.seconds
-        for module in ("service", "net.backend", "relay.rack", "relay.link"):
+        for module in ("service", "net.backend", "relay.idle_pool", "relay.stream"):
             # Compiled modules keep their own clock; nothing here depends on those.
             monkeypatch.setattr(f"pgswitch.{module}.monotonic", clock)
         (folder / "users.txt").write_text('"app" ""\n"other" ""\n"admin" ""\n')
@@ -237,7 +237,7 @@ class World:
         """What was done in threads, so to say."""
         monkeypatch.setattr(self.service.workers, "of", lambda _work: self._do)
         monkeypatch.setattr(self.service.decision, "_work", self._do)
-        self.context.stretch = self._do
+        self.context.derive_keys = self._do
         monkeypatch.setattr(self.service.listeners, "open", self._listen)
         self.service.startService()
 
@@ -317,14 +317,14 @@ class World:
 
     def connect(self, host: str = "192.0.2.1") -> Client:
         """Return a client that has only connected."""
-        frontend = Frontend(self.service.desk, Address(host, 40_000))
+        frontend = Frontend(self.service.login_service, Address(host, 40_000))
         peer = IPv4Address("TCP", host, 40_000)
         number = next(self.numbers)
         return Client(self, FakeTransport(self.reactor, frontend, peer, number=number))
 
     def connect_locally(self) -> Client:
         """Return a client that has connected by a unix socket."""
-        frontend = Frontend(self.service.desk, Address("unix", 0))
+        frontend = Frontend(self.service.login_service, Address("unix", 0))
         number = next(self.numbers)
         peer = UNIXAddress(None)
         return Client(self, FakeTransport(self.reactor, frontend, peer, number=number))

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.fuzz.door import SEEDS, Door, Doors, mutations
+from tests.fuzz.door import SEEDS, Door, ListenerControl, mutations
 
 FAILURE = Path("fuzz-failure")
 
@@ -52,7 +52,7 @@ def main() -> None:
     """Run for the seconds given, 60 by default."""
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(2**32)
-    with Doors() as door:
+    with ListenerControl() as door:
         try:
             import atheris  # noqa: F401, PLC0415 - optional
         except ImportError:

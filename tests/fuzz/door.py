@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from pgswitch.net.frontend import ANSWER_LIMIT, LOGIN_LIMIT
-from pgswitch.relay.link import SMALL_READ
+from pgswitch.relay.stream import SMALL_READ
 from pgswitch.tls.facts import TlsFacts
 from pgswitch.wire import encode, scram
 from tests.fakes.messages import message
@@ -92,23 +92,23 @@ class Door:
         if not client.is_gone():
             client.drop()
         assert client.frontend.closed
-        assert not world.service.desk.clients
-        assert not world.service.desk.headcount.of_user
+        assert not world.service.login_service.clients
+        assert not world.service.login_service.client_counts.of_user
         assert not any("Traceback" in line for line in world.log[-5:])
 
     def _check(self, client: Client) -> None:
-        frontend, link = client.frontend, client.frontend.link
+        frontend, stream = client.frontend, client.frontend.stream
         assert not frontend.logged_in
         assert frontend.pool is None
-        held = link._held_size if link.wanted else 0
+        held = stream._held_size if stream.wanted else 0
         most = LOGIN_LIMIT if frontend._login is None else ANSWER_LIMIT
-        assert held + sum(map(len, link.held)) <= most + SMALL_READ
+        assert held + sum(map(len, stream.held)) <= most + SMALL_READ
         answer = client.hear()
         # An answer is whole: one byte, or messages of which the last may be an error.
         assert answer == b"N" * len(answer) or answer[:1] in b"REv"
 
 
-class Doors:
+class ListenerControl:
     """Builds the services, and takes them down."""
 
     def __init__(self) -> None:

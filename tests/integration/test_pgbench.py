@@ -148,7 +148,7 @@ def test_servers_that_end_meanwhile(
     )
     script = directory / "script"
     script.write_text(UPDATES, encoding="ascii")
-    victims: set[int] = set()
+    eviction_candidates: set[int] = set()
     try:
         with (
             (directory / "errors").open("w+") as errors,
@@ -166,13 +166,13 @@ def test_servers_that_end_meanwhile(
                 if rows:
                     pid = rows[0]["remote_pid"]
                     postgres.execute("SELECT pg_terminate_backend(%s)", (pid,))
-                    victims.add(pid)
+                    eviction_candidates.add(pid)
             load.wait(30)
             errors.seek(0)
             complaints = errors.read()
         aborted = set(re.findall(r"client (\d+) aborted", complaints))
-        assert victims
-        assert len(aborted) <= len(victims), complaints
+        assert eviction_candidates
+        assert len(aborted) <= len(eviction_candidates), complaints
         wait_until(
             lambda: (
                 not any(pool_of(pooler)[name] for name in ("cl_active", "cl_waiting"))

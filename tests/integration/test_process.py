@@ -23,7 +23,7 @@ from pgswitch.demo.processes import free_port
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 COMMAND = [sys.executable, "-m", "pgswitch.cli"]
 
@@ -61,7 +61,7 @@ class Run:
         wait_until(
             lambda: text in self.text or self.process.poll() is not None,
             text,
-            PATIENCE_S,
+            TIMEOUT_S,
         )
         assert text in self.text, self.text
 
@@ -72,7 +72,7 @@ class Run:
 
     def end(self) -> int:
         """Wait for the end; return the exit code."""
-        return self.process.wait(PATIENCE_S)
+        return self.process.wait(TIMEOUT_S)
 
 
 class Place:
@@ -431,7 +431,7 @@ def test_manhole(place: Place) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         input=b"6 * 7\r\x04",
         capture_output=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=True,
     )
     assert b"a loop stops the pooler" in client.stdout

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from pgswitch.demo.account import Account, hand_over
-from tests.integration.test_process import COMMAND, PATIENCE_S, Place
+from tests.integration.test_process import COMMAND, TIMEOUT_S, Place
 from tests.waiting import wait_until
 
 AS_SYSTEMD = """
@@ -47,7 +47,7 @@ def test_service_manager_is_told(place: Place) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
         hand_over(path, place.account)
-        manager.settimeout(PATIENCE_S)
+        manager.settimeout(TIMEOUT_S)
         user = [] if place.account is None else ["-u", place.account.name]
         run = place.run(*COMMAND, *user, str(place.write()), NOTIFY_SOCKET=str(path))
         assert manager.recv(100) == b"READY=1"
@@ -65,7 +65,7 @@ def test_status_is_told(place: Place) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
         hand_over(path, place.account)
-        manager.settimeout(PATIENCE_S)
+        manager.settimeout(TIMEOUT_S)
         file = str(place.write(stats_period=1))
         run = place.run(*COMMAND, *options(place), file, NOTIFY_SOCKET=str(path))
         assert manager.recv(100) == b"READY=1"

@@ -22,7 +22,7 @@ from pgswitch.demo.account import Account, PrivateDirectory, hand_over, subdirec
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer, tally_writes
-from pgswitch.topology.recording import replay
+from pgswitch.cluster.recording import replay
 from tests.integration.proxies import BlackholeProxy
 from tests.integration.running import (
     HBA,

@@ -10,7 +10,7 @@ import pytest
 
 from pgswitch import cli
 from pgswitch.cli import CommandLine, UsageError, main, parse
-from pgswitch.fatal import FatalError
+from pgswitch.errors.fatal import FatalError
 from tests.unit.captured import CapturedLog
 
 ALL_FLAGS = CommandLine(path="f.ini", daemon=True, quiet=True, reboot=True, verbosity=1)
@@ -138,7 +138,7 @@ def test_reboot_without_a_socket(
     good_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """-R asks the running process by its unix socket."""
-    monkeypatch.setattr(cli, "settle_in", lambda *_arguments: None)
+    monkeypatch.setattr(cli, "drop_privileges", lambda *_arguments: None)
     path = Path(good_file)
     path.write_text(path.read_text() + "unix_socket_dir =\n")
     captured = CapturedLog()
@@ -161,7 +161,7 @@ def test_user_of_the_command_line_wins(
         users.append(user)
         raise FatalError("far enough")
 
-    monkeypatch.setattr(cli, "settle_in", claim)
+    monkeypatch.setattr(cli, "drop_privileges", claim)
     with pytest.raises(FatalError):
         cli.run(CommandLine(path=good_file, user=asked), CapturedLog().log)
     assert users == [taken]
@@ -174,6 +174,6 @@ def test_daemon_without_pidfile(
 ) -> None:
     """-d needs the setting pidfile."""
     monkeypatch.setattr(os, "geteuid", lambda: 500)
-    monkeypatch.setattr("pgswitch.process.starting.switch_user", lambda _name: None)
+    monkeypatch.setattr("pgswitch.process.start.switch_user", lambda _name: None)
     assert main(["-d", good_file]) == 1
     assert "FATAL daemon needs pidfile configured" in capfd.readouterr().err

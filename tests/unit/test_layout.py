@@ -1,4 +1,4 @@
-"""The tree stays as described: tests mirror the code, packages and needs are listed."""
+"""The tree stays as described: packages and needs are listed."""
 
 from __future__ import annotations
 
@@ -10,46 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pgswitch"
-UNIT_TESTS = ROOT / "tests" / "unit"
-
-# Files without a unit test of their own, and why.
-WITHOUT = {
-    "__main__.py": "one call of cli.main",
-    "pool/context.py": "holds values only",
-    "relay/interfaces.py": "holds interfaces only",
-    "handover/taking.py": "needs sockets: tests/integration/test_takeover.py",
-    "demo/__main__.py": "runs whole in tests/integration/test_demo.py",
-    "demo/account.py": "needs other users: tests/integration/test_postgres_server.py",
-    "demo/cluster.py": "needs servers: tests/integration/test_switchover.py",
-    "demo/postgres.py": "is a server: tests/integration/test_postgres_server.py",
-    "demo/switchover.py": "runs whole in tests/integration/test_switchover_shown.py",
-    "demo/workload.py": "needs a server: tests/integration/test_demo.py",
-}
-
-FILES = sorted(
-    path.relative_to(PACKAGE).as_posix()
-    for path in PACKAGE.rglob("*.py")
-    if path.name != "__init__.py"
-)
 
 
 def project() -> dict[str, object]:
     """Return pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_each_file_has_its_test(name: str) -> None:
-    """``pgswitch/a/b.py`` is tested by ``tests/unit/a/test_b.py``, or says why not."""
-    path = Path(name)
-    has_test = (UNIT_TESTS / path.parent / f"test_{path.name}").is_file()
-    assert has_test != (name in WITHOUT), "a test, or a reason in the list: one of both"
-
-
-@pytest.mark.parametrize("name", WITHOUT)
-def test_the_list_of_exceptions_is_not_stale(name: str) -> None:
-    """Whatever is excused exists."""
-    assert name in FILES
 
 
 def test_every_folder_is_a_listed_package() -> None:

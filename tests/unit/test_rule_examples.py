@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.rules.calling import Context
+from pgswitch.rules.rule_function import Context
 from pgswitch.testing import Outcome, Rules
 
 FOLDER = Path(__file__).parents[2] / "examples" / "rules"

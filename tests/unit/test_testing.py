@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pgswitch.rules.calling import Context
-from pgswitch.rules.loading import RulesError
+from pgswitch.rules.loader import RulesError
+from pgswitch.rules.rule_function import Context
 from pgswitch.testing import Rules, ask
 from tests.unit.rules.files import write
 

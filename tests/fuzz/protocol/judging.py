@@ -93,7 +93,7 @@ def foreign(player: Player, own: str) -> Finding | None:
     return None
 
 
-class Judgement(NamedTuple):
+class ParsedStartup(NamedTuple):
     """The first difference that may not be, and whether all could be compared."""
 
     finding: Finding | None
@@ -102,13 +102,13 @@ class Judgement(NamedTuple):
 
 def differing(
     player: Player, expected: Expected, variant: Variant, relaxed_from: int
-) -> Judgement:
+) -> ParsedStartup:
     """Compare the answers, those in the groups before ``relaxed_from``."""
     client = player.script.client
     gone = _vanishes(player.script)
     for group in range(min(len(expected.groups), relaxed_from)):
         if gone is not None and group >= gone:
-            return Judgement(None, is_whole=False)
+            return ParsedStartup(None, is_whole=False)
         direct = expected.groups[group]
         messages = player.answers[group] if group < len(player.answers) else []
         pooled = lines(messages)
@@ -120,13 +120,13 @@ def differing(
         steps = script_steps(player.script, group)
         rest = _beyond(direct, pooled, variant, steps, is_last=is_last)
         if rest.direct or rest.pooled:
-            return Judgement(_finding(player, group, rest))
+            return ParsedStartup(_finding(player, group, rest))
         if rest.is_parted:
-            return Judgement(None, is_whole=False)
+            return ParsedStartup(None, is_whole=False)
         if player.closed == group and expected.closed != group:
             what = "the connection was ended behind the answers"
-            return Judgement(Finding("closed", what, client, group))
-    return Judgement(None, is_whole=relaxed_from > len(expected.groups))
+            return ParsedStartup(Finding("closed", what, client, group))
+    return ParsedStartup(None, is_whole=relaxed_from > len(expected.groups))
 
 
 def parameters_differ(player: Player, expected: Expected) -> Finding | None:

@@ -137,13 +137,13 @@ def _judged(
     found = foreign(player, own_prefix(player.script))
     if found is not None:
         return found
-    judgement = differing(player, expected, variant, limit)
-    if judgement.finding is not None:
-        return judgement.finding
+    parsed_startup = differing(player, expected, variant, limit)
+    if parsed_startup.finding is not None:
+        return parsed_startup.finding
     if player.hung:
         return Finding("hang", "waits in vain", player.script.client, player.group)
     is_over = player.closed is None and len(player.answers) > len(player.script.groups)
-    if judgement.is_whole and is_over:
+    if parsed_startup.is_whole and is_over:
         return parameters_differ(player, expected)
     return None
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.admin.commands import VERBS, Takes, run_verb
-from pgswitch.admin.grammar import Command
+from pgswitch.admin.commands import VERBS, Argument, run_verb
+from pgswitch.admin.grammar import ConsoleCommand
 from pgswitch.admin.interfaces import ShutdownMode
 from pgswitch.errors import (
     AdminDatabaseRefused,
@@ -65,7 +65,7 @@ def test_a_verb_calls_the_service_and_is_logged(
         FakeControl(paused={"bench"}, is_all_paused=name == "resume"),
         FakeLog(),
     )
-    waiting = run_verb(Command(name, argument), "", control=control, log=log)
+    waiting = run_verb(ConsoleCommand(name, argument), "", control=control, log=log)
     assert control.calls == [call]
     assert log.lines == [("LOG", line)]
     assert waiting is (control.waits[0] if control.waits else None)
@@ -97,7 +97,9 @@ def test_a_verb_with_the_wrong_argument_calls_nothing(
     """An argument that is missing, too much or senseless is refused at once."""
     control = FakeControl()
     with pytest.raises(fault) as caught:
-        run_verb(Command(name, argument), "typed", control=control, log=FakeLog())
+        run_verb(
+            ConsoleCommand(name, argument), "typed", control=control, log=FakeLog()
+        )
     assert caught.value.text == text
     assert control.calls == []
 
@@ -119,7 +121,7 @@ def test_the_console_itself_is_left_alone(name: str, text: str, database: str) -
     """No verb reaches the service for one of the console's own names."""
     control = FakeControl()
     with pytest.raises((AdminDatabaseRefused, DatabaseNotPaused)) as caught:
-        run_verb(Command(name, database), "", control=control, log=FakeLog())
+        run_verb(ConsoleCommand(name, database), "", control=control, log=FakeLog())
     assert caught.value.text == text.format(database)
     assert control.calls == []
 
@@ -129,7 +131,7 @@ def test_every_verb_for_databases_knows_its_refusal() -> None:
     silent = [
         name
         for name, verb in VERBS.items()
-        if verb.takes in {Takes.DATABASE, Takes.DATABASE_OR_NOTHING}
+        if verb.takes in {Argument.DATABASE, Argument.DATABASE_OR_NOTHING}
         and not verb.refusal
     ]
     assert silent == ["resume"]
@@ -139,14 +141,16 @@ def test_a_reload_that_fails_is_told() -> None:
     """RELOAD of a bad configuration is an error with a code of its own."""
     control = FakeControl(is_reload_good=False)
     with pytest.raises(ReloadFailed) as caught:
-        run_verb(Command("reload"), "", control=control, log=FakeLog())
+        run_verb(ConsoleCommand("reload"), "", control=control, log=FakeLog())
     assert caught.value.sqlstate == "F0000"
 
 
 def test_a_limit_in_time() -> None:
     """PAUSE takes one, other verbs do not."""
     control = FakeControl()
-    run_verb(Command("pause", "bench", 5.0), "", control=control, log=FakeLog())
+    run_verb(ConsoleCommand("pause", "bench", 5.0), "", control=control, log=FakeLog())
     assert control.calls == [("pause", "bench"), ("timeout", 5.0)]
     with pytest.raises(InvalidCommand):
-        run_verb(Command("kill", "bench", 5.0), "", control=control, log=FakeLog())
+        run_verb(
+            ConsoleCommand("kill", "bench", 5.0), "", control=control, log=FakeLog()
+        )

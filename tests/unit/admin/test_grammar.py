@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgswitch.admin.grammar import (
-    Command,
+    ConsoleCommand,
+    ConsoleStatement,
     Empty,
     Explanation,
-    Setting,
-    Statement,
+    SetStatement,
     _lexer,
     parse,
 )
@@ -21,48 +21,48 @@ from pgswitch.errors import BadArguments, ConsoleError, InvalidCommand
 @pytest.mark.parametrize(
     ("text", "statement"),
     [
-        ("SHOW POOLS", Command("show", "POOLS")),
-        ("show Pools;", Command("show", "Pools")),
-        (" \t\r\nSHOW\nPOOLS ; \n", Command("show", "POOLS")),
-        ("select version", Command("show", "version")),
-        ("select 1", Command("show", "1")),
-        ('"SHOW" pools', Command("show", "pools")),
-        ("show", Command("show")),
-        ("SHOW POOLS;;", Command("show", "POOLS")),
-        ("/* ** a */ SHOW POOLS -- b", Command("show", "POOLS")),
+        ("SHOW POOLS", ConsoleCommand("show", "POOLS")),
+        ("show Pools;", ConsoleCommand("show", "Pools")),
+        (" \t\r\nSHOW\nPOOLS ; \n", ConsoleCommand("show", "POOLS")),
+        ("select version", ConsoleCommand("show", "version")),
+        ("select 1", ConsoleCommand("show", "1")),
+        ('"SHOW" pools', ConsoleCommand("show", "pools")),
+        ("show", ConsoleCommand("show")),
+        ("SHOW POOLS;;", ConsoleCommand("show", "POOLS")),
+        ("/* ** a */ SHOW POOLS -- b", ConsoleCommand("show", "POOLS")),
         *((text, Empty()) for text in ("", " ", ";", "; ", ";;", "-- x", "/**/;")),
-        ("RELOAD", Command("reload")),
-        ("PAUSE bench TIMEOUT 5;", Command("pause", "bench", 5.0)),
-        ("pause timeout '2.5'", Command("pause", None, 2.5)),
-        ("PAUSE timeout", Command("pause", "timeout")),
-        ("PAUSE Bench", Command("pause", "Bench")),
-        ('PAUSE "we-b.1"', Command("pause", "we-b.1")),
-        ('PAUSE "a""b"', Command("pause", 'a"b')),
-        ('PAUSE ""', Command("pause", "")),
-        ("PAUSE set", Command("pause", "set")),
-        ("PAUSE to", Command("pause", "to")),
-        ("KILL_CLIENT 12", Command("kill_client", "12")),
-        ("SET a=1", Setting("a", "1")),
-        ("set A = B;", Setting("A", "B")),
-        ("SET a TO b", Setting("a", "b")),
-        ("SET a to 'it''s 1.5'", Setting("a", "it's 1.5")),
-        ("SET a=''", Setting("a", "")),
-        ("SET to TO set", Setting("to", "set")),
-        ('SET "a"="it""s 1.5"', Setting("a", 'it"s 1.5')),
-        ('SET "we-b" TO ""', Setting("we-b", "")),
-        ("SHOW explain", Command("show", "explain")),
+        ("RELOAD", ConsoleCommand("reload")),
+        ("PAUSE bench TIMEOUT 5;", ConsoleCommand("pause", "bench", 5.0)),
+        ("pause timeout '2.5'", ConsoleCommand("pause", None, 2.5)),
+        ("PAUSE timeout", ConsoleCommand("pause", "timeout")),
+        ("PAUSE Bench", ConsoleCommand("pause", "Bench")),
+        ('PAUSE "we-b.1"', ConsoleCommand("pause", "we-b.1")),
+        ('PAUSE "a""b"', ConsoleCommand("pause", 'a"b')),
+        ('PAUSE ""', ConsoleCommand("pause", "")),
+        ("PAUSE set", ConsoleCommand("pause", "set")),
+        ("PAUSE to", ConsoleCommand("pause", "to")),
+        ("KILL_CLIENT 12", ConsoleCommand("kill_client", "12")),
+        ("SET a=1", SetStatement("a", "1")),
+        ("set A = B;", SetStatement("A", "B")),
+        ("SET a TO b", SetStatement("a", "b")),
+        ("SET a to 'it''s 1.5'", SetStatement("a", "it's 1.5")),
+        ("SET a=''", SetStatement("a", "")),
+        ("SET to TO set", SetStatement("to", "set")),
+        ('SET "a"="it""s 1.5"', SetStatement("a", 'it"s 1.5')),
+        ('SET "we-b" TO ""', SetStatement("we-b", "")),
+        ("SHOW explain", ConsoleCommand("show", "explain")),
         ("EXPLAIN ROUTE 'it''s';", Explanation("it's")),
         (
             "explain route user=joe DATABASE=\"we-b.1\" 'SELECT 1'",
             Explanation("SELECT 1", "joe", "we-b.1"),
         ),
         (f"EXPLAIN ROUTE '{'x' * 999}'", Explanation("x" * 999)),
-        ("a" * 15, Command("a" * 15)),
-        ("PAUSE " + "b" * 63, Command("pause", "b" * 63)),
-        (f"SET {'k' * 63}='{'v' * 255}'", Setting("k" * 63, "v" * 255)),
+        ("a" * 15, ConsoleCommand("a" * 15)),
+        ("PAUSE " + "b" * 63, ConsoleCommand("pause", "b" * 63)),
+        (f"SET {'k' * 63}='{'v' * 255}'", SetStatement("k" * 63, "v" * 255)),
     ],
 )
-def test_a_statement_is_read(text: str, statement: Statement) -> None:
+def test_a_statement_is_read(text: str, statement: ConsoleStatement) -> None:
     """Each form of the grammar gives its value, arguments as typed."""
     assert parse(text) == statement
 
@@ -130,7 +130,7 @@ def test_any_text_is_a_statement_or_a_console_error(text: str) -> None:
         statement = parse(text)
     except ConsoleError:
         return
-    assert isinstance(statement, Command | Setting | Empty)
+    assert isinstance(statement, ConsoleCommand | SetStatement | Empty)
 
 
 def test_semicolons_without_end() -> None:
@@ -141,7 +141,7 @@ def test_semicolons_without_end() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pgswitch.admin.grammar._lexer", lexer)
         assert parse(many) == Empty()
-        assert parse(f"PAUSE{many}") == Command("pause")
+        assert parse(f"PAUSE{many}") == ConsoleCommand("pause")
     assert len(counted) < 10
 
 

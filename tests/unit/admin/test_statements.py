@@ -7,20 +7,22 @@ from twisted.internet.defer import Deferred
 
 from pgswitch.admin import columns
 from pgswitch.admin.grammar import parse
-from pgswitch.admin.statements import Outcome, Statements
+from pgswitch.admin.statements import ConsoleStatements, StatementResult
 from pgswitch.errors import AdminAccessNeeded, InvalidCommand
 from tests.unit.admin.fakes import FakeControl, FakeLog, FakeView
 
 
-def statements(*, is_admin: bool = True) -> Statements:
+def statements(*, is_admin: bool = True) -> ConsoleStatements:
     """Return those of a console on fakes."""
-    return Statements(FakeView(), FakeControl(), is_admin=is_admin, log=FakeLog())
+    return ConsoleStatements(
+        FakeView(), FakeControl(), is_admin=is_admin, log=FakeLog()
+    )
 
 
-def run(text: str, *, is_admin: bool = True) -> Outcome:
+def run(text: str, *, is_admin: bool = True) -> StatementResult:
     """Carry out a statement that is done at once."""
     outcome = statements(is_admin=is_admin).run(parse(text), text)
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, StatementResult)
     return outcome
 
 
@@ -59,11 +61,11 @@ def test_a_handover_is_for_the_owner() -> None:
     """It holds what logins have taught us."""
     with pytest.raises(AdminAccessNeeded):
         run("SHOW HANDOVER")
-    owner = Statements(
+    owner = ConsoleStatements(
         FakeView(), FakeControl(), is_admin=True, is_owner=True, log=FakeLog()
     )
     outcome = owner.run(parse("SHOW HANDOVER"), "SHOW HANDOVER")
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, StatementResult)
     assert outcome.attaches
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.auth.credentials import Credentials
-from pgswitch.auth.lookup import Identity
-from pgswitch.auth.store import AuthStore
+from pgswitch.auth.auth_file import AuthFile
+from pgswitch.auth.credentials import ServerCredentials
+from pgswitch.auth.user_lookup import User
 from pgswitch.config.model import DatabaseSpec, Settings
 from pgswitch.logs import Log
-from pgswitch.wire.login_client import Accepted
+from pgswitch.wire.client_auth import Accepted
 from pgswitch.wire.password import Secret
 from pgswitch.wire.scram import ScramKeys
 
@@ -29,8 +29,8 @@ class Filed:
     def __init__(self, path: Path) -> None:
         """Begin with one user, ``a``."""
         self.path = path
-        self.store = AuthStore(Log(quiet=True))
-        self.credentials = Credentials(self.store)
+        self.store = AuthFile(Log(quiet=True))
+        self.credentials = ServerCredentials(self.store)
         self.write('"a" "one"\n"forced" "from the file"\n')
 
     def write(self, text: str) -> None:
@@ -38,12 +38,12 @@ class Filed:
         self.path.write_text(text)
         self.store.load(replace(Settings(), auth_file=str(self.path)))
 
-    def learn(
+    def remember(
         self, user: str, outcome: Accepted, spec: DatabaseSpec = HERE, secret: str = ""
     ) -> None:
         """Let a user log in; ``secret`` is what auth_query gave, if it was asked."""
         found = Secret.of(secret) if secret else self.store.secret(user)
-        self.credentials.learn(spec, Identity(user, found), outcome)
+        self.credentials.remember(spec, User(user, found), outcome)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_what_a_login_showed(
     filed: Filed, outcome: Accepted, found: tuple[Secret, ScramKeys | None]
 ) -> None:
     """Serves at every database, until the user's line changes."""
-    filed.learn("a", outcome)
+    filed.remember("a", outcome)
     assert filed.credentials.for_server(HERE, "a") == found
     assert filed.credentials.for_server(THERE, "a") == found
     filed.write('"a" "two"\n')
@@ -81,8 +81,8 @@ def test_what_a_login_showed(
 
 def test_users_of_auth_query(filed: Filed) -> None:
     """Each database has its own; elsewhere the last one shown has to do."""
-    filed.learn("q", Accepted(), THERE, secret="there")
-    filed.learn("q", Accepted(), HERE, secret="here")
+    filed.remember("q", Accepted(), THERE, secret="there")
+    filed.remember("q", Accepted(), HERE, secret="here")
     assert filed.credentials.for_server(THERE, "q")[0] == Secret.of("there")
     third = DatabaseSpec(name="third", dbname="d")
     assert filed.credentials.for_server(third, "q")[0] == Secret.of("here")
@@ -90,10 +90,10 @@ def test_users_of_auth_query(filed: Filed) -> None:
 
 def test_keys_outlive_a_login_without(filed: Filed) -> None:
     """As long as the secret is the one they belong to."""
-    filed.learn("q", Accepted(scram_keys=KEYS), secret="one")
-    filed.learn("q", Accepted(), secret="one")
+    filed.remember("q", Accepted(scram_keys=KEYS), secret="one")
+    filed.remember("q", Accepted(), secret="one")
     assert filed.credentials.for_server(HERE, "q") == (Secret.of("one"), KEYS)
-    filed.learn("q", Accepted(), secret="two")
+    filed.remember("q", Accepted(), secret="two")
     assert filed.credentials.for_server(HERE, "q") == (Secret.of("two"), None)
 
 
@@ -101,7 +101,7 @@ def test_forced_users(filed: Filed) -> None:
     """Their own password, else their line in the file; never a client's keys."""
     own = DatabaseSpec(name="d", dbname="d", user="forced", password="own")
     for name in ("a", "forced"):
-        filed.learn(name, Accepted(scram_keys=KEYS, password=PASSWORD), own)
+        filed.remember(name, Accepted(scram_keys=KEYS, password=PASSWORD), own)
     assert filed.credentials.for_server(own, "forced") == (Secret.of("own"), None)
     assert filed.credentials.for_server(own, "a") == (Secret.of("one"), None)
     filed_one = replace(own, password=None)
@@ -111,8 +111,8 @@ def test_forced_users(filed: Filed) -> None:
 
 def test_for_another_process(filed: Filed, tmp_path: Path) -> None:
     """What was learned is learned by the one that goes on, with its conditions."""
-    filed.learn("a", Accepted(scram_keys=KEYS))
-    filed.learn("b", Accepted(), secret="asked for")
+    filed.remember("a", Accepted(scram_keys=KEYS))
+    filed.remember("b", Accepted(), secret="asked for")
     other = Filed(tmp_path / "others")
     other.credentials.unpack(json.loads(json.dumps(filed.credentials.pack())))
     assert other.credentials.for_server(HERE, "a") == (Secret.of("one"), KEYS)

@@ -8,36 +8,36 @@ import pytest
 
 from pgswitch.auth.hba import (
     NEEDS_NAMES,
+    ConnectionInfo,
+    HbaRule,
     IpAddress,
-    Near,
-    Rule,
-    Visitor,
+    SameNet,
     decide,
     plain_address,
 )
 from pgswitch.auth.hba_file import read_hba
 
-TCP = Visitor(database="db", user="bob", address=plain_address("192.0.2.7"))
-UNIX = Visitor(database="db", user="bob")
+TCP = ConnectionInfo(database="db", user="bob", address=plain_address("192.0.2.7"))
+UNIX = ConnectionInfo(database="db", user="bob")
 HERE = "192.0.2.7"
 
 
-def is_near(near: Near, address: IpAddress) -> bool:
+def is_near(near: SameNet, address: IpAddress) -> bool:
     """Tell that one address is ours, and the one after it is in our network."""
-    known = {HERE} if near is Near.SAMEHOST else {HERE, "192.0.2.8"}
+    known = {HERE} if near is SameNet.SAMEHOST else {HERE, "192.0.2.8"}
     return str(address) in known
 
 
-def decided(text: str, visitor: Visitor) -> object:
+def decided(text: str, connection_info: ConnectionInfo) -> object:
     """Return the line of the rule that fits, None, or NEEDS_NAMES."""
     found = read_hba("hba", lambda _: text, {})
     assert found.problems == []
-    rule = decide(found.rules, visitor, is_near)
-    return rule.line if isinstance(rule, Rule) else rule
+    rule = decide(found.rules, connection_info, is_near)
+    return rule.line if isinstance(rule, HbaRule) else rule
 
 
 @pytest.mark.parametrize(
-    ("line", "visitor", "fits"),
+    ("line", "connection_info", "fits"),
     [
         ("local all all trust", UNIX, True),
         ("local all all trust", TCP, False),
@@ -122,9 +122,9 @@ def decided(text: str, visitor: Visitor) -> object:
         ("host all all good.example trust", replace(TCP, names=()), False),
     ],
 )
-def test_one_line(line: str, visitor: Visitor, *, fits: bool) -> None:
+def test_one_line(line: str, connection_info: ConnectionInfo, *, fits: bool) -> None:
     """Each word of it counts."""
-    assert (decided(line, visitor) == 1) is fits
+    assert (decided(line, connection_info) == 1) is fits
 
 
 def test_the_first_that_fits() -> None:

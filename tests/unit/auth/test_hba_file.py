@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.auth.hba import Rule
+from pgswitch.auth.hba import HbaRule
 from pgswitch.auth.hba_file import HbaFile, read_hba
 from pgswitch.auth.ident import parse_ident
 from pgswitch.types import Method
@@ -164,7 +164,7 @@ def test_include(tmp_path: Path) -> None:
     )
     found = read_hba(str(tmp_path / "hba"), lambda path: Path(path).read_text(), {})
 
-    def database(rule: Rule) -> str:
+    def database(rule: HbaRule) -> str:
         return "".join(rule.databases.names)
 
     assert [database(rule) for rule in found.rules] == ["a", "b", "b"]

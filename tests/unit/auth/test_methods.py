@@ -8,8 +8,8 @@ import pwd
 import pytest
 
 from pgswitch.auth import ldap, pam
-from pgswitch.auth.lookup import Asked, Identity
 from pgswitch.auth.methods import _CACHE_LIMIT
+from pgswitch.auth.user_lookup import AuthQueryKey, User
 from pgswitch.net.frontend import Frontend
 from pgswitch.tls.facts import TlsFacts
 from pgswitch.types import Address
@@ -200,12 +200,12 @@ def test_the_work_of_logins_tells_nobody_apart(world_of: WorldOf) -> None:
 
 def test_passwords_that_change_at_each_login(world: World) -> None:
     """As of auth_query: their verifiers are kept, but not for ever."""
-    methods = world.service.desk._methods
-    asked = Asked("db", "asker", "SELECT", "app")
+    methods = world.service.login_service._methods
+    asked = AuthQueryKey("db", "asker", "SELECT", "app")
     caches = []
     for number in range(_CACHE_LIMIT + 5):
         secret = Secret.of(f"token {number}")
-        cache = methods._verifiers(Identity("app", secret, asked))
+        cache = methods._verifiers(User("app", secret, asked))
         cache["app", secret] = VERIFIER
         caches.append(len(cache))
     assert max(caches) == _CACHE_LIMIT

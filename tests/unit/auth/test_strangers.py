@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from itertools import islice
 
-from tests.fuzz.door import SEEDS, Doors, mutations
+from tests.fuzz.door import SEEDS, ListenerControl, mutations
 
 INPUTS = 400
 
 
 def test_whatever_is_sent() -> None:
     """Nobody comes in, nothing breaks, nothing is left behind."""
-    with Doors() as door:
+    with ListenerControl() as door:
         for seed in SEEDS:
             for first in range(4):
                 door.knock(bytes((first, 0)) + seed)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgswitch.auth.decision import Decision
-from pgswitch.auth.store import AuthStore
-from pgswitch.auth.verifiers import VerifierMaker
+from pgswitch.auth.auth_file import AuthFile
+from pgswitch.auth.hba_policy import HbaPolicy
+from pgswitch.auth.verifiers import VerifierPrecomputer
 from pgswitch.config.model import Settings
 from pgswitch.types import AuthType
 from pgswitch.wire.scram import make_verifier, matches
@@ -35,12 +35,12 @@ class Scene:
             auth_file=str(self.path),
             scram_iterations=2,
         )
-        self.store = AuthStore(CapturedLog().log)
+        self.store = AuthFile(CapturedLog().log)
         self.waiting: list[tuple[Callable[[], object], Deferred[object]]] = []
-        context: Any = SimpleNamespace(stretch=self._work, random=bytes)
+        context: Any = SimpleNamespace(derive_keys=self._work, random=bytes)
         self.configuration = context.configuration = SimpleNamespace()
-        self.decision = Decision(CapturedLog().log, self._work)
-        self.maker = VerifierMaker(context, self.store, self.decision)
+        self.decision = HbaPolicy(CapturedLog().log, self._work)
+        self.maker = VerifierPrecomputer(context, self.store, self.decision)
         self.write(USERS)
 
     def _work(self, call: Callable[[], object]) -> Deferred[object]:
@@ -55,7 +55,7 @@ class Scene:
         self.configuration.settings = self.settings
         self.store.load(self.settings)
         self.decision.load(self.settings)
-        self.maker.look()
+        self.maker.poll()
 
     def do_one(self) -> None:
         """Do a piece of work; there is never a second one at the same time."""
@@ -86,7 +86,7 @@ def test_each_clear_secret(scene: Scene) -> None:
     for (_user, secret), verifier in made.items():
         assert verifier.iterations == 2
         assert matches(verifier, secret.value)
-    scene.maker.look()
+    scene.maker.poll()
     assert scene.waiting == []
 
 

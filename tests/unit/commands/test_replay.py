@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pgswitch.cli import main
-from pgswitch.topology import recording
-from pgswitch.topology.facts import Failure, Report
-from pgswitch.topology.machine import Machine
-from pgswitch.topology.nodes import named
+from pgswitch.cluster import recording
+from pgswitch.cluster.facts import NodeReport, ProbeFailure
+from pgswitch.cluster.machine import Machine
+from pgswitch.cluster.nodes import named
 
 
 def test_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,10 +18,10 @@ def test_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "moves"
     lines = [
         recording.begun("db", 1.0, Machine(named([("a", 1)]))),
-        recording.answered("db", 2.0, "a", Report(in_recovery=False, timeline=1)),
+        recording.answered("db", 2.0, "a", NodeReport(in_recovery=False, timeline=1)),
         recording.list_failed("db", 2.0, "a"),
         recording.ticked("db", 3.0),
-        recording.failed("db", 3.5, "a", Failure.SILENT, ""),
+        recording.failed("db", 3.5, "a", ProbeFailure.SILENT, ""),
     ]
     file.write_text("\n".join(lines))
     assert main(["replay", str(file)]) == 0

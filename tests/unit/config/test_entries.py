@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.config.entries import (
-    Refused,
+    InvalidValue,
     read_database,
     read_peer,
     read_setting,
     read_user,
 )
-from pgswitch.config.ini import Place
+from pgswitch.config.ini import FilePosition
 from pgswitch.config.model import DatabaseSpec, PeerSpec, UserSpec
 from pgswitch.types import PoolMode
 
@@ -215,7 +215,7 @@ def test_peers(text: str, spec: PeerSpec) -> None:
 @pytest.mark.parametrize(("name", "text", "problem"), REFUSED_DATABASES)
 def test_refused_databases(name: str, text: str, problem: str) -> None:
     """A refused database has the text that operators know, and the entry's name."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidValue) as caught:
         read_database(name, text)
     assert caught.value.text == problem
 
@@ -230,7 +230,7 @@ def test_refused_databases(name: str, text: str, problem: str) -> None:
 )
 def test_refused_users(text: str, problem: str) -> None:
     """A refused user likewise."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidValue) as caught:
         read_user("u", text)
     assert caught.value.text == problem
 
@@ -238,7 +238,7 @@ def test_refused_users(text: str, problem: str) -> None:
 @pytest.mark.parametrize(("name", "text", "problem"), REFUSED_PEERS)
 def test_refused_peers(name: str, text: str, problem: str) -> None:
     """A refused peer likewise."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidValue) as caught:
         read_peer(name, text)
     assert caught.value.text == problem
 
@@ -295,14 +295,14 @@ def test_settings(key: str, text: str, name: str, value: object) -> None:
 )
 def test_refused_settings(key: str, text: str, line: str) -> None:
     """The log line has name, value, place, and what would be accepted."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidValue) as caught:
         read_setting("pgbouncer", key, text)
-    assert caught.value.line(Place("a.ini", 3)) == line
+    assert caught.value.line(FilePosition("a.ini", 3)) == line
 
 
 def test_no_password_in_problems() -> None:
     """No problem of a connection string shows the password beside it."""
     for text in ("password=hush port=x", "password='hush", "password=hush hots=1"):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(InvalidValue) as caught:
             read_database("a", text)
         assert "hush" not in caught.value.line()

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.config.ini import Place, Reading, read_ini, read_text
+from pgswitch.config.ini import FilePosition, IniContent, read_ini, read_text
 from tests.unit.config.files import reader_of
 
 
-def _read(text: str, **included: str) -> Reading:
+def _read(text: str, **included: str) -> IniContent:
     return read_ini("x.ini", reader_of({"x.ini": text, **included}))
 
 
-def _pairs(reading: Reading) -> list[tuple[str | None, str, str]]:
+def _pairs(reading: IniContent) -> list[tuple[str | None, str, str]]:
     return [(entry.section, entry.key, entry.value) for entry in reading.entries]
 
 
@@ -44,7 +44,7 @@ def test_pairs(line: str, key: str, value: str) -> None:
 @pytest.mark.parametrize("line", ["", "  ", "; a = 1", "# a = 1", "  ;x", "\t# x"])
 def test_comments(line: str) -> None:
     """Blank lines and lines that begin with ; or # say nothing."""
-    assert _read(f"{line}\n") == Reading()
+    assert _read(f"{line}\n") == IniContent()
 
 
 @pytest.mark.parametrize(
@@ -64,12 +64,15 @@ def test_sections_and_places() -> None:
     """Sections may repeat; every entry knows where it stands."""
     reading = _read("k=0\n[a]\nk=1\n[b]\nk=2\n\n[a]\nk=3\n")
     assert [tuple(entry) for entry in reading.entries] == [
-        (None, "k", "0", Place("x.ini", 1)),
-        ("a", "k", "1", Place("x.ini", 3)),
-        ("b", "k", "2", Place("x.ini", 5)),
-        ("a", "k", "3", Place("x.ini", 8)),
+        (None, "k", "0", FilePosition("x.ini", 1)),
+        ("a", "k", "1", FilePosition("x.ini", 3)),
+        ("b", "k", "2", FilePosition("x.ini", 5)),
+        ("a", "k", "3", FilePosition("x.ini", 8)),
     ]
-    assert reading.sections == {"a": Place("x.ini", 2), "b": Place("x.ini", 4)}
+    assert reading.sections == {
+        "a": FilePosition("x.ini", 2),
+        "b": FilePosition("x.ini", 4),
+    }
 
 
 def test_include() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pgswitch.config.load import load
 from pgswitch.config.model import DATABASE_KEYS, SETTINGS, USER_KEYS
-from pgswitch.config.report import DIFFERENCES, Verdict, report
+from pgswitch.config.report import DIFFERENCES, SettingEffect, report
 
 TABLES = {"pgbouncer": SETTINGS, "databases": DATABASE_KEYS, "users": USER_KEYS}
 
@@ -55,9 +55,12 @@ def test_notes() -> None:
         if about.default
     )
     found = report(load("x.ini", read=lambda _path: text))
-    assert {line.verdict for line in found} >= {Verdict.ACTS, Verdict.DIFFERS}
+    assert {line.verdict for line in found} >= {
+        SettingEffect.ACTS,
+        SettingEffect.DIFFERS,
+    }
     for line in found:
-        assert bool(line.note) is (line.verdict is not Verdict.ACTS), line
+        assert bool(line.note) is (line.verdict is not SettingEffect.ACTS), line
 
 
 @pytest.mark.parametrize(("section", "name"), DIFFERENCES)

@@ -57,10 +57,10 @@ def test_a_sticky_folder(file: Path) -> None:
 
 def test_a_link_is_what_it_leads_to(file: Path, tmp_path: Path) -> None:
     """Nothing is gained by naming a file by a link."""
-    link = tmp_path / "link"
-    link.symlink_to(file)
+    stream = tmp_path / "link"
+    stream.symlink_to(file)
     file.parent.chmod(0o777)
-    assert "can be written by everybody" in Trust().file(str(link))
+    assert "can be written by everybody" in Trust().file(str(stream))
 
 
 @pytest.mark.parametrize("up", [0, 1, 2])
@@ -119,20 +119,20 @@ def test_a_key_for_a_group(file: Path) -> None:
 def test_links_of_ours(file: Path, tmp_path: Path) -> None:
     """They are followed; what is missing is made behind them too."""
     for target in (file, file.parent / "new"):
-        link = tmp_path / f"to-{target.name}"
-        link.symlink_to(target)
-        os.close(open_unplanted(str(link), os.O_WRONLY | os.O_CREAT))
+        stream = tmp_path / f"to-{target.name}"
+        stream.symlink_to(target)
+        os.close(open_unplanted(str(stream), os.O_WRONLY | os.O_CREAT))
         assert target.exists()
 
 
 def test_links_of_others(file: Path, tmp_path: Path) -> None:
     """They are not, and nothing is made behind them."""
     target = file.parent / "new"
-    link = tmp_path / "link"
-    link.symlink_to(target)
-    give(link)
+    stream = tmp_path / "link"
+    stream.symlink_to(target)
+    give(stream)
     with pytest.raises(OSError, match="symbolic link of another user") as caught:
-        open_unplanted(str(link), os.O_WRONLY | os.O_CREAT)
+        open_unplanted(str(stream), os.O_WRONLY | os.O_CREAT)
     assert caught.value.errno == errno.ELOOP
     assert not target.exists()
 

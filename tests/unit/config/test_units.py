@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgswitch.config import units
-from pgswitch.config.units import Kind, WordList
+from pgswitch.config.units import ValueType, WordList
 from pgswitch.types import AuthType, PoolMode
 
-ACCEPTED: list[tuple[Kind, str, object, str]] = [
+ACCEPTED: list[tuple[ValueType, str, object, str]] = [
     (units.TEXT, "<empty>", "<empty>", "<empty>"),
     (units.TEXT, "", "", ""),
     (units.PATH, "/var/log/x", "/var/log/x", "/var/log/x"),
@@ -56,7 +56,7 @@ ACCEPTED: list[tuple[Kind, str, object, str]] = [
     (units.DATABASE_NAME, "app", "app", "app"),
 ]
 
-UNSET: list[tuple[Kind, str]] = [
+UNSET: list[tuple[ValueType, str]] = [
     (units.COUNT, "-1"),
     (units.POSITIVE_COUNT, "0"),
     (units.POSITIVE_COUNT, "-1"),
@@ -65,7 +65,7 @@ UNSET: list[tuple[Kind, str]] = [
     (units.POSITIVE_TIME, "-1"),
 ]
 
-REFUSED: list[tuple[Kind, str]] = [
+REFUSED: list[tuple[ValueType, str]] = [
     (units.INTEGER, ""),
     (units.INTEGER, "yes"),
     (units.INTEGER, "1 ; x"),
@@ -104,7 +104,7 @@ REFUSED: list[tuple[Kind, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "text", "value", "shown"), ACCEPTED)
-def test_accepted(kind: Kind, text: str, value: object, shown: str) -> None:
+def test_accepted(kind: ValueType, text: str, value: object, shown: str) -> None:
     """An accepted text has a value, of one type, and is shown as the console does."""
     got = kind.parse(text)
     assert got == value
@@ -113,13 +113,13 @@ def test_accepted(kind: Kind, text: str, value: object, shown: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "text"), UNSET)
-def test_unset(kind: Kind, text: str) -> None:
+def test_unset(kind: ValueType, text: str) -> None:
     """A number below what counts means that the entry does not set the key."""
     assert kind.parse(text) is None
 
 
 @pytest.mark.parametrize(("kind", "text"), REFUSED)
-def test_refused(kind: Kind, text: str) -> None:
+def test_refused(kind: ValueType, text: str) -> None:
     """Any other text is a ValueError, and the kind says what it accepts."""
     with pytest.raises(ValueError):  # noqa: PT011  any reason will do
         kind.parse(text)
@@ -169,7 +169,7 @@ def test_c_integer_notations(number: int) -> None:
 def test_only_value_errors(text: str) -> None:
     """No text makes a kind fail in any other way."""
     for kind in vars(units).values():
-        if isinstance(kind, Kind):
+        if isinstance(kind, ValueType):
             try:
                 kind.parse(text)
             except ValueError:

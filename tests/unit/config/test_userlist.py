@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.config.userlist import Problem, Userlist, parse_userlist, read_userlist
+from pgswitch.config.userlist import (
+    Userlist,
+    UserlistProblem,
+    parse_userlist,
+    read_userlist,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +91,7 @@ def test_useless() -> None:
 def test_no_secret_in_the_error() -> None:
     """The error does not show the line."""
     (problem,) = parse_userlist('"a" "hush').problems
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, UserlistProblem)
     assert not re.search("hush", str(problem))
 
 

@@ -56,7 +56,7 @@ def test_one_folder_is_listed_once(
 ) -> None:
     """PGBIN may name a folder that is found anyway, by a link even."""
     before = find_installations()
-    link = tmp_path / "bin"
-    link.symlink_to(before[0].bindir)
-    monkeypatch.setenv("PGBIN", str(link))
+    stream = tmp_path / "bin"
+    stream.symlink_to(before[0].bindir)
+    monkeypatch.setenv("PGBIN", str(stream))
     assert [f.bindir for f in find_installations()] == [f.bindir for f in before]

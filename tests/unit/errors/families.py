@@ -37,21 +37,21 @@ OWN_ARGUMENTS: dict[type, dict[str, object]] = {
 }
 
 
-def classes_of(module: ModuleType) -> list[type[report.Report]]:
+def classes_of(module: ModuleType) -> list[type[report.MessageFields]]:
     """Return the classes of a module that have a text of their own."""
     found = [one for one in vars(module).values() if isinstance(one, type)]
     return [
         one
         for one in found
         if one.__module__ == module.__name__
-        and issubclass(one, report.Report)
+        and issubclass(one, report.MessageFields)
         and one.text
     ]
 
 
-def check(kind: type[report.Report]) -> None:
+def check(kind: type[report.MessageFields]) -> None:
     """Fail unless a class has a docstring, a severity, and templates that fill."""
-    made: report.Report = kind(**OWN_ARGUMENTS.get(kind, VALUES))  # type: ignore[arg-type]
+    made: report.MessageFields = kind(**OWN_ARGUMENTS.get(kind, VALUES))  # type: ignore[arg-type]
     assert kind.__doc__
     assert made.severity in ("FATAL", "ERROR", "NOTICE")
     assert len(made.sqlstate) == 5

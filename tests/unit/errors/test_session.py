@@ -3,12 +3,12 @@
 import pytest
 
 from pgswitch.errors import session
-from pgswitch.errors.report import Report
+from pgswitch.errors.report import MessageFields
 from tests.unit.errors.families import check, classes_of
 
 
 @pytest.mark.parametrize("kind", classes_of(session))
-def test_every_report_can_be_made(kind: type[Report]) -> None:
+def test_every_report_can_be_made(kind: type[MessageFields]) -> None:
     """Each class has a docstring, a severity and templates that its values fill."""
     check(kind)
 
@@ -26,7 +26,7 @@ def test_every_report_can_be_made(kind: type[Report]) -> None:
         (session.ServerConnCrashed(), "server conn crashed?"),
     ],
 )
-def test_texts_are_those_of_the_reference(fault: Report, text: str) -> None:
+def test_texts_are_those_of_the_reference(fault: MessageFields, text: str) -> None:
     """Tools match on these texts, so they are spelled out here once more."""
     assert fault.text == text
     assert str(fault) == text
@@ -40,6 +40,8 @@ def test_texts_are_those_of_the_reference(fault: Report, text: str) -> None:
         (session.ServerLoginRefused(message="no", sqlstate=""), "FATAL", "08P01"),
     ],
 )
-def test_severity_and_sqlstate(report: Report, severity: str, sqlstate: str) -> None:
+def test_severity_and_sqlstate(
+    report: MessageFields, severity: str, sqlstate: str
+) -> None:
     """Each family has its severity, some faults their own SQLSTATE."""
     assert (report.severity, report.sqlstate) == (severity, sqlstate)

@@ -3,12 +3,12 @@
 import pytest
 
 from pgswitch.errors import switchover
-from pgswitch.errors.report import Report
+from pgswitch.errors.report import MessageFields
 from tests.unit.errors.families import check, classes_of
 
 
 @pytest.mark.parametrize("kind", classes_of(switchover))
-def test_every_report_can_be_made(kind: type[Report]) -> None:
+def test_every_report_can_be_made(kind: type[MessageFields]) -> None:
     """Each class has a docstring, a severity and templates that its values fill."""
     check(kind)
 
@@ -22,6 +22,8 @@ def test_every_report_can_be_made(kind: type[Report]) -> None:
         (switchover.SessionLost(reason="gone"), "FATAL", "57P01"),
     ],
 )
-def test_severity_and_sqlstate(report: Report, severity: str, sqlstate: str) -> None:
+def test_severity_and_sqlstate(
+    report: MessageFields, severity: str, sqlstate: str
+) -> None:
     """Each family has its severity, some faults their own SQLSTATE."""
     assert (report.severity, report.sqlstate) == (severity, sqlstate)

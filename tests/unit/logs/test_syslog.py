@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.logs.syslog import LONGEST, SystemLog
+from pgswitch.logs.syslog import MAX_LENGTH, SystemLog
 
 MORE_THAN_A_QUEUE = 5_000
 
@@ -55,10 +55,10 @@ def test_a_line(path: Path, log: SystemLog, other_zone: None) -> None:
     log.syslog(syslog.LOG_INFO, "process up")
     head = f"<134>Jul 10 13:54:56 pgbouncer[{os.getpid()}]: ".encode()
     assert daemon.read() == [head + b"process up"]
-    log.syslog(syslog.LOG_ERR, "é" * LONGEST)
+    log.syslog(syslog.LOG_ERR, "é" * MAX_LENGTH)
     (line,) = daemon.read()
     assert line.startswith(b"<131>")
-    assert len(line) == len(head) + LONGEST
+    assert len(line) == len(head) + MAX_LENGTH
     daemon.socket.close()
 
 

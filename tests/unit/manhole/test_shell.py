@@ -15,9 +15,15 @@ from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from pgswitch.fatal import FatalError
+from pgswitch.errors.fatal import FatalError
 from pgswitch.manhole import shell, ssh
-from pgswitch.manhole.shell import Gate, Manhole, ShellFactory, glances, loopback
+from pgswitch.manhole.shell import (
+    Manhole,
+    PeerCheck,
+    ShellFactory,
+    inspection_helpers,
+    loopback,
+)
 from tests.unit.captured import CapturedLog
 
 
@@ -159,28 +165,28 @@ def test_not_loopback(text: str) -> None:
 
 def enter(
     monkeypatch: pytest.MonkeyPatch, credentials: tuple[int, int] | None
-) -> tuple[Gate, StringTransport, CapturedLog]:
+) -> tuple[PeerCheck, StringTransport, CapturedLog]:
     """Return a connection of a visitor whom the kernel names as given."""
     monkeypatch.setattr(shell, "peer_credentials", lambda _transport: credentials)
     monkeypatch.setattr(os, "geteuid", lambda: 500)
     captured = CapturedLog()
-    gate = ShellFactory({"answer": 42}, captured.log).buildProtocol(None)
+    interceptor = ShellFactory({"answer": 42}, captured.log).buildProtocol(None)
     transport = StringTransport()
-    connect: Callable[[StringTransport], None] = gate.makeConnection
+    connect: Callable[[StringTransport], None] = interceptor.makeConnection
     connect(transport)
-    return gate, transport, captured
+    return interceptor, transport, captured
 
 
 @pytest.mark.parametrize("uid", [0, 500])
 def test_owner_and_root_get_in(monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
     """They read the warning, and can look at what the shell was given."""
-    gate, transport, captured = enter(monkeypatch, (4711, uid))
+    interceptor, transport, captured = enter(monkeypatch, (4711, uid))
     assert captured.lines == [f"LOG manhole: opened by user id {uid}, process 4711"]
     assert b"a loop stops the pooler" in transport.value()
     transport.clear()
-    gate.dataReceived(b"answer + 1\r")
+    interceptor.dataReceived(b"answer + 1\r")
     assert b"43" in transport.value()
-    gate.connectionLost(Failure(ConnectionDone()))
+    interceptor.connectionLost(Failure(ConnectionDone()))
 
 
 @pytest.mark.parametrize("credentials", [(4711, 501), None])
@@ -188,12 +194,12 @@ def test_others_do_not(
     monkeypatch: pytest.MonkeyPatch, credentials: tuple[int, int] | None
 ) -> None:
     """Another user, or one the kernel does not name, reads and runs nothing."""
-    gate, transport, captured = enter(monkeypatch, credentials)
+    interceptor, transport, captured = enter(monkeypatch, credentials)
     assert transport.disconnecting
-    gate.dataReceived(b"answer + 1\r")
+    interceptor.dataReceived(b"answer + 1\r")
     assert transport.value() == b""
     assert captured.lines[0].startswith("WARNING manhole: refused user id ")
-    gate.connectionLost(Failure(ConnectionDone()))
+    interceptor.connectionLost(Failure(ConnectionDone()))
 
 
 def test_glances_are_copies() -> None:
@@ -202,7 +208,7 @@ def test_glances_are_copies() -> None:
     view: Any = SimpleNamespace(
         pools=lambda: pools, clients=lambda: ["b"], servers=lambda: ["c"]
     )
-    found = glances(view)
+    found = inspection_helpers(view)
     assert [found[name]() for name in ("pools", "clients", "servers")] == [
         ["a"],
         ["b"],

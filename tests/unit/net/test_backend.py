@@ -57,7 +57,7 @@ def test_the_login(world_of: WorldOf) -> None:
     assert backend.parameters["server_version"] == "18.0"
     assert backend.cancel_key.endswith(b"key!")
     assert (
-        world.context.tracking.value(backend.link.parameters, "timezone")
+        world.context.tracking.value(backend.stream.parameters, "timezone")
         == "Asia/Tokyo"
     )
     assert str(backend.local_address).startswith("10.9.9.9:")
@@ -96,11 +96,11 @@ def test_work_for_a_server_that_is_gone(world_of: WorldOf) -> None:
     asked: list[tuple[object, Deferred[object]]] = []
     given_up: list[object] = []
 
-    def stretch(_call: object, whose: object = None) -> Deferred[object]:
+    def derive_keys(_call: object, whose: object = None) -> Deferred[object]:
         asked.append((whose, Deferred(given_up.append)))
         return asked[-1][1]
 
-    world.context.stretch = stretch
+    world.context.derive_keys = derive_keys
     world.client()
     server = world.accept()
     server.hear()
@@ -262,8 +262,8 @@ def test_parameters_reach_the_client(world: World) -> None:
     client, server = world.asking("SET timezone = 'Asia/Tokyo'")
     server.say(parameter("TimeZone", "Asia/Tokyo") + ANSWER)
     value = world.context.tracking.value
-    assert value(client.frontend.link.parameters, "TimeZone") == "Asia/Tokyo"
-    assert value(server.backend.link.parameters, "TimeZone") == "Asia/Tokyo"
+    assert value(client.frontend.stream.parameters, "TimeZone") == "Asia/Tokyo"
+    assert value(server.backend.stream.parameters, "TimeZone") == "Asia/Tokyo"
     assert client.hear() == parameter("TimeZone", "Asia/Tokyo") + ANSWER
 
 
@@ -322,7 +322,7 @@ def test_a_broken_body(
     text = error_text(client.hear())
     assert text in ("bad pkt header", "broken ParameterStatus packet")
     assert world.logged(f"10.0.0.1:5432 server breaks the protocol: {text}")
-    assert world.pool().rack.counters.errors[b"08P01"] == 1
+    assert world.pool().idle_pool.counters.errors[b"08P01"] == 1
     assert not world.logged("Traceback")
 
 
@@ -434,7 +434,7 @@ def test_a_query_of_ours(world: World) -> None:
     assert outcome == [None]
     assert server.state() == "idle"
     value = world.context.tracking.value
-    assert value(server.backend.link.parameters, "TimeZone") == "Asia/Tokyo"
+    assert value(server.backend.stream.parameters, "TimeZone") == "Asia/Tokyo"
     # What it reported at its login is not what somebody sets later.
     assert server.backend.parameters["TimeZone"] == "UTC"
 
@@ -474,7 +474,7 @@ def test_closing(world: World) -> None:
     assert server.hear() == TERMINATE
     assert server.backend.close_reason == "enough"
     assert world.logged("closing because: enough (age=0s)")
-    assert world.reactor.turns.links.get(server.transport.fileno()) is None
+    assert world.reactor.event_loop.streams.get(server.transport.fileno()) is None
 
 
 def test_bytes_after_the_end(world: World) -> None:

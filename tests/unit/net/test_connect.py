@@ -14,7 +14,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
 
 from pgswitch.net import connect
-from pgswitch.net.connect import Connect, unix_path
+from pgswitch.net.connect import TransportConnector, unix_path
 from tests.unit.net.listen_settings import ListenValues
 
 
@@ -42,7 +42,9 @@ class Scene:
         self.settings = ListenValues(
             tcp_user_timeout=7, unix_socket_dir="/run/postgresql"
         )
-        self.connect = Connect(self.reactor, lambda: self.settings, addresses)
+        self.connect = TransportConnector(
+            self.reactor, lambda: self.settings, addresses
+        )
 
     def begin(
         self, host: str | None, port: int = 5432, address: str = ""

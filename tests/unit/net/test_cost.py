@@ -57,8 +57,8 @@ def test_system_calls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(FakeSocket, "recv", counted_recv)
     monkeypatch.setattr(FakeSocket, "send", counted_send)
-    link = visit.server.backend.link
-    link.recv, link.raw_send = servers_socket.recv, servers_socket.send
+    stream = visit.server.backend.stream
+    stream.recv, stream.raw_send = servers_socket.recv, servers_socket.send
     visit.run()
     assert counts["read", False] == 3
     assert counts["write", False] == 2

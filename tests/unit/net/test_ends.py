@@ -16,11 +16,11 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import Protocol
 
 from pgswitch.errors import SilentClose
-from pgswitch.net.connect import Connect, unix_path
+from pgswitch.net.connect import TransportConnector, unix_path
 from pgswitch.net.lean_reactor import LeanReactor
 from pgswitch.net.transport import SocketIO
-from pgswitch.pool.cancels import Place
-from pgswitch.relay.server import ServerLink
+from pgswitch.pool.outgoing_cancels import CancelTarget
+from pgswitch.relay.server_stream import ServerStream
 from pgswitch.wire import encode
 from pgswitch.wire.auth_query import AuthQuery
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
@@ -28,9 +28,9 @@ from pgswitch.wire.statements import ServerStatements, StatementTable
 from tests.fakes.messages import IN_TRANSACTION, READY, message, query
 from tests.fakes.tls import FakeSide, finish
 from tests.fakes.world import World
+from tests.unit.cluster.test_backend_probe import Probing
 from tests.unit.net.listen_settings import ListenValues
 from tests.unit.relay.pair import Control
-from tests.unit.topology.test_own_probe import Probing
 
 SSL = encode.ssl_request()
 PLENTY = b"x" * 100_000
@@ -181,7 +181,7 @@ def cancelled_at_a_peer(world: World) -> None:
     client = world.client()
     cancels = world.pool().cancels
     asking = world.connect()
-    cancels.send(asking.frontend, b"12345678", Place("10.0.0.9", 6432))
+    cancels.send(asking.frontend, b"12345678", CancelTarget("10.0.0.9", 6432))
     world.cancelling().drop()
     asking.drop()
     client.drop()
@@ -289,16 +289,16 @@ def auth_queries(world: World) -> None:
     world.client()
     pool = world.pool()
     server = world.server()
-    asking = pool.errands.send(AuthQuery("SELECT $1", "u"), "u")
+    asking = pool.internal_queries.send(AuthQuery("SELECT $1", "u"), "u")
     columns = b"\0\2" + 2 * (b"a\0" + bytes(18))
     server.say(message(b"T", columns) + message(b"C", b"SELECT 0\0") + READY)
     assert asking.called
     assert not server.is_gone()
-    asking = pool.errands.send(AuthQuery("SELECT $1", "u"), "u")
+    asking = pool.internal_queries.send(AuthQuery("SELECT $1", "u"), "u")
     server.say(BEGUN)
     server.drop()
     asking.addErrback(lambda _failure: None)
-    asking = pool.errands.send(AuthQuery("SELECT $1", "u"), "u")
+    asking = pool.internal_queries.send(AuthQuery("SELECT $1", "u"), "u")
     asking.addErrback(lambda _failure: None)
     asking.cancel()
     for client in [*pool.clients.values()]:
@@ -386,17 +386,17 @@ class Held(Protocol):
 
     def __init__(self) -> None:
         """Begin unconnected."""
-        self.link: ServerLink
+        self.stream: ServerStream
         self.ended = False
 
     def connectionMade(self) -> None:
         """Make the link, and have it hold something."""
         self.io = SocketIO(self.transport)
-        self.link = ServerLink(
+        self.stream = ServerStream(
             MAX_MESSAGE_SIZE, self.io, Control(), ServerStatements(StatementTable())
         )
-        self.io.attach(self.link)
-        self.link.take(BEGUN)
+        self.io.attach(self.stream)
+        self.stream.take(BEGUN)
 
     def connectionLost(self, reason: object = None) -> None:
         """Let go, but for the data."""
@@ -411,7 +411,9 @@ def test_twisted_holds_nothing(kind: type, family: str, tmp_path: Path) -> None:
     """Its connectors and transports are a circle, which is not to hold ours."""
     reactor: Any = kind()
     settings = ListenValues(unix_socket_dir=str(tmp_path))
-    connect = Connect(reactor, lambda: settings, lambda host: succeed((host,)))
+    connect = TransportConnector(
+        reactor, lambda: settings, lambda host: succeed((host,))
+    )
 
     def until(happened: Callable[[], object]) -> None:
         turns = 0

@@ -64,16 +64,16 @@ def test_a_probe_leaves_no_line(world: World) -> None:
     client.say(STARTUP[:10])
     client.drop()
     assert world.logged("closing because: client unexpected eof (age=0s)")
-    assert world.service.desk.clients == {}
+    assert world.service.login_service.clients == {}
 
 
 def test_one_that_could_not_be_served(world: World) -> None:
     """A client that never got a transport is counted no more."""
-    desk = world.service.desk
-    frontend = Frontend(desk, Address("192.0.2.1", 40_000))
-    assert desk.clients != {}
+    login_service = world.service.login_service
+    frontend = Frontend(login_service, Address("192.0.2.1", 40_000))
+    assert login_service.clients != {}
     frontend.connectionLost(Failure(OSError()))
-    assert desk.clients == desk.arriving == {}
+    assert login_service.clients == login_service.arriving == {}
     frontend.disconnect(AdminForcedDisconnect())
     assert world.log == []
 
@@ -138,9 +138,9 @@ def test_a_long_password_for_a_directory(
         asked.append(given[-1])
         return False
 
-    for judge in (ldap, pam):
-        monkeypatch.setattr(judge, "check", check)
-        monkeypatch.setattr(judge, "is_available", lambda: True)
+    for startup_cache in (ldap, pam):
+        monkeypatch.setattr(startup_cache, "check", check)
+        monkeypatch.setattr(startup_cache, "is_available", lambda: True)
     options = 'auth_ldap_options = ldapserver=a ldapprefix="b"'
     for method in ("ldap", "pam"):
         world = world_of(settings=f"auth_type = {method}\n{options}")
@@ -156,14 +156,16 @@ def test_a_half_sent_login(world_of: WorldOf, method: str) -> None:
     world = world_of(settings=f"auth_type = {method}")
     client = world.client()
     client.hear()
-    link = client.frontend.link
+    stream = client.frontend.stream
     most = 0
     client.say(b"p\0\0\xff\xff")
     for number in range(65_530):
         client.say(b"x")
         if number % 500 == 0:
-            most = max(most, sum(map(getsizeof, link._held)) + getsizeof(link._held))
-    assert link.missing() == 1
+            most = max(
+                most, sum(map(getsizeof, stream._held)) + getsizeof(stream._held)
+            )
+    assert stream.missing() == 1
     assert 65_000 < most < 72_000
     assert client.state() == "login"
     client.say(b"x")
@@ -187,7 +189,7 @@ def test_nobody_is_asked_by_a_bad_start(world_of: WorldOf) -> None:
     client = world.connect()
     client.say(encode.startup([("user", "app"), ("nonsense", "1")]))
     assert client.fault.startswith("unsupported startup parameter")
-    assert client.frontend.link.limit == LOGIN_LIMIT
+    assert client.frontend.stream.limit == LOGIN_LIMIT
 
 
 def test_nothing_may_be_asked_before_the_welcome(world: World) -> None:
@@ -287,11 +289,11 @@ def test_nothing_is_left(world: World) -> None:
     client, _server = world.pair()
     transport = client.transport
     assert isinstance(transport, FakeTransport)
-    assert transport.fileno() in world.reactor.turns.links
+    assert transport.fileno() in world.reactor.event_loop.streams
     client.drop()
-    assert transport.fileno() not in world.reactor.turns.links
+    assert transport.fileno() not in world.reactor.event_loop.streams
     assert "doRead" not in transport.__dict__
-    assert world.service.desk.clients == {}
+    assert world.service.login_service.clients == {}
 
 
 # The console.
@@ -498,7 +500,7 @@ def sends(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         return send(sock, data)
 
     monkeypatch.setattr(FakeSocket, "send", noted)
-    client.frontend.link.raw_send = client.transport.socket.send
+    client.frontend.stream.raw_send = client.transport.socket.send
     return sent
 
 

@@ -15,11 +15,11 @@ if not hasattr(select, "epoll"):
 from twisted.internet import main
 from twisted.logger import capturedLogs
 
-from pgswitch.net.accepted import TcpTransport
 from pgswitch.net.lean_reactor import LeanReactor
+from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.net.transport import SocketIO
-from pgswitch.relay.client import ClientLink
-from pgswitch.relay.link import PAUSED_HOLDING
+from pgswitch.relay.client_stream import ClientStream
+from pgswitch.relay.stream import PAUSED_HOLDING
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 from tests.fakes.messages import message
 from tests.unit.relay.pair import Control, Socket
@@ -81,19 +81,19 @@ class Selectable:
     def connectionLost(self, reason: object) -> None:
         """Note the end."""
         self.lost.append(reason)
-        self.reactor.turns.links.pop(self.fileno(), None)
+        self.reactor.event_loop.streams.pop(self.fileno(), None)
 
     def readConnectionLost(self, reason: object) -> None:
         """Note the end of reading."""
         self.connectionLost(reason)
 
-    def link(self) -> ClientLink:
+    def stream(self) -> ClientStream:
         """Have a link read from now on."""
-        link = ClientLink(MAX_MESSAGE_SIZE, Plain(self.socket), Control())
-        link.starting = False
-        link.clock = self.reactor.turns.clock
-        self.reactor.turns.links[self.fileno()] = link
-        return link
+        stream = ClientStream(MAX_MESSAGE_SIZE, Plain(self.socket), Control())
+        stream.starting = False
+        stream.clock = self.reactor.event_loop.clock
+        self.reactor.event_loop.streams[self.fileno()] = stream
+        return stream
 
     def close(self) -> None:
         """Close both ends."""
@@ -115,9 +115,9 @@ def reactor() -> Iterator[LeanReactor]:
     reactor._poller.close()
 
 
-def told(link: ClientLink) -> list[tuple[object, ...]]:
+def told(stream: ClientStream) -> list[tuple[object, ...]]:
     """Return what the control of a link was told."""
-    control = link.control
+    control = stream.control
     assert isinstance(control, Control)
     return control.told
 
@@ -125,20 +125,20 @@ def told(link: ClientLink) -> list[tuple[object, ...]]:
 def test_links_and_others(reactor: LeanReactor) -> None:
     """Both are read, in one turn or two."""
     plain, linked = Selectable(reactor), Selectable(reactor)
-    link = linked.link()
+    stream = linked.stream()
     plain.far.send(b"hello")
     linked.far.send(PASSWORD)
     reactor.doPoll(0)
     reactor.doPoll(0)
     assert plain.read == [b"hello"]
     assert linked.read == []
-    assert told(link) == [("message", "p", b"secret\0")]
+    assert told(stream) == [("message", "p", b"secret\0")]
 
 
 def test_ends(reactor: LeanReactor) -> None:
     """A link that reads its end is dropped, as Twisted drops its own."""
     plain, linked = Selectable(reactor), Selectable(reactor)
-    linked.link()
+    linked.stream()
     for one in (plain, linked):
         one.far.close()
     reactor.doPoll(0)
@@ -153,8 +153,8 @@ def test_ends(reactor: LeanReactor) -> None:
 def test_a_fault_of_ours(reactor: LeanReactor) -> None:
     """It is logged, ends that connection, and no other."""
     broken, fine = Selectable(reactor), Selectable(reactor)
-    broken.link().control = Broken()
-    other = fine.link()
+    broken.stream().control = Broken()
+    other = fine.stream()
     for one in (broken, fine):
         one.far.send(PASSWORD)
     with capturedLogs() as logged:
@@ -175,14 +175,14 @@ class Hasty(Control):
         super().__init__()
         self.io = io
         self.order = order
-        self.link: ClientLink
+        self.stream: ClientStream
 
     def message(self, message_type: int, body: bytes) -> None:
         """Do it."""
         del message_type, body
         if self.order == "closed, paused":
             self.io.close()
-        self.link.pause(PAUSED_HOLDING)
+        self.stream.pause(PAUSED_HOLDING)
         if self.order == "paused, closed":
             self.io.close()
         elif self.order == "paused, failed":
@@ -206,9 +206,9 @@ def test_paused_in_the_read_that_ends_it(reactor: LeanReactor, order: str) -> No
     transport = TcpTransport(near.detach(), None, address, None, 1, reactor)
     io = SocketIO(transport)
     control = transport.protocol = Hasty(io, order)
-    link = control.link = ClientLink(MAX_MESSAGE_SIZE, io, control)
-    link.starting = False
-    io.attach(link)
+    stream = control.stream = ClientStream(MAX_MESSAGE_SIZE, io, control)
+    stream.starting = False
+    io.attach(stream)
     far.send(PASSWORD)
     with capturedLogs():
         for _ in range(3):
@@ -233,9 +233,9 @@ def test_timers_and_the_end_interrupt(reactor: LeanReactor) -> None:
         reactor.stop,
     ):
         reactor._stopped = False
-        reactor.turns.interrupted = False
+        reactor.event_loop.interrupted = False
         ask()
-        assert reactor.turns.interrupted
+        assert reactor.event_loop.interrupted
     for call in reactor.getDelayedCalls():
         call.cancel()
 
@@ -252,7 +252,7 @@ def test_interrupted_waits(
         def run(self, *_arguments: object) -> None:
             raise OSError(number, "made up")
 
-    monkeypatch.setattr(reactor, "turns", Broken())
+    monkeypatch.setattr(reactor, "event_loop", Broken())
     if raises:
         with pytest.raises(OSError, match="made up"):
             reactor.doPoll(None)

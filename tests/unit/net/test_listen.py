@@ -11,9 +11,9 @@ from typing import NoReturn
 import pytest
 from twisted.internet.protocol import Protocol
 
-from pgswitch.fatal import FatalError
-from pgswitch.net import accept, listen
-from pgswitch.net.accept import Acceptor
+from pgswitch.errors.fatal import FatalError
+from pgswitch.net import acceptor, listen
+from pgswitch.net.acceptor import Acceptor
 from pgswitch.net.listen import Listeners
 from pgswitch.net.sockets import SocketAddress, StepFailedError
 from pgswitch.types import Address
@@ -99,7 +99,7 @@ class Scene:
         return self.folder / ".s.PGSQL.6432"
 
     @property
-    def watched(self) -> list[Acceptor]:
+    def needs_release_check(self) -> list[Acceptor]:
         """What the reactor watches."""
         found = self.reactor.readers
         return [reader for reader in found if isinstance(reader, Acceptor)]
@@ -116,7 +116,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     scene = Scene(tmp_path)
     monkeypatch.setattr(listen, "listen_tcp", scene.listen_tcp)
     monkeypatch.setattr(listen, "resolve", lambda host, _port: ADDRESSES[host])
-    monkeypatch.setattr(accept, "accept", nobody_waits)
+    monkeypatch.setattr(acceptor, "accept", nobody_waits)
     yield scene
     scene.listeners.close_all()
 
@@ -127,7 +127,11 @@ def test_all_addresses_and_the_unix_socket(scene: Scene) -> None:
     names = ("[::1]:6432", "127.0.0.1:6432", f"unix:{scene.path}")
     assert scene.listeners.addresses == names
     assert scene.captured.lines == [f"LOG listening on {name}" for name in names]
-    assert [bool(one.options) for one in scene.watched] == [True, True, False]
+    assert [bool(one.options) for one in scene.needs_release_check] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_one_address_that_fails_is_a_warning(scene: Scene) -> None:
@@ -157,7 +161,7 @@ def test_fatal(scene: Scene, values: ListenValues, text: str) -> None:
     with pytest.raises(FatalError) as caught:
         scene.open(values)
     assert caught.value.text == text
-    assert scene.watched == []
+    assert scene.needs_release_check == []
 
 
 def test_lock_of_a_server_is_respected(scene: Scene) -> None:
@@ -167,7 +171,7 @@ def test_lock_of_a_server_is_respected(scene: Scene) -> None:
         scene.open(scene.everywhere)
     assert caught.value.text == "unix port 6432 is in use"
     assert [sock.is_open for sock in scene.made] == [False, False]
-    assert scene.watched == []
+    assert scene.needs_release_check == []
     assert not scene.path.exists()
 
 
@@ -175,7 +179,7 @@ def test_close_tcp_keeps_the_console_open(scene: Scene) -> None:
     """During a shutdown the unix socket still answers."""
     scene.open(scene.everywhere)
     scene.listeners.close_tcp()
-    assert [one.options for one in scene.watched] == [()]
+    assert [one.options for one in scene.needs_release_check] == [()]
     assert scene.listeners.addresses == (f"unix:{scene.path}",)
     assert [sock.is_open for sock in scene.made] == [False, False]
 
@@ -187,7 +191,7 @@ def test_close_all(scene: Scene, keep_file: bool) -> None:  # noqa: FBT001
     done: list[None] = []
     scene.listeners.close_all(keep_file=keep_file).addCallback(done.append)
     assert done == [None]
-    assert scene.watched == []
+    assert scene.needs_release_check == []
     assert scene.path.exists() == keep_file
 
 
@@ -195,9 +199,9 @@ def test_pause_and_resume(scene: Scene) -> None:
     """SUSPEND accepts nobody; RESUME does again."""
     scene.open(scene.everywhere)
     scene.listeners.pause()
-    assert scene.watched == []
+    assert scene.needs_release_check == []
     scene.listeners.resume()
-    assert len(scene.watched) == 3
+    assert len(scene.needs_release_check) == 3
 
 
 def test_reload_changes_deferred_accepts(scene: Scene) -> None:
@@ -237,7 +241,7 @@ def test_sockets_of_the_service_manager_replace_the_settings(scene: Scene) -> No
         ignored.format("unix_socket_dir"),
         f"LOG socket passed from service manager (fd {fd})",
     ]
-    assert [one.options for one in scene.watched] == [()]
+    assert [one.options for one in scene.needs_release_check] == [()]
     assert scene.made == []
     scene.listeners.close_all()
     assert (scene.folder / "passed").exists()

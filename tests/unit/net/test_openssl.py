@@ -14,9 +14,9 @@ from OpenSSL import SSL
 from OpenSSL._util import lib
 
 from pgswitch.net import openssl
-from pgswitch.net.openssl import RECORD, Read, Write, inner_functions
+from pgswitch.net.openssl import RECORD, ReadFunction, WriteFunction, inner_functions
+from pgswitch.tls.endpoints import ServerTls
 from pgswitch.tls.options import TlsOptions
-from pgswitch.tls.sides import ServerTls
 from tests.unit.net.tls_pair import side_for_clients
 from tests.unit.tls.shaking import carry, shake_hands
 
@@ -37,16 +37,16 @@ def test_the_inner_ones_are_there() -> None:
     """This version of pyOpenSSL has them, and they are used."""
     assert INNER is not None
     connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
-    assert openssl.ways_of(connection)[0] is not openssl.outer_read
+    assert openssl.io_functions(connection)[0] is not openssl.outer_read
     stand_in: Any = object()
-    assert openssl.ways_of(stand_in) == OUTER
+    assert openssl.io_functions(stand_in) == OUTER
 
 
 @pytest.mark.parametrize("ways", [INNER, OUTER], ids=["inner", "outer"])
 @pytest.mark.parametrize("kind", [bytes, memoryview])
 def test_both_ways(
     ends: tuple[SSL.Connection, SSL.Connection],
-    ways: tuple[Read, Write],
+    ways: tuple[ReadFunction, WriteFunction],
     kind: Callable[[bytes], bytes],
 ) -> None:
     """They give the same, a record at a time, and raise the same."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pgswitch.fatal import FatalError
+from pgswitch.errors.fatal import FatalError
 from pgswitch.net.sockets import (
     SocketFile,
     StepFailedError,

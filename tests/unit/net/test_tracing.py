@@ -69,7 +69,7 @@ def test_a_short_write(world: World) -> None:
 def test_without_it(world: World) -> None:
     """Nothing is wrapped: the link calls the socket itself."""
     client, server = world.pair()
-    for end in (client.frontend.link, server.backend.link):
+    for end in (client.frontend.stream, server.backend.stream):
         assert end.recv == end.io.recv
         assert end.raw_send == end.io.send
     assert traced(world) == []

@@ -13,8 +13,8 @@ from twisted.internet.protocol import Protocol
 
 from pgswitch.net.transport import SocketIO
 from pgswitch.net.tuning import tune_socket
-from pgswitch.relay.client import ClientLink
-from pgswitch.relay.link import WORTH_WAITING_FOR
+from pgswitch.relay.client_stream import ClientStream
+from pgswitch.relay.stream import WORTH_WAITING_FOR
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 from tests.fakes.messages import message
 from tests.fakes.transports import END, FakeTransport
@@ -47,9 +47,9 @@ class Scene:
         self.transport = FakeTransport(self.reactor, self.protocol, peer, number=1)
         self.control = Control()
         self.io = self.protocol.io = SocketIO(self.transport)
-        self.link = ClientLink(MAX_MESSAGE_SIZE, self.io, self.control)
-        self.link.starting = False
-        self.io.attach(self.link)
+        self.stream = ClientStream(MAX_MESSAGE_SIZE, self.io, self.control)
+        self.stream.starting = False
+        self.io.attach(self.stream)
 
     @property
     def sent(self) -> bytes:
@@ -84,44 +84,44 @@ def test_the_reactor_reads_by_the_link(scene: Scene) -> None:
 
 def test_the_lean_reactor_finds_the_link(scene: Scene) -> None:
     """By descriptor, with the clock of its turns; not any more when it is detached."""
-    turns = scene.reactor.turns
-    assert turns.links == {scene.transport.fileno(): scene.link}
-    assert scene.link.clock is turns.clock
+    turns = scene.reactor.event_loop
+    assert turns.streams == {scene.transport.fileno(): scene.stream}
+    assert scene.stream.clock is turns.clock
     scene.io.detach()
-    assert turns.links == {}
+    assert turns.streams == {}
 
 
 def test_a_number_that_is_another_ones_by_now(scene: Scene) -> None:
     """Detaching leaves the new owner of the descriptor alone."""
     other = Scene()
-    links = scene.reactor.turns.links
-    links[scene.transport.fileno()] = other.link
+    streams = scene.reactor.event_loop.streams
+    streams[scene.transport.fileno()] = other.stream
     scene.io.detach()
-    assert links == {scene.transport.fileno(): other.link}
+    assert streams == {scene.transport.fileno(): other.stream}
 
 
 def test_any_other_reactor(scene: Scene) -> None:
     """Without turns the link keeps its own clock."""
     del scene.io
     scene.transport.reactor = object()
-    link = ClientLink(MAX_MESSAGE_SIZE, SocketIO(scene.transport), Control())
-    link.starting = False
-    SocketIO(scene.transport).attach(link)
-    assert link.clock is not scene.reactor.turns.clock
+    stream = ClientStream(MAX_MESSAGE_SIZE, SocketIO(scene.transport), Control())
+    stream.starting = False
+    SocketIO(scene.transport).attach(stream)
+    assert stream.clock is not scene.reactor.event_loop.clock
 
 
 def test_what_the_kernel_refuses(scene: Scene) -> None:
     """It waits in the transport, in order, until the other end takes it."""
     scene.transport.socket.room = 3
-    scene.link.send(b"hello ")
-    scene.link.send(b"world")
+    scene.stream.send(b"hello ")
+    scene.stream.send(b"world")
     assert scene.sent == b"hel"
-    states = [scene.link.backlogged]
+    states = [scene.stream.backlogged]
     scene.transport.make_room()
     assert scene.sent == b"hello world"
-    states.append(scene.link.backlogged)
+    states.append(scene.stream.backlogged)
     assert states == [True, False]
-    scene.link.send(b"!")
+    scene.stream.send(b"!")
     assert scene.sent == b"hello world!"
 
 
@@ -129,7 +129,7 @@ def test_a_backlog_of_a_connection_that_is_gone(scene: Scene) -> None:
     """Nothing is registered with a transport that is not connected."""
     scene.transport.connected = False
     scene.transport.socket.room = 0
-    scene.link.send(b"x")
+    scene.stream.send(b"x")
     assert scene.transport._producer is None
 
 
@@ -149,10 +149,10 @@ def test_closing(scene: Scene) -> None:
     """Last words are sent, once; nothing that comes then is dealt with."""
     scene.io.close(b"bye")
     scene.io.close(b"bye")
-    assert scene.link.lost
+    assert scene.stream.lost
     assert scene.transport.disconnecting
     assert not scene.transport.aborted
-    scene.link.take(PASSWORD)
+    scene.stream.take(PASSWORD)
     scene.reactor.advance(0)
     assert scene.sent == b"bye"
     assert scene.control.told == []
@@ -164,7 +164,7 @@ def test_closing_what_does_not_take_its_bytes(scene: Scene, room: int) -> None:
     """Such an end is cut off, before or in the middle of the last words."""
     scene.transport.socket.room = room
     if not room:
-        scene.link.send(b"hello")
+        scene.stream.send(b"hello")
     scene.io.close(b"bye")
     assert scene.transport.aborted
     scene.reactor.advance(0)
@@ -175,9 +175,9 @@ def test_closing_what_does_not_take_its_bytes(scene: Scene, room: int) -> None:
 def test_after_the_end(scene: Scene) -> None:
     """A link that is let go of neither reads nor sends, and does not raise."""
     scene.io.detach()
-    scene.link.send(b"x")
+    scene.stream.send(b"x")
     assert scene.sent == b""
-    assert scene.link.do_read() is main.CONNECTION_LOST
+    assert scene.stream.do_read() is main.CONNECTION_LOST
     scene.io.resumeProducing()
     scene.io.close(b"x")
     assert scene.sent == b""
@@ -186,14 +186,14 @@ def test_after_the_end(scene: Scene) -> None:
 
 def test_the_end_of_a_patient_one(scene: Scene) -> None:
     """A connection that is gone has no socket whose options could be set."""
-    scene.link.patience = scene.reactor.turns.patience
-    scene.link.patience.links[-1] = scene.link
-    scene.link.patient = True
+    scene.stream.batching = scene.reactor.event_loop.batching
+    scene.stream.batching.streams[-1] = scene.stream
+    scene.stream.low_water = True
     del scene.transport.socket
     scene.transport.connected = False
     scene.io.detach()
-    assert scene.reactor.turns.links == {}
-    assert not scene.link.patient
+    assert scene.reactor.event_loop.streams == {}
+    assert not scene.stream.low_water
 
 
 # With a socket of the system.
@@ -240,17 +240,17 @@ def test_the_descriptor(
     transport.fileno = near.fileno
     io = SocketIO(transport)
     control = Control()
-    link = ClientLink(MAX_MESSAGE_SIZE, io, control)
-    link.starting = False
-    io.attach(link)
-    assert link.descriptor == near.fileno()
-    link.send(b"hello")
+    stream = ClientStream(MAX_MESSAGE_SIZE, io, control)
+    stream.starting = False
+    io.attach(stream)
+    assert stream.descriptor == near.fileno()
+    stream.send(b"hello")
     assert far.recv(10) == b"hello"
     far.send(PASSWORD)
-    assert link.do_read_now() is None
+    assert stream.do_read_now() is None
     assert control.told == [("message", "p", b"secret\0")]
-    assert link.do_read_now() is None
+    assert stream.do_read_now() is None
     far.close()
-    assert link.do_read_now() is main.CONNECTION_DONE
+    assert stream.do_read_now() is main.CONNECTION_DONE
     io.detach()
-    assert link.descriptor == -1
+    assert stream.descriptor == -1

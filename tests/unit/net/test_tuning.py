@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pgswitch.net.tuning import (
-    LEAST_BUFFER,
+    MIN_BUFFER,
     defer_accept,
     size_buffers,
     tune_listener,
@@ -97,8 +97,8 @@ def test_no_buffer_is_smaller_than_the_least(size: int) -> None:
         with accepted:
             for sock in (accepted, ours):
                 # The system tells the double (socket(7)).
-                assert sock.getsockopt(GENERAL, socket.SO_RCVBUF) == 2 * LEAST_BUFFER
-    assert LEAST_BUFFER >= 2048
+                assert sock.getsockopt(GENERAL, socket.SO_RCVBUF) == 2 * MIN_BUFFER
+    assert MIN_BUFFER >= 2048
 
 
 def test_buffers_of_an_earlier_setting() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.internet.protocol import Protocol
 
-from pgswitch.net.accepted import TcpTransport
+from pgswitch.net.tcp_transport import TcpTransport
+from pgswitch.tls.endpoints import ClientTls, ServerTls
 from pgswitch.tls.options import TlsOptions
-from pgswitch.tls.sides import ClientTls, ServerTls
 from tests.tls_files import Authority
 
 CHUNK = 65536

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from pgswitch.hotpath import is_compiled
+from pgswitch.compiled import is_compiled
 from pgswitch.pool import janitor
 from pgswitch.pool.janitor import POOLS_A_TURN
+from pgswitch.pool.maintenance import sweep
 from pgswitch.pool.pool import ServerPool
-from pgswitch.pool.upkeep import sweep
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import World, WorldOf
 
@@ -47,7 +47,7 @@ def test_nor_does_one_of_the_service(
         calls.append(now)
         raise ValueError("boom")
 
-    monkeypatch.setattr(world.service.desk, "sweep", broken)
+    monkeypatch.setattr(world.service.login_service, "sweep", broken)
     world.wait(2)
     assert len(calls) >= 5
     assert world.logged("ERROR upkeep failed: ValueError('boom')")
@@ -75,7 +75,7 @@ def test_many_pools(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
     swept: list[ServerPool] = []
     also: list[float] = []
     monkeypatch.setattr(janitor, "sweep", lambda pool, _now: swept.append(pool))
-    reactor = Turns()
+    reactor = EventLoop()
     other = janitor.Janitor(world.context, pools, also.append, reactor)
     for turn in range(1, 4):
         assert also == []
@@ -107,7 +107,7 @@ def test_many_pools(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
     assert reactor.calls == []
 
 
-class Turns(Clock):
+class EventLoop(Clock):
     """A reactor whose turns are taken one by one."""
 
     def turn(self) -> None:

@@ -18,7 +18,7 @@ from tests.fakes.messages import (
     split,
 )
 from tests.fakes.world import Client, Server, World
-from tests.unit.pool.test_site import in_cluster
+from tests.unit.pool.test_writer_route import in_cluster
 
 FAILED = b"Z\0\0\0\5E"
 ROLLED_BACK = encode.command_complete("ROLLBACK")

@@ -231,7 +231,7 @@ def test_a_lower_limit_of_statements(world_of: WorldOf, by: str) -> None:
     assert server.hear() == message(b"C", b"SPGBOUNCER_1\0") + ours
     server.say(message(b"3") + message(b"2") + ANSWER)
     assert client.hear() == message(b"2") + ANSWER
-    assert server.backend.link.statements.by_number.keys() == {2, 3}
+    assert server.backend.stream.statements.by_number.keys() == {2, 3}
     client.say(whole)
     assert server.hear() == ours
 
@@ -252,7 +252,7 @@ def test_more_and_fewer_statements(world_of: WorldOf, more: int) -> None:
         parse(b"PGBOUNCER_1" if more else b"two", b"SELECT 2")
     )
     server.say(message(b"1") + READY)
-    statements = client.frontend.link.statements
+    statements = client.frontend.stream.statements
     assert statements is not None
     assert statements.most == (2 if more else 0)
     assert not statements.notes

@@ -26,8 +26,8 @@ def test_moving(world_of: WorldOf) -> None:
     assert new.answer() == query()
     assert client.hear() == ANSWER
     assert old.hear() == b""
-    assert target.rack.counters.query_count == 1
-    assert source.rack.counters.query_count == 0
+    assert target.idle_pool.counters.query_count == 1
+    assert source.idle_pool.counters.query_count == 0
     world.leave(client)
     assert list(target.clients) == []
 
@@ -46,7 +46,7 @@ def test_prepared_statements_follow(world_of: WorldOf) -> None:
     asked = world.server().hear()
     assert b"SELECT 1" in asked
     assert asked.count(b"PGBOUNCER_1") == 2
-    assert target.rack.counters.bind_count == 1
+    assert target.idle_pool.counters.bind_count == 1
 
 
 def test_a_kept_server_goes_back(world_of: WorldOf) -> None:
@@ -59,7 +59,7 @@ def test_a_kept_server_goes_back(world_of: WorldOf) -> None:
         world.context.configuration.databases["new"], "app"
     )
     move(client.frontend, target)
-    assert client.frontend.link.server is None
+    assert client.frontend.stream.server is None
     assert old.hear() == query("DISCARD ALL")
     old.say(ANSWER)
     assert old.state() == "idle"

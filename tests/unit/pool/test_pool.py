@@ -103,7 +103,7 @@ def test_a_client_leaves_before_its_welcome(world: World) -> None:
     assert world.pool().welcome_waiters == []
     world.server()
     assert world.pool().clients == {}
-    assert len(world.pool().rack.idle) == 1
+    assert len(world.pool().idle_pool.idle) == 1
 
 
 def test_a_client_leaves_the_queue(world_of: WorldOf) -> None:
@@ -166,8 +166,8 @@ def test_a_client_leaves(world: World, when: str, *, politely: bool) -> None:
     assert world.pool().clients == {}
     assert server.backend.close_reason == reason
     assert server.is_gone() is bool(reason)
-    assert (server.backend.link in world.pool().rack.idle) is not bool(reason)
-    assert server.backend.link.peer is None
+    assert (server.backend.stream in world.pool().idle_pool.idle) is not bool(reason)
+    assert server.backend.stream.peer is None
 
 
 def test_the_server_of_a_client_that_left_serves_the_next(world_of: WorldOf) -> None:

@@ -46,7 +46,7 @@ def test_reconnect(world: World) -> None:
     client.say(query("next"))
     fresh = world.server()
     assert fresh.hear() == query("next")
-    assert not fresh.backend.link.stale
+    assert not fresh.backend.stream.close_needed
 
 
 def test_reconnect_with_a_full_pool(world_of: WorldOf) -> None:

@@ -7,7 +7,7 @@ import pytest
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, READY, error, kinds, message, query
 from tests.fakes.world import Client, Server, World, WorldOf
-from tests.unit.pool.test_site import OTHER, in_cluster
+from tests.unit.pool.test_writer_route import OTHER, in_cluster
 
 COPY_BOTH = message(b"W", b"\0\0\0")
 WAL = message(b"d", b"w")
@@ -143,7 +143,7 @@ def test_a_server_that_is_not_there(world: World) -> None:
 def test_a_writer_that_refuses_for_now(world: World, sqlstate: str) -> None:
     """It is tried again, or the next one, as for any client of a cluster."""
     client = replicator(world)
-    site = in_cluster(world)
+    route = in_cluster(world)
     client.say(query("IDENTIFY_SYSTEM"))
     world.accept().refuse("not now", sqlstate)
     assert client.state() == "waiting"
@@ -151,8 +151,8 @@ def test_a_writer_that_refuses_for_now(world: World, sqlstate: str) -> None:
     (attempt,) = world.attempts
     attempt.fail()
     assert client.state() == "waiting"
-    site.hold()
-    site.serve_from(OTHER, same=False)
+    route.hold()
+    route.serve_from(OTHER, same=False)
     world.wait(0.5)
     server = world.server()
     assert server.backend.host == OTHER.host

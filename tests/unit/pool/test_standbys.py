@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall
 
-from pgswitch.pool.site import Site
-from pgswitch.pool.standbys import CHECK_S, LEAST, PROOF_S, REOPEN_S
-from pgswitch.topology.nodes import Node
+from pgswitch.cluster.nodes import Node
+from pgswitch.pool.standbys import CHECK_S, MIN_PER_STANDBY, PROOF_S, REOPEN_S
+from pgswitch.pool.writer_route import WriterRoute
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import STEP_S, Client, Server, World, WorldOf
-from tests.unit.pool.test_site import OTHER, in_cluster
+from tests.unit.pool.test_writer_route import OTHER, in_cluster
 
 THIRD = Node("c", "10.0.0.3", 5432)
 CHECK = query("")
@@ -22,10 +22,10 @@ def hosts(world: World) -> list[str | None]:
     return [attempt.host for attempt in world.attempts]
 
 
-def busy(world: World, count: int) -> tuple[Site, list[Client]]:
+def busy(world: World, count: int) -> tuple[WriterRoute, list[Client]]:
     """Return a cluster's pool with so many servers, and clients that use them."""
     clients = [world.pair()[0]]
-    site = in_cluster(world)
+    route = in_cluster(world)
     clients += [world.client() for _ in range(count - 1)]
     for client in clients:
         client.hear()
@@ -33,10 +33,10 @@ def busy(world: World, count: int) -> tuple[Site, list[Client]]:
     while world.attempts:
         world.server()
     assert len(world.pool().servers) == count
-    return site, clients
+    return route, clients
 
 
-def kept(world: World, count: int = LEAST) -> list[Server]:
+def kept(world: World, count: int = MIN_PER_STANDBY) -> list[Server]:
     """Return connections to a standby that have logged in."""
     servers = [world.server() for _ in range(count)]
     for server in servers:
@@ -55,31 +55,33 @@ def answering(world: World, servers: list[Server], seconds: float) -> None:
 
 def test_as_many_as_to_the_writer(world: World) -> None:
     """They are open before the move, and used with it, without a login."""
-    site, clients = busy(world, 5)
-    site.standbys.keep([OTHER])
+    route, clients = busy(world, 5)
+    route.standbys.keep([OTHER])
     warm = [world.server() for _ in range(5)]
     assert world.attempts == []
-    site.hold()
-    site.refresh()
-    assert len(list(site.warm_servers())) == 5
+    route.hold()
+    route.refresh()
+    assert len(list(route.warm_servers())) == 5
     for client in clients:
         client.hear()
         client.say(query())
-    site.serve_from(OTHER, same=False)
+    route.serve_from(OTHER, same=False)
     for server in warm:
         assert server.answer() == CHECK
         server.answer()
     assert all(client.hear().endswith(ANSWER) for client in clients)
     assert len(world.pool().servers) == 5
     assert world.attempts == []
-    assert list(site.warm_servers()) == []
+    assert list(route.warm_servers()) == []
 
 
 def test_the_least(world: World) -> None:
     """A pool that hardly has servers keeps some all the same."""
     world.pair()
     in_cluster(world).standbys.keep([OTHER, THIRD])
-    assert hosts(world) == [OTHER.host] * LEAST + [THIRD.host] * LEAST
+    assert (
+        hosts(world) == [OTHER.host] * MIN_PER_STANDBY + [THIRD.host] * MIN_PER_STANDBY
+    )
 
 
 def test_bounds(world_of: WorldOf) -> None:
@@ -88,7 +90,7 @@ def test_bounds(world_of: WorldOf) -> None:
         ("standby_pool_size = 1", 1),
         ("standby_pool_size = 0", 0),
         ("standby_pool_size = -1", 0),
-        ("default_pool_size = -1", LEAST),
+        ("default_pool_size = -1", MIN_PER_STANDBY),
         ("default_pool_size = 1", 1),
         ("max_db_connections = 1", 1),
         ("max_user_connections = 1", 1),
@@ -107,59 +109,59 @@ def test_limits_hold_for_all_pools_of_a_database(world_of: WorldOf) -> None:
     world.server()
     first = in_cluster(world)
     pool = world.pool(user="other")
-    second = pool.site = Site(pool, first.cluster)
+    second = pool.route = WriterRoute(pool, first.cluster)
     first.standbys.keep([OTHER])
     second.standbys.keep([OTHER])
     assert hosts(world) == [OTHER.host] * 3
     first.standbys.keep([])
     second.standbys.refresh()
-    assert len(list(second.warm_servers())) == LEAST
+    assert len(list(second.warm_servers())) == MIN_PER_STANDBY
 
 
 def test_fewer_after_a_while(world: World) -> None:
     """What the pool has not had for server_idle_timeout is closed here too."""
-    site, clients = busy(world, 4)
-    site.standbys.keep([OTHER])
+    route, clients = busy(world, 4)
+    route.standbys.keep([OTHER])
     warm = kept(world, 4)
     for client in clients[1:]:
         client.drop()
     while len(world.pool().servers) > 1:
         answering(world, warm, 30.0)
-    assert len(list(site.warm_servers())) == 4
+    assert len(list(route.warm_servers())) == 4
     answering(world, warm, 601.0)
-    assert len(list(site.warm_servers())) == LEAST
+    assert len(list(route.warm_servers())) == MIN_PER_STANDBY
 
 
 def test_a_node_that_refuses(world: World) -> None:
     """It is tried again after server_failed_delay, and says nothing about the pool."""
     world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER])
+    route = in_cluster(world)
+    route.standbys.keep([OTHER])
     for attempt in [*world.attempts]:
         attempt.fail()
     world.wait(29.0)
     assert world.attempts == []
     assert world.pool().failing == ""
     world.wait(2.0)
-    assert len(world.attempts) == LEAST
+    assert len(world.attempts) == MIN_PER_STANDBY
 
 
 def test_a_node_that_answers_again(world: World) -> None:
     """It is tried at once."""
     world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER])
+    route = in_cluster(world)
+    route.standbys.keep([OTHER])
     for attempt in [*world.attempts]:
         attempt.fail()
-    site.standbys.answers(OTHER)
-    assert len(world.attempts) == LEAST
+    route.standbys.answers(OTHER)
+    assert len(world.attempts) == MIN_PER_STANDBY
 
 
 def test_one_that_is_ended(world: World) -> None:
     """It is opened again soon."""
     world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER])
+    route = in_cluster(world)
+    route.standbys.keep([OTHER])
     ended = world.server()
     world.server()
     ended.drop()
@@ -171,12 +173,12 @@ def test_one_that_is_ended(world: World) -> None:
 def test_a_login_under_way(world: World) -> None:
     """When its node is promoted it goes on, as the pool's."""
     client, _server = world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER])
+    route = in_cluster(world)
+    route.standbys.keep([OTHER])
     half = world.accept()
-    site.hold()
+    route.hold()
     client.say(query())
-    site.serve_from(OTHER, same=False)
+    route.serve_from(OTHER, same=False)
     half.log_in()
     assert half.answer() == query()
     assert client.hear() == ANSWER
@@ -185,15 +187,15 @@ def test_a_login_under_way(world: World) -> None:
 def test_nodes_go(world: World) -> None:
     """Connections to nodes that are none any more are closed; so at the end."""
     world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER])
+    route = in_cluster(world)
+    route.standbys.keep([OTHER])
     warm = [world.server(), world.server()]
-    site.standbys.keep([])
+    route.standbys.keep([])
     world.turn()
     assert all(one.is_gone() for one in warm)
-    site.standbys.keep([OTHER])
+    route.standbys.keep([OTHER])
     last = world.server()
-    site.close()
+    route.close()
     world.turn()
     assert last.is_gone()
 
@@ -201,20 +203,20 @@ def test_nodes_go(world: World) -> None:
 def test_a_new_password(world: World) -> None:
     """What logged in before RECONNECT is opened anew, here as there."""
     world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER])
+    route = in_cluster(world)
+    route.standbys.keep([OTHER])
     old = [world.server(), world.server()]
     world.pool().expire_servers()
     world.wait(0.5)
     assert all(one.is_gone() for one in old)
-    assert len(world.attempts) >= LEAST
+    assert len(world.attempts) >= MIN_PER_STANDBY
 
 
 def test_idle_for_long(world: World) -> None:
     """All answer a query, not one after the other; what does not is opened again."""
     world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER])
+    route = in_cluster(world)
+    route.standbys.keep([OTHER])
     first, second = kept(world)
     world.wait(CHECK_S + 0.5)
     assert (first.hear(), second.hear()) == (CHECK, CHECK)
@@ -248,14 +250,14 @@ def test_a_login_without_an_answer(world: World) -> None:
 def test_promoted_while_one_is_checked(world: World) -> None:
     """That is a proof as well, for whom it was begun does not matter."""
     client, _server = world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER])
+    route = in_cluster(world)
+    route.standbys.keep([OTHER])
     first, second = kept(world)
     world.wait(CHECK_S + 0.5)
     assert (first.hear(), second.hear()) == (CHECK, CHECK)
-    site.hold()
+    route.hold()
     client.say(query())
-    site.serve_from(OTHER, same=False)
+    route.serve_from(OTHER, same=False)
     assert (first.hear(), second.hear()) == (b"", b"")
     second.say(ANSWER)
     assert second.answer() == query()
@@ -268,12 +270,12 @@ def test_promoted_while_one_is_checked(world: World) -> None:
 def test_the_first_that_answers_is_taken(world: World) -> None:
     """A client does not wait for one that is dead."""
     client, _server = world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER])
+    route = in_cluster(world)
+    route.standbys.keep([OTHER])
     first, second = kept(world)
-    site.hold()
+    route.hold()
     client.say(query())
-    site.serve_from(OTHER, same=False)
+    route.serve_from(OTHER, same=False)
     assert (first.hear(), second.answer()) == (CHECK, CHECK)
     assert second.answer() == query()
     assert client.hear() == ANSWER
@@ -283,14 +285,14 @@ def test_the_first_that_answers_is_taken(world: World) -> None:
 def test_all_are_dead(world: World) -> None:
     """Clients get new ones within the deadline; nobody is told to be served before."""
     client, _server = world.pair()
-    site = in_cluster(world)
+    route = in_cluster(world)
     told: list[float] = []
-    site.cluster.served = lambda: told.append(0.0)  # type: ignore[method-assign]
-    site.standbys.keep([OTHER])
+    route.cluster.served = lambda: told.append(0.0)  # type: ignore[method-assign]
+    route.standbys.keep([OTHER])
     dead = kept(world)
-    site.hold()
+    route.hold()
     client.say(query())
-    site.serve_from(OTHER, same=False)
+    route.serve_from(OTHER, same=False)
     assert world.attempts == []
     world.wait(PROOF_S)
     assert all(one.is_gone() for one in dead)
@@ -306,12 +308,12 @@ def test_all_are_dead(world: World) -> None:
 def test_a_silent_login_at_a_new_writer(world: World) -> None:
     """It has the same deadline; the next one has its full time."""
     client, _server = world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER])
+    route = in_cluster(world)
+    route.standbys.keep([OTHER])
     half = world.accept()
-    site.hold()
+    route.hold()
     client.say(query())
-    site.serve_from(OTHER, same=False)
+    route.serve_from(OTHER, same=False)
     world.wait(PROOF_S)
     assert half.is_gone()
     assert hosts(world) == [OTHER.host]
@@ -321,10 +323,10 @@ def test_a_silent_login_at_a_new_writer(world: World) -> None:
 def test_an_answer_that_came_while_we_slept(world: World) -> None:
     """What has arrived counts, though the deadline is over."""
     client, _server = world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER])
+    route = in_cluster(world)
+    route.standbys.keep([OTHER])
     first, _second = kept(world)
-    site.hold()
+    route.hold()
     client.say(query())
     due: list[tuple[float, Callable[[], object]]] = []
 
@@ -333,7 +335,7 @@ def test_an_answer_that_came_while_we_slept(world: World) -> None:
         return world.reactor.callLater(1000.0, call)
 
     world.context.later = later
-    site.serve_from(OTHER, same=False)
+    route.serve_from(OTHER, same=False)
     seconds, time_is_up = due.pop()
     time_is_up()
     assert first.answer() == CHECK
@@ -347,15 +349,15 @@ def test_an_answer_that_came_while_we_slept(world: World) -> None:
 def test_a_node_that_was_asked_in_vain(world: World) -> None:
     """What was kept to it goes, and it is tried when it answers."""
     world.pair()
-    site = in_cluster(world)
-    site.standbys.keep([OTHER, THIRD])
-    servers = kept(world, 2 * LEAST)
-    site.standbys.forget(OTHER)
+    route = in_cluster(world)
+    route.standbys.keep([OTHER, THIRD])
+    servers = kept(world, 2 * MIN_PER_STANDBY)
+    route.standbys.forget(OTHER)
     world.turn()
     gone = [one.backend.host for one in servers if one.is_gone()]
-    assert gone == [OTHER.host] * LEAST
+    assert gone == [OTHER.host] * MIN_PER_STANDBY
     world.wait(5.0)
     assert world.attempts == []
-    site.standbys.answers(OTHER)
-    assert hosts(world) == [OTHER.host] * LEAST
-    site.standbys.forget(Node("d", "10.0.0.4", 5432))
+    route.standbys.answers(OTHER)
+    assert hosts(world) == [OTHER.host] * MIN_PER_STANDBY
+    route.standbys.forget(Node("d", "10.0.0.4", 5432))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pgswitch.errors import Fault
-from pgswitch.relay.client import ClientLink
-from pgswitch.relay.rack import Rack
-from pgswitch.relay.server import ServerLink
+from pgswitch.relay.client_stream import ClientStream
+from pgswitch.relay.idle_pool import IdlePool
+from pgswitch.relay.server_stream import ServerStream
 from pgswitch.types import PoolMode
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 from pgswitch.wire.prepared import ClientStatements
@@ -88,7 +88,9 @@ class Control:
         """Record."""
         self.told.append(("parameter", body))
 
-    def without_last_word(self, chunk: bytes, at: int, *, unanswered: bool) -> bytes:
+    def without_shutdown_notice(
+        self, chunk: bytes, at: int, *, unanswered: bool
+    ) -> bytes:
         """Return nothing of what has the SQLSTATE."""
         del at
         return b"" if unanswered and b"C57P01\0" in chunk else chunk
@@ -133,31 +135,31 @@ class Control:
         self.told.append(("disconnect", fault.text, quietly))
 
 
-class Steward:
+class PoolPolicy:
     """Stands for the pool: queues who must wait, records the rest."""
 
     def __init__(self) -> None:
         """Begin with nothing told."""
-        self.rack: Rack
+        self.idle_pool: IdlePool
         self.told: list[tuple[str, object]] = []
         self.settles = False
 
-    def wait(self, client: ClientLink) -> None:
+    def wait(self, client: ClientStream) -> None:
         """Queue."""
-        client.halt()
+        client.suspend()
         client.waiting_since = 1.0
-        self.rack.waiters.append(client)
+        self.idle_pool.waiters.append(client)
 
-    def settle(self, client: ClientLink, server: ServerLink) -> bool:
+    def sync_parameters(self, client: ClientStream, server: ServerStream) -> bool:
         """Record."""
         self.told.append(("settle", (client, server)))
         return self.settles
 
-    def discard(self, server: ServerLink) -> None:
+    def discard(self, server: ServerStream) -> None:
         """Record."""
         self.told.append(("discard", server))
 
-    def released(self, server: ServerLink) -> None:
+    def released(self, server: ServerStream) -> None:
         """Record."""
         self.told.append(("released", server))
 
@@ -167,48 +169,48 @@ class Stage:
 
     def __init__(self, mode: PoolMode = PoolMode.TRANSACTION) -> None:
         """Begin with no server."""
-        self.steward = Steward()
-        self.rack = Rack(self.steward)
-        self.steward.rack = self.rack
-        self.rack.mode = int(mode)
+        self.policy = PoolPolicy()
+        self.idle_pool = IdlePool(self.policy)
+        self.policy.idle_pool = self.idle_pool
+        self.idle_pool.mode = int(mode)
         self.table = StatementTable()
         self.sockets: dict[object, Socket] = {}
         self.controls: dict[object, Control] = {}
 
-    def server(self, control: Control | None = None) -> ServerLink:
+    def server(self, control: Control | None = None) -> ServerStream:
         """Return a new server, idle on the rack."""
         socket, control = Socket(), control or Control()
-        server = ServerLink(
+        server = ServerStream(
             MAX_MESSAGE_SIZE, socket, control, ServerStatements(self.table)
         )
-        server.keeper = self.rack
-        server.counters = self.rack.counters
+        server.server_source = self.idle_pool
+        server.counters = self.idle_pool.counters
         self.sockets[server], self.controls[server] = socket, control
-        self.rack.idle.append(server)
+        self.idle_pool.idle.append(server)
         return server
 
-    def client(self, *, prepared: int | None = None) -> ClientLink:
+    def client(self, *, prepared: int | None = None) -> ClientStream:
         """Return a new client, logged in.
 
         ``prepared`` is max_prepared_statements; without it servers are not shared.
         """
         socket, control = Socket(), Control()
-        client = ClientLink(MAX_MESSAGE_SIZE, socket, control)
+        client = ClientStream(MAX_MESSAGE_SIZE, socket, control)
         client.starting = False
-        client.counters = self.rack.counters
+        client.counters = self.idle_pool.counters
         statements = None
         if prepared is not None:
             statements = ClientStatements(
-                self.table, client.exchange, prepared, self.rack.counters
+                self.table, client.exchange, prepared, self.idle_pool.counters
             )
-        client.begin_relay(self.rack, statements)
+        client.begin_relay(self.idle_pool, statements)
         self.sockets[client], self.controls[client] = socket, control
         return client
 
-    def sent(self, link: object) -> bytes:
+    def sent(self, stream: object) -> bytes:
         """Return what was sent to the other end of a link since the last call."""
-        return self.sockets[link].take()
+        return self.sockets[stream].take()
 
-    def told(self, link: object) -> list[tuple[object, ...]]:
+    def told(self, stream: object) -> list[tuple[object, ...]]:
         """Return what the control of a link was told."""
-        return self.controls[link].told
+        return self.controls[stream].told

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pgswitch.relay.client import ClientLink
-from pgswitch.relay.server import ServerLink
+from pgswitch.relay.client_stream import ClientStream
+from pgswitch.relay.server_stream import ServerStream
 from pgswitch.types import PoolMode
 from tests.fakes.messages import TERMINATE, message, split
 from tests.unit.relay.model import ModelServer
-from tests.unit.relay.pair import Control, Stage, Steward
+from tests.unit.relay.pair import Control, PoolPolicy, Stage
 
 SYNC, EXECUTE, FLUSH = message(b"S"), message(b"E", b"\0\0\0\0\0"), message(b"H")
 COPY_DONE, COPY_FAIL = message(b"c"), message(b"f", b"\0")
@@ -35,23 +35,23 @@ def unnamed(text: bytes) -> bytes:
     return parse(b"", text) + bind(b"") + EXECUTE
 
 
-class Caretaker(Steward):
-    """Has servers drop what was their client's own, as pool/aftercare.py does."""
+class Caretaker(PoolPolicy):
+    """Has servers drop what was their client's own, as pool/release.py does."""
 
-    def __init__(self, replace: Callable[[ServerLink], ServerLink]) -> None:
+    def __init__(self, replace: Callable[[ServerStream], ServerStream]) -> None:
         """``replace`` closes a server and returns a new one."""
         super().__init__()
         self.replace = replace
 
-    def released(self, server: ServerLink) -> None:
+    def released(self, server: ServerStream) -> None:
         """Ask for that, or give the server to the next."""
-        if server.stale:
-            self.rack.put_back(self.replace(server))
+        if server.close_needed:
+            self.idle_pool.put_back(self.replace(server))
         elif server.statements.needs_cleaning():
             server.send(server.statements.cleaning() + SYNC)
         else:
-            server.unwatch()
-            self.rack.put_back(server)
+            server.drop_release_check()
+            self.idle_pool.put_back(server)
 
 
 Draw = Callable[[int], int]
@@ -65,14 +65,14 @@ class Care(Control):
         """Begin with nothing heard."""
         super().__init__()
         self.caretaker = caretaker
-        self.server: ServerLink
+        self.server: ServerStream
 
     def message(self, message_type: int, body: bytes) -> None:
         """Take an answer to the cleaning; only the last of it tells something."""
         assert message_type in b"3Z12C", f"{chr(message_type)} {body!r}"
         if message_type == ord("Z"):
             assert body == b"I"
-            self.server.unwatch()
+            self.server.drop_release_check()
             self.caretaker.released(self.server)
 
 
@@ -89,16 +89,16 @@ class Play:
         """Each script is a list of what is sent at once; see :meth:`run`."""
         self.stage = Stage(mode)
         self.caretaker = Caretaker(self._replaced)
-        self.caretaker.rack = self.stage.rack
-        self.stage.steward = self.stage.rack.steward = self.caretaker
-        self.servers: dict[ServerLink, ModelServer] = {}
-        self.answers: dict[ServerLink, bytearray] = {}
+        self.caretaker.idle_pool = self.stage.idle_pool
+        self.stage.policy = self.stage.idle_pool.policy = self.caretaker
+        self.servers: dict[ServerStream, ModelServer] = {}
+        self.answers: dict[ServerStream, bytearray] = {}
         for _ in range(servers):
             self._open()
-        self.clients: dict[ClientLink, list[bytes]] = {}
-        self.expected: dict[ClientLink, list[bytes]] = {}
-        self.heard: dict[ClientLink, bytes] = {}
-        self.terminated: set[ClientLink] = set()
+        self.clients: dict[ClientStream, list[bytes]] = {}
+        self.expected: dict[ClientStream, list[bytes]] = {}
+        self.heard: dict[ClientStream, bytes] = {}
+        self.terminated: set[ClientStream] = set()
         for script in scripts:
             client = self.stage.client(prepared=prepared)
             own = ModelServer()
@@ -108,19 +108,19 @@ class Play:
             if script and script[-1].endswith(TERMINATE):
                 self.terminated.add(client)
 
-    def _open(self) -> ServerLink:
+    def _open(self) -> ServerStream:
         care = Care(self.caretaker)
-        link = care.server = self.stage.server(care)
-        self.servers[link], self.answers[link] = ModelServer(), bytearray()
-        return link
+        stream = care.server = self.stage.server(care)
+        self.servers[stream], self.answers[stream] = ModelServer(), bytearray()
+        return stream
 
-    def _replaced(self, server: ServerLink) -> ServerLink:
+    def _replaced(self, server: ServerStream) -> ServerStream:
         """Return a new server in place of one that is closed."""
         assert self.stage.told(server) == []
         server.statements.clear()
         del self.servers[server], self.answers[server]
         new = self._open()
-        self.stage.rack.idle.remove(new)
+        self.stage.idle_pool.idle.remove(new)
         return new
 
     def run(self, draw: Draw, *, waits: bool) -> None:
@@ -129,7 +129,7 @@ class Play:
         With ``waits`` a client sends the next part of its script only when it has
         got the whole answer to the one before.
         """
-        sending: dict[ClientLink, bytearray] = {
+        sending: dict[ClientStream, bytearray] = {
             client: bytearray() for client in self.clients
         }
         sent = dict.fromkeys(self.clients, 0)
@@ -143,23 +143,25 @@ class Play:
                 ):
                     sending[client] += script[number]
                     sent[client] += 1
-            moves: list[ClientLink | ServerLink] = [
+            moves: list[ClientStream | ServerStream] = [
                 *(one for one, left in sending.items() if left and not one.paused),
                 *(one for one, left in self.answers.items() if left),
             ]
             if not moves:
                 return
-            link = moves[draw(len(moves))]
-            if isinstance(link, ClientLink):
-                self._move(link, sending[link], draw)
+            stream = moves[draw(len(moves))]
+            if isinstance(stream, ClientStream):
+                self._move(stream, sending[stream], draw)
             else:
-                self._move(link, self.answers[link], draw)
+                self._move(stream, self.answers[stream], draw)
 
-    def _move(self, link: ClientLink | ServerLink, left: bytearray, draw: Draw) -> None:
+    def _move(
+        self, stream: ClientStream | ServerStream, left: bytearray, draw: Draw
+    ) -> None:
         size = 1 + draw(len(left)) if draw(4) else len(left)
         piece = bytes(left[:size])
         del left[:size]
-        link.take(piece)
+        stream.take(piece)
         for server, model in self.servers.items():
             self.answers[server] += model.take(self.stage.sent(server))
         for client in self.clients:
@@ -177,23 +179,23 @@ class Play:
             ended = [("terminated",)] if client in self.terminated else []
             assert self.stage.told(client) == ended
             assert client.exchange.clean
-            assert client.exchange.special == client.exchange.outstanding() == 0
+            assert client.exchange.synthetic_count == client.exchange.outstanding() == 0
             assert client.exchange.unsettled == 0
             assert client.server is None
             assert client.at_boundary()
             assert not client.held
-        assert self.stage.rack.waiters == []
-        assert set(self.stage.rack.idle) == set(self.servers)
-        for link, model in self.servers.items():
-            assert self.stage.told(link) == []
-            known = {one.name for one in link.statements.by_number.values()}
-            assert not link.statements.needs_cleaning()
+        assert self.stage.idle_pool.waiters == []
+        assert set(self.stage.idle_pool.idle) == set(self.servers)
+        for stream, model in self.servers.items():
+            assert self.stage.told(stream) == []
+            known = {one.name for one in stream.statements.by_number.values()}
+            assert not stream.statements.needs_cleaning()
             assert known == set(model.prepared) - {b"", OURS}
         for client in self.clients:
             if client.statements is not None:
                 assert client.statements.notes == []
                 assert not client.statements.sql.under_way
                 client.statements.clear()
-        for link in self.servers:
-            link.statements.clear()
+        for stream in self.servers:
+            stream.statements.clear()
         assert len(self.stage.table) == 0

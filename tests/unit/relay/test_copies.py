@@ -6,23 +6,23 @@ from typing import SupportsIndex
 
 import pytest
 
-from pgswitch.hotpath import is_compiled
-from pgswitch.relay.gate import Gate
-from pgswitch.relay.preparing import LONGEST_TEXT
-from pgswitch.relay.relaying import FORGOTTEN, MOST_REMEMBERED
-from pgswitch.relay.server import ServerLink
+from pgswitch.compiled import is_compiled
+from pgswitch.relay.interceptor import QueryInterceptor
+from pgswitch.relay.preparing import MAX_TEXT_LENGTH
+from pgswitch.relay.relaying import FORGOTTEN, MAX_REMEMBERED
+from pgswitch.relay.server_stream import ServerStream
 from pgswitch.wire.fields import LONGEST_NAME
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE, MOST_PIECES, SMALL_PIECE, Scanner
 from tests.fakes.messages import READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
-from tests.unit.relay.test_gate import Adviser
+from tests.unit.relay.test_interceptor import Adviser
 
 pytestmark = pytest.mark.skipif(
     is_compiled(), reason="what compiled code does inside cannot be counted"
 )
 
 PIECE = 100
-LONG = b"x" * 3 * LONGEST_TEXT
+LONG = b"x" * 3 * MAX_TEXT_LENGTH
 NAME = b"n" * (LONGEST_NAME - 100)
 SYNC = message(b"S")
 OF_SQL = message(b"P", b"e\0EXECUTE a\0\0\0") + message(b"B", b"\0e\0" + bytes(6))
@@ -86,13 +86,13 @@ def test_a_message_in_many_pieces(
     client.take(OF_SQL)
     server.take(message(b"1") + message(b"2"))
     stage.sent(server)
-    gate = Gate(client, Adviser()) if is_gated else None
+    interceptor = QueryInterceptor(client, Adviser()) if is_gated else None
     data = MESSAGES[name]
     for at in range(0, len(data), PIECE):
         client.take(data[at : at + PIECE])
     assert stage.told(client) == []
     assert client.wanted == 0
-    assert gate is None or gate.wanted == 0
+    assert interceptor is None or interceptor.wanted == 0
     assert sum(looked_at) <= 4 * len(data) + 4 * PIECE
 
 
@@ -151,7 +151,7 @@ def test_a_name_without_end(name: str, *, is_gated: bool) -> None:
     client.take(OF_SQL)
     server.take(message(b"1") + message(b"2"))
     if is_gated:
-        Gate(client, Adviser())
+        QueryInterceptor(client, Adviser())
     kind, begin = ENDLESS[name]
     client.take(kind + (1 << 29).to_bytes(4, "big") + begin)
     for _ in range(3 * LONGEST_NAME // 1000):
@@ -205,11 +205,11 @@ def test_many_messages_that_are_skipped() -> None:
     assert Counted.copied < 2 * len(data)
 
 
-def remembering() -> tuple[Stage, ServerLink]:
+def remembering() -> tuple[Stage, ServerStream]:
     """Return a stage with a server that may be lost."""
     stage = Stage()
     server = stage.server()
-    server.wary = True
+    server.tracks_loss = True
     return stage, server
 
 
@@ -222,7 +222,7 @@ def test_what_is_remembered_is_not_joined() -> None:
     for chunk in chunks:
         client.take(chunk)
     assert client.sent[1:] == chunks
-    client.take(message(b"d", b"x" * MOST_REMEMBERED))
+    client.take(message(b"d", b"x" * MAX_REMEMBERED))
     assert client.sent == [FORGOTTEN]
     client.take(chunks[0])
     assert client.sent == [FORGOTTEN]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.hotpath import is_compiled
+from pgswitch.compiled import is_compiled
 from tests.counting import calls_in, only_interpreted
 from tests.fakes.messages import READY, RESULT, message, query
 from tests.unit.relay.pair import Socket, Stage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.relay.link import BIG_READ, PAUSED_HOLDING, PAUSED_PEER, SMALL_READ
+from pgswitch.relay.stream import BIG_READ, PAUSED_HOLDING, PAUSED_PEER, SMALL_READ
 from tests.fakes.messages import READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 

@@ -10,16 +10,16 @@ from time import monotonic
 
 import pytest
 
-from pgswitch.relay.link import (
+from pgswitch.relay.event_loop import EventLoop
+from pgswitch.relay.stream import (
+    FRUITLESS_WAITS,
     LONG_ANSWER,
     LONG_ANSWER_S,
     SMALL_READ,
-    VAIN_WAITS,
     WAITS_A_HICCUP,
     WORTH_WAITING_FOR,
-    Link,
+    Stream,
 )
-from pgswitch.relay.turn import Turns
 from tests.fakes.messages import READY, message, query
 from tests.unit.relay.pair import Stage
 
@@ -36,27 +36,29 @@ class Pipe:
         self.pace_s = 0.001
         """How long a piece takes to come."""
         self.stage = Stage()
-        self.turns = Turns(lambda *_: True, lambda *_: None, lambda _: None)
+        self.turns = EventLoop(lambda *_: True, lambda *_: None, lambda _: None)
         self.turns.clock.now = 0.0  # so that all that is long past in a real turn
         self.server, self.client = self.stage.server(), self.stage.client()
         self.far = self.connect(self.server)
         self.client.take(query())
 
-    def connect(self, link: Link) -> socket.socket:
+    def connect(self, stream: Stream) -> socket.socket:
         """Return the other end of a link that has a descriptor from now on."""
         near, far = socket.socketpair()
         near.setblocking(False)  # noqa: FBT003 - its only argument
-        link.descriptor = near.detach()
-        link.patience = self.turns.patience
-        link.clock = self.turns.clock
+        stream.descriptor = near.detach()
+        stream.batching = self.turns.batching
+        stream.clock = self.turns.clock
         return far
 
-    def come(self, link: Link, far: socket.socket, size: int, *, times: int) -> None:
+    def come(
+        self, stream: Stream, far: socket.socket, size: int, *, times: int
+    ) -> None:
         """Have so many pieces of a row come, one at a time."""
         for _ in range(times):
-            far.send(ROW[:size] if link.skip == 0 else bytes(size))
+            far.send(ROW[:size] if stream.skip == 0 else bytes(size))
             self.turns.clock.now += self.pace_s
-            assert link.do_read() is None
+            assert stream.do_read() is None
 
     @property
     def told(self) -> list[str]:
@@ -81,7 +83,7 @@ def begun(pipe: Pipe) -> Pipe:
     # Every other read is asked for more than comes, and does not count as full.
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=2 * LONG_ANSWER - 1)
     assert pipe.told == [MUCH]
-    assert pipe.turns.patience.links == {pipe.server.descriptor: pipe.server}
+    assert pipe.turns.batching.streams == {pipe.server.descriptor: pipe.server}
     return pipe
 
 
@@ -108,8 +110,8 @@ def test_its_end(pipe: Pipe, status: bytes) -> None:
     rest = bytes(pipe.server.skip) + message(b"C", b"SELECT 1\0")
     pipe.server.take(rest + message(b"Z", status))
     assert pipe.told == [MUCH, ONE]
-    assert pipe.turns.patience.links == {}
-    assert not pipe.server.patient
+    assert pipe.turns.batching.streams == {}
+    assert not pipe.server.low_water
 
 
 def test_a_quick_one(pipe: Pipe) -> None:
@@ -125,46 +127,46 @@ def test_a_quick_one(pipe: Pipe) -> None:
 def test_a_sender_in_bursts(pipe: Pipe) -> None:
     """However long it goes on, there are a few waits that end by time and no more."""
     with select.epoll() as poller:
-        for _ in range(VAIN_WAITS + 5):
+        for _ in range(FRUITLESS_WAITS + 5):
             pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
             pipe.turns.run(poller, 0.01)
             pipe.turns.clock.now = 0.0
             pipe.stage.sent(pipe.client)
-    assert pipe.told == [MUCH, ONE] * VAIN_WAITS
-    assert pipe.turns.patience.links == {}
+    assert pipe.told == [MUCH, ONE] * FRUITLESS_WAITS
+    assert pipe.turns.batching.streams == {}
 
 
 def test_a_hiccup(pipe: Pipe) -> None:
     """One wait in vain does not count when much has come as it should before."""
     with select.epoll() as poller:
-        for _ in range(VAIN_WAITS + 5):
+        for _ in range(FRUITLESS_WAITS + 5):
             pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
             pipe.server.fruitful = WAITS_A_HICCUP
             pipe.turns.run(poller, 0.01)
             pipe.turns.clock.now = 0.0
             pipe.stage.sent(pipe.client)
             assert pipe.server.fruitful == 0
-    assert pipe.told == [MUCH, ONE] * (VAIN_WAITS + 5)
-    assert pipe.server.vain_waits == 0
+    assert pipe.told == [MUCH, ONE] * (FRUITLESS_WAITS + 5)
+    assert pipe.server.fruitless_waits == 0
 
 
 def test_the_last_piece(pipe: Pipe) -> None:
     """It is not enough to wake us, and no reason to wait no more from then on."""
     with select.epoll() as poller:
-        for _ in range(VAIN_WAITS + 5):
+        for _ in range(FRUITLESS_WAITS + 5):
             pipe.client.take(query())
             pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
             rest = message(b"C", b"SELECT 1\0") + message(b"Z", b"I")
             pipe.server.take(bytes(pipe.server.skip))
             pipe.stage.sent(pipe.client)
-            assert pipe.server.patient
+            assert pipe.server.low_water
             pipe.far.send(rest)
             pipe.turns.run(poller, 0.01)
             pipe.turns.clock.now = 0.0
-            pipe.stage.rack.idle.clear()
-            pipe.stage.rack.idle.append(pipe.server)
-    assert pipe.told == [MUCH, ONE] * (VAIN_WAITS + 5)
-    assert pipe.server.vain_waits == 0
+            pipe.stage.idle_pool.idle.clear()
+            pipe.stage.idle_pool.idle.append(pipe.server)
+    assert pipe.told == [MUCH, ONE] * (FRUITLESS_WAITS + 5)
+    assert pipe.server.fruitless_waits == 0
 
 
 def test_a_small_buffer(pipe: Pipe) -> None:
@@ -178,13 +180,13 @@ def test_a_small_buffer(pipe: Pipe) -> None:
     socket_.wake_for = wake_for  # type: ignore[method-assign]
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=20 * LONG_ANSWER)
     assert pipe.told == [f"asked for {WORTH_WAITING_FOR}"]
-    assert pipe.turns.patience.links == {}
-    assert not pipe.server.patient
+    assert pipe.turns.batching.streams == {}
+    assert not pipe.server.low_water
 
 
 def test_switched_off(pipe: Pipe) -> None:
     """Every byte wakes then."""
-    pipe.turns.patience.least = 0
+    pipe.turns.batching.least = 0
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
     assert pipe.told == []
 
@@ -202,7 +204,7 @@ def test_only_servers_send_such(pipe: Pipe) -> None:
 
 def test_without_an_eye_on_it(pipe: Pipe) -> None:
     """By a stock reactor, and with TLS, every byte wakes."""
-    pipe.server.patience = None
+    pipe.server.batching = None
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
     assert pipe.told == []
 
@@ -218,7 +220,7 @@ def test_an_answer_that_slows_down(pipe: Pipe) -> None:
             pipe.turns.run(poller, 5.0)
     assert monotonic() - began < 2.0
     assert pipe.told == [MUCH, ONE]
-    assert pipe.turns.patience.links == {}
+    assert pipe.turns.batching.streams == {}
 
 
 def test_one_that_stands_still(pipe: Pipe) -> None:
@@ -248,8 +250,8 @@ def test_one_that_another_ends(pipe: Pipe) -> None:
     begun(pipe)
     other = pipe.stage.server()
     far, number = pipe.connect(other), other.descriptor
-    pipe.turns.patience.links[number] = other
-    other.patient = True
+    pipe.turns.batching.streams[number] = other
+    other.low_water = True
     ended: list[int] = []
 
     def broken(_size: int) -> bytes:
@@ -257,11 +259,11 @@ def test_one_that_another_ends(pipe: Pipe) -> None:
 
     def end(descriptor: int, _why: object) -> None:
         ended.append(descriptor)
-        other.lose_patience()
+        other.end_low_water()
         other.descriptor, other.recv = -1, broken
 
-    turns = Turns(lambda *_: True, end, lambda _: None)
-    turns.patience = pipe.turns.patience
+    turns = EventLoop(lambda *_: True, end, lambda _: None)
+    turns.batching = pipe.turns.batching
     pipe.far.close()
     with closing(far), socket.socket(fileno=number), select.epoll() as poller:
         turns.run(poller, 0.01)

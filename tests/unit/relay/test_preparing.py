@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.relay.client import WAIT_FOR_WHOLE, ClientLink
-from pgswitch.relay.preparing import LONGEST_TEXT
-from pgswitch.relay.server import ServerLink
+from pgswitch.relay.client_stream import WAIT_FOR_WHOLE, ClientStream
+from pgswitch.relay.preparing import MAX_TEXT_LENGTH
+from pgswitch.relay.server_stream import ServerStream
 from pgswitch.wire.exchange import QUERY, SQL
 from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
@@ -17,23 +17,23 @@ ERROR = message(b"E", b"C42601\0\0")
 PREPARED = message(b"C", b"PREPARE\0") + READY
 
 
-def released(stage: Stage, server: ServerLink) -> None:
+def released(stage: Stage, server: ServerStream) -> None:
     """Have a server that came back cleaned, and put it on the rack."""
-    assert stage.steward.told.pop() == ("released", server)
+    assert stage.policy.told.pop() == ("released", server)
     assert server.statements.cleaning()
-    server.unwatch()
-    stage.rack.idle.append(server)
+    server.drop_release_check()
+    stage.idle_pool.idle.append(server)
 
 
-def prepared(text: str = "PREPARE a AS SELECT 1") -> tuple[Stage, ClientLink]:
+def prepared(text: str = "PREPARE a AS SELECT 1") -> tuple[Stage, ClientStream]:
     """Return a client that has prepared something, and a stage without that server."""
     stage = Stage()
     first, client = stage.server(), stage.client(prepared=10)
     client.take(query(text))
     first.take(PREPARED)
     assert stage.sent(client) == PREPARED
-    assert stage.rack.idle == []
-    assert stage.steward.told.pop() == ("released", first)
+    assert stage.idle_pool.idle == []
+    assert stage.policy.told.pop() == ("released", first)
     return stage, client
 
 
@@ -45,11 +45,11 @@ def test_names_of_ones_own_are_closed_at_the_release() -> None:
     assert client.exchange.queue == [QUERY | SQL]
     server.take(PREPARED)
     assert client.server is None
-    assert stage.steward.told == [("released", server)]
-    assert server.watched
+    assert stage.policy.told == [("released", server)]
+    assert server.needs_release_check
     assert server.statements.cleaning() == message(b"C", b"Sa\0")
-    server.unwatch()
-    assert not server.watched
+    server.drop_release_check()
+    assert not server.needs_release_check
 
 
 def test_sql_statements_follow_a_client() -> None:
@@ -64,7 +64,7 @@ def test_sql_statements_follow_a_client() -> None:
     assert stage.sent(second) == query("EXECUTE a")
     second.take(RESULT + READY)
     assert stage.sent(client) == RESULT + READY
-    assert client.exchange.special == 0
+    assert client.exchange.synthetic_count == 0
     released(stage, second)
     client.take(query("EXECUTE a;") + query("SELECT 1"))
     assert stage.sent(second) == ours(b"PREPARE a AS SELECT 1") + SYNC
@@ -98,8 +98,8 @@ def test_an_errand_that_fails() -> None:
     assert stage.sent(second) == query("SELECT 2")
     second.take(RESULT + READY)
     assert stage.sent(client) == RESULT + READY
-    assert list(stage.rack.idle) == [second]
-    assert client.exchange.special == 0
+    assert list(stage.idle_pool.idle) == [second]
+    assert client.exchange.synthetic_count == 0
 
 
 def test_an_errand_in_pieces() -> None:
@@ -141,7 +141,7 @@ def test_what_names_a_statement_waits() -> None:
     stage.sent(server)
     client.take(query("PREPARE a AS SELECT 1") + query("EXECUTE a") + query("SELECT 1"))
     assert stage.sent(server) == query("PREPARE a AS SELECT 1")
-    assert client.halted
+    assert client.suspended
     client.take(query("SELECT 2"))
     assert stage.sent(server) == b""
     assert client.paused
@@ -153,7 +153,7 @@ def test_what_names_a_statement_waits() -> None:
     assert stage.sent(server) == rest
     assert not client.paused
     assert not client.exchange.awaited
-    assert client.exchange.special == 0
+    assert client.exchange.synthetic_count == 0
 
 
 def test_what_names_none_does_not_wait() -> None:
@@ -173,7 +173,7 @@ def test_sql_statements_that_fail() -> None:
     client.take(query("PREPARE a AS SELECT 1"))
     first.take(ERROR + READY)
     assert stage.sent(client) == ERROR + READY
-    assert list(stage.rack.idle) == [first]
+    assert list(stage.idle_pool.idle) == [first]
     stage.sent(first)
     client.take(query("EXECUTE a"))
     assert stage.sent(first) == query("EXECUTE a")
@@ -214,7 +214,7 @@ def test_long_texts(text: str, *, has_some: bool) -> None:
     else:
         client = stage.client(prepared=10)
     server = stage.server()
-    long = query(text % ("x" * LONGEST_TEXT))
+    long = query(text % ("x" * MAX_TEXT_LENGTH))
     client.take(long[:WAIT_FOR_WHOLE])
     is_held = has_some or text.startswith("PREPARE")
     assert stage.sent(server) == (b"" if is_held else long[:WAIT_FOR_WHOLE])
@@ -295,7 +295,7 @@ def test_preparing_by_the_extended_protocol() -> None:
     first.take(DONE)
     assert client.statements.sql.texts == {b"a": b"PREPARE a AS SELECT 1"}
     assert stage.sent(client) == message(b"1") + READY + DONE
-    assert stage.steward.told == [("released", first)]
+    assert stage.policy.told == [("released", first)]
 
 
 def test_executing_by_the_extended_protocol() -> None:
@@ -325,7 +325,7 @@ def test_a_named_one_on_another_server() -> None:
     assert stage.sent(first) == made + parse(b"EXECUTE a", name) + SYNC
     first.take(OF_OURS + message(b"1") + READY)
     assert stage.sent(client) == message(b"1") + READY
-    stage.steward.told.clear()
+    stage.policy.told.clear()
     second = stage.server()
     client.take(bound(b"x"))
     sent = made + parse(b"EXECUTE a", name)
@@ -361,7 +361,7 @@ def test_another_statement_under_the_name() -> None:
     assert client.statements is not None
     assert client.statements.sql.texts == {}
     assert server.statements.has_unknown, "it said PREPARE, whatever that was"
-    assert stage.steward.told == [("released", server)]
+    assert stage.policy.told == [("released", server)]
 
 
 # The unnamed statement.
@@ -384,7 +384,7 @@ def test_the_unnamed_statement_of_another() -> None:
     assert stage.sent(server) == CLOSE_UNNAMED + BIND + EXECUTE + SYNC
     server.take(message(b"3") + ERROR + READY)
     assert stage.sent(second) == ERROR + READY
-    assert list(stage.rack.idle) == [server]
+    assert list(stage.idle_pool.idle) == [server]
 
 
 @pytest.mark.parametrize("first", [parse(b"SELECT 1"), query("SELECT 1")])
@@ -418,7 +418,7 @@ def test_a_bind_that_is_held_back_leaves_no_trace() -> None:
     first, client = stage.server(), stage.client(prepared=10)
     client.take(query("PREPARE q AS SELECT 1"))
     first.take(message(b"C", b"PREPARE\0") + READY)
-    stage.rack.idle.clear()
+    stage.idle_pool.idle.clear()
     second = stage.server()
     client.take(message(b"P", b"\0EXECUTE q\0\0\0") + message(b"S"))
     ran = message(b"C", b"PREPARE\0")
@@ -429,7 +429,7 @@ def test_a_bind_that_is_held_back_leaves_no_trace() -> None:
         + message(b"1")
         + READY
     )
-    stage.rack.idle.clear()
+    stage.idle_pool.idle.clear()
     third = stage.server()
     missing = message(b"B", b"\0missing\0" + bytes(6)) + message(b"S")
     client.take(missing + message(b"B", bytes(8)) + message(b"S"))

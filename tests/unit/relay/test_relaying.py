@@ -47,12 +47,12 @@ def test_a_transaction_of_batches() -> None:
     client.take(PARSED + BOUND + END)
     assert client.exchange.queue == [BATCH]
     server.take(ANSWER + IN_TRANSACTION)
-    assert stage.rack.idle == []
+    assert stage.idle_pool.idle == []
     committed = message(b"C", b"COMMIT\0") + READY
     client.take(query("COMMIT"))
     server.take(committed)
-    assert stage.rack.idle == [server]
-    counters = stage.rack.counters
+    assert stage.idle_pool.idle == [server]
+    counters = stage.idle_pool.counters
     assert (counters.query_count, counters.xact_count) == (3, 1)
     assert stage.sent(client).endswith(
         ANSWER + IN_TRANSACTION + message(b"C", b"COMMIT\0") + READY
@@ -67,10 +67,10 @@ def test_an_error_in_a_batch(step: int) -> None:
     answer = message(b"1") + message(b"E", b"SERROR\0C22012\0\0") + READY
     client.take(PARSED + BOUND + END)
     for begin in range(0, len(answer), step):
-        assert stage.rack.idle == []
+        assert stage.idle_pool.idle == []
         server.take(answer[begin : begin + step])
     assert stage.sent(client) == answer
-    assert stage.rack.idle == [server]
+    assert stage.idle_pool.idle == [server]
 
 
 def test_a_batch_that_copies_in() -> None:
@@ -82,9 +82,9 @@ def test_a_batch_that_copies_in() -> None:
     assert client.exchange.queue == [EXECUTE, SYNC | MAYBE]
     client.take(message(b"d", b"1\n") + message(b"c") + message(b"S"))
     server.take(message(b"C", b"COPY 1\0"))
-    assert stage.rack.idle == []
+    assert stage.idle_pool.idle == []
     server.take(READY)
-    assert stage.rack.idle == [server]
+    assert stage.idle_pool.idle == [server]
 
 
 def test_a_known_statement() -> None:
@@ -97,9 +97,9 @@ def test_a_known_statement() -> None:
     client.take(named(b"mine") + END)
     assert stage.sent(server) == named(b"PGBOUNCER_1") + END
     assert client.exchange.queue == [BATCH]
-    assert stage.rack.counters.bind_count == 1
+    assert stage.idle_pool.counters.bind_count == 1
     server.take(message(b"2") + RESULT + READY)
-    assert stage.rack.idle == [server]
+    assert stage.idle_pool.idle == [server]
 
 
 def test_a_statement_the_server_lacks() -> None:
@@ -108,7 +108,7 @@ def test_a_statement_the_server_lacks() -> None:
     server, client = stage.server(), stage.client(prepared=10)
     client.take(message(b"P", b"mine\0SELECT 1\0\0\0") + message(b"S"))
     server.take(message(b"1") + READY)
-    stage.rack.idle.clear()
+    stage.idle_pool.idle.clear()
     other = stage.server()
     client.take(named(b"mine") + END)
     parse = message(b"P", b"PGBOUNCER_1\0SELECT 1\0\0\0")
@@ -128,11 +128,11 @@ def test_what_may_be_asked_again() -> None:
     """Of a server that may be lost, what the client said is kept, not our version."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
-    server.wary = True
+    server.tracks_loss = True
     client.take(message(b"P", b"mine\0SELECT 1\0\0\0") + message(b"S"))
     server.take(message(b"1") + READY)
     client.take(named(b"mine") + END)
     assert b"".join(client.sent) == named(b"mine") + END
     server.take(message(b"2") + RESULT + READY)
     assert client.sent == []
-    assert stage.rack.idle == [server]
+    assert stage.idle_pool.idle == [server]

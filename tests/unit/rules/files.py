@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from textwrap import dedent
 
-from pgswitch.rules.calling import Question, Rule
-from pgswitch.rules.deciding import Answer, RuleSet
-from pgswitch.rules.loading import REWRITING, ROUTING, load_module
+from pgswitch.rules.evaluate import RuleResult, RuleSet
+from pgswitch.rules.loader import REWRITING, ROUTING, load_module
+from pgswitch.rules.rule_function import RuleFunction, RuleInput
 
 ROUTE = "def routing_rules(username, query, in_transaction): {}"
 REWRITE = "def rewrite_query(username, query, in_transaction): {}"
@@ -36,7 +36,9 @@ class Ticking:
         return self.now
 
 
-def rule(folder: Path, body: str, name: str = REWRITING, *, before: str = "") -> Rule:
+def rule(
+    folder: Path, body: str, name: str = REWRITING, *, before: str = ""
+) -> RuleFunction:
     """Return a function with this body out of a file of its own.
 
     ``before``: what stands in the file before it.
@@ -45,7 +47,7 @@ def rule(folder: Path, body: str, name: str = REWRITING, *, before: str = "") ->
     lines = dedent(body).strip().split("\n")
     text = dedent(before) + head + "".join(f"    {line}\n" for line in lines)
     path = write(folder, f"{name}_of_mine.py", text)
-    return Rule(load_module(path), name, Ticking())
+    return RuleFunction(load_module(path), name, Ticking())
 
 
 def rule_set(folder: Path, rewriting: str = "", routing: str = "") -> RuleSet:
@@ -56,8 +58,8 @@ def rule_set(folder: Path, rewriting: str = "", routing: str = "") -> RuleSet:
     )
 
 
-def answer(rules: RuleSet, text: str = "SELECT 1", user: str = "joe") -> Answer:
+def answer(rules: RuleSet, text: str = "SELECT 1", user: str = "joe") -> RuleResult:
     """Return what the rules say at once."""
-    found = rules.begin(Question(user, text, in_transaction=False))
+    found = rules.begin(RuleInput(user, text, in_transaction=False))
     assert found.awaited is None, "the rules want something to be waited for"
     return found

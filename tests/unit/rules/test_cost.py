@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.relay.client import ClientLink
-from pgswitch.rules.calling import Question, Rule
-from pgswitch.rules.deciding import RuleSet
-from pgswitch.rules.loading import REWRITING, ROUTING, load_module
+from pgswitch.relay.client_stream import ClientStream
+from pgswitch.rules.evaluate import RuleSet
+from pgswitch.rules.loader import REWRITING, ROUTING, load_module
+from pgswitch.rules.rule_function import RuleFunction, RuleInput
 from tests.counting import calls_in, only_interpreted
 from tests.fakes.messages import READY, RESULT, query
 from tests.unit.relay.pair import Stage
 from tests.unit.relay.test_cost import EXTENDED, EXTENDED_ANSWER
-from tests.unit.relay.test_gate import gated
+from tests.unit.relay.test_interceptor import gated
 
 pytestmark = only_interpreted
 
@@ -27,9 +27,11 @@ def test_of_the_functions() -> None:
     module = load_module(str(README))
     # Time stands still, or a busy machine would have a slow call told, which is a call.
     clock = repeat(0.0).__next__
-    rules = RuleSet(*(Rule(module, name, clock) for name in (REWRITING, ROUTING)))
+    rules = RuleSet(
+        *(RuleFunction(module, name, clock) for name in (REWRITING, ROUTING))
+    )
     text = "SELECT abalance FROM pgbench_accounts WHERE aid = 1"
-    ours = calls_in(lambda: rules.begin(Question("joe", text, in_transaction=False)))
+    ours = calls_in(lambda: rules.begin(RuleInput("joe", text, in_transaction=False)))
     theirs = calls_in(lambda: module.module.routing_rules("joe", text, False))  # noqa: FBT003
     theirs += calls_in(lambda: module.module.rewrite_query("joe", text, False))  # noqa: FBT003
     assert ours - theirs <= 12
@@ -47,8 +49,8 @@ def test_of_the_gate(asked: bytes, answer: bytes, most: int) -> None:
     server, plain = stage.server(), stage.client()
     client, _, _ = gated(stage)
 
-    def ask(link: ClientLink) -> None:
-        link.take(asked)
+    def ask(stream: ClientStream) -> None:
+        stream.take(asked)
         server.take(answer)
 
     without = calls_in(lambda: ask(plain))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pgswitch.rules.importing import Library
 from pgswitch.rules.patterns import ANYTHING, Patterns, needed_text
-from pgswitch.rules.sieve import Sieve
+from pgswitch.rules.prefiltered_pattern import PrefilteredPattern
 from tests.unit.rules.files import write
 
 ATOMS = st.sampled_from(
@@ -118,6 +118,10 @@ def test_in_a_file_of_rules(tmp_path: Path) -> None:
     module = Library(tmp_path).main(Path(path))
     assert isinstance(module.re, ModuleType)
     assert module.re is module.again is module.f()
-    assert type(module.compile(".*a")) is type(module.re.compile(".*a")) is Sieve
+    assert (
+        type(module.compile(".*a"))
+        is type(module.re.compile(".*a"))
+        is PrefilteredPattern
+    )
     assert module.sub is re.sub
     assert module.re.error is re.error

@@ -34,9 +34,9 @@ def routing_rules(username, query, in_transaction):
 
 def with_pending(world: World) -> list[Deferred[object]]:
     """Return the list of what the rules wait for, to be filled."""
-    book = world.service.rules.book
-    assert book is not None
-    rules = book.of_database("db")
+    registry = world.service.rules.registry
+    assert registry is not None
+    rules = registry.of_database("db")
     assert rules is not None
     assert rules.rewriting is not None
     pending: list[Deferred[object]] = rules.rewriting.module.module.pending

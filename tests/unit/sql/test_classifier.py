@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgswitch.sql import Classifier, Kind
-from pgswitch.sql.classifier import LONGEST
+from pgswitch.sql.classifier import MAX_LENGTH
 from tests.unit.sql.statements import OTHERS, READS
 
 kind_of = Classifier(volatile=["next_ticket", "Audit.Log", "ü$x"])
@@ -61,7 +61,7 @@ def test_functions_of_the_users(call: str) -> None:
         "EXECUTE p",
         "DECLARE c CURSOR FOR SELECT 1",
         "nonsense",
-        "SELECT '" + "x" * LONGEST + "'",
+        "SELECT '" + "x" * MAX_LENGTH + "'",
     ],
 )
 def test_unknown(text: str) -> None:
@@ -128,7 +128,7 @@ def test_the_quick_look_is_never_more_trusting(text: str) -> None:
 )
 def test_no_text_takes_long(piece: str) -> None:
     """A client cannot keep everybody waiting."""
-    text = "select " + piece * (LONGEST // len(piece) - 10)
+    text = "select " + piece * (MAX_LENGTH // len(piece) - 10)
     begin = process_time()
     kind_of(text)
     assert process_time() - begin < 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.stats.counters import MOST_CODES, NAMES, Counters
+from pgswitch.stats.counters import MAX_CODES, NAMES, Counters
 
 
 def test_values_are_in_the_order_of_the_names() -> None:
@@ -24,8 +24,8 @@ def test_waits() -> None:
 def test_errors_of_servers() -> None:
     """By code; a server that makes codes up fills no memory."""
     counters = Counters()
-    for number in range(MOST_CODES + 5):
+    for number in range(MAX_CODES + 5):
         counters.failed(b"%05d" % number)
     counters.failed(b"00000")
-    assert len(counters.errors) == MOST_CODES
+    assert len(counters.errors) == MAX_CODES
     assert counters.errors[b"00000"] == 2

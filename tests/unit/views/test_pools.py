@@ -12,7 +12,7 @@ from pgswitch.view import ServiceView
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, query, split
 from tests.fakes.world import World, WorldOf
-from tests.unit.pool.test_site import OTHER, in_cluster
+from tests.unit.pool.test_writer_route import OTHER, in_cluster
 
 
 @pytest.fixture
@@ -176,10 +176,10 @@ def test_connections_to_standbys(world: World) -> None:
     """They are shown as pools of their nodes, once, and counted at their databases."""
     world.pair()
     pools = world.service.pools
-    site = in_cluster(world)
+    route = in_cluster(world)
     spec = pools.context.configuration.databases["db"]
-    pools.families.set(spec, [OTHER], [OTHER], ["db"])
-    site.standbys.keep([OTHER])
+    pools.cluster_databases.set(spec, [OTHER], [OTHER], ["db"])
+    route.standbys.keep([OTHER])
     world.server()
     node = pool(world, OTHER.name)
     assert (node.user, node.sv_idle, node.sv_login) == ("app", 1, 1)
@@ -189,10 +189,10 @@ def test_connections_to_standbys(world: World) -> None:
     assert databases["db"].current_connections == 1
     servers = [one.database for one in world.service.view.servers()]
     assert servers == ["db", OTHER.name]
-    reader = pools.of_role(spec, "app", "reader")
+    reader = pools.pool_for_role(spec, "app", "reader")
     assert reader.key.database == OTHER.name
     reader.launch(asked=1)
     shown = [one for one in world.service.view.pools() if one.database == OTHER.name]
     assert [(one.sv_idle, one.sv_login) for one in shown] == [(1, 2)]
-    site.serve_from(OTHER, same=False)
+    route.serve_from(OTHER, same=False)
     assert {one.database for one in world.service.view.servers()} == {"db"}

@@ -68,7 +68,7 @@ def world(world_of: WorldOf) -> World:
     world = world_of(databases="\n".join(f"{name} = host=10.0.0.1" for name in names))
     for name in names:
         spec = world.context.configuration.databases[name]
-        counters = world.service.pools.pool(spec, f"of {name}").rack.counters
+        counters = world.service.pools.pool(spec, f"of {name}").idle_pool.counters
         counters.failed(b"42P01")
         counters.single_times.note(1)
     return world

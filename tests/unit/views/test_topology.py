@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.topology.facts import Failure
+from pgswitch.cluster.facts import ProbeFailure
 from tests.fakes.monitored import Monitored
 from tests.fakes.probes import writes
 from tests.fakes.world import WorldOf
@@ -26,7 +26,7 @@ def test_before_and_after_a_move(
     assert reader.probe_age_ms is not None
     assert view.switchovers() == []
     world.wait(0.5)
-    monitored.probes["10.0.0.1"].fail(Failure.REFUSED, "refused")
+    monitored.probes["10.0.0.1"].fail(ProbeFailure.REFUSED, "refused")
     old, _ = view.topology()
     assert (old.role, old.state, old.why) == ("unknown", "unreachable", "refused")
     (event,) = view.switchovers()

@@ -182,12 +182,12 @@ def test_flags() -> None:
     exchange.request(PARSE | SWALLOW)
     exchange.request(PARSE | FAKE)
     exchange.request(ord("S"))
-    assert exchange.special == 2
+    assert exchange.synthetic_count == 2
     assert not exchange.head_is_fake()
     assert exchange.completed(ord("1")) == PARSE | SWALLOW
     assert exchange.head_is_fake()
     assert exchange.take() == PARSE | FAKE
-    assert exchange.special == 0
+    assert exchange.synthetic_count == 0
     exchange.ready(IDLE)
     assert exchange.clean
 
@@ -202,7 +202,7 @@ def test_nothing_is_faked_while_the_server_skips() -> None:
     exchange.request(ord("S"))
     assert exchange.ready(IDLE) == [PARSE | FAKE]
     assert exchange.clean
-    assert exchange.special == 0
+    assert exchange.synthetic_count == 0
 
 
 def test_a_long_pipeline_is_not_kept() -> None:
@@ -237,7 +237,7 @@ def test_a_server_by_the_rules_leaves_it_clean(requests: list[int]) -> None:
         if kind in b"QFS":
             assert exchange.ready(IDLE) == []
     assert exchange.clean
-    assert exchange.special == exchange.outstanding() == 0
+    assert exchange.synthetic_count == exchange.outstanding() == 0
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_no_script_breaks_it(script: list[tuple[str, str]]) -> None:
         exchange.ready(IDLE)
     exchange.ready(IDLE)
     assert exchange.clean
-    assert exchange.special == 0
+    assert exchange.synthetic_count == 0
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_skipping_for_a_server() -> None:
     exchange.request(SYNC)
     exchange.ready(IDLE)
     assert exchange.clean
-    assert exchange.special == exchange.unsettled == 0
+    assert exchange.synthetic_count == exchange.unsettled == 0
 
 
 @pytest.mark.parametrize(
@@ -394,10 +394,10 @@ def test_an_errand_that_fails() -> None:
     exchange = Exchange()
     exchange.request(PARSE | SWALLOW | ERRAND)
     exchange.request(SYNC | SWALLOW | ERRAND)
-    assert exchange.special == 2
+    assert exchange.synthetic_count == 2
     assert exchange.failed() == [PARSE | SWALLOW | ERRAND]
     assert exchange.errand_failed
-    assert exchange.special == 0
+    assert exchange.synthetic_count == 0
     exchange.ready(IDLE)
     assert exchange.answered == SYNC
     assert exchange.clean
@@ -411,7 +411,7 @@ def test_an_errand_by_a_query_that_fails() -> None:
     exchange.ready(IDLE)
     assert exchange.answered == QUERY
     assert exchange.errand_failed
-    assert exchange.special == 0
+    assert exchange.synthetic_count == 0
 
 
 def test_what_becomes_a_maybe() -> None:
@@ -429,7 +429,7 @@ def test_forgetting() -> None:
     exchange.await_answers()
     exchange.forget()
     assert exchange.clean
-    assert exchange.special == exchange.unsettled == 0
+    assert exchange.synthetic_count == exchange.unsettled == 0
     assert not exchange.awaited
     assert not exchange.wants_fence()
 
@@ -460,7 +460,7 @@ def test_no_script_leaves_a_count(script: list[tuple[str, str]]) -> None:
         exchange.ready(IDLE)
     exchange.ready(IDLE)
     assert exchange.clean
-    assert exchange.special == 0
+    assert exchange.synthetic_count == 0
 
 
 class Counting(list[int]):

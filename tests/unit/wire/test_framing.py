@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgswitch.compiled import is_compiled
 from pgswitch.errors import BadPacketHeader, Fault
-from pgswitch.hotpath import is_compiled
 from pgswitch.wire.framing import CALL, PASS, WHOLE, Scanner, action_table
 from tests.fakes.messages import message
 

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgswitch.wire.framing import TAG, action_table
-from pgswitch.wire.passing import asked, named, pass_over, renamed, suspect
+from pgswitch.wire.passing import (
+    bind_statement,
+    classify_chunk,
+    rename_bind,
+    skip_messages,
+    suspect,
+)
 from tests.fakes.messages import READY, message, query
 
 ACTIONS = action_table(0, {ord("Z"): 1, ord("S"): 2})
@@ -44,7 +50,7 @@ BATCH = PARSE + BIND + DESCRIBE + EXECUTE + SYNC
 )
 def test_pass_over(chunk: bytes, position: int, found: int) -> None:
     """It stops at a cut header, a type with an action, a bad length, the end."""
-    assert pass_over(chunk, position, ACTIONS, LIMIT) == found
+    assert skip_messages(chunk, position, ACTIONS, LIMIT) == found
 
 
 @given(st.lists(st.integers(0, 40), max_size=20), st.integers(0, 60))
@@ -56,7 +62,7 @@ def test_a_cut_stream(sizes: list[int], cut: int) -> None:
         ends.append(ends[-1] + 5 + size)
     cut = min(cut, len(chunk))
     wanted = next(end for end in ends if end + 5 > cut or end == ends[-1])
-    assert pass_over(chunk[:cut], 0, ACTIONS, LIMIT) == wanted
+    assert skip_messages(chunk[:cut], 0, ACTIONS, LIMIT) == wanted
 
 
 @pytest.mark.parametrize(
@@ -74,7 +80,9 @@ def test_tags(tag: bytes, *, passes: bool) -> None:
     """Only what is as long as one of three tags is to be looked at."""
     chunk = ROW + message(b"C", tag + b"\0")
     actions = action_table(0, {ord("C"): TAG})
-    assert pass_over(chunk, 0, actions, LIMIT) == (len(chunk) if passes else len(ROW))
+    assert skip_messages(chunk, 0, actions, LIMIT) == (
+        len(chunk) if passes else len(ROW)
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,8 +117,8 @@ def test_tags(tag: bytes, *, passes: bool) -> None:
 )
 def test_asked(chunk: bytes, kind: str) -> None:
     """One Query, or unnamed messages up to the only Sync, are one whole query."""
-    assert chr(asked(chunk, LIMIT)) == kind
-    assert asked(chunk, len(chunk) // 8) == 0
+    assert chr(classify_chunk(chunk, LIMIT)) == kind
+    assert classify_chunk(chunk, len(chunk) // 8) == 0
 
 
 @pytest.mark.parametrize(
@@ -155,7 +163,7 @@ def test_asked(chunk: bytes, kind: str) -> None:
 )
 def test_nothing_simple_is_asked(chunk: bytes) -> None:
     """Anything else is for those who look at each message."""
-    assert asked(chunk, LIMIT) == 0
+    assert classify_chunk(chunk, LIMIT) == 0
 
 
 @pytest.mark.parametrize(
@@ -164,8 +172,8 @@ def test_nothing_simple_is_asked(chunk: bytes) -> None:
 def test_asked_in_part(whole: bytes) -> None:
     """A part of a query, or more than one, is nothing simple."""
     for size in range(len(whole)):
-        assert asked(whole[:size], LIMIT) == 0
-        assert asked(whole + whole[: size + 1], LIMIT) == 0
+        assert classify_chunk(whole[:size], LIMIT) == 0
+        assert classify_chunk(whole + whole[: size + 1], LIMIT) == 0
 
 
 @pytest.mark.parametrize(
@@ -180,7 +188,7 @@ def test_asked_in_part(whole: bytes) -> None:
 )
 def test_named(chunk: bytes, name: bytes) -> None:
     """The name goes up to its end, wherever the chunk ends."""
-    assert named(chunk) == name
+    assert bind_statement(chunk) == name
 
 
 @pytest.mark.parametrize("after", [b"", b"n", b"PGBOUNCER_1234567890"])
@@ -189,13 +197,13 @@ def test_renamed(after: bytes) -> None:
     rest = bytes(range(6))
     chunk = message(b"B", b"\0name\0" + rest) + EXECUTE + SYNC
     expected = message(b"B", b"\0" + after + b"\0" + rest) + EXECUTE + SYNC
-    assert renamed(chunk, b"name", after) == expected
+    assert rename_bind(chunk, b"name", after) == expected
 
 
 def test_renaming_what_is_cut() -> None:
     """Nothing is read behind the end of a chunk."""
     with pytest.raises(ValueError, match="cut"):
-        renamed(b"B\0\0\0\x0c\0name", b"name", b"other")
+        rename_bind(b"B\0\0\0\x0c\0name", b"name", b"other")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.hotpath import is_compiled
+from pgswitch.compiled import is_compiled
 from pgswitch.wire import password as p
 from pgswitch.wire import scram
 

@@ -133,55 +133,55 @@ class Link:
 
 
 @pytest.fixture
-def link() -> Link:
+def stream() -> Link:
     """Return a client with a server that keeps three statements."""
     return Link(StatementTable(), 3)
 
 
-def test_parse_bind_again(link: Link) -> None:
+def test_parse_bind_again(stream: Link) -> None:
     """The second time nothing is parsed, and the client cannot tell."""
-    link.parse(b"a", b"SELECT 1")
-    link.bind(b"a")
-    link.sync()
-    assert link.replies() == "12Z"
-    link.bind(b"a")
-    link.describe(b"a")
-    link.sync()
-    assert link.replies() == "2nZ"
-    assert list(link.model.prepared.values()) == [b"SELECT 1"]
+    stream.parse(b"a", b"SELECT 1")
+    stream.bind(b"a")
+    stream.sync()
+    assert stream.replies() == "12Z"
+    stream.bind(b"a")
+    stream.describe(b"a")
+    stream.sync()
+    assert stream.replies() == "2nZ"
+    assert list(stream.model.prepared.values()) == [b"SELECT 1"]
 
 
-def test_another_server(link: Link) -> None:
+def test_another_server(stream: Link) -> None:
     """A Bind on a server without the statement has it parsed first, unseen."""
-    link.parse(b"a", b"SELECT 1")
-    link.sync()
-    link.replies()
-    link.other_server()
-    link.bind(b"a")
-    link.sync()
-    assert link.replies() == "2Z"
-    assert list(link.model.prepared) == [b"PGBOUNCER_1"]
+    stream.parse(b"a", b"SELECT 1")
+    stream.sync()
+    stream.replies()
+    stream.other_server()
+    stream.bind(b"a")
+    stream.sync()
+    assert stream.replies() == "2Z"
+    assert list(stream.model.prepared) == [b"PGBOUNCER_1"]
 
 
-def test_the_same_text_under_two_names(link: Link) -> None:
+def test_the_same_text_under_two_names(stream: Link) -> None:
     """One statement of the server; both Parses are answered."""
-    link.parse(b"a", b"SELECT 1")
-    link.parse(b"b", b"SELECT 1")
-    link.sync()
-    assert link.replies() == "11Z"
-    assert len(link.model.prepared) == 1
+    stream.parse(b"a", b"SELECT 1")
+    stream.parse(b"b", b"SELECT 1")
+    stream.sync()
+    assert stream.replies() == "11Z"
+    assert len(stream.model.prepared) == 1
 
 
-def test_eviction(link: Link) -> None:
+def test_eviction(stream: Link) -> None:
     """The one unused for longest goes, its CloseComplete unseen."""
     for name in (b"a", b"b", b"c"):
-        link.parse(name, b"SELECT " + name)
-        link.sync()
-    link.bind(b"a")
-    link.parse(b"d", b"SELECT d")
-    link.sync()
-    assert link.replies() == "1Z1Z1Z21Z"
-    assert sorted(link.model.prepared.values()) == [
+        stream.parse(name, b"SELECT " + name)
+        stream.sync()
+    stream.bind(b"a")
+    stream.parse(b"d", b"SELECT d")
+    stream.sync()
+    assert stream.replies() == "1Z1Z1Z21Z"
+    assert sorted(stream.model.prepared.values()) == [
         b"SELECT a",
         b"SELECT c",
         b"SELECT d",
@@ -189,157 +189,157 @@ def test_eviction(link: Link) -> None:
 
 
 @pytest.mark.parametrize("use", ["bind", "describe", "parse", "duplicate"])
-def test_a_lower_limit(link: Link, use: str) -> None:
+def test_a_lower_limit(stream: Link, use: str) -> None:
     """The next use evicts down to it, what is used last; nothing need be parsed."""
     for name in (b"a", b"b", b"c"):
-        link.parse(name, b"SELECT " + name)
-        link.sync()
-    link.replies()
-    link.client.keep_at_most(1)
-    link.server.limit_to(1)
-    assert len(link.model.prepared) == 3
+        stream.parse(name, b"SELECT " + name)
+        stream.sync()
+    stream.replies()
+    stream.client.keep_at_most(1)
+    stream.server.limit_to(1)
+    assert len(stream.model.prepared) == 3
     if use == "bind":
-        link.bind(b"a")
+        stream.bind(b"a")
     elif use == "describe":
-        link.describe(b"a")
+        stream.describe(b"a")
     else:
-        link.parse(b"again" if use == "parse" else b"a", b"SELECT a")
-    link.sync()
+        stream.parse(b"again" if use == "parse" else b"a", b"SELECT a")
+    stream.sync()
     told = {"bind": "2Z", "describe": "nZ", "parse": "1Z", "duplicate": "EZ"}
-    assert link.replies() == told[use]
-    assert [*link.model.prepared.values()] == [b"SELECT a"]
-    assert len(link.server) == 1
-    assert not link.server.is_over
+    assert stream.replies() == told[use]
+    assert [*stream.model.prepared.values()] == [b"SELECT a"]
+    assert len(stream.server) == 1
+    assert not stream.server.is_over
     for name in (b"c", b"a", b"b"):
-        link.bind(name)
-        link.sync()
-        assert link.replies() == "2Z"
-        assert len(link.model.prepared) == 1
+        stream.bind(name)
+        stream.sync()
+        assert stream.replies() == "2Z"
+        assert len(stream.model.prepared) == 1
 
 
-def test_a_lower_limit_that_the_server_skips(link: Link) -> None:
+def test_a_lower_limit_that_the_server_skips(stream: Link) -> None:
     """What an error keeps from being closed is closed with the next use."""
     for name in (b"a", b"b", b"c"):
-        link.parse(name, b"SELECT " + name)
-        link.sync()
-    link.client.keep_at_most(2)
-    link.server.limit_to(2)
-    link.replies()
-    link.bind(b"nowhere")
-    link.bind(b"a")
-    link.sync()
-    assert link.replies() == "EZ"
-    assert len(link.model.prepared) == len(link.server) == 3
-    link.bind(b"a")
-    link.sync()
-    assert link.replies() == "2Z"
-    assert len(link.model.prepared) == len(link.server) == 2
+        stream.parse(name, b"SELECT " + name)
+        stream.sync()
+    stream.client.keep_at_most(2)
+    stream.server.limit_to(2)
+    stream.replies()
+    stream.bind(b"nowhere")
+    stream.bind(b"a")
+    stream.sync()
+    assert stream.replies() == "EZ"
+    assert len(stream.model.prepared) == len(stream.server) == 3
+    stream.bind(b"a")
+    stream.sync()
+    assert stream.replies() == "2Z"
+    assert len(stream.model.prepared) == len(stream.server) == 2
 
 
-def test_a_name_in_use(link: Link) -> None:
+def test_a_name_in_use(stream: Link) -> None:
     """The server itself says so, and the statement stays."""
-    link.parse(b"a", b"SELECT 1")
-    link.sync()
-    link.parse(b"a", b"SELECT 2")
-    link.bind(b"a")
-    link.sync()
-    link.bind(b"a")
-    link.sync()
-    assert link.replies() == "1ZEZ2Z"
+    stream.parse(b"a", b"SELECT 1")
+    stream.sync()
+    stream.parse(b"a", b"SELECT 2")
+    stream.bind(b"a")
+    stream.sync()
+    stream.bind(b"a")
+    stream.sync()
+    assert stream.replies() == "1ZEZ2Z"
 
 
-def test_an_unknown_name(link: Link) -> None:
+def test_an_unknown_name(stream: Link) -> None:
     """The server itself says so."""
-    link.bind(b"never")
-    link.sync()
-    assert link.replies() == "EZ"
+    stream.bind(b"never")
+    stream.sync()
+    assert stream.replies() == "EZ"
 
 
-def test_a_failed_parse_leaves_the_name_free(link: Link) -> None:
+def test_a_failed_parse_leaves_the_name_free(stream: Link) -> None:
     """After the error the name can be used for something right."""
-    link.parse(b"a", b"wrong")
-    link.bind(b"a")
-    link.sync()
-    link.parse(b"a", b"SELECT 1")
-    link.bind(b"a")
-    link.sync()
-    assert link.replies() == "EZ12Z"
+    stream.parse(b"a", b"wrong")
+    stream.bind(b"a")
+    stream.sync()
+    stream.parse(b"a", b"SELECT 1")
+    stream.bind(b"a")
+    stream.sync()
+    assert stream.replies() == "EZ12Z"
 
 
-def test_what_was_skipped_is_undone(link: Link) -> None:
+def test_what_was_skipped_is_undone(stream: Link) -> None:
     """A Parse behind an error was never done, nor the eviction it caused."""
     for name in (b"a", b"b", b"c"):
-        link.parse(name, b"SELECT " + name)
-        link.sync()
-    link.replies()
-    link.bind(b"never")
-    link.parse(b"d", b"SELECT d")
-    link.sync()
-    assert link.replies() == "EZ"
-    assert b"d" not in link.client.names
-    link.bind(b"a")
-    link.sync()
-    assert link.replies() == "2Z"
+        stream.parse(name, b"SELECT " + name)
+        stream.sync()
+    stream.replies()
+    stream.bind(b"never")
+    stream.parse(b"d", b"SELECT d")
+    stream.sync()
+    assert stream.replies() == "EZ"
+    assert b"d" not in stream.client.names
+    stream.bind(b"a")
+    stream.sync()
+    assert stream.replies() == "2Z"
 
 
-def test_nothing_is_answered_between_an_error_and_its_sync(link: Link) -> None:
+def test_nothing_is_answered_between_an_error_and_its_sync(stream: Link) -> None:
     """A Parse and a Close that we could answer are skipped, as the server would."""
-    link.parse(b"a", b"SELECT 1")
-    link.sync()
-    link.bind(b"never")
-    link.parse(b"b", b"SELECT 1")
-    link.close(b"a")
-    link.sync()
-    assert link.replies() == "1ZEZ"
-    assert b"b" not in link.client.names
+    stream.parse(b"a", b"SELECT 1")
+    stream.sync()
+    stream.bind(b"never")
+    stream.parse(b"b", b"SELECT 1")
+    stream.close(b"a")
+    stream.sync()
+    assert stream.replies() == "1ZEZ"
+    assert b"b" not in stream.client.names
 
 
-def test_close(link: Link) -> None:
+def test_close(stream: Link) -> None:
     """Closing needs no server; the name is free, an unknown one is fine."""
-    link.parse(b"a", b"SELECT 1")
-    link.sync()
-    link.close(b"a")
-    link.close(b"never")
-    link.parse(b"a", b"SELECT 2")
-    link.sync()
-    assert link.replies() == "1Z331Z"
+    stream.parse(b"a", b"SELECT 1")
+    stream.sync()
+    stream.close(b"a")
+    stream.close(b"never")
+    stream.parse(b"a", b"SELECT 2")
+    stream.sync()
+    assert stream.replies() == "1Z331Z"
 
 
-def test_a_skipped_close_is_undone(link: Link) -> None:
+def test_a_skipped_close_is_undone(stream: Link) -> None:
     """The name stands for what it stood for, whatever was to follow."""
-    link.parse(b"a", b"SELECT 1")
-    link.sync()
-    before = link.client.names[b"a"]
-    link.bind(b"never")
-    link.close(b"a")
-    link.parse(b"a", b"SELECT 2")
-    link.close(b"a")
-    link.sync()
-    assert link.client.names == {b"a": before}
-    link.bind(b"a")
-    link.sync()
-    assert link.replies() == "1ZEZ2Z"
-    assert len(link.table) == 1
+    stream.parse(b"a", b"SELECT 1")
+    stream.sync()
+    before = stream.client.names[b"a"]
+    stream.bind(b"never")
+    stream.close(b"a")
+    stream.parse(b"a", b"SELECT 2")
+    stream.close(b"a")
+    stream.sync()
+    assert stream.client.names == {b"a": before}
+    stream.bind(b"a")
+    stream.sync()
+    assert stream.replies() == "1ZEZ2Z"
+    assert len(stream.table) == 1
 
 
 def test_leaving_in_the_middle() -> None:
     """Nothing is kept for an eviction or a Close that is never answered."""
-    link = Link(StatementTable(), 1)
-    link.parse(b"a", b"SELECT 1")
-    link.sync()
-    link.client.parse(b"b\0SELECT 2\0" + NO_TYPES, link.server)
-    link.client.close(b"Sa\0", link.server)
-    assert len(link.client.notes) == 3
-    link.client.leave()
-    link.server.clear()
-    assert len(link.table) == 0
+    stream = Link(StatementTable(), 1)
+    stream.parse(b"a", b"SELECT 1")
+    stream.sync()
+    stream.client.parse(b"b\0SELECT 2\0" + NO_TYPES, stream.server)
+    stream.client.close(b"Sa\0", stream.server)
+    assert len(stream.client.notes) == 3
+    stream.client.leave()
+    stream.server.clear()
+    assert len(stream.table) == 0
 
 
 @pytest.mark.parametrize("body", [b"", b"name", b"name\0text"])
-def test_a_broken_parse(link: Link, body: bytes) -> None:
+def test_a_broken_parse(stream: Link, body: bytes) -> None:
     """A body without its zero bytes is refused."""
     with pytest.raises(BrokenPacket, match="broken Parse packet"):
-        link.client.parse(body, link.server)
+        stream.client.parse(body, stream.server)
 
 
 NAMES = st.sampled_from([b"a", b"b", b"c"])
@@ -359,27 +359,29 @@ STEPS = st.one_of(
 def test_both_maps_stay_true(steps: list[tuple[object, ...]], most: int) -> None:
     """After any script our list is the server's own, and nothing leaks."""
     table = StatementTable()
-    link = Link(table, most)
+    stream = Link(table, most)
     for name, *arguments in steps:
         if name == "other_server":
-            link.sync()
-        getattr(link, str(name))(*arguments)
-    link.sync()
-    assert link.exchange.clean
-    assert link.client.notes == []
-    assert {s.name for s in link.server.by_number.values()} == set(link.model.prepared)
-    assert len(link.model.prepared) <= most
-    texts = {s.definition for s in link.server.by_number.values()}
-    texts |= {s.definition for s in link.client.names.values()}
+            stream.sync()
+        getattr(stream, str(name))(*arguments)
+    stream.sync()
+    assert stream.exchange.clean
+    assert stream.client.notes == []
+    assert {s.name for s in stream.server.by_number.values()} == set(
+        stream.model.prepared
+    )
+    assert len(stream.model.prepared) <= most
+    texts = {s.definition for s in stream.server.by_number.values()}
+    texts |= {s.definition for s in stream.client.names.values()}
     assert len(table) == len(texts)
-    link.client.clear()
-    link.server.clear()
+    stream.client.clear()
+    stream.server.clear()
     assert len(table) == 0
 
 
 def test_fake_flags() -> None:
     """What is never sent carries FAKE, so that the reply is made by us."""
-    link = Link(StatementTable(), 3)
-    link.parse(b"a", b"SELECT 1")
-    link.client.parse(b"b\0SELECT 1\0" + NO_TYPES, link.server)
-    assert link.exchange.queue[link.exchange.head] & FAKE
+    stream = Link(StatementTable(), 3)
+    stream.parse(b"a", b"SELECT 1")
+    stream.client.parse(b"b\0SELECT 1\0" + NO_TYPES, stream.server)
+    assert stream.exchange.queue[stream.exchange.head] & FAKE

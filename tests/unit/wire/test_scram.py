@@ -348,7 +348,7 @@ def test_a_keyed_hash_is_an_hmac(key: bytes, messages: list[bytes]) -> None:
 
 def test_few_keyed_hashes_are_kept() -> None:
     """Strangers by the thousand, each with a key of its own, fill no memory."""
-    for number in range(scram._KEPT_MOST + 10):
+    for number in range(scram._MAX_CACHED + 10):
         key = number.to_bytes(scram.KEY_SIZE, "big")
         assert scram._keyed_digest(key, b"m") == digest(key, b"m", "sha256")
-        assert len(scram._kept) <= scram._KEPT_MOST
+        assert len(scram._kept) <= scram._MAX_CACHED

@@ -162,7 +162,7 @@ def test_an_errand() -> None:
     assert client.exchange.take() & TYPE == ord("C")
     assert list(other.own) == [b"a"]
     assert not client.must_wait()
-    assert client.exchange.special == 0
+    assert client.exchange.synthetic_count == 0
     assert client.ensure_own([b"a"], other, may_fail=True) == b""
 
 
@@ -177,7 +177,7 @@ def test_a_failed_errand() -> None:
     client.undone(exchange.failed(), other)
     assert exchange.errand_failed
     assert exchange.queue[exchange.head :] == [SYNC]
-    assert exchange.special == 0
+    assert exchange.synthetic_count == 0
     assert other.own == {}
     assert list(client.sql.texts) == [b"a"]
 
@@ -337,7 +337,7 @@ def converse(
     if exchange.answered & SQL:
         client.settled(exchange.answered)
     assert exchange.clean
-    assert exchange.special == 0
+    assert exchange.synthetic_count == 0
     return seen
 
 

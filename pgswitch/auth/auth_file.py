@@ -1,0 +1,180 @@
+"""The users of ``auth_file``.
+
+The file is read again when it has changed, so a user that is taken out of it is
+refused from then on.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from pgswitch.config.userlist import Userlist, read_userlist
+from pgswitch.types import AuthType
+from pgswitch.wire.password import Secret, SecretKind
+
+if TYPE_CHECKING:
+    from pgswitch.config.model import Settings
+    from pgswitch.logs import Log
+    from pgswitch.wire.client_auth import VerifierCache
+
+_WITHOUT_FILE: Final = (AuthType.ANY, AuthType.PAM)
+_Stamp = tuple[int, int, int, int, int, int, int]
+
+
+class AuthFileContent:
+    """An auth_file as it was when it was read; it holds secrets."""
+
+    def __init__(self, path: str, stamp: _Stamp | None, found: Userlist) -> None:
+        """Take where it was, what told it from others, and what it says."""
+        self.path = path
+        self.stamp = stamp
+        self.found = found
+
+    @property
+    def hindrances(self) -> list[str]:
+        """Return why it is not to be put in force, line by line; nothing if it may."""
+        return [*self.complaints(), self.complaint] if self.complaint else []
+
+    def complaints(self) -> list[str]:
+        """Return what is wrong with single lines."""
+        return [f"{one} in auth_file {self.path}" for one in self.found.problems]
+
+    @property
+    def complaint(self) -> str:
+        """What is wrong with the whole of it, if anything is."""
+        if self.found.is_useless:
+            return f"no line of auth_file {self.path} can be read"
+        if self.found.is_cut:
+            return f"auth_file {self.path} ends in the midst of a line"
+        return ""
+
+
+_NO_FILE: Final = AuthFileContent("", None, Userlist({}, []))
+"""Stands for the file where there is to be none: it has no users."""
+
+
+class AuthFile:
+    """Secrets by user."""
+
+    def __init__(self, log: Log) -> None:
+        """Begin without users."""
+        self._log = log
+        self._secrets: dict[str, Secret] = {}
+        self._last: AuthFileContent | None = None
+        """What was read last, whether or not it came in force."""
+        self._failing: int | None = None
+        """Why the file could not be read when it was last looked at (errno)."""
+        self.verifiers: VerifierCache = {}
+        """SCRAM verifiers made from clear secrets, see verifiers.py."""
+        self.generation = 0
+        """Counts how often there were other users than before."""
+        self.asked_kinds: set[SecretKind] = set()
+        """Kinds of secrets that auth_query has told of so far."""
+        self.any_scram = self.only_scram = False
+        """Whether any user, and whether every one, has a SCRAM secret."""
+
+    def load(self, settings: Settings, *, again: bool = False) -> None:
+        """Read the file if its name, age or size is not what it was."""
+        self.take(self.read(settings), again=again)
+
+    def read(self, settings: Settings) -> AuthFileContent | OSError | None:
+        """Return what the file says, or why it cannot be read; None if none is used.
+
+        A file that is what it was is not read.
+        """
+        if settings.auth_type in _WITHOUT_FILE:
+            return None
+        path = settings.auth_file
+        if not path:
+            return _NO_FILE
+        last = self._last
+        try:
+            stamp = _stamp_of(path)
+            if last is not None and (path, stamp) == (last.path, last.stamp):
+                return last
+            return AuthFileContent(path, stamp, read_userlist(path))
+        except OSError as error:
+            error.filename = path
+            return error
+
+    def problems(self, reading: AuthFileContent | OSError | None) -> list[str]:
+        """Return why the users of a file cannot be put in force; for the log.
+
+        That is so if not one of its lines can be read, or the last one is cut, and
+        there are users that would be locked out.  A file that is not there is told of
+        by :meth:`take`.
+        """
+        if not self._secrets or not isinstance(reading, AuthFileContent):
+            return []
+        return reading.hindrances
+
+    def take(
+        self, reading: AuthFileContent | OSError | None, *, again: bool = False
+    ) -> None:
+        """Put in force what :meth:`read` has found, if it is not what is.
+
+        A file that cannot be read leaves the users as they are, and a line in the log,
+        though not one ``again`` for the same reason.  Each bad line is a line in the
+        log; if there are no others, or the last is cut, the users stay as they are,
+        too.
+        """
+        if reading is None or reading is self._last:
+            return
+        if isinstance(reading, OSError):
+            if not again or reading.errno != self._failing:
+                self._log.error(
+                    f"could not open auth_file {reading.filename}: {reading.strerror}"
+                )
+            self._failing = reading.errno
+            return
+        self._failing = None
+        self._last = reading
+        for complaint in reading.complaints():
+            self._log.error(complaint)
+        if not reading.complaint:
+            self._replace(reading.found.entries)
+        elif self._secrets:
+            self._log.error(f"{reading.complaint}, keeping the users of before")
+        else:
+            self._log.error(reading.complaint)
+            self._replace(reading.found.entries)
+
+    def _replace(self, users: dict[str, str]) -> None:
+        self._secrets = {user: Secret.of(text) for user, text in users.items()}
+        self.generation += 1
+        for user, secret in list(self.verifiers):
+            if self._secrets.get(user) != secret:
+                del self.verifiers[user, secret]
+        kinds = {secret.kind for secret in self._secrets.values()}
+        self.any_scram = SecretKind.SCRAM in kinds
+        self.only_scram = kinds == {SecretKind.SCRAM}
+
+    def users(self) -> list[str]:
+        """Return the names of all users of the file."""
+        return list(self._secrets)
+
+    def in_clear(self) -> list[tuple[str, Secret]]:
+        """Return users and secrets of those whose secrets are in clear."""
+        return [
+            (user, secret)
+            for user, secret in self._secrets.items()
+            if secret and secret.kind is SecretKind.PLAIN
+        ]
+
+    def secret(self, user: str) -> Secret | None:
+        """Return what the user has to prove, None for an unknown user."""
+        return self._secrets.get(user)
+
+
+def _stamp_of(path: str) -> _Stamp:
+    seen = os.stat(path)  # noqa: PTH116 - all fields of one system call
+    return (
+        seen.st_dev,
+        seen.st_ino,
+        seen.st_mode,
+        seen.st_uid,
+        seen.st_gid,
+        seen.st_mtime_ns,
+        seen.st_size,
+    )

@@ -1,0 +1,192 @@
+"""One connection of the monitor to one node, logged in as the pools log in.
+
+For whoever has a secret, whatever its kind: a password, an MD5 hash, the keys of SCRAM
+that a client's login has left us.  The work that SCRAM asks for is done in a thread and
+has a bound, neither of which libpq offers (see probe_choice.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from pgswitch.cluster.facts import NodeReport, ProbeFailure
+from pgswitch.cluster.probe_query import ProbeFailed, ProbeQuery, QuestionRefused
+from pgswitch.net.backend import Backend, Phase
+from pgswitch.pool.login_attempts import NO_RESOURCES, STARTING_UP
+from pgswitch.pool.server_connector import ServerConnector
+from pgswitch.types import PoolKey
+from pgswitch.wire import decode, encode
+from pgswitch.wire.constants import DATA_ROW, ROW_DESCRIPTION
+from pgswitch.wire.server_auth import Failed, ServerRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgswitch.cluster.node_queries import QueryRows
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.pool.context import ServiceContext
+
+QUERY_CANCELED = "57014"
+_PASSING = ("40", NO_RESOURCES)
+"""Classes: a conflict with what a standby replays, and lack of resources."""
+CLOSED = "the monitor closes it"
+PARAMETERS = {"application_name": "pgswitch monitor"}
+
+
+class ProbeResult:
+    """A query, and its rows as they come; a Question of net/backend.py."""
+
+    unfit = ""
+
+    def __init__(self, query: str) -> None:
+        """Begin without rows."""
+        self.request = encode.query(query)
+        self.columns: tuple[str, ...] = ()
+        self.rows: list[Sequence[object]] = []
+
+    def message(self, kind: int, body: bytes) -> None:
+        """Take one message of the answer."""
+        if kind == ROW_DESCRIPTION:
+            self.columns = decode.column_names(body)
+        elif kind == DATA_ROW:
+            self.rows.append(decode.text_row(body))
+
+
+class BackendProbe:
+    """Asks one node, over a connection that is made when needed and kept."""
+
+    def __init__(
+        self,
+        context: ServiceContext,
+        spec: DatabaseSpec,
+        user: str,
+        lost: Callable[[], None],
+    ) -> None:
+        """``spec`` is the database's entry with the node's host and port in it.
+
+        ``lost`` is called when the kept connection ends while nothing is asked.
+        """
+        self._spec = spec
+        self._lost = lost
+        self._connector = ServerConnector(
+            PoolKey(spec.name, user), context, self, quiet=True
+        )
+        # Nobody is to be cancelled here, so that nothing longer is of use.
+        self._connector.fall_back()
+        self._backend: Backend | None = None
+        self.address = ""
+        """Where the host was reached last; empty: nowhere yet, or a unix socket."""
+        self._asked: Deferred[QueryRows] | None = None
+        """What waits for an answer or a connection."""
+        self._reading = ProbeResult("")
+        self._refusal: ProbeFailed | None = None
+        self._asking = ProbeQuery(self.read, spec.recovery_query or "")
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a question costs no connect."""
+        return self._backend is not None and self._backend.phase is not Phase.LOGIN
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the host has accepted the connection, logged in or not yet."""
+        return self._backend is not None and self._backend.transport is not None
+
+    def ask(self, patience_s: float = 0.0) -> Deferred[NodeReport]:
+        """Ask what the node is; fails with ProbeFailed.
+
+        A standby may answer so many seconds later, or when it is promoted.
+        """
+        return self._asking.ask(patience_s)
+
+    def read(self, query: str) -> Deferred[QueryRows]:
+        """Run a query for its Rows; fails with ProbeFailed."""
+        outcome: Deferred[QueryRows] = Deferred()
+        self._asked, self._reading = outcome, ProbeResult(query)
+        if self._backend is None:
+            self._asking.begin()
+            self._refusal = None
+            self._backend = self._connector.open_one(self._spec, 0, extra=PARAMETERS)
+            self._connector.connect(self._spec, self._backend)
+        else:
+            self._run(self._backend)
+        return outcome
+
+    def close(self) -> None:
+        """Close the connection; what was asked fails."""
+        asked, self._asked = self._asked, None
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            backend.close(CLOSED)
+        if asked is not None:
+            asked.errback(ProbeFailed(ProbeFailure.SILENT, ProbeFailure.SILENT.value))
+
+    def _run(self, backend: Backend) -> None:
+        backend.ask(self._reading, self._answered)
+
+    def _answered(self, error: dict[str, str] | None) -> None:
+        if error is not None:
+            self._fail(_fault_of(error))
+            return
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.callback((self._reading.columns, self._reading.rows))
+
+    def _fail(self, fault: ProbeFailed) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.errback(fault)
+
+    # The owner of the connection.
+
+    def logged_in(self, backend: Backend) -> None:
+        """Ask what has been waiting for it."""
+        here = backend.address.host
+        self.address = "" if here == "unix" else here
+        self._run(backend)
+
+    def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
+        """Keep the reason: the connection is closed next."""
+        del backend
+        if isinstance(refusal, Failed):
+            self._refusal = ProbeFailed(ProbeFailure.UNFIT, refusal.reason)
+            return
+        failure = ProbeFailure.UNFIT
+        if refusal.sqlstate == STARTING_UP:
+            failure = ProbeFailure.NOT_READY
+        elif refusal.sqlstate.startswith(NO_RESOURCES):
+            failure = ProbeFailure.FULL
+        self._refusal = ProbeFailed(failure, refusal.message)
+
+    def lost(self, backend: Backend, reason: str) -> None:
+        """Tell what this means for the question, or that there is none."""
+        self._connector.give_up(backend)
+        if backend is not self._backend:
+            return
+        self._backend = None
+        is_connect = backend.phase_at_close is Phase.LOGIN
+        failure = ProbeFailure.REFUSED if is_connect else ProbeFailure.LOST
+        if self._asked is not None:
+            self._fail(self._refusal or ProbeFailed(failure, reason))
+        elif not is_connect:
+            self._lost()
+
+    def reported(self, name: str, value: str, backend: Backend) -> None:
+        """Do nothing: it is asked what matters here."""
+
+    def on_read_only(self, backend: Backend) -> None:
+        """Do nothing: no client has it."""
+
+    def transaction_in_statement_mode(self, backend: Backend) -> None:
+        """Do nothing: no client has it."""
+
+
+def _fault_of(error: dict[str, str]) -> ProbeFailed:
+    """Return what the ErrorResponse to a question means."""
+    code, words = error.get("C", ""), error.get("M", "")
+    if code == STARTING_UP:
+        return ProbeFailed(ProbeFailure.NOT_READY, words)
+    is_passing = code == QUERY_CANCELED or code.startswith(_PASSING)
+    return QuestionRefused(words, is_passing=is_passing)

@@ -1,0 +1,102 @@
+"""Zones of the name service, whose serial number tells when something has changed.
+
+A zone is what follows the first dot of a name.  Asking for one number is cheaper
+than asking for all names, and tells of a change before ``dns_max_ttl`` is over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
+    from pgswitch.logs import Log
+
+SERIALS = 2**32
+HALF = 2**31
+"""Serial numbers go round in a circle (RFC 1982): newer is less than half ahead."""
+
+
+class DnsZoneRow(NamedTuple):
+    """One zone as SHOW DNS_ZONES has it: serial 0 until it is known, names in it."""
+
+    zone: str
+    serial: int
+    names: int
+
+
+def zone_of(name: str) -> str:
+    """Return the zone of a name, empty if it has none."""
+    return name.partition(".")[2]
+
+
+class Zones:
+    """Looks at the serial numbers of all zones, one zone after the other."""
+
+    def __init__(
+        self,
+        serial_of: Callable[[str], Deferred[int]],
+        changed: Callable[[str], None],
+        log: Log,
+    ) -> None:
+        """Call ``changed`` with each name of a zone whose number grew."""
+        self._serial_of = serial_of
+        self._changed = changed
+        self._log = log
+        self._names: dict[str, set[str]] = {}
+        self._serials: dict[str, int] = {}
+        self._left: list[str] = []
+        self._asking = False
+        self._next = float("-inf")
+
+    def __len__(self) -> int:
+        """Return how many zones there are."""
+        return len(self._names)
+
+    def note(self, name: str) -> None:
+        """Watch the zone of a name from now on."""
+        zone = zone_of(name)
+        if zone:
+            self._names.setdefault(zone, set()).add(name)
+
+    def sweep(self, now: float, period: float) -> None:
+        """Begin a round if one is due; a ``period`` of 0 seconds is never."""
+        if not period or now < self._next or self._asking or self._left:
+            return
+        self._next = now + period
+        self._left = sorted(self._names)
+        self._ask_next()
+
+    def rows(self) -> Iterator[DnsZoneRow]:
+        """Return the zones by name."""
+        for zone, names in sorted(self._names.items()):
+            yield DnsZoneRow(zone, self._serials.get(zone, 0), len(names))
+
+    def _ask_next(self) -> None:
+        while self._left and not self._asking:
+            zone = self._left.pop(0)
+            self._asking = True
+            self._serial_of(zone).addCallbacks(
+                self._answered, self._failed, callbackArgs=(zone,)
+            ).addBoth(lambda _done: self._go_on())
+
+    def _go_on(self) -> None:
+        self._asking = False
+        self._ask_next()
+
+    def _answered(self, serial: int, zone: str) -> None:
+        old = self._serials.get(zone)
+        if old is None:
+            self._serials[zone] = serial
+        elif 0 < (serial - old) % SERIALS < HALF:
+            self._serials[zone] = serial
+            self._log.log(f"zone '{zone}' serial changed: old={old} new={serial}")
+            for name in sorted(self._names[zone]):
+                self._changed(name)
+
+    def _failed(self, _failure: Failure) -> None:
+        """Leave the zone as it is; it is asked again in the next round."""

@@ -1,0 +1,168 @@
+"""Makes the parameters of a server those of the client that is to have it.
+
+One query sets all that differ, or two (see wire/params.py); only when they have
+succeeded is the client joined to the server and goes on.  Meanwhile the client belongs
+here: it may leave, the server may be lost.
+
+A query that fails has changed nothing, for it is one transaction.  So the server
+serves others, and the client is told what it asked for that it cannot have.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from pgswitch.errors import InvalidServerParameter
+from pgswitch.net.backend import Phase
+
+if TYPE_CHECKING:
+    from pgswitch.net.backend import AnswerCallback, Backend
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.relay.client_stream import ClientStream
+    from pgswitch.relay.idle_pool import IdlePool
+    from pgswitch.wire.params import Differences, Tracking, Values
+
+
+class LogSubject(Protocol):
+    """Somebody whom log lines are about."""
+
+    @property
+    def prefix(self) -> str:
+        """What they begin with."""
+
+
+_DOUBTFUL: Final = ("08", "57P", "58", "F0", "XX")
+"""Beginnings of SQLSTATEs that say more of the server than of what it was asked."""
+
+
+def sync_parameters(
+    tracking: Tracking, backend: Backend, wanted: Values, answered: AnswerCallback
+) -> bool:
+    """Make an unlinked server's parameters these; False: they are so already.
+
+    ``answered`` is told of the error that ended it, or None.
+    """
+    there = backend.stream.parameters
+    differences = tracking.differences(wanted, there)
+    if not differences:
+        return False
+    queries = tracking.set_queries(wanted, there)
+    _set_next(backend, differences, queries, answered, None)
+    return True
+
+
+def _set_next(
+    backend: Backend,
+    differences: Differences,
+    queries: list[str],
+    answered: AnswerCallback,
+    error: dict[str, str] | None,
+) -> None:
+    """Run the first of some queries, then the others unless one fails."""
+    if error is None and queries:
+        rest = partial(_set_next, backend, differences, queries[1:], answered)
+        backend.run_set(queries[0], rest)
+        return
+    if error is None:
+        for name, value in differences:
+            backend.took(name, value)
+    answered(error)
+
+
+def tell_respelled(
+    context: ServiceContext, client: LogSubject, before: Values, now: Values
+) -> None:
+    """Log which parameters of a client are spelled as servers spell them."""
+    for name, asked, given in context.tracking.respelled(before, now):
+        context.log.noise(
+            f"{client.prefix} setting {name} to its canonical version"
+            f" {asked} -> {given}"
+        )
+
+
+class ParameterSync:
+    """The servers of one pool that are having parameters set."""
+
+    def __init__(self, context: ServiceContext, idle_pool: IdlePool) -> None:
+        """Begin with none."""
+        self._context = context
+        self._rack = idle_pool
+        self._clients: dict[Backend, ClientStream] = {}
+
+    def __len__(self) -> int:
+        """Return how many servers are being settled for a client."""
+        return len(self._clients)
+
+    def __contains__(self, backend: object) -> bool:
+        """Tell whether a server is being settled for a client."""
+        return backend in self._clients
+
+    def begin(self, client: ClientStream, backend: Backend) -> bool:
+        """Set what differs; False: nothing is to be done, join them now."""
+        tracking = self._context.tracking
+        here, there = client.parameters, backend.stream.parameters
+        if not tracking.differences(here, there):
+            # The server's own spelling, so that the next meeting costs less.
+            self._respell(client, there)
+            return False
+        if self._context.log.noise_enabled:
+            prefix = cast("LogSubject", client.frontend).prefix
+            for query in tracking.set_queries(here, there):
+                self._context.log.noise(f"{prefix} varcache_apply: {query}")
+        client.suspend()
+        self._clients[backend] = client
+        return sync_parameters(
+            tracking, backend, here, partial(self._answered, backend)
+        )
+
+    def client_of(self, backend: Backend) -> ClientStream | None:
+        """Return the client that a server is being settled for; None if it has left."""
+        return self._clients.get(backend)
+
+    def forget(self, client: ClientStream) -> None:
+        """Let go of a client that is leaving; its server comes back by itself."""
+        for backend, parameter_sync in list(self._clients.items()):
+            if parameter_sync is client:
+                del self._clients[backend]
+
+    def lost(self, backend: Backend) -> ClientStream | None:
+        """Let go of a server that is lost; return the client that waits for it."""
+        return self._clients.pop(backend, None)
+
+    def _answered(self, backend: Backend, error: dict[str, str] | None) -> None:
+        client = self._clients.pop(backend, None)
+        if error is not None:
+            self._refused(backend, client, error)
+            return
+        if client is None:
+            self._rack.put_back(backend.stream)
+        else:
+            # The server's own spelling, so that the next meeting finds no difference.
+            self._respell(client, backend.stream.parameters)
+            self._rack.join(client, backend.stream)
+            client.resume_client()
+
+    def _respell(self, client: ClientStream, there: Values) -> None:
+        """Have a client's parameters as its server has them."""
+        before = client.parameters
+        client.parameters = self._context.tracking.filled(there, before)
+        if self._context.log.noise_enabled:
+            frontend = cast("LogSubject", client.frontend)
+            tell_respelled(self._context, frontend, before, client.parameters)
+
+    def _refused(
+        self, backend: Backend, client: ClientStream | None, error: dict[str, str]
+    ) -> None:
+        """Tell a client that it cannot have what it asked for; keep the server."""
+        self._context.log.error(
+            f"{backend.prefix} varcache_apply failed:"
+            f" {error.get('S', 'ERROR')}: {error.get('M', '')}"
+        )
+        fault = InvalidServerParameter(detail=error.get("M"))
+        if error.get("C", "").startswith(_DOUBTFUL):
+            backend.close(fault.text)
+        if client is not None:
+            client.frontend.disconnect(fault)
+        if backend.phase is Phase.READY:
+            self._rack.put_back(backend.stream)

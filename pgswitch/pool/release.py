@@ -1,0 +1,216 @@
+"""What happens to a server of a pool between two clients: reset, check, or the end.
+
+A released server is closed if its time is over, else reset or set aside for a check
+as the settings say, and only then given to the next client (manual of PgBouncer,
+"server_reset_query", "server_check_query").
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from pgswitch.net.backend import Phase
+from pgswitch.pool.connection_limits import EVICTED
+from pgswitch.pool.server_connector import PAUSED
+from pgswitch.types import PoolMode
+from pgswitch.wire import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pgswitch.config.model import DatabaseSpec
+    from pgswitch.config.settings import Settings
+    from pgswitch.net.backend import Backend
+    from pgswitch.pool.connection_limits import ConnectionLimits
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.internal_queries import InternalQueries
+    from pgswitch.relay.client_stream import ClientStream
+    from pgswitch.relay.idle_pool import IdlePool
+    from pgswitch.relay.server_stream import ServerStream
+    from pgswitch.types import PoolKey
+    from pgswitch.wire.statements import ServerStatements
+
+EMPTY_QUERY = "<empty>"
+"""The value of server_check_query that stands for a query of no statement."""
+CHECK_FAILED = "test query failed"
+CLEANING_FAILED = "dropping of prepared statements failed"
+
+
+class ReleasePool(Protocol):
+    """What is needed of the pool; see pool/pool.py."""
+
+    key: PoolKey
+    spec: DatabaseSpec
+    context: ServiceContext
+    connection_limits: ConnectionLimits
+    idle_pool: IdlePool
+    internal_queries: InternalQueries
+
+    def is_held(self) -> bool:
+        """Tell whether no client may get a server now."""
+
+    def closes_free(self) -> bool:
+        """Tell whether servers that are free are closed."""
+
+    def backends(self) -> Iterator[Backend]:
+        """Return the servers."""
+
+    def serve_waiters(self) -> None:
+        """See to it that those who wait get a server."""
+
+    def launch(self) -> None:
+        """Open what is wanted and allowed."""
+
+    def set_open(self) -> None:
+        """Take notice of what is asked of released servers."""
+
+    def waiting_since(self) -> float:
+        """Return when the client came that has waited longest; infinite if none."""
+
+    def is_opening(self) -> bool:
+        """Tell whether a server is logging in."""
+
+
+class StatementCleanup:
+    """Has a server drop what its client has prepared under names of its own."""
+
+    unfit = ""
+
+    def __init__(self, statements: ServerStatements) -> None:
+        """Take what is to be dropped."""
+        self.request = statements.cleaning() + encode.sync()
+
+    def message(self, kind: int, body: bytes) -> None:
+        """Take a part of the answer: nothing is to be learnt of it."""
+
+
+def unfit(stream: ClientStream, server: ServerStream) -> str:
+    """Return why a server cannot be used after its client left; empty if it can."""
+    if stream.exchange.outstanding():
+        return "client disconnected with query in progress"
+    if not stream.exchange.clean or stream.skip or not server.at_boundary():
+        return "client disconnect while server was not ready"
+    if server.backlogged:
+        return "client disconnect before everything was sent to the server"
+    return ""
+
+
+def check_query(settings: Settings) -> str:
+    """Return the query that a server must answer to be used again."""
+    query = settings.server_check_query
+    return "" if query == EMPTY_QUERY else query
+
+
+class ServerRelease:
+    """Looks after the released servers of one pool."""
+
+    def __init__(self, pool: ReleasePool) -> None:
+        """Take the settings with :meth:`configure` before use."""
+        self._pool = pool
+        self._resets = False
+        self._checks_always = False
+
+    def configure(self) -> None:
+        """Take the settings in force."""
+        settings = self._pool.context.configuration.settings
+        self._resets = bool(settings.server_reset_query) and (
+            self._pool.idle_pool.mode == PoolMode.SESSION
+            or bool(settings.server_reset_query_always)
+        )
+        self._checks_always = (
+            settings.server_check_delay == 0 and settings.server_check_query != ""
+        )
+
+    def is_needed(self) -> bool:
+        """Tell whether every released server is to be looked at."""
+        pool = self._pool
+        return (
+            pool.is_held()
+            or self._resets
+            or self._checks_always
+            or self._lifetime() == 0
+            or bool(pool.internal_queries)
+            or pool.connection_limits.is_wanted(pool.key)
+        )
+
+    def released(self, backend: Backend) -> None:
+        """Look after a server that came back unlinked and clean."""
+        settings = self._pool.context.configuration.settings
+        if backend.phase is Phase.CLOSED:
+            return
+        for cancel in [*backend.cancels]:
+            cancel.unneeded()
+        if self._pool.context.clock() - backend.connected_at >= self._lifetime():
+            backend.close("server lifetime over")
+        elif backend.stream.close_needed:
+            backend.close("close_needed")
+        elif backend.cancels:
+            backend.is_parked = True
+        elif self._pool.closes_free():
+            backend.close(PAUSED)
+        elif backend.stream.statements.needs_cleaning():
+            backend.ask(
+                StatementCleanup(backend.stream.statements),
+                partial(self._cleaned, backend),
+            )
+        elif self._resets:
+            backend.run(
+                settings.server_reset_query,
+                partial(self._free_unless_failed, backend, "reset query failed"),
+            )
+        elif self._checks_always:
+            backend.phase = Phase.USED
+            self._pool.serve_waiters()
+        else:
+            self.free(backend)
+
+    def _cleaned(self, backend: Backend, error: dict[str, str] | None) -> None:
+        """Look after a server that has dropped what was its client's own."""
+        backend.stream.drop_release_check()
+        if error is not None:
+            backend.close(CLEANING_FAILED)
+        else:
+            self.released(backend)
+
+    def free(self, backend: Backend) -> None:
+        """Take a server that is fit for the next client."""
+        pool, idle_pool = self._pool, self._pool.idle_pool
+        if pool.closes_free():
+            backend.close(PAUSED)
+        elif backend.stream.close_needed:
+            backend.close("close_needed")
+        elif idle_pool.open and pool.internal_queries.take(backend):
+            pass  # It comes back when the question has its answer.
+        elif pool.connection_limits.needs_server(pool):
+            backend.close(EVICTED)
+        elif idle_pool.hand_on(backend.stream):
+            pool.connection_limits.offer(pool.key)
+
+    def check_used(self, wanted: int) -> None:
+        """Start the check of as many used servers as clients wait for."""
+        query = check_query(self._pool.context.configuration.settings)
+        for backend in self._pool.backends():
+            if wanted <= 0:
+                return
+            if backend.phase is Phase.USED:
+                wanted -= 1
+                if backend.stream.close_needed:
+                    backend.close("obsolete connection")
+                    continue
+                backend.run(
+                    query, partial(self._free_unless_failed, backend, CHECK_FAILED)
+                )
+
+    def _free_unless_failed(
+        self, backend: Backend, reason: str, error: dict[str, str] | None
+    ) -> None:
+        """Take a server back after a reset or a check; close it if that failed."""
+        if error is not None:
+            backend.close(reason)
+        else:
+            self.free(backend)
+
+    def _lifetime(self) -> float:
+        pool = self._pool
+        return pool.context.effective.server_lifetime(pool.spec, pool.key.user)

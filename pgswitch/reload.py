@@ -1,0 +1,153 @@
+"""The files of the service: read at its start, read again and put in force anew.
+
+They are the configuration, the users of auth_file, HBA files, rules, keys and
+certificates, and the log file.  What is wrong with one ends the start; a reload then
+leaves everything as it was, or, where that is harmless, that file's part of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pgswitch.auth import validate
+from pgswitch.auth.auth_file import AuthFileContent
+from pgswitch.config.changes import carried_over, changes
+from pgswitch.config.load import ConfigError, load
+from pgswitch.config.trust import doubts
+from pgswitch.errors.fatal import FatalError
+from pgswitch.process.start import configure_log
+from pgswitch.rules.loader import RulesError
+from pgswitch.tls.contexts import TlsSetupError
+
+if TYPE_CHECKING:
+    from pgswitch.auth.auth_file import AuthFile
+    from pgswitch.auth.hba_policy import HbaPolicy
+    from pgswitch.auth.login_service import LoginService
+    from pgswitch.cluster.clusters import Clusters
+    from pgswitch.config.model import Configuration
+    from pgswitch.net.listen import Listeners
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.pools import Pools
+    from pgswitch.rules.engine import RulesEngine
+
+
+class ConfigReloader:
+    """Reads them for those who need what they say."""
+
+    def __init__(
+        self,
+        context: ServiceContext,
+        pools: Pools,
+        login_service: LoginService,
+        store: AuthFile,
+        *,
+        decision: HbaPolicy,
+        rules: RulesEngine,
+        listeners: Listeners,
+        clusters: Clusters,
+    ) -> None:
+        """Take those parts of the service; nothing is read yet."""
+        self._context = context
+        self._log = context.log
+        self._pools = pools
+        self._login_service = login_service
+        self._store = store
+        self._decision = decision
+        self._rules = rules
+        self._listeners = listeners
+        self._clusters = clusters
+
+    def read(self) -> None:
+        """Read what the configuration names, at the start; may raise FatalError."""
+        configuration = self._context.configuration
+        settings = configuration.settings
+        found = validate.problems(settings)
+        for problem in found:
+            self._log.error(problem)
+        if found:
+            raise FatalError("cannot set up authentication")
+        users = self._store.read(settings)
+        if isinstance(users, AuthFileContent) and users.hindrances:
+            for problem in users.hindrances:
+                self._log.error(problem)
+            raise FatalError("cannot load auth_file")
+        self._store.take(users)
+        self._decision.load(settings)
+        try:
+            self._rules.put_in_force(self._rules.load(configuration))
+        except RulesError as error:
+            for problem in error.problems:
+                self._log.error(problem)
+            raise FatalError("cannot load rules") from None
+        self._warn(configuration)
+
+    def reload(self) -> bool:
+        """Read all files again; return False if the configuration is not acceptable."""
+        configuration = self._context.configuration
+        try:
+            self.apply(load(configuration.settings.conffile or configuration.path))
+        except ConfigError as error:
+            for problem in error.problems:
+                self._log.error(problem)
+            self._log.warning("config file loading failed")
+            return False
+        self._warn(self._context.configuration)
+        return True
+
+    def apply(self, configuration: Configuration) -> None:
+        """Put a configuration in force; settings of the start stay as they are.
+
+        Raises ConfigError, with nothing changed, when clients could not log in by it
+        or by its auth_file or HBA file, or when the rules cannot be loaded.  Each file
+        is read once: what is put in force is what has been judged.
+        """
+        old = self._context.configuration
+        new = carried_over(old, configuration)
+        if found := validate.problems(new.settings):
+            raise ConfigError(found)
+        users = self._store.read(new.settings)
+        if found := self._store.problems(users):
+            raise ConfigError(found)
+        hba = self._decision.read(new.settings)
+        if hba is not None and hba.hindrances:
+            raise ConfigError(hba.hindrances)
+        try:
+            registry = self._rules.load(new)
+        except RulesError as error:
+            raise ConfigError(error.problems) from None
+        self._context.configure(new)
+        self._rules.put_in_force(registry)
+        for client in list(self._login_service.clients.values()):
+            self._rules.attach(client)
+        self._open_log(new)
+        self._read_keys(new)
+        self._store.take(users)
+        self._decision.take(new.settings, hba)
+        self._login_service.reloaded()
+        self._listeners.reconfigure(new.settings)
+        self._pools.configure(recycle_all=changes(old, new).needs_reconnect_all)
+        self._clusters.configure(new)
+
+    def _warn(self, configuration: Configuration) -> None:
+        """Say what others may do by the files that are in force."""
+        registry = self._rules.registry
+        files = [] if registry is None else registry.files()
+        for doubt in doubts(configuration, files):
+            self._log.warning(doubt)
+
+    def _open_log(self, new: Configuration) -> None:
+        try:
+            configure_log(self._log, new)
+        except OSError as error:
+            self._log.error(
+                f"could not open log file {new.settings.logfile}: {error.strerror}"
+            )
+
+    def _read_keys(self, new: Configuration) -> None:
+        try:
+            self._context.tls.configure(new)
+        except TlsSetupError as error:
+            self._log.error(f"TLS setup failed: {error}")
+            self._log.error(
+                "TLS configuration could not be reloaded, keeping old configuration"
+            )

@@ -1,0 +1,120 @@
+"""The rules in force, shared by all clients, and what went wrong with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pgswitch.errors import DatabaseDisabled
+from pgswitch.pool.cluster_databases import READER
+from pgswitch.pool.modes import equip
+from pgswitch.relay.interceptor import QueryInterceptor
+from pgswitch.rules.evaluate import parted_key
+from pgswitch.rules.registry import RuleRegistry
+from pgswitch.rules.router import QueryRouter
+
+if TYPE_CHECKING:
+    from pgswitch.config.model import Configuration, DatabaseSpec
+    from pgswitch.net.frontend import Frontend
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.pool import ServerPool
+    from pgswitch.pool.pools import Pools
+    from pgswitch.rules.evaluate import RuleSet
+    from pgswitch.rules.rule_function import RuleFunction
+
+LOG_INTERVAL_S: Final = 10.0
+"""How often one and the same complaint about a rule is logged at most."""
+MAX_LOGGED: Final = 1000
+"""Complaints that are remembered."""
+
+
+class RulesEngine:
+    """Holds the book of rules; puts gates before the clients that it concerns."""
+
+    def __init__(self, context: ServiceContext, pools: Pools) -> None:
+        """Begin without rules."""
+        self.context = context
+        self.registry: RuleRegistry | None = None
+        self._pools = pools
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def load(self, configuration: Configuration) -> RuleRegistry:
+        """Return the book that a configuration asks for; raises RulesError."""
+        return RuleRegistry(configuration, self.registry)
+
+    def put_in_force(self, registry: RuleRegistry) -> None:
+        """Have queries judged by this book from now on."""
+        self.registry = registry
+        self._said.clear()
+
+    def rules_of(self, database: str) -> RuleSet | None:
+        """Return the rules for the clients of a database, None if there are none."""
+        return None if self.registry is None else self.registry.of_database(database)
+
+    def routes(self, database: str) -> bool:
+        """Tell whether clients of a database may be moved."""
+        rules = self.rules_of(database)
+        return rules is not None and rules.routing is not None
+
+    def attach(self, client: Frontend) -> None:
+        """Put a gate before a client that is logged in, if rules concern it."""
+        if not client.logged_in or client.replicates or client.console is not None:
+            return
+        if self.rules_of(client.database) is None:
+            return
+        equip(client, self.routes)
+        if client.stream.relaying and client.stream.interceptor is None:
+            QueryInterceptor(client.stream, QueryRouter(self, client, client.stream))
+
+    def resolve_key(self, key: str) -> tuple[DatabaseSpec | None, str]:
+        """Return the entry that a key means, None for an unknown key, and the role."""
+        spec = self._pools.spec_of_key(key)
+        if spec is not None:
+            return spec, ""
+        name, role = parted_key(key)
+        return self._pools.spec_of_key(name), role
+
+    def target(
+        self, key: str, client: Frontend, rule: RuleFunction, *, is_inside: bool
+    ) -> ServerPool | None:
+        """Return the pool that a key means for a client, None for an unknown key.
+
+        A client that would come to a database which the console has disabled is
+        disconnected, as at a login.  Inside a transaction a reader is wherever the
+        client is in that cluster: the writer can be read from too, and one reader is
+        as good as another.
+        """
+        spec, role = self.resolve_key(key)
+        if spec is None:
+            rule.stats.unknown += 1
+            self.log_limited(
+                f"{rule.name} returned nonexistent database key {key!r}:"
+                " check [databases]; the client stays where it is"
+            )
+            return None
+        name = spec.name
+        here: ServerPool = client.pool
+        if (
+            name in self._pools.disabled
+            and not is_inside
+            and not self._pools.is_of(here, name)
+        ):
+            client.disconnect(DatabaseDisabled(database=name))
+            return None
+        if not role:
+            return self._pools.pool(spec, client.user)
+        if is_inside and role == READER and self._pools.is_of(here, name):
+            return here
+        return self._pools.pool_for_role(spec, client.user, role, here)
+
+    def log_limited(self, text: str) -> None:
+        """Log what went wrong, but not for each of ten thousand queries."""
+        now = self.context.clock()
+        since, more = self._said.get(text, (None, 0))
+        if since is not None and now - since < LOG_INTERVAL_S:
+            self._said[text] = (since, more + 1)
+            return
+        if len(self._said) >= MAX_LOGGED:
+            self._said.clear()
+        self._said[text] = (now, 0)
+        again = f" ({more} times more before)" if more else ""
+        self.context.log.error(f"{text}{again}")

@@ -1,0 +1,107 @@
+"""What a new configuration changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgswitch.config.changes import Changes, carried_over, changes
+from pgswitch.config.model import DATABASE_KEYS
+from tests.unit.config.files import loaded
+
+NOTHING = frozenset[str]()
+
+RECYCLING = {
+    "dbname",
+    "host",
+    "port",
+    "user",
+    "connect_query",
+    "auth_dbname",
+    "auth_query",
+    "load_balance_hosts",
+    "sslnegotiation",
+    "server_tls_sslmode",
+    "server_tls_ca_file",
+    "server_tls_cert_file",
+    "server_tls_key_file",
+    "server_tls_protocols",
+    "server_tls_ciphers",
+    "server_tls13_ciphers",
+    "server_tls_ecdhcurve",
+}
+
+VALUES = {
+    "pool_mode": "statement",
+    "load_balance_hosts": "disable",
+    "sslnegotiation": "direct",
+    "server_tls_sslmode": "require",
+    "server_tls_protocols": "all",
+}
+
+
+def test_nothing() -> None:
+    """The same file again changes nothing."""
+    text = "[pgbouncer]\nlisten_addr=a,b\n[databases]\na=host=b\n"
+    assert changes(loaded(text), loaded(text)) == Changes(
+        databases_added=NOTHING,
+        databases_removed=NOTHING,
+        databases_recycled=NOTHING,
+        settings=NOTHING,
+        boot_only=NOTHING,
+    )
+
+
+def test_databases() -> None:
+    """Entries that came, went, or now lead elsewhere are told apart."""
+    got = changes(
+        loaded("[pgbouncer]\n[databases]\na=\nb=\nc=host=x\n*=\n"),
+        loaded("[pgbouncer]\n[databases]\na=\nc=host=y\nd=\n*=port=1\n"),
+    )
+    assert got.databases_added == {"d"}
+    assert got.databases_removed == {"b"}
+    assert got.databases_recycled == {"c", "*"}
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in DATABASE_KEYS if key != "topology_query"]
+)
+def test_recycling_keys(key: str) -> None:
+    """Only keys that decide where servers lead and how they begin recycle them."""
+    got = changes(
+        loaded("[pgbouncer]\n[databases]\na=\n"),
+        loaded(f"[pgbouncer]\n[databases]\na={key}={VALUES.get(key, '1')}\n"),
+    )
+    assert got.databases_recycled == ({"a"} if key in RECYCLING else NOTHING)
+
+
+def test_settings() -> None:
+    """Settings that change at once are told from those that need a restart."""
+    got = changes(
+        loaded("[pgbouncer]\nverbose=1\nlisten_port=1\n"),
+        loaded("[pgbouncer]\nserver_idle_timeout=1\n"),
+    )
+    assert got.settings == {"verbose", "server_idle_timeout"}
+    assert got.boot_only == {"listen_port"}
+
+
+@pytest.mark.parametrize(
+    ("line", "all_of_them"),
+    [
+        ("server_tls_sslmode=require", True),
+        ("server_tls_sslmode=prefer", False),
+        ("client_tls_sslmode=allow", False),
+    ],
+)
+def test_recycles_all(line: str, all_of_them: bool) -> None:  # noqa: FBT001  a table's column
+    """A change of how servers are reached by TLS recycles those of every database."""
+    got = changes(loaded("[pgbouncer]\n"), loaded(f"[pgbouncer]\n{line}\n"))
+    assert got.needs_reconnect_all == all_of_them
+
+
+def test_carried_over() -> None:
+    """What needs a restart stays as it was; all else is new."""
+    old = loaded("[pgbouncer]\nlisten_port=1\nverbose=1\n")
+    new = loaded("[pgbouncer]\nlisten_port=2\nverbose=2\n[databases]\na=\n")
+    got = carried_over(old, new)
+    assert (got.settings.listen_port, got.settings.verbose) == (1, 2)
+    assert got.databases == new.databases

@@ -1,0 +1,112 @@
+"""What a server may answer to an SSLRequest, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
+from pgswitch.tls.endpoints import NoProtocol
+from pgswitch.tls.facts import TlsFacts
+from pgswitch.tls.identity import WrongHost
+from pgswitch.wire import encode
+from tests.fakes.tls import FACTS, FakeSide
+
+
+class Scene:
+    """A connection to a server, and what came of it."""
+
+    def __init__(self, side: FakeSide) -> None:
+        """Begin."""
+        self.side = side
+        self.socket = object()
+        self.written: list[bytes] = []
+        self.secured: list[TlsFacts | None] = []
+        self.failed: list[str] = []
+        self.handshakes: list[tuple[Callable[[], None], Callable[[str], None]]] = []
+        encryption: Any = Encryption(side, "db.example.com")  # type: ignore[arg-type]
+        self.securing = TlsNegotiation(
+            encryption,
+            self,
+            lambda _connection, done, failed: self.handshakes.append((done, failed)),
+            self.secured.append,
+            self.failed.append,
+        )
+        self.securing.begin()
+
+    def write(self, data: bytes) -> None:
+        """Note what is said."""
+        self.written.append(data)
+
+
+@pytest.mark.parametrize("mode", ["allow", "prefer", "require", "verify-full"])
+def test_accepted(mode: str) -> None:
+    """A handshake follows, with the host as it was configured."""
+    scene = Scene(FakeSide(mode))
+    assert scene.written == [encode.ssl_request()]
+    scene.securing.received(b"S")
+    assert scene.side.hosts == ["db.example.com"]
+    scene.handshakes[0][0]()
+    assert (scene.secured, scene.failed) == ([FACTS], [])
+
+
+@pytest.mark.parametrize(
+    ("mode", "answer", "reason"),
+    [
+        ("require", b"N", "server refused SSL"),
+        ("verify-ca", b"N", "server refused SSL"),
+        ("prefer", b"SS", "received unencrypted data after SSL response"),
+        ("require", b"S\x16\x03\x03", "received unencrypted data after SSL response"),
+        ("prefer", b"NR\0\0\0\x08\0\0\0\0", "bad sslreq answer"),
+        ("prefer", b"E", "bad sslreq answer"),
+        ("prefer", b"\0", "bad sslreq answer"),
+    ],
+)
+def test_refused(mode: str, answer: bytes, reason: str) -> None:
+    """The connection is not used, neither in clear nor otherwise."""
+    scene = Scene(FakeSide(mode))
+    scene.securing.received(answer)
+    assert (scene.secured, scene.failed) == ([], [reason])
+    assert scene.handshakes == []
+    scene.securing.received(b"S")
+    assert scene.handshakes == []
+
+
+@pytest.mark.parametrize("mode", ["allow", "prefer"])
+def test_declined(mode: str) -> None:
+    """A server without TLS is used in clear if the mode allows it."""
+    scene = Scene(FakeSide(mode))
+    scene.securing.received(b"N")
+    assert (scene.secured, scene.failed) == ([None], [])
+
+
+def test_direct() -> None:
+    """Nothing is asked; nothing that comes is taken for an answer."""
+    scene = Scene(FakeSide(is_direct=True))
+    assert scene.written == []
+    scene.securing.received(b"N")
+    assert scene.secured == []
+    scene.handshakes[0][0]()
+    assert scene.secured == [FACTS]
+
+
+@pytest.mark.parametrize("error", [WrongHost("another host"), NoProtocol("no ALPN")])
+def test_another_server(error: Exception) -> None:
+    """A handshake that went well with somebody else has failed."""
+    scene = Scene(FakeSide())
+    scene.side.refusal = error
+    scene.securing.received(b"S")
+    scene.handshakes[0][0]()
+    assert scene.secured == []
+    assert scene.failed == [f"TLS handshake failed: {error}"]
+
+
+def test_a_handshake_that_fails() -> None:
+    """The reason is passed on; there is no second attempt in clear."""
+    scene = Scene(FakeSide("prefer"))
+    scene.securing.received(b"S")
+    scene.handshakes[0][1]("certificate has expired")
+    assert scene.secured == []
+    assert scene.failed == ["TLS handshake failed: certificate has expired"]

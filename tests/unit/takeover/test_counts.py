@@ -1,0 +1,71 @@
+"""What was counted goes on in another process."""
+
+from __future__ import annotations
+
+import json
+
+from pgswitch.takeover.counts import pack_counts, unpack_counts
+from pgswitch.takeover.serialize import Packed
+from tests.fakes.messages import ANSWER, READY, error, query
+from tests.fakes.world import World, WorldOf
+
+
+def handed_over(old: World, new: World) -> None:
+    """Give one process's counts to the other."""
+    service = old.service
+    packed = pack_counts(service.context, service.pools, service.view.statistics)
+    on_accept: Packed = json.loads(json.dumps(packed))
+    service = new.service
+    unpack_counts(on_accept, service.context, service.pools, service.view.statistics)
+
+
+def test_all_that_is_shown(world_of: WorldOf) -> None:
+    """Totals, errors of ours and of servers, percentiles; averages begin anew."""
+    old, new = world_of(), world_of()
+    old.client("nowhere")
+    client, server = old.asking()
+    old.wait(2)
+    server.say(ANSWER)
+    client.say(query())
+    server.say(error("relation does not exist", "42P01") + READY)
+    old.console().say(query("SHOW VERSION"))
+    handed_over(old, new)
+    before, after = old.service.view, new.service.view
+    assert after.stats().total == before.stats().total
+    assert after.errors() == before.errors()
+    assert after.percentiles() == before.percentiles()
+    assert after.percentiles()["db"][2] > 1_900_000
+    new.wait(1)
+    assert after.stats().total_averages.query_count == 0
+    client, server = new.asking()
+    server.say(error("relation does not exist", "42P01") + READY)
+    assert [one.count for one in after.errors()] == [2, 1]
+
+
+def test_what_was_timed_is_forgotten_in_time(world_of: WorldOf) -> None:
+    """After two periods it is as old as everything of ours would be."""
+    old, new = world_of(), world_of()
+    client, server = old.asking()
+    server.say(ANSWER)
+    old.wait(1)
+    handed_over(old, new)
+    view = new.service.view
+    seen = []
+    for _ in range(3):
+        seen.append("db" in view.percentiles())
+        view.statistics.end_period(new.context.clock())
+    assert seen == [True, True, True]
+    assert set(view.percentiles()["db"]) == {0}
+    assert client.hear()
+
+
+def test_a_database_that_is_gone(world_of: WorldOf) -> None:
+    """Its counts are dropped, as those of an older process that says less."""
+    old, new = world_of(), world_of(databases="other = host=10.0.0.1")
+    _client, server = old.asking()
+    server.say(ANSWER)
+    handed_over(old, new)
+    assert list(new.service.view.stats().totals) == ["pgbouncer"]
+    view = new.service.view
+    unpack_counts({}, new.context, new.service.pools, view.statistics)
+    assert view.errors() == []

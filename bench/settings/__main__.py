@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+# Now, as the folder of --compiled may hold an older copy.
+import testkit  # noqa: F401
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; return 0, 1 if a cell is bad or there are no rows, 130 after Ctrl-C."""

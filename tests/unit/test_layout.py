@@ -15,6 +15,9 @@ UNIT_TESTS = ROOT / "tests" / "unit"
 # Files without a unit test of their own, and why.
 WITHOUT = {
     "__main__.py": "one call of cli.main",
+    "admin/descriptors.py": "tests/unit/admin/show/test_sockets.py",
+    "admin/statistics.py": "tests/unit/admin/show/test_stats.py",
+    "logs/messages.py": "a table: tests/unit/test_reference.py",
     "pool/context.py": "holds values only",
     "relay/interfaces.py": "holds interfaces only",
     "takeover/importer.py": "needs sockets: tests/integration/test_takeover.py",

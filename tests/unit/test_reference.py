@@ -56,7 +56,7 @@ ENDS = {"FatalError", "_die", "fatal"}
 """What ends the process with a FATAL line."""
 
 
-class Site(NamedTuple):
+class LogCall(NamedTuple):
     """A place that writes a log line: its file, level and text in normal form."""
 
     file: str
@@ -89,7 +89,7 @@ def trees() -> Iterator[tuple[str, ast.Module]]:
             yield name, ast.parse(path.read_text())
 
 
-def routes() -> Iterator[Site]:
+def log_calls() -> Iterator[LogCall]:
     """Yield each call of a log at WARNING or above, and each end of the process."""
     for name, tree in trees():
         for node in ast.walk(tree):
@@ -99,16 +99,16 @@ def routes() -> Iterator[Site]:
                 and node.func.attr in {"warning", "error", "fatal"}
                 and ast.unparse(node.func.value).endswith("log")
             ):
-                yield Site(name, node.func.attr.upper(), form_of(node.args[0]))
+                yield LogCall(name, node.func.attr.upper(), form_of(node.args[0]))
             elif (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Name)
                 and node.func.id in ENDS
             ):
-                yield Site(name, "FATAL", form_of(node.args[0]))
+                yield LogCall(name, "FATAL", form_of(node.args[0]))
 
 
-SITES = sorted(set(routes()))
+SITES = sorted(set(log_calls()))
 TEXTS = {
     form_of(node)
     for _name, tree in trees()
@@ -127,8 +127,9 @@ def test_not_stale(name: str) -> None:
 def test_one_command_writes_all_pages(tmp_path: Path) -> None:
     """They are the files of the folder."""
     write(tmp_path)
-    written = sorted(path.name for path in tmp_path.iterdir())
-    assert written == sorted(path.name for path in FOLDER.iterdir())
+    written = {path.relative_to(tmp_path) for path in tmp_path.rglob("*.md")}
+    there = {path.relative_to(FOLDER) for path in FOLDER.rglob("reference/*")}
+    assert written == there | {Path("glossary.md")}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -146,7 +147,7 @@ def test_rows_have_all_their_cells(name: str) -> None:
 
 def test_each_show_and_command_has_its_place() -> None:
     """Whatever SHOW HELP names is on a page."""
-    show, console = PAGES["show.md"](), PAGES["console.md"]()
+    show, console = PAGES["reference/show.md"](), PAGES["reference/console.md"]()
     for name in SHOWS:
         assert f"\n## SHOW {name.upper()}\n" in show
     for line in USAGE.strip().split("\n"):
@@ -174,21 +175,24 @@ def test_each_log_line_is_in_the_source(message: LogMessage) -> None:
     """Its text is written somewhere, and at its level where that can be seen."""
     wanted = pattern(message.text)
     assert any(map(wanted.search, TEXTS))
-    levels = {route.level for route in SITES if wanted.search(route.text)}
+    levels = {log_call.level for log_call in SITES if wanted.search(log_call.text)}
     assert not levels or message.level in levels | {"LOG"}
 
 
-@pytest.mark.parametrize("route", SITES, ids=lambda one: f"{one.file}: {one.text}")
-def test_each_log_call_is_in_the_table(route: Site) -> None:
+@pytest.mark.parametrize("log_call", SITES, ids=lambda one: f"{one.file}: {one.text}")
+def test_each_log_call_is_in_the_table(log_call: LogCall) -> None:
     """At WARNING and above; or its text comes from elsewhere, as the list says."""
-    is_listed = any(pattern(one.text).search(route.text) for one in LOGGED)
-    is_excused = (route.file, route.text) in UNLISTED or route.file in UNLISTED_FILES
-    if route.level == "FATAL" and route.text == "{}":
+    is_listed = any(pattern(one.text).search(log_call.text) for one in LOGGED)
+    is_excused = (
+        log_call.file,
+        log_call.text,
+    ) in UNLISTED or log_call.file in UNLISTED_FILES
+    if log_call.level == "FATAL" and log_call.text == "{}":
         return  # The text is that of a FatalError.
     assert is_listed != is_excused
 
 
 def test_the_list_of_other_log_calls_is_not_stale() -> None:
     """Whatever is excused exists."""
-    assert UNLISTED.keys() <= {(route.file, route.text) for route in SITES}
-    assert UNLISTED_FILES.keys() <= {route.file for route in SITES}
+    assert UNLISTED.keys() <= {(log_call.file, log_call.text) for log_call in SITES}
+    assert UNLISTED_FILES.keys() <= {log_call.file for log_call in SITES}

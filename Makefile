@@ -40,8 +40,8 @@ INSTALL := PGSWITCH_PURE=1 $(BIN)/python -m pip install --quiet --disable-pip-ve
 	--use-pep517 --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help fuzz fuzz-protocol demo demo-switchover check format unit integration compiled \
-	interpreted compiled-copies bench bench-switchover settings soak test clean
+.PHONY: help fuzz fuzz-protocol demo demo-switchover check format reference unit integration \
+	compiled interpreted compiled-copies bench bench-switchover settings soak test clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-17s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,9 @@ check: $(DEV_STAMP)  ## style, format and types
 format: $(DEV_STAMP)  ## fix style and format where a tool can
 	@$(BIN)/ruff check --fix --quiet $(SOURCES)
 	@$(BIN)/ruff format --quiet $(SOURCES)
+
+reference: $(DEV_STAMP)  ## write docs/reference from the tables in the code
+	@$(BIN)/python -m pgswitch.reference
 
 unit: $(DEV_STAMP)  ## tests without sockets (ARGS goes to pytest)
 	@$(BIN)/python -m pytest --quiet tests/unit $(ARGS)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from pgswitch.admin.usage import OUR_USAGE
+from pgswitch.admin.statements import OUR_USAGE
 from pgswitch.demo.account import Account
 from pgswitch.demo.installations import Installation
 from testkit.pgwire import error_fields, row_values, startup

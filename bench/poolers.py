@@ -45,7 +45,8 @@ RULED_INI = INI.replace(
     "[pgbouncer]",
     f"{RULED} = host=127.0.0.1 port={{server}} dbname={DATABASE}"
     " routing_rules_py_module_file={rules} rewrite_query_py_module_file={rules}\n"
-    "[pgbouncer]",
+    "[pgbouncer]\n"
+    "rules_fast_patterns = true",
 )
 """Only clients of the database ``ruled`` have rules."""
 PREPARED_INI = INI + "max_prepared_statements = 200\n"

@@ -16,9 +16,8 @@ from pgswitch.admin.show.rules import explain_route
 from pgswitch.admin.show.shows import SHOWS
 from pgswitch.admin.statements import OTHER_STATEMENTS
 from pgswitch.config.reference import reference_page
-from pgswitch.errors import console, login, notices, protocol, session, switchover
-from pgswitch.errors import rules as rule_errors
-from pgswitch.errors.report import MessageFields
+from pgswitch.errors import base, console, login, protocol, session, switchover
+from pgswitch.errors.base import MessageFields
 from pgswitch.glossary import glossary_page
 from pgswitch.logs.messages import MESSAGES
 
@@ -158,12 +157,11 @@ noticing.
 
 _ERROR_SUBJECTS: Final = (
     ("Logins", login),
-    ("After the login", session),
+    ("After the login, and from rules", session),
     ("Loss of a server", switchover),
-    ("Rules", rule_errors),
     ("Protocol", protocol),
     ("Console", console),
-    ("Notices", notices),
+    ("Notices", base),
 )
 
 
@@ -189,6 +187,7 @@ def reports_of(module: ModuleType) -> Iterator[type[MessageFields]]:
             and issubclass(one, MessageFields)
             and one.__module__ == module.__name__
             and one.text not in {"", "{text}"}
+            and not getattr(one, "is_silent", False)
         ):
             yield one
 

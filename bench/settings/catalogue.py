@@ -200,6 +200,7 @@ LEFT_OUT: Mapping[str, str] = {
             "rewrite_query_py_module_file",
             "rewrite_query_tag",
             "routing_rules_py_module_file",
+            "rules_fast_patterns",
             "rules_reroute_in_transaction",
             "rules_slow_ms",
             "rules_timeout",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pgswitch.errors.report import Fault, LogLevelName, Severity
+from pgswitch.errors.base import Fault, LogLevelName, Severity
 
 
 class ConsoleError(Fault):
@@ -95,8 +95,8 @@ class DatabaseNeeded(ConsoleError):
 class AdminDatabaseRefused(ConsoleError):
     """The command names the console's own database.
 
-    ``verb`` is what cannot be done: ``pause``, ``reconnect``, ``disable``,
-    ``enable``, ``kill`` or ``wait in``.
+    ``verb`` is one of ``pause``, ``reconnect``, ``disable``, ``enable``, ``kill`` and
+    ``wait in``.
     """
 
     text = "cannot {verb} admin db: {database}"
@@ -111,7 +111,7 @@ class InvalidClientPointer(ConsoleError):
 
 
 class ClientNotFound(ConsoleError):
-    """KILL_CLIENT for a client that is gone."""
+    """KILL_CLIENT for a client that has disconnected."""
 
     text = "client not found"
     remedy = "Nothing, or look for its new number in SHOW CLIENTS."
@@ -138,7 +138,7 @@ class PauseTimedOut(ConsoleError):
 class PauseEnded(ConsoleError):
     """Another console ended the pause that this PAUSE was still waiting for."""
 
-    text = "the pause was ended by somebody else"
+    text = "the pause was ended by another command"
     sqlstate = "57014"
     remedy = "Give the command again."
 
@@ -187,7 +187,7 @@ class PortalMissing(ConsoleError):
 
 
 class TooManyParameters(ConsoleError):
-    """Bind with parameters, which no statement of the console has."""
+    """Bind with parameters; console statements have none."""
 
     text = "bind message supplies {count} parameters, but the statement requires 0"
     remedy = "Write the values into the statement."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pgswitch.errors.report import Fault, LogLevelName
+from pgswitch.errors.base import Fault, LogLevelName
 
 
 class SslRequired(Fault):

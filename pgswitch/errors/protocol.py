@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.errors.report import SHOWN_HEADER, Fault
+from pgswitch.errors.base import SHOWN_HEADER, Fault
 
 
 class ProtocolViolation(Fault):
@@ -128,12 +128,12 @@ class StartupRepeated(ProtocolViolation):
 
 
 class StartupTerminatorMissing(ProtocolViolation):
-    """The parameter list of a startup packet does not end with its last byte."""
+    """The last byte of a startup packet does not terminate its parameter list."""
 
     text = "invalid startup packet layout: expected terminator as last byte"
 
 
 class PasswordBeforeStartup(ProtocolViolation):
-    """A password came before the startup packet."""
+    """A PasswordMessage came before the startup packet."""
 
     text = "client password pkt before startup packet"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pgswitch.errors.report import Fault, Severity
+from pgswitch.errors.base import Fault, Severity
 
 
 class TransactionLost(Fault):
@@ -85,7 +85,7 @@ class StatementEnded(Fault):
     text = "{message}"
     text_limit: ClassVar[int | None] = None
     detail = (
-        "The server ended its connection and has undone the statement, which was not"
+        "The server ended its connection and rolled back the statement, which was not"
         " run again: {why}."
     )
     remedy = "Run the statement again."

@@ -508,7 +508,7 @@ RULES: Final = (
     ),
     LogMessage(
         ERROR,
-        "(rules_slow_ms)",
+        "(limit rules_slow_ms = {limit})",
         "A function took longer than `rules_slow_ms`; all clients waited for it.",
         "Make the function faster, or `async` if it waits for something.",
     ),
@@ -571,7 +571,7 @@ OURSELVES: Final = (
     ),
     LogMessage(
         ERROR,
-        "look-up of {host}: {error}",
+        "lookup of {host}: {error}",
         "A fault of pgswitch while it resolved a name.",
         "Report it.",
     ),

@@ -19,7 +19,7 @@ from pgswitch.wire.lost_transaction import LostTransaction
 from pgswitch.wire.prepared import ClientStatements
 from pgswitch.wire.statements import StatementTable
 from testkit.pgwire import error_fields
-from tests.fakes.messages import split
+from tests.fakes.messages import close_statement, describe_statement, split
 from tests.integration.running import RawClient
 
 SCRIPTS = 150
@@ -106,8 +106,8 @@ def a_message(random: Random) -> bytes:
             use,
             encode.bind("", name) + encode.describe_portal(),
             encode.execute(),
-            encode.describe_statement(name),
-            encode.close_statement(name),
+            describe_statement(name),
+            close_statement(name),
             SYNC,
             SYNC,
             encode.message(ord("F"), bytes((0, 0, 0, 1, *bytes(6)))),

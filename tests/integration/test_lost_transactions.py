@@ -8,7 +8,7 @@ import pytest
 
 from pgswitch.wire import encode
 from testkit.pgwire import error_fields
-from tests.fakes.messages import message
+from tests.fakes.messages import close_statement, message
 from tests.integration.running import RawClient
 from tests.integration.test_switchover import (
     Place,
@@ -109,7 +109,7 @@ def test_what_follows_a_lost_transaction(place: Place, opened: ExitStack) -> Non
     assert named.ask(encode.parse("S_1", "ROLLBACK"), SYNC) == "1 ZE"
     assert named.ask(use("S_1"), SYNC) == "2 CROLLBACK ZI"
     # As Npgsql does: a name is closed and used again.
-    assert closing.ask(encode.close_statement("n"), SYNC) == "3 ZE"
+    assert closing.ask(close_statement("n"), SYNC) == "3 ZE"
     assert closing.ask(encode.query("END")) == "40001 ZI"
     assert code(driver, b"SELECT 1") == "40001"
     driver.rollback()

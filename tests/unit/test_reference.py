@@ -13,7 +13,7 @@ import pytest
 from pgswitch.admin.show.shows import SHOWS
 from pgswitch.admin.statements import USAGE
 from pgswitch.errors import ConsoleError, Fault, Notice, SilentClose
-from pgswitch.errors.report import MessageFields
+from pgswitch.errors.base import MessageFields
 from pgswitch.logs.messages import MESSAGES, LogMessage
 from pgswitch.reference import _ERROR_SUBJECTS, FOLDER, PAGES, reports_of, write
 
@@ -43,7 +43,6 @@ UNLISTED = {
     ("pool/login_attempts.py", "{} {}"): "the texts of pgswitch/errors/session.py",
     ("pool/server_connector.py", "{} {}"): "the words of the operating system",
     ("pool/replication.py", "{} {}"): "as pool/login_attempts.py",
-    ("process/runner.py", "setting {} is known but has no effect yet"): "never",
     ("rules/engine.py", "{}{}"): "what rules do wrong, from rules/router.py and above",
     ("cluster/monitor.py", "cluster {}: {}"): "a traceback: a fault of pgswitch",
     ("cluster/monitor.py", "cluster {}: {} {}"): "cannot be asked",

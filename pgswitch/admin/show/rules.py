@@ -51,7 +51,7 @@ _RULE: Final[Columns[RuleRow]] = (
     Column("calls", INT8, "Calls.", lambda r: r.rule.stats.times.count),
     Column(
         *("kept", INT8, "Answers of a cacheable module that needed no call."),
-        lambda r: r.rule.stats.kept,
+        lambda r: r.rule.stats.cache_hits,
     ),
     Column(
         "moves", INT8, "Clients moved to another pool.", lambda r: r.rule.stats.moves

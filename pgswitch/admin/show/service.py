@@ -9,7 +9,7 @@ from pgswitch.admin.result_set import END_OF_SLICE, INT4, INT8, TEXT, Column
 from pgswitch.admin.show.databases import database_specs, user_names
 from pgswitch.admin.show.pools import CONSOLE, peer_pools
 from pgswitch.admin.view import ServiceView, Show
-from pgswitch.config.show import config_rows
+from pgswitch.config.report import config_rows
 from pgswitch.types import Address
 
 if TYPE_CHECKING:

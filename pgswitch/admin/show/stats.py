@@ -18,8 +18,7 @@ from pgswitch.admin.result_set import (
 )
 from pgswitch.admin.show.sockets import NO_DATABASE
 from pgswitch.admin.view import ServiceView, Show
-from pgswitch.stats.counters import NAMES
-from pgswitch.stats.error_counts import ErrorCount
+from pgswitch.stats.counters import NAMES, ErrorCount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,7 +9,7 @@ from pgswitch.admin.console import Console, Reply
 from pgswitch.admin.extended import MAX_PORTALS, MAX_PREPARED, MAX_TEXT
 from pgswitch.stats.counters import Counters
 from pgswitch.wire import encode
-from tests.fakes.messages import split
+from tests.fakes.messages import close_statement, describe_statement, split
 from tests.unit.admin.fakes import FakeControl, FakeLog, fake_view
 from tests.unit.admin.reading import Answer, read
 
@@ -53,7 +53,7 @@ def execute(limit: int = 0) -> bytes:
     return encode.message(ord("E"), b"\0" + limit.to_bytes(4, "big"))
 
 
-@pytest.mark.parametrize("describe", [encode.describe_statement(""), b""])
+@pytest.mark.parametrize("describe", [describe_statement(""), b""])
 def test_a_query_of_a_driver(describe: bytes) -> None:
     """As JDBC and Npgsql ask: described by portal, perhaps by statement before."""
     answer = Session().say(
@@ -76,13 +76,13 @@ def test_a_prepared_statement_is_used_again() -> None:
     """As asyncpg asks: named once, then bound as often as wanted."""
     session = Session()
     answer = session.say(
-        encode.parse("a", "SHOW STATE"), encode.describe_statement("a"), encode.sync()
+        encode.parse("a", "SHOW STATE"), describe_statement("a"), encode.sync()
     )
     assert answer.order == "1tTZ"
     for _ in range(2):
         answer = session.say(bind(statement="a"), execute(), encode.sync())
         assert (answer.order, len(answer.rows)) == ("2DDDCZ", 3)
-    answer = session.say(encode.close_statement("a"), encode.sync())
+    answer = session.say(close_statement("a"), encode.sync())
     assert answer.order == "3Z"
     answer = session.say(bind(statement="a"), execute(), encode.sync())
     assert answer.order == "EZ"
@@ -140,7 +140,7 @@ def test_statements_without_rows(text: str, order: str) -> None:
         ([encode.parse("", "SHOW x")], "08P01", "invalid command 'SHOW x', use SHOW"),
         ([encode.parse("", "PAUSE x"), bind(), execute()], "08P01", "no such database"),
         ([bind()], "26000", 'prepared statement "" does not exist'),
-        ([encode.describe_statement("q")], "26000", 'prepared statement "q" does not'),
+        ([describe_statement("q")], "26000", 'prepared statement "q" does not'),
         ([encode.describe_portal("p")], "34000", 'portal "p" does not exist'),
         (
             [encode.parse("a", "SHOW MEM"), encode.parse("a", "SHOW MEM")],
@@ -217,7 +217,7 @@ def test_how_much_may_be_prepared() -> None:
         assert session.say(encode.parse(f"p{number}", "SHOW MEM")).order == "1"
     answer = session.say(encode.parse("one more", "SHOW MEM"), encode.sync())
     assert (answer.order, answer.errors[0]["C"]) == ("EZ", "53400")
-    assert session.say(encode.close_statement("p0")).order == "3"
+    assert session.say(close_statement("p0")).order == "3"
     assert session.say(encode.parse("one more", "SHOW MEM")).order == "1"
     session = Session()
     long = "SHOW MEM /*" + "x" * (MAX_TEXT // 3) + "*/"
@@ -225,7 +225,7 @@ def test_how_much_may_be_prepared() -> None:
         assert session.say(encode.parse(name, long)).order == "1"
     answer = session.say(encode.parse("b", long), encode.sync())
     assert answer.errors[0]["C"] == "53400"
-    assert session.say(encode.close_statement("a")).order == "3"
+    assert session.say(close_statement("a")).order == "3"
     assert session.say(encode.parse("b", long)).order == "1"
 
 

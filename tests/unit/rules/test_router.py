@@ -266,7 +266,7 @@ def test_slow_functions(
     )
     client.say(query())
     assert server.answer() == query()
-    assert world.logged("rewrite_query kept everybody waiting for 500 ms")
+    assert world.logged("rewrite_query blocked the event loop for 500 ms")
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_values_stand_in_their_columns() -> None:
         module=SimpleNamespace(path="/etc/r.py", written_at=NOON, digest="abc"),
         stats=SimpleNamespace(
             times=times,
-            kept=2,
+            cache_hits=2,
             moves=3,
             rewrites=10,
             errors=4,

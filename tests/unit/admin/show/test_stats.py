@@ -13,8 +13,7 @@ from pgswitch.admin.show import stats
 from pgswitch.admin.show.shows import named_rows
 from pgswitch.admin.statistics import DatabaseStats, StatsReport
 from pgswitch.admin.view import ServiceView
-from pgswitch.stats.counters import NAMES
-from pgswitch.stats.error_counts import ErrorCount
+from pgswitch.stats.counters import NAMES, ErrorCount
 from tests.fakes.messages import (
     ANSWER,
     IN_TRANSACTION,

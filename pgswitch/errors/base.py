@@ -72,7 +72,7 @@ class MessageFields:
         self.note = _fill(self.note, values)
 
     def __str__(self) -> str:
-        """Return the text, as log lines show it."""
+        """Return the text, for log lines."""
         return self.text
 
     def __repr__(self) -> str:
@@ -112,3 +112,41 @@ class SilentClose(Fault):
     def __init__(self, reason: str) -> None:
         """Take the reason for the log."""
         super().__init__(reason=reason)
+
+
+class Notice(MessageFields):
+    """Base of the notices, which are not exceptions."""
+
+    severity: ClassVar[Severity] = "NOTICE"
+    log_level: ClassVar[LogLevelName] = "info"
+    text_limit: ClassVar[int | None] = None
+    sqlstate = "00000"
+    text = "{text}"
+
+
+class ClientQueued(Notice):
+    """The client has waited for a server for query_wait_notify seconds."""
+
+    text = "No server connection available in postgres backend, client being queued"
+    remedy = "Look at SHOW POOLS if it happens often."
+
+
+class SetIgnored(Notice):
+    """SET of a session setting, which the console does not have."""
+
+    text = "SET ignored"
+    remedy = "Nothing."
+
+
+class TlsNotApplied(Notice):
+    """The new TLS settings do not work; the old ones stay in force."""
+
+    text = "TLS settings could not be applied, still using old configuration"
+    remedy = "The log names the problem."
+
+
+class ConsoleUsage(Notice):
+    """SHOW HELP; the list of commands is in DETAIL."""
+
+    text = "Console usage"
+    remedy = "Nothing."

@@ -1,8 +1,11 @@
-"""Tests of pgswitch/errors/report.py."""
+"""Tests of pgswitch/errors/base.py."""
 
 import pytest
 
 from pgswitch import errors
+from pgswitch.errors import base
+from pgswitch.errors.base import MessageFields
+from tests.unit.errors.families import check, classes_of
 
 
 def test_a_silent_close_has_its_reason() -> None:
@@ -61,3 +64,22 @@ def test_protocol_violations_are_one_family() -> None:
     assert not issubclass(errors.Notice, Exception)
     assert errors.SilentClose("x").is_silent
     assert not errors.UnknownPacket().is_silent
+
+
+@pytest.mark.parametrize("kind", classes_of(base))
+def test_every_report_can_be_made(kind: type[MessageFields]) -> None:
+    """Each class has a docstring, a severity and templates that its values fill."""
+    check(kind)
+
+
+@pytest.mark.parametrize(
+    ("report", "severity", "sqlstate"),
+    [
+        (base.ClientQueued(), "NOTICE", "00000"),
+    ],
+)
+def test_severity_and_sqlstate(
+    report: MessageFields, severity: str, sqlstate: str
+) -> None:
+    """Each family has its severity, some faults their own SQLSTATE."""
+    assert (report.severity, report.sqlstate) == (severity, sqlstate)

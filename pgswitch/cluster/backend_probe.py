@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from pgswitch.cluster.facts import NodeReport, ProbeFailure
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure
 from pgswitch.cluster.probe_query import ProbeFailed, ProbeQuery, QuestionRefused
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool.login_attempts import NO_RESOURCES, STARTING_UP

@@ -14,23 +14,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.cluster import recording
-from pgswitch.cluster.facts import (
-    ANSWERS_OTHERWISE,
+from pgswitch.cluster.cluster_state import (
     Ask,
     Assume,
     Fence,
     LoseWriter,
     MachineCommand,
     MachineLimits,
-    NodeReport,
-    NodeStatus,
-    ProbeFailure,
     ReadTopology,
     SetWriter,
     WriterState,
 )
 from pgswitch.cluster.machine import Machine
 from pgswitch.cluster.node_checks import CheckResult, NodeChecks
+from pgswitch.cluster.nodes import ALIVE_FAILURES, NodeReport, NodeStatus, ProbeFailure
 from pgswitch.cluster.replication_lag import WalPositions
 from pgswitch.cluster.switchovers import LossCounts, Switchover
 
@@ -167,8 +164,8 @@ class Cluster:
         make_probe: Callable[[Node, Callable[[], None]], Probe],
     ) -> None:
         """Go on as a changed entry says: its hosts, its list, and how to log in."""
-        self.record(recording.renewed(self.key, self.time(), seeds))
-        commands = self.machine.renewed(seeds, self.clock())
+        self.record(recording.entry_changed(self.key, self.time(), seeds))
+        commands = self.machine.entry_changed(seeds, self.clock())
         self.monitor.renew(query, port, make_probe)
         self._perform(commands)
 
@@ -237,11 +234,11 @@ class Cluster:
     @property
     def why_searching(self) -> str:
         """Why there is no writer now; empty if there is, or nothing is known."""
-        if self.machine.state is WriterState.STARTING:
+        if self.machine.writer_state is WriterState.STARTING:
             return f"it is not known yet which node is the writer ({self._doubts()})"
         event = self.events[-1] if self.events else None
         if (
-            self.machine.state is not WriterState.SEARCHING
+            self.machine.writer_state is not WriterState.SEARCHING
             or event is None
             or event.new
         ):
@@ -256,16 +253,16 @@ class Cluster:
             event.served_at = self.clock()
             self.log.log(f"cluster {self.key}: clients are served by {event.new}")
 
-    def judge_again(self) -> None:
+    def forget_writer(self) -> None:
         """Have all nodes asked, and a last writer that does not answer forgotten."""
         machine = self.machine
-        if machine.state is not WriterState.KNOWN and machine.writer:
+        if machine.writer_state is not WriterState.KNOWN and machine.writer:
             self.log.warning(
                 f"cluster {self.key}: RECONNECT: the last writer, {machine.writer}, and"
                 f" its timeline ({machine.timeline}) are forgotten"
             )
-        self.record(recording.judged_again(self.key, self.time()))
-        self._perform(machine.judge_again(self.clock()))
+        self.record(recording.writer_forgotten(self.key, self.time()))
+        self._perform(machine.forget_writer(self.clock()))
 
     # What the monitor says; see its Hearer.
 
@@ -275,7 +272,10 @@ class Cluster:
         if commands:
             self.record(recording.ticked(self.key, self.time()))
             self._perform(commands)
-        if self.machine.state not in (WriterState.STARTING, WriterState.SEARCHING):
+        if self.machine.writer_state not in (
+            WriterState.STARTING,
+            WriterState.SEARCHING,
+        ):
             self._complained_at = now
         elif now - self._complained_at >= COMPLAINT_PACE_S:
             self._complained_at = now
@@ -323,7 +323,7 @@ class Cluster:
         """Take a node's answer; ``now`` is the clock's time."""
         status = self.machine.nodes.get(name)
         before = None
-        if status is not None and status.has_spoken:
+        if status is not None and status.is_probed:
             before = status.report
         commands = self.machine.answered(name, report, now)
         (self._standbys.add if report.in_recovery else self._standbys.discard)(name)
@@ -331,7 +331,8 @@ class Cluster:
         if is_news or not all(isinstance(one, ReadTopology) for one in commands):
             self.record(recording.answered(self.key, self.time(), name, report))
         is_writer = (
-            self.machine.state is WriterState.KNOWN and name == self.machine.writer
+            self.machine.writer_state is WriterState.KNOWN
+            and name == self.machine.writer
         )
         if is_writer:
             self.positions.horizon_s = self.max_lag
@@ -345,11 +346,14 @@ class Cluster:
     def failed(self, name: str, failure: ProbeFailure, words: str) -> None:
         """Hear that a node was asked in vain, or that its kept connection ended."""
         self.record(recording.failed(self.key, self.time(), name, failure, words))
-        if name == self.machine.writer and self.machine.state is WriterState.KNOWN:
+        if (
+            name == self.machine.writer
+            and self.machine.writer_state is WriterState.KNOWN
+        ):
             self._suspected_at = self._suspected_at or self.clock()
         status = self.machine.nodes.get(name)
         self._perform(self.machine.failed(name, failure, self.clock(), words))
-        if status is not None and failure not in ANSWERS_OTHERWISE:
+        if status is not None and failure not in ALIVE_FAILURES:
             # Later than the rest: clients find other readers by now.
             self.routes.lost(status.node, is_silent=failure is ProbeFailure.SILENT)
 
@@ -404,7 +408,7 @@ class Cluster:
 
         Before the first verdict none is, nor does anybody lose the one it has.
         """
-        if self.machine.state is WriterState.STARTING:
+        if self.machine.writer_state is WriterState.STARTING:
             return
         statuses = self.machine.nodes.values()
         nodes = [status.node for status in statuses]
@@ -419,7 +423,9 @@ class Cluster:
         if report is None:
             return status.failure or "no answer yet"
         if not report.in_recovery:
-            is_open = self.machine.state is WriterState.STARTING and not status.fenced
+            is_open = (
+                self.machine.writer_state is WriterState.STARTING and not status.fenced
+            )
             if is_open:
                 return "takes writes; other nodes have not spoken yet"
             return "fenced" if status.fenced else "writer"
@@ -432,7 +438,7 @@ class Cluster:
             report.system != machine.system
         ):
             return "a node of another cluster"
-        if machine.state is not WriterState.KNOWN:
+        if machine.writer_state is not WriterState.KNOWN:
             return ""  # There is nobody to follow, and nothing newer elsewhere.
         return self.positions.trouble(status.node.name, report, status.answered_at)
 
@@ -443,7 +449,7 @@ class Cluster:
         if limit and behind is not None and behind > limit:
             return f"{behind} bytes behind"
         lag_s = report.lag_s or 0.0
-        if self.machine.state is WriterState.KNOWN:
+        if self.machine.writer_state is WriterState.KNOWN:
             lag_s = self.positions.lag_s(report, status.answered_at)
         if self.max_lag and lag_s > self.max_lag:
             return f"{lag_s:.0f} s behind"
@@ -491,7 +497,7 @@ class Cluster:
 
     def _keep_warm(self) -> None:
         """Tell the sites which nodes may be the next writer, when that has changed."""
-        if self.machine.state in (WriterState.STARTING, WriterState.ASSUMED):
+        if self.machine.writer_state in (WriterState.STARTING, WriterState.ASSUMED):
             return
         nodes = [
             status.node

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.cluster.cluster import Cluster
-from pgswitch.cluster.facts import NOTHING_KNOWN, Knowledge, MachineLimits
+from pgswitch.cluster.cluster_state import NOTHING_KNOWN, Knowledge, MachineLimits
 from pgswitch.cluster.machine import Machine
 from pgswitch.cluster.monitor import Monitor, PollIntervals
 from pgswitch.cluster.nodes import Node, named
@@ -117,10 +117,10 @@ class Clusters:
             cluster.max_lag_bytes = configuration.settings.reader_max_lag_bytes
             cluster.limit(self._limits())
 
-    def judge_again(self, key: str) -> None:
+    def forget_writer(self, key: str) -> None:
         """Have a cluster's nodes judged as at a start, if it has no writer."""
         if key in self.by_key:
-            self.by_key[key].judge_again()
+            self.by_key[key].forget_writer()
 
     def _renew(self, key: str, spec: DatabaseSpec) -> None:
         """Go on with a cluster whose entry has changed, readers' databases too."""

@@ -19,7 +19,7 @@ from psycopg2 import errors, extensions
 from twisted.internet.defer import Deferred, succeed
 from txpostgres import txpostgres
 
-from pgswitch.cluster.facts import NodeReport, ProbeFailure
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure
 from pgswitch.cluster.probe_query import ProbeFailed, ProbeQuery, QuestionRefused
 from pgswitch.tls.options import TlsOptions
 

@@ -22,15 +22,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.task import LoopingCall
 
-from pgswitch.cluster.facts import (
-    ANSWERS_OTHERWISE,
-    NodeReport,
-    ProbeFailure,
-    WriterState,
-)
+from pgswitch.cluster.cluster_state import WriterState
 from pgswitch.cluster.machine import Machine
 from pgswitch.cluster.node_failure_log import LONG_S, NodeFailureLog
-from pgswitch.cluster.nodes import BadRow, Node, nodes_of
+from pgswitch.cluster.nodes import (
+    ALIVE_FAILURES,
+    BadRow,
+    Node,
+    NodeReport,
+    ProbeFailure,
+    nodes_of,
+)
 from pgswitch.cluster.probe_query import ProbeFailed
 
 if TYPE_CHECKING:
@@ -312,13 +314,16 @@ class Monitor:
 
         Without a writer, only if it has not just been read from it.
         """
-        is_new = self.machine.state is WriterState.STARTING and name != self._read_from
+        is_new = (
+            self.machine.writer_state is WriterState.STARTING
+            and name != self._read_from
+        )
         age = self.clock() - self._read_at
         if self._is_known() or is_new or age >= SEARCH_LIST_PACE_S:
             self._list_from = name
 
     def _is_known(self) -> bool:
-        return self.machine.state is WriterState.KNOWN
+        return self.machine.writer_state is WriterState.KNOWN
 
     def _tick(self) -> None:
         self._is_ticking = True
@@ -476,7 +481,7 @@ class Monitor:
         fault = failure.value
         if not isinstance(fault, ProbeFailed):
             fault = ProbeFailed(ProbeFailure.REFUSED, repr(fault))
-        poll.is_refused = fault.failure in ANSWERS_OTHERWISE
+        poll.is_refused = fault.failure in ALIVE_FAILURES
         if self._is_over(poll):
             return
         host = poll.node.host

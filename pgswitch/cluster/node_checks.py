@@ -14,7 +14,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pgswitch.cluster.facts import NodeReport, ProbeFailure
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure
 from pgswitch.cluster.probe_query import ProbeFailed
 
 if TYPE_CHECKING:

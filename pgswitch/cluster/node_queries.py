@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgswitch.cluster import recovery_check
-from pgswitch.cluster.facts import NodeReport
+from pgswitch.cluster.nodes import NodeReport
 
 QueryRows = tuple[tuple[str, ...], list[Sequence[object]]]
 """Names of columns, and the rows."""

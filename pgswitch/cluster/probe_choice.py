@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from pgswitch.cluster.driver_probe import ResolveHost
-    from pgswitch.cluster.facts import NodeReport
     from pgswitch.cluster.monitor import Probe
     from pgswitch.cluster.node_queries import QueryRows
-    from pgswitch.cluster.nodes import Node
+    from pgswitch.cluster.nodes import Node, NodeReport
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import ServiceContext
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from twisted.python.failure import Failure as TwistedFailure
 
 from pgswitch.cluster import node_queries
-from pgswitch.cluster.facts import NodeReport, ProbeFailure
 from pgswitch.cluster.node_queries import SHORT
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure
 from pgswitch.cluster.recovery_check import BadAnswer
 
 if TYPE_CHECKING:

@@ -11,20 +11,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pgswitch.cluster.facts import (
+from pgswitch.cluster.cluster_state import (
     Assume,
     Fence,
     Knowledge,
     LoseWriter,
     MachineCommand,
     MachineLimits,
-    NodeReport,
-    ProbeFailure,
     ReadTopology,
     SetWriter,
 )
 from pgswitch.cluster.machine import Machine
-from pgswitch.cluster.nodes import Node
+from pgswitch.cluster.nodes import Node, NodeReport, ProbeFailure
 
 
 class BadRecord(ValueError):
@@ -58,7 +56,7 @@ def begun(cluster: str, at: float, machine: Machine) -> str:
     )
 
 
-def renewed(cluster: str, at: float, nodes: list[Node]) -> str:
+def entry_changed(cluster: str, at: float, nodes: list[Node]) -> str:
     """Return the line of an entry that has changed, with its hosts."""
     return _line(cluster, at, "entry", nodes=[asdict(node) for node in nodes])
 
@@ -68,7 +66,7 @@ def limited(cluster: str, at: float, limits: MachineLimits) -> str:
     return _line(cluster, at, "limits", limits=asdict(limits))
 
 
-def judged_again(cluster: str, at: float) -> str:
+def writer_forgotten(cluster: str, at: float) -> str:
     """Return the line of an operator's RECONNECT."""
     return _line(cluster, at, "judge again")
 
@@ -127,7 +125,7 @@ def replay(lines: Iterable[str]) -> Iterator[RecordedInput]:
         machine = machines[cluster]
         told = tuple(_told(one) for one in commands)
         yield RecordedInput(
-            at, cluster, words, told, machine.state.value, machine.writer
+            at, cluster, words, told, machine.writer_state.value, machine.writer
         )
 
 
@@ -147,7 +145,7 @@ def _input(  # noqa: C901, PLR0911 - one for each kind
     machine = machines[cluster]
     if kind == "entry":
         nodes = [Node(**node) for node in record["nodes"]]
-        return f"the entry names {_names(nodes)}", machine.renewed(nodes, at)
+        return f"the entry names {_names(nodes)}", machine.entry_changed(nodes, at)
     if kind == "limits":
         machine.limits = MachineLimits(**record["limits"])
         return f"settings: {machine.limits}", []
@@ -155,7 +153,7 @@ def _input(  # noqa: C901, PLR0911 - one for each kind
         nodes = [Node(**node) for node in record["nodes"]]
         return f"the nodes are {_names(nodes)}", machine.listed(nodes, at)
     if kind == "judge again":
-        return "RECONNECT", machine.judge_again(at)
+        return "RECONNECT", machine.forget_writer(at)
     if kind == "time":
         return "time is up", machine.ticked(at)
     name = record["name"]

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pgswitch.cluster.facts import NodeReport
+    from pgswitch.cluster.nodes import NodeReport
 
 ARCHIVE, NONE, STREAMING = "archive", "none", "streaming"
 """Sources of a standby's WAL; others are what else the status of a receiver may be."""

@@ -11,8 +11,8 @@ from collections import Counter, deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pgswitch.cluster.cluster_state import Knowledge
 from pgswitch.cluster.clusters import ClusterSnapshot
-from pgswitch.cluster.facts import Knowledge
 from pgswitch.cluster.nodes import Node
 from pgswitch.cluster.switchovers import LossCounts, Switchover
 from pgswitch.wire.exchange import IDLE

@@ -7,7 +7,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import NodeSnapshot, SwitchoverSnapshot
-from pgswitch.cluster.facts import WriterState
+from pgswitch.cluster.cluster_state import WriterState
 from pgswitch.net.backend import Phase
 from pgswitch.views.steps import POOLS_A_STEP, shown
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pgswitch.cluster.cluster import Cluster
     from pgswitch.cluster.clusters import Clusters
-    from pgswitch.cluster.facts import NodeStatus
+    from pgswitch.cluster.nodes import NodeStatus
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pools import Pools
 
@@ -113,7 +113,9 @@ class TopologyView:
             host=node.host or "unix",
             port=node.port,
             role=role,
-            state=cluster.machine.state.value if role == "writer" else _state(status),
+            state=cluster.machine.writer_state.value
+            if role == "writer"
+            else _state(status),
             timeline=None if report is None else report.timeline or report.follows,
             lsn=None if report is None else report.lsn,
             lag_bytes=cluster.lag_bytes(status) if role != "writer" else None,
@@ -146,11 +148,15 @@ class TopologyView:
 def _role(cluster: Cluster, status: NodeStatus) -> str:
     """Return what a node is at present."""
     machine = cluster.machine
-    if machine.state is WriterState.KNOWN and status.node.name == machine.writer:
+    if machine.writer_state is WriterState.KNOWN and status.node.name == machine.writer:
         return "writer"
     if status.report is None:
         return "unknown"
-    if machine.state is WriterState.STARTING and status.writes and not status.fenced:
+    if (
+        machine.writer_state is WriterState.STARTING
+        and status.writes
+        and not status.fenced
+    ):
         return "unknown"
     return "reader" if status.report.in_recovery else "rival"
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from pgswitch.cluster.facts import NodeReport, ProbeFailure
 from pgswitch.cluster.node_queries import QueryRows
-from pgswitch.cluster.nodes import Node
+from pgswitch.cluster.nodes import Node, NodeReport, ProbeFailure
 from pgswitch.cluster.probe_query import ProbeFailed
 
 STANDBY = NodeReport(in_recovery=True)

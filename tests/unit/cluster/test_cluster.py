@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pgswitch.cluster.facts import NodeReport, ProbeFailure, WriterState
+from pgswitch.cluster.cluster_state import ClusterState, WriterState
 from pgswitch.cluster.node_checks import CheckResult
-from pgswitch.cluster.nodes import named
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure, named
 from pgswitch.cluster.recording import replay
 from tests.fakes.cluster import ClusterSetting
 from tests.fakes.probes import STANDBY, writes
@@ -266,7 +266,7 @@ def test_clients_that_wait_for_long(known: ClusterSetting) -> None:
     assert "b: takes writes on timeline 0, the last writer, a, was on 1" in told()[0]
     assert "c: in recovery" in told()[0]
     assert told()[0].endswith("; RECONNECT db has the nodes judged again")
-    known.cluster.judge_again()
+    known.cluster.forget_writer()
     assert known.logged("the last writer, a, and its timeline (1) are forgotten")
 
 
@@ -341,11 +341,11 @@ def test_one_search_is_one_event(known: ClusterSetting) -> None:
     cluster = known.cluster
     cluster.failed("a", ProbeFailure.REFUSED, "")
     (event,) = cluster.events
-    cluster.judge_again()
+    cluster.forget_writer()
     for name in "abc":
         cluster.answered(name, STANDBY, 1.0)
     cluster.listed(named((name, 5432) for name in "abc"))
-    assert cluster.machine.state is WriterState.SEARCHING
+    assert cluster.machine.writer_state is WriterState.SEARCHING
     assert [*cluster.events] == [event]
 
 
@@ -360,7 +360,7 @@ def test_what_a_replay_decides_by_is_recorded(known: ClusterSetting) -> None:
 def test_why_no_node_is_the_writer(known: ClusterSetting) -> None:
     """There need not be a last writer that has a name."""
     cluster = known.cluster
-    cluster.machine.writer, cluster.machine.state = "", WriterState.SEARCHING
+    cluster.machine.writer, cluster.machine.state = "", ClusterState.SEARCHING
     status = cluster.machine.nodes["a"]
     for timeline, last, words in (
         (None, 3, "takes writes"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.cluster.facts import ProbeFailure, WriterState
+from pgswitch.cluster.cluster_state import WriterState
 from pgswitch.cluster.node_checks import CheckResult
+from pgswitch.cluster.nodes import ProbeFailure
 from pgswitch.cluster.switchovers import Switchover
 from tests.fakes.messages import IN_TRANSACTION, message, query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
@@ -184,7 +185,7 @@ def test_an_entry_that_leads_elsewhere(monitored: Monitored) -> None:
     monitored.probes["10.0.0.7"].list("10.0.0.7", "10.0.0.8")
     world.wait(0.5)
     monitored.probes["10.0.0.8"].answer(STANDBY)
-    assert cluster.machine.state is WriterState.SEARCHING
+    assert cluster.machine.writer_state is WriterState.SEARCHING
     assert cluster.machine.nodes["10.0.0.7"].fenced
     world.wait(0.1)
     monitored.probes["10.0.0.8"].answer(writes(6))
@@ -198,7 +199,7 @@ def test_an_entry_that_names_another_node(monitored: Monitored) -> None:
     cluster = world.service.clusters.by_key["db"]
     world.reload(databases=f"{ENTRY.replace('10.0.0.1', '10.0.0.2')}\n{OTHER}")
     assert world.service.clusters.by_key["db"] is cluster
-    assert cluster.machine.state is WriterState.KNOWN
+    assert cluster.machine.writer_state is WriterState.KNOWN
     assert world.pool().target.host == "10.0.0.1"
 
 
@@ -209,7 +210,7 @@ def test_reconnect(monitored: Monitored) -> None:
     machine = world.service.clusters.by_key["db"].machine
 
     def state() -> WriterState:
-        return machine.state
+        return machine.writer_state
 
     world.service.operations.reconnect("db")
     assert state() is WriterState.KNOWN

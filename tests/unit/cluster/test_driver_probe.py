@@ -18,8 +18,7 @@ from pgswitch.cluster.driver_probe import (
     _fault_of,
     _tls_options,
 )
-from pgswitch.cluster.facts import ProbeFailure
-from pgswitch.cluster.nodes import Node
+from pgswitch.cluster.nodes import Node, ProbeFailure
 from pgswitch.cluster.probe_query import ProbeFailed
 from pgswitch.tls.options import TlsOptions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.cluster.facts import NodeStatus, ProbeFailure
+from pgswitch.cluster.nodes import NodeStatus, ProbeFailure
 from pgswitch.net.backend import Phase
 from pgswitch.pool.cluster_databases import READER
 from pgswitch.pool.moving import move

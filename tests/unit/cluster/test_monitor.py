@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from pgswitch.cluster.facts import ProbeFailure, WriterState
+from pgswitch.cluster.cluster_state import WriterState
+from pgswitch.cluster.nodes import ProbeFailure
 from tests.fakes.cluster import ClusterSetting
 from tests.fakes.probes import STANDBY, writes
 
@@ -89,7 +90,7 @@ def test_the_pace_changes_within_a_tick(known: ClusterSetting) -> None:
     """There is one chain of ticks, however often the pace changes."""
     for _ in range(3):
         known.wait(1.5)
-        assert known.cluster.machine.state is WriterState.SEARCHING
+        assert known.cluster.machine.writer_state is WriterState.SEARCHING
         assert known.probes["a"].asked is not None
         known.probes["a"].answer(writes())
         known.wait(0.1)
@@ -127,7 +128,7 @@ def test_no_topology_function() -> None:
     setting.probes["a"].fail(ProbeFailure.UNFIT, "no such function")
     assert setting.logged("the topology query failed: no such function")
     assert setting.routes.done == [("wait",), ("serve", "a", True)]
-    assert setting.cluster.machine.state is WriterState.KNOWN
+    assert setting.cluster.machine.writer_state is WriterState.KNOWN
 
 
 def test_a_node_is_lost_while_it_lists() -> None:

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import pytest
 from twisted.internet.task import Clock
 
-from pgswitch.cluster.facts import ProbeFailure
 from pgswitch.cluster.node_checks import TIMEOUT_S, CheckResult, NodeChecks
-from pgswitch.cluster.nodes import Node
+from pgswitch.cluster.nodes import Node, ProbeFailure
 from tests.fakes.probes import STANDBY, FakeProbe, writes
 
 NODE, OTHER = Node("a", "a", 5432), Node("b", "b", 5432)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pgswitch.cluster.facts import NodeReport
 from pgswitch.cluster.node_queries import FULL, LESS, SHORT, report_of, waiting_query
+from pgswitch.cluster.nodes import NodeReport
 
 
 def test_reports() -> None:

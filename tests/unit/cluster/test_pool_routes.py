@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.cluster.facts import ProbeFailure
+from pgswitch.cluster.nodes import ProbeFailure
 from pgswitch.cluster.pool_routes import PoolRoutes
 from pgswitch.pool.cluster_databases import READER
 from tests.fakes.messages import ANSWER, query

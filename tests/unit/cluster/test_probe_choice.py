@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from pgswitch.cluster.cluster_state import WriterState
 from pgswitch.cluster.driver_probe import MonitorLogin
-from pgswitch.cluster.facts import WriterState
 from pgswitch.cluster.nodes import Node
 from pgswitch.cluster.probe_choice import SelectingProbe
 from pgswitch.errors import ServerIterationsTooMany
@@ -175,7 +175,7 @@ def test_a_slow_link(world_of: WorldOf) -> None:
             world.wait(0.1)
             server.hear()
             server.say(rows(["host"], [b"10.0.0.1"]))
-        assert cluster.machine.state is WriterState.KNOWN
+        assert cluster.machine.writer_state is WriterState.KNOWN
         if not lost:
             server.drop()
             (attempt,) = monitors(world)

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure as TwistedFailure
 
 from pgswitch.cluster import node_queries
-from pgswitch.cluster.facts import NodeReport, ProbeFailure
 from pgswitch.cluster.node_queries import QueryRows
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure
 from pgswitch.cluster.probe_query import ProbeFailed, ProbeQuery, QuestionRefused
 
 ROWS: QueryRows = (("pg_is_in_recovery",), [(True,)])

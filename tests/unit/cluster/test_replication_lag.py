@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.cluster.facts import NodeReport
+from pgswitch.cluster.nodes import NodeReport
 from pgswitch.cluster.replication_lag import MAX_POSITIONS, WalPositions
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.cluster.facts import ProbeFailure
+from pgswitch.cluster.nodes import ProbeFailure
 from tests.fakes.monitored import Monitored
 from tests.fakes.probes import writes
 from tests.fakes.world import WorldOf

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from pgswitch.cluster.nodes import NodeReport, ProbeFailure
-from pgswitch.cluster.probe_query import ProbeFailed, ProbeQuery, QuestionRefused
+from pgswitch.cluster.probe import ProbeFailed, ProbeQuery, QueryRefused
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool.login_attempts import NO_RESOURCES, STARTING_UP
 from pgswitch.pool.server_connector import ServerConnector
@@ -24,7 +24,7 @@ from pgswitch.wire.server_auth import Failed, ServerRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pgswitch.cluster.node_queries import QueryRows
+    from pgswitch.cluster.probe import QueryRows
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import ServiceContext
 
@@ -94,19 +94,19 @@ class BackendProbe:
         """Whether the host has accepted the connection, logged in or not yet."""
         return self._backend is not None and self._backend.transport is not None
 
-    def ask(self, patience_s: float = 0.0) -> Deferred[NodeReport]:
+    def ask(self, wait_s: float = 0.0) -> Deferred[NodeReport]:
         """Ask what the node is; fails with ProbeFailed.
 
         A standby may answer so many seconds later, or when it is promoted.
         """
-        return self._asking.ask(patience_s)
+        return self._asking.ask(wait_s)
 
     def read(self, query: str) -> Deferred[QueryRows]:
         """Run a query for its Rows; fails with ProbeFailed."""
         outcome: Deferred[QueryRows] = Deferred()
         self._asked, self._reading = outcome, ProbeResult(query)
         if self._backend is None:
-            self._asking.begin()
+            self._asking.reset()
             self._refusal = None
             self._backend = self._connector.open_one(self._spec, 0, extra=PARAMETERS)
             self._connector.connect(self._spec, self._backend)
@@ -188,5 +188,5 @@ def _fault_of(error: dict[str, str]) -> ProbeFailed:
     code, words = error.get("C", ""), error.get("M", "")
     if code == STARTING_UP:
         return ProbeFailed(ProbeFailure.NOT_READY, words)
-    is_passing = code == QUERY_CANCELED or code.startswith(_PASSING)
-    return QuestionRefused(words, is_passing=is_passing)
+    is_transient = code == QUERY_CANCELED or code.startswith(_PASSING)
+    return QueryRefused(words, is_transient=is_transient)

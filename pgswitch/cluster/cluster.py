@@ -7,7 +7,7 @@ The :class:`Monitor` asks the nodes; what depends on the pools is behind the int
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,16 +29,16 @@ from pgswitch.cluster.machine import Machine
 from pgswitch.cluster.node_checks import CheckResult, NodeChecks
 from pgswitch.cluster.nodes import ALIVE_FAILURES, NodeReport, NodeStatus, ProbeFailure
 from pgswitch.cluster.replication_lag import WalPositions
-from pgswitch.cluster.switchovers import LossCounts, Switchover
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
     from twisted.internet.interfaces import IReactorTime
 
-    from pgswitch.cluster.monitor import Monitor, Probe
+    from pgswitch.cluster.monitor import Monitor
     from pgswitch.cluster.node_checks import CheckCallback
     from pgswitch.cluster.nodes import Node
+    from pgswitch.cluster.probe import Probe
     from pgswitch.logs import Log
 
 EVENTS_KEPT = 100
@@ -48,6 +48,40 @@ _FAILURES = {
     CheckResult.GONE: ProbeFailure.REFUSED,
     CheckResult.NOT_READY: ProbeFailure.NOT_READY,
 }
+
+
+@dataclass(slots=True)
+class LossCounts:
+    """What became of clients whose server was lost."""
+
+    retried: int = 0
+    """Statements that were run again without the client noticing."""
+    lost: int = 0
+    """Clients that were disconnected."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """Errors that clients got, by SQLSTATE."""
+
+
+@dataclass(slots=True)
+class Switchover:
+    """One switchover; times in seconds of the cluster's clock, 0.0: not yet."""
+
+    cause: str
+    old: str
+    suspected_at: float
+    """When the first sign was seen."""
+    lost_at: float
+    """When it was certain."""
+    new: str = ""
+    timeline: int | None = None
+    found_at: float = 0.0
+    served_at: float = 0.0
+    """When the first server of the new writer was ready for clients."""
+    held: int = 0
+    """Clients that waited when the new writer was found."""
+    longest_wait: float = 0.0
+    """The longest of their waits, in seconds."""
+    loss_counts: LossCounts = field(default_factory=LossCounts)
 
 
 class ClusterRoutes(Protocol):

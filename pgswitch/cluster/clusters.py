@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 from pgswitch.cluster.cluster import Cluster
 from pgswitch.cluster.cluster_state import NOTHING_KNOWN, Knowledge, MachineLimits
 from pgswitch.cluster.machine import Machine
-from pgswitch.cluster.monitor import Monitor, PollIntervals
+from pgswitch.cluster.monitor import Monitor
+from pgswitch.cluster.node_poll import PollIntervals
 from pgswitch.cluster.nodes import Node, named
-from pgswitch.cluster.pool_routes import PoolRoutes
 from pgswitch.cluster.probe_choice import probe_maker
+from pgswitch.cluster.routes import PoolRoutes
 from pgswitch.pool.reader_route import ReaderRoute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pgswitch.cluster.monitor import Probe
-    from pgswitch.cluster.switchovers import Switchover
+    from pgswitch.cluster.cluster import Switchover
+    from pgswitch.cluster.probe import Probe
     from pgswitch.config.model import Configuration, DatabaseSpec
     from pgswitch.dns.resolver import Resolver
     from pgswitch.pool.context import ServiceContext
@@ -236,7 +237,7 @@ class Clusters:
             query=spec.topology_query or "",
             port=spec.port,
             machine=machine,
-            client_heard_at=routes.heard_at,
+            client_answered_at=routes.client_answered_at,
             make_probe=self._probe_maker(spec),
             clock=context.clock,
             log=context.log,

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred, succeed
 from txpostgres import txpostgres
 
 from pgswitch.cluster.nodes import NodeReport, ProbeFailure
-from pgswitch.cluster.probe_query import ProbeFailed, ProbeQuery, QuestionRefused
+from pgswitch.cluster.probe import ProbeFailed, ProbeQuery, QueryRefused
 from pgswitch.tls.options import TlsOptions
 
 if TYPE_CHECKING:
@@ -155,12 +155,12 @@ class DriverProbe:
         """Whether the host has accepted the connection, logged in or not yet."""
         return self._connection is not None and self._connection.is_reached
 
-    def ask(self, patience_s: float = 0.0) -> Deferred[NodeReport]:
+    def ask(self, wait_s: float = 0.0) -> Deferred[NodeReport]:
         """Ask what the node is; fails with ProbeFailed.
 
         A standby may answer so many seconds later, or when it is promoted.
         """
-        return self._asking.ask(patience_s)
+        return self._asking.ask(wait_s)
 
     def read(self, query: str) -> Deferred[Any]:
         """Run a query for its Rows; fails with ProbeFailed."""
@@ -181,7 +181,7 @@ class DriverProbe:
             is_login = connection is None or not connection.was_ready
             fault = _fault_of(failure.value, is_connect=is_login)
             self._asked = None
-            if not isinstance(fault, QuestionRefused):
+            if not isinstance(fault, QueryRefused):
                 self._drop()
             outcome.errback(fault)
 
@@ -205,7 +205,7 @@ class DriverProbe:
     def _begin(self, query: str) -> Deferred[Any]:
         """Connect, then run a query."""
         self._drop()
-        self._asking.begin()
+        self._asking.reset()
         connection = self._connection = _Connection(self._reactor, self._ended)
         looking_up = self._look_up()
 
@@ -280,9 +280,9 @@ def _fault_of(error: BaseException | None, *, is_connect: bool) -> ProbeFailed:
         return ProbeFailed(_failure_of_login(words), words)
     is_errors = isinstance(error, psycopg2.Error)
     if is_errors and not isinstance(error, psycopg2.OperationalError):
-        return QuestionRefused(words)
+        return QueryRefused(words)
     if isinstance(error, _ONLY_THE_QUESTION):
-        return QuestionRefused(words, is_passing=True)
+        return QueryRefused(words, is_transient=True)
     return ProbeFailed(ProbeFailure.LOST, words or ProbeFailure.LOST.value)
 
 

@@ -15,14 +15,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pgswitch.cluster.nodes import NodeReport, ProbeFailure
-from pgswitch.cluster.probe_query import ProbeFailed
+from pgswitch.cluster.probe import ProbeFailed
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure as TwistedFailure
 
-    from pgswitch.cluster.monitor import Probe
     from pgswitch.cluster.nodes import Node
+    from pgswitch.cluster.probe import Probe
 
 TIMEOUT_S = 1.0
 """A call that is not answered in this time is given up."""

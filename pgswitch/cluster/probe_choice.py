@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from pgswitch.cluster.driver_probe import ResolveHost
-    from pgswitch.cluster.monitor import Probe
-    from pgswitch.cluster.node_queries import QueryRows
     from pgswitch.cluster.nodes import Node, NodeReport
+    from pgswitch.cluster.probe import Probe, QueryRows
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import ServiceContext
 
@@ -57,9 +56,9 @@ class SelectingProbe:
         """Where the host was reached last; empty: nowhere yet, or a unix socket."""
         return self._chosen.address
 
-    def ask(self, patience_s: float = 0.0) -> Deferred[NodeReport]:
+    def ask(self, wait_s: float = 0.0) -> Deferred[NodeReport]:
         """Ask what the node is; fails with ProbeFailed."""
-        return self._choose().ask(patience_s)
+        return self._choose().ask(wait_s)
 
     def read(self, query: str) -> Deferred[QueryRows]:
         """Run a query; fails with ProbeFailed."""

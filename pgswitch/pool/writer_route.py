@@ -26,9 +26,9 @@ from pgswitch.pool.standbys import StandbyConnections
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pgswitch.cluster.cluster import LossCounts
     from pgswitch.cluster.node_checks import CheckCallback
     from pgswitch.cluster.nodes import Node
-    from pgswitch.cluster.switchovers import LossCounts
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.held_clients import HeldClients
     from pgswitch.wire.welcome import Welcome

@@ -122,7 +122,7 @@ class TopologyView:
             probe_age_ms=(
                 round((now - status.answered_at) * 1000) if status.answered_at else None
             ),
-            probe_us=round(poll.took * 1e6) if poll is not None else 0,
+            probe_us=round(poll.answer_time * 1e6) if poll is not None else 0,
             servers=servers,
             why=self._why(cluster, status, refusals, is_writer=role == "writer"),
         )
@@ -135,7 +135,7 @@ class TopologyView:
         *,
         is_writer: bool,
     ) -> str:
-        """Return why a node is not read from, cannot be asked, or refuses logins."""
+        """Return why a node gets no reads, fails health checks, or refuses logins."""
         why = status.failure if is_writer else cluster.unfit(status)
         if why:
             return why

@@ -16,7 +16,7 @@ from tests.unit.captured import CapturedLog
 STEP_S = 0.01
 
 
-class NotedSites:
+class NotedRoutes:
     """Notes what a cluster does to its pools."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class NotedSites:
         self.answering: list[str] = []
         self.readers: list[str] = []
         self.lost_nodes: list[tuple[str, bool]] = []
-        self.heard = float("-inf")
+        self.client_answered = float("-inf")
 
     def serve_from(self, node: Node, *, same: bool) -> None:
         """Note."""
@@ -69,9 +69,9 @@ class NotedSites:
         """Return what the test says."""
         return 3, 0.5
 
-    def heard_at(self, _node: Node) -> float:
+    def client_answered_at(self, _node: Node) -> float:
         """Return what the test says."""
-        return self.heard
+        return self.client_answered
 
 
 class ClusterSetting:
@@ -81,7 +81,7 @@ class ClusterSetting:
         """Start it with these hosts in the configuration."""
         self.clock = Clock()
         self.clock.advance(100.0)
-        self.routes = NotedSites()
+        self.routes = NotedRoutes()
         self.captured = CapturedLog()
         self.probes: dict[str, FakeProbe] = {}
         self.recorded: list[str] = []
@@ -91,7 +91,7 @@ class ClusterSetting:
             query="select host",
             port=5432,
             machine=machine,
-            client_heard_at=self.routes.heard_at,
+            client_answered_at=self.routes.client_answered_at,
             make_probe=self._probe,
             clock=self.clock.seconds,
             log=self.captured.log,

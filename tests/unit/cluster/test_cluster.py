@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pgswitch.cluster.cluster import Switchover
 from pgswitch.cluster.cluster_state import ClusterState, WriterState
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.cluster.nodes import NodeReport, ProbeFailure, named
@@ -201,10 +202,14 @@ def test_a_node_that_does_not_let_us_in() -> None:
         setting.wait(0.5)
         assert setting.probes["a"].asked is None
         setting.wait(0.6)
-    words = "a cannot be asked: password authentication failed; the monitor logs in"
+    words = (
+        "a: health check failed: password authentication failed; the monitor logs in"
+    )
     assert sum(words in line for line in setting.captured.lines) == 1
     setting.probes["a"].fail(ProbeFailure.UNFIT, "too many clients")
-    assert setting.captured.lines[-1].endswith("a cannot be asked: too many clients")
+    assert setting.captured.lines[-1].endswith(
+        "a: health check failed: too many clients"
+    )
     assert setting.routes.done == [("wait",), ("serve as configured",)]
     words = "clients are served by the configured host: a does not answer: password"
     assert setting.logged(words)
@@ -370,3 +375,11 @@ def test_why_no_node_is_the_writer(known: ClusterSetting) -> None:
         status.report = NodeReport(in_recovery=False, timeline=timeline)
         cluster.machine.timeline = last
         assert cluster._why_no_writer(status) == words
+
+
+def test_reports_are_apart() -> None:
+    """What one counts, another does not."""
+    one, other = Switchover("x", "a", 1.0, 2.0), Switchover("y", "b", 3.0, 4.0)
+    one.loss_counts.errors["08007"] += 1
+    assert other.loss_counts.errors == {}
+    assert (other.new, other.served_at, other.held) == ("", 0.0, 0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from pgswitch.cluster.cluster import Switchover
 from pgswitch.cluster.cluster_state import WriterState
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.cluster.nodes import ProbeFailure
-from pgswitch.cluster.switchovers import Switchover
 from tests.fakes.messages import IN_TRANSACTION, message, query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
 from tests.fakes.probes import STANDBY, FakeProbe, writes
@@ -93,7 +93,7 @@ def test_going_on_where_another_process_was(
 def test_names_do_not_depend_on_who_answers_first(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cluster that cannot be asked does not take the names of an earlier one."""
+    """A cluster whose nodes do not answer takes no names of an earlier one."""
     monitored = Monitored(world_of, monkeypatch)
     world = monitored.world
     later = "later = host=10.0.0.1 user=app topology_query='select 1'"

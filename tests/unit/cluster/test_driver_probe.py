@@ -19,7 +19,7 @@ from pgswitch.cluster.driver_probe import (
     _tls_options,
 )
 from pgswitch.cluster.nodes import Node, ProbeFailure
-from pgswitch.cluster.probe_query import ProbeFailed
+from pgswitch.cluster.probe import ProbeFailed
 from pgswitch.tls.options import TlsOptions
 
 OPERATIONAL = psycopg2.OperationalError

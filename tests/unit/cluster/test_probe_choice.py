@@ -106,7 +106,7 @@ def test_what_is_told_of_the_present_one() -> None:
     probe = SelectingProbe(ours, drivers, lambda: secrets[0])
     assert (probe.is_connected, probe.is_reached, probe.address) == (False, False, "")
     probe.ask(0.1)
-    assert ours.patience_s == 0.1
+    assert ours.wait_s == 0.1
     ours.address = "10.0.0.1"
     ours.answer(STANDBY)
     secrets[0] = False
@@ -180,5 +180,5 @@ def test_a_slow_link(world_of: WorldOf) -> None:
             server.drop()
             (attempt,) = monitors(world)
     assert cluster.machine.writer == "10.0.0.1"
-    assert not world.logged("cannot be asked")
+    assert not world.logged("health check failed")
     assert not world.logged("is lost")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pgswitch.cluster.cluster import LossCounts
 from pgswitch.cluster.node_checks import CheckCallback
 from pgswitch.cluster.nodes import Node
-from pgswitch.cluster.switchovers import LossCounts
 from pgswitch.pool.writer_route import WriterRoute
 from tests.fakes.messages import ANSWER, READY, query
 from tests.fakes.world import Server, World, WorldOf

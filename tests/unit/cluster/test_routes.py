@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgswitch.cluster.nodes import ProbeFailure
-from pgswitch.cluster.pool_routes import PoolRoutes
+from pgswitch.cluster.routes import PoolRoutes
 from pgswitch.pool.cluster_databases import READER
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
@@ -89,8 +89,8 @@ def test_what_the_cluster_asks(monitored: Monitored) -> None:
     server.answer()
     heard = world.reactor.seconds()
     writer, standby = world.service.clusters.known()["db"].nodes
-    assert routes.heard_at(writer) == heard
-    assert routes.heard_at(standby) == float("-inf")
+    assert routes.client_answered_at(writer) == heard
+    assert routes.client_answered_at(standby) == float("-inf")
     assert routes.waiting() == (0, 0.0)
     monitored.probes["10.0.0.1"].fail(ProbeFailure.REFUSED)
     client.say(query())

@@ -83,7 +83,7 @@ class PoolRoutes:
             route.standbys.forget(node)
         context = self.pools.context
         silence = context.configuration.settings.switchover_silence
-        if is_silent and context.clock() - self.heard_at(node) >= silence:
+        if is_silent and context.clock() - self.client_answered_at(node) >= silence:
             for reading in self._readers_at(node):
                 reading.fall_silent()
             if node == self.node and self.searching and not self.starting:
@@ -134,7 +134,7 @@ class PoolRoutes:
         ]
         return len(since), now - min(since, default=now)
 
-    def heard_at(self, node: Node) -> float:
+    def client_answered_at(self, node: Node) -> float:
         """Return when a client's query was last answered by this node."""
         pools = list(self._pools_at(node))
         if node == self.node:

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from pgswitch.cluster.probe import Probe
     from pgswitch.logs import Log
 
-EVENTS_KEPT = 100
-COMPLAINT_PACE_S = 60.0
+MAX_EVENTS = 100
+LOG_WAIT_EVERY_S = 60.0
 """How often the log says that clients wait for a writer."""
 _FAILURES = {
-    CheckResult.GONE: ProbeFailure.REFUSED,
+    CheckResult.UNREACHABLE: ProbeFailure.REFUSED,
     CheckResult.NOT_READY: ProbeFailure.NOT_READY,
 }
 
@@ -105,34 +105,34 @@ class ClusterRoutes(Protocol):
         ``is_leaving``: those at work end by themselves, with an answer perhaps.
         """
 
-    def keep_warm(self, nodes: list[Node]) -> None:
+    def keep_standbys(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
 
     def close_at(self, node: Node, addresses: Container[str]) -> None:
         """Close connections kept for later to addresses that a node has no longer."""
 
-    def answers(self, node: Node) -> None:
+    def node_answers(self, node: Node) -> None:
         """Hear that a node answers that did not, or was not known."""
 
-    def lost(self, node: Node, *, is_silent: bool) -> None:
+    def node_lost(self, node: Node, *, is_silent: bool) -> None:
         """Trust connections to a node no more: it was asked in vain.
 
         ``is_silent``: it says nothing at all, so that whoever waits for it would do so
         for ever.
         """
 
-    def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
+    def set_readers(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take the nodes that there are, and those that are fit for readers."""
 
     def waiting(self) -> tuple[int, float]:
         """Return how many clients wait, and the longest wait in seconds."""
 
 
-def _forget(_line: str) -> None:
+def _discard(_line: str) -> None:
     """Record nothing."""
 
 
-def _told_by(report: NodeReport) -> tuple[object, ...]:
+def _decision_facts(report: NodeReport) -> tuple[object, ...]:
     """Return what of an answer the machine may decide by."""
     return report.in_recovery, report.timeline, report.system, report.follows
 
@@ -151,11 +151,11 @@ class Cluster:
     max_lag: float = 0.0
     """By how much a reader may be behind in seconds, and in bytes; 0: any."""
     max_lag_bytes: int = 0
-    record: Callable[[str], object] = _forget
+    record: Callable[[str], object] = _discard
     """Takes the machine's inputs, see recording.py."""
     time: Callable[[], float] = time.time
     """Seconds since the epoch, for the records."""
-    events: deque[Switchover] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    events: deque[Switchover] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
     loss_counts: LossCounts = field(default_factory=LossCounts)
     """What became of clients since the writer was last well."""
     positions: WalPositions = field(default_factory=WalPositions)
@@ -164,15 +164,15 @@ class Cluster:
     """The last writer that was set."""
     _suspected_at: float = 0.0
     """When the first sign was seen that the writer is not well; 0.0: it is."""
-    _told: tuple[list[Node], list[Node]] | None = None
+    _published: tuple[list[Node], list[Node]] | None = None
     """The last nodes and readers that the sites were told."""
-    _complained_at: float = 0.0
+    _wait_logged_at: float = 0.0
     """When the log last said that clients wait for a writer; at first, the start."""
-    _warm: list[Node] | None = None
+    _standby_nodes: list[Node] | None = None
     """The last nodes that they were told to keep connections to."""
     _standbys: set[str] = field(default_factory=set)
     """Nodes that were in recovery when they last answered, lost since or not."""
-    _calls: NodeChecks | None = None
+    _checks: NodeChecks | None = None
     """There once it has started."""
 
     def start(self, clock: IReactorTime) -> None:
@@ -181,9 +181,9 @@ class Cluster:
         Clients wait until the nodes have spoken.
         """
         self.record(recording.begun(self.key, self.time(), self.machine))
-        self._writer, self._complained_at = self.machine.writer, self.clock()
+        self._writer, self._wait_logged_at = self.machine.writer, self.clock()
         self.routes.wait()
-        self._calls = NodeChecks(self._make_probe, clock)
+        self._checks = NodeChecks(self._make_probe, clock)
         self.monitor.start(clock, self)
 
     def _make_probe(self, node: Node, ended: Callable[[], None]) -> Probe:
@@ -212,8 +212,8 @@ class Cluster:
     def stop(self) -> None:
         """Ask no more and close every connection."""
         self.monitor.stop()
-        if self._calls is not None:
-            self._calls.stop()
+        if self._checks is not None:
+            self._checks.stop()
 
     def suspect(self, node: Node | None = None) -> None:
         """Take a hint from a client's server: its loss, or what it said.
@@ -242,16 +242,16 @@ class Cluster:
         """Return where the monitor has asked a node that has a name; empty: nowhere."""
         return self.monitor.address_of(node)
 
-    def check(self, heard: CheckCallback, node: Node | None = None) -> None:
+    def check(self, callback: CheckCallback, node: Node | None = None) -> None:
         """Call on a node over a new connection, by default on the writer."""
         nodes = self.machine.nodes
         writer = nodes.get(self.machine.writer)
         if node is None:
             node = writer.node if writer else next(iter(nodes.values())).node
-        if self._calls is not None:
-            self._calls.check(node, partial(self._called_on, node.name, heard))
+        if self._checks is not None:
+            self._checks.check(node, partial(self._checked, node.name, callback))
 
-    def _called_on(self, name: str, heard: CheckCallback, found: CheckResult) -> None:
+    def _checked(self, name: str, callback: CheckCallback, found: CheckResult) -> None:
         """Have nobody go on to read from a node that takes no connections.
 
         The writer is asked over the kept connection too, which decides.
@@ -259,17 +259,17 @@ class Cluster:
         failure = _FAILURES.get(found)
         if failure is not None and name != self.machine.writer:
             self.failed(name, failure, "")
-        heard(found)
+        callback(found)
 
     def is_standby(self, node: Node) -> bool:
         """Tell whether a node was in recovery when it last answered."""
         return node.name in self._standbys
 
     @property
-    def why_searching(self) -> str:
+    def no_writer_reason(self) -> str:
         """Why there is no writer now; empty if there is, or nothing is known."""
         if self.machine.writer_state is WriterState.STARTING:
-            return f"it is not known yet which node is the writer ({self._doubts()})"
+            return f"it is not known yet which node is the writer ({self._reasons()})"
         event = self.events[-1] if self.events else None
         if (
             self.machine.writer_state is not WriterState.SEARCHING
@@ -280,7 +280,7 @@ class Cluster:
         lost = f"{event.old} was lost, " if event.old else ""
         return f"{lost}{event.cause}"
 
-    def served(self) -> None:
+    def server_ready(self) -> None:
         """Hear that a server of the writer's is there for clients."""
         event = self.events[-1] if self.events else None
         if event is not None and event.new and not event.served_at:
@@ -310,12 +310,12 @@ class Cluster:
             WriterState.STARTING,
             WriterState.SEARCHING,
         ):
-            self._complained_at = now
-        elif now - self._complained_at >= COMPLAINT_PACE_S:
-            self._complained_at = now
-            self._tell_who_waits()
+            self._wait_logged_at = now
+        elif now - self._wait_logged_at >= LOG_WAIT_EVERY_S:
+            self._wait_logged_at = now
+            self._log_waiting()
 
-    def _tell_who_waits(self) -> None:
+    def _log_waiting(self) -> None:
         """Say in the log that clients wait for a writer, and why there is none."""
         held, longest = self.routes.waiting()
         if not held:
@@ -325,10 +325,10 @@ class Cluster:
             hint = f"; RECONNECT {self.key} has the nodes judged again"
         self.log.warning(
             f"cluster {self.key}: no writer, {held} clients wait, the longest for"
-            f" {longest:.0f} s ({self._doubts()}){hint}"
+            f" {longest:.0f} s ({self._reasons()}){hint}"
         )
 
-    def _doubts(self) -> str:
+    def _reasons(self) -> str:
         """Return for each node why it is not the writer."""
         return "; ".join(
             f"{name}: {self._why_no_writer(status)}"
@@ -361,7 +361,7 @@ class Cluster:
             before = status.report
         commands = self.machine.answered(name, report, now)
         (self._standbys.add if report.in_recovery else self._standbys.discard)(name)
-        is_news = before is None or _told_by(before) != _told_by(report)
+        is_news = before is None or _decision_facts(before) != _decision_facts(report)
         if is_news or not all(isinstance(one, ReadTopology) for one in commands):
             self.record(recording.answered(self.key, self.time(), name, report))
         is_writer = (
@@ -375,7 +375,7 @@ class Cluster:
             self._suspected_at, self.loss_counts = 0.0, LossCounts()
         self._perform(commands)
         if status is not None and before is None:
-            self.routes.answers(status.node)
+            self.routes.node_answers(status.node)
 
     def failed(self, name: str, failure: ProbeFailure, words: str) -> None:
         """Hear that a node was asked in vain, or that its kept connection ended."""
@@ -389,7 +389,7 @@ class Cluster:
         self._perform(self.machine.failed(name, failure, self.clock(), words))
         if status is not None and failure not in ALIVE_FAILURES:
             # Later than the rest: clients find other readers by now.
-            self.routes.lost(status.node, is_silent=failure is ProbeFailure.SILENT)
+            self.routes.node_lost(status.node, is_silent=failure is ProbeFailure.SILENT)
 
     def listed(self, nodes: list[Node]) -> None:
         """Take a new list of nodes, at least one."""
@@ -434,10 +434,10 @@ class Cluster:
             else:
                 self.monitor.read_list(command.name)
         self.monitor.set_tick()
-        self._tell_readers()
-        self._keep_warm()
+        self._update_readers()
+        self._update_standbys()
 
-    def _tell_readers(self) -> None:
+    def _update_readers(self) -> None:
         """Tell the sites which nodes are fit for readers, when that has changed.
 
         Before the first verdict none is, nor does anybody lose the one it has.
@@ -447,9 +447,9 @@ class Cluster:
         statuses = self.machine.nodes.values()
         nodes = [status.node for status in statuses]
         readers = [status.node for status in statuses if not self.unfit(status)]
-        if self._told != (nodes, readers):
-            self._told = nodes, readers
-            self.routes.read_from(nodes, readers)
+        if self._published != (nodes, readers):
+            self._published = nodes, readers
+            self.routes.set_readers(nodes, readers)
 
     def unfit(self, status: NodeStatus) -> str:
         """Return why a node is not to be read from, empty if it is."""
@@ -463,9 +463,11 @@ class Cluster:
             if is_open:
                 return "takes writes; other nodes have not spoken yet"
             return "fenced" if status.fenced else "writer"
-        return self._astray(status, report) or self._late(status, report)
+        return self._not_following(status, report) or self._too_far_behind(
+            status, report
+        )
 
-    def _astray(self, status: NodeStatus, report: NodeReport) -> str:
+    def _not_following(self, status: NodeStatus, report: NodeReport) -> str:
         """Return why a standby does not follow the writer, empty if it may do so."""
         machine = self.machine
         if None not in (report.system, machine.system) and (
@@ -474,9 +476,11 @@ class Cluster:
             return "a node of another cluster"
         if machine.writer_state is not WriterState.KNOWN:
             return ""  # There is nobody to follow, and nothing newer elsewhere.
-        return self.positions.trouble(status.node.name, report, status.answered_at)
+        return self.positions.not_following(
+            status.node.name, report, status.answered_at
+        )
 
-    def _late(self, status: NodeStatus, report: NodeReport) -> str:
+    def _too_far_behind(self, status: NodeStatus, report: NodeReport) -> str:
         """Return by how much a standby is too far behind, empty if it is not."""
         behind = self.positions.behind(report)
         limit = self.max_lag_bytes
@@ -529,7 +533,7 @@ class Cluster:
             self.events.append(event)
         self.routes.hold(is_leaving=command.is_leaving)
 
-    def _keep_warm(self) -> None:
+    def _update_standbys(self) -> None:
         """Tell the sites which nodes may be the next writer, when that has changed."""
         if self.machine.writer_state in (WriterState.STARTING, WriterState.ASSUMED):
             return
@@ -538,6 +542,6 @@ class Cluster:
             for name, status in self.machine.nodes.items()
             if name != self.machine.writer and not status.fenced
         ]
-        if self._warm != nodes:
-            self._warm = nodes
-            self.routes.keep_warm(nodes)
+        if self._standby_nodes != nodes:
+            self._standby_nodes = nodes
+            self.routes.keep_standbys(nodes)

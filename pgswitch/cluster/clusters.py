@@ -54,7 +54,7 @@ def _leads_to(spec: DatabaseSpec, known: ClusterSnapshot) -> bool:
     return any(node.place in places for node in _seeds(spec))
 
 
-def _elsewhere(known: ClusterSnapshot) -> ClusterSnapshot:
+def _for_other_hosts(known: ClusterSnapshot) -> ClusterSnapshot:
     """Return what is known for an entry that names other hosts: no node of them."""
     knowledge = replace(
         known.knowledge, writer="", fenced=frozenset(), is_listed=False, nodes=()
@@ -74,7 +74,7 @@ class Clusters:
     ) -> None:
         """Begin with none; ``names`` looks host names up."""
         self._names = names
-        self._complaint = ""
+        self._logged_error = ""
         self.by_key: dict[str, Cluster] = {}
         self._specs: dict[str, DatabaseSpec] = {}
         self._routes: dict[str, PoolRoutes] = {}
@@ -102,18 +102,18 @@ class Clusters:
             spec, before = wanted.get(key), self._specs[key]
             if spec == before:
                 continue
-            if spec is not None and _leads_to(spec, self._known(key)):
+            if spec is not None and _leads_to(spec, self._snapshot(key)):
                 self._renew(key, spec)
                 continue
             if spec is not None:
-                kept[key] = _elsewhere(self._known(key))
+                kept[key] = _for_other_hosts(self._snapshot(key))
             self._drop(key)
         for key, spec in wanted.items():
             if key not in self.by_key:
                 self._begin(key, spec, kept.get(key, ClusterSnapshot()))
-            self._routes[key].make_way()
+            self._routes[key].rename_nodes()
             cluster = self.by_key[key]
-            cluster.monitor.intervals = self._pace()
+            cluster.monitor.intervals = self._intervals()
             cluster.max_lag = configuration.settings.reader_max_lag
             cluster.max_lag_bytes = configuration.settings.reader_max_lag_bytes
             cluster.limit(self._limits())
@@ -133,9 +133,9 @@ class Clusters:
 
     def known(self) -> dict[str, ClusterSnapshot]:
         """Return what is known of all clusters, by the key of their entry."""
-        return {key: self._known(key) for key in self.by_key}
+        return {key: self._snapshot(key) for key in self.by_key}
 
-    def _known(self, key: str) -> ClusterSnapshot:
+    def _snapshot(self, key: str) -> ClusterSnapshot:
         cluster = self.by_key[key]
         cluster_databases = self._pools.cluster_databases
         return ClusterSnapshot(
@@ -148,7 +148,7 @@ class Clusters:
             tuple(cluster.machine.seeds),
         )
 
-    def go_on_with(self, known: Mapping[str, ClusterSnapshot]) -> None:
+    def inherit(self, known: Mapping[str, ClusterSnapshot]) -> None:
         """Begin where another process was, at the next :meth:`configure`.
 
         Nodes have their databases at once, so that servers there can be taken over.
@@ -160,7 +160,7 @@ class Clusters:
             if spec is not None and spec.topology_query:
                 # An earlier version does not say what its entry was.
                 if one.seeds and not _leads_to(spec, one):
-                    self._inherited[key] = _elsewhere(one)
+                    self._inherited[key] = _for_other_hosts(one)
                     continue
                 self._inherited[key] = one
                 self._pools.cluster_databases.set(
@@ -186,7 +186,7 @@ class Clusters:
         for key in [*self.by_key]:
             self._drop(key)
 
-    def adopt(self, pool: ServerPool) -> None:
+    def add_route(self, pool: ServerPool) -> None:
         """Tell a new pool where its servers are, if its database is a cluster."""
         name = pool.key.database
         if name in self.by_key:
@@ -198,7 +198,7 @@ class Clusters:
             better_pool = self._routes[key].better_pool
             pool.set_route(ReaderRoute(pool, node, self.by_key[key], better_pool))
 
-    def _pace(self) -> PollIntervals:
+    def _intervals(self) -> PollIntervals:
         settings = self._context.configuration.settings
         return PollIntervals(
             settings.polling_frequency,
@@ -256,7 +256,7 @@ class Clusters:
         self.by_key[key] = cluster
         for pool in self._pools:
             if pool.route is None:
-                self.adopt(pool)
+                self.add_route(pool)
         cluster.start(self._reactor)
         if spec.user is not None:
             # It opens a server as soon as it is known where.
@@ -281,6 +281,6 @@ class Clusters:
             with Path(path).open("a") as file:
                 file.write(f"{line}\n")
         except OSError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
+            if str(error) != self._logged_error:
+                self._logged_error = str(error)
                 self._context.log.error(f"switchover_record: {error}")

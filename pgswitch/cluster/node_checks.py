@@ -32,10 +32,10 @@ class CheckResult(Enum):
     """What a call found."""
 
     WELL = "it takes connections"
-    GONE = "it cannot be connected to"
+    UNREACHABLE = "it cannot be connected to"
     NOT_READY = "it takes no connections"
     """It starts, it stops, or it was restarted for a crash."""
-    NOTHING = "there is no telling"
+    UNKNOWN = "there is no telling"
 
 
 _NOBODY_THERE = re.compile(
@@ -73,9 +73,9 @@ class NodeChecks:
         self._probes: dict[Node, Probe] = {}
         """Of the calls under way."""
 
-    def check(self, node: Node, heard: CheckCallback) -> None:
+    def check(self, node: Node, callback: CheckCallback) -> None:
         """Call on a node from now on; a call that is under way began too early."""
-        self._waiting.setdefault(node, []).append(heard)
+        self._waiting.setdefault(node, []).append(callback)
         if node not in self._probes:
             self._begin(node)
 
@@ -87,20 +87,24 @@ class NodeChecks:
             probe.close()
 
     def _begin(self, node: Node) -> None:
-        heard = self._waiting.pop(node)
+        callbacks = self._waiting.pop(node)
         probe = self._probes[node] = self._make_probe(node, _ended)
         asking = probe.ask().addTimeout(TIMEOUT_S, self._clock)
         asking.addCallbacks(_answered, _failed)
-        asking.addCallback(partial(self._over, node, probe, heard))
+        asking.addCallback(partial(self._over, node, probe, callbacks))
 
     def _over(
-        self, node: Node, probe: Probe, heard: list[CheckCallback], found: CheckResult
+        self,
+        node: Node,
+        probe: Probe,
+        callbacks: list[CheckCallback],
+        found: CheckResult,
     ) -> None:
         if self._probes.get(node) is not probe:
             return
         del self._probes[node]
         probe.close()
-        for one in heard:
+        for one in callbacks:
             one(found)
         if node in self._waiting and node not in self._probes:
             self._begin(node)
@@ -117,7 +121,7 @@ def _answered(_report: NodeReport) -> CheckResult:
 def _failed(failure: TwistedFailure) -> CheckResult:
     fault = failure.value
     if not isinstance(fault, ProbeFailed):
-        return CheckResult.NOTHING
+        return CheckResult.UNKNOWN
     if fault.failure is ProbeFailure.REFUSED and _NOBODY_THERE.search(str(fault)):
-        return CheckResult.GONE
-    return _FOUND.get(fault.failure, CheckResult.NOTHING)
+        return CheckResult.UNREACHABLE
+    return _FOUND.get(fault.failure, CheckResult.UNKNOWN)

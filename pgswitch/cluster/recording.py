@@ -123,9 +123,14 @@ def replay(lines: Iterable[str]) -> Iterator[RecordedInput]:
         except (KeyError, TypeError, ValueError) as error:
             raise BadRecord(f"line {number} is no recorded input: {error!r}") from None
         machine = machines[cluster]
-        told = tuple(_told(one) for one in commands)
+        commands_in_words = tuple(_in_words(one) for one in commands)
         yield RecordedInput(
-            at, cluster, words, told, machine.writer_state.value, machine.writer
+            at,
+            cluster,
+            words,
+            commands_in_words,
+            machine.writer_state.value,
+            machine.writer,
         )
 
 
@@ -176,7 +181,7 @@ def _input(  # noqa: C901, PLR0911 - one for each kind
     raise ValueError(f"unknown input {kind!r}")
 
 
-def _told(command: MachineCommand) -> str:
+def _in_words(command: MachineCommand) -> str:
     """Return a command in words."""
     if isinstance(command, SetWriter):
         return f"serve from {command.name}: {command.cause}"

@@ -24,29 +24,29 @@ MAX_POSITIONS = 512
 class WalPositions:
     """Where the writer was, and when: of one writer, on one timeline."""
 
-    _of: tuple[str, int | None] = ("", None)
+    _writer: tuple[str, int | None] = ("", None)
     horizon_s: float = 0.0
     """No longer lag is of interest."""
     _last: int | None = None
     """Where it was when it last said so."""
     _seen: list[tuple[float, int]] = field(default_factory=list)
     """When it was seen at a position for the first time, each beyond the one before."""
-    _noted_at: tuple[float, float] = (float("-inf"), float("-inf"))
+    _answered_at: tuple[float, float] = (float("-inf"), float("-inf"))
     """When the last two answers came."""
     _ahead: set[str] = field(default_factory=set)
     """Standbys that have what the writer has not written."""
 
     def note(self, writer: str, report: NodeReport, now: float) -> None:
         """Take the writer's answer."""
-        if self._of != (writer, report.timeline):
-            self._of = writer, report.timeline
+        if self._writer != (writer, report.timeline):
+            self._writer = writer, report.timeline
             self._last = None
             self._seen.clear()
             self._ahead.clear()
-            self._noted_at = float("-inf"), float("-inf")
+            self._answered_at = float("-inf"), float("-inf")
         if report.lsn is None:
             return
-        self._noted_at = self._noted_at[1], now
+        self._answered_at = self._answered_at[1], now
         self._last = report.lsn
         at, lsn = self._seen[-1] if self._seen else (float("-inf"), -1)
         # Twice the horizon fits in.
@@ -56,7 +56,7 @@ class WalPositions:
 
     def behind(self, report: NodeReport) -> int | None:
         """Return by how many bytes a standby is behind; None: there is no telling."""
-        if None in (self._last, report.lsn) or self._is_elsewhere(report):
+        if None in (self._last, report.lsn) or self._is_on_other_timeline(report):
             return None
         return max(0, (self._last or 0) - (report.lsn or 0))
 
@@ -76,22 +76,24 @@ class WalPositions:
             return claimed
         return max(claimed, answered_at - self._seen[passed][0])
 
-    def trouble(self, name: str, report: NodeReport, answered_at: float) -> str:
+    def not_following(self, name: str, report: NodeReport, answered_at: float) -> str:
         """Return why a standby does not follow the writer; empty if it may do so."""
         if report.source == NONE:
             return "no WAL receiver"
         if report.source not in (None, ARCHIVE, STREAMING):
             return f"its WAL receiver is {report.source}"
-        if self._is_elsewhere(report):
-            return f"follows timeline {report.follows}, the writer is on {self._of[1]}"
+        if self._is_on_other_timeline(report):
+            return (
+                f"follows timeline {report.follows}, the writer is on {self._writer[1]}"
+            )
         if self._is_ahead(name, report, answered_at):
             return "has what the writer has not written"
         return ""
 
-    def _is_elsewhere(self, report: NodeReport) -> bool:
+    def _is_on_other_timeline(self, report: NodeReport) -> bool:
         """Tell whether a standby is on another timeline, as far as that is known."""
-        return None not in (report.follows, self._of[1]) and (
-            report.follows != self._of[1]
+        return None not in (report.follows, self._writer[1]) and (
+            report.follows != self._writer[1]
         )
 
     def _is_ahead(self, name: str, report: NodeReport, answered_at: float) -> bool:
@@ -102,6 +104,6 @@ class WalPositions:
         """
         if self._last is None or report.lsn is None or report.lsn <= self._last:
             self._ahead.discard(name)
-        elif self._noted_at[0] >= answered_at:
+        elif self._answered_at[0] >= answered_at:
             self._ahead.add(name)
         return name in self._ahead

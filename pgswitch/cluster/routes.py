@@ -29,8 +29,8 @@ class PoolRoutes:
     searching: bool = False
     starting: bool = False
     """It is not known yet whether there is a writer."""
-    warm: list[Node] = field(default_factory=list)
-    known: tuple[list[Node], list[Node]] = ([], [])
+    standby_nodes: list[Node] = field(default_factory=list)
+    nodes_and_readers: tuple[list[Node], list[Node]] = ([], [])
     """All nodes, and those that are fit for readers."""
 
     def wait(self) -> None:
@@ -59,9 +59,9 @@ class PoolRoutes:
         for route in self._routes():
             route.hold(is_leaving=is_leaving)
 
-    def keep_warm(self, nodes: list[Node]) -> None:
+    def keep_standbys(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
-        self.warm = nodes
+        self.standby_nodes = nodes
         for route in self._routes():
             route.standbys.keep(nodes)
 
@@ -70,14 +70,14 @@ class PoolRoutes:
         for route in self._routes():
             route.standbys.close_at(node, addresses)
 
-    def answers(self, node: Node) -> None:
+    def node_answers(self, node: Node) -> None:
         """Hear that a node answers that did not, or was not known."""
         for route in self._routes():
-            route.standbys.answers(node)
+            route.standbys.node_answers(node)
         for reading in self._readers_at(node):
-            reading.answers()
+            reading.node_answers()
 
-    def lost(self, node: Node, *, is_silent: bool) -> None:
+    def node_lost(self, node: Node, *, is_silent: bool) -> None:
         """Trust connections to a node no more: it was asked in vain."""
         for route in self._routes():
             route.standbys.forget(node)
@@ -85,27 +85,27 @@ class PoolRoutes:
         silence = context.configuration.settings.switchover_silence
         if is_silent and context.clock() - self.client_answered_at(node) >= silence:
             for reading in self._readers_at(node):
-                reading.fall_silent()
+                reading.close_silent()
             if node == self.node and self.searching and not self.starting:
                 # It was leaving, and what it was at was left to its own end.
                 self.hold(is_leaving=False)
 
-    def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
+    def set_readers(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take the nodes that there are, and those that are fit for readers."""
-        self.known = nodes, readers
+        self.nodes_and_readers = nodes, readers
         taken = self.pools.context.configuration.databases
         self.pools.cluster_databases.set(taken[self.key], nodes, readers, taken)
         for pool in self.pools:
             if isinstance(pool.route, ReaderRoute):
                 pool.route.refresh()
 
-    def make_way(self) -> None:
+    def rename_nodes(self) -> None:
         """Name nodes anew whose names belong to entries of ``[databases]`` by now."""
         taken = self.pools.context.configuration.databases
         names = self.pools.cluster_databases.names(self.key)
         if not any(name in taken for name in names.values()):
             return
-        self.read_from(*self.known)
+        self.set_readers(*self.nodes_and_readers)
         for pool in self.pools:
             if isinstance(pool.route, ReaderRoute) and pool.key.database in taken:
                 self.pools.drop(pool)
@@ -159,7 +159,7 @@ class PoolRoutes:
             route.wait()
         elif self.searching:
             route.hold()
-        route.standbys.keep(self.warm)
+        route.standbys.keep(self.standby_nodes)
 
     def _pools_at(self, node: Node) -> Iterator[ServerPool]:
         """Iterate over the pools of those who read at a node."""

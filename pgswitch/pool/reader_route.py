@@ -13,7 +13,7 @@ from pgswitch.net.backend import CRASHED
 from pgswitch.pool.held_clients import LossCause
 from pgswitch.pool.moving import move
 from pgswitch.pool.server_connector import NODE_LOST
-from pgswitch.pool.writer_route import is_elsewhere
+from pgswitch.pool.writer_route import is_at_other_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +34,7 @@ class ReaderRouteCluster(Protocol):
     def address_of(self, node: Node) -> str:
         """Return where the monitor has asked a node that has a name; empty: nowhere."""
 
-    def check(self, heard: CheckCallback, node: Node | None = None) -> None:
+    def check(self, callback: CheckCallback, node: Node | None = None) -> None:
         """Call on a node over a new connection."""
 
     def is_standby(self, node: Node) -> bool:
@@ -46,7 +46,7 @@ class ReaderRoute:
 
     starting = False
     """Its node has spoken, or it would not be one."""
-    is_unheard = False
+    is_welcome_stale = False
     """It is one node for good."""
 
     def __init__(
@@ -69,7 +69,7 @@ class ReaderRoute:
         """The node's own entry."""
         return self._pool.spec
 
-    why_searching = ""
+    no_writer_reason = ""
     """Nobody searches."""
 
     @property
@@ -89,15 +89,17 @@ class ReaderRoute:
         """
         if finding is CheckResult.WELL:
             return LossCause.WELL
-        if finding is CheckResult.GONE or (finding is CheckResult.NOT_READY and undone):
+        if finding is CheckResult.UNREACHABLE or (
+            finding is CheckResult.NOT_READY and undone
+        ):
             return LossCause.MOVED
         return None
 
-    def check(self, heard: CheckCallback) -> None:
+    def check(self, callback: CheckCallback) -> None:
         """Call on the node over a new connection."""
-        self._cluster.check(heard, self.node)
+        self._cluster.check(callback, self.node)
 
-    def warm_servers(self) -> Iterator[Backend]:
+    def standby_servers(self) -> Iterator[Backend]:
         """Iterate over connections kept for later: none."""
         return iter(())
 
@@ -105,21 +107,21 @@ class ReaderRoute:
         """Have the monitor look at the node."""
         self._cluster.suspect(self.node)
 
-    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+    def correct_parameters(self, reported: Mapping[str, str]) -> Mapping[str, str]:
         """Return it as it is: this is the node that serves."""
         return reported
 
-    def is_elsewhere(self, backend: Backend) -> bool:
+    def is_at_wrong_address(self, backend: Backend) -> bool:
         """Tell whether a server is at another address than the monitor has asked."""
-        return is_elsewhere(self._cluster.address_of(self.node), backend)
+        return is_at_other_address(self._cluster.address_of(self.node), backend)
 
-    def heard(self) -> None:
+    def welcome_learned(self) -> None:
         """Take no notice."""
 
-    def served(self) -> None:
+    def server_ready(self) -> None:
         """Take no notice: only the writer's is of interest."""
 
-    def refused(self, sqlstate: str) -> bool:
+    def login_refused(self, sqlstate: str) -> bool:
         """Send clients away from a node that refuses a login; True: all have gone.
 
         Whatever its reason is: that it is a good one is for the writer to say.
@@ -140,7 +142,7 @@ class ReaderRoute:
         if target is not None and target is not self._pool:
             drain_to(self._pool, target)
 
-    def fall_silent(self) -> None:
+    def close_silent(self) -> None:
         """End what waits for an answer of the node, and send clients away.
 
         They are told what became of their work, or it is done elsewhere, as if a
@@ -153,7 +155,7 @@ class ReaderRoute:
         self._pool.held_clients.decide(LossCause.MOVED)
         self.refresh()
 
-    def answers(self) -> None:
+    def node_answers(self) -> None:
         """Serve clients again: the node has spoken."""
         if self.searching:
             self.searching = False

@@ -35,7 +35,7 @@ REOPEN_S = 1.0
 """After which time one that was lost, perhaps ended by somebody, is opened again."""
 CHECK_S = 15.0
 """For how long none is idle without having answered a query."""
-PROOF_S = 0.5
+PROMOTION_CHECK_S = 0.5
 """Within which time those of a new writer have to answer; others are opened then."""
 
 
@@ -73,10 +73,10 @@ class StandbyConnections:
         self._backends: dict[Node, list[Backend]] = {}
         self._not_before: dict[Node, float] = {}
         """When a node may be tried again, in monotonic seconds."""
-        self._most = 0
+        self._peak = 0
         """How many servers the pool has had lately, and when it had so many."""
-        self._most_at = float("-inf")
-        self._proving: set[int] = set()
+        self._peak_at = float("-inf")
+        self._checking: set[int] = set()
         """Numbers of those that were handed over and have not answered yet."""
 
     def by_name(self) -> Iterator[tuple[str, list[Backend]]]:
@@ -94,19 +94,21 @@ class StandbyConnections:
 
         Each logs in or proves itself: the pool hears when it is ready for clients.
         """
-        backends = self._let_go(node)
+        backends = self._remove_all(node)
         for backend in backends:
             if backend.phase is Phase.LOGIN:
                 continue
-            self._proving.add(backend.number)
+            self._checking.add(backend.number)
             backend.is_fresh = False
             if backend.phase is Phase.READY:
                 self._check(backend)
         if backends:
-            self._pool.context.later(PROOF_S, partial(self._time_is_up, backends))
+            self._pool.context.later(
+                PROMOTION_CHECK_S, partial(self._time_is_up, backends)
+            )
         return backends
 
-    def _let_go(self, node: Node) -> list[Backend]:
+    def _remove_all(self, node: Node) -> list[Backend]:
         backends = self._backends.pop(node, [])
         for _ in backends:
             self._pool.connection_limits.closed_apart(self._pool.key, node)
@@ -121,8 +123,8 @@ class StandbyConnections:
             if backend.phase is Phase.LOGIN:
                 # It says nothing of the next one.
                 backend.close(NODE_LOST)
-            elif backend.number in self._proving:
-                self._proving.discard(backend.number)
+            elif backend.number in self._checking:
+                self._checking.discard(backend.number)
                 backend.close(CHECK_FAILED)
 
     def keep(self, nodes: Iterable[Node]) -> None:
@@ -130,7 +132,7 @@ class StandbyConnections:
         wanted = dict.fromkeys(nodes)
         for node in [*self._backends]:
             if node not in wanted:
-                for backend in self._let_go(node):
+                for backend in self._remove_all(node):
                     backend.close(WRITER_MOVED)
         for node in wanted:
             self._backends.setdefault(node, [])
@@ -152,7 +154,7 @@ class StandbyConnections:
             if backend.phase is Phase.LOGIN or backend.address.host in addresses:
                 backend.close(WRITER_MOVED)
 
-    def answers(self, node: Node) -> None:
+    def node_answers(self, node: Node) -> None:
         """Try a node at once: it answers again."""
         self._not_before.pop(node, None)
         self.refresh()
@@ -170,7 +172,7 @@ class StandbyConnections:
                     backend.close(WRITER_MOVED)
             for backend in backends[wanted:]:
                 backend.close(WRITER_MOVED)
-            self._look_at(backends, now)
+            self._check_idle(backends, now)
             if now < self._not_before.get(node, 0.0):
                 continue
             while len(backends) < wanted and pool.connection_limits.has_room_apart(
@@ -181,7 +183,7 @@ class StandbyConnections:
                 backend.database = self._name_of(node)
                 backends.append(backend)
 
-    def _look_at(self, backends: list[Backend], now: float) -> None:
+    def _check_idle(self, backends: list[Backend], now: float) -> None:
         """Check those that have been idle for long, close those that do not answer."""
         settings = self._pool.context.configuration.settings
         delay = min(max(settings.server_check_delay, REOPEN_S), CHECK_S)
@@ -202,8 +204,8 @@ class StandbyConnections:
         backend.run(check_query(settings), partial(self._checked, backend))
 
     def _checked(self, backend: Backend, error: dict[str, str] | None) -> None:
-        is_taken = backend.number in self._proving
-        self._proving.discard(backend.number)
+        is_taken = backend.number in self._checking
+        self._checking.discard(backend.number)
         if error is not None:
             backend.close(CHECK_FAILED)
         elif is_taken:
@@ -215,9 +217,9 @@ class StandbyConnections:
         settings = pool.context.configuration.settings
         limit = settings.server_idle_timeout
         count = len(pool.servers)
-        if count >= self._most or (limit and now - self._most_at > limit):
-            self._most, self._most_at = count, now
-        wanted = max(self._most, MIN_PER_STANDBY)
+        if count >= self._peak or (limit and now - self._peak_at > limit):
+            self._peak, self._peak_at = count, now
+        wanted = max(self._peak, MIN_PER_STANDBY)
         if pool.server_connections.pool_size:
             wanted = min(wanted, pool.server_connections.pool_size)
         return max(min(wanted, settings.standby_pool_size), 0)

@@ -57,7 +57,7 @@ class Route(ServerLocation, Protocol):
         """Whether that is because the nodes have not spoken yet: servers stay."""
 
     @property
-    def is_unheard(self) -> bool:
+    def is_welcome_stale(self) -> bool:
         """Whether the node is yet to say what clients are told at login."""
 
     @property
@@ -65,28 +65,28 @@ class Route(ServerLocation, Protocol):
         """The database's entry, with the node's host and port in it."""
 
     @property
-    def why_searching(self) -> str:
+    def no_writer_reason(self) -> str:
         """Why there is no place now, for who has waited in vain; empty if there is."""
 
     def suspect(self) -> None:
         """Have the monitor look: a server was lost, or did not do as it should."""
 
-    def warm_servers(self) -> Iterator[Backend]:
+    def standby_servers(self) -> Iterator[Backend]:
         """Iterate over the connections kept for later."""
 
-    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+    def correct_parameters(self, reported: Mapping[str, str]) -> Mapping[str, str]:
         """Return what a server has reported as it is now, for clients that log in."""
 
-    def is_elsewhere(self, backend: Backend) -> bool:
+    def is_at_wrong_address(self, backend: Backend) -> bool:
         """Tell whether a server is at another address than the monitor has asked."""
 
-    def heard(self) -> None:
+    def welcome_learned(self) -> None:
         """Note that a server has said what clients are told at login."""
 
-    def served(self) -> None:
+    def server_ready(self) -> None:
         """Note that a server has logged in and is there for clients."""
 
-    def refused(self, sqlstate: str) -> bool:
+    def login_refused(self, sqlstate: str) -> bool:
         """Deal with a node that refuses a login; True: whoever waits goes on waiting.
 
         ``sqlstate`` is empty if it gave none.
@@ -105,7 +105,7 @@ class RoutePool(standbys.StandbyPool, Protocol):
     welcome: Welcome | None
     held_clients: HeldClients
 
-    def adopt(self, backend: Backend) -> None:
+    def add_server(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere."""
 
     def launch(self, *, asked: int = 0) -> None:
@@ -130,7 +130,7 @@ class RouteCluster(Protocol):
     loss_counts: LossCounts
 
     @property
-    def why_searching(self) -> str:
+    def no_writer_reason(self) -> str:
         """Why there is no writer now; empty if there is."""
 
     def suspect(self) -> None:
@@ -139,10 +139,10 @@ class RouteCluster(Protocol):
     def address_of(self, node: Node) -> str:
         """Return where the monitor has asked a node that has a name; empty: nowhere."""
 
-    def check(self, heard: CheckCallback) -> None:
+    def check(self, callback: CheckCallback) -> None:
         """Call on the writer over a new connection."""
 
-    def served(self) -> None:
+    def server_ready(self) -> None:
         """Hear that a server of the writer's is there for clients."""
 
 
@@ -166,9 +166,9 @@ class WriterRoute:
         """There is no writer; clients wait."""
         self.starting = False
         """It is not known yet whether there is one; servers stay."""
-        self.is_unheard = False
+        self.is_welcome_stale = False
         """What clients are told at login is another node's, or may be."""
-        self._is_untried = False
+        self._is_login_untried = False
         """Nobody has logged in to this writer yet, but to the last one."""
         self._pool = pool
         self.standbys = StandbyConnections(pool, self._at, name_of)
@@ -186,9 +186,9 @@ class WriterRoute:
         return replace(spec, host=node.host, port=node.port)
 
     @property
-    def why_searching(self) -> str:
+    def no_writer_reason(self) -> str:
         """Why there is no writer now; empty if there is."""
-        return self.cluster.why_searching if self.searching else ""
+        return self.cluster.no_writer_reason if self.searching else ""
 
     is_standby = False
     """The writer writes."""
@@ -208,11 +208,11 @@ class WriterRoute:
         del undone
         return LossCause.WELL if finding is CheckResult.WELL else None
 
-    def check(self, heard: CheckCallback) -> None:
+    def check(self, callback: CheckCallback) -> None:
         """Call on the writer over a new connection."""
-        self.cluster.check(heard)
+        self.cluster.check(callback)
 
-    def warm_servers(self) -> Iterator[Backend]:
+    def standby_servers(self) -> Iterator[Backend]:
         """Iterate over the connections kept for later."""
         return iter(self.standbys)
 
@@ -220,7 +220,7 @@ class WriterRoute:
         """Have the monitor look at the writer."""
         self.cluster.suspect()
 
-    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+    def correct_parameters(self, reported: Mapping[str, str]) -> Mapping[str, str]:
         """Return what a server has reported as it is now, for clients that log in.
 
         A connection that was kept for a promotion was logged in to a standby, and says
@@ -230,23 +230,25 @@ class WriterRoute:
             return reported
         return {**reported, IN_HOT_STANDBY: "off"}
 
-    def is_elsewhere(self, backend: Backend) -> bool:
+    def is_at_wrong_address(self, backend: Backend) -> bool:
         """Tell whether a server is at another address than the monitor has asked."""
         node = self.node
-        return node is not None and is_elsewhere(self.cluster.address_of(node), backend)
+        return node is not None and is_at_other_address(
+            self.cluster.address_of(node), backend
+        )
 
-    def heard(self) -> None:
+    def welcome_learned(self) -> None:
         """Note that a server has said what clients are told at login."""
         if not self.searching:
-            self.is_unheard = False
+            self.is_welcome_stale = False
 
-    def served(self) -> None:
+    def server_ready(self) -> None:
         """Note that a server has logged in and is there for clients."""
         if not self.searching:
-            self._is_untried = False
-            self.cluster.served()
+            self._is_login_untried = False
+            self.cluster.server_ready()
 
-    def refused(self, sqlstate: str) -> bool:
+    def login_refused(self, sqlstate: str) -> bool:
         """Deal with a writer that refuses a login; True: clients go on waiting.
 
         It may be full, start up or stop (as its backends say that are at a login just
@@ -254,7 +256,7 @@ class WriterRoute:
         the last writer knew it; else ours, and nothing to wait for.
         """
         if sqlstate[:2] == NO_ENTRY:
-            return self._is_untried
+            return self._is_login_untried
         return sqlstate[:2] in (NO_RESOURCES, INTERVENTION)
 
     def note(self, outcome: LossOutcome | None) -> None:
@@ -275,7 +277,7 @@ class WriterRoute:
 
     def wait(self) -> None:
         """Have clients wait; the servers that there are stay."""
-        self.searching = self.starting = self.is_unheard = True
+        self.searching = self.starting = self.is_welcome_stale = True
         self._pool.set_open()
 
     def hold(self, *, is_leaving: bool = False) -> None:
@@ -285,9 +287,9 @@ class WriterRoute:
         new writer, for the server's last word tells what may be run again.
         """
         self.searching, self.starting = True, False
-        if self._told(READ_ONLY) == "on":
+        if self._welcome_value(READ_ONLY) == "on":
             # Of the last writer, perhaps that it might not change any more.
-            self.is_unheard = True
+            self.is_welcome_stale = True
         self._pool.set_open()
         for backend in list(self._pool.servers.values()):
             if not is_leaving or not _is_at_work(backend):
@@ -304,20 +306,22 @@ class WriterRoute:
         was_starting = self.starting
         was_searching = self.searching and not was_starting
         if was_starting or not same:
-            self.is_unheard = not same
+            self.is_welcome_stale = not same
         self.searching = self.starting = False
         self.node = node
         self._correct_welcome()
         login_attempts = self._pool.server_connections.login_attempts
         if not same:
             was_known = self._pool.welcome is not None
-            self._is_untried = was_known and login_attempts.sqlstate[:2] != NO_ENTRY
+            self._is_login_untried = (
+                was_known and login_attempts.sqlstate[:2] != NO_ENTRY
+            )
         for backend in list(self._pool.servers.values()):
             # A name may lead to another machine by now; and what was opened before
             # a start may be at whatever the entry of then led to.
             if (
                 not same
-                or (is_host and self.is_elsewhere(backend))
+                or (is_host and self.is_at_wrong_address(backend))
                 or (was_starting and self._is_at_another(backend))
             ):
                 backend.close(WRITER_MOVED)
@@ -330,7 +334,7 @@ class WriterRoute:
         login_attempts.succeeded()
         self._pool.set_open()
         if node is not None:
-            self._use_warm(node)
+            self._use_standbys(node)
         self._pool.welcome_waiting()
         self._pool.serve_waiters()
         if self._pool.spec.user is not None and self._pool.welcome is None:
@@ -345,15 +349,15 @@ class WriterRoute:
         if backend.address.port not in (0, node.port):
             return True
         there = self.cluster.address_of(node) or node.host or ""
-        return differ(backend.address.host, there)
+        return addresses_differ(backend.address.host, there)
 
-    def _use_warm(self, node: Node) -> None:
+    def _use_standbys(self, node: Node) -> None:
         """Make the connections that were kept for this moment the pool's."""
         for backend in self.standbys.take(node):
-            self._pool.adopt(backend)
+            self._pool.add_server(backend)
             if backend.phase is Phase.LOGIN:
                 continue
-            if self.is_elsewhere(backend):
+            if self.is_at_wrong_address(backend):
                 backend.close(WRITER_MOVED)
             elif backend.parameters:
                 self._pool.learn_welcome(backend)
@@ -362,10 +366,14 @@ class WriterRoute:
         """Have clients told of no standby any more, where that is the writer now."""
         welcome = self._pool.welcome
         is_writer = self.node is not None
-        if welcome is not None and is_writer and self._told(IN_HOT_STANDBY) == "on":
+        if (
+            welcome is not None
+            and is_writer
+            and self._welcome_value(IN_HOT_STANDBY) == "on"
+        ):
             self._pool.welcome = welcome.changed(IN_HOT_STANDBY, "off")
 
-    def _told(self, parameter: str) -> str:
+    def _welcome_value(self, parameter: str) -> str:
         """Return what clients are told at login of a parameter; empty: nothing."""
         welcome = self._pool.welcome
         return "" if welcome is None else welcome.parameters.get(parameter, "")
@@ -380,16 +388,16 @@ class WriterRoute:
         self._pool.held_clients.give_up()
 
 
-def is_elsewhere(address: str, backend: Backend) -> bool:
+def is_at_other_address(address: str, backend: Backend) -> bool:
     """Tell whether a server is not at this address; an empty one is any.
 
     One that is being connected may not be anywhere yet.
     """
     here = backend.address.host
-    return here != backend.host and differ(here, address)
+    return here != backend.host and addresses_differ(here, address)
 
 
-def differ(one: str, other: str) -> bool:
+def addresses_differ(one: str, other: str) -> bool:
     """Tell whether two hosts are addresses, and not the same."""
     try:
         return ip_address(one.partition("%")[0]) != ip_address(other.partition("%")[0])

@@ -22,7 +22,7 @@ class NotedRoutes:
     def __init__(self) -> None:
         """Begin with nothing done."""
         self.done: list[tuple[object, ...]] = []
-        self.warm: list[str] = []
+        self.standby_nodes: list[str] = []
         self.answering: list[str] = []
         self.readers: list[str] = []
         self.lost_nodes: list[tuple[str, bool]] = []
@@ -44,23 +44,23 @@ class NotedRoutes:
         """Note."""
         self.done.append(("hold", is_leaving))
 
-    def keep_warm(self, nodes: list[Node]) -> None:
+    def keep_standbys(self, nodes: list[Node]) -> None:
         """Note."""
-        self.warm = [node.name for node in nodes]
+        self.standby_nodes = [node.name for node in nodes]
 
     def close_at(self, node: Node, addresses: Container[str]) -> None:
         """Note."""
         self.done.append(("close", node.name, addresses))
 
-    def answers(self, node: Node) -> None:
+    def node_answers(self, node: Node) -> None:
         """Note."""
         self.answering.append(node.name)
 
-    def lost(self, node: Node, *, is_silent: bool) -> None:
+    def node_lost(self, node: Node, *, is_silent: bool) -> None:
         """Note."""
         self.lost_nodes.append((node.name, is_silent))
 
-    def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
+    def set_readers(self, nodes: list[Node], readers: list[Node]) -> None:
         """Note."""
         assert set(readers) <= set(nodes)
         self.readers = [node.name for node in readers]

@@ -26,7 +26,7 @@ def test_the_beginning() -> None:
     setting.probes["b"].answer(STANDBY)
     assert setting.routes.done == [("wait",), ("serve", "a", True)]
     assert setting.routes.readers == ["b"]
-    assert setting.routes.warm == ["b"]
+    assert setting.routes.standby_nodes == ["b"]
     assert setting.logged("the nodes are a, b")
 
 
@@ -40,13 +40,13 @@ def test_a_move(known: ClusterSetting) -> None:
     known.wait(0.02)
     known.probes["b"].answer(writes(2))
     assert known.routes.done[1:] == [("serve", "b", False)]
-    assert known.routes.warm == ["a", "c"]
+    assert known.routes.standby_nodes == ["a", "c"]
     assert known.cluster.machine.timeline == 2
     (event,) = known.cluster.events
     assert (event.old, event.new, event.cause) == ("a", "b", "refused")
     assert event.suspected_at <= event.lost_at < event.found_at
     assert (event.held, event.longest_wait, event.served_at) == (3, 0.5, 0.0)
-    known.cluster.served()
+    known.cluster.server_ready()
     assert event.served_at >= event.found_at
 
 
@@ -94,7 +94,7 @@ def test_two_writers(known: ClusterSetting) -> None:
     known.probes["b"].answer(writes(2))
     assert known.routes.done[-1] == ("serve", "b", False)
     assert known.logged("a is fenced: another node was promoted")
-    assert known.routes.warm == ["c"]
+    assert known.routes.standby_nodes == ["c"]
 
 
 def test_readers(known: ClusterSetting) -> None:
@@ -312,7 +312,7 @@ def test_a_call(known: ClusterSetting) -> None:
     known.cluster.check(lambda _finding: told.extend(known.routes.readers), other)
     known.probes["b"].fail(ProbeFailure.REFUSED, "Connection refused")
     known.probes["b"].fail(ProbeFailure.REFUSED, "Connection refused")
-    assert found == [CheckResult.WELL, CheckResult.GONE]
+    assert found == [CheckResult.WELL, CheckResult.UNREACHABLE]
     assert told == ["c"]  # Nobody goes on to read there.
     known.cluster.check(found.append)
     known.cluster.stop()
@@ -333,12 +333,12 @@ def test_standbys(known: ClusterSetting) -> None:
 
 def test_why_there_is_no_writer(known: ClusterSetting) -> None:
     """As long as there is none."""
-    assert known.cluster.why_searching == ""
+    assert known.cluster.no_writer_reason == ""
     known.wait(0.3)
     known.probes["a"].fail(ProbeFailure.REFUSED, "refused")
-    assert known.cluster.why_searching == "a was lost, refused"
+    assert known.cluster.no_writer_reason == "a was lost, refused"
     known.probes["b"].answer(writes(2))
-    assert known.cluster.why_searching == ""
+    assert known.cluster.no_writer_reason == ""
 
 
 def test_one_search_is_one_event(known: ClusterSetting) -> None:

@@ -76,7 +76,7 @@ def test_going_on_where_another_process_was(
     configuration = service.configuration
     service.clusters.stop()
     assert not server.backend.stream.peer
-    service.clusters.go_on_with({**known, "gone": known["db"]})
+    service.clusters.inherit({**known, "gone": known["db"]})
     names = [spec.name for spec in service.pools.cluster_databases.readers("db")]
     assert names == ["10.0.0.2"]
     service.clusters.configure(configuration)
@@ -274,8 +274,8 @@ def test_a_reload_reaches_readers_and_calls(monitored: Monitored) -> None:
     cluster.monitor.make_probe = FakeProbe
     found: list[CheckResult] = []
     cluster.check(found.append)
-    assert cluster._calls is not None
-    (probe,) = cluster._calls._probes.values()
+    assert cluster._checks is not None
+    (probe,) = cluster._checks._probes.values()
     assert isinstance(probe, FakeProbe)
     probe.fail(ProbeFailure.FULL)
     assert found == [CheckResult.WELL]
@@ -296,7 +296,7 @@ def test_another_process_and_another_entry(
         entry = ENTRY.replace("10.0.0.1", host)
         world.reload(databases=f"{entry}\n{OTHER}")
         service.clusters.stop()
-        service.clusters.go_on_with(known)
+        service.clusters.inherit(known)
         service.clusters.configure(service.configuration)
         machine = service.clusters.by_key["db"].machine
         assert {*machine.nodes} == {f"10.0.0.{last}" for last in nodes}

@@ -166,10 +166,10 @@ def test_questions_that_find_no_connection(monitored: Monitored) -> None:
     client.say(query())
     routes = readers.world.service.clusters.by_key["db"].routes
     status = readers.status(str(server.backend.host))
-    routes.lost(status.node, is_silent=True)
+    routes.node_lost(status.node, is_silent=True)
     assert not server.is_gone()
     readers.world.wait(1.0)
-    routes.lost(status.node, is_silent=True)
+    routes.node_lost(status.node, is_silent=True)
     readers.world.turn()
     assert server.is_gone()
 

@@ -53,14 +53,18 @@ def test_it_answers(calling: Calling, report: object) -> None:
 @pytest.mark.parametrize(
     ("failure", "words", "finding"),
     [
-        (ProbeFailure.REFUSED, "failed: Connection refused", CheckResult.GONE),
-        (ProbeFailure.REFUSED, "failed: No such file or directory", CheckResult.GONE),
+        (ProbeFailure.REFUSED, "failed: Connection refused", CheckResult.UNREACHABLE),
+        (
+            ProbeFailure.REFUSED,
+            "failed: No such file or directory",
+            CheckResult.UNREACHABLE,
+        ),
         (ProbeFailure.REFUSED, "server closed the connection", CheckResult.NOT_READY),
         (ProbeFailure.REFUSED, "server conn crashed?", CheckResult.NOT_READY),
         (ProbeFailure.NOT_READY, "starting up", CheckResult.NOT_READY),
         (ProbeFailure.UNFIT, "too many clients", CheckResult.WELL),
-        (ProbeFailure.LOST, "", CheckResult.NOTHING),
-        (ProbeFailure.SILENT, "", CheckResult.NOTHING),
+        (ProbeFailure.LOST, "", CheckResult.UNKNOWN),
+        (ProbeFailure.SILENT, "", CheckResult.UNKNOWN),
     ],
 )
 def test_it_does_not(
@@ -76,7 +80,7 @@ def test_silence(calling: Calling) -> None:
     """It is given up, and the connection closed."""
     calling.check()
     calling.clock.advance(TIMEOUT_S)
-    assert calling.found == [CheckResult.NOTHING]
+    assert calling.found == [CheckResult.UNKNOWN]
     assert calling.probes[0].closed == 1
 
 

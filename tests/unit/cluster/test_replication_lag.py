@@ -49,7 +49,7 @@ def positions() -> WalPositions:
 )
 def test_who_follows(positions: WalPositions, report: NodeReport, words: str) -> None:
     """Whoever receives from the writer's timeline, or does not say what it does."""
-    assert positions.trouble("b", report, 3.0) == words
+    assert positions.not_following("b", report, 3.0) == words
 
 
 def test_bytes(positions: WalPositions) -> None:
@@ -96,16 +96,16 @@ def test_more_than_the_writer_has() -> None:
     odd = standby(400, source=None, follows=None)
     words = "has what the writer has not written"
     positions.note("a", writer(300), 3.0)
-    assert positions.trouble("b", odd, 3.5) == ""
+    assert positions.not_following("b", odd, 3.5) == ""
     positions.note("a", writer(310), 4.0)
-    assert positions.trouble("b", odd, 3.5) == ""
+    assert positions.not_following("b", odd, 3.5) == ""
     positions.note("a", writer(320), 5.0)
-    assert positions.trouble("b", odd, 3.5) == words
+    assert positions.not_following("b", odd, 3.5) == words
     later = standby(410, source=None, follows=None)
-    assert positions.trouble("b", later, 5.5) == words
-    assert positions.trouble("c", later, 5.5) == ""
+    assert positions.not_following("b", later, 5.5) == words
+    assert positions.not_following("c", later, 5.5) == ""
     positions.note("a", writer(410), 6.0)
-    assert positions.trouble("b", later, 5.5) == ""
+    assert positions.not_following("b", later, 5.5) == ""
 
 
 def test_not_for_ever() -> None:

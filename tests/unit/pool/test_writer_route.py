@@ -17,7 +17,7 @@ OTHER = Node("b", "10.0.0.2", 5432)
 class NotedCluster:
     """Counts hints, and keeps who waits for a call on the writer."""
 
-    why_searching = "a was lost, why not"
+    no_writer_reason = "a was lost, why not"
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -30,7 +30,7 @@ class NotedCluster:
         """Keep it."""
         self.calls.append(heard)
 
-    def served(self) -> None:
+    def server_ready(self) -> None:
         """Take no notice."""
 
     def suspect(self) -> None:

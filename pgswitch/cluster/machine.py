@@ -320,7 +320,7 @@ class Machine:
 
     def _confirm(self, facts: InputFacts) -> list[MachineCommand]:
         """Continue with the writer of before at once."""
-        return self._take(facts.node, "it is the writer still", same=True)
+        return self._take(facts.node, "it is still the writer", same=True)
 
     def _decide_or_read(self, facts: InputFacts) -> list[MachineCommand]:
         """Decide if that is due, and read the list if it is missing."""
@@ -451,7 +451,7 @@ class Machine:
 
     def _take_foreign(self, facts: InputFacts) -> list[MachineCommand]:
         """Serve from the node: the cluster was replaced."""
-        cause = "it takes writes, and the cluster is another one now"
+        cause = "it takes writes, and the cluster was replaced"
         return self._take(facts.node, cause)
 
     def _forget(self, facts: InputFacts) -> list[MachineCommand]:
@@ -460,7 +460,7 @@ class Machine:
         if writer is None or facts.now - self._since < self.limits.forget:
             return []
         cause = (
-            f"{self.writer}, the last writer, is gone from the list of nodes,"
+            f"{self.writer}, the last writer, is no longer in the list of nodes,"
             " and the others agree"
         )
         self.timeline = None

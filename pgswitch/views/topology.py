@@ -118,7 +118,7 @@ class TopologyView:
             else _state(status),
             timeline=None if report is None else report.timeline or report.follows,
             lsn=None if report is None else report.lsn,
-            lag_bytes=cluster.lag_bytes(status) if role != "writer" else None,
+            lag_bytes=cluster.fitness.lag_bytes(status) if role != "writer" else None,
             probe_age_ms=(
                 round((now - status.answered_at) * 1000) if status.answered_at else None
             ),
@@ -136,7 +136,7 @@ class TopologyView:
         is_writer: bool,
     ) -> str:
         """Return why a node gets no reads, fails health checks, or refuses logins."""
-        why = status.failure if is_writer else cluster.unfit(status)
+        why = status.failure if is_writer else cluster.fitness.unfit(status)
         if why:
             return why
         names = self._pools.cluster_databases.names(cluster.key)

@@ -100,7 +100,7 @@ def test_two_writers(known: ClusterSetting) -> None:
 def test_readers(known: ClusterSetting) -> None:
     """Standbys that answer and are not too far behind."""
     assert known.routes.readers == ["b", "c"]
-    known.cluster.max_lag, known.cluster.max_lag_bytes = 5.0, 1000
+    known.cluster.fitness.max_lag, known.cluster.fitness.max_lag_bytes = 5.0, 1000
     reports = {
         "a": NodeReport(in_recovery=False, timeline=1, lsn=5000),
         "b": NodeReport(in_recovery=True, lsn=4000, lag_s=5.0),
@@ -114,14 +114,14 @@ def test_readers(known: ClusterSetting) -> None:
     known.probes["c"].answer(reports["c"])
     assert known.routes.readers == ["b"]
     nodes = known.cluster.machine.nodes
-    assert known.cluster.unfit(nodes["c"]) == "1001 bytes behind"
-    known.cluster.max_lag = 4.0
-    assert known.cluster.unfit(nodes["b"]) == "5 s behind"
-    assert known.cluster.unfit(nodes["a"]) == "writer"
+    assert known.cluster.fitness.unfit(nodes["c"]) == "1001 bytes behind"
+    known.cluster.fitness.max_lag = 4.0
+    assert known.cluster.fitness.unfit(nodes["b"]) == "5 s behind"
+    assert known.cluster.fitness.unfit(nodes["a"]) == "writer"
     known.probes["b"].lost()
     known.probes["b"].fail(ProbeFailure.REFUSED, "refused")
     assert known.routes.readers == []
-    assert known.cluster.unfit(nodes["b"]) == "refused"
+    assert known.cluster.fitness.unfit(nodes["b"]) == "refused"
 
 
 def test_readers_that_follow_nobody(known: ClusterSetting) -> None:
@@ -137,17 +137,17 @@ def test_readers_that_follow_nobody(known: ClusterSetting) -> None:
     known.probes["c"].answer(old)
     assert known.routes.readers == []
     nodes = known.cluster.machine.nodes
-    assert known.cluster.unfit(nodes["b"]) == "no WAL receiver"
-    assert known.cluster.unfit(nodes["c"]).startswith("follows timeline 1")
-    assert known.cluster.lag_bytes(nodes["b"]) == 0
-    assert known.cluster.lag_bytes(nodes["c"]) is None
+    assert known.cluster.fitness.unfit(nodes["b"]) == "no WAL receiver"
+    assert known.cluster.fitness.unfit(nodes["c"]).startswith("follows timeline 1")
+    assert known.cluster.fitness.lag_bytes(nodes["b"]) == 0
+    assert known.cluster.fitness.lag_bytes(nodes["c"]) is None
     known.probes["a"].fail(ProbeFailure.REFUSED, "refused")
     assert known.routes.readers == ["b", "c"]
 
 
 def test_readers_that_replay_nothing(known: ClusterSetting) -> None:
     """What the writer has written since counts, not what they say of themselves."""
-    known.cluster.max_lag = 2.0
+    known.cluster.fitness.max_lag = 2.0
     still = NodeReport(in_recovery=True, lsn=5000, lag_s=0.0)
     known.wait(0.3)
     known.probes["a"].answer(NodeReport(in_recovery=False, timeline=1, lsn=5000))
@@ -163,7 +163,7 @@ def test_readers_that_replay_nothing(known: ClusterSetting) -> None:
                 known.probes[name].answer(answer)
     assert known.routes.readers == ["c"]
     nodes = known.cluster.machine.nodes
-    assert known.cluster.unfit(nodes["b"]).endswith(" s behind")
+    assert known.cluster.fitness.unfit(nodes["b"]).endswith(" s behind")
 
 
 def test_a_reader_of_another_cluster(known: ClusterSetting) -> None:
@@ -175,7 +175,7 @@ def test_a_reader_of_another_cluster(known: ClusterSetting) -> None:
     known.probes["c"].answer(replace(STANDBY, system=7))
     assert known.routes.readers == ["c"]
     status = known.cluster.machine.nodes["b"]
-    assert known.cluster.unfit(status) == "a node of another cluster"
+    assert known.cluster.fitness.unfit(status) == "a node of another cluster"
 
 
 def test_connections_to_a_lost_node(known: ClusterSetting) -> None:
@@ -270,7 +270,7 @@ def test_clients_that_wait_for_long(known: ClusterSetting) -> None:
     assert "a: refused" in told()[0]
     assert "b: takes writes on timeline 0, the last writer, a, was on 1" in told()[0]
     assert "c: in recovery" in told()[0]
-    assert told()[0].endswith("; RECONNECT db has the nodes judged again")
+    assert told()[0].endswith("; RECONNECT db forgets the last writer")
     known.cluster.forget_writer()
     assert known.logged("the last writer, a, and its timeline (1) are forgotten")
 

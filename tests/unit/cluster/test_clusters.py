@@ -378,7 +378,7 @@ def test_how_a_start_is_shown(monitored: Monitored) -> None:
     monitored.probes["10.0.0.1"].list("10.0.0.1", "10.0.0.2")
     first, second = world.service.view.topology()
     assert (first.role, first.state) == ("unknown", "up")
-    assert first.why == "takes writes; other nodes have not spoken yet"
+    assert first.why == "takes writes; other nodes have not answered yet"
     assert (second.role, second.why) == ("unknown", "no answer yet")
 
 

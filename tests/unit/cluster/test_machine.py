@@ -237,7 +237,7 @@ def test_going_on() -> None:
     machine = Machine([A, B, C], knowledge)
     assert machine.nodes["b"].fenced
     (command, _) = machine.answered("a", writer(5), 3.0)
-    assert command == SetWriter("a", "it is the writer still", same=True)
+    assert command == SetWriter("a", "it is still the writer", same=True)
     machine = Machine([A, B, C], knowledge)
     assert machine.failed("a", ProbeFailure.REFUSED, 3.0) == []
     assert machine.answered("b", writer(4), 3.0) == []
@@ -260,7 +260,7 @@ def test_a_wrong_promotion_is_forgotten() -> None:
     assert machine.ticked(64.9) == []
     (command, _) = machine.ticked(65.0)
     assert isinstance(command, SetWriter)
-    assert "b, the last writer, is gone from the list" in command.cause
+    assert "b, the last writer, is no longer in the list" in command.cause
     assert (machine.writer, machine.timeline) == ("a", 4)
     assert set(machine.nodes) == {"a", "c"}
 
@@ -435,7 +435,7 @@ def test_a_cluster_that_was_replaced() -> None:
     assert machine.answered("b", ahead, 2.0) == []
     machine.failed("a", ProbeFailure.REFUSED, 2.0)
     (command, *_) = machine.answered("b", new, 3.0)
-    cause = "it takes writes, and the cluster is another one now"
+    cause = "it takes writes, and the cluster was replaced"
     assert command == SetWriter("b", cause)
     assert (machine.system, machine.timeline) == (2, 1)
     old = NodeReport(in_recovery=False, timeline=5, system=1)

@@ -94,7 +94,7 @@ def test_more_than_the_writer_has() -> None:
     """It takes a question that was put later, and stays until that is no more so."""
     positions = WalPositions()
     odd = standby(400, source=None, follows=None)
-    words = "has what the writer has not written"
+    words = "has WAL that the writer has not written"
     positions.note("a", writer(300), 3.0)
     assert positions.not_following("b", odd, 3.5) == ""
     positions.note("a", writer(310), 4.0)

@@ -36,7 +36,7 @@ end of this file says what each input does in each state.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import InitVar, dataclass, field
 from itertools import product
 from typing import ClassVar
 
@@ -66,13 +66,14 @@ from pgswitch.cluster.nodes import (
     NodeReport,
     NodeStatus,
     ProbeFailure,
+    add_unlisted,
+    merge_list,
 )
 from pgswitch.cluster.writer_choice import (
     Lineage,
     agreed_writer,
-    best,
-    candidates,
-    latest_followed,
+    choose_writer,
+    is_same_server,
     report_of,
 )
 
@@ -260,16 +261,10 @@ class Machine:
 
     def _use_list(self, nodes: list[Node], now: float) -> list[MachineCommand]:
         """Use these as the nodes, and keep what is known of them."""
-        former, writer = self.nodes, self.nodes.get(self.writer)
-        known = {status.node.place: status for status in former.values()}
-        self.nodes = {}
-        for node in nodes:
-            status = known.pop(node.place) if node.place in known else NodeStatus(node)
-            status.node, status.is_listed = node, True
-            self.nodes[node.name] = status
-        for status in known.values():
-            if status is writer or self.state in _START_STATES:
-                self._keep_unlisted(status)
+        writer, is_start = self.nodes.get(self.writer), self.state in _START_STATES
+        self.nodes = merge_list(
+            self.nodes, nodes, keep=lambda one: one is writer or is_start
+        )
         asks: list[MachineCommand] = [
             Ask(name) for name, status in self.nodes.items() if not status.is_probed
         ]
@@ -278,14 +273,6 @@ class Machine:
             self.writer = writer.node.name
         facts = InputFacts(now, writer, is_renamed=is_renamed)
         return [*self._act(ClusterInput.LISTED, facts), *asks]
-
-    def _keep_unlisted(self, status: NodeStatus) -> None:
-        """Keep a node that the list does not name, under a name that is free."""
-        status.is_listed = False
-        if status.node.name in self.nodes:
-            full = f"{status.node.host or 'unix'}:{status.node.port}"
-            status.node = replace(status.node, name=full)
-        self.nodes[status.node.name] = status
 
     def _wait_for_listed(self, facts: InputFacts) -> list[MachineCommand]:
         """Wait for the nodes of the list before the decision."""
@@ -313,7 +300,7 @@ class Machine:
     def _add_hosts(self, facts: InputFacts) -> list[MachineCommand]:
         """Probe the hosts that only the entry names."""
         for status in facts.added:
-            self._keep_unlisted(status)
+            add_unlisted(self.nodes, status)
         return [Ask(status.node.name) for status in facts.added]
 
     # At the start.
@@ -365,25 +352,19 @@ class Machine:
 
     def _first_decision(self, answered: list[NodeStatus]) -> list[MachineCommand]:
         """Take the writer on the highest timeline, and fence the others."""
-        latest = latest_followed(answered)
-        ahead = candidates(answered, self._last, latest)
-        rivals = [one for one in answered if one.writes and one not in ahead]
+        choice = choose_writer(answered, self._last)
         commands: list[MachineCommand] = []
-        if ahead:
-            writer = best(ahead, answered, self._last)
-            rivals += [one for one in ahead if one is not writer]
-            cause = "it takes writes"
-            if len(ahead) > 1:
-                cause = "it takes writes, on the highest timeline of those that do"
-            commands = self._take(writer, cause, same=self._serves_already(writer))
+        if choice.writer is not None:
+            same = self._serves_already(choice.writer)
+            commands = self._take(choice.writer, choice.cause, same=same)
             if self.listing is Listing.READ:
                 del commands[1:]  # The list has just been read.
-        for rival in rivals:
+        for rival in choice.rivals:
             commands += self._fence(rival, "it takes writes, but is not the writer")
-        if ahead:
+        if choice.writer is not None:
             return commands
-        if latest:
-            self.timeline = max(latest, self.timeline or 0)
+        if choice.latest:
+            self.timeline = max(choice.latest, self.timeline or 0)
         if len(self.nodes) < 2:  # noqa: PLR2004 - a cluster of one has no other
             return [*commands, *self._assume_standby(answered[0])]
         self._change(ClusterEvent.NO_WRITER)
@@ -409,10 +390,7 @@ class Machine:
         if status.node.place == place:
             return True
         seed = next((s for s in self.nodes.values() if s.node.place == place), None)
-        mine, its = status.report, None if seed is None else seed.report
-        if mine is None or its is None or its.in_recovery or mine.system is None:
-            return False
-        return (mine.system, mine.timeline) == (its.system, its.timeline)
+        return seed is not None and is_same_server(seed, status)
 
     def _start_again(self, facts: InputFacts) -> list[MachineCommand]:
         """Forget the last writer and its timeline, and decide as at the start."""

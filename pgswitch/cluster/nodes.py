@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import ip_address
 
@@ -86,6 +86,36 @@ class NodeStatus:
     def writes(self) -> bool:
         """Whether its last answer says that it takes writes."""
         return self.report is not None and not self.report.in_recovery
+
+
+def merge_list(
+    former: Mapping[str, NodeStatus],
+    nodes: Iterable[Node],
+    keep: Callable[[NodeStatus], bool],
+) -> dict[str, NodeStatus]:
+    """Return the nodes of a new list, by name, with what is known of them.
+
+    :param keep: tells whether to keep a node that the list does not name.
+    """
+    known = {status.node.place: status for status in former.values()}
+    merged: dict[str, NodeStatus] = {}
+    for node in nodes:
+        status = known.pop(node.place) if node.place in known else NodeStatus(node)
+        status.node, status.is_listed = node, True
+        merged[node.name] = status
+    for status in known.values():
+        if keep(status):
+            add_unlisted(merged, status)
+    return merged
+
+
+def add_unlisted(nodes: dict[str, NodeStatus], status: NodeStatus) -> None:
+    """Add a node that the list does not name, under a name that is free."""
+    status.is_listed = False
+    if status.node.name in nodes:
+        full = f"{status.node.host or 'unix'}:{status.node.port}"
+        status.node = replace(status.node, name=full)
+    nodes[status.node.name] = status
 
 
 class BadRow(ValueError):

@@ -57,32 +57,30 @@ def report_of(status: NodeStatus) -> NodeReport:
     return status.report
 
 
-def candidates(
-    answered: Iterable[NodeStatus], last: Lineage, latest: int
-) -> list[NodeStatus]:
-    """Return the nodes that take writes and are not behind.
+@dataclass(frozen=True, slots=True)
+class WriterChoice:
+    """The result of the first decision."""
 
-    :param last: the lineage of the last writer.
-    :param latest: the timeline that a standby follows, see :func:`latest_followed`.
+    writer: NodeStatus | None
+    """The node to take; None: no node takes writes, or all that do are behind."""
+    rivals: list[NodeStatus]
+    """The other nodes that take writes."""
+    latest: int
+    """The latest timeline that a standby follows; 0: unknown."""
+    cause: str = "it takes writes"
+
+
+def choose_writer(answered: Sequence[NodeStatus], last: Lineage) -> WriterChoice:
+    """Choose among nodes that have answered: of the same cluster as most, the latest.
+
+    Nodes behind the last writer, or behind the writer that a standby follows, are left
+    out.  Of equals the first is taken, in the order of the list or the entry.
     """
-    return [
-        one
-        for one in answered
-        if one.writes
-        and (
-            report_of(one).timeline is None or (report_of(one).timeline or 0) >= latest
-        )
-        and last.timelines_ahead(report_of(one)) >= 0
-    ]
-
-
-def best(
-    writers: Iterable[NodeStatus], answered: Iterable[NodeStatus], last: Lineage
-) -> NodeStatus:
-    """Return the writer to take: of the same cluster as most, then the latest.
-
-    Of equals the first in the order of the list or the entry.
-    """
+    latest = _latest_followed(answered)
+    writers = [one for one in answered if one.writes]
+    ahead = [one for one in writers if not _is_behind(report_of(one), last, latest)]
+    if not ahead:
+        return WriterChoice(None, writers, latest)
     systems = [report_of(one).system for one in answered]
 
     def rank(status: NodeStatus) -> tuple[bool, int, int]:
@@ -93,7 +91,27 @@ def best(
         )
         return not last.is_foreign(report), alike, report.timeline or 0
 
-    return max(writers, key=rank)
+    best = max(ahead, key=rank)
+    behind = [one for one in writers if one not in ahead]
+    rivals = [*behind, *(one for one in ahead if one is not best)]
+    if len(ahead) == 1:
+        return WriterChoice(best, rivals, latest)
+    cause = "it takes writes, on the highest timeline of those that do"
+    return WriterChoice(best, rivals, latest, cause)
+
+
+def _is_behind(report: NodeReport, last: Lineage, latest: int) -> bool:
+    """Tell whether a writer is behind the last one, or the one others follow."""
+    is_old = report.timeline is not None and report.timeline < latest
+    return is_old or last.timelines_ahead(report) < 0
+
+
+def is_same_server(one: NodeStatus, other: NodeStatus) -> bool:
+    """Tell whether two nodes are certainly one writer under two addresses."""
+    mine, its = one.report, other.report
+    if mine is None or its is None or mine.in_recovery or its.system is None:
+        return False
+    return (mine.system, mine.timeline) == (its.system, its.timeline)
 
 
 def agreed_writer(listed: Sequence[NodeStatus]) -> NodeStatus | None:
@@ -111,7 +129,7 @@ def agreed_writer(listed: Sequence[NodeStatus]) -> NodeStatus | None:
     return writers[0]
 
 
-def latest_followed(nodes: Iterable[NodeStatus]) -> int:
+def _latest_followed(nodes: Iterable[NodeStatus]) -> int:
     """Return the latest timeline that a standby follows, 0 if that is unknown.
 
     Timelines can be compared only where all nodes belong to one cluster.

@@ -1,4 +1,4 @@
-"""One cluster on probes and pools that only note what they are told."""
+"""One cluster on fake probes and routes that note every call."""
 
 from __future__ import annotations
 

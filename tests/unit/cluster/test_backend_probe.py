@@ -163,7 +163,7 @@ def test_lost(world: World, probing: Probing) -> None:
 
 
 def test_closed(world: World, probing: Probing) -> None:
-    """Whoever has waited long enough has its answer at once."""
+    """A query under way fails at once."""
     probing.ask()
     server = world.server()
     probing.probe.close()

@@ -1,4 +1,4 @@
-"""One cluster at work, on probes and pools that only note what they are told."""
+"""One cluster, on fake probes and routes that note every call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fakes.probes import STANDBY, writes
 
 
 def test_the_beginning() -> None:
-    """The configured host tells the list; clients wait until all of it have spoken."""
+    """The configured host gives the list; clients wait until all its nodes answer."""
     setting = ClusterSetting()
     setting.probes["a"].answer(writes())
     setting.wait()
@@ -260,17 +260,17 @@ def test_clients_that_wait_for_long(known: ClusterSetting) -> None:
                     known.probes[name].answer(report)
             if known.probes["a"].asked is not None:
                 known.probes["a"].fail(ProbeFailure.REFUSED, "refused")
-        return len(told())
+        return len(logged())
 
-    def told() -> list[str]:
+    def logged() -> list[str]:
         return [line for line in known.captured.lines if "no writer, 3 clients" in line]
 
     assert let_pass(58) == 0
     assert let_pass(64) == 2
-    assert "a: refused" in told()[0]
-    assert "b: takes writes on timeline 0, the last writer, a, was on 1" in told()[0]
-    assert "c: in recovery" in told()[0]
-    assert told()[0].endswith("; RECONNECT db forgets the last writer")
+    assert "a: refused" in logged()[0]
+    assert "b: takes writes on timeline 0, the last writer, a, was on 1" in logged()[0]
+    assert "c: in recovery" in logged()[0]
+    assert logged()[0].endswith("; RECONNECT db forgets the last writer")
     known.cluster.forget_writer()
     assert known.logged("the last writer, a, and its timeline (1) are forgotten")
 
@@ -307,13 +307,13 @@ def test_a_call(known: ClusterSetting) -> None:
     assert found == [CheckResult.WELL]
     other = known.cluster.machine.nodes["b"].node
     assert known.routes.readers == ["b", "c"]
-    told: list[str] = []
+    readers: list[str] = []
     known.cluster.check(found.append, other)
-    known.cluster.check(lambda _finding: told.extend(known.routes.readers), other)
+    known.cluster.check(lambda _finding: readers.extend(known.routes.readers), other)
     known.probes["b"].fail(ProbeFailure.REFUSED, "Connection refused")
     known.probes["b"].fail(ProbeFailure.REFUSED, "Connection refused")
     assert found == [CheckResult.WELL, CheckResult.UNREACHABLE]
-    assert told == ["c"]  # Nobody goes on to read there.
+    assert readers == ["c"]  # Clients do not go on reading there.
     known.cluster.check(found.append)
     known.cluster.stop()
     assert len(found) == 2
@@ -342,7 +342,7 @@ def test_why_there_is_no_writer(known: ClusterSetting) -> None:
 
 
 def test_one_search_is_one_event(known: ClusterSetting) -> None:
-    """It began when it began, however often it is found that nobody writes."""
+    """Its beginning stays, however often no node turns out to be a writer."""
     cluster = known.cluster
     cluster.failed("a", ProbeFailure.REFUSED, "")
     (event,) = cluster.events

@@ -193,7 +193,7 @@ def test_an_entry_that_leads_elsewhere(monitored: Monitored) -> None:
 
 
 def test_an_entry_that_names_another_node(monitored: Monitored) -> None:
-    """It is the same cluster: nothing is forgotten, nobody waits."""
+    """It is the same cluster: nothing is forgotten, no client waits."""
     world = monitored.world
     monitored.settle()
     cluster = world.service.clusters.by_key["db"]
@@ -239,7 +239,7 @@ def test_what_clients_of_a_promoted_node_are_told(monitored: Monitored) -> None:
 
 
 def test_an_entry_with_more_hosts(monitored: Monitored) -> None:
-    """Those that it adds by a RELOAD are asked, too: nobody else may be up."""
+    """Hosts that a RELOAD adds are probed too: no other node may be up."""
     world = monitored.world
     client = world.client()
     monitored.probes["10.0.0.1"].fail(ProbeFailure.REFUSED)
@@ -284,7 +284,7 @@ def test_a_reload_reaches_readers_and_calls(monitored: Monitored) -> None:
 def test_another_process_and_another_entry(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An entry that leads elsewhere by now is followed, as after a RELOAD."""
+    """An entry that names other hosts now is followed, as after a RELOAD."""
     old = Monitored(world_of, monkeypatch)
     old.settle()
     known = old.world.service.clusters.known()
@@ -305,7 +305,7 @@ def test_another_process_and_another_entry(
 
 
 def test_who_waits_at_the_start(monitored: Monitored) -> None:
-    """Logins wait too, and are told what for; the log counts them."""
+    """Logins wait too, and get the reason; the log counts them."""
     world = monitored.world
     client = world.client()
     monitored.probes["10.0.0.1"].fail(ProbeFailure.REFUSED, "no route")
@@ -318,7 +318,7 @@ def test_who_waits_at_the_start(monitored: Monitored) -> None:
 
 
 def test_logins_after_a_move(monitored: Monitored) -> None:
-    """They are told what the new writer says, not what the last one did."""
+    """They get the parameters of the new writer, not those of the last one."""
     world = monitored.world
     monitored.settle()
     world.service.pools.pool(world.service.configuration.databases["db"], "app")
@@ -355,7 +355,7 @@ def test_logins_at_another_start(monitored: Monitored) -> None:
 
 
 def test_logins_after_a_move_to_a_known_node(monitored: Monitored) -> None:
-    """A connection kept for a promotion has told what clients are to be told."""
+    """A standby connection has the parameters for the welcome of logins."""
     world = monitored.world
     monitored.settle()
     world.service.pools.pool(world.service.configuration.databases["db"], "app")
@@ -371,7 +371,7 @@ def test_logins_after_a_move_to_a_known_node(monitored: Monitored) -> None:
 
 
 def test_how_a_start_is_shown(monitored: Monitored) -> None:
-    """A node that takes writes is nobody's rival before all have spoken."""
+    """A node that takes writes is no rival before all nodes have answered."""
     world = monitored.world
     monitored.probes["10.0.0.1"].answer(writes())
     world.wait(0.5)
@@ -383,7 +383,7 @@ def test_how_a_start_is_shown(monitored: Monitored) -> None:
 
 
 def test_servers_of_the_entry_of_before(monitored: Monitored) -> None:
-    """An entry that leads elsewhere: they are at no node of it, whatever writes."""
+    """An entry that names other hosts: they are at none of its nodes."""
     world = monitored.world
     monitored.settle()
     client, server = world.pair()

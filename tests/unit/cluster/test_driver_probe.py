@@ -58,7 +58,7 @@ def test_faults(error: Exception, is_connect: bool, failure: ProbeFailure) -> No
 
 
 def test_a_look_up_that_hangs() -> None:
-    """Whoever closes the probe has its answer at once; a late address is no use."""
+    """Closing the probe fails the query at once; a late address is ignored."""
     looked_up: Deferred[tuple[str, ...]] = Deferred()
     names: list[str] = []
 

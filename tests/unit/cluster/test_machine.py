@@ -42,7 +42,7 @@ def known(timeline: int | None = 1) -> Machine:
 
 
 def begun(*nodes: Node) -> Machine:
-    """Return a machine whose nodes are known from a list; none has spoken yet."""
+    """Return a machine that has read a list; no node has answered yet."""
     machine = Machine([*nodes])
     machine.listed([*nodes], 1.0)
     machine.limits.start = 0.0
@@ -77,7 +77,7 @@ def test_every_input_has_an_action_in_every_state() -> None:
 
 
 def test_a_start() -> None:
-    """The list is read, and each node of it has its say, before clients are served."""
+    """The list is read, and each node of it answers, before clients are served."""
     machine = Machine([A])
     assert machine.failed("a", ProbeFailure.REFUSED, 1.0) == []
     assert machine.answered("a", writer(1), 2.0) == [ReadTopology("a")]
@@ -118,7 +118,7 @@ def test_a_start_by_another_name_of_the_writer() -> None:
     "failure", [ProbeFailure.REFUSED, ProbeFailure.SILENT, ProbeFailure.UNFIT]
 )
 def test_a_start_with_a_node_down(failure: ProbeFailure) -> None:
-    """It has had its say too."""
+    """A failure counts as an answer."""
     machine = Machine([A])
     machine.answered("a", writer(), 1.0)
     machine.listed([A, B], 1.1)
@@ -352,7 +352,7 @@ def test_the_writer_is_lost(failure: ProbeFailure) -> None:
 
 
 def test_a_lost_connection_is_a_question_only() -> None:
-    """Somebody may have ended that one backend."""
+    """An administrator may have terminated that one backend."""
     machine = known()
     assert machine.failed("a", ProbeFailure.LOST, 2.0) == [Ask("a")]
     assert machine.suspected() == [Ask("a")]
@@ -378,7 +378,7 @@ def test_a_stale_address() -> None:
 
 
 def test_a_reader_is_lost() -> None:
-    """That concerns nobody; it is seen at the node."""
+    """It does not move the writer; the node keeps the reason."""
     machine = known()
     for failure in ProbeFailure:
         asked = [Ask("b")] if failure is ProbeFailure.LOST else []
@@ -426,7 +426,7 @@ def test_never_back_to_an_older_timeline() -> None:
 
 
 def test_a_cluster_that_was_replaced() -> None:
-    """Its timelines begin anew; it is taken once the old one has no writer any more."""
+    """Its timelines begin again; it is taken once the old one has no writer."""
     machine = begun(A, B)
     machine.answered("a", NodeReport(in_recovery=False, timeline=5, system=1), 1.0)
     new = NodeReport(in_recovery=False, timeline=1, system=2)
@@ -479,7 +479,7 @@ def test_two_writers_of_equal_right(timeline: int | None) -> None:
 
 
 def test_no_timelines() -> None:
-    """Services that do not tell: whoever takes writes when the writer is lost."""
+    """Services that hide timelines: any node that takes writes after a loss."""
     machine = known(None)
     machine.failed("a", ProbeFailure.REFUSED, 2.0)
     assert names(machine.answered("b", writer(None), 2.0))[0] == "SetWriter b"

@@ -23,7 +23,7 @@ def test_silence(known: ClusterSetting) -> None:
 
 
 def test_silence_of_the_monitor_alone(known: ClusterSetting) -> None:
-    """Whoever answers clients is alive, however long the monitor waits."""
+    """A node that answers clients is alive, however long the monitor waits."""
     known.wait(0.3)
     for _ in range(30):
         known.routes.client_answered = known.clock.seconds()
@@ -32,7 +32,7 @@ def test_silence_of_the_monitor_alone(known: ClusterSetting) -> None:
 
 
 def test_we_slept(known: ClusterSetting) -> None:
-    """After a stall of our own, answers are looked at before anybody is given up."""
+    """After a stall of our own, answers are read before any node is given up."""
     known.wait(0.3)
     known.clock.advance(5.0)
     assert known.routes.done == []
@@ -42,7 +42,7 @@ def test_we_slept(known: ClusterSetting) -> None:
 
 
 def test_a_silent_reader(known: ClusterSetting) -> None:
-    """It is asked again later; nobody else is held up."""
+    """It is probed again later; no other node is held up."""
     known.probes["a"].answer(writes()) if known.probes["a"].asked else None
     for _ in range(30):
         known.wait(0.1)
@@ -155,7 +155,7 @@ def let_nodes_answer(known: ClusterSetting, seconds: float) -> None:
 
 
 def test_a_connect_that_hangs(known: ClusterSetting) -> None:
-    """A writer that was heard is held silent in time, though the connect goes on."""
+    """A writer that has answered is reported silent in time; the connect goes on."""
     a = known.probes["a"]
     let_nodes_answer(known, 0.3)
     a.answer(writes())
@@ -178,7 +178,7 @@ def test_a_connect_that_hangs(known: ClusterSetting) -> None:
 def test_a_connect_that_hangs_while_clients_are_answered(
     known: ClusterSetting,
 ) -> None:
-    """New connections may be slow: whoever answers clients is alive."""
+    """New connections may be slow: a node that answers clients is alive."""
     a = known.probes["a"]
     let_nodes_answer(known, 0.3)
     a.answer(writes())

@@ -100,7 +100,7 @@ def test_one_at_a_time(calling: Calling) -> None:
 
 
 def test_called_again_at_once(calling: Calling) -> None:
-    """Whoever hears may call again."""
+    """A callback may start the next check."""
     calling.calls.check(NODE, lambda _found: calling.check())
     calling.probes[0].answer(writes())
     calling.probes[1].answer(writes())
@@ -108,7 +108,7 @@ def test_called_again_at_once(calling: Calling) -> None:
 
 
 def test_stop(calling: Calling) -> None:
-    """Nobody hears of anything any more."""
+    """No callback is called any more."""
     calling.check()
     calling.check()
     calling.calls.stop()

@@ -1,4 +1,4 @@
-"""When the log is told of a node whose probes fail."""
+"""When failed probes of a node are logged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_soon_and_now_and_again() -> None:
 
 
 def test_at_once() -> None:
-    """What a node says itself is told when it is new."""
+    """An error from the node itself is logged when it is new."""
     failures = NodeFailureLog()
     logged = line(failures, 1.0, "password authentication failed", at_once=True)
     assert logged.startswith(

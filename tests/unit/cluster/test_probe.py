@@ -102,7 +102,7 @@ def test_patience_is_given_up_alone() -> None:
 
 
 def test_no_answer_to_anything() -> None:
-    """Then the refusal is told."""
+    """Then the refusal is the result."""
     failure = Node(FULL, LONG, SHORT).ask()
     assert isinstance(failure, TwistedFailure)
     assert isinstance(failure.value, ProbeFailed)
@@ -171,7 +171,7 @@ def test_patience() -> None:
 
 
 def test_less_and_less() -> None:
-    """Whoever refuses a question is asked less, down to the shortest."""
+    """A refused query is followed by a shorter one, down to the shortest."""
     assert SHORTER[SHORTER[FULL]] == SHORT
     assert SHORT not in SHORTER
 
@@ -202,7 +202,7 @@ def test_with_an_operators_query() -> None:
 
 
 def test_waiting_with_an_operators_query() -> None:
-    """Whoever waits looks by their question again and again, less often."""
+    """A waiting node runs their query again and again, less often."""
     asked = waiting_query(with_recovery_query(FULL, COMMENTED), 0.25, COMMENTED)
     assert asked.count("from roles") == 2
     assert "WHERE turn > 0 LIMIT 1)) IN ('t', 'true'," in asked
@@ -231,7 +231,7 @@ def test_no_answer_to_an_operators_query(rows: list[Sequence[object]]) -> None:
 
 
 def test_another_answer_to_an_operators_query() -> None:
-    """Told as it is, within bounds."""
+    """It is quoted, but shortened."""
     with pytest.raises(BadAnswer, match="returned 'SWITCHOVER', not a boolean"):
         is_standby("SWITCHOVER")
     with pytest.raises(BadAnswer, match=r"'x{40}', not"):

@@ -1,4 +1,4 @@
-"""Which of the two probes asks, and what the driver is told."""
+"""Which of the two probes is used, and what the driver gets."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def positions() -> WalPositions:
     ],
 )
 def test_who_follows(positions: WalPositions, report: NodeReport, words: str) -> None:
-    """Whoever receives from the writer's timeline, or does not say what it does."""
+    """Standbys that receive the writer's timeline, or do not say which."""
     assert positions.not_following("b", report, 3.0) == words
 
 
@@ -109,7 +109,7 @@ def test_more_than_the_writer_has() -> None:
 
 
 def test_not_for_ever() -> None:
-    """Few are kept, but all that is of interest is told, and no lag is too long."""
+    """Few positions are kept, but enough for the lags that are of interest."""
     count = 10 * MAX_POSITIONS
     for horizon_s in (0.0, 2.0, count / 2):
         positions = WalPositions(horizon_s=horizon_s)

@@ -57,7 +57,7 @@ def test_as_many_as_to_the_writer(world: World) -> None:
     """They are open before the move, and used with it, without a login."""
     route, clients = busy(world, 5)
     route.standbys.keep([OTHER])
-    warm = [world.server() for _ in range(5)]
+    servers = [world.server() for _ in range(5)]
     assert world.attempts == []
     route.hold()
     route.refresh()
@@ -66,7 +66,7 @@ def test_as_many_as_to_the_writer(world: World) -> None:
         client.hear()
         client.say(query())
     route.serve_from(OTHER, same=False)
-    for server in warm:
+    for server in servers:
         assert server.answer() == CHECK
         server.answer()
     assert all(client.hear().endswith(ANSWER) for client in clients)
@@ -122,13 +122,13 @@ def test_fewer_after_a_while(world: World) -> None:
     """What the pool has not had for server_idle_timeout is closed here too."""
     route, clients = busy(world, 4)
     route.standbys.keep([OTHER])
-    warm = kept(world, 4)
+    servers = kept(world, 4)
     for client in clients[1:]:
         client.drop()
     while len(world.pool().servers) > 1:
-        answering(world, warm, 30.0)
+        answering(world, servers, 30.0)
     assert len(list(route.standby_servers())) == 4
-    answering(world, warm, 601.0)
+    answering(world, servers, 601.0)
     assert len(list(route.standby_servers())) == MIN_PER_STANDBY
 
 
@@ -189,10 +189,10 @@ def test_nodes_go(world: World) -> None:
     world.pair()
     route = in_cluster(world)
     route.standbys.keep([OTHER])
-    warm = [world.server(), world.server()]
+    servers = [world.server(), world.server()]
     route.standbys.keep([])
     world.turn()
-    assert all(one.is_gone() for one in warm)
+    assert all(one.is_gone() for one in servers)
     route.standbys.keep([OTHER])
     last = world.server()
     route.close()
@@ -201,7 +201,7 @@ def test_nodes_go(world: World) -> None:
 
 
 def test_a_new_password(world: World) -> None:
-    """What logged in before RECONNECT is opened anew, here as there."""
+    """Connections from before RECONNECT are reopened, here as to the writer."""
     world.pair()
     route = in_cluster(world)
     route.standbys.keep([OTHER])
@@ -283,11 +283,11 @@ def test_the_first_that_answers_is_taken(world: World) -> None:
 
 
 def test_all_are_dead(world: World) -> None:
-    """Clients get new ones within the deadline; nobody is told to be served before."""
+    """Clients get new ones within the deadline, and count as served only then."""
     client, _server = world.pair()
     route = in_cluster(world)
-    told: list[float] = []
-    route.cluster.server_ready = lambda: told.append(0.0)  # type: ignore[method-assign]
+    ready: list[float] = []
+    route.cluster.server_ready = lambda: ready.append(0.0)  # type: ignore[method-assign]
     route.standbys.keep([OTHER])
     dead = kept(world)
     route.hold()
@@ -297,11 +297,11 @@ def test_all_are_dead(world: World) -> None:
     world.wait(PROMOTION_CHECK_S)
     assert all(one.is_gone() for one in dead)
     assert hosts(world) == [OTHER.host]
-    assert told == []
+    assert ready == []
     server = world.server()
     assert server.answer() == query()
     assert client.hear() == ANSWER
-    assert told != []
+    assert ready != []
     assert world.pool().failing == ""
 
 

@@ -101,16 +101,22 @@ class InputFacts:
     """The list has another name for the writer."""
 
     @property
-    def node(self) -> NodeStatus:
-        """The node, where every input of this kind has one."""
+    def subject(self) -> NodeStatus:
+        """The node, where every input of this kind is about one."""
         assert self.status is not None  # noqa: S101 - see the table of actions
         return self.status
 
     @property
     def report(self) -> NodeReport:
         """The node's answer, where the input is one."""
-        assert self.node.report is not None  # noqa: S101 - see the table of actions
-        return self.node.report
+        report = self.subject.report
+        assert report is not None  # noqa: S101 - see the table of actions
+        return report
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.subject.node.name
 
 
 class ClusterEvent(Enum):

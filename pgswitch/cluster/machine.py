@@ -81,7 +81,7 @@ _START_STATES = (ClusterState.STARTING, ClusterState.DECIDING)
 RENAMED = "the list of nodes has another name for it"
 
 
-Action = Callable[["Machine", InputFacts], list[MachineCommand]]
+MachineAction = Callable[["Machine", InputFacts], list[MachineCommand]]
 _COLUMNS = {
     WriterState.STARTING: 0,
     WriterState.ASSUMED: 0,
@@ -91,9 +91,9 @@ _COLUMNS = {
 
 
 def _actions(
-    rows: Mapping[ClusterInput, tuple[Action, Action, Action]],
-    exceptions: Mapping[tuple[ClusterState, ClusterInput], Action],
-) -> Mapping[tuple[ClusterState, ClusterInput], Action]:
+    rows: Mapping[ClusterInput, tuple[MachineAction, MachineAction, MachineAction]],
+    exceptions: Mapping[tuple[ClusterState, ClusterInput], MachineAction],
+) -> Mapping[tuple[ClusterState, ClusterInput], MachineAction]:
     """Return the action for each state and input."""
     return {
         (state, kind): exceptions.get((state, kind), row[_COLUMNS[state.writer_state]])
@@ -281,7 +281,7 @@ class Machine:
 
     def _check_listed(self, facts: InputFacts) -> list[MachineCommand]:
         """Note whether the list names the writer, and by which name."""
-        self._change(ClusterEvent.LISTED, _known_state(facts.node))
+        self._change(ClusterEvent.LISTED, _known_state(facts.subject))
         if facts.is_renamed:
             return [SetWriter(self.writer, RENAMED, same=True)]
         return []
@@ -307,14 +307,14 @@ class Machine:
 
     def _confirm(self, facts: InputFacts) -> list[MachineCommand]:
         """Continue with the writer of before at once."""
-        return self._take(facts.node, "it is still the writer", same=True)
+        return self._take(facts.subject, "it is still the writer", same=True)
 
     def _decide_or_read(self, facts: InputFacts) -> list[MachineCommand]:
         """Decide if that is due, and read the list if it is missing."""
         read: list[MachineCommand] = []
-        is_wanted = self.listing is Listing.NONE or not facts.node.has_no_list
+        is_wanted = self.listing is Listing.NONE or not facts.subject.has_no_list
         if self.listing is not Listing.READ and is_wanted:
-            read.append(ReadTopology(facts.node.node.name))
+            read.append(ReadTopology(facts.name))
         return [*self._decide(facts), *read]
 
     def _decide_and_ask(self, facts: InputFacts) -> list[MachineCommand]:
@@ -408,12 +408,12 @@ class Machine:
 
     def _read_list(self, facts: InputFacts) -> list[MachineCommand]:
         """Read the list: it may name a new writer."""
-        return [ReadTopology(facts.node.node.name)]
+        return [ReadTopology(facts.name)]
 
     def _fence_old(self, facts: InputFacts) -> list[MachineCommand]:
         """Fence the node, and read the list."""
         cause = "it is on an older timeline than the last writer"
-        return [*self._fence(facts.node, cause), *self._read_list(facts)]
+        return [*self._fence(facts.subject, cause), *self._read_list(facts)]
 
     def _fence_or_forget(self, facts: InputFacts) -> list[MachineCommand]:
         """Fence the node, unless the last writer can be forgotten now."""
@@ -421,16 +421,16 @@ class Machine:
 
     def _take_back(self, facts: InputFacts) -> list[MachineCommand]:
         """Serve from the last writer again."""
-        return self._take(facts.node, "the writer is back")
+        return self._take(facts.subject, "the writer is back")
 
     def _take_new(self, facts: InputFacts) -> list[MachineCommand]:
         """Serve from the node: it is the new writer."""
-        return self._take(facts.node, "it takes writes")
+        return self._take(facts.subject, "it takes writes")
 
     def _take_foreign(self, facts: InputFacts) -> list[MachineCommand]:
         """Serve from the node: the cluster was replaced."""
         cause = "it takes writes, and the cluster was replaced"
-        return self._take(facts.node, cause)
+        return self._take(facts.subject, cause)
 
     def _forget(self, facts: InputFacts) -> list[MachineCommand]:
         """Forget the last writer if that is due and most other nodes agree on one."""
@@ -463,24 +463,24 @@ class Machine:
 
     def _lose_refusing(self, facts: InputFacts) -> list[MachineCommand]:
         """Search; its present connections end by themselves."""
-        return self._lose(facts.node.failure, is_leaving=True)
+        return self._lose(facts.subject.failure, is_leaving=True)
 
     def _lose_silent(self, facts: InputFacts) -> list[MachineCommand]:
         """Search; its present connections are closed."""
-        return self._lose(facts.node.failure)
+        return self._lose(facts.subject.failure)
 
     def _fence_rival(self, facts: InputFacts) -> list[MachineCommand]:
         """Fence the node: there is a writer."""
-        return self._fence(facts.node, "it takes writes, but is not the writer")
+        return self._fence(facts.subject, "it takes writes, but is not the writer")
 
     def _take_listed(self, facts: InputFacts) -> list[MachineCommand]:
         """Take the node for the writer under the name that the list has for it."""
-        return self._take(facts.node, "the list of nodes names it", same=True)
+        return self._take(facts.subject, "the list of nodes names it", same=True)
 
     def _promote(self, facts: InputFacts) -> list[MachineCommand]:
         """Serve from the node, and fence the former writer."""
         former = self.nodes[self.writer]
-        commands = self._take(facts.node, "it was promoted")
+        commands = self._take(facts.subject, "it was promoted")
         return [*commands, *self._fence(former, "another node was promoted")]
 
     def _ask_writer(self, facts: InputFacts) -> list[MachineCommand]:
@@ -502,7 +502,7 @@ class Machine:
 
     def _ask(self, facts: InputFacts) -> list[MachineCommand]:
         """Probe the node again at once."""
-        return [Ask(facts.node.node.name)]
+        return [Ask(facts.name)]
 
     def _take(
         self, status: NodeStatus, cause: str, *, same: bool = False
@@ -535,37 +535,43 @@ class Machine:
         lineage = self._last.continued_by(report)
         self.system, self.timeline = lineage.system, lineage.timeline
 
-    ACTIONS: ClassVar[Mapping[tuple[ClusterState, ClusterInput], Action]] = _actions(
-        {
-            # Before the first decision, with a writer, without one.
-            ClusterInput.WRITER: (_confirm, _note, _take_back),
-            ClusterInput.WRITER_REPLACED: (_decide_or_read, _note, _take_foreign),
-            ClusterInput.WRITER_BEHIND: (_decide_or_read, _lose_behind, _fence_old),
-            ClusterInput.WRITER_DEMOTED: (_decide_or_read, _lose_demoted, _read_list),
-            ClusterInput.STANDBY: (_decide_or_read, _ignore, _read_list),
-            ClusterInput.RIVAL: (_decide_or_read, _fence_rival, _take_new),
-            ClusterInput.RIVAL_AHEAD: (_decide_or_read, _promote, _take_new),
-            ClusterInput.RIVAL_BEHIND: (_decide_or_read, _fence_rival, _fence_old),
-            ClusterInput.FOREIGN: (_decide_or_read, _fence_rival, _take_foreign),
-            ClusterInput.CONNECTION_LOST: (_decide_and_ask, _ask, _ask),
-            ClusterInput.WRITER_REFUSES: (_decide, _lose_refusing, _ignore),
-            ClusterInput.WRITER_SILENT: (_decide, _lose_silent, _ignore),
-            ClusterInput.NODE_FAILED: (_decide, _ignore, _ignore),
-            ClusterInput.LISTED: (_decide, _check_listed, _check_last_listed),
-            ClusterInput.NO_LIST: (_decide, _ignore, _ignore),
-            ClusterInput.ENTRY_CHANGED: (_add_hosts, _ignore, _add_hosts),
-            ClusterInput.SUSPECTED: (_ignore, _ask_writer, _ignore),
-            ClusterInput.TICKED: (_decide, _ignore, _ignore),
-            ClusterInput.FORGET: (_start_again, _ask_all, _start_again),
-        },
-        {
-            (ClusterState.ASSUMED, ClusterInput.LISTED): _wait_for_listed,
-            (ClusterState.REVIEWING, ClusterInput.LISTED): _wait_for_listed,
-            (ClusterState.KNOWN_UNLISTED, ClusterInput.RIVAL): _take_listed,
-            (ClusterState.FORGETTING, ClusterInput.WRITER_BEHIND): _fence_or_forget,
-            (ClusterState.FORGETTING, ClusterInput.RIVAL_BEHIND): _fence_or_forget,
-            (ClusterState.FORGETTING, ClusterInput.TICKED): _forget,
-        },
+    ACTIONS: ClassVar[Mapping[tuple[ClusterState, ClusterInput], MachineAction]] = (
+        _actions(
+            {
+                # Before the first decision, with a writer, without one.
+                ClusterInput.WRITER: (_confirm, _note, _take_back),
+                ClusterInput.WRITER_REPLACED: (_decide_or_read, _note, _take_foreign),
+                ClusterInput.WRITER_BEHIND: (_decide_or_read, _lose_behind, _fence_old),
+                ClusterInput.WRITER_DEMOTED: (
+                    _decide_or_read,
+                    _lose_demoted,
+                    _read_list,
+                ),
+                ClusterInput.STANDBY: (_decide_or_read, _ignore, _read_list),
+                ClusterInput.RIVAL: (_decide_or_read, _fence_rival, _take_new),
+                ClusterInput.RIVAL_AHEAD: (_decide_or_read, _promote, _take_new),
+                ClusterInput.RIVAL_BEHIND: (_decide_or_read, _fence_rival, _fence_old),
+                ClusterInput.FOREIGN: (_decide_or_read, _fence_rival, _take_foreign),
+                ClusterInput.CONNECTION_LOST: (_decide_and_ask, _ask, _ask),
+                ClusterInput.WRITER_REFUSES: (_decide, _lose_refusing, _ignore),
+                ClusterInput.WRITER_SILENT: (_decide, _lose_silent, _ignore),
+                ClusterInput.NODE_FAILED: (_decide, _ignore, _ignore),
+                ClusterInput.LISTED: (_decide, _check_listed, _check_last_listed),
+                ClusterInput.NO_LIST: (_decide, _ignore, _ignore),
+                ClusterInput.ENTRY_CHANGED: (_add_hosts, _ignore, _add_hosts),
+                ClusterInput.SUSPECTED: (_ignore, _ask_writer, _ignore),
+                ClusterInput.TICKED: (_decide, _ignore, _ignore),
+                ClusterInput.FORGET: (_start_again, _ask_all, _start_again),
+            },
+            {
+                (ClusterState.ASSUMED, ClusterInput.LISTED): _wait_for_listed,
+                (ClusterState.REVIEWING, ClusterInput.LISTED): _wait_for_listed,
+                (ClusterState.KNOWN_UNLISTED, ClusterInput.RIVAL): _take_listed,
+                (ClusterState.FORGETTING, ClusterInput.WRITER_BEHIND): _fence_or_forget,
+                (ClusterState.FORGETTING, ClusterInput.RIVAL_BEHIND): _fence_or_forget,
+                (ClusterState.FORGETTING, ClusterInput.TICKED): _forget,
+            },
+        )
     )
     """What each input does in each state."""
 

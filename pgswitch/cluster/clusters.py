@@ -50,8 +50,8 @@ def _seeds(spec: DatabaseSpec) -> list[Node]:
 
 def _leads_to(spec: DatabaseSpec, known: ClusterSnapshot) -> bool:
     """Tell whether an entry names a node of a cluster, or one of its first hosts."""
-    places = {node.place for node in [*known.nodes, *known.seeds]}
-    return any(node.place in places for node in _seeds(spec))
+    endpoints = {node.endpoint for node in [*known.nodes, *known.seeds]}
+    return any(node.endpoint in endpoints for node in _seeds(spec))
 
 
 def _for_other_hosts(known: ClusterSnapshot) -> ClusterSnapshot:

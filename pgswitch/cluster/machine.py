@@ -221,8 +221,10 @@ class Machine:
             if self.writer_state in (WriterState.STARTING, WriterState.ASSUMED):
                 self.listing = Listing.UNREAD
             return self._use_list(seeds, now)
-        places = {status.node.place for status in self.nodes.values()}
-        added = tuple(NodeStatus(node) for node in seeds if node.place not in places)
+        endpoints = {status.node.endpoint for status in self.nodes.values()}
+        added = tuple(
+            NodeStatus(node) for node in seeds if node.endpoint not in endpoints
+        )
         return self._act(ClusterInput.ENTRY_CHANGED, InputFacts(now, added=added))
 
     def suspected(self, name: str = "") -> list[MachineCommand]:
@@ -386,10 +388,12 @@ class Machine:
         """
         if self._has_served or len(self.seeds) != 1:
             return False
-        (place,) = (node.place for node in self.seeds)
-        if status.node.place == place:
+        (endpoint,) = (node.endpoint for node in self.seeds)
+        if status.node.endpoint == endpoint:
             return True
-        seed = next((s for s in self.nodes.values() if s.node.place == place), None)
+        seed = next(
+            (s for s in self.nodes.values() if s.node.endpoint == endpoint), None
+        )
         return seed is not None and is_same_server(seed, status)
 
     def _start_again(self, facts: InputFacts) -> list[MachineCommand]:

@@ -21,7 +21,7 @@ class Node:
     port: int
 
     @property
-    def place(self) -> tuple[str | None, int]:
+    def endpoint(self) -> tuple[str | None, int]:
         """Host and port, which identify a node: its name may change."""
         return self.host, self.port
 
@@ -97,10 +97,12 @@ def merge_list(
 
     :param keep: tells whether to keep a node that the list does not name.
     """
-    known = {status.node.place: status for status in former.values()}
+    known = {status.node.endpoint: status for status in former.values()}
     merged: dict[str, NodeStatus] = {}
     for node in nodes:
-        status = known.pop(node.place) if node.place in known else NodeStatus(node)
+        status = (
+            known.pop(node.endpoint) if node.endpoint in known else NodeStatus(node)
+        )
         status.node, status.is_listed = node, True
         merged[node.name] = status
     for status in known.values():
@@ -134,16 +136,16 @@ def nodes_of(
     :raises BadRow: a row names no node.
     """
     port_at = next((at for at, name in enumerate(columns) if name == "port"), None)
-    places: dict[tuple[str, int], None] = {}
+    endpoints: dict[tuple[str, int], None] = {}
     for row in rows:
-        host, own_port = _place(row[0] if row else None)
+        host, own_port = _parse_endpoint(row[0] if row else None)
         if port_at is not None and row[port_at] is not None:
             own_port = _port(str(row[port_at]))
-        places[host, own_port or port] = None
-    return named(places)
+        endpoints[host, own_port or port] = None
+    return named(endpoints)
 
 
-def named(places: Iterable[tuple[str | None, int]]) -> list[Node]:
+def named(endpoints: Iterable[tuple[str | None, int]]) -> list[Node]:
     """Return nodes for hosts and ports, each with a unique name.
 
     The name is the first label of the host name, or the whole address; if another node
@@ -151,7 +153,7 @@ def named(places: Iterable[tuple[str | None, int]]) -> list[Node]:
     """
     nodes: list[Node] = []
     taken: set[str] = set()
-    for host, port in places:
+    for host, port in endpoints:
         full = host or "unix"
         tries = (_label(full), full, f"{full}:{port}")
         name = next(one for one in tries if one not in taken or one == tries[-1])
@@ -175,7 +177,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _place(value: object) -> tuple[str, int | None]:
+def _parse_endpoint(value: object) -> tuple[str, int | None]:
     """Return host and port from the first column."""
     text = "" if value is None else str(value).strip()
     if text.startswith("["):

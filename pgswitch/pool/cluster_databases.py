@@ -121,11 +121,11 @@ class ClusterDatabases:
 
     def _shares(self, cluster_database: ClusterDatabase, order: list[str]) -> bool:
         """Tell whether an earlier cluster of the file has one of these nodes."""
-        places = {(node.host, node.port) for node in cluster_database.nodes}
+        endpoints = {(node.host, node.port) for node in cluster_database.nodes}
         key = cluster_database.entry.name
         earlier = order[: order.index(key)] if key in order else order
         return any(
-            (node.host, node.port) in places
+            (node.host, node.port) in endpoints
             for other in earlier
             if other in self._by_key
             for node in self._by_key[other].nodes

@@ -334,7 +334,7 @@ def test_the_list_names_nodes_differently() -> None:
     assert machine.answered("h", STANDBY, 3.0) == []
     assert machine.writer_state is WriterState.KNOWN
     machine.listed([Node("h:1", "h", 3)], 4.0)
-    assert machine.nodes[machine.writer].node.place == ("h", 1)
+    assert machine.nodes[machine.writer].node.endpoint == ("h", 1)
 
 
 @pytest.mark.parametrize(

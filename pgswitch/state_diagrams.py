@@ -113,11 +113,13 @@ def _last(table: _Table) -> list[Hashable]:
 
 
 def _in_order(table: _Table) -> list[Hashable]:
-    """Return all states of a table."""
+    """Return all states of a table, in the order of their enum if they have one."""
     found = {table.initial: None}
     for state, _, after in table:
         found[state] = None
         found.update(dict.fromkeys(after))
+    if isinstance(table.initial, Enum):
+        return [one for one in type(table.initial) if one in found]
     return [*found]
 
 

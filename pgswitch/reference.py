@@ -20,6 +20,7 @@ from pgswitch.errors import base, console, login, protocol, session, switchover
 from pgswitch.errors.base import MessageFields
 from pgswitch.glossary import glossary_page
 from pgswitch.logs.messages import MESSAGES
+from pgswitch.state_diagrams import document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -239,6 +240,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "reference/show.md": show_page,
     "reference/errors.md": errors_page,
     "reference/log.md": log_page,
+    "reference/states.md": document,
     "glossary.md": lambda: glossary_page(
         _GENERATED.format(source="the docstrings and pgswitch/glossary.py")
     ),

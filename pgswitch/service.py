@@ -167,7 +167,7 @@ class PgSwitch(MultiService):
         self.pools = Pools(self.context)
         self.clusters = Clusters(self.context, self.pools, reactor, self.names)
         self.names.permanent_names = self.clusters.hosts
-        self.pools.made = self.clusters.adopt
+        self.pools.made = self.clusters.add_route
         self.keys = CancelKeys(self.context)
         self.rules = RulesEngine(self.context, self.pools)
         self.decision = HbaPolicy(log, self.workers.asking)

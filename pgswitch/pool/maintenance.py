@@ -103,8 +103,8 @@ def _logging_in(pool: ServerPool, now: float) -> None:
 def _last_failure(pool: ServerPool) -> str | None:
     """Return why there is no server, for who has waited in vain; None if unknown."""
     route = pool.route
-    if route is not None and route.why_searching:
-        return f"There is no writer: {route.why_searching}."
+    if route is not None and route.no_writer_reason:
+        return f"There is no writer: {route.no_writer_reason}."
     return f"The last login failed: {pool.failing}." if pool.failing else None
 
 

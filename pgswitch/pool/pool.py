@@ -147,7 +147,7 @@ class ServerPool:
             session.begin()
             return
         route = self.route
-        if self.welcome is not None and (route is None or not route.is_unheard):
+        if self.welcome is not None and (route is None or not route.is_welcome_stale):
             client.welcome(self.welcome)
             return
         self.welcome_waiters.append(client)
@@ -314,7 +314,7 @@ class ServerPool:
         replicating = [one.client for one in sessions if not one.client.logged_in]
         return [*self.welcome_waiters, *replicating]
 
-    def adopt(self, backend: Backend) -> None:
+    def add_server(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere.
 
         It is at a login or at a check; :meth:`logged_in` follows.
@@ -416,7 +416,7 @@ class ServerPool:
     def welcome_waiting(self) -> None:
         """Go on with the logins that wait, if what clients are told is known."""
         route = self.route
-        if self.welcome is None or (route is not None and route.is_unheard):
+        if self.welcome is None or (route is not None and route.is_welcome_stale):
             return
         waiting, self.welcome_waiters = self.welcome_waiters, []
         for client in waiting:
@@ -482,7 +482,7 @@ class ServerPool:
         """Return the servers, and those kept open elsewhere for later."""
         yield from self.backends()
         if self.route is not None:
-            yield from self.route.warm_servers()
+            yield from self.route.standby_servers()
 
     def backends(self) -> Iterator[Backend]:
         """Return the servers, oldest first."""

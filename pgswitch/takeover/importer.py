@@ -101,7 +101,7 @@ class TakeoverImporter:
         self._credentials.unpack(state.get("learned", []))
         clusters = state.get("clusters", {})
         now = self._context.clock()
-        self._clusters.go_on_with(
+        self._clusters.inherit(
             {key: unpack_cluster(one, now) for key, one in clusters.items()}
         )
         if state:

@@ -45,7 +45,6 @@ UNLISTED = {
     ("pool/replication.py", "{} {}"): "as pool/login_attempts.py",
     ("rules/engine.py", "{}{}"): "what rules do wrong, from rules/router.py and above",
     ("cluster/monitor.py", "cluster {}: {}"): "a traceback: a fault of pgswitch",
-    ("cluster/monitor.py", "cluster {}: {} {}"): "cannot be asked",
 }
 """Log calls whose text comes from elsewhere: file and form, and what they say."""
 UNLISTED_FILES = {"auth/hba_policy.py": "each problem of HBA and ident files"}

@@ -17,15 +17,14 @@ from pgswitch.admin.result_set import (
     lsn_text,
 )
 from pgswitch.admin.view import ServiceView, Show
-from pgswitch.cluster.facts import WriterState
+from pgswitch.cluster.cluster_state import WriterState
 from pgswitch.net.backend import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pgswitch.cluster.cluster import Cluster
-    from pgswitch.cluster.facts import NodeStatus
-    from pgswitch.cluster.switchovers import Switchover
+    from pgswitch.cluster.cluster import Cluster, Switchover
+    from pgswitch.cluster.nodes import NodeStatus
 
 WRITER: Final = "writer"
 
@@ -45,18 +44,22 @@ class NodeRow(NamedTuple):
 def _role(cluster: Cluster, status: NodeStatus) -> str:
     """Return what a node is at present."""
     machine = cluster.machine
-    if machine.state is WriterState.KNOWN and status.node.name == machine.writer:
+    if machine.writer_state is WriterState.KNOWN and status.node.name == machine.writer:
         return WRITER
     if status.report is None:
         return "unknown"
-    if machine.state is WriterState.STARTING and status.writes and not status.fenced:
+    if (
+        machine.writer_state is WriterState.STARTING
+        and status.writes
+        and not status.fenced
+    ):
         return "unknown"
     return "reader" if status.report.in_recovery else "rival"
 
 
 def _node_state(row: NodeRow) -> str:
     if row.role == WRITER:
-        return row.cluster.machine.state.value
+        return row.cluster.machine.writer_state.value
     if row.status.fenced:
         return "fenced"
     return "unreachable" if row.status.report is None else "up"
@@ -72,7 +75,7 @@ def _lsn(row: NodeRow) -> str | None:
 
 
 def _lag_bytes(row: NodeRow) -> int | None:
-    return None if row.role == WRITER else row.cluster.lag_bytes(row.status)
+    return None if row.role == WRITER else row.cluster.fitness.lag_bytes(row.status)
 
 
 def _probe_age_ms(row: NodeRow) -> int | None:
@@ -84,13 +87,13 @@ def _probe_age_ms(row: NodeRow) -> int | None:
 
 def _probe_us(row: NodeRow) -> int:
     poll = row.cluster.monitor.polls.get(row.status.node.name)
-    return 0 if poll is None else round(poll.took * 1e6)
+    return 0 if poll is None else round(poll.answer_time * 1e6)
 
 
 def _why(row: NodeRow) -> str:
     """Return why a node is not read from, cannot be asked, or refuses logins."""
     status = row.status
-    why = status.failure if row.role == WRITER else row.cluster.unfit(status)
+    why = status.failure if row.role == WRITER else row.cluster.fitness.unfit(status)
     if why or row.refusal is None:
         return why
     return f"refuses connections: {row.refusal}"

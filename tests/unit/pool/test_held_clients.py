@@ -233,7 +233,7 @@ def test_no_verdict(setting: Setting) -> None:
     """The writer says neither: after a while the client is told, once."""
     setting.ask()
     setting.lose()
-    setting.find(CheckResult.NOTHING)
+    setting.find(CheckResult.UNKNOWN)
     setting.world.wait(LONGEST_S - 0.25)
     assert setting.is_held
     setting.world.wait(0.25)
@@ -267,7 +267,7 @@ def test_no_verdict_after_a_start(setting: Setting) -> None:
     setting.world.wait(2 * LONGEST_S)
     assert setting.is_held
     setting.route.serve_from(HERE, same=True)
-    setting.find(CheckResult.NOTHING)
+    setting.find(CheckResult.UNKNOWN)
     setting.world.wait(LONGEST_S + 0.1)
     assert fields_of(setting.client.hear())["C"] == "57P01"
 
@@ -646,7 +646,7 @@ def test_a_reader_is_gone(world: World, says: bytes) -> None:
     reading = Reading(world)
     reading.lose(says)
     reading.goes_to = reading.home
-    reading.find(CheckResult.GONE)
+    reading.find(CheckResult.UNREACHABLE)
     assert reading.client.frontend.pool is reading.home
     (backend,) = reading.home.backends()
     assert backend.stream.peer is reading.client.frontend.stream
@@ -680,7 +680,7 @@ def test_node_after_node(world: World) -> None:
     in_home = NotedCluster()
     route = WriterRoute(reading.home, in_home)
     reading.home.set_route(route)
-    reading.find(CheckResult.GONE)
+    reading.find(CheckResult.UNREACHABLE)
     (backend,) = reading.home.backends()
     assert backend.stream.peer is reading.client.frontend.stream
     backend.connectionLost(None)  # type: ignore[arg-type]

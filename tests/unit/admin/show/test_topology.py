@@ -15,8 +15,9 @@ from pgswitch.admin.show.topology import (
     NodeRow,
     SwitchoverRow,
 )
-from pgswitch.cluster.facts import ProbeFailure, WriterState
-from pgswitch.cluster.switchovers import LossCounts, Switchover
+from pgswitch.cluster.cluster import LossCounts, Switchover
+from pgswitch.cluster.cluster_state import WriterState
+from pgswitch.cluster.nodes import ProbeFailure
 from tests.fakes.monitored import Monitored
 from tests.fakes.probes import writes
 from tests.fakes.world import WorldOf
@@ -66,8 +67,8 @@ def test_a_node_has_its_values_in_their_columns() -> None:
     )
     cluster: Any = SimpleNamespace(
         key="db",
-        machine=SimpleNamespace(state=WriterState.KNOWN, writer="a"),
-        monitor=SimpleNamespace(polls={"a": SimpleNamespace(took=0.0004)}),
+        machine=SimpleNamespace(writer_state=WriterState.KNOWN, writer="a"),
+        monitor=SimpleNamespace(polls={"a": SimpleNamespace(answer_time=0.0004)}),
     )
     view: Any = SimpleNamespace(context=SimpleNamespace(clock=lambda: 10.0))
     assert cells(TOPOLOGY, NodeRow(view, cluster, status, "writer", 3, None)) == [

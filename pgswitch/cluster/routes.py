@@ -1,4 +1,4 @@
-"""The pools of one cluster's database: where they are is the cluster's to say."""
+"""Carries out on the pools of one database what its cluster decides."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class PoolRoutes:
-    """Takes the part of the Sites of cluster.py; ``key`` is the entry's name."""
+    """The ClusterRoutes of one cluster; ``key`` is the name of its entry."""
 
     key: str
     pools: Pools
     node: Node | None = None
     searching: bool = False
     starting: bool = False
-    """It is not known yet whether there is a writer."""
-    warm: list[Node] = field(default_factory=list)
-    known: tuple[list[Node], list[Node]] = ([], [])
+    """The first decision is still due."""
+    standby_nodes: list[Node] = field(default_factory=list)
+    nodes_and_readers: tuple[list[Node], list[Node]] = ([], [])
     """All nodes, and those that are fit for readers."""
 
     def wait(self) -> None:
-        """Have clients wait until it is known where the writer is."""
+        """Make clients wait until the writer is known."""
         self.searching = self.starting = True
         for route in self._routes():
             route.wait()
 
     def serve_as_configured(self) -> None:
-        """Use the host of the database's entry, and let clients go on."""
+        """Serve clients from the host of the database's entry."""
         self.node, self.searching, self.starting = None, False, False
         for route in self._routes():
             route.serve_from(None, same=True)
 
     def serve_from(self, node: Node, *, same: bool) -> None:
-        """Use this node from now on, and let clients go on."""
+        """Serve clients from this node."""
         if self.node is not None:
             same = same or (self.node.host, self.node.port) == (node.host, node.port)
         self.node, self.searching, self.starting = node, False, False
@@ -54,64 +54,64 @@ class PoolRoutes:
             route.serve_from(node, same=same)
 
     def hold(self, *, is_leaving: bool) -> None:
-        """Have clients wait, and close the connections to the last writer."""
+        """Make clients wait, and close the connections to the last writer."""
         self.searching, self.starting = True, False
         for route in self._routes():
             route.hold(is_leaving=is_leaving)
 
-    def keep_warm(self, nodes: list[Node]) -> None:
+    def keep_standbys(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
-        self.warm = nodes
+        self.standby_nodes = nodes
         for route in self._routes():
             route.standbys.keep(nodes)
 
     def close_at(self, node: Node, addresses: Container[str]) -> None:
-        """Close connections kept for later to addresses that a node has no longer."""
+        """Close standby connections to addresses that a node no longer has."""
         for route in self._routes():
             route.standbys.close_at(node, addresses)
 
-    def answers(self, node: Node) -> None:
-        """Hear that a node answers that did not, or was not known."""
+    def node_answers(self, node: Node) -> None:
+        """Use a node that has answered for the first time, or again."""
         for route in self._routes():
-            route.standbys.answers(node)
+            route.standbys.node_answers(node)
         for reading in self._readers_at(node):
-            reading.answers()
+            reading.node_answers()
 
-    def lost(self, node: Node, *, is_silent: bool) -> None:
-        """Trust connections to a node no more: it was asked in vain."""
+    def node_lost(self, node: Node, *, is_silent: bool) -> None:
+        """Stop using idle connections to a node: its probe failed."""
         for route in self._routes():
             route.standbys.forget(node)
         context = self.pools.context
         silence = context.configuration.settings.switchover_silence
-        if is_silent and context.clock() - self.heard_at(node) >= silence:
+        if is_silent and context.clock() - self.client_answered_at(node) >= silence:
             for reading in self._readers_at(node):
-                reading.fall_silent()
+                reading.close_silent()
             if node == self.node and self.searching and not self.starting:
-                # It was leaving, and what it was at was left to its own end.
+                # It was shutting down, and its busy connections were left to end.
                 self.hold(is_leaving=False)
 
-    def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
-        """Take the nodes that there are, and those that are fit for readers."""
-        self.known = nodes, readers
+    def set_readers(self, nodes: list[Node], readers: list[Node]) -> None:
+        """Take all nodes, and those that are fit for readers."""
+        self.nodes_and_readers = nodes, readers
         taken = self.pools.context.configuration.databases
         self.pools.cluster_databases.set(taken[self.key], nodes, readers, taken)
         for pool in self.pools:
             if isinstance(pool.route, ReaderRoute):
                 pool.route.refresh()
 
-    def make_way(self) -> None:
-        """Name nodes anew whose names belong to entries of ``[databases]`` by now."""
+    def rename_nodes(self) -> None:
+        """Rename nodes whose names belong to new entries of ``[databases]``."""
         taken = self.pools.context.configuration.databases
         names = self.pools.cluster_databases.names(self.key)
         if not any(name in taken for name in names.values()):
             return
-        self.read_from(*self.known)
+        self.set_readers(*self.nodes_and_readers)
         for pool in self.pools:
             if isinstance(pool.route, ReaderRoute) and pool.key.database in taken:
                 self.pools.drop(pool)
 
     def better_pool(self, pool: ServerPool) -> ServerPool | None:
-        """Return where a node's clients should be; None if they are well there."""
+        """Return the pool that a node's clients should move to; None: they stay."""
         cluster_databases = self.pools.cluster_databases
         if cluster_databases.takes_readers(pool.key.database) and not pool.turns_away():
             return None
@@ -121,7 +121,7 @@ class PoolRoutes:
         return self.pools.pool_for_role(spec, pool.key.user, READER)
 
     def name_of(self, node: Node) -> str:
-        """Return what a node is called as a database."""
+        """Return the name of a node as a database."""
         return self.pools.cluster_databases.names(self.key).get(node, node.name)
 
     def waiting(self) -> tuple[int, float]:
@@ -134,8 +134,8 @@ class PoolRoutes:
         ]
         return len(since), now - min(since, default=now)
 
-    def heard_at(self, node: Node) -> float:
-        """Return when a client's query was last answered by this node."""
+    def client_answered_at(self, node: Node) -> float:
+        """Return when this node last answered a client's query."""
         pools = list(self._pools_at(node))
         if node == self.node:
             pools += self.pools.of_database(self.key)
@@ -150,7 +150,7 @@ class PoolRoutes:
         )
 
     def add(self, pool: ServerPool, cluster: Cluster) -> None:
-        """Take in a new pool."""
+        """Give a new pool of the database its route."""
         route = WriterRoute(pool, cluster, self.name_of)
         pool.set_route(route)
         if self.node is not None:
@@ -159,10 +159,10 @@ class PoolRoutes:
             route.wait()
         elif self.searching:
             route.hold()
-        route.standbys.keep(self.warm)
+        route.standbys.keep(self.standby_nodes)
 
     def _pools_at(self, node: Node) -> Iterator[ServerPool]:
-        """Iterate over the pools of those who read at a node."""
+        """Iterate over the pools of readers at a node."""
         name = self.pools.cluster_databases.names(self.key).get(node, "")
         return self.pools.of_database(name)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pgswitch.cluster.facts import ProbeFailure
-from pgswitch.cluster.pool_routes import PoolRoutes
+from pgswitch.cluster.nodes import ProbeFailure
+from pgswitch.cluster.routes import PoolRoutes
 from pgswitch.pool.cluster_databases import READER
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
@@ -34,7 +34,7 @@ def test_pools_follow(monitored: Monitored) -> None:
 
 
 def test_a_pool_that_is_made_late(monitored: Monitored) -> None:
-    """It begins where the others are; while nobody writes, its logins wait."""
+    """It begins where the others are; without a writer, its logins wait."""
     world = monitored.world
     monitored.settle()
     world.wait(0.5)
@@ -78,7 +78,7 @@ def test_an_entry_with_the_name_of_a_node(monitored: Monitored) -> None:
 
 
 def test_what_the_cluster_asks(monitored: Monitored) -> None:
-    """How many wait and for how long, and when clients last heard of a node."""
+    """How many wait and for how long, and when a node last answered a client."""
     world = monitored.world
     monitored.settle()
     client, server = world.pair()
@@ -87,10 +87,10 @@ def test_what_the_cluster_asks(monitored: Monitored) -> None:
     world.wait(1.0)
     client.say(query())
     server.answer()
-    heard = world.reactor.seconds()
+    answered = world.reactor.seconds()
     writer, standby = world.service.clusters.known()["db"].nodes
-    assert routes.heard_at(writer) == heard
-    assert routes.heard_at(standby) == float("-inf")
+    assert routes.client_answered_at(writer) == answered
+    assert routes.client_answered_at(standby) == float("-inf")
     assert routes.waiting() == (0, 0.0)
     monitored.probes["10.0.0.1"].fail(ProbeFailure.REFUSED)
     client.say(query())

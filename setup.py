@@ -58,6 +58,7 @@ HOT = [
     "pgswitch/net/acceptor.py",
     "pgswitch/net/tcp_transport.py",
     "pgswitch/net/frontend.py",
+    "pgswitch/net/login_commands.py",
     "pgswitch/net/tracing.py",
     "pgswitch/net/transport.py",
     "pgswitch/net/fast_registration.py",

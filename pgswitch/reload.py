@@ -41,7 +41,7 @@ class ConfigReloader:
         login_service: LoginService,
         store: AuthFile,
         *,
-        decision: HbaPolicy,
+        hba_policy: HbaPolicy,
         rules: RulesEngine,
         listeners: Listeners,
         clusters: Clusters,
@@ -52,7 +52,7 @@ class ConfigReloader:
         self._pools = pools
         self._login_service = login_service
         self._store = store
-        self._decision = decision
+        self._hba_policy = hba_policy
         self._rules = rules
         self._listeners = listeners
         self._clusters = clusters
@@ -72,7 +72,7 @@ class ConfigReloader:
                 self._log.error(problem)
             raise FatalError("cannot load auth_file")
         self._store.take(users)
-        self._decision.load(settings)
+        self._hba_policy.load(settings)
         try:
             self._rules.put_in_force(self._rules.load(configuration))
         except RulesError as error:
@@ -108,7 +108,7 @@ class ConfigReloader:
         users = self._store.read(new.settings)
         if found := self._store.problems(users):
             raise ConfigError(found)
-        hba = self._decision.read(new.settings)
+        hba = self._hba_policy.read(new.settings)
         if hba is not None and hba.hindrances:
             raise ConfigError(hba.hindrances)
         try:
@@ -122,7 +122,7 @@ class ConfigReloader:
         self._open_log(new)
         self._read_keys(new)
         self._store.take(users)
-        self._decision.take(new.settings, hba)
+        self._hba_policy.take(new.settings, hba)
         self._login_service.reloaded()
         self._listeners.reconfigure(new.settings)
         self._pools.configure(recycle_all=changes(old, new).needs_reconnect_all)

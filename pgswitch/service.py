@@ -167,14 +167,14 @@ class PgSwitch(MultiService):
         self.pools.made = self.clusters.adopt
         self.keys = CancelKeys(self.context)
         self.rules = RulesEngine(self.context, self.pools)
-        self.decision = HbaPolicy(log, self.workers.asking)
+        self.hba_policy = HbaPolicy(log, self.workers.asking)
         self.login_service = LoginService(
             self.context,
             self.pools,
             self.store,
             self.keys,
             credentials=self.credentials,
-            decision=self.decision,
+            hba_policy=self.hba_policy,
             methods=Methods(self.context, self.store, finder(reactor)),
             workers=self.workers,
             session_setup=SessionSetup(
@@ -208,7 +208,7 @@ class PgSwitch(MultiService):
             self.pools,
             self.login_service,
             self.store,
-            decision=self.decision,
+            hba_policy=self.hba_policy,
             rules=self.rules,
             listeners=self.listeners,
             clusters=self.clusters,
@@ -230,7 +230,7 @@ class PgSwitch(MultiService):
             pause_all=self.operations.pause_all,
             reactor=reactor,
         )
-        self._verifiers = VerifierPrecomputer(self.context, self.store, self.decision)
+        self._verifiers = VerifierPrecomputer(self.context, self.store, self.hba_policy)
         self._period: Background[Totals] = Background(reactor.callLater)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 

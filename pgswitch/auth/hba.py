@@ -119,7 +119,7 @@ class HbaRule:
     databases: NameList
     users: NameList
     place: AddressMatch | None
-    demand: AuthRequirement
+    requirement: AuthRequirement
 
 
 NEEDS_NAMES: Final = object()

@@ -187,7 +187,7 @@ class _LineReader:
             databases=databases,
             users=users,
             place=place,
-            demand=self._demand(method, self._line[word.end :].strip(), maps),
+            requirement=self._demand(method, self._line[word.end :].strip(), maps),
         )
 
     def _demand(

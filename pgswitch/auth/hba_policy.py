@@ -50,7 +50,7 @@ class HbaPolicy:
         self._log = log
         self._work = work
         self._rules: tuple[HbaRule, ...] = ()
-        self._demand = AuthRequirement(method=Method.REJECT)
+        self._requirement = AuthRequirement(method=Method.REJECT)
         self._ldap: LdapOptions | None = None
         """auth_ldap_options: for lines that say ldap and no more."""
         self.asks_scram = False
@@ -76,39 +76,41 @@ class HbaPolicy:
             for problem in (*found.left_out, *found.doubtful):
                 self._log.warning(problem)
             self._rules = found.rules
-            self._demand = AuthRequirement(method=Method.REJECT)
+            self._requirement = AuthRequirement(method=Method.REJECT)
         else:
             self._rules = ()
             method = Method(settings.auth_type.value)
-            self._demand = AuthRequirement(method=method, ldap=self._ldap)
-        demands = [rule.demand for rule in self._rules] or [self._demand]
-        self.asks_scram = any(one.method is Method.SCRAM_SHA_256 for one in demands)
+            self._requirement = AuthRequirement(method=method, ldap=self._ldap)
+        requirements = [rule.requirement for rule in self._rules] or [self._requirement]
+        self.asks_scram = any(
+            one.method is Method.SCRAM_SHA_256 for one in requirements
+        )
 
-    def demand(
+    def requirement(
         self, client: Frontend, auth_type: AuthType
     ) -> AuthRequirement | Deferred[AuthRequirement]:
         """Return what a client has to show; raises NoAuthenticationMethod."""
         if auth_type is not _BY_FILE:
-            return self._demand
+            return self._requirement
         connection_info = connection_info_of(client)
         rule = decide(self._rules, connection_info, is_near)
         if rule is NEEDS_NAMES:
             look_up = partial(reverse_lookup, str(connection_info.address))
             return self._work(look_up).addCallback(self._named, connection_info)
-        return self._demand_of(rule)
+        return self._requirement_of(rule)
 
     def _named(self, names: object, connection_info: ConnectionInfo) -> AuthRequirement:
         known = names if isinstance(names, tuple) else ()
         rule = decide(self._rules, replace(connection_info, names=known), is_near)
-        return self._demand_of(rule)
+        return self._requirement_of(rule)
 
-    def _demand_of(self, rule: object) -> AuthRequirement:
+    def _requirement_of(self, rule: object) -> AuthRequirement:
         if not isinstance(rule, HbaRule):
             raise NoAuthenticationMethod
-        demand = rule.demand
-        if demand.method is Method.LDAP and demand.ldap is None:
-            return replace(demand, ldap=self._ldap)
-        return demand
+        requirement = rule.requirement
+        if requirement.method is Method.LDAP and requirement.ldap is None:
+            return replace(requirement, ldap=self._ldap)
+        return requirement
 
 
 def connection_info_of(client: Frontend) -> ConnectionInfo:

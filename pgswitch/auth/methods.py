@@ -63,13 +63,13 @@ class Methods:
         """Those of logins in clear by a secret: to make them is dear."""
 
     def login(
-        self, client: Frontend, identity: User, demand: AuthRequirement
+        self, client: Frontend, identity: User, requirement: AuthRequirement
     ) -> ClientAuthenticator | None:
         """Return the login of a client, None for one that need not prove anything.
 
         Raises LdapOptionsMissing, LdapUnsupported.
         """
-        method = demand.method
+        method = requirement.method
         if method is _ANY or (method is _TRUST and identity.secret is not None):
             return None
         around = self._usual
@@ -78,13 +78,13 @@ class Methods:
             or identity.asked is not None
             or method in _LEFT_TO_OTHERS
         ):
-            around = self._around(client, identity, demand)
+            around = self._around(client, identity, requirement)
         elif around is None or not self._holds(around):
-            around = self._usual = self._around(None, identity, demand)
+            around = self._usual = self._around(None, identity, requirement)
         return ClientAuthenticator(method, identity.user, identity.secret, around)
 
     def _around(
-        self, client: Frontend | None, identity: User, demand: AuthRequirement
+        self, client: Frontend | None, identity: User, requirement: AuthRequirement
     ) -> LoginContext:
         """Return what a login needs; without a client, one in clear with a secret."""
         user = identity.user
@@ -103,12 +103,14 @@ class Methods:
             iterations_max=self._context.configuration.settings.scram_iterations_max,
             cache=self._verifiers(identity),
             end_point=b"" if tls is None else tls.end_point,
-            authority=None if client is None else self._authority(client, user, demand),
-            is_proved=any(_is_user(demand.ident, one, user) for one in names),
+            authority=None
+            if client is None
+            else self._authority(client, user, requirement),
+            is_proved=any(_is_user(requirement.ident, one, user) for one in names),
             any_scram=any_scram if is_asked else store.any_scram,
             only_scram=only_scram if is_asked else store.only_scram,
-            stretches_always=is_asked and SecretKind.PLAIN in kinds,
-            believes_others=not is_asked,
+            always_derives=is_asked and SecretKind.PLAIN in kinds,
+            trusts_authority=not is_asked,
         )
 
     def _holds(self, usual: LoginContext) -> bool:
@@ -130,24 +132,24 @@ class Methods:
         return self._asked
 
     def _authority(
-        self, client: Frontend, user: str, demand: AuthRequirement
+        self, client: Frontend, user: str, requirement: AuthRequirement
     ) -> Authority | None:
         """Return who is asked about a password, or about the peer."""
-        if demand.method is Method.PEER:
+        if requirement.method is Method.PEER:
             if client.credentials is None:
                 return None
             uid = client.credentials[1]
-            return lambda _: _is_peer(demand.ident, uid, user)
+            return lambda _: _is_peer(requirement.ident, uid, user)
         host = "" if client.address.host == "unix" else client.address.host
-        if demand.method is Method.PAM:
-            return partial(pam.check, demand.service, user, host)
-        if demand.method is not Method.LDAP:
+        if requirement.method is Method.PAM:
+            return partial(pam.check, requirement.service, user, host)
+        if requirement.method is not Method.LDAP:
             return None
         if not ldap.is_available():
             raise LdapUnsupported
-        if demand.ldap is None:
+        if requirement.ldap is None:
             raise LdapOptionsMissing
-        return partial(ldap.check, demand.ldap, self._find_servers, user)
+        return partial(ldap.check, requirement.ldap, self._find_servers, user)
 
 
 def _is_user(ident: IdentMap | None, name: str, user: str) -> bool:

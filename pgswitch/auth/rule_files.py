@@ -69,7 +69,7 @@ def read_rule_files(settings: Settings) -> RuleFiles:
         )
         return found
     found.rules = tuple(hba.rules)
-    methods = {rule.demand.method for rule in found.rules}
+    methods = {rule.requirement.method for rule in found.rules}
     if Method.CERT in methods:
         if not for_clients(settings).asks_clients:
             found.doubtful.append(CERT_IS_HOPELESS)

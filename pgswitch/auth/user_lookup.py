@@ -85,7 +85,7 @@ class UserLookup:
             return User(client.user, secret)
         question = self._question(client, spec)
         if question is not None:
-            client.log_names = client.database, client.user
+            client.log_as(client.database, client.user)
             return self._ask(client, question)
         self._context.log.log(f"{client.prefix} no such user: {client.user}")
         return User(client.user, None)
@@ -131,19 +131,19 @@ class UserLookup:
             return known[1]
         query = AuthQuery(question.sql, question.user)
         pool = self._pools.pool_of(spec, question.auth_user)
-        client.waiting_since = self._context.clock()
+        client.begin_login_wait()
         answered = pool.internal_queries.send(query, question.user)
         return answered.addCallback(lambda _: self._answered(client, question, query))
 
     def _answered(
         self, client: Frontend, question: AuthQueryKey, query: AuthQuery
     ) -> User:
-        client.waiting_since = 0.0
+        client.end_login_wait()
         if query.unfit:
             self._context.log.error(f"{client.prefix} {query.complaint}")
             raise BouncerConfigError(detail="auth_query did not work: see the log.")
         if query.name is None:
-            client.log_names = None, None
+            client.log_as(None, None)
             self._context.log.log(f"{client.prefix} no such user: {client.user}")
             # Asked for a proof like any other: who may log in is nobody's business.
             found = User(client.user, None, question)

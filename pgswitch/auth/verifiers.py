@@ -29,12 +29,12 @@ class VerifierPrecomputer:
     """Makes them, while there is any to make."""
 
     def __init__(
-        self, context: ServiceContext, store: AuthFile, decision: HbaPolicy
+        self, context: ServiceContext, store: AuthFile, hba_policy: HbaPolicy
     ) -> None:
         """Begin with nothing to do, until :meth:`look` is called."""
         self._context = context
         self._store = store
-        self._decision = decision
+        self._hba_policy = hba_policy
         self._made_for: object = None
         """The users, and the settings, that the line below was made of."""
         self._line: deque[tuple[str, Secret]] = deque()
@@ -44,11 +44,13 @@ class VerifierPrecomputer:
     def poll(self) -> None:
         """Begin anew if users or settings have changed; called now and then."""
         iterations = self._context.configuration.settings.scram_iterations
-        facts = self._store.generation, iterations, self._decision.asks_scram
+        facts = self._store.generation, iterations, self._hba_policy.asks_scram
         if facts == self._made_for:
             return
         self._made_for, self._iterations = facts, iterations
-        self._line = deque(self._store.in_clear() if self._decision.asks_scram else ())
+        self._line = deque(
+            self._store.in_clear() if self._hba_policy.asks_scram else ()
+        )
         if not self._is_busy:
             self._next()
 

@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 class _Job:
     """A call, whom it is for, and whether anybody still wants its result."""
 
-    __slots__ = ("_call", "result", "wanted", "whose")
+    __slots__ = ("_call", "owner", "result", "wanted")
 
-    def __init__(self, call: Callable[[], object], whose: object) -> None:
+    def __init__(self, call: Callable[[], object], owner: object) -> None:
         self._call = call
-        self.whose = whose
+        self.owner = owner
         self.wanted = True
         self.result: Deferred[object]
 
@@ -84,11 +84,11 @@ class WorkerThreads:
         """The log knows that the line is full, or was before it last ran empty."""
 
     def __call__(
-        self, call: Callable[[], object], whose: object = None
+        self, call: Callable[[], object], owner: object = None
     ) -> Deferred[object]:
         """Return what the call returns, None if it failed.
 
-        ``whose`` tells those apart who take turns.  Fails with TooManyLogins if the
+        ``owner`` tells those apart who take turns.  Fails with TooManyLogins if the
         line is full.  Cancelled, the call is not made unless it has begun.
         """
         if self._under_way >= self._longest:
@@ -99,42 +99,42 @@ class WorkerThreads:
         if not self._threads.started:
             self._threads.start()
         self._under_way += 1
-        job = _Job(call, whose)
+        job = _Job(call, owner)
         job.result = Deferred(lambda _: self._given_up(job))
-        self._lines.setdefault(whose, {})[job] = None
+        self._lines.setdefault(owner, {})[job] = None
         self._begin()
         return job.result
 
     def _given_up(self, job: _Job) -> None:
         """Take a job that nobody wants out of the line, if it stands there."""
         job.wanted = False
-        line = self._lines.get(job.whose, {})
+        line = self._lines.get(job.owner, {})
         if job in line:
             del line[job]
             if not line:
-                del self._lines[job.whose]
+                del self._lines[job.owner]
             self._over()
 
     def _begin(self) -> None:
-        """Give free threads to those whose turn it is."""
+        """Give free threads to the owners in turn."""
         while self._free:
             job = self._next()
             if job is None:
                 return
             self._free -= 1
-            self._busy[job.whose] = self._busy.get(job.whose, 0) + 1
+            self._busy[job.owner] = self._busy.get(job.owner, 0) + 1
             deferToThreadPool(self._reactor, self._threads, job.run).addCallbacks(
                 self._done, self._failed, callbackArgs=(job,), errbackArgs=(job,)
             )
 
     def _next(self) -> _Job | None:
         """Take the next job out of the line; whoever it is for is last from now on."""
-        for whose, line in self._lines.items():
-            if self._busy.get(whose, 0) < self._each:
+        for owner, line in self._lines.items():
+            if self._busy.get(owner, 0) < self._each:
                 job = next(iter(line))
-                del self._lines[whose], line[job]
+                del self._lines[owner], line[job]
                 if line:
-                    self._lines[whose] = line
+                    self._lines[owner] = line
                 return job
         return None
 
@@ -145,9 +145,9 @@ class WorkerThreads:
 
     def _done(self, value: object, job: _Job) -> None:
         self._free += 1
-        self._busy[job.whose] -= 1
-        if not self._busy[job.whose]:
-            del self._busy[job.whose]
+        self._busy[job.owner] -= 1
+        if not self._busy[job.owner]:
+            del self._busy[job.owner]
         self._over()
         self._begin()
         if not job.result.called:
@@ -189,7 +189,7 @@ class LoginThreads:
 
     def of(self, work: Offload) -> WorkerThreads:
         """Return who does this."""
-        return self.asking if work.asks_others else self.deriving_keys
+        return self.asking if work.is_external else self.deriving_keys
 
     def stop(self) -> None:
         """End the threads."""

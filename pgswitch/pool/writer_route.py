@@ -120,8 +120,8 @@ class RoutePool(standbys.StandbyPool, Protocol):
     def learn_welcome(self, backend: Backend) -> None:
         """Have clients told from now on what this server has reported."""
 
-    def welcome_waiting(self) -> None:
-        """Go on with the logins that wait, if what clients are told is known."""
+    def resume_logins(self) -> None:
+        """Go on with the logins that wait, if the welcome is known."""
 
 
 class RouteCluster(Protocol):
@@ -331,7 +331,7 @@ class WriterRoute:
         self._pool.set_open()
         if node is not None:
             self._use_warm(node)
-        self._pool.welcome_waiting()
+        self._pool.resume_logins()
         self._pool.serve_waiters()
         if self._pool.spec.user is not None and self._pool.welcome is None:
             # So that logins find what servers report, even when nobody writes again.

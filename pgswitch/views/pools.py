@@ -109,7 +109,7 @@ class PoolView:
     def _pool(self, pool: ServerPool) -> PoolSnapshot:
         states = [backend.state for backend in pool.backends()]
         waiters = [*pool.held_clients.streams(), *pool.waiting()]
-        waiting = len(waiters) + len(pool.unwelcomed())
+        waiting = len(waiters) + len(pool.waiting_logins())
         return PoolSnapshot(
             database=pool.key.database,
             user=pool.key.user,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgswitch.admin.snapshots import DescriptorSnapshot, SocketSnapshot
 from pgswitch.net.backend import Phase
+from pgswitch.net.client_state import ClientState
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.views.steps import POOLS_A_STEP, shown
 
@@ -57,7 +58,7 @@ class SocketView:
     def each_client(self) -> Iterator[SocketSnapshot]:
         """Yield the clients that have logged in."""
         for one in list(self._login_service.clients.values()):
-            if (one.logged_in or one.cancelling or one.waiting_since) and (
+            if one.state is not ClientState.LOGIN and (
                 one.number in self._login_service.clients
             ):
                 yield self._client(one)
@@ -89,8 +90,8 @@ class SocketView:
             id=one.number,
             user=one.user or None,
             database=one.database or None,
-            state=one.state,
-            socket_state="cl_login" if one.state == "login" else None,
+            state=one.show_state,
+            socket_state="cl_login" if one.state is ClientState.LOGIN else None,
             addr=one.address.host,
             port=one.address.port,
             replication="none" if one.facts is None else one.facts.replication.value,

@@ -106,23 +106,23 @@ class Refused:
 class Offload:
     """A call for a thread; :meth:`ClientAuthenticator.offload_done` takes its result.
 
-    ``asks_others``: it may wait for somebody outside, and does not compute.
-    ``whose`` is whom it is done for: many such take turns.
+    ``is_external``: it may wait for somebody outside, and does not compute.
+    ``owner`` is the user or server that it is done for: owners take turns.
     """
 
-    __slots__ = ("asks_others", "call", "whose")
+    __slots__ = ("call", "is_external", "owner")
 
     def __init__(
         self,
         call: Callable[[], object],
-        whose: str = "",
+        owner: str = "",
         *,
-        asks_others: bool = False,
+        is_external: bool = False,
     ) -> None:
         """Take what to call."""
         self.call = call
-        self.whose = whose
-        self.asks_others = asks_others
+        self.owner = owner
+        self.is_external = is_external
 
 
 ClientAuthCommand = Send | Accepted | Refused | Offload
@@ -136,7 +136,7 @@ class ClientAuthState(IntEnum):
     PASSWORD_CHECK = auto()
     MD5 = auto()
     SASL_FIRST = auto()
-    STRETCHING = auto()
+    DERIVING_KEYS = auto()
     SASL_FINAL = auto()
     DONE = auto()
 
@@ -162,8 +162,8 @@ class LoginContext:
     binding; empty if there is none. ``authority`` is asked by the methods that leave
     it to others. ``is_proved``: the certificate is that of who the client says it is.
     ``only_scram``: every known user has a SCRAM secret; ``any_scram``: one at least.
-    ``stretches_always``: a SCRAM login costs a verifier made anew, whoever it is: some
-    users' secrets are in clear, and the time would tell. ``believes_others``: who is
+    ``always_derives``: a SCRAM login costs a verifier made anew, whoever it is: some
+    users' secrets are in clear, and the time would tell. ``trusts_authority``: who is
     unknown here may be known to the ``authority``.
     """
 
@@ -177,15 +177,15 @@ class LoginContext:
     is_proved: bool = False
     only_scram: bool = False
     any_scram: bool = False
-    stretches_always: bool = False
-    believes_others: bool = True
+    always_derives: bool = False
+    trusts_authority: bool = True
 
 
 class ClientAuthenticator:
     """The login of one client by one method."""
 
     __slots__ = (
-        "_around",
+        "_context",
         "_method",
         "_pending",
         "_salt",
@@ -202,7 +202,7 @@ class ClientAuthenticator:
         self._method = method
         self._user = user
         self._secret = secret
-        self._around = context
+        self._context = context
         self._salt = b""
         self._pending: str | tuple[str, bytes] = ""
         """What waits for the result of a Work: password, or mechanism and message."""
@@ -252,7 +252,7 @@ class ClientAuthenticator:
     def _is_scram_user(self) -> bool:
         """Tell whether the user has a SCRAM secret, or would have if there were one."""
         if self._secret is None:
-            return self._around.only_scram
+            return self._context.only_scram
         return self._secret.kind is _SCRAM_SECRET
 
     def _accept(self, outcome: Accepted) -> list[ClientAuthCommand]:
@@ -277,16 +277,16 @@ class ClientAuthenticator:
         return self._refuse(LoginRejected())
 
     def _ask_certificate(self) -> list[ClientAuthCommand]:
-        if self._secret is None or not self._around.is_proved:
+        if self._secret is None or not self._context.is_proved:
             return self._refuse(CertificateFailed())
         return self._accept(Accepted())
 
     def _ask_system(self) -> list[ClientAuthCommand]:
-        if self._secret is None or self._around.authority is None:
+        if self._secret is None or self._context.authority is None:
             return self._refuse(PeerRejected())
         self._state = ClientAuthState.PASSWORD_CHECK
         return [
-            Offload(partial(self._around.authority, ""), self._user, asks_others=True)
+            Offload(partial(self._context.authority, ""), self._user, is_external=True)
         ]
 
     def _ask_password(self) -> list[ClientAuthCommand]:
@@ -295,16 +295,16 @@ class ClientAuthenticator:
 
     def _ask_md5(self) -> list[ClientAuthCommand]:
         self._state = ClientAuthState.MD5
-        self._salt = self._around.random(c.MD5_SALT_SIZE)
+        self._salt = self._context.random(c.MD5_SALT_SIZE)
         return [Send(encode.auth_md5(self._salt))]
 
     def _ask_scram(self) -> list[ClientAuthCommand]:
         self._state = _SASL_FIRST
-        return [Send(_BINDING_OFFER if self._around.end_point else _OFFER)]
+        return [Send(_BINDING_OFFER if self._context.end_point else _OFFER)]
 
     def _is_offered(self, mechanism: str) -> bool:
         if mechanism == c.SCRAM_SHA_256_PLUS:
-            return bool(self._around.end_point)
+            return bool(self._context.end_point)
         return mechanism == c.SCRAM_SHA_256
 
     # ---------------------------------------------------------------- answers
@@ -313,13 +313,13 @@ class ClientAuthenticator:
         password = decode.text(_answer(body))
         self._state = ClientAuthState.PASSWORD_CHECK
         self._pending = password
-        if self._around.authority is not None:
-            asking = partial(self._around.authority, password)
-            return [Offload(asking, self._user, asks_others=True)]
+        if self._context.authority is not None:
+            asking = partial(self._context.authority, password)
+            return [Offload(asking, self._user, is_external=True)]
         check = partial(check_plain, self._secret, self._user, password)
-        if not self._around.any_scram and not self._is_scram_user():
+        if not self._context.any_scram and not self._is_scram_user():
             return self._on_checked(check())
-        if self._rounds() > self._around.iterations_max:
+        if self._rounds() > self._context.iterations_max:
             # As if nobody had the name, which takes as long as ever.
             check = partial(check_plain, None, self._user, password)
         return [Offload(partial(check, decoy=self._mock()), self._user)]
@@ -331,10 +331,10 @@ class ClientAuthenticator:
 
     def _on_checked(self, result: object) -> list[ClientAuthCommand]:
         assert isinstance(self._pending, str)  # noqa: S101 - narrows the type
-        is_unknown = self._secret is None and not self._around.believes_others
+        is_unknown = self._secret is None and not self._context.trusts_authority
         if result is not True or is_unknown:
-            limit = self._around.iterations_max
-            if self._around.authority is None and self._rounds() > limit:
+            limit = self._context.iterations_max
+            if self._context.authority is None and self._rounds() > limit:
                 raise VerifierTooSlow(iterations=self._rounds(), limit=limit)
             raise _WRONG[self._method]
         given = self._pending
@@ -354,13 +354,13 @@ class ClientAuthenticator:
         except ProtocolViolation as violation:
             raise SaslFailed from violation
         verifier = self._verifier()
-        if verifier is not None and not self._around.stretches_always:
+        if verifier is not None and not self._context.always_derives:
             return self._challenge(verifier, mechanism, data)
-        self._state = ClientAuthState.STRETCHING
+        self._state = ClientAuthState.DERIVING_KEYS
         self._pending = mechanism, data
-        salt = self._around.random(scram.SALT_SIZE)
+        salt = self._context.random(scram.SALT_SIZE)
         text = self._secret.value if self._secret else self._user
-        derive_keys = partial(scram.make_verifier, text, salt, self._around.iterations)
+        derive_keys = partial(scram.make_verifier, text, salt, self._context.iterations)
         return [Offload(derive_keys, self._user)]
 
     def _verifier(self) -> scram.ScramVerifier | None:
@@ -370,25 +370,25 @@ class ClientAuthenticator:
             return secret.verifier
         if not secret or secret.kind is not _CLEAR_SECRET:
             return self._mock()
-        known = self._around.cache.get((self._user, secret))
-        is_right = known is not None and known.iterations == self._around.iterations
+        known = self._context.cache.get((self._user, secret))
+        is_right = known is not None and known.iterations == self._context.iterations
         return known if is_right else None
 
-    def _on_stretched(self, result: object) -> list[ClientAuthCommand]:
+    def _on_keys(self, result: object) -> list[ClientAuthCommand]:
         if not isinstance(result, scram.ScramVerifier):
             raise SaslFailed
         assert isinstance(self._pending, tuple)  # noqa: S101 - narrows the type
         verifier = self._verifier()
         if verifier is None and self._secret is not None:
-            verifier = self._around.cache[self._user, self._secret] = result
+            verifier = self._context.cache[self._user, self._secret] = result
         assert verifier is not None  # noqa: S101 - only a secret has none
         return self._challenge(verifier, *self._pending)
 
     def _challenge(
         self, verifier: scram.ScramVerifier, mechanism: str, data: bytes
     ) -> list[ClientAuthCommand]:
-        nonce = scram.make_nonce(self._around.random(scram.NONCE_SIZE))
-        self._scram = scram.ScramServer(verifier, nonce, self._around.end_point)
+        nonce = scram.make_nonce(self._context.random(scram.NONCE_SIZE))
+        self._scram = scram.ScramServer(verifier, nonce, self._context.end_point)
         answer = self._scram.first(data, mechanism)
         self._state = _SASL_FINAL
         return [Send(encode.auth_sasl_continue(answer))]
@@ -405,7 +405,7 @@ class ClientAuthenticator:
 
     def _mock(self) -> scram.ScramVerifier:
         """Return what no password fits, as it would be if there were such a user."""
-        context = self._around
+        context = self._context
         return scram.mock_verifier(self._user, context.mock_seed, context.iterations)
 
 
@@ -454,7 +454,7 @@ _WRONG: Final[Mapping[Method, type[Fault]]] = MappingProxyType(
         Method.PAM: PamFailed,
     }
 )
-"""Method to what a client is told whose password, or whose peer, is wrong."""
+"""Method to what a client is sent if the password or the peer is wrong."""
 
 _TABLE: Final[
     Mapping[
@@ -478,7 +478,7 @@ _RESULTS: Final[
 ] = MappingProxyType(
     {
         ClientAuthState.PASSWORD_CHECK: ClientAuthenticator._on_checked,
-        ClientAuthState.STRETCHING: ClientAuthenticator._on_stretched,
+        ClientAuthState.DERIVING_KEYS: ClientAuthenticator._on_keys,
     }
 )
 """State to what the result of a Work does there."""

@@ -61,13 +61,13 @@ _HEADER = 5
 _CACHE_LIMIT = 10_000
 """Keys kept at once; a server that names a new salt each time must not fill memory."""
 
-LONGEST_MESSAGE = 65536
+MAX_MESSAGE_BYTES = 65536
 """Bytes of one message of a login. libpq takes 30,000 of most, 2,000 of some."""
-LOGIN_BYTES = 1_048_576
+MAX_LOGIN_BYTES = 1_048_576
 """Bytes of all that a server says in a login; PostgreSQL says some 600."""
-MOST_PARAMETERS = 1000
+MAX_PARAMETERS = 1000
 """Parameters that a server may report; PostgreSQL 18 reports 15."""
-MOST_MESSAGES = 10_000
+MAX_MESSAGES = 10_000
 """Messages of a login: parameters, and notices of login triggers."""
 
 NO_SCRAM_KEYS = (
@@ -127,7 +127,7 @@ class ServerAuthState(Enum):
 
     AUTHENTICATING = auto()
     SASL_CHALLENGE = auto()
-    STRETCHING = auto()
+    DERIVING_KEYS = auto()
     SASL_SIGNATURE = auto()
     SASL_VERIFIED = auto()
     AUTHENTICATED = auto()
@@ -221,12 +221,12 @@ class ServerAuthenticator:
         """Count a message; say what is too much of what all have cost, or nothing."""
         self._bytes += size
         self._messages += 1
-        if size > LONGEST_MESSAGE:
+        if size > MAX_MESSAGE_BYTES:
             return ServerMessageTooLong(kind=chr(kind), size=size).text
-        if self._bytes > LOGIN_BYTES:
-            return f"server sent more than {LOGIN_BYTES} bytes in its login"
-        if self._messages > MOST_MESSAGES:
-            return f"server sent more than {MOST_MESSAGES} messages in its login"
+        if self._bytes > MAX_LOGIN_BYTES:
+            return f"server sent more than {MAX_LOGIN_BYTES} bytes in its login"
+        if self._messages > MAX_MESSAGES:
+            return f"server sent more than {MAX_MESSAGES} messages in its login"
         return ""
 
     def _end(
@@ -311,7 +311,7 @@ class ServerAuthenticator:
         known = self._cache.get((self._secret, salt, iterations))
         if known is not None:
             return self._prove(data, known)
-        self._state = ServerAuthState.STRETCHING
+        self._state = ServerAuthState.DERIVING_KEYS
         self._challenge = data
         return [
             Offload(partial(_derived_keys, self._cache, self._secret, salt, iterations))
@@ -319,7 +319,7 @@ class ServerAuthenticator:
 
     def offload_done(self, result: object) -> list[ServerAuthCommand]:
         """Return the commands for the result of an Offload, None if it failed."""
-        if self._state is not ServerAuthState.STRETCHING:
+        if self._state is not ServerAuthState.DERIVING_KEYS:
             return []  # The server has not waited for it.
         if not isinstance(result, scram.ScramKeys):
             return self._end(Failed("failed to answer authreq"))
@@ -358,8 +358,8 @@ class ServerAuthenticator:
     def _on_parameter_status(self, body: bytes) -> list[ServerAuthCommand]:
         name, value = decode.parameter_status(body)
         self._parameters[decode.text(name)] = decode.text(value)
-        if len(self._parameters) > MOST_PARAMETERS:
-            reason = f"server reported more than {MOST_PARAMETERS} parameters"
+        if len(self._parameters) > MAX_PARAMETERS:
+            reason = f"server reported more than {MAX_PARAMETERS} parameters"
             raise _GaveUpError(f"{reason} in its login")
         return []
 
@@ -393,7 +393,7 @@ class ServerAuthenticator:
     _UNPROVED: ClassVar[frozenset[ServerAuthState]] = frozenset(
         (
             ServerAuthState.SASL_CHALLENGE,
-            ServerAuthState.STRETCHING,
+            ServerAuthState.DERIVING_KEYS,
             ServerAuthState.SASL_SIGNATURE,
         )
     )

@@ -27,7 +27,7 @@ class ParsedStartup(NamedTuple):
 
     facts: StartupFacts
     negotiation: VersionNegotiation
-    wanted: Values
+    parameters: Values
 
 
 class StartupCache:
@@ -41,7 +41,7 @@ class StartupCache:
         """The packets that were judged, by their bytes; see FirstPacketReader."""
         self._known: dict[bytes, ParsedStartup] = {}
 
-    def startup_cache(self, startup: Startup) -> ParsedStartup:
+    def parse(self, startup: Startup) -> ParsedStartup:
         """Return what a packet asks for.
 
         Raises what ``sort_parameters`` raises.

@@ -43,12 +43,12 @@ def test_methods(word: str, method: Method) -> None:
     """With their options."""
     found = read(f"hostssl all all all {word}")
     assert found.problems == []
-    demand = found.rules[0].demand
-    assert demand.method is method
-    assert (demand.ident is not None) is ("map=" in word)
-    assert (demand.ldap is not None) is ("ldapserver" in word)
+    requirement = found.rules[0].requirement
+    assert requirement.method is method
+    assert (requirement.ident is not None) is ("map=" in word)
+    assert (requirement.ldap is not None) is ("ldapserver" in word)
     if method is Method.PAM:
-        assert demand.service == ("login" if "login" in word else "pgbouncer")
+        assert requirement.service == ("login" if "login" in word else "pgbouncer")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_line_that_counts_as_rejection(options: str) -> None:
     found = read(f"local all all ldap {options}\nlocal all all trust")
     [problem] = found.problems
     assert problem.line == 1
-    methods = [rule.demand.method for rule in found.rules]
+    methods = [rule.requirement.method for rule in found.rules]
     assert methods == [Method.REJECT, Method.TRUST]
 
 
@@ -119,7 +119,7 @@ def test_certificates_in_clear(link: str, count: int) -> None:
     place = "" if link == "local" else "all"
     found = read(f"{link} all all {place} cert")
     assert len(found.problems) == count
-    assert [rule.demand.method for rule in found.rules] == [Method.CERT]
+    assert [rule.requirement.method for rule in found.rules] == [Method.CERT]
 
 
 @pytest.mark.parametrize("rest", ["/95", "/0", f" {'ffff:' * 5}:"])

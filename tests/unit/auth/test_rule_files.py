@@ -41,7 +41,7 @@ def test_good_files(tmp_path: Path) -> None:
     found = read(tmp_path, "local all all peer map=m\nhost all all all md5\n", "m a b")
     assert [rule.line for rule in found.rules] == [1, 2]
     assert found.unreadable == found.left_out == []
-    ident = found.rules[0].demand.ident
+    ident = found.rules[0].requirement.ident
     assert ident is not None
     assert ident.allows("a", "b")
 

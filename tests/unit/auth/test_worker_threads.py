@@ -134,8 +134,8 @@ def test_taking_turns(lane: Lane) -> None:
             each=each,
         )
         done: list[str] = []
-        for whose in "aaaaaabbbc":
-            work(partial(done.append, whose), whose)
+        for owner in "aaaaaabbbc":
+            work(partial(done.append, owner), owner)
         assert len(lane.begun) == 2
         lane.run()
         lane.run()
@@ -220,7 +220,7 @@ def test_real_threads() -> None:
 
     all_of_them = LoginThreads(Reactor(), CapturedLog().log)
     assert all_of_them.of(Offload(int)) is all_of_them.deriving_keys
-    assert all_of_them.of(Offload(int, asks_others=True)) is all_of_them.asking
+    assert all_of_them.of(Offload(int, is_external=True)) is all_of_them.asking
     assert threads.deferToThreadPool is not None
     assert all_of_them.ours not in (all_of_them.asking, all_of_them.deriving_keys)
     all_of_them.stop()

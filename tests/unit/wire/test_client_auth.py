@@ -175,7 +175,7 @@ def test_others_who_judge(
     assert sent(login.begin()) == encode.auth_cleartext()
     [work] = login.message(c.PASSWORD_MESSAGE, b"pencil\0")
     assert isinstance(work, lc.Offload)
-    assert work.asks_others
+    assert work.is_external
     assert heard == []
     commands = login.offload_done(work.call())
     assert heard == ["pencil"]
@@ -234,7 +234,7 @@ def test_all_cost_the_same(
     login.begin()
     [work] = login.message(c.PASSWORD_MESSAGE, b"wrong\0")
     assert isinstance(work, lc.Offload)
-    assert not work.asks_others
+    assert not work.is_external
     assert isinstance(refusal(login.offload_done(work.call())), errors.PasswordFailed)
     assert stretched == [b"wrong"]
 

@@ -19,7 +19,6 @@ HOT = [
     "pgswitch/wire/exchange.py",
     "pgswitch/wire/fields.py",
     "pgswitch/wire/framing.py",
-    "pgswitch/wire/startup_cache.py",
     "pgswitch/wire/client_auth.py",
     "pgswitch/wire/params.py",
     "pgswitch/wire/password.py",

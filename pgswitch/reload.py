@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgswitch.auth import validate
+from pgswitch.auth import methods
 from pgswitch.auth.auth_file import AuthFileContent
 from pgswitch.config.changes import carried_over, changes
 from pgswitch.config.load import ConfigError, load
@@ -61,7 +61,7 @@ class ConfigReloader:
         """Read what the configuration names, at the start; may raise FatalError."""
         configuration = self._context.configuration
         settings = configuration.settings
-        found = validate.problems(settings)
+        found = methods.problems(settings)
         for problem in found:
             self._log.error(problem)
         if found:
@@ -103,7 +103,7 @@ class ConfigReloader:
         """
         old = self._context.configuration
         new = carried_over(old, configuration)
-        if found := validate.problems(new.settings):
+        if found := methods.problems(new.settings):
             raise ConfigError(found)
         users = self._store.read(new.settings)
         if found := self._store.problems(users):

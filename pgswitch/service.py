@@ -40,14 +40,13 @@ from twisted.application.service import MultiService
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
 from pgswitch.admin.interfaces import ShutdownMode
 from pgswitch.admin.show import REFERENCE_VERSION
-from pgswitch.auth.auth_file import AuthFile
+from pgswitch.auth.auth_file import AuthFile, VerifierPrecomputer
 from pgswitch.auth.credentials import ServerCredentials
 from pgswitch.auth.hba_policy import HbaPolicy
+from pgswitch.auth.ldap import srv_finder
 from pgswitch.auth.login_service import LoginService
 from pgswitch.auth.methods import Methods
 from pgswitch.auth.session_setup import SessionSetup
-from pgswitch.auth.srv import finder
-from pgswitch.auth.verifiers import VerifierPrecomputer
 from pgswitch.auth.worker_threads import LoginThreads
 from pgswitch.cluster.clusters import Clusters
 from pgswitch.config.effective import Effective
@@ -175,7 +174,7 @@ class PgSwitch(MultiService):
             self.keys,
             credentials=self.credentials,
             hba_policy=self.hba_policy,
-            methods=Methods(self.context, self.store, finder(reactor)),
+            methods=Methods(self.context, self.store, srv_finder(reactor)),
             workers=self.workers,
             session_setup=SessionSetup(
                 self.context,

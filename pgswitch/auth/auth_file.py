@@ -1,4 +1,4 @@
-"""The users of ``auth_file``.
+"""The users of ``auth_file``, and the SCRAM verifiers of their clear secrets.
 
 The file is read again when it has changed, so a user that is taken out of it is
 refused from then on.
@@ -7,15 +7,20 @@ refused from then on.
 from __future__ import annotations
 
 import os
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pgswitch.config.userlist import Userlist, read_userlist
 from pgswitch.types import AuthType
 from pgswitch.wire.password import Secret, SecretKind
+from pgswitch.wire.scram import SALT_SIZE, ScramVerifier, make_verifier
 
 if TYPE_CHECKING:
+    from pgswitch.auth.hba_policy import HbaPolicy
     from pgswitch.config.model import Settings
     from pgswitch.logs import Log
+    from pgswitch.pool.context import ServiceContext
     from pgswitch.wire.client_auth import VerifierCache
 
 _WITHOUT_FILE: Final = (AuthType.ANY, AuthType.PAM)
@@ -66,7 +71,7 @@ class AuthFile:
         self._failing: int | None = None
         """Why the file could not be read when it was last looked at (errno)."""
         self.verifiers: VerifierCache = {}
-        """SCRAM verifiers made from clear secrets, see verifiers.py."""
+        """SCRAM verifiers made from clear secrets, see :class:`VerifierPrecomputer`."""
         self.generation = 0
         """Counts how often there were other users than before."""
         self.asked_kinds: set[SecretKind] = set()
@@ -178,3 +183,61 @@ def _stamp_of(path: str) -> _Stamp:
         seen.st_mtime_ns,
         seen.st_size,
     )
+
+
+class VerifierPrecomputer:
+    """Makes the SCRAM verifiers of clear secrets before anybody logs in with them.
+
+    Making one takes milliseconds.  Made at a user's first login, they would tell an
+    attacker with a clock that the user exists: unknown users are answered at once.  So
+    those of ``auth_file`` are made in a thread, one after the other, from the start on
+    and whenever the file has changed.
+
+    With 10,000 users that thread has 12 s of work and the verifiers take 5 MB.  It
+    holds up nothing: PBKDF2 releases the interpreter lock, and for a user that logs in
+    early the threads of logins make the verifier.
+    """
+
+    def __init__(
+        self, context: ServiceContext, store: AuthFile, hba_policy: HbaPolicy
+    ) -> None:
+        """Begin with nothing to do, until :meth:`poll` is called."""
+        self._context = context
+        self._store = store
+        self._hba_policy = hba_policy
+        self._made_for: object = None
+        """The users, and the settings, that the queue below was made for."""
+        self._queue: deque[tuple[str, Secret]] = deque()
+        self._iterations = 0
+        self._is_busy = False
+
+    def poll(self) -> None:
+        """Start again if users or settings have changed; called from time to time."""
+        iterations = self._context.configuration.settings.scram_iterations
+        facts = self._store.generation, iterations, self._hba_policy.asks_scram
+        if facts == self._made_for:
+            return
+        self._made_for, self._iterations = facts, iterations
+        self._queue = deque(
+            self._store.in_clear() if self._hba_policy.asks_scram else ()
+        )
+        if not self._is_busy:
+            self._next()
+
+    def _next(self) -> None:
+        """Make the first missing one."""
+        self._is_busy = False
+        while self._queue and not self._is_busy:
+            user, secret = self._queue.popleft()
+            known = self._store.verifiers.get((user, secret))
+            if known is not None and known.iterations == self._iterations:
+                continue
+            self._is_busy = True
+            salt = self._context.random(SALT_SIZE)
+            make = partial(make_verifier, secret.value, salt, self._iterations)
+            self._context.derive_keys(make).addCallback(self._made, user, secret)
+
+    def _made(self, verifier: object, user: str, secret: Secret) -> None:
+        if isinstance(verifier, ScramVerifier) and self._store.secret(user) == secret:
+            self._store.verifiers[user, secret] = verifier
+        self._next()

@@ -26,9 +26,15 @@ from pgswitch.auth.hba import (
     Network,
     SameNet,
 )
-from pgswitch.auth.ident import IdentMap, logical_lines
+from pgswitch.auth.ident import (
+    IdentMap,
+    Token,
+    TokenGroup,
+    TokenizeError,
+    logical_lines,
+    tokenize,
+)
 from pgswitch.auth.ldap_options import LdapOptionsError, parse_ldap
-from pgswitch.auth.tokenizer import Token, TokenGroup, TokenizeError, tokenize
 from pgswitch.types import Method
 
 _IPV4_BITS: Final = 32

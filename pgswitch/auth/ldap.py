@@ -1,4 +1,4 @@
-"""Asks a directory whether a password is right; blocks, so it runs in a thread.
+"""Checks a password against a directory; blocks, so it runs in a thread.
 
 Needs the package ldap3 (``pip install 'pgswitch[ldap]'``). Certificates of servers are
 verified by the authorities of the machine, or by those of the file that
@@ -12,8 +12,13 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from twisted.internet.threads import blockingCallFromThread
+from twisted.names import client, dns
+
 from pgswitch.auth.ldap_options import SCHEMES, LdapOptions
 
+SRV_TIMEOUTS_S: Final = (1, 3)
+"""Seconds for the first and the second DNS query for a domain's directories."""
 TIMEOUT_S: Final = 3
 """Seconds for each step: connecting, and each answer."""
 
@@ -143,3 +148,21 @@ def _search(connection: Any, options: LdapOptions, user: str) -> str | None:  # 
     found = connection.response or []
     entries = [one for one in found if one["type"] == "searchResEntry"]
     return entries[0]["dn"] if len(entries) == 1 else None
+
+
+def srv_finder(reactor: Any) -> FindServers:  # noqa: ANN401 - one object with many interfaces
+    """Return a function that looks up the directories of a domain, the best first.
+
+    They are the domain's SRV records (RFC 2782, ``_ldap._tcp``).  Call the function in
+    a thread, because it blocks; it raises the resolver's errors.
+    """
+
+    def find(domain: str) -> list[tuple[str, int]]:
+        answers, _authority, _more = blockingCallFromThread(
+            reactor, client.lookupService, f"_ldap._tcp.{domain}", SRV_TIMEOUTS_S
+        )
+        records = [one.payload for one in answers if one.type == dns.SRV]
+        records.sort(key=lambda record: (record.priority, -record.weight))
+        return [(record.target.name.decode(), record.port) for record in records]
+
+    return find

@@ -44,8 +44,7 @@ from pgswitch.net.login_commands import Authenticate
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, AuthType
 from pgswitch.wire import constants, encode
 from pgswitch.wire.client_auth import Accepted, Offload
-from pgswitch.wire.startup import Replication
-from pgswitch.wire.startup_cache import StartupCache
+from pgswitch.wire.startup import Replication, StartupCache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

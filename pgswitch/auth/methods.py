@@ -19,8 +19,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pgswitch.auth import ldap, pam
+from pgswitch.auth.ldap_options import LdapOptionsError, parse_ldap
 from pgswitch.errors import LdapOptionsMissing, LdapUnsupported
-from pgswitch.types import Method
+from pgswitch.types import AuthType, Method
 from pgswitch.wire.client_auth import ClientAuthenticator, LoginContext
 from pgswitch.wire.password import SecretKind
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pgswitch.auth.hba import AuthRequirement
     from pgswitch.auth.ident import IdentMap
     from pgswitch.auth.user_lookup import User
+    from pgswitch.config.model import Settings
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import ServiceContext
     from pgswitch.wire.client_auth import Authority, VerifierCache
@@ -167,3 +169,38 @@ def _is_peer(ident: IdentMap | None, uid: int, user: str) -> bool:
     except KeyError:
         return False
     return _is_user(ident, name, user)
+
+
+# Before any login.
+
+
+def preload(settings: Settings) -> None:
+    """Import the libraries of the methods before the process drops its privileges.
+
+    The user that it runs as later may not be able to read them.
+    """
+    if settings.auth_type in (AuthType.HBA, AuthType.LDAP):
+        ldap.is_available()
+    if settings.auth_type in (AuthType.HBA, AuthType.PAM):
+        pam.is_available()
+
+
+def problems(settings: Settings) -> list[str]:
+    """Return why the settings let nobody authenticate, for the log."""
+    found: list[str] = []
+    kind = settings.auth_type
+    if kind is AuthType.CERT:
+        if settings.client_tls_sslmode != "verify-full":
+            found.append("auth_type=cert requires client_tls_sslmode=verify-full")
+        if not settings.client_tls_ca_file:
+            found.append("auth_type=cert requires client_tls_ca_file")
+    if kind is AuthType.PAM and not pam.is_available():
+        found.append("auth_type=pam needs libpam and pip install 'pgswitch[pam]'")
+    if kind is AuthType.LDAP and not ldap.is_available():
+        found.append("auth_type=ldap needs pip install 'pgswitch[ldap]'")
+    if settings.auth_ldap_options:
+        try:
+            parse_ldap(settings.auth_ldap_options)
+        except LdapOptionsError as error:
+            found.append(f"auth_ldap_options: {error}")
+    return found

@@ -12,7 +12,7 @@ import resource
 import socket
 from typing import NoReturn
 
-from pgswitch.auth.validate import preload
+from pgswitch.auth.methods import preload
 from pgswitch.config.effective import Effective
 from pgswitch.config.model import Configuration, Settings
 from pgswitch.errors.fatal import FatalError

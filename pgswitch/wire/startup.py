@@ -1,8 +1,9 @@
 """The untyped first packets of a client, and what its startup parameters mean.
 
-Two parts. :class:`FirstPacketReader` takes bytes and gives the packet: StartupMessage,
-SSLRequest, GSSENCRequest, CancelRequest, or the news that TLS began at once.
-:func:`sort_parameters` then judges the startup parameters as PgBouncer does.
+Three parts.  :class:`FirstPacketReader` takes bytes and returns the packet:
+StartupMessage, SSLRequest, GSSENCRequest, CancelRequest, or DirectTls where a TLS
+handshake begins at once.  :func:`sort_parameters` checks the startup parameters as
+PgBouncer does.  :class:`StartupCache` keeps the result for equal packets.
 
 Rules are from the manual's chapter "Message Formats" and, where the manual leaves
 freedom, PgBouncer's: one zero byte ends the packet, packets are short.
@@ -29,6 +30,7 @@ from pgswitch.errors import (
 )
 from pgswitch.wire import constants as c
 from pgswitch.wire.decode import text
+from pgswitch.wire.params import Tracking, Values
 
 _HEADER: Final = Struct("!II")
 _MAJOR: Final = 3
@@ -338,3 +340,59 @@ def split_options(value: str) -> list[str]:
     if word is not None:
         words.append("".join(word))
     return words
+
+
+# ------------------------------------------------------------ parsed packets
+
+_MAX_CACHED = 1000
+_MAX_CACHED_SIZE = 512
+"""Bytes of a packet that is cached: half a megabyte in all, whatever clients send."""
+
+
+class ParsedStartup(NamedTuple):
+    """What a packet says, what to negotiate, and the tracked parameters it asks for."""
+
+    facts: StartupFacts
+    negotiation: VersionNegotiation
+    parameters: Values
+
+
+class StartupCache:
+    """Parses start-up packets, and each only once, by one version of the settings.
+
+    An application's connections begin with the same bytes; parsing and sorting their
+    parameters again each time was a sixth of the cost of a connection.
+    """
+
+    def __init__(self, tracking: Tracking, ignored: tuple[str, ...]) -> None:
+        """``ignored`` is the setting ignore_startup_parameters."""
+        self.ignored = ignored
+        self._tracking = tracking
+        self.packets: dict[bytes, Startup] = {}
+        """The packets that were parsed, by their bytes; see FirstPacketReader."""
+        self._known: dict[bytes, ParsedStartup] = {}
+
+    def parse(self, startup: Startup) -> ParsedStartup:
+        """Return what a packet asks for.
+
+        Raises what ``sort_parameters`` raises.
+        """
+        known = self._known.get(startup.raw)
+        if known is not None:
+            return known
+        parameters = startup.parameters
+        facts = sort_parameters(
+            parameters, tracked=self._tracking.names, ignore=self.ignored
+        )
+        parsed_startup = ParsedStartup(
+            facts,
+            negotiate(startup.minor, parameters),
+            self._tracking.collect(facts.tracked),
+        )
+        if len(startup.raw) <= _MAX_CACHED_SIZE:
+            if len(self._known) >= _MAX_CACHED:
+                self._known.clear()
+                self.packets.clear()
+            self.packets[startup.raw] = startup
+            self._known[startup.raw] = parsed_startup
+        return parsed_startup

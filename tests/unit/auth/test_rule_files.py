@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pgswitch.auth.rule_files import (
+from pgswitch.auth.hba_policy import (
     CERT_IS_HOPELESS,
     CERT_OF_ANYBODY,
     RuleFiles,

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgswitch.auth.auth_file import AuthFile
+from pgswitch.auth.auth_file import AuthFile, VerifierPrecomputer
 from pgswitch.auth.hba_policy import HbaPolicy
-from pgswitch.auth.verifiers import VerifierPrecomputer
 from pgswitch.config.model import Settings
 from pgswitch.types import AuthType
 from pgswitch.wire.scram import make_verifier, matches

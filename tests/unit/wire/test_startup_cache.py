@@ -7,8 +7,7 @@ import pytest
 from pgswitch.errors import UnsupportedStartupParameter
 from pgswitch.wire import encode
 from pgswitch.wire.params import Tracking
-from pgswitch.wire.startup import FirstPacketReader, Startup
-from pgswitch.wire.startup_cache import StartupCache
+from pgswitch.wire.startup import FirstPacketReader, Startup, StartupCache
 
 
 def packet(parameters: dict[str, str], version: int = 0x00030000) -> Startup:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pgswitch.auth import pam
@@ -9,6 +11,7 @@ from pgswitch.wire import encode
 from pgswitch.wire.scram import make_verifier
 from tests.fakes.messages import READY, error, kinds, message, query, split
 from tests.fakes.world import Client, Server, World, WorldOf
+from tests.unit.rules.files import write
 
 ASKING = "auth_user = asker\n"
 TWO = encode.row_description([("name", 25, -1), ("secret", 25, -1)])
@@ -48,6 +51,20 @@ def test_a_user_that_the_server_knows(world_of: WorldOf, secret: str | None) -> 
     own = world.server()
     assert own.backend.user == "guest"
     assert client.state() == "idle"
+
+
+def test_rules_after_a_wait(world_of: WorldOf, tmp_path: Path) -> None:
+    """They see the queries of a client whose login has waited, from the first on."""
+    path = write(tmp_path, "r.py", "def rewrite_query(u, q): return 'other'")
+    rule = f"rewrite_query_py_module_file = {path}\n"
+    world, first, server = asked(world_of, rule)
+    server.say(row())
+    own = world.server()
+    first.drop()
+    client = world.client(user="guest")
+    server.say(row())
+    client.say(query())
+    assert own.answer() == query("other")
 
 
 def test_the_name_of_the_answer(world_of: WorldOf) -> None:

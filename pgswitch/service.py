@@ -166,7 +166,7 @@ class PgSwitch(MultiService):
         self.pools.made = self.clusters.adopt
         self.keys = CancelKeys(self.context)
         self.rules = RulesEngine(self.context, self.pools)
-        self.hba_policy = HbaPolicy(log, self.workers.asking)
+        self.hba_policy = HbaPolicy(log, self.workers.waiting)
         self.login_service = LoginService(
             self.context,
             self.pools,

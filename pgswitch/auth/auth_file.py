@@ -31,14 +31,14 @@ class AuthFileContent:
     """An auth_file as it was when it was read; it holds secrets."""
 
     def __init__(self, path: str, stamp: _Stamp | None, found: Userlist) -> None:
-        """Take where it was, what told it from others, and what it says."""
+        """Take its path, what identifies this version of it, and its content."""
         self.path = path
         self.stamp = stamp
         self.found = found
 
     @property
     def hindrances(self) -> list[str]:
-        """Return why it is not to be put in force, line by line; nothing if it may."""
+        """Return why it must not be put in force, line by line; empty if it may."""
         return [*self.complaints(), self.complaint] if self.complaint else []
 
     def complaints(self) -> list[str]:
@@ -56,7 +56,7 @@ class AuthFileContent:
 
 
 _NO_FILE: Final = AuthFileContent("", None, Userlist({}, []))
-"""Stands for the file where there is to be none: it has no users."""
+"""Stands for the file if none is set: it has no users."""
 
 
 class AuthFile:
@@ -67,15 +67,15 @@ class AuthFile:
         self._log = log
         self._secrets: dict[str, Secret] = {}
         self._last: AuthFileContent | None = None
-        """What was read last, whether or not it came in force."""
+        """What was read last, whether or not it was put in force."""
         self._failing: int | None = None
         """Why the file could not be read when it was last looked at (errno)."""
         self.verifiers: VerifierCache = {}
         """SCRAM verifiers made from clear secrets, see :class:`VerifierPrecomputer`."""
         self.generation = 0
         """Counts how often there were other users than before."""
-        self.asked_kinds: set[SecretKind] = set()
-        """Kinds of secrets that auth_query has told of so far."""
+        self.auth_query_kinds: set[SecretKind] = set()
+        """Kinds of secrets that auth_query has returned so far."""
         self.any_scram = self.only_scram = False
         """Whether any user, and whether every one, has a SCRAM secret."""
 
@@ -106,9 +106,8 @@ class AuthFile:
     def problems(self, reading: AuthFileContent | OSError | None) -> list[str]:
         """Return why the users of a file cannot be put in force; for the log.
 
-        That is so if not one of its lines can be read, or the last one is cut, and
-        there are users that would be locked out.  A file that is not there is told of
-        by :meth:`take`.
+        That is so if none of its lines can be read, or the last one is cut, and users
+        would be locked out.  A missing file is logged by :meth:`take`.
         """
         if not self._secrets or not isinstance(reading, AuthFileContent):
             return []
@@ -117,12 +116,11 @@ class AuthFile:
     def take(
         self, reading: AuthFileContent | OSError | None, *, again: bool = False
     ) -> None:
-        """Put in force what :meth:`read` has found, if it is not what is.
+        """Put in force what :meth:`read` has returned, if that is new.
 
-        A file that cannot be read leaves the users as they are, and a line in the log,
-        though not one ``again`` for the same reason.  Each bad line is a line in the
-        log; if there are no others, or the last is cut, the users stay as they are,
-        too.
+        If the file cannot be read, the users stay as they are, and the reason is
+        logged; with ``again`` only if it is not the last one.  Each bad line is logged;
+        if all lines are bad, or the last one is cut, the users stay, too.
         """
         if reading is None or reading is self._last:
             return
@@ -160,7 +158,7 @@ class AuthFile:
         return list(self._secrets)
 
     def in_clear(self) -> list[tuple[str, Secret]]:
-        """Return users and secrets of those whose secrets are in clear."""
+        """Return the users whose secrets are in clear, with these secrets."""
         return [
             (user, secret)
             for user, secret in self._secrets.items()
@@ -168,7 +166,7 @@ class AuthFile:
         ]
 
     def secret(self, user: str) -> Secret | None:
-        """Return what the user has to prove, None for an unknown user."""
+        """Return the secret of a user, None for an unknown user."""
         return self._secrets.get(user)
 
 

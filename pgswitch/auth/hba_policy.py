@@ -145,8 +145,8 @@ class HbaPolicy:
         return self._requirement_of(rule)
 
     def _named(self, names: object, connection_info: ConnectionInfo) -> AuthRequirement:
-        known = names if isinstance(names, tuple) else ()
-        rule = decide(self._rules, replace(connection_info, names=known), is_near)
+        found = names if isinstance(names, tuple) else ()
+        rule = decide(self._rules, replace(connection_info, names=found), is_near)
         return self._requirement_of(rule)
 
     def _requirement_of(self, rule: object) -> AuthRequirement:
@@ -224,10 +224,10 @@ def _maps(path: str | None, found: RuleFiles) -> Mapping[str, IdentMap]:
 # This machine.
 
 
-def is_near(near: SameNet, address: IpAddress) -> bool:
+def is_near(same_net: SameNet, address: IpAddress) -> bool:
     """Tell whether an address is one of this machine's, or in one of its networks."""
     networks = _networks()
-    if near is SameNet.SAMEHOST:
+    if same_net is SameNet.SAMEHOST:
         return any(address == base for base, _mask in networks)
     return any(in_network(address, network) for network in networks)
 
@@ -257,6 +257,6 @@ def reverse_lookup(address: str) -> tuple[str, ...]:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return ()
-    wanted = plain_address(address)
+    own = plain_address(address)
     back = {plain_address(str(one[4][0])) for one in found}
-    return (name,) if wanted in back else ()
+    return (name,) if own in back else ()

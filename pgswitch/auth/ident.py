@@ -4,8 +4,8 @@ A map says which system user or certificate may log in as which database user.
 
 A line is ``map system-name database-user``.  A system name that begins with a slash
 is a regular expression; ``\1`` in the database user then stands for its first group.
-``all`` in place of the database user is everybody.  (PostgreSQL's manual, "User Name
-Maps"; regular expressions are Python's.)
+``all`` in place of the database user means every user.  (PostgreSQL's manual, "User
+Name Maps"; regular expressions are Python's.)
 
 :func:`tokenize` takes one line of text and returns its fields.  A field is a list of
 words with commas between; blanks separate fields.  A word may have parts in double
@@ -32,16 +32,16 @@ _FIELDS: Final = 3
 
 
 class MapLine(NamedTuple):
-    """One line of one map: either ``name`` or ``pattern`` is there."""
+    """One line of one map; ``name`` is unused if ``pattern`` is set."""
 
     name: str
     pattern: re.Pattern[str] | None
     user: str
-    everybody: bool
+    every_user: bool
 
     def allows(self, system_name: str, user: str) -> bool:
-        """Tell whether somebody of this system name may be this user."""
-        wanted = self.user
+        """Tell whether the line lets this system user be this database user."""
+        mapped = self.user
         if self.pattern is None:
             if system_name != self.name:
                 return False
@@ -50,31 +50,31 @@ class MapLine(NamedTuple):
             if found is None:
                 return False
             if self.pattern.groups:
-                wanted = wanted.replace(r"\1", found[1] or "")
-        return self.everybody or wanted == user
+                mapped = mapped.replace(r"\1", found[1] or "")
+        return self.every_user or mapped == user
 
 
 class IdentMap:
     """All lines of one name."""
 
     def __init__(self, lines: tuple[MapLine, ...]) -> None:
-        """Take the lines in their order, which does not matter."""
+        """Take the lines; their order does not matter."""
         self._lines = lines
 
     def allows(self, system_name: str, user: str) -> bool:
-        """Tell whether any line lets this system name be this user."""
+        """Tell whether any line lets this system user be this database user."""
         return any(line.allows(system_name, user) for line in self._lines)
 
 
 class IdentProblem(NamedTuple):
-    """A line that is not understood, and so left out."""
+    """A line that cannot be parsed, and is left out."""
 
     line: int
     reason: str
 
 
 def parse_ident(text: str) -> tuple[Mapping[str, IdentMap], list[IdentProblem]]:
-    """Return the maps by name, and the lines that are none."""
+    """Return the maps by name, and the lines that cannot be parsed."""
     maps: dict[str, list[MapLine]] = {}
     problems: list[IdentProblem] = []
     for number, line in logical_lines(text):
@@ -98,7 +98,7 @@ def _line(words: list[Token]) -> tuple[str, MapLine]:
     if r"\1" in user.text and pattern is not None and not pattern.groups:
         raise TokenizeError(r"\1 without a group in the regular expression")
     return name.text, MapLine(
-        system.text, pattern, user.text, everybody=user.is_keyword("all")
+        system.text, pattern, user.text, every_user=user.is_keyword("all")
     )
 
 

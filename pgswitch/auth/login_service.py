@@ -259,7 +259,7 @@ class LoginService:
         # PAM or a directory may know users that we do not, if a rule says to ask them.
         is_unknown = user.secret is None and auth_type not in _WITHOUT_SECRETS
         exists = (is_console or spec is not None) and not is_unknown
-        frontend.identify(user, user.user, frontend.database if exists else None)
+        frontend.identify(user, user.name, frontend.database if exists else None)
         self._log_attempt(frontend)
         if is_console and not is_unknown:
             self._check_console_user(frontend.user)

@@ -82,7 +82,7 @@ class FirstPacketReader:
     __slots__ = ("_held", "_known")
 
     def __init__(self, known: Mapping[bytes, Startup] | None = None) -> None:
-        """``known`` are packets that were read before: the same bytes say the same."""
+        """``known`` are packets that were read before, by their bytes."""
         self._held = b""
         self._known: Mapping[bytes, Startup] = {} if known is None else known
 
@@ -140,7 +140,7 @@ def _read(held: bytes) -> tuple[FirstPacket, bytes] | None:
 def _refuse_typed(held: bytes) -> None:
     """Refuse a typed message in place of a first packet, once its header is there.
 
-    Its length is not believed: whatever it claims, nothing is kept for it.
+    Its length is not trusted: we buffer nothing for it.
     """
     if len(held) < c.HEADER_SIZE:
         return
@@ -150,7 +150,7 @@ def _refuse_typed(held: bytes) -> None:
 
 
 def _packet(code: int, raw: bytes) -> FirstPacket:
-    """Return the packet whose header has been found good."""
+    """Return the packet with a header that is checked."""
     body = raw[c.STARTUP_HEADER_SIZE :]
     if code == c.SSL_REQUEST_CODE:
         return SslRequest()
@@ -187,7 +187,7 @@ class VersionNegotiation(NamedTuple):
 
 
 def negotiate(minor: int, parameters: Iterable[str]) -> VersionNegotiation:
-    """Return what to say to a client that asks for protocol 3.``minor``.
+    """Return the answer to a client that asks for protocol 3.``minor``.
 
     We speak 3.0 and no extension, so any other minor version and any name that
     starts with ``_pq_.`` has to be answered.
@@ -233,13 +233,13 @@ def sort_parameters(
     tracked: Iterable[str],
     ignore: Iterable[str],
 ) -> StartupFacts:
-    """Sort startup parameters into what they mean.
+    """Sort startup parameters by their meaning.
 
-    ``tracked`` are the settings kept per client, any case; ``ignore`` is the setting
+    ``tracked`` are the settings tracked per client, any case; ``ignore`` is the setting
     ``ignore_startup_parameters``, exact case. The database is the user's name if none
-    or an empty one is given. Extensions of the protocol are left to
-    :func:`negotiate`. A replication connection has its ``options`` passed on to the
-    server as they are, so they are not looked into.
+    or an empty one is given.  Extensions of the protocol are left to
+    :func:`negotiate`.  The ``options`` of a replication connection go to the server as
+    they are, so they are not parsed.
 
     Raises NoUsername, UnsupportedStartupParameter, UnsupportedOption,
     UnsupportedOptionsForm.
@@ -267,13 +267,13 @@ def sort_parameters(
         database=parameters.get("database", "") or user,
         replication=replication,
         options=parameters.get("options"),
-        # A server takes the options first, wherever they stand.
+        # A server applies the options first, whatever their position.
         tracked=kept | given,
     )
 
 
 def _replication(value: str) -> Replication:
-    """Return what the value asks for; words that are no boolean ask for nothing."""
+    """Return the kind of replication; a word that is no boolean means none."""
     if value == "database":
         return Replication.LOGICAL
     return Replication.PHYSICAL if _is_true(value) else Replication.NONE

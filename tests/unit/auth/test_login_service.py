@@ -183,7 +183,7 @@ def test_too_many_logins(
     verifier = make_verifier("secret", b"0123456789abcdef", 1)
     (world.folder / "users.txt").write_text(f'"app" "{verifier}"\n')
     world.reload(settings="auth_type = plain")
-    full = WorkerThreads(None, world.captured.log, name="x", threads=1, longest_line=0)
+    full = WorkerThreads(None, world.captured.log, name="x", threads=1, max_queued=0)
     monkeypatch.setattr(world.service.workers, "of", lambda _work: full)
     client = world.client("db", user)
     client.say(message(b"p", password))

@@ -351,4 +351,4 @@ def test_few_keyed_hashes_are_kept() -> None:
     for number in range(scram._MAX_CACHED + 10):
         key = number.to_bytes(scram.KEY_SIZE, "big")
         assert scram._keyed_digest(key, b"m") == digest(key, b"m", "sha256")
-        assert len(scram._kept) <= scram._MAX_CACHED
+        assert len(scram._cached_hashes) <= scram._MAX_CACHED

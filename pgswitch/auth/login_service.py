@@ -80,7 +80,7 @@ _ACCEPTED: Final = Accepted()
 
 
 class LoginService:
-    """The service behind net/frontend.py."""
+    """Decides who may log in, by which method, and to which pool."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class LoginService:
         self.arriving: dict[int, Frontend] = {}
         """Connections that have not logged in yet, oldest first."""
         self.client_counts = ClientCounts()
-        self.rota = FairQueue(context.later, context.clock)
+        self.console_queue = FairQueue(context.later, context.clock)
         self.shutting_down = False
         self._last_served = 0
         """The number of the last connection that may log in during a shutdown."""

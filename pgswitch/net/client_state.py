@@ -18,7 +18,7 @@ from pgswitch.state_table import StateTable
 
 
 class ClientState(IntEnum):
-    """Where a client connection is; a number, because its hash costs no Python call."""
+    """The state of a client connection; a number, because that hashes faster."""
 
     LOGIN = auto()
     """Connected; the first packets and the authentication take place."""

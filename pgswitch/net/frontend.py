@@ -151,7 +151,7 @@ class FrontendService(Protocol):
         """Start-up packets that were parsed before, by their bytes."""
 
     @property
-    def rota(self) -> FairQueue:
+    def console_queue(self) -> FairQueue:
         """Gives the consoles their turns."""
 
     @property
@@ -644,8 +644,9 @@ class Frontend:
             )
         elif self.console is not None:
             if self._answering is None:
-                rota, log = self.service.rota, self.service.log
-                self._answering = ConsoleAnswers(self, self.console, rota, log)
+                self._answering = ConsoleAnswers(
+                    self, self.console, self.service.console_queue, self.service.log
+                )
                 self.io.on_drained = self._answering.go_on
             self._answering.take(message_type, body)
         elif message_type == TERMINATE:

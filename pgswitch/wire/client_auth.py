@@ -131,7 +131,7 @@ ClientAuthCommand = Send | Accepted | Refused | Offload
 
 
 class ClientAuthState(IntEnum):
-    """Where the authentication is; a number, because that is hashed faster."""
+    """The state of a client's authentication; a number, because that hashes faster."""
 
     NEW = auto()
     PASSWORD = auto()
@@ -150,7 +150,7 @@ class ClientAuthState(IntEnum):
 
 
 class ClientAuthEvent(IntEnum):
-    """What changes the state."""
+    """What changes the state of a client's authentication."""
 
     PASSWORD_REQUESTED = auto()
     MD5_REQUESTED = auto()

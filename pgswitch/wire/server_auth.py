@@ -127,10 +127,10 @@ ServerAuthCommand = Send | LoginDone | ServerRefused | Failed | Offload
 
 
 class ServerAuthState(IntEnum):
-    """Where our login is; a number, because that is hashed faster."""
+    """The state of our login to a server; a number, because that hashes faster."""
 
     AUTHENTICATING = auto()
-    """The server has requested no authentication yet, or one without a proof of its."""
+    """No SASL exchange has begun; other methods need no state of their own."""
     SASL_CHALLENGE = auto()
     """Waits for AuthenticationSASLContinue."""
     DERIVING_KEYS = auto()
@@ -144,7 +144,7 @@ class ServerAuthState(IntEnum):
 
 
 class ServerAuthEvent(IntEnum):
-    """What changes the state."""
+    """What changes the state of our login to a server."""
 
     SASL_STARTED = auto()
     DERIVATION_STARTED = auto()

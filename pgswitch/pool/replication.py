@@ -91,10 +91,11 @@ class ReplicationSession:
         A server is opened for the welcome only if none has been seen: the database
         that a physical client names need not exist.
         """
-        if self._pool.welcome is None:
-            self.client.begin_login_wait()
-            self.open()
-        return self._pool.welcome
+        if self._pool.welcome is not None:
+            return self._pool.welcome
+        self.client.begin_login_wait()
+        self.open()
+        return None
 
     def end(self) -> None:
         """Close the server: the client has left."""

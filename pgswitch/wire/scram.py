@@ -251,7 +251,14 @@ def _xor(left: bytes, right: bytes) -> bytes:
 class ScramServer:
     """Server side of one exchange: :meth:`first`, then :meth:`final`."""
 
-    __slots__ = ("_end_point", "_expected", "_nonce", "_signed", "_verifier", "keys")
+    __slots__ = (
+        "_auth_message",
+        "_end_point",
+        "_expected",
+        "_nonce",
+        "_verifier",
+        "keys",
+    )
 
     keys: ScramKeys | None
     """After a good proof: the client's keys, for logins to servers."""
@@ -269,7 +276,7 @@ class ScramServer:
         self._end_point = end_point
         self._expected = b""
         """What client-final-message has to begin with."""
-        self._signed = b""
+        self._auth_message = b""
         """The first two messages, as far as the proof covers them."""
         self.keys = None
 
@@ -296,7 +303,7 @@ class ScramServer:
         answer = joined + b",s=" + salt + b",i=%d" % self._verifier.iterations
         bound = self._end_point if header == _BOUND else b""
         self._expected = b"c=" + _base64(header + bound) + b"," + joined
-        self._signed = bare + b"," + answer + b","
+        self._auth_message = bare + b"," + answer + b","
         return answer
 
     def _header_of(self, data: bytes, mechanism: str) -> bytes:
@@ -327,20 +334,20 @@ class ScramServer:
         if len(proof) != KEY_SIZE:
             raise SaslFailed
         verifier = self._verifier
-        signed = self._signed + without_proof
-        client_key = _xor(proof, _keyed_digest(verifier.stored_key, signed))
+        auth_message = self._auth_message + without_proof
+        client_key = _xor(proof, _keyed_digest(verifier.stored_key, auth_message))
         hashed = _SHA256.copy()
         hashed.update(client_key)
         if not compare_digest(hashed.digest(), verifier.stored_key):
             raise SaslFailed
         self.keys = ScramKeys(client_key, verifier.server_key)
-        return b"v=" + _base64(_keyed_digest(verifier.server_key, signed))
+        return b"v=" + _base64(_keyed_digest(verifier.server_key, auth_message))
 
 
 class ScramClient:
     """Client side of one exchange: :meth:`first`, :meth:`final`, :meth:`verify`."""
 
-    __slots__ = ("_bare", "_bound", "_header", "_nonce", "_server_key", "_signed")
+    __slots__ = ("_auth_message", "_bare", "_bound", "_header", "_nonce", "_server_key")
 
     def __init__(
         self, nonce: bytes, end_point: bytes = b"", mechanism: str = SCRAM_SHA_256
@@ -355,7 +362,7 @@ class ScramClient:
         self._header = _NOT_OFFERED if end_point else _UNBOUND
         if mechanism == SCRAM_SHA_256_PLUS:
             self._header, self._bound = _BOUND, end_point
-        self._signed = self._server_key = b""
+        self._auth_message = self._server_key = b""
 
     def first(self) -> bytes:
         """Return client-first-message."""
@@ -395,10 +402,10 @@ class ScramClient:
         nonce = data.split(b",")[0]
         binding = _base64(self._header + self._bound)
         without_proof = b"c=" + binding + b"," + nonce
-        self._signed = b",".join((self._bare, data, without_proof))
+        self._auth_message = b",".join((self._bare, data, without_proof))
         self._server_key = keys.server_key
         stored_key = sha256(keys.client_key).digest()
-        proof = _xor(keys.client_key, digest(stored_key, self._signed, "sha256"))
+        proof = _xor(keys.client_key, digest(stored_key, self._auth_message, "sha256"))
         return without_proof + b",p=" + _base64(proof)
 
     def verify(self, data: bytes) -> None:
@@ -408,8 +415,8 @@ class ScramClient:
         comes from somebody who does not have the verifier.
         """
         signature = _unbase64(_attribute(data.split(b",")[0], b"v") or b"")
-        if signature is None or not self._signed or len(signature) != KEY_SIZE:
+        if signature is None or not self._auth_message or len(signature) != KEY_SIZE:
             raise ServerSignatureNotVerified
-        expected = digest(self._server_key, self._signed, "sha256")
+        expected = digest(self._server_key, self._auth_message, "sha256")
         if not compare_digest(signature, expected):
             raise ServerSignatureInvalid

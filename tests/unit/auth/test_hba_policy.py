@@ -56,7 +56,7 @@ def test_the_console_needs_a_rule_too(world_of: WorldOf) -> None:
 
 
 def test_lines_that_are_none(world_of: WorldOf) -> None:
-    """Are told of; the rest holds."""
+    """Are logged; the rest is valid."""
     world = with_files(world_of, "host all\nhost all all all trust", "m a\nm a b")
     assert world.logged("WARNING could not parse hba config line 1")
     assert world.logged("WARNING could not parse ident config line 1")
@@ -64,7 +64,7 @@ def test_lines_that_are_none(world_of: WorldOf) -> None:
 
 
 def test_a_method_that_lets_nobody_in(world_of: WorldOf) -> None:
-    """Is told of at the start and at a reload; the clients that it is for, little."""
+    """Is logged at the start and at a reload; its clients learn little."""
     world = with_files(world_of, "host all all all cert")
     assert world.logged("WARNING nobody can log in by the lines of auth_hba_file that")
     assert world.client().fault == "certificate authentication failed"
@@ -72,7 +72,7 @@ def test_a_method_that_lets_nobody_in(world_of: WorldOf) -> None:
 
 @pytest.mark.parametrize("name", ["auth_hba_file", "auth_ident_file"])
 def test_a_missing_file(world_of: WorldOf, name: str) -> None:
-    """Lets nobody in by it, and says so."""
+    """Lets no client in, and is logged."""
     world = world_of(settings=f"{HBA}{name} = /nowhere/at/all")
     assert world.logged("/nowhere/at/all")
     assert world.client().fault == "no authentication method is found"

@@ -96,7 +96,7 @@ def test_nobody_or_several(
 
 
 def test_as_whom_to_search(directory: type[Directory]) -> None:
-    """Anonymously, or as ldapbinddn; a refusal of that is nobody's yes."""
+    """Anonymously, or as ldapbinddn; if that is refused, so is the login."""
     options = LdapOptions(
         servers=("a",),
         base="dc=x",

@@ -66,7 +66,7 @@ def test_passwords_that_others_judge(
 @pytest.mark.parametrize("kind", ["pam", f"ldap\n{LDAP}"])
 @pytest.mark.parametrize("where", ["settings", "databases"])
 def test_no_auth_user_beside(world_of: WorldOf, kind: str, where: str) -> None:
-    """There is nobody to look up."""
+    """No user is looked up."""
     databases = "db = host=h" + (" auth_user=a" if where == "databases" else "")
     settings = f"auth_type = {kind}\n" + (
         "auth_user = a" if where == "settings" else ""
@@ -76,7 +76,7 @@ def test_no_auth_user_beside(world_of: WorldOf, kind: str, where: str) -> None:
 
 
 def test_no_ldap_options(world_of: WorldOf) -> None:
-    """The client is told, as by PgBouncer."""
+    """The client gets an error, as from PgBouncer."""
     world = world_of(settings="auth_type = ldap")
     assert world.client().fault == "auth_ldap_options is null"
 

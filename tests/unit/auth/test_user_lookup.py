@@ -20,7 +20,7 @@ BATCH = "PBDES"
 
 
 def row(name: str | None = "guest", secret: str | None = "secret") -> bytes:
-    """Return the answer of a server that knows somebody."""
+    """Return the answer of a server that has the user."""
     head = message(b"1") + message(b"2") + TWO
     return head + encode.data_row([name, secret]) + message(b"C", b"SELECT 1\0") + READY
 
@@ -32,7 +32,7 @@ FAILED = error("no such table") + READY
 def asked(
     world_of: WorldOf, settings: str = "", **sections: str
 ) -> tuple[World, Client, Server]:
-    """Return a client whom nobody knows, and the server that is asked about it."""
+    """Return a client that auth_file does not have, and the server of auth_query."""
     world = world_of(settings=ASKING + settings, **sections)
     client = world.client(user="guest")
     server = world.server()
@@ -119,7 +119,7 @@ def test_a_newer_protocol_is_negotiated_once(world_of: WorldOf) -> None:
 
 
 def questions(client: Client, server: Server, answer: bytes) -> tuple[str, str]:
-    """Return what a client is asked when auth_query has told, and what it hears then.
+    """Return the request to a client after auth_query, and the answer to its proof.
 
     It fails every question.
     """
@@ -144,8 +144,10 @@ HASHED = "md5" + "0" * 32
 
 @pytest.mark.parametrize("method", ["plain", "md5", "scram-sha-256"])
 @pytest.mark.parametrize("secret", [STORED, HASHED, "secret"])
-def test_strangers_and_users(world_of: WorldOf, method: str, secret: str) -> None:
-    """Cannot be told apart: the same questions, refusals, work and queries."""
+def test_unknown_users_and_known_ones(
+    world_of: WorldOf, method: str, secret: str
+) -> None:
+    """Look the same: the same requests, refusals, work and queries."""
     world = world_of(settings=f"{ASKING}auth_type = {method}")
     users = world.folder / "users.txt"
     users.write_text('"asker" ""\n')
@@ -163,7 +165,7 @@ def test_strangers_and_users(world_of: WorldOf, method: str, secret: str) -> Non
     assert world.logged("no such user: guest")
 
 
-def test_strangers_and_a_directory(
+def test_unknown_users_and_a_directory(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whom auth_query does not know is not let in by what else is asked."""
@@ -227,7 +229,7 @@ def test_the_entrys_own_query(world_of: WorldOf) -> None:
 def test_where_nobody_can_be_asked(
     world_of: WorldOf, settings: str, database: str, text: str
 ) -> None:
-    """A configuration error is one; a database that does not exist is not told of."""
+    """A configuration error is one; a missing database is not disclosed."""
     world = world_of(settings=ASKING + settings)
     assert world.client(database, "guest").fault == text
     assert not world.attempts
@@ -390,7 +392,7 @@ def test_a_reload_ends_belief(world_of: WorldOf) -> None:
 
 
 def test_a_failed_proof_is_not_believed_twice(world_of: WorldOf) -> None:
-    """The password may have been changed: the next login asks anew."""
+    """The password may have changed: the next login runs auth_query again."""
     world, client, server = asked(
         world_of, "auth_query_cache_ttl = 10\nauth_type = plain"
     )

@@ -71,7 +71,7 @@ def test_results(lane: Lane) -> None:
 
 
 def test_the_line_has_an_end(lane: Lane) -> None:
-    """Who comes then is told so at once; the log is, once for each crowd."""
+    """A login fails at once then; the log has one line for each crowd."""
     log = CapturedLog()
     work = made(log)
     got: list[object] = []
@@ -92,7 +92,7 @@ def test_the_line_has_an_end(lane: Lane) -> None:
 
 
 def test_given_up(lane: Lane) -> None:
-    """What nobody waits for is not done."""
+    """A call without a waiting client is not made."""
     done: list[bool] = []
     result = made(CapturedLog())(lambda: done.append(True))
     result.addErrback(lambda _: None)
@@ -109,7 +109,7 @@ def test_given_up(lane: Lane) -> None:
     ],
 )
 def test_failures(lane: Lane, error: Exception, line: str) -> None:
-    """Are nobody's yes; only texts of ours are shown."""
+    """Count as a refusal; only texts of ours are logged."""
     log = CapturedLog()
 
     def fail() -> None:
@@ -151,7 +151,7 @@ def test_taking_turns(lane: Lane) -> None:
 
 
 def test_given_up_in_the_line(lane: Lane) -> None:
-    """What nobody waits for stands in no line, and is made room for."""
+    """A cancelled call leaves the queue, and makes room."""
     log = CapturedLog()
     work = made(log)
     done: list[str] = []
@@ -211,7 +211,7 @@ def test_a_line_without_an_end(lane: Lane) -> None:
 
 
 def test_real_threads() -> None:
-    """Are told apart by what they do, and end."""
+    """Are chosen by the kind of the call, and end."""
     calls: list[Any] = []
 
     class Reactor:

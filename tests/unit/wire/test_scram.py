@@ -210,7 +210,7 @@ def test_challenges_refused(challenge: bytes) -> None:
     ],
 )
 def test_server_must_prove_itself(signature: bytes, fault: type[Fault]) -> None:
-    """A wrong signature and an unreadable one are told apart."""
+    """A wrong signature and an unreadable one are different errors."""
     client = scram.ScramClient(b"client")
     client.final(b"r=clientX,s=QQ==,i=1", scram.ScramKeys(bytes(32), bytes(32)))
     with pytest.raises(fault):

@@ -54,7 +54,7 @@ def test_a_packet_that_was_judged_is_not_taken_apart_again() -> None:
 
 
 def test_long_packets_are_not_kept() -> None:
-    """What strangers send does not fill the memory: not by size, not by number."""
+    """Packets do not fill the memory, neither by their size nor by their number."""
     cache = StartupCache(Tracking(), ())
     long = packet({"user": "u", "application_name": "x" * 500})
     assert cache.parse(long) is not cache.parse(long)

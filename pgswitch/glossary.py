@@ -91,6 +91,7 @@ OTHER_WORDS: Final = {
     "ServerRelease": "release_server, server_reset_query",
     "StatementTable": "prepared statement cache",
     "TcpTransport": "ITCPTransport (Twisted)",
+    "ClientState": "CL_* of PgSocket",
     "ClientAuthenticator": "client login, CL_LOGIN",
     "ServerAuthenticator": "server login, SV_LOGIN",
     "ScramServer": "SASL exchange (RFC 5802)",

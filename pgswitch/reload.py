@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgswitch.auth import validate
+from pgswitch.auth import methods
 from pgswitch.auth.auth_file import AuthFileContent
 from pgswitch.config.changes import carried_over, needs_reconnect_all
 from pgswitch.config.load import ConfigError, load
@@ -41,7 +41,7 @@ class ConfigReloader:
         login_service: LoginService,
         store: AuthFile,
         *,
-        decision: HbaPolicy,
+        hba_policy: HbaPolicy,
         rules: RulesEngine,
         listeners: Listeners,
         clusters: Clusters,
@@ -52,7 +52,7 @@ class ConfigReloader:
         self._pools = pools
         self._login_service = login_service
         self._store = store
-        self._decision = decision
+        self._hba_policy = hba_policy
         self._rules = rules
         self._listeners = listeners
         self._clusters = clusters
@@ -61,7 +61,7 @@ class ConfigReloader:
         """Read the files that the configuration names; may raise FatalError."""
         configuration = self._context.configuration
         settings = configuration.settings
-        found = validate.problems(settings)
+        found = methods.problems(settings)
         for problem in found:
             self._log.error(problem)
         if found:
@@ -72,7 +72,7 @@ class ConfigReloader:
                 self._log.error(problem)
             raise FatalError("cannot load auth_file")
         self._store.take(users)
-        self._decision.load(settings)
+        self._hba_policy.load(settings)
         try:
             self._rules.put_in_force(self._rules.load(configuration))
         except RulesError as error:
@@ -103,12 +103,12 @@ class ConfigReloader:
         """
         old = self._context.configuration
         new = carried_over(old, configuration)
-        if found := validate.problems(new.settings):
+        if found := methods.problems(new.settings):
             raise ConfigError(found)
         users = self._store.read(new.settings)
         if found := self._store.problems(users):
             raise ConfigError(found)
-        hba = self._decision.read(new.settings)
+        hba = self._hba_policy.read(new.settings)
         if hba is not None and hba.hindrances:
             raise ConfigError(hba.hindrances)
         try:
@@ -122,7 +122,7 @@ class ConfigReloader:
         self._open_log(new)
         self._read_keys(new)
         self._store.take(users)
-        self._decision.take(new.settings, hba)
+        self._hba_policy.take(new.settings, hba)
         self._login_service.reloaded()
         self._listeners.reconfigure(new.settings)
         self._pools.configure(

@@ -45,14 +45,13 @@ from pgswitch.admin.interfaces import ShutdownMode
 from pgswitch.admin.show.service import REFERENCE_VERSION
 from pgswitch.admin.statistics import Statistics
 from pgswitch.admin.view import ServiceView
-from pgswitch.auth.auth_file import AuthFile
+from pgswitch.auth.auth_file import AuthFile, VerifierPrecomputer
 from pgswitch.auth.credentials import ServerCredentials
 from pgswitch.auth.hba_policy import HbaPolicy
+from pgswitch.auth.ldap import srv_finder
 from pgswitch.auth.login_service import LoginService
 from pgswitch.auth.methods import Methods
 from pgswitch.auth.session_setup import SessionSetup
-from pgswitch.auth.srv import finder
-from pgswitch.auth.verifiers import VerifierPrecomputer
 from pgswitch.auth.worker_threads import LoginThreads
 from pgswitch.cluster.clusters import Clusters
 from pgswitch.config.effective import Effective
@@ -170,15 +169,15 @@ class PgSwitch(MultiService):
         self.pools.made = self.clusters.add_route
         self.keys = CancelKeys(self.context)
         self.rules = RulesEngine(self.context, self.pools)
-        self.decision = HbaPolicy(log, self.workers.asking)
+        self.hba_policy = HbaPolicy(log, self.workers.waiting)
         self.login_service = LoginService(
             self.context,
             self.pools,
             self.store,
             self.keys,
             credentials=self.credentials,
-            decision=self.decision,
-            methods=Methods(self.context, self.store, finder(reactor)),
+            hba_policy=self.hba_policy,
+            methods=Methods(self.context, self.store, srv_finder(reactor)),
             workers=self.workers,
             session_setup=SessionSetup(
                 self.context,
@@ -223,7 +222,7 @@ class PgSwitch(MultiService):
             self.pools,
             self.login_service,
             self.store,
-            decision=self.decision,
+            hba_policy=self.hba_policy,
             rules=self.rules,
             listeners=self.listeners,
             clusters=self.clusters,
@@ -245,7 +244,7 @@ class PgSwitch(MultiService):
             pause_all=self.operations.pause_all,
             reactor=reactor,
         )
-        self._verifiers = VerifierPrecomputer(self.context, self.store, self.decision)
+        self._verifiers = VerifierPrecomputer(self.context, self.store, self.hba_policy)
         self._period: BackgroundTask[Totals] = BackgroundTask(reactor.callLater)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 

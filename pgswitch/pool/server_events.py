@@ -48,10 +48,10 @@ class ServerEventsPool(Protocol):
     route: Route | None
     held_clients: HeldClients
     welcome: Welcome | None
-    welcome_waiters: list[Frontend]
+    login_waiters: list[Frontend]
 
-    def welcome_waiting(self) -> None:
-        """Go on with the logins that wait, if what clients are told is known."""
+    def resume_logins(self) -> None:
+        """Go on with the logins that wait, if the welcome is known."""
 
     def launch(self) -> None:
         """Open servers for those who wait."""
@@ -88,7 +88,7 @@ def _prepared_for_use(
         )
     backend.is_fresh = False
     learn_welcome(pool, backend)
-    pool.welcome_waiting()
+    pool.resume_logins()
     if backend.phase is not Phase.CLOSED:
         pool.release.free(backend)
         if pool.route is not None:
@@ -150,7 +150,7 @@ def login_refused(
         pool.welcome is not None and pool.server_connections.has_login()
     ):
         return
-    for client in [*pool.welcome_waiters]:
+    for client in [*pool.login_waiters]:
         client.disconnect(fault)
     for stream in [*pool.idle_pool.waiters]:
         stream.frontend.disconnect(fault)

@@ -119,8 +119,8 @@ class RoutePool(standbys.StandbyPool, Protocol):
     def learn_welcome(self, backend: Backend) -> None:
         """Use the parameters of this server for the welcome of logins."""
 
-    def welcome_waiting(self) -> None:
-        """Finish logins that wait for the welcome, if it is known."""
+    def resume_logins(self) -> None:
+        """Go on with the logins that wait, if the welcome is known."""
 
 
 class RouteCluster(Protocol):
@@ -333,7 +333,7 @@ class WriterRoute:
         self._pool.set_open()
         if node is not None:
             self._use_standbys(node)
-        self._pool.welcome_waiting()
+        self._pool.resume_logins()
         self._pool.serve_waiters()
         if self._pool.spec.user is not None and self._pool.welcome is None:
             # So that logins find the welcome, even if no client uses the pool again.

@@ -235,7 +235,7 @@ def _clients(login_service: LoginService) -> Iterator[Frontend]:
         one
         for one in login_service.clients.values()
         if not (one.console is not None and one.user == CONSOLE_USER)
-        and not one.cancelling
+        and not one.is_cancel_request
     )
 
 

@@ -154,7 +154,9 @@ class TakeoverImporter:
         now = self._context.clock()
         state = one.state
         frontend = Frontend(self._login_service, self._address(one))
-        frontend.go_on_with(self._transport(one, frontend), _facts(one), one.cancel_key)
+        frontend.adopt_session(
+            self._transport(one, frontend), _facts(one), one.cancel_key
+        )
         frontend.connected_at = moment(state.get("age"), now) or now
         frontend.connected_time = state.get("connected", frontend.connected_time)
         stream = frontend.stream

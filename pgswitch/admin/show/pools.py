@@ -171,7 +171,7 @@ def standby_connections(view: ServiceView) -> Iterator[PoolRow | None]:
 
 def _pool(view: ServiceView, pool: ServerPool, standbys: Sequence[str]) -> PoolRow:
     waiters = [*pool.held_clients.streams(), *pool.waiting()]
-    waiting = len(waiters) + len(pool.unwelcomed())
+    waiting = len(waiters) + len(pool.waiting_logins())
     since = waiters[0].waiting_since if waiters else 0.0
     waited = view.context.clock() - since if since else 0.0
     return PoolRow(

@@ -25,6 +25,7 @@ from pgswitch.admin.result_set import (
 )
 from pgswitch.admin.view import ServiceView, Show
 from pgswitch.net.backend import Phase
+from pgswitch.net.client_state import ClientState
 from pgswitch.relay.client_stream import ClientStream
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ _SOCKET: Final = (
         "Clients: `active`, `idle`, `waiting` (for a server), `active_cancel_req`,"
         " `waiting_cancel_req`. Servers: `active`, `idle`, `used`, `tested`, `new`,"
         " `being_canceled`.",
-        lambda c: c.frontend.state,
+        lambda c: c.frontend.show_state,
         lambda s: s.backend.state,
     ),
     _SocketColumn(
@@ -306,7 +307,7 @@ _SOCKET: Final = (
 
 
 def _client_socket_state(row: ClientRow) -> str:
-    state = row.frontend.state
+    state = row.frontend.show_state
     return "cl_active" if state == "idle" else f"cl_{state}"
 
 
@@ -355,9 +356,7 @@ def _clients(view: ServiceView) -> Iterator[ClientRow]:
     """Yield the clients that have logged in or wait for their welcome."""
     clients = view.login_service.clients
     for one in list(clients.values()):
-        if (one.logged_in or one.cancelling or one.waiting_since) and (
-            one.number in clients
-        ):
+        if one.state is not ClientState.LOGIN and one.number in clients:
             yield _client(view.context, one)
 
 

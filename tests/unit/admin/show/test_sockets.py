@@ -13,6 +13,7 @@ from pgswitch.admin.show import sockets
 from pgswitch.admin.show.shows import named_rows
 from pgswitch.admin.view import ServiceView
 from pgswitch.net.backend import Phase
+from pgswitch.net.client_state import ClientState
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, IN_TRANSACTION, message, query, split
@@ -142,7 +143,8 @@ CLIENT: Any = SimpleNamespace(
     user="postgres",
     database="bench",
     facts=None,
-    state="active",
+    state=ClientState.ACTIVE,
+    show_state="active",
     address=Address("127.0.0.1", 56540),
     local_address=Address("127.0.0.1", 6400),
     connected_time=NOON,
@@ -155,13 +157,13 @@ LOGIN: Any = SimpleNamespace(
     user="",
     database="",
     facts=None,
-    state="login",
+    state=ClientState.LOGIN,
+    show_state="login",
     address=Address("unix", 6400),
     local_address=Address("unix", 6400),
     connected_time=NOON,
     connected_at=10.0,
     logged_in=False,
-    cancelling="",
     waiting_since=0.0,
     tls=None,
     number=4,

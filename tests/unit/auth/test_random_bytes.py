@@ -1,4 +1,4 @@
-"""Bytes of strangers at the whole service: a taste of ``make fuzz``."""
+"""Random bytes for the whole service: a small ``make fuzz``."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ class AdminControl:
         """
         if database is not None:
             self._must_exist(database)
-            self._clusters.judge_again(database)
+            self._clusters.forget_writer(database)
         for pool in self._pools.of_database(database):
             pool.expire_servers()
 

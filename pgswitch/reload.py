@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgswitch.auth import validate
+from pgswitch.auth import methods
 from pgswitch.auth.auth_file import AuthFileContent
 from pgswitch.config.changes import carried_over, needs_reconnect_all
 from pgswitch.config.load import ConfigError, load
@@ -61,7 +61,7 @@ class ConfigReloader:
         """Read the files that the configuration names; may raise FatalError."""
         configuration = self._context.configuration
         settings = configuration.settings
-        problems = validate.problems(settings)
+        problems = methods.problems(settings)
         for problem in problems:
             self._log.error(problem)
         if problems:
@@ -103,7 +103,7 @@ class ConfigReloader:
         """
         old = self._context.configuration
         new = carried_over(old, configuration)
-        if problems := validate.problems(new.settings):
+        if problems := methods.problems(new.settings):
             raise ConfigError(problems)
         users = self._auth_file.read(new.settings)
         if problems := self._auth_file.problems(users):

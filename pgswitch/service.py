@@ -18,6 +18,8 @@ part                   responsibility
 ``LoginThreads``       threads for PAM, LDAP and password hashing
 ``SessionSetup``       takes logged-in clients to their pool or the console
 ``ServiceView``        what the console can see
+``Statistics``         counters and averages
+``TakeoverExporter``   what another process can take over
 ``AdminControl``       what the console and signals can do
 ``ConfigReloader``     loads and reloads the configuration, users and rules
 ``Shutdown``           the ways the service ends
@@ -37,16 +39,19 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import MultiService
 
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
+from pgswitch.admin.descriptors import Descriptors
+from pgswitch.admin.incremental import BackgroundTask
 from pgswitch.admin.interfaces import ShutdownMode
-from pgswitch.admin.show import REFERENCE_VERSION
-from pgswitch.auth.auth_file import AuthFile
+from pgswitch.admin.show.service import REFERENCE_VERSION
+from pgswitch.admin.statistics import Statistics
+from pgswitch.admin.view import ServiceView
+from pgswitch.auth.auth_file import AuthFile, VerifierPrecomputer
 from pgswitch.auth.credentials import ServerCredentials
 from pgswitch.auth.hba_policy import HbaPolicy
+from pgswitch.auth.ldap import srv_finder
 from pgswitch.auth.login_service import LoginService
 from pgswitch.auth.methods import Methods
 from pgswitch.auth.session_setup import SessionSetup
-from pgswitch.auth.srv import finder
-from pgswitch.auth.verifiers import VerifierPrecomputer
 from pgswitch.auth.worker_threads import LoginThreads
 from pgswitch.cluster.clusters import Clusters
 from pgswitch.config.effective import Effective
@@ -71,12 +76,10 @@ from pgswitch.reload import ConfigReloader
 from pgswitch.rules.engine import RulesEngine
 from pgswitch.shutdown import Shutdown
 from pgswitch.stats.periods import stats_line
-from pgswitch.takeover.exporter import notify_left_behind
+from pgswitch.takeover.exporter import TakeoverExporter, notify_left_behind
 from pgswitch.takeover.importer import TakeoverImporter
 from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.tls.store import TlsContexts
-from pgswitch.view import ServiceView
-from pgswitch.views.steps import Background
 from pgswitch.wire.params import Tracking
 from pgswitch.wire.statements import StatementTable
 
@@ -163,18 +166,18 @@ class PgSwitch(MultiService):
         self.pools = Pools(self.context)
         self.clusters = Clusters(self.context, self.pools, reactor, self.names)
         self.names.permanent_names = self.clusters.hosts
-        self.pools.made = self.clusters.adopt
+        self.pools.made = self.clusters.add_route
         self.keys = CancelKeys(self.context)
         self.rules = RulesEngine(self.context, self.pools)
-        self.decision = HbaPolicy(log, self.workers.asking)
+        self.hba_policy = HbaPolicy(log, self.workers.waiting)
         self.login_service = LoginService(
             self.context,
             self.pools,
             self.store,
             self.keys,
             credentials=self.credentials,
-            decision=self.decision,
-            methods=Methods(self.context, self.store, finder(reactor)),
+            hba_policy=self.hba_policy,
+            methods=Methods(self.context, self.store, srv_finder(reactor)),
             workers=self.workers,
             session_setup=SessionSetup(
                 self.context,
@@ -187,17 +190,29 @@ class PgSwitch(MultiService):
             ),
         )
         self.listeners = Listeners(reactor, log)
-        self.view = ServiceView(
+        self.statistics = Statistics(self.context, self.pools)
+        self.exporter = TakeoverExporter(
             self.context,
             self.pools,
             self.login_service,
-            self.store,
-            self.keys,
+            self.credentials,
+            clusters=self.clusters,
+            descriptors=Descriptors(
+                self.context, self.pools, self.login_service, self.listeners
+            ),
+            statistics=self.statistics,
+        )
+        self.view = ServiceView(
+            context=self.context,
+            pools=self.pools,
+            login_service=self.login_service,
+            store=self.store,
+            keys=self.keys,
             rules=self.rules,
             names=self.names,
-            listeners=self.listeners,
-            credentials=self.credentials,
             clusters=self.clusters,
+            statistics=self.statistics,
+            handover=self.exporter,
         )
         self.suspension = Suspension(
             self.context, self.pools, self.login_service.clients, self.listeners
@@ -207,7 +222,7 @@ class PgSwitch(MultiService):
             self.pools,
             self.login_service,
             self.store,
-            hba_policy=self.decision,
+            hba_policy=self.hba_policy,
             rules=self.rules,
             listeners=self.listeners,
             clusters=self.clusters,
@@ -229,8 +244,8 @@ class PgSwitch(MultiService):
             pause_all=self.operations.pause_all,
             reactor=reactor,
         )
-        self._verifiers = VerifierPrecomputer(self.context, self.store, self.decision)
-        self._period: Background[Totals] = Background(reactor.callLater)
+        self._verifiers = VerifierPrecomputer(self.context, self.store, self.hba_policy)
+        self._period: BackgroundTask[Totals] = BackgroundTask(reactor.callLater)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
     @property
@@ -292,7 +307,7 @@ class PgSwitch(MultiService):
             credentials=self.credentials,
             rules=self.rules,
             clusters=self.clusters,
-            statistics=self.view.statistics,
+            statistics=self.statistics,
             reactor=self._reactor,
         ).take(takeover.sockets)
         takeover.complete()
@@ -353,7 +368,7 @@ class PgSwitch(MultiService):
         """Begin a shutdown in one of the four modes."""
         if mode is ShutdownMode.NOW:
             if self.suspended:
-                exported = self.view.exporter.exported
+                exported = self.exporter.exported
                 notify_left_behind(
                     self.context, self.pools, self.login_service, exported
                 )
@@ -376,7 +391,7 @@ class PgSwitch(MultiService):
             return
         self._next_period = now + max(self._settings.stats_period, 1)
         if not self._period.is_busy:
-            self._period.do(self.view.statistics.gather_period(now), self._tell_period)
+            self._period.do(self.statistics.gather_period(now), self._tell_period)
 
     def _tell_period(self, averages: Totals) -> None:
         line = stats_line(averages)

@@ -110,7 +110,7 @@ class Shutdown:
                 stream.frontend.disconnect(shutdown_fault())
             # They get an error about their statement, and then leave like others.
             pool.held_clients.give_up()
-            for client in pool.unwelcomed():
+            for client in pool.waiting_logins():
                 client.disconnect(shutdown_fault())
             pool.internal_queries.fail(shutdown_fault())
 
@@ -132,7 +132,7 @@ class Shutdown:
         return (
             one
             for one in self._login_service.clients.values()
-            if one.console is None and not one.cancelling
+            if one.console is None and not one.is_cancel_request
         )
 
 

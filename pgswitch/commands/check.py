@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from pgswitch.auth import validate
-from pgswitch.auth.rule_files import read_rule_files
+from pgswitch.auth import methods
+from pgswitch.auth.hba_policy import read_rule_files
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration, Settings
 from pgswitch.config.report import Line, SettingEffect, report
@@ -91,7 +91,7 @@ def surroundings(configuration: Configuration) -> Iterator[str]:
     if not folder and not settings.listen_addr:
         yield "listen_addr, unix_socket_dir: nowhere to listen on"
     yield from _users(settings)
-    yield from validate.problems(settings)
+    yield from methods.problems(settings)
     if settings.auth_type is AuthType.HBA:
         files = read_rule_files(settings)
         yield from (*files.unreadable, *files.left_out)

@@ -1,16 +1,16 @@
-"""Every error and notice that a client can receive: one class each, nothing else.
+"""Every error that a client can get: one class each, and nothing else.
 
-A fault carries what the protocol needs (severity, SQLSTATE, text, DETAIL, HINT) and
-what the log needs (level), so no call site spells out a message. Texts and codes are
-PgBouncer's, because monitoring tools match on them; DETAIL and HINT are ours, and only
-present where they help an operator.
+A class has what the wire needs (severity, SQLSTATE, text, DETAIL, HINT), what the log
+needs (level) and what the reference page needs (cause, remedy), so that no call site
+spells a message. Texts and SQLSTATEs are PgBouncer's, because monitoring tools match on
+them; DETAIL and HINT are ours, where they help an operator.
 
 Texts may contain ``{placeholders}``, filled by the constructor's keyword arguments::
 
     raise NoSuchDatabase(database="shop")
 
-The modules group them by when they occur. Every layer may use them. Errors of the
-configuration file are in ``config``.
+Every layer uses them; they are grouped by when they occur. Errors in the configuration
+file are part of ``config``.
 """
 
 from __future__ import annotations

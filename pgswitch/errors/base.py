@@ -1,4 +1,4 @@
-"""The base classes of faults and notices, and the notices."""
+"""The base of all errors and notices."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ Severity = Literal["FATAL", "ERROR", "NOTICE"]
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
 
 PROTOCOL_VIOLATION: Final = "08P01"
-"""The SQLSTATE that PgBouncer uses for nearly every error."""
+"""The SQLSTATE of nearly all errors of PgBouncer."""
 
 TEXT_LIMIT: Final = 127
-"""Maximum length of an error text that PgBouncer sends, in UTF-8 bytes."""
+"""Maximum length in UTF-8 bytes of a text that PgBouncer sends to a client."""
 
 UTF8_MARK_MASK: Final = 0xC0
 UTF8_CONTINUATION: Final = 0x80
-"""The masked bits of a byte inside a character (RFC 3629, section 3)."""
+"""A continuation byte of UTF-8, after the mask (RFC 3629, section 3)."""
 
 SHOWN_HEADER: Final = 8
-"""How many bytes of a bad header are shown, in hexadecimal."""
+"""Bytes of a bad header to show, each as two hexadecimal digits."""
 
 
 def cut_text(text: str, limit: int) -> str:
-    """Return ``text`` cut between characters to at most ``limit`` UTF-8 bytes."""
+    """Return ``text`` cut to at most ``limit`` UTF-8 bytes, between characters."""
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) <= limit:
         return text
@@ -32,21 +32,24 @@ def cut_text(text: str, limit: int) -> str:
 
 
 class MessageFields:
-    """The fields of ErrorResponse and NoticeResponse, shared by faults and notices.
+    """An error or notice: the fields of one message to a client.
 
-    Class attributes are templates; an instance has them filled in. ``text_limit``
-    is the maximum length of the text in bytes, None for no limit.
+    Class attributes are templates; the constructor fills them in. ``text_limit``
+    is the length in bytes at which the text is cut, None for never. The docstring of
+    each class says what causes it; with ``remedy`` it makes the page of errors.
     """
 
     severity: ClassVar[Severity]
     log_level: ClassVar[LogLevelName] = "warn"
     text_limit: ClassVar[int | None] = TEXT_LIMIT
+    remedy: ClassVar[str] = ""
+    """What to do about it, for the reference page; empty where ``hint`` says it."""
     sqlstate: str = PROTOCOL_VIOLATION
     text: str = ""
     detail: str | None = None
     hint: str | None = None
     note: str | None = None
-    """Logged before the connection's closing line, never sent to the client."""
+    """A line for the log only, before the line about the end of the connection."""
 
     def __init__(
         self,
@@ -55,10 +58,10 @@ class MessageFields:
         hint: str | None = None,
         **values: object,
     ) -> None:
-        """Fill the class's templates.
+        """Fill the templates of the class with ``values``.
 
-        ``detail`` and ``hint`` replace those of the class and are not templates;
-        ``values`` fill the placeholders. Raises KeyError if one is missing.
+        ``detail`` and ``hint`` replace those of the class and are not templates.
+        Raises KeyError if a value is missing.
         """
         super().__init__()
         text = self.text.format_map(values)
@@ -78,15 +81,15 @@ class MessageFields:
 
 
 def _fill(template: str | None, values: dict[str, object]) -> str | None:
-    """Return the template with its placeholders filled, None for None."""
+    """Return the template with its placeholders filled."""
     return None if template is None else template.format_map(values)
 
 
 class Fault(MessageFields, Exception):
-    """An error that a client receives, or is disconnected for.
+    """An error that a client gets, or that ends its connection.
 
-    FATAL: the connection is closed after the message, no ReadyForQuery follows.
-    ERROR: the connection stays open and ReadyForQuery follows.
+    After FATAL the connection closes without ReadyForQuery. After ERROR it stays open
+    and ReadyForQuery follows.
     """
 
     severity: ClassVar[Severity] = "FATAL"
@@ -94,25 +97,25 @@ class Fault(MessageFields, Exception):
 
     @property
     def cause(self) -> str:
-        """The text for statistics: the class's template, placeholders unfilled."""
+        """The text with its placeholders: what SHOW ERRORS counts."""
         template = type(self).text
         return self.text if template == "{reason}" else template
 
 
 class SilentClose(Fault):
-    """Closes the connection without a message; the reason goes to the log."""
+    """Ends a connection without a message; the reason goes to the log."""
 
     is_silent: ClassVar[bool] = True
     log_level: ClassVar[LogLevelName] = "info"
     text = "{reason}"
 
     def __init__(self, reason: str) -> None:
-        """Take the reason as the log shows it."""
+        """Take the reason for the log."""
         super().__init__(reason=reason)
 
 
 class Notice(MessageFields):
-    """A NoticeResponse to a client; not an exception. Base of the classes below."""
+    """Base of the notices, which are not exceptions."""
 
     severity: ClassVar[Severity] = "NOTICE"
     log_level: ClassVar[LogLevelName] = "info"
@@ -122,24 +125,28 @@ class Notice(MessageFields):
 
 
 class ClientQueued(Notice):
-    """A client has waited for a server for ``query_wait_notify`` seconds."""
+    """The client has waited for a server for query_wait_notify seconds."""
 
     text = "No server connection available in postgres backend, client being queued"
+    remedy = "Look at SHOW POOLS if it happens often."
 
 
 class SetIgnored(Notice):
-    """SET of a parameter that the console does not use."""
+    """SET of a session setting, which the console does not have."""
 
     text = "SET ignored"
+    remedy = "Nothing."
 
 
 class TlsNotApplied(Notice):
     """The new TLS settings do not work; the old ones stay in force."""
 
     text = "TLS settings could not be applied, still using old configuration"
+    remedy = "The log names the problem."
 
 
 class ConsoleUsage(Notice):
-    """SHOW HELP; the list of commands goes into DETAIL."""
+    """SHOW HELP; the list of commands is in DETAIL."""
 
     text = "Console usage"
+    remedy = "Nothing."

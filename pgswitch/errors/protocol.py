@@ -1,4 +1,4 @@
-"""Protocol violations by a client or a server."""
+"""Violations of the protocol, by a client or a server."""
 
 from __future__ import annotations
 
@@ -6,52 +6,64 @@ from pgswitch.errors.base import SHOWN_HEADER, Fault
 
 
 class ProtocolViolation(Fault):
-    """A peer violated the protocol; base of the classes below."""
+    """The client broke the protocol."""
 
     text = "bad packet"
+    remedy = (
+        "Update the driver; if it is something else than a PostgreSQL client, "
+        "find out who connects."
+    )
 
 
 class BadPacketHeader(ProtocolViolation):
-    """A client's message has an invalid header."""
+    """The first bytes of a message from the client make no sense."""
 
     text = "bad packet header: '{digits}'"
     detail = "The bytes are neither a startup packet nor a message PostgreSQL knows."
 
     def __init__(self, header: bytes) -> None:
-        """Take the bytes received; the first eight are shown in hexadecimal."""
+        """Take the bytes received; the text shows the first eight in hexadecimal."""
         super().__init__(digits=bytes(header[:SHOWN_HEADER]).hex())
 
 
 class UnknownPacket(ProtocolViolation):
-    """A message type that is not allowed here."""
+    """A message of a type that the client may not send at this point."""
 
     text = "unknown pkt"
 
 
 class ServerUnknownPacket(UnknownPacket):
-    """A message type that servers do not send."""
+    """A message of a type that servers do not send."""
+
+    remedy = "Check that it is PostgreSQL that answers there, and in which version."
 
 
 class ServerUnaskedAnswer(ProtocolViolation):
-    """A server sends an answer without a request; the rest cannot be trusted."""
+    """The server sent an answer without a request.
+
+    What follows might belong to anyone.
+    """
 
     text = "unexpected answer from server"
+    remedy = "Check that it is PostgreSQL that answers there, and in which version."
 
 
 class ServerBadHeader(ProtocolViolation):
-    """A server's message has an invalid length."""
+    """A message of the server has an impossible length."""
 
     text = "bad pkt header"
+    remedy = "Check that it is PostgreSQL that answers there, and in which version."
 
 
 class ServerMessageTooLong(ProtocolViolation):
-    """A server's message is longer than its type may be at this point."""
+    """A message of the server is longer than its kind may be at this point."""
 
     text = "message '{kind}' of the server is too long: {size} bytes"
+    remedy = "Check that it is PostgreSQL that answers there, and in which version."
 
 
 class BrokenPacket(ProtocolViolation):
-    """A message body does not have the layout of its type.
+    """A message does not have the layout that the protocol gives it.
 
     ``message`` is the manual's name of the message, for example ``Parse``.
     """
@@ -60,22 +72,27 @@ class BrokenPacket(ProtocolViolation):
 
 
 class ServerIterationsTooMany(BrokenPacket):
-    """A server demands more iterations than ``scram_iterations_max`` allows."""
+    """The server asks for more SCRAM iterations than scram_iterations_max allows."""
 
     text = (
         "server login failed: the server asks for {iterations} SCRAM iterations,"
         " more than scram_iterations_max ({limit})"
     )
+    remedy = (
+        "Raise scram_iterations_max, or store a secret with fewer iterations on "
+        "the server."
+    )
 
 
 class ParameterStatusNotStored(ProtocolViolation):
-    """A server's ParameterStatus is well-formed but cannot be stored."""
+    """A parameter that the server reported cannot be stored."""
 
     text = "failed to store ParameterStatus"
+    remedy = "Check that it is PostgreSQL that answers there, and in which version."
 
 
 class IncompleteQuery(ProtocolViolation):
-    """A console Query without a terminating zero byte."""
+    """A Query message to the console has no terminating zero byte."""
 
     text = "incomplete query"
 
@@ -88,15 +105,20 @@ class OldProtocol(ProtocolViolation):
 
 
 class UnencryptedDataAfterSslRequest(ProtocolViolation):
-    """Unencrypted bytes follow an SSLRequest; they may have been injected."""
+    """Bytes without encryption followed an SSLRequest. They may have been injected."""
 
     text = "received unencrypted data after SSL request"
+    remedy = "Update the driver; if it is current, suspect an attack."
 
 
 class UnencryptedDataAfterGssRequest(ProtocolViolation):
-    """Unencrypted bytes follow a GSSENCRequest; they may have been injected."""
+    """Bytes without encryption followed a GSSENCRequest.
+
+    They may have been injected.
+    """
 
     text = "received unencrypted data after GSSAPI encryption request"
+    remedy = "Update the driver; if it is current, suspect an attack."
 
 
 class StartupRepeated(ProtocolViolation):

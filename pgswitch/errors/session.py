@@ -1,4 +1,4 @@
-"""Errors that end a logged-in client or one of its statements."""
+"""Errors after the login: they end a connection or a statement."""
 
 from __future__ import annotations
 
@@ -8,42 +8,50 @@ from pgswitch.errors.base import PROTOCOL_VIOLATION, Fault, LogLevelName, Severi
 
 
 class QueryWaitTimeout(Fault):
-    """Waited for a server longer than ``query_wait_timeout``."""
+    """The client waited for a server longer than query_wait_timeout."""
 
     text = "query_wait_timeout"
+    remedy = (
+        "Look at SHOW POOLS: the pool is too small, transactions are too long, or "
+        "the server is down."
+    )
 
 
 class QueryTimeoutWaiting(Fault):
-    """Waited for a server longer than ``query_timeout``."""
+    """The client waited for a server longer than query_timeout."""
 
     text = "query_timeout"
+    remedy = "As for query_wait_timeout."
 
 
 class ClientIdleTimeout(Fault):
-    """Idle longer than ``client_idle_timeout``."""
+    """The client was idle longer than client_idle_timeout."""
 
     text = "client_idle_timeout"
+    remedy = "Connect again, or raise client_idle_timeout."
 
 
 class ServerShuttingDown(Fault):
-    """A client would have to wait for a server during SHUTDOWN WAIT_FOR_SERVERS."""
+    """The client would have to wait for a server during SHUTDOWN WAIT_FOR_SERVERS."""
 
     text = "server shutting down"
+    remedy = "Connect again when the pooler is back."
 
 
 class Drained(Fault):
-    """DRAIN: the service is shutting down, and the client has nothing in progress.
+    """The pooler drains, and the client has nothing in progress.
 
-    Text and code are PostgreSQL's, so drivers and their pools reconnect.
+    Drivers know text and SQLSTATE, and connect again.
     """
 
     text = "terminating connection due to administrator command"
     sqlstate = "57P01"
-    detail = "The pooler is draining: this session had nothing in progress."
+    detail = "The pooler is draining: nothing of this session was under way."
+    remedy = "Nothing: connect again."
 
 
 class NotHandedOver(Fault):
-    """``-R``: another process takes over, but not this connection."""
+    """Another process took over (-R), but cannot take this connection."""
 
     text = "terminating connection due to administrator command"
     sqlstate = "57P01"
@@ -51,138 +59,156 @@ class NotHandedOver(Fault):
         "The pooler was restarted, and encrypted connections and consoles cannot be"
         " handed over."
     )
+    remedy = "Nothing: connect again."
 
 
 class DatabaseRemoved(Fault):
-    """KILL, or a reload removed the entry."""
+    """KILL of the database, or a reload removed its entry."""
 
     text = "database removed"
+    remedy = "Connect again if the database still exists."
 
 
 class AdminForcedDisconnect(Fault):
-    """The console's KILL_CLIENT."""
+    """An admin closed the connection by KILL_CLIENT."""
 
     text = "admin forced disconnect"
+    remedy = "Ask the admin."
 
 
 class SuspendTimeout(Fault):
-    """SUSPEND could not flush this connection in time."""
+    """SUSPEND could not flush this connection within suspend_timeout."""
 
     text = "suspend_timeout"
+    remedy = "Connect again."
 
 
 class ServerConnCrashed(Fault):
-    """The server that the client was using closed its socket."""
+    """The server that the client was using closed its connection."""
 
     text = "server conn crashed?"
+    remedy = "Look at the log of the server."
 
 
 class ServerLoginFailing(Fault):
-    """The pool's last login failed and it has no server to wait for."""
+    """The last login of the pool failed and it has no server, so waiting is useless."""
 
     text = "server login has been failing, cached error: {reason} (server_login_retry)"
+    remedy = (
+        "The text holds the reason; logins are tried again every "
+        "server_login_retry seconds."
+    )
 
 
 class ServerLoginWrongPasswordType(Fault):
-    """The stored secret does not fit the server's authentication method."""
+    """The stored secret does not fit the authentication that the server asks for."""
 
     text = "server login failed: wrong password type"
     log_level: ClassVar[LogLevelName] = "error"
+    remedy = (
+        "Store the password or the SCRAM keys, or change pg_hba.conf of the server."
+    )
 
 
 class ServerSignatureNotVerified(Fault):
     """The server's final SCRAM message cannot be parsed."""
 
     text = "server login failed: failed to verify server signature"
+    remedy = "Check that it is PostgreSQL that answers there."
 
 
 class ServerSignatureInvalid(Fault):
     """The server does not know the user's secret: it may be an impostor."""
 
     text = "server login failed: invalid server signature"
+    remedy = (
+        "Check that it is the right server, and verify its certificate "
+        "(server_tls_sslmode = verify-full)."
+    )
 
 
 class ServerAuthUnsupported(Fault):
-    """The server asks for an unsupported authentication method (GSSAPI, SSPI)."""
+    """The server asks for an authentication method that pgswitch does not support."""
 
     text = "server login failed: unknown/unsupported auth method: {method}"
     hint = "Let pg_hba.conf of the server ask for scram-sha-256, md5, cert or trust."
 
 
 class ServerSaslUnsupported(Fault):
-    """The server offers no SASL mechanism that we support."""
+    """The server offers no SASL mechanism that pgswitch speaks."""
 
     text = (
         "server login failed: none of the server's SASL authentication mechanisms "
         "are supported"
     )
+    remedy = "Let the server offer SCRAM-SHA-256."
 
 
 class TransactionBlocksNotAllowed(Fault):
-    """A transaction block under statement pooling."""
+    """The client opened a transaction block under pool_mode = statement."""
 
     text = "transaction blocks not allowed in statement pooling mode"
+    remedy = "Use pool_mode = transaction for this database or user."
 
 
 class InvalidServerParameter(Fault):
-    """The server refused a tracked parameter of the client."""
+    """The server refused the value of a tracked parameter of the client."""
 
     text = "invalid server parameter"
+    remedy = "Correct the value in the connection string of the client."
 
 
 class PqexecDisallowed(Fault):
-    """A simple query while ``disable_pqexec`` is on."""
+    """The client sent a simple query while disable_pqexec is on."""
 
     text = "PQexec disallowed"
     hint = "Use the extended query protocol, or switch disable_pqexec off."
 
 
 class ServerClosed(Fault):
-    """The client's server was closed for the ``reason`` given."""
+    """The server of the client was closed, for the reason in the text."""
 
     text = "{reason}"
+    remedy = "Connect again; the log says more about the server."
 
 
 class InternalFault(Fault):
-    """A bug in the pooler; the log has the traceback."""
+    """pgswitch itself failed."""
 
     text = "failure"
     log_level: ClassVar[LogLevelName] = "error"
+    remedy = "Report it, with the traceback from the log."
 
 
 class ServerLoginRefused(Fault):
-    """A server refused our login: its own text and SQLSTATE, not cut."""
+    """The server refused the login. Text and SQLSTATE are its own."""
 
     text = "{message}"
     text_limit: ClassVar[int | None] = None
+    remedy = "Act on the text, as if connected to the server directly."
 
     @property
     def cause(self) -> str:
-        """A fixed text: the server's varies, and the SQLSTATE says enough."""
+        """A fixed text: the SQLSTATE stands for the words of the server."""
         return "server login failed"
 
     def __init__(self, *, message: str, sqlstate: str = PROTOCOL_VIOLATION) -> None:
-        """Take the server's text and code; the severity is always FATAL."""
+        """Take text and SQLSTATE of the server; the severity is always FATAL."""
         super().__init__(message=message)
         self.sqlstate = sqlstate or PROTOCOL_VIOLATION
 
 
 class QueryCancelled(Fault):
-    """The client canceled a query that was still waiting for a server.
-
-    Text and code are PostgreSQL's, which drivers know; PgBouncer has no such error.
-    """
+    """The client cancelled a query that was still waiting for a server."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "57014"
     text = "canceling statement due to user request"
+    remedy = "Nothing."
 
 
 class RuleMoveRefused(Fault):
-    """A rule routes a query to another database inside a transaction or pipeline.
-
-    The server is made to fail the statement; this error replaces the server's.
-    """
+    """routing_rules moves a query away from a transaction or pipeline in progress."""
 
     severity: ClassVar[Severity] = "ERROR"
     text_limit: ClassVar[int | None] = None
@@ -198,7 +224,10 @@ class RuleMoveRefused(Fault):
 
 
 class RewriteFailed(Fault):
-    """rewrite_query failed, and the query must not be sent unchanged."""
+    """rewrite_query failed.
+
+    The setting rewrite_query_disconnect_on_failure forbids sending the query as it is.
+    """
 
     text = "rewrite_query failed (rewrite_query_disconnect_on_failure)"
     hint = "The pooler's log says what went wrong."

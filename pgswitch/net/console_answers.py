@@ -129,14 +129,14 @@ class ConsoleAnswers:
         self,
         frontend: ConsoleClient,
         console: ConsoleSession,
-        rota: FairQueue,
+        fair_queue: FairQueue,
         log: Log,
     ) -> None:
         """Begin with nothing asked."""
         self._log = log
         self._frontend = frontend
         self._console = console
-        self._rota = rota
+        self._fair_queue = fair_queue
         self._queued: deque[tuple[int, bytes]] = deque()
         self._size = 0
         """Bytes of these."""
@@ -173,7 +173,7 @@ class ConsoleAnswers:
             and not self._frontend.stream.backlogged
         ):
             self._is_in_line = True
-            self._rota.wants(self._turn)
+            self._fair_queue.wants(self._turn)
 
     def _turn(self) -> None:
         self._is_in_line = False

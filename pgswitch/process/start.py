@@ -11,7 +11,7 @@ import pwd
 import resource
 import socket
 
-from pgswitch.auth.validate import preload
+from pgswitch.auth.methods import preload
 from pgswitch.config.effective import Effective
 from pgswitch.config.model import Configuration, Settings
 from pgswitch.errors.fatal import fatal

@@ -16,14 +16,14 @@ from pgswitch.takeover.serialize import Packed, raw, text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pgswitch.admin.statistics import Statistics
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pools import Pools
     from pgswitch.stats.counters import Counters
-    from pgswitch.views.statistics import StatisticsView
 
 
 def pack_counts(
-    context: ServiceContext, pools: Pools, statistics: StatisticsView
+    context: ServiceContext, pools: Pools, statistics: Statistics
 ) -> Packed:
     """Pack the statistics of SHOW STATS, ERRORS and STATS_PERCENTILES."""
     return {
@@ -43,7 +43,7 @@ def pack_counts(
 
 
 def unpack_counts(
-    packed: Packed, context: ServiceContext, pools: Pools, statistics: StatisticsView
+    packed: Packed, context: ServiceContext, pools: Pools, statistics: Statistics
 ) -> None:
     """Restore what was packed, except for databases that no longer exist."""
     for database, user, counts in packed.get("counters", []):

@@ -30,7 +30,8 @@ from pgswitch.wire import encode
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from pgswitch.admin.snapshots import DescriptorSnapshot
+    from pgswitch.admin.descriptors import Descriptor, Descriptors
+    from pgswitch.admin.statistics import Statistics
     from pgswitch.auth.credentials import ServerCredentials
     from pgswitch.auth.login_service import LoginService
     from pgswitch.cluster.clusters import Clusters
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pools import Pools
     from pgswitch.relay.stream import Stream
-    from pgswitch.views.sockets import SocketView
-    from pgswitch.views.statistics import StatisticsView
 
 
 UNTOUCHED = "untouched"
@@ -63,8 +62,8 @@ class TakeoverExporter:
         credentials: ServerCredentials,
         *,
         clusters: Clusters,
-        sockets: SocketView,
-        statistics: StatisticsView,
+        descriptors: Descriptors,
+        statistics: Statistics,
     ) -> None:
         """Take the parts of the service to export."""
         self.exported: frozenset[int] = frozenset()
@@ -75,32 +74,32 @@ class TakeoverExporter:
         self._pools = pools
         self._login_service = login_service
         self._credentials = credentials
-        self._sockets = sockets
+        self._descriptors = descriptors
 
-    def rows(self) -> Sequence[DescriptorSnapshot]:
-        """Return the rows of SHOW HANDOVER; the service should be suspended."""
+    def rows(self) -> Sequence[Descriptor]:
+        """Return what SHOW HANDOVER shows; meant for a time of SUSPEND."""
         rows = [row for row in self._rows() if row.fd != NO_DESCRIPTOR]
         self.exported = frozenset(row.fd for row in rows)
         return rows
 
-    def each_descriptor(self) -> Iterator[DescriptorSnapshot | None]:
-        """Yield the rows of SHOW FDS, which PgBouncer can take over."""
+    def each_descriptor(self) -> Iterator[Descriptor | None]:
+        """Yield what SHOW FDS shows, which a PgBouncer takes over."""
         exported = set()
-        for row in self._sockets.each_descriptor():
+        for row in self._descriptors.each():
             if row is not None:
                 exported.add(row.fd)
             yield row
         self.exported = frozenset(exported)
 
-    def _rows(self) -> Iterator[DescriptorSnapshot]:
+    def _rows(self) -> Iterator[Descriptor]:
         state = json.dumps(self._service())
-        for socket in self._sockets.listening():
+        for socket in self._descriptors.listening():
             yield replace(socket, state=state)
             state = ""
         yield from self._servers()
         yield from self._clients()
 
-    def _servers(self) -> Iterator[DescriptorSnapshot]:
+    def _servers(self) -> Iterator[Descriptor]:
         for pool in self._pools:
             for backend in pool.backends():
                 if backend.phase is not Phase.READY:
@@ -108,17 +107,17 @@ class TakeoverExporter:
                 if _is_encrypted(backend.stream) or _is_encrypted(backend.stream.peer):
                     continue
                 yield replace(
-                    self._sockets.server_descriptor(backend),
+                    self._descriptors.of_server(backend),
                     state=json.dumps(self._server(backend)),
                 )
 
-    def _clients(self) -> Iterator[DescriptorSnapshot]:
+    def _clients(self) -> Iterator[Descriptor]:
         for client in self._login_service.clients.values():
             if client.console is not None or client.lost_transaction is not None:
                 continue
             if client.is_untouched:
                 yield replace(
-                    self._sockets.client_descriptor(client),
+                    self._descriptors.of_client(client),
                     fd=client.io.transport.fileno(),
                     state=UNTOUCHED,
                 )
@@ -127,7 +126,7 @@ class TakeoverExporter:
                 continue
             if client.logged_in:
                 yield replace(
-                    self._sockets.client_descriptor(client),
+                    self._descriptors.of_client(client),
                     state=json.dumps(self._client(client)),
                 )
 
@@ -150,8 +149,8 @@ class TakeoverExporter:
             "connected": client.connected_time,
             "pool": list(client.pool.key),
             "replication": self._replication(client),
-            "parameters": self._sockets.tracked(client.stream.parameters),
-            "startup": self._sockets.tracked(client.stream.startup_parameters),
+            "parameters": self._descriptors.tracked(client.stream.parameters),
+            "startup": self._descriptors.tracked(client.stream.startup_parameters),
             **pack_client(client.stream, now),
             "lost": _losses(client, now),
             "kept": ""
@@ -179,7 +178,7 @@ class TakeoverExporter:
             "key": text(backend.cancel_key),
             "reported": backend.parameters,
             "replication": backend.replication,
-            "parameters": self._sockets.tracked(backend.stream.parameters),
+            "parameters": self._descriptors.tracked(backend.stream.parameters),
             **pack_server(backend.stream, now),
         }
 
@@ -236,7 +235,7 @@ def _clients(login_service: LoginService) -> Iterator[Frontend]:
         one
         for one in login_service.clients.values()
         if not (one.console is not None and one.user == CONSOLE_USER)
-        and not one.cancelling
+        and not one.is_cancel_request
     )
 
 

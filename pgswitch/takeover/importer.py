@@ -35,6 +35,7 @@ from pgswitch.wire.startup import Replication, StartupFacts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pgswitch.admin.statistics import Statistics
     from pgswitch.auth.credentials import ServerCredentials
     from pgswitch.auth.login_service import LoginService
     from pgswitch.auth.session_setup import SessionRules
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from pgswitch.pool.pools import Pools
     from pgswitch.relay.server_stream import ServerStream
     from pgswitch.takeover.predecessor import InheritedSocket
-    from pgswitch.views.statistics import StatisticsView
     from pgswitch.wire.params import Values
 
 LISTENING, SERVER, CLIENT = "pooler", "server", "client"
@@ -63,7 +63,7 @@ class TakeoverImporter:
         credentials: ServerCredentials,
         rules: SessionRules,
         clusters: Clusters,
-        statistics: StatisticsView,
+        statistics: Statistics,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
     ) -> None:
         """Take the parts of the service to import into."""
@@ -101,7 +101,7 @@ class TakeoverImporter:
         self._credentials.unpack(state.get("learned", []))
         clusters = state.get("clusters", {})
         now = self._context.clock()
-        self._clusters.go_on_with(
+        self._clusters.inherit(
             {key: unpack_cluster(one, now) for key, one in clusters.items()}
         )
         if state:
@@ -154,7 +154,9 @@ class TakeoverImporter:
         now = self._context.clock()
         state = one.state
         frontend = Frontend(self._login_service, self._address(one))
-        frontend.go_on_with(self._transport(one, frontend), _facts(one), one.cancel_key)
+        frontend.adopt_session(
+            self._transport(one, frontend), _facts(one), one.cancel_key
+        )
         frontend.connected_at = moment(state.get("age"), now) or now
         frontend.connected_time = state.get("connected", frontend.connected_time)
         stream = frontend.stream

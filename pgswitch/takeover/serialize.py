@@ -11,10 +11,10 @@ from collections import Counter, deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pgswitch.cluster.cluster import LossCounts, Switchover
+from pgswitch.cluster.cluster_state import Knowledge
 from pgswitch.cluster.clusters import ClusterSnapshot
-from pgswitch.cluster.facts import Knowledge
 from pgswitch.cluster.nodes import Node
-from pgswitch.cluster.switchovers import LossCounts, Switchover
 from pgswitch.wire.exchange import IDLE
 from pgswitch.wire.prepared import KEEPS, Note
 from pgswitch.wire.sql_text import Action, SqlText, read

@@ -101,7 +101,7 @@ class Door:
         assert not frontend.logged_in
         assert frontend.pool is None
         held = stream._held_size if stream.wanted else 0
-        most = LOGIN_LIMIT if frontend._login is None else ANSWER_LIMIT
+        most = LOGIN_LIMIT if frontend._authenticator is None else ANSWER_LIMIT
         assert held + sum(map(len, stream.held)) <= most + SMALL_READ
         answer = client.hear()
         # An answer is whole: one byte, or messages of which the last may be an error.

@@ -139,7 +139,7 @@ def test_a_long_password(world_of: WorldOf, step: int) -> None:
 def test_a_long_password_for_a_directory(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reaches whoever is to judge it in full; so it does PAM."""
+    """Reaches the directory, or PAM, in full."""
     asked: list[object] = []
 
     def check(*given: object) -> bool:

@@ -26,7 +26,7 @@ def test_with_peers(peer_id: int, low: int, high: int) -> None:
 
 
 def test_passing_on() -> None:
-    """Each hop takes one off; the original can be told again."""
+    """Each hop takes one off; the original can be restored."""
     key = cancel_key.make(RANDOM, 5)
     passed = key
     for left in (2, 1, 0):

@@ -51,7 +51,7 @@ REFUSED = [
 @pytest.mark.parametrize(("raw", "packet"), PACKETS)
 @pytest.mark.parametrize("rest", [b"", b"rest"])
 def test_packets(raw: bytes, packet: s.FirstPacket, rest: bytes) -> None:
-    """Each kind of first packet is told apart, what follows it is given back."""
+    """Each kind of first packet is recognised; the bytes after it are returned."""
     reader = s.FirstPacketReader()
     assert reader.feed(raw + rest) == (packet, rest)
     assert reader.is_empty

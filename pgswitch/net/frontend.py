@@ -36,6 +36,7 @@ from pgswitch.net.sockets import send_with_descriptors
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client_stream import ClientStream
+from pgswitch.relay.stream import Clock
 from pgswitch.tls.facts import TlsFacts
 from pgswitch.types import Address
 from pgswitch.wire import encode
@@ -46,7 +47,7 @@ from pgswitch.wire.client_auth import (
     Refused,
     Send,
 )
-from pgswitch.wire.constants import TERMINATE, TLS_HANDSHAKE
+from pgswitch.wire.constants import READY_FOR_QUERY_IDLE, TERMINATE, TLS_HANDSHAKE
 from pgswitch.wire.startup import (
     CancelRequest,
     DirectTls,
@@ -82,7 +83,6 @@ REFUSED_ENCRYPTION: Final = b"N"
 ACCEPTED_ENCRYPTION: Final = b"S"
 NO_REPLICATION: Final = Replication.NONE
 """A final name: the members of an enumeration are looked up anew each time."""
-READY: Final = encode.ready_for_query()
 TLS_BEGIN: Final = bytes((TLS_HANDSHAKE,))
 UNIX: Final = Address("unix", 0)
 
@@ -271,7 +271,9 @@ class Frontend:
         """Find out who is there, and have the Link read."""
         self.transport = transport
         self.io = SocketIO(transport)
-        self.stream = ClientStream(LOGIN_LIMIT, self.io, self)
+        self.stream = ClientStream(
+            LOGIN_LIMIT, self.io, self, Clock(self.service.clock, self.connected_at)
+        )
         self.io.attach(self.stream)
         if self.address.host == "unix":
             self.credentials = peer_credentials(transport)
@@ -545,7 +547,7 @@ class Frontend:
                     told,
                     encode.backend_key_data(key),
                     b"" if notice is None else encode.notice_response(notice),
-                    READY,
+                    READY_FOR_QUERY_IDLE,
                 )
             )
         )

@@ -143,7 +143,7 @@ class SocketView:
             ptr=id(backend),
             wait_us=0 if exchange is None else self._since(exchange.query_start),
             close_needed=link.close_needed,
-            link=None if client is None else id(client.control),
+            link=id(client.frontend) if isinstance(client, ClientStream) else None,
             remote_pid=int.from_bytes(backend.cancel_key[:4], "big"),
             tls=None if backend.tls is None else backend.tls.description,
             application_name=self._context.tracking.value(

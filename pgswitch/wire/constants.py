@@ -108,7 +108,7 @@ TLS_HANDSHAKE: Final = 0x16
 """First byte of a TLS ClientHello (RFC 8446, 5.1): TLS without an SSLRequest."""
 
 HEADER_SIZE: Final = 5
-"""Type byte and length of a typed message."""
+"""Type byte and length of a typed message: where its body begins."""
 
 STARTUP_HEADER_SIZE: Final = 8
 """Length and code of an untyped first packet."""
@@ -147,9 +147,40 @@ STATUS_IDLE: Final = 0x49  # I
 STATUS_IN_TRANSACTION: Final = 0x54  # T
 STATUS_FAILED: Final = 0x45  # E
 
+# ------------------------------------------ what Describe and Close name, one byte
+PREPARED_STATEMENT: Final = 0x53  # S
+PORTAL: Final = 0x50  # P
+
+# ------------------------------------------------------- messages that never differ
+FLUSH_MESSAGE: Final = b"H\0\0\0\4"
+SYNC_MESSAGE: Final = b"S\0\0\0\4"
+CLOSE_UNNAMED_MESSAGE: Final = b"C\0\0\0\6S\0"
+"""Close of the unnamed statement."""
+PARSE_COMPLETE_MESSAGE: Final = b"1\0\0\0\4"
+CLOSE_COMPLETE_MESSAGE: Final = b"3\0\0\0\4"
+READY_FOR_QUERY_HEADER: Final = b"Z\0\0\0\5"
+"""ReadyForQuery without its last byte, the transaction status."""
+READY_FOR_QUERY_IDLE: Final = b"Z\0\0\0\5I"
+"""ReadyForQuery outside a transaction, whole."""
+READY_FOR_QUERY_SIZE: Final = 6
+
+# ------------------------------- bodies of CommandComplete that prepared.py looks for
+TAG_PREPARE: Final = b"PREPARE\0"
+TAG_DEALLOCATE: Final = b"DEALLOCATE\0"
+TAG_DEALLOCATE_ALL: Final = b"DEALLOCATE ALL\0"
+TAG_DISCARD_ALL: Final = b"DISCARD ALL\0"
+"""Command tags after which a server has other prepared statements than before."""
+
 # ------------------------------------------------- type numbers the console uses
 OID_BYTEA: Final = 17
 OID_INT8: Final = 20
 OID_INT4: Final = 23
 OID_TEXT: Final = 25
 OID_NUMERIC: Final = 1700
+
+# ------------------------------------------------ what classify_chunk finds besides
+USES_UNNAMED: Final = 0x55  # U
+"""A whole query that uses the unnamed statement of an earlier one (passing.py).
+
+It stands here because a C extension takes the place of passing.py.
+"""

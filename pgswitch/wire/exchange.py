@@ -48,9 +48,29 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-IDLE: Final = 0x49
-IN_TRANSACTION: Final = 0x54
-FAILED: Final = 0x45
+from pgswitch.wire.constants import (
+    BIND,
+    BIND_COMPLETE,
+    CLOSE,
+    CLOSE_COMPLETE,
+    COMMAND_COMPLETE,
+    COPY_DONE,
+    COPY_FAIL,
+    DESCRIBE,
+    EMPTY_QUERY_RESPONSE,
+    EXECUTE,
+    FUNCTION_CALL,
+    NO_DATA,
+    PARSE,
+    PARSE_COMPLETE,
+    PORTAL_SUSPENDED,
+    QUERY,
+    ROW_DESCRIPTION,
+    STATUS_IDLE,
+    SYNC,
+    SYNC_MESSAGE,
+)
+from pgswitch.wire.encode import message
 
 TYPE: Final = 0xFF
 SWALLOW: Final = 0x100
@@ -59,15 +79,15 @@ FAKE: Final = 0x200
 """The server was not asked, the reply is made by us when its turn comes."""
 NAMED: Final = 0x400
 """A note about a prepared statement goes with this request (see prepared.py)."""
-REFUSED: Final = 0x800
+REWORDED: Final = 0x800
 """Asked in place of something refused: its error is told in our words."""
 SQL: Final = 0x1000
 """Its text is SQL about prepared statements: what it does is in sql_prepared.py."""
-WHOLE: Final = 0x2000
+ENDS_BATCH: Final = 0x2000
 """Ends a whole query of the extended protocol; see BATCH."""
 MAYBE: Final = 0x4000
 """A Sync that the server has ignored if it was taking COPY data when it read it."""
-ERRAND: Final = 0x8000
+INTERNAL: Final = 0x8000
 """Ends what we sent in front of a request that waits: its ReadyForQuery is ours,
 unless something of it failed; then the error is the answer to that request."""
 FENCE: Final = 0x10000
@@ -76,45 +96,42 @@ FENCE: Final = 0x10000
 RESETS: Final = 0x20000
 """It gives parameters back what the session began with."""
 
-QUERY: Final = 0x51
-FUNCTION_CALL: Final = 0x46
-SYNC: Final = 0x53
-PARSE: Final = 0x50
-BIND: Final = 0x42
-DESCRIBE: Final = 0x44
-EXECUTE: Final = 0x45
-CLOSE: Final = 0x43
-COPY_DONE: Final = 0x63
-COPY_FAIL: Final = 0x66
-BATCH: Final = SYNC | WHOLE
+BATCH: Final = SYNC | ENDS_BATCH
 """A Sync with all that it ends, sent at once: only the end of it is noted."""
 
 _COMPLETES: Final[dict[int, int]] = {
-    0x31: PARSE,  # ParseComplete
-    0x32: BIND,  # BindComplete
-    0x33: CLOSE,  # CloseComplete
-    0x54: DESCRIBE,  # RowDescription
-    0x6E: DESCRIBE,  # NoData
-    0x43: EXECUTE,  # CommandComplete
-    0x49: EXECUTE,  # EmptyQueryResponse
-    0x73: EXECUTE,  # PortalSuspended
+    PARSE_COMPLETE: PARSE,
+    BIND_COMPLETE: BIND,
+    CLOSE_COMPLETE: CLOSE,
+    ROW_DESCRIPTION: DESCRIBE,
+    NO_DATA: DESCRIBE,
+    COMMAND_COMPLETE: EXECUTE,
+    EMPTY_QUERY_RESPONSE: EXECUTE,
+    PORTAL_SUSPENDED: EXECUTE,
 }
 COMPLETES: Final = bytes(_COMPLETES.get(reply, 0) for reply in range(256))
 """By reply type: the type of the request it completes, or 0."""
 
-PARSE_COMPLETE: Final = 0x31
-CLOSE_COMPLETE: Final = 0x33
-COMMAND_COMPLETE: Final = 0x43
+FENCE_MESSAGES: Final = message(CLOSE, b"SPGBOUNCER_0\0") + SYNC_MESSAGE
+"""Close of what may or may not be there, and Sync: answered in any case."""
+PROBE_MESSAGES: Final = (
+    message(CLOSE, b"SPGBOUNCER_PROBE\0")
+    + SYNC_MESSAGE
+    + message(PARSE, b"PGBOUNCER_PROBE\0\0\0\0")
+    + message(CLOSE, b"SPGBOUNCER_PROBE\0")
+    + SYNC_MESSAGE
+)
+"""The same, and a Parse of nothing, which cannot fail; see :meth:`Exchange.probe`."""
 COMPACT_AFTER: Final = 1000
 """Settled entries that a long pipeline's queue may carry before they are dropped."""
 NOTHING: Final[list[int]] = []
-_MEDDLED: Final = SWALLOW | FAKE | REFUSED
+_MEDDLED: Final = SWALLOW | FAKE | REWORDED
 
 
 class Listener(Protocol):
     """Wants to know when nothing is left to answer; see relay/interceptor.py."""
 
-    def go_on(self) -> None:
+    def recheck(self) -> None:
         """Look whether there is something to do now."""
 
 
@@ -125,7 +142,7 @@ class Exchange:
         """Begin with nothing asked."""
         self.queue: list[int] = []
         self.head = 0
-        self.status = IDLE
+        self.status = STATUS_IDLE
         """Transaction status of the last ReadyForQuery."""
         self.clean = True
         self.copying = False
@@ -139,7 +156,7 @@ class Exchange:
         self.executes = False
         """It has an Execute."""
         self.synthetic_count = 0
-        """How many requests in the queue carry SWALLOW, FAKE or REFUSED.
+        """How many requests in the queue carry SWALLOW, FAKE or REWORDED.
 
         One more while :attr:`listener` waits for the answers, and one more while
         :attr:`awaited`.
@@ -151,10 +168,10 @@ class Exchange:
         self.internal_query = False
         """What it holds waits for something of ours that this server is to do first."""
         self.refusal = b""
-        """The ErrorResponse for a REFUSED request."""
+        """The ErrorResponse for a REWORDED request."""
         self.answered = 0
         """The request that the last ReadyForQuery answered; 0: none of them."""
-        self.errand_failed = False
+        self.internal_query_failed = False
         """The request that an errand of ours went before has had its answer."""
         self.unsettled = 0
         """How many in the queue are MAYBE; one more while :attr:`skips_here`."""
@@ -238,7 +255,7 @@ class Exchange:
             self._probing,
             self.skips_here,
             self.executes,
-            self.errand_failed,
+            self.internal_query_failed,
         ]
 
     def take_doubts(self, doubts: list[bool]) -> None:
@@ -249,7 +266,7 @@ class Exchange:
             self._probing,
             self.skips_here,
             self.executes,
-            self.errand_failed,
+            self.internal_query_failed,
         ) = doubts
         self.unsettled += self.skips_here
 
@@ -314,7 +331,7 @@ class Exchange:
 
     def refuse_last(self, refusal: bytes) -> None:
         """Have the error of the last request told in other words."""
-        self.queue[-1] |= REFUSED
+        self.queue[-1] |= REWORDED
         self.synthetic_count += 1
         self.refusal = refusal
 
@@ -324,7 +341,7 @@ class Exchange:
         """Tell whether an error that comes now is to be told in our words."""
         return (
             self.head < len(self.queue)
-            and self.queue[self.head] & REFUSED != 0
+            and self.queue[self.head] & REWORDED != 0
             and not self.skipping
         )
 
@@ -400,8 +417,13 @@ class Exchange:
             return False
         return self._behind_maybes() == len(self.queue)
 
+    def fence(self) -> None:
+        """Note FENCE_MESSAGES."""
+        self.request(CLOSE | SWALLOW | FENCE)
+        self.request(SYNC | SWALLOW)
+
     def probe(self) -> None:
-        """Note the messages that show it: Close, Sync, Parse, Close, Sync.
+        """Note PROBE_MESSAGES: Close, Sync, Parse, Close, Sync.
 
         A server that skips answers the first Sync, then ParseComplete; one that does
         not, CloseComplete first of all, behind its answers to the MAYBEs.
@@ -583,24 +605,24 @@ class Exchange:
             self.data_ahead = False
             self._drop_end_behind_head()
         if first == QUERY or first == FUNCTION_CALL or first == SYNC:
-            self._errand_failed()
+            self._internal_failed()
             return skipped
         while self.head < len(self.queue) and self.queue[self.head] & TYPE != SYNC:
             skipped.append(self.take())
         self.skipping = self.head == len(self.queue)
-        self._errand_failed()
+        self._internal_failed()
         # Behind the MAYBEs nothing but Syncs can be skipped; see copy_data_sent.
         at = self._behind_maybes()
         if at == self.head or at < len(self.queue):
             self._may_skip = False
         return skipped
 
-    def _errand_failed(self) -> None:
+    def _internal_failed(self) -> None:
         """Have the head's ReadyForQuery told, if it ends an errand that failed."""
-        if self.head < len(self.queue) and self.queue[self.head] & ERRAND:
-            self.queue[self.head] &= ~(SWALLOW | ERRAND)
+        if self.head < len(self.queue) and self.queue[self.head] & INTERNAL:
+            self.queue[self.head] &= ~(SWALLOW | INTERNAL)
             self.synthetic_count -= 1
-            self.errand_failed = True
+            self.internal_query_failed = True
 
     def _drop_end_behind_head(self) -> None:
         """Drop the end of the COPY at the head, which has failed; later ones stay.
@@ -636,7 +658,7 @@ class Exchange:
                 if self.surveyed:
                     self.survey_again()
                 self.open = False
-                self.clean = status == IDLE
+                self.clean = status == STATUS_IDLE
                 return NOTHING
         passed: list[int] = []
         self.answered = 0
@@ -656,7 +678,7 @@ class Exchange:
         self.skipping = self._may_skip = self.is_forced = False
         if self.head == len(self.queue):
             self.open = False
-            self.clean = status == IDLE and not self.skips_here
+            self.clean = status == STATUS_IDLE and not self.skips_here
         else:
             self.clean = False
         return passed
@@ -681,7 +703,7 @@ class Exchange:
         self.copying = False
         self.skipping = False
         self.open = self.executes = False
-        self.status = IDLE
+        self.status = STATUS_IDLE
         self.clean = True
         self.refusal = b""
         self._may_skip = self.data_ahead = self._probing = False
@@ -689,7 +711,7 @@ class Exchange:
         if self.skips_here:
             self.skipped_here()
         self.stop_waiting()
-        self.errand_failed = False
+        self.internal_query_failed = False
         return forgotten
 
     def await_answers(self) -> None:

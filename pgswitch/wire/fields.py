@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgswitch.wire.exchange import BIND, PARSE
-from pgswitch.wire.prepared import BODY, STATEMENT
+from pgswitch.wire.constants import BIND, HEADER_SIZE, PARSE, PREPARED_STATEMENT
 
-LONGEST_NAME: Final = 65536
+MAX_NAME_LENGTH: Final = 65536
 """No name of a statement or portal is longer; PostgreSQL looks at 63 bytes of it."""
 TO_COME: Final = -1
 TOO_LONG: Final = -2
@@ -24,7 +23,7 @@ _NO_TYPES: Final = b"\0\0\0"
 
 def text_in(chunk: bytes, start: int, end: int) -> tuple[int, int]:
     """Return where the text of a Query or Parse begins and ends; -1: it does not."""
-    begin = start + BODY
+    begin = start + HEADER_SIZE
     after = end - 1
     if chunk[start] == PARSE:
         if begin >= end:
@@ -48,13 +47,13 @@ def names_in(chunk: bytes, start: int, end: int) -> tuple[int, int]:
 
     The second is negative if it is not known: TO_COME, perhaps, or one is TOO_LONG.
     """
-    portal = name_end(chunk, start + BODY, end)
+    portal = name_end(chunk, start + HEADER_SIZE, end)
     return portal, name_end(chunk, portal + 1, end) if portal >= 0 else portal
 
 
 def name_end(chunk: bytes, begin: int, end: int) -> int:
     """Return where a name ends that begins at ``begin``; TO_COME, TOO_LONG."""
-    most = begin + LONGEST_NAME + 1
+    most = begin + MAX_NAME_LENGTH + 1
     at = chunk.find(b"\0", begin, min(end, most))
     if at >= 0:
         return at
@@ -66,8 +65,8 @@ def statement_in(chunk: bytes, start: int, end: int) -> bytes:
     if chunk[start] == BIND:
         portal, name = names_in(chunk, start, end)
         return chunk[portal + 1 : name] if name >= 0 else b""
-    begin = start + BODY
-    if begin >= end or chunk[begin] != STATEMENT:
+    begin = start + HEADER_SIZE
+    if begin >= end or chunk[begin] != PREPARED_STATEMENT:
         return b""
     name = chunk.find(b"\0", begin, end)
     return chunk[begin + 1 : name] if name >= 0 else b""

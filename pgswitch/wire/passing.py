@@ -14,26 +14,29 @@ import re
 from struct import Struct, error
 from typing import Final
 
-_HEADER: Final = 5
-"""One type byte and four length bytes, which count themselves."""
+from pgswitch.wire.constants import (
+    BIND,
+    DESCRIBE,
+    EXECUTE,
+    HEADER_SIZE,
+    PARSE,
+    QUERY,
+    SYNC,
+    USES_UNNAMED,
+)
+
 _TAG: Final = 3
 """Among ``actions``: to be looked at if it has one of the two lengths below."""
 _LENGTHS: Final = (12, 16, 19)
 """Of the CommandComplete of PREPARE, DISCARD ALL and DEALLOCATE ALL: statements have
 come, or are gone."""
 
-_QUERY: Final = 0x51
-_PARSE: Final = 0x50
-_BIND: Final = 0x42
-_EXECUTE: Final = 0x45
-_SYNC: Final = 0x53
-_USES_UNNAMED: Final = 0x55
 
 _UNNAMED: Final[dict[int, tuple[bytes, ...]]] = {
-    _PARSE: (b"\0",),
-    _BIND: (b"\0\0",),
-    0x44: (b"P", b"S\0"),  # Describe
-    _EXECUTE: (b"",),
+    PARSE: (b"\0",),
+    BIND: (b"\0\0",),
+    DESCRIBE: (b"P", b"S\0"),
+    EXECUTE: (b"",),
 }
 """How the body of a message begins that names no statement."""
 
@@ -65,7 +68,7 @@ def skip_messages(chunk: bytes, position: int, actions: bytes, limit: int) -> in
             action = actions[kind]
             if action and (action != _TAG or length in _LENGTHS):
                 return position
-            if length < _HEADER - 1 or length >= limit:
+            if length < HEADER_SIZE - 1 or length >= limit:
                 return position
             position += length + 1
     except error:  # to ask each time whether a header is there would cost more
@@ -88,32 +91,32 @@ def classify_chunk(chunk: bytes, limit: int) -> int:
     """
     size = len(chunk)
     if chunk.startswith(b"Q"):
-        return _QUERY if _is_query(chunk, size, limit) else 0
+        return QUERY if _is_query(chunk, size, limit) else 0
     tail = size - len(_TAIL) if chunk.endswith(_TAIL) else -1
-    found = _SYNC
+    found = SYNC
     parsed = False
     position = 0
-    while size - position >= _HEADER:
+    while size - position >= HEADER_SIZE:
         kind, length = _header_at(chunk, position)
-        body = position + _HEADER
+        body = position + HEADER_SIZE
         end = position + 1 + length
-        if length < _HEADER - 1 or length >= limit or end > size:
+        if length < HEADER_SIZE - 1 or length >= limit or end > size:
             break
-        if kind == _SYNC:
+        if kind == SYNC:
             return found if body == size and position else 0
         if not chunk.startswith(_UNNAMED.get(kind, ()), body, end):
-            if position or kind != _BIND or not _has_names(chunk, body, end):
+            if position or kind != BIND or not _has_names(chunk, body, end):
                 break
-            found = _BIND
-        elif kind == _PARSE:
+            found = BIND
+        elif kind == PARSE:
             if suspect(chunk, body + 1, end):
                 break
             parsed = True
-        elif not parsed and (kind == _BIND or chunk[position : body + 1][::5] == b"DS"):
-            if found == _BIND:
+        elif not parsed and (kind == BIND or chunk[position : body + 1][::5] == b"DS"):
+            if found == BIND:
                 break
-            found = _USES_UNNAMED
-        if kind == _EXECUTE and (size - end != _HEADER or chunk[end] != _SYNC):
+            found = USES_UNNAMED
+        if kind == EXECUTE and (size - end != HEADER_SIZE or chunk[end] != SYNC):
             break
         if end == tail:
             return found
@@ -124,11 +127,11 @@ def classify_chunk(chunk: bytes, limit: int) -> int:
 def _is_query(chunk: bytes, size: int, limit: int) -> bool:
     """Tell whether a chunk that begins like a Query is one, and nothing more."""
     return (
-        _HEADER < size <= limit
-        and int.from_bytes(chunk[1:_HEADER], "big") + 1 == size
+        HEADER_SIZE < size <= limit
+        and int.from_bytes(chunk[1:HEADER_SIZE], "big") + 1 == size
         and not (
-            (_BEGINNINGS[chunk[_HEADER]] or b";" in chunk)
-            and suspect(chunk, _HEADER, size)
+            (_BEGINNINGS[chunk[HEADER_SIZE]] or b";" in chunk)
+            and suspect(chunk, HEADER_SIZE, size)
         )
     )
 
@@ -177,8 +180,8 @@ def bind_statement(chunk: bytes) -> bytes:
 
     It is one of the unnamed portal, see :func:`asked`; of anything else, nothing.
     """
-    end = chunk.find(b"\0", _HEADER + 1)
-    return chunk[_HEADER + 1 : end] if end > 0 else b""
+    end = chunk.find(b"\0", HEADER_SIZE + 1)
+    return chunk[HEADER_SIZE + 1 : end] if end > 0 else b""
 
 
 def rename_bind(chunk: bytes, before: bytes, after: bytes) -> bytes:
@@ -187,8 +190,8 @@ def rename_bind(chunk: bytes, before: bytes, after: bytes) -> bytes:
     The chunk begins with that Bind, of the unnamed portal and of ``before``.
     Raises ValueError for a chunk that is too short for that.
     """
-    rest = _HEADER + 1 + len(before)
+    rest = HEADER_SIZE + 1 + len(before)
     if len(chunk) <= rest:
         raise ValueError("the Bind is cut")
-    length = int.from_bytes(chunk[1:_HEADER], "big") + len(after) - len(before)
+    length = int.from_bytes(chunk[1:HEADER_SIZE], "big") + len(after) - len(before)
     return b"B%b\0%b%b" % (length.to_bytes(4, "big"), after, chunk[rest:])

@@ -45,20 +45,25 @@ from typing import Final
 
 from pgswitch.errors import BrokenPacket
 from pgswitch.stats.counters import Counters
+from pgswitch.wire.constants import (
+    BIND,
+    CLOSE,
+    CLOSE_COMPLETE_MESSAGE,
+    DESCRIBE,
+    EXECUTE,
+    HEADER_SIZE,
+    PARSE,
+    PARSE_COMPLETE_MESSAGE,
+    QUERY,
+    STATUS_FAILED,
+)
 from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import (
     BATCH,
-    BIND,
-    CLOSE,
     COMPACT_AFTER,
-    DESCRIBE,
-    ERRAND,
-    EXECUTE,
-    FAILED,
     FAKE,
+    INTERNAL,
     NAMED,
-    PARSE,
-    QUERY,
     RESETS,
     SQL,
     SWALLOW,
@@ -68,13 +73,6 @@ from pgswitch.wire.exchange import (
 from pgswitch.wire.sql_prepared import OURS, RUN_REQUESTS, SqlStatements, run
 from pgswitch.wire.sql_text import PREPARE, Action, SqlText
 from pgswitch.wire.statements import PREFIX, ServerStatements, Statement, StatementTable
-
-STATEMENT: Final = 0x53
-"""The byte ``S`` that tells a statement from a portal in Describe and Close."""
-BODY: Final = 5
-"""Offset of a message's body behind its type and length."""
-PARSE_COMPLETE: Final = b"1\x00\x00\x00\x04"
-CLOSE_COMPLETE: Final = b"3\x00\x00\x00\x04"
 
 PARSED: Final = 1
 """The client's name was introduced, and the statement parsed."""
@@ -241,7 +239,7 @@ class ClientStatements:
         """Have ParseComplete made for a statement that the server has."""
         self._note(Note(FOUND, statement, name))
         exchange = self.exchange
-        if exchange.status != FAILED and not exchange.ends_are_outstanding():
+        if exchange.status != STATUS_FAILED and not exchange.ends_are_outstanding():
             exchange.request(PARSE | FAKE | NAMED)
             return b""
         # Whether it fails, and how, is for the server to say.
@@ -369,7 +367,10 @@ class ClientStatements:
 
     def _needed(self, text: SqlText, server: ServerStatements) -> bytes:
         """Return what gives the server the statements that a text mentions."""
-        if self.exchange.status == FAILED and not self.exchange.ends_are_outstanding():
+        if (
+            self.exchange.status == STATUS_FAILED
+            and not self.exchange.ends_are_outstanding()
+        ):
             return b""  # It is refused all the same.
         return self.ensure_own(self.sql.missing(text, server), server, may_fail=False)
 
@@ -412,7 +413,7 @@ class ClientStatements:
 
         ``may_fail``: it is an errand, whose error is the answer to what waits.
         """
-        flags = SWALLOW | ERRAND if may_fail else SWALLOW
+        flags = SWALLOW | INTERNAL if may_fail else SWALLOW
         sent: list[bytes] = []
         for name in names:
             if name in server.own:
@@ -597,7 +598,7 @@ class ClientStatements:
                     break
         # What a client itself calls so was sent with a blank behind it.
         error = _NO_NAME_OF_OURS.sub(rb'\1"', error)
-        return message(error[0], error[BODY:])
+        return message(error[0], error[HEADER_SIZE:])
 
     # The end.
 
@@ -643,10 +644,10 @@ class ClientStatements:
 
 def sqlstate(error: bytes) -> bytes:
     """Return the SQLSTATE of an ErrorResponse, empty if it has none."""
-    at = error.find(b"\0C", BODY)
+    at = error.find(b"\0C", HEADER_SIZE)
     return error[at + 2 : at + 7] if at >= 0 else b""
 
 
 def fake_reply(entry: int) -> bytes:
     """Return the reply that we make for a FAKE request."""
-    return PARSE_COMPLETE if entry & TYPE == PARSE else CLOSE_COMPLETE
+    return PARSE_COMPLETE_MESSAGE if entry & TYPE == PARSE else CLOSE_COMPLETE_MESSAGE

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from pgswitch.errors import Fault
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.idle_pool import IdlePool
 from pgswitch.relay.server_stream import ServerStream
+from pgswitch.relay.stream import Clock
 from pgswitch.types import PoolMode
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 from pgswitch.wire.prepared import ClientStatements
@@ -95,7 +98,7 @@ class Control:
         del at
         return b"" if unanswered and b"C57P01\0" in chunk else chunk
 
-    def walked(self) -> None:
+    def chunk_processed(self) -> None:
         """Do nothing."""
 
     def is_answering(self) -> bool:
@@ -170,7 +173,7 @@ class Stage:
     def __init__(self, mode: PoolMode = PoolMode.TRANSACTION) -> None:
         """Begin with no server."""
         self.policy = PoolPolicy()
-        self.idle_pool = IdlePool(self.policy)
+        self.idle_pool = IdlePool(self.policy, monotonic)
         self.policy.idle_pool = self.idle_pool
         self.idle_pool.mode = int(mode)
         self.table = StatementTable()
@@ -181,7 +184,11 @@ class Stage:
         """Return a new server, idle on the rack."""
         socket, control = Socket(), control or Control()
         server = ServerStream(
-            MAX_MESSAGE_SIZE, socket, control, ServerStatements(self.table)
+            MAX_MESSAGE_SIZE,
+            socket,
+            control,
+            ServerStatements(self.table),
+            Clock(monotonic, monotonic()),
         )
         server.server_source = self.idle_pool
         server.counters = self.idle_pool.counters
@@ -195,7 +202,9 @@ class Stage:
         ``prepared`` is max_prepared_statements; without it servers are not shared.
         """
         socket, control = Socket(), Control()
-        client = ClientStream(MAX_MESSAGE_SIZE, socket, control)
+        client = ClientStream(
+            MAX_MESSAGE_SIZE, socket, control, Clock(monotonic, monotonic())
+        )
         client.starting = False
         client.counters = self.idle_pool.counters
         statements = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.relay.client_stream import WAIT_FOR_WHOLE, ClientStream
-from pgswitch.relay.relaying import ALL_WHOLE
+from pgswitch.wire.actions import CLIENT_UNRELAYED
 from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 
@@ -248,7 +248,7 @@ def test_a_second_start_up_packet() -> None:
     stage = Stage()
     client = stage.client()
     client.relaying = False
-    client.actions = ALL_WHOLE
+    client.actions = CLIENT_UNRELAYED
     client.take(b"\0\0\0\x29\0\3\0\0user\0")
     assert stage.told(client) == [("faulted", "client re-sent startup pkt")]
 

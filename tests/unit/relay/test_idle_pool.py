@@ -112,8 +112,8 @@ SPOILT = {
 }
 WAYS_BACK = {
     "put back": lambda stage, server: stage.idle_pool.put_back(server),
-    "handed on": lambda stage, server: stage.idle_pool.hand_on(server),
-    "kept": lambda stage, server: stage.idle_pool.keep(server),
+    "handed on": lambda stage, server: stage.idle_pool.reuse(server),
+    "kept": lambda stage, server: stage.idle_pool.push_idle(server),
 }
 
 

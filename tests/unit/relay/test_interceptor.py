@@ -247,7 +247,7 @@ def test_an_answer_for_a_client_that_is_gone() -> None:
     client.take(query("one"))
     client.lost = True
     interceptor.answered(UNCHANGED)
-    interceptor.go_on()
+    interceptor.recheck()
     assert stage.sent(server) == b""
 
 
@@ -503,7 +503,7 @@ def test_what_a_server_skips(bad: bytes, skipped: bytes, at_once: bool) -> None:
     sent = stage.sent(server)
     assert sent.startswith(bad)
     assert sent.endswith(SYNC)
-    assert interceptor.is_at_rest()
+    assert interceptor.can_hand_over()
     assert client.server is server
     assert len(adviser.asked) + len(adviser.brought) == asked
     client.take(query("next"))
@@ -592,7 +592,7 @@ def test_a_query_amid_a_copy() -> None:
     assert len(adviser.asked) == 1
     server.take(COPY_IN)
     assert len(adviser.asked) == 1
-    client.look_again(forced=True)
+    client.retry_held(forced=True)
     assert adviser.asked[1] == ("Q", b"next", b"", True)
     assert stage.sent(server).endswith(query("next"))
 

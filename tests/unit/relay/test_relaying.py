@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.wire.exchange import BATCH, BIND, EXECUTE, MAYBE, PARSE, QUERY, SYNC
+from pgswitch.wire.constants import BIND, EXECUTE, PARSE, QUERY, SYNC
+from pgswitch.wire.exchange import BATCH, MAYBE
 from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 

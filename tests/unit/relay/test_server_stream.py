@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.relay import server_stream as relay_server
-from pgswitch.types import PoolMode
+from pgswitch.types import SESSION_POOLING, STATEMENT_POOLING, PoolMode
 from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 
@@ -14,8 +13,8 @@ PARSED, BOUND, CLOSED = b"1\0\0\0\4", b"2\0\0\0\4", b"3\0\0\0\4"
 
 def test_modes_are_those_of_the_enumeration() -> None:
     """The hot path's integers are the enumeration's."""
-    assert int(PoolMode.SESSION) == relay_server.SESSION
-    assert int(PoolMode.STATEMENT) == relay_server.STATEMENT
+    assert int(PoolMode.SESSION) == SESSION_POOLING
+    assert int(PoolMode.STATEMENT) == STATEMENT_POOLING
 
 
 @pytest.mark.parametrize("step", [1, 3, 11, 1000])

@@ -9,20 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.wire.exchange import (
-    BATCH,
+from pgswitch.wire.constants import (
     CLOSE,
-    ERRAND,
     EXECUTE,
-    FAKE,
-    FENCE,
     FUNCTION_CALL,
-    IDLE,
-    MAYBE,
     PARSE,
     QUERY,
-    SWALLOW,
+    STATUS_IDLE,
     SYNC,
+)
+from pgswitch.wire.exchange import (
+    BATCH,
+    FAKE,
+    FENCE,
+    INTERNAL,
+    MAYBE,
+    SWALLOW,
     Exchange,
 )
 from tests.counting import only_interpreted
@@ -188,7 +190,7 @@ def test_flags() -> None:
     assert exchange.head_is_fake()
     assert exchange.take() == PARSE | FAKE
     assert exchange.synthetic_count == 0
-    exchange.ready(IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.clean
 
 
@@ -200,7 +202,7 @@ def test_nothing_is_faked_while_the_server_skips() -> None:
     exchange.request(PARSE | FAKE)
     assert not exchange.head_is_fake()
     exchange.request(ord("S"))
-    assert exchange.ready(IDLE) == [PARSE | FAKE]
+    assert exchange.ready(STATUS_IDLE) == [PARSE | FAKE]
     assert exchange.clean
     assert exchange.synthetic_count == 0
 
@@ -235,7 +237,7 @@ def test_a_server_by_the_rules_leaves_it_clean(requests: list[int]) -> None:
         for reply in replies.get(kind, b""):
             assert exchange.completed(reply) == kind
         if kind in b"QFS":
-            assert exchange.ready(IDLE) == []
+            assert exchange.ready(STATUS_IDLE) == []
     assert exchange.clean
     assert exchange.synthetic_count == exchange.outstanding() == 0
 
@@ -278,8 +280,8 @@ def test_no_script_breaks_it(script: list[tuple[str, str]]) -> None:
     )
     exchange = play(words)
     while exchange.outstanding():
-        exchange.ready(IDLE)
-    exchange.ready(IDLE)
+        exchange.ready(STATUS_IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.clean
     assert exchange.synthetic_count == 0
 
@@ -345,7 +347,7 @@ def test_a_probe_withholds_answers() -> None:
     """Whose a ReadyForQuery was is known by what comes behind it."""
     exchange = play(">B >E >S <2 <G >S >d <E >? <ZI <ZI")
     assert exchange.answered & SWALLOW
-    assert exchange.probed(ord("3")) == [IDLE, IDLE]
+    assert exchange.probed(ord("3")) == [STATUS_IDLE, STATUS_IDLE]
     exchange = play(">B >E >S <2 <G >S >d <E >? <ZI")
     assert exchange.probed(ord("N")) == []
     assert exchange.probed(ord("1")) == []
@@ -358,7 +360,7 @@ def test_skipping_for_a_server() -> None:
     assert exchange.skips_here
     exchange.skipped_here()
     exchange.request(SYNC)
-    exchange.ready(IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.clean
     assert exchange.synthetic_count == exchange.unsettled == 0
 
@@ -392,13 +394,13 @@ def test_what_will_be_answered(script: str, *, answers: bool, skips: bool) -> No
 def test_an_errand_that_fails() -> None:
     """The Sync of ours is told, since it ends the answer to what the errand was for."""
     exchange = Exchange()
-    exchange.request(PARSE | SWALLOW | ERRAND)
-    exchange.request(SYNC | SWALLOW | ERRAND)
+    exchange.request(PARSE | SWALLOW | INTERNAL)
+    exchange.request(SYNC | SWALLOW | INTERNAL)
     assert exchange.synthetic_count == 2
-    assert exchange.failed() == [PARSE | SWALLOW | ERRAND]
-    assert exchange.errand_failed
+    assert exchange.failed() == [PARSE | SWALLOW | INTERNAL]
+    assert exchange.internal_query_failed
     assert exchange.synthetic_count == 0
-    exchange.ready(IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.answered == SYNC
     assert exchange.clean
 
@@ -406,11 +408,11 @@ def test_an_errand_that_fails() -> None:
 def test_an_errand_by_a_query_that_fails() -> None:
     """Likewise when it is a Query that goes before."""
     exchange = Exchange()
-    exchange.request(QUERY | SWALLOW | ERRAND)
+    exchange.request(QUERY | SWALLOW | INTERNAL)
     exchange.failed()
-    exchange.ready(IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.answered == QUERY
-    assert exchange.errand_failed
+    assert exchange.internal_query_failed
     assert exchange.synthetic_count == 0
 
 
@@ -457,8 +459,8 @@ def test_no_script_leaves_a_count(script: list[tuple[str, str]]) -> None:
         entry in (ord("c"), ord("f")) for entry in left
     )
     while exchange.outstanding():
-        exchange.ready(IDLE)
-    exchange.ready(IDLE)
+        exchange.ready(STATUS_IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.clean
     assert exchange.synthetic_count == 0
 

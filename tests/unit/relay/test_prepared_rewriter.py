@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.relay.client_stream import WAIT_FOR_WHOLE, ClientStream
-from pgswitch.relay.preparing import MAX_TEXT_LENGTH
+from pgswitch.relay.prepared_rewriter import MAX_TEXT_LENGTH
 from pgswitch.relay.server_stream import ServerStream
-from pgswitch.wire.exchange import QUERY, SQL
+from pgswitch.wire.constants import QUERY
+from pgswitch.wire.exchange import SQL
 from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 

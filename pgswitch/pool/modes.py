@@ -67,7 +67,7 @@ def statements_for(
     most = pool.context.effective.max_prepared_statements
     has = stream.statements
     if has is not None:
-        has.keep_at_most(most)
+        has.limit_to(most)
         return has
     if client.number in pool.replication:
         return None

@@ -167,7 +167,7 @@ class ReplicationSession:
         if self.idle_pool.waiters:
             self.idle_pool.reuse(backend.stream)
         elif not stream.lost:
-            self.idle_pool.join(stream, backend.stream)
+            self.idle_pool.link(stream, backend.stream)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Tell the client, and nobody else, unless its cluster may soon serve it."""

@@ -119,12 +119,12 @@ class IdlePool(ServerSource):
             if server.parameters != client.parameters:
                 if self.policy.sync_parameters(client, server):
                     return False
-        # The same as join, without a call for each transaction.
+        # The same as link, without a call for each transaction.
         client.server = server
         server.link(client, client.exchange, client.statements, self.mode)
         return True
 
-    def join(self, client: ClientStream, server: ServerStream) -> None:
+    def link(self, client: ClientStream, server: ServerStream) -> None:
         """Link a client to a server that has its parameters by now."""
         assert client.server is None and is_fit(server)  # noqa: PT018, S101 - see is_fit
         client.server = server

@@ -182,7 +182,7 @@ class TakeoverImporter:
             if not state:
                 # What the client is doing was not said; the next answer will show.
                 stream.exchange.clean = False
-            idle_pool.join(stream, server)
+            idle_pool.link(stream, server)
             server.unnamed_is_clients = state.get("owned", False)
             self._take_mode(frontend, server, state)
         elif one.link:

@@ -1,4 +1,4 @@
-"""Walk over messages that need no look of their own: the inner loops of the hot path.
+"""Skip or classify messages without looking at each: the inner loops of the hot path.
 
 ``passing.c`` beside this file is the same in C, built where a compiler is there and
 then imported instead (the same names, the same tests).  A result of 130,000 short rows
@@ -26,10 +26,10 @@ from pgswitch.wire.constants import (
 )
 
 _TAG: Final = 3
-"""Among ``actions``: to be looked at if it has one of the two lengths below."""
+"""``framing.TAG``: to be looked at if it has one of the lengths below."""
 _LENGTHS: Final = (12, 16, 19)
-"""Of the CommandComplete of PREPARE, DISCARD ALL and DEALLOCATE ALL: statements have
-come, or are gone."""
+"""Of the CommandComplete of PREPARE, DISCARD ALL and DEALLOCATE ALL, after which a
+server has other prepared statements than before."""
 
 
 _UNNAMED: Final[dict[int, tuple[bytes, ...]]] = {
@@ -38,7 +38,7 @@ _UNNAMED: Final[dict[int, tuple[bytes, ...]]] = {
     DESCRIBE: (b"P", b"S\0"),
     EXECUTE: (b"",),
 }
-"""How the body of a message begins that names no statement."""
+"""How the body of a message without a statement's name begins."""
 
 _TAIL: Final = b"D\0\0\0\6P\0E\0\0\0\t\0\0\0\0\0S\0\0\0\4"
 """How nearly every query ends: Describe and Execute of the unnamed portal, Sync."""
@@ -71,12 +71,12 @@ def skip_messages(chunk: bytes, position: int, actions: bytes, limit: int) -> in
             if length < HEADER_SIZE - 1 or length >= limit:
                 return position
             position += length + 1
-    except error:  # to ask each time whether a header is there would cost more
+    except error:  # to test for a whole header each time would cost more
         return position
 
 
 def classify_chunk(chunk: bytes, limit: int) -> int:
-    """Return what a chunk asks, if that is one whole query and no more; else 0.
+    """Return what a chunk asks for, if that is one whole query and no more; else 0.
 
     ======== ======================================================================
     ``Q``    one Query
@@ -86,8 +86,8 @@ def classify_chunk(chunk: bytes, limit: int) -> int:
     ``B``    as ``S``, but the first message is a Bind that names a statement
     ======== ======================================================================
 
-    It is returned as a type byte.  A text that :func:`suspect` finds makes it 0, and so
-    does a Bind to a named portal.
+    The result is a type byte.  A text that :func:`suspect` finds makes it 0, so does
+    a Bind to a named portal.
     """
     size = len(chunk)
     if chunk.startswith(b"Q"):
@@ -176,22 +176,22 @@ def _has_names(chunk: bytes, body: int, end: int) -> bool:
 
 
 def bind_statement(chunk: bytes) -> bytes:
-    """Return the statement that the Bind names which a chunk begins with.
+    """Return the statement in the Bind that a chunk begins with.
 
-    It is one of the unnamed portal, see :func:`asked`; of anything else, nothing.
+    The Bind is to the unnamed portal, see :func:`classify_chunk`; else nothing.
     """
     end = chunk.find(b"\0", HEADER_SIZE + 1)
     return chunk[HEADER_SIZE + 1 : end] if end > 0 else b""
 
 
 def rename_bind(chunk: bytes, before: bytes, after: bytes) -> bytes:
-    """Return a chunk with the statement that its Bind names renamed.
+    """Return a chunk with the statement in its Bind renamed.
 
-    The chunk begins with that Bind, of the unnamed portal and of ``before``.
+    The chunk begins with that Bind, to the unnamed portal and of ``before``.
     Raises ValueError for a chunk that is too short for that.
     """
-    rest = HEADER_SIZE + 1 + len(before)
-    if len(chunk) <= rest:
+    rest_at = HEADER_SIZE + 1 + len(before)
+    if len(chunk) <= rest_at:
         raise ValueError("the Bind is cut")
     length = int.from_bytes(chunk[1:HEADER_SIZE], "big") + len(after) - len(before)
-    return b"B%b\0%b%b" % (length.to_bytes(4, "big"), after, chunk[rest:])
+    return b"B%b\0%b%b" % (length.to_bytes(4, "big"), after, chunk[rest_at:])

@@ -70,8 +70,8 @@ class ServerStatements:
     """What one server connection has prepared, the longest unused first.
 
     Shared statements stand under names of ours, and any client may use them.  What a
-    client has prepared under a name of its own (:attr:`own`) is dropped before anybody
-    else gets the server, since the next client may mean something else by that name.
+    client has prepared under a name of its own (:attr:`own`) is dropped before another
+    client gets the server, which may mean something else by that name.
     """
 
     def __init__(self, table: StatementTable) -> None:
@@ -121,9 +121,9 @@ class ServerStatements:
         self._last = found
         return True
 
-    def limit_to(self, most: int) -> None:
+    def limit_to(self, limit: int) -> None:
         """Have the next use of a statement evict what is more than the limit."""
-        self.is_over = len(self.by_number) > most
+        self.is_over = len(self.by_number) > limit
         if self.is_over:
             self._last = None
 
@@ -134,7 +134,7 @@ class ServerStatements:
         raise KeyError
 
     def doubt(self, statement: Statement) -> None:
-        """Note that the server refused it: it is prepared anew before its next use."""
+        """Note that the server refused it: it is prepared again before its next use."""
         self.remove(statement)
         self.doubtful[statement.number] = 1
 

@@ -202,6 +202,6 @@ def test_one_server_for_two_clients() -> None:
     stage = Stage()
     server, client = stage.server(), stage.client()
     client.take(query())
-    for give in (stage.idle_pool.serve, stage.idle_pool.join):
+    for give in (stage.idle_pool.serve, stage.idle_pool.link):
         with pytest.raises(AssertionError):
             give(stage.client(), server)

@@ -195,7 +195,7 @@ def test_a_lower_limit(stream: Link, use: str) -> None:
         stream.parse(name, b"SELECT " + name)
         stream.sync()
     stream.replies()
-    stream.client.keep_at_most(1)
+    stream.client.limit_to(1)
     stream.server.limit_to(1)
     assert len(stream.model.prepared) == 3
     if use == "bind":
@@ -222,7 +222,7 @@ def test_a_lower_limit_that_the_server_skips(stream: Link) -> None:
     for name in (b"a", b"b", b"c"):
         stream.parse(name, b"SELECT " + name)
         stream.sync()
-    stream.client.keep_at_most(2)
+    stream.client.limit_to(2)
     stream.server.limit_to(2)
     stream.replies()
     stream.bind(b"nowhere")

@@ -1,4 +1,4 @@
-"""A client and servers on a rack, with recorded sockets and partners."""
+"""A client and servers of an idle pool, with recorded sockets and partners."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ class Socket:
 
 
 class Control:
-    """Stands for Frontend and Backend: records what it is told."""
+    """Stands for Frontend and Backend: records calls."""
 
     def __init__(self) -> None:
-        """Begin with nothing told."""
+        """Begin without calls."""
         self.told: list[tuple[object, ...]] = []
 
     def message(self, message_type: int, body: bytes) -> None:
@@ -142,7 +142,7 @@ class PoolPolicy:
     """Stands for the pool: queues who must wait, records the rest."""
 
     def __init__(self) -> None:
-        """Begin with nothing told."""
+        """Begin without calls."""
         self.idle_pool: IdlePool
         self.told: list[tuple[str, object]] = []
         self.settles = False
@@ -168,7 +168,7 @@ class PoolPolicy:
 
 
 class Stage:
-    """A rack in one pool mode; clients and servers are made by it."""
+    """An idle pool in one pool mode, which makes clients and servers."""
 
     def __init__(self, mode: PoolMode = PoolMode.TRANSACTION) -> None:
         """Begin with no server."""
@@ -181,7 +181,7 @@ class Stage:
         self.controls: dict[object, Control] = {}
 
     def server(self, control: Control | None = None) -> ServerStream:
-        """Return a new server, idle on the rack."""
+        """Return a new server, idle in the pool."""
         socket, control = Socket(), control or Control()
         server = ServerStream(
             MAX_MESSAGE_SIZE,
@@ -217,9 +217,9 @@ class Stage:
         return client
 
     def sent(self, stream: object) -> bytes:
-        """Return what was sent to the other end of a link since the last call."""
+        """Return what was sent to the other end of a stream since the last call."""
         return self.sockets[stream].take()
 
     def told(self, stream: object) -> list[tuple[object, ...]]:
-        """Return what the control of a link was told."""
+        """Return the calls of a stream's partner."""
         return self.controls[stream].told

@@ -45,7 +45,7 @@ class Counted(bytes):
 
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that gets the size of all that is joined to be looked at anew."""
+    """Return a list that gets the size of all that is joined to be looked at again."""
     sizes: list[int] = []
     rejoin = Scanner.rejoin
 
@@ -74,11 +74,11 @@ MESSAGES = {
 }
 
 
-@pytest.mark.parametrize("is_gated", [False, True], ids=["", "through a gate"])
+@pytest.mark.parametrize("is_intercepted", [False, True], ids=["", "intercepted"])
 @pytest.mark.parametrize("prepared", [None, 10], ids=["own server", "shared server"])
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_message_in_many_pieces(
-    name: str, prepared: int | None, *, is_gated: bool, looked_at: list[int]
+    name: str, prepared: int | None, *, is_intercepted: bool, looked_at: list[int]
 ) -> None:
     """All that is joined is a few times the message, not its square."""
     stage = Stage()
@@ -86,7 +86,7 @@ def test_a_message_in_many_pieces(
     client.take(OF_SQL)
     server.take(message(b"1") + message(b"2"))
     stage.sent(server)
-    interceptor = QueryInterceptor(client, Adviser()) if is_gated else None
+    interceptor = QueryInterceptor(client, Adviser()) if is_intercepted else None
     data = MESSAGES[name]
     for at in range(0, len(data), PIECE):
         client.take(data[at : at + PIECE])
@@ -142,15 +142,15 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("is_gated", [False, True], ids=["", "through a gate"])
+@pytest.mark.parametrize("is_intercepted", [False, True], ids=["", "intercepted"])
 @pytest.mark.parametrize("name", ENDLESS)
-def test_a_name_without_end(name: str, *, is_gated: bool) -> None:
+def test_a_name_without_end(name: str, *, is_intercepted: bool) -> None:
     """It is refused before much of it is held: PostgreSQL looks at 63 bytes."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
     client.take(OF_SQL)
     server.take(message(b"1") + message(b"2"))
-    if is_gated:
+    if is_intercepted:
         QueryInterceptor(client, Adviser())
     kind, begin = ENDLESS[name]
     client.take(kind + (1 << 29).to_bytes(4, "big") + begin)

@@ -29,7 +29,7 @@ ROW = message(b"D", bytes(2_000_000))
 
 
 class Pipe:
-    """A stage whose links read from real sockets, in turns with an eye on patience."""
+    """A stage whose streams read from real sockets, in an event loop."""
 
     def __init__(self) -> None:
         """Join a server to a client that has asked something."""
@@ -43,7 +43,7 @@ class Pipe:
         self.client.take(query())
 
     def connect(self, stream: Stream) -> socket.socket:
-        """Return the other end of a link that has a descriptor from now on."""
+        """Return the other end of a stream that has a descriptor from now on."""
         near, far = socket.socketpair()
         near.setblocking(False)  # noqa: FBT003 - its only argument
         stream.descriptor = near.detach()
@@ -62,7 +62,7 @@ class Pipe:
 
     @property
     def told(self) -> list[str]:
-        """What the server's socket was told."""
+        """The calls of the server's socket."""
         return self.stage.sockets[self.server].done
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ def test_a_sender_in_bursts(pipe: Pipe) -> None:
 
 
 def test_a_hiccup(pipe: Pipe) -> None:
-    """One wait in vain does not count when much has come as it should before."""
+    """One fruitless wait does not count after many successful ones."""
     with select.epoll() as poller:
         for _ in range(MAX_FRUITLESS_WAITS + 5):
             pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER_READS)
@@ -210,7 +210,7 @@ def test_without_an_eye_on_it(pipe: Pipe) -> None:
 
 
 def test_an_answer_that_slows_down(pipe: Pipe) -> None:
-    """What has come is read after two milliseconds, though no event told of it."""
+    """What has come is read after two milliseconds, though no event said so."""
     begun(pipe)
     pipe.stage.sent(pipe.client)
     pipe.far.send(bytes(100))
@@ -224,7 +224,7 @@ def test_an_answer_that_slows_down(pipe: Pipe) -> None:
 
 
 def test_one_that_stands_still(pipe: Pipe) -> None:
-    """For a slow client is not read, and keeps nobody awake."""
+    """For a slow client it is not read, and does not wake us."""
     begun(pipe)
     pipe.server.pause(1)
     pipe.far.send(bytes(100))
@@ -238,7 +238,7 @@ def test_one_that_stands_still(pipe: Pipe) -> None:
 
 
 def test_ready_in_large_pieces(pipe: Pipe) -> None:
-    """The end that comes with the last piece ends the patience too."""
+    """The end that comes with the last piece ends the waiting too."""
     begun(pipe)
     pipe.server.skip = 0
     pipe.server.take(READY)

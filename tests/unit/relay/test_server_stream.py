@@ -51,7 +51,7 @@ def test_modes(mode: PoolMode, answer: bytes, *, released: bool) -> None:
 
 
 def test_statement_mode_forbids_transactions() -> None:
-    """The control is told."""
+    """The backend is called."""
     stage = Stage(PoolMode.STATEMENT)
     server, client = stage.server(), stage.client()
     client.take(query("BEGIN"))
@@ -87,7 +87,7 @@ def test_a_client_in_the_middle_of_a_message() -> None:
 
 
 def test_parameters_are_told() -> None:
-    """ParameterStatus goes to the control and to the client."""
+    """ParameterStatus goes to the backend and to the client."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     client.take(query())
@@ -99,7 +99,7 @@ def test_parameters_are_told() -> None:
 
 
 def test_an_unknown_message() -> None:
-    """The control hears of it."""
+    """The backend is called."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     client.take(query())

@@ -311,7 +311,7 @@ def test_when_a_fence_is_wanted(script: str, *, wants: bool) -> None:
 
 
 def test_a_fence_in_a_transaction() -> None:
-    """It does no harm there, and somebody may wait for it."""
+    """It does no harm there, and a client may wait for it."""
     assert play(">Q <C <ZT >Q <G >S <E <ZE").wants_fence()
 
 
@@ -386,13 +386,13 @@ def test_skipping_for_a_server() -> None:
     ],
 )
 def test_what_will_be_answered(script: str, *, answers: bool, skips: bool) -> None:
-    """Whoever waits for an answer that needs more of the client would wait for ever."""
+    """To wait for an answer that needs more of the client would be for ever."""
     exchange = play(script)
     assert (exchange.will_answer(), exchange.skips()) == (answers, skips)
 
 
 def test_an_errand_that_fails() -> None:
-    """The Sync of ours is told, since it ends the answer to what the errand was for."""
+    """The client sees our Sync's answer, as it ends that to the waiting request."""
     exchange = Exchange()
     exchange.request(PARSE | SWALLOW | INTERNAL)
     exchange.request(SYNC | SWALLOW | INTERNAL)
@@ -466,7 +466,7 @@ def test_no_script_leaves_a_count(script: list[tuple[str, str]]) -> None:
 
 
 class Counting(list[int]):
-    """A queue that counts how often somebody looks at one of its entries."""
+    """A queue that counts how often its entries are read."""
 
     looks = 0
 

@@ -149,7 +149,6 @@ STATUS_FAILED: Final = 0x45  # E
 
 # ------------------------------------------ what Describe and Close name, one byte
 PREPARED_STATEMENT: Final = 0x53  # S
-PORTAL: Final = 0x50  # P
 
 # ------------------------------------------------------- messages that never differ
 FLUSH_MESSAGE: Final = b"H\0\0\0\4"

@@ -219,7 +219,6 @@ class World:
         """Those not decided about yet, the first begun first."""
         clock = self.reactor.seconds
         for module in ("service", "net.backend"):
-            # Compiled modules keep their own clock; nothing here depends on those.
             monkeypatch.setattr(f"pgswitch.{module}.monotonic", clock)
         (folder / "users.txt").write_text('"app" ""\n"other" ""\n"admin" ""\n')
         self.write(**sections)

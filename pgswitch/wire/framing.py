@@ -46,7 +46,7 @@ MAX_MESSAGE_SIZE: Final = 0x7FFFFFFF
 """Default of ``max_packet_size``: the longest message, its type byte included."""
 
 LONG_MESSAGE: Final = 65536
-"""Only few types of messages are longer; a longer one is not held unasked."""
+"""Few types of messages are longer; ``check_long`` decides whether to hold one."""
 
 _skip_messages: Final = skip_messages
 """Final names cost no look-up when compiled."""

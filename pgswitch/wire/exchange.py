@@ -98,8 +98,11 @@ FENCE: Final = 0x10000
 RESETS: Final = 0x20000
 """It resets parameters to what the session began with."""
 
-BATCH: Final = SYNC | ENDS_BATCH
-"""A Sync with all that it ends, sent at once: one entry for all."""
+BATCH: Final = 0x2053
+"""SYNC | ENDS_BATCH: a Sync with all that it ends, sent at once, as one entry.
+
+It is a literal because mypyc does not fold an expression of another file's constants.
+"""
 
 _COMPLETES: Final[dict[int, int]] = {
     PARSE_COMPLETE: PARSE,

@@ -20,6 +20,7 @@ from pgswitch.wire.constants import (
 )
 from pgswitch.wire.exchange import (
     BATCH,
+    ENDS_BATCH,
     FAKE,
     FENCE,
     INTERNAL,
@@ -544,3 +545,8 @@ def test_what_stands_in_the_queue(entries: list[int], *, may_skip: bool) -> None
             or (kinds[at] == SYNC and EXECUTE in kinds[:at])
             for at, one in enumerate(rest)
         )
+
+
+def test_the_literal_of_a_batch() -> None:
+    """It is what its definition says."""
+    assert BATCH == SYNC | ENDS_BATCH

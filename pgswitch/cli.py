@@ -25,14 +25,19 @@ LONG_OPTIONS = ["daemon", "quiet", "reboot", "user=", "verbose", "version", "hel
 
 COMMANDS = {
     "check": "pgswitch.commands.check",
+    "demo": "pgswitch.commands.demo",
     "replay": "pgswitch.commands.replay",
     "rules": "pgswitch.commands.rules",
 }
-"""Words of ours that may come first; alone such a word is a configuration file."""
+"""Words of ours that may come first; alone such a word is a configuration file.
+
+Except ``demo``, which needs no argument, unless there is a file of that name.
+"""
 
 HELP = """\
 Usage: {program} [OPTION]... CONFIG_FILE
        {program} check FILE
+       {program} demo [switchover] [OPTION]...
        {program} rules [OPTION]... FILE QUERY...
        {program} replay FILE
 Pool connections to PostgreSQL servers, as PgBouncer does.
@@ -49,7 +54,8 @@ Pool connections to PostgreSQL servers, as PgBouncer does.
 The command `check` says setting by setting what a configuration file amounts to, a
 PgBouncer's too, and whether it can be used. The command `rules` shows what a file of
 routing and rewriting functions makes of queries, with no server; `replay` what was
-decided in recorded switchovers.
+decided in recorded switchovers. The command `demo` starts a PostgreSQL server, or
+three for `demo switchover`, and pgswitch with a workload to watch.
 """
 
 
@@ -128,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     called = Path(sys.argv[0]).name
     program = "pgbouncer" if called == "pgbouncer" else "pgswitch"
     arguments = sys.argv[1:] if arguments is None else arguments
-    if len(arguments) > 1 and arguments[0] in COMMANDS:
+    if _is_command(arguments):
         command_of_ours = import_module(COMMANDS[arguments[0]])
         return int(command_of_ours.main(arguments[1:], program))
     try:
@@ -146,6 +152,13 @@ def main(arguments: list[str] | None = None) -> int:
     except FatalError as error:
         log.fatal(error.text)
         return 1
+
+
+def _is_command(arguments: list[str]) -> bool:
+    """Tell whether the first argument is a command rather than a configuration file."""
+    if arguments == ["demo"]:
+        return not Path("demo").exists()
+    return len(arguments) > 1 and arguments[0] in COMMANDS
 
 
 def run(command: CommandLine, log: Log) -> int:

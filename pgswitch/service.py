@@ -18,7 +18,9 @@ part                    does
 ``Methods``             the logins that ask for it
 ``LoginThreads``        threads for PAM, directories, stretching passwords
 ``SessionSetup``            takes them to their pool or the console
-``ServiceView``         what the console sees
+``ServiceView``         what the console reads
+``Statistics``          counters and averages
+``TakeoverExporter``              what another process can take over
 ``ConfigReloader``               configuration, users, rules: read, and put in force
 again ``AdminControl``          what the console and signals can have done
 ``Shutdown``              how the service ends
@@ -38,8 +40,12 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import MultiService
 
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
+from pgswitch.admin.descriptors import Descriptors
+from pgswitch.admin.incremental import BackgroundTask
 from pgswitch.admin.interfaces import ShutdownMode
-from pgswitch.admin.show import REFERENCE_VERSION
+from pgswitch.admin.show.service import REFERENCE_VERSION
+from pgswitch.admin.statistics import Statistics
+from pgswitch.admin.view import ServiceView
 from pgswitch.auth.auth_file import AuthFile
 from pgswitch.auth.credentials import ServerCredentials
 from pgswitch.auth.hba_policy import HbaPolicy
@@ -72,12 +78,11 @@ from pgswitch.reload import ConfigReloader
 from pgswitch.rules.engine import RulesEngine
 from pgswitch.shutdown import Shutdown
 from pgswitch.stats.periods import stats_line
+from pgswitch.takeover.exporter import TakeoverExporter
 from pgswitch.takeover.importer import TakeoverImporter
 from pgswitch.takeover.left_behind import notify_left_behind
 from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.tls.store import TlsContexts
-from pgswitch.view import ServiceView
-from pgswitch.views.steps import Background
 from pgswitch.wire.params import Tracking
 from pgswitch.wire.statements import StatementTable
 
@@ -188,17 +193,29 @@ class PgSwitch(MultiService):
             ),
         )
         self.listeners = Listeners(reactor, log)
-        self.view = ServiceView(
+        self.statistics = Statistics(self.context, self.pools)
+        self.exporter = TakeoverExporter(
             self.context,
             self.pools,
             self.login_service,
-            self.store,
-            self.keys,
+            self.credentials,
+            clusters=self.clusters,
+            descriptors=Descriptors(
+                self.context, self.pools, self.login_service, self.listeners
+            ),
+            statistics=self.statistics,
+        )
+        self.view = ServiceView(
+            context=self.context,
+            pools=self.pools,
+            login_service=self.login_service,
+            store=self.store,
+            keys=self.keys,
             rules=self.rules,
             names=self.names,
-            listeners=self.listeners,
-            credentials=self.credentials,
             clusters=self.clusters,
+            statistics=self.statistics,
+            handover=self.exporter,
         )
         self.suspension = Suspension(
             self.context, self.pools, self.login_service.clients, self.listeners
@@ -231,7 +248,7 @@ class PgSwitch(MultiService):
             reactor=reactor,
         )
         self._verifiers = VerifierPrecomputer(self.context, self.store, self.decision)
-        self._period: Background[Totals] = Background(reactor.callLater)
+        self._period: BackgroundTask[Totals] = BackgroundTask(reactor.callLater)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
     @property
@@ -293,7 +310,7 @@ class PgSwitch(MultiService):
             credentials=self.credentials,
             rules=self.rules,
             clusters=self.clusters,
-            statistics=self.view.statistics,
+            statistics=self.statistics,
             reactor=self._reactor,
         ).take(takeover.sockets)
         takeover.complete()
@@ -354,7 +371,7 @@ class PgSwitch(MultiService):
         """Begin to end the process, in one of the four ways."""
         if mode is ShutdownMode.NOW:
             if self.suspended:
-                exported = self.view.exporter.exported
+                exported = self.exporter.exported
                 notify_left_behind(
                     self.context, self.pools, self.login_service, exported
                 )
@@ -377,7 +394,7 @@ class PgSwitch(MultiService):
             return
         self._next_period = now + max(self._settings.stats_period, 1)
         if not self._period.is_busy:
-            self._period.do(self.view.statistics.gather_period(now), self._tell_period)
+            self._period.do(self.statistics.gather_period(now), self._tell_period)
 
     def _tell_period(self, averages: Totals) -> None:
         line = stats_line(averages)

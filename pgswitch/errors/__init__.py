@@ -1,16 +1,16 @@
-"""Every fault a client can be told of: one class each, and nothing else.
+"""Every error that a client can get: one class each, and nothing else.
 
-A fault carries what the wire needs (severity, SQLSTATE, text, DETAIL, HINT) and what
-the log needs (level), so that no call site spells a message. Texts and codes are
-those PgBouncer sends, because monitoring tools match on them; DETAIL and HINT are
-ours, and present only where an operator is helped by them.
+A class has what the wire needs (severity, SQLSTATE, text, DETAIL, HINT), what the log
+needs (level) and what the reference page needs (cause, remedy), so that no call site
+spells a message. Texts and SQLSTATEs are PgBouncer's, because monitoring tools match on
+them; DETAIL and HINT are ours, where they help an operator.
 
 Texts may hold ``{placeholders}``, filled by keyword arguments of the constructor::
 
     raise NoSuchDatabase(database="shop")
 
-Used by every floor, and grouped by when they come. Faults of the configuration file
-live with the configuration.
+Every layer uses them; they are grouped by when they occur. Errors in the configuration
+file are part of ``config``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from pgswitch.errors.console import (
     PreparedStatementExists,
     PreparedStatementMissing,
     ReloadFailed,
-    ResultNotPrepared,
     SetFailed,
     StatementCancelled,
     SuspendWithPausedDatabases,
@@ -61,7 +60,6 @@ from pgswitch.errors.login import (
     NoUsername,
     PamFailed,
     PasswordFailed,
-    PasswordTooLong,
     PeerRejected,
     PoolerShuttingDown,
     SaslFailed,
@@ -77,7 +75,6 @@ from pgswitch.errors.login import (
     UnsupportedStartupParameter,
     UsernameTooLong,
     VerifierTooSlow,
-    WelcomeNotPrepared,
 )
 from pgswitch.errors.notices import (
     ClientQueued,
@@ -89,8 +86,6 @@ from pgswitch.errors.notices import (
 from pgswitch.errors.protocol import (
     BadPacketHeader,
     BrokenPacket,
-    FailedToParsePacket,
-    IncompletePacket,
     IncompleteQuery,
     OldProtocol,
     ParameterStatusNotStored,
@@ -103,8 +98,6 @@ from pgswitch.errors.protocol import (
     ServerUnknownPacket,
     StartupRepeated,
     StartupTerminatorMissing,
-    StatementMissing,
-    StatementNameInUse,
     UnencryptedDataAfterGssRequest,
     UnencryptedDataAfterSslRequest,
     UnknownPacket,
@@ -123,23 +116,18 @@ from pgswitch.errors.rules import (
 from pgswitch.errors.session import (
     AdminForcedDisconnect,
     ClientIdleTimeout,
-    DatabaseConfigurationChanged,
     DatabaseRemoved,
     Drained,
-    IdleTransactionTimeout,
     InternalFault,
     InvalidServerParameter,
     NotHandedOver,
-    OutOfMemory,
     PqexecDisallowed,
     QueryCancelled,
-    QueryTimeout,
     QueryTimeoutWaiting,
     QueryWaitTimeout,
     ServerAuthUnsupported,
     ServerClosed,
     ServerConnCrashed,
-    ServerConnectionClosed,
     ServerLoginFailing,
     ServerLoginRefused,
     ServerLoginWrongPasswordType,
@@ -149,7 +137,6 @@ from pgswitch.errors.session import (
     ServerSignatureNotVerified,
     SuspendTimeout,
     TransactionBlocksNotAllowed,
-    TransactionTimeout,
 )
 from pgswitch.errors.switchover import (
     InFailedTransaction,
@@ -186,18 +173,14 @@ __all__ = [
     "ConsolePacketUnsupported",
     "ConsoleShuttingDown",
     "ConsoleUsage",
-    "DatabaseConfigurationChanged",
     "DatabaseDisabled",
     "DatabaseNeeded",
     "DatabaseNotPaused",
     "DatabaseRemoved",
     "Drained",
     "EmptyPassword",
-    "FailedToParsePacket",
     "Fault",
-    "IdleTransactionTimeout",
     "InFailedTransaction",
-    "IncompletePacket",
     "IncompleteQuery",
     "InternalFault",
     "InvalidClientPointer",
@@ -217,13 +200,11 @@ __all__ = [
     "NotHandedOver",
     "Notice",
     "OldProtocol",
-    "OutOfMemory",
     "OutcomeUnknown",
     "PamFailed",
     "ParameterStatusNotStored",
     "PasswordBeforeStartup",
     "PasswordFailed",
-    "PasswordTooLong",
     "PauseEnded",
     "PauseTimedOut",
     "PeerRejected",
@@ -235,11 +216,9 @@ __all__ = [
     "PreparedStatementMissing",
     "ProtocolViolation",
     "QueryCancelled",
-    "QueryTimeout",
     "QueryTimeoutWaiting",
     "QueryWaitTimeout",
     "ReloadFailed",
-    "ResultNotPrepared",
     "RewriteFailed",
     "RuleMoveRefused",
     "SaslFailed",
@@ -248,7 +227,6 @@ __all__ = [
     "ServerBadHeader",
     "ServerClosed",
     "ServerConnCrashed",
-    "ServerConnectionClosed",
     "ServerIterationsTooMany",
     "ServerLoginFailing",
     "ServerLoginRefused",
@@ -271,8 +249,6 @@ __all__ = [
     "StatementCancelled",
     "StatementEnded",
     "StatementInUse",
-    "StatementMissing",
-    "StatementNameInUse",
     "SuspendTimeout",
     "SuspendWithPausedDatabases",
     "TlsNotApplied",
@@ -285,7 +261,6 @@ __all__ = [
     "TransactionBlocksNotAllowed",
     "TransactionLost",
     "TransactionNotChained",
-    "TransactionTimeout",
     "TrustFailed",
     "UnencryptedDataAfterGssRequest",
     "UnencryptedDataAfterSslRequest",
@@ -295,6 +270,5 @@ __all__ = [
     "UnsupportedStartupParameter",
     "UsernameTooLong",
     "VerifierTooSlow",
-    "WelcomeNotPrepared",
     "cut_text",
 ]

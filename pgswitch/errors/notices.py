@@ -1,4 +1,4 @@
-"""What clients are told while all goes on."""
+"""Notices: messages that interrupt nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pgswitch.errors.report import LogLevelName, MessageFields, Severity
 
 
 class Notice(MessageFields):
-    """Something a client is told in passing; not an exception. Base of those below."""
+    """Base of the notices, which are not exceptions."""
 
     severity: ClassVar[Severity] = "NOTICE"
     log_level: ClassVar[LogLevelName] = "info"
@@ -18,24 +18,28 @@ class Notice(MessageFields):
 
 
 class ClientQueued(Notice):
-    """A client waits for a server since ``query_wait_notify`` seconds."""
+    """The client has waited for a server for query_wait_notify seconds."""
 
     text = "No server connection available in postgres backend, client being queued"
+    remedy = "Look at SHOW POOLS if it happens often."
 
 
 class SetIgnored(Notice):
-    """SET of something that the console has no use for."""
+    """SET of a session setting, which the console does not have."""
 
     text = "SET ignored"
+    remedy = "Nothing."
 
 
 class TlsNotApplied(Notice):
-    """The new TLS settings do not work."""
+    """The new TLS settings do not work; the old ones stay in force."""
 
     text = "TLS settings could not be applied, still using old configuration"
+    remedy = "The log names the problem."
 
 
 class ConsoleUsage(Notice):
-    """SHOW HELP; the list of commands goes into DETAIL."""
+    """SHOW HELP; the list of commands is in DETAIL."""
 
     text = "Console usage"
+    remedy = "Nothing."

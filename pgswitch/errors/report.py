@@ -1,4 +1,4 @@
-"""What every fault and notice is made of."""
+"""The base of all errors and notices."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ Severity = Literal["FATAL", "ERROR", "NOTICE"]
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
 
 PROTOCOL_VIOLATION: Final = "08P01"
-"""SQLSTATE that PgBouncer gives nearly everything."""
+"""The SQLSTATE of nearly all errors of PgBouncer."""
 
 TEXT_LIMIT: Final = 127
-"""Longest reason text, in UTF-8 bytes, that PgBouncer sends to a client."""
+"""Maximum length in UTF-8 bytes of a text that PgBouncer sends to a client."""
 
 UTF8_MARK_MASK: Final = 0xC0
 UTF8_CONTINUATION: Final = 0x80
-"""A byte inside a character, seen through the mask (RFC 3629, section 3)."""
+"""A continuation byte of UTF-8, after the mask (RFC 3629, section 3)."""
 
 SHOWN_HEADER: Final = 8
-"""How many bytes of a bad header are shown, as twice as many hexadecimal digits."""
+"""Bytes of a bad header to show, each as two hexadecimal digits."""
 
 
 def cut_text(text: str, limit: int) -> str:
-    """Return ``text`` cut to at most ``limit`` UTF-8 bytes, no character halved."""
+    """Return ``text`` cut to at most ``limit`` UTF-8 bytes, between characters."""
     raw = text.encode("utf-8", "surrogateescape")
     if len(raw) <= limit:
         return text
@@ -32,21 +32,24 @@ def cut_text(text: str, limit: int) -> str:
 
 
 class MessageFields:
-    """What faults and notices share: the fields of one message to a client.
+    """An error or notice: the fields of one message to a client.
 
-    Class attributes are templates; an instance has them filled in. ``text_limit``
-    is the length in bytes at which the text is cut, None for never.
+    Class attributes are templates; the constructor fills them in. ``text_limit``
+    is the length in bytes at which the text is cut, None for never. The docstring of
+    each class says what causes it; with ``remedy`` it makes the page of errors.
     """
 
     severity: ClassVar[Severity]
     log_level: ClassVar[LogLevelName] = "warn"
     text_limit: ClassVar[int | None] = TEXT_LIMIT
+    remedy: ClassVar[str] = ""
+    """What to do about it, for the reference page; empty where ``hint`` says it."""
     sqlstate: str = PROTOCOL_VIOLATION
     text: str = ""
     detail: str | None = None
     hint: str | None = None
     note: str | None = None
-    """What only the log is told, before it is told of the end."""
+    """A line for the log only, before the line about the end of the connection."""
 
     def __init__(
         self,
@@ -55,10 +58,10 @@ class MessageFields:
         hint: str | None = None,
         **values: object,
     ) -> None:
-        """Fill the class's templates.
+        """Fill the templates of the class with ``values``.
 
-        ``detail`` and ``hint`` replace those of the class and are taken as they
-        are; ``values`` fill the placeholders. KeyError if one of them is missing.
+        ``detail`` and ``hint`` replace those of the class and are not templates.
+        Raises KeyError if a value is missing.
         """
         super().__init__()
         text = self.text.format_map(values)
@@ -78,15 +81,15 @@ class MessageFields:
 
 
 def _fill(template: str | None, values: dict[str, object]) -> str | None:
-    """Return the template with its placeholders filled, None for None."""
+    """Return the template with its placeholders filled."""
     return None if template is None else template.format_map(values)
 
 
 class Fault(MessageFields, Exception):
-    """Something went wrong that a client is told of, or closed for.
+    """An error that a client gets, or that ends its connection.
 
-    FATAL: the connection is closed after the message, no ReadyForQuery follows.
-    ERROR: the connection stays and ReadyForQuery follows (console).
+    After FATAL the connection closes without ReadyForQuery. After ERROR it stays open
+    and ReadyForQuery follows.
     """
 
     severity: ClassVar[Severity] = "FATAL"
@@ -94,18 +97,18 @@ class Fault(MessageFields, Exception):
 
     @property
     def cause(self) -> str:
-        """The text as its class has it, with what may be anything left open."""
+        """The text with its placeholders: what SHOW ERRORS counts."""
         template = type(self).text
         return self.text if template == "{reason}" else template
 
 
 class SilentClose(Fault):
-    """The connection is closed without a message; the reason goes to the log."""
+    """Ends a connection without a message; the reason goes to the log."""
 
     is_silent: ClassVar[bool] = True
     log_level: ClassVar[LogLevelName] = "info"
     text = "{reason}"
 
     def __init__(self, reason: str) -> None:
-        """Take the reason as the log shall show it."""
+        """Take the reason for the log."""
         super().__init__(reason=reason)

@@ -1,4 +1,4 @@
-"""What the user's routing and rewriting functions lead to."""
+"""Errors of the user's routing and rewriting functions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from pgswitch.errors.report import Fault, LogLevelName, Severity
 
 
 class RuleMoveRefused(Fault):
-    """A rule sends a query elsewhere while a transaction or pipeline is under way.
-
-    The server ends that with an error of its own, which this is told in place of.
-    """
+    """routing_rules moves a query away from a transaction or pipeline in progress."""
 
     severity: ClassVar[Severity] = "ERROR"
     text_limit: ClassVar[int | None] = None
@@ -27,7 +24,10 @@ class RuleMoveRefused(Fault):
 
 
 class RewriteFailed(Fault):
-    """rewrite_query failed, and such a query must not be sent as it is."""
+    """rewrite_query failed.
+
+    The setting rewrite_query_disconnect_on_failure forbids sending the query as it is.
+    """
 
     text = "rewrite_query failed (rewrite_query_disconnect_on_failure)"
     hint = "The pooler's log says what went wrong."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 from twisted.conch.insults.insults import ITerminalProtocol, ServerProtocol
@@ -21,7 +21,6 @@ from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
-from pgswitch.admin.interfaces import View
 from pgswitch.errors.fatal import FatalError
 from pgswitch.logs import Log
 from pgswitch.net.acceptor import peer_credentials
@@ -197,15 +196,18 @@ class ShellFactory(Factory):
         return PeerCheck(self._namespace, self._log)
 
 
-def inspection_helpers(view: View) -> dict[str, Callable[[], object]]:
+def inspection_helpers(
+    rows_of: Callable[[str], Sequence[object]],
+) -> dict[str, Callable[[], object]]:
     """Return the functions that a shell offers for looking around.
 
-    They give fresh copies: nothing done to a result reaches the service.
+    ``rows_of`` returns the rows of a SHOW.  The functions return fresh copies: nothing
+    done to a result reaches the service.
     """
     return {
-        "pools": lambda: list(view.pools()),
-        "clients": lambda: list(view.clients()),
-        "servers": lambda: list(view.servers()),
+        "pools": lambda: list(rows_of("pools")),
+        "clients": lambda: list(rows_of("clients")),
+        "servers": lambda: list(rows_of("servers")),
     }
 
 

@@ -6,7 +6,7 @@ The command line and the twistd plugin both use it; neither knows the other.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import globalLogPublisher
 
 from pgswitch import garbage
-from pgswitch.admin.interfaces import View
+from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.view import ServiceView
 from pgswitch.config.model import Configuration, inert
 from pgswitch.errors.fatal import FatalError
 from pgswitch.logs import Log
@@ -31,8 +32,8 @@ class RunnableService(SignalledService, Protocol):
     """What is used of the pooler: what signals use, and starting and stopping."""
 
     @property
-    def view(self) -> View:
-        """The console's view of the present state."""
+    def view(self) -> ServiceView:
+        """What the console reads."""
 
     def startService(self) -> None:
         """Open the listeners and serve; may raise :class:`FatalError`."""
@@ -71,10 +72,14 @@ class Runner(Service):
             configuration, reactor=reactor, log=log, started=self._started
         )
         self._manhole = Manhole(
-            {"service": self.service, **inspection_helpers(self.service.view)},
+            {"service": self.service, **inspection_helpers(self._rows_of)},
             reactor=reactor,
             log=log,
         )
+
+    def _rows_of(self, name: str) -> Sequence[object]:
+        """Return the rows of a SHOW, for the shell."""
+        return named_rows(name, self.service.view)
 
     def startService(self) -> None:
         """Open everything and serve.

@@ -17,14 +17,14 @@ from pgswitch.takeover.serialize import Packed, raw, text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pgswitch.admin.statistics import Statistics
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pools import Pools
     from pgswitch.stats.counters import Counters
-    from pgswitch.views.statistics import StatisticsView
 
 
 def pack_counts(
-    context: ServiceContext, pools: Pools, statistics: StatisticsView
+    context: ServiceContext, pools: Pools, statistics: Statistics
 ) -> Packed:
     """Pack all that SHOW STATS, ERRORS and STATS_PERCENTILES tell of."""
     return {
@@ -44,7 +44,7 @@ def pack_counts(
 
 
 def unpack_counts(
-    packed: Packed, context: ServiceContext, pools: Pools, statistics: StatisticsView
+    packed: Packed, context: ServiceContext, pools: Pools, statistics: Statistics
 ) -> None:
     """Go on with what was packed; what is of databases that are gone is dropped."""
     for database, user, counts in packed.get("counters", []):

@@ -26,7 +26,8 @@ from pgswitch.takeover.serialize import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pgswitch.admin.snapshots import DescriptorSnapshot
+    from pgswitch.admin.descriptors import Descriptor, Descriptors
+    from pgswitch.admin.statistics import Statistics
     from pgswitch.auth.credentials import ServerCredentials
     from pgswitch.auth.login_service import LoginService
     from pgswitch.cluster.clusters import Clusters
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pools import Pools
     from pgswitch.relay.stream import Stream
-    from pgswitch.views.sockets import SocketView
-    from pgswitch.views.statistics import StatisticsView
 
 UNTOUCHED = "untouched"
 """A connection whose first byte is still to come."""
@@ -58,8 +57,8 @@ class TakeoverExporter:
         credentials: ServerCredentials,
         *,
         clusters: Clusters,
-        sockets: SocketView,
-        statistics: StatisticsView,
+        descriptors: Descriptors,
+        statistics: Statistics,
     ) -> None:
         """Look at these parts of the service."""
         self.exported: frozenset[int] = frozenset()
@@ -70,32 +69,32 @@ class TakeoverExporter:
         self._pools = pools
         self._login_service = login_service
         self._credentials = credentials
-        self._sockets = sockets
+        self._descriptors = descriptors
 
-    def rows(self) -> Sequence[DescriptorSnapshot]:
+    def rows(self) -> Sequence[Descriptor]:
         """Return what SHOW HANDOVER shows; meant for a time of SUSPEND."""
         rows = [row for row in self._rows() if row.fd != NO_DESCRIPTOR]
         self.exported = frozenset(row.fd for row in rows)
         return rows
 
-    def each_descriptor(self) -> Iterator[DescriptorSnapshot | None]:
+    def each_descriptor(self) -> Iterator[Descriptor | None]:
         """Yield what SHOW FDS shows, which a PgBouncer takes over."""
         exported = set()
-        for row in self._sockets.each_descriptor():
+        for row in self._descriptors.each():
             if row is not None:
                 exported.add(row.fd)
             yield row
         self.exported = frozenset(exported)
 
-    def _rows(self) -> Iterator[DescriptorSnapshot]:
+    def _rows(self) -> Iterator[Descriptor]:
         state = json.dumps(self._service())
-        for socket in self._sockets.listening():
+        for socket in self._descriptors.listening():
             yield replace(socket, state=state)
             state = ""
         yield from self._servers()
         yield from self._clients()
 
-    def _servers(self) -> Iterator[DescriptorSnapshot]:
+    def _servers(self) -> Iterator[Descriptor]:
         for pool in self._pools:
             for backend in pool.backends():
                 if backend.phase is not Phase.READY:
@@ -103,17 +102,17 @@ class TakeoverExporter:
                 if _is_encrypted(backend.stream) or _is_encrypted(backend.stream.peer):
                     continue
                 yield replace(
-                    self._sockets.server_descriptor(backend),
+                    self._descriptors.of_server(backend),
                     state=json.dumps(self._server(backend)),
                 )
 
-    def _clients(self) -> Iterator[DescriptorSnapshot]:
+    def _clients(self) -> Iterator[Descriptor]:
         for client in self._login_service.clients.values():
             if client.console is not None or client.lost_transaction is not None:
                 continue
             if client.is_untouched:
                 yield replace(
-                    self._sockets.client_descriptor(client),
+                    self._descriptors.of_client(client),
                     fd=client.io.transport.fileno(),
                     state=UNTOUCHED,
                 )
@@ -122,7 +121,7 @@ class TakeoverExporter:
                 continue
             if client.logged_in:
                 yield replace(
-                    self._sockets.client_descriptor(client),
+                    self._descriptors.of_client(client),
                     state=json.dumps(self._client(client)),
                 )
 
@@ -145,8 +144,8 @@ class TakeoverExporter:
             "connected": client.connected_time,
             "pool": list(client.pool.key),
             "replication": self._replication(client),
-            "parameters": self._sockets.tracked(client.stream.parameters),
-            "startup": self._sockets.tracked(client.stream.startup_parameters),
+            "parameters": self._descriptors.tracked(client.stream.parameters),
+            "startup": self._descriptors.tracked(client.stream.startup_parameters),
             **pack_client(client.stream, now),
             "lost": _losses(client, now),
             "kept": ""
@@ -174,7 +173,7 @@ class TakeoverExporter:
             "key": text(backend.cancel_key),
             "reported": backend.parameters,
             "replication": backend.replication,
-            "parameters": self._sockets.tracked(backend.stream.parameters),
+            "parameters": self._descriptors.tracked(backend.stream.parameters),
             **pack_server(backend.stream, now),
         }
 

@@ -34,6 +34,7 @@ from pgswitch.wire.startup import Replication, StartupFacts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pgswitch.admin.statistics import Statistics
     from pgswitch.auth.credentials import ServerCredentials
     from pgswitch.auth.login_service import LoginService
     from pgswitch.auth.session_setup import SessionRules
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from pgswitch.pool.pools import Pools
     from pgswitch.relay.server_stream import ServerStream
     from pgswitch.takeover.predecessor import InheritedSocket
-    from pgswitch.views.statistics import StatisticsView
     from pgswitch.wire.params import Values
 
 LISTENING, SERVER, CLIENT = "pooler", "server", "client"
@@ -62,7 +62,7 @@ class TakeoverImporter:
         credentials: ServerCredentials,
         rules: SessionRules,
         clusters: Clusters,
-        statistics: StatisticsView,
+        statistics: Statistics,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
     ) -> None:
         """Take the parts that connections belong to."""

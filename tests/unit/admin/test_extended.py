@@ -6,11 +6,11 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pgswitch.admin.console import Console, Reply
-from pgswitch.admin.extended import MOST_PORTALS, MOST_PREPARED, MOST_TEXT
+from pgswitch.admin.extended import MAX_PORTALS, MAX_PREPARED, MAX_TEXT
 from pgswitch.stats.counters import Counters
 from pgswitch.wire import encode
 from tests.fakes.messages import split
-from tests.unit.admin.fakes import FakeControl, FakeLog, FakeView
+from tests.unit.admin.fakes import FakeControl, FakeLog, fake_view
 from tests.unit.admin.reading import Answer, read
 
 
@@ -22,7 +22,7 @@ class Session:
         self.control = FakeControl()
         self.counters = Counters()
         self.console = Console(
-            FakeView(),
+            fake_view(),
             self.control,
             is_admin=is_admin,
             log=FakeLog(),
@@ -93,10 +93,13 @@ def test_a_prepared_statement_is_used_again() -> None:
 def test_binary_results() -> None:
     """One code for all columns; integers arrive as integers."""
     session = Session()
-    session.say(encode.parse("", "SHOW LISTS"), bind(b"\0\1\0\1"))
+    session.say(encode.parse("", "SHOW DNS_ZONES"), bind(b"\0\1\0\1"))
     reply = session.console.message(ord("E"), b"\0\0\0\0\1")
     assert isinstance(reply, Reply)
-    assert split(reply.data)[0] == (*("D", b"\0\2\0\0\0\tdatabases\0\0\0\4\0\0\0\5"),)
+    assert split(reply.data)[0] == (
+        "D",
+        b"\0\3\0\0\0\7example" + b"\0\0\0\x08" + bytes(7) + b"\7\0\0\0\4\0\0\0\2",
+    )
 
 
 def test_rows_in_portions() -> None:
@@ -210,14 +213,14 @@ def test_broken_messages_end_the_session(message: bytes) -> None:
 def test_how_much_may_be_prepared() -> None:
     """What one client may have us keep is bounded, by number and by size."""
     session = Session()
-    for number in range(MOST_PREPARED):
+    for number in range(MAX_PREPARED):
         assert session.say(encode.parse(f"p{number}", "SHOW MEM")).order == "1"
     answer = session.say(encode.parse("one more", "SHOW MEM"), encode.sync())
     assert (answer.order, answer.errors[0]["C"]) == ("EZ", "53400")
     assert session.say(encode.close_statement("p0")).order == "3"
     assert session.say(encode.parse("one more", "SHOW MEM")).order == "1"
     session = Session()
-    long = "SHOW MEM /*" + "x" * (MOST_TEXT // 3) + "*/"
+    long = "SHOW MEM /*" + "x" * (MAX_TEXT // 3) + "*/"
     for name in ("", "", "a", ""):
         assert session.say(encode.parse(name, long)).order == "1"
     answer = session.say(encode.parse("b", long), encode.sync())
@@ -232,9 +235,9 @@ def test_how_many_portals_there_may_be() -> None:
     session.say(encode.parse("", "SHOW MEM"))
     binds = [
         encode.message(ord("B"), f"{number}\0".encode() + bytes(7))
-        for number in range(MOST_PORTALS + 1)
+        for number in range(MAX_PORTALS + 1)
     ]
-    assert session.say(*binds[:-1], binds[0]).order == "2" * (MOST_PORTALS + 1)
+    assert session.say(*binds[:-1], binds[0]).order == "2" * (MAX_PORTALS + 1)
     answer = session.say(binds[-1], encode.sync())
     assert (answer.order, answer.errors[0]["C"]) == ("EZ", "53400")
     assert session.say(binds[-1]).order == "2"

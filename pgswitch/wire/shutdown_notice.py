@@ -34,6 +34,8 @@ UNDONE_CODES = (*CODES, "57P04", "57P05", "25P03", "25P04", "40001")
 MARK = b"57P0"
 FATAL_MARK = b"FATAL\0"
 """Only chunks with one of these in them are worth a look."""
+ENDING_SEVERITIES = (b"VFATAL\0", b"VPANIC\0", b"SFATAL\0", b"SPANIC\0")
+"""Severity fields of an ErrorResponse that ends the connection, asked or not."""
 MAX_LENGTH = 2048
 """In so many bytes at the end of a chunk the second one is looked for: nothing follows
 it, and what is longer is looked at when it is seen whole."""

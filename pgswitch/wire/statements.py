@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgswitch.wire.constants import BIND, CLOSE, EXECUTE, PARSE
 from pgswitch.wire.encode import message
-from pgswitch.wire.exchange import CLOSE, PARSE
 
 PREFIX: Final = b"PGBOUNCER_"
 """Server-side names begin as PgBouncer's documentation promises."""
@@ -70,8 +70,8 @@ class ServerStatements:
     """What one server connection has prepared, the longest unused first.
 
     Shared statements stand under names of ours, and any client may use them.  What a
-    client has prepared under a name of its own (:attr:`own`) is dropped before anybody
-    else gets the server, since the next client may mean something else by that name.
+    client has prepared under a name of its own (:attr:`own`) is dropped before another
+    client gets the server, which may mean something else by that name.
     """
 
     def __init__(self, table: StatementTable) -> None:
@@ -121,9 +121,9 @@ class ServerStatements:
         self._last = found
         return True
 
-    def limit_to(self, most: int) -> None:
+    def limit_to(self, limit: int) -> None:
         """Have the next use of a statement evict what is more than the limit."""
-        self.is_over = len(self.by_number) > most
+        self.is_over = len(self.by_number) > limit
         if self.is_over:
             self._last = None
 
@@ -134,7 +134,7 @@ class ServerStatements:
         raise KeyError
 
     def doubt(self, statement: Statement) -> None:
-        """Note that the server refused it: it is prepared anew before its next use."""
+        """Note that the server refused it: it is prepared again before its next use."""
         self.remove(statement)
         self.doubtful[statement.number] = 1
 
@@ -183,8 +183,8 @@ class ServerStatements:
             self.clear()
             return (
                 message(PARSE, b"\0DEALLOCATE ALL\0\0\0")
-                + message(0x42, b"\0\0" + bytes(6))
-                + message(0x45, bytes(5))
+                + message(BIND, b"\0\0" + bytes(6))
+                + message(EXECUTE, bytes(5))
             )
         self.own.clear()
         return closes

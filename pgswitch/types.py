@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum, StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 CONSOLE_DATABASES = ("pgbouncer", "pgswitch")
 """Database names of the admin console."""
@@ -22,6 +22,11 @@ class PoolMode(IntEnum):
     def __str__(self) -> str:
         """Return the word that the configuration file and the console use."""
         return self.name.lower()
+
+
+SESSION_POOLING: Final = 2
+STATEMENT_POOLING: Final = 0
+"""Members of PoolMode as plain integers, which compiled code keeps in registers."""
 
 
 class AuthType(Enum):

@@ -42,7 +42,7 @@ def run(order):
         made = LeanReactor.__init__
         def make(self):
             made(self)
-            self.event_loop.batching.least = 0
+            self.event_loop.batching.low_water_mark = 0
         LeanReactor.__init__ = make
     sys.argv = ["pgswitch"]
     return main(order["arguments"])

@@ -32,7 +32,8 @@ from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client_stream import ClientStream
-from pgswitch.relay.server_stream import DEALLOCATE_ALL, DISCARD_ALL, ServerStream
+from pgswitch.relay.server_stream import ServerStream
+from pgswitch.relay.stream import Clock
 from pgswitch.types import Address
 from pgswitch.wire import decode, encode
 from pgswitch.wire.constants import (
@@ -44,6 +45,8 @@ from pgswitch.wire.constants import (
     NOTIFICATION_RESPONSE,
     PARAMETER_STATUS,
     READY_FOR_QUERY,
+    TAG_DEALLOCATE_ALL,
+    TAG_DISCARD_ALL,
 )
 from pgswitch.wire.framing import LONG_MESSAGE
 from pgswitch.wire.server_auth import (
@@ -234,7 +237,9 @@ class Backend(TwistedProtocol):
         """Get the connection encrypted if it is to be."""
         transport: Any = self.transport
         io = self._io = SocketIO(transport)
-        stream = self.stream = ServerStream(self._limit, io, self, self._statements)
+        stream = self.stream = ServerStream(
+            self._limit, io, self, self._statements, Clock(monotonic, monotonic())
+        )
         io.hold(stream)
         port = self.address.port
         self.address = address_of(transport.getPeer(), port)
@@ -421,7 +426,7 @@ class Backend(TwistedProtocol):
                 self.contradicted(what)
                 self.close(ServerUnaskedAnswer.text)
 
-    def walked(self) -> None:
+    def chunk_processed(self) -> None:
         """Note the end of a chunk: nothing in it stands in the way of a client.
 
         Behind the ReadyForQuery that makes a server free may stand its last word.
@@ -594,10 +599,10 @@ class Backend(TwistedProtocol):
         if message_type == ERROR_RESPONSE:
             self._error = decode.error_fields(body)
         elif message_type == COMMAND_COMPLETE:
-            if body in (DISCARD_ALL, DEALLOCATE_ALL):
+            if body in (TAG_DISCARD_ALL, TAG_DEALLOCATE_ALL):
                 self._statements.clear()
-            if not self._is_setting and body in (DISCARD_ALL, *_SETTING):
-                self.was_reset(at_default=body == DISCARD_ALL)
+            if not self._is_setting and body in (TAG_DISCARD_ALL, *_SETTING):
+                self.was_reset(at_default=body == TAG_DISCARD_ALL)
         elif message_type in COPY_RESPONSES:
             self.close("COPY in a query of the pooler")
         elif message_type == READY_FOR_QUERY:

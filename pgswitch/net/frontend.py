@@ -51,6 +51,7 @@ from pgswitch.net.sockets import send_with_descriptors
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client_stream import ClientStream
+from pgswitch.relay.stream import Clock
 from pgswitch.tls.facts import TlsFacts
 from pgswitch.types import Address
 from pgswitch.wire import encode
@@ -376,7 +377,9 @@ class Frontend:
         """Take the connection, and have the stream read it."""
         self.transport = transport
         self.io = SocketIO(transport)
-        self.stream = ClientStream(LOGIN_LIMIT, self.io, self)
+        self.stream = ClientStream(
+            LOGIN_LIMIT, self.io, self, Clock(self.service.clock, self.connected_at)
+        )
         self.io.attach(self.stream)
         if self.address.host == "unix":
             self.credentials = peer_credentials(transport)

@@ -14,15 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pgswitch.wire.constants import COPY_DATA, DATA_ROW
-from pgswitch.wire.framing import (
-    CALL,
-    HEADER_SIZE,
-    MAX_MESSAGE_SIZE,
-    PASS,
-    Scanner,
-    action_table,
-)
+from pgswitch.wire.constants import COPY_DATA, DATA_ROW, HEADER_SIZE
+from pgswitch.wire.framing import CALL, MAX_MESSAGE_SIZE, PASS, Scanner, action_table
 from pgswitch.wire.trace import trace_line
 
 if TYPE_CHECKING:

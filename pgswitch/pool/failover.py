@@ -21,19 +21,18 @@ from pgswitch.errors import (
     TransactionLost,
 )
 from pgswitch.pool.loss import LossFacts, LossOutcome, decide_loss
-from pgswitch.relay.server_stream import SESSION
+from pgswitch.types import SESSION_POOLING
 from pgswitch.wire import encode
-from pgswitch.wire.exchange import (
+from pgswitch.wire.constants import (
     COPY_DONE,
     COPY_FAIL,
-    FAILED,
     FUNCTION_CALL,
-    IDLE,
     QUERY,
-    SWALLOW,
+    STATUS_FAILED,
+    STATUS_IDLE,
     SYNC,
-    TYPE,
 )
+from pgswitch.wire.exchange import SWALLOW, TYPE
 from pgswitch.wire.lost_transaction import LostTransaction
 
 if TYPE_CHECKING:
@@ -114,28 +113,29 @@ def assess_loss(
         return None
     text_of = partial(_text_of, stream.statements)
     facts = LossFacts(
-        is_session=mode == SESSION,
-        in_transaction=exchange.status != IDLE,
+        is_session=mode == SESSION_POOLING,
+        in_transaction=exchange.status != STATUS_IDLE,
         outstanding=exchange.outstanding(),
         copying=exchange.copying,
         sent=b"".join(stream.sent),
         is_cut=stream.skip > 0,
         gave_shutdown_notice=backend.gave_shutdown_notice,
-        answered=stream.partly,
+        answered=stream.partly_answered,
         unsynced=exchange.open
         and exchange.executes
-        and stream.partly
+        and stream.partly_answered
         and not exchange.skipping,
         on_standby=on_standby,
     )
     is_skipping = exchange.skipping and not facts.outstanding
     outcome, otherwise, texts = decide_loss(facts, text_of)
-    had_failed = exchange.status == FAILED
+    had_failed = exchange.status == STATUS_FAILED
     asked: list[int] = []
     if outcome is not LossOutcome.SESSION_LOST:
         asked = exchange.forget()
         # The unnamed statement of the next server is another's.
-        stream.parsed_here = False
+        if stream.rewriter is not None:
+            stream.rewriter.parsed_here = False
         if stream.statements is not None:
             stream.statements.undone(asked, backend.stream.statements)
     return ServerLoss(
@@ -197,7 +197,7 @@ def tell_client(loss: ServerLoss, fault: Fault | None = None) -> None:
         lost.detail = _rolled_back(loss).detail
         client.lose_transaction(lost)
     else:
-        stream.go_on()
+        stream.recheck()
 
 
 def _rolled_back(loss: ServerLoss) -> Fault:

@@ -20,7 +20,7 @@ from pgswitch.pool.release import CHECK_FAILED
 from pgswitch.pool.server_connector import CONNECT_TIMEOUT, PAUSED, RECONFIGURED
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.interceptor import QueryInterceptor
-from pgswitch.wire.exchange import IDLE
+from pgswitch.wire.constants import STATUS_IDLE
 
 if TYPE_CHECKING:
     from pgswitch.net.frontend import Frontend
@@ -145,7 +145,7 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
     limit = effective.idle_transaction_timeout(pool.spec, user)
     if (
         limit
-        and exchange.status != IDLE
+        and exchange.status != STATUS_IDLE
         and not exchange.outstanding()
         and now - backend.stream.ready_since > limit
     ):
@@ -174,7 +174,7 @@ def _held_in_copy(backend: Backend, exchange: Exchange) -> None:
     exchange.held_for += 1
     if exchange.held_for > 1:
         backend.stream.close_needed = backend.stream.needs_release_check = True
-        client.look_again(forced=True)
+        client.retry_held(forced=True)
 
 
 def _busy(pool: ServerPool, backend: Backend, now: float) -> None:

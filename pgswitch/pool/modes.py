@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import Phase
 from pgswitch.pool.server_connector import RECONFIGURED
-from pgswitch.relay.server_stream import SESSION, STATEMENT
-from pgswitch.types import PoolMode
+from pgswitch.types import SESSION_POOLING, STATEMENT_POOLING, PoolMode
 from pgswitch.wire.prepared import ClientStatements
 
 if TYPE_CHECKING:
@@ -68,11 +67,11 @@ def statements_for(
     most = pool.context.effective.max_prepared_statements
     has = stream.statements
     if has is not None:
-        has.keep_at_most(most)
+        has.limit_to(most)
         return has
     if client.number in pool.replication:
         return None
-    if pool.idle_pool.mode == SESSION and not moves(client.database):
+    if pool.idle_pool.mode == SESSION_POOLING and not moves(client.database):
         return None
     return ClientStatements(
         pool.context.statements, stream.exchange, most, pool.idle_pool.counters
@@ -86,7 +85,7 @@ def equip(client: Frontend, moves: Callable[[str], bool] = _never) -> None:
     statements = statements_for(client, moves)
     if statements is has:
         return
-    stream.statements = statements
+    stream.track_statements(statements)
     if stream.server is not None:
         # Names that it has given before are the server's own, and pass as they are.
         stream.server.client_statements = statements
@@ -95,7 +94,7 @@ def equip(client: Frontend, moves: Callable[[str], bool] = _never) -> None:
 def adapt(pool: ModePool, before: int) -> None:
     """Have clients and servers of a pool follow its settings; ``before``: its mode."""
     mode = pool.idle_pool.mode
-    if (before == SESSION) != (mode == SESSION):
+    if (before == SESSION_POOLING) != (mode == SESSION_POOLING):
         _renew_idle(pool)
     _limit_statements(pool)
     for client in list(pool.clients.values()):
@@ -122,16 +121,16 @@ def _limit_statements(pool: ModePool) -> None:
 def follow(pool: ModePool, stream: ClientStream, server: ServerStream) -> None:
     """Have a server that is linked take the pool's mode, as far as it can be now."""
     mode = pool.idle_pool.mode
-    if mode == SESSION:
+    if mode == SESSION_POOLING:
         return
-    if server.mode == SESSION:
+    if server.mode == SESSION_POOLING:
         # Nobody else is to have it. What is under way may be a transaction still.
         server.close_needed = server.needs_release_check = True
         server.mode = _TRANSACTION
         is_amid = stream.skip or not server.at_boundary()
         if stream.exchange.clean and not is_amid:
             pool.idle_pool.release(server)
-    elif server.mode == STATEMENT:
+    elif server.mode == STATEMENT_POOLING:
         server.mode = mode
 
 

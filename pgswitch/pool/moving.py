@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgswitch.pool.modes import equip
-from pgswitch.wire.exchange import IDLE
+from pgswitch.wire.constants import STATUS_IDLE
 
 if TYPE_CHECKING:
     from pgswitch.net.frontend import Frontend
@@ -26,7 +26,7 @@ def move(client: Frontend, target: ServerPool) -> None:
         exchange = stream.exchange
         # Nothing is open here; what makes it look so is a Close that we have answered.
         exchange.clean = (
-            exchange.status == IDLE
+            exchange.status == STATUS_IDLE
             and not exchange.outstanding()
             and not exchange.skipping
         )

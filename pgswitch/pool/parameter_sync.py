@@ -140,7 +140,7 @@ class ParameterSync:
         else:
             # The server's own spelling, so that the next meeting finds no difference.
             self._respell(client, backend.stream.parameters)
-            self._rack.join(client, backend.stream)
+            self._rack.link(client, backend.stream)
             client.resume_client()
 
     def _respell(self, client: ClientStream, there: Values) -> None:

@@ -57,7 +57,7 @@ class ServerPool:
         self.spec = spec
         self.context = context
         self.connection_limits = connection_limits
-        self.idle_pool = IdlePool(self)
+        self.idle_pool = IdlePool(self, context.clock)
         self.server_connections = ServerConnections(self)
         self.servers = self.server_connections.by_number
         self.clients: dict[int, Frontend] = {}
@@ -332,7 +332,7 @@ class ServerPool:
         backend.stream.counters = self.idle_pool.counters
         server_events.inherit_welcome(self, backend)
         if is_idle:
-            self.idle_pool.keep(backend.stream)
+            self.idle_pool.push_idle(backend.stream)
 
     def set_route(self, route: Route) -> None:
         """Have the servers where ``route`` says; those that are there already stay."""

@@ -184,7 +184,7 @@ class ServerRelease:
             pass  # It comes back when the question has its answer.
         elif pool.connection_limits.needs_server(pool):
             backend.close(EVICTED)
-        elif idle_pool.hand_on(backend.stream):
+        elif idle_pool.reuse(backend.stream):
             pool.connection_limits.offer(pool.key)
 
     def check_used(self, wanted: int) -> None:

@@ -19,7 +19,7 @@ from pgswitch.net.backend import Phase
 from pgswitch.pool.login_attempts import INTERVENTION, NO_RESOURCES
 from pgswitch.pool.server_connector import NO_FAILURES
 from pgswitch.relay.idle_pool import IdlePool
-from pgswitch.relay.server_stream import SESSION
+from pgswitch.types import SESSION_POOLING
 from pgswitch.wire.server_auth import Failed, ServerRefused
 from pgswitch.wire.startup import Replication
 from pgswitch.wire.welcome import Welcome
@@ -78,8 +78,8 @@ class ReplicationSession:
 
     def __init__(self, pool: ReplicationPool, client: Frontend) -> None:
         """Begin without a server."""
-        self.idle_pool = IdlePool(self)
-        self.idle_pool.mode = SESSION
+        self.idle_pool = IdlePool(self, pool.context.clock)
+        self.idle_pool.mode = SESSION_POOLING
         self.idle_pool.counters = pool.idle_pool.counters
         self._pool = pool
         self.client = client
@@ -165,9 +165,9 @@ class ReplicationSession:
                 Welcome(backend.parameters, self._pool.context.tracking)
             )
         if self.idle_pool.waiters:
-            self.idle_pool.hand_on(backend.stream)
+            self.idle_pool.reuse(backend.stream)
         elif not stream.lost:
-            self.idle_pool.join(stream, backend.stream)
+            self.idle_pool.link(stream, backend.stream)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Tell the client, and nobody else, unless its cluster may soon serve it."""

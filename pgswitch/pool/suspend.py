@@ -221,7 +221,7 @@ class Suspension:
         return not (
             missing
             or stream.backlogged
-            or (interceptor and not interceptor.is_at_rest())
+            or (interceptor and not interceptor.can_hand_over())
         )
 
 

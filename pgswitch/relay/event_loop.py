@@ -1,10 +1,10 @@
-"""The innermost loop: wait for sockets, let their links read, wait again.
+"""The innermost loop: wait for sockets, let their streams read, wait again.
 
 Theory of operation (hot path).  A stock reactor's turn looks after timers and
 threads, asks the poller, and calls each ready object through a logging context: 10
 to 30 microseconds of Python around a read that takes 5.  Most turns of a pooler have
-nothing but links that can be read.  So :meth:`EventLoop.run` stays here as long as that
-is all there is, and goes back to the reactor for anything else: another event,
+nothing but streams to read.  So :meth:`EventLoop.run` stays here as long as that
+is all there is, and returns to the reactor for anything else: another event,
 another object, a timer that is due, and in any case after a short while.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from select import epoll
-from time import monotonic, sleep  # noqa: TID251 - no time: to let go of a lock
+from time import monotonic, sleep  # noqa: TID251 - of no time: to release a lock
 from typing import Final
 
 from pgswitch.relay.stream import Clock, ReadBatching, Stream
@@ -24,27 +24,27 @@ READABLE: Final = 1
 """EPOLLIN, and nothing else (epoll_ctl(2))."""
 MAX_EVENTS: Final = 256
 SLICE_S: Final = 0.1
-"""How long the reactor's other business may wait while links keep us busy.
+"""How long the reactor's other business may wait while streams keep us busy.
 
-That is what does not say that it is there: timers end the wait, and so do signals and
-other threads, whose byte in a pipe is another event. To go back costs as much as a
-query.
+Only business that makes no event waits so long: timers end the wait, and so do signals
+and other threads, whose byte in a pipe is another event.  Returning to the reactor
+costs as much as a query.
 """
 LOCKED_S: Final = 0.01
 """How long other threads may wait for the interpreter lock meanwhile.
 
-Neither compiled code nor a wait that finds something lets go of it.
+Neither compiled code nor a wait that finds something releases it.
 """
 
-PATIENCE_S: Final = 0.002
-"""How long a link may wait for more than a byte: the end of a long answer is late by it
-at most."""
+LOW_WATER_TIMEOUT_S: Final = 0.002
+"""How long a stream may wait for more than a byte (ReadBatching): the end of a long
+answer is late by that at most."""
 
 _wait: Final = wait
 
 
 class EventLoop:
-    """Turns of a reactor that are spent on links alone."""
+    """Turns of a reactor that are spent on streams alone."""
 
     def __init__(
         self,
@@ -52,15 +52,16 @@ class EventLoop:
         ended: Callable[[int, object], None],
         failed: Callable[[int], None],
     ) -> None:
-        """Take what deals with other events, with ended links, and with our faults.
+        """Begin without streams.
 
-        ``other`` tells whether the reactor is to look after its business then;
-        ``failed`` is called while the exception is handled.
+        ``other`` processes any other event, and tells whether the reactor is to run
+        then; ``ended`` takes a stream that has ended, with the reason; ``failed`` one
+        whose reading raised an exception, while that is handled.
         """
-        self.clock = Clock()
+        self.clock = Clock(monotonic, monotonic())
         self.batching = ReadBatching()
         self.streams: dict[int, Stream] = {}
-        """Links by file descriptor."""
+        """By file descriptor."""
         self.interrupted = False
         """The reactor is wanted, for instance because a timer was set."""
         self._other = other
@@ -103,20 +104,20 @@ class EventLoop:
 
     def _within(self, timeout: float) -> float:
         """Return how long to wait at most (negative: for ever)."""
-        if self.batching.streams and (timeout < 0.0 or timeout > PATIENCE_S):
-            return PATIENCE_S
+        if self.batching.streams and (timeout < 0.0 or timeout > LOW_WATER_TIMEOUT_S):
+            return LOW_WATER_TIMEOUT_S
         return timeout
 
     def _flush_low_water(self, now: float) -> None:
-        """Read those that have waited long enough for more.
+        """Read the streams that have waited long enough for more.
 
-        Who stands still for a slow client waits for nothing: it would keep us awake.
+        Paused streams leave the set, so that they don't force short poll timeouts.
         """
         low_water = self.batching.streams
         for descriptor, stream in list(low_water.items()):
             if low_water.get(descriptor) is not stream:
-                continue  # Another one's turn has just ended it.
-            if now - stream.read_at > PATIENCE_S:
+                continue  # Another stream's callback has just closed it.
+            if now - stream.read_at > LOW_WATER_TIMEOUT_S:
                 if stream.paused:
                     stream.end_low_water()
                     continue
@@ -134,22 +135,22 @@ class EventLoop:
                     self.interrupted = True
                 continue
             if stream.paused:
-                # Another one's turn has just stopped it, perhaps to hand it over.
+                # Another stream's callback has just paused it, perhaps to hand it over.
                 continue
             self._read(descriptor, stream)
 
     def _read(self, descriptor: int, stream: Stream) -> None:
         try:
             why = stream.do_read()
-        except Exception:  # noqa: BLE001 - one link's fault must not end the turn
-            self._known_again(stream)
+        except Exception:  # noqa: BLE001 - one stream's fault must not end the turn
+            self._register_again(stream)
             self._failed(descriptor)
             return
         if why is not None:
-            self._known_again(stream)
+            self._register_again(stream)
             self._ended(descriptor, why)
 
-    def _known_again(self, stream: Stream) -> None:
-        """Have the reactor know a link, which the same read may have stopped."""
+    def _register_again(self, stream: Stream) -> None:
+        """Register a stream with the reactor: the same read may have paused it."""
         if stream.paused:
             stream.io.resume()

@@ -1,29 +1,28 @@
-"""Stands before a client's link when rules are in force: each query is looked at once.
+"""Stands before a client's stream when rules are in force: each query is judged once.
 
-Theory of operation.  What the client sends is cut into messages.  Query and Parse
-are shown whole to the *advisor* (rules/router.py), once each, before anything of
-them goes anywhere; the advisor may give another text, and may have moved the client
-to another pool.  All else passes, in as few pieces as it came in.
+Theory of operation.  The interceptor cuts what the client sends into messages.  It
+shows Query and Parse whole to the *router* (rules/router.py), once each, before
+anything of them goes anywhere; the router may return another text, and may have moved
+the client to another pool.  All else passes, in as few pieces as it came in.
 
-* A query that begins something new waits until all answers to what came before are
-  there.  Only then is it known whether a transaction is open, and only then may the
-  client change servers, or its answers would come in the wrong order.
-* Inside a transaction or a pipeline there is no change.  A query that the advisor
-  refuses is replaced by one that cannot succeed, so that the server itself ends the
-  transaction or skips to the next Sync, and all else follows by the usual rules; the
-  error that the client gets is in our words (Exchange.refuse_last).
+* A query that begins something new waits until all earlier requests have been answered.
+  Only then is it known whether a transaction is open, and only then may the client
+  change servers, or its answers would come in the wrong order.
+* Inside a transaction or a pipeline the client keeps its server.  A query that the
+  router refuses is replaced by one that cannot succeed, so that the server itself ends
+  the transaction or skips to the next Sync, and all else follows by the usual rules;
+  the client gets our error instead of the server's (Exchange.refuse_last).
 * After an error in the extended protocol the server ignores everything up to the next
   Sync, simple queries too (manual, "Extended Query").  So nothing is judged then and
-  nothing waits; all passes as it is.  Whatever follows that Sync waits for its answer:
-  as long as the exchange says that the server skips, it is what comes next that is
-  skipped.
-* A Bind or Describe of a statement whose Parse was routed goes where that went.
-* While the link waits for a server, an answer, or the user's function, what comes is
-  kept, and the client is read no further.
+  nothing waits; all passes as it is.  What follows that Sync waits for its answer: as
+  long as the exchange says that the server skips, it skips what comes next.
+* A Bind or Describe of a statement follows its Parse to the pool where that was routed.
+* While the stream waits for a server, an answer, or the user's function, what comes is
+  queued, and the client is not read.
 
-So that nothing is held back behind the gate, it passes on only what the link takes
-at once: messages of up to WAIT_FOR_WHOLE bytes whole, and of longer ones whatever
-somebody has to look at.
+The interceptor holds back nothing that the stream behind it would have to hold: it
+passes on only what the stream takes at once, messages of up to WAIT_FOR_WHOLE bytes
+whole, and of longer ones as much as the stream or the router looks at.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
@@ -41,9 +40,8 @@ from pgswitch.relay.interfaces import (
     UNCHANGED,
     Router,
 )
-from pgswitch.relay.stream import PAUSED_GATE, Interceptor
-from pgswitch.wire.encode import message
-from pgswitch.wire.exchange import (
+from pgswitch.relay.stream import PAUSED_INTERCEPTOR, Interceptor
+from pgswitch.wire.constants import (
     BIND,
     CLOSE,
     COPY_DONE,
@@ -51,13 +49,16 @@ from pgswitch.wire.exchange import (
     DESCRIBE,
     EXECUTE,
     FUNCTION_CALL,
-    IDLE,
+    HEADER_SIZE,
     PARSE,
+    PREPARED_STATEMENT,
     QUERY,
+    STATUS_IDLE,
     SYNC,
 )
+from pgswitch.wire.encode import message
 from pgswitch.wire.fields import (
-    LONGEST_NAME,
+    MAX_NAME_LENGTH,
     TO_COME,
     TOO_LONG,
     name_end,
@@ -65,8 +66,7 @@ from pgswitch.wire.fields import (
     statement_in,
     text_in,
 )
-from pgswitch.wire.framing import HEADER_SIZE, PASS, WHOLE, action_table
-from pgswitch.wire.prepared import BODY, STATEMENT
+from pgswitch.wire.framing import PASS, WHOLE, action_table
 
 _PART: Final = 3
 """An action: to be noted, from the names at its beginning if it is a Bind."""
@@ -84,40 +84,40 @@ _NAMES: Final = {BIND: "Bind", PARSE: "Parse", CLOSE: "Close", DESCRIBE: "Descri
 
 
 class QueryInterceptor(Interceptor):
-    """What stands before one client's link."""
+    """Stands before one client's stream."""
 
-    def __init__(self, stream: ClientStream, advisor: Router) -> None:
-        """Begin where the link is; from now on chunks come here first."""
+    def __init__(self, stream: ClientStream, router: Router) -> None:
+        """Begin where the stream is; from now on chunks come here first."""
         super().__init__(_LOOK, stream.limit)
         self.stream = stream
-        self.advisor = advisor
+        self.router = router
         self.skip = stream.skip + stream.dropping
-        self._kept: list[bytes] = stream.held[:]
-        """What came while we wait, not looked at yet."""
+        self._queued: list[bytes] = stream.held[:]
+        """What came while it waits, not looked at yet."""
         self._waiting = False
-        """For the answers to what was asked before."""
-        self._asked = b""
-        """The message that the advisor is still thinking about."""
+        """For the answers to earlier requests."""
+        self._at_router = b""
+        """The message that the router is still working on."""
         self.waiting_since = 0.0
-        """When the advisor began to think, in monotonic seconds; 0.0: it does not."""
+        """When the router began to work on it, in monotonic seconds, or 0.0."""
         exchange = stream.exchange
         self._in_pipeline = exchange.is_in_pipeline()
-        """Something was asked that no Sync has followed yet."""
+        """A request has passed that no Sync has followed yet."""
         self._synced = exchange.skipping and SYNC in exchange.queue
         """The server was skipping when the last Sync passed."""
         self._synced_here = False
-        """A Sync has passed that ends what our end skips for the server."""
+        """A Sync has passed that ends what the stream skips for the server."""
         self._closing = False
-        """All that was asked since the last pipeline ended is to close statements."""
+        """All requests since the last pipeline only close statements."""
         self._executes = False
-        """What was asked last, apart from that, is an Execute and no Query."""
+        """The last request, apart from those, is an Execute and no Query."""
         self._copy_over = False
-        """It is a COPY that has ended; a Sync before its end has ended nothing."""
+        """That is a COPY that has ended; a Sync before its end has ended nothing."""
         self._refused = False
         """Something in this pipeline was refused: the server skips the rest."""
         self._running = False
         self._first = b""
-        """In the chunk at hand: goes in front of what begins at ``_begin``."""
+        """Goes in front of the present chunk from ``_begin`` on."""
         self._begin = 0
         self._drop = 0
         """Bytes still to come of a message that was refused."""
@@ -128,14 +128,14 @@ class QueryInterceptor(Interceptor):
 
     def feed(self, chunk: bytes) -> None:
         """Take a chunk as it was read."""
-        if self._must_keep():
-            self._kept.append(chunk)
-            self.stream.pause(PAUSED_GATE)
+        if self._must_queue():
+            self._queued.append(chunk)
+            self.stream.pause(PAUSED_INTERCEPTOR)
             return
         self._take(chunk)
 
-    def go_on(self) -> None:
-        """Look at what was kept, if what we waited for is there."""
+    def recheck(self) -> None:
+        """Process what is queued, if what it waits for has come."""
         stream = self.stream
         if self._running or stream.lost:
             return
@@ -147,19 +147,19 @@ class QueryInterceptor(Interceptor):
             self._waiting = False
             exchange.synthetic_count -= 1
         try:
-            while self._kept and not self._must_keep():
-                chunk = b"".join(self._kept)
-                self._kept.clear()
+            while self._queued and not self._must_queue():
+                chunk = b"".join(self._queued)
+                self._queued.clear()
                 self._take(chunk)
         except Fault as fault:
-            # Whoever calls is not reading this client.
-            stream.control.faulted(fault)
+            # The caller is not reading this client.
+            stream.frontend.faulted(fault)
             return
-        if not self._kept and stream.paused:
-            stream.resume(PAUSED_GATE)
+        if not self._queued and stream.paused:
+            stream.resume(PAUSED_INTERCEPTOR)
 
     def leave(self) -> bytes:
-        """Leave the link: its server is lost, and a transaction with it."""
+        """Leave the stream: its server is lost, and a transaction with it."""
         stream = self.stream
         if self._waiting:
             self._waiting = False
@@ -169,86 +169,86 @@ class QueryInterceptor(Interceptor):
         stream.indirect = stream.suspended
         stream.skip += self._drop
         self._drop = 0
-        kept = b"".join([self._asked, *self._kept, *self._held])
+        queued = b"".join([self._at_router, *self._queued, *self._held])
         self.give_up()
-        self._kept.clear()
+        self._queued.clear()
         self.let_go_of_held()
-        stream.resume(PAUSED_GATE)
-        return kept
+        stream.resume(PAUSED_INTERCEPTOR)
+        return queued
 
     def give_up(self) -> None:
-        """Tell the advisor that nobody waits for what it is thinking about."""
-        if self._asked:
-            self._asked = b""
+        """Stop waiting for the router."""
+        if self._at_router:
+            self._at_router = b""
             self.waiting_since = 0.0
-            self.advisor.give_up()
+            self.router.give_up()
 
     def answered(self, outcome: int) -> None:
-        """Hear from the advisor what becomes of the query it was thinking about."""
-        asked = self._asked
-        self._asked = b""
+        """Take the outcome of a query that the router answered LATER."""
+        query = self._at_router
+        self._at_router = b""
         self.waiting_since = 0.0
         if self.stream.lost:
             return
         self._running = True
         try:
-            self._carry_out(outcome, asked, 0, len(asked))
-            self._note(asked, 0, len(asked))
-            self._flush(asked, len(asked))
+            self._carry_out(outcome, query, 0, len(query))
+            self._note(query, 0, len(query))
+            self._flush(query, len(query))
         except Fault as fault:
-            self.stream.control.faulted(fault)
+            self.stream.frontend.faulted(fault)
             return
         finally:
             self._running = False
-        self.go_on()
+        self.recheck()
 
     def cancel(self, error: bytes) -> bool:
-        """End the query that the advisor is thinking about by this ErrorResponse.
+        """End the query that waits for the router by this ErrorResponse.
 
         Returns False if there is none.
         """
-        asked = self._asked
-        if not asked:
+        query = self._at_router
+        if not query:
             return False
         stream = self.stream
         if stream.server is not None:
-            self.advisor.give_up()
-            self.advisor.refusal = error
+            self.router.give_up()
+            self.router.refusal = error
             self.answered(REFUSED)
             return True
         self.give_up()
-        self._in_pipeline = self._refused = asked[0] == PARSE
-        stream.held.append(asked)
+        self._in_pipeline = self._refused = query[0] == PARSE
+        stream.held.append(query)
         stream.refuse(error)
         return True
 
-    def is_at_rest(self) -> bool:
-        """Tell whether another process can go on from here.
+    def can_hand_over(self) -> bool:
+        """Tell whether another process can take over from here.
 
-        What is kept can wait there too, for a server or an answer; a function of the
-        user's that is thinking cannot be handed over.
+        What is queued can wait there too, for a server or an answer; a running function
+        of the user's cannot be handed over.
         """
-        return not self._asked and not self._drop
+        return not self._at_router and not self._drop
 
-    def kept(self) -> bytes:
-        """Return what came while it waits, not looked at yet; whole messages."""
-        return b"".join(self._kept)
+    def queued(self) -> bytes:
+        """Return the whole messages that came while it waits."""
+        return b"".join(self._queued)
 
-    def keep(self, kept: bytes) -> None:
-        """Go on with what a gate of another process had kept."""
+    def restore_queued(self, queued: bytes) -> None:
+        """Go on with what the interceptor of another process had queued."""
         stream = self.stream
-        self._kept.append(kept)
-        stream.pause(PAUSED_GATE)
+        self._queued.append(queued)
+        stream.pause(PAUSED_INTERCEPTOR)
         if (
             stream.exchange.outstanding()
             and not stream.suspended
             and not self._copies()
         ):
             self._wait()
-        self.go_on()
+        self.recheck()
 
     def awaits_answers(self) -> bool:
-        """Tell whether it waits for a server to answer what was asked before."""
+        """Tell whether it waits for a server to answer earlier requests."""
         return self._waiting
 
     def is_inside(self) -> bool:
@@ -258,16 +258,16 @@ class QueryInterceptor(Interceptor):
             return False
         return (
             self._in_pipeline
-            or exchange.status != IDLE
+            or exchange.status != STATUS_IDLE
             or exchange.outstanding() > 0
             or not (exchange.clean or self._closing)
         )
 
     def _copies(self) -> bool:
-        """Tell whether there is no answer to wait for while a COPY is under way.
+        """Tell whether a COPY is under way and no answer will come before more is sent.
 
-        What comes next may be part of it; or it was begun by an Execute whose Sync it
-        has swallowed, and the answer is kept by the server until the next one.
+        What comes next may be part of it; or an Execute began it whose Sync it has
+        swallowed, and the server keeps the answer until the next Sync.
         """
         exchange = self.stream.exchange
         if not exchange.copying:
@@ -277,11 +277,11 @@ class QueryInterceptor(Interceptor):
     def _is_lost(self) -> bool:
         return self.stream.lost
 
-    def _must_keep(self) -> bool:
-        return self.stream.suspended or self._waiting or len(self._asked) > 0
+    def _must_queue(self) -> bool:
+        return self.stream.suspended or self._waiting or len(self._at_router) > 0
 
     def _take(self, chunk: bytes) -> None:
-        """Deal with a chunk, if it makes what was held back enough."""
+        """Process a chunk, if it completes what was held back."""
         if self.wanted:
             joined = self.rejoin(chunk)
             if joined is None:
@@ -294,7 +294,7 @@ class QueryInterceptor(Interceptor):
             self._running = False
 
     def _cut(self, chunk: bytes) -> None:
-        """Cut a chunk into messages, look at each, pass on what may pass."""
+        """Cut a chunk into messages, judge each, pass on what may pass."""
         if self._drop:
             dropped = min(self._drop, len(chunk))
             self._drop -= dropped
@@ -347,14 +347,14 @@ class QueryInterceptor(Interceptor):
         if kind == BIND:
             name = names_in(chunk, start, end)[1]
         elif kind == PARSE:
-            name = name_end(chunk, start + BODY, end)
+            name = name_end(chunk, start + HEADER_SIZE, end)
         elif kind == CLOSE or kind == DESCRIBE:
-            name = TOO_LONG if size > BODY + LONGEST_NAME + 2 else 0
+            name = TOO_LONG if size > HEADER_SIZE + MAX_NAME_LENGTH + 2 else 0
         if name == TOO_LONG:
             self._flush(chunk, start)
             raise BrokenPacket(message=_NAMES[kind])
         if name == TO_COME:
-            # As the Scanner does for who cannot say how much is needed.
+            # As the Scanner does where the need is unknown.
             return min(2 * (len(chunk) - start), size)
         return size if _LOOK[kind] == WHOLE else 0
 
@@ -366,12 +366,12 @@ class QueryInterceptor(Interceptor):
             self._first = b""
         self._begin = end
         if passed and not self.stream.lost:
-            self.stream.pass_on(passed)
+            self.stream.forward(passed)
 
     def _look(self, chunk: bytes, start: int, end: int) -> bool:
-        """Have a message judged if it is to be; False: the rest of the chunk is kept.
+        """Judge a message if need be; False: the rest of the chunk is queued.
 
-        What comes before it goes on first, since the judgement depends on it.
+        What comes before it is passed on first, since the judgement depends on it.
         """
         if self.stream.exchange.skips_here:
             if not self._synced_here:
@@ -397,25 +397,25 @@ class QueryInterceptor(Interceptor):
             if message_type != BIND and message_type != DESCRIBE:
                 return True
             home = statements.homes.get(statement_in(chunk, start, end), "")
-            if self._refused or not home or not self.advisor.is_away(home):
+            if self._refused or not home or not self.router.is_away(home):
                 return True
         self._flush(chunk, start)
         if self._is_lost():
             return False
         if self._is_too_early():
-            self._kept.append(chunk[start:])
+            self._queued.append(chunk[start:])
             return False
         if home:
-            outcome = self.advisor.route_to(home, is_inside=self.is_inside())
+            outcome = self.router.route_to(home, is_inside=self.is_inside())
         else:
             outcome = self._ask(chunk, start, end)
         if self._is_lost():
             return False
         if outcome == LATER:
-            self._asked = chunk[start:end]
+            self._at_router = chunk[start:end]
             self.waiting_since = self.stream.clock.now
             if end < len(chunk):
-                self._kept.append(chunk[end:])
+                self._queued.append(chunk[end:])
             return False
         self._carry_out(outcome, chunk, start, end)
         return True
@@ -426,15 +426,15 @@ class QueryInterceptor(Interceptor):
         if self._is_lost():
             return False
         exchange = self.stream.exchange
-        # Without a server it is we who skip; the Sync has ended that just now.
+        # Without a server the stream skips; the Sync has just ended that.
         if not exchange.skipping or not exchange.outstanding():
             return True
         self._wait()
-        self._kept.append(chunk[start:])
+        self._queued.append(chunk[start:])
         return False
 
     def _is_too_early(self) -> bool:
-        """Tell whether answers are to be awaited before a message is judged."""
+        """Tell whether earlier answers must come before a message is judged."""
         if self.stream.suspended:
             return True
         exchange = self.stream.exchange
@@ -448,22 +448,22 @@ class QueryInterceptor(Interceptor):
         return True
 
     def _wait(self) -> None:
-        """Wait for the answers to all that was passed on."""
-        # This has the server's chunks looked at closely, and us told after each.
+        """Wait for the answers to all requests passed on."""
+        # The server's chunks are then looked at closely, and each ends in a recheck.
         self.stream.exchange.synthetic_count += 1
         self.stream.ask_for_answers()
         self._waiting = True
 
     def _ask(self, chunk: bytes, start: int, end: int) -> int:
-        """Ask the advisor about a Query or Parse."""
+        """Show the router a Query or Parse."""
         begin, after = text_in(chunk, start, end)
         if after < 0:
             # The server knows best what is wrong with it.
             return UNCHANGED
         name = b""
-        if chunk[start] == PARSE and begin > start + BODY + 1:
-            name = chunk[start + BODY : begin - 1]
-        return self.advisor.ask(
+        if chunk[start] == PARSE and begin > start + HEADER_SIZE + 1:
+            name = chunk[start + HEADER_SIZE : begin - 1]
+        return self.router.ask(
             chunk[start],
             chunk[begin:after],
             name,
@@ -472,7 +472,7 @@ class QueryInterceptor(Interceptor):
         )
 
     def _carry_out(self, outcome: int, chunk: bytes, start: int, end: int) -> None:
-        """Do with a message what was decided."""
+        """Do with a message what the router decided."""
         message_type = chunk[start]
         if outcome == REFUSED:
             self._refuse(message_type)
@@ -484,23 +484,25 @@ class QueryInterceptor(Interceptor):
             begin, after = text_in(chunk, start, end)
             self._first = message(
                 message_type,
-                chunk[start + BODY : begin] + self.advisor.data + chunk[after:end],
+                chunk[start + HEADER_SIZE : begin]
+                + self.router.data
+                + chunk[after:end],
             )
             self._begin = end
         if message_type == PARSE:
             statements = self.stream.statements
             if statements is not None:
-                # It has been passed on when the next one is looked at.
-                statements.home = self.advisor.database
+                # This Parse is passed on before the next one is looked at.
+                statements.home = self.router.database
 
     def _refuse(self, message_type: int) -> None:
-        """Send what fails in place of a message; we are inside, so it goes at once."""
-        text = self.advisor.failing_query + b"\0"
+        """Send a query that fails instead; inside a transaction it goes at once."""
+        text = self.router.failing_query + b"\0"
         if message_type == QUERY:
-            self.stream.pass_on(message(QUERY, text))
+            self.stream.forward(message(QUERY, text))
         else:
-            self.stream.pass_on(message(PARSE, b"\0" + text + b"\0\0"))
-        self.stream.exchange.refuse_last(self.advisor.refusal)
+            self.stream.forward(message(PARSE, b"\0" + text + b"\0\0"))
+        self.stream.exchange.refuse_last(self.router.refusal)
 
     def _note(self, chunk: bytes, start: int, end: int) -> None:
         """Note where pipelines begin and end."""
@@ -526,11 +528,11 @@ class QueryInterceptor(Interceptor):
         if (
             message_type == CLOSE
             and self.stream.statements is not None
-            and end > start + BODY + 2
-            and chunk[start + BODY] == STATEMENT
+            and end > start + HEADER_SIZE + 2
+            and chunk[start + HEADER_SIZE] == PREPARED_STATEMENT
         ):
             # No server gets the Close of a named statement; drivers send it ahead of
-            # what is new.
+            # their next request.
             self._closing = not self._in_pipeline and not self._copy_over
             return
         self._closing = False

@@ -1,4 +1,8 @@
-"""What the hot path is told to use: a socket, and somebody for everything rare."""
+"""What the hot path uses: a socket, and a partner for everything rare.
+
+The partner of a client's stream is its frontend, that of a server's its backend; the
+null objects at the end take their place once a connection is gone.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ UNCHANGED: Final = 0
 CHANGED: Final = 1
 """``Router.data`` is the new text."""
 REFUSED: Final = 2
-"""``Router.refusal`` is what the client is told."""
+"""``Router.refusal`` is the client's answer."""
 LATER: Final = 3
-"""The advisor will call :meth:`Gate.answered`."""
+"""The router will call ``QueryInterceptor.answered``."""
 
 
 class StreamIO(Protocol):
@@ -31,7 +35,7 @@ class StreamIO(Protocol):
         """Return what a reactor takes for an orderly end."""
 
     def drain_later(self) -> None:
-        """Write what the link has pending, and tell it when that is done."""
+        """Write what the stream has pending, then call its ``drained``."""
 
     def pause(self) -> None:
         """Stop reading."""
@@ -47,20 +51,20 @@ class StreamIO(Protocol):
 
 
 class StreamControl(Protocol):
-    """Decides what is rare in the life of any connection."""
+    """Processes what is rare in the life of any connection."""
 
     def message(self, message_type: int, body: bytes) -> None:
-        """Deal with a whole message that is not relayed."""
+        """Process a whole message that is not relayed."""
 
     def faulted(self, fault: Fault) -> None:
-        """Deal with a peer that broke the protocol."""
+        """Close the connection of a peer that broke the protocol."""
 
 
 class ServerControl(StreamControl, Protocol):
     """The same for a server; see net/backend.py."""
 
-    def walked(self) -> None:
-        """Note that all messages of a chunk were dealt with, while no client is linked.
+    def chunk_processed(self) -> None:
+        """Note the end of a chunk that came while no client was linked.
 
         Only now may one be linked.
         """
@@ -72,31 +76,31 @@ class ServerControl(StreamControl, Protocol):
         """Note that parameters have been reset, all of them if ``at_default``."""
 
     def transaction_in_statement_mode(self) -> None:
-        """Deal with a transaction that the pool mode forbids."""
+        """Close a client with a transaction, which the pool mode forbids."""
 
     def without_shutdown_notice(
         self, chunk: bytes, at: int, *, unanswered: bool
     ) -> bytes:
-        """Return what of a chunk a client shall see, if the server says that it ends.
+        """Return a chunk without a notice that the server shuts down.
 
         The first message of the chunk begins at ``at``.  ``unanswered``: no part of
         the present answer has reached the client.
         """
 
     def parameter_reset(self, body: bytes) -> bytes | None:
-        """Note one that was reset; return what the client is told instead, if else.
+        """Note one that was reset; return the ParameterStatus that the client gets.
 
-        None: it is told what the server has reported.
+        None: it gets the server's.
         """
 
     def is_answering(self) -> bool:
-        """Tell whether an unlinked server was asked something by us."""
+        """Tell whether an unlinked server is to answer a request of ours."""
 
     def contradicted(self, what: str) -> None:
-        """Note that the server is not as we believed; it is not used again."""
+        """Note that the server contradicts what we track; it is not used again."""
 
     def refused_to_write(self) -> None:
-        """Take a server's word that it takes no writes."""
+        """Note that the server says it takes no writes."""
 
     def close(self, reason: str) -> None:
         """Close the connection."""
@@ -109,14 +113,14 @@ class ClientControl(StreamControl, Protocol):
         """Take what comes before the login: packets without a type."""
 
     def terminated(self) -> None:
-        """Note that the client said Terminate."""
+        """Note the client's Terminate."""
 
     def disconnect(self, fault: Fault, *, quietly: bool = False) -> None:
-        """Close the connection for a reason, which the client is told."""
+        """Close the connection; the client gets the reason unless ``quietly``."""
 
 
 class Router(Protocol):
-    """Decides what becomes of a client's queries; see rules/router.py."""
+    """Decides what happens to a client's queries; see rules/router.py."""
 
     data: bytes
     """The new text after CHANGED."""
@@ -125,7 +129,7 @@ class Router(Protocol):
     failing_query: bytes
     """The text of a query that fails on any server and changes nothing."""
     database: str
-    """Where the query was sent, empty for wherever the client is."""
+    """Where the query was sent; empty: to the client's own pool."""
 
     def ask(
         self,
@@ -136,19 +140,91 @@ class Router(Protocol):
         is_inside: bool,  # noqa: FBT001 - names cost in each call
         /,
     ) -> int:
-        """Return one of the four outcomes; the client may be elsewhere then.
+        """Return one of the four outcomes; may move the client to another pool.
 
-        ``around``: bytes of the message that are not of the text.
+        ``around``: how many bytes of the message are not its text.
         """
 
     def is_away(self, database: str, /) -> bool:
-        """Tell whether the client's pool may be another than that of ``home``."""
+        """Tell whether the client's pool may be another than that of a database."""
 
     def route_to(self, database: str, /, *, is_inside: bool) -> int:
-        """Take the client there; return UNCHANGED or REFUSED."""
+        """Move the client there; return UNCHANGED or REFUSED."""
 
     def give_up(self) -> None:
-        """Think no more about what was to be answered LATER.
+        """Stop working on the query whose outcome was LATER.
 
-        ``failing_query`` is set, should the query be refused for that.
+        Sets ``failing_query``, in case the query is refused for that.
         """
+
+
+class NullClientControl:
+    """The frontend of a client that is gone: does nothing."""
+
+    def message(self, message_type: int, body: bytes) -> None:
+        """Do nothing."""
+
+    def faulted(self, fault: Fault) -> None:
+        """Do nothing."""
+
+    def first_bytes(self, chunk: bytes) -> None:
+        """Do nothing."""
+
+    def terminated(self) -> None:
+        """Do nothing."""
+
+    def disconnect(self, fault: Fault, *, quietly: bool = False) -> None:
+        """Do nothing."""
+
+
+NULL_CLIENT_CONTROL: Final = NullClientControl()
+
+
+class NullServerControl:
+    """The backend of a server that is gone: does nothing."""
+
+    def message(self, message_type: int, body: bytes) -> None:
+        """Do nothing."""
+
+    def faulted(self, fault: Fault) -> None:
+        """Do nothing."""
+
+    def chunk_processed(self) -> None:
+        """Do nothing."""
+
+    def parameter_status(self, body: bytes) -> None:
+        """Do nothing."""
+
+    def is_answering(self) -> bool:
+        """Return False."""
+        return False
+
+    def was_reset(self, *, at_default: bool) -> None:
+        """Do nothing."""
+
+    def transaction_in_statement_mode(self) -> None:
+        """Do nothing."""
+
+    def without_shutdown_notice(
+        self, chunk: bytes, at: int, *, unanswered: bool
+    ) -> bytes:
+        """Return all of it."""
+        del at, unanswered
+        return chunk
+
+    def parameter_reset(self, body: bytes) -> bytes | None:
+        """Return None."""
+        del body
+        return None
+
+    def contradicted(self, what: str) -> None:
+        """Do nothing."""
+
+    def refused_to_write(self) -> None:
+        """Do nothing."""
+
+    def close(self, reason: str) -> None:
+        """Do nothing: it is closed already."""
+
+
+NULL_SERVER_CONTROL: Final = NullServerControl()

@@ -1,13 +1,14 @@
 """The server's end: what its messages mean for the client and for the release.
 
 Theory of operation (hot path).  A chunk is walked once and sent to the client as it
-is.  On the way, completions settle the exchange, ReadyForQuery closes the books of
-the query, ParameterStatus goes to the control.  When the exchange is clean at the
-end of the chunk, the server goes back to its rack.
+is.  On the way, completions settle the exchange, ReadyForQuery ends the query and its
+statistics, ParameterStatus goes to the backend.  When the exchange is clean at the end
+of the chunk, the server goes back to its pool.
 
-Three tables tell which messages are looked at: all and whole while no client is
-linked (logins, resets, checks: the control's business), few while one is, and a few
-more, whole, while replies of our own are to be swallowed or put in.
+The tables of wire/actions.py say which messages are looked at: all of them, whole,
+while no client is linked (logins, resets, checks: the backend's business), few while
+one is, and a few more, whole, while replies to our own requests are to be cut out, or
+replies of ours put in.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
@@ -23,188 +24,73 @@ from pgswitch.errors import (
     ServerUnaskedAnswer,
     ServerUnknownPacket,
 )
-from pgswitch.relay.interfaces import ServerControl, StreamIO
+from pgswitch.relay.interfaces import NULL_SERVER_CONTROL, ServerControl, StreamIO
 from pgswitch.relay.stream import (
-    FRUITLESS_WAITS,
     LONG_ANSWER_S,
+    MAX_FRUITLESS_WAITS,
     PAUSED_PEER,
+    Clock,
     ServerSource,
     Stream,
 )
 from pgswitch.stats.counters import Counters
-from pgswitch.wire.encode import message
-from pgswitch.wire.exchange import (
-    BATCH,
-    CLOSE,
-    COMPLETES,
-    FENCE,
-    IDLE,
-    NAMED,
+from pgswitch.types import SESSION_POOLING, STATEMENT_POOLING
+from pgswitch.wire.actions import (
+    MAY_BE_LONG,
+    SERVER_LAST_REQUEST,
+    SERVER_LINKED,
+    SERVER_SYNTHETIC,
+    SERVER_TRACKS_LOSS,
+    SERVER_UNASKED,
+    SERVER_UNLINKED,
+)
+from pgswitch.wire.constants import (
+    COMMAND_COMPLETE,
+    COPY_BOTH_RESPONSE,
+    COPY_IN_RESPONSE,
+    ERROR_RESPONSE,
+    FUNCTION_CALL_RESPONSE,
+    HEADER_SIZE,
+    PARAMETER_STATUS,
     PARSE,
     QUERY,
+    READY_FOR_QUERY,
+    READY_FOR_QUERY_HEADER,
+    READY_FOR_QUERY_SIZE,
+    STATUS_IDLE,
+    TAG_DEALLOCATE,
+    TAG_DEALLOCATE_ALL,
+    TAG_DISCARD_ALL,
+    TAG_PREPARE,
+)
+from pgswitch.wire.exchange import (
+    BATCH,
+    COMPLETES,
+    FENCE_MESSAGES,
+    NAMED,
+    PROBE_MESSAGES,
     RESETS,
     SQL,
     SWALLOW,
-    SYNC,
     Exchange,
 )
-from pgswitch.wire.framing import CALL, PASS, TAG, WHOLE, action_table
 from pgswitch.wire.passing import skip_messages
 from pgswitch.wire.prepared import ClientStatements, fake_reply
-from pgswitch.wire.shutdown_notice import FATAL_MARK, MARK, MAX_LENGTH
+from pgswitch.wire.shutdown_notice import (
+    ENDING_SEVERITIES,
+    FATAL_MARK,
+    MARK,
+    MAX_LENGTH,
+)
 from pgswitch.wire.statements import PREFIX, ServerStatements
 
-READY_FOR_QUERY: Final = 0x5A
-ERROR_RESPONSE: Final = 0x45
-PARAMETER_STATUS: Final = 0x53
-COMMAND_COMPLETE: Final = 0x43
-COPY_IN_RESPONSE: Final = 0x47
-COPY_BOTH_RESPONSE: Final = 0x57
-FUNCTION_CALL_RESPONSE: Final = 0x56
-BODY: Final = 5
 CODE_FIELD: Final = b"\0C"
-"""The end of the field before, and the letter of the SQLSTATE."""
+"""In an ErrorResponse: the end of a field, and the type of the next, the SQLSTATE."""
 READ_ONLY: Final = b"C25006\0"
-"""The SQLSTATE of a server that takes no writes, as an ErrorResponse has it."""
-
-_PASSING: Final = b"DdcHANtv"  # DataRow, copy data, notices, ...
-_COMPLETING: Final = b"123nTCIsV"
-
-ALL_WHOLE: Final = action_table(WHOLE, {})
-LINKED: Final = action_table(
-    CALL,
-    {
-        **dict.fromkeys(_PASSING, PASS),
-        READY_FOR_QUERY: WHOLE,
-        PARAMETER_STATUS: WHOLE,
-        COMMAND_COMPLETE: WHOLE,
-    },
-)
-ENDING: Final = action_table(
-    CALL,
-    {
-        **dict.fromkeys(_PASSING, PASS),
-        **dict.fromkeys(_COMPLETING, PASS),
-        READY_FOR_QUERY: WHOLE,
-        PARAMETER_STATUS: WHOLE,
-        COMMAND_COMPLETE: TAG,
-    },
-)
-"""While nothing but ReadyForQuery can settle what is asked."""
-LINKED_SPECIAL: Final = action_table(
-    CALL,
-    {
-        **dict.fromkeys(_PASSING, PASS),
-        **dict.fromkeys(_COMPLETING, WHOLE),
-        READY_FOR_QUERY: WHOLE,
-        PARAMETER_STATUS: WHOLE,
-    },
-)
-
-WARY: Final = action_table(
-    CALL,
-    {
-        **dict.fromkeys(_PASSING, PASS),
-        **dict.fromkeys(b"CSZ", WHOLE),
-    },
-)
-WARY_SPECIAL: Final = action_table(
-    CALL,
-    {
-        **dict.fromkeys(_PASSING, PASS),
-        **dict.fromkeys(_COMPLETING, WHOLE),
-        **dict.fromkeys(b"SZ", WHOLE),
-    },
-)
-UNASKED: Final = action_table(
-    CALL,
-    {
-        **dict.fromkeys(b"AN", PASS),
-        **dict.fromkeys(b"ES", WHOLE),
-    },
-)
-"""While nothing is outstanding: a server may say only what nobody has to ask for."""
-MAY_BE_LONG: Final = action_table(0, dict.fromkeys(b"ADENTVdt", 1))
-"""What an answer may have that is longer than LONG_MESSAGE.
-
-libpq takes no more than 30,000 bytes of any other message (VALID_LONG_MESSAGE_TYPE).
-"""
-_SHUTDOWN_NOTICES: Final = (b"VFATAL\0", b"VPANIC\0", b"SFATAL\0", b"SPANIC\0")
-"""Severities of an ErrorResponse that ends the connection, and needs no question."""
-READY: Final = b"Z\0\0\0\5"
-"""ReadyForQuery but for its last byte, the status."""
-READY_SIZE: Final = 6
-DISCARD_ALL: Final = b"DISCARD ALL\0"
-DEALLOCATE_ALL: Final = b"DEALLOCATE ALL\0"
-PREPARE_DONE: Final = b"PREPARE\0"
-DEALLOCATE_DONE: Final = b"DEALLOCATE\0"
-FENCE_MESSAGES: Final = message(CLOSE, b"SPGBOUNCER_0\0") + message(SYNC)
-"""Close of what may or may not be there, and Sync: answered in any case."""
-PROBE_MESSAGES: Final = (
-    message(CLOSE, b"SPGBOUNCER_PROBE\0")
-    + message(SYNC)
-    + message(PARSE, b"PGBOUNCER_PROBE\0\0\0\0")
-    + message(CLOSE, b"SPGBOUNCER_PROBE\0")
-    + message(SYNC)
-)
-"""The same, and a Parse of nothing, which cannot fail; see Exchange.probe."""
-
-SESSION: Final = 2
-STATEMENT: Final = 0
-"""The values of types.PoolMode, as integers that mypyc keeps in registers."""
-
+"""The SQLSTATE field of a server that takes no writes (read_only_sql_transaction)."""
 
 _skip_messages: Final = skip_messages
-
-
-class NullServerControl:
-    """The control of a server that is gone: nothing comes of it any more."""
-
-    def message(self, message_type: int, body: bytes) -> None:
-        """Do nothing."""
-
-    def faulted(self, fault: Fault) -> None:
-        """Do nothing."""
-
-    def walked(self) -> None:
-        """Do nothing."""
-
-    def parameter_status(self, body: bytes) -> None:
-        """Do nothing."""
-
-    def is_answering(self) -> bool:
-        """Tell that it is not."""
-        return False
-
-    def was_reset(self, *, at_default: bool) -> None:
-        """Do nothing."""
-
-    def transaction_in_statement_mode(self) -> None:
-        """Do nothing."""
-
-    def without_shutdown_notice(
-        self, chunk: bytes, at: int, *, unanswered: bool
-    ) -> bytes:
-        """Return all of it."""
-        del at, unanswered
-        return chunk
-
-    def parameter_reset(self, body: bytes) -> bytes | None:
-        """Return nothing else."""
-        del body
-        return None
-
-    def contradicted(self, what: str) -> None:
-        """Do nothing."""
-
-    def refused_to_write(self) -> None:
-        """Do nothing."""
-
-    def close(self, reason: str) -> None:
-        """Do nothing: it is closed, whoever brings it back."""
-
-
-NULL_SERVER_CONTROL: Final = NullServerControl()
+"""Final names cost no look-up when compiled."""
 
 
 class ServerStream(Stream):
@@ -218,54 +104,58 @@ class ServerStream(Stream):
         "exchange",
         "mode",
         "needs_release_check",
-        "owned",
-        "parameters",
+        "parameters_differ",
         "ready_since",
         "server_source",
         "statements",
         "tracks_loss",
         "unasked",
-        "unlike",
+        "unnamed_is_clients",
     )
 
     def __init__(
         self,
         limit: int,
         io: StreamIO,
-        control: ServerControl,
+        backend: ServerControl,
         statements: ServerStatements,
+        clock: Clock,
     ) -> None:
-        """Begin unlinked: every message goes whole to ``control.message``."""
-        super().__init__(ALL_WHOLE, limit, io, control)
-        self.backend = control
-        self.exchange: Exchange | None = None
-        self.client_statements: ClientStatements | None = None
+        """Begin unlinked: every message goes whole to ``backend.message``."""
+        super().__init__(SERVER_UNLINKED, limit, io, clock)
+        self.backend = backend
         self.statements = statements
         self.server_source: ServerSource = ServerSource()
         self.counters = Counters()
-        self.mode = SESSION
+        self.exchange: Exchange | None = None
+        """That of the linked client."""
+        self.client_statements: ClientStatements | None = None
+        """Those of the linked client."""
+        self.mode = SESSION_POOLING
         """How long the linked client keeps this server, a PoolMode."""
-        self.owned = False
+        self.unnamed_is_clients = False
         """Its unnamed statement is the linked client's, or there is none."""
-        self.unlike = False
-        """Its parameters are not those of the client that is linked: set them again."""
+        self.parameters_differ = False
+        """Its parameters are not those of the linked client: set them again."""
         self.unasked = 0
-        """The type of a message that nobody has asked for."""
-        self.parameters: tuple[str | None, ...] = ()
-        """Values of the tracked parameters, see wire/params.py."""
+        """The type of a message that answers no request."""
         self.close_needed = False
-        """To be closed instead of used again; then also watched."""
+        """To be closed instead of used again; needs_release_check is set as well."""
         self.needs_release_check = False
-        """Its release is for the steward to look at."""
+        """The pool's policy looks at its release."""
         self.tracks_loss = False
-        """It may be lost to a switchover: what clients lose then is kept track of."""
+        """It may be lost to a switchover: track what its client would lose."""
         self.ready_since = 0.0
         """When the last ReadyForQuery came, in monotonic seconds."""
 
     def let_go(self) -> None:
         """Break the circle of references: the connection is gone."""
         super().let_go()
-        self.control = self.backend = NULL_SERVER_CONTROL
+        self.backend = NULL_SERVER_CONTROL
+
+    def report(self, fault: Fault) -> None:
+        """Tell the backend that the server broke the protocol."""
+        self.backend.faulted(fault)
 
     def link(
         self,
@@ -274,12 +164,12 @@ class ServerStream(Stream):
         statements: ClientStatements | None,
         mode: int,
     ) -> None:
-        """Give the server to a client; the server must be at a message boundary.
+        """Link the server to a client; it must be at a message boundary.
 
-        ``mode`` is the PoolMode that tells for how long.
+        ``mode`` is the PoolMode that says for how long.
         """
         self.mode = mode
-        self.owned = self.unlike = False
+        self.unnamed_is_clients = self.parameters_differ = False
         self.exchange = exchange
         self.client_statements = statements
         self.peer = client
@@ -288,77 +178,76 @@ class ServerStream(Stream):
             self.pause(PAUSED_PEER)
 
     def drop_release_check(self) -> None:
-        """Have its release looked at only if there is something left to look at."""
+        """Stop checking its release, unless something is left to check."""
         self.needs_release_check = self.close_needed or self.statements.needs_cleaning()
 
     def fence(self) -> None:
-        """Ask what is answered in any case, behind what may not be answered at all."""
+        """Send a request that is surely answered, behind some that may not be."""
         exchange = self.exchange
         client = self.peer
         if exchange is None or client is None or client.skip:
-            return  # In the midst of a message of the client's; it will ask again.
-        exchange.request(CLOSE | SWALLOW | FENCE)
-        exchange.request(SYNC | SWALLOW)
+            return  # In the midst of a client's message; it will be called again.
+        exchange.fence()
         self.send(FENCE_MESSAGES)
 
     def probe(self) -> None:
-        """Ask what shows whether it skips what is asked; see Exchange.probe."""
+        """Find out whether the server skips requests; see Exchange.probe."""
         exchange = self.exchange
         if exchange is not None:
             exchange.probe()
             self.send(PROBE_MESSAGES)
 
     def begin_low_water(self) -> None:
-        """Be woken for much only, in the midst of a long answer."""
+        """Have the kernel wait for larger reads, inside a long answer."""
         batching = self.batching
-        if batching is None or self.descriptor < 0 or not batching.least:
+        if batching is None or self.descriptor < 0 or not batching.low_water_mark:
             return
-        if self.fruitless_waits >= FRUITLESS_WAITS:
+        if self.fruitless_waits >= MAX_FRUITLESS_WAITS:
             return
-        if self.clock.now - self.bulk_at < LONG_ANSWER_S:
+        if self.clock.now - self.full_reads_since < LONG_ANSWER_S:
             return
-        if not self.io.wake_for(batching.least):
-            self.fruitless_waits = FRUITLESS_WAITS
+        if not self.io.wake_for(batching.low_water_mark):
+            self.fruitless_waits = MAX_FRUITLESS_WAITS
             return
         self.low_water = True
         batching.streams[self.descriptor] = self
 
     def unlink(self) -> None:
-        """Take the server from its client; messages go to the control again."""
+        """Part the server from its client; messages go to the backend again."""
         self.exchange = None
         self.client_statements = None
-        self.actions = ALL_WHOLE
+        self.actions = SERVER_UNLINKED
         client = self.peer
         if client is not None:
             self.peer = None
             client.peer = None
-            # Neither may stay paused for the sake of the other.
+            # Neither stays paused because of the other.
             if self.paused:
                 self.resume(PAUSED_PEER)
             if client.paused:
                 client.resume(PAUSED_PEER)
 
     def feed(self, chunk: bytes) -> None:
-        """Pass a chunk on to the client, or to the control when there is none."""
+        """Pass a chunk on to the client, or to the backend when there is none."""
         self.counters.server_bytes += len(chunk)
         exchange = self.exchange
         if exchange is None:
             self.walk(chunk)
-            self.backend.walked()
+            self.backend.chunk_processed()
             return
         if self.tracks_loss:
-            self._feed_wary(chunk, exchange)
+            self._feed_tracking_loss(chunk, exchange)
             return
         if exchange.synthetic_count:
-            self._feed_special(chunk, exchange, LINKED_SPECIAL)
+            self._feed_closely(chunk, exchange, SERVER_SYNTHETIC)
             return
         queue = exchange.queue
-        self.actions = LINKED if queue else UNASKED
+        self.actions = SERVER_LINKED if queue else SERVER_UNASKED
         if len(queue) == 1 and not exchange.copying and not exchange.skipping:
             if queue[0] == QUERY or queue[0] == BATCH:
-                if self._feed_end(chunk, exchange):
+                if self._feed_last_request(chunk, exchange):
                     return
-                self.actions = ENDING
+                self.actions = SERVER_LAST_REQUEST
         passed = self.walk(chunk)
         client = self.peer
         if client is None:
@@ -366,63 +255,66 @@ class ServerStream(Stream):
         if passed:
             client.send(passed)
         if self.unasked:
-            self._refute_unasked()
+            self._reject_unasked()
         if exchange.clean and self.skip == 0 and self.wanted == 0:
             if client.skip == 0:
-                self._part(client)
+                self._release_from(client)
         elif exchange.unsettled and exchange.wants_fence():
             self.fence()
 
-    def _part(self, client: Stream) -> None:
-        """Let go of a client that has nothing under way, if it is not to be kept."""
-        if self.mode != SESSION:
+    def _release_from(self, client: Stream) -> None:
+        """Leave a client that has nothing outstanding, if the pool mode says so."""
+        if self.mode != SESSION_POOLING:
             self.server_source.release(self)
-        elif self.unlike and not client.wanted:
+        elif self.parameters_differ and not client.wanted:
             self.server_source.relink(self)
 
-    def _refute_unasked(self) -> None:
-        """Close a server that has answered what nobody asked; raises the reason."""
+    def _reject_unasked(self) -> None:
+        """Close a server that has answered no request; raises the reason."""
         self.backend.contradicted(
             f"got packet '{chr(self.unasked)}' from server when nothing was asked"
         )
         raise ServerUnaskedAnswer
 
-    def _feed_end(self, chunk: bytes, exchange: Exchange) -> bool:
-        """Do the same for what is nearly always there: results, and the end of them.
+    def _feed_last_request(self, chunk: bytes, exchange: Exchange) -> bool:
+        """Do the same for the usual chunk: results of the last request, and their end.
 
-        Returns False, with nothing done, when anything else is in the chunk.
+        Returns False, with nothing done, when the chunk has anything else.
         """
         size = len(chunk)
-        at = _skip_messages(chunk, self.skip, ENDING, self.limit)
+        at = _skip_messages(chunk, self.skip, SERVER_LAST_REQUEST, self.limit)
         if at < size:
-            if at + READY_SIZE != size or chunk[at : size - 1] != READY:
+            if (
+                at + READY_FOR_QUERY_SIZE != size
+                or chunk[at : size - 1] != READY_FOR_QUERY_HEADER
+            ):
                 return False
             self.skip = 0
             start = exchange.query_start
             if (
-                chunk[at + BODY] == IDLE
+                chunk[at + HEADER_SIZE] == STATUS_IDLE
                 and start == exchange.transaction_start
                 and start != 0.0
             ):
-                self._close_books(exchange, start)
+                self._end_transaction(exchange, start)
             else:
-                self._ready(exchange, chunk[at + BODY])
+                self._ready_for_query(exchange, chunk[at + HEADER_SIZE])
         else:
             self.skip = at - size
         client = self.peer
-        if client is not None:  # of statement mode it may just have been closed
+        if client is not None:  # statement pooling may just have closed it
             client.send(chunk)
             if exchange.clean and client.skip == 0:
-                if self.mode != SESSION:
+                if self.mode != SESSION_POOLING:
                     self.server_source.release(self)
-                elif self.unlike:
+                elif self.parameters_differ:
                     self.server_source.relink(self)
         return True
 
-    def _close_books(self, exchange: Exchange, start: float) -> None:
-        """Do what :meth:`_ready` does for one query that was a transaction.
+    def _end_transaction(self, exchange: Exchange, start: float) -> None:
+        """Do what :meth:`_ready_for_query` does, for one query that was a transaction.
 
-        Nearly every one is, so that its questions are worth leaving out.
+        Nearly every query is, so leaving out the other's tests pays.
         """
         if self.low_water:
             self.end_low_water()
@@ -432,7 +324,7 @@ class ServerStream(Stream):
         exchange.queue.clear()
         if exchange.surveyed:
             exchange.survey_again()
-        exchange.status = IDLE
+        exchange.status = STATUS_IDLE
         exchange.clean = True
         counters = self.counters
         took = int((now - start) * 1e6)
@@ -440,57 +332,59 @@ class ServerStream(Stream):
         counters.xact_time += took
         counters.single_times.note(took)
 
-    def _feed_wary(self, chunk: bytes, exchange: Exchange) -> None:
-        """Do the same with a last word of the server kept from the client."""
+    def _feed_tracking_loss(self, chunk: bytes, exchange: Exchange) -> None:
+        """Do the same, and keep a shutdown notice of the server from the client."""
         if MARK in chunk or FATAL_MARK in chunk[-MAX_LENGTH:]:
             at = self.skip
             if at < len(chunk):
                 client = self.peer
                 unanswered = (
-                    client is not None and len(client.sent) > 0 and not client.partly
+                    client is not None
+                    and len(client.sent) > 0
+                    and not client.partly_answered
                 )
                 chunk = self.backend.without_shutdown_notice(
                     chunk, at, unanswered=unanswered
                 )
                 if not chunk:
                     return
-        table = WARY
+        table = SERVER_TRACKS_LOSS
         if exchange.synthetic_count:
-            table = WARY_SPECIAL
-        self._feed_special(chunk, exchange, table)
+            table = SERVER_SYNTHETIC
+        self._feed_closely(chunk, exchange, table)
 
-    def _feed_special(self, chunk: bytes, exchange: Exchange, table: bytes) -> None:
-        """Do the same while replies are made by us, or somebody waits for the last."""
-        self.actions = table if exchange.queue else UNASKED
+    def _feed_closely(self, chunk: bytes, exchange: Exchange, table: bytes) -> None:
+        """Do the same while we make or swallow replies, or wait for some."""
+        self.actions = table if exchange.queue else SERVER_UNASKED
         if self.skip and self.skip <= len(chunk) and exchange.head_is_fake():
-            # Nothing can be put into the midst of the server's message.
-            self._put_in(exchange, chunk, self.skip)
+            # Nothing can be put inside the server's message.
+            self._put_in_replies(exchange, chunk, self.skip)
         passed = self.walk(chunk)
         client = self.peer
         if client is None:
             return
         if exchange.head == len(exchange.queue):
-            client.forget_sent()
-            # What is done already of a pipeline is committed by its Sync.
-            client.partly = exchange.open and exchange.executes
+            client.clear_sent()
+            # A Sync commits what is already done of a pipeline.
+            client.partly_answered = exchange.open and exchange.executes
         elif passed:
-            client.partly = True
+            client.partly_answered = True
         if passed:
             client.send(passed)
         if self.unasked:
-            self._refute_unasked()
+            self._reject_unasked()
         if exchange.clean and self.skip == 0 and self.wanted == 0:
             if client.skip == 0 and not exchange.internal_query:
-                self._part(client)
+                self._release_from(client)
         elif exchange.unsettled and exchange.wants_fence():
             self.fence()
         if exchange.awaited:
-            client.look_again()
+            client.retry_held()
         elif exchange.listener is not None:
-            exchange.listener.go_on()
+            exchange.listener.recheck()
 
     def check_long(self, message_type: int, size: int) -> None:
-        """Refuse to hold what no server of good sense says, or not now."""
+        """Refuse to hold a message that no server sends, or not now."""
         exchange = self.exchange
         if exchange is None:
             may_be = self.backend.is_answering()
@@ -500,17 +394,17 @@ class ServerStream(Stream):
             raise ServerMessageTooLong(kind=chr(message_type), size=size)
 
     def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
-        """Deal with one message that the table in force names."""
+        """Process one message that the present table names."""
         exchange = self.exchange
         if exchange is None:
-            self.control.message(message_type, chunk[start + BODY : end])
+            self.backend.message(message_type, chunk[start + HEADER_SIZE : end])
             return True
         if exchange.head == len(exchange.queue) and message_type != PARAMETER_STATUS:
-            self._unasked_for(message_type, chunk, start, end)
+            self._message_unasked(message_type, chunk, start, end)
         elif message_type == READY_FOR_QUERY:
-            if end - start != READY_SIZE:
+            if end - start != READY_FOR_QUERY_SIZE:
                 raise ServerBadHeader
-            self._ready(exchange, chunk[start + BODY])
+            self._ready_for_query(exchange, chunk[start + HEADER_SIZE])
             if exchange.answered & SWALLOW:
                 self.replace(chunk, start, end, b"")
         elif message_type == ERROR_RESPONSE:
@@ -520,7 +414,7 @@ class ServerStream(Stream):
         elif message_type == COPY_IN_RESPONSE or message_type == COPY_BOTH_RESPONSE:
             exchange.copy_started()
             if not self.tracks_loss:
-                self.actions = LINKED
+                self.actions = SERVER_LINKED
         elif COMPLETES[message_type]:
             self._completed(exchange, message_type, chunk, start, end)
         elif message_type == FUNCTION_CALL_RESPONSE:
@@ -528,25 +422,26 @@ class ServerStream(Stream):
         else:
             raise ServerUnknownPacket
         if exchange.synthetic_count and exchange.head_is_fake():
-            self._put_in(exchange, chunk, end)
+            self._put_in_replies(exchange, chunk, end)
         return True
 
     def _parameter(
         self, exchange: Exchange, chunk: bytes, start: int, end: int
     ) -> None:
-        """Note a parameter that the server reports, after a reset perhaps.
+        """Note a parameter that the server reports, perhaps after a reset.
 
-        What a client asked for at its start is what its session goes back to; the
-        server, which goes back to what it had at its own, is told of it later.
+        A reset takes a client's session back to what the client asked for at its
+        start, but the server to what it had at its own: so the client is sent its own
+        value, and the server's is set again later.
         """
-        body = chunk[start + BODY : end]
-        if exchange.status != IDLE or not exchange.is_reset():
+        body = chunk[start + HEADER_SIZE : end]
+        if exchange.status != STATUS_IDLE or not exchange.is_reset():
             self.backend.parameter_status(body)
             return
-        told = self.backend.parameter_reset(body)
-        if told is not None:
-            self.unlike = True
-            self.replace(chunk, start, end, told)
+        reported = self.backend.parameter_reset(body)
+        if reported is not None:
+            self.parameters_differ = True
+            self.replace(chunk, start, end, reported)
 
     def _failed(self, exchange: Exchange, chunk: bytes, start: int, end: int) -> bool:
         """Note an ErrorResponse; False to see all of it."""
@@ -563,7 +458,7 @@ class ServerStream(Stream):
         is_refused = exchange.synthetic_count and exchange.head_is_refused()
         if is_refused:
             self.replace(chunk, start, end, exchange.refusal)
-        code = chunk.find(CODE_FIELD, start + BODY, end)
+        code = chunk.find(CODE_FIELD, start + HEADER_SIZE, end)
         if code >= 0:
             self.counters.failed(chunk[code + 2 : code + 7])
         skipped = exchange.failed()
@@ -573,12 +468,12 @@ class ServerStream(Stream):
             if PREFIX in error and not is_refused:
                 self.replace(chunk, start, end, statements.translated(error, first))
             if statements.refuted(error, first, self.statements):
-                # Its word against ours: nobody else is to get it.
+                # It contradicts what we track: no other client is to get it.
                 self.close_needed = self.needs_release_check = True
                 self.backend.contradicted("server refutes its prepared statements")
             self._undone(skipped)
         if exchange.synthetic_count and exchange.head_is_fake():
-            self._put_in(exchange, chunk, end)
+            self._put_in_replies(exchange, chunk, end)
         return True
 
     def _completed(
@@ -587,17 +482,20 @@ class ServerStream(Stream):
         """Note an answer that completes a request, all but ReadyForQuery."""
         statements = self.client_statements
         if exchange.is_probing():
-            told = [READY + bytes((one,)) for one in exchange.probed(message_type)]
-            self.replace(chunk, start, start, b"".join(told))
+            withheld = [
+                READY_FOR_QUERY_HEADER + bytes((status,))
+                for status in exchange.probed(message_type)
+            ]
+            self.replace(chunk, start, start, b"".join(withheld))
         entry = exchange.completed(message_type)
         if message_type == COMMAND_COMPLETE:
-            size = end - start - BODY
-            if len(PREPARE_DONE) <= size <= len(DEALLOCATE_ALL):
-                self._tagged(exchange, entry, chunk[start + BODY : end])
+            size = end - start - HEADER_SIZE
+            if len(TAG_PREPARE) <= size <= len(TAG_DEALLOCATE_ALL):
+                self._tagged(exchange, entry, chunk[start + HEADER_SIZE : end])
         if entry & RESETS:
             exchange.resets = True
         if entry == PARSE:
-            self.owned = True
+            self.unnamed_is_clients = True
         elif entry & (NAMED | SQL) and statements is not None:
             statements.settled(entry)
             self.needs_release_check = (
@@ -616,39 +514,39 @@ class ServerStream(Stream):
             )
 
     def _tagged(self, exchange: Exchange, entry: int, tag: bytes) -> None:
-        """Note what a command has done to prepared statements, by its tag."""
+        """Note what a command has done to prepared statements, by its command tag."""
         statements = self.client_statements
-        if tag == DISCARD_ALL or tag == DEALLOCATE_ALL:
+        if tag == TAG_DISCARD_ALL or tag == TAG_DEALLOCATE_ALL:
             self.statements.clear()
             if statements is not None:
-                statements.clear(portals=tag == DISCARD_ALL)
-            if tag == DISCARD_ALL:
+                statements.clear(portals=tag == TAG_DISCARD_ALL)
+            if tag == TAG_DISCARD_ALL:
                 self.backend.was_reset(at_default=True)
-        elif tag == PREPARE_DONE or tag == DEALLOCATE_DONE:
+        elif tag == TAG_PREPARE or tag == TAG_DEALLOCATE:
             if exchange.outstanding():
                 entry |= exchange.queue[exchange.head]
             if statements is not None and entry & SQL:
                 statements.done(tag[:-1], self.statements)
-            elif tag == PREPARE_DONE:
+            elif tag == TAG_PREPARE:
                 self.statements.has_unknown = True
             self.needs_release_check = (
                 self.needs_release_check or self.statements.needs_cleaning()
             )
 
-    def _unasked_for(
+    def _message_unasked(
         self, message_type: int, chunk: bytes, start: int, end: int
     ) -> None:
-        """Note what a server says while nothing is outstanding."""
+        """Note a message that comes while nothing is outstanding."""
         if message_type == ERROR_RESPONSE:
             error = chunk[start:end]
-            if any(word in error for word in _SHUTDOWN_NOTICES):
+            if any(one in error for one in ENDING_SEVERITIES):
                 return  # It ends the connection, and says why.
         self.unasked = message_type
         self.stopped = True
         self.replace(chunk, start, min(end, len(chunk)), b"")
 
-    def _ready(self, exchange: Exchange, status: int) -> None:
-        """Close the books of the query, and of the transaction when it ended."""
+    def _ready_for_query(self, exchange: Exchange, status: int) -> None:
+        """End the query and its statistics, and those of a transaction that ended."""
         if self.low_water:
             self.end_low_water()
         unanswered = exchange.ready(status)
@@ -662,15 +560,15 @@ class ServerStream(Stream):
         self.ready_since = now
         if exchange.head < len(exchange.queue):
             if not exchange.synthetic_count and not self.tracks_loss:
-                self.actions = LINKED
+                self.actions = SERVER_LINKED
         else:
-            self.actions = UNASKED
+            self.actions = SERVER_UNASKED
             if exchange.query_start:
                 counters = self.counters
                 took = int((now - exchange.query_start) * 1e6)
                 counters.query_time += took
                 if (
-                    status == IDLE
+                    status == STATUS_IDLE
                     and exchange.transaction_start == exchange.query_start
                 ):
                     counters.xact_time += took
@@ -679,17 +577,17 @@ class ServerStream(Stream):
                 else:
                     counters.query_times.note(took)
                 exchange.query_start = 0.0
-            if status == IDLE:
+            if status == STATUS_IDLE:
                 if exchange.transaction_start:
                     counters = self.counters
                     took = int((now - exchange.transaction_start) * 1e6)
                     counters.xact_time += took
                     counters.xact_times.note(took)
                     exchange.transaction_start = 0.0
-            elif self.mode == STATEMENT:
+            elif self.mode == STATEMENT_POOLING:
                 self.backend.transaction_in_statement_mode()
 
-    def _put_in(self, exchange: Exchange, chunk: bytes, end: int) -> None:
+    def _put_in_replies(self, exchange: Exchange, chunk: bytes, end: int) -> None:
         """Put the replies that we make behind the message that ends at ``end``."""
         replies: list[bytes] = []
         while exchange.head_is_fake():

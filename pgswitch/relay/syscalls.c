@@ -2,7 +2,7 @@
  *
  * The same as syscalls.py, which says what each function takes, returns and raises.
  * read and write keep the interpreter lock: on a non-blocking socket they cannot
- * wait.  Only wait, which can, lets go of it.
+ * wait.  Only wait, which can, releases it.
  */
 
 #define _GNU_SOURCE
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define SMALL 8192
-#define MOST_EVENTS 256
+#define MAX_EVENTS 256
 
 static int
 descriptor_of(PyObject *number, int *descriptor)
@@ -90,7 +90,7 @@ syscalls_write(PyObject *module, PyObject *const *args, Py_ssize_t count)
 static PyObject *
 syscalls_wait(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    struct epoll_event events[MOST_EVENTS];
+    struct epoll_event events[MAX_EVENTS];
     static int was_ready = 1;
     PyObject *result;
     double timeout;
@@ -108,14 +108,14 @@ syscalls_wait(PyObject *module, PyObject *const *args, Py_ssize_t count)
     most = PyLong_AsLong(args[2]);
     if (PyErr_Occurred())
         return NULL;
-    if (most > MOST_EVENTS)
-        most = MOST_EVENTS;
+    if (most > MAX_EVENTS)
+        most = MAX_EVENTS;
     if (timeout < 0)
         milliseconds = -1;
     else
         milliseconds = timeout > 1e6 ? 1000000000 : (int)ceil(timeout * 1e3);
-    /* To keep the lock is worth a look while there is much to do; where the last one
-     * was in vain, and not more than one event has come since, it would be again. */
+    /* A first look without releasing the lock pays while there is much to do.  After
+     * one that found nothing, it pays again once a wait has found several events. */
     found = 0;
     if (was_ready || milliseconds == 0) {
         found = epoll_wait(descriptor, events, (int)most, 0);

@@ -2,9 +2,9 @@
 
 ``syscalls.c`` beside this file is the same in C, built where a compiler is there and
 then imported instead (the same names, the same tests).  Python's own versions parse
-their arguments at length, let go of the interpreter lock around calls that cannot
-block, and allocate the largest result before they know its size: 3 of the 11
-microseconds that a transaction spent outside the kernel.
+their arguments at length, release the interpreter lock around calls that cannot block,
+and allocate the largest result before they know its size: 3 of the 11 microseconds
+that a transaction spent outside the kernel.
 
 =========================== ====================================================
 ``read(descriptor, size)``  at most so many bytes, none at the end
@@ -18,7 +18,7 @@ most)``                     of epoll_ctl(2); none after some seconds (-1: never)
 The first two raise BlockingIOError when nothing can be read or taken now, and
 another OSError for a connection that is lost.  The third raises OSError as
 epoll_wait(2), but for EINTR, which ends the wait early at most; the fourth as
-accept(2), BlockingIOError where nobody waits.
+accept(2), BlockingIOError when no connection waits.
 """
 
 from __future__ import annotations

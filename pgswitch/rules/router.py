@@ -21,8 +21,8 @@ from pgswitch.relay.interfaces import CHANGED, LATER, REFUSED, UNCHANGED
 from pgswitch.rules.encodings import UTF8, Codec, codec_of
 from pgswitch.rules.evaluate import Context, RuleInput, RuleResult, RuleSet
 from pgswitch.rules.waiting import PendingResult
+from pgswitch.wire.constants import QUERY, STATUS_FAILED
 from pgswitch.wire.encode import error_response
-from pgswitch.wire.exchange import FAILED, QUERY
 from pgswitch.wire.masking import masked
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class QueryRouter:
         exchange = self._stream.exchange
         if (
             settings.rules_reroute_in_transaction == "ignore"
-            or (exchange.status == FAILED and not exchange.outstanding())
+            or (exchange.status == STATUS_FAILED and not exchange.outstanding())
             or _ends_transaction(text)
         ):
             return UNCHANGED

@@ -155,7 +155,7 @@ class TakeoverExporter:
             "lost": _losses(client, now),
             "kept": ""
             if client.stream.interceptor is None
-            else text(client.stream.interceptor.kept()),
+            else text(client.stream.interceptor.queued()),
         }
 
     def _replication(self, client: Frontend) -> Packed | None:

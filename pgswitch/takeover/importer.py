@@ -18,7 +18,6 @@ from pgswitch.net.sockets import unix_port
 from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.pool.modes import equip, follow
 from pgswitch.pool.moving import move
-from pgswitch.relay.server_stream import SESSION
 from pgswitch.relay.stream import PAUSED_SUSPENDED
 from pgswitch.takeover.counts import unpack_counts
 from pgswitch.takeover.serialize import (
@@ -29,7 +28,7 @@ from pgswitch.takeover.serialize import (
     unpack_cluster,
     unpack_server,
 )
-from pgswitch.types import Address
+from pgswitch.types import SESSION_POOLING, Address
 from pgswitch.wire.startup import Replication, StartupFacts
 
 if TYPE_CHECKING:
@@ -185,8 +184,8 @@ class TakeoverImporter:
             if not state:
                 # PgBouncer does not say what the client is doing: wait for an answer.
                 stream.exchange.clean = False
-            idle_pool.join(stream, server)
-            server.owned = state.get("owned", False)
+            idle_pool.link(stream, server)
+            server.unnamed_is_clients = state.get("owned", False)
             self._take_mode(frontend, server, state)
         elif one.link:
             # Its server stayed with the old process, with everything in progress.
@@ -206,7 +205,7 @@ class TakeoverImporter:
         if not kept:
             return
         if stream.interceptor is not None:
-            stream.interceptor.keep(kept)
+            stream.interceptor.restore_queued(kept)
         elif stream.suspended:
             stream.held.append(kept)
         else:
@@ -222,7 +221,7 @@ class TakeoverImporter:
         stream, pool = frontend.stream, frontend.pool
         is_new = stream.statements is not None and state.get("statements") is None
         if state and not frontend.replicates and (stream.exchange.clean or is_new):
-            server.mode = SESSION
+            server.mode = SESSION_POOLING
             follow(pool, stream, server)
 
     def _to_its_pool(self, frontend: Frontend, state: Packed) -> None:

@@ -15,7 +15,7 @@ from pgswitch.cluster.cluster import LossCounts, Switchover
 from pgswitch.cluster.cluster_state import Knowledge
 from pgswitch.cluster.clusters import ClusterSnapshot
 from pgswitch.cluster.nodes import Node
-from pgswitch.wire.exchange import IDLE
+from pgswitch.wire.constants import STATUS_IDLE
 from pgswitch.wire.prepared import KEEPS, Note
 from pgswitch.wire.sql_text import Action, SqlText, read
 
@@ -64,9 +64,9 @@ def pack_client(stream: ClientStream, now: float) -> Packed:
         else pack_statements(stream.statements),
         "held": text(b"".join(stream.held)),
         "sent": text(b"".join(stream.sent)),
-        "partly": stream.partly,
-        "parsed_here": stream.parsed_here,
-        "owned": stream.server is not None and stream.server.owned,
+        "partly": stream.partly_answered,
+        "parsed_here": stream.rewriter is not None and stream.rewriter.parsed_here,
+        "owned": stream.server is not None and stream.server.unnamed_is_clients,
         "idle": age(stream.last_request, now),
         "waits": age(stream.waiting_since, now),
     }
@@ -85,8 +85,9 @@ def unpack_client(
     if stream.exchange.awaited:
         stream.suspend()
     stream.remember_again(raw(packed.get("sent", "")))
-    stream.partly = packed.get("partly", False)
-    stream.parsed_here = packed.get("parsed_here", False)
+    stream.partly_answered = packed.get("partly", False)
+    if stream.rewriter is not None:
+        stream.rewriter.parsed_here = packed.get("parsed_here", False)
     stream.last_request = moment(packed.get("idle"), now)
     stream.waiting_since = moment(packed.get("waits"), now)
 
@@ -115,7 +116,7 @@ def unpack_exchange(exchange: Exchange, packed: Packed, now: float) -> None:
     """Restore what :func:`pack_exchange` packed."""
     exchange.restore(
         packed.get("queue", []),
-        packed.get("status", IDLE),
+        packed.get("status", STATUS_IDLE),
         raw(packed.get("refusal", "")),
     )
     exchange.clean = packed.get("clean", True)
@@ -240,7 +241,7 @@ def pack_server(stream: ServerStream, now: float) -> Packed:
         "own": [text(name) for name in stream.statements.own],
         "unknown": stream.statements.has_unknown,
         "doubtful": [*stream.statements.doubtful],
-        "owned": stream.owned,
+        "owned": stream.unnamed_is_clients,
         "idle": age(stream.ready_since, now),
         "stale": stream.close_needed,
     }
@@ -258,7 +259,7 @@ def unpack_server(
     stream.statements.own.update(dict.fromkeys(map(raw, packed.get("own", [])), 1))
     stream.statements.has_unknown = packed.get("unknown", False)
     stream.statements.doubtful.update(dict.fromkeys(packed.get("doubtful", []), 1))
-    stream.owned = packed.get("owned", False)
+    stream.unnamed_is_clients = packed.get("owned", False)
     stream.ready_since = moment(packed.get("idle"), now) or now
     stream.close_needed = packed.get("stale", False)
     stream.drop_release_check()

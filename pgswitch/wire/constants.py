@@ -108,7 +108,7 @@ TLS_HANDSHAKE: Final = 0x16
 """First byte of a TLS ClientHello (RFC 8446, 5.1): TLS without an SSLRequest."""
 
 HEADER_SIZE: Final = 5
-"""Type byte and length of a typed message."""
+"""Type byte and length of a typed message: where its body begins."""
 
 STARTUP_HEADER_SIZE: Final = 8
 """Length and code of an untyped first packet."""
@@ -141,3 +141,38 @@ SCRAM_SHA_256_PLUS: Final = "SCRAM-SHA-256-PLUS"
 """The SASL mechanisms in use (RFC 7677), without and with channel binding."""
 
 MD5_SALT_SIZE: Final = 4
+
+# --------------------------------------------------- transaction status, one byte
+STATUS_IDLE: Final = 0x49  # I
+STATUS_IN_TRANSACTION: Final = 0x54  # T
+STATUS_FAILED: Final = 0x45  # E
+
+# ------------------------------------------ what Describe and Close name, one byte
+PREPARED_STATEMENT: Final = 0x53  # S
+
+# ------------------------------------------------------- messages that never differ
+FLUSH_MESSAGE: Final = b"H\0\0\0\4"
+SYNC_MESSAGE: Final = b"S\0\0\0\4"
+CLOSE_UNNAMED_MESSAGE: Final = b"C\0\0\0\6S\0"
+"""Close of the unnamed statement."""
+PARSE_COMPLETE_MESSAGE: Final = b"1\0\0\0\4"
+CLOSE_COMPLETE_MESSAGE: Final = b"3\0\0\0\4"
+READY_FOR_QUERY_HEADER: Final = b"Z\0\0\0\5"
+"""ReadyForQuery without its last byte, the transaction status."""
+READY_FOR_QUERY_IDLE: Final = b"Z\0\0\0\5I"
+"""ReadyForQuery outside a transaction, whole."""
+READY_FOR_QUERY_SIZE: Final = 6
+
+# ------------------------------- bodies of CommandComplete that prepared.py looks for
+TAG_PREPARE: Final = b"PREPARE\0"
+TAG_DEALLOCATE: Final = b"DEALLOCATE\0"
+TAG_DEALLOCATE_ALL: Final = b"DEALLOCATE ALL\0"
+TAG_DISCARD_ALL: Final = b"DISCARD ALL\0"
+"""Command tags after which a server has other prepared statements than before."""
+
+# ------------------------------------------------ what classify_chunk finds besides
+USES_UNNAMED: Final = 0x55  # U
+"""A whole query that uses the unnamed statement of an earlier one (passing.py).
+
+It stands here because a C extension takes the place of passing.py.
+"""

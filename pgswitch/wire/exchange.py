@@ -1,8 +1,8 @@
 """What a client has asked and a server has not answered yet.
 
 Theory of operation (hot path).  Each request that will be answered is one integer
-in a queue: its type byte, plus flags when the pooler meddles with the reply.  Each
-reply that completes a request takes it from the head.  The rules, from the manual's
+in a queue: its type byte, plus flags when the pooler changes the reply.  Each reply
+that completes a request takes it from the head.  The rules, from the manual's
 "Message Flow" chapter and from the server's own behaviour:
 
 ====================  ==================================================
@@ -18,28 +18,29 @@ Close                 CloseComplete
 ====================  ==================================================
 
 * ErrorResponse to one of the last five makes the server skip everything up to the
-  next Sync, simple queries included; so do we, also with what comes only later.
+  next Sync, simple queries included; so does the exchange, also with requests that
+  come only later.
 * While the server takes COPY data it ignores Sync.  Whether it read a Sync while it
-  did so, or after the COPY had failed, nobody can tell before the next answer: such a
+  did so, or after the COPY had failed, is unknown before the next answer: such a
   Sync is a ``MAYBE``.  When the COPY succeeds, all up to its CopyDone were ignored.
-  When it fails, each may still be answered.  A reply that is no ReadyForQuery settles
-  those before the request that it belongs to; when nothing else is outstanding, a
-  ``FENCE`` of ours is sent behind them, whose own reply settles them.
+  When it fails, each may still be answered.  A reply other than ReadyForQuery settles
+  those before the request that it belongs to; when nothing else is outstanding, we
+  send a ``FENCE`` behind them, whose own reply settles them.
 * CopyDone and CopyFail may be sent ahead, so they stand in the queue as well; outside
-  of a COPY the server drops them, and so do we when they come to the head.
+  a COPY the server drops them, and so does the exchange when they come to the head.
 * Parse, Bind, Describe, Execute and their Sync, sent at once, are one entry when no
-  reply is to be meddled with (``BATCH``): whatever fails, the server skips to that very
-  Sync, so only its ReadyForQuery tells anything.  Should the Execute, the last before
-  it, begin a COPY, the entry becomes that Execute and a Sync that may be ignored.
+  reply is to be changed (``BATCH``): whatever fails, the server skips to that very
+  Sync, so only its ReadyForQuery matters.  If the Execute, the last before it, begins
+  a COPY, the entry becomes that Execute and a Sync that may be ignored.
 * ReadyForQuery always settles the queue up to its request, so a surprise between
   two of them cannot leave the two ends apart for long.
 
-What stands in the queue is asked for with every message, so it is looked through once,
-as far as it has not been yet (:meth:`Exchange._survey`): a pipeline may be long.
+Every message asks what stands in the queue, so each entry is looked at once and the
+result kept (:meth:`Exchange._survey`): a pipeline may be long.
 
-The exchange is *clean* when the last thing the server said was ReadyForQuery, idle,
-and nothing is left to answer.  This file alone judges that, and a server is given
-back to its pool only then.
+The exchange is *clean* when the server's last message was ReadyForQuery, idle, and
+nothing is left to answer.  This file alone judges that, and a server is given back to
+its pool only then.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
@@ -48,113 +49,136 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-IDLE: Final = 0x49
-FAILED: Final = 0x45
+from pgswitch.wire.constants import (
+    BIND,
+    BIND_COMPLETE,
+    CLOSE,
+    CLOSE_COMPLETE,
+    COMMAND_COMPLETE,
+    COPY_DONE,
+    COPY_FAIL,
+    DESCRIBE,
+    EMPTY_QUERY_RESPONSE,
+    EXECUTE,
+    FUNCTION_CALL,
+    NO_DATA,
+    PARSE,
+    PARSE_COMPLETE,
+    PORTAL_SUSPENDED,
+    QUERY,
+    ROW_DESCRIPTION,
+    STATUS_IDLE,
+    SYNC,
+    SYNC_MESSAGE,
+)
+from pgswitch.wire.encode import message
 
 TYPE: Final = 0xFF
 SWALLOW: Final = 0x100
-"""The reply is ours, the client must not see it."""
+"""Our own request: the client must not see the reply."""
 FAKE: Final = 0x200
-"""The server was not asked, the reply is made by us when its turn comes."""
+"""The server does not get the request: we make the reply when its turn comes."""
 NAMED: Final = 0x400
 """A note about a prepared statement goes with this request (see prepared.py)."""
-REFUSED: Final = 0x800
-"""Asked in place of something refused: its error is told in our words."""
+REWORDED: Final = 0x800
+"""Sent in place of a refused request: the client gets our error, not the server's."""
 SQL: Final = 0x1000
-"""Its text is SQL about prepared statements: what it does is in sql_prepared.py."""
-WHOLE: Final = 0x2000
+"""Its text is SQL about prepared statements; sql_prepared.py notes what it does."""
+ENDS_BATCH: Final = 0x2000
 """Ends a whole query of the extended protocol; see BATCH."""
 MAYBE: Final = 0x4000
 """A Sync that the server has ignored if it was taking COPY data when it read it."""
-ERRAND: Final = 0x8000
-"""Ends what we sent in front of a request that waits: its ReadyForQuery is ours,
-unless something of it failed; then the error is the answer to that request."""
+INTERNAL: Final = 0x8000
+"""Ends an internal query, sent in front of a request that waits.
+
+Its ReadyForQuery is ours, unless the internal query failed; then the error is the
+answer to the request."""
 FENCE: Final = 0x10000
-"""Ours, answered for certain: whatever stands before it is settled by its answer."""
-
+"""Our own request, surely answered: its answer settles all that stands before it."""
 RESETS: Final = 0x20000
-"""It gives parameters back what the session began with."""
+"""It resets parameters to what the session began with."""
 
-QUERY: Final = 0x51
-FUNCTION_CALL: Final = 0x46
-SYNC: Final = 0x53
-PARSE: Final = 0x50
-BIND: Final = 0x42
-DESCRIBE: Final = 0x44
-EXECUTE: Final = 0x45
-CLOSE: Final = 0x43
-COPY_DONE: Final = 0x63
-COPY_FAIL: Final = 0x66
-BATCH: Final = SYNC | WHOLE
-"""A Sync with all that it ends, sent at once: only the end of it is noted."""
+BATCH: Final = 0x2053
+"""SYNC | ENDS_BATCH: a Sync with all that it ends, sent at once, as one entry.
+
+It is a literal because mypyc does not fold an expression of another file's constants.
+"""
 
 _COMPLETES: Final[dict[int, int]] = {
-    0x31: PARSE,  # ParseComplete
-    0x32: BIND,  # BindComplete
-    0x33: CLOSE,  # CloseComplete
-    0x54: DESCRIBE,  # RowDescription
-    0x6E: DESCRIBE,  # NoData
-    0x43: EXECUTE,  # CommandComplete
-    0x49: EXECUTE,  # EmptyQueryResponse
-    0x73: EXECUTE,  # PortalSuspended
+    PARSE_COMPLETE: PARSE,
+    BIND_COMPLETE: BIND,
+    CLOSE_COMPLETE: CLOSE,
+    ROW_DESCRIPTION: DESCRIBE,
+    NO_DATA: DESCRIBE,
+    COMMAND_COMPLETE: EXECUTE,
+    EMPTY_QUERY_RESPONSE: EXECUTE,
+    PORTAL_SUSPENDED: EXECUTE,
 }
 COMPLETES: Final = bytes(_COMPLETES.get(reply, 0) for reply in range(256))
 """By reply type: the type of the request it completes, or 0."""
 
-PARSE_COMPLETE: Final = 0x31
-CLOSE_COMPLETE: Final = 0x33
-COMMAND_COMPLETE: Final = 0x43
+FENCE_MESSAGES: Final = message(CLOSE, b"SPGBOUNCER_0\0") + SYNC_MESSAGE
+"""Close of what may or may not be there, and Sync: answered in any case."""
+PROBE_MESSAGES: Final = (
+    message(CLOSE, b"SPGBOUNCER_PROBE\0")
+    + SYNC_MESSAGE
+    + message(PARSE, b"PGBOUNCER_PROBE\0\0\0\0")
+    + message(CLOSE, b"SPGBOUNCER_PROBE\0")
+    + SYNC_MESSAGE
+)
+"""The same, and a Parse of nothing, which cannot fail; see :meth:`Exchange.probe`."""
 COMPACT_AFTER: Final = 1000
 """Settled entries that a long pipeline's queue may carry before they are dropped."""
 NOTHING: Final[list[int]] = []
-_MEDDLED: Final = SWALLOW | FAKE | REFUSED
+"""Returned often, and never changed."""
+_SYNTHETIC: Final = SWALLOW | FAKE | REWORDED
 
 
 class Listener(Protocol):
-    """Wants to know when nothing is left to answer; see relay/interceptor.py."""
+    """Waits for answers; see relay/interceptor.py."""
 
-    def go_on(self) -> None:
-        """Look whether there is something to do now."""
+    def recheck(self) -> None:
+        """Go on if what it waits for has come."""
 
 
 class Exchange:
     """The requests of one client that its server has still to answer."""
 
     def __init__(self) -> None:
-        """Begin with nothing asked."""
+        """Begin without requests."""
         self.queue: list[int] = []
         self.head = 0
-        self.status = IDLE
+        self.status = STATUS_IDLE
         """Transaction status of the last ReadyForQuery."""
         self.clean = True
         self.copying = False
         """The server takes COPY data from the client."""
         self.skipping = False
-        """The server skips whatever comes before the next Sync."""
+        """The server skips all requests before the next Sync."""
         self.open = False
-        """A Sync is still to follow on something: what comes before it may be skipped.
+        """A Sync is still to follow: requests before it may be skipped.
 
         A Query does not end that, since it may be skipped as well."""
         self.executes = False
-        """It has an Execute."""
+        """One of them is an Execute."""
         self.synthetic_count = 0
-        """How many requests in the queue carry SWALLOW, FAKE or REFUSED.
+        """How many requests in the queue carry SWALLOW, FAKE or REWORDED.
 
         One more while :attr:`listener` waits for the answers, and one more while
         :attr:`awaited`.
         """
         self.listener: Listener | None = None
-        """Told after each chunk of a server while :attr:`special` is set."""
+        """Called after each chunk of a server while :attr:`synthetic_count` is set."""
         self.awaited = False
-        """The client holds what it sends until something is answered."""
+        """The client's stream holds what comes until a request is answered."""
         self.internal_query = False
-        """What it holds waits for something of ours that this server is to do first."""
+        """What it holds waits for an internal query that this server runs first."""
         self.refusal = b""
-        """The ErrorResponse for a REFUSED request."""
+        """The ErrorResponse for a REWORDED request."""
         self.answered = 0
         """The request that the last ReadyForQuery answered; 0: none of them."""
-        self.errand_failed = False
-        """The request that an errand of ours went before has had its answer."""
+        self.internal_query_failed = False
+        """The error of an internal query was the answer to the request behind it."""
         self.unsettled = 0
         """How many in the queue are MAYBE; one more while :attr:`skips_here`."""
         self._ends = 0
@@ -165,17 +189,17 @@ class Exchange:
         self.data_ahead = False
         """Data of a COPY were sent behind what may be a MAYBE, and no Sync since."""
         self._probing = False
-        """Asked whether the server skips; the answer is to come."""
+        """A probe was sent, and its answer is to come."""
         self.withheld: list[int] = []
         """Status of each ReadyForQuery that came meanwhile: the client's, or ours."""
         self.is_forced = False
         """What was held back in a COPY has waited long enough for an error."""
         self.held_for = 0
-        """How often the upkeep has seen it wait."""
+        """How often the maintenance has seen it wait."""
         self.skips_here = False
-        """Our probe has ended the skipping of the server: it is for us to skip."""
+        """Our probe has ended the server's skipping, so we skip for it."""
         self.surveyed = 0
-        """The queue was looked through up to here; what was found last is at:"""
+        """The queue was surveyed up to here.  The last of each kind was at:"""
         self._last_end = -1
         """a request that ReadyForQuery answers,"""
         self._last_sync = -1
@@ -185,14 +209,14 @@ class Exchange:
         self._last_execute = -1
         """an Execute,"""
         self._last_swallowed = -1
-        """what makes a Sync behind it one that a COPY may swallow, if still there."""
+        """what makes a Sync behind it one that a COPY may swallow, if still queued."""
         self.resets = False
-        """A request that RESETS has been completed, and no ReadyForQuery has come."""
+        """A request with RESETS was completed, and no ReadyForQuery has come since."""
         self.query_start = 0.0
         """When the open query began, in monotonic seconds; 0.0: none is open."""
         self.transaction_start = 0.0
 
-    # What the client asks.
+    # Requests.
 
     def request(self, entry: int) -> None:
         """Note a request: its type byte, with flags."""
@@ -209,16 +233,16 @@ class Exchange:
                 self.executes = True
         self.queue.append(entry)
         if entry > TYPE:
-            if entry & _MEDDLED:
+            if entry & _SYNTHETIC:
                 self.synthetic_count += 1
             if entry & FENCE:
                 self._fences += 1
 
     def restore(self, queue: list[int], status: int, refusal: bytes) -> None:
-        """Go on where another process left off."""
+        """Take over the queue of another process."""
         for entry in queue:
             self.queue.append(entry)
-            if entry & _MEDDLED:
+            if entry & _SYNTHETIC:
                 self.synthetic_count += 1
             if entry & MAYBE:
                 self.unsettled += 1
@@ -230,25 +254,25 @@ class Exchange:
         self.refusal = refusal
 
     def doubts(self) -> list[bool]:
-        """Return what is not known, for another process to go on with."""
+        """Return what is unknown, for another process to go on with."""
         return [
             self._may_skip,
             self.data_ahead,
             self._probing,
             self.skips_here,
             self.executes,
-            self.errand_failed,
+            self.internal_query_failed,
         ]
 
     def take_doubts(self, doubts: list[bool]) -> None:
-        """Take what was not known in another process."""
+        """Take over what was unknown in another process."""
         (
             self._may_skip,
             self.data_ahead,
             self._probing,
             self.skips_here,
             self.executes,
-            self.errand_failed,
+            self.internal_query_failed,
         ) = doubts
         self.unsettled += self.skips_here
 
@@ -262,8 +286,8 @@ class Exchange:
     def copy_data_sent(self) -> None:
         """Note data of a COPY, or its end, which may make it fail.
 
-        If a Sync stands before them, whether that ends the skipping depends on when the
-        server fails: what follows is not to be asked before that is known.
+        If a Sync stands before them, it depends on when the server fails whether that
+        Sync ends the skipping: no further request is sent before that is known.
         """
         self.data_ahead = self._is_synced_copy()
 
@@ -278,7 +302,7 @@ class Exchange:
         return self._last_copy >= self.head
 
     def _survey(self) -> None:
-        """Look at what was put at the end of the queue since the last time."""
+        """Look at the entries that were appended since the last survey."""
         queue = self.queue
         for at in range(max(self.surveyed, self.head), len(queue)):
             entry = queue[at]
@@ -302,7 +326,7 @@ class Exchange:
         self.surveyed = len(queue)
 
     def survey_again(self) -> None:
-        """Look through the whole queue next time: it has changed in its midst."""
+        """Survey the whole queue next time: it has changed other than at its end."""
         self.surveyed = 0
         self._last_end = self._last_sync = self._last_copy = -1
         self._last_execute = self._last_swallowed = -1
@@ -312,18 +336,18 @@ class Exchange:
         return self._ends > 0
 
     def refuse_last(self, refusal: bytes) -> None:
-        """Have the error of the last request told in other words."""
-        self.queue[-1] |= REFUSED
+        """Have the client get this error for the last request, not the server's."""
+        self.queue[-1] |= REWORDED
         self.synthetic_count += 1
         self.refusal = refusal
 
-    # What is known.
+    # Questions.
 
     def head_is_refused(self) -> bool:
-        """Tell whether an error that comes now is to be told in our words."""
+        """Tell whether an error that comes now is to be replaced by :attr:`refusal`."""
         return (
             self.head < len(self.queue)
-            and self.queue[self.head] & REFUSED != 0
+            and self.queue[self.head] & REWORDED != 0
             and not self.skipping
         )
 
@@ -332,7 +356,7 @@ class Exchange:
         return len(self.queue) - self.head
 
     def is_in_pipeline(self) -> bool:
-        """Tell whether a Sync is still to follow on what was asked."""
+        """Tell whether a Sync is still to follow."""
         return self.open
 
     def ends_are_outstanding(self) -> bool:
@@ -341,7 +365,7 @@ class Exchange:
         return self._last_end >= self.head
 
     def keeps_answers(self) -> bool:
-        """Tell whether the server may keep its last answer until told to flush."""
+        """Tell whether the server may keep its last answer until a Flush."""
         if self.head == len(self.queue) or self.skips():
             return False
         if self.data_ahead:
@@ -353,13 +377,13 @@ class Exchange:
         return last != SYNC and last != QUERY and last != FUNCTION_CALL
 
     def will_answer(self) -> bool:
-        """Tell whether the server answers what is outstanding without more from us."""
+        """Tell whether the server answers what is outstanding without more messages."""
         if self.head == len(self.queue) or self.skips():
             return False
         return not self.copying or self._ends > 0
 
     def skips(self) -> bool:
-        """Tell whether the server will skip what is asked now, as far as is known."""
+        """Tell whether the server will skip a request sent now, as far as is known."""
         if not self.skipping and not self._may_skip:
             return False
         self._survey()
@@ -380,10 +404,10 @@ class Exchange:
         )
 
     def must_settle(self) -> bool:
-        """Tell whether what is asked now may be skipped or not, nobody knows.
+        """Tell whether it is unknown if the server will skip a request sent now.
 
-        Or it is the end of the connection, in the midst of a COPY: unless that has
-        failed, and its error is on the way.
+        Or whether the request would end the connection, in the midst of a COPY: unless
+        that has failed, and its error is on the way.
         """
         if self.copying and self._ends == 0:
             return not self.is_forced
@@ -394,13 +418,18 @@ class Exchange:
         return self.data_ahead or self.wants_probe()
 
     def wants_probe(self) -> bool:
-        """Tell whether only a question of ours can show if the server skips."""
+        """Tell whether only a probe can show if the server skips."""
         if not self._may_skip or self._probing or self.head == len(self.queue):
             return False
         return self._behind_maybes() == len(self.queue)
 
+    def fence(self) -> None:
+        """Note FENCE_MESSAGES."""
+        self.request(CLOSE | SWALLOW | FENCE)
+        self.request(SYNC | SWALLOW)
+
     def probe(self) -> None:
-        """Note the messages that show it: Close, Sync, Parse, Close, Sync.
+        """Note PROBE_MESSAGES: Close, Sync, Parse, Close, Sync.
 
         A server that skips answers the first Sync, then ParseComplete; one that does
         not, CloseComplete first of all, behind its answers to the MAYBEs.
@@ -413,41 +442,41 @@ class Exchange:
         self._probing = True
 
     def probed(self, reply: int) -> list[int]:
-        """Note an answer to it; return the status of what the client is to be told."""
-        told: list[int] = []
+        """Note an answer to a probe; return the status of each ReadyForQuery due."""
+        due: list[int] = []
         if reply == CLOSE_COMPLETE:
             # It does not skip: the answers so far were those to MAYBEs.
-            told = self.withheld
+            due = self.withheld
             while not self.queue[self.head] & FENCE:
                 self._pop()
         elif reply == PARSE_COMPLETE:
-            # It did: the first answer was that to our Sync, and nobody skips now.
+            # It did: the first answer was that to our Sync, and it skips no more.
             while self.queue[self.head] & TYPE != PARSE:
                 self._pop()
             self.skips_here = self.open = True
             self.unsettled += 1
         else:
-            return told
+            return due
         self._probing = self._may_skip = False
         self.withheld = []
-        return told
+        return due
 
     def is_probing(self) -> bool:
         """Tell whether the answer to a probe is to come."""
         return self._probing
 
     def skipped_here(self) -> None:
-        """Note the client's Sync: what comes behind it is not skipped."""
+        """Note the client's Sync: requests behind it are not skipped."""
         self.skips_here = False
         self.unsettled -= 1
 
     def wants_fence(self) -> bool:
-        """Tell whether only an answer to something of ours can settle the queue."""
+        """Tell whether only the answer to a fence can settle the queue."""
         if self._fences or self._may_skip or self.head == len(self.queue):
             return False
         return self._behind_maybes() == len(self.queue)
 
-    # What the server answers.
+    # Replies.
 
     def take(self) -> int:
         """Remove the head and return it; the queue must not be empty."""
@@ -485,8 +514,8 @@ class Exchange:
         self._last_swallowed = max(self._last_swallowed - by, -1)
 
     def _flags_gone(self, entry: int) -> None:
-        """Note that a request with flags stands in the queue no more."""
-        if entry & _MEDDLED:
+        """Note that a request with flags has left the queue."""
+        if entry & _SYNTHETIC:
             self.synthetic_count -= 1
         if entry & MAYBE:
             self.unsettled -= 1
@@ -494,7 +523,7 @@ class Exchange:
             self._fences -= 1
 
     def _drop_ends(self) -> None:
-        """Drop what the server drops: the end of a COPY that there is not."""
+        """Drop what the server drops: the end of a COPY that is not under way."""
         while self.head < len(self.queue):
             if (
                 self.queue[self.head] != COPY_DONE
@@ -504,7 +533,7 @@ class Exchange:
             self._pop()
 
     def _drop_maybes(self) -> None:
-        """Drop the head's MAYBEs: what is answered now was asked behind them."""
+        """Drop the head's MAYBEs: the request answered now stands behind them."""
         if self._behind_maybes() < len(self.queue):
             while self.queue[self.head] & MAYBE:
                 self.take()
@@ -545,8 +574,7 @@ class Exchange:
     def copy_started(self) -> None:
         """Note CopyInResponse or CopyBothResponse.
 
-        A Sync that came right behind the statement may be what the server reads first
-        now, and ignores.
+        The server may read a Sync right behind the statement first now, and ignore it.
         """
         if self.unsettled and self.head < len(self.queue):
             if self.queue[self.head] & MAYBE:
@@ -582,24 +610,24 @@ class Exchange:
             self.data_ahead = False
             self._drop_end_behind_head()
         if first == QUERY or first == FUNCTION_CALL or first == SYNC:
-            self._errand_failed()
+            self._internal_failed()
             return skipped
         while self.head < len(self.queue) and self.queue[self.head] & TYPE != SYNC:
             skipped.append(self.take())
         self.skipping = self.head == len(self.queue)
-        self._errand_failed()
+        self._internal_failed()
         # Behind the MAYBEs nothing but Syncs can be skipped; see copy_data_sent.
         at = self._behind_maybes()
         if at == self.head or at < len(self.queue):
             self._may_skip = False
         return skipped
 
-    def _errand_failed(self) -> None:
-        """Have the head's ReadyForQuery told, if it ends an errand that failed."""
-        if self.head < len(self.queue) and self.queue[self.head] & ERRAND:
-            self.queue[self.head] &= ~(SWALLOW | ERRAND)
+    def _internal_failed(self) -> None:
+        """Let the client see the head's ReadyForQuery, if an internal query failed."""
+        if self.head < len(self.queue) and self.queue[self.head] & INTERNAL:
+            self.queue[self.head] &= ~(SWALLOW | INTERNAL)
             self.synthetic_count -= 1
-            self.errand_failed = True
+            self.internal_query_failed = True
 
     def _drop_end_behind_head(self) -> None:
         """Drop the end of the COPY at the head, which has failed; later ones stay.
@@ -617,7 +645,7 @@ class Exchange:
                 self._ends -= 1
 
     def ready(self, status: int) -> list[int]:
-        """Note ReadyForQuery; return requests that went unanswered (normally none).
+        """Note ReadyForQuery; return requests that it left unanswered (normally none).
 
         The one that it answers is :attr:`answered` then.
         """
@@ -635,7 +663,7 @@ class Exchange:
                 if self.surveyed:
                     self.survey_again()
                 self.open = False
-                self.clean = status == IDLE
+                self.clean = status == STATUS_IDLE
                 return NOTHING
         passed: list[int] = []
         self.answered = 0
@@ -655,15 +683,15 @@ class Exchange:
         self.skipping = self._may_skip = self.is_forced = False
         if self.head == len(self.queue):
             self.open = False
-            self.clean = status == IDLE and not self.skips_here
+            self.clean = status == STATUS_IDLE and not self.skips_here
         else:
             self.clean = False
         return passed
 
     def _answer_sync(self) -> int:
-        """Remove the Sync that was answered out of some of which one may not be.
+        """Remove the Sync that was answered, out of several of which one may not be.
 
-        They cannot be told apart, so one that is answered for certain is taken to be.
+        They are indistinguishable, so one that is surely answered counts as the one.
         """
         at = self._behind_maybes()
         if at < len(self.queue) and self.queue[at] == SYNC:
@@ -673,14 +701,14 @@ class Exchange:
         return self.take()
 
     def forget(self) -> list[int]:
-        """Forget what is asked, its server being lost; return that."""
+        """Forget all requests, as their server is lost; return them."""
         forgotten = self.queue[self.head :]
         while self.head < len(self.queue):
             self._pop()
         self.copying = False
         self.skipping = False
         self.open = self.executes = False
-        self.status = IDLE
+        self.status = STATUS_IDLE
         self.clean = True
         self.refusal = b""
         self._may_skip = self.data_ahead = self._probing = False
@@ -688,11 +716,11 @@ class Exchange:
         if self.skips_here:
             self.skipped_here()
         self.stop_waiting()
-        self.errand_failed = False
+        self.internal_query_failed = False
         return forgotten
 
     def await_answers(self) -> None:
-        """Have the client told after each chunk of the server."""
+        """Have the client's stream retry after each chunk of the server."""
         if not self.awaited:
             self.awaited = True
             self.synthetic_count += 1
@@ -725,7 +753,7 @@ class Exchange:
                 # another COPY before it.
                 self.queue.insert(self.head, first)
                 self.survey_again()
-                if first & _MEDDLED:
+                if first & _SYNTHETIC:
                     self.synthetic_count += 1
                 return 0
             if not entry & MAYBE:

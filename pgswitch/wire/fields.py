@@ -1,8 +1,8 @@
 """Where the fields of a Query, Parse, Bind or Describe stand in the chunk they came in.
 
-Nothing is copied but what is asked for.  A message begins at ``start`` and goes on to
-``end``, which is the place behind it.  The layouts are those of the manual's "Message
-Formats"; a message that breaks them is told from others, and left to the server.
+Only the field asked for is copied.  A message begins at ``start``, and ``end`` is the
+place behind it.  The layouts are those of the manual's "Message Formats"; a message
+that breaks them is recognised, and left to the server.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
@@ -11,27 +11,28 @@ from __future__ import annotations
 
 from typing import Final
 
-from pgswitch.wire.exchange import BIND, PARSE
-from pgswitch.wire.prepared import BODY, STATEMENT
+from pgswitch.wire.constants import BIND, HEADER_SIZE, PARSE, PREPARED_STATEMENT
 
-LONGEST_NAME: Final = 65536
-"""No name of a statement or portal is longer; PostgreSQL looks at 63 bytes of it."""
+MAX_NAME_LENGTH: Final = 65536
+"""Longest name of a statement or portal; PostgreSQL looks at 63 bytes of it."""
 TO_COME: Final = -1
+"""The end of a name has not come yet."""
 TOO_LONG: Final = -2
+"""A name is longer than MAX_NAME_LENGTH."""
 _NO_TYPES: Final = b"\0\0\0"
-"""How a Parse without types of parameters ends, the end of its text included."""
+"""How a Parse without parameter types ends, the zero byte of its text included."""
 
 
 def text_in(chunk: bytes, start: int, end: int) -> tuple[int, int]:
-    """Return where the text of a Query or Parse begins and ends; -1: it does not."""
-    begin = start + BODY
+    """Return where the text of a Query or Parse begins and ends; -1: it has no end."""
+    begin = start + HEADER_SIZE
     after = end - 1
     if chunk[start] == PARSE:
         if begin >= end:
             return 0, -1
         # An unnamed one needs no search.
         begin = chunk.find(b"\0", begin, end) + 1 if chunk[begin] else begin + 1
-        # Nor does the end of a text if no types of parameters follow.
+        # Nor does the end of a text if no parameter types follow.
         after = end - len(_NO_TYPES)
         if begin == 0 or after < begin or chunk[after:end] != _NO_TYPES:
             return begin, chunk.find(b"\0", begin, end) if begin else -1
@@ -46,19 +47,19 @@ def text_in(chunk: bytes, start: int, end: int) -> tuple[int, int]:
 def names_in(chunk: bytes, start: int, end: int) -> tuple[int, int]:
     """Return where the names in a Bind end, the portal's and the statement's.
 
-    The second is negative if it is not known: TO_COME, perhaps, or one is TOO_LONG.
+    The second is negative if it is unknown: TO_COME, or one of them is TOO_LONG.
     """
-    portal = name_end(chunk, start + BODY, end)
+    portal = name_end(chunk, start + HEADER_SIZE, end)
     return portal, name_end(chunk, portal + 1, end) if portal >= 0 else portal
 
 
 def name_end(chunk: bytes, begin: int, end: int) -> int:
-    """Return where a name ends that begins at ``begin``; TO_COME, TOO_LONG."""
-    most = begin + LONGEST_NAME + 1
-    at = chunk.find(b"\0", begin, min(end, most))
+    """Return where the name at ``begin`` ends; or TO_COME, or TOO_LONG."""
+    limit = begin + MAX_NAME_LENGTH + 1
+    at = chunk.find(b"\0", begin, min(end, limit))
     if at >= 0:
         return at
-    return TOO_LONG if min(end, len(chunk)) >= most else TO_COME
+    return TOO_LONG if min(end, len(chunk)) >= limit else TO_COME
 
 
 def statement_in(chunk: bytes, start: int, end: int) -> bytes:
@@ -66,8 +67,8 @@ def statement_in(chunk: bytes, start: int, end: int) -> bytes:
     if chunk[start] == BIND:
         portal, name = names_in(chunk, start, end)
         return chunk[portal + 1 : name] if name >= 0 else b""
-    begin = start + BODY
-    if begin >= end or chunk[begin] != STATEMENT:
+    begin = start + HEADER_SIZE
+    if begin >= end or chunk[begin] != PREPARED_STATEMENT:
         return b""
     name = chunk.find(b"\0", begin, end)
     return chunk[begin + 1 : name] if name >= 0 else b""

@@ -9,14 +9,14 @@ never becomes an object of its own.
 A 256-byte table says what to do with each type:
 
 * ``PASS``: walk on,
-* ``CALL``: tell :meth:`Scanner.on_message` as soon as the header is there,
+* ``CALL``: call :meth:`Scanner.on_message` as soon as the header is there,
 * ``WHOLE``: the same, but only once the body is there too,
 * ``TAG``: ``WHOLE`` for some lengths, else ``PASS`` (passing.py).
 
 What cannot be decided yet (a cut header, a cut body that is wanted whole) is held
-back, in the pieces in which it came, and joined once there is enough of it; somebody
-who cannot say how much that is gets twice as much each time.  So whatever is held is
-copied and searched a few times at most, in however many pieces it comes.
+back, in the pieces in which it came, and joined once there is enough of it; an
+on_message that cannot say how much it needs gets twice as much each time.  So bytes
+that are held are copied and searched a few times at most, however small the pieces.
 
 A walk always starts either inside a body that only passes (:attr:`Scanner.skip`) or at
 a whole header, however the stream was cut.  Nothing but a
@@ -30,6 +30,7 @@ from __future__ import annotations
 from typing import Final
 
 from pgswitch.errors import BadPacketHeader
+from pgswitch.wire.constants import HEADER_SIZE
 from pgswitch.wire.passing import skip_messages
 
 PASS: Final = 0
@@ -37,18 +38,15 @@ CALL: Final = 1
 WHOLE: Final = 2
 TAG: Final = 3
 
-HEADER_SIZE: Final = 5
-"""One type byte and four length bytes."""
-
-MOST_PIECES: Final = 64
+MAX_PIECES: Final = 64
 SMALL_PIECE: Final = 4096
-"""So many pieces, smaller than this on average, are made one: objects have a size."""
+"""So many pieces, smaller than this on average, are joined: each object has a size."""
 
 MAX_MESSAGE_SIZE: Final = 0x7FFFFFFF
 """Default of ``max_packet_size``: the longest message, its type byte included."""
 
 LONG_MESSAGE: Final = 65536
-"""Bytes of a message that few kinds exceed, and that is held without a question."""
+"""Few types of messages are longer; ``check_long`` decides whether to hold one."""
 
 _skip_messages: Final = skip_messages
 """Final names cost no look-up when compiled."""
@@ -77,6 +75,7 @@ class Scanner:
         "_held_size",
         "_packed",
         "actions",
+        "held_back",
         "limit",
         "needed",
         "skip",
@@ -101,6 +100,8 @@ class Scanner:
         Before it, if on_message returns False."""
         self.stopped_at = 0
         """Where in the chunk it ended then."""
+        self.held_back = False
+        """The walk ended by :meth:`hold_back`."""
         self.needed = 0
         """Set by on_message, if it returns False: bytes of the message to wait for.
 
@@ -110,17 +111,34 @@ class Scanner:
         self._held: list[bytes] = []
         self._held_size = 0
         self._packed = 0
-        """How many of the pieces held are no more to be joined by :meth:`_pack`."""
+        """How many of the pieces held :meth:`_pack` has dealt with."""
         self._edits: list[bytes] = []
         self._copied = 0
 
     def on_message(self, message_type: int, chunk: bytes, start: int, end: int) -> bool:
-        """Take note of a message in ``chunk[start:end]`` that the table names.
+        """Process a message in ``chunk[start:end]`` that the table names.
 
         With action CALL, ``end`` may lie beyond the chunk.  Return False to have
         the message held back until more of it has arrived.
         """
         raise AssertionError((message_type, start, end, len(chunk)))
+
+    def wait_for(self, size: int) -> bool:
+        """Hold the present message until ``size`` bytes of it are there.
+
+        Called by on_message, which returns the result.
+        """
+        self.needed = size
+        return False
+
+    def hold_back(self) -> bool:
+        """End the walk before the present message.
+
+        Called by on_message, which returns the result.
+        """
+        self.held_back = True
+        self.stopped = True
+        return False
 
     def check_long(self, message_type: int, size: int) -> None:
         """Raise a Fault if a message of this size is not to be held until it is whole.
@@ -141,7 +159,7 @@ class Scanner:
         self._held.append(chunk)
         self._held_size += len(chunk)
         if self._held_size < self.wanted:
-            if len(self._held) - self._packed >= MOST_PIECES:
+            if len(self._held) - self._packed >= MAX_PIECES:
                 self._pack()
             return None
         joined = b"".join(self._held)
@@ -149,12 +167,12 @@ class Scanner:
         return joined
 
     def let_go_of_held(self) -> None:
-        """Hold nothing back any more."""
+        """Drop what is held back."""
         self._held.clear()
         self._held_size = self._packed = self.wanted = 0
 
     def _pack(self) -> None:
-        """Make one of many small pieces: each has 50 bytes of an object around it."""
+        """Join many small pieces into one: each has 50 bytes of an object around it."""
         pieces = self._held[self._packed :]
         if sum(map(len, pieces)) < SMALL_PIECE * len(pieces):
             del self._held[self._packed :]
@@ -176,7 +194,7 @@ class Scanner:
     def walk(self, chunk: bytes) -> bytes:
         """Walk ``chunk``; return the bytes to pass on, mostly ``chunk`` itself.
 
-        The caller has asked :meth:`rejoin` first when :attr:`wanted` is set.
+        The caller has called :meth:`rejoin` first when :attr:`wanted` is set.
         Raises BadPacketHeader for a length under 4 or a message over the limit,
         and whatever Fault :meth:`on_message` raises.
         """

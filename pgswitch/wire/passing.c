@@ -1,4 +1,4 @@
-/* Walk over messages that need no look of their own.
+/* Skip or classify messages without looking at each.
  *
  * The same as passing.py, which says what each function takes and returns.
  */
@@ -24,7 +24,7 @@ length_at(const unsigned char *at)
 }
 
 static PyObject *
-passing_pass_over(PyObject *module, PyObject *const *args, Py_ssize_t count)
+passing_skip_messages(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     const unsigned char *chunk, *actions;
     Py_ssize_t position, last;
@@ -33,7 +33,7 @@ passing_pass_over(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (count != 4 || !PyBytes_Check(args[0]) || !PyBytes_Check(args[2])
         || PyBytes_GET_SIZE(args[2]) != TYPES) {
         PyErr_SetString(PyExc_TypeError,
-                        "pass_over takes bytes, a position, 256 bytes, a limit");
+                        "skip_messages takes bytes, a position, 256 bytes, a limit");
         return NULL;
     }
     chunk = (const unsigned char *)PyBytes_AS_STRING(args[0]);
@@ -136,7 +136,7 @@ is_suspect(const unsigned char *text, const unsigned char *end)
 }
 
 static PyObject *
-passing_asked(PyObject *module, PyObject *const *args, Py_ssize_t count)
+passing_classify_chunk(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     const unsigned char *chunk, *at, *end;
     long long limit;
@@ -144,7 +144,7 @@ passing_asked(PyObject *module, PyObject *const *args, Py_ssize_t count)
     int parsed = 0;
 
     if (count != 2 || !PyBytes_Check(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "asked takes bytes and a limit");
+        PyErr_SetString(PyExc_TypeError, "classify_chunk takes bytes and a limit");
         return NULL;
     }
     limit = PyLong_AsLongLong(args[1]);
@@ -206,13 +206,13 @@ passing_asked(PyObject *module, PyObject *const *args, Py_ssize_t count)
 }
 
 static PyObject *
-passing_named(PyObject *module, PyObject *chunk)
+passing_bind_statement(PyObject *module, PyObject *chunk)
 {
     const char *name, *end;
     Py_ssize_t left;
 
     if (!PyBytes_Check(chunk)) {
-        PyErr_SetString(PyExc_TypeError, "named takes bytes");
+        PyErr_SetString(PyExc_TypeError, "bind_statement takes bytes");
         return NULL;
     }
     left = PyBytes_GET_SIZE(chunk) - HEADER - 1;
@@ -222,7 +222,7 @@ passing_named(PyObject *module, PyObject *chunk)
 }
 
 static PyObject *
-passing_renamed(PyObject *module, PyObject *const *args, Py_ssize_t count)
+passing_rename_bind(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
     const unsigned char *chunk, *rest;
     unsigned char *put;
@@ -232,7 +232,7 @@ passing_renamed(PyObject *module, PyObject *const *args, Py_ssize_t count)
 
     if (count != 3 || !PyBytes_Check(args[0]) || !PyBytes_Check(args[1])
         || !PyBytes_Check(args[2])) {
-        PyErr_SetString(PyExc_TypeError, "renamed takes bytes and two names");
+        PyErr_SetString(PyExc_TypeError, "rename_bind takes bytes and two names");
         return NULL;
     }
     chunk = (const unsigned char *)PyBytes_AS_STRING(args[0]);
@@ -285,15 +285,15 @@ passing_suspect(PyObject *module, PyObject *const *args, Py_ssize_t count)
 }
 
 static PyMethodDef functions[] = {
-    {"skip_messages", (PyCFunction)(void (*)(void))passing_pass_over, METH_FASTCALL,
+    {"skip_messages", (PyCFunction)(void (*)(void))passing_skip_messages, METH_FASTCALL,
      "Return where the first message begins that needs a look."},
-    {"classify_chunk", (PyCFunction)(void (*)(void))passing_asked, METH_FASTCALL,
-     "Return what a chunk asks, if that is one whole query."},
+    {"classify_chunk", (PyCFunction)(void (*)(void))passing_classify_chunk, METH_FASTCALL,
+     "Return what a chunk asks for, if that is one whole query."},
     {"suspect", (PyCFunction)(void (*)(void))passing_suspect, METH_FASTCALL,
      "Tell whether a text may be about prepared statements of SQL."},
-    {"bind_statement", passing_named, METH_O,
+    {"bind_statement", passing_bind_statement, METH_O,
      "Return the statement that a chunk's Bind names."},
-    {"rename_bind", (PyCFunction)(void (*)(void))passing_renamed, METH_FASTCALL,
+    {"rename_bind", (PyCFunction)(void (*)(void))passing_rename_bind, METH_FASTCALL,
      "Return a chunk with the statement that its Bind names renamed."},
     {NULL, NULL, 0, NULL},
 };
@@ -301,7 +301,7 @@ static PyMethodDef functions[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "pgswitch.wire.passing",
-    .m_doc = "Walk over messages that need no look of their own.",
+    .m_doc = "Skip or classify messages without looking at each.",
     .m_size = 0,
     .m_methods = functions,
 };

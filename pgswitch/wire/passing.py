@@ -1,4 +1,4 @@
-"""Walk over messages that need no look of their own: the inner loops of the hot path.
+"""Skip or classify messages without looking at each: the inner loops of the hot path.
 
 ``passing.c`` beside this file is the same in C, built where a compiler is there and
 then imported instead (the same names, the same tests).  A result of 130,000 short rows
@@ -14,28 +14,31 @@ import re
 from struct import Struct, error
 from typing import Final
 
-_HEADER: Final = 5
-"""One type byte and four length bytes, which count themselves."""
-_TAG: Final = 3
-"""Among ``actions``: to be looked at if it has one of the two lengths below."""
-_LENGTHS: Final = (12, 16, 19)
-"""Of the CommandComplete of PREPARE, DISCARD ALL and DEALLOCATE ALL: statements have
-come, or are gone."""
+from pgswitch.wire.constants import (
+    BIND,
+    DESCRIBE,
+    EXECUTE,
+    HEADER_SIZE,
+    PARSE,
+    QUERY,
+    SYNC,
+    USES_UNNAMED,
+)
 
-_QUERY: Final = 0x51
-_PARSE: Final = 0x50
-_BIND: Final = 0x42
-_EXECUTE: Final = 0x45
-_SYNC: Final = 0x53
-_USES_UNNAMED: Final = 0x55
+_TAG: Final = 3
+"""``framing.TAG``: to be looked at if it has one of the lengths below."""
+_LENGTHS: Final = (12, 16, 19)
+"""Of the CommandComplete of PREPARE, DISCARD ALL and DEALLOCATE ALL, after which a
+server has other prepared statements than before."""
+
 
 _UNNAMED: Final[dict[int, tuple[bytes, ...]]] = {
-    _PARSE: (b"\0",),
-    _BIND: (b"\0\0",),
-    0x44: (b"P", b"S\0"),  # Describe
-    _EXECUTE: (b"",),
+    PARSE: (b"\0",),
+    BIND: (b"\0\0",),
+    DESCRIBE: (b"P", b"S\0"),
+    EXECUTE: (b"",),
 }
-"""How the body of a message begins that names no statement."""
+"""How the body of a message without a statement's name begins."""
 
 _TAIL: Final = b"D\0\0\0\6P\0E\0\0\0\t\0\0\0\0\0S\0\0\0\4"
 """How nearly every query ends: Describe and Execute of the unnamed portal, Sync."""
@@ -65,15 +68,15 @@ def skip_messages(chunk: bytes, position: int, actions: bytes, limit: int) -> in
             action = actions[kind]
             if action and (action != _TAG or length in _LENGTHS):
                 return position
-            if length < _HEADER - 1 or length >= limit:
+            if length < HEADER_SIZE - 1 or length >= limit:
                 return position
             position += length + 1
-    except error:  # to ask each time whether a header is there would cost more
+    except error:  # to test for a whole header each time would cost more
         return position
 
 
 def classify_chunk(chunk: bytes, limit: int) -> int:
-    """Return what a chunk asks, if that is one whole query and no more; else 0.
+    """Return what a chunk asks for, if that is one whole query and no more; else 0.
 
     ======== ======================================================================
     ``Q``    one Query
@@ -83,37 +86,37 @@ def classify_chunk(chunk: bytes, limit: int) -> int:
     ``B``    as ``S``, but the first message is a Bind that names a statement
     ======== ======================================================================
 
-    It is returned as a type byte.  A text that :func:`suspect` finds makes it 0, and so
-    does a Bind to a named portal.
+    The result is a type byte.  A text that :func:`suspect` finds makes it 0, so does
+    a Bind to a named portal.
     """
     size = len(chunk)
     if chunk.startswith(b"Q"):
-        return _QUERY if _is_query(chunk, size, limit) else 0
+        return QUERY if _is_query(chunk, size, limit) else 0
     tail = size - len(_TAIL) if chunk.endswith(_TAIL) else -1
-    found = _SYNC
+    found = SYNC
     parsed = False
     position = 0
-    while size - position >= _HEADER:
+    while size - position >= HEADER_SIZE:
         kind, length = _header_at(chunk, position)
-        body = position + _HEADER
+        body = position + HEADER_SIZE
         end = position + 1 + length
-        if length < _HEADER - 1 or length >= limit or end > size:
+        if length < HEADER_SIZE - 1 or length >= limit or end > size:
             break
-        if kind == _SYNC:
+        if kind == SYNC:
             return found if body == size and position else 0
         if not chunk.startswith(_UNNAMED.get(kind, ()), body, end):
-            if position or kind != _BIND or not _has_names(chunk, body, end):
+            if position or kind != BIND or not _has_names(chunk, body, end):
                 break
-            found = _BIND
-        elif kind == _PARSE:
+            found = BIND
+        elif kind == PARSE:
             if suspect(chunk, body + 1, end):
                 break
             parsed = True
-        elif not parsed and (kind == _BIND or chunk[position : body + 1][::5] == b"DS"):
-            if found == _BIND:
+        elif not parsed and (kind == BIND or chunk[position : body + 1][::5] == b"DS"):
+            if found == BIND:
                 break
-            found = _USES_UNNAMED
-        if kind == _EXECUTE and (size - end != _HEADER or chunk[end] != _SYNC):
+            found = USES_UNNAMED
+        if kind == EXECUTE and (size - end != HEADER_SIZE or chunk[end] != SYNC):
             break
         if end == tail:
             return found
@@ -124,11 +127,11 @@ def classify_chunk(chunk: bytes, limit: int) -> int:
 def _is_query(chunk: bytes, size: int, limit: int) -> bool:
     """Tell whether a chunk that begins like a Query is one, and nothing more."""
     return (
-        _HEADER < size <= limit
-        and int.from_bytes(chunk[1:_HEADER], "big") + 1 == size
+        HEADER_SIZE < size <= limit
+        and int.from_bytes(chunk[1:HEADER_SIZE], "big") + 1 == size
         and not (
-            (_BEGINNINGS[chunk[_HEADER]] or b";" in chunk)
-            and suspect(chunk, _HEADER, size)
+            (_BEGINNINGS[chunk[HEADER_SIZE]] or b";" in chunk)
+            and suspect(chunk, HEADER_SIZE, size)
         )
     )
 
@@ -173,22 +176,22 @@ def _has_names(chunk: bytes, body: int, end: int) -> bool:
 
 
 def bind_statement(chunk: bytes) -> bytes:
-    """Return the statement that the Bind names which a chunk begins with.
+    """Return the statement in the Bind that a chunk begins with.
 
-    It is one of the unnamed portal, see :func:`asked`; of anything else, nothing.
+    The Bind is to the unnamed portal, see :func:`classify_chunk`; else nothing.
     """
-    end = chunk.find(b"\0", _HEADER + 1)
-    return chunk[_HEADER + 1 : end] if end > 0 else b""
+    end = chunk.find(b"\0", HEADER_SIZE + 1)
+    return chunk[HEADER_SIZE + 1 : end] if end > 0 else b""
 
 
 def rename_bind(chunk: bytes, before: bytes, after: bytes) -> bytes:
-    """Return a chunk with the statement that its Bind names renamed.
+    """Return a chunk with the statement in its Bind renamed.
 
-    The chunk begins with that Bind, of the unnamed portal and of ``before``.
+    The chunk begins with that Bind, to the unnamed portal and of ``before``.
     Raises ValueError for a chunk that is too short for that.
     """
-    rest = _HEADER + 1 + len(before)
-    if len(chunk) <= rest:
+    rest_at = HEADER_SIZE + 1 + len(before)
+    if len(chunk) <= rest_at:
         raise ValueError("the Bind is cut")
-    length = int.from_bytes(chunk[1:_HEADER], "big") + len(after) - len(before)
-    return b"B%b\0%b%b" % (length.to_bytes(4, "big"), after, chunk[rest:])
+    length = int.from_bytes(chunk[1:HEADER_SIZE], "big") + len(after) - len(before)
+    return b"B%b\0%b%b" % (length.to_bytes(4, "big"), after, chunk[rest_at:])

@@ -9,10 +9,10 @@ name of ours, and Parse, Bind, Describe and Close are rewritten as they pass:
 client sends              server gets
 ========================  =======================================================
 Parse, new to the server  Parse under our name
-Parse, already there      nothing; ParseComplete is made by us in its turn
-Parse, name in use        Parse of a name in use, so that the server says so
+Parse, already there      nothing; we make the ParseComplete in its turn
+Parse, name in use        Parse of a name in use, so that the server refuses it
 Bind, Describe            the same under our name, a Parse first where it lacks
-Close                     nothing; CloseComplete is made by us in its turn
+Close                     nothing; we make the CloseComplete in its turn
 anything of no known      the message as it is, so that the server's own error
 name, or unnamed          answers it and its transaction takes the right turn
 ========================  =======================================================
@@ -20,20 +20,20 @@ name, or unnamed          answers it and its transaction takes the right turn
 A server keeps at most ``max_prepared_statements``; the one unused for longest is
 closed, its reply swallowed.  Where that was lowered, the next use of any statement
 closes all that are too many (``ServerStatements.limit_to``).  With 0 nothing outlives
-the client's hold on a server: messages pass as they are, and what was named is dropped
-before the next client.
+the client's hold on a server: messages pass as they are, and named statements are
+dropped before the next client.
 
 *Judged late.*  What a request does to a name is noted with it (:class:`Note`) and
 undone, the last first, if the server fails or skips it.  Up to the next Sync that
 cannot mislead, since the server skips whatever else was judged.  What comes behind a
 Sync is judged when all notes of before have their answers, and anything that names a
 statement when all SQL about statements has (:meth:`ClientStatements.must_wait`).
-A ParseComplete is made by us only where it is certain that the server would not have
-refused: not in a transaction that has failed, nor while that is not known.
+We make a ParseComplete only where it is certain that the server would not have refused:
+not in a transaction that has failed, nor while that is unknown.
 
-*Refuted.*  A server that does not know a statement that it should have, has one that
-it should not, or cannot run it any more, is told of it anew (``doubt``); in the first
-two cases it is also closed when its client lets go of it.
+*Refuted.*  If a server lacks a statement that it should have, has one that it should
+not, or cannot run it any more, the statement is prepared again (``doubt``); in the
+first two cases the server is also closed when its client releases it.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
@@ -45,20 +45,25 @@ from typing import Final
 
 from pgswitch.errors import BrokenPacket
 from pgswitch.stats.counters import Counters
+from pgswitch.wire.constants import (
+    BIND,
+    CLOSE,
+    CLOSE_COMPLETE_MESSAGE,
+    DESCRIBE,
+    EXECUTE,
+    HEADER_SIZE,
+    PARSE,
+    PARSE_COMPLETE_MESSAGE,
+    QUERY,
+    STATUS_FAILED,
+)
 from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import (
     BATCH,
-    BIND,
-    CLOSE,
     COMPACT_AFTER,
-    DESCRIBE,
-    ERRAND,
-    EXECUTE,
-    FAILED,
     FAKE,
+    INTERNAL,
     NAMED,
-    PARSE,
-    QUERY,
     RESETS,
     SQL,
     SWALLOW,
@@ -68,13 +73,6 @@ from pgswitch.wire.exchange import (
 from pgswitch.wire.sql_prepared import OURS, RUN_REQUESTS, SqlStatements, run
 from pgswitch.wire.sql_text import PREPARE, Action, SqlText
 from pgswitch.wire.statements import PREFIX, ServerStatements, Statement, StatementTable
-
-STATEMENT: Final = 0x53
-"""The byte ``S`` that tells a statement from a portal in Describe and Close."""
-BODY: Final = 5
-"""Offset of a message's body behind its type and length."""
-PARSE_COMPLETE: Final = b"1\x00\x00\x00\x04"
-CLOSE_COMPLETE: Final = b"3\x00\x00\x00\x04"
 
 PARSED: Final = 1
 """The client's name was introduced, and the statement parsed."""
@@ -108,7 +106,7 @@ _NO_NAME_OF_OURS = re.compile(rb"(" + PREFIX + rb'[^"]*) "')
 
 
 class Note:
-    """Goes with a request in flight: what to undo should the server skip it."""
+    """Goes with a request in flight: what to undo if the server skips it."""
 
     def __init__(
         self,
@@ -140,62 +138,62 @@ class ClientStatements:
         self,
         table: StatementTable,
         exchange: Exchange,
-        most: int,
+        limit: int,
         counters: Counters,
     ) -> None:
-        """``most`` is max_prepared_statements; ``counters`` those of the pool."""
+        """``limit`` is max_prepared_statements; ``counters`` those of the pool."""
         self.table = table
         self.exchange = exchange
-        self.most = most
+        self.limit = limit
         self.names: dict[bytes, Statement] = {}
         self.homes: dict[bytes, str] = {}
-        """Where rules have sent statements, by the client's names."""
+        """The databases that rules have routed statements to, by the client's names."""
         self.home = ""
-        """Where rules have sent the Parse that comes next, empty for nowhere."""
+        """The database that rules have routed the next Parse to, or empty."""
         self.notes: list[Note] = []
         """One for each request in the exchange that carries NAMED, in order."""
         self._over = 0
-        """How many of them, at the beginning, are over: dropped many at a time."""
+        """How many of the first are over: they are dropped many at a time."""
         self.sealed = False
-        """The notes are of requests that a Sync has followed."""
+        """A Sync has followed the requests of all notes."""
         self.counters = counters
         self.sql = SqlStatements(self.names)
-        """Those that the client has prepared by SQL."""
+        """The statements that the client has prepared by SQL."""
         self.last_bound = b""
-        """The name in the last Bind that was passed on in a whole query."""
+        """The name in the last Bind that was sent as part of a whole query."""
         self.busy = False
-        """A message of the client's may need more than a new name in it."""
+        """A message of the client may need more than another name in it."""
 
-    def keep_at_most(self, most: int) -> None:
+    def limit_to(self, limit: int) -> None:
         """Take another max_prepared_statements, from the next use of a statement on."""
-        self.most = most
+        self.limit = limit
 
     def must_wait(self) -> bool:
-        """Tell whether what names are is only known when answers have come.
+        """Tell whether only answers to come will show what names stand for.
 
-        What the server skips need not be known.
+        Of what the server skips that does not matter.
         """
         if not self.exchange.will_answer():
             return False
         return (self.sealed and len(self.notes) > 0) or len(self.sql.under_way) > 0
 
     def ended_segment(self) -> None:
-        """Note a Sync or a Query: what comes next is not skipped with what was."""
+        """Note a Sync or a Query: the server does not skip across it."""
         self.sealed = len(self.notes) > 0
 
     # The client's messages, as they pass.
 
     def parse(self, body: bytes, server: ServerStatements) -> bytes:
-        """Take a named Parse's body; return what the server gets for it."""
+        """Note a named Parse by its body; return what the server gets for it."""
         split = body.find(b"\0")
         if split < 0 or body.find(b"\0", split + 1) < 0:
             raise BrokenPacket(message="Parse")
         name = body[:split]
         self.counters.client_parse_count += 1
-        self.sql.remembers = self.most > 0
-        if not self.most:
+        self.sql.remembers = self.limit > 0
+        if not self.limit:
             return self._own_name(name, message(PARSE, body), server, PARSE)
-        # The server knows the rules of a duplicate name best: let it see one.
+        # The server knows the rules for a duplicate name best: send it one.
         if name in self.names:
             return self._duplicate(name, self.names[name], body[split:], server)
         if name in self.sql.texts:
@@ -223,7 +221,7 @@ class ClientStatements:
     def _own_name(
         self, name: bytes, sent: bytes, server: ServerStatements, request: int
     ) -> bytes:
-        """Pass on what introduces a name that the client has of its own there."""
+        """Return ``sent``, which introduces a name of the client's on the server."""
         if name in server.own:
             self.exchange.request(request)
             return sent
@@ -234,13 +232,13 @@ class ClientStatements:
         return sent
 
     def _found(self, name: bytes, statement: Statement) -> bytes:
-        """Have ParseComplete made for a statement that the server has."""
+        """Arrange a ParseComplete for a statement that the server has."""
         self._note(Note(FOUND, statement, name))
         exchange = self.exchange
-        if exchange.status != FAILED and not exchange.ends_are_outstanding():
+        if exchange.status != STATUS_FAILED and not exchange.ends_are_outstanding():
             exchange.request(PARSE | FAKE | NAMED)
             return b""
-        # Whether it fails, and how, is for the server to say.
+        # The server decides whether it fails, and how.
         exchange.request(CLOSE | SWALLOW)
         exchange.request(PARSE | NAMED)
         self.counters.server_parse_count += 1
@@ -256,8 +254,8 @@ class ClientStatements:
         server.add(statement)
         return sent + statement.parse() + self._evict(server)
 
-    def bind(self, names: bytes, rest: int, server: ServerStatements) -> bytes:
-        """Take ``portal NUL statement NUL`` of a Bind; ``rest`` bytes follow it.
+    def bind(self, names: bytes, remaining: int, server: ServerStatements) -> bytes:
+        """Note ``portal NUL statement NUL`` of a Bind; ``remaining`` bytes follow it.
 
         Returns what the server gets in place of the header and the two names.
         """
@@ -265,10 +263,10 @@ class ClientStatements:
         self.counters.bind_count += 1
         sent, name = self._use(names[split + 1 : -1], server, BIND)
         names = names[: split + 1] + name + b"\0"
-        return sent + b"B" + (len(names) + rest + 4).to_bytes(4, "big") + names
+        return sent + b"B" + (len(names) + remaining + 4).to_bytes(4, "big") + names
 
     def describe(self, body: bytes, server: ServerStatements) -> bytes:
-        """Take the body of a Describe of a named statement."""
+        """Note a named Describe by its body; return what the server gets."""
         if body.find(b"\0") != len(body) - 1:
             raise BrokenPacket(message="Describe")
         sent, name = self._use(body[1:-1], server, DESCRIBE)
@@ -288,13 +286,13 @@ class ClientStatements:
         if name in self.sql.texts:
             sent = self.ensure_own([name], server, may_fail=False)
         elif name.startswith(PREFIX):
-            # Not what it means for us; the server's error has a blank too many.
+            # One of our names: with a blank more it means nothing to the server.
             name += b" "
         self.exchange.request(request)
         return sent, name
 
     def close(self, body: bytes, server: ServerStatements | None) -> bytes:
-        """Take the body of a Close of a named statement; return what the server gets.
+        """Note a Close of a named statement by its body; return what the server gets.
 
         Without a server nothing is under names of the client's own.
         """
@@ -316,14 +314,14 @@ class ClientStatements:
         return self._close_nothing(CLOSE | NAMED)
 
     def _close_nothing(self, entry: int) -> bytes:
-        """Have CloseComplete come in its turn: by us, where that turn is certain."""
+        """Arrange a CloseComplete in its turn; we make it where that is certain."""
         if not self.exchange.ends_are_outstanding():
             self.exchange.request(entry | FAKE)
             return b""
         self.exchange.request(entry)
         return message(CLOSE, b"S" + OURS)
 
-    # What is said of names while no server is there to hear it.
+    # Names, while the client has no server.
 
     def text_of(self, name: bytes) -> bytes | None:
         """Return the text of a statement, None if none of that name is known.
@@ -338,8 +336,8 @@ class ClientStatements:
 
     def introduce(self, name: bytes, definition: bytes) -> bool:
         """Take a named statement that was parsed; False, if the name is in use."""
-        if not self.most:
-            return True  # The server is not there that it would have been dropped from.
+        if not self.limit:
+            return True  # No server has it, so none would have to drop it.
         if name in self.names or name in self.sql.texts:
             return False
         self.names[name] = self.table.hold(definition)
@@ -365,8 +363,11 @@ class ClientStatements:
 
     def _needed(self, text: SqlText, server: ServerStatements) -> bytes:
         """Return what gives the server the statements that a text mentions."""
-        if self.exchange.status == FAILED and not self.exchange.ends_are_outstanding():
-            return b""  # It is refused all the same.
+        if (
+            self.exchange.status == STATUS_FAILED
+            and not self.exchange.ends_are_outstanding()
+        ):
+            return b""  # The server refuses the text anyway.
         return self.ensure_own(self.sql.missing(text, server), server, may_fail=False)
 
     def bind_sql(self, portal: bytes, name: bytes, server: ServerStatements) -> bytes:
@@ -379,7 +380,7 @@ class ClientStatements:
         return self._needed(text, server)
 
     def execute(self, portal: bytes) -> None:
-        """Note an Execute; that of such a text is told about by its tag."""
+        """Note an Execute; what one of such a text does, its command tag shows."""
         text = self.sql.portals.get(portal)
         flags = RESETS if text is not None and text.resets else 0
         if text is None or not text.actions:
@@ -397,7 +398,7 @@ class ClientStatements:
         self._begin(text)
 
     def _begin(self, text: SqlText) -> None:
-        self.sql.remembers = self.most > 0
+        self.sql.remembers = self.limit > 0
         self.sql.begin(text)
         self.busy = True
 
@@ -406,9 +407,9 @@ class ClientStatements:
     ) -> bytes:
         """Return what gives the server these statements under the client's names.
 
-        ``may_fail``: it is an errand, whose error is the answer to what waits.
+        ``may_fail``: an internal query, whose error is the answer to what waits.
         """
-        flags = SWALLOW | ERRAND if may_fail else SWALLOW
+        flags = SWALLOW | INTERNAL if may_fail else SWALLOW
         sent: list[bytes] = []
         for name in names:
             if name in server.own:
@@ -427,7 +428,7 @@ class ClientStatements:
             sent.append(run(text))
         return b"".join(sent)
 
-    # What the server is given first.
+    # What goes before a message.
 
     def _ensure(self, statement: Statement, server: ServerStatements) -> bytes:
         """Return what must be sent first so that the server has the statement."""
@@ -460,7 +461,7 @@ class ClientStatements:
     def _evict(self, server: ServerStatements) -> bytes:
         """Return the Close messages that bring the server back to its limit."""
         sent: list[bytes] = []
-        while len(server.by_number) > max(self.most, 1):
+        while len(server.by_number) > max(self.limit, 1):
             statement = server.oldest()
             statement.references += 1
             self._note(Note(EVICTED, statement))
@@ -473,7 +474,7 @@ class ClientStatements:
         self.notes.append(note)
         self.busy = True
 
-    # The server's answers.
+    # Answers.
 
     def settled(self, entry: int) -> None:
         """Note that a request with NAMED or SQL succeeded, or ended."""
@@ -490,7 +491,7 @@ class ClientStatements:
         return self.notes[self._over :]
 
     def _next_note(self) -> Note:
-        """Take the first note off: what it is about is settled."""
+        """Remove the first note, whose request is settled, and return it."""
         note = self.notes[self._over]
         self._over += 1
         if self._over == len(self.notes):
@@ -540,7 +541,7 @@ class ClientStatements:
             return
         if kind == EVICTED:
             server.add(statement)
-            server.limit_to(max(self.most, 1))
+            server.limit_to(max(self.limit, 1))
             self.table.drop(statement)
             return
         if kind == PARSED or kind == SENT:
@@ -591,9 +592,9 @@ class ClientStatements:
                 if statement.number == int(number):
                     error = error.replace(statement.name + b'"', name + b'"')
                     break
-        # What a client itself calls so was sent with a blank behind it.
+        # A client's own name of that form was sent with a blank behind it.
         error = _NO_NAME_OF_OURS.sub(rb'\1"', error)
-        return message(error[0], error[BODY:])
+        return message(error[0], error[HEADER_SIZE:])
 
     # The end.
 
@@ -625,9 +626,9 @@ class ClientStatements:
             self.sql.parsed[b""] = unnamed
 
     def leave(self) -> None:
-        """Forget everything: the client has left, perhaps in the middle."""
+        """Forget everything: the client has left, perhaps amid a request."""
         if not self.names and not self.notes:
-            return  # Nothing that anybody else knows of.
+            return  # Nothing is shared with others.
         self.clear()
         for note in self.pending():
             if note.statement is not None and note.kind in KEEPS:
@@ -639,10 +640,10 @@ class ClientStatements:
 
 def sqlstate(error: bytes) -> bytes:
     """Return the SQLSTATE of an ErrorResponse, empty if it has none."""
-    at = error.find(b"\0C", BODY)
+    at = error.find(b"\0C", HEADER_SIZE)
     return error[at + 2 : at + 7] if at >= 0 else b""
 
 
 def fake_reply(entry: int) -> bytes:
     """Return the reply that we make for a FAKE request."""
-    return PARSE_COMPLETE if entry & TYPE == PARSE else CLOSE_COMPLETE
+    return PARSE_COMPLETE_MESSAGE if entry & TYPE == PARSE else CLOSE_COMPLETE_MESSAGE

@@ -33,6 +33,8 @@ UNDONE_CODES = (*CODES, "57P04", "57P05", "25P03", "25P04", "40001")
 MARK = b"57P0"
 FATAL_MARK = b"FATAL\0"
 """Only chunks that contain one of these need to be examined."""
+ENDING_SEVERITIES = (b"VFATAL\0", b"VPANIC\0", b"SFATAL\0", b"SPANIC\0")
+"""Severity fields of an ErrorResponse that ends the connection, asked or not."""
 MAX_LENGTH = 2048
 """FATAL_MARK is searched in this many bytes at the end of a chunk: nothing follows the
 message, and a longer one is examined when it is complete."""

@@ -21,8 +21,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from pgswitch.wire.constants import BIND, CLOSE, EXECUTE, PARSE
 from pgswitch.wire.encode import message
-from pgswitch.wire.exchange import BIND, CLOSE, EXECUTE, PARSE
 from pgswitch.wire.sql_text import DEALLOCATE, PREPARE, Action, SqlText
 
 if TYPE_CHECKING:

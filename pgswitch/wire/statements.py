@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pgswitch.wire.constants import BIND, CLOSE, EXECUTE, PARSE
 from pgswitch.wire.encode import message
-from pgswitch.wire.exchange import CLOSE, PARSE
 
 PREFIX: Final = b"PGBOUNCER_"
 """The prefix of names on servers, as documented by PgBouncer."""
@@ -183,8 +183,8 @@ class ServerStatements:
             self.clear()
             return (
                 message(PARSE, b"\0DEALLOCATE ALL\0\0\0")
-                + message(0x42, b"\0\0" + bytes(6))
-                + message(0x45, bytes(5))
+                + message(BIND, b"\0\0" + bytes(6))
+                + message(EXECUTE, bytes(5))
             )
         self.own.clear()
         return closes

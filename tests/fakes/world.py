@@ -1,6 +1,6 @@
 """The whole service in a world of made-up connections and a clock set by hand.
 
-Everything inside is real: frontends, links, pools, console.  Sockets are fakes, each
+Everything inside is real: frontends, streams, pools, console.  Sockets are fakes, each
 attempt to connect to a server waits for the test to accept it or let it fail, and time
 passes when the test says so.
 """
@@ -47,7 +47,7 @@ WorldOf = Callable[..., "World"]
 
 
 class FakeReactor(NotingReactor):
-    """A clock, and where links are found by descriptor as in a lean reactor."""
+    """A clock, and where streams are found by descriptor as in a lean reactor."""
 
     def __init__(self) -> None:
         """Begin at START_S."""
@@ -57,7 +57,7 @@ class FakeReactor(NotingReactor):
         self.advance(START_S)
 
     def advance(self, amount: float) -> None:
-        """Let time pass; links see it at once."""
+        """Let time pass; streams see it at once."""
         self.event_loop.clock.now = self.seconds() + amount
         super().advance(amount)
 
@@ -218,8 +218,7 @@ class World:
         self.attempts: list[Attempt] = []
         """Those not decided about yet, the first begun first."""
         clock = self.reactor.seconds
-        for module in ("service", "net.backend", "relay.idle_pool", "relay.stream"):
-            # Compiled modules keep their own clock; nothing here depends on those.
+        for module in ("service", "net.backend"):
             monkeypatch.setattr(f"pgswitch.{module}.monotonic", clock)
         (folder / "users.txt").write_text('"app" ""\n"other" ""\n"admin" ""\n')
         self.write(**sections)

@@ -110,7 +110,7 @@ def _client_link(row: ClientRow) -> str:
 
 def _server_link(row: ServerRow) -> str:
     client = row.stream.peer
-    return "" if client is None else hex(id(client.control))
+    return hex(id(client.frontend)) if isinstance(client, ClientStream) else ""
 
 
 def _application_name(

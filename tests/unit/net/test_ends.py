@@ -7,6 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from pgswitch.net.lean_reactor import LeanReactor
 from pgswitch.net.transport import SocketIO
 from pgswitch.pool.outgoing_cancels import CancelTarget
 from pgswitch.relay.server_stream import ServerStream
+from pgswitch.relay.stream import Clock
 from pgswitch.wire import encode
 from pgswitch.wire.auth_query import AuthQuery
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
@@ -395,7 +397,11 @@ class Held(Protocol):
         """Make the link, and have it hold something."""
         self.io = SocketIO(self.transport)
         self.stream = ServerStream(
-            MAX_MESSAGE_SIZE, self.io, Control(), ServerStatements(StatementTable())
+            MAX_MESSAGE_SIZE,
+            self.io,
+            Control(),
+            ServerStatements(StatementTable()),
+            Clock(monotonic, monotonic()),
         )
         self.io.attach(self.stream)
         self.stream.take(BEGUN)

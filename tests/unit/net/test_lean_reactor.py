@@ -12,6 +12,8 @@ import pytest
 if not hasattr(select, "epoll"):
     pytest.skip("there is no epoll here", allow_module_level=True)
 
+from time import monotonic
+
 from twisted.internet import main
 from twisted.logger import capturedLogs
 
@@ -19,7 +21,7 @@ from pgswitch.net.lean_reactor import LeanReactor
 from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client_stream import ClientStream
-from pgswitch.relay.stream import PAUSED_HOLDING
+from pgswitch.relay.stream import PAUSED_HOLDING, Clock
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 from tests.fakes.messages import message
 from tests.unit.relay.pair import Control, Socket
@@ -89,7 +91,12 @@ class Selectable:
 
     def stream(self) -> ClientStream:
         """Have a link read from now on."""
-        stream = ClientStream(MAX_MESSAGE_SIZE, Plain(self.socket), Control())
+        stream = ClientStream(
+            MAX_MESSAGE_SIZE,
+            Plain(self.socket),
+            Control(),
+            Clock(monotonic, monotonic()),
+        )
         stream.starting = False
         stream.clock = self.reactor.event_loop.clock
         self.reactor.event_loop.streams[self.fileno()] = stream
@@ -117,7 +124,7 @@ def reactor() -> Iterator[LeanReactor]:
 
 def told(stream: ClientStream) -> list[tuple[object, ...]]:
     """Return what the control of a link was told."""
-    control = stream.control
+    control = stream.frontend
     assert isinstance(control, Control)
     return control.told
 
@@ -153,7 +160,7 @@ def test_ends(reactor: LeanReactor) -> None:
 def test_a_fault_of_ours(reactor: LeanReactor) -> None:
     """It is logged, ends that connection, and no other."""
     broken, fine = Selectable(reactor), Selectable(reactor)
-    broken.stream().control = Broken()
+    broken.stream().frontend = Broken()
     other = fine.stream()
     for one in (broken, fine):
         one.far.send(PASSWORD)
@@ -206,7 +213,9 @@ def test_paused_in_the_read_that_ends_it(reactor: LeanReactor, order: str) -> No
     transport = TcpTransport(near.detach(), None, address, None, 1, reactor)
     io = SocketIO(transport)
     control = transport.protocol = Hasty(io, order)
-    stream = control.stream = ClientStream(MAX_MESSAGE_SIZE, io, control)
+    stream = control.stream = ClientStream(
+        MAX_MESSAGE_SIZE, io, control, Clock(monotonic, monotonic())
+    )
     stream.starting = False
     io.attach(stream)
     far.send(PASSWORD)

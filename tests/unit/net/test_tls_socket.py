@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from pgswitch.net.openssl import RECORD
 from pgswitch.net.tls_socket import TlsSocket, encrypt
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client_stream import ClientStream
-from pgswitch.relay.stream import PAUSED_PEER
+from pgswitch.relay.stream import PAUSED_PEER, Clock
 from pgswitch.tls.endpoints import ClientTls
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 from tests.fakes.messages import message
@@ -48,7 +49,9 @@ class Holder(Protocol):
     def connectionMade(self) -> None:
         """Make the link."""
         self.io = SocketIO(self.transport)
-        self.stream = ClientStream(MAX_MESSAGE_SIZE, self.io, self.control)
+        self.stream = ClientStream(
+            MAX_MESSAGE_SIZE, self.io, self.control, Clock(monotonic, monotonic())
+        )
         self.stream.starting = False
         self.io.attach(self.stream)
 
@@ -139,7 +142,9 @@ def test_nothing_stays_in_openssl(lean: Scene) -> None:
 def test_more_than_the_socket_takes(scene: Scene) -> None:
     """It is sent as the other end takes it, in order; meanwhile the peer is paused."""
     scene.shake_hands()
-    other = ClientStream(MAX_MESSAGE_SIZE, scene.io, Control())
+    other = ClientStream(
+        MAX_MESSAGE_SIZE, scene.io, Control(), Clock(monotonic, monotonic())
+    )
     scene.stream.peer = other
     data = b"".join(b"%07d " % number for number in range(150_000))
     for at in range(0, len(data), 100_000):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from twisted.internet.protocol import Protocol
 from pgswitch.net.transport import SocketIO
 from pgswitch.net.tuning import tune_socket
 from pgswitch.relay.client_stream import ClientStream
-from pgswitch.relay.stream import WORTH_WAITING_FOR
+from pgswitch.relay.stream import LOW_WATER_MARK, Clock
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 from tests.fakes.messages import message
 from tests.fakes.transports import END, FakeTransport
@@ -47,7 +48,9 @@ class Scene:
         self.transport = FakeTransport(self.reactor, self.protocol, peer, number=1)
         self.control = Control()
         self.io = self.protocol.io = SocketIO(self.transport)
-        self.stream = ClientStream(MAX_MESSAGE_SIZE, self.io, self.control)
+        self.stream = ClientStream(
+            MAX_MESSAGE_SIZE, self.io, self.control, Clock(monotonic, monotonic())
+        )
         self.stream.starting = False
         self.io.attach(self.stream)
 
@@ -104,7 +107,12 @@ def test_any_other_reactor(scene: Scene) -> None:
     """Without turns the link keeps its own clock."""
     del scene.io
     scene.transport.reactor = object()
-    stream = ClientStream(MAX_MESSAGE_SIZE, SocketIO(scene.transport), Control())
+    stream = ClientStream(
+        MAX_MESSAGE_SIZE,
+        SocketIO(scene.transport),
+        Control(),
+        Clock(monotonic, monotonic()),
+    )
     stream.starting = False
     SocketIO(scene.transport).attach(stream)
     assert stream.clock is not scene.reactor.event_loop.clock
@@ -213,9 +221,9 @@ def test_waiting_takes_a_buffer(scene: Scene, size: int, *, waits: bool) -> None
     transport.connected = True
     with sock:
         tune_socket(sock, ListenValues(tcp_socket_buffer=size))
-        assert scene.io.wake_for(WORTH_WAITING_FOR) is waits
+        assert scene.io.wake_for(LOW_WATER_MARK) is waits
         least = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
-        assert least == (WORTH_WAITING_FOR if waits else 1)
+        assert least == (LOW_WATER_MARK if waits else 1)
         assert scene.io.wake_for(1)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
 
@@ -240,7 +248,7 @@ def test_the_descriptor(
     transport.fileno = near.fileno
     io = SocketIO(transport)
     control = Control()
-    stream = ClientStream(MAX_MESSAGE_SIZE, io, control)
+    stream = ClientStream(MAX_MESSAGE_SIZE, io, control, Clock(monotonic, monotonic()))
     stream.starting = False
     io.attach(stream)
     assert stream.descriptor == near.fileno()

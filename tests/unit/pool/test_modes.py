@@ -254,5 +254,5 @@ def test_more_and_fewer_statements(world_of: WorldOf, more: int) -> None:
     server.say(message(b"1") + READY)
     statements = client.frontend.stream.statements
     assert statements is not None
-    assert statements.most == (2 if more else 0)
+    assert statements.limit == (2 if more else 0)
     assert not statements.notes

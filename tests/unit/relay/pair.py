@@ -1,11 +1,14 @@
-"""A client and servers on a rack, with recorded sockets and partners."""
+"""A client and servers of an idle pool, with recorded sockets and partners."""
 
 from __future__ import annotations
+
+from time import monotonic
 
 from pgswitch.errors import Fault
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.idle_pool import IdlePool
 from pgswitch.relay.server_stream import ServerStream
+from pgswitch.relay.stream import Clock
 from pgswitch.types import PoolMode
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE
 from pgswitch.wire.prepared import ClientStatements
@@ -66,10 +69,10 @@ class Socket:
 
 
 class Control:
-    """Stands for Frontend and Backend: records what it is told."""
+    """Stands for Frontend and Backend: records calls."""
 
     def __init__(self) -> None:
-        """Begin with nothing told."""
+        """Begin without calls."""
         self.told: list[tuple[object, ...]] = []
 
     def message(self, message_type: int, body: bytes) -> None:
@@ -95,7 +98,7 @@ class Control:
         del at
         return b"" if unanswered and b"C57P01\0" in chunk else chunk
 
-    def walked(self) -> None:
+    def chunk_processed(self) -> None:
         """Do nothing."""
 
     def is_answering(self) -> bool:
@@ -139,7 +142,7 @@ class PoolPolicy:
     """Stands for the pool: queues who must wait, records the rest."""
 
     def __init__(self) -> None:
-        """Begin with nothing told."""
+        """Begin without calls."""
         self.idle_pool: IdlePool
         self.told: list[tuple[str, object]] = []
         self.settles = False
@@ -165,12 +168,12 @@ class PoolPolicy:
 
 
 class Stage:
-    """A rack in one pool mode; clients and servers are made by it."""
+    """An idle pool in one pool mode, which makes clients and servers."""
 
     def __init__(self, mode: PoolMode = PoolMode.TRANSACTION) -> None:
         """Begin with no server."""
         self.policy = PoolPolicy()
-        self.idle_pool = IdlePool(self.policy)
+        self.idle_pool = IdlePool(self.policy, monotonic)
         self.policy.idle_pool = self.idle_pool
         self.idle_pool.mode = int(mode)
         self.table = StatementTable()
@@ -178,10 +181,14 @@ class Stage:
         self.controls: dict[object, Control] = {}
 
     def server(self, control: Control | None = None) -> ServerStream:
-        """Return a new server, idle on the rack."""
+        """Return a new server, idle in the pool."""
         socket, control = Socket(), control or Control()
         server = ServerStream(
-            MAX_MESSAGE_SIZE, socket, control, ServerStatements(self.table)
+            MAX_MESSAGE_SIZE,
+            socket,
+            control,
+            ServerStatements(self.table),
+            Clock(monotonic, monotonic()),
         )
         server.server_source = self.idle_pool
         server.counters = self.idle_pool.counters
@@ -195,7 +202,9 @@ class Stage:
         ``prepared`` is max_prepared_statements; without it servers are not shared.
         """
         socket, control = Socket(), Control()
-        client = ClientStream(MAX_MESSAGE_SIZE, socket, control)
+        client = ClientStream(
+            MAX_MESSAGE_SIZE, socket, control, Clock(monotonic, monotonic())
+        )
         client.starting = False
         client.counters = self.idle_pool.counters
         statements = None
@@ -208,9 +217,9 @@ class Stage:
         return client
 
     def sent(self, stream: object) -> bytes:
-        """Return what was sent to the other end of a link since the last call."""
+        """Return what was sent to the other end of a stream since the last call."""
         return self.sockets[stream].take()
 
     def told(self, stream: object) -> list[tuple[object, ...]]:
-        """Return what the control of a link was told."""
+        """Return the calls of a stream's partner."""
         return self.controls[stream].told

@@ -59,7 +59,7 @@ Draw = Callable[[int], int]
 
 
 class Care(Control):
-    """Hears what a server says that no client has."""
+    """Takes what an unlinked server says."""
 
     def __init__(self, caretaker: Caretaker) -> None:
         """Begin with nothing heard."""

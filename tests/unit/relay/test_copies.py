@@ -7,12 +7,12 @@ from typing import SupportsIndex
 import pytest
 
 from pgswitch.compiled import is_compiled
+from pgswitch.relay.client_stream import FORGOTTEN, MAX_REMEMBERED
 from pgswitch.relay.interceptor import QueryInterceptor
-from pgswitch.relay.preparing import MAX_TEXT_LENGTH
-from pgswitch.relay.relaying import FORGOTTEN, MAX_REMEMBERED
+from pgswitch.relay.prepared_rewriter import MAX_TEXT_LENGTH
 from pgswitch.relay.server_stream import ServerStream
-from pgswitch.wire.fields import LONGEST_NAME
-from pgswitch.wire.framing import MAX_MESSAGE_SIZE, MOST_PIECES, SMALL_PIECE, Scanner
+from pgswitch.wire.fields import MAX_NAME_LENGTH
+from pgswitch.wire.framing import MAX_MESSAGE_SIZE, MAX_PIECES, SMALL_PIECE, Scanner
 from tests.fakes.messages import READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 from tests.unit.relay.test_interceptor import Adviser
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 PIECE = 100
 LONG = b"x" * 3 * MAX_TEXT_LENGTH
-NAME = b"n" * (LONGEST_NAME - 100)
+NAME = b"n" * (MAX_NAME_LENGTH - 100)
 SYNC = message(b"S")
 OF_SQL = message(b"P", b"e\0EXECUTE a\0\0\0") + message(b"B", b"\0e\0" + bytes(6))
 """After it the names of portals matter."""
@@ -45,7 +45,7 @@ class Counted(bytes):
 
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that gets the size of all that is joined to be looked at anew."""
+    """Return a list that gets the size of all that is joined to be looked at again."""
     sizes: list[int] = []
     rejoin = Scanner.rejoin
 
@@ -74,11 +74,11 @@ MESSAGES = {
 }
 
 
-@pytest.mark.parametrize("is_gated", [False, True], ids=["", "through a gate"])
+@pytest.mark.parametrize("is_intercepted", [False, True], ids=["", "intercepted"])
 @pytest.mark.parametrize("prepared", [None, 10], ids=["own server", "shared server"])
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_message_in_many_pieces(
-    name: str, prepared: int | None, *, is_gated: bool, looked_at: list[int]
+    name: str, prepared: int | None, *, is_intercepted: bool, looked_at: list[int]
 ) -> None:
     """All that is joined is a few times the message, not its square."""
     stage = Stage()
@@ -86,7 +86,7 @@ def test_a_message_in_many_pieces(
     client.take(OF_SQL)
     server.take(message(b"1") + message(b"2"))
     stage.sent(server)
-    interceptor = QueryInterceptor(client, Adviser()) if is_gated else None
+    interceptor = QueryInterceptor(client, Adviser()) if is_intercepted else None
     data = MESSAGES[name]
     for at in range(0, len(data), PIECE):
         client.take(data[at : at + PIECE])
@@ -115,17 +115,17 @@ def test_many_small_pieces_take_little_memory() -> None:
     client = stage.client(prepared=10)
     stage.server()
     client.take(message(b"P", b"a\0" + LONG)[:20000])
-    for _ in range(50 * MOST_PIECES):
+    for _ in range(50 * MAX_PIECES):
         client.take(b"xx")
-    assert len(client._held) < 2 * MOST_PIECES
-    assert b"".join(client._held).endswith(b"xx" * 50 * MOST_PIECES)
+    assert len(client._held) < 2 * MAX_PIECES
+    assert b"".join(client._held).endswith(b"xx" * 50 * MAX_PIECES)
 
 
 def test_large_pieces_are_not_copied_for_that() -> None:
     """What comes in full reads is joined once, at the end."""
     client = Stage().client(prepared=10)
     client.wanted = MAX_MESSAGE_SIZE
-    pieces = [bytes([at]) * 2 * SMALL_PIECE for at in range(2 * MOST_PIECES % 250)]
+    pieces = [bytes([at]) * 2 * SMALL_PIECE for at in range(2 * MAX_PIECES % 250)]
     for piece in pieces * 2:
         assert client.rejoin(piece) is None
     assert all(
@@ -142,24 +142,24 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("is_gated", [False, True], ids=["", "through a gate"])
+@pytest.mark.parametrize("is_intercepted", [False, True], ids=["", "intercepted"])
 @pytest.mark.parametrize("name", ENDLESS)
-def test_a_name_without_end(name: str, *, is_gated: bool) -> None:
+def test_a_name_without_end(name: str, *, is_intercepted: bool) -> None:
     """It is refused before much of it is held: PostgreSQL looks at 63 bytes."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
     client.take(OF_SQL)
     server.take(message(b"1") + message(b"2"))
-    if is_gated:
+    if is_intercepted:
         QueryInterceptor(client, Adviser())
     kind, begin = ENDLESS[name]
     client.take(kind + (1 << 29).to_bytes(4, "big") + begin)
-    for _ in range(3 * LONGEST_NAME // 1000):
+    for _ in range(3 * MAX_NAME_LENGTH // 1000):
         client.take(b"x" * 1000)
     assert ("faulted", f"broken {name} packet") in stage.told(client)
 
 
-@pytest.mark.parametrize("size", [LONGEST_NAME, LONGEST_NAME + 1])
+@pytest.mark.parametrize("size", [MAX_NAME_LENGTH, MAX_NAME_LENGTH + 1])
 @pytest.mark.parametrize("name", ["Parse", "Bind"])
 def test_the_longest_name(name: str, size: int) -> None:
     """The bound is the same for a message that comes at once."""
@@ -172,7 +172,7 @@ def test_the_longest_name(name: str, size: int) -> None:
     }
     client.take(message(name[:1].encode(), bodies[name]))
     refused = [("faulted", f"broken {name} packet")]
-    assert stage.told(client) == ([] if size <= LONGEST_NAME else refused)
+    assert stage.told(client) == ([] if size <= MAX_NAME_LENGTH else refused)
 
 
 BEFORE_A_SYNC = {

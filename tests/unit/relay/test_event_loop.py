@@ -14,12 +14,12 @@ from pgswitch.relay import event_loop
 from pgswitch.relay.event_loop import EventLoop
 
 pytestmark = pytest.mark.skipif(
-    is_compiled(), reason="compiled classes take no stand-ins for links"
+    is_compiled(), reason="compiled classes take no stand-ins for streams"
 )
 
 
 class FakeLink:
-    """Stands for a Link: reads its socket, then does what it is told."""
+    """Stands for a stream: reads its socket, then does as prepared."""
 
     def __init__(self, sock: socket.socket, then: Callable[[], object]) -> None:
         """Remember what to do."""
@@ -64,7 +64,7 @@ class Stage:
         return near, far
 
     def have_always_something_to_read(self) -> None:
-        """Have a link whose other end says more whenever it is read."""
+        """Have a stream whose other end says more whenever it is read."""
         near, far = self.socket()
 
         def send_again() -> None:
@@ -89,7 +89,7 @@ def stage() -> Iterator[Stage]:
 
 
 def test_links_are_read_until_nothing_comes(stage: Stage) -> None:
-    """The loop goes on while links can be read, and ends with the time-out."""
+    """The loop goes on while streams can be read, and ends with the time-out."""
     near, far = stage.socket()
     left = [3]
 
@@ -109,7 +109,7 @@ def test_links_are_read_until_nothing_comes(stage: Stage) -> None:
 
 
 def test_other_objects_end_the_loop(stage: Stage) -> None:
-    """An event of something that is no link is handed on, and the loop ends."""
+    """An event of something else than a stream is passed on, and the loop ends."""
     near, far = stage.socket()
     far.send(b"x")
     stage.turns.run(stage.poller, 5.0)
@@ -137,7 +137,7 @@ def test_other_events_of_a_link(stage: Stage) -> None:
 
 
 def test_the_end_of_a_link(stage: Stage) -> None:
-    """The reason that a link returns is told."""
+    """The reason that a stream returns is reported."""
     near, far = stage.socket()
     stream = FakeLink(near, lambda: "done")
     stage.turns.streams[near.fileno()] = stream  # type: ignore[assignment]
@@ -147,7 +147,7 @@ def test_the_end_of_a_link(stage: Stage) -> None:
 
 
 def test_a_failing_link_disturbs_no_other(stage: Stage) -> None:
-    """An exception of one link is told, and the others are read."""
+    """An exception of one stream is reported, and the others are read."""
     near, far = stage.socket()
     second_near, second_far = stage.socket()
 
@@ -165,7 +165,7 @@ def test_a_failing_link_disturbs_no_other(stage: Stage) -> None:
 
 
 def test_a_link_that_another_has_stopped(stage: Stage) -> None:
-    """It is not read any more, though the poller had told that it could be."""
+    """It is not read any more, though the poller had reported it."""
     streams: list[FakeLink] = []
 
     def stop_the_others() -> None:
@@ -182,7 +182,7 @@ def test_a_link_that_another_has_stopped(stage: Stage) -> None:
 
 
 def test_an_interruption_ends_the_loop(stage: Stage) -> None:
-    """A timer that is set while links are read has the reactor look at it."""
+    """A timer that is set while streams are read returns to the reactor."""
     near, far = stage.socket()
 
     def interrupt() -> None:
@@ -197,7 +197,7 @@ def test_an_interruption_ends_the_loop(stage: Stage) -> None:
 
 
 def test_the_loop_ends_after_its_slice(stage: Stage) -> None:
-    """Links that can always be read do not keep the reactor for long."""
+    """Streams that can always be read do not keep the reactor for long."""
     stage.have_always_something_to_read()
     stage.turns.run(stage.poller, -1.0)
 
@@ -205,7 +205,7 @@ def test_the_loop_ends_after_its_slice(stage: Stage) -> None:
 def test_other_threads_get_the_lock(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Links that can always be read do not keep the interpreter for a whole slice."""
+    """Streams that can always be read do not keep the interpreter for a whole slice."""
     let_go: list[float] = []
     monkeypatch.setattr(event_loop, "sleep", let_go.append)
     times = count(step=event_loop.LOCKED_S / 3)

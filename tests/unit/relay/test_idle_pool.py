@@ -41,7 +41,7 @@ def test_first_come_first_served() -> None:
 
 
 def test_nobody_passes_the_queue() -> None:
-    """While somebody waits, an idle server is not given to a newcomer."""
+    """While a client waits, an idle server is not given to a newcomer."""
     stage = Stage()
     early, late = stage.client(), stage.client()
     early.take(query())
@@ -63,7 +63,7 @@ def test_a_closed_rack() -> None:
 
 
 def test_what_the_steward_looks_at() -> None:
-    """A careful rack, and a watched server."""
+    """A pool that checks releases, and a server that needs a check."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     for _ in range(2):
@@ -91,7 +91,7 @@ def test_stale_servers_are_passed_over() -> None:
 
 
 def test_parameters_that_differ() -> None:
-    """The steward makes them the client's first; the client is not joined before."""
+    """The policy sets the client's first; the two are not linked before."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     server.parameters = ("UTC",)
@@ -112,8 +112,8 @@ SPOILT = {
 }
 WAYS_BACK = {
     "put back": lambda stage, server: stage.idle_pool.put_back(server),
-    "handed on": lambda stage, server: stage.idle_pool.hand_on(server),
-    "kept": lambda stage, server: stage.idle_pool.keep(server),
+    "handed on": lambda stage, server: stage.idle_pool.reuse(server),
+    "kept": lambda stage, server: stage.idle_pool.push_idle(server),
 }
 
 
@@ -154,7 +154,7 @@ def test_an_idle_server_that_is_not_fit(spoil: Callable[[ServerStream], None]) -
 
 
 def test_a_release_that_is_too_early() -> None:
-    """A server that has still to answer, or skips, is nobody's any more."""
+    """A server that has still to answer, or skips, belongs to no client any more."""
     for said in (b"", message(b"E", b"Mno\0\0")):
         stage = Stage()
         server, client = stage.server(), stage.client()
@@ -178,7 +178,7 @@ def test_a_release_before_all_is_sent() -> None:
 
 
 def test_a_turn_that_comes_at_once() -> None:
-    """The steward may find a server for a client while it has it wait."""
+    """The policy may find a server for a client while it has it wait."""
     stage = Stage()
     server = stage.server()
     stage.idle_pool.open = False
@@ -202,6 +202,6 @@ def test_one_server_for_two_clients() -> None:
     stage = Stage()
     server, client = stage.server(), stage.client()
     client.take(query())
-    for give in (stage.idle_pool.serve, stage.idle_pool.join):
+    for give in (stage.idle_pool.serve, stage.idle_pool.link):
         with pytest.raises(AssertionError):
             give(stage.client(), server)

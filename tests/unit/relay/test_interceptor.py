@@ -1,4 +1,4 @@
-"""The gate: what is asked about, when, and what goes on to the link."""
+"""The interceptor: which queries are judged, when, and what it passes on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Adviser:
         text: bytes,
         statement: bytes,
         around: int,
-        is_inside: bool,  # noqa: FBT001 - as the gate calls it
+        is_inside: bool,  # noqa: FBT001 - as the interceptor calls it
         /,
     ) -> int:
         """Record; return the next outcome."""
@@ -70,7 +70,7 @@ class Adviser:
 def gated(
     stage: Stage, *, prepared: int | None = None
 ) -> tuple[ClientStream, Adviser, QueryInterceptor]:
-    """Return a client with a gate before it."""
+    """Return a client with an interceptor before it."""
     client = stage.client(prepared=prepared)
     adviser = Adviser()
     return client, adviser, QueryInterceptor(client, adviser)
@@ -213,7 +213,7 @@ def test_leaving_amid_all() -> None:
 
 
 def test_a_client_that_leaves() -> None:
-    """The advisor hears of it, if it still thinks."""
+    """The router is told to give up, if it still works on it."""
     for outcome, expected in ((LATER, 1), (UNCHANGED, 0)):
         stage = Stage()
         stage.server()
@@ -247,7 +247,7 @@ def test_an_answer_for_a_client_that_is_gone() -> None:
     client.take(query("one"))
     client.lost = True
     interceptor.answered(UNCHANGED)
-    interceptor.go_on()
+    interceptor.recheck()
     assert stage.sent(server) == b""
 
 
@@ -367,7 +367,7 @@ def test_a_long_bind_streams() -> None:
     [message(b"Q", b"no end"), message(b"Q", b"a\0b\0"), message(b"P", b"no end")],
 )
 def test_broken_bodies_are_the_servers(data: bytes) -> None:
-    """Nobody is asked about them."""
+    """The router does not see them."""
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
@@ -378,7 +378,7 @@ def test_broken_bodies_are_the_servers(data: bytes) -> None:
 
 @pytest.mark.parametrize("ahead", [b"", query("first")])
 def test_bad_headers(ahead: bytes) -> None:
-    """They are the client's fault, whoever is serving it then."""
+    """They are the client's fault, in whichever call they come out."""
     stage = Stage()
     server = stage.server()
     client, _, _ = gated(stage)
@@ -446,7 +446,7 @@ class Indifferent(Adviser):
         text: bytes,
         statement: bytes,
         around: int,
-        is_inside: bool,  # noqa: FBT001 - as the gate calls it
+        is_inside: bool,  # noqa: FBT001 - as the interceptor calls it
         /,
     ) -> int:
         """Return one of two outcomes that come to the same."""
@@ -503,7 +503,7 @@ def test_what_a_server_skips(bad: bytes, skipped: bytes, at_once: bool) -> None:
     sent = stage.sent(server)
     assert sent.startswith(bad)
     assert sent.endswith(SYNC)
-    assert interceptor.is_at_rest()
+    assert interceptor.can_hand_over()
     assert client.server is server
     assert len(adviser.asked) + len(adviser.brought) == asked
     client.take(query("next"))
@@ -592,7 +592,7 @@ def test_a_query_amid_a_copy() -> None:
     assert len(adviser.asked) == 1
     server.take(COPY_IN)
     assert len(adviser.asked) == 1
-    client.look_again(forced=True)
+    client.retry_held(forced=True)
     assert adviser.asked[1] == ("Q", b"next", b"", True)
     assert stage.sent(server).endswith(query("next"))
 
@@ -658,7 +658,7 @@ def test_closing_behind_a_copy(is_synced: bool) -> None:  # noqa: FBT001 - a par
 
 
 def test_closing_ahead_of_something_new() -> None:
-    """No server hears of that, so nothing is under way there."""
+    """No server receives that, so nothing is under way there."""
     stage = Stage(PoolMode.SESSION)
     server = stage.server()
     client, adviser, interceptor = gated(stage, prepared=10)

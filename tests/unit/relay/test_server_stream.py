@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.relay import server_stream as relay_server
-from pgswitch.types import PoolMode
+from pgswitch.types import SESSION_POOLING, STATEMENT_POOLING, PoolMode
 from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 
@@ -14,8 +13,8 @@ PARSED, BOUND, CLOSED = b"1\0\0\0\4", b"2\0\0\0\4", b"3\0\0\0\4"
 
 def test_modes_are_those_of_the_enumeration() -> None:
     """The hot path's integers are the enumeration's."""
-    assert int(PoolMode.SESSION) == relay_server.SESSION
-    assert int(PoolMode.STATEMENT) == relay_server.STATEMENT
+    assert int(PoolMode.SESSION) == SESSION_POOLING
+    assert int(PoolMode.STATEMENT) == STATEMENT_POOLING
 
 
 @pytest.mark.parametrize("step", [1, 3, 11, 1000])
@@ -52,7 +51,7 @@ def test_modes(mode: PoolMode, answer: bytes, *, released: bool) -> None:
 
 
 def test_statement_mode_forbids_transactions() -> None:
-    """The control is told."""
+    """The backend is called."""
     stage = Stage(PoolMode.STATEMENT)
     server, client = stage.server(), stage.client()
     client.take(query("BEGIN"))
@@ -88,7 +87,7 @@ def test_a_client_in_the_middle_of_a_message() -> None:
 
 
 def test_parameters_are_told() -> None:
-    """ParameterStatus goes to the control and to the client."""
+    """ParameterStatus goes to the backend and to the client."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     client.take(query())
@@ -100,7 +99,7 @@ def test_parameters_are_told() -> None:
 
 
 def test_an_unknown_message() -> None:
-    """The control hears of it."""
+    """The backend is called."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     client.take(query())

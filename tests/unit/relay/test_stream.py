@@ -1,108 +1,115 @@
-"""Any stream, in any pieces: clients cannot tell a shared server from their own."""
+"""Sending at once, queueing what is refused, and standing still for it."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from random import Random
-
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from pgswitch.types import PoolMode
-from tests.fakes.messages import message, query, split
-from tests.unit.relay.play import (
-    COPY_DONE,
-    EXECUTE,
-    FLUSH,
-    SYNC,
-    Play,
-    bind,
-    parse,
-    unnamed,
-)
-from tests.unit.relay.scripts import CLIENTS, Author, drawn
-
-DRAWN = 1500
-"""How many plays are drawn by :mod:`random`: more than hypothesis has time for."""
+from pgswitch.relay.stream import BIG_READ, PAUSED_HOLDING, PAUSED_PEER, SMALL_READ
+from tests.fakes.messages import READY, RESULT, message, query
+from tests.unit.relay.pair import Stage
 
 
-@pytest.mark.parametrize("start", range(0, DRAWN, 100))
-def test_as_if_alone(start: int) -> None:
-    """With errors, transactions, evictions, COPY, and servers that change."""
-    for seed in range(start, start + 100):
-        random = Random(seed)
-        scripts = drawn(random)
-        play = Play(scripts, random.randint(1, 2), random.randint(1, 3))
-        play.run(random.randrange, waits=random.random() < 0.5)
-        play.check()
+def test_a_slow_client_stops_its_server() -> None:
+    """What the kernel refuses is queued; until it is gone the server is not read."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    client.take(query())
+    socket = stage.sockets[client]
+    socket.room = 10
+    server.take(RESULT)
+    assert socket.done == ["drain"]
+    assert stage.sockets[server].done == ["pause"]
+    server.take(RESULT)
+    assert socket.sent + client.take_pending() == RESULT + RESULT
+    client.drained()
+    assert stage.sockets[server].done == ["pause", "resume"]
 
 
-@settings(max_examples=100)
-@given(
-    st.randoms(use_true_random=False),
-    st.integers(1, 2),
-    st.integers(1, 3),
-    st.booleans(),
-)
-def test_as_if_alone_in_short(
-    random: Random,
-    servers: int,
-    prepared: int,
-    waits: bool,  # noqa: FBT001 - drawn
-) -> None:
-    """The same, with the shortest script that fails."""
-    play = Play(drawn(random), servers, prepared)
-    play.run(random.randrange, waits=waits)
-    play.check()
+def test_a_slow_server_stops_its_client() -> None:
+    """The same the other way."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    stage.sockets[server].room = 0
+    client.take(query("COPY"))
+    assert stage.sockets[client].done == ["pause"]
+    assert server.take_pending() == query("COPY")
+    server.drained()
+    assert stage.sockets[client].done == ["pause", "resume"]
 
 
-@pytest.mark.parametrize("start", range(0, 300, 100))
-def test_nothing_of_others_without_shared_statements(start: int) -> None:
-    """With max_prepared_statements = 0 names are lost, but never another's found."""
-    for seed in range(start, start + 100):
-        random = Random(seed)
-        play = Play(drawn(random), random.randint(1, 2), prepared=0)
-        play.run(random.randrange, waits=False)
-        for client, name in zip(play.clients, CLIENTS, strict=False):
-            for kind, body in split(play.heard[client]):
-                others = [one for one in CLIENTS if one != name and one in body]
-                assert not others, (kind, body)
-        play.check_rest()
+def test_release_while_the_client_is_slow() -> None:
+    """The server serves others; it does not stay paused."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    client.take(query())
+    stage.sockets[client].room = 3
+    server.take(RESULT + READY)
+    assert client.server is None
+    assert stage.sockets[server].done == ["pause", "resume"]
+    assert stage.sockets[client].sent + client.take_pending() == RESULT + READY
 
 
-@pytest.mark.parametrize("start", range(0, 300, 100))
-def test_a_server_for_each_session(start: int) -> None:
-    """Under session pooling nothing is rewritten, and all comes to its end."""
-    for seed in range(start, start + 100):
-        random = Random(seed)
-        scripts = drawn(random)
-        play = Play(scripts, len(scripts), None, PoolMode.SESSION)
-        play.run(random.randrange, waits=random.random() < 0.5)
-        for client, expected in play.expected.items():
-            assert split(play.heard[client]) == split(b"".join(expected))
-            assert client.exchange.clean
-            assert client.exchange.outstanding() == 0
+def test_a_server_joined_to_a_slow_client() -> None:
+    """It is not read before the client has taken what it has."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    stage.sockets[client].room = 0
+    client.send(message(b"N"))
+    client.take(query())
+    assert stage.sockets[server].done == ["pause"]
 
 
-def test_each_cut_of_one_stream() -> None:
-    """Two pieces, cut at every byte, and both ways: the same as in one."""
-    script = [
-        parse(b"a", b"one") + bind(b"a") + EXECUTE + SYNC,
-        query("COPY") + message(b"d", b"row") + COPY_DONE + query("x"),
-        message(b"C", b"Sa\0") + unnamed(b"wrong") + FLUSH + SYNC,
-        query("PREPARE b AS two") + query("EXECUTE b"),
-        unnamed(b"COPY") + SYNC + message(b"d", b"wrong") + COPY_DONE + SYNC,
-    ]
-    whole = b"".join(script)
-    for cut in range(1, len(whole)):
-        parts = [whole[a:b] for a, b in pairwise((0, cut, len(whole)))]
-        play = Play([parts], 1, 2)
-        play.run(lambda _below: 0, waits=False)
-        play.check()
+def test_two_reasons_to_stand_still() -> None:
+    """Reading goes on when the last reason is gone."""
+    stage = Stage()
+    client = stage.client()
+    client.pause(PAUSED_HOLDING)
+    client.pause(PAUSED_PEER)
+    client.resume(PAUSED_HOLDING)
+    client.resume(PAUSED_HOLDING)
+    assert stage.sockets[client].done == ["pause"]
+    client.resume(PAUSED_PEER)
+    assert stage.sockets[client].done == ["pause", "resume"]
 
 
-def test_author() -> None:
-    """The same numbers make the same scripts."""
-    one, two = (Author(Random(1), CLIENTS[0]).script() for _ in range(2))
-    assert one == two
+def test_reads_grow_and_shrink() -> None:
+    """A read that fills its buffer is followed by larger ones, until they are small."""
+    stage = Stage()
+    server = stage.server()
+    chunks = [b"", b"x" * SMALL_READ, b"x" * 300, b"x" * 100]
+    asked: list[int] = []
+
+    def recv(size: int) -> bytes:
+        asked.append(size)
+        return chunks.pop()
+
+    server.recv = recv
+    server.actions = b"\0" * 256
+    server.skip = 1 << 30
+    while server.do_read() is None:
+        pass
+    assert asked == [SMALL_READ, SMALL_READ, SMALL_READ, BIG_READ]
+    assert chunks == []
+
+
+def test_an_error_of_the_socket() -> None:
+    """Reading tells the reactor; sending leaves it to the next read."""
+    stage = Stage()
+    client = stage.client()
+    error = ConnectionResetError()
+
+    def broken(_argument: object) -> bytes:
+        raise error
+
+    client.recv = broken
+    assert client.do_read() is error
+    client.raw_send = broken  # type: ignore[assignment]
+    client.send(b"x")
+    assert client.do_read_now() is error
+
+
+def test_after_the_end_nothing_is_dealt_with() -> None:
+    """Bytes of a connection that was closed are dropped."""
+    stage = Stage()
+    server, client = stage.server(), stage.client()
+    client.lost = True
+    client.take(query())
+    assert stage.sent(server) == b""

@@ -46,9 +46,9 @@ def sent(packed: Packed) -> Packed:
 
 def twin(stream: ClientStream, table: StatementTable) -> ClientStream:
     """Return a client without past, as it is made in another process."""
-    made = ClientStream(stream.limit, stream.io, stream.frontend)
+    made = ClientStream(stream.limit, stream.io, stream.frontend, stream.clock)
     if stream.statements is not None:
-        made.statements = ClientStatements(table, made.exchange, 10, made.counters)
+        made.track_statements(ClientStatements(table, made.exchange, 10, made.counters))
     return made
 
 
@@ -71,7 +71,7 @@ def facts(exchange: Exchange) -> tuple[object, ...]:
             exchange.unsettled,
             exchange.open,
         ),
-        *(exchange.awaited, exchange.internal_query, exchange.errand_failed),
+        *(exchange.awaited, exchange.internal_query, exchange.internal_query_failed),
         *(exchange.copy_end_sent(), exchange.wants_fence(), exchange.will_answer()),
     )
 
@@ -215,7 +215,9 @@ def test_a_server(world: World) -> None:
     client.say(query("PREPARE c AS SELECT 1"))
     server.say(message(b"C", b"PREPARE\0") + IN_TRANSACTION)
     stream = server.backend.stream
-    stream.close_needed = stream.owned = stream.statements.has_unknown = True
+    stream.close_needed = stream.unnamed_is_clients = stream.statements.has_unknown = (
+        True
+    )
     stream.statements.doubtful[7] = 1
     packed = sent(pack_server(stream, world.context.clock()))
     other_world, other = world, server.backend.stream
@@ -224,13 +226,14 @@ def test_a_server(world: World) -> None:
         stream.io,
         server.backend,
         type(other.statements)(StatementTable()),
+        stream.clock,
     )
     unpack_server(made, packed, made.statements.table, NOW)
     assert [*made.statements.by_number] == [*stream.statements.by_number] == [2, 1]
     assert list(made.statements.own) == list(stream.statements.own) == [b"c"]
     assert list(made.statements.doubtful) == [7]
     assert made.statements.has_unknown
-    assert made.owned
+    assert made.unnamed_is_clients
     assert (made.close_needed, made.needs_release_check) == (True, True)
     assert made.ready_since == pytest.approx(NOW)
     assert other_world.context.statements.hold(b"new").number == 3
@@ -262,4 +265,5 @@ def test_whose_the_unnamed_statement_is(world: World) -> None:
     packed = pack_client(stream, world.context.clock())
     assert packed["owned"]
     other, _ = gone_on(stream, world.context.clock())
-    assert other.parsed_here
+    assert other.rewriter is not None
+    assert other.rewriter.parsed_here

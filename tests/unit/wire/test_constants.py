@@ -3,6 +3,7 @@
 import pytest
 
 from pgswitch.wire import constants as c
+from pgswitch.wire import encode
 
 FRONTEND = "BCDEHFPpQSXfdc"
 BACKEND = "RK23CWGHDIEVvnNAtS1sZTdc"
@@ -37,3 +38,18 @@ def test_special_codes() -> None:
     ]
     assert halves == [(1234, 5678), (1234, 5679), (1234, 5680)]
     assert c.PROTOCOL_3_0 == 196608
+
+
+def test_whole_messages() -> None:
+    """They are what would be encoded."""
+    assert encode.ready_for_query() == c.READY_FOR_QUERY_IDLE
+    assert c.READY_FOR_QUERY_IDLE[:-1] == c.READY_FOR_QUERY_HEADER
+    assert len(c.READY_FOR_QUERY_IDLE) == c.READY_FOR_QUERY_SIZE
+    for found, kind, body in (
+        (c.FLUSH_MESSAGE, c.FLUSH, b""),
+        (c.SYNC_MESSAGE, c.SYNC, b""),
+        (c.CLOSE_UNNAMED_MESSAGE, c.CLOSE, bytes((c.PREPARED_STATEMENT, 0))),
+        (c.PARSE_COMPLETE_MESSAGE, c.PARSE_COMPLETE, b""),
+        (c.CLOSE_COMPLETE_MESSAGE, c.CLOSE_COMPLETE, b""),
+    ):
+        assert found == encode.message(kind, body)

@@ -9,20 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.wire.exchange import (
-    BATCH,
+from pgswitch.wire.constants import (
     CLOSE,
-    ERRAND,
     EXECUTE,
-    FAKE,
-    FENCE,
     FUNCTION_CALL,
-    IDLE,
-    MAYBE,
     PARSE,
     QUERY,
-    SWALLOW,
+    STATUS_IDLE,
     SYNC,
+)
+from pgswitch.wire.exchange import (
+    BATCH,
+    ENDS_BATCH,
+    FAKE,
+    FENCE,
+    INTERNAL,
+    MAYBE,
+    SWALLOW,
     Exchange,
 )
 from tests.counting import only_interpreted
@@ -188,7 +191,7 @@ def test_flags() -> None:
     assert exchange.head_is_fake()
     assert exchange.take() == PARSE | FAKE
     assert exchange.synthetic_count == 0
-    exchange.ready(IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.clean
 
 
@@ -200,7 +203,7 @@ def test_nothing_is_faked_while_the_server_skips() -> None:
     exchange.request(PARSE | FAKE)
     assert not exchange.head_is_fake()
     exchange.request(ord("S"))
-    assert exchange.ready(IDLE) == [PARSE | FAKE]
+    assert exchange.ready(STATUS_IDLE) == [PARSE | FAKE]
     assert exchange.clean
     assert exchange.synthetic_count == 0
 
@@ -235,7 +238,7 @@ def test_a_server_by_the_rules_leaves_it_clean(requests: list[int]) -> None:
         for reply in replies.get(kind, b""):
             assert exchange.completed(reply) == kind
         if kind in b"QFS":
-            assert exchange.ready(IDLE) == []
+            assert exchange.ready(STATUS_IDLE) == []
     assert exchange.clean
     assert exchange.synthetic_count == exchange.outstanding() == 0
 
@@ -278,8 +281,8 @@ def test_no_script_breaks_it(script: list[tuple[str, str]]) -> None:
     )
     exchange = play(words)
     while exchange.outstanding():
-        exchange.ready(IDLE)
-    exchange.ready(IDLE)
+        exchange.ready(STATUS_IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.clean
     assert exchange.synthetic_count == 0
 
@@ -309,7 +312,7 @@ def test_when_a_fence_is_wanted(script: str, *, wants: bool) -> None:
 
 
 def test_a_fence_in_a_transaction() -> None:
-    """It does no harm there, and somebody may wait for it."""
+    """It does no harm there, and a client may wait for it."""
     assert play(">Q <C <ZT >Q <G >S <E <ZE").wants_fence()
 
 
@@ -345,7 +348,7 @@ def test_a_probe_withholds_answers() -> None:
     """Whose a ReadyForQuery was is known by what comes behind it."""
     exchange = play(">B >E >S <2 <G >S >d <E >? <ZI <ZI")
     assert exchange.answered & SWALLOW
-    assert exchange.probed(ord("3")) == [IDLE, IDLE]
+    assert exchange.probed(ord("3")) == [STATUS_IDLE, STATUS_IDLE]
     exchange = play(">B >E >S <2 <G >S >d <E >? <ZI")
     assert exchange.probed(ord("N")) == []
     assert exchange.probed(ord("1")) == []
@@ -358,7 +361,7 @@ def test_skipping_for_a_server() -> None:
     assert exchange.skips_here
     exchange.skipped_here()
     exchange.request(SYNC)
-    exchange.ready(IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.clean
     assert exchange.synthetic_count == exchange.unsettled == 0
 
@@ -384,21 +387,21 @@ def test_skipping_for_a_server() -> None:
     ],
 )
 def test_what_will_be_answered(script: str, *, answers: bool, skips: bool) -> None:
-    """Whoever waits for an answer that needs more of the client would wait for ever."""
+    """To wait for an answer that needs more of the client would be for ever."""
     exchange = play(script)
     assert (exchange.will_answer(), exchange.skips()) == (answers, skips)
 
 
 def test_an_errand_that_fails() -> None:
-    """The Sync of ours is told, since it ends the answer to what the errand was for."""
+    """The client sees our Sync's answer, as it ends that to the waiting request."""
     exchange = Exchange()
-    exchange.request(PARSE | SWALLOW | ERRAND)
-    exchange.request(SYNC | SWALLOW | ERRAND)
+    exchange.request(PARSE | SWALLOW | INTERNAL)
+    exchange.request(SYNC | SWALLOW | INTERNAL)
     assert exchange.synthetic_count == 2
-    assert exchange.failed() == [PARSE | SWALLOW | ERRAND]
-    assert exchange.errand_failed
+    assert exchange.failed() == [PARSE | SWALLOW | INTERNAL]
+    assert exchange.internal_query_failed
     assert exchange.synthetic_count == 0
-    exchange.ready(IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.answered == SYNC
     assert exchange.clean
 
@@ -406,11 +409,11 @@ def test_an_errand_that_fails() -> None:
 def test_an_errand_by_a_query_that_fails() -> None:
     """Likewise when it is a Query that goes before."""
     exchange = Exchange()
-    exchange.request(QUERY | SWALLOW | ERRAND)
+    exchange.request(QUERY | SWALLOW | INTERNAL)
     exchange.failed()
-    exchange.ready(IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.answered == QUERY
-    assert exchange.errand_failed
+    assert exchange.internal_query_failed
     assert exchange.synthetic_count == 0
 
 
@@ -457,14 +460,14 @@ def test_no_script_leaves_a_count(script: list[tuple[str, str]]) -> None:
         entry in (ord("c"), ord("f")) for entry in left
     )
     while exchange.outstanding():
-        exchange.ready(IDLE)
-    exchange.ready(IDLE)
+        exchange.ready(STATUS_IDLE)
+    exchange.ready(STATUS_IDLE)
     assert exchange.clean
     assert exchange.synthetic_count == 0
 
 
 class Counting(list[int]):
-    """A queue that counts how often somebody looks at one of its entries."""
+    """A queue that counts how often its entries are read."""
 
     looks = 0
 
@@ -542,3 +545,8 @@ def test_what_stands_in_the_queue(entries: list[int], *, may_skip: bool) -> None
             or (kinds[at] == SYNC and EXECUTE in kinds[:at])
             for at, one in enumerate(rest)
         )
+
+
+def test_the_literal_of_a_batch() -> None:
+    """It is what its definition says."""
+    assert BATCH == SYNC | ENDS_BATCH

@@ -45,7 +45,7 @@ class Recorder(Scanner):
         return True
 
     def take(self, chunk: bytes) -> bytes:
-        """Walk a chunk as a link does."""
+        """Walk a chunk as a stream does."""
         if self.wanted:
             joined = self.rejoin(chunk)
             if joined is None:
@@ -140,14 +140,14 @@ def test_stopping() -> None:
 def test_a_message_that_wants_to_be_seen_longer() -> None:
     """Until on_message is content, the message is held and shown again."""
 
-    class Patient(Recorder):
+    class Unhurried(Recorder):
         def on_message(
             self, message_type: int, chunk: bytes, start: int, end: int
         ) -> bool:
             del message_type, end
             return b"!" in chunk[start:]
 
-    scanner = Patient()
+    scanner = Unhurried()
     data = message(b"c", b"a long body with ! at last, and more")
     passed = [scanner.take(data[i : i + 1]) for i in range(len(data))]
     mark = data.index(b"!")

@@ -54,7 +54,7 @@ class Model:
         return ord("3")
 
 
-class Link:
+class Pair:
     """One client joined to one server, as relay/ joins them."""
 
     def __init__(self, table: StatementTable, most: int) -> None:
@@ -133,12 +133,12 @@ class Link:
 
 
 @pytest.fixture
-def stream() -> Link:
+def stream() -> Pair:
     """Return a client with a server that keeps three statements."""
-    return Link(StatementTable(), 3)
+    return Pair(StatementTable(), 3)
 
 
-def test_parse_bind_again(stream: Link) -> None:
+def test_parse_bind_again(stream: Pair) -> None:
     """The second time nothing is parsed, and the client cannot tell."""
     stream.parse(b"a", b"SELECT 1")
     stream.bind(b"a")
@@ -151,7 +151,7 @@ def test_parse_bind_again(stream: Link) -> None:
     assert list(stream.model.prepared.values()) == [b"SELECT 1"]
 
 
-def test_another_server(stream: Link) -> None:
+def test_another_server(stream: Pair) -> None:
     """A Bind on a server without the statement has it parsed first, unseen."""
     stream.parse(b"a", b"SELECT 1")
     stream.sync()
@@ -163,7 +163,7 @@ def test_another_server(stream: Link) -> None:
     assert list(stream.model.prepared) == [b"PGBOUNCER_1"]
 
 
-def test_the_same_text_under_two_names(stream: Link) -> None:
+def test_the_same_text_under_two_names(stream: Pair) -> None:
     """One statement of the server; both Parses are answered."""
     stream.parse(b"a", b"SELECT 1")
     stream.parse(b"b", b"SELECT 1")
@@ -172,7 +172,7 @@ def test_the_same_text_under_two_names(stream: Link) -> None:
     assert len(stream.model.prepared) == 1
 
 
-def test_eviction(stream: Link) -> None:
+def test_eviction(stream: Pair) -> None:
     """The one unused for longest goes, its CloseComplete unseen."""
     for name in (b"a", b"b", b"c"):
         stream.parse(name, b"SELECT " + name)
@@ -189,13 +189,13 @@ def test_eviction(stream: Link) -> None:
 
 
 @pytest.mark.parametrize("use", ["bind", "describe", "parse", "duplicate"])
-def test_a_lower_limit(stream: Link, use: str) -> None:
+def test_a_lower_limit(stream: Pair, use: str) -> None:
     """The next use evicts down to it, what is used last; nothing need be parsed."""
     for name in (b"a", b"b", b"c"):
         stream.parse(name, b"SELECT " + name)
         stream.sync()
     stream.replies()
-    stream.client.keep_at_most(1)
+    stream.client.limit_to(1)
     stream.server.limit_to(1)
     assert len(stream.model.prepared) == 3
     if use == "bind":
@@ -217,12 +217,12 @@ def test_a_lower_limit(stream: Link, use: str) -> None:
         assert len(stream.model.prepared) == 1
 
 
-def test_a_lower_limit_that_the_server_skips(stream: Link) -> None:
+def test_a_lower_limit_that_the_server_skips(stream: Pair) -> None:
     """What an error keeps from being closed is closed with the next use."""
     for name in (b"a", b"b", b"c"):
         stream.parse(name, b"SELECT " + name)
         stream.sync()
-    stream.client.keep_at_most(2)
+    stream.client.limit_to(2)
     stream.server.limit_to(2)
     stream.replies()
     stream.bind(b"nowhere")
@@ -236,7 +236,7 @@ def test_a_lower_limit_that_the_server_skips(stream: Link) -> None:
     assert len(stream.model.prepared) == len(stream.server) == 2
 
 
-def test_a_name_in_use(stream: Link) -> None:
+def test_a_name_in_use(stream: Pair) -> None:
     """The server itself says so, and the statement stays."""
     stream.parse(b"a", b"SELECT 1")
     stream.sync()
@@ -248,14 +248,14 @@ def test_a_name_in_use(stream: Link) -> None:
     assert stream.replies() == "1ZEZ2Z"
 
 
-def test_an_unknown_name(stream: Link) -> None:
+def test_an_unknown_name(stream: Pair) -> None:
     """The server itself says so."""
     stream.bind(b"never")
     stream.sync()
     assert stream.replies() == "EZ"
 
 
-def test_a_failed_parse_leaves_the_name_free(stream: Link) -> None:
+def test_a_failed_parse_leaves_the_name_free(stream: Pair) -> None:
     """After the error the name can be used for something right."""
     stream.parse(b"a", b"wrong")
     stream.bind(b"a")
@@ -266,7 +266,7 @@ def test_a_failed_parse_leaves_the_name_free(stream: Link) -> None:
     assert stream.replies() == "EZ12Z"
 
 
-def test_what_was_skipped_is_undone(stream: Link) -> None:
+def test_what_was_skipped_is_undone(stream: Pair) -> None:
     """A Parse behind an error was never done, nor the eviction it caused."""
     for name in (b"a", b"b", b"c"):
         stream.parse(name, b"SELECT " + name)
@@ -282,7 +282,7 @@ def test_what_was_skipped_is_undone(stream: Link) -> None:
     assert stream.replies() == "2Z"
 
 
-def test_nothing_is_answered_between_an_error_and_its_sync(stream: Link) -> None:
+def test_nothing_is_answered_between_an_error_and_its_sync(stream: Pair) -> None:
     """A Parse and a Close that we could answer are skipped, as the server would."""
     stream.parse(b"a", b"SELECT 1")
     stream.sync()
@@ -294,7 +294,7 @@ def test_nothing_is_answered_between_an_error_and_its_sync(stream: Link) -> None
     assert b"b" not in stream.client.names
 
 
-def test_close(stream: Link) -> None:
+def test_close(stream: Pair) -> None:
     """Closing needs no server; the name is free, an unknown one is fine."""
     stream.parse(b"a", b"SELECT 1")
     stream.sync()
@@ -305,7 +305,7 @@ def test_close(stream: Link) -> None:
     assert stream.replies() == "1Z331Z"
 
 
-def test_a_skipped_close_is_undone(stream: Link) -> None:
+def test_a_skipped_close_is_undone(stream: Pair) -> None:
     """The name stands for what it stood for, whatever was to follow."""
     stream.parse(b"a", b"SELECT 1")
     stream.sync()
@@ -324,7 +324,7 @@ def test_a_skipped_close_is_undone(stream: Link) -> None:
 
 def test_leaving_in_the_middle() -> None:
     """Nothing is kept for an eviction or a Close that is never answered."""
-    stream = Link(StatementTable(), 1)
+    stream = Pair(StatementTable(), 1)
     stream.parse(b"a", b"SELECT 1")
     stream.sync()
     stream.client.parse(b"b\0SELECT 2\0" + NO_TYPES, stream.server)
@@ -336,7 +336,7 @@ def test_leaving_in_the_middle() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"name", b"name\0text"])
-def test_a_broken_parse(stream: Link, body: bytes) -> None:
+def test_a_broken_parse(stream: Pair, body: bytes) -> None:
     """A body without its zero bytes is refused."""
     with pytest.raises(BrokenPacket, match="broken Parse packet"):
         stream.client.parse(body, stream.server)
@@ -359,7 +359,7 @@ STEPS = st.one_of(
 def test_both_maps_stay_true(steps: list[tuple[object, ...]], most: int) -> None:
     """After any script our list is the server's own, and nothing leaks."""
     table = StatementTable()
-    stream = Link(table, most)
+    stream = Pair(table, most)
     for name, *arguments in steps:
         if name == "other_server":
             stream.sync()
@@ -381,7 +381,7 @@ def test_both_maps_stay_true(steps: list[tuple[object, ...]], most: int) -> None
 
 def test_fake_flags() -> None:
     """What is never sent carries FAKE, so that the reply is made by us."""
-    stream = Link(StatementTable(), 3)
+    stream = Pair(StatementTable(), 3)
     stream.parse(b"a", b"SELECT 1")
     stream.client.parse(b"b\0SELECT 1\0" + NO_TYPES, stream.server)
     assert stream.exchange.queue[stream.exchange.head] & FAKE

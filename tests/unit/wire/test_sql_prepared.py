@@ -9,19 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgswitch.stats.counters import Counters
+from pgswitch.wire.constants import PARSE, QUERY, STATUS_IDLE, SYNC
 from pgswitch.wire.encode import message
-from pgswitch.wire.exchange import (
-    ERRAND,
-    IDLE,
-    NAMED,
-    PARSE,
-    QUERY,
-    SQL,
-    SWALLOW,
-    SYNC,
-    TYPE,
-    Exchange,
-)
+from pgswitch.wire.exchange import INTERNAL, NAMED, SQL, SWALLOW, TYPE, Exchange
 from pgswitch.wire.prepared import ClientStatements
 from pgswitch.wire.sql_prepared import OURS, run
 from pgswitch.wire.sql_text import read
@@ -62,7 +52,7 @@ def do(
     client.query(read(text), 0)
     for tag in tags:
         client.done(tag, server)
-    client.exchange.ready(IDLE)
+    client.exchange.ready(STATUS_IDLE)
     if client.exchange.answered & SQL:
         client.settled(client.exchange.answered)
     assert client.exchange.clean
@@ -86,7 +76,7 @@ def test_preparing() -> None:
     client.done(b"PREPARE", server)
     assert list(server.own) == [b'A"b']
     assert client.sql.texts[b'A"b'].strip() == text.strip(b"; ")
-    client.exchange.ready(IDLE)
+    client.exchange.ready(STATUS_IDLE)
     client.settled(client.exchange.answered)
     assert not client.must_wait()
 
@@ -97,7 +87,7 @@ def test_failing() -> None:
     client, server = scene.client(), scene.server()
     client.query(read(ONE), 0)
     client.undone(client.exchange.failed(), server)
-    assert client.exchange.ready(IDLE) == []
+    assert client.exchange.ready(STATUS_IDLE) == []
     client.settled(client.exchange.answered)
     assert (client.sql.texts, server.own) == ({}, {})
     assert not client.must_wait()
@@ -153,7 +143,7 @@ def test_an_errand() -> None:
     sent = client.ensure_own([b"a"], other, may_fail=True)
     assert sent == run(client.sql.texts[b"a"])
     assert kinds(sent) == "CPBEC"
-    assert all(entry & SWALLOW and entry & ERRAND for entry in client.exchange.queue)
+    assert all(entry & SWALLOW and entry & INTERNAL for entry in client.exchange.queue)
     assert client.must_wait()
     for entry in client.exchange.queue[:3]:
         assert client.exchange.take() == entry
@@ -173,9 +163,9 @@ def test_a_failed_errand() -> None:
     do(client, ONE, server, b"PREPARE")
     client.ensure_own([b"a"], other, may_fail=True)
     exchange = client.exchange
-    exchange.request(SYNC | SWALLOW | ERRAND)
+    exchange.request(SYNC | SWALLOW | INTERNAL)
     client.undone(exchange.failed(), other)
-    assert exchange.errand_failed
+    assert exchange.internal_query_failed
     assert exchange.queue[exchange.head :] == [SYNC]
     assert exchange.synthetic_count == 0
     assert other.own == {}
@@ -333,7 +323,7 @@ def converse(
         client.undone(exchange.failed(), server)
     else:
         client.done(seen, server)
-    exchange.ready(IDLE)
+    exchange.ready(STATUS_IDLE)
     if exchange.answered & SQL:
         client.settled(exchange.answered)
     assert exchange.clean

@@ -9,8 +9,8 @@ from pgswitch.relay.stream import ReadBatching
 
 def test_names_in_the_program() -> None:
     """What it switches off is there under this name."""
-    assert "self.event_loop.batching.least = 0" in PROGRAM
-    assert ReadBatching().least
+    assert "self.event_loop.batching.low_water_mark = 0" in PROGRAM
+    assert ReadBatching().low_water_mark
     assert "event_loop" in LeanReactor.__init__.__code__.co_names
 
 

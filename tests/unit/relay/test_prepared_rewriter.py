@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.relay.client_stream import WAIT_FOR_WHOLE, ClientStream
-from pgswitch.relay.preparing import MAX_TEXT_LENGTH
+from pgswitch.relay.prepared_rewriter import MAX_TEXT_LENGTH
 from pgswitch.relay.server_stream import ServerStream
-from pgswitch.wire.exchange import QUERY, SQL
+from pgswitch.wire.constants import QUERY
+from pgswitch.wire.exchange import SQL
 from tests.fakes.messages import IN_TRANSACTION, READY, RESULT, message, query
 from tests.unit.relay.pair import Stage
 
@@ -18,7 +19,7 @@ PREPARED = message(b"C", b"PREPARE\0") + READY
 
 
 def released(stage: Stage, server: ServerStream) -> None:
-    """Have a server that came back cleaned, and put it on the rack."""
+    """Have a server that came back cleaned, and put it back."""
     assert stage.policy.told.pop() == ("released", server)
     assert server.statements.cleaning()
     server.drop_release_check()
@@ -38,7 +39,7 @@ def prepared(text: str = "PREPARE a AS SELECT 1") -> tuple[Stage, ClientStream]:
 
 
 def test_names_of_ones_own_are_closed_at_the_release() -> None:
-    """The server is the steward's until that is done."""
+    """The server is the policy's until that is done."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
     client.take(query("PREPARE a AS SELECT 1"))
@@ -103,7 +104,7 @@ def test_an_errand_that_fails() -> None:
 
 
 def test_an_errand_in_pieces() -> None:
-    """However its answer comes, nothing of it is told."""
+    """However its answer comes, nothing of it reaches the client."""
     answer = OF_OURS + READY
     for cut in range(1, len(answer)):
         stage, client = prepared()
@@ -316,7 +317,7 @@ def test_executing_by_the_extended_protocol() -> None:
 
 
 def test_a_named_one_on_another_server() -> None:
-    """Whoever binds it there has what it names prepared first."""
+    """Binding it there has what it names prepared first."""
     stage, client = prepared()
     first = stage.server()
     client.take(parse(b"EXECUTE a", b"x") + SYNC)

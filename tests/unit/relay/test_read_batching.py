@@ -12,24 +12,24 @@ import pytest
 
 from pgswitch.relay.event_loop import EventLoop
 from pgswitch.relay.stream import (
-    FRUITLESS_WAITS,
-    LONG_ANSWER,
+    LONG_ANSWER_READS,
     LONG_ANSWER_S,
+    LOW_WATER_MARK,
+    MAX_FRUITLESS_WAITS,
     SMALL_READ,
-    WAITS_A_HICCUP,
-    WORTH_WAITING_FOR,
+    WAITS_BEFORE_HICCUP,
     Stream,
 )
 from tests.fakes.messages import READY, message, query
 from tests.unit.relay.pair import Stage
 
-MUCH, ONE = f"wake for {WORTH_WAITING_FOR}", "wake for 1"
+MUCH, ONE = f"wake for {LOW_WATER_MARK}", "wake for 1"
 ROW = message(b"D", bytes(2_000_000))
 """A row that is longer than all that is sent of it here."""
 
 
 class Pipe:
-    """A stage whose links read from real sockets, in turns with an eye on patience."""
+    """A stage whose streams read from real sockets, in an event loop."""
 
     def __init__(self) -> None:
         """Join a server to a client that has asked something."""
@@ -43,7 +43,7 @@ class Pipe:
         self.client.take(query())
 
     def connect(self, stream: Stream) -> socket.socket:
-        """Return the other end of a link that has a descriptor from now on."""
+        """Return the other end of a stream that has a descriptor from now on."""
         near, far = socket.socketpair()
         near.setblocking(False)  # noqa: FBT003 - its only argument
         stream.descriptor = near.detach()
@@ -62,7 +62,7 @@ class Pipe:
 
     @property
     def told(self) -> list[str]:
-        """What the server's socket was told."""
+        """The calls of the server's socket."""
         return self.stage.sockets[self.server].done
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ def pipe() -> Iterator[Pipe]:
 def begun(pipe: Pipe) -> Pipe:
     """Return the pipe in the midst of a long answer."""
     # Every other read is asked for more than comes, and does not count as full.
-    pipe.come(pipe.server, pipe.far, SMALL_READ, times=2 * LONG_ANSWER - 1)
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=2 * LONG_ANSWER_READS - 1)
     assert pipe.told == [MUCH]
     assert pipe.turns.batching.streams == {pipe.server.descriptor: pipe.server}
     return pipe
@@ -89,7 +89,7 @@ def begun(pipe: Pipe) -> Pipe:
 
 def test_a_long_answer(pipe: Pipe) -> None:
     """Is waited for in large pieces."""
-    pipe.come(pipe.server, pipe.far, SMALL_READ, times=2 * LONG_ANSWER - 2)
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=2 * LONG_ANSWER_READS - 2)
     assert pipe.told == []
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=1)
     assert pipe.told == [MUCH]
@@ -98,7 +98,7 @@ def test_a_long_answer(pipe: Pipe) -> None:
 def test_many_short_pieces(pipe: Pipe) -> None:
     """Are no long answer, however many there are."""
     for _ in range(3):
-        pipe.come(pipe.server, pipe.far, SMALL_READ, times=LONG_ANSWER)
+        pipe.come(pipe.server, pipe.far, SMALL_READ, times=LONG_ANSWER_READS)
         pipe.come(pipe.server, pipe.far, 100, times=2)
     assert pipe.told == []
 
@@ -127,35 +127,35 @@ def test_a_quick_one(pipe: Pipe) -> None:
 def test_a_sender_in_bursts(pipe: Pipe) -> None:
     """However long it goes on, there are a few waits that end by time and no more."""
     with select.epoll() as poller:
-        for _ in range(FRUITLESS_WAITS + 5):
-            pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
+        for _ in range(MAX_FRUITLESS_WAITS + 5):
+            pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER_READS)
             pipe.turns.run(poller, 0.01)
             pipe.turns.clock.now = 0.0
             pipe.stage.sent(pipe.client)
-    assert pipe.told == [MUCH, ONE] * FRUITLESS_WAITS
+    assert pipe.told == [MUCH, ONE] * MAX_FRUITLESS_WAITS
     assert pipe.turns.batching.streams == {}
 
 
 def test_a_hiccup(pipe: Pipe) -> None:
-    """One wait in vain does not count when much has come as it should before."""
+    """One fruitless wait does not count after many successful ones."""
     with select.epoll() as poller:
-        for _ in range(FRUITLESS_WAITS + 5):
-            pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
-            pipe.server.fruitful = WAITS_A_HICCUP
+        for _ in range(MAX_FRUITLESS_WAITS + 5):
+            pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER_READS)
+            pipe.server.successful_waits = WAITS_BEFORE_HICCUP
             pipe.turns.run(poller, 0.01)
             pipe.turns.clock.now = 0.0
             pipe.stage.sent(pipe.client)
-            assert pipe.server.fruitful == 0
-    assert pipe.told == [MUCH, ONE] * (FRUITLESS_WAITS + 5)
+            assert pipe.server.successful_waits == 0
+    assert pipe.told == [MUCH, ONE] * (MAX_FRUITLESS_WAITS + 5)
     assert pipe.server.fruitless_waits == 0
 
 
 def test_the_last_piece(pipe: Pipe) -> None:
     """It is not enough to wake us, and no reason to wait no more from then on."""
     with select.epoll() as poller:
-        for _ in range(FRUITLESS_WAITS + 5):
+        for _ in range(MAX_FRUITLESS_WAITS + 5):
             pipe.client.take(query())
-            pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
+            pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER_READS)
             rest = message(b"C", b"SELECT 1\0") + message(b"Z", b"I")
             pipe.server.take(bytes(pipe.server.skip))
             pipe.stage.sent(pipe.client)
@@ -165,7 +165,7 @@ def test_the_last_piece(pipe: Pipe) -> None:
             pipe.turns.clock.now = 0.0
             pipe.stage.idle_pool.idle.clear()
             pipe.stage.idle_pool.idle.append(pipe.server)
-    assert pipe.told == [MUCH, ONE] * (FRUITLESS_WAITS + 5)
+    assert pipe.told == [MUCH, ONE] * (MAX_FRUITLESS_WAITS + 5)
     assert pipe.server.fruitless_waits == 0
 
 
@@ -178,16 +178,16 @@ def test_a_small_buffer(pipe: Pipe) -> None:
         return False
 
     socket_.wake_for = wake_for  # type: ignore[method-assign]
-    pipe.come(pipe.server, pipe.far, SMALL_READ, times=20 * LONG_ANSWER)
-    assert pipe.told == [f"asked for {WORTH_WAITING_FOR}"]
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=20 * LONG_ANSWER_READS)
+    assert pipe.told == [f"asked for {LOW_WATER_MARK}"]
     assert pipe.turns.batching.streams == {}
     assert not pipe.server.low_water
 
 
 def test_switched_off(pipe: Pipe) -> None:
     """Every byte wakes then."""
-    pipe.turns.batching.least = 0
-    pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
+    pipe.turns.batching.low_water_mark = 0
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER_READS)
     assert pipe.told == []
 
 
@@ -197,7 +197,7 @@ def test_only_servers_send_such(pipe: Pipe) -> None:
     with closing(pipe.connect(client)) as far:
         client.starting = True
         client.lost = True  # what it says is not looked at
-        pipe.come(client, far, SMALL_READ, times=3 * LONG_ANSWER)
+        pipe.come(client, far, SMALL_READ, times=3 * LONG_ANSWER_READS)
         assert pipe.stage.sockets[client].done == []
         socket.socket(fileno=client.descriptor).close()
 
@@ -205,12 +205,12 @@ def test_only_servers_send_such(pipe: Pipe) -> None:
 def test_without_an_eye_on_it(pipe: Pipe) -> None:
     """By a stock reactor, and with TLS, every byte wakes."""
     pipe.server.batching = None
-    pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER)
+    pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER_READS)
     assert pipe.told == []
 
 
 def test_an_answer_that_slows_down(pipe: Pipe) -> None:
-    """What has come is read after two milliseconds, though no event told of it."""
+    """What has come is read after two milliseconds, though no event said so."""
     begun(pipe)
     pipe.stage.sent(pipe.client)
     pipe.far.send(bytes(100))
@@ -224,7 +224,7 @@ def test_an_answer_that_slows_down(pipe: Pipe) -> None:
 
 
 def test_one_that_stands_still(pipe: Pipe) -> None:
-    """For a slow client is not read, and keeps nobody awake."""
+    """For a slow client it is not read, and does not wake us."""
     begun(pipe)
     pipe.server.pause(1)
     pipe.far.send(bytes(100))
@@ -238,7 +238,7 @@ def test_one_that_stands_still(pipe: Pipe) -> None:
 
 
 def test_ready_in_large_pieces(pipe: Pipe) -> None:
-    """The end that comes with the last piece ends the patience too."""
+    """The end that comes with the last piece ends the waiting too."""
     begun(pipe)
     pipe.server.skip = 0
     pipe.server.take(READY)

@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 
 from pgswitch.cluster.facts import NodeReport, ProbeFailure
 from pgswitch.cluster.probe_query import ProbeFailed, ProbeQuery, QuestionRefused
-from pgswitch.net.backend import Backend, Phase
+from pgswitch.net.backend import Backend
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool.login_attempts import NO_RESOURCES, STARTING_UP
 from pgswitch.pool.server_connector import ServerConnector
 from pgswitch.types import PoolKey
@@ -87,7 +88,10 @@ class BackendProbe:
     @property
     def is_connected(self) -> bool:
         """Whether a question costs no connect."""
-        return self._backend is not None and self._backend.phase is not Phase.LOGIN
+        return (
+            self._backend is not None
+            and self._backend.stored_state is not ServerState.LOGIN
+        )
 
     @property
     def is_reached(self) -> bool:
@@ -166,7 +170,7 @@ class BackendProbe:
         if backend is not self._backend:
             return
         self._backend = None
-        is_connect = backend.phase_at_close is Phase.LOGIN
+        is_connect = backend.state_at_close is ServerState.LOGIN
         failure = ProbeFailure.REFUSED if is_connect else ProbeFailure.LOST
         if self._asked is not None:
             self._fail(self._refusal or ProbeFailed(failure, reason))

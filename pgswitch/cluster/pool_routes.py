@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool.cluster_databases import READER
 from pgswitch.pool.reader_route import ReaderRoute
 from pgswitch.pool.writer_route import WriterRoute
@@ -144,7 +144,7 @@ class PoolRoutes:
                 backend.stream.ready_since
                 for pool in pools
                 for backend in pool.backends()
-                if backend.phase is not Phase.LOGIN
+                if backend.stored_state is not ServerState.LOGIN
             ),
             default=float("-inf"),
         )

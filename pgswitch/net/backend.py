@@ -8,7 +8,6 @@ What follows from any of it is the pool's business: the backend tells its *owner
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from functools import partial
 from time import monotonic, time
 from types import MappingProxyType
@@ -27,6 +26,7 @@ from pgswitch.errors import (
     ServerUnaskedAnswer,
 )
 from pgswitch.logs import socket_prefix
+from pgswitch.net.server_state import SERVER_STATES, ServerEvent, ServerState
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
 from pgswitch.net.tracing import traced
@@ -103,16 +103,6 @@ class ServerQuery(Protocol):
         """Take one message of the answer; ReadyForQuery is not among them."""
 
 
-class Phase(Enum):
-    """Where a server is in its life; ``ACTIVE`` is told by its Link being linked."""
-
-    LOGIN = "new"
-    READY = "idle"
-    USED = "used"
-    BUSY = "tested"
-    CLOSED = "closed"
-
-
 class AimedCancel(Protocol):
     """A cancel request on its way to a server; see pool/outgoing_cancels.py."""
 
@@ -182,7 +172,8 @@ class Backend(TwistedProtocol):
         self.owner = owner
         self.database, self.user = names
         self.generation = generation
-        self.phase = Phase.LOGIN
+        self.stored_state = SERVER_STATES.initial
+        """IDLE for ACTIVE too, see :attr:`state`; only :meth:`change_state` sets it."""
         self.parameters: dict[str, str] = {}
         """What the server reported at its login, in its order, and what of it has
         changed since by no client's doing."""
@@ -197,7 +188,7 @@ class Backend(TwistedProtocol):
         self.connected_time = time()
         self.busy_since = 0.0
         """When the present query of our own began, in monotonic seconds."""
-        self.phase_at_close = Phase.LOGIN
+        self.state_at_close = SERVER_STATES.initial
         self.close_reason = ""
         self.loss_detail: str | None = None
         """More than the reason has, for the client that was using it."""
@@ -211,8 +202,6 @@ class Backend(TwistedProtocol):
         """The word of SHOW SERVERS; a walsender belongs to one client for good."""
         self.cancels: list[AimedCancel] = []
         """Cancel requests for it that are under way."""
-        self.is_parked = False
-        """Unlinked, but not to be used before the last of those is over."""
         self.stream: ServerStream
         self._startup = startup
         self._login = login
@@ -282,8 +271,8 @@ class Backend(TwistedProtocol):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - the reason is ours or an end of file
         """Tell the owner, and let go of everything."""
-        if self.phase is not Phase.CLOSED:
-            self._gone(self._why_lost())
+        if self.stored_state is not ServerState.CLOSED:
+            self._gone(self._why_lost(), ServerEvent.LOST)
         self._securing = None
         if self._io is not None:
             self._io.detach()
@@ -302,7 +291,7 @@ class Backend(TwistedProtocol):
         reason = f"TLS failed: {tls.error}"
         if not self.is_quiet:
             self._log.warning(f"{self.prefix} {reason}")
-        if self.phase is Phase.LOGIN:
+        if self.stored_state is ServerState.LOGIN:
             return reason
         self.loss_detail = f"{reason}."
         return CRASHED
@@ -327,19 +316,24 @@ class Backend(TwistedProtocol):
         self.stream.parameters = parameters
         self._reports = {name.lower() for name in reported}
         self.is_fresh = False
-        self.phase = Phase.READY
+        self.change_state(ServerEvent.INHERITED)
 
     # What the pool asks.
 
     @property
-    def state(self) -> str:
-        """Return the word of SHOW SERVERS."""
-        if self.phase is Phase.READY:
-            if self.stream.exchange is not None:
-                return "active"
-            if self.cancels:
-                return "being_canceled"
-        return self.phase.value
+    def state(self) -> ServerState:
+        """The state, ACTIVE while the stream is linked to a client."""
+        stored = self.stored_state
+        if stored is ServerState.IDLE and self.stream.exchange is not None:
+            return ServerState.ACTIVE
+        return stored
+
+    def change_state(self, event: ServerEvent) -> None:
+        """Enter the state that follows from an event.
+
+        :raises IllegalTransitionError: the event has no place in the present state.
+        """
+        self.stored_state = SERVER_STATES.next(self.stored_state, event)
 
     @property
     def prefix(self) -> str:
@@ -357,14 +351,20 @@ class Backend(TwistedProtocol):
             return ServerConnCrashed(detail=self.loss_detail)
         return ServerClosed(reason=self.close_reason)
 
-    def run(self, sql: str, answered: AnswerCallback) -> None:
+    def run(
+        self,
+        sql: str,
+        answered: AnswerCallback,
+        *,
+        event: ServerEvent = ServerEvent.TEST_SENT,
+    ) -> None:
         """Run a query of our own on an unlinked server; its rows are dropped."""
-        self._be_busy(encode.query(sql), answered)
+        self._send_query(encode.query(sql), answered, event)
 
     def run_set(self, sql: str, answered: AnswerCallback) -> None:
         """Run a query of :meth:`Tracking.set_queries` on an unlinked server."""
         self._is_setting = True
-        self._be_busy(encode.query(sql), answered)
+        self._send_query(encode.query(sql), answered, ServerEvent.PARAMETERS_SENT)
 
     def took(self, name: str, value: str | None) -> None:
         """Note that the server has taken a value, if it may not have reported it.
@@ -377,20 +377,28 @@ class Backend(TwistedProtocol):
             stream = self.stream
             stream.parameters = self._tracking.changed(stream.parameters, name, value)
 
-    def ask(self, question: ServerQuery, answered: AnswerCallback) -> None:
+    def ask(
+        self,
+        question: ServerQuery,
+        answered: AnswerCallback,
+        *,
+        event: ServerEvent = ServerEvent.QUERY_SENT,
+    ) -> None:
         """Ask an unlinked server something; the answer goes to ``question``."""
         self._question = question
-        self._be_busy(question.request, answered)
+        self._send_query(question.request, answered, event)
 
     def close(self, reason: str, *, terminate: bool = True) -> None:
         """Close the connection; the owner is told at once."""
-        if self.phase is Phase.CLOSED:
+        if self.stored_state is ServerState.CLOSED:
             return
         last = (
-            encode.terminate() if terminate and self.phase is not Phase.LOGIN else b""
+            encode.terminate()
+            if terminate and self.stored_state is not ServerState.LOGIN
+            else b""
         )
         io = self._io
-        self._gone(reason)
+        self._gone(reason, ServerEvent.CLOSED)
         if io is not None:
             io.close(last)
 
@@ -398,15 +406,19 @@ class Backend(TwistedProtocol):
 
     def message(self, message_type: int, body: bytes) -> None:
         """Deal with a whole message while no client is linked."""
-        if self.phase is Phase.LOGIN:
+        if self.stored_state is ServerState.LOGIN:
             if self.tls is not None:
                 self._login.end_point = self.tls.end_point
             self._perform(self._login.message(message_type, body))
         elif message_type == PARAMETER_STATUS:
             name = self._note_parameter(body)
-            if self.phase is not Phase.BUSY and not self.is_fresh and name not in FIXED:
+            if (
+                not self.stored_state.runs_query
+                and not self.is_fresh
+                and name not in FIXED
+            ):
                 self._dirty()
-        elif self.phase is Phase.BUSY:
+        elif self.stored_state.runs_query:
             self._private(message_type, body)
         elif message_type != NOTIFICATION_RESPONSE:
             what = f"got packet '{chr(message_type)}' from server when not linked"
@@ -522,7 +534,7 @@ class Backend(TwistedProtocol):
 
     def is_answering(self) -> bool:
         """Tell whether this server, which no client has, was asked something by us."""
-        return self.phase is Phase.BUSY
+        return self.stored_state.runs_query
 
     def contradicted(self, what: str) -> None:
         """Note that the server is not as we believed: an ERROR line, and a count."""
@@ -557,7 +569,7 @@ class Backend(TwistedProtocol):
                 self._working.addCallbacks(self._offload_done, _not_wanted)
             elif isinstance(command, LoginDone):
                 self._logged_in(command)
-            elif self.phase is Phase.LOGIN:
+            elif self.stored_state is ServerState.LOGIN:
                 self.owner.login_refused(self, command)
                 reason = "failed to answer authreq"
                 if isinstance(command, ServerRefused):
@@ -567,7 +579,7 @@ class Backend(TwistedProtocol):
     def _offload_done(self, result: object) -> None:
         """Go on with the login, now that a thread has stretched the password."""
         self._working = None
-        if self.phase is Phase.LOGIN:
+        if self.stored_state is ServerState.LOGIN:
             self._perform(self._login.offload_done(result))
 
     def _logged_in(self, done: LoginDone) -> None:
@@ -575,13 +587,15 @@ class Backend(TwistedProtocol):
         self.cancel_key = done.cancel_key
         self.stream.parameters = self._tracking.collect(self.parameters)
         self._reports = {name.lower() for name in self.parameters}
-        self.phase = Phase.READY
+        self.change_state(ServerEvent.LOGGED_IN)
         self.stream.ready_since = monotonic()
         self._due = partial(self.owner.logged_in, self)
 
-    def _be_busy(self, request: bytes, answered: AnswerCallback) -> None:
+    def _send_query(
+        self, request: bytes, answered: AnswerCallback, event: ServerEvent
+    ) -> None:
         """Send a query of ours."""
-        self.phase = Phase.BUSY
+        self.change_state(event)
         self.busy_since = monotonic()
         self._answered = answered
         self._error = None
@@ -608,19 +622,19 @@ class Backend(TwistedProtocol):
             if body != b"I":
                 self.close("query of the pooler left a transaction open")
             elif answered is not None:
-                self.phase = Phase.READY
+                self.change_state(ServerEvent.QUERY_DONE)
                 self._due = partial(answered, self._error)
 
     def _dirty(self) -> None:
-        if self.phase is Phase.READY:
+        if self.stored_state.serves_clients:
             self.close("SV_IDLE server got dirty")
-        elif self.phase is Phase.USED:
+        elif self.stored_state is ServerState.USED:
             self.close("SV_USED server got dirty")
 
-    def _gone(self, reason: str) -> None:
+    def _gone(self, reason: str, event: ServerEvent) -> None:
         """Tell the owner, once."""
-        self.phase_at_close = self.phase
-        self.phase = Phase.CLOSED
+        self.state_at_close = self.stored_state
+        self.change_state(event)
         self.close_reason = reason
         self._answered = self._due = None
         working, self._working = self._working, None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool.sizing import EvictionCandidate, eviction_candidates
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ EVICTED = "evicted"
 TIMEOUT_S = 1.0
 """How much longer than a rival's the clients of a starving pool wait before they are
 given a server that is in demand there: changing hands costs a login."""
-_SPARE = (Phase.READY, Phase.USED)
-"""Phases that an unused server is in; one that is reset will be ready soon."""
+_SPARE = (ServerState.IDLE, ServerState.USED)
+"""States of an unused server; one that is reset will be idle soon."""
 
 
 class LimitedPool(Protocol):
@@ -217,15 +217,14 @@ class ConnectionLimits:
             is_awaited = bool(pool.idle_pool.waiters)
             for backend in pool.backends():
                 if (
-                    backend.phase in _SPARE
-                    and backend.stream.exchange is None
+                    backend.state in _SPARE
                     and not backend.cancels
                     and backend.replication == "none"
                 ):
                     spare = EvictionCandidate(
                         backend.number,
                         backend.stream.ready_since,
-                        backend.phase is Phase.READY,
+                        backend.stored_state is ServerState.IDLE,
                         is_awaited,
                     )
                     yield backend.number, (spare, backend)

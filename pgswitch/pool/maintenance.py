@@ -14,7 +14,8 @@ from pgswitch.errors import (
     QueryTimeoutWaiting,
     QueryWaitTimeout,
 )
-from pgswitch.net.backend import CRASHED, Backend, Phase
+from pgswitch.net.backend import CRASHED, Backend
+from pgswitch.net.server_state import ServerEvent, ServerState
 from pgswitch.pool.held_clients import asked_at
 from pgswitch.pool.release import CHECK_FAILED
 from pgswitch.pool.server_connector import CONNECT_TIMEOUT, PAUSED, RECONFIGURED
@@ -38,11 +39,11 @@ def sweep(pool: ServerPool, now: float) -> None:
     _waiting_for_rules(pool, now)
     _logging_in(pool, now)
     for backend in pool.backends():
-        if backend.phase is Phase.LOGIN:
+        if backend.stored_state is ServerState.LOGIN:
             _connecting(pool, backend, now)
         elif backend.stream.exchange is not None:
             _linked(pool, backend, now)
-        elif backend.phase is Phase.BUSY:
+        elif backend.stored_state.runs_query:
             _busy(pool, backend, now)
         else:
             _unlinked(pool, backend, now)
@@ -219,13 +220,13 @@ def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
         pool.last_lifetime_close = now
         backend.close("server lifetime over")
     elif (
-        backend.phase is Phase.READY
+        backend.stored_state is ServerState.IDLE
         and settings.server_check_query
         and idle > settings.server_check_delay
         and backend.stream in pool.idle_pool.idle
     ):
         pool.idle_pool.idle.remove(backend.stream)
-        backend.phase = Phase.USED
+        backend.change_state(ServerEvent.CHECK_DUE)
 
 
 def _is_old(pool: ServerPool, backend: Backend, now: float) -> bool:
@@ -259,7 +260,7 @@ def _trim(pool: ServerPool) -> None:
     )
     if surplus <= 0:
         return
-    spare = [one for one in pool.backends() if one.state == "used"]
-    spare += [one for one in pool.backends() if one.state == "idle"]
+    spare = [one for one in pool.backends() if one.state is ServerState.USED]
+    spare += [one for one in pool.backends() if one.state is ServerState.IDLE]
     for backend in spare[:surplus]:
         backend.close("too many servers in the pool")

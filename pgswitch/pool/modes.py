@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool.server_connector import RECONFIGURED
 from pgswitch.relay.server_stream import SESSION, STATEMENT
 from pgswitch.types import PoolMode
@@ -115,7 +115,7 @@ def _limit_statements(pool: ModePool) -> None:
     most = pool.context.effective.max_prepared_statements
     if most:
         for backend in pool.server_connections:
-            if backend.phase is not Phase.LOGIN:
+            if backend.stored_state is not ServerState.LOGIN:
                 backend.stream.statements.limit_to(most)
 
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerEvent, ServerState
 from pgswitch.net.tls_negotiation import REFUSED, Encryption, TlsNegotiation
 from pgswitch.net.tls_socket import encrypt
 from pgswitch.wire import encode
@@ -184,10 +184,10 @@ class OutgoingCancel:
             backend.cancels.remove(self)
             backend.stream.close_needed |= is_sent and is_doubtful
             # It may have been lost meanwhile.
-            if not backend.cancels and backend.phase is not Phase.CLOSED:
+            if not backend.cancels and backend.stored_state is not ServerState.CLOSED:
                 backend.stream.drop_release_check()
-                if backend.is_parked:
-                    backend.is_parked = False
+                if backend.stored_state is ServerState.BEING_CANCELED:
+                    backend.change_state(ServerEvent.CANCEL_DONE)
                     backend.stream.server_source.put_back(backend.stream)
         if self.connection is not None:
             self.connection.let_go()

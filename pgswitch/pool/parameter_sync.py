@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from pgswitch.errors import InvalidServerParameter
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 
 if TYPE_CHECKING:
     from pgswitch.net.backend import AnswerCallback, Backend
@@ -164,5 +164,5 @@ class ParameterSync:
             backend.close(fault.text)
         if client is not None:
             client.frontend.disconnect(fault)
-        if backend.phase is Phase.READY:
+        if backend.stored_state is ServerState.IDLE:
             self._rack.put_back(backend.stream)

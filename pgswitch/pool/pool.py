@@ -14,7 +14,8 @@ from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, cast
 
 from pgswitch.errors import ServerLoginFailing, TransactionBlocksNotAllowed
-from pgswitch.net.backend import Backend, Phase
+from pgswitch.net.backend import Backend
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool import server_events
 from pgswitch.pool.held_clients import HeldClients
 from pgswitch.pool.internal_queries import InternalQueries
@@ -23,7 +24,7 @@ from pgswitch.pool.outgoing_cancels import OutgoingCancels
 from pgswitch.pool.parameter_sync import ParameterSync
 from pgswitch.pool.release import ServerRelease, unfit
 from pgswitch.pool.replication import ReplicationSession
-from pgswitch.pool.server_connections import ServerConnections
+from pgswitch.pool.server_connections import PAUSE_CLOSES, ServerConnections
 from pgswitch.pool.server_connector import PAUSED
 from pgswitch.pool.sizing import Demand
 from pgswitch.pool.wait_watchdog import WaitWatchdog
@@ -272,7 +273,8 @@ class ServerPool:
                 self.release.free(_backend(server))
         if idle_pool.open:
             wanted = len(idle_pool.waiters) + len(self.internal_queries)
-            self.release.check_used(wanted - self.server_connections.count(Phase.BUSY))
+            busy = self.server_connections.count_running_queries()
+            self.release.check_used(wanted - busy)
         self.launch()
 
     def idle_pool_of(self, client: Frontend) -> IdlePool:
@@ -306,7 +308,7 @@ class ServerPool:
 
     def is_opening(self) -> bool:
         """Tell whether a server is logging in."""
-        return self.server_connections.count(Phase.LOGIN) > 0
+        return self.server_connections.count(ServerState.LOGIN) > 0
 
     def unwelcomed(self) -> list[Frontend]:
         """Return the clients whose login waits for a server's."""
@@ -335,7 +337,7 @@ class ServerPool:
         """Have the servers where ``route`` says; those that are there already stay."""
         self.route = route
         for backend in self.backends():
-            if backend.phase is not Phase.LOGIN:
+            if backend.stored_state is not ServerState.LOGIN:
                 backend.stream.tracks_loss = True
 
     def expect_walsender(self, client: Frontend) -> Backend:
@@ -359,7 +361,8 @@ class ServerPool:
         is_cluster = self.route is not None
         self.server_connections.launch(
             self._demand(asked),
-            free=self.server_connections.count(Phase.BUSY) - len(self.parameter_sync),
+            free=self.server_connections.count_running_queries()
+            - len(self.parameter_sync),
             login_retry=settings.polling_frequency
             if is_cluster
             else settings.server_login_retry,
@@ -453,7 +456,7 @@ class ServerPool:
         """Close what is idle, now that the pool is paused."""
         self.set_open()
         for backend in list(self.servers.values()):
-            if backend.state in ("idle", "used", "new"):
+            if backend.state in PAUSE_CLOSES:
                 backend.close(PAUSED)
 
     def go_on(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerEvent, ServerState
 from pgswitch.pool.connection_limits import EVICTED
 from pgswitch.pool.server_connector import PAUSED
 from pgswitch.types import PoolMode
@@ -137,7 +137,7 @@ class ServerRelease:
     def released(self, backend: Backend) -> None:
         """Look after a server that came back unlinked and clean."""
         settings = self._pool.context.configuration.settings
-        if backend.phase is Phase.CLOSED:
+        if backend.stored_state is ServerState.CLOSED:
             return
         for cancel in [*backend.cancels]:
             cancel.unneeded()
@@ -146,13 +146,14 @@ class ServerRelease:
         elif backend.stream.close_needed:
             backend.close("close_needed")
         elif backend.cancels:
-            backend.is_parked = True
+            backend.change_state(ServerEvent.RELEASED_IN_CANCEL)
         elif self._pool.closes_free():
             backend.close(PAUSED)
         elif backend.stream.statements.needs_cleaning():
             backend.ask(
                 StatementCleanup(backend.stream.statements),
                 partial(self._cleaned, backend),
+                event=ServerEvent.TEST_SENT,
             )
         elif self._resets:
             backend.run(
@@ -160,7 +161,7 @@ class ServerRelease:
                 partial(self._free_unless_failed, backend, "reset query failed"),
             )
         elif self._checks_always:
-            backend.phase = Phase.USED
+            backend.change_state(ServerEvent.CHECK_DUE)
             self._pool.serve_waiters()
         else:
             self.free(backend)
@@ -193,7 +194,7 @@ class ServerRelease:
         for backend in self._pool.backends():
             if wanted <= 0:
                 return
-            if backend.phase is Phase.USED:
+            if backend.stored_state is ServerState.USED:
                 wanted -= 1
                 if backend.stream.close_needed:
                     backend.close("obsolete connection")

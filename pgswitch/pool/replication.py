@@ -15,7 +15,7 @@ from pgswitch.errors import (
     ServerClosed,
     ServerLoginRefused,
 )
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool.login_attempts import INTERVENTION, NO_RESOURCES
 from pgswitch.pool.server_connector import NO_FAILURES
 from pgswitch.relay.idle_pool import IdlePool
@@ -192,7 +192,7 @@ class ReplicationSession:
         pool.server_connections.remove(backend, reason)
         if pool.route is not None and reason not in NO_FAILURES:
             pool.route.suspect()
-        if backend.phase_at_close is Phase.LOGIN:
+        if backend.state_at_close is ServerState.LOGIN:
             if reason not in NO_FAILURES and pool.route is None:
                 self.client.disconnect(ServerClosed(reason=reason))
             return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pgswitch.net.backend import Backend, BackendOwner, Phase
+from pgswitch.net.backend import Backend, BackendOwner
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool.connection_limits import EVICTED, LimitedPool
 from pgswitch.pool.login_attempts import LoginAttempts
 from pgswitch.pool.server_connector import RECONFIGURED, REDIRECTED, ServerConnector
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from pgswitch.pool.connection_limits import ConnectionLimits
     from pgswitch.pool.context import ServiceContext
 
-IN_USE = ("active", "tested", "being_canceled")
-"""States, as SHOW SERVERS names them, that a pause has to wait for."""
+
+PAUSE_CLOSES = (ServerState.LOGIN, ServerState.IDLE, ServerState.USED)
+"""States in which a PAUSE closes a server; it waits for all others."""
 
 
 class ConnectionsPool(LimitedPool, BackendOwner, Protocol):
@@ -64,14 +66,23 @@ class ServerConnections:
         """Iterate over them, oldest first; some may come and go meanwhile."""
         return iter(list(self.by_number.values()))
 
-    def count(self, phase: Phase) -> int:
-        """Count those of the rack that are in this phase."""
-        return sum(one.phase is phase and one.replication == "none" for one in self)
+    def count(self, state: ServerState) -> int:
+        """Count the shared ones whose stored state is this."""
+        return sum(
+            one.stored_state is state and one.replication == "none" for one in self
+        )
+
+    def count_running_queries(self) -> int:
+        """Count the shared ones that run a query of ours."""
+        return sum(
+            one.stored_state.runs_query and one.replication == "none" for one in self
+        )
 
     def has_login(self) -> bool:
         """Tell whether any of the rack is past its login."""
         return len(self) > 0 and any(
-            one.phase is not Phase.LOGIN and one.replication == "none" for one in self
+            one.stored_state is not ServerState.LOGIN and one.replication == "none"
+            for one in self
         )
 
     def is_exhausted(self) -> bool:
@@ -83,13 +94,13 @@ class ServerConnections:
         if not self.pool_size or len(self.by_number) < most:
             return False
         for one in self.by_number.values():  # noqa: SIM110 - all() costs three times that
-            if one.phase is not Phase.READY:
+            if not one.stored_state.serves_clients:
                 return False
         return True
 
     def busy(self) -> int:
-        """Return how many a pause has to wait for."""
-        return sum(one.state in IN_USE for one in self)
+        """Return how many a PAUSE has to wait for."""
+        return sum(one.state not in PAUSE_CLOSES for one in self)
 
     # Opening.
 
@@ -123,7 +134,7 @@ class ServerConnections:
             reserve_size=self.reserve_size,
             min_pool_size=self.min_pool_size,
             total=len(self),
-            logging_in=self.count(Phase.LOGIN),
+            logging_in=self.count(ServerState.LOGIN),
             free=free,
             failing=bool(self.login_attempts.failing),
             since_attempt=self._pool.context.clock() - self.login_attempts.last,
@@ -150,7 +161,7 @@ class ServerConnections:
     def _used(self) -> Backend | None:
         """Return the oldest that is to be checked before it is used again."""
         for one in self.by_number.values():
-            if one.phase is Phase.USED:
+            if one.stored_state is ServerState.USED:
                 return one
         return None
 
@@ -208,9 +219,9 @@ class ServerConnections:
         for backend in self:
             if addresses is not None and backend.address.host not in addresses:
                 continue
-            if backend.phase is Phase.LOGIN:
+            if backend.stored_state is ServerState.LOGIN:
                 backend.close(REDIRECTED)
-            elif backend.state in ("idle", "used"):
+            elif backend.state in (ServerState.IDLE, ServerState.USED):
                 backend.close(RECONFIGURED)
             else:
                 backend.stream.close_needed = backend.stream.needs_release_check = True

@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.net.backend import CRASHED, Backend, Phase
+from pgswitch.net.backend import CRASHED, Backend
+from pgswitch.net.server_state import ServerEvent, ServerState
 from pgswitch.pool.server_connector import (
     NO_FAILURES,
     NODE_LOST,
@@ -73,7 +74,11 @@ def logged_in(pool: ServerEventsPool, backend: Backend) -> None:
     stream.close_needed = backend.generation != pool.server_connections.generation
     stream.drop_release_check()
     if pool.spec.connect_query:
-        backend.run(pool.spec.connect_query, partial(_prepared_for_use, pool, backend))
+        backend.run(
+            pool.spec.connect_query,
+            partial(_prepared_for_use, pool, backend),
+            event=ServerEvent.CONNECT_QUERY_SENT,
+        )
     else:
         _prepared_for_use(pool, backend, None)
 
@@ -89,7 +94,7 @@ def _prepared_for_use(
     backend.is_fresh = False
     learn_welcome(pool, backend)
     pool.welcome_waiting()
-    if backend.phase is not Phase.CLOSED:
+    if backend.stored_state is not ServerState.CLOSED:
         pool.release.free(backend)
         if pool.route is not None:
             pool.route.served()
@@ -125,7 +130,7 @@ def reported(pool: ServerEventsPool, name: str, value: str, backend: Backend) ->
         value = pool.route.corrected({name: value})[name]
     for other in pool.server_connections:
         # They say so with their next answers, which may be long after a takeover.
-        if other.host == backend.host and other.phase is not Phase.LOGIN:
+        if other.host == backend.host and other.stored_state is not ServerState.LOGIN:
             other.parameters[name] = value
     if welcome.parameters.get(name) != value:
         pool.welcome = welcome.changed(name, value)
@@ -163,7 +168,7 @@ def lost(pool: ServerEventsPool, backend: Backend, reason: str) -> None:
     route = pool.route
     if route is not None and reason not in NO_FAILURES:
         route.suspect()
-    if backend.phase_at_close is Phase.LOGIN:
+    if backend.state_at_close is ServerState.LOGIN:
         pool.server_connections.login_attempts.lost(backend, reason)
         pool.launch()
         return

@@ -14,7 +14,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.net.backend import Backend, Phase
+from pgswitch.net.backend import Backend
+from pgswitch.net.server_state import ServerEvent, ServerState
 from pgswitch.pool.connection_limits import LimitedPool
 from pgswitch.pool.release import CHECK_FAILED, check_query
 from pgswitch.pool.server_connector import CONNECT_TIMEOUT, NODE_LOST, WRITER_MOVED
@@ -96,11 +97,11 @@ class StandbyConnections:
         """
         backends = self._let_go(node)
         for backend in backends:
-            if backend.phase is Phase.LOGIN:
+            if backend.stored_state is ServerState.LOGIN:
                 continue
             self._proving.add(backend.number)
             backend.is_fresh = False
-            if backend.phase is Phase.READY:
+            if backend.stored_state.serves_clients:
                 self._check(backend)
         if backends:
             self._pool.context.later(PROOF_S, partial(self._time_is_up, backends))
@@ -118,7 +119,7 @@ class StandbyConnections:
 
     def _give_up(self, backends: list[Backend]) -> None:
         for backend in backends:
-            if backend.phase is Phase.LOGIN:
+            if backend.stored_state is ServerState.LOGIN:
                 # It says nothing of the next one.
                 backend.close(NODE_LOST)
             elif backend.number in self._proving:
@@ -149,7 +150,10 @@ class StandbyConnections:
     def close_at(self, node: Node, addresses: Container[str]) -> None:
         """Close connections to addresses that a node's name leads to no longer."""
         for backend in [*self._backends.get(node, ())]:
-            if backend.phase is Phase.LOGIN or backend.address.host in addresses:
+            if (
+                backend.stored_state is ServerState.LOGIN
+                or backend.address.host in addresses
+            ):
                 backend.close(WRITER_MOVED)
 
     def answers(self, node: Node) -> None:
@@ -187,10 +191,10 @@ class StandbyConnections:
         delay = min(max(settings.server_check_delay, REOPEN_S), CHECK_S)
         patience = settings.server_connect_timeout
         for backend in [*backends]:
-            if backend.phase is Phase.BUSY:
+            if backend.stored_state.runs_query:
                 if now - backend.busy_since > settings.switchover_silence:
                     backend.close(CHECK_FAILED)
-            elif backend.phase is Phase.LOGIN:
+            elif backend.stored_state is ServerState.LOGIN:
                 if patience and now - backend.connected_at > patience:
                     backend.close(CONNECT_TIMEOUT)
             elif now - backend.stream.ready_since > delay:
@@ -208,6 +212,8 @@ class StandbyConnections:
             backend.close(CHECK_FAILED)
         elif is_taken:
             self._pool.logged_in(backend)
+        else:
+            backend.change_state(ServerEvent.KEPT)
 
     def _wanted(self, now: float) -> int:
         """Return how many are to be open to each node."""
@@ -226,6 +232,7 @@ class StandbyConnections:
 
     def logged_in(self, backend: Backend) -> None:
         """Keep it as it is."""
+        backend.change_state(ServerEvent.KEPT)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Do nothing: it is closed next, and tried again later."""
@@ -240,7 +247,7 @@ class StandbyConnections:
                 pool.connection_limits.closed_apart(pool.key, node)
                 if reason != WRITER_MOVED:
                     settings = pool.context.configuration.settings
-                    is_failed = backend.phase_at_close is Phase.LOGIN
+                    is_failed = backend.state_at_close is ServerState.LOGIN
                     wait = settings.server_failed_delay if is_failed else REOPEN_S
                     self._not_before[node] = pool.context.clock() + wait
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.defer import Deferred
 
 from pgswitch.errors import SuspendTimeout
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool.held_clients import TIMEOUT_S
 from pgswitch.pool.server_connector import SUSPEND_TIMEOUT, UNSAFE
 from pgswitch.relay.client_stream import ClientStream
@@ -187,14 +187,14 @@ class Suspension:
 
     def _is_not_quiesced(self, pool: ServerPool, backend: Backend) -> bool:
         """Stop a server, or close it if its state is nobody's to go on with."""
-        if backend.phase is Phase.READY:
+        if backend.stored_state.serves_clients:
             return not self._is_at_rest(backend.stream) or bool(backend.cancels)
         # Logins of clients wait for welcomes and for answers of auth_query.
-        if backend.phase is Phase.LOGIN and (
+        if backend.stored_state is ServerState.LOGIN and (
             pool.unwelcomed() or pool.internal_queries
         ):
             return True
-        if backend.phase is Phase.BUSY and (
+        if backend.stored_state.runs_query and (
             pool.is_syncing_parameters(backend)
             or pool.internal_queries.is_at_work(backend)
         ):

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
-from pgswitch.net.backend import Backend, Phase
+from pgswitch.net.backend import Backend
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool import standbys
 from pgswitch.pool.held_clients import LossCause, ServerLocation
 from pgswitch.pool.login_attempts import INTERVENTION, NO_ENTRY, NO_RESOURCES
@@ -340,7 +341,7 @@ class WriterRoute:
     def _is_at_another(self, backend: Backend) -> bool:
         """Tell whether a server is certainly not at the node, by its address."""
         node = self.node
-        if node is None or backend.phase is Phase.LOGIN:
+        if node is None or backend.stored_state is ServerState.LOGIN:
             return False
         if backend.address.port not in (0, node.port):
             return True
@@ -351,7 +352,7 @@ class WriterRoute:
         """Make the connections that were kept for this moment the pool's."""
         for backend in self.standbys.take(node):
             self._pool.adopt(backend)
-            if backend.phase is Phase.LOGIN:
+            if backend.stored_state is ServerState.LOGIN:
                 continue
             if self.is_elsewhere(backend):
                 backend.close(WRITER_MOVED)
@@ -399,7 +400,7 @@ def differ(one: str, other: str) -> bool:
 
 def _is_at_work(backend: Backend) -> bool:
     """Tell whether a client of this server waits for an answer."""
-    if backend.phase is Phase.LOGIN:
+    if backend.stored_state is ServerState.LOGIN:
         return False
     exchange = backend.stream.exchange
     return exchange is not None and exchange.outstanding() > 0

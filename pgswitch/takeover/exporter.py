@@ -12,7 +12,6 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from pgswitch.net.backend import Phase
 from pgswitch.takeover.counts import pack_counts
 from pgswitch.takeover.serialize import (
     Packed,
@@ -98,7 +97,7 @@ class TakeoverExporter:
     def _servers(self) -> Iterator[DescriptorSnapshot]:
         for pool in self._pools:
             for backend in pool.backends():
-                if backend.phase is not Phase.READY:
+                if not backend.stored_state.serves_clients:
                     continue
                 if _is_encrypted(backend.stream) or _is_encrypted(backend.stream.peer):
                     continue

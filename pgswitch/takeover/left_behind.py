@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.errors import NotHandedOver
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.types import CONSOLE_USER
 from pgswitch.wire import encode
 
@@ -69,7 +69,7 @@ def _servers(pools: Pools) -> Iterator[Backend]:
         backend
         for pool in pools
         for backend in pool.connections()
-        if backend.phase not in {Phase.LOGIN, Phase.CLOSED}
+        if backend.stored_state not in (ServerState.LOGIN, ServerState.CLOSED)
     )
 
 

@@ -96,7 +96,7 @@ class PoolView:
             if not isinstance(pool.route, WriterRoute):
                 continue
             for name, backends in pool.route.standbys.by_name():
-                states = [backend.state for backend in backends]
+                states = [backend.state.column for backend in backends]
                 yield PoolSnapshot(
                     database=name,
                     user=pool.key.user,
@@ -107,7 +107,7 @@ class PoolView:
             yield None
 
     def _pool(self, pool: ServerPool) -> PoolSnapshot:
-        states = [backend.state for backend in pool.backends()]
+        states = [backend.state.column for backend in pool.backends()]
         waiters = [*pool.held_clients.streams(), *pool.waiting()]
         waiting = len(waiters) + len(pool.unwelcomed())
         return PoolSnapshot(

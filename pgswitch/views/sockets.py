@@ -6,7 +6,7 @@ from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgswitch.admin.snapshots import DescriptorSnapshot, SocketSnapshot
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.views.steps import POOLS_A_STEP, shown
 
@@ -127,8 +127,10 @@ class SocketView:
             id=backend.number,
             user=backend.user,
             database=backend.database,
-            state=backend.state,
-            socket_state="sv_login" if backend.phase is Phase.LOGIN else None,
+            state=backend.state.column,
+            socket_state="sv_login"
+            if backend.stored_state is ServerState.LOGIN
+            else None,
             addr=backend.address.host,
             port=backend.address.port,
             replication=backend.replication,
@@ -180,7 +182,10 @@ class SocketView:
                 yield self.client_descriptor(one)
         for number, pool in enumerate(self._pools, 1):
             for backend in list(pool.backends()):
-                if backend.phase is Phase.READY and backend.stream.descriptor >= 0:
+                if (
+                    backend.stored_state.serves_clients
+                    and backend.stream.descriptor >= 0
+                ):
                     yield self.server_descriptor(backend)
             if number % POOLS_A_STEP == 0:
                 yield None

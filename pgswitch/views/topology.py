@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.admin.snapshots import NodeSnapshot, SwitchoverSnapshot
 from pgswitch.cluster.facts import WriterState
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.views.steps import POOLS_A_STEP, shown
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class TopologyView:
             key = key_of.get(name, name)
             if key in by_key:
                 for one in pool.connections():
-                    if one.phase is not Phase.LOGIN:
+                    if one.stored_state is not ServerState.LOGIN:
                         servers[key, one.host, one.address.port] += 1
             if pool.server_connections.login_attempts.is_refused:
                 refusals.setdefault(

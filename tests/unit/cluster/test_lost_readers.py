@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.cluster.facts import NodeStatus, ProbeFailure
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool.cluster_databases import READER
 from pgswitch.pool.moving import move
 from pgswitch.pool.pool import ServerPool
@@ -219,7 +219,7 @@ def test_a_reader_that_speaks_again(monitored: Monitored) -> None:
     move(later.frontend, pool)
     later.say(query())
     (backend,) = pool.backends()
-    assert backend.phase is Phase.LOGIN
+    assert backend.stored_state is ServerState.LOGIN
 
 
 FULL = ("sorry, too many clients already", "53300")

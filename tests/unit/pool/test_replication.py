@@ -212,7 +212,7 @@ def test_a_server_that_is_to_be_checked_makes_room(
     world.leave(busy)
     world.wait(2)
     (backend,) = world.pool().servers.values()
-    assert backend.state == "used"
+    assert backend.state.column == "used"
     client = world.client(replication="database")
     client.hear()
     client.say(query("IDENTIFY_SYSTEM"))

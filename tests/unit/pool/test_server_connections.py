@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from tests.fakes.messages import query
 from tests.fakes.world import WorldOf
 
@@ -86,7 +86,7 @@ def test_what_expires(world_of: WorldOf) -> None:
     assert busy.backend.close_reason == "close_needed"
     assert len(server_connections) == 0
     client.say(query())
-    assert server_connections.count(Phase.LOGIN) == 1
+    assert server_connections.count(ServerState.LOGIN) == 1
     attempt = world.attempts[0]
     world.pool().expire_servers()
     assert attempt.cancelled

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from pgswitch.cluster.facts import NodeReport, ProbeFailure
 from pgswitch.cluster.probe_query import ProbeFailed, ProbeQuery, QuestionRefused
 from pgswitch.net.backend import Backend
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
 from pgswitch.pool.login_attempts import NO_RESOURCES, STARTING_UP
 from pgswitch.pool.server_connector import ServerConnector
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 QUERY_CANCELED = "57014"
 _PASSING = ("40", NO_RESOURCES)
 """Classes: a conflict with what a standby replays, and lack of resources."""
-CLOSED = "the monitor closes it"
 PARAMETERS = {"application_name": "pgswitch monitor"}
 
 
@@ -123,7 +123,7 @@ class BackendProbe:
         asked, self._asked = self._asked, None
         backend, self._backend = self._backend, None
         if backend is not None:
-            backend.close(CLOSED)
+            backend.close(CloseReason.MONITOR_CLOSED)
         if asked is not None:
             asked.errback(ProbeFailed(ProbeFailure.SILENT, ProbeFailure.SILENT.value))
 
@@ -164,8 +164,9 @@ class BackendProbe:
             failure = ProbeFailure.FULL
         self._refusal = ProbeFailed(failure, refusal.message)
 
-    def lost(self, backend: Backend, reason: str) -> None:
+    def lost(self, backend: Backend, reason: CloseReason) -> None:
         """Tell what this means for the question, or that there is none."""
+        del reason
         self._connector.give_up(backend)
         if backend is not self._backend:
             return
@@ -173,7 +174,7 @@ class BackendProbe:
         is_connect = backend.state_at_close is ServerState.LOGIN
         failure = ProbeFailure.REFUSED if is_connect else ProbeFailure.LOST
         if self._asked is not None:
-            self._fail(self._refusal or ProbeFailed(failure, reason))
+            self._fail(self._refusal or ProbeFailed(failure, backend.close_text))
         elif not is_connect:
             self._lost()
 

@@ -21,11 +21,11 @@ from pgswitch.errors import (
     ParameterStatusNotStored,
     ServerBadHeader,
     ServerClosed,
-    ServerConnCrashed,
     ServerMessageTooLong,
     ServerUnaskedAnswer,
 )
 from pgswitch.logs import socket_prefix
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import SERVER_STATES, ServerEvent, ServerState
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
@@ -77,7 +77,6 @@ COPY_RESPONSES = (COPY_IN_RESPONSE, COPY_BOTH_RESPONSE)
 PROTOCOL_VIOLATION = b"08P01"
 _SETTING = (b"SET\0", b"RESET\0")
 """Tags of statements that may change a parameter that is not reported."""
-CRASHED = "server conn crashed?"
 
 AnswerCallback = Callable[[dict[str, str] | None], None]
 """Told the fields of the ErrorResponse of a query of ours, or None if it went well."""
@@ -122,7 +121,7 @@ class BackendOwner(Protocol):
     def reported(self, name: str, value: str, backend: Backend) -> None:
         """Note that a parameter has changed which no client can have changed."""
 
-    def lost(self, backend: Backend, reason: str) -> None:
+    def lost(self, backend: Backend, reason: CloseReason) -> None:
         """Note that the connection is gone; said once, whoever ended it."""
 
     def on_read_only(self, backend: Backend) -> None:
@@ -139,6 +138,14 @@ class Backend(TwistedProtocol):
     """The fields of the message in which it said that it ends."""
     is_fresh = True
     """No client has had it yet, so that whatever it reports is a default."""
+    close_reason: CloseReason | None = None
+    """None while the connection is open."""
+    close_detail = ""
+    """What is said instead of the reason's text, unless empty."""
+    loss_detail: str | None = None
+    """A DETAIL for the client that was using the server."""
+    gave_shutdown_notice = False
+    """The server has said that it ends, and has undone what it was doing."""
     is_quiet = False
     """Its owner tells the log why it cannot be connected to."""
     _reports: set[str]
@@ -189,11 +196,6 @@ class Backend(TwistedProtocol):
         self.busy_since = 0.0
         """When the present query of our own began, in monotonic seconds."""
         self.state_at_close = SERVER_STATES.initial
-        self.close_reason = ""
-        self.loss_detail: str | None = None
-        """More than the reason has, for the client that was using it."""
-        self.gave_shutdown_notice = False
-        """The server said that it ends, and has undone what it was doing."""
         self.encryption: Encryption | None = None
         """How it is to be connected to, for its cancel requests too; None: in clear."""
         self.is_logged = False
@@ -260,7 +262,7 @@ class Backend(TwistedProtocol):
         self._securing = None
         if not self.is_quiet:
             self._log.warning(f"{self.prefix} {reason}")
-        self.close(reason, terminate=False)
+        self.close(CloseReason.TLS_FAILED, detail=reason, terminate=False)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what the transport has read that does not leave it to the Link."""
@@ -272,14 +274,15 @@ class Backend(TwistedProtocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - the reason is ours or an end of file
         """Tell the owner, and let go of everything."""
         if self.stored_state is not ServerState.CLOSED:
-            self._gone(self._why_lost(), ServerEvent.LOST)
+            why, detail = self._why_lost()
+            self._gone(why, detail, ServerEvent.LOST)
         self._securing = None
         if self._io is not None:
             self._io.detach()
             self.stream.let_go()
 
-    def _why_lost(self) -> str:
-        """Return the reason for an end that was not ours.
+    def _why_lost(self) -> tuple[CloseReason, str]:
+        """Return the reason, and its detail, for an end that was not ours.
 
         With TLS 1.3 a server that does not like our certificate says so when our
         handshake is done already (RFC 8446, section 4.4.2.4): what looks like a crash
@@ -287,14 +290,14 @@ class Backend(TwistedProtocol):
         """
         tls = None if self._io is None else self._io.tls
         if tls is None or not tls.error:
-            return CRASHED
+            return CloseReason.CRASHED, ""
         reason = f"TLS failed: {tls.error}"
         if not self.is_quiet:
             self._log.warning(f"{self.prefix} {reason}")
         if self.stored_state is ServerState.LOGIN:
-            return reason
+            return CloseReason.TLS_FAILED, reason
         self.loss_detail = f"{reason}."
-        return CRASHED
+        return CloseReason.CRASHED, ""
 
     def go_on_with(
         self,
@@ -347,9 +350,10 @@ class Backend(TwistedProtocol):
 
     def loss_fault(self) -> Fault:
         """Return what the client is told that was using it when it was closed."""
-        if self.close_reason == CRASHED:
-            return ServerConnCrashed(detail=self.loss_detail)
-        return ServerClosed(reason=self.close_reason)
+        reason = self.close_reason
+        if reason is None or reason.fault is ServerClosed:
+            return ServerClosed(reason=self.close_text)
+        return reason.fault(detail=self.loss_detail)
 
     def run(
         self,
@@ -388,7 +392,16 @@ class Backend(TwistedProtocol):
         self._question = question
         self._send_query(question.request, answered, event)
 
-    def close(self, reason: str, *, terminate: bool = True) -> None:
+    @property
+    def close_text(self) -> str:
+        """Why it was closed, for the log and for its client; empty while it is open."""
+        if self.close_detail or self.close_reason is None:
+            return self.close_detail
+        return self.close_reason.text
+
+    def close(
+        self, reason: CloseReason, *, detail: str = "", terminate: bool = True
+    ) -> None:
         """Close the connection; the owner is told at once."""
         if self.stored_state is ServerState.CLOSED:
             return
@@ -398,7 +411,7 @@ class Backend(TwistedProtocol):
             else b""
         )
         io = self._io
-        self._gone(reason, ServerEvent.CLOSED)
+        self._gone(reason, detail, ServerEvent.CLOSED)
         if io is not None:
             io.close(last)
 
@@ -431,7 +444,7 @@ class Backend(TwistedProtocol):
                 # The answer to something that we believed answered: whoever has had
                 # the server last may have got what was another's.
                 self.contradicted(what)
-                self.close(ServerUnaskedAnswer.text)
+                self.close(CloseReason.UNASKED_ANSWER)
 
     def walked(self) -> None:
         """Note the end of a chunk: nothing in it stands in the way of a client.
@@ -555,7 +568,7 @@ class Backend(TwistedProtocol):
             fault = ServerBadHeader()
         if not isinstance(fault, ServerUnaskedAnswer):  # which was told of before
             self.contradicted(f"server breaks the protocol: {fault.text}")
-        self.close(fault.text, terminate=False)
+        self.close(CloseReason.PROTOCOL_VIOLATION, detail=fault.text, terminate=False)
 
     # Logging in, queries of our own.
 
@@ -571,10 +584,10 @@ class Backend(TwistedProtocol):
                 self._logged_in(command)
             elif self.stored_state is ServerState.LOGIN:
                 self.owner.login_refused(self, command)
-                reason = "failed to answer authreq"
+                reason, detail = CloseReason.LOGIN_FAILED, ""
                 if isinstance(command, ServerRefused):
-                    reason = command.message
-                self.close(reason, terminate=False)
+                    reason, detail = CloseReason.LOGIN_REFUSED, command.message
+                self.close(reason, detail=detail, terminate=False)
 
     def _offload_done(self, result: object) -> None:
         """Go on with the login, now that a thread has stretched the password."""
@@ -613,29 +626,29 @@ class Backend(TwistedProtocol):
             if not self._is_setting and body in (DISCARD_ALL, *_SETTING):
                 self.was_reset(at_default=body == DISCARD_ALL)
         elif message_type in COPY_RESPONSES:
-            self.close("COPY in a query of the pooler")
+            self.close(CloseReason.COPY_IN_QUERY)
         elif message_type == READY_FOR_QUERY:
             answered, self._answered = self._answered, None
             self._question = None
             self._is_setting = False
             self.stream.ready_since = monotonic()
             if body != b"I":
-                self.close("query of the pooler left a transaction open")
+                self.close(CloseReason.TRANSACTION_LEFT_OPEN)
             elif answered is not None:
                 self.change_state(ServerEvent.QUERY_DONE)
                 self._due = partial(answered, self._error)
 
     def _dirty(self) -> None:
         if self.stored_state.serves_clients:
-            self.close("SV_IDLE server got dirty")
+            self.close(CloseReason.IDLE_DIRTY)
         elif self.stored_state is ServerState.USED:
-            self.close("SV_USED server got dirty")
+            self.close(CloseReason.USED_DIRTY)
 
-    def _gone(self, reason: str, event: ServerEvent) -> None:
+    def _gone(self, reason: CloseReason, detail: str, event: ServerEvent) -> None:
         """Tell the owner, once."""
         self.state_at_close = self.stored_state
         self.change_state(event)
-        self.close_reason = reason
+        self.close_reason, self.close_detail = reason, detail
         self._answered = self._due = None
         working, self._working = self._working, None
         if working is not None:

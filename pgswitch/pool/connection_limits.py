@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
 from pgswitch.pool.sizing import EvictionCandidate, eviction_candidates
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pgswitch.relay.idle_pool import IdlePool
     from pgswitch.types import PoolKey
 
-EVICTED = "evicted"
 TIMEOUT_S = 1.0
 """How much longer than a rival's the clients of a starving pool wait before they are
 given a server that is in demand there: changing hands costs a login."""
@@ -136,7 +136,7 @@ class ConnectionLimits:
         self._is_evicting = True
         try:
             for backend in chosen.values():
-                backend.close(EVICTED)
+                backend.close(CloseReason.EVICTED)
         finally:
             self._is_evicting = False
         return True

@@ -95,7 +95,6 @@ class ServerLoss:
 def assess_loss(
     stream: ClientStream,
     backend: Backend,
-    reason: str,
     *,
     mode: int,
     on_standby: bool,
@@ -140,7 +139,7 @@ def assess_loss(
             stream.statements.undone(asked, backend.stream.statements)
     return ServerLoss(
         stream,
-        reason,
+        backend.close_text,
         backend.shutdown_notices,
         facts,
         outcome,

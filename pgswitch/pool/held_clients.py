@@ -28,6 +28,7 @@ from time import time
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pgswitch.errors import QueryWaitTimeout
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.pool.failover import assess_loss, refusal, tell_client
 from pgswitch.pool.loss import LossOutcome
 from pgswitch.sql.fingerprint import fingerprint
@@ -84,7 +85,7 @@ class ServerLocation(Protocol):
     def is_standby(self) -> bool:
         """Whether servers here cannot write."""
 
-    def verdict(self, reason: str) -> LossCause | None:
+    def verdict(self, reason: CloseReason) -> LossCause | None:
         """Return what explains the loss of a server, None if that is to be found out.
 
         ``reason`` is why the server was closed.
@@ -160,7 +161,7 @@ class HeldClients:
         """Return the clients that are held."""
         return tuple(self._held)
 
-    def lost(self, stream: ClientStream, backend: Backend, reason: str) -> None:
+    def lost(self, stream: ClientStream, backend: Backend, reason: CloseReason) -> None:
         """Take a client whose server was closed for this reason; they are unlinked."""
         pool = self._pool
         route = pool.route
@@ -168,7 +169,6 @@ class HeldClients:
         loss = assess_loss(
             stream,
             backend,
-            reason,
             mode=backend.stream.mode,
             on_standby=route.is_standby,
         )

@@ -19,6 +19,7 @@ from pgswitch.errors import (
     ServerLoginFailing,
 )
 from pgswitch.net.backend import ServerQuery
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.pool.parameter_sync import sync_parameters
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class InternalQueries:
     def _settled(self, backend: Backend, error: dict[str, str] | None) -> None:
         """Ask a server, now that its parameters are its own."""
         if error is not None:
-            backend.close("could not reset parameters for auth_query")
+            backend.close(CloseReason.PARAMETER_RESET_FAILED)
             return
         internal_query = self._running[backend]
         backend.ask(internal_query.question, lambda _error: self._answered(backend))
@@ -159,7 +160,9 @@ class InternalQueries:
         """Give the server back, then tell the one who waits."""
         internal_query = self._running.pop(backend)
         if internal_query.question.unfit:
-            backend.close(internal_query.question.unfit)
+            backend.close(
+                CloseReason.UNFIT_ANSWER, detail=internal_query.question.unfit
+            )
         else:
             self._pool.released(backend.stream)
         if not internal_query.abandoned:

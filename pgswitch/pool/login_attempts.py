@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pgswitch.errors import Fault, ServerLoginRefused
-from pgswitch.net.backend import CRASHED
-from pgswitch.pool.server_connector import NO_FAILURES
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.wire.server_auth import Failed, ServerRefused
 
 if TYPE_CHECKING:
@@ -101,17 +100,20 @@ class LoginAttempts:
         self._failed(fault.text)
         return fault
 
-    def lost(self, backend: Backend, reason: str) -> None:
-        """Note why a login ended, unless it was for no fault of the server."""
-        if self.failing or reason in NO_FAILURES:
+    def lost(self, backend: Backend, reason: CloseReason, detail: str = "") -> None:
+        """Note why a login ended, unless that says nothing about the server."""
+        if self.failing or not reason.is_failure:
             return
         was_connected = backend.local_address.port or backend.address.host == "unix"
-        is_puzzled, self._puzzled = self._puzzled or reason == CRASHED, False
+        is_puzzled, self._puzzled = (
+            self._puzzled or reason is CloseReason.CRASHED,
+            False,
+        )
         if is_puzzled and was_connected and self._connector.may_fall_back:
             # Perhaps it knows protocol 3.0 only; if not, the next attempt fails too.
             self._connector.fall_back()
         else:
-            self._failed(reason)
+            self._failed(detail or reason.text)
 
     def _failed(self, reason: str) -> None:
         self.failing = reason[:CACHED_REASON_LIMIT]

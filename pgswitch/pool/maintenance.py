@@ -14,11 +14,10 @@ from pgswitch.errors import (
     QueryTimeoutWaiting,
     QueryWaitTimeout,
 )
-from pgswitch.net.backend import CRASHED, Backend
+from pgswitch.net.backend import Backend
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerEvent, ServerState
 from pgswitch.pool.held_clients import asked_at
-from pgswitch.pool.release import CHECK_FAILED
-from pgswitch.pool.server_connector import CONNECT_TIMEOUT, PAUSED, RECONFIGURED
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.interceptor import QueryInterceptor
 from pgswitch.wire.exchange import IDLE
@@ -117,7 +116,7 @@ def _is_too_long(pool: ServerPool, user: str, waited: float) -> bool:
 
 def _connecting(pool: ServerPool, backend: Backend, now: float) -> None:
     if _is_slow(pool, backend, now):
-        backend.close(CONNECT_TIMEOUT)
+        backend.close(CloseReason.CONNECT_TIMEOUT)
 
 
 def _is_slow(pool: ServerPool, backend: Backend, now: float) -> bool:
@@ -134,10 +133,10 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
         return
     is_free = exchange.clean and pool.context.configuration.settings.server_fast_close
     if backend.stream.close_needed and (is_free or backend.replication != "none"):
-        backend.close(RECONFIGURED)
+        backend.close(CloseReason.RECONFIGURED)
         return
     if backend.shutdown_notices:
-        backend.close(CRASHED)  # It has said that it ends, and does not.
+        backend.close(CloseReason.CRASHED)  # It has said that it ends, and does not.
         return
     if backend.replication != "none":
         return  # A stream lasts, and is no query that hangs.
@@ -145,7 +144,7 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
     user = pool.key.user
     limit = effective.query_timeout(pool.spec, user)
     if limit and exchange.query_start and now - exchange.query_start > limit:
-        backend.close("query timeout")
+        backend.close(CloseReason.QUERY_TIMEOUT)
         return
     limit = effective.idle_transaction_timeout(pool.spec, user)
     if (
@@ -154,7 +153,7 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
         and not exchange.outstanding()
         and now - backend.stream.ready_since > limit
     ):
-        backend.close("idle transaction timeout")
+        backend.close(CloseReason.IDLE_TRANSACTION_TIMEOUT)
         return
     limit = effective.transaction_timeout(pool.spec, user)
     if (
@@ -163,7 +162,7 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
         and exchange.transaction_start
         and now - exchange.transaction_start > limit
     ):
-        backend.close("transaction timeout")
+        backend.close(CloseReason.TRANSACTION_TIMEOUT)
 
 
 def _held_in_copy(backend: Backend, exchange: Exchange) -> None:
@@ -187,8 +186,10 @@ def _busy(pool: ServerPool, backend: Backend, now: float) -> None:
     if backend.is_fresh:
         # connect_query is the last part of its login.
         if _is_slow(pool, backend, now):
-            pool.server_connections.login_attempts.lost(backend, CONNECT_TIMEOUT)
-            backend.close(CONNECT_TIMEOUT)
+            pool.server_connections.login_attempts.lost(
+                backend, CloseReason.CONNECT_TIMEOUT
+            )
+            backend.close(CloseReason.CONNECT_TIMEOUT)
         return
     settings = pool.context.configuration.settings
     limit = settings.query_timeout or settings.server_connect_timeout
@@ -197,9 +198,9 @@ def _busy(pool: ServerPool, backend: Backend, now: float) -> None:
     client = None if stream is None else cast("Frontend", stream.frontend)
     if client is not None and _is_too_long(pool, client.user, waited):
         client.disconnect(QueryWaitTimeout())
-        backend.close(CHECK_FAILED)
+        backend.close(CloseReason.CHECK_FAILED)
     elif limit and waited > limit:
-        backend.close(CHECK_FAILED)
+        backend.close(CloseReason.CHECK_FAILED)
 
 
 def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
@@ -207,18 +208,18 @@ def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
     settings = pool.context.configuration.settings
     idle = now - backend.stream.ready_since
     if backend.stream.close_needed:
-        backend.close(RECONFIGURED)
+        backend.close(CloseReason.RECONFIGURED)
     elif pool.closes_free():
-        backend.close(PAUSED)
+        backend.close(CloseReason.PAUSED)
     elif (
         settings.server_idle_timeout
         and idle > settings.server_idle_timeout
         and len(pool.servers) > pool.server_connections.min_pool_size
     ):
-        backend.close("server idle timeout")
+        backend.close(CloseReason.IDLE_TIMEOUT)
     elif _is_old(pool, backend, now):
         pool.last_lifetime_close = now
-        backend.close("server lifetime over")
+        backend.close(CloseReason.LIFETIME_OVER)
     elif (
         backend.stored_state is ServerState.IDLE
         and settings.server_check_query
@@ -263,4 +264,4 @@ def _trim(pool: ServerPool) -> None:
     spare = [one for one in pool.backends() if one.state is ServerState.USED]
     spare += [one for one in pool.backends() if one.state is ServerState.IDLE]
     for backend in spare[:surplus]:
-        backend.close("too many servers in the pool")
+        backend.close(CloseReason.TOO_MANY)

@@ -16,10 +16,10 @@ to the other             forbids less
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
-from pgswitch.pool.server_connector import RECONFIGURED
 from pgswitch.relay.server_stream import SESSION, STATEMENT
 from pgswitch.types import PoolMode
 from pgswitch.wire.prepared import ClientStatements
@@ -27,6 +27,7 @@ from pgswitch.wire.prepared import ClientStatements
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.server_connections import ServerConnections
@@ -143,4 +144,4 @@ def _renew_idle(pool: ModePool) -> None:
         if resets:
             pool.idle_pool.put_back(server)
         else:
-            server.backend.close(RECONFIGURED)
+            cast("Backend", server.backend).close(CloseReason.RECONFIGURED)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from pgswitch.errors import InvalidServerParameter
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class ParameterSync:
         )
         fault = InvalidServerParameter(detail=error.get("M"))
         if error.get("C", "").startswith(_DOUBTFUL):
-            backend.close(fault.text)
+            backend.close(CloseReason.PARAMETERS_REFUSED)
         if client is not None:
             client.frontend.disconnect(fault)
         if backend.stored_state is ServerState.IDLE:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from pgswitch.errors import ServerLoginFailing, TransactionBlocksNotAllowed
 from pgswitch.net.backend import Backend
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
 from pgswitch.pool import server_events
 from pgswitch.pool.held_clients import HeldClients
@@ -25,7 +26,6 @@ from pgswitch.pool.parameter_sync import ParameterSync
 from pgswitch.pool.release import ServerRelease, unfit
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.server_connections import PAUSE_CLOSES, ServerConnections
-from pgswitch.pool.server_connector import PAUSED
 from pgswitch.pool.sizing import Demand
 from pgswitch.pool.wait_watchdog import WaitWatchdog
 from pgswitch.relay.client_stream import ClientStream
@@ -184,8 +184,8 @@ class ServerPool:
         elif server is not None:
             reason = unfit(stream, server)
             self.idle_pool.unlink(stream, server)
-            if reason:
-                server.backend.close(reason)
+            if reason is not None:
+                _backend(server).close(reason)
             else:
                 self.idle_pool.put_back(server)
         if stream.statements is not None:
@@ -230,12 +230,12 @@ class ServerPool:
 
     def discard(self, server: ServerStream) -> None:
         """Close a server that is not to be used."""
-        reason = "idle server got dirty"
+        reason = CloseReason.DISCARDED_DIRTY
         if server.close_needed:
-            reason = "obsolete connection"
+            reason = CloseReason.OBSOLETE
         elif server.backlogged:
-            reason = "server released before everything was sent to it"
-        server.backend.close(reason)
+            reason = CloseReason.RELEASED_UNSENT
+        _backend(server).close(reason)
 
     def released(self, server: ServerStream) -> None:
         """Look after a server that came back unlinked and clean."""
@@ -254,7 +254,7 @@ class ServerPool:
         if isinstance(client, ClientStream):
             self.idle_pool.unlink(client, backend.stream)
             client.frontend.disconnect(fault)
-        backend.close(fault.text)
+        backend.close(CloseReason.TRANSACTION_BLOCK)
 
     # Servers come and go.
 
@@ -408,7 +408,7 @@ class ServerPool:
         """Note that a parameter has changed which no client can have changed."""
         server_events.reported(self, name, value, backend)
 
-    def lost(self, backend: Backend, reason: str) -> None:
+    def lost(self, backend: Backend, reason: CloseReason) -> None:
         """Let go of a server, and of the client that was using it."""
         server_events.lost(self, backend, reason)
 
@@ -457,7 +457,7 @@ class ServerPool:
         self.set_open()
         for backend in list(self.servers.values()):
             if backend.state in PAUSE_CLOSES:
-                backend.close(PAUSED)
+                backend.close(CloseReason.PAUSED)
 
     def go_on(self) -> None:
         """Serve again, now that the pause has ended."""

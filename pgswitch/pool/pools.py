@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pgswitch.config.changes import needs_reconnect
 from pgswitch.errors import DatabaseRemoved
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.pool.cluster_databases import READER, ClusterDatabases
 from pgswitch.pool.connection_limits import ConnectionLimits
 from pgswitch.pool.pool import ServerPool
-from pgswitch.pool.server_connector import REMOVED
 from pgswitch.types import PoolKey
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class Pools:
             client.disconnect(DatabaseRemoved())
         pool.internal_queries.fail(DatabaseRemoved())
         for backend in pool.backends():
-            backend.close(REMOVED)
+            backend.close(CloseReason.REMOVED)
         self.connection_limits.note(pool, starving=False)
         if pool.route is not None:
             pool.route.close()

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.cluster.node_checks import CheckResult
-from pgswitch.net.backend import CRASHED
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.pool.held_clients import LossCause
 from pgswitch.pool.moving import move
-from pgswitch.pool.server_connector import NODE_LOST
 from pgswitch.pool.writer_route import is_elsewhere
 
 if TYPE_CHECKING:
@@ -77,9 +76,9 @@ class ReaderRoute:
         """Whether servers here cannot write."""
         return self._cluster.is_standby(self.node)
 
-    def verdict(self, reason: str) -> LossCause | None:
+    def verdict(self, reason: CloseReason) -> LossCause | None:
         """Return what explains the loss of a server; None: it is to be found out."""
-        return None if reason == CRASHED else LossCause.MOVED
+        return None if reason is CloseReason.CRASHED else LossCause.MOVED
 
     def verdict_of(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
         """Return what a call on the node says.
@@ -149,7 +148,7 @@ class ReaderRoute:
         self.searching = True
         self._pool.set_open()
         for backend in list(self._pool.servers.values()):
-            backend.close(NODE_LOST)
+            backend.close(CloseReason.NODE_LOST)
         self._pool.held_clients.decide(LossCause.MOVED)
         self.refresh()
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerEvent, ServerState
-from pgswitch.pool.connection_limits import EVICTED
-from pgswitch.pool.server_connector import PAUSED
 from pgswitch.types import PoolMode
 from pgswitch.wire import encode
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 EMPTY_QUERY = "<empty>"
 """The value of server_check_query that stands for a query of no statement."""
-CHECK_FAILED = "test query failed"
-CLEANING_FAILED = "dropping of prepared statements failed"
 
 
 class ReleasePool(Protocol):
@@ -85,15 +82,15 @@ class StatementCleanup:
         """Take a part of the answer: nothing is to be learnt of it."""
 
 
-def unfit(stream: ClientStream, server: ServerStream) -> str:
-    """Return why a server cannot be used after its client left; empty if it can."""
+def unfit(stream: ClientStream, server: ServerStream) -> CloseReason | None:
+    """Return why a server cannot be used after its client left; None if it can."""
     if stream.exchange.outstanding():
-        return "client disconnected with query in progress"
+        return CloseReason.QUERY_IN_PROGRESS
     if not stream.exchange.clean or stream.skip or not server.at_boundary():
-        return "client disconnect while server was not ready"
+        return CloseReason.CLIENT_NOT_READY
     if server.backlogged:
-        return "client disconnect before everything was sent to the server"
-    return ""
+        return CloseReason.CLIENT_UNSENT
+    return None
 
 
 def check_query(settings: Settings) -> str:
@@ -142,13 +139,13 @@ class ServerRelease:
         for cancel in [*backend.cancels]:
             cancel.unneeded()
         if self._pool.context.clock() - backend.connected_at >= self._lifetime():
-            backend.close("server lifetime over")
+            backend.close(CloseReason.LIFETIME_OVER)
         elif backend.stream.close_needed:
-            backend.close("close_needed")
+            backend.close(CloseReason.CLOSE_NEEDED)
         elif backend.cancels:
             backend.change_state(ServerEvent.RELEASED_IN_CANCEL)
         elif self._pool.closes_free():
-            backend.close(PAUSED)
+            backend.close(CloseReason.PAUSED)
         elif backend.stream.statements.needs_cleaning():
             backend.ask(
                 StatementCleanup(backend.stream.statements),
@@ -158,7 +155,7 @@ class ServerRelease:
         elif self._resets:
             backend.run(
                 settings.server_reset_query,
-                partial(self._free_unless_failed, backend, "reset query failed"),
+                partial(self._free_unless_failed, backend, CloseReason.RESET_FAILED),
             )
         elif self._checks_always:
             backend.change_state(ServerEvent.CHECK_DUE)
@@ -170,7 +167,7 @@ class ServerRelease:
         """Look after a server that has dropped what was its client's own."""
         backend.stream.drop_release_check()
         if error is not None:
-            backend.close(CLEANING_FAILED)
+            backend.close(CloseReason.CLEANUP_FAILED)
         else:
             self.released(backend)
 
@@ -178,13 +175,13 @@ class ServerRelease:
         """Take a server that is fit for the next client."""
         pool, idle_pool = self._pool, self._pool.idle_pool
         if pool.closes_free():
-            backend.close(PAUSED)
+            backend.close(CloseReason.PAUSED)
         elif backend.stream.close_needed:
-            backend.close("close_needed")
+            backend.close(CloseReason.CLOSE_NEEDED)
         elif idle_pool.open and pool.internal_queries.take(backend):
             pass  # It comes back when the question has its answer.
         elif pool.connection_limits.needs_server(pool):
-            backend.close(EVICTED)
+            backend.close(CloseReason.EVICTED)
         elif idle_pool.hand_on(backend.stream):
             pool.connection_limits.offer(pool.key)
 
@@ -197,14 +194,17 @@ class ServerRelease:
             if backend.stored_state is ServerState.USED:
                 wanted -= 1
                 if backend.stream.close_needed:
-                    backend.close("obsolete connection")
+                    backend.close(CloseReason.OBSOLETE)
                     continue
                 backend.run(
-                    query, partial(self._free_unless_failed, backend, CHECK_FAILED)
+                    query,
+                    partial(
+                        self._free_unless_failed, backend, CloseReason.CHECK_FAILED
+                    ),
                 )
 
     def _free_unless_failed(
-        self, backend: Backend, reason: str, error: dict[str, str] | None
+        self, backend: Backend, reason: CloseReason, error: dict[str, str] | None
     ) -> None:
         """Take a server back after a reset or a check; close it if that failed."""
         if error is not None:

@@ -15,9 +15,9 @@ from pgswitch.errors import (
     ServerClosed,
     ServerLoginRefused,
 )
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
 from pgswitch.pool.login_attempts import INTERVENTION, NO_RESOURCES
-from pgswitch.pool.server_connector import NO_FAILURES
 from pgswitch.relay.idle_pool import IdlePool
 from pgswitch.relay.server_stream import SESSION
 from pgswitch.wire.server_auth import Failed, ServerRefused
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from pgswitch.relay.client_stream import ClientStream
     from pgswitch.relay.server_stream import ServerStream
 
-CLIENT_CLOSED = "replication client was closed"
-CLIENT_LEFT = "replication client disconnected"
 PASSING = (NO_RESOURCES, INTERVENTION)
 """Classes of what a node refuses a login with that may be over soon."""
 _STARTUP_WORDS = {Replication.LOGICAL: "database", Replication.PHYSICAL: "true"}
@@ -101,7 +99,11 @@ class ReplicationSession:
         """Close the server: the client has left."""
         if self._backend is not None:
             is_free = self.client.stream.exchange.clean
-            self._backend.close(CLIENT_CLOSED if is_free else CLIENT_LEFT)
+            self._backend.close(
+                CloseReason.REPLICATION_CLOSED
+                if is_free
+                else CloseReason.REPLICATION_LEFT
+            )
         # The two hold each other.
         self.idle_pool.policy = _GONE
 
@@ -148,7 +150,7 @@ class ReplicationSession:
 
     def discard(self, server: ServerStream) -> None:
         """Close the server."""
-        cast("Backend", server.backend).close(CLIENT_LEFT)
+        cast("Backend", server.backend).close(CloseReason.REPLICATION_LEFT)
 
     released = discard
 
@@ -185,16 +187,16 @@ class ReplicationSession:
             fault = refusal.client_fault or ServerClosed(reason=refusal.reason)
         self.client.disconnect(fault)
 
-    def lost(self, backend: Backend, reason: str) -> None:
+    def lost(self, backend: Backend, reason: CloseReason) -> None:
         """End the client, unless all that was lost is an attempt to be made again."""
         self._backend = None
         pool = self._pool
-        pool.server_connections.remove(backend, reason)
-        if pool.route is not None and reason not in NO_FAILURES:
+        pool.server_connections.remove(backend)
+        if pool.route is not None and reason.is_failure:
             pool.route.suspect()
         if backend.state_at_close is ServerState.LOGIN:
-            if reason not in NO_FAILURES and pool.route is None:
-                self.client.disconnect(ServerClosed(reason=reason))
+            if reason.is_failure and pool.route is None:
+                self.client.disconnect(ServerClosed(reason=backend.close_text))
             return
         stream = backend.stream
         if stream.peer is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pgswitch.net.backend import Backend, BackendOwner
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
-from pgswitch.pool.connection_limits import EVICTED, LimitedPool
+from pgswitch.pool.connection_limits import LimitedPool
 from pgswitch.pool.login_attempts import LoginAttempts
-from pgswitch.pool.server_connector import RECONFIGURED, REDIRECTED, ServerConnector
+from pgswitch.pool.server_connector import ServerConnector
 from pgswitch.pool.sizing import Demand, Supply, plan
 
 if TYPE_CHECKING:
@@ -150,10 +151,10 @@ class ServerConnections:
         """Tell whether one more may be opened, after closing an idle one."""
         if self.pool_size and len(self) >= self.pool_size:
             idle = self._pool.idle_pool.idle
-            spare = idle[0].backend if idle else self._used()
+            spare = cast("Backend", idle[0].backend) if idle else self._used()
             if spare is None:
                 return False
-            spare.close(EVICTED)
+            spare.close(CloseReason.EVICTED)
             if len(self) >= self.pool_size:
                 return False
         return self._pool.connection_limits.make_room(self._pool)
@@ -201,13 +202,15 @@ class ServerConnections:
 
     # Ending.
 
-    def remove(self, backend: Backend, reason: str) -> None:
-        """Let go of a server that was closed for a reason."""
+    def remove(self, backend: Backend) -> None:
+        """Let go of a server that was closed."""
         context = self._pool.context
         self._connector.give_up(backend)
         if context.log_disconnections:
             age = int(context.clock() - backend.connected_at)
-            context.log.log(f"{backend.prefix} closing because: {reason} (age={age}s)")
+            context.log.log(
+                f"{backend.prefix} closing because: {backend.close_text} (age={age}s)"
+            )
         if self.by_number.pop(backend.number, None) is not None:
             self._pool.connection_limits.closed(self._pool.key)
 
@@ -220,8 +223,8 @@ class ServerConnections:
             if addresses is not None and backend.address.host not in addresses:
                 continue
             if backend.stored_state is ServerState.LOGIN:
-                backend.close(REDIRECTED)
+                backend.close(CloseReason.REDIRECTED)
             elif backend.state in (ServerState.IDLE, ServerState.USED):
-                backend.close(RECONFIGURED)
+                backend.close(CloseReason.RECONFIGURED)
             else:
                 backend.stream.close_needed = backend.stream.needs_release_check = True

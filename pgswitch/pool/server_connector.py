@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.error import DNSLookupError
 
 from pgswitch.net.backend import Backend, BackendOwner
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.tls_negotiation import Encryption
 from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.types import Address
@@ -28,26 +29,6 @@ if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import ServiceContext
     from pgswitch.types import PoolKey
-
-WRITER_LOST, WRITER_MOVED = "writer lost", "writer moved"
-NODE_LOST = "node lost"
-CONNECT_TIMEOUT = "connect timeout"
-PAUSED, RECONFIGURED = "pause mode", "database configuration changed"
-REDIRECTED, REMOVED = "connect string changed", "database removed"
-UNSAFE = "close unsafe file descriptors on suspend"
-SUSPEND_TIMEOUT = "suspend_timeout"
-NO_FAILURES = (
-    WRITER_LOST,
-    WRITER_MOVED,
-    NODE_LOST,
-    REDIRECTED,
-    RECONFIGURED,
-    PAUSED,
-    REMOVED,
-    UNSAFE,
-    SUSPEND_TIMEOUT,
-)
-"""Reasons of ours to close a server that logs in; they say nothing about it."""
 
 
 class ServerConnector:
@@ -130,10 +111,12 @@ class ServerConnector:
             backend.encryption = self._encryption(spec, backend.host)
         except TlsSetupError as error:
             if self._is_quiet:
-                backend.close(f"TLS setup failed: {error}")
+                backend.close(
+                    CloseReason.TLS_SETUP_FAILED, detail=f"TLS setup failed: {error}"
+                )
                 return
             self._context.log.error(f"{backend.prefix} TLS setup failed: {error}")
-            backend.close("TLS setup failed")
+            backend.close(CloseReason.TLS_SETUP_FAILED)
             return
         backend.is_logged = self._is_logging()
         connecting = self._context.connect(backend.host, spec.port, backend)
@@ -209,10 +192,12 @@ class ServerConnector:
             _aim(backend, others[0], spec.port)
             self._attempt(spec, backend, others[1:])
         elif failure.check(DNSLookupError):
-            backend.close("server DNS lookup failed")
+            backend.close(CloseReason.DNS_FAILED)
         else:
             words = failure.getErrorMessage()
-            backend.close(words if self._is_quiet else "connect failed")
+            backend.close(
+                CloseReason.CONNECT_FAILED, detail=words if self._is_quiet else ""
+            )
 
 
 def _aim(backend: Backend, host: str | None, port: int) -> None:

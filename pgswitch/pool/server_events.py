@@ -8,14 +8,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.net.backend import CRASHED, Backend
+from pgswitch.net.backend import Backend
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerEvent, ServerState
-from pgswitch.pool.server_connector import (
-    NO_FAILURES,
-    NODE_LOST,
-    WRITER_LOST,
-    WRITER_MOVED,
-)
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.wire.welcome import Welcome
 
@@ -31,9 +26,6 @@ if TYPE_CHECKING:
     from pgswitch.pool.writer_route import Route
     from pgswitch.relay.idle_pool import IdlePool
     from pgswitch.wire.server_auth import Failed, ServerRefused
-
-SWITCHOVER_REASONS = (CRASHED, NODE_LOST, WRITER_LOST, WRITER_MOVED)
-"""Reasons for which a cluster's server is lost through no fault of its client."""
 
 
 class ServerEventsPool(Protocol):
@@ -64,7 +56,7 @@ class ServerEventsPool(Protocol):
 def logged_in(pool: ServerEventsPool, backend: Backend) -> None:
     """Take in a server that has logged in: connect_query, then the clients."""
     if pool.route is not None and pool.route.is_elsewhere(backend):
-        backend.close(WRITER_MOVED)
+        backend.close(CloseReason.WRITER_MOVED)
         return
     pool.server_connections.login_attempts.succeeded()
     stream = backend.stream
@@ -162,17 +154,19 @@ def login_refused(
     pool.internal_queries.fail(fault)
 
 
-def lost(pool: ServerEventsPool, backend: Backend, reason: str) -> None:
+def lost(pool: ServerEventsPool, backend: Backend, reason: CloseReason) -> None:
     """Let go of a server, and of the client that was using it."""
-    pool.server_connections.remove(backend, reason)
+    pool.server_connections.remove(backend)
     route = pool.route
-    if route is not None and reason not in NO_FAILURES:
+    if route is not None and reason.is_failure:
         route.suspect()
     if backend.state_at_close is ServerState.LOGIN:
-        pool.server_connections.login_attempts.lost(backend, reason)
+        pool.server_connections.login_attempts.lost(
+            backend, reason, backend.close_detail
+        )
         pool.launch()
         return
-    is_move = route is not None and reason in SWITCHOVER_REASONS
+    is_move = route is not None and reason.is_switchover
     pool.internal_queries.lost(backend, may_ask_again=is_move)
     stream = backend.stream
     # Whoever brings it back after this has it looked at.
@@ -184,7 +178,7 @@ def lost(pool: ServerEventsPool, backend: Backend, reason: str) -> None:
     half_sent = stream.skip != 0
     if isinstance(client, ClientStream):
         pool.idle_pool.unlink(client, stream)
-        if route is not None and reason in SWITCHOVER_REASONS:
+        if route is not None and reason.is_switchover:
             if client is parameter_sync:
                 # Its parameters were being set: it had asked nothing yet.
                 pool.held_clients.requeue(client)

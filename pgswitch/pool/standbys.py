@@ -15,10 +15,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.backend import Backend
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerEvent, ServerState
 from pgswitch.pool.connection_limits import LimitedPool
-from pgswitch.pool.release import CHECK_FAILED, check_query
-from pgswitch.pool.server_connector import CONNECT_TIMEOUT, NODE_LOST, WRITER_MOVED
+from pgswitch.pool.release import check_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator
@@ -121,10 +121,10 @@ class StandbyConnections:
         for backend in backends:
             if backend.stored_state is ServerState.LOGIN:
                 # It says nothing of the next one.
-                backend.close(NODE_LOST)
+                backend.close(CloseReason.NODE_LOST)
             elif backend.number in self._proving:
                 self._proving.discard(backend.number)
-                backend.close(CHECK_FAILED)
+                backend.close(CloseReason.CHECK_FAILED)
 
     def keep(self, nodes: Iterable[Node]) -> None:
         """Keep connections to these nodes and to no others."""
@@ -132,7 +132,7 @@ class StandbyConnections:
         for node in [*self._backends]:
             if node not in wanted:
                 for backend in self._let_go(node):
-                    backend.close(WRITER_MOVED)
+                    backend.close(CloseReason.WRITER_MOVED)
         for node in wanted:
             self._backends.setdefault(node, [])
         self.refresh()
@@ -142,7 +142,7 @@ class StandbyConnections:
         if node not in self._backends:
             return
         for backend in [*self._backends[node]]:
-            backend.close(NODE_LOST)
+            backend.close(CloseReason.NODE_LOST)
         pool = self._pool
         delay = pool.context.configuration.settings.server_failed_delay
         self._not_before[node] = pool.context.clock() + delay
@@ -154,7 +154,7 @@ class StandbyConnections:
                 backend.stored_state is ServerState.LOGIN
                 or backend.address.host in addresses
             ):
-                backend.close(WRITER_MOVED)
+                backend.close(CloseReason.WRITER_MOVED)
 
     def answers(self, node: Node) -> None:
         """Try a node at once: it answers again."""
@@ -171,9 +171,9 @@ class StandbyConnections:
         for node, backends in self._backends.items():
             for backend in [*backends]:
                 if backend.generation != pool.server_connections.generation:
-                    backend.close(WRITER_MOVED)
+                    backend.close(CloseReason.WRITER_MOVED)
             for backend in backends[wanted:]:
-                backend.close(WRITER_MOVED)
+                backend.close(CloseReason.WRITER_MOVED)
             self._look_at(backends, now)
             if now < self._not_before.get(node, 0.0):
                 continue
@@ -193,10 +193,10 @@ class StandbyConnections:
         for backend in [*backends]:
             if backend.stored_state.runs_query:
                 if now - backend.busy_since > settings.switchover_silence:
-                    backend.close(CHECK_FAILED)
+                    backend.close(CloseReason.CHECK_FAILED)
             elif backend.stored_state is ServerState.LOGIN:
                 if patience and now - backend.connected_at > patience:
-                    backend.close(CONNECT_TIMEOUT)
+                    backend.close(CloseReason.CONNECT_TIMEOUT)
             elif now - backend.stream.ready_since > delay:
                 self._check(backend)
 
@@ -209,7 +209,7 @@ class StandbyConnections:
         is_taken = backend.number in self._proving
         self._proving.discard(backend.number)
         if error is not None:
-            backend.close(CHECK_FAILED)
+            backend.close(CloseReason.CHECK_FAILED)
         elif is_taken:
             self._pool.logged_in(backend)
         else:
@@ -237,15 +237,15 @@ class StandbyConnections:
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Do nothing: it is closed next, and tried again later."""
 
-    def lost(self, backend: Backend, reason: str) -> None:
+    def lost(self, backend: Backend, reason: CloseReason) -> None:
         """Forget it, and the node for a while if that is why."""
         pool = self._pool
-        pool.server_connections.remove(backend, reason)
+        pool.server_connections.remove(backend)
         for node, backends in self._backends.items():
             if backend in backends:
                 backends.remove(backend)
                 pool.connection_limits.closed_apart(pool.key, node)
-                if reason != WRITER_MOVED:
+                if reason is not CloseReason.WRITER_MOVED:
                     settings = pool.context.configuration.settings
                     is_failed = backend.state_at_close is ServerState.LOGIN
                     wait = settings.server_failed_delay if is_failed else REOPEN_S

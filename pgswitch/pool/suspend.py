@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.defer import Deferred
 
 from pgswitch.errors import SuspendTimeout
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
 from pgswitch.pool.held_clients import TIMEOUT_S
-from pgswitch.pool.server_connector import SUSPEND_TIMEOUT, UNSAFE
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.stream import BIG_READ, PAUSED_SUSPENDED
 
@@ -120,7 +120,7 @@ class Suspension:
             for client in clients:
                 client.disconnect(SuspendTimeout())
             for backend in servers:
-                backend.close(SUSPEND_TIMEOUT)
+                backend.close(CloseReason.SUSPEND_TIMEOUT)
         elif clients or servers:
             self._context.later(POLL_S, self._look)
             return
@@ -199,7 +199,7 @@ class Suspension:
             or pool.internal_queries.is_at_work(backend)
         ):
             return True
-        backend.close(UNSAFE)
+        backend.close(CloseReason.UNSAFE)
         return False
 
     def _is_at_rest(self, stream: Stream) -> bool:

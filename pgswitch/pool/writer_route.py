@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Protocol
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
 from pgswitch.net.backend import Backend
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
 from pgswitch.pool import standbys
 from pgswitch.pool.held_clients import LossCause, ServerLocation
 from pgswitch.pool.login_attempts import INTERVENTION, NO_ENTRY, NO_RESOURCES
 from pgswitch.pool.loss import LossOutcome
-from pgswitch.pool.server_connector import WRITER_LOST, WRITER_MOVED
 from pgswitch.pool.standbys import StandbyConnections
 
 if TYPE_CHECKING:
@@ -194,9 +194,9 @@ class WriterRoute:
     is_standby = False
     """The writer writes."""
 
-    def verdict(self, reason: str) -> LossCause | None:
+    def verdict(self, reason: CloseReason) -> LossCause | None:
         """Return what explains the loss of a server; None: it is to be found out."""
-        if reason == WRITER_MOVED:
+        if reason is CloseReason.WRITER_MOVED:
             return LossCause.MOVED
         # At a start nobody has said anything of the writer yet.
         return LossCause.LEAVING if self.searching and not self.starting else None
@@ -292,7 +292,7 @@ class WriterRoute:
         self._pool.set_open()
         for backend in list(self._pool.servers.values()):
             if not is_leaving or not _is_at_work(backend):
-                backend.close(WRITER_LOST)
+                backend.close(CloseReason.WRITER_LOST)
         self._pool.held_clients.decide(LossCause.LEAVING)
 
     def serve_from(self, node: Node | None, *, same: bool) -> None:
@@ -321,7 +321,7 @@ class WriterRoute:
                 or (is_host and self.is_elsewhere(backend))
                 or (was_starting and self._is_at_another(backend))
             ):
-                backend.close(WRITER_MOVED)
+                backend.close(CloseReason.WRITER_MOVED)
         if was_searching or not is_back:
             self._pool.held_clients.decide(
                 LossCause.BACK if is_back else LossCause.MOVED
@@ -355,7 +355,7 @@ class WriterRoute:
             if backend.stored_state is ServerState.LOGIN:
                 continue
             if self.is_elsewhere(backend):
-                backend.close(WRITER_MOVED)
+                backend.close(CloseReason.WRITER_MOVED)
             elif backend.parameters:
                 self._pool.learn_welcome(backend)
 

@@ -98,9 +98,6 @@ class ServerControl(StreamControl, Protocol):
     def refused_to_write(self) -> None:
         """Take a server's word that it takes no writes."""
 
-    def close(self, reason: str) -> None:
-        """Close the connection."""
-
 
 class ClientControl(StreamControl, Protocol):
     """The same for a client; see net/frontend.py."""

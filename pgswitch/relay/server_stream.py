@@ -200,7 +200,7 @@ class NullServerControl:
     def refused_to_write(self) -> None:
         """Do nothing."""
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: object) -> None:
         """Do nothing: it is closed, whoever brings it back."""
 
 

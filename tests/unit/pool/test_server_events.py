@@ -7,6 +7,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol
 
 from pgswitch.errors import ServerConnCrashed
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.wire import encode
 from tests.fakes.messages import (
     ANSWER,
@@ -105,7 +106,7 @@ def test_a_server_is_lost_behind_a_slow_client(world: World) -> None:
     client, server = world.asking()
     client.transport.socket.room = 5
     server.say(RESULT)
-    server.backend.close("query timeout")
+    server.backend.close(CloseReason.QUERY_TIMEOUT)
     assert client.hear() == RESULT[:5]
     assert client.transport.aborted
 

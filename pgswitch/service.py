@@ -60,7 +60,7 @@ from pgswitch.net.frontend import Frontend
 from pgswitch.net.listen import Listeners
 from pgswitch.pool.cancel_keys import CancelKeys
 from pgswitch.pool.context import ServiceContext
-from pgswitch.pool.janitor import Janitor
+from pgswitch.pool.maintenance import Janitor
 from pgswitch.pool.pools import Pools
 from pgswitch.pool.suspend import Suspension
 from pgswitch.process.service_manager import (

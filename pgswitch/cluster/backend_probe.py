@@ -16,7 +16,7 @@ from pgswitch.cluster.probe_query import ProbeFailed, ProbeQuery, QuestionRefuse
 from pgswitch.net.backend import Backend
 from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
-from pgswitch.pool.login_attempts import NO_RESOURCES, STARTING_UP
+from pgswitch.pool.server_connections import NO_RESOURCES, STARTING_UP
 from pgswitch.pool.server_connector import ServerConnector
 from pgswitch.types import PoolKey
 from pgswitch.wire import decode, encode

@@ -9,7 +9,7 @@ the pairing, not stored: a server whose stored state is IDLE is ACTIVE while its
 stream is linked to a client.  Both are in the table for the drawing.
 
 PgBouncer's ``SV_ACTIVE_CANCEL`` is the state of a connection that carries a cancel
-request.  Here these are no servers; see ``OutgoingCancel`` in ``pool/cancel.py``.
+request.  Here these are no servers; see ``pool/outgoing_cancels.py``.
 ``SV_JUSTFREE`` and ``SV_FREE`` are CLOSED.
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +11,8 @@ from pgswitch.stats.counters import Counters
 from pgswitch.stats.error_counts import ErrorCounts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall
     from twisted.internet.protocol import Protocol as TwistedProtocol

@@ -7,12 +7,14 @@ transaction; where it may have happened, it hears just that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgswitch.wire.committing import CommitFindings, findings, messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class LossOutcome(Enum):
@@ -26,6 +28,16 @@ class LossOutcome(Enum):
     UNKNOWN_INSIDE = "it may have been carried out, and the transaction with it"
     """Nor is it known whether it was to end the transaction."""
     SESSION_LOST = "the session's state is gone"
+
+
+class LossCause(Enum):
+    """What explains the loss of a server, in words for the client."""
+
+    MOVED = "its node is not used any more"
+    LEAVING = "its node is given up"
+    BACK = "its node was restarted"
+    WELL = "its node is well"
+    UNKNOWN = "nothing explains the loss"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,45 +1,46 @@
 """One pool: the servers of one database for one user, and the clients that use them.
 
-The Rack does what happens for every transaction; this is the rack's steward and does
-the rest: it queues clients and gives them servers.  Parts of it have files of their
-own: opening servers (server_connections.py), their logins and losses
-(server_events.py), setting parameters (parameter_sync.py), resets and checks
-(release.py), auth_query (internal_queries.py), cancel requests (outgoing_cancels.py),
-replication (replication.py).
+The :class:`IdlePool` does what happens in every transaction.  The pool is its
+:class:`PoolPolicy` and does the rest: it queues clients and gives them servers.  Parts
+of it have files of their own: the servers from login to loss (server_connections.py),
+resets, checks and parameters (release.py), auth_query (internal_queries.py), cancel
+requests (outgoing_cancels.py), replication (replication.py), lost servers
+(failover.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, cast
 
 from pgswitch.errors import ServerLoginFailing, TransactionBlocksNotAllowed
-from pgswitch.net.backend import Backend
 from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
-from pgswitch.pool import server_events
-from pgswitch.pool.held_clients import HeldClients
+from pgswitch.pool.connection_limits import Demand
+from pgswitch.pool.failover import HeldClients
 from pgswitch.pool.internal_queries import InternalQueries
-from pgswitch.pool.modes import adapt
+from pgswitch.pool.modes import adapt, equip
 from pgswitch.pool.outgoing_cancels import OutgoingCancels
 from pgswitch.pool.parameter_sync import ParameterSync
 from pgswitch.pool.release import ServerRelease, unfit
 from pgswitch.pool.replication import ReplicationSession
 from pgswitch.pool.server_connections import PAUSE_CLOSES, ServerConnections
-from pgswitch.pool.sizing import Demand
 from pgswitch.pool.wait_watchdog import WaitWatchdog
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.idle_pool import IdlePool, is_fit
 from pgswitch.types import PoolKey, PoolMode
-from pgswitch.wire.server_auth import Failed, ServerRefused
+from pgswitch.wire.exchange import IDLE
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+
     from pgswitch.config.model import DatabaseSpec
+    from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.connection_limits import ConnectionLimits
     from pgswitch.pool.context import ServiceContext
-    from pgswitch.pool.writer_route import Route
+    from pgswitch.pool.route import Route
     from pgswitch.relay.server_stream import ServerStream
+    from pgswitch.wire.server_auth import Failed, ServerRefused
     from pgswitch.wire.welcome import Welcome
 
 
@@ -329,7 +330,7 @@ class ServerPool:
         """Take in a server that another process has logged in, linked or idle."""
         backend.stream.server_source = self.idle_pool
         backend.stream.counters = self.idle_pool.counters
-        server_events.inherit_welcome(self, backend)
+        self.server_connections.inherit_welcome(backend)
         if is_idle:
             self.idle_pool.keep(backend.stream)
 
@@ -398,23 +399,23 @@ class ServerPool:
 
     def logged_in(self, backend: Backend) -> None:
         """Take in a server that has logged in."""
-        server_events.logged_in(self, backend)
+        self.server_connections.logged_in(backend)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
         """Note why a login failed; tell those who wait unless others still serve."""
-        server_events.login_refused(self, backend, refusal)
+        self.server_connections.login_refused(backend, refusal)
 
     def reported(self, name: str, value: str, backend: Backend) -> None:
         """Note that a parameter has changed which no client can have changed."""
-        server_events.reported(self, name, value, backend)
+        self.server_connections.reported(name, value, backend)
 
     def lost(self, backend: Backend, reason: CloseReason) -> None:
         """Let go of a server, and of the client that was using it."""
-        server_events.lost(self, backend, reason)
+        self.server_connections.lost(backend, reason)
 
     def learn_welcome(self, backend: Backend) -> None:
         """Have clients told from now on what this server has reported."""
-        server_events.learn_welcome(self, backend)
+        self.server_connections.learn_welcome(backend)
 
     def welcome_waiting(self) -> None:
         """Go on with the logins that wait, if what clients are told is known."""
@@ -495,3 +496,32 @@ class ServerPool:
 def _backend(server: ServerStream) -> Backend:
     """Return what a pool's own server links are controlled by."""
     return cast("Backend", server.backend)
+
+
+def move(client: Frontend, target: ServerPool) -> None:
+    """Make ``target`` the pool whose servers the client uses from now on.
+
+    The client must be outside of any transaction or pipeline and not be waiting.  A
+    server that it keeps in session pooling goes back first, and is reset there.  Its
+    tracked parameters and its prepared statements are its own, so they follow.
+    """
+    stream: ClientStream = client.stream
+    source: ServerPool = client.pool
+    if stream.server is not None:
+        exchange = stream.exchange
+        # Nothing is open here; what makes it look so is a Close that we have answered.
+        exchange.clean = (
+            exchange.status == IDLE
+            and not exchange.outstanding()
+            and not exchange.skipping
+        )
+        source.idle_pool.release(stream.server)
+    source.let_go(client)
+    target.clients[client.number] = client
+    client.pool = target
+    counters = target.idle_pool.counters
+    stream.server_source = target.idle_pool
+    stream.counters = counters
+    if stream.statements is not None:
+        stream.statements.counters = counters
+    equip(client)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.pool.held_clients import LossCause
-from pgswitch.pool.moving import move
+from pgswitch.pool.loss import LossCause
+from pgswitch.pool.pool import move
 from pgswitch.pool.writer_route import is_elsewhere
 
 if TYPE_CHECKING:

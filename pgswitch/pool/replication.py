@@ -17,7 +17,7 @@ from pgswitch.errors import (
 )
 from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
-from pgswitch.pool.login_attempts import INTERVENTION, NO_RESOURCES
+from pgswitch.pool.server_connections import INTERVENTION, NO_RESOURCES
 from pgswitch.relay.idle_pool import IdlePool
 from pgswitch.relay.server_stream import SESSION
 from pgswitch.wire.server_auth import Failed, ServerRefused
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.route import Route
     from pgswitch.pool.server_connections import ServerConnections
-    from pgswitch.pool.writer_route import Route
     from pgswitch.relay.client_stream import ClientStream
     from pgswitch.relay.server_stream import ServerStream
 

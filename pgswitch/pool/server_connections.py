@@ -1,28 +1,54 @@
-"""The servers of one pool: opened as ledger and totals allow, counted, struck off."""
+"""The servers of one pool: opened as the limits allow, logged in, lost.
+
+The reason of the last failed login is cached: clients that ask for a server get it at
+once, and the next attempt waits for ``server_login_retry``.  A login that succeeds
+clears it.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pgswitch.errors import Fault, ServerLoginRefused
 from pgswitch.net.backend import Backend, BackendOwner
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.server_state import ServerState
-from pgswitch.pool.connection_limits import LimitedPool
-from pgswitch.pool.login_attempts import LoginAttempts
+from pgswitch.net.server_state import ServerEvent, ServerState
+from pgswitch.pool.connection_limits import (
+    ConnectionLimits,
+    Demand,
+    LimitedPool,
+    Supply,
+    plan,
+)
 from pgswitch.pool.server_connector import ServerConnector
-from pgswitch.pool.sizing import Demand, Supply, plan
+from pgswitch.relay.client_stream import ClientStream
+from pgswitch.wire.server_auth import Failed, ServerRefused
+from pgswitch.wire.welcome import Welcome
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
 
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.net.frontend import Frontend
-    from pgswitch.pool.connection_limits import ConnectionLimits
     from pgswitch.pool.context import ServiceContext
-
+    from pgswitch.pool.failover import HeldClients
+    from pgswitch.pool.internal_queries import InternalQueries
+    from pgswitch.pool.parameter_sync import ParameterSync
+    from pgswitch.pool.release import ServerRelease
+    from pgswitch.pool.route import Route
 
 PAUSE_CLOSES = (ServerState.LOGIN, ServerState.IDLE, ServerState.USED)
 """States in which a PAUSE closes a server; it waits for all others."""
+STARTING_UP = "57P03"
+FEATURE_NOT_SUPPORTED = "0A000"
+NO_RESOURCES, INTERVENTION, NO_ENTRY = "53", "57", "28"
+"""Classes of SQLSTATEs: the server is full; it starts, stops or terminates backends;
+it rejects our login (manual, "PostgreSQL Error Codes")."""
+MAX_CACHED_REASON = 99
+"""Characters that are cached of a failed login's reason."""
+MIN_RETRY_S = 1.0
+"""For how long a node that refuses a login is avoided at least."""
 
 
 class ConnectionsPool(LimitedPool, BackendOwner, Protocol):
@@ -30,10 +56,20 @@ class ConnectionsPool(LimitedPool, BackendOwner, Protocol):
 
     context: ServiceContext
     connection_limits: ConnectionLimits
+    internal_queries: InternalQueries
+    parameter_sync: ParameterSync
+    release: ServerRelease
+    route: Route | None
+    held_clients: HeldClients
+    welcome: Welcome | None
+    welcome_waiters: list[Frontend]
 
     @property
     def target(self) -> DatabaseSpec:
         """The database's entry, with the host in it that is connected to now."""
+
+    def welcome_waiting(self) -> None:
+        """Go on with the logins that wait, if what clients are told is known."""
 
 
 class ServerConnections:
@@ -228,3 +264,224 @@ class ServerConnections:
                 backend.close(CloseReason.RECONFIGURED)
             else:
                 backend.stream.close_needed = backend.stream.needs_release_check = True
+
+    # What the pool does when one has logged in, or is lost.
+
+    def logged_in(self, backend: Backend) -> None:
+        """Run connect_query on a server that has logged in, then give it to clients."""
+        pool = self._pool
+        if pool.route is not None and pool.route.is_elsewhere(backend):
+            backend.close(CloseReason.WRITER_MOVED)
+            return
+        self.login_attempts.succeeded()
+        stream = backend.stream
+        stream.server_source = pool.idle_pool
+        stream.counters = pool.idle_pool.counters
+        stream.tracks_loss = pool.route is not None
+        stream.close_needed = backend.generation != self.generation
+        stream.drop_release_check()
+        if pool.spec.connect_query:
+            backend.run(
+                pool.spec.connect_query,
+                partial(self._is_ready, backend),
+                event=ServerEvent.CONNECT_QUERY_SENT,
+            )
+        else:
+            self._is_ready(backend, None)
+
+    def _is_ready(self, backend: Backend, error: dict[str, str] | None) -> None:
+        """Give a server to clients; ``error`` is what connect_query has failed with."""
+        pool = self._pool
+        if error is not None:
+            pool.context.log.error(
+                f"{backend.prefix} error while executing exec_on_query:"
+                f" {error.get('S', 'ERROR')}: {error.get('M', '')}"
+            )
+        backend.is_fresh = False
+        self.learn_welcome(backend)
+        pool.welcome_waiting()
+        if backend.stored_state is not ServerState.CLOSED:
+            pool.release.free(backend)
+            if pool.route is not None:
+                pool.route.served()
+
+    def learn_welcome(self, backend: Backend) -> None:
+        """Report to clients that log in from now on what this server has reported."""
+        pool = self._pool
+        present, reported = pool.welcome, backend.parameters
+        if backend.stream.close_needed:
+            return
+        if pool.route is not None:
+            pool.route.heard()
+            reported = {**pool.route.corrected(reported)}
+        if present is None or present.parameters != reported:
+            tracking = pool.context.tracking
+            pool.welcome = Welcome(reported, tracking, backend.connected_at)
+
+    def inherit_welcome(self, backend: Backend) -> None:
+        """Do the same for a server of another process, unless a later one has."""
+        present = self._pool.welcome
+        is_later = present is None or backend.connected_at >= present.since
+        if backend.parameters and is_later:
+            self.learn_welcome(backend)
+
+    def reported(self, name: str, value: str, backend: Backend) -> None:
+        """Report to clients a parameter that is the same for all of them."""
+        pool = self._pool
+        welcome = pool.welcome
+        if welcome is None or backend.is_fresh or backend.stream.close_needed:
+            return
+        if pool.route is not None:
+            value = pool.route.corrected({name: value})[name]
+        for other in self:
+            # The others report it with their next answers, perhaps after a takeover.
+            is_login = other.stored_state is ServerState.LOGIN
+            if other.host == backend.host and not is_login:
+                other.parameters[name] = value
+        if welcome.parameters.get(name) != value:
+            pool.welcome = welcome.changed(name, value)
+
+    def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
+        """Cache why a login failed; disconnect the clients that wait for it.
+
+        Not while other servers serve, and not in a cluster where another node may
+        serve them, or this one later.
+        """
+        pool = self._pool
+        login_attempts, route = self.login_attempts, pool.route
+        fault = login_attempts.refused(backend, refusal)
+        if (
+            route is not None
+            and login_attempts.refusal
+            and route.refused(login_attempts.sqlstate)
+        ):
+            return
+        if fault is None or (pool.welcome is not None and self.has_login()):
+            return
+        for client in [*pool.welcome_waiters]:
+            client.disconnect(fault)
+        for stream in [*pool.idle_pool.waiters]:
+            stream.frontend.disconnect(fault)
+        pool.internal_queries.fail(fault)
+
+    def lost(self, backend: Backend, reason: CloseReason) -> None:
+        """Remove a closed server, and deal with the client that was using it."""
+        pool = self._pool
+        self.remove(backend)
+        route = pool.route
+        if route is not None and reason.is_failure:
+            route.suspect()
+        if backend.state_at_close is ServerState.LOGIN:
+            self.login_attempts.lost(backend, reason, backend.close_detail)
+            pool.launch()
+            return
+        is_move = route is not None and reason.is_switchover
+        pool.internal_queries.lost(backend, may_ask_again=is_move)
+        stream = backend.stream
+        # If something still releases it, the release check discards it.
+        stream.needs_release_check = True
+        syncing = pool.parameter_sync.lost(backend)
+        client = stream.peer or syncing
+        if stream in pool.idle_pool.idle:
+            pool.idle_pool.idle.remove(stream)
+        half_sent = stream.skip != 0
+        if isinstance(client, ClientStream):
+            pool.idle_pool.unlink(client, stream)
+            if is_move and client is syncing:
+                # Its parameters were being set: its query has not been sent.
+                pool.held_clients.requeue(client)
+            elif is_move:
+                pool.held_clients.lost(client, backend, reason)
+            else:
+                client.frontend.disconnect(backend.loss_fault(), quietly=half_sent)
+        stream.statements.clear()
+        pool.launch()
+
+
+class LoginAttempts:
+    """The last attempt of a pool to log in, and how it ended."""
+
+    def __init__(self, context: ServiceContext, connector: ServerConnector) -> None:
+        """Begin without any."""
+        self.failing = ""
+        """Why the last one failed; empty if it did not."""
+        self.last = float("-inf")
+        """When it began, in monotonic seconds."""
+        self.refusal = ""
+        """What the server said or did to refuse it; empty if it did not."""
+        self.sqlstate = ""
+        """The code that it gave for that."""
+        self._refused_at = float("-inf")
+        """When it did."""
+        self._puzzled = False
+        """The last one was refused for what newer servers know."""
+        self._context = context
+        self._connector = connector
+
+    def begin(self) -> None:
+        """Note that an attempt begins."""
+        self.last = self._context.clock()
+
+    def succeeded(self) -> None:
+        """Note that a server took us in."""
+        self.failing = self.refusal = self.sqlstate = ""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a server has refused us, and not so long ago."""
+        if not self.refusal:
+            return False
+        retry = self._context.configuration.settings.server_login_retry
+        # Since then: the login itself may have taken longer.
+        return self._context.clock() - self._refused_at < max(retry, MIN_RETRY_S)
+
+    def refused(
+        self, backend: Backend, refusal: ServerRefused | Failed
+    ) -> Fault | None:
+        """Note a login that failed for a reason that was said.
+
+        Returns what clients that wait for the pool are to be told; None if they
+        should go on waiting.
+        """
+        log = self._context.log
+        self._refused_at = self._context.clock()
+        if isinstance(refusal, ServerRefused):
+            if (
+                refusal.sqlstate == FEATURE_NOT_SUPPORTED
+                and self._connector.may_fall_back
+            ):
+                self._puzzled = True
+                return None  # `lost` has it tried again.
+            self.refusal, self.sqlstate = refusal.message, refusal.sqlstate
+            log.warning(f"server login failed: {refusal.severity} {refusal.message}")
+            if refusal.sqlstate == STARTING_UP:
+                self._failed(refusal.message)
+                return None
+            fault: Fault = ServerLoginRefused(
+                message=refusal.message, sqlstate=refusal.sqlstate
+            )
+        else:
+            self.refusal, self.sqlstate = refusal.reason, ""
+            log.error(f"{backend.prefix} {refusal.reason}")
+            if refusal.client_fault is None:
+                self._failed(refusal.reason)
+                return None
+            fault = refusal.client_fault
+        self._failed(fault.text)
+        return fault
+
+    def lost(self, backend: Backend, reason: CloseReason, detail: str = "") -> None:
+        """Note why a login ended, unless that says nothing about the server."""
+        if self.failing or not reason.is_failure:
+            return
+        was_connected = backend.local_address.port or backend.address.host == "unix"
+        is_puzzled = self._puzzled or reason is CloseReason.CRASHED
+        self._puzzled = False
+        if is_puzzled and was_connected and self._connector.may_fall_back:
+            # Perhaps it knows protocol 3.0 only; if not, the next attempt fails too.
+            self._connector.fall_back()
+        else:
+            self._failed(detail or reason.text)
+
+    def _failed(self, reason: str) -> None:
+        self.failing = reason[:MAX_CACHED_REASON]

@@ -14,7 +14,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.net.backend import Backend
 from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerEvent, ServerState
 from pgswitch.pool.connection_limits import LimitedPool
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from pgswitch.cluster.nodes import Node
     from pgswitch.config.model import DatabaseSpec
+    from pgswitch.net.backend import Backend
     from pgswitch.pool.connection_limits import ConnectionLimits
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.server_connections import ServerConnections

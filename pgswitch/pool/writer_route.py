@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
-from pgswitch.net.backend import Backend
 from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerState
-from pgswitch.pool import standbys
-from pgswitch.pool.held_clients import LossCause, ServerLocation
-from pgswitch.pool.login_attempts import INTERVENTION, NO_ENTRY, NO_RESOURCES
-from pgswitch.pool.loss import LossOutcome
-from pgswitch.pool.standbys import StandbyConnections
+from pgswitch.pool.loss import LossCause, LossOutcome
+from pgswitch.pool.server_connections import INTERVENTION, NO_ENTRY, NO_RESOURCES
+from pgswitch.pool.standbys import StandbyConnections, StandbyPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +28,8 @@ if TYPE_CHECKING:
     from pgswitch.cluster.nodes import Node
     from pgswitch.cluster.switchovers import LossCounts
     from pgswitch.config.model import DatabaseSpec
-    from pgswitch.pool.held_clients import HeldClients
+    from pgswitch.net.backend import Backend
+    from pgswitch.pool.failover import HeldClients
     from pgswitch.wire.welcome import Welcome
 
 SQLSTATES = {
@@ -41,66 +39,10 @@ SQLSTATES = {
     LossOutcome.UNKNOWN_INSIDE: OutcomeUnknown.sqlstate,
     LossOutcome.SESSION_LOST: SessionLost.sqlstate,
 }
-
-
 IN_HOT_STANDBY, READ_ONLY = "in_hot_standby", "default_transaction_read_only"
 
 
-class Route(ServerLocation, Protocol):
-    """What a pool of a cluster needs to know of where its servers are."""
-
-    @property
-    def searching(self) -> bool:
-        """Whether there is no place now, and clients wait."""
-
-    @property
-    def starting(self) -> bool:
-        """Whether that is because the nodes have not spoken yet: servers stay."""
-
-    @property
-    def is_unheard(self) -> bool:
-        """Whether the node is yet to say what clients are told at login."""
-
-    @property
-    def target(self) -> DatabaseSpec:
-        """The database's entry, with the node's host and port in it."""
-
-    @property
-    def why_searching(self) -> str:
-        """Why there is no place now, for who has waited in vain; empty if there is."""
-
-    def suspect(self) -> None:
-        """Have the monitor look: a server was lost, or did not do as it should."""
-
-    def warm_servers(self) -> Iterator[Backend]:
-        """Iterate over the connections kept for later."""
-
-    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
-        """Return what a server has reported as it is now, for clients that log in."""
-
-    def is_elsewhere(self, backend: Backend) -> bool:
-        """Tell whether a server is at another address than the monitor has asked."""
-
-    def heard(self) -> None:
-        """Note that a server has said what clients are told at login."""
-
-    def served(self) -> None:
-        """Note that a server has logged in and is there for clients."""
-
-    def refused(self, sqlstate: str) -> bool:
-        """Deal with a node that refuses a login; True: whoever waits goes on waiting.
-
-        ``sqlstate`` is empty if it gave none.
-        """
-
-    def refresh(self) -> None:
-        """Do what is due, some times a second."""
-
-    def close(self) -> None:
-        """Close everything: the pool is given up."""
-
-
-class RoutePool(standbys.StandbyPool, Protocol):
+class RoutePool(StandbyPool, Protocol):
     """What a site needs of its pool; see pool/pool.py."""
 
     welcome: Welcome | None

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pgswitch.errors import RewriteFailed, RuleMoveRefused
-from pgswitch.pool.moving import move
+from pgswitch.pool.pool import move
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.interceptor import QueryInterceptor
 from pgswitch.relay.interfaces import CHANGED, LATER, REFUSED, UNCHANGED

@@ -17,7 +17,7 @@ from pgswitch.net.frontend import Frontend
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.pool.modes import equip, follow
-from pgswitch.pool.moving import move
+from pgswitch.pool.pool import move
 from pgswitch.relay.server_stream import SESSION
 from pgswitch.relay.stream import PAUSED_SUSPENDED
 from pgswitch.takeover.counts import unpack_counts

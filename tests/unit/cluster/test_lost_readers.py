@@ -7,8 +7,7 @@ import pytest
 from pgswitch.cluster.facts import NodeStatus, ProbeFailure
 from pgswitch.net.server_state import ServerState
 from pgswitch.pool.cluster_databases import READER
-from pgswitch.pool.moving import move
-from pgswitch.pool.pool import ServerPool
+from pgswitch.pool.pool import ServerPool, move
 from tests.fakes.messages import (
     ANSWER,
     IN_TRANSACTION,

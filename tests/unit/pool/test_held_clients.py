@@ -8,8 +8,8 @@ import pytest
 
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.cluster.nodes import Node
-from pgswitch.pool.held_clients import TIMEOUT_S
-from pgswitch.pool.moving import move
+from pgswitch.pool.failover import TIMEOUT_S
+from pgswitch.pool.pool import move
 from pgswitch.pool.reader_route import ReaderRoute
 from pgswitch.pool.writer_route import WriterRoute
 from pgswitch.wire import encode

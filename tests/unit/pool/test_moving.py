@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.pool.moving import move
+from pgswitch.pool.pool import move
 from tests.fakes.messages import ANSWER, message, query
 from tests.fakes.world import WorldOf
 

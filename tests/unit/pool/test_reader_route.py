@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from pgswitch.cluster.node_checks import CheckCallback
 from pgswitch.cluster.nodes import Node
-from pgswitch.pool.moving import move
-from pgswitch.pool.pool import ServerPool
+from pgswitch.pool.pool import ServerPool, move
 from pgswitch.pool.reader_route import ReaderRoute
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import Client, World

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pgswitch.pool.sizing import (
+from pgswitch.pool.connection_limits import (
     Demand,
     EvictionCandidate,
     LaunchPlan,
@@ -23,7 +22,7 @@ TEN = Supply(pool_size=10, since_attempt=100.0, login_retry=15.0)
 def planned(**changes: Any) -> LaunchPlan:  # noqa: ANN401 - values of both kinds of facts
     """Return what is planned when all is quiet but for some facts."""
     demand = {name: changes.pop(name) for name in [*changes] if hasattr(QUIET, name)}
-    return plan(replace(QUIET, **demand), replace(TEN, **changes))
+    return plan(QUIET._replace(**demand), TEN._replace(**changes))
 
 
 @pytest.mark.parametrize(

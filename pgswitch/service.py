@@ -277,7 +277,7 @@ class PgSwitch(MultiService):
         if self._takeover is not None:
             # Not before: servers for those who wait are opened at the writer.
             self.suspension.end()
-        self.pools.warm()
+        self.pools.open_minimum()
         if self._started is not None:
             self._started()
 

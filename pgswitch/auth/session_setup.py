@@ -154,7 +154,7 @@ class SessionSetup:
     def readmit(self, frontend: Frontend, spec: DatabaseSpec, values: Values) -> None:
         """Begin the relay of a client that was welcomed by another process."""
         pool = frontend.pool = self._pools.pool(spec, frontend.user)
-        pool.take_client_back(frontend)
+        pool.register_client(frontend)
         statements = self._prepare(frontend, values)
         frontend.stream.begin_relay(pool.idle_pool_of(frontend), statements)
 

@@ -125,7 +125,7 @@ class Clusters:
     def _renew(self, key: str, spec: DatabaseSpec) -> None:
         """Go on with a cluster whose entry has changed, readers' databases too."""
         self._specs[key] = spec
-        self._pools.renew_family(spec)
+        self._pools.renew_cluster(spec)
         maker = self._probe_maker(spec)
         query, port = spec.topology_query or "", spec.port
         self.by_key[key].renew(_seeds(spec), query, port, maker)
@@ -269,7 +269,7 @@ class Clusters:
             if pool.route is not None:
                 pool.route.close()
                 pool.route = None
-                pool.set_open()
+                pool.update_open()
 
     def _record(self, line: str) -> None:
         """Append an input to the file of the setting switchover_record."""

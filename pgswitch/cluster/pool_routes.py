@@ -37,7 +37,7 @@ class PoolRoutes:
         """Have clients wait until it is known where the writer is."""
         self.searching = self.starting = True
         for route in self._routes():
-            route.wait()
+            route.wait_for_nodes()
 
     def serve_as_configured(self) -> None:
         """Use the host of the database's entry, and let clients go on."""
@@ -57,13 +57,13 @@ class PoolRoutes:
         """Have clients wait, and close the connections to the last writer."""
         self.searching, self.starting = True, False
         for route in self._routes():
-            route.hold(is_leaving=is_leaving)
+            route.wait_for_writer(is_leaving=is_leaving)
 
     def keep_warm(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
         self.warm = nodes
         for route in self._routes():
-            route.standbys.keep(nodes)
+            route.standbys.set_nodes(nodes)
 
     def close_at(self, node: Node, addresses: Container[str]) -> None:
         """Close connections kept for later to addresses that a node has no longer."""
@@ -73,19 +73,19 @@ class PoolRoutes:
     def answers(self, node: Node) -> None:
         """Hear that a node answers that did not, or was not known."""
         for route in self._routes():
-            route.standbys.answers(node)
+            route.standbys.node_answers(node)
         for reading in self._readers_at(node):
             reading.answers()
 
     def lost(self, node: Node, *, is_silent: bool) -> None:
         """Trust connections to a node no more: it was asked in vain."""
         for route in self._routes():
-            route.standbys.forget(node)
+            route.standbys.close_node(node)
         context = self.pools.context
         silence = context.configuration.settings.switchover_silence
         if is_silent and context.clock() - self.heard_at(node) >= silence:
             for reading in self._readers_at(node):
-                reading.fall_silent()
+                reading.lose_node()
             if node == self.node and self.searching and not self.starting:
                 # It was leaving, and what it was at was left to its own end.
                 self.hold(is_leaving=False)
@@ -113,7 +113,10 @@ class PoolRoutes:
     def better_pool(self, pool: ServerPool) -> ServerPool | None:
         """Return where a node's clients should be; None if they are well there."""
         cluster_databases = self.pools.cluster_databases
-        if cluster_databases.takes_readers(pool.key.database) and not pool.turns_away():
+        if (
+            cluster_databases.takes_readers(pool.key.database)
+            and not pool.refuses_logins()
+        ):
             return None
         spec = self.pools.context.configuration.databases.get(self.key)
         if spec is None:
@@ -156,10 +159,10 @@ class PoolRoutes:
         if self.node is not None:
             route.node = self.node
         if self.starting:
-            route.wait()
+            route.wait_for_nodes()
         elif self.searching:
-            route.hold()
-        route.standbys.keep(self.warm)
+            route.wait_for_writer()
+        route.standbys.set_nodes(self.warm)
 
     def _pools_at(self, node: Node) -> Iterator[ServerPool]:
         """Iterate over the pools of those who read at a node."""

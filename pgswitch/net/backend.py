@@ -105,7 +105,7 @@ class ServerQuery(Protocol):
 class AimedCancel(Protocol):
     """A cancel request on its way to a server; see pool/outgoing_cancels.py."""
 
-    def unneeded(self) -> None:
+    def drop_unsent(self) -> None:
         """Give up unless it is sent: the query it was for is over."""
 
 

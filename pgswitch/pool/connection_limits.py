@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 1.0
 """How much longer than a rival's the clients of a starving pool wait before they are
 given a server that is in demand there: changing hands costs a login."""
-_SPARE = (ServerState.IDLE, ServerState.USED)
+_UNUSED = (ServerState.IDLE, ServerState.USED)
 """States of an unused server; one that is reset will be idle soon."""
 
 
@@ -57,10 +57,10 @@ class LimitedPool(Protocol):
     def waiting_since(self) -> float:
         """Return when the client came that has waited longest; infinite if none."""
 
-    def is_opening(self) -> bool:
+    def is_logging_in(self) -> bool:
         """Tell whether a server of it is logging in."""
 
-    def set_open(self) -> None:
+    def update_open(self) -> None:
         """Take notice of what is asked of released servers."""
 
 
@@ -73,14 +73,14 @@ class ConnectionLimits:
         """Begin with none; ``pools`` returns all there are."""
         self.of_database: Counter[str] = Counter()
         self.of_user: Counter[str] = Counter()
-        self._apart: Counter[tuple[str, str, Node]] = Counter()
+        self._on_standbys: Counter[tuple[str, str, Node]] = Counter()
         """Connections to standbys by node, of a database or of a user."""
         self._context = context
         self._pools = pools
         self._starving: dict[PoolKey, LimitedPool] = {}
         self._is_evicting = False
         """Whoever hears of it must not take the place that is being made."""
-        self._in_vain: set[PoolKey] = set()
+        self._hopeless: set[PoolKey] = set()
         """Pools that found no room, until something changes."""
 
     def opened(self, key: PoolKey) -> None:
@@ -97,19 +97,19 @@ class ConnectionLimits:
             counts[name] -= 1
             if not counts[name]:
                 del counts[name]
-        self.offer(key)
+        self.launch_starving(key)
 
     # Connections to standbys: the limits hold for each node by itself.
 
-    def opened_apart(self, key: PoolKey, node: Node) -> None:
+    def opened_on_standby(self, key: PoolKey, node: Node) -> None:
         """Count a connection of a pool to a standby."""
-        self._apart.update(((key.database, "", node), ("", key.user, node)))
+        self._on_standbys.update(((key.database, "", node), ("", key.user, node)))
 
-    def closed_apart(self, key: PoolKey, node: Node) -> None:
+    def closed_on_standby(self, key: PoolKey, node: Node) -> None:
         """Count it no more."""
-        self._apart.subtract(((key.database, "", node), ("", key.user, node)))
+        self._on_standbys.subtract(((key.database, "", node), ("", key.user, node)))
 
-    def has_room_apart(self, pool: LimitedPool, node: Node) -> bool:
+    def has_room_on_standby(self, pool: LimitedPool, node: Node) -> bool:
         """Tell whether a pool may open one more to a standby."""
         effective, key = self._context.effective, pool.key
         limits = (
@@ -117,26 +117,27 @@ class ConnectionLimits:
             (effective.max_user_connections(pool.spec, key.user), ("", key.user)),
         )
         return all(
-            not limit or self._apart[*name, node] < limit for limit, name in limits
+            not limit or self._on_standbys[*name, node] < limit
+            for limit, name in limits
         )
 
     def has_room(self, pool: LimitedPool) -> bool:
         """Tell whether a pool may open one more without anything being closed."""
         return not self._is_evicting and not self._surplus(pool)
 
-    def make_room(self, pool: LimitedPool) -> bool:
+    def evict_for(self, pool: LimitedPool) -> bool:
         """Tell whether a pool may open one more, after closing what others can spare.
 
         Nothing is closed unless that makes room.
         """
-        if self._is_evicting or pool.key in self._in_vain:
+        if self._is_evicting or pool.key in self._hopeless:
             return False
         chosen: dict[int, Backend] = {}
         for surplus, rivals in self._surplus(pool):
-            spare = dict(self._spare(rivals))
+            spare = dict(self._unused(rivals))
             numbers = eviction_candidates((one for one, _ in spare.values()), surplus)
             if not numbers:
-                self._in_vain.add(pool.key)
+                self._hopeless.add(pool.key)
                 return False
             chosen |= {number: spare[number][1] for number in numbers}
         self._is_evicting = True
@@ -147,7 +148,7 @@ class ConnectionLimits:
             self._is_evicting = False
         return True
 
-    def note(self, pool: LimitedPool, *, starving: bool) -> None:
+    def set_starving(self, pool: LimitedPool, *, starving: bool) -> None:
         """Note whether a pool has clients waiting for what the limits deny it."""
         if starving == (pool.key in self._starving):
             return
@@ -157,26 +158,26 @@ class ConnectionLimits:
             del self._starving[pool.key]
         for rival in self._pools():
             if _compete(rival.key, pool.key):
-                rival.set_open()
+                rival.update_open()
 
-    def look_again(self) -> None:
+    def retry_evictions(self) -> None:
         """Have the next attempt to make room tried, though the last found none."""
-        self._in_vain.clear()
+        self._hopeless.clear()
 
-    def is_wanted(self, key: PoolKey) -> bool:
+    def has_starving_rival(self, key: PoolKey) -> bool:
         """Tell whether a starving pool could use a server of this one."""
         return any(_compete(key, other) for other in self._starving)
 
-    def offer(self, key: PoolKey) -> None:
+    def launch_starving(self, key: PoolKey) -> None:
         """Let starving pools try again: one of this pool's servers is not needed."""
         if not self._starving:
             return
-        self.look_again()
+        self.retry_evictions()
         for other, pool in list(self._starving.items()):
             if _compete(key, other):
                 pool.launch()
 
-    def needs_server(self, pool: LimitedPool) -> bool:
+    def must_yield(self, pool: LimitedPool) -> bool:
         """Tell whether a server that came free is due to a starving pool.
 
         Only one at a time goes to each, or it would get more than its share.
@@ -186,13 +187,13 @@ class ConnectionLimits:
         own = pool.waiting_since()
         return any(
             other.waiting_since() + TIMEOUT_S < own
-            and not other.is_opening()
-            and self._is_helped(other, pool)
+            and not other.is_logging_in()
+            and self._would_make_room(other, pool)
             for key, other in self._starving.items()
             if _compete(key, pool.key)
         )
 
-    def _is_helped(self, starving: LimitedPool, pool: LimitedPool) -> bool:
+    def _would_make_room(self, starving: LimitedPool, pool: LimitedPool) -> bool:
         """Tell whether the end of one server of ``pool`` makes room for the other."""
         return all(
             surplus == 1 and pool in rivals
@@ -215,7 +216,7 @@ class ConnectionLimits:
         return found
 
     @staticmethod
-    def _spare(
+    def _unused(
         pools: list[LimitedPool],
     ) -> Iterator[tuple[int, tuple[EvictionCandidate, Backend]]]:
         """Yield the unused servers of some pools by number."""
@@ -223,7 +224,7 @@ class ConnectionLimits:
             is_awaited = bool(pool.idle_pool.waiters)
             for backend in pool.backends():
                 if (
-                    backend.state in _SPARE
+                    backend.state in _UNUSED
                     and not backend.cancels
                     and backend.replication == "none"
                 ):

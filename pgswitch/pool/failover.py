@@ -352,11 +352,11 @@ class HeldClients:
             on_standby=route.is_standby,
         )
         if loss is None:
-            route.note(None)
+            route.count_outcome(None)
             return
         if loss.outcome is not LossOutcome.AGAIN:
             tell_client(loss)
-            route.note(loss.outcome)
+            route.count_outcome(loss.outcome)
             return
         now = pool.context.clock()
         self._count(stream, now)
@@ -367,7 +367,7 @@ class HeldClients:
         if why_not:
             self._refuse(held, why_not)
             return
-        verdict = route.verdict(reason)
+        verdict = route.cause_of(reason)
         if verdict is not None and self._apply(verdict, [held]):
             self._serve()
         if stream in self._held:
@@ -464,7 +464,7 @@ class HeldClients:
             return
         if route.searching:
             return  # Its end is the verdict.
-        verdict = route.verdict_of(finding, undone=held.loss.code == TOLD_ENDED)
+        verdict = route.cause_found(finding, undone=held.loss.code == TOLD_ENDED)
         if verdict is not None:
             if self._apply(verdict, [held]):
                 self._serve()
@@ -515,14 +515,14 @@ class HeldClients:
         )
         context.failures.note(client.database, NO_ERROR, RAN_AGAIN, time())
         if self._pool.route is not None:
-            self._pool.route.note(LossOutcome.AGAIN)
+            self._pool.route.count_outcome(LossOutcome.AGAIN)
 
     def _refuse(self, held: HeldClient, why: str) -> None:
         """Tell a client that what it asked is not run again."""
         fault = refusal(held.loss, why)
         self.forget(held.loss.stream)
         if self._pool.route is not None:
-            self._pool.route.note_error(fault.sqlstate)
+            self._pool.route.count_error(fault.sqlstate)
         tell_client(held.loss, fault)
 
     def _wait_first(self, streams: list[ClientStream], now: float) -> None:

@@ -41,7 +41,7 @@ class InternalQueryPool(Protocol):
     def failing(self) -> str:
         """Why the last login failed."""
 
-    def set_open(self) -> None:
+    def update_open(self) -> None:
         """Have released servers looked at while errands wait."""
 
     def serve_waiters(self) -> None:
@@ -127,7 +127,7 @@ class InternalQueries:
             self._pool.launch(asked=1)
         else:
             self._waiting.append(internal_query)
-            self._pool.set_open()
+            self._pool.update_open()
             self._pool.serve_waiters()
         return internal_query.done
 
@@ -145,7 +145,7 @@ class InternalQueries:
         if not sync_parameters(tracking, backend, own, partial(self._settled, backend)):
             self._settled(backend, None)
         if not self._waiting:
-            self._pool.set_open()
+            self._pool.update_open()
         return True
 
     def _settled(self, backend: Backend, error: dict[str, str] | None) -> None:
@@ -168,7 +168,7 @@ class InternalQueries:
         if not internal_query.abandoned:
             internal_query.done.callback(None)
 
-    def is_at_work(self, backend: Backend) -> bool:
+    def is_running(self, backend: Backend) -> bool:
         """Tell whether a server is being asked for somebody who waits."""
         internal_query = self._running.get(backend)
         return internal_query is not None and not internal_query.abandoned
@@ -187,7 +187,7 @@ class InternalQueries:
         if may_ask_again and not is_last:
             internal_query.ask_again()
             self._waiting.insert(0, internal_query)
-            self._pool.set_open()
+            self._pool.update_open()
         else:
             detail = "The server connection was lost before it had answered auth_query."
             internal_query.fail(BouncerConfigError(detail=detail))
@@ -197,4 +197,4 @@ class InternalQueries:
         waiting, self._waiting = self._waiting, []
         for internal_query in waiting:
             internal_query.fail(fault)
-        self._pool.set_open()
+        self._pool.update_open()

@@ -59,7 +59,7 @@ def sweep(pool: ServerPool, now: float) -> None:
     _trim(pool)
     if pool.route is not None:
         pool.route.refresh()
-    pool.cancels.go_on()
+    pool.cancels.start_next()
     pool.wait_watchdog.look(pool, now)
     if pool.idle_pool.waiters:
         pool.serve_waiters()
@@ -219,7 +219,7 @@ def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
     idle = now - backend.stream.ready_since
     if backend.stream.close_needed:
         backend.close(CloseReason.RECONFIGURED)
-    elif pool.closes_free():
+    elif pool.closes_idle():
         backend.close(CloseReason.PAUSED)
     elif (
         settings.server_idle_timeout
@@ -323,7 +323,7 @@ class Janitor:
         """
         if self._context.suspended:
             return None
-        self._pools.connection_limits.look_again()
+        self._pools.connection_limits.retry_evictions()
         self._left = deque(self._pools)
         done: Deferred[None] = Deferred()
         self._go_on(done)
@@ -344,7 +344,7 @@ class Janitor:
             return
         if not self._left:
             try:
-                self._pools.tidy(now)
+                self._pools.drop_idle(now)
                 self._also(now)
             except Exception as error:  # noqa: BLE001 - see below
                 self._context.log.error(f"upkeep failed: {error!r}")

@@ -80,7 +80,7 @@ def statements_for(
     )
 
 
-def equip(client: Frontend, moves: Callable[[str], bool] = _never) -> None:
+def update_statements(client: Frontend, moves: Callable[[str], bool] = _never) -> None:
     """Give a client that is welcomed already what it needs."""
     stream: ClientStream = client.stream
     has = stream.statements
@@ -93,19 +93,19 @@ def equip(client: Frontend, moves: Callable[[str], bool] = _never) -> None:
         stream.server.client_statements = statements
 
 
-def adapt(pool: ModePool, before: int) -> None:
+def apply_mode(pool: ModePool, before: int) -> None:
     """Have clients and servers of a pool follow its settings; ``before``: its mode."""
     mode = pool.idle_pool.mode
     if (before == SESSION) != (mode == SESSION):
-        _renew_idle(pool)
+        _reset_idle(pool)
     _limit_statements(pool)
     for client in list(pool.clients.values()):
         if client.replicates or not client.logged_in:
             continue
-        equip(client)
+        update_statements(client)
         server = client.stream.server
         if server is not None:
-            follow(pool, client.stream, server)
+            apply_mode_to_server(pool, client.stream, server)
 
 
 def _limit_statements(pool: ModePool) -> None:
@@ -120,7 +120,9 @@ def _limit_statements(pool: ModePool) -> None:
                 backend.stream.statements.limit_to(most)
 
 
-def follow(pool: ModePool, stream: ClientStream, server: ServerStream) -> None:
+def apply_mode_to_server(
+    pool: ModePool, stream: ClientStream, server: ServerStream
+) -> None:
     """Have a server that is linked take the pool's mode, as far as it can be now."""
     mode = pool.idle_pool.mode
     if mode == SESSION:
@@ -136,7 +138,7 @@ def follow(pool: ModePool, stream: ClientStream, server: ServerStream) -> None:
         server.mode = mode
 
 
-def _renew_idle(pool: ModePool) -> None:
+def _reset_idle(pool: ModePool) -> None:
     """Reset what is idle for sessions; close what sessions may have left unclean."""
     idle, pool.idle_pool.idle[:] = list(pool.idle_pool.idle), []
     resets = bool(pool.context.configuration.settings.server_reset_query)

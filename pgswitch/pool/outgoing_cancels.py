@@ -158,7 +158,7 @@ class OutgoingCancel:
         """Note the end of the connection."""
         self._end(SENT, is_doubtful=not in_order)
 
-    def unneeded(self) -> None:
+    def drop_unsent(self) -> None:
         """Give up unless it is sent: the query it was for is over."""
         if not self.is_sent:
             self._end(NOT_NEEDED)
@@ -191,7 +191,7 @@ class OutgoingCancel:
                     backend.stream.server_source.put_back(backend.stream)
         if self.connection is not None:
             self.connection.let_go()
-        self._company.left(self)
+        self._company.remove(self)
 
     def _transport(self) -> Any:  # noqa: ANN401 - any transport
         return None if self.connection is None else self.connection.transport
@@ -223,15 +223,15 @@ class OutgoingCancels:
         seconds = self._context.configuration.settings.cancel_wait_timeout
         if seconds:
             cancel.limit(self._context.later(seconds, cancel.timed_out))
-        self.go_on()
+        self.start_next()
         return cancel.done
 
-    def left(self, cancel: OutgoingCancel) -> None:
+    def remove(self, cancel: OutgoingCancel) -> None:
         """Forget a request that is over, and let the next one go."""
         self._cancels.remove(cancel)
-        self.go_on()
+        self.start_next()
 
-    def go_on(self) -> None:
+    def start_next(self) -> None:
         """Begin to send those that there is room for."""
         for cancel in [*self._cancels]:
             if cancel.connection is not None or cancel.done.called:

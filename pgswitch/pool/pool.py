@@ -18,7 +18,7 @@ from pgswitch.net.server_state import ServerState
 from pgswitch.pool.connection_limits import Demand
 from pgswitch.pool.failover import HeldClients
 from pgswitch.pool.internal_queries import InternalQueries
-from pgswitch.pool.modes import adapt, equip
+from pgswitch.pool.modes import apply_mode, update_statements
 from pgswitch.pool.outgoing_cancels import OutgoingCancels
 from pgswitch.pool.parameter_sync import ParameterSync
 from pgswitch.pool.release import ServerRelease, unfit
@@ -102,8 +102,8 @@ class ServerPool:
         self.server_connections.configure()
         self.idle_pool.round_robin = bool(settings.server_round_robin)
         self.release.configure()
-        self.set_open()
-        adapt(self, before)
+        self.update_open()
+        apply_mode(self, before)
 
     @property
     def failing(self) -> str:
@@ -143,20 +143,22 @@ class ServerPool:
 
     def add_client(self, client: Frontend) -> None:
         """Take a client that has authenticated; welcome it now or when possible."""
-        self.take_client_back(client)
+        self.register_client(client)
         session = self.replication.get(client.number)
         if session is not None:
             session.begin()
             return
         route = self.route
-        if self.welcome is not None and (route is None or not route.is_unheard):
+        if self.welcome is not None and (
+            route is None or not route.welcome_is_outdated
+        ):
             client.welcome(self.welcome)
             return
         self.welcome_waiters.append(client)
         client.waiting_since = self.context.clock()
         self.launch()
 
-    def take_client_back(self, client: Frontend) -> None:
+    def register_client(self, client: Frontend) -> None:
         """Take a client that has been welcomed, by another process perhaps."""
         self.clients[client.number] = client
         if client.replicates:
@@ -223,7 +225,7 @@ class ServerPool:
             and self.route is None
             and not self.server_connections.has_login()
         )
-        return bool(is_failing) and not self.is_held()
+        return bool(is_failing) and not self.is_blocked()
 
     def sync_parameters(self, client: ClientStream, server: ServerStream) -> bool:
         """Make the server's parameters the client's; False: nothing is to be done."""
@@ -307,7 +309,7 @@ class ServerPool:
         ]
         return [moment for moment in since if moment]
 
-    def is_opening(self) -> bool:
+    def is_logging_in(self) -> bool:
         """Tell whether a server is logging in."""
         return self.server_connections.count(ServerState.LOGIN) > 0
 
@@ -317,16 +319,16 @@ class ServerPool:
         replicating = [one.client for one in sessions if not one.client.logged_in]
         return [*self.welcome_waiters, *replicating]
 
-    def adopt(self, backend: Backend) -> None:
+    def add_server(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere.
 
         It is at a login or at a check; :meth:`logged_in` follows.
         """
         backend.owner = self
         backend.database = self.key.database
-        self.server_connections.enter(backend)
+        self.server_connections.register(backend)
 
-    def take_back(self, backend: Backend, *, is_idle: bool) -> None:
+    def inherit_server(self, backend: Backend, *, is_idle: bool) -> None:
         """Take in a server that another process has logged in, linked or idle."""
         backend.stream.server_source = self.idle_pool
         backend.stream.counters = self.idle_pool.counters
@@ -380,7 +382,7 @@ class ServerPool:
             is_wanted=bool(self.clients) or self.spec.user is not None,
             is_known=self.welcome is not None,
             # Logins under way are let finish in a SUSPEND.
-            held=self.is_held()
+            held=self.is_blocked()
             or (
                 self.context.suspended
                 and not self.welcome_waiters
@@ -420,7 +422,7 @@ class ServerPool:
     def welcome_waiting(self) -> None:
         """Go on with the logins that wait, if what clients are told is known."""
         route = self.route
-        if self.welcome is None or (route is not None and route.is_unheard):
+        if self.welcome is None or (route is not None and route.welcome_is_outdated):
             return
         waiting, self.welcome_waiters = self.welcome_waiters, []
         for client in waiting:
@@ -428,11 +430,11 @@ class ServerPool:
 
     # Pausing, counting.
 
-    def is_held(self) -> bool:
+    def is_blocked(self) -> bool:
         """Tell whether no client may get a server now."""
         return self.is_searching() or self.context.paused or self.paused
 
-    def closes_free(self) -> bool:
+    def closes_idle(self) -> bool:
         """Tell whether servers that are free are closed: no client may have them.
 
         They stay while it is only waited for what a cluster's nodes say at a start.
@@ -447,29 +449,29 @@ class ServerPool:
         """Tell whether clients wait because no writer is known."""
         return self.route is not None and self.route.searching
 
-    def set_open(self) -> None:
+    def update_open(self) -> None:
         """Bring the rack in line with PAUSE and RESUME."""
-        held = self.is_held()
+        held = self.is_blocked()
         self.idle_pool.open = not held
         self.idle_pool.checks_releases = self.release.is_needed()
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Close what is idle, now that the pool is paused."""
-        self.set_open()
+        self.update_open()
         for backend in list(self.servers.values()):
             if backend.state in PAUSE_CLOSES:
                 backend.close(CloseReason.PAUSED)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Serve again, now that the pause has ended."""
-        self.set_open()
+        self.update_open()
         self.serve_waiters()
 
     def is_syncing_parameters(self, backend: Backend) -> bool:
         """Tell whether a server is having a client's parameters set."""
         return backend in self.parameter_sync
 
-    def turns_away(self) -> bool:
+    def refuses_logins(self) -> bool:
         """Tell whether its node refuses logins, and it has no server to spare."""
         return (
             self.server_connections.login_attempts.is_refused
@@ -486,7 +488,7 @@ class ServerPool:
         """Return the servers, and those kept open elsewhere for later."""
         yield from self.backends()
         if self.route is not None:
-            yield from self.route.warm_servers()
+            yield from self.route.standby_servers()
 
     def backends(self) -> Iterator[Backend]:
         """Return the servers, oldest first."""
@@ -524,4 +526,4 @@ def move(client: Frontend, target: ServerPool) -> None:
     stream.counters = counters
     if stream.statements is not None:
         stream.statements.counters = counters
-    equip(client)
+    update_statements(client)

@@ -36,7 +36,7 @@ class Pools:
         self._pools: dict[tuple[str, str], ServerPool] = {}
         """By database and user: as found by a PoolKey as by a tuple made faster."""
         self.connection_limits = ConnectionLimits(context, lambda: self)
-        self._kept: dict[PoolKey, DatabaseSpec] = {}
+        self._minimum: dict[PoolKey, DatabaseSpec] = {}
         """Databases whose servers are kept open without any client."""
         self.paused: set[str] = set()
         """Databases under PAUSE db or KILL."""
@@ -71,7 +71,7 @@ class Pools:
                 self.context.log.log(f"registered new auto-database: {spec.name}")
             pool = ServerPool(key, spec, self.context, self.connection_limits)
             pool.paused = spec.name in self.paused
-            pool.set_open()
+            pool.update_open()
             self._pools[key] = pool
             self.made(pool)
         return pool
@@ -106,12 +106,12 @@ class Pools:
         """
         readers = self.cluster_databases.readers(spec.name) if role == READER else []
         pools = [self.pool(reader, user) for reader in readers]
-        pools = [one for one in pools if not one.turns_away()]
+        pools = [one for one in pools if not one.refuses_logins()]
         if pools:
             return min(pools, key=lambda one: (one.load(), one is not here))
         return self.pool(spec, user)
 
-    def is_of(self, pool: ServerPool, key: str) -> bool:
+    def belongs_to(self, pool: ServerPool, key: str) -> bool:
         """Tell whether a pool is that of an entry, or of a node of its cluster."""
         found = self.cluster_databases.node_of(pool.key.database)
         return key == (pool.key.database if found is None else found[0])
@@ -122,34 +122,34 @@ class Pools:
             if name is None or pool.key.database == name:
                 yield pool
 
-    def warm(self) -> None:
+    def open_minimum(self) -> None:
         """Make the pools that are to be kept open without any client."""
         least = self.context.effective.min_pool_size
-        self._kept = {
+        self._minimum = {
             PoolKey(spec.name, spec.user): spec
             for spec in self.context.configuration.databases.values()
             if spec.dbname is not None
             and spec.user is not None
             and least(spec, spec.user) > 0
         }
-        self._keep()
+        self._open_missing()
 
-    def _keep(self) -> None:
-        for key, spec in self._kept.items():
+    def _open_missing(self) -> None:
+        for key, spec in self._minimum.items():
             if key not in self._pools:
                 self.pool(spec, key.user).launch()
 
-    def tidy(self, now: float) -> None:
+    def drop_idle(self, now: float) -> None:
         """Forget pools and automatic databases that nobody has used for long.
 
         What is to be kept open and was dropped (KILL) is made again.
         """
-        self._keep()
+        self._open_missing()
         settings = self.context.configuration.settings
         limit = settings.pool_idle_timeout
         for pool in self if limit else ():
             age = now - pool.idle_since
-            if pool.is_empty and age > limit and pool.key not in self._kept:
+            if pool.is_empty and age > limit and pool.key not in self._minimum:
                 self.context.log.log(
                     f"cleaning up idle pool for user {pool.key.user} on db"
                     f" {pool.key.database} because: pool idle timeout"
@@ -193,9 +193,9 @@ class Pools:
             assert spec is not None  # noqa: S101 - else it was ended
             changed = recycle_all or needs_reconnect(pool.spec, spec)
             pool.recycle(spec, servers=changed)
-        self.warm()
+        self.open_minimum()
 
-    def renew_family(self, spec: DatabaseSpec) -> None:
+    def renew_cluster(self, spec: DatabaseSpec) -> None:
         """Bring the pools of a cluster's nodes in line with its changed entry."""
         self.cluster_databases.renew(spec)
         names = {*self.cluster_databases.names(spec.name).values()}
@@ -223,7 +223,7 @@ class Pools:
         pool.internal_queries.fail(DatabaseRemoved())
         for backend in pool.backends():
             backend.close(CloseReason.REMOVED)
-        self.connection_limits.note(pool, starving=False)
+        self.connection_limits.set_starving(pool, starving=False)
         if pool.route is not None:
             pool.route.close()
 
@@ -236,10 +236,12 @@ class Pools:
         for pool in self.of_database(name):
             pool.paused = paused
             if paused:
-                pool.hold()
+                pool.pause()
             else:
-                pool.go_on()
+                pool.resume()
 
     def busy_servers(self, name: str | None) -> int:
         """Return how many servers a pause of this database has to wait for."""
-        return sum(pool.server_connections.busy() for pool in self.of_database(name))
+        return sum(
+            pool.server_connections.count_in_use() for pool in self.of_database(name)
+        )

@@ -45,7 +45,7 @@ class ReaderRoute:
 
     starting = False
     """Its node has spoken, or it would not be one."""
-    is_unheard = False
+    welcome_is_outdated = False
     """It is one node for good."""
 
     def __init__(
@@ -76,11 +76,11 @@ class ReaderRoute:
         """Whether servers here cannot write."""
         return self._cluster.is_standby(self.node)
 
-    def verdict(self, reason: CloseReason) -> LossCause | None:
+    def cause_of(self, reason: CloseReason) -> LossCause | None:
         """Return what explains the loss of a server; None: it is to be found out."""
         return None if reason is CloseReason.CRASHED else LossCause.MOVED
 
-    def verdict_of(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
+    def cause_found(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
         """Return what a call on the node says.
 
         One that stops and one that was restarted for a crash say the same, but only
@@ -96,7 +96,7 @@ class ReaderRoute:
         """Call on the node over a new connection."""
         self._cluster.check(heard, self.node)
 
-    def warm_servers(self) -> Iterator[Backend]:
+    def standby_servers(self) -> Iterator[Backend]:
         """Iterate over connections kept for later: none."""
         return iter(())
 
@@ -112,13 +112,13 @@ class ReaderRoute:
         """Tell whether a server is at another address than the monitor has asked."""
         return is_elsewhere(self._cluster.address_of(self.node), backend)
 
-    def heard(self) -> None:
+    def welcome_learned(self) -> None:
         """Take no notice."""
 
     def served(self) -> None:
         """Take no notice: only the writer's is of interest."""
 
-    def refused(self, sqlstate: str) -> bool:
+    def login_refused(self, sqlstate: str) -> bool:
         """Send clients away from a node that refuses a login; True: all have gone.
 
         Whatever its reason is: that it is a good one is for the writer to say.
@@ -127,10 +127,10 @@ class ReaderRoute:
         self.refresh()
         return not self._pool.idle_pool.waiters
 
-    def note(self, outcome: object) -> None:
+    def count_outcome(self, outcome: object) -> None:
         """Take no notice: the loss of a reader is no switchover."""
 
-    def note_error(self, sqlstate: str) -> None:
+    def count_error(self, sqlstate: str) -> None:
         """Take no notice of that either."""
 
     def refresh(self) -> None:
@@ -139,14 +139,14 @@ class ReaderRoute:
         if target is not None and target is not self._pool:
             drain_to(self._pool, target)
 
-    def fall_silent(self) -> None:
+    def lose_node(self) -> None:
         """End what waits for an answer of the node, and send clients away.
 
         They are told what became of their work, or it is done elsewhere, as if a
         writer were lost.
         """
         self.searching = True
-        self._pool.set_open()
+        self._pool.update_open()
         for backend in list(self._pool.servers.values()):
             backend.close(CloseReason.NODE_LOST)
         self._pool.held_clients.decide(LossCause.MOVED)
@@ -156,7 +156,7 @@ class ReaderRoute:
         """Serve clients again: the node has spoken."""
         if self.searching:
             self.searching = False
-            self._pool.go_on()
+            self._pool.resume()
 
     def close(self) -> None:
         """Hold nobody any more: the pool is given up."""

@@ -44,10 +44,10 @@ class ReleasePool(Protocol):
     idle_pool: IdlePool
     internal_queries: InternalQueries
 
-    def is_held(self) -> bool:
+    def is_blocked(self) -> bool:
         """Tell whether no client may get a server now."""
 
-    def closes_free(self) -> bool:
+    def closes_idle(self) -> bool:
         """Tell whether servers that are free are closed."""
 
     def backends(self) -> Iterator[Backend]:
@@ -59,13 +59,13 @@ class ReleasePool(Protocol):
     def launch(self) -> None:
         """Open what is wanted and allowed."""
 
-    def set_open(self) -> None:
+    def update_open(self) -> None:
         """Take notice of what is asked of released servers."""
 
     def waiting_since(self) -> float:
         """Return when the client came that has waited longest; infinite if none."""
 
-    def is_opening(self) -> bool:
+    def is_logging_in(self) -> bool:
         """Tell whether a server is logging in."""
 
 
@@ -123,12 +123,12 @@ class ServerRelease:
         """Tell whether every released server is to be looked at."""
         pool = self._pool
         return (
-            pool.is_held()
+            pool.is_blocked()
             or self._resets
             or self._checks_always
             or self._lifetime() == 0
             or bool(pool.internal_queries)
-            or pool.connection_limits.is_wanted(pool.key)
+            or pool.connection_limits.has_starving_rival(pool.key)
         )
 
     def released(self, backend: Backend) -> None:
@@ -137,14 +137,14 @@ class ServerRelease:
         if backend.stored_state is ServerState.CLOSED:
             return
         for cancel in [*backend.cancels]:
-            cancel.unneeded()
+            cancel.drop_unsent()
         if self._pool.context.clock() - backend.connected_at >= self._lifetime():
             backend.close(CloseReason.LIFETIME_OVER)
         elif backend.stream.close_needed:
             backend.close(CloseReason.CLOSE_NEEDED)
         elif backend.cancels:
             backend.change_state(ServerEvent.RELEASED_IN_CANCEL)
-        elif self._pool.closes_free():
+        elif self._pool.closes_idle():
             backend.close(CloseReason.PAUSED)
         elif backend.stream.statements.needs_cleaning():
             backend.ask(
@@ -174,16 +174,16 @@ class ServerRelease:
     def free(self, backend: Backend) -> None:
         """Take a server that is fit for the next client."""
         pool, idle_pool = self._pool, self._pool.idle_pool
-        if pool.closes_free():
+        if pool.closes_idle():
             backend.close(CloseReason.PAUSED)
         elif backend.stream.close_needed:
             backend.close(CloseReason.CLOSE_NEEDED)
         elif idle_pool.open and pool.internal_queries.take(backend):
             pass  # It comes back when the question has its answer.
-        elif pool.connection_limits.needs_server(pool):
+        elif pool.connection_limits.must_yield(pool):
             backend.close(CloseReason.EVICTED)
         elif idle_pool.hand_on(backend.stream):
-            pool.connection_limits.offer(pool.key)
+            pool.connection_limits.launch_starving(pool.key)
 
     def check_used(self, wanted: int) -> None:
         """Start the check of as many used servers as clients wait for."""

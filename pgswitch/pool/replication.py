@@ -47,7 +47,7 @@ class ReplicationPool(Protocol):
     server_connections: ServerConnections
     route: Route | None
 
-    def is_held(self) -> bool:
+    def is_blocked(self) -> bool:
         """Tell whether no client may get a server now."""
 
 
@@ -111,9 +111,9 @@ class ReplicationSession:
         """Open the server if one is wanted and there is room for it."""
         client, pool = self.client, self._pool
         is_wanted = bool(self.idle_pool.waiters) or not client.logged_in
-        if not is_wanted or self._backend is not None or pool.is_held():
+        if not is_wanted or self._backend is not None or pool.is_blocked():
             return
-        if not pool.server_connections.make_room():
+        if not pool.server_connections.evict_if_full():
             return
         facts = client.facts
         assert facts is not None  # noqa: S101 - the client has logged in

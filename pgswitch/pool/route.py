@@ -38,7 +38,7 @@ class Route(Protocol):
         """Why no node can serve now, for clients that time out; empty if one can."""
 
     @property
-    def is_unheard(self) -> bool:
+    def welcome_is_outdated(self) -> bool:
         """Whether the node is yet to say what clients are told at login."""
 
     def is_elsewhere(self, backend: Backend) -> bool:
@@ -50,28 +50,28 @@ class Route(Protocol):
     def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
         """Return parameters that a server has reported with their present values."""
 
-    def warm_servers(self) -> Iterator[Backend]:
+    def standby_servers(self) -> Iterator[Backend]:
         """Iterate over the connections kept for later."""
 
-    def heard(self) -> None:
+    def welcome_learned(self) -> None:
         """Note that a server has said what clients are told at login."""
 
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
 
-    def refused(self, sqlstate: str) -> bool:
+    def login_refused(self, sqlstate: str) -> bool:
         """Deal with a node that refuses a login; True: clients go on waiting.
 
         ``sqlstate`` is empty if the node gave none.
         """
 
-    def verdict(self, reason: CloseReason) -> LossCause | None:
+    def cause_of(self, reason: CloseReason) -> LossCause | None:
         """Return what explains the loss of a server, None if that is to be found out.
 
         ``reason`` is why the server was closed.
         """
 
-    def verdict_of(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
+    def cause_found(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
         """Return what a check of the node says about a loss; None: nothing certain.
 
         ``undone``: the server had said that it ends.
@@ -80,10 +80,10 @@ class Route(Protocol):
     def check(self, heard: CheckCallback) -> None:
         """Check the node over a new connection."""
 
-    def note(self, outcome: LossOutcome | None) -> None:
+    def count_outcome(self, outcome: LossOutcome | None) -> None:
         """Note what became of a client whose server was lost; None: disconnected."""
 
-    def note_error(self, sqlstate: str) -> None:
+    def count_error(self, sqlstate: str) -> None:
         """Note that a client was told of its loss with this SQLSTATE."""
 
     def refresh(self) -> None:

@@ -135,7 +135,7 @@ class ServerConnections:
                 return False
         return True
 
-    def busy(self) -> int:
+    def count_in_use(self) -> int:
         """Return how many a PAUSE has to wait for."""
         return sum(one.state not in PAUSE_CLOSES for one in self)
 
@@ -151,7 +151,7 @@ class ServerConnections:
         wanted = plan(demand, self._stock(free, login_retry))
         needed = wanted.regular + wanted.reserve
         opened = 0
-        while opened < needed and connection_limits.make_room(pool):
+        while opened < needed and connection_limits.evict_for(pool):
             if opened >= wanted.regular:
                 first = cast("Frontend", pool.idle_pool.waiters[0].frontend)
                 pool.context.log.warning(
@@ -159,7 +159,7 @@ class ServerConnections:
                 )
             self._launch_one()
             opened += 1
-        connection_limits.note(pool, starving=opened < needed)
+        connection_limits.set_starving(pool, starving=opened < needed)
         for _ in range(wanted.spare):
             if not connection_limits.has_room(pool):
                 break
@@ -183,19 +183,19 @@ class ServerConnections:
         target = self._pool.target
         self._connector.connect(target, self.create())
 
-    def make_room(self) -> bool:
+    def evict_if_full(self) -> bool:
         """Tell whether one more may be opened, after closing an idle one."""
         if self.pool_size and len(self) >= self.pool_size:
             idle = self._pool.idle_pool.idle
-            spare = cast("Backend", idle[0].backend) if idle else self._used()
+            spare = cast("Backend", idle[0].backend) if idle else self._oldest_used()
             if spare is None:
                 return False
             spare.close(CloseReason.EVICTED)
             if len(self) >= self.pool_size:
                 return False
-        return self._pool.connection_limits.make_room(self._pool)
+        return self._pool.connection_limits.evict_for(self._pool)
 
-    def _used(self) -> Backend | None:
+    def _oldest_used(self) -> Backend | None:
         """Return the oldest that is to be checked before it is used again."""
         for one in self.by_number.values():
             if one.stored_state is ServerState.USED:
@@ -211,9 +211,9 @@ class ServerConnections:
 
     def open_for(self, owner: BackendOwner, extra: Mapping[str, str]) -> Backend:
         """Open one that belongs to one client and is no part of the rack."""
-        return self.enter(self.open_apart(self._pool.target, owner, extra))
+        return self.register(self.open_uncounted(self._pool.target, owner, extra))
 
-    def open_apart(
+    def open_uncounted(
         self, place: DatabaseSpec, owner: BackendOwner, extra: Mapping[str, str]
     ) -> Backend:
         """Open a connection that reports to ``owner`` and is not counted here."""
@@ -228,9 +228,9 @@ class ServerConnections:
         opened = self._connector.open_one(
             self._pool.target, self.generation, owner=owner, extra={}
         )
-        return self.enter(opened)
+        return self.register(opened)
 
-    def enter(self, backend: Backend) -> Backend:
+    def register(self, backend: Backend) -> Backend:
         """Count a server as one of the pool's."""
         self.by_number[backend.number] = backend
         self._pool.connection_limits.opened(self._pool.key)
@@ -312,7 +312,7 @@ class ServerConnections:
         if backend.stream.close_needed:
             return
         if pool.route is not None:
-            pool.route.heard()
+            pool.route.welcome_learned()
             reported = {**pool.route.corrected(reported)}
         if present is None or present.parameters != reported:
             tracking = pool.context.tracking
@@ -353,7 +353,7 @@ class ServerConnections:
         if (
             route is not None
             and login_attempts.refusal
-            and route.refused(login_attempts.sqlstate)
+            and route.login_refused(login_attempts.sqlstate)
         ):
             return
         if fault is None or (pool.welcome is not None and self.has_login()):

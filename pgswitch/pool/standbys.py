@@ -74,10 +74,10 @@ class StandbyConnections:
         self._backends: dict[Node, list[Backend]] = {}
         self._not_before: dict[Node, float] = {}
         """When a node may be tried again, in monotonic seconds."""
-        self._most = 0
+        self._max = 0
         """How many servers the pool has had lately, and when it had so many."""
-        self._most_at = float("-inf")
-        self._proving: set[int] = set()
+        self._max_at = float("-inf")
+        self._rechecked: set[int] = set()
         """Numbers of those that were handed over and have not answered yet."""
 
     def by_name(self) -> Iterator[tuple[str, list[Backend]]]:
@@ -90,16 +90,16 @@ class StandbyConnections:
         for backends in self._backends.values():
             yield from backends
 
-    def take(self, node: Node) -> list[Backend]:
+    def hand_over(self, node: Node) -> list[Backend]:
         """Hand over what there is to a node; it is kept here no more.
 
         Each logs in or proves itself: the pool hears when it is ready for clients.
         """
-        backends = self._let_go(node)
+        backends = self._remove_node(node)
         for backend in backends:
             if backend.stored_state is ServerState.LOGIN:
                 continue
-            self._proving.add(backend.number)
+            self._rechecked.add(backend.number)
             backend.is_fresh = False
             if backend.stored_state.serves_clients:
                 self._check(backend)
@@ -107,10 +107,10 @@ class StandbyConnections:
             self._pool.context.later(PROOF_S, partial(self._time_is_up, backends))
         return backends
 
-    def _let_go(self, node: Node) -> list[Backend]:
+    def _remove_node(self, node: Node) -> list[Backend]:
         backends = self._backends.pop(node, [])
         for _ in backends:
-            self._pool.connection_limits.closed_apart(self._pool.key, node)
+            self._pool.connection_limits.closed_on_standby(self._pool.key, node)
         return backends
 
     def _time_is_up(self, backends: list[Backend]) -> None:
@@ -122,22 +122,22 @@ class StandbyConnections:
             if backend.stored_state is ServerState.LOGIN:
                 # It says nothing of the next one.
                 backend.close(CloseReason.NODE_LOST)
-            elif backend.number in self._proving:
-                self._proving.discard(backend.number)
+            elif backend.number in self._rechecked:
+                self._rechecked.discard(backend.number)
                 backend.close(CloseReason.CHECK_FAILED)
 
-    def keep(self, nodes: Iterable[Node]) -> None:
+    def set_nodes(self, nodes: Iterable[Node]) -> None:
         """Keep connections to these nodes and to no others."""
         wanted = dict.fromkeys(nodes)
         for node in [*self._backends]:
             if node not in wanted:
-                for backend in self._let_go(node):
+                for backend in self._remove_node(node):
                     backend.close(CloseReason.WRITER_MOVED)
         for node in wanted:
             self._backends.setdefault(node, [])
         self.refresh()
 
-    def forget(self, node: Node) -> None:
+    def close_node(self, node: Node) -> None:
         """Close what there is to a node that does not answer; try later again."""
         if node not in self._backends:
             return
@@ -156,7 +156,7 @@ class StandbyConnections:
             ):
                 backend.close(CloseReason.WRITER_MOVED)
 
-    def answers(self, node: Node) -> None:
+    def node_answers(self, node: Node) -> None:
         """Try a node at once: it answers again."""
         self._not_before.pop(node, None)
         self.refresh()
@@ -174,18 +174,20 @@ class StandbyConnections:
                     backend.close(CloseReason.WRITER_MOVED)
             for backend in backends[wanted:]:
                 backend.close(CloseReason.WRITER_MOVED)
-            self._look_at(backends, now)
+            self._check_idle(backends, now)
             if now < self._not_before.get(node, 0.0):
                 continue
-            while len(backends) < wanted and pool.connection_limits.has_room_apart(
+            while len(backends) < wanted and pool.connection_limits.has_room_on_standby(
                 pool, node
             ):
-                pool.connection_limits.opened_apart(pool.key, node)
-                backend = pool.server_connections.open_apart(self._at(node), self, {})
+                pool.connection_limits.opened_on_standby(pool.key, node)
+                backend = pool.server_connections.open_uncounted(
+                    self._at(node), self, {}
+                )
                 backend.database = self._name_of(node)
                 backends.append(backend)
 
-    def _look_at(self, backends: list[Backend], now: float) -> None:
+    def _check_idle(self, backends: list[Backend], now: float) -> None:
         """Check those that have been idle for long, close those that do not answer."""
         settings = self._pool.context.configuration.settings
         delay = min(max(settings.server_check_delay, REOPEN_S), CHECK_S)
@@ -206,8 +208,8 @@ class StandbyConnections:
         backend.run(check_query(settings), partial(self._checked, backend))
 
     def _checked(self, backend: Backend, error: dict[str, str] | None) -> None:
-        is_taken = backend.number in self._proving
-        self._proving.discard(backend.number)
+        is_taken = backend.number in self._rechecked
+        self._rechecked.discard(backend.number)
         if error is not None:
             backend.close(CloseReason.CHECK_FAILED)
         elif is_taken:
@@ -221,9 +223,9 @@ class StandbyConnections:
         settings = pool.context.configuration.settings
         limit = settings.server_idle_timeout
         count = len(pool.servers)
-        if count >= self._most or (limit and now - self._most_at > limit):
-            self._most, self._most_at = count, now
-        wanted = max(self._most, MIN_PER_STANDBY)
+        if count >= self._max or (limit and now - self._max_at > limit):
+            self._max, self._max_at = count, now
+        wanted = max(self._max, MIN_PER_STANDBY)
         if pool.server_connections.pool_size:
             wanted = min(wanted, pool.server_connections.pool_size)
         return max(min(wanted, settings.standby_pool_size), 0)
@@ -244,7 +246,7 @@ class StandbyConnections:
         for node, backends in self._backends.items():
             if backend in backends:
                 backends.remove(backend)
-                pool.connection_limits.closed_apart(pool.key, node)
+                pool.connection_limits.closed_on_standby(pool.key, node)
                 if reason is not CloseReason.WRITER_MOVED:
                     settings = pool.context.configuration.settings
                     is_failed = backend.state_at_close is ServerState.LOGIN

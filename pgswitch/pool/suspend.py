@@ -196,7 +196,7 @@ class Suspension:
             return True
         if backend.stored_state.runs_query and (
             pool.is_syncing_parameters(backend)
-            or pool.internal_queries.is_at_work(backend)
+            or pool.internal_queries.is_running(backend)
         ):
             return True
         backend.close(CloseReason.UNSAFE)
@@ -233,7 +233,7 @@ def _is_stuck(client: Frontend) -> bool:
     pool: ServerPool | None = client.pool
     if pool is None or not client.waiting_since:
         return False
-    return bool(pool.failing or pool.is_held()) and not pool.is_opening()
+    return bool(pool.failing or pool.is_blocked()) and not pool.is_logging_in()
 
 
 def _missing(stream: Stream) -> int:

@@ -48,13 +48,13 @@ class RoutePool(StandbyPool, Protocol):
     welcome: Welcome | None
     held_clients: HeldClients
 
-    def adopt(self, backend: Backend) -> None:
+    def add_server(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere."""
 
     def launch(self, *, asked: int = 0) -> None:
         """Open servers for those who wait; ``asked`` were sent away meanwhile."""
 
-    def set_open(self) -> None:
+    def update_open(self) -> None:
         """Let clients have servers, or not."""
 
     def serve_waiters(self) -> None:
@@ -109,7 +109,7 @@ class WriterRoute:
         """There is no writer; clients wait."""
         self.starting = False
         """It is not known yet whether there is one; servers stay."""
-        self.is_unheard = False
+        self.welcome_is_outdated = False
         """What clients are told at login is another node's, or may be."""
         self._is_untried = False
         """Nobody has logged in to this writer yet, but to the last one."""
@@ -136,14 +136,14 @@ class WriterRoute:
     is_standby = False
     """The writer writes."""
 
-    def verdict(self, reason: CloseReason) -> LossCause | None:
+    def cause_of(self, reason: CloseReason) -> LossCause | None:
         """Return what explains the loss of a server; None: it is to be found out."""
         if reason is CloseReason.WRITER_MOVED:
             return LossCause.MOVED
         # At a start nobody has said anything of the writer yet.
         return LossCause.LEAVING if self.searching and not self.starting else None
 
-    def verdict_of(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
+    def cause_found(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
         """Return what a call on the writer says.
 
         Whether a writer that takes no connections is given up is the machine's to say.
@@ -155,7 +155,7 @@ class WriterRoute:
         """Call on the writer over a new connection."""
         self.cluster.check(heard)
 
-    def warm_servers(self) -> Iterator[Backend]:
+    def standby_servers(self) -> Iterator[Backend]:
         """Iterate over the connections kept for later."""
         return iter(self.standbys)
 
@@ -178,10 +178,10 @@ class WriterRoute:
         node = self.node
         return node is not None and is_elsewhere(self.cluster.address_of(node), backend)
 
-    def heard(self) -> None:
+    def welcome_learned(self) -> None:
         """Note that a server has said what clients are told at login."""
         if not self.searching:
-            self.is_unheard = False
+            self.welcome_is_outdated = False
 
     def served(self) -> None:
         """Note that a server has logged in and is there for clients."""
@@ -189,7 +189,7 @@ class WriterRoute:
             self._is_untried = False
             self.cluster.served()
 
-    def refused(self, sqlstate: str) -> bool:
+    def login_refused(self, sqlstate: str) -> bool:
         """Deal with a writer that refuses a login; True: clients go on waiting.
 
         It may be full, start up or stop (as its backends say that are at a login just
@@ -200,7 +200,7 @@ class WriterRoute:
             return self._is_untried
         return sqlstate[:2] in (NO_RESOURCES, INTERVENTION)
 
-    def note(self, outcome: LossOutcome | None) -> None:
+    def count_outcome(self, outcome: LossOutcome | None) -> None:
         """Note what became of a client whose server was lost; None: disconnected."""
         loss_counts = self.cluster.loss_counts
         if outcome is LossOutcome.AGAIN:
@@ -208,20 +208,20 @@ class WriterRoute:
         elif outcome is None or outcome is LossOutcome.SESSION_LOST:
             loss_counts.lost += 1
         if outcome in SQLSTATES:
-            self.note_error(SQLSTATES[outcome])
+            self.count_error(SQLSTATES[outcome])
 
-    def note_error(self, sqlstate: str) -> None:
+    def count_error(self, sqlstate: str) -> None:
         """Note that a client was told of its loss with this SQLSTATE."""
         self.cluster.loss_counts.errors[sqlstate] += 1
 
     # What the cluster asks.
 
-    def wait(self) -> None:
+    def wait_for_nodes(self) -> None:
         """Have clients wait; the servers that there are stay."""
-        self.searching = self.starting = self.is_unheard = True
-        self._pool.set_open()
+        self.searching = self.starting = self.welcome_is_outdated = True
+        self._pool.update_open()
 
-    def hold(self, *, is_leaving: bool = False) -> None:
+    def wait_for_writer(self, *, is_leaving: bool = False) -> None:
         """Have clients wait, and close what goes to the last writer.
 
         ``is_leaving``: what is at work there is left to its own end until there is a
@@ -230,8 +230,8 @@ class WriterRoute:
         self.searching, self.starting = True, False
         if self._told(READ_ONLY) == "on":
             # Of the last writer, perhaps that it might not change any more.
-            self.is_unheard = True
-        self._pool.set_open()
+            self.welcome_is_outdated = True
+        self._pool.update_open()
         for backend in list(self._pool.servers.values()):
             if not is_leaving or not _is_at_work(backend):
                 backend.close(CloseReason.WRITER_LOST)
@@ -247,7 +247,7 @@ class WriterRoute:
         was_starting = self.starting
         was_searching = self.searching and not was_starting
         if was_starting or not same:
-            self.is_unheard = not same
+            self.welcome_is_outdated = not same
         self.searching = self.starting = False
         self.node = node
         self._correct_welcome()
@@ -271,9 +271,9 @@ class WriterRoute:
         elif was_starting:
             self._pool.held_clients.check_again()
         login_attempts.succeeded()
-        self._pool.set_open()
+        self._pool.update_open()
         if node is not None:
-            self._use_warm(node)
+            self._use_standby_servers(node)
         self._pool.welcome_waiting()
         self._pool.serve_waiters()
         if self._pool.spec.user is not None and self._pool.welcome is None:
@@ -290,10 +290,10 @@ class WriterRoute:
         there = self.cluster.address_of(node) or node.host or ""
         return differ(backend.address.host, there)
 
-    def _use_warm(self, node: Node) -> None:
+    def _use_standby_servers(self, node: Node) -> None:
         """Make the connections that were kept for this moment the pool's."""
-        for backend in self.standbys.take(node):
-            self._pool.adopt(backend)
+        for backend in self.standbys.hand_over(node):
+            self._pool.add_server(backend)
             if backend.stored_state is ServerState.LOGIN:
                 continue
             if self.is_elsewhere(backend):
@@ -319,7 +319,7 @@ class WriterRoute:
 
     def close(self) -> None:
         """Close the connections to standbys: the pool is given up."""
-        self.standbys.keep(())
+        self.standbys.set_nodes(())
         self._pool.held_clients.give_up()
 
 

@@ -16,7 +16,7 @@ from pgswitch.net.accepted_unix import UnixTransport
 from pgswitch.net.frontend import Frontend
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tcp_transport import TcpTransport
-from pgswitch.pool.modes import equip, follow
+from pgswitch.pool.modes import apply_mode_to_server, update_statements
 from pgswitch.pool.pool import move
 from pgswitch.relay.server_stream import SESSION
 from pgswitch.relay.stream import PAUSED_SUSPENDED
@@ -118,7 +118,7 @@ class TakeoverImporter:
         pool = self._pools.pool_of(spec, one.user)
         backend = pool.server_connections.create()
         self._go_on_with(backend, one)
-        pool.take_back(backend, is_idle=not one.link)
+        pool.inherit_server(backend, is_idle=not one.link)
         self._servers[one.old_fd] = backend.stream
 
     def _go_on_with(self, backend: Backend, one: InheritedSocket) -> None:
@@ -165,7 +165,7 @@ class TakeoverImporter:
         self._to_its_pool(frontend, state)
         if state.get("statements") is not None:
             # Its servers were shared; what it has prepared it keeps.
-            equip(frontend, lambda _database: True)
+            update_statements(frontend, lambda _database: True)
         unpack_client(stream, state, self._context.statements, now)
         losses = state.get("lost")
         if losses:
@@ -222,7 +222,7 @@ class TakeoverImporter:
         is_new = stream.statements is not None and state.get("statements") is None
         if state and not frontend.replicates and (stream.exchange.clean or is_new):
             server.mode = SESSION
-            follow(pool, stream, server)
+            apply_mode_to_server(pool, stream, server)
 
     def _to_its_pool(self, frontend: Frontend, state: Packed) -> None:
         """Bring a client to the pool that a rule had moved it to."""

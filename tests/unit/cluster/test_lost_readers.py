@@ -210,10 +210,10 @@ def test_a_reader_that_speaks_again(monitored: Monitored) -> None:
     pool = server.backend.owner
     assert isinstance(pool, ServerPool)
     fall_silent(readers, host)
-    assert pool.is_held()
+    assert pool.is_blocked()
     for _ in range(5):
         readers.answer(WRITER, *STANDBYS)
-    assert not pool.is_held()
+    assert not pool.is_blocked()
     later = readers.client()
     move(later.frontend, pool)
     later.say(query())
@@ -303,7 +303,7 @@ def test_a_reader_that_is_full_but_for_ours(monitored: Monitored) -> None:
     assert second.frontend.pool is not pool
     server.answer()
     assert first.hear() == ANSWER
-    assert not pool.turns_away()
+    assert not pool.refuses_logins()
     third = readers.client()
     assert third.frontend.pool is pool
     third.say(query())

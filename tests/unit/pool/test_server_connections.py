@@ -81,7 +81,7 @@ def test_what_expires(world_of: WorldOf) -> None:
     world.pool().expire_servers()
     assert idle.backend.close_text == "database configuration changed"
     assert [*server_connections] == [busy.backend]
-    assert server_connections.busy() == 1
+    assert server_connections.count_in_use() == 1
     busy.answer()
     assert busy.backend.close_text == "close_needed"
     assert len(server_connections) == 0

@@ -244,7 +244,7 @@ def test_a_warm_connection_may_report_what_it_likes(world: World) -> None:
     """Nobody has set anything there; when it is used, clients are told."""
     client, _server = world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     warm = [world.server(in_hot_standby="on") for _ in range(2)]
     for one in warm:
         one.say(parameter("TimeZone", "Asia/Tokyo"))
@@ -254,7 +254,7 @@ def test_a_warm_connection_may_report_what_it_likes(world: World) -> None:
     # It was connected to long before the last writer was.
     for one in warm:
         one.backend.connected_at -= 100
-    route.hold()
+    route.wait_for_writer()
     route.serve_from(OTHER, same=False)
     for one in warm:
         one.answer()
@@ -282,9 +282,9 @@ def test_the_welcome_of_inherited_servers(world: World) -> None:
             cancel_key=b"",
         )
         backend.connected_at = now - age
-        pool.take_back(backend, is_idle=True)
+        pool.inherit_server(backend, is_idle=True)
     assert parameter("TimeZone", "Asia/Tokyo") in told(world)
     backend.stream.close_needed = True
     backend.connected_at = now
-    pool.take_back(backend, is_idle=True)
+    pool.inherit_server(backend, is_idle=True)
     assert parameter("TimeZone", "Asia/Tokyo") in told(world)

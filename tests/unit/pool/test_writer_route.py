@@ -54,7 +54,7 @@ def test_held_and_served(world: World) -> None:
     """While there is no writer clients wait; then they are served at its address."""
     client, server = world.pair()
     route = in_cluster(world)
-    route.hold()
+    route.wait_for_writer()
     world.turn()
     assert server.is_gone()
     client.say(query())
@@ -76,7 +76,7 @@ def test_a_login_under_way(world: World) -> None:
     client.say(query())
     busy.say(query())
     assert len(world.attempts) == 1
-    route.hold(is_leaving=True)
+    route.wait_for_writer(is_leaving=True)
     assert world.attempts == []
     assert busy.state() == "waiting"
 
@@ -96,7 +96,7 @@ def test_a_lost_server_is_a_hint(world: World) -> None:
     route = in_cluster(world)
     server.drop()
     assert route.cluster.hints == 1  # type: ignore[attr-defined]
-    route.hold()
+    route.wait_for_writer()
     assert route.cluster.hints == 1  # type: ignore[attr-defined]
 
 
@@ -139,7 +139,7 @@ def test_a_new_writer_that_refuses(world: World, refusal: tuple[str, str]) -> No
     """It may let us in later, as the last one did: clients wait."""
     client, _server = world.pair()
     route = in_cluster(world)
-    route.hold()
+    route.wait_for_writer()
     route.serve_from(OTHER, same=False)
     client.say(query())
     for _ in range(9):
@@ -157,7 +157,7 @@ def test_no_longer_than_query_wait_timeout(world_of: WorldOf) -> None:
     world = world_of(settings="query_wait_timeout = 2")
     client, _server = world.pair()
     route = in_cluster(world)
-    route.hold()
+    route.wait_for_writer()
     route.serve_from(OTHER, same=False)
     client.say(query())
     for _ in range(4):
@@ -191,7 +191,7 @@ def test_a_secret_that_was_changed(world: World) -> None:
     """The same writer has let us in before: nothing else is to be hoped for."""
     client, server = world.pair()
     route = in_cluster(world)
-    route.hold()
+    route.wait_for_writer()
     route.serve_from(OTHER, same=False)
     client.say(query())
     server = world.server()
@@ -213,7 +213,7 @@ def test_a_secret_that_was_changed_before_the_move(world: World) -> None:
     client.say(query())
     refused(world, *STRANGE)
     assert client.fault == STRANGE[0]
-    route.hold()
+    route.wait_for_writer()
     route.serve_from(OTHER, same=False)
     other.say(query())
     refused(world, *STRANGE)
@@ -265,7 +265,7 @@ def test_kept_for_later_at_another_address(world: World) -> None:
             made[-1].log_in()
         return made
 
-    route.standbys.keep([node])
+    route.standbys.set_nodes([node])
     first = warm("10.0.0.2")
     route.standbys.close_at(node, {"10.0.0.3"})
     assert not any(server.is_gone() for server in first)

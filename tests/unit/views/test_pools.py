@@ -179,7 +179,7 @@ def test_connections_to_standbys(world: World) -> None:
     route = in_cluster(world)
     spec = pools.context.configuration.databases["db"]
     pools.cluster_databases.set(spec, [OTHER], [OTHER], ["db"])
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     world.server()
     node = pool(world, OTHER.name)
     assert (node.user, node.sv_idle, node.sv_login) == ("app", 1, 1)

@@ -67,7 +67,7 @@ def _set_next(
         return
     if error is None:
         for name, value in differences:
-            backend.took(name, value)
+            backend.set_parameter(name, value)
     answered(error)
 
 

@@ -125,7 +125,7 @@ class TakeoverImporter:
         """Make a server of ours of what was handed over."""
         now = self._context.clock()
         state = one.state
-        backend.go_on_with(
+        backend.inherit(
             self._transport(one, backend),
             reported=state.get("reported", {}),
             parameters=self._values(one),

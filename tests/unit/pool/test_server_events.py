@@ -275,7 +275,7 @@ def test_the_welcome_of_inherited_servers(world: World) -> None:
         backend = pool.server_connections.create()
         peer = IPv4Address("TCP", "10.0.0.1", 5432)
         number = next(world.numbers)
-        backend.go_on_with(
+        backend.inherit(
             FakeTransport(world.reactor, Protocol(), peer, number=number),
             reported=PARAMETERS | {"TimeZone": zone},
             parameters=world.context.tracking.collect(PARAMETERS | {"TimeZone": "UTC"}),

@@ -108,7 +108,7 @@ class Shutdown:
             for stream in pool.waiting():
                 stream.frontend.disconnect(shutdown_fault())
             # They are told what became of their work, and leave like others.
-            pool.held_clients.give_up()
+            pool.held_clients.release_all()
             for client in pool.unwelcomed():
                 client.disconnect(shutdown_fault())
             pool.internal_queries.fail(shutdown_fault())

@@ -16,7 +16,7 @@ from pgswitch.errors import (
     PoolerShuttingDown,
 )
 from pgswitch.pool.modes import statements_for
-from pgswitch.pool.parameter_sync import tell_respelled
+from pgswitch.pool.parameter_sync import log_respelled
 from pgswitch.types import PoolMode
 from pgswitch.wire import encode
 from pgswitch.wire.spelling import application_name
@@ -131,7 +131,7 @@ class SessionSetup:
         wanted = self._wanted(frontend)
         values, told = welcome.to(wanted)
         if self._context.log.noise_enabled:
-            tell_respelled(self._context, frontend, wanted, values)
+            log_respelled(self._context, frontend, wanted, values)
         statements = self._prepare(frontend, values)
         if frontend.waiting_since:
             waited = self._context.clock() - frontend.waiting_since

@@ -167,7 +167,7 @@ class BackendProbe:
     def lost(self, backend: Backend, reason: CloseReason) -> None:
         """Tell what this means for the question, or that there is none."""
         del reason
-        self._connector.give_up(backend)
+        self._connector.cancel(backend)
         if backend is not self._backend:
             return
         self._backend = None

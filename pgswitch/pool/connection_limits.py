@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from pgswitch.types import PoolKey
 
 
-TIMEOUT_S = 1.0
-"""How much longer than a rival's the clients of a starving pool wait before they are
-given a server that is in demand there: changing hands costs a login."""
+YIELD_AFTER_S = 1.0
+"""How much longer than a rival's clients those of a starving pool wait before they get
+a server that the rival needs too: the change costs a login."""
 _UNUSED = (ServerState.IDLE, ServerState.USED)
 """States of an unused server; one that is reset will be idle soon."""
 
@@ -52,25 +52,25 @@ class LimitedPool(Protocol):
         """Return its servers."""
 
     def launch(self) -> None:
-        """Open what is wanted and allowed."""
+        """Open servers that are wanted and allowed."""
 
     def waiting_since(self) -> float:
-        """Return when the client came that has waited longest; infinite if none."""
+        """Return since when the first client waits; infinite if none does."""
 
     def is_logging_in(self) -> bool:
         """Tell whether a server of it is logging in."""
 
     def update_open(self) -> None:
-        """Take notice of what is asked of released servers."""
+        """Update whether released servers are looked at."""
 
 
 class ConnectionLimits:
-    """Counts of servers, and the pools that want one in vain."""
+    """Counts of servers per database and user, and the pools that starve."""
 
     def __init__(
         self, context: ServiceContext, pools: Callable[[], Iterable[LimitedPool]]
     ) -> None:
-        """Begin with none; ``pools`` returns all there are."""
+        """Begin with none; ``pools`` returns all pools."""
         self.of_database: Counter[str] = Counter()
         self.of_user: Counter[str] = Counter()
         self._on_standbys: Counter[tuple[str, str, Node]] = Counter()
@@ -79,9 +79,9 @@ class ConnectionLimits:
         self._pools = pools
         self._starving: dict[PoolKey, LimitedPool] = {}
         self._is_evicting = False
-        """Whoever hears of it must not take the place that is being made."""
+        """Callbacks of the eviction must not take the room that it makes."""
         self._hopeless: set[PoolKey] = set()
-        """Pools that found no room, until something changes."""
+        """Pools for which an eviction found nothing, until something changes."""
 
     def opened(self, key: PoolKey) -> None:
         """Count a server of a pool."""
@@ -89,7 +89,7 @@ class ConnectionLimits:
         self.of_user[key.user] += 1
 
     def closed(self, key: PoolKey) -> None:
-        """Count it no more, and let those who starve have its place."""
+        """Stop counting it, and let starving pools have its room."""
         for counts, name in (
             (self.of_database, key.database),
             (self.of_user, key.user),
@@ -99,14 +99,14 @@ class ConnectionLimits:
                 del counts[name]
         self.launch_starving(key)
 
-    # Connections to standbys: the limits hold for each node by itself.
+    # Connections to standbys: the limits hold for each node separately.
 
     def opened_on_standby(self, key: PoolKey, node: Node) -> None:
         """Count a connection of a pool to a standby."""
         self._on_standbys.update(((key.database, "", node), ("", key.user, node)))
 
     def closed_on_standby(self, key: PoolKey, node: Node) -> None:
-        """Count it no more."""
+        """Stop counting it."""
         self._on_standbys.subtract(((key.database, "", node), ("", key.user, node)))
 
     def has_room_on_standby(self, pool: LimitedPool, node: Node) -> bool:
@@ -126,7 +126,7 @@ class ConnectionLimits:
         return not self._is_evicting and not self._surplus(pool)
 
     def evict_for(self, pool: LimitedPool) -> bool:
-        """Tell whether a pool may open one more, after closing what others can spare.
+        """Evict what others do not use; tell whether a pool may open one more.
 
         Nothing is closed unless that makes room.
         """
@@ -134,12 +134,12 @@ class ConnectionLimits:
             return False
         chosen: dict[int, Backend] = {}
         for surplus, rivals in self._surplus(pool):
-            spare = dict(self._unused(rivals))
-            numbers = eviction_candidates((one for one, _ in spare.values()), surplus)
+            unused = dict(self._unused(rivals))
+            numbers = eviction_candidates((one for one, _ in unused.values()), surplus)
             if not numbers:
                 self._hopeless.add(pool.key)
                 return False
-            chosen |= {number: spare[number][1] for number in numbers}
+            chosen |= {number: unused[number][1] for number in numbers}
         self._is_evicting = True
         try:
             for backend in chosen.values():
@@ -149,7 +149,7 @@ class ConnectionLimits:
         return True
 
     def set_starving(self, pool: LimitedPool, *, starving: bool) -> None:
-        """Note whether a pool has clients waiting for what the limits deny it."""
+        """Note whether a pool's clients wait for a server that the limits deny."""
         if starving == (pool.key in self._starving):
             return
         if starving:
@@ -161,15 +161,15 @@ class ConnectionLimits:
                 rival.update_open()
 
     def retry_evictions(self) -> None:
-        """Have the next attempt to make room tried, though the last found none."""
+        """Let pools for which the last eviction found nothing try again."""
         self._hopeless.clear()
 
     def has_starving_rival(self, key: PoolKey) -> bool:
-        """Tell whether a starving pool could use a server of this one."""
+        """Tell whether a starving pool shares a limit with this one."""
         return any(_compete(key, other) for other in self._starving)
 
     def launch_starving(self, key: PoolKey) -> None:
-        """Let starving pools try again: one of this pool's servers is not needed."""
+        """Let starving rivals open a server: this pool has one less or an idle one."""
         if not self._starving:
             return
         self.retry_evictions()
@@ -178,15 +178,15 @@ class ConnectionLimits:
                 pool.launch()
 
     def must_yield(self, pool: LimitedPool) -> bool:
-        """Tell whether a server that came free is due to a starving pool.
+        """Tell whether a released server must be closed for a starving pool.
 
-        Only one at a time goes to each, or it would get more than its share.
+        Each gets only one at a time, or it would get more than its share.
         """
         if not self._starving:
             return False
         own = pool.waiting_since()
         return any(
-            other.waiting_since() + TIMEOUT_S < own
+            other.waiting_since() + YIELD_AFTER_S < own
             and not other.is_logging_in()
             and self._would_make_room(other, pool)
             for key, other in self._starving.items()
@@ -194,14 +194,14 @@ class ConnectionLimits:
         )
 
     def _would_make_room(self, starving: LimitedPool, pool: LimitedPool) -> bool:
-        """Tell whether the end of one server of ``pool`` makes room for the other."""
+        """Tell whether closing one server of ``pool`` makes room for the other."""
         return all(
             surplus == 1 and pool in rivals
             for surplus, rivals in self._surplus(starving)
         )
 
     def _surplus(self, pool: LimitedPool) -> list[tuple[int, list[LimitedPool]]]:
-        """Return for each limit in the way how many are to be closed, and of whom."""
+        """Return how many to close, and in which pools, for each limit reached."""
         effective = self._context.effective
         key, spec = pool.key, pool.spec
         found = []
@@ -219,7 +219,7 @@ class ConnectionLimits:
     def _unused(
         pools: list[LimitedPool],
     ) -> Iterator[tuple[int, tuple[EvictionCandidate, Backend]]]:
-        """Yield the unused servers of some pools by number."""
+        """Yield the unused servers of some pools with their numbers."""
         for pool in pools:
             is_awaited = bool(pool.idle_pool.waiters)
             for backend in pool.backends():
@@ -228,49 +228,49 @@ class ConnectionLimits:
                     and not backend.cancels
                     and backend.replication == "none"
                 ):
-                    spare = EvictionCandidate(
+                    candidate = EvictionCandidate(
                         backend.number,
                         backend.stream.ready_since,
                         backend.stored_state is ServerState.IDLE,
                         is_awaited,
                     )
-                    yield backend.number, (spare, backend)
+                    yield backend.number, (candidate, backend)
 
 
 def _compete(one: PoolKey, other: PoolKey) -> bool:
-    """Tell whether two pools share a limit, if there is one."""
+    """Tell whether two pools share a database or a user."""
     return one != other and (one.database == other.database or one.user == other.user)
 
 
 class Demand(NamedTuple):
-    """Who wants servers of a pool."""
+    """What servers of a pool are wanted for."""
 
     waiting: int = 0
     """Clients that wait for a server, or for the first login to be welcomed."""
     overdue: int = 0
     """Those of them that have waited for longer than reserve_pool_timeout."""
-    is_wanted: bool = False
-    """Clients are in the pool, or it is to be kept warm without any."""
-    is_known: bool = False
-    """What its servers report is known, so that clients can be welcomed."""
-    held: bool = False
+    wants_minimum: bool = False
+    """min_pool_size holds: clients are in the pool, or its entry has a user."""
+    has_welcome: bool = False
+    """What its servers report is known, so clients can be welcomed."""
+    blocked: bool = False
     """Paused, suspended or shutting down: nothing is opened."""
 
 
 class Supply(NamedTuple):
-    """What servers a pool has and may have; times in seconds."""
+    """The servers that a pool has and may have; times in seconds."""
 
     pool_size: int
     """0: no limit."""
     reserve_size: int = 0
-    """How many more overdue clients may have opened."""
+    """How many more may be opened for overdue clients."""
     min_pool_size: int = 0
     total: int = 0
-    """All servers, those that log in included."""
+    """All servers, including those that log in."""
     logging_in: int = 0
     """Connections that are being opened."""
     free: int = 0
-    """Servers that are being reset or checked and come free without our doing."""
+    """Servers that run a reset or check and become free when it ends."""
     failing: bool = False
     """The last attempt to log in failed."""
     since_attempt: float = 0.0
@@ -281,84 +281,86 @@ class LaunchPlan(NamedTuple):
     """How many connections to open now."""
 
     regular: int
-    """For clients that wait; to make room, others' idle servers may be closed."""
+    """For clients that wait; unused servers of other pools may be evicted for them."""
     reserve: int
     """For overdue clients, beyond pool_size; the same holds."""
-    spare: int
-    """To keep min_pool_size, if there is room."""
+    minimum: int
+    """For min_pool_size, if there is room without evictions."""
 
 
 NOTHING = LaunchPlan(0, 0, 0)
-MAX_AT_ONCE: Final = 100
-"""Logins to servers for min_pool_size; the rest is opened when some have ended.
+MAX_MINIMUM_LOGINS: Final = 100
+"""Logins under way for min_pool_size; the others follow when some have ended.
 
-It may be any number, and where pool_size is no limit nothing else bounds it.
+The setting may be any number, and without a pool_size nothing else bounds it.
 """
 
 
-def plan(demand: Demand, stock: Supply) -> LaunchPlan:
-    """Return how many connections to open now, and what for."""
-    if demand.held:
+def plan(demand: Demand, supply: Supply) -> LaunchPlan:
+    """Return how many connections to open now, and for what."""
+    if demand.blocked:
         return NOTHING
-    coming = stock.free + stock.logging_in
+    coming = supply.free + supply.logging_in
     needed = max(demand.waiting - coming, 0)
-    regular = min(needed, _room(stock, needed, is_known=demand.is_known))
+    regular = min(needed, _room(supply, needed, has_welcome=demand.has_welcome))
     reserve = 0
-    if stock.pool_size:
-        most = stock.pool_size + stock.reserve_size - stock.total - regular
-        reserve = max(min(demand.overdue - coming - regular, most), 0)
-    spare = 0
-    if demand.is_wanted:
-        least = stock.min_pool_size
-        if stock.pool_size:
-            least = min(least, stock.pool_size)
-        spare = least - stock.total - regular - reserve
-        spare = max(min(spare, MAX_AT_ONCE - stock.logging_in - regular - reserve), 0)
-    if not stock.failing:
-        return LaunchPlan(regular, reserve, spare)
-    if stock.logging_in or stock.since_attempt < stock.login_retry:
+    if supply.pool_size:
+        limit = supply.pool_size + supply.reserve_size - supply.total - regular
+        reserve = max(min(demand.overdue - coming - regular, limit), 0)
+    minimum = 0
+    if demand.wants_minimum:
+        size = supply.min_pool_size
+        if supply.pool_size:
+            size = min(size, supply.pool_size)
+        minimum = size - supply.total - regular - reserve
+        minimum = max(
+            min(minimum, MAX_MINIMUM_LOGINS - supply.logging_in - regular - reserve), 0
+        )
+    if not supply.failing:
+        return LaunchPlan(regular, reserve, minimum)
+    if supply.logging_in or supply.since_attempt < supply.login_retry:
         return NOTHING
-    return _first_of(LaunchPlan(regular, reserve, spare))
+    return _first_of(LaunchPlan(regular, reserve, minimum))
 
 
-def _room(stock: Supply, wanted: int, *, is_known: bool) -> int:
-    """Return how many connections pool_size still allows."""
-    if not stock.pool_size:
+def _room(supply: Supply, wanted: int, *, has_welcome: bool) -> int:
+    """Return how many of the wanted connections pool_size still allows."""
+    if not supply.pool_size:
         return wanted
-    room = max(stock.pool_size - stock.total, 0)
-    if not is_known and not stock.logging_in:
+    room = max(supply.pool_size - supply.total, 0)
+    if not has_welcome and not supply.logging_in:
         # After RECONNECT a full pool may exceed its size by one.
         return max(room, 1)
     return room
 
 
 def _first_of(whole: LaunchPlan) -> LaunchPlan:
-    """Return the part of a plan that one connection can do."""
+    """Return the part of a plan that takes one connection."""
     if whole.regular:
         return LaunchPlan(1, 0, 0)
     if whole.reserve:
         return LaunchPlan(0, 1, 0)
-    return LaunchPlan(0, 0, min(whole.spare, 1))
+    return LaunchPlan(0, 0, min(whole.minimum, 1))
 
 
 class EvictionCandidate(NamedTuple):
-    """An unused server, as a candidate to be closed in favour of another pool."""
+    """An unused server that may be closed for another pool."""
 
     number: int
     since: float
     """When it was last used, in monotonic seconds."""
     is_idle: bool
-    """False: it is or was to be checked, and its own pool may be waiting for that."""
+    """False: it must be checked, and its own pool may be waiting for that."""
     is_awaited: bool
     """Clients of its own pool are waiting."""
 
 
-def eviction_candidates(spares: Iterable[EvictionCandidate], count: int) -> list[int]:
-    """Return the numbers of ``count`` servers to close, those unused for longest.
+def eviction_candidates(unused: Iterable[EvictionCandidate], count: int) -> list[int]:
+    """Return the numbers of the ``count`` servers that have been unused for longest.
 
-    Returns none of them when there are not enough: closing fewer would not help.
+    Returns none if there are not enough: closing fewer would not help.
     """
-    fit = [one for one in spares if one.is_idle or not one.is_awaited]
+    fit = [one for one in unused if one.is_idle or not one.is_awaited]
     if len(fit) < count:
         return []
     return [one.number for one in sorted(fit, key=lambda one: one.since)[:count]]

@@ -80,26 +80,26 @@ _ENDS = (QUERY, SYNC, FUNCTION_CALL)
 
 @dataclass(slots=True)
 class ServerLoss:
-    """What a client has lost with its server, as it was at that moment."""
+    """What a client has lost with its server, as of that moment."""
 
     stream: ClientStream
     reason: str
     """Why the server was closed."""
     words: Mapping[str, str]
-    """The fields of the server's last word, if it had one."""
+    """The fields of the server's shutdown notice, if it sent one."""
     facts: LossFacts
     outcome: LossOutcome
-    """What becomes of the client if a move explains the loss."""
+    """What becomes of the client if a switchover explains the loss."""
     otherwise: LossOutcome
-    """The same of one that is to be run again, if it is not."""
+    """What becomes of it if a statement that might be run again is not."""
     asked: list[int]
-    """The entries of the exchange that are not answered."""
+    """The entries of the exchange that have no answer."""
     had_failed: bool
-    """The transaction had failed before."""
+    """The transaction had failed before the loss."""
     is_skipping: bool
-    """What is left of a failed pipeline is skipped, up to its Sync."""
+    """The rest of a failed pipeline is skipped, up to its Sync."""
     texts: tuple[bytes, ...]
-    """The statements that were asked, if they are known."""
+    """The texts of the outstanding statements, if known."""
 
     @property
     def client(self) -> Frontend:
@@ -108,12 +108,12 @@ class ServerLoss:
 
     @property
     def code(self) -> str:
-        """The SQLSTATE of the last word, with which it was undone; else empty."""
+        """The SQLSTATE of the notice if the server has rolled back; else empty."""
         return self.words.get("C", "") if self.facts.gave_shutdown_notice else ""
 
     @property
     def said(self) -> str | None:
-        """The last word as a DETAIL has it; None: there was none."""
+        """The notice, for a DETAIL; None: the server sent none."""
         if not self.words:
             return None
         return (
@@ -128,15 +128,15 @@ def assess_loss(
     mode: int,
     on_standby: bool,
 ) -> ServerLoss | None:
-    """Find out what a client has lost, and leave its exchange empty.
+    """Find out what a client has lost, and empty its exchange.
 
-    None: it was disconnected, for there is no way to tell it anything.  The two are
+    None: it was disconnected, because nothing can be sent to it.  Client and server are
     unlinked already.  ``on_standby``: the server could not write.
     """
     client = cast("Frontend", stream.frontend)
     exchange = stream.exchange
     if backend.stream.skip:
-        # In the middle of a message there is no way to say anything.
+        # In the middle of a message no error can be sent.
         fault = ServerConnCrashed(detail=backend.loss_detail)
         client.disconnect(fault, quietly=True)
         return None
@@ -162,7 +162,7 @@ def assess_loss(
     asked: list[int] = []
     if outcome is not LossOutcome.SESSION_LOST:
         asked = exchange.forget()
-        # The unnamed statement of the next server is another's.
+        # The unnamed statement of the next server belongs to another client.
         stream.parsed_here = False
         if stream.statements is not None:
             stream.statements.undone(asked, backend.stream.statements)
@@ -181,7 +181,7 @@ def assess_loss(
 
 
 def refusal(loss: ServerLoss, why: str) -> Fault:
-    """Return what is told of a statement that might be run again, and is not."""
+    """Return the error for a statement that might be run again, and is not."""
     if loss.otherwise is LossOutcome.ROLLED_BACK:
         return _rolled_back(loss)
     if loss.code:
@@ -192,7 +192,7 @@ def refusal(loss: ServerLoss, why: str) -> Fault:
 
 
 def tell_client(loss: ServerLoss, fault: Fault | None = None) -> None:
-    """Tell a client what became of its work; ``fault`` if it was to be run again."""
+    """Send a client what became of its work; ``fault`` if it might be run again."""
     stream, client, outcome = loss.stream, loss.client, loss.outcome
     exchange = stream.exchange
     if fault is not None:
@@ -229,14 +229,14 @@ def tell_client(loss: ServerLoss, fault: Fault | None = None) -> None:
 
 
 def _rolled_back(loss: ServerLoss) -> Fault:
-    """Return what is told of a transaction that is certainly not committed."""
+    """Return the error for a transaction that is certainly not committed."""
     if not loss.said:
         return TransactionLost()
     return TransactionLost(detail=f"{loss.said} {TransactionLost.detail}")
 
 
 def _end_of_session(loss: ServerLoss) -> Fault:
-    """Return what the client of a lost session is told."""
+    """Return the error for the client of a lost session."""
     words = loss.words
     if words.get("V", words.get("S")) in ("FATAL", "PANIC") and words.get("C"):
         return SessionEnded(message=words.get("M", ""), sqlstate=words["C"])
@@ -244,9 +244,9 @@ def _end_of_session(loss: ServerLoss) -> Fault:
 
 
 def _answers(loss: ServerLoss, first: Fault, *, is_lost: bool) -> tuple[bytes, bool]:
-    """Return an error for each statement or pipeline that was asked.
+    """Return an error for each outstanding statement or pipeline.
 
-    Also whether the Sync of the last is still to come.
+    Also whether the Sync of the last one is still to come.
     """
     answers: list[bytes] = []
     client = loss.client
@@ -273,20 +273,20 @@ def _text_of(statements: ClientStatements | None, name: bytes) -> bytes:
 
 
 TIMEOUT_S = 0.5
-"""For how much longer than ``switchover_silence``, when a node that says nothing is
-given up, a client is held without a verdict, unless a writer is searched."""
-CALL_AGAIN_S = 0.05
-"""How soon a node is called on again that has not told enough."""
-TOLD_ENDED = "57P01"
-"""What a server says that is shut down, or whose backend is ended by a command."""
+"""How much longer than ``switchover_silence`` (the limit for a silent node) a client is
+held without a known cause, unless the cluster searches for a writer."""
+RECHECK_S = 0.05
+"""After how long a node is checked again if the last check was inconclusive."""
+ADMIN_SHUTDOWN = "57P01"
+"""Sent by a server that is shut down, and by a backend that is terminated."""
 RAN_AGAIN = "statement run again"
-"""The cause that SHOW ERRORS has for it, with a SQLSTATE that is no error."""
+"""The cause in SHOW ERRORS, with a SQLSTATE that is no error."""
 NO_ERROR = "00000"
 
 
 TWICE, TOO_LATE = "it had been run again before", "query_wait_timeout is over"
 NOT_WANTED, ENDING = "switchover_retry is off", "pgswitch shuts down"
-"""Why a statement is not run again, whatever the verdict."""
+"""Why a statement is not run again, whatever the cause of the loss."""
 
 
 class FailoverPool(Protocol):
@@ -301,11 +301,11 @@ class FailoverPool(Protocol):
         """Where the servers are, if the database is a cluster."""
 
     def serve_waiters(self) -> None:
-        """Give servers to those who wait; open more."""
+        """Give servers to waiting clients; open more."""
 
 
 def asked_at(stream: ClientStream) -> float:
-    """Return when a client that waits asked for the first time what it waits for."""
+    """Return when a waiting client sent its query for the first time."""
     client = cast("Frontend", stream.frontend)
     if client.requeued and client.requeued == stream.exchange.query_start:
         return client.requeued_since
@@ -314,13 +314,13 @@ def asked_at(stream: ClientStream) -> float:
 
 @dataclass(eq=False, slots=True)
 class HeldClient:
-    """One client that is held."""
+    """One held client."""
 
     loss: ServerLoss
     timers: list[IDelayedCall] = field(default_factory=list)
 
     def stop(self) -> None:
-        """Wait for nothing any more."""
+        """Stop the timers."""
         for timer in self.timers:
             if timer.active():
                 timer.cancel()
@@ -328,20 +328,20 @@ class HeldClient:
 
 
 class HeldClients:
-    """Decides about the clients of one pool that have lost a server of a cluster."""
+    """Clients of one pool that have lost a server of a cluster."""
 
     def __init__(self, pool: FailoverPool) -> None:
-        """Begin with nobody held."""
+        """Begin with none."""
         self._pool = pool
         self._held: dict[ClientStream, HeldClient] = {}
         """In the order of the losses."""
 
     def streams(self) -> Iterable[ClientStream]:
-        """Return the clients that are held."""
+        """Return the held clients."""
         return tuple(self._held)
 
     def lost(self, stream: ClientStream, backend: Backend, reason: CloseReason) -> None:
-        """Take a client whose server was closed for this reason; they are unlinked."""
+        """Take a client whose server was closed for a reason; they are unlinked."""
         pool = self._pool
         route = pool.route
         assert route is not None  # noqa: S101 - of a cluster's pool
@@ -367,61 +367,61 @@ class HeldClients:
         if why_not:
             self._refuse(held, why_not)
             return
-        verdict = route.cause_of(reason)
-        if verdict is not None and self._apply(verdict, [held]):
+        cause = route.cause_of(reason)
+        if cause is not None and self._apply(cause, [held]):
             self._serve()
         if stream in self._held:
-            self._bound(held)
-            if verdict is None:
-                self._call(held)
+            self._limit(held)
+            if cause is None:
+                self._check(held)
 
     def requeue(self, stream: ClientStream) -> None:
-        """Have a client wait again that has asked nothing of the server it lost."""
+        """Queue a client again whose query had not been sent to the lost server."""
         context = self._pool.context
         now = context.clock()
         self._count(stream, now)
         if context.shutdown_fault is not None:
             stream.frontend.disconnect(context.shutdown_fault())
             return
-        if self._is_over(stream, now):
+        if self._timed_out(stream, now):
             stream.frontend.disconnect(QueryWaitTimeout())
             return
-        self._wait_first([stream], now)
+        self._queue_first([stream], now)
         self._serve()
 
-    def decide(self, verdict: LossCause) -> None:
-        """Take a verdict for all that are held; they wait until they are served."""
-        self._apply(verdict, [*self._held.values()])
+    def decide(self, cause: LossCause) -> None:
+        """Apply a cause to all held clients; they are not served yet."""
+        self._apply(cause, [*self._held.values()])
 
     def check_again(self) -> None:
-        """Have the node called on for all that are held: what was found is old."""
+        """Check the node again for all held clients: earlier checks are outdated."""
         for held in [*self._held.values()]:
             held.stop()
-            self._bound(held)
-            self._call(held)
+            self._limit(held)
+            self._check(held)
 
-    def give_up(self) -> None:
-        """Hold nobody any more: there will be no verdict."""
+    def release_all(self) -> None:
+        """Release all held clients: no cause will be found."""
         self.decide(LossCause.UNKNOWN)
 
-    def forget(self, stream: ClientStream) -> None:
-        """Let go of a client that leaves."""
+    def remove(self, stream: ClientStream) -> None:
+        """Remove a client that leaves."""
         held = self._held.pop(stream, None)
         if held is not None:
             held.stop()
 
-    def let_go(self, stream: ClientStream) -> bool:
-        """Leave what a client asks to the caller; False: the client is not held."""
+    def withdraw(self, stream: ClientStream) -> bool:
+        """Remove a client, its query pending as before; False: it is not held."""
         if stream not in self._held:
             return False
-        self.forget(stream)
+        self.remove(stream)
         stream.retry()
         return True
 
     # One client.
 
     def _count(self, stream: ClientStream, now: float) -> None:
-        """Count for this statement, from the first time that it lost a server."""
+        """Note when this statement lost its first server."""
         client = cast("Frontend", stream.frontend)
         start = stream.exchange.query_start
         if not start or client.requeued != start:
@@ -429,7 +429,7 @@ class HeldClients:
             client.requeued, client.requeued_since, client.reruns = start, start, 0
 
     def _why_not(self, loss: ServerLoss, now: float) -> str:
-        """Return why a statement is not run again, whatever the verdict; or nothing."""
+        """Return why a statement is not run again, whatever the cause; or nothing."""
         context = self._pool.context
         if not context.configuration.settings.switchover_retry:
             return NOT_WANTED
@@ -437,40 +437,40 @@ class HeldClients:
             return ENDING
         if loss.client.reruns:
             return TWICE
-        return TOO_LATE if self._is_over(loss.stream, now) else ""
+        return TOO_LATE if self._timed_out(loss.stream, now) else ""
 
-    def _is_over(self, stream: ClientStream, now: float) -> bool:
-        """Tell whether a client has waited for a server for as long as it may."""
+    def _timed_out(self, stream: ClientStream, now: float) -> bool:
+        """Tell whether query_wait_timeout is over for a client."""
         client = cast("Frontend", stream.frontend)
         pool = self._pool
         limit = pool.context.effective.query_wait_timeout(pool.spec, client.user)
         return bool(limit) and now - client.requeued_since > limit
 
-    def _bound(self, held: HeldClient) -> None:
-        """Hold a client for so long at most, unless a writer is searched then."""
+    def _limit(self, held: HeldClient) -> None:
+        """Limit how long a client is held, unless the cluster searches then."""
         context = self._pool.context
         limit = context.configuration.settings.switchover_silence + TIMEOUT_S
         held.timers.append(context.later(limit, partial(self._give_up, held)))
 
-    def _call(self, held: HeldClient) -> None:
+    def _check(self, held: HeldClient) -> None:
         route = self._pool.route
         if route is not None and held.loss.stream in self._held:
             route.check(partial(self._found, held))
 
-    def _found(self, held: HeldClient, finding: CheckResult) -> None:
-        """Hear what a call has found that began after the loss."""
+    def _found(self, held: HeldClient, result: CheckResult) -> None:
+        """Take the result of a check that began after the loss."""
         route = self._pool.route
         if route is None or self._held.get(held.loss.stream) is not held:
             return
         if route.searching:
-            return  # Its end is the verdict.
-        verdict = route.cause_found(finding, undone=held.loss.code == TOLD_ENDED)
-        if verdict is not None:
-            if self._apply(verdict, [held]):
+            return  # The end of the search is the cause.
+        cause = route.cause_found(result, undone=held.loss.code == ADMIN_SHUTDOWN)
+        if cause is not None:
+            if self._apply(cause, [held]):
                 self._serve()
             return
         later = self._pool.context.later
-        held.timers.append(later(CALL_AGAIN_S, partial(self._call, held)))
+        held.timers.append(later(RECHECK_S, partial(self._check, held)))
 
     def _give_up(self, held: HeldClient) -> None:
         route = self._pool.route
@@ -479,38 +479,38 @@ class HeldClients:
         if route is None or not route.searching:
             self._apply(LossCause.UNKNOWN, [held])
 
-    def _apply(self, verdict: LossCause, concerned: list[HeldClient]) -> bool:
-        """Do for some who are held what a verdict says; tell whether any waits now."""
+    def _apply(self, cause: LossCause, concerned: list[HeldClient]) -> bool:
+        """Act on a cause for some held clients; tell whether any is queued now."""
         now = self._pool.context.clock()
         again: list[ClientStream] = []
         for held in concerned:
             loss = held.loss
             if self._held.get(loss.stream) is not held:
-                continue  # What was told another has ended this one.
-            gave_shutdown_notice = loss.code == TOLD_ENDED
-            if verdict is LossCause.MOVED or (
-                gave_shutdown_notice and verdict in (LossCause.LEAVING, LossCause.BACK)
+                continue  # An error to another client has released this one.
+            gave_shutdown_notice = loss.code == ADMIN_SHUTDOWN
+            if cause is LossCause.MOVED or (
+                gave_shutdown_notice and cause in (LossCause.LEAVING, LossCause.BACK)
             ):
                 why_not = self._why_not(loss, now)
                 if why_not:
                     self._refuse(held, why_not)
                 else:
-                    self._run_again(held, verdict)
+                    self._retry(held, cause)
                     again.append(loss.stream)
-            elif verdict is not LossCause.LEAVING:
-                self._refuse(held, verdict.value)
-        self._wait_first(again, now)
+            elif cause is not LossCause.LEAVING:
+                self._refuse(held, cause.value)
+        self._queue_first(again, now)
         return bool(again)
 
-    def _run_again(self, held: HeldClient, verdict: LossCause) -> None:
+    def _retry(self, held: HeldClient, cause: LossCause) -> None:
         loss, context = held.loss, self._pool.context
         client = loss.client
-        self.forget(loss.stream)
+        self.remove(loss.stream)
         loss.stream.retry()
         client.reruns += 1
         names = ", ".join(map(fingerprint, loss.texts)) or "nothing but its preparation"
         context.log.log(
-            f"{client.prefix} server lost ({loss.reason}), {verdict.value}:"
+            f"{client.prefix} server lost ({loss.reason}), {cause.value}:"
             f" {LossOutcome.AGAIN.value}: {names}"
         )
         context.failures.note(client.database, NO_ERROR, RAN_AGAIN, time())
@@ -518,21 +518,21 @@ class HeldClients:
             self._pool.route.count_outcome(LossOutcome.AGAIN)
 
     def _refuse(self, held: HeldClient, why: str) -> None:
-        """Tell a client that what it asked is not run again."""
+        """Send a client the error that its query is not run again."""
         fault = refusal(held.loss, why)
-        self.forget(held.loss.stream)
+        self.remove(held.loss.stream)
         if self._pool.route is not None:
             self._pool.route.count_error(fault.sqlstate)
         tell_client(held.loss, fault)
 
-    def _wait_first(self, streams: list[ClientStream], now: float) -> None:
-        """Have clients wait for the next servers, before all others."""
+    def _queue_first(self, streams: list[ClientStream], now: float) -> None:
+        """Queue clients before all others."""
         for stream in streams:
             stream.waiting_since = now
         self._pool.idle_pool.waiters[:0] = streams
 
     def _serve(self) -> None:
-        """Give servers to those who wait, here or elsewhere."""
+        """Serve waiting clients, here or in another pool."""
         pool = self._pool
         pool.serve_waiters()
         if pool.route is not None:

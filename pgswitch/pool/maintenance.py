@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
 
 INTERVAL_S = 1 / 3
+"""Seconds between two runs."""
 
 
 def sweep(pool: ServerPool, now: float) -> None:
-    """Enforce everything that is due in this pool; ``now`` in monotonic seconds."""
+    """Enforce all limits of a pool; ``now`` in monotonic seconds."""
     if not pool.is_empty:
         pool.idle_since = now
     _waiting_clients(pool, now)
@@ -68,7 +69,7 @@ def sweep(pool: ServerPool, now: float) -> None:
 
 
 def _waiting_clients(pool: ServerPool, now: float) -> None:
-    """End clients that waited too long; tell others that they wait."""
+    """Disconnect clients that have waited too long; send others a notice."""
     settings = pool.context.configuration.settings
     for stream in [*pool.waiting(), *pool.held_clients.streams()]:
         client = cast("Frontend", stream.frontend)
@@ -86,7 +87,7 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
 
 
 def _waiting_for_rules(pool: ServerPool, now: float) -> None:
-    """End clients whose query waits to be judged, as if it waited for a server."""
+    """Disconnect clients whose query waits too long for a rule."""
     for client in list(pool.clients.values()):
         interceptor = client.stream.interceptor
         if (
@@ -98,7 +99,7 @@ def _waiting_for_rules(pool: ServerPool, now: float) -> None:
 
 
 def _logging_in(pool: ServerPool, now: float) -> None:
-    """End logins, and questions of auth_query, that no server answered in time."""
+    """End logins and internal queries that no server has answered in time."""
     for internal_query in pool.internal_queries.waiting():
         if _is_too_long(pool, internal_query.user, now - internal_query.waiting_since):
             internal_query.fail(QueryWaitTimeout(detail=_last_failure(pool)))
@@ -111,7 +112,7 @@ def _logging_in(pool: ServerPool, now: float) -> None:
 
 
 def _last_failure(pool: ServerPool) -> str | None:
-    """Return why there is no server, for who has waited in vain; None if unknown."""
+    """Return why there is no server, for a client that times out; None if unknown."""
     route = pool.route
     if route is not None and route.why_searching:
         return f"There is no writer: {route.why_searching}."
@@ -119,7 +120,7 @@ def _last_failure(pool: ServerPool) -> str | None:
 
 
 def _is_too_long(pool: ServerPool, user: str, waited: float) -> bool:
-    """Tell whether a user has waited for a server for longer than is allowed."""
+    """Tell whether ``waited`` exceeds a user's query_wait_timeout."""
     limit = pool.context.effective.query_wait_timeout(pool.spec, user)
     return bool(limit) and waited > limit
 
@@ -130,13 +131,13 @@ def _connecting(pool: ServerPool, backend: Backend, now: float) -> None:
 
 
 def _is_slow(pool: ServerPool, backend: Backend, now: float) -> bool:
-    """Tell whether a server has taken too long to be of use."""
+    """Tell whether a login exceeds server_connect_timeout."""
     limit = pool.context.configuration.settings.server_connect_timeout
     return bool(limit) and now - backend.connected_at > limit
 
 
 def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
-    """End queries and transactions that take too long, with their server."""
+    """Close servers whose query or transaction takes too long."""
     effective = pool.context.effective
     exchange = backend.stream.exchange
     if exchange is None:
@@ -146,11 +147,13 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
         backend.close(CloseReason.RECONFIGURED)
         return
     if backend.shutdown_notices:
-        backend.close(CloseReason.CRASHED)  # It has said that it ends, and does not.
+        backend.close(
+            CloseReason.CRASHED
+        )  # It has announced its end and does not close.
         return
     if backend.replication != "none":
-        return  # A stream lasts, and is no query that hangs.
-    _held_in_copy(backend, exchange)
+        return  # A replication stream has no end, and is no query that hangs.
+    _release_copy(backend, exchange)
     user = pool.key.user
     limit = effective.query_timeout(pool.spec, user)
     if limit and exchange.query_start and now - exchange.query_start > limit:
@@ -175,8 +178,8 @@ def _linked(pool: ServerPool, backend: Backend, now: float) -> None:
         backend.close(CloseReason.TRANSACTION_TIMEOUT)
 
 
-def _held_in_copy(backend: Backend, exchange: Exchange) -> None:
-    """Let pass what waited in a COPY for its error: there is none, so it is one."""
+def _release_copy(backend: Backend, exchange: Exchange) -> None:
+    """Send what waited for the error of a COPY: none has come, so the COPY runs."""
     if not exchange.copying or exchange.copy_end_sent():
         return
     client = backend.stream.peer
@@ -192,7 +195,7 @@ def _held_in_copy(backend: Backend, exchange: Exchange) -> None:
 
 
 def _busy(pool: ServerPool, backend: Backend, now: float) -> None:
-    """End a server that does not answer a query of ours: it may be hung."""
+    """Close a server that does not answer our own query: it may hang."""
     if backend.is_fresh:
         # connect_query is the last part of its login.
         if _is_slow(pool, backend, now):
@@ -214,7 +217,7 @@ def _busy(pool: ServerPool, backend: Backend, now: float) -> None:
 
 
 def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
-    """Close what is too old, idle for too long or obsolete; mark what needs a check."""
+    """Close servers that are old, unused or obsolete; mark those to be checked."""
     settings = pool.context.configuration.settings
     idle = now - backend.stream.ready_since
     if backend.stream.close_needed:
@@ -241,10 +244,10 @@ def _unlinked(pool: ServerPool, backend: Backend, now: float) -> None:
 
 
 def _is_old(pool: ServerPool, backend: Backend, now: float) -> bool:
-    """Tell whether a server's lifetime is over and its turn to close has come.
+    """Tell whether a server's lifetime is over, and it is its turn to be closed.
 
-    One is closed for each lifetime/pool_size seconds, so that a pool that was opened
-    at once is not closed at once.
+    One is closed every lifetime/pool_size seconds, so that servers that were opened
+    together are not closed together.
     """
     lifetime = pool.context.effective.server_lifetime(pool.spec, pool.key.user)
     if now - backend.connected_at < lifetime:
@@ -257,9 +260,9 @@ def _is_old(pool: ServerPool, backend: Backend, now: float) -> bool:
 
 
 def _trim(pool: ServerPool) -> None:
-    """Close what smaller sizes leave over: used servers first, then idle ones.
+    """Close servers beyond reduced sizes: used ones first, then idle ones.
 
-    Servers of the reserve are no surplus; they go when they have been idle long.
+    Servers of the reserve are no surplus; server_idle_timeout closes them.
     """
     if not pool.server_connections.pool_size:
         return
@@ -271,88 +274,88 @@ def _trim(pool: ServerPool) -> None:
     )
     if surplus <= 0:
         return
-    spare = [one for one in pool.backends() if one.state is ServerState.USED]
-    spare += [one for one in pool.backends() if one.state is ServerState.IDLE]
-    for backend in spare[:surplus]:
+    unused = [one for one in pool.backends() if one.state is ServerState.USED]
+    unused += [one for one in pool.backends() if one.state is ServerState.IDLE]
+    for backend in unused[:surplus]:
         backend.close(CloseReason.TOO_MANY)
 
 
-POOLS_A_TURN: Final = 100
-"""Pools that are looked after without a pause, in 3 to 6 ms."""
+POOLS_PER_STEP: Final = 100
+"""Pools in one iteration of the event loop: 3 to 6 ms."""
 
 
 class Janitor:
-    """The one timer of all pools and clients."""
+    """The timer of all pools and clients; no error of one pool stops it."""
 
     def __init__(
         self,
         context: ServiceContext,
         pools: Pools,
-        also: Callable[[float], None],
+        after_pools: Callable[[float], None],
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
     ) -> None:
-        """``also`` is called with the time, after the pools."""
+        """``after_pools`` is called with the time when all pools are done."""
         self._context = context
         self._pools = pools
-        self._also = also
+        self._after_pools = after_pools
         self._reactor = reactor
         self._loop = LoopingCall(self.turn)
         self._loop.clock = reactor
-        self._left: deque[ServerPool] = deque()
-        """The pools that are still to be looked after in this round."""
-        self._going_on: Any = None
-        """The call that will go on with them; compiled, its interface has no use."""
+        self._remaining: deque[ServerPool] = deque()
+        """The pools that this run has not reached yet."""
+        self._next_step: Any = None
+        """The delayed call for the next step (Any: mypyc has no zope types)."""
 
     def start(self) -> None:
-        """Begin; the first turn comes after one interval."""
+        """Start; the first run comes after one interval."""
         self._loop.start(INTERVAL_S, now=False)
 
     def stop(self) -> None:
-        """End."""
+        """Stop."""
         if self._loop.running:
             self._loop.stop()
-        if self._going_on is not None:
-            self._going_on.cancel()
-            self._going_on = None
+        if self._next_step is not None:
+            self._next_step.cancel()
+            self._next_step = None
 
     def turn(self) -> Deferred[None] | None:
-        """Do everything that is due; nothing is while everything is suspended.
+        """Start one run; None while everything is suspended.
 
-        Of thousands of pools some are looked after in each turn of the loop; the
-        Deferred fires, for the timer, when all are.
+        A run over thousands of pools takes several iterations of the event loop; the
+        Deferred fires, for the timer, when all are done.
         """
         if self._context.suspended:
             return None
         self._pools.connection_limits.retry_evictions()
-        self._left = deque(self._pools)
+        self._remaining = deque(self._pools)
         done: Deferred[None] = Deferred()
-        self._go_on(done)
+        self._step(done)
         return done
 
-    def _go_on(self, done: Deferred[None]) -> None:
-        """Look after the next pools, and at last after all else."""
-        self._going_on = None
+    def _step(self, done: Deferred[None]) -> None:
+        """Do the next pools, and after the last one everything else."""
+        self._next_step = None
         now = self._context.clock()
-        for _ in range(POOLS_A_TURN):
-            if not self._left or self._context.suspended:
+        for _ in range(POOLS_PER_STEP):
+            if not self._remaining or self._context.suspended:
                 break
-            pool = self._left.popleft()
+            pool = self._remaining.popleft()
             if self._pools.has(pool):
-                self._look_after(pool, now)
-        if self._left and not self._context.suspended:
-            self._going_on = self._reactor.callLater(0, self._go_on, done)
+                self._maintain(pool, now)
+        if self._remaining and not self._context.suspended:
+            self._next_step = self._reactor.callLater(0, self._step, done)
             return
-        if not self._left:
+        if not self._remaining:
             try:
                 self._pools.drop_idle(now)
-                self._also(now)
+                self._after_pools(now)
             except Exception as error:  # noqa: BLE001 - see below
                 self._context.log.error(f"upkeep failed: {error!r}")
         done.callback(None)
 
-    def _look_after(self, pool: ServerPool, now: float) -> None:
-        # A LoopingCall ends with the first exception; one pool's must not end
-        # the care for all others.
+    def _maintain(self, pool: ServerPool, now: float) -> None:
+        # A LoopingCall ends with the first exception: one pool must not end the
+        # maintenance of all others.
         try:
             sweep(pool, now)
             self._silent_clients(pool, now)
@@ -360,7 +363,7 @@ class Janitor:
             self._context.log.error(f"upkeep of {pool.key} failed: {error!r}")
 
     def _silent_clients(self, pool: ServerPool, now: float) -> None:
-        """End clients without a server that have been silent for too long."""
+        """Disconnect idle clients by client_idle_timeout."""
         effective = self._context.effective
         if not effective.has_silence_limit:
             return

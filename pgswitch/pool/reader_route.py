@@ -160,7 +160,7 @@ class ReaderRoute:
 
     def close(self) -> None:
         """Hold nobody any more: the pool is given up."""
-        self._pool.held_clients.give_up()
+        self._pool.held_clients.release_all()
 
 
 def drain_to(pool: ServerPool, target: ServerPool) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pgswitch.wire.statements import ServerStatements
 
 EMPTY_QUERY = "<empty>"
-"""The value of server_check_query that stands for a query of no statement."""
+"""The value of server_check_query for a query without any statement."""
 
 
 class ReleasePool(Protocol):
@@ -48,38 +48,38 @@ class ReleasePool(Protocol):
         """Tell whether no client may get a server now."""
 
     def closes_idle(self) -> bool:
-        """Tell whether servers that are free are closed."""
+        """Tell whether idle servers are closed."""
 
     def backends(self) -> Iterator[Backend]:
         """Return the servers."""
 
     def serve_waiters(self) -> None:
-        """See to it that those who wait get a server."""
+        """Give servers to waiting clients; open more."""
 
     def launch(self) -> None:
-        """Open what is wanted and allowed."""
+        """Open servers that are wanted and allowed."""
 
     def update_open(self) -> None:
-        """Take notice of what is asked of released servers."""
+        """Update whether released servers are looked at."""
 
     def waiting_since(self) -> float:
-        """Return when the client came that has waited longest; infinite if none."""
+        """Return since when the first client waits; infinite if none does."""
 
     def is_logging_in(self) -> bool:
         """Tell whether a server is logging in."""
 
 
 class StatementCleanup:
-    """Has a server drop what its client has prepared under names of its own."""
+    """Drops the statements that a client has prepared under its own names."""
 
     unfit = ""
 
     def __init__(self, statements: ServerStatements) -> None:
-        """Take what is to be dropped."""
+        """Drop those that ``statements`` names."""
         self.request = statements.cleaning() + encode.sync()
 
     def message(self, kind: int, body: bytes) -> None:
-        """Take a part of the answer: nothing is to be learnt of it."""
+        """Ignore the answer."""
 
 
 def unfit(stream: ClientStream, server: ServerStream) -> CloseReason | None:
@@ -100,10 +100,10 @@ def check_query(settings: Settings) -> str:
 
 
 class ServerRelease:
-    """Looks after the released servers of one pool."""
+    """Resets, checks and closes the released servers of one pool."""
 
     def __init__(self, pool: ReleasePool) -> None:
-        """Take the settings with :meth:`configure` before use."""
+        """Call :meth:`configure` before use."""
         self._pool = pool
         self._resets = False
         self._checks_always = False
@@ -120,7 +120,7 @@ class ServerRelease:
         )
 
     def is_needed(self) -> bool:
-        """Tell whether every released server is to be looked at."""
+        """Tell whether every released server must be looked at."""
         pool = self._pool
         return (
             pool.is_blocked()
@@ -132,7 +132,7 @@ class ServerRelease:
         )
 
     def released(self, backend: Backend) -> None:
-        """Look after a server that came back unlinked and clean."""
+        """Reset, check, close or pass on a server that was released clean."""
         settings = self._pool.context.configuration.settings
         if backend.stored_state is ServerState.CLOSED:
             return
@@ -164,7 +164,7 @@ class ServerRelease:
             self.free(backend)
 
     def _cleaned(self, backend: Backend, error: dict[str, str] | None) -> None:
-        """Look after a server that has dropped what was its client's own."""
+        """Go on with a server that has dropped its client's statements."""
         backend.stream.drop_release_check()
         if error is not None:
             backend.close(CloseReason.CLEANUP_FAILED)
@@ -172,14 +172,14 @@ class ServerRelease:
             self.released(backend)
 
     def free(self, backend: Backend) -> None:
-        """Take a server that is fit for the next client."""
+        """Give a server to an internal query, a rival pool, or the next client."""
         pool, idle_pool = self._pool, self._pool.idle_pool
         if pool.closes_idle():
             backend.close(CloseReason.PAUSED)
         elif backend.stream.close_needed:
             backend.close(CloseReason.CLOSE_NEEDED)
         elif idle_pool.open and pool.internal_queries.take(backend):
-            pass  # It comes back when the question has its answer.
+            pass  # It is released when the query has its answer.
         elif pool.connection_limits.must_yield(pool):
             backend.close(CloseReason.EVICTED)
         elif idle_pool.hand_on(backend.stream):
@@ -206,7 +206,7 @@ class ServerRelease:
     def _free_unless_failed(
         self, backend: Backend, reason: CloseReason, error: dict[str, str] | None
     ) -> None:
-        """Take a server back after a reset or a check; close it if that failed."""
+        """Pass a server on after a reset or a check; close it if that failed."""
         if error is not None:
             backend.close(reason)
         else:

@@ -1,9 +1,9 @@
 """A replication client and the server connection that is its own.
 
-A walsender is of no use to anybody else, so it is never pooled: opened for one
-client (manual, "Streaming Replication Protocol"), closed with it.  To the client's
-link it is a rack of one server in session pooling; to the pool it is one more of its
-servers, which counts against pool_size.
+A walsender is of no use to other clients, so it is never pooled: it is opened for one
+client (manual, "Streaming Replication Protocol") and closed with it.  To the client's
+stream it is an idle pool of one server in session pooling; to the pool it is one more
+server, which counts against pool_size.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from pgswitch.relay.client_stream import ClientStream
     from pgswitch.relay.server_stream import ServerStream
 
-PASSING = (NO_RESOURCES, INTERVENTION)
-"""Classes of what a node refuses a login with that may be over soon."""
+TRANSIENT = (NO_RESOURCES, INTERVENTION)
+"""Classes of SQLSTATEs with which a node refuses logins for a short time only."""
 _STARTUP_WORDS = {Replication.LOGICAL: "database", Replication.PHYSICAL: "true"}
 
 
 class ReplicationPool(Protocol):
-    """What a session needs of the pool it belongs to; see pool/pool.py."""
+    """What a session needs of its pool; see pool/pool.py."""
 
     context: ServiceContext
     welcome: Welcome | None
@@ -51,8 +51,8 @@ class ReplicationPool(Protocol):
         """Tell whether no client may get a server now."""
 
 
-class _NoSteward:
-    """Of the rack of a client that has left: there is nothing to be done."""
+class _NullPolicy:
+    """The policy of the idle pool of a client that has left: does nothing."""
 
     def wait(self, client: ClientStream) -> None:
         """Do nothing."""
@@ -68,11 +68,11 @@ class _NoSteward:
     released = discard
 
 
-_GONE = _NoSteward()
+_NULL_POLICY = _NullPolicy()
 
 
 class ReplicationSession:
-    """Steward of the rack of one replication client, owner of its one server."""
+    """Policy of one replication client's idle pool, and owner of its server."""
 
     def __init__(self, pool: ReplicationPool, client: Frontend) -> None:
         """Begin without a server."""
@@ -84,10 +84,10 @@ class ReplicationSession:
         self._backend: Backend | None = None
 
     def begin(self) -> None:
-        """Welcome the client with what is known of the pool's servers, or ask ours.
+        """Welcome the client with the pool's welcome, or with that of its own server.
 
-        A server is opened for the welcome only if none has been seen: the database
-        that a physical client names need not exist.
+        A server is opened for the welcome only if the pool has none: the database that
+        a physical client names need not exist.
         """
         if self._pool.welcome is not None:
             self.client.welcome(self._pool.welcome)
@@ -104,11 +104,11 @@ class ReplicationSession:
                 if is_free
                 else CloseReason.REPLICATION_LEFT
             )
-        # The two hold each other.
-        self.idle_pool.policy = _GONE
+        # Break the reference cycle.
+        self.idle_pool.policy = _NULL_POLICY
 
     def open(self) -> None:
-        """Open the server if one is wanted and there is room for it."""
+        """Open the server if it is wanted and there is room for it."""
         client, pool = self.client, self._pool
         is_wanted = bool(self.idle_pool.waiters) or not client.logged_in
         if not is_wanted or self._backend is not None or pool.is_blocked():
@@ -117,23 +117,25 @@ class ReplicationSession:
             return
         facts = client.facts
         assert facts is not None  # noqa: S101 - the client has logged in
-        given = {"replication": _STARTUP_WORDS[facts.replication]}
+        parameters = {"replication": _STARTUP_WORDS[facts.replication]}
         if facts.options is not None:
-            given["options"] = facts.options
-        self._backend = pool.server_connections.open_for(self, given | facts.tracked)
+            parameters["options"] = facts.options
+        self._backend = pool.server_connections.open_for(
+            self, parameters | facts.tracked
+        )
         self._backend.replication = facts.replication.value
 
     def create(self) -> Backend:
-        """Return the server, whose connection another process has opened."""
+        """Return a backend for a connection that another process has opened."""
         backend = self._backend = self._pool.server_connections.create(self)
         assert self.client.facts is not None  # noqa: S101 - the client has logged in
         backend.replication = self.client.facts.replication.value
         return backend
 
-    # The rack's steward.
+    # The policy of the idle pool.
 
     def wait(self, client: ClientStream) -> None:
-        """Have the client wait for its server, which is opened now."""
+        """Queue the client for its server, which is opened now."""
         shutdown_fault = self._pool.context.shutdown_fault
         if shutdown_fault is not None:
             self.client.disconnect(shutdown_fault())
@@ -144,7 +146,7 @@ class ReplicationSession:
         self.open()
 
     def sync_parameters(self, client: ClientStream, server: ServerStream) -> bool:
-        """Set nothing: the start-up packet had it, and a walsender knows no SET."""
+        """Set nothing: the startup packet has all, and a walsender knows no SET."""
         del client, server
         return False
 
@@ -154,10 +156,10 @@ class ReplicationSession:
 
     released = discard
 
-    # The server's owner.
+    # The owner of the server.
 
     def logged_in(self, backend: Backend) -> None:
-        """Welcome the client if that is still to be done, and join the two."""
+        """Welcome the client if it waits for that, and link the two."""
         stream = self.client.stream
         backend.stream.server_source = self.idle_pool
         backend.stream.counters = self.idle_pool.counters
@@ -172,12 +174,12 @@ class ReplicationSession:
             self.idle_pool.join(stream, backend.stream)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
-        """Tell the client, and nobody else, unless its cluster may soon serve it."""
+        """Disconnect the client, unless its cluster may serve it soon."""
         log = self._pool.context.log
         fault: Fault
         if isinstance(refusal, ServerRefused):
             log.warning(f"server login failed: {refusal.severity} {refusal.message}")
-            if self._pool.route is not None and refusal.sqlstate[:2] in PASSING:
+            if self._pool.route is not None and refusal.sqlstate[:2] in TRANSIENT:
                 return
             fault = ServerLoginRefused(
                 message=refusal.message, sqlstate=refusal.sqlstate
@@ -188,7 +190,7 @@ class ReplicationSession:
         self.client.disconnect(fault)
 
     def lost(self, backend: Backend, reason: CloseReason) -> None:
-        """End the client, unless all that was lost is an attempt to be made again."""
+        """Disconnect the client, unless only a login was lost that is tried again."""
         self._backend = None
         pool = self._pool
         pool.server_connections.remove(backend)
@@ -204,10 +206,10 @@ class ReplicationSession:
         self.client.disconnect(backend.loss_fault(), quietly=stream.skip != 0)
 
     def reported(self, name: str, value: str, backend: Backend) -> None:
-        """Do nothing: the client hears it from its own server."""
+        """Do nothing: the client gets it from its own server."""
 
     def on_read_only(self, backend: Backend) -> None:
-        """Do nothing: a stream writes nothing."""
+        """Do nothing: a replication stream writes nothing."""
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
         """Do nothing: in session pooling every transaction is allowed."""

@@ -73,13 +73,13 @@ class ConnectionsPool(LimitedPool, BackendOwner, Protocol):
 
 
 class ServerConnections:
-    """All servers of a pool, from the attempt to connect to the end."""
+    """All servers of a pool, from the attempt to connect to the close."""
 
     def __init__(self, pool: ConnectionsPool) -> None:
-        """Begin without any; sizes come with :meth:`configure`."""
+        """Begin without any; :meth:`configure` sets the sizes."""
         self.by_number: dict[int, Backend] = {}
         self.generation = 0
-        """Servers of an older one are not used again (RECONNECT)."""
+        """Servers of an older generation are not used again (RECONNECT)."""
         self.pool_size = self.reserve_size = self.min_pool_size = 0
         self._pool = pool
         self._connector = ServerConnector(pool.key, pool.context, pool)
@@ -100,7 +100,7 @@ class ServerConnections:
         return len(self.by_number)
 
     def __iter__(self) -> Iterator[Backend]:
-        """Iterate over them, oldest first; some may come and go meanwhile."""
+        """Iterate over a copy of them, oldest first."""
         return iter(list(self.by_number.values()))
 
     def count(self, state: ServerState) -> int:
@@ -116,19 +116,19 @@ class ServerConnections:
         )
 
     def has_login(self) -> bool:
-        """Tell whether any of the rack is past its login."""
+        """Tell whether any shared one is past its login."""
         return len(self) > 0 and any(
             one.stored_state is not ServerState.LOGIN and one.replication == "none"
             for one in self
         )
 
     def is_exhausted(self) -> bool:
-        """Tell whether all are at work or idle, and no further one is allowed.
+        """Tell whether all serve clients, and no further one is allowed.
 
-        Asked for each query that waits, so it costs no more than one look at each.
+        Called for each query that waits, so it only looks at each once.
         """
-        most = self.pool_size + self.reserve_size
-        if not self.pool_size or len(self.by_number) < most:
+        limit = self.pool_size + self.reserve_size
+        if not self.pool_size or len(self.by_number) < limit:
             return False
         for one in self.by_number.values():  # noqa: SIM110 - all() costs three times that
             if not one.stored_state.serves_clients:
@@ -142,13 +142,13 @@ class ServerConnections:
     # Opening.
 
     def launch(self, demand: Demand, *, free: int, login_retry: float) -> None:
-        """Open as many connections as are in demand and allowed.
+        """Open as many connections as are wanted and allowed.
 
-        ``free`` servers come free by themselves; ``login_retry`` is the time between
-        two attempts while they fail, in seconds.
+        ``free`` servers become free by themselves; ``login_retry`` is the time between
+        two attempts while logins fail, in seconds.
         """
         pool, connection_limits = self._pool, self._pool.connection_limits
-        wanted = plan(demand, self._stock(free, login_retry))
+        wanted = plan(demand, self._supply(free, login_retry))
         needed = wanted.regular + wanted.reserve
         opened = 0
         while opened < needed and connection_limits.evict_for(pool):
@@ -160,12 +160,12 @@ class ServerConnections:
             self._launch_one()
             opened += 1
         connection_limits.set_starving(pool, starving=opened < needed)
-        for _ in range(wanted.spare):
+        for _ in range(wanted.minimum):
             if not connection_limits.has_room(pool):
                 break
             self._launch_one()
 
-    def _stock(self, free: int, login_retry: float) -> Supply:
+    def _supply(self, free: int, login_retry: float) -> Supply:
         return Supply(
             pool_size=self.pool_size,
             reserve_size=self.reserve_size,
@@ -184,19 +184,19 @@ class ServerConnections:
         self._connector.connect(target, self.create())
 
     def evict_if_full(self) -> bool:
-        """Tell whether one more may be opened, after closing an idle one."""
+        """Evict an idle one if full; tell whether one more may be opened."""
         if self.pool_size and len(self) >= self.pool_size:
             idle = self._pool.idle_pool.idle
-            spare = cast("Backend", idle[0].backend) if idle else self._oldest_used()
-            if spare is None:
+            unused = cast("Backend", idle[0].backend) if idle else self._oldest_used()
+            if unused is None:
                 return False
-            spare.close(CloseReason.EVICTED)
+            unused.close(CloseReason.EVICTED)
             if len(self) >= self.pool_size:
                 return False
         return self._pool.connection_limits.evict_for(self._pool)
 
     def _oldest_used(self) -> Backend | None:
-        """Return the oldest that is to be checked before it is used again."""
+        """Return the oldest that must be checked before it is used again."""
         for one in self.by_number.values():
             if one.stored_state is ServerState.USED:
                 return one
@@ -210,21 +210,21 @@ class ServerConnections:
         return 2 * self.pool_size - len(self) if self.pool_size else None
 
     def open_for(self, owner: BackendOwner, extra: Mapping[str, str]) -> Backend:
-        """Open one that belongs to one client and is no part of the rack."""
+        """Open one for a single client; it is counted, but not shared."""
         return self.register(self.open_uncounted(self._pool.target, owner, extra))
 
     def open_uncounted(
-        self, place: DatabaseSpec, owner: BackendOwner, extra: Mapping[str, str]
+        self, target: DatabaseSpec, owner: BackendOwner, extra: Mapping[str, str]
     ) -> Backend:
         """Open a connection that reports to ``owner`` and is not counted here."""
         backend = self._connector.open_one(
-            place, self.generation, owner=owner, extra=extra
+            target, self.generation, owner=owner, extra=extra
         )
-        self._connector.connect(place, backend)
+        self._connector.connect(target, backend)
         return backend
 
     def create(self, owner: BackendOwner | None = None) -> Backend:
-        """Return a new one that is to be connected, or has a connection already."""
+        """Return a new backend, to be connected or for an open connection."""
         opened = self._connector.open_one(
             self._pool.target, self.generation, owner=owner, extra={}
         )
@@ -236,12 +236,12 @@ class ServerConnections:
         self._pool.connection_limits.opened(self._pool.key)
         return backend
 
-    # Ending.
+    # Closing.
 
     def remove(self, backend: Backend) -> None:
-        """Let go of a server that was closed."""
+        """Remove a server that was closed."""
         context = self._pool.context
-        self._connector.give_up(backend)
+        self._connector.cancel(backend)
         if context.log_disconnections:
             age = int(context.clock() - backend.connected_at)
             context.log.log(
@@ -251,9 +251,9 @@ class ServerConnections:
             self._pool.connection_limits.closed(self._pool.key)
 
     def expire(self, addresses: Container[str] | None = None) -> None:
-        """Have the servers at these addresses, or all, closed instead of used again.
+        """Close the servers at these addresses, or all, instead of using them again.
 
-        Those that nobody uses are closed now, the others when they are released.
+        Unused ones are closed now, the others when they are released.
         """
         for backend in self:
             if addresses is not None and backend.address.host not in addresses:
@@ -376,7 +376,7 @@ class ServerConnections:
             pool.launch()
             return
         is_move = route is not None and reason.is_switchover
-        pool.internal_queries.lost(backend, may_ask_again=is_move)
+        pool.internal_queries.lost(backend, may_retry=is_move)
         stream = backend.stream
         # If something still releases it, the release check discards it.
         stream.needs_release_check = True
@@ -402,19 +402,19 @@ class LoginAttempts:
     """The last attempt of a pool to log in, and how it ended."""
 
     def __init__(self, context: ServiceContext, connector: ServerConnector) -> None:
-        """Begin without any."""
+        """Begin before the first attempt."""
         self.failing = ""
         """Why the last one failed; empty if it did not."""
         self.last = float("-inf")
         """When it began, in monotonic seconds."""
         self.refusal = ""
-        """What the server said or did to refuse it; empty if it did not."""
+        """What the server refused it with; empty if it did not."""
         self.sqlstate = ""
-        """The code that it gave for that."""
+        """The SQLSTATE of the refusal."""
         self._refused_at = float("-inf")
-        """When it did."""
-        self._puzzled = False
-        """The last one was refused for what newer servers know."""
+        """When it was refused, in monotonic seconds."""
+        self._may_be_old = False
+        """The last refusal may mean that the server knows protocol 3.0 only."""
         self._context = context
         self._connector = connector
 
@@ -423,25 +423,24 @@ class LoginAttempts:
         self.last = self._context.clock()
 
     def succeeded(self) -> None:
-        """Note that a server took us in."""
+        """Note that a login succeeded."""
         self.failing = self.refusal = self.sqlstate = ""
 
     @property
     def is_refused(self) -> bool:
-        """Whether a server has refused us, and not so long ago."""
+        """Whether a server has refused a login recently."""
         if not self.refusal:
             return False
         retry = self._context.configuration.settings.server_login_retry
-        # Since then: the login itself may have taken longer.
+        # Counted from the refusal: the login itself may have taken longer.
         return self._context.clock() - self._refused_at < max(retry, MIN_RETRY_S)
 
     def refused(
         self, backend: Backend, refusal: ServerRefused | Failed
     ) -> Fault | None:
-        """Note a login that failed for a reason that was said.
+        """Cache the reason of a failed login.
 
-        Returns what clients that wait for the pool are to be told; None if they
-        should go on waiting.
+        Returns the error for the clients that wait; None if they go on waiting.
         """
         log = self._context.log
         self._refused_at = self._context.clock()
@@ -450,8 +449,8 @@ class LoginAttempts:
                 refusal.sqlstate == FEATURE_NOT_SUPPORTED
                 and self._connector.may_fall_back
             ):
-                self._puzzled = True
-                return None  # `lost` has it tried again.
+                self._may_be_old = True
+                return None  # `lost` falls back to protocol 3.0.
             self.refusal, self.sqlstate = refusal.message, refusal.sqlstate
             log.warning(f"server login failed: {refusal.severity} {refusal.message}")
             if refusal.sqlstate == STARTING_UP:
@@ -471,14 +470,14 @@ class LoginAttempts:
         return fault
 
     def lost(self, backend: Backend, reason: CloseReason, detail: str = "") -> None:
-        """Note why a login ended, unless that says nothing about the server."""
+        """Cache why a login ended, unless that says nothing about the server."""
         if self.failing or not reason.is_failure:
             return
         was_connected = backend.local_address.port or backend.address.host == "unix"
-        is_puzzled = self._puzzled or reason is CloseReason.CRASHED
-        self._puzzled = False
-        if is_puzzled and was_connected and self._connector.may_fall_back:
-            # Perhaps it knows protocol 3.0 only; if not, the next attempt fails too.
+        may_be_old = self._may_be_old or reason is CloseReason.CRASHED
+        self._may_be_old = False
+        if may_be_old and was_connected and self._connector.may_fall_back:
+            # It may know protocol 3.0 only; if not, the next attempt fails too.
             self._connector.fall_back()
         else:
             self._failed(detail or reason.text)

@@ -51,8 +51,8 @@ class RoutePool(StandbyPool, Protocol):
     def add_server(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere."""
 
-    def launch(self, *, asked: int = 0) -> None:
-        """Open servers for those who wait; ``asked`` were sent away meanwhile."""
+    def launch(self, *, at_least: int = 0) -> None:
+        """Open servers for waiting clients, but for no fewer than ``at_least``."""
 
     def update_open(self) -> None:
         """Let clients have servers, or not."""
@@ -278,7 +278,7 @@ class WriterRoute:
         self._pool.serve_waiters()
         if self._pool.spec.user is not None and self._pool.welcome is None:
             # So that logins find what servers report, even when nobody writes again.
-            self._pool.launch(asked=1)
+            self._pool.launch(at_least=1)
 
     def _is_at_another(self, backend: Backend) -> bool:
         """Tell whether a server is certainly not at the node, by its address."""
@@ -320,7 +320,7 @@ class WriterRoute:
     def close(self) -> None:
         """Close the connections to standbys: the pool is given up."""
         self.standbys.set_nodes(())
-        self._pool.held_clients.give_up()
+        self._pool.held_clients.release_all()
 
 
 def is_elsewhere(address: str, backend: Backend) -> bool:

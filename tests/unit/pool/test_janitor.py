@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 
 from pgswitch.compiled import is_compiled
 from pgswitch.pool import maintenance
-from pgswitch.pool.maintenance import POOLS_A_TURN, sweep
+from pgswitch.pool.maintenance import POOLS_PER_STEP, sweep
 from pgswitch.pool.pool import ServerPool
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import World, WorldOf
@@ -65,7 +65,7 @@ def test_many_pools(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
 
     None that has been dropped meanwhile, and none while everything is suspended.
     """
-    many = POOLS_A_TURN * 3
+    many = POOLS_PER_STEP * 3
     names = [f"db{number}" for number in range(many)]
     world = world_of(databases="\n".join(f"{name} = host=10.0.0.1" for name in names))
     pools = world.service.pools
@@ -82,7 +82,7 @@ def test_many_pools(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
             other.turn()
         else:
             reactor.turn()
-        assert len(swept) == POOLS_A_TURN * turn
+        assert len(swept) == POOLS_PER_STEP * turn
     reactor.turn()
     assert swept == list(pools)
     assert len(also) == 1

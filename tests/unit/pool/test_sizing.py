@@ -15,7 +15,7 @@ from pgswitch.pool.connection_limits import (
     plan,
 )
 
-QUIET = Demand(is_wanted=True, is_known=True)
+QUIET = Demand(wants_minimum=True, has_welcome=True)
 TEN = Supply(pool_size=10, since_attempt=100.0, login_retry=15.0)
 
 
@@ -37,13 +37,13 @@ def planned(**changes: Any) -> LaunchPlan:  # noqa: ANN401 - values of both kind
         ({"waiting": 4, "total": 10}, 0),
         ({"waiting": 4, "total": 12}, 0),
         ({"waiting": 40, "pool_size": 0}, 40),
-        ({"waiting": 4, "held": True}, 0),
+        ({"waiting": 4, "blocked": True}, 0),
         ({"waiting": 4, "failing": True}, 1),
         ({"waiting": 4, "failing": True, "since_attempt": 14.9}, 0),
         ({"waiting": 4, "failing": True, "logging_in": 1, "total": 1}, 0),
         ({"failing": True}, 0),
-        ({"waiting": 4, "total": 10, "is_known": False}, 1),
-        ({"waiting": 4, "total": 11, "is_known": False, "logging_in": 1}, 0),
+        ({"waiting": 4, "total": 10, "has_welcome": False}, 1),
+        ({"waiting": 4, "total": 11, "has_welcome": False, "logging_in": 1}, 0),
     ],
 )
 def test_for_those_who_wait(changes: dict[str, int], expected: int) -> None:
@@ -65,7 +65,7 @@ def test_for_those_who_wait(changes: dict[str, int], expected: int) -> None:
         ({"overdue": 3, "free": 2}, (0, 1)),
         ({"overdue": 1, "logging_in": 1}, (0, 0)),
         ({"overdue": 3, "pool_size": 0}, (4, 0)),
-        ({"overdue": 3, "held": True}, (0, 0)),
+        ({"overdue": 3, "blocked": True}, (0, 0)),
         ({"overdue": 3, "failing": True}, (0, 1)),
         ({"overdue": 3, "failing": True, "since_attempt": 14.9}, (0, 0)),
     ],
@@ -94,8 +94,8 @@ def test_the_reserve(changes: dict[str, int], expected: tuple[int, int]) -> None
         ),
         ({"min_pool_size": 2**31 - 1, "pool_size": 0, "logging_in": 100}, (0, 0)),
         ({"min_pool_size": 900, "pool_size": 0, "waiting": 120}, (120, 0)),
-        ({"is_wanted": False}, (0, 0)),
-        ({"held": True}, (0, 0)),
+        ({"wants_minimum": False}, (0, 0)),
+        ({"blocked": True}, (0, 0)),
         ({"failing": True}, (0, 1)),
         ({"waiting": 2, "failing": True}, (1, 0)),
     ],

@@ -191,7 +191,7 @@ def test_connections_to_standbys(world: World) -> None:
     assert servers == ["db", OTHER.name]
     reader = pools.pool_for_role(spec, "app", "reader")
     assert reader.key.database == OTHER.name
-    reader.launch(asked=1)
+    reader.launch(at_least=1)
     shown = [one for one in world.service.view.pools() if one.database == OTHER.name]
     assert [(one.sv_idle, one.sv_login) for one in shown] == [(1, 2)]
     route.serve_from(OTHER, same=False)

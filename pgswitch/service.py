@@ -164,7 +164,7 @@ class PgSwitch(MultiService):
         self.pools = Pools(self.context)
         self.clusters = Clusters(self.context, self.pools, reactor, self.names)
         self.names.kept = self.clusters.hosts
-        self.pools.made = self.clusters.adopt
+        self.pools.on_new_pool = self.clusters.adopt
         self.keys = CancelKeys(self.context)
         self.rules = RulesEngine(self.context, self.pools)
         self.decision = HbaPolicy(log, self.workers.asking)

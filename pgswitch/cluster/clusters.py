@@ -263,7 +263,7 @@ class Clusters:
 
     def _drop(self, key: str) -> None:
         self.by_key.pop(key).stop()
-        self._pools.cluster_databases.forget(key)
+        self._pools.cluster_databases.remove(key)
         del self._specs[key], self._routes[key]
         for pool in self._pools.of_database(key):
             if pool.route is not None:

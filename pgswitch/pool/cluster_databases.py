@@ -1,9 +1,9 @@
 """The nodes of clusters as databases of their own, and which of them take readers.
 
-The key of a cluster's entry leads to its writer; ``KEY:reader`` to that of its
-standbys which has least to do.  A node has a pool for each user who reads there, under
-the first label of its host's name.  To clients and rules that name leads to the writer,
-as in pgbouncer-fast-switchover: there is no way past it to one node.
+The key of a cluster's entry leads to its writer; ``KEY:reader`` to the standby with
+the lowest load.  A node has a pool for each user that reads there, under the first
+label of its host's name.  To clients and rules that name leads to the writer, as in
+pgbouncer-fast-switchover: they cannot choose a single node.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ READER, WRITER = "reader", "writer"
 
 @dataclass(slots=True)
 class ClusterDatabase:
-    """One cluster: the database of each node, and those to read from."""
+    """One cluster: the database of each node, and the nodes that take readers."""
 
     entry: DatabaseSpec
     nodes: dict[Node, DatabaseSpec]
     readers: tuple[Node, ...] = ()
     is_claim: bool = False
-    """None of these nodes has been asked yet: the names are kept for them."""
+    """No node has been probed yet: the names are only reserved."""
 
 
 def _at(spec: DatabaseSpec, node: Node, name: str) -> DatabaseSpec:
@@ -49,39 +49,39 @@ class ClusterDatabases:
         spec: DatabaseSpec,
         nodes: Iterable[Node],
         readers: Iterable[Node],
-        taken: Iterable[str],
-        given: Mapping[Node, str] | None = None,
+        databases: Iterable[str],
+        inherited: Mapping[Node, str] | None = None,
     ) -> None:
-        """Take the nodes of the cluster of an entry, and those that may be read from.
+        """Set the nodes of an entry's cluster, and those that take readers.
 
-        ``taken`` are the names of all databases in the order of the file, ``given``
-        those that nodes of this cluster had in another process.
+        ``databases`` are the names of all databases in the order of the file,
+        ``inherited`` those that nodes of this cluster had in another process.
 
-        Which cluster has a node's plain name must not depend on who answers first.  A
-        cluster that shares a node with an earlier one of the file adds its key to all
-        names, and one that nobody has asked yet gives way to any earlier one.  What a
-        node is called once it stays.
+        Which cluster gets a node's plain name must not depend on the order of the
+        answers.  A cluster that shares a node with an earlier one of the file adds its
+        key to all names, and one without answers gives way to any earlier one.  The
+        name of a node never changes.
         """
         present = self._by_key.get(spec.name)
         if present is not None and not present.is_claim:
-            given = {**self.names(spec.name), **(given or {})}
-        self.forget(spec.name)
-        order = [*taken]
+            inherited = {**self.names(spec.name), **(inherited or {})}
+        self.remove(spec.name)
+        order = [*databases]
         later = order[order.index(spec.name) + 1 :] if spec.name in order else []
         claims = [self._by_key[key] for key in later if key in self._by_key]
         claims = [one for one in claims if one.is_claim]
         for one in claims:
-            self.forget(one.entry.name)
+            self.remove(one.entry.name)
         self._name(
             ClusterDatabase(spec, dict.fromkeys(nodes, spec), tuple(readers)),
             order,
-            given,
+            inherited,
         )
         for one in claims:
             self._name(one, order)
 
     def renew(self, spec: DatabaseSpec) -> None:
-        """Take a changed entry: its nodes and their names stay as they are."""
+        """Take a changed entry; its nodes and their names stay."""
         cluster_database = self._by_key[spec.name]
         cluster_database.entry = spec
         for node, before in cluster_database.nodes.items():
@@ -90,29 +90,31 @@ class ClusterDatabases:
             )
 
     def claim(
-        self, spec: DatabaseSpec, nodes: Iterable[Node], taken: Iterable[str]
+        self, spec: DatabaseSpec, nodes: Iterable[Node], databases: Iterable[str]
     ) -> None:
-        """Keep names for the nodes of a cluster that are yet to be asked.
+        """Reserve names for the nodes of a cluster that has not been probed yet.
 
-        Not if there are names already.
+        Does nothing if they have names already.
         """
         if spec.name not in self._by_key:
             cluster_database = ClusterDatabase(
                 spec, dict.fromkeys(nodes, spec), is_claim=True
             )
-            self._name(cluster_database, [*taken])
+            self._name(cluster_database, [*databases])
 
     def _name(
         self,
         cluster_database: ClusterDatabase,
         order: list[str],
-        given: Mapping[Node, str] | None = None,
+        inherited: Mapping[Node, str] | None = None,
     ) -> None:
         """Give each node of a cluster its name."""
         spec, names = cluster_database.entry, {*order, *self._specs}
         shares = self._shares(cluster_database, order)
         for node in [*cluster_database.nodes]:
-            name = (given or {}).get(node, f"{node.name}.{spec.name}" if shares else "")
+            name = (inherited or {}).get(
+                node, f"{node.name}.{spec.name}" if shares else ""
+            )
             name = name or node.name
             if name in names:
                 name = f"{node.name}.{spec.name}"
@@ -121,18 +123,18 @@ class ClusterDatabases:
 
     def _shares(self, cluster_database: ClusterDatabase, order: list[str]) -> bool:
         """Tell whether an earlier cluster of the file has one of these nodes."""
-        places = {(node.host, node.port) for node in cluster_database.nodes}
+        addresses = {(node.host, node.port) for node in cluster_database.nodes}
         key = cluster_database.entry.name
         earlier = order[: order.index(key)] if key in order else order
         return any(
-            (node.host, node.port) in places
+            (node.host, node.port) in addresses
             for other in earlier
             if other in self._by_key
             for node in self._by_key[other].nodes
         )
 
-    def forget(self, key: str) -> None:
-        """Forget a cluster."""
+    def remove(self, key: str) -> None:
+        """Remove a cluster."""
         cluster_database = self._by_key.pop(key, None)
         if cluster_database is not None:
             for spec in cluster_database.nodes.values():

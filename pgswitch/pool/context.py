@@ -1,4 +1,4 @@
-"""What every pool shares with the others, handed to each when it is made."""
+"""What the pools and other parts of the service share."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Connector(Protocol):
     ) -> Deferred[object]:
         """Fire when ``protocol`` is connected; fail with the reason if it is not.
 
-        With ``address`` a host that has a name is looked for there.
+        ``address``: where to connect to, instead of looking up the host's name.
         """
 
 
 @dataclass(slots=True)
 class ServiceContext:
-    """The surroundings of the pools."""
+    """Settings, log, clock and other facilities of the service."""
 
     configuration: Configuration
     effective: Effective
@@ -61,32 +61,32 @@ class ServiceContext:
     credentials: Callable[[DatabaseSpec, str], LoginSecrets]
     """Secret and SCRAM keys for logging in to a database as a user."""
     derive_keys: DeriveKeys
-    """Calls something in a thread; fires with None if that failed."""
+    """Calls a function in a thread; fires with None if it failed."""
     random: Callable[[int], bytes]
     clock: Callable[[], float]
     """Monotonic seconds."""
     later: Callable[[float, Callable[[], object]], IDelayedCall]
     """Calls a function after some seconds."""
     scram_cache: KeyCache = field(default_factory=dict)
-    """SCRAM keys of clear secrets, stretched once."""
+    """SCRAM keys derived from plain passwords."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
-    """Numbers clients and servers for the life of the process."""
+    """Numbers of clients and servers, unique in the process."""
     failures: ErrorCounts = field(default_factory=ErrorCounts)
-    """What clients were told of, for SHOW ERRORS."""
+    """Errors sent to clients, for SHOW ERRORS."""
     console_counters: Counters = field(default_factory=Counters)
-    """What the console is asked; it has no pool to count for it."""
+    """Counters of the console, which has no pool."""
     paused: bool = False
     """PAUSE of everything is in force."""
     suspended: bool = False
     """SUSPEND is in force: nothing is read, opened or timed."""
     shutdown_fault: type[Fault] | None = None
-    """The service is ending: what whoever would have to wait for a server is told."""
+    """The error for clients that would wait for a server; None: no shutdown."""
     ended: bool = False
     """The process ends at once, and every connection with it."""
 
     @property
     def log_disconnections(self) -> bool:
-        """Whether the end of a connection is logged."""
+        """Whether disconnections are logged."""
         return bool(self.configuration.settings.log_disconnections) and not self.ended
 
     def configure(self, configuration: Configuration) -> None:

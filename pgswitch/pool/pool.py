@@ -496,7 +496,7 @@ def _backend(server: ServerStream) -> Backend:
     return cast("Backend", server.backend)
 
 
-def move(client: Frontend, target: ServerPool) -> None:
+def move_client(client: Frontend, target: ServerPool) -> None:
     """Make ``target`` the pool whose servers the client uses from now on.
 
     The client must be outside any transaction or pipeline, and must not wait.  A

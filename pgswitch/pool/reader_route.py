@@ -1,6 +1,6 @@
-"""One node of a cluster as the place of a pool: for reading, as long as it is fit.
+"""The route of a pool to one node of a cluster, for reading.
 
-When it is not (lost, too far behind, promoted, no node any more), its clients go to
+When the node is unfit (lost, too far behind, promoted, removed), its clients move to
 another reader, or to the writer if there is none, as soon as they have no work here.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.net.close_reason import CloseReason
 from pgswitch.pool.loss import LossCause
-from pgswitch.pool.pool import move
+from pgswitch.pool.pool import move_client
 from pgswitch.pool.writer_route import is_elsewhere
 
 if TYPE_CHECKING:
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 
 
 class ReaderRouteCluster(Protocol):
-    """What a pool tells its cluster; see cluster/cluster.py."""
+    """What the route needs of its cluster; see cluster/cluster.py."""
 
     def suspect(self, node: Node | None = None) -> None:
-        """Take a hint that something is wrong with a node."""
+        """Have the monitor check a node."""
 
     def address_of(self, node: Node) -> str:
-        """Return where the monitor has asked a node that has a name; empty: nowhere."""
+        """Return the address at which a node was probed; empty: none, or no name."""
 
     def check(self, heard: CheckCallback, node: Node | None = None) -> None:
-        """Call on a node over a new connection."""
+        """Check a node over a new connection."""
 
     def is_standby(self, node: Node) -> bool:
         """Tell whether a node was in recovery when it last answered."""
 
 
 class ReaderRoute:
-    """Takes the part of a Site for the pool of one node."""
+    """The route of the pool of one node."""
 
     starting = False
-    """Its node has spoken, or it would not be one."""
+    """Its node has answered, or the pool would not exist."""
     welcome_is_outdated = False
-    """It is one node for good."""
+    """Its node never changes."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class ReaderRoute:
         cluster: ReaderRouteCluster,
         better_pool: Callable[[ServerPool], ServerPool | None],
     ) -> None:
-        """``better_pool`` returns where the clients should be; None: here."""
+        """``better_pool`` returns the pool for its clients; None: this one."""
         self.searching = False
-        """The node says nothing: nobody is served here before it speaks again."""
+        """The node does not answer: clients wait or move."""
         self.node = node
         self._pool = pool
         self._cluster = cluster
@@ -69,7 +69,7 @@ class ReaderRoute:
         return self._pool.spec
 
     why_searching = ""
-    """Nobody searches."""
+    """A lost reader starts no search."""
 
     @property
     def is_standby(self) -> bool:
@@ -77,14 +77,14 @@ class ReaderRoute:
         return self._cluster.is_standby(self.node)
 
     def cause_of(self, reason: CloseReason) -> LossCause | None:
-        """Return what explains the loss of a server; None: it is to be found out."""
+        """Return what explains the loss of a server; None: not known yet."""
         return None if reason is CloseReason.CRASHED else LossCause.MOVED
 
     def cause_found(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
-        """Return what a call on the node says.
+        """Return what a check of the node explains.
 
-        One that stops and one that was restarted for a crash say the same, but only
-        the first says that it ends.
+        A node that stops and one that restarts after a crash give the same answer, but
+        only the first sends a shutdown notice.
         """
         if finding is CheckResult.WELL:
             return LossCause.WELL
@@ -93,56 +93,56 @@ class ReaderRoute:
         return None
 
     def check(self, heard: CheckCallback) -> None:
-        """Call on the node over a new connection."""
+        """Check the node over a new connection."""
         self._cluster.check(heard, self.node)
 
     def standby_servers(self) -> Iterator[Backend]:
-        """Iterate over connections kept for later: none."""
+        """Iterate over connections to standbys: none."""
         return iter(())
 
     def suspect(self) -> None:
-        """Have the monitor look at the node."""
+        """Have the monitor check the node."""
         self._cluster.suspect(self.node)
 
     def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
-        """Return it as it is: this is the node that serves."""
+        """Return them as they are: the node never changes."""
         return reported
 
     def is_elsewhere(self, backend: Backend) -> bool:
-        """Tell whether a server is at another address than the monitor has asked."""
+        """Tell whether a server is at another address than the monitor's probe."""
         return is_elsewhere(self._cluster.address_of(self.node), backend)
 
     def welcome_learned(self) -> None:
-        """Take no notice."""
+        """Do nothing."""
 
     def served(self) -> None:
-        """Take no notice: only the writer's is of interest."""
+        """Do nothing: only the writer's servers matter."""
 
     def login_refused(self, sqlstate: str) -> bool:
-        """Send clients away from a node that refuses a login; True: all have gone.
+        """Move clients away from a node that refuses a login; True: none waits here.
 
-        Whatever its reason is: that it is a good one is for the writer to say.
+        The reason does not matter: if the writer refuses them too, its error counts.
         """
         del sqlstate
         self.refresh()
         return not self._pool.idle_pool.waiters
 
     def count_outcome(self, outcome: object) -> None:
-        """Take no notice: the loss of a reader is no switchover."""
+        """Do nothing: the loss of a reader is no switchover."""
 
     def count_error(self, sqlstate: str) -> None:
-        """Take no notice of that either."""
+        """Do nothing, for the same reason."""
 
     def refresh(self) -> None:
-        """Send clients away if this is no place for them any more."""
+        """Move clients away if another pool should serve them."""
         target = self._better_pool(self._pool)
         if target is not None and target is not self._pool:
             drain_to(self._pool, target)
 
     def lose_node(self) -> None:
-        """End what waits for an answer of the node, and send clients away.
+        """Close all servers at a silent node, and move clients away.
 
-        They are told what became of their work, or it is done elsewhere, as if a
+        Clients get an error for their work, or it is run again elsewhere, as if a
         writer were lost.
         """
         self.searching = True
@@ -153,25 +153,25 @@ class ReaderRoute:
         self.refresh()
 
     def answers(self) -> None:
-        """Serve clients again: the node has spoken."""
+        """Serve clients again: the node has answered."""
         if self.searching:
             self.searching = False
             self._pool.resume()
 
     def close(self) -> None:
-        """Hold nobody any more: the pool is given up."""
+        """Release held clients: the pool is dropped."""
         self._pool.held_clients.release_all()
 
 
 def drain_to(pool: ServerPool, target: ServerPool) -> None:
-    """Move all clients that have no work under way, also those that wait."""
+    """Move all clients without work under way, and those that wait."""
     for client in list(pool.clients.values()):
         stream = client.stream
         if stream in pool.idle_pool.waiters:
             pool.idle_pool.waiters.remove(stream)
-            move(client, target)
+            move_client(client, target)
             target.idle_pool.waiters.append(stream)
         elif client.logged_in and stream.server is None and not stream.suspended:
-            move(client, target)
+            move_client(client, target)
     if target.idle_pool.waiters:
         target.serve_waiters()

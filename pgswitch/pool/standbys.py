@@ -1,12 +1,12 @@
 """The connections of one pool to the standbys of its cluster, kept for a promotion.
 
-As many are open to each standby as the pool has had to the writer lately, so that a
-new writer has all of them the moment it is one.  Nobody uses them before; the log and
-the console call them by their node's name, as pgbouncer-fast-switchover does.
+The pool keeps as many open to each standby as it has lately had to the writer, so that
+a promoted node has all of them at once.  Until then no client uses them; in the log
+and on the console they have their node's name, as in pgbouncer-fast-switchover.
 
-The way to an idle connection may be lost without a sign.  So each is checked now and
-then, and proves itself once more when its node is promoted, all at the same time:
-that costs the first client one round trip.
+An idle connection may be lost without a sign.  So each is checked now and then, and
+again when its node is promoted, all at the same time: that costs the first client one
+round trip.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from pgswitch.wire.server_auth import Failed, ServerRefused
 
 MIN_PER_STANDBY = 2
-"""What a pool that hardly has servers keeps on each standby, if sizes allow it."""
+"""What even a pool with fewer servers keeps to each standby, if sizes allow."""
 REOPEN_S = 1.0
-"""After which time one that was lost, perhaps ended by somebody, is opened again."""
+"""Seconds until one that was lost, perhaps terminated, is opened again."""
 CHECK_S = 15.0
-"""For how long none is idle without having answered a query."""
+"""Maximum of seconds that one is idle between two checks."""
 PROOF_S = 0.5
-"""Within which time those of a new writer have to answer; others are opened then."""
+"""Seconds for those of a new writer to answer; then others are opened."""
 
 
 class StandbyPool(LimitedPool, Protocol):
@@ -49,14 +49,14 @@ class StandbyPool(LimitedPool, Protocol):
     connection_limits: ConnectionLimits
 
     def logged_in(self, backend: Backend) -> None:
-        """Take in a server that is ready for clients."""
+        """Take a server that is ready for clients."""
 
     def is_in_use(self) -> bool:
-        """Tell whether anybody has a use for connections."""
+        """Tell whether there are clients or servers, or the entry has a user."""
 
 
 class StandbyConnections:
-    """Takes the part of the pool for its connections to standbys."""
+    """Owner of a pool's connections to standbys."""
 
     def __init__(
         self,
@@ -64,21 +64,21 @@ class StandbyConnections:
         at: Callable[[Node], DatabaseSpec],
         name_of: Callable[[Node], str],
     ) -> None:
-        """``at`` returns the database's entry with a node's host and port in it.
+        """``at`` returns the database's entry with a node's host and port.
 
-        ``name_of`` returns what a node is called as a database.
+        ``name_of`` returns the name of a node's own database.
         """
         self._pool = pool
         self._at = at
         self._name_of = name_of
         self._backends: dict[Node, list[Backend]] = {}
         self._not_before: dict[Node, float] = {}
-        """When a node may be tried again, in monotonic seconds."""
+        """When to try a node again, in monotonic seconds."""
         self._max = 0
-        """How many servers the pool has had lately, and when it had so many."""
+        """The highest number of servers the pool has lately had, and when."""
         self._max_at = float("-inf")
         self._rechecked: set[int] = set()
-        """Numbers of those that were handed over and have not answered yet."""
+        """Numbers of those handed over that have not answered the last check."""
 
     def by_name(self) -> Iterator[tuple[str, list[Backend]]]:
         """Iterate over the nodes' databases and the connections to each."""
@@ -91,9 +91,9 @@ class StandbyConnections:
             yield from backends
 
     def hand_over(self, node: Node) -> list[Backend]:
-        """Hand over what there is to a node; it is kept here no more.
+        """Hand over the connections to a promoted node.
 
-        Each logs in or proves itself: the pool hears when it is ready for clients.
+        Each finishes its login or is checked; then the pool's ``logged_in`` is called.
         """
         backends = self._remove_node(node)
         for backend in backends:
@@ -104,7 +104,7 @@ class StandbyConnections:
             if backend.stored_state.serves_clients:
                 self._check(backend)
         if backends:
-            self._pool.context.later(PROOF_S, partial(self._time_is_up, backends))
+            self._pool.context.later(PROOF_S, partial(self._timed_out, backends))
         return backends
 
     def _remove_node(self, node: Node) -> list[Backend]:
@@ -113,21 +113,21 @@ class StandbyConnections:
             self._pool.connection_limits.closed_on_standby(self._pool.key, node)
         return backends
 
-    def _time_is_up(self, backends: list[Backend]) -> None:
-        """Close those that do not answer, having read what has come meanwhile."""
-        self._pool.context.later(0, partial(self._give_up, backends))
+    def _timed_out(self, backends: list[Backend]) -> None:
+        """Close those that have not answered, after reading what has arrived."""
+        self._pool.context.later(0, partial(self._close_unanswered, backends))
 
-    def _give_up(self, backends: list[Backend]) -> None:
+    def _close_unanswered(self, backends: list[Backend]) -> None:
         for backend in backends:
             if backend.stored_state is ServerState.LOGIN:
-                # It says nothing of the next one.
+                # This reason does not count as a failed login.
                 backend.close(CloseReason.NODE_LOST)
             elif backend.number in self._rechecked:
                 self._rechecked.discard(backend.number)
                 backend.close(CloseReason.CHECK_FAILED)
 
     def set_nodes(self, nodes: Iterable[Node]) -> None:
-        """Keep connections to these nodes and to no others."""
+        """Keep connections to these nodes only."""
         wanted = dict.fromkeys(nodes)
         for node in [*self._backends]:
             if node not in wanted:
@@ -138,7 +138,7 @@ class StandbyConnections:
         self.refresh()
 
     def close_node(self, node: Node) -> None:
-        """Close what there is to a node that does not answer; try later again."""
+        """Close the connections to a node that does not answer; try it again later."""
         if node not in self._backends:
             return
         for backend in [*self._backends[node]]:
@@ -148,7 +148,7 @@ class StandbyConnections:
         self._not_before[node] = pool.context.clock() + delay
 
     def close_at(self, node: Node, addresses: Container[str]) -> None:
-        """Close connections to addresses that a node's name leads to no longer."""
+        """Close connections to addresses that a node's name no longer has."""
         for backend in [*self._backends.get(node, ())]:
             if (
                 backend.stored_state is ServerState.LOGIN
@@ -157,12 +157,12 @@ class StandbyConnections:
                 backend.close(CloseReason.WRITER_MOVED)
 
     def node_answers(self, node: Node) -> None:
-        """Try a node at once: it answers again."""
+        """Connect to a node at once: it answers again."""
         self._not_before.pop(node, None)
         self.refresh()
 
     def refresh(self) -> None:
-        """Open what is missing, and close what has been too many for long."""
+        """Open missing connections, and close surplus ones."""
         pool = self._pool
         if not pool.is_in_use() or pool.spec.connect_query or pool.context.paused:
             return
@@ -188,37 +188,37 @@ class StandbyConnections:
                 backends.append(backend)
 
     def _check_idle(self, backends: list[Backend], now: float) -> None:
-        """Check those that have been idle for long, close those that do not answer."""
+        """Check those that have been idle for long; close those that do not answer."""
         settings = self._pool.context.configuration.settings
         delay = min(max(settings.server_check_delay, REOPEN_S), CHECK_S)
-        patience = settings.server_connect_timeout
+        timeout = settings.server_connect_timeout
         for backend in [*backends]:
             if backend.stored_state.runs_query:
                 if now - backend.busy_since > settings.switchover_silence:
                     backend.close(CloseReason.CHECK_FAILED)
             elif backend.stored_state is ServerState.LOGIN:
-                if patience and now - backend.connected_at > patience:
+                if timeout and now - backend.connected_at > timeout:
                     backend.close(CloseReason.CONNECT_TIMEOUT)
             elif now - backend.stream.ready_since > delay:
                 self._check(backend)
 
     def _check(self, backend: Backend) -> None:
-        """Have a connection answer, even if servers are not to be checked."""
+        """Run the check query, even if the settings have none."""
         settings = self._pool.context.configuration.settings
         backend.run(check_query(settings), partial(self._checked, backend))
 
     def _checked(self, backend: Backend, error: dict[str, str] | None) -> None:
-        is_taken = backend.number in self._rechecked
+        is_handed_over = backend.number in self._rechecked
         self._rechecked.discard(backend.number)
         if error is not None:
             backend.close(CloseReason.CHECK_FAILED)
-        elif is_taken:
+        elif is_handed_over:
             self._pool.logged_in(backend)
         else:
             backend.change_state(ServerEvent.KEPT)
 
     def _wanted(self, now: float) -> int:
-        """Return how many are to be open to each node."""
+        """Return how many to keep open to each node."""
         pool = self._pool
         settings = pool.context.configuration.settings
         limit = settings.server_idle_timeout
@@ -233,14 +233,14 @@ class StandbyConnections:
     # The owner of the connections.
 
     def logged_in(self, backend: Backend) -> None:
-        """Keep it as it is."""
+        """Keep it, unused."""
         backend.change_state(ServerEvent.KEPT)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
-        """Do nothing: it is closed next, and tried again later."""
+        """Do nothing: it is closed next, and opened again later."""
 
     def lost(self, backend: Backend, reason: CloseReason) -> None:
-        """Forget it, and the node for a while if that is why."""
+        """Remove it; avoid the node for a while, unless we closed it."""
         pool = self._pool
         pool.server_connections.remove(backend)
         for node, backends in self._backends.items():
@@ -254,7 +254,7 @@ class StandbyConnections:
                     self._not_before[node] = pool.context.clock() + wait
 
     def reported(self, name: str, value: str, backend: Backend) -> None:
-        """Do nothing: the connection has noted it, for when it is used."""
+        """Do nothing: the backend has stored it."""
 
     def on_read_only(self, backend: Backend) -> None:
         """Do nothing: no client has it."""

@@ -1,9 +1,8 @@
-"""Where the servers of a pool are, when its database is a cluster.
+"""The route of a pool to the writer of its cluster.
 
-The pool itself stays one: its clients, its queue, its limits.  What changes with a
-switchover is where its connections go, and for a while that there is nowhere for
-them to go.  Connections to the other nodes are kept open, so that a new writer can
-be used the moment it is one.
+In a switchover the pool keeps its clients, its queue and its limits.  What changes is
+the node that it connects to; for a while it has none.  Connections to the other nodes
+are kept open, so that a new writer can be used the moment it is promoted.
 """
 
 from __future__ import annotations
@@ -43,54 +42,54 @@ IN_HOT_STANDBY, READ_ONLY = "in_hot_standby", "default_transaction_read_only"
 
 
 class RoutePool(StandbyPool, Protocol):
-    """What a site needs of its pool; see pool/pool.py."""
+    """What the route needs of its pool; see pool/pool.py."""
 
     welcome: Welcome | None
     held_clients: HeldClients
 
     def add_server(self, backend: Backend) -> None:
-        """Make a server of the pool of one that was opened elsewhere."""
+        """Take a connection that was kept open to a standby."""
 
     def launch(self, *, at_least: int = 0) -> None:
         """Open servers for waiting clients, but for no fewer than ``at_least``."""
 
     def update_open(self) -> None:
-        """Let clients have servers, or not."""
+        """Update whether clients may have servers."""
 
     def serve_waiters(self) -> None:
-        """Give servers to those who wait; open more."""
+        """Give servers to waiting clients; open more."""
 
     def learn_welcome(self, backend: Backend) -> None:
-        """Have clients told from now on what this server has reported."""
+        """Report to clients that log in from now on what this server has reported."""
 
     def welcome_waiting(self) -> None:
-        """Go on with the logins that wait, if what clients are told is known."""
+        """Go on with the logins that wait, if the welcome is known."""
 
 
 class RouteCluster(Protocol):
-    """What a pool tells its cluster; see cluster/cluster.py."""
+    """What the route needs of its cluster; see cluster/cluster.py."""
 
     loss_counts: LossCounts
 
     @property
     def why_searching(self) -> str:
-        """Why there is no writer now; empty if there is."""
+        """Why no writer is known now; empty if one is."""
 
     def suspect(self) -> None:
-        """Take a hint that something is wrong with the writer."""
+        """Have the monitor check the writer."""
 
     def address_of(self, node: Node) -> str:
-        """Return where the monitor has asked a node that has a name; empty: nowhere."""
+        """Return the address at which a node was probed; empty: none, or no name."""
 
     def check(self, heard: CheckCallback) -> None:
-        """Call on the writer over a new connection."""
+        """Check the writer over a new connection."""
 
     def served(self) -> None:
-        """Hear that a server of the writer's is there for clients."""
+        """Note that a server at the writer is ready for clients."""
 
 
 class WriterRoute:
-    """The node that one pool's servers are on, and the warm ones on other nodes."""
+    """The node of one pool's servers, and connections to the other nodes."""
 
     def __init__(
         self,
@@ -98,28 +97,28 @@ class WriterRoute:
         cluster: RouteCluster,
         name_of: Callable[[Node], str] = attrgetter("name"),
     ) -> None:
-        """Begin at the place that the database's entry names.
+        """Begin at the host of the database's entry.
 
-        ``name_of`` returns what a node is called as a database.
+        ``name_of`` returns the name of a node's own database.
         """
         self.cluster = cluster
         self.node: Node | None = None
-        """None: nothing is known yet, so the entry's own host it is."""
+        """None: the writer is unknown; use the entry's host."""
         self.searching = False
-        """There is no writer; clients wait."""
+        """No writer is known; clients wait."""
         self.starting = False
-        """It is not known yet whether there is one; servers stay."""
+        """No node has answered since the start; servers stay."""
         self.welcome_is_outdated = False
-        """What clients are told at login is another node's, or may be."""
+        """The pool's welcome is from another node, or may be."""
         self._is_untried = False
-        """Nobody has logged in to this writer yet, but to the last one."""
+        """No login to this writer has succeeded yet, but one to the last writer."""
         self._pool = pool
         self.standbys = StandbyConnections(pool, self._at, name_of)
         """Connections to the other nodes."""
 
     @property
     def target(self) -> DatabaseSpec:
-        """The database's entry, with the node's host and port in it."""
+        """The database's entry, with the node's host and port."""
         return self._at(self.node)
 
     def _at(self, node: Node | None) -> DatabaseSpec:
@@ -130,61 +129,62 @@ class WriterRoute:
 
     @property
     def why_searching(self) -> str:
-        """Why there is no writer now; empty if there is."""
+        """Why no writer is known now; empty if one is."""
         return self.cluster.why_searching if self.searching else ""
 
     is_standby = False
-    """The writer writes."""
+    """The writer takes writes."""
 
     def cause_of(self, reason: CloseReason) -> LossCause | None:
-        """Return what explains the loss of a server; None: it is to be found out."""
+        """Return what explains the loss of a server; None: not known yet."""
         if reason is CloseReason.WRITER_MOVED:
             return LossCause.MOVED
-        # At a start nobody has said anything of the writer yet.
+        # At a start nothing is known about the writer yet.
         return LossCause.LEAVING if self.searching and not self.starting else None
 
     def cause_found(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
-        """Return what a call on the writer says.
+        """Return what a check of the writer explains.
 
-        Whether a writer that takes no connections is given up is the machine's to say.
+        A writer that takes no connections explains nothing: the cluster decides whether
+        it is given up.
         """
         del undone
         return LossCause.WELL if finding is CheckResult.WELL else None
 
     def check(self, heard: CheckCallback) -> None:
-        """Call on the writer over a new connection."""
+        """Check the writer over a new connection."""
         self.cluster.check(heard)
 
     def standby_servers(self) -> Iterator[Backend]:
-        """Iterate over the connections kept for later."""
+        """Iterate over the connections to standbys."""
         return iter(self.standbys)
 
     def suspect(self) -> None:
-        """Have the monitor look at the writer."""
+        """Have the monitor check the writer."""
         self.cluster.suspect()
 
     def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
-        """Return what a server has reported as it is now, for clients that log in.
+        """Return parameters that a server has reported with their present values.
 
-        A connection that was kept for a promotion was logged in to a standby, and says
-        otherwise only with its next answer.
+        A connection that was kept for a promotion logged in to a standby, and corrects
+        that only with its next answer.
         """
         if self.node is None or IN_HOT_STANDBY not in reported:
             return reported
         return {**reported, IN_HOT_STANDBY: "off"}
 
     def is_elsewhere(self, backend: Backend) -> bool:
-        """Tell whether a server is at another address than the monitor has asked."""
+        """Tell whether a server is at another address than the monitor's probe."""
         node = self.node
         return node is not None and is_elsewhere(self.cluster.address_of(node), backend)
 
     def welcome_learned(self) -> None:
-        """Note that a server has said what clients are told at login."""
+        """Note that a server has reported what clients get at login."""
         if not self.searching:
             self.welcome_is_outdated = False
 
     def served(self) -> None:
-        """Note that a server has logged in and is there for clients."""
+        """Note that a server has logged in and is ready for clients."""
         if not self.searching:
             self._is_untried = False
             self.cluster.served()
@@ -192,16 +192,16 @@ class WriterRoute:
     def login_refused(self, sqlstate: str) -> bool:
         """Deal with a writer that refuses a login; True: clients go on waiting.
 
-        It may be full, start up or stop (as its backends say that are at a login just
-        then).  That it does not know our secret is its own fault, and may be mended, if
-        the last writer knew it; else ours, and nothing to wait for.
+        It may be full, starting or stopping.  If it rejects a secret that the last
+        writer accepted, that may be mended on the node; else the secret is wrong, and
+        waiting does not help.
         """
         if sqlstate[:2] == NO_ENTRY:
             return self._is_untried
         return sqlstate[:2] in (NO_RESOURCES, INTERVENTION)
 
     def count_outcome(self, outcome: LossOutcome | None) -> None:
-        """Note what became of a client whose server was lost; None: disconnected."""
+        """Count what became of a client whose server was lost; None: disconnected."""
         loss_counts = self.cluster.loss_counts
         if outcome is LossOutcome.AGAIN:
             loss_counts.retried += 1
@@ -211,34 +211,34 @@ class WriterRoute:
             self.count_error(SQLSTATES[outcome])
 
     def count_error(self, sqlstate: str) -> None:
-        """Note that a client was told of its loss with this SQLSTATE."""
+        """Count an error with this SQLSTATE that reports a loss to a client."""
         self.cluster.loss_counts.errors[sqlstate] += 1
 
-    # What the cluster asks.
+    # Called by the cluster.
 
     def wait_for_nodes(self) -> None:
-        """Have clients wait; the servers that there are stay."""
+        """Have clients wait until the nodes answer; the present servers stay."""
         self.searching = self.starting = self.welcome_is_outdated = True
         self._pool.update_open()
 
     def wait_for_writer(self, *, is_leaving: bool = False) -> None:
-        """Have clients wait, and close what goes to the last writer.
+        """Have clients wait for a writer, and close the servers at the last one.
 
-        ``is_leaving``: what is at work there is left to its own end until there is a
-        new writer, for the server's last word tells what may be run again.
+        ``is_leaving``: servers with outstanding requests stay until the new writer is
+        known, because their shutdown notices tell what may be run again.
         """
         self.searching, self.starting = True, False
-        if self._told(READ_ONLY) == "on":
-            # Of the last writer, perhaps that it might not change any more.
+        if self._welcome_value(READ_ONLY) == "on":
+            # The last writer reported this, perhaps because it was demoted.
             self.welcome_is_outdated = True
         self._pool.update_open()
         for backend in list(self._pool.servers.values()):
-            if not is_leaving or not _is_at_work(backend):
+            if not is_leaving or not _is_answering(backend):
                 backend.close(CloseReason.WRITER_LOST)
         self._pool.held_clients.decide(LossCause.LEAVING)
 
     def serve_from(self, node: Node | None, *, same: bool) -> None:
-        """Use this node; ``same``: it is the present server under another name.
+        """Use this node; ``same``: it is the present writer under another name.
 
         None: the host of the database's entry.
         """
@@ -256,8 +256,8 @@ class WriterRoute:
             was_known = self._pool.welcome is not None
             self._is_untried = was_known and login_attempts.sqlstate[:2] != NO_ENTRY
         for backend in list(self._pool.servers.values()):
-            # A name may lead to another machine by now; and what was opened before
-            # a start may be at whatever the entry of then led to.
+            # A name may have got another address; and what was opened before a
+            # start may be at the host of the entry as it was then.
             if (
                 not same
                 or (is_host and self.is_elsewhere(backend))
@@ -277,11 +277,11 @@ class WriterRoute:
         self._pool.welcome_waiting()
         self._pool.serve_waiters()
         if self._pool.spec.user is not None and self._pool.welcome is None:
-            # So that logins find what servers report, even when nobody writes again.
+            # So that logins get a welcome even if no query opens a server.
             self._pool.launch(at_least=1)
 
     def _is_at_another(self, backend: Backend) -> bool:
-        """Tell whether a server is certainly not at the node, by its address."""
+        """Tell whether a server's address shows that it is not at the node."""
         node = self.node
         if node is None or backend.stored_state is ServerState.LOGIN:
             return False
@@ -291,7 +291,7 @@ class WriterRoute:
         return differ(backend.address.host, there)
 
     def _use_standby_servers(self, node: Node) -> None:
-        """Make the connections that were kept for this moment the pool's."""
+        """Give the pool the connections that were kept open to this node."""
         for backend in self.standbys.hand_over(node):
             self._pool.add_server(backend)
             if backend.stored_state is ServerState.LOGIN:
@@ -302,46 +302,50 @@ class WriterRoute:
                 self._pool.learn_welcome(backend)
 
     def _correct_welcome(self) -> None:
-        """Have clients told of no standby any more, where that is the writer now."""
+        """Correct the welcome of a standby that is the writer now."""
         welcome = self._pool.welcome
         is_writer = self.node is not None
-        if welcome is not None and is_writer and self._told(IN_HOT_STANDBY) == "on":
+        if (
+            welcome is not None
+            and is_writer
+            and self._welcome_value(IN_HOT_STANDBY) == "on"
+        ):
             self._pool.welcome = welcome.changed(IN_HOT_STANDBY, "off")
 
-    def _told(self, parameter: str) -> str:
-        """Return what clients are told at login of a parameter; empty: nothing."""
+    def _welcome_value(self, parameter: str) -> str:
+        """Return the value of a parameter in the welcome; empty: none."""
         welcome = self._pool.welcome
         return "" if welcome is None else welcome.parameters.get(parameter, "")
 
     def refresh(self) -> None:
-        """Do what is due: see to the connections to standbys."""
+        """Open and check connections to standbys; called by each maintenance run."""
         self.standbys.refresh()
 
     def close(self) -> None:
-        """Close the connections to standbys: the pool is given up."""
+        """Close the connections to standbys: the pool is dropped."""
         self.standbys.set_nodes(())
         self._pool.held_clients.release_all()
 
 
 def is_elsewhere(address: str, backend: Backend) -> bool:
-    """Tell whether a server is not at this address; an empty one is any.
+    """Tell whether a server is not at this address; an empty address matches any.
 
-    One that is being connected may not be anywhere yet.
+    A server that is connecting may not have an address yet.
     """
     here = backend.address.host
     return here != backend.host and differ(here, address)
 
 
 def differ(one: str, other: str) -> bool:
-    """Tell whether two hosts are addresses, and not the same."""
+    """Tell whether two hosts are addresses, and different ones."""
     try:
         return ip_address(one.partition("%")[0]) != ip_address(other.partition("%")[0])
     except ValueError:
         return False
 
 
-def _is_at_work(backend: Backend) -> bool:
-    """Tell whether a client of this server waits for an answer."""
+def _is_answering(backend: Backend) -> bool:
+    """Tell whether a client has outstanding requests on this server."""
     if backend.stored_state is ServerState.LOGIN:
         return False
     exchange = backend.stream.exchange

@@ -17,7 +17,7 @@ from pgswitch.net.frontend import Frontend
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.pool.modes import apply_mode_to_server, update_statements
-from pgswitch.pool.pool import move
+from pgswitch.pool.pool import move_client
 from pgswitch.relay.server_stream import SESSION
 from pgswitch.relay.stream import PAUSED_SUSPENDED
 from pgswitch.takeover.counts import unpack_counts
@@ -229,7 +229,7 @@ class TakeoverImporter:
         database, user = state.get("pool", frontend.pool.key)
         spec = self._pools.spec(database)
         if spec is not None and (database, user) != frontend.pool.key:
-            move(frontend, self._pools.pool_of(spec, user))
+            move_client(frontend, self._pools.pool_of(spec, user))
 
     def _spec(self, one: InheritedSocket) -> DatabaseSpec | None:
         return self._pools.spec(one.database)

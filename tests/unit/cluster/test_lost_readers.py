@@ -7,7 +7,7 @@ import pytest
 from pgswitch.cluster.facts import NodeStatus, ProbeFailure
 from pgswitch.net.server_state import ServerState
 from pgswitch.pool.cluster_databases import READER
-from pgswitch.pool.pool import ServerPool, move
+from pgswitch.pool.pool import ServerPool, move_client
 from tests.fakes.messages import (
     ANSWER,
     IN_TRANSACTION,
@@ -50,7 +50,7 @@ class Readers:
         client.hear()
         pools = self.world.service.pools
         spec = self.world.context.configuration.databases["db"]
-        move(client.frontend, pools.pool_for_role(spec, "app", READER))
+        move_client(client.frontend, pools.pool_for_role(spec, "app", READER))
         return client
 
     def asking(self, text: str = "SELECT 1") -> tuple[Client, Server]:
@@ -99,7 +99,7 @@ def test_a_silent_reader(monitored: Monitored) -> None:
     calling.say(query("CALL in_parts()"))
     third = readers.world.server()
     idle = readers.client()
-    move(idle.frontend, reading.frontend.pool)
+    move_client(idle.frontend, reading.frontend.pool)
     fall_silent(readers, silent)
     assert server.is_gone()
     assert third.is_gone()
@@ -215,7 +215,7 @@ def test_a_reader_that_speaks_again(monitored: Monitored) -> None:
         readers.answer(WRITER, *STANDBYS)
     assert not pool.is_blocked()
     later = readers.client()
-    move(later.frontend, pool)
+    move_client(later.frontend, pool)
     later.say(query())
     (backend,) = pool.backends()
     assert backend.stored_state is ServerState.LOGIN
@@ -237,7 +237,7 @@ def test_a_reader_that_refuses(monitored: Monitored, words: str, sqlstate: str) 
     clients = [readers.client() for _ in range(4)]
     pool = clients[0].frontend.pool
     for client in clients[1:]:
-        move(client.frontend, pool)
+        move_client(client.frontend, pool)
     for client in clients:
         client.say(query())
     refusing = readers.world.accept()
@@ -294,7 +294,7 @@ def test_a_reader_that_is_full_but_for_ours(monitored: Monitored) -> None:
     first, server = readers.asking()
     pool = first.frontend.pool
     second = readers.client()
-    move(second.frontend, pool)
+    move_client(second.frontend, pool)
     second.say(query())
     refusing = next(
         one for one in readers.world.attempts if one.host == server.backend.host

@@ -9,7 +9,7 @@ import pytest
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.cluster.nodes import Node
 from pgswitch.pool.failover import TIMEOUT_S
-from pgswitch.pool.pool import move
+from pgswitch.pool.pool import move_client
 from pgswitch.pool.reader_route import ReaderRoute
 from pgswitch.pool.writer_route import WriterRoute
 from pgswitch.wire import encode
@@ -620,7 +620,7 @@ class Reading:
         self.pool.route = ReaderRoute(
             self.pool, NODE, self.cluster, lambda _pool: self.goes_to
         )
-        move(self.client.frontend, self.pool)
+        move_client(self.client.frontend, self.pool)
         self.client.say(asked)
         self.server = world.server()
         assert self.server.hear() == asked

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pgswitch.cluster.node_checks import CheckCallback
 from pgswitch.cluster.nodes import Node
-from pgswitch.pool.pool import ServerPool, move
+from pgswitch.pool.pool import ServerPool, move_client
 from pgswitch.pool.reader_route import ReaderRoute
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import Client, World
@@ -60,7 +60,7 @@ class Reading:
         self.pool.route = ReaderRoute(
             self.pool, NODE, self.cluster, lambda _pool: self.goes_to
         )
-        move(self.client.frontend, self.pool)
+        move_client(self.client.frontend, self.pool)
 
 
 def test_read_there(world: World) -> None:
@@ -81,7 +81,7 @@ def test_leave(world: World) -> None:
     reading = Reading(world)
     idle = world.client()
     idle.hear()
-    move(idle.frontend, reading.pool)
+    move_client(idle.frontend, reading.pool)
     reading.client.say(query())
     world.attempts[0].fail()
     reading.goes_to = reading.home

@@ -142,11 +142,11 @@ class Backend(TwistedProtocol):
     close_reason: CloseReason | None = None
     """None while the connection is open."""
     close_detail = ""
-    """What is said instead of the reason's text, unless empty."""
+    """Replaces the reason's text, unless empty."""
     loss_detail: str | None = None
     """A DETAIL for the client that was using the server."""
     gave_shutdown_notice = False
-    """The server has said that it ends, and has undone what it was doing."""
+    """The server has sent a shutdown notice, and has rolled back what it was doing."""
     is_quiet = False
     """Its owner logs why it cannot be connected to."""
     _reports: set[str]

@@ -112,7 +112,7 @@ class ServerLoss:
         return self.words.get("C", "") if self.facts.gave_shutdown_notice else ""
 
     @property
-    def said(self) -> str | None:
+    def notice_detail(self) -> str | None:
         """The notice, for a DETAIL; None: the server sent none."""
         if not self.words:
             return None
@@ -187,8 +187,8 @@ def refusal(loss: ServerLoss, why: str) -> Fault:
     if loss.code:
         message = loss.words.get("M", "")
         return StatementEnded(message=message, sqlstate=loss.code, why=why)
-    said = f"{loss.said} " if loss.said else ""
-    return OutcomeUnknown(detail=f"{said}It was not run again: {why}.")
+    notice = f"{loss.notice_detail} " if loss.notice_detail else ""
+    return OutcomeUnknown(detail=f"{notice}It was not run again: {why}.")
 
 
 def tell_client(loss: ServerLoss, fault: Fault | None = None) -> None:
@@ -207,7 +207,7 @@ def tell_client(loss: ServerLoss, fault: Fault | None = None) -> None:
     stream.discard_pending()
     is_lost = outcome in (LossOutcome.ROLLED_BACK, LossOutcome.UNKNOWN_INSIDE)
     is_certain = outcome is LossOutcome.ROLLED_BACK
-    first = fault or OutcomeUnknown(detail=loss.said)
+    first = fault or OutcomeUnknown(detail=loss.notice_detail)
     if is_certain:
         first = InFailedTransaction() if loss.had_failed else _rolled_back(loss)
     answers, is_open = _answers(loss, first, is_lost=is_lost)
@@ -230,9 +230,9 @@ def tell_client(loss: ServerLoss, fault: Fault | None = None) -> None:
 
 def _rolled_back(loss: ServerLoss) -> Fault:
     """Return the error for a transaction that is certainly not committed."""
-    if not loss.said:
+    if not loss.notice_detail:
         return TransactionLost()
-    return TransactionLost(detail=f"{loss.said} {TransactionLost.detail}")
+    return TransactionLost(detail=f"{loss.notice_detail} {TransactionLost.detail}")
 
 
 def _end_of_session(loss: ServerLoss) -> Fault:

@@ -39,7 +39,7 @@ class Route(Protocol):
 
     @property
     def welcome_is_outdated(self) -> bool:
-        """Whether the node is yet to say what clients are told at login."""
+        """Whether the pool's welcome is, or may be, from another node."""
 
     def is_elsewhere(self, backend: Backend) -> bool:
         """Tell whether a server is at another address than the monitor's probe."""
@@ -51,13 +51,13 @@ class Route(Protocol):
         """Return parameters that a server has reported with their present values."""
 
     def standby_servers(self) -> Iterator[Backend]:
-        """Iterate over the connections kept for later."""
+        """Iterate over the connections kept open to standbys."""
 
     def welcome_learned(self) -> None:
-        """Note that a server has said what clients are told at login."""
+        """Note that a server has reported what clients get at login."""
 
     def served(self) -> None:
-        """Note that a server has logged in and is there for clients."""
+        """Note that a server has logged in and is ready for clients."""
 
     def login_refused(self, sqlstate: str) -> bool:
         """Deal with a node that refuses a login; True: clients go on waiting.
@@ -66,25 +66,25 @@ class Route(Protocol):
         """
 
     def cause_of(self, reason: CloseReason) -> LossCause | None:
-        """Return what explains the loss of a server, None if that is to be found out.
+        """Return what explains the loss of a server; None: not known yet.
 
         ``reason`` is why the server was closed.
         """
 
     def cause_found(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
-        """Return what a check of the node says about a loss; None: nothing certain.
+        """Return what a check of the node explains; None: nothing certain.
 
-        ``undone``: the server had said that it ends.
+        ``undone``: the lost server had sent a shutdown notice.
         """
 
     def check(self, heard: CheckCallback) -> None:
         """Check the node over a new connection."""
 
     def count_outcome(self, outcome: LossOutcome | None) -> None:
-        """Note what became of a client whose server was lost; None: disconnected."""
+        """Count what became of a client whose server was lost; None: disconnected."""
 
     def count_error(self, sqlstate: str) -> None:
-        """Note that a client was told of its loss with this SQLSTATE."""
+        """Count an error with this SQLSTATE that reports a loss to a client."""
 
     def refresh(self) -> None:
         """Do what is due; called by each maintenance run.

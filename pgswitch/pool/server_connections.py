@@ -69,7 +69,7 @@ class ConnectionsPool(LimitedPool, BackendOwner, Protocol):
         """The database's entry, with the host in it that is connected to now."""
 
     def welcome_waiting(self) -> None:
-        """Go on with the logins that wait, if what clients are told is known."""
+        """Go on with the logins that wait, if the welcome is known."""
 
 
 class ServerConnections:
@@ -283,13 +283,13 @@ class ServerConnections:
         if pool.spec.connect_query:
             backend.run(
                 pool.spec.connect_query,
-                partial(self._is_ready, backend),
+                partial(self._serve_clients, backend),
                 event=ServerEvent.CONNECT_QUERY_SENT,
             )
         else:
-            self._is_ready(backend, None)
+            self._serve_clients(backend, None)
 
-    def _is_ready(self, backend: Backend, error: dict[str, str] | None) -> None:
+    def _serve_clients(self, backend: Backend, error: dict[str, str] | None) -> None:
         """Give a server to clients; ``error`` is what connect_query has failed with."""
         pool = self._pool
         if error is not None:

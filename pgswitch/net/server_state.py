@@ -30,6 +30,8 @@ class ServerState(Enum):
     serves_clients: bool
     """A client has it, or may have it without a further query of ours."""
 
+    __hash__ = object.__hash__  # Enum's own is a Python call, for each look-up.
+
     LOGIN = ("SV_LOGIN", "new")
     """From the attempt to connect to the first ReadyForQuery."""
     CONNECT_QUERY = ("connect query", "tested", True)
@@ -67,6 +69,8 @@ class ServerState(Enum):
 
 class ServerEvent(Enum):
     """What happens to a server connection."""
+
+    __hash__ = object.__hash__  # As above.
 
     LOGGED_IN = "logged in"
     INHERITED = "taken over from another process"

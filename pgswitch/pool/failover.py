@@ -304,7 +304,7 @@ class FailoverPool(Protocol):
         """Give servers to waiting clients; open more."""
 
 
-def asked_at(stream: ClientStream) -> float:
+def query_received_at(stream: ClientStream) -> float:
     """Return when a waiting client sent its query for the first time."""
     client = cast("Frontend", stream.frontend)
     if client.requeued and client.requeued == stream.exchange.query_start:

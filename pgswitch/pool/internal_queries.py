@@ -131,7 +131,7 @@ class InternalQueries:
             self._pool.serve_waiters()
         return internal_query.done
 
-    def take(self, backend: Backend) -> bool:
+    def run_next(self, backend: Backend) -> bool:
         """Run the first waiting query on a free server; False: none waits."""
         waiting = self.waiting()
         if not waiting:

@@ -21,7 +21,7 @@ from pgswitch.errors import (
 )
 from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.server_state import ServerEvent, ServerState
-from pgswitch.pool.failover import asked_at
+from pgswitch.pool.failover import query_received_at
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.interceptor import QueryInterceptor
 from pgswitch.wire.exchange import IDLE
@@ -73,7 +73,7 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
     settings = pool.context.configuration.settings
     for stream in [*pool.waiting(), *pool.held_clients.streams()]:
         client = cast("Frontend", stream.frontend)
-        waited = now - asked_at(stream)
+        waited = now - query_received_at(stream)
         if _is_too_long(pool, client.user, waited):
             client.disconnect(QueryWaitTimeout(detail=_last_failure(pool)))
         elif settings.query_timeout and waited > settings.query_timeout:

@@ -58,7 +58,7 @@ class CancelConnection(Protocol):
         """Send ``cancel``."""
         self._cancel: OutgoingCancel | None = cancel
         self._encryption = encryption
-        self._securing: TlsNegotiation | None = None
+        self._negotiation: TlsNegotiation | None = None
 
     def connectionMade(self) -> None:
         """Send the request, after the TLS handshake if one is wanted."""
@@ -69,7 +69,7 @@ class CancelConnection(Protocol):
         if self._encryption is None:
             self._cancel.connected()
             return
-        self._securing = TlsNegotiation(
+        self._negotiation = TlsNegotiation(
             self._encryption,
             transport,
             lambda connection, done, failed: encrypt(
@@ -78,12 +78,12 @@ class CancelConnection(Protocol):
             self._secured,
             self._cancel.refused,
         )
-        self._securing.begin()
+        self._negotiation.begin()
 
     def dataReceived(self, data: bytes) -> None:
         """Take the answer to an SSLRequest; a CancelRequest gets no answer."""
-        if self._securing is not None:
-            self._securing.received(data)
+        if self._negotiation is not None:
+            self._negotiation.received(data)
 
     def _secured(self, facts: TlsFacts | None) -> None:
         if self._cancel is None:
@@ -98,9 +98,9 @@ class CancelConnection(Protocol):
         if self._cancel is not None:
             self._cancel.closed(in_order=bool(reason.check(ConnectionDone)))
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """Break the reference cycle: the request is over."""
-        self._cancel = self._securing = None
+        self._cancel = self._negotiation = None
 
 
 class OutgoingCancel:
@@ -132,7 +132,7 @@ class OutgoingCancel:
             backend.cancels.append(self)
             backend.stream.needs_release_check = True
 
-    def limit(self, timer: IDelayedCall) -> None:
+    def set_timer(self, timer: IDelayedCall) -> None:
         """Store the timer that calls :meth:`timed_out`, to stop it at the end."""
         self._timer = timer
 
@@ -191,7 +191,7 @@ class OutgoingCancel:
                     backend.change_state(ServerEvent.CANCEL_DONE)
                     backend.stream.server_source.put_back(backend.stream)
         if self.connection is not None:
-            self.connection.let_go()
+            self.connection.detach()
         self._cancels.remove(self)
 
     def _transport(self) -> Any:  # noqa: ANN401 - any transport
@@ -223,7 +223,7 @@ class OutgoingCancels:
         self._cancels.append(cancel)
         seconds = self._context.configuration.settings.cancel_wait_timeout
         if seconds:
-            cancel.limit(self._context.later(seconds, cancel.timed_out))
+            cancel.set_timer(self._context.later(seconds, cancel.timed_out))
         self.start_next()
         return cancel.done
 

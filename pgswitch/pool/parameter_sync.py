@@ -121,7 +121,7 @@ class ParameterSync:
         """Return the client that a server is prepared for; None if it has left."""
         return self._clients.get(backend)
 
-    def forget(self, client: ClientStream) -> None:
+    def remove_client(self, client: ClientStream) -> None:
         """Drop a client that is leaving; its server is released when it answers."""
         for backend, waiting in list(self._clients.items()):
             if waiting is client:

@@ -173,7 +173,7 @@ class ServerPool:
         stream: ClientStream = client.stream
         if stream in self.idle_pool.waiters:
             self.idle_pool.waiters.remove(stream)
-        self.parameter_sync.forget(stream)
+        self.parameter_sync.remove_client(stream)
         if stream.suspended:
             self.held_clients.remove(stream)
         session = self.replication.pop(client.number, None)

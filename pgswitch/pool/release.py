@@ -178,7 +178,7 @@ class ServerRelease:
             backend.close(CloseReason.PAUSED)
         elif backend.stream.close_needed:
             backend.close(CloseReason.CLOSE_NEEDED)
-        elif idle_pool.open and pool.internal_queries.take(backend):
+        elif idle_pool.open and pool.internal_queries.run_next(backend):
             pass  # It is released when the query has its answer.
         elif pool.connection_limits.must_yield(pool):
             backend.close(CloseReason.EVICTED)

@@ -44,7 +44,6 @@ HOT = [
     "pgswitch/rules/evaluate.py",
     "pgswitch/rules/engine.py",
     "pgswitch/rules/encodings.py",
-    "pgswitch/rules/rule_stats.py",
     "pgswitch/rules/patterns.py",
     "pgswitch/config/effective.py",
     "pgswitch/auth/credentials.py",

@@ -1,31 +1,32 @@
-"""Builds all parts of the pooler, wires them, starts and stops them.
+"""Builds all parts of the pooler, connects them, starts and stops them.
 
-The map of the program: what is made here is handed to those who need it; nothing
-reaches for a partner by itself.
+This is the map of the program: each part gets its partners here; none looks for them.
 
-======================  ========================================================
-part                    does
-======================  ========================================================
-``ServiceContext``         what all pools share: configuration, log, clock, connector
-``TlsContexts``             TLS contexts, for clients and for each kind of server
+=====================  =============================================================
+part                   responsibility
+=====================  =============================================================
+``ServiceContext``     shared by all pools: configuration, log, clock, connector
+``TlsContexts``        TLS contexts, for clients and for each kind of server
 ``AuthFile``           users and secrets of auth_file
-``ServerCredentials``         with what servers are logged in to
-``Pools``               servers, by database and user
-``CancelKeys``          from a client's cancel key to its server
-``RulesEngine``           the user's routing and rewriting functions
-``LoginService``           receives clients: who, by which proof
-``HbaPolicy``            what a client has to show: auth_type, HBA file
-``Methods``             the logins that ask for it
-``LoginThreads``        threads for PAM, directories, stretching passwords
-``SessionSetup``            takes them to their pool or the console
-``ServiceView``         what the console sees
-``ConfigReloader``               configuration, users, rules: read, and put in force
-again ``AdminControl``          what the console and signals can have done
-``Shutdown``              how the service ends
-``Resolver``               addresses of servers' host names
-``Listeners``           sockets that clients connect to
-``Janitor``             the one timer
-======================  ========================================================
+``ServerCredentials``  the secrets for logging in to servers
+``Pools``              server connections, by database and user
+``CancelKeys``         finds the server for a client's cancel key
+``RulesEngine``        the user's routing and rewriting functions
+``LoginService``       accepts clients: who they are, and how they prove it
+``HbaPolicy``          the authentication a client needs: auth_type, HBA file
+``Methods``            the authentication methods
+``LoginThreads``       threads for PAM, LDAP and password hashing
+``SessionSetup``       takes logged-in clients to their pool or the console
+``ServiceView``        what the console can see
+``Statistics``         counters and averages
+``TakeoverExporter``   what another process can take over
+``AdminControl``       what the console and signals can do
+``ConfigReloader``     loads and reloads the configuration, users and rules
+``Shutdown``           the ways the service ends
+``Resolver``           addresses of servers' host names
+``Listeners``          sockets that clients connect to
+``Janitor``            the one periodic timer
+=====================  =============================================================
 """
 
 from __future__ import annotations
@@ -38,8 +39,12 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import MultiService
 
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
+from pgswitch.admin.descriptors import Descriptors
+from pgswitch.admin.incremental import BackgroundTask
 from pgswitch.admin.interfaces import ShutdownMode
-from pgswitch.admin.show import REFERENCE_VERSION
+from pgswitch.admin.show.service import REFERENCE_VERSION
+from pgswitch.admin.statistics import Statistics
+from pgswitch.admin.view import ServiceView
 from pgswitch.auth.auth_file import AuthFile
 from pgswitch.auth.credentials import ServerCredentials
 from pgswitch.auth.hba_policy import HbaPolicy
@@ -72,12 +77,10 @@ from pgswitch.reload import ConfigReloader
 from pgswitch.rules.engine import RulesEngine
 from pgswitch.shutdown import Shutdown
 from pgswitch.stats.periods import stats_line
+from pgswitch.takeover.exporter import TakeoverExporter, notify_left_behind
 from pgswitch.takeover.importer import TakeoverImporter
-from pgswitch.takeover.left_behind import notify_left_behind
 from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.tls.store import TlsContexts
-from pgswitch.view import ServiceView
-from pgswitch.views.steps import Background
 from pgswitch.wire.params import Tracking
 from pgswitch.wire.statements import StatementTable
 
@@ -90,13 +93,13 @@ if TYPE_CHECKING:
     from pgswitch.logs import Log
     from pgswitch.net.acceptor import Builder
     from pgswitch.stats.periods import Totals
-    from pgswitch.takeover.reboot import Takeover
+    from pgswitch.takeover.predecessor import Takeover
 
 
 def set_up_tls(configuration: Configuration, log: Log) -> TlsContexts:
-    """Read keys and certificates; they may be readable to root alone.
+    """Read keys and certificates, which may be readable only by root.
 
-    Raises FatalError when they are no good.
+    Raises FatalError if they cannot be used.
     """
     try:
         return TlsContexts(configuration)
@@ -120,10 +123,10 @@ class PgSwitch(MultiService):
     ) -> None:
         """Build everything; nothing is opened before :meth:`startService`.
 
-        ``started`` is called once clients can connect; ``takeover`` is what another
-        process has handed over; ``tls`` is made here if it is not given.
+        ``started`` is called when clients can connect; ``takeover`` is the state that
+        another process has handed over; ``tls`` is created here if missing.
 
-        Raises FatalError when TLS cannot be set up.
+        Raises FatalError if TLS cannot be set up.
         """
         self._takeover = takeover
         super().__init__()  # type: ignore[no-untyped-call]
@@ -163,7 +166,7 @@ class PgSwitch(MultiService):
         )
         self.pools = Pools(self.context)
         self.clusters = Clusters(self.context, self.pools, reactor, self.names)
-        self.names.kept = self.clusters.hosts
+        self.names.permanent_names = self.clusters.hosts
         self.pools.on_new_pool = self.clusters.adopt
         self.keys = CancelKeys(self.context)
         self.rules = RulesEngine(self.context, self.pools)
@@ -188,17 +191,29 @@ class PgSwitch(MultiService):
             ),
         )
         self.listeners = Listeners(reactor, log)
-        self.view = ServiceView(
+        self.statistics = Statistics(self.context, self.pools)
+        self.exporter = TakeoverExporter(
             self.context,
             self.pools,
             self.login_service,
-            self.store,
-            self.keys,
+            self.credentials,
+            clusters=self.clusters,
+            descriptors=Descriptors(
+                self.context, self.pools, self.login_service, self.listeners
+            ),
+            statistics=self.statistics,
+        )
+        self.view = ServiceView(
+            context=self.context,
+            pools=self.pools,
+            login_service=self.login_service,
+            store=self.store,
+            keys=self.keys,
             rules=self.rules,
             names=self.names,
-            listeners=self.listeners,
-            credentials=self.credentials,
             clusters=self.clusters,
+            statistics=self.statistics,
+            handover=self.exporter,
         )
         self.suspension = Suspension(
             self.context, self.pools, self.login_service.clients, self.listeners
@@ -231,7 +246,7 @@ class PgSwitch(MultiService):
             reactor=reactor,
         )
         self._verifiers = VerifierPrecomputer(self.context, self.store, self.decision)
-        self._period: Background[Totals] = Background(reactor.callLater)
+        self._period: BackgroundTask[Totals] = BackgroundTask(reactor.callLater)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
     @property
@@ -244,7 +259,7 @@ class PgSwitch(MultiService):
         return self.context.configuration.settings
 
     def _moved(self, host: str, gone: frozenset[str]) -> None:
-        """Let go of servers that a host's name leads to no longer."""
+        """Replace servers at addresses that a host name no longer has."""
         self.clusters.moved(host, gone)
         self.pools.close_at(host, gone)
 
@@ -261,7 +276,7 @@ class PgSwitch(MultiService):
     # Starting and stopping.
 
     def startService(self) -> None:
-        """Read the users, open the listeners, begin; may raise FatalError."""
+        """Read the files, open the listeners and serve; may raise FatalError."""
         super().startService()  # type: ignore[no-untyped-call]
         self.files.read()
         build = partial(Frontend, self.login_service)
@@ -275,14 +290,14 @@ class PgSwitch(MultiService):
         self._janitor.start()
         self.clusters.configure(self.configuration)
         if self._takeover is not None:
-            # Not before: servers for those who wait are opened at the writer.
+            # Not before: waiting clients need servers, which open at the writer.
             self.suspension.end()
         self.pools.open_minimum()
         if self._started is not None:
             self._started()
 
     def _take_over(self, takeover: Takeover, build: Builder) -> None:
-        """Put what another process has handed over in its place, then end it."""
+        """Restore the state that another process has handed over, then end it."""
         self.context.suspended = True
         self.listeners.take_over(self._settings, build, takeover.listening())
         self.listeners.pause()
@@ -293,7 +308,7 @@ class PgSwitch(MultiService):
             credentials=self.credentials,
             rules=self.rules,
             clusters=self.clusters,
-            statistics=self.view.statistics,
+            statistics=self.statistics,
             reactor=self._reactor,
         ).take(takeover.sockets)
         takeover.complete()
@@ -306,55 +321,55 @@ class PgSwitch(MultiService):
         self._system_lookup.stop()
         self.workers.stop()
         self.clusters.stop()
-        # In a SUSPEND the socket file may be another process's by now.
+        # While suspended, the socket file may already belong to another process.
         return self.listeners.close_all(keep_file=self.context.suspended)
 
     def reload(self) -> bool:
-        """Read all files again; return False if the configuration is not acceptable."""
+        """Read all files again; return False if the configuration is invalid."""
         return self.files.reload()
 
-    # What signals ask; the console asks Operations for the same.
+    # Called by signals; the console calls AdminControl for the same.
 
     @property
     def shutting_down(self) -> bool:
-        """Whether a shutdown is under way."""
+        """Whether a shutdown has begun."""
         return self.ending.mode is not None
 
     @property
     def suspended(self) -> bool:
-        """Whether all reading is stopped."""
+        """Whether the service is suspended: it reads from no socket."""
         return self.context.suspended
 
     @property
     def paused_or_suspended(self) -> bool:
-        """Whether everything is paused."""
+        """Whether the service is paused or suspended."""
         return self.context.paused or self.context.suspended
 
     def pause_all(self) -> None:
-        """Let no client get a server."""
+        """Pause all pools: give no server to a client."""
         self.operations.pause_all()
 
     def resume_all(self) -> None:
-        """Undo pause_all."""
+        """End a pause or suspension."""
         self.operations.resume_all()
 
     def shutdown_wait_for_clients(self) -> None:
-        """End once every client has left."""
+        """Shut down when the last client has disconnected."""
         self.shut_down(ShutdownMode.WAIT_FOR_CLIENTS)
 
     def shutdown_wait_for_servers(self) -> None:
-        """End once no server is in use any more."""
+        """Shut down when no server is in use any more."""
         self.shut_down(ShutdownMode.WAIT_FOR_SERVERS)
 
     def shutdown_now(self) -> None:
-        """End at once."""
+        """Shut down immediately."""
         self.shut_down(ShutdownMode.NOW)
 
     def shut_down(self, mode: ShutdownMode, timeout: float | None = None) -> None:
-        """Begin to end the process, in one of the four ways."""
+        """Begin a shutdown in one of the four modes."""
         if mode is ShutdownMode.NOW:
             if self.suspended:
-                exported = self.view.exporter.exported
+                exported = self.exporter.exported
                 notify_left_behind(
                     self.context, self.pools, self.login_service, exported
                 )
@@ -372,12 +387,12 @@ class PgSwitch(MultiService):
         self.ending.look()
 
     def _end_period(self, now: float) -> None:
-        """Note the counts of a period that ended, and say its averages."""
+        """Store the counts at the end of a period, and report its averages."""
         if now < self._next_period:
             return
         self._next_period = now + max(self._settings.stats_period, 1)
         if not self._period.is_busy:
-            self._period.do(self.view.statistics.gather_period(now), self._tell_period)
+            self._period.do(self.statistics.gather_period(now), self._tell_period)
 
     def _tell_period(self, averages: Totals) -> None:
         line = stats_line(averages)

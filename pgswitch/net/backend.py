@@ -133,7 +133,7 @@ class BackendOwner(Protocol):
 
 
 class Backend(TwistedProtocol):
-    """The control of a :class:`ServerStream`."""
+    """A server connection, but for the bytes that its ServerStream relays."""
 
     shutdown_notices: Mapping[str, str] = MappingProxyType({})
     """The fields of the FATAL message with which the server announced its end."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 from typing import Final
 
 KEY_SIZE: Final = 8
-TTL_AT_FIRST: Final = 3
 _TTL_BITS: Final = 0x03
 _POSITIVE: Final = 0x7F
 

@@ -18,7 +18,7 @@ from pgswitch.net.frontend import ANSWER_LIMIT, LOGIN_LIMIT
 from pgswitch.relay.stream import SMALL_READ
 from pgswitch.tls.facts import TlsFacts
 from pgswitch.wire import encode, scram
-from tests.fakes.messages import message
+from tests.fakes.messages import GSSENC_REQUEST, message
 from tests.fakes.world import Client, World
 
 METHODS = ("plain", "md5", "scram-sha-256", "hba")
@@ -38,7 +38,7 @@ SCRAM = b"SCRAM-SHA-256\0\0\0\0\x14n,,n=,r=fyko+d2lbbFgO"
 
 SEEDS = (
     encode.ssl_request(),
-    encode.gssenc_request(),
+    GSSENC_REQUEST,
     encode.cancel_request(b"12345678"),
     encode.cancel_request(b"12345678" * 32),
     STARTED,

@@ -15,13 +15,12 @@ from itertools import count
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory
+from pgswitch.demo.account import Account, PrivateDirectory, subdirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
-from pgswitch.demo.writers import SCHEMA, Writer, account
-from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
+from pgswitch.demo.writers import SCHEMA, Writer, tally_writes
+from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, wait_for_writes
 from tests.integration.test_takeover import pidfile, restart
-from tests.integration.writing import wait_for_writes
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -94,7 +93,7 @@ class TwoNodes:
             if node is not self.cluster.writer:
                 if node.is_running:
                     node.kill()
-                self.cluster.rejoin(node, anew=True)
+                self.cluster.rejoin(node, from_copy=True)
         self.cluster.wait_until_followed()
 
     @contextmanager
@@ -117,7 +116,7 @@ class TwoNodes:
         rows = self.cluster.writer.execute(
             "SELECT id, count(*) FROM written GROUP BY id", database=DATABASE
         )
-        found = account(made, Counter(dict(rows)))
+        found = tally_writes(made, Counter(dict(rows)))
         assert (found.errors, found.missing, found.doubled) == ({}, 0, 0)
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account
+from pgswitch.demo.account import Account, subdirectory
 from pgswitch.demo.postgres import PostgresServer
 from tests.integration.name_server import NameServer
-from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
-from tests.integration.slow_path import SlowPath
+from tests.integration.proxies import LatencyProxy
+from tests.integration.running import HBA, PgSwitch, PgSwitchFactory
 from tests.integration.tls import OTHER_HOST, Certificates
 from tests.waiting import wait_until
 
@@ -69,7 +69,7 @@ def test_a_long_way(
 
     Not either when the kept connection has ended and is made once more.
     """
-    path = SlowPath(server.port, ROUND_TRIP_S / 2)
+    path = LatencyProxy(server.port, ROUND_TRIP_S / 2)
     pooler = pgswitch(
         {"bench": entry(FIRST, path.port, role)},
         pool_mode="transaction",
@@ -316,7 +316,7 @@ def test_a_name_that_moves(
     Monitor and pool mean the same one, though all connections are kept for long.
     """
     old, new = twins
-    names.say(**{"pg.example": [FIRST]})
+    names.answer(**{"pg.example": [FIRST]})
     pooler = pgswitch(
         {"bench": entry("pg.example", old.port, role)},
         pool_mode="transaction",
@@ -336,7 +336,7 @@ def test_a_name_that_moves(
             return int(rows[0][0])
 
         assert write() == 0
-        names.say(**{"pg.example": [SECOND]})
+        names.answer(**{"pg.example": [SECOND]})
         wait_until(lambda: write() > 5, "rows at the new address")
         (first,) = new.execute("SELECT min(id) FROM moved", database="bench")
         (last,) = old.execute("SELECT max(id) FROM moved", database="bench")

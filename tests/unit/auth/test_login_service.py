@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from pgswitch.admin.show.shows import named_rows
 from pgswitch.auth import ldap
 from pgswitch.auth.worker_threads import WorkerThreads
 from pgswitch.compiled import is_compiled
@@ -129,7 +130,7 @@ def test_the_console_is_limited_to_who_may_only_look(world_of: WorldOf) -> None:
         assert is_gone == [is_for_database, True]
         assert f"client connections exceeded ({setting})" in looking[1].fault
         assert world.console().state() == "idle"
-        own = world.service.view.databases()[-1]
+        own = named_rows("databases", world.service.view)[-1]
         assert own.name == "pgbouncer"
         assert own.max_client_connections == (1 if is_for_database else 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pgswitch.admin.show.shows import named_rows
 from pgswitch.auth import pam
 from pgswitch.wire import encode
 from pgswitch.wire.scram import make_verifier
@@ -324,7 +325,9 @@ def test_counted_as_waiting(world_of: WorldOf) -> None:
     """In the pool of auth_user."""
     world = world_of(settings=ASKING)
     world.client(user="guest")
-    shown = next(pool for pool in world.service.view.pools() if pool.user == "asker")
+    shown = next(
+        pool for pool in named_rows("pools", world.service.view) if pool.user == "asker"
+    )
     assert shown.cl_waiting == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pgswitch.admin.show.shows import named_rows
 from pgswitch.cluster.facts import ProbeFailure, WriterState
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.cluster.switchovers import Switchover
@@ -375,7 +376,7 @@ def test_how_a_start_is_shown(monitored: Monitored) -> None:
     monitored.probes["10.0.0.1"].answer(writes())
     world.wait(0.5)
     monitored.probes["10.0.0.1"].list("10.0.0.1", "10.0.0.2")
-    first, second = world.service.view.topology()
+    first, second = named_rows("topology", world.service.view)
     assert (first.role, first.state) == ("unknown", "up")
     assert first.why == "takes writes; other nodes have not spoken yet"
     assert (second.role, second.why) == ("unknown", "no answer yet")

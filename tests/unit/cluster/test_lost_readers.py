@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pgswitch.admin.show.shows import named_rows
 from pgswitch.cluster.facts import NodeStatus, ProbeFailure
 from pgswitch.net.server_state import ServerState
 from pgswitch.pool.cluster_databases import READER
@@ -74,8 +75,9 @@ class Readers:
 
     def why(self, host: str) -> str:
         """Return the column of SHOW TOPOLOGY."""
-        rows = self.world.service.view.topology()
-        return next(row.why for row in rows if row.host == host)
+        rows = named_rows("topology", self.world.service.view)
+        (why,) = (row.why for row in rows if row.host == host)
+        return str(why)
 
 
 def fall_silent(readers: Readers, silent: str) -> None:

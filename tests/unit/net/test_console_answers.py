@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pgswitch.admin.console import Console
-from pgswitch.admin.rows import MESSAGES_A_SLICE
+from pgswitch.admin.result_set import MESSAGES_PER_SLICE
 from pgswitch.auth.session_setup import CONSOLE_LIMIT
 from pgswitch.net.console_answers import (
     CHEAP_A_TURN,
@@ -95,7 +95,7 @@ def test_pieces(world: World, steps: Steps, asked: bytes, order: str) -> None:
         pieces.append(console.hear())
     pieces.append(console.hear())
     for piece in pieces:
-        assert kinds(piece).count("D") <= MESSAGES_A_SLICE
+        assert kinds(piece).count("D") <= MESSAGES_PER_SLICE
         assert kinds(piece).count("C") <= 1
     told = kinds(b"".join(pieces))
     assert told == order.replace("D", "D" * (CLIENTS + 1)) * 3
@@ -126,7 +126,7 @@ def test_a_client_that_does_not_read(world: World, steps: Steps) -> None:
     stream = console.frontend.stream
     assert stream.backlogged
     queued = len(console.transport._queued) + sum(map(len, stream.pending))
-    assert 0 < queued < 300 * MESSAGES_A_SLICE, "bytes, at 300 a row"
+    assert 0 < queued < 300 * MESSAGES_PER_SLICE, "bytes, at 300 a row"
     ask(other, query("SHOW VERSION"))
     assert kinds(other.hear()) == "TDCZ"
     console.transport.make_room()
@@ -223,7 +223,7 @@ def test_who_leaves_meanwhile(world: World, steps: Steps) -> None:
     ask(console, query("SHOW CLIENTS") * 5)
     console.drop()
     assert steps.run() <= 1
-    assert kinds(console.hear()).count("D") <= MESSAGES_A_SLICE
+    assert kinds(console.hear()).count("D") <= MESSAGES_PER_SLICE
 
 
 def test_an_answer_that_cannot_be_given(

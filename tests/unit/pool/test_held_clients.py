@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from pgswitch.admin.show.shows import named_rows
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.cluster.nodes import Node
 from pgswitch.pool.failover import TIMEOUT_S
@@ -538,7 +539,7 @@ def test_shown_as_waiting(setting: Setting) -> None:
     assert row.count(b"\0\0\0\1" + b"1") >= 1
     (pool,) = [
         one
-        for one in setting.world.service.view.pools()
+        for one in named_rows("pools", setting.world.service.view)
         if one.database == setting.world.pool().key.database
     ]
     assert (pool.cl_active, pool.cl_waiting) == (0, 1)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pgswitch import errors
 from pgswitch.wire import encode
 from pgswitch.wire import startup as s
+from tests.fakes.messages import GSSENC_REQUEST
 
 LOGIN = encode.startup({"user": "bob", "database": "shop"})
 TRACKED = ("DateStyle", "client_encoding", "TimeZone", "application_name")
@@ -22,7 +23,7 @@ PACKETS = [
     (encode.startup({}), s.Startup(0, {}, encode.startup({}))),
     (encode.startup({"a": ""}), s.Startup(0, {"a": ""}, encode.startup({"a": ""}))),
     (encode.ssl_request(), s.SslRequest()),
-    (encode.gssenc_request(), s.GssEncRequest()),
+    (GSSENC_REQUEST, s.GssEncRequest()),
     (encode.cancel_request(b"12345678"), s.CancelRequest(b"12345678")),
     (encode.cancel_request(b"1" * 36), s.CancelRequest(b"1" * 36)),
 ]

@@ -62,13 +62,12 @@ HOT = [
     "pgswitch/net/fast_registration.py",
     "pgswitch/pool/cancel_keys.py",
     "pgswitch/pool/server_connections.py",
-    "pgswitch/pool/janitor.py",
+    "pgswitch/pool/maintenance.py",
     "pgswitch/pool/modes.py",
     "pgswitch/pool/pool.py",
     "pgswitch/pool/pools.py",
     "pgswitch/pool/parameter_sync.py",
     "pgswitch/pool/connection_limits.py",
-    "pgswitch/pool/maintenance.py",
     "pgswitch/pool/wait_watchdog.py",
 ]
 

@@ -129,7 +129,7 @@ class AdminControl:
         """Pause all pools: give no server to a client."""
         self._context.paused = True
         for pool in self._pools:
-            pool.hold()
+            pool.pause()
 
     def resume_all(self) -> None:
         """End PAUSE or SUSPEND; pauses of single databases stay."""
@@ -139,7 +139,7 @@ class AdminControl:
             return
         self._context.paused = False
         for pool in self._pools:
-            pool.go_on()
+            pool.resume()
 
     def suspend(self) -> Deferred[None]:
         """Stop reading from all sockets; fires when everything is quiesced."""

@@ -86,6 +86,7 @@ OTHER_WORDS: Final = {
     "ServerStream": "sbuf of a server",
     "IdlePool": "idle_server_list, waiting_client_list",
     "ServerConnections": "server lists of PgPool",
+    "ServerState": "SV_*",
     "Janitor": "janitor",
     "ParameterSync": "varcache",
     "ServerRelease": "release_server, server_reset_query",

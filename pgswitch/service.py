@@ -64,7 +64,7 @@ from pgswitch.net.frontend import Frontend
 from pgswitch.net.listen import Listeners
 from pgswitch.pool.cancel_keys import CancelKeys
 from pgswitch.pool.context import ServiceContext
-from pgswitch.pool.janitor import Janitor
+from pgswitch.pool.maintenance import Janitor
 from pgswitch.pool.pools import Pools
 from pgswitch.pool.suspend import Suspension
 from pgswitch.process.service_manager import (
@@ -166,7 +166,7 @@ class PgSwitch(MultiService):
         self.pools = Pools(self.context)
         self.clusters = Clusters(self.context, self.pools, reactor, self.names)
         self.names.permanent_names = self.clusters.hosts
-        self.pools.made = self.clusters.add_route
+        self.pools.on_new_pool = self.clusters.add_route
         self.keys = CancelKeys(self.context)
         self.rules = RulesEngine(self.context, self.pools)
         self.hba_policy = HbaPolicy(log, self.workers.waiting)
@@ -291,7 +291,7 @@ class PgSwitch(MultiService):
         if self._takeover is not None:
             # Not before: waiting clients need servers, which open at the writer.
             self.suspension.end()
-        self.pools.warm()
+        self.pools.open_minimum()
         if self._started is not None:
             self._started()
 

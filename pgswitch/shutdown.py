@@ -109,7 +109,7 @@ class Shutdown:
             for stream in pool.waiting():
                 stream.frontend.disconnect(shutdown_fault())
             # They get an error about their statement, and then leave like others.
-            pool.held_clients.give_up()
+            pool.held_clients.release_all()
             for client in pool.waiting_logins():
                 client.disconnect(shutdown_fault())
             pool.internal_queries.fail(shutdown_fault())

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pgswitch.admin.incremental import POOLS_PER_STEP
-from pgswitch.net.backend import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,7 +65,8 @@ class Descriptors:
                 yield self.of_client(one)
         for number, pool in enumerate(self._pools, 1):
             for backend in list(pool.backends()):
-                if backend.phase is Phase.READY and backend.stream.descriptor >= 0:
+                is_ready = backend.stored_state.serves_clients
+                if is_ready and backend.stream.descriptor >= 0:
                     yield self.of_server(backend)
             if number % POOLS_PER_STEP == 0:
                 yield None

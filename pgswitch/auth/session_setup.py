@@ -18,7 +18,7 @@ from pgswitch.errors import (
 from pgswitch.net.frontend import ClientRules
 from pgswitch.net.login_commands import StartConsole, StartRelay
 from pgswitch.pool.modes import statements_for
-from pgswitch.pool.parameter_sync import tell_respelled
+from pgswitch.pool.parameter_sync import log_respelled
 from pgswitch.types import PoolMode
 from pgswitch.wire import encode
 from pgswitch.wire.spelling import application_name
@@ -141,7 +141,7 @@ class SessionSetup:
         requested = self._requested(frontend)
         values, reported = welcome.to(requested)
         if self._context.log.noise_enabled:
-            tell_respelled(self._context, frontend, requested, values)
+            log_respelled(self._context, frontend, requested, values)
         command = self._relay(frontend, values)
         if frontend.waiting_since:
             waited = self._context.clock() - frontend.waiting_since
@@ -156,7 +156,7 @@ class SessionSetup:
     ) -> StartRelay:
         """Take a client to its pool that another process has logged in."""
         pool = frontend.pool = self._pools.pool(spec, frontend.user)
-        pool.take_client_back(frontend)
+        pool.register_client(frontend)
         return self._relay(frontend, values)
 
     def _relay(self, frontend: Frontend, values: Values) -> StartRelay:

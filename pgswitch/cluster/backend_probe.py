@@ -13,8 +13,10 @@ from twisted.internet.defer import Deferred
 
 from pgswitch.cluster.nodes import NodeReport, ProbeFailure
 from pgswitch.cluster.probe import ProbeFailed, ProbeQuery, QueryRefused
-from pgswitch.net.backend import Backend, Phase
-from pgswitch.pool.login_attempts import NO_RESOURCES, STARTING_UP
+from pgswitch.net.backend import Backend
+from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.server_state import ServerState
+from pgswitch.pool.server_connections import NO_RESOURCES, STARTING_UP
 from pgswitch.pool.server_connector import ServerConnector
 from pgswitch.types import PoolKey
 from pgswitch.wire import decode, encode
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 QUERY_CANCELED = "57014"
 _TRANSIENT = ("40", NO_RESOURCES)
 """SQLSTATE classes: a conflict with replay on a standby, and lack of resources."""
-CLOSED = "the monitor closes it"
 PARAMETERS = {"application_name": "pgswitch monitor"}
 
 
@@ -88,7 +89,10 @@ class BackendProbe:
     @property
     def is_connected(self) -> bool:
         """Whether the next query needs no new connection."""
-        return self._backend is not None and self._backend.phase is not Phase.LOGIN
+        return (
+            self._backend is not None
+            and self._backend.stored_state is not ServerState.LOGIN
+        )
 
     @property
     def is_reached(self) -> bool:
@@ -120,7 +124,7 @@ class BackendProbe:
         asked, self._asked = self._asked, None
         backend, self._backend = self._backend, None
         if backend is not None:
-            backend.close(CLOSED)
+            backend.close(CloseReason.MONITOR_CLOSED)
         if asked is not None:
             asked.errback(ProbeFailed(ProbeFailure.SILENT, ProbeFailure.SILENT.value))
 
@@ -161,16 +165,17 @@ class BackendProbe:
             failure = ProbeFailure.FULL
         self._refusal = ProbeFailed(failure, refusal.message)
 
-    def lost(self, backend: Backend, reason: str) -> None:
+    def lost(self, backend: Backend, reason: CloseReason) -> None:
         """Fail the query under way, or report the end of an idle connection."""
-        self._connector.give_up(backend)
+        del reason
+        self._connector.cancel(backend)
         if backend is not self._backend:
             return
         self._backend = None
-        is_connect = backend.phase_at_close is Phase.LOGIN
+        is_connect = backend.state_at_close is ServerState.LOGIN
         failure = ProbeFailure.REFUSED if is_connect else ProbeFailure.LOST
         if self._asked is not None:
-            self._fail(self._refusal or ProbeFailed(failure, reason))
+            self._fail(self._refusal or ProbeFailed(failure, backend.close_text))
         elif not is_connect:
             self._lost()
 

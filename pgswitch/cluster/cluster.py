@@ -99,7 +99,7 @@ class ClusterRoutes(Protocol):
         :param same: it is the present server under another name.
         """
 
-    def hold(self, *, is_leaving: bool) -> None:
+    def wait_for_writer(self, *, is_leaving: bool) -> None:
         """Make clients wait, and close the connections to the last writer.
 
         :param is_leaving: busy connections end by themselves, perhaps with an answer.
@@ -481,7 +481,7 @@ class Cluster:
                 command.cause, command.name, since, now, loss_counts=self.loss_counts
             )
             self.events.append(event)
-        self.routes.hold(is_leaving=command.is_leaving)
+        self.routes.wait_for_writer(is_leaving=command.is_leaving)
 
     def _update_standbys(self) -> None:
         """Give the routes the candidates for the next writer, if they have changed."""

@@ -126,7 +126,7 @@ class Clusters:
     def _renew(self, key: str, spec: DatabaseSpec) -> None:
         """Take a changed entry for a cluster and for the databases of its readers."""
         self._specs[key] = spec
-        self._pools.renew_family(spec)
+        self._pools.renew_cluster(spec)
         maker = self._probe_maker(spec)
         query, port = spec.topology_query or "", spec.port
         self.by_key[key].renew(_seeds(spec), query, port, maker)
@@ -264,13 +264,13 @@ class Clusters:
 
     def _drop(self, key: str) -> None:
         self.by_key.pop(key).stop()
-        self._pools.cluster_databases.forget(key)
+        self._pools.cluster_databases.remove(key)
         del self._specs[key], self._routes[key]
         for pool in self._pools.of_database(key):
             if pool.route is not None:
                 pool.route.close()
                 pool.route = None
-                pool.set_open()
+                pool.update_open()
 
     def _record(self, line: str) -> None:
         """Append an input to the file of the setting switchover_record."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool.cluster_databases import READER
 from pgswitch.pool.reader_route import ReaderRoute
 from pgswitch.pool.writer_route import WriterRoute
@@ -37,7 +37,7 @@ class PoolRoutes:
         """Make clients wait until the writer is known."""
         self.searching = self.starting = True
         for route in self._routes():
-            route.wait()
+            route.wait_for_nodes()
 
     def serve_as_configured(self) -> None:
         """Serve clients from the host of the database's entry."""
@@ -53,17 +53,17 @@ class PoolRoutes:
         for route in self._routes():
             route.serve_from(node, same=same)
 
-    def hold(self, *, is_leaving: bool) -> None:
+    def wait_for_writer(self, *, is_leaving: bool) -> None:
         """Make clients wait, and close the connections to the last writer."""
         self.searching, self.starting = True, False
         for route in self._routes():
-            route.hold(is_leaving=is_leaving)
+            route.wait_for_writer(is_leaving=is_leaving)
 
     def keep_standbys(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
         self.standby_nodes = nodes
         for route in self._routes():
-            route.standbys.keep(nodes)
+            route.standbys.set_nodes(nodes)
 
     def close_at(self, node: Node, addresses: Container[str]) -> None:
         """Close standby connections to addresses that a node no longer has."""
@@ -80,15 +80,15 @@ class PoolRoutes:
     def node_lost(self, node: Node, *, is_silent: bool) -> None:
         """Stop using idle connections to a node: its probe failed."""
         for route in self._routes():
-            route.standbys.forget(node)
+            route.standbys.close_node(node)
         context = self.pools.context
         silence = context.configuration.settings.switchover_silence
         if is_silent and context.clock() - self.client_answered_at(node) >= silence:
             for reading in self._readers_at(node):
-                reading.close_silent()
+                reading.lose_node()
             if node == self.node and self.searching and not self.starting:
                 # It was shutting down, and its busy connections were left to end.
-                self.hold(is_leaving=False)
+                self.wait_for_writer(is_leaving=False)
 
     def set_readers(self, nodes: list[Node], readers: list[Node]) -> None:
         """Take all nodes, and those that are fit for readers."""
@@ -113,7 +113,10 @@ class PoolRoutes:
     def better_pool(self, pool: ServerPool) -> ServerPool | None:
         """Return the pool that a node's clients should move to; None: they stay."""
         cluster_databases = self.pools.cluster_databases
-        if cluster_databases.takes_readers(pool.key.database) and not pool.turns_away():
+        if (
+            cluster_databases.takes_readers(pool.key.database)
+            and not pool.refuses_logins()
+        ):
             return None
         spec = self.pools.context.configuration.databases.get(self.key)
         if spec is None:
@@ -144,7 +147,7 @@ class PoolRoutes:
                 backend.stream.ready_since
                 for pool in pools
                 for backend in pool.backends()
-                if backend.phase is not Phase.LOGIN
+                if backend.stored_state is not ServerState.LOGIN
             ),
             default=float("-inf"),
         )
@@ -156,10 +159,10 @@ class PoolRoutes:
         if self.node is not None:
             route.node = self.node
         if self.starting:
-            route.wait()
+            route.wait_for_nodes()
         elif self.searching:
-            route.hold()
-        route.standbys.keep(self.standby_nodes)
+            route.wait_for_writer()
+        route.standbys.set_nodes(self.standby_nodes)
 
     def _pools_at(self, node: Node) -> Iterator[ServerPool]:
         """Iterate over the pools of readers at a node."""

@@ -1,14 +1,14 @@
-"""One connection of ours to a PostgreSQL server, apart from the bytes it relays.
+"""One connection to a PostgreSQL server: all but the bytes that it relays.
 
-A :class:`Backend` connects its Link to what is rare in a server's life: logging in,
-queries of our own (connect_query, reset, check, SET), parameters it reports, dying.
-What follows from any of it is the pool's business: the backend tells its *owner*.
+The :class:`ServerStream` relays them.  A :class:`Backend` handles what is rare in a
+server's life: the login, our own queries (connect_query, reset, check, SET), reported
+parameters, the end.  It reports each of these to its *owner*, the pool, which decides
+what follows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from functools import partial
 from time import monotonic, time
 from types import MappingProxyType
@@ -22,11 +22,12 @@ from pgswitch.errors import (
     ParameterStatusNotStored,
     ServerBadHeader,
     ServerClosed,
-    ServerConnCrashed,
     ServerMessageTooLong,
     ServerUnaskedAnswer,
 )
 from pgswitch.logs import socket_prefix
+from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.server_state import SERVER_STATES, ServerEvent, ServerState
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
 from pgswitch.net.tracing import traced
@@ -71,72 +72,61 @@ if TYPE_CHECKING:
     from pgswitch.wire.params import Tracking, Values
     from pgswitch.wire.statements import ServerStatements
 
-FIXED = frozenset(
+FIXED_PARAMETERS = frozenset(
     ("in_hot_standby", "integer_datetimes", "server_encoding", "server_version")
 )
-"""Parameters that no client can SET: what a server reports is so for everybody."""
+"""Parameters that no client can SET: a reported value holds for all clients."""
 
 COPY_RESPONSES = (COPY_IN_RESPONSE, COPY_BOTH_RESPONSE)
 PROTOCOL_VIOLATION = b"08P01"
 _SETTING = (b"SET\0", b"RESET\0")
 """Tags of statements that may change a parameter that is not reported."""
-CRASHED = "server conn crashed?"
 
 AnswerCallback = Callable[[dict[str, str] | None], None]
-"""Told the fields of the ErrorResponse of a query of ours, or None if it went well."""
+"""Called with the fields of the ErrorResponse to our query; None if it succeeded."""
 
 
 class DeriveKeys(Protocol):
-    """Calls something in a thread; see auth/worker_threads.py."""
+    """Calls a function in a thread; see auth/worker_threads.py."""
 
     def __call__(
         self, call: Callable[[], object], whose: object = None, /
     ) -> Deferred[object]:
-        """Fire with what it returns; those for whom work is done take turns."""
+        """Fire with what it returns; the calls for different ``whose`` take turns."""
 
 
 class ServerQuery(Protocol):
-    """Something of ours that a server is asked, and that reads the answer itself."""
+    """A query of ours that reads its answer itself."""
 
     request: bytes
     unfit: str
-    """Why the server is to be closed, now that it has answered; or nothing."""
+    """Why the server must be closed, now that it has answered; empty: it need not."""
 
     def message(self, kind: int, body: bytes) -> None:
         """Take one message of the answer; ReadyForQuery is not among them."""
 
 
-class Phase(Enum):
-    """Where a server is in its life; ``ACTIVE`` is told by its Link being linked."""
+class PendingCancel(Protocol):
+    """A cancel request aimed at a server; see pool/outgoing_cancels.py."""
 
-    LOGIN = "new"
-    READY = "idle"
-    USED = "used"
-    BUSY = "tested"
-    CLOSED = "closed"
-
-
-class AimedCancel(Protocol):
-    """A cancel request on its way to a server; see pool/outgoing_cancels.py."""
-
-    def unneeded(self) -> None:
-        """Give up unless it is sent: the query it was for is over."""
+    def drop_unsent(self) -> None:
+        """Drop it unless it has been sent: the query it was for is over."""
 
 
 class BackendOwner(Protocol):
-    """What a backend tells the pool it belongs to."""
+    """What a backend reports its events to: the pool, or the user of one server."""
 
     def logged_in(self, backend: Backend) -> None:
-        """Note that the login is done; the backend is ready for queries."""
+        """Take a server that has logged in and is ready for queries."""
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
-        """Note that the login failed, for a reason that was said."""
+        """Take the reason why the login failed; :meth:`lost` follows."""
 
     def reported(self, name: str, value: str, backend: Backend) -> None:
-        """Note that a parameter has changed which no client can have changed."""
+        """Take the new value of a parameter that no client can change."""
 
-    def lost(self, backend: Backend, reason: str) -> None:
-        """Note that the connection is gone; said once, whoever ended it."""
+    def lost(self, backend: Backend, reason: CloseReason) -> None:
+        """Note that the connection is closed, by either side; called once."""
 
     def on_read_only(self, backend: Backend) -> None:
         """Note that the server of a cluster takes no writes."""
@@ -146,24 +136,32 @@ class BackendOwner(Protocol):
 
 
 class Backend(TwistedProtocol):
-    """A server connection; its Link relays, this decides all the rest."""
+    """A server connection, but for the bytes that its ServerStream relays."""
 
     shutdown_notices: Mapping[str, str] = MappingProxyType({})
-    """The fields of the message in which it said that it ends."""
+    """The fields of the FATAL message with which the server announced its end."""
     is_fresh = True
-    """No client has had it yet, so that whatever it reports is a default."""
+    """No client has had it yet, so the parameters that it reports are defaults."""
+    close_reason: CloseReason | None = None
+    """None while the connection is open."""
+    close_detail = ""
+    """Replaces the reason's text, unless empty."""
+    loss_detail: str | None = None
+    """A DETAIL for the client that was using the server."""
+    gave_shutdown_notice = False
+    """The server has sent a shutdown notice, and has rolled back what it was doing."""
     is_quiet = False
-    """Its owner tells the log why it cannot be connected to."""
+    """Its owner logs why it cannot be connected to."""
     _reports: set[str]
-    """Names, in small letters, of the parameters that the server reports."""
-    _working: Deferred[object] | None = None
-    """What a thread does for the login."""
-    _kept = 0
-    """Characters of what it has reported since its login that are kept."""
-    _due: Callable[[], None] | None = None
-    """What follows from being free, once all that has come was looked at."""
+    """Names, in lower case, of the parameters that the server reports."""
+    _offload: Deferred[object] | None = None
+    """A computation in a thread that the login waits for."""
+    _stored_size = 0
+    """Characters of reported parameters that have been stored since the login."""
+    _after_chunk: Callable[[], None] | None = None
+    """Called when the chunk in which the server became ready is processed."""
     _is_setting = False
-    """The query of ours sets tracked parameters, and we know which."""
+    """Our query sets tracked parameters, and the caller notes which."""
 
     def __init__(
         self,
@@ -180,46 +178,40 @@ class Backend(TwistedProtocol):
         limit: int,
         generation: int,
     ) -> None:
-        """Take what the pool knows; ``names`` are database entry and pool user."""
+        """``names`` are the database's entry and the pool's user."""
         self.number = number
         self.owner = owner
         self.database, self.user = names
         self.generation = generation
-        self.phase = Phase.LOGIN
+        self.stored_state = SERVER_STATES.initial
+        """IDLE for ACTIVE too, see :attr:`state`; only :meth:`change_state` sets it."""
         self.parameters: dict[str, str] = {}
-        """What the server reported at its login, in its order, and what of it has
-        changed since by no client's doing."""
+        """What the server reported at its login, in its order; fixed parameters are
+        kept up to date."""
         self.cancel_key = b""
         self.host: str | None = None
-        """As the database's entry has it, a name perhaps; None: the default socket."""
+        """As in the database's entry, perhaps a name; None: the default socket."""
         self.address = Address("unix", 0)
         self.local_address = Address("unix", 0)
         self.tls: TlsFacts | None = None
-        """Of the handshake, once there was one."""
+        """Facts about the TLS connection, after the handshake."""
         self.connected_at = monotonic()
         self.connected_time = time()
         self.busy_since = 0.0
-        """When the present query of our own began, in monotonic seconds."""
-        self.phase_at_close = Phase.LOGIN
-        self.close_reason = ""
-        self.loss_detail: str | None = None
-        """More than the reason has, for the client that was using it."""
-        self.gave_shutdown_notice = False
-        """The server said that it ends, and has undone what it was doing."""
+        """When our last query was sent, in monotonic seconds."""
+        self.state_at_close = SERVER_STATES.initial
         self.encryption: Encryption | None = None
-        """How it is to be connected to, for its cancel requests too; None: in clear."""
+        """TLS of this connection and of its cancel requests; None: none."""
         self.is_logged = False
-        """TLS is told to the log (log_connections)."""
+        """Log the TLS handshake (log_connections)."""
         self.replication = "none"
-        """The word of SHOW SERVERS; a walsender belongs to one client for good."""
-        self.cancels: list[AimedCancel] = []
-        """Cancel requests for it that are under way."""
-        self.is_parked = False
-        """Unlinked, but not to be used before the last of those is over."""
+        """The word of SHOW SERVERS; a walsender belongs to one client until its end."""
+        self.cancels: list[PendingCancel] = []
+        """Cancel requests aimed at it that are under way."""
         self.stream: ServerStream
         self._startup = startup
         self._login = login
-        self._stretch = derive_keys
+        self._derive_keys = derive_keys
         self._statements = statements
         self._tracking = tracking
         self._log = log
@@ -227,14 +219,14 @@ class Backend(TwistedProtocol):
         self._io: SocketIO | None = None
         self._answered: AnswerCallback | None = None
         self._error: dict[str, str] | None = None
-        self._question: ServerQuery | None = None
+        self._query: ServerQuery | None = None
         self._ready = False
         self._securing: TlsNegotiation | None = None
 
     # What Twisted calls.
 
     def connectionMade(self) -> None:
-        """Get the connection encrypted if it is to be."""
+        """Start TLS, or the login."""
         transport: Any = self.transport
         io = self._io = SocketIO(transport)
         stream = self.stream = ServerStream(
@@ -276,43 +268,44 @@ class Backend(TwistedProtocol):
         self._securing = None
         if not self.is_quiet:
             self._log.warning(f"{self.prefix} {reason}")
-        self.close(reason, terminate=False)
+        self.close(CloseReason.TLS_FAILED, detail=reason, terminate=False)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what the transport has read that does not leave it to the Link."""
+        """Take what a transport has read that does not leave it to the stream."""
         if self._securing is not None:
             self._securing.received(data)
         else:
             self.stream.take(data)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - the reason is ours or an end of file
-        """Tell the owner, and let go of everything."""
-        if self.phase is not Phase.CLOSED:
-            self._gone(self._why_lost())
+        """Report the loss to the owner, and release everything."""
+        if self.stored_state is not ServerState.CLOSED:
+            why, detail = self._why_lost()
+            self._gone(why, detail, ServerEvent.LOST)
         self._securing = None
         if self._io is not None:
             self._io.detach()
             self.stream.let_go()
 
-    def _why_lost(self) -> str:
-        """Return the reason for an end that was not ours.
+    def _why_lost(self) -> tuple[CloseReason, str]:
+        """Return the reason, and its detail, for an end that was not ours.
 
-        With TLS 1.3 a server that does not like our certificate says so when our
-        handshake is done already (RFC 8446, section 4.4.2.4): what looks like a crash
-        may have had an alert before it.
+        With TLS 1.3 a server that rejects our certificate says so after our side of
+        the handshake is done (RFC 8446, section 4.4.2.4): what looks like a crash may
+        have had an alert before it.
         """
         tls = None if self._io is None else self._io.tls
         if tls is None or not tls.error:
-            return CRASHED
+            return CloseReason.CRASHED, ""
         reason = f"TLS failed: {tls.error}"
         if not self.is_quiet:
             self._log.warning(f"{self.prefix} {reason}")
-        if self.phase is Phase.LOGIN:
-            return reason
+        if self.stored_state is ServerState.LOGIN:
+            return CloseReason.TLS_FAILED, reason
         self.loss_detail = f"{reason}."
-        return CRASHED
+        return CloseReason.CRASHED, ""
 
-    def go_on_with(
+    def inherit(
         self,
         transport: Any,  # noqa: ANN401 - of any reactor
         *,
@@ -320,10 +313,10 @@ class Backend(TwistedProtocol):
         parameters: Values,
         cancel_key: bytes,
     ) -> None:
-        """Take a connection that another process has logged in.
+        """Take over a connection that another process has logged in.
 
-        ``reported`` is what the server said at that login, ``parameters`` are the
-        tracked ones as they are now.
+        ``reported`` is what the server reported at that login, ``parameters`` are the
+        present values of the tracked ones.
         """
         self._startup = b""
         self.makeConnection(transport)  # type: ignore[no-untyped-call]
@@ -332,87 +325,120 @@ class Backend(TwistedProtocol):
         self.stream.parameters = parameters
         self._reports = {name.lower() for name in reported}
         self.is_fresh = False
-        self.phase = Phase.READY
+        self.change_state(ServerEvent.INHERITED)
 
-    # What the pool asks.
+    # Called by the pool.
 
     @property
-    def state(self) -> str:
-        """Return the word of SHOW SERVERS."""
-        if self.phase is Phase.READY:
-            if self.stream.exchange is not None:
-                return "active"
-            if self.cancels:
-                return "being_canceled"
-        return self.phase.value
+    def state(self) -> ServerState:
+        """The state, ACTIVE while the stream is linked to a client."""
+        stored = self.stored_state
+        if stored is ServerState.IDLE and self.stream.exchange is not None:
+            return ServerState.ACTIVE
+        return stored
+
+    def change_state(self, event: ServerEvent) -> None:
+        """Enter the state that follows from an event.
+
+        :raises IllegalTransitionError: the event has no place in the present state.
+        """
+        self.stored_state = SERVER_STATES.next(self.stored_state, event)
 
     @property
     def prefix(self) -> str:
-        """Return what log lines about this server begin with."""
+        """The beginning of log lines about this server."""
         return socket_prefix("S", id(self), self.database, self.user, self.address)
 
     @property
     def is_confidential(self) -> bool:
-        """Whether rows that it sends now are secrets: answers of auth_query."""
-        return self._question is not None
+        """Whether rows that it sends now are secret: answers to auth_query."""
+        return self._query is not None
 
     def loss_fault(self) -> Fault:
-        """Return what the client is told that was using it when it was closed."""
-        if self.close_reason == CRASHED:
-            return ServerConnCrashed(detail=self.loss_detail)
-        return ServerClosed(reason=self.close_reason)
+        """Return the error for the client that was using it when it was closed."""
+        reason = self.close_reason
+        if reason is None or reason.fault is ServerClosed:
+            return ServerClosed(reason=self.close_text)
+        return reason.fault(detail=self.loss_detail)
 
-    def run(self, sql: str, answered: AnswerCallback) -> None:
-        """Run a query of our own on an unlinked server; its rows are dropped."""
-        self._be_busy(encode.query(sql), answered)
+    def run(
+        self,
+        sql: str,
+        answered: AnswerCallback,
+        *,
+        event: ServerEvent = ServerEvent.TEST_SENT,
+    ) -> None:
+        """Run our own query on an unlinked server; its rows are dropped."""
+        self._send_query(encode.query(sql), answered, event)
 
     def run_set(self, sql: str, answered: AnswerCallback) -> None:
         """Run a query of :meth:`Tracking.set_queries` on an unlinked server."""
         self._is_setting = True
-        self._be_busy(encode.query(sql), answered)
+        self._send_query(encode.query(sql), answered, ServerEvent.PARAMETERS_SENT)
 
-    def took(self, name: str, value: str | None) -> None:
-        """Note that the server has taken a value, if it may not have reported it.
+    def set_parameter(self, name: str, value: str | None) -> None:
+        """Note that the server has accepted a value, if it may not have reported it.
 
-        It reports no value that is the same for it as before, which may have had other
-        bytes in another encoding.
+        A server does not report a value that equals the last one, which may have had
+        other bytes in another encoding.
         """
-        is_told = name.lower() in self._reports
-        if not is_told or (value is not None and not value.isascii()):
+        is_reported = name.lower() in self._reports
+        if not is_reported or (value is not None and not value.isascii()):
             stream = self.stream
             stream.parameters = self._tracking.changed(stream.parameters, name, value)
 
-    def ask(self, question: ServerQuery, answered: AnswerCallback) -> None:
-        """Ask an unlinked server something; the answer goes to ``question``."""
-        self._question = question
-        self._be_busy(question.request, answered)
+    def ask(
+        self,
+        question: ServerQuery,
+        answered: AnswerCallback,
+        *,
+        event: ServerEvent = ServerEvent.QUERY_SENT,
+    ) -> None:
+        """Run a query on an unlinked server; ``question`` gets its answer."""
+        self._query = question
+        self._send_query(question.request, answered, event)
 
-    def close(self, reason: str, *, terminate: bool = True) -> None:
-        """Close the connection; the owner is told at once."""
-        if self.phase is Phase.CLOSED:
+    @property
+    def close_text(self) -> str:
+        """Why it was closed, for the log and for its client; empty while it is open."""
+        if self.close_detail or self.close_reason is None:
+            return self.close_detail
+        return self.close_reason.text
+
+    def close(
+        self, reason: CloseReason, *, detail: str = "", terminate: bool = True
+    ) -> None:
+        """Close the connection; the owner's ``lost`` is called at once."""
+        if self.stored_state is ServerState.CLOSED:
             return
         last = (
-            encode.terminate() if terminate and self.phase is not Phase.LOGIN else b""
+            encode.terminate()
+            if terminate and self.stored_state is not ServerState.LOGIN
+            else b""
         )
         io = self._io
-        self._gone(reason)
+        self._gone(reason, detail, ServerEvent.CLOSED)
         if io is not None:
             io.close(last)
 
-    # What the Link calls.
+    # Called by the stream.
 
     def message(self, message_type: int, body: bytes) -> None:
-        """Deal with a whole message while no client is linked."""
-        if self.phase is Phase.LOGIN:
+        """Handle a whole message while no client is linked."""
+        if self.stored_state is ServerState.LOGIN:
             if self.tls is not None:
                 self._login.end_point = self.tls.end_point
             self._perform(self._login.message(message_type, body))
         elif message_type == PARAMETER_STATUS:
             name = self._note_parameter(body)
-            if self.phase is not Phase.BUSY and not self.is_fresh and name not in FIXED:
+            if (
+                not self.stored_state.runs_query
+                and not self.is_fresh
+                and name not in FIXED_PARAMETERS
+            ):
                 self._dirty()
-        elif self.phase is Phase.BUSY:
-            self._private(message_type, body)
+        elif self.stored_state.runs_query:
+            self._query_message(message_type, body)
         elif message_type != NOTIFICATION_RESPONSE:
             what = f"got packet '{chr(message_type)}' from server when not linked"
             if message_type == NOTICE_RESPONSE or _is_shutdown_notice(
@@ -421,28 +447,28 @@ class Backend(TwistedProtocol):
                 self._log.warning(f"{self.prefix} {what}")
                 self._dirty()
             else:
-                # The answer to something that we believed answered: whoever has had
-                # the server last may have got what was another's.
+                # The answer to a request that we took for answered: the last client
+                # may have got the answer to another's.
                 self.contradicted(what)
-                self.close(ServerUnaskedAnswer.text)
+                self.close(CloseReason.UNASKED_ANSWER)
 
     def chunk_processed(self) -> None:
-        """Note the end of a chunk: nothing in it stands in the way of a client.
+        """Act on the end of a chunk: nothing in it keeps a client from the server.
 
-        Behind the ReadyForQuery that makes a server free may stand its last word.
+        A shutdown notice may follow the ReadyForQuery that makes a server free.
         """
-        due, self._due = self._due, None
+        due, self._after_chunk = self._after_chunk, None
         if due is not None:
             due()
 
     def parameter_status(self, body: bytes) -> None:
-        """Note a parameter that the server reported, for its client too."""
+        """Store a parameter that the server reported, for its client too."""
         self._note_parameter(body)
 
     def parameter_reset(self, body: bytes) -> bytes | None:
-        """Note one that was reset: its client has what it asked for at its start.
+        """Store a parameter that was reset; its client gets its startup value.
 
-        Returns what the client is told instead; None if that is what is reported.
+        Returns what the client is sent instead; None if that is what was reported.
         """
         name, value = (decode.text(part) for part in decode.parameter_status(body))
         client = self.stream.peer
@@ -458,47 +484,49 @@ class Backend(TwistedProtocol):
         return b"" if had == wanted else encode.parameter_status(name, wanted)
 
     def _note_parameter(self, body: bytes) -> str:
-        """Note a parameter that the server reported; return its name."""
+        """Store a parameter that the server reported; return its name."""
         if len(body) > LONG_MESSAGE:
             raise ServerMessageTooLong(kind="S", size=len(body))
         name, value = (decode.text(part) for part in decode.parameter_status(body))
         stream = self.stream
-        self._keep(name, value)
+        self._store(name, value)
         stream.parameters = self._with(stream.parameters, name, value)
         client = stream.peer
         if isinstance(client, ClientStream):
             client.parameters = self._with(client.parameters, name, value)
-        if name in FIXED:
+        if name in FIXED_PARAMETERS:
             self.owner.reported(name, value, self)
         return name
 
-    def _keep(self, name: str, value: str) -> None:
-        """Keep what a server reports; ParameterStatusNotStored if it is too much.
+    def _store(self, name: str, value: str) -> None:
+        """Store what a server reports.
 
-        It may report new names as long as it lives, each of which would be kept.
+        A server may report new names as long as it lives, and each would be stored.
+
+        :raises ParameterStatusNotStored: that would be too much.
         """
         small = name.lower()
         if small not in self._reports:
             if len(self._reports) >= MAX_PARAMETERS:
                 raise ParameterStatusNotStored
             self._reports.add(small)
-            self._kept += len(name)
-        if self.is_fresh or name in FIXED:
-            self._kept += len(value) - len(self.parameters.get(name, ""))
+            self._stored_size += len(name)
+        if self.is_fresh or name in FIXED_PARAMETERS:
+            self._stored_size += len(value) - len(self.parameters.get(name, ""))
             self.parameters[name] = value
-        if self._kept > MAX_LOGIN_BYTES:
+        if self._stored_size > MAX_LOGIN_BYTES:
             raise ParameterStatusNotStored
 
     def _with(self, values: Values, name: str, value: str) -> Values:
         if name == "client_encoding":
-            # Other values are the same as before, and will be told in this one.
+            # The other values stay the same, in the new encoding.
             values = self._tracking.in_encoding(values, value)
         return self._tracking.changed(values, name, value)
 
     def was_reset(self, *, at_default: bool) -> None:
-        """Forget parameters that were set and are not reported: they were reset.
+        """Drop the values of unreported parameters: they have been reset.
 
-        ``at_default``: all are as at the login; else nobody knows which.
+        ``at_default``: all have their values of the login; else it is unknown which.
         """
         stream = self.stream
         stream.parameters = self._tracking.forgotten(
@@ -508,17 +536,17 @@ class Backend(TwistedProtocol):
     def without_shutdown_notice(
         self, chunk: bytes, at: int, *, unanswered: bool
     ) -> bytes:
-        """Return what of a chunk a client shall see, if the server says that it ends.
+        """Return the part of a chunk that the client gets if the server shuts down.
 
         The first message of the chunk begins at ``at``.  ``unanswered``: no part of
         the present answer has reached the client.  Then none will, unless something
-        is done: what is asked again must be answered from the beginning.
+        has been done: a query that is run again must be answered from the beginning.
         """
         unanswered = unanswered and at == 0
         said, at, is_done = shutdown_notice(chunk, at)
         if said is ShutdownNotice.NONE:
             return chunk
-        # Nobody else is to ask it anything.
+        # No other client may get it.
         self.stream.close_needed = self.stream.needs_release_check = True
         self.shutdown_notices = notice_fields(chunk, at)
         unanswered = unanswered and not is_done
@@ -526,31 +554,31 @@ class Backend(TwistedProtocol):
         return b"" if unanswered else chunk[:at]
 
     def is_answering(self) -> bool:
-        """Tell whether this server, which no client has, was asked something by us."""
-        return self.phase is Phase.BUSY
+        """Tell whether our own query runs on this unlinked server."""
+        return self.stored_state.runs_query
 
     def contradicted(self, what: str) -> None:
-        """Note that the server is not as we believed: an ERROR line, and a count."""
+        """Log and count that the server contradicts what we know of its state."""
         self._log.error(f"{self.prefix} {what}")
         self.stream.counters.failed(PROTOCOL_VIOLATION)
 
     def refused_to_write(self) -> None:
-        """Have the owner look whether this is still the writer."""
+        """Have the owner check whether this is still the writer."""
         self.owner.on_read_only(self)
 
     def transaction_in_statement_mode(self) -> None:
-        """Have the owner deal with a forbidden transaction."""
+        """Report a forbidden transaction to the owner."""
         self.owner.transaction_in_statement_mode(self)
 
     def faulted(self, fault: Fault) -> None:
-        """Close a server that broke the protocol; its client is told the same."""
+        """Close a server that broke the protocol; its client gets the same error."""
         if isinstance(fault, BadPacketHeader):
             fault = ServerBadHeader()
-        if not isinstance(fault, ServerUnaskedAnswer):  # which was told of before
+        if not isinstance(fault, ServerUnaskedAnswer):  # logged before
             self.contradicted(f"server breaks the protocol: {fault.text}")
-        self.close(fault.text, terminate=False)
+        self.close(CloseReason.PROTOCOL_VIOLATION, detail=fault.text, terminate=False)
 
-    # Logging in, queries of our own.
+    # The login, and our own queries.
 
     def _perform(self, commands: list[ServerAuthCommand]) -> None:
         for command in commands:
@@ -558,21 +586,21 @@ class Backend(TwistedProtocol):
                 self.stream.send(command.data)
             elif isinstance(command, Offload):
                 whose = (self.host, self.address.port)
-                self._working = self._stretch(command.call, whose)
-                self._working.addCallbacks(self._offload_done, _not_wanted)
+                self._offload = self._derive_keys(command.call, whose)
+                self._offload.addCallbacks(self._offload_done, _ignore)
             elif isinstance(command, LoginDone):
                 self._logged_in(command)
-            elif self.phase is Phase.LOGIN:
+            elif self.stored_state is ServerState.LOGIN:
                 self.owner.login_refused(self, command)
-                reason = "failed to answer authreq"
+                reason, detail = CloseReason.LOGIN_FAILED, ""
                 if isinstance(command, ServerRefused):
-                    reason = command.message
-                self.close(reason, terminate=False)
+                    reason, detail = CloseReason.LOGIN_REFUSED, command.message
+                self.close(reason, detail=detail, terminate=False)
 
     def _offload_done(self, result: object) -> None:
-        """Go on with the login, now that a thread has stretched the password."""
-        self._working = None
-        if self.phase is Phase.LOGIN:
+        """Go on with the login: a thread has derived the keys."""
+        self._offload = None
+        if self.stored_state is ServerState.LOGIN:
             self._perform(self._login.offload_done(result))
 
     def _logged_in(self, done: LoginDone) -> None:
@@ -580,22 +608,24 @@ class Backend(TwistedProtocol):
         self.cancel_key = done.cancel_key
         self.stream.parameters = self._tracking.collect(self.parameters)
         self._reports = {name.lower() for name in self.parameters}
-        self.phase = Phase.READY
+        self.change_state(ServerEvent.LOGGED_IN)
         self.stream.ready_since = monotonic()
-        self._due = partial(self.owner.logged_in, self)
+        self._after_chunk = partial(self.owner.logged_in, self)
 
-    def _be_busy(self, request: bytes, answered: AnswerCallback) -> None:
-        """Send a query of ours."""
-        self.phase = Phase.BUSY
+    def _send_query(
+        self, request: bytes, answered: AnswerCallback, event: ServerEvent
+    ) -> None:
+        """Send our own query."""
+        self.change_state(event)
         self.busy_since = monotonic()
         self._answered = answered
         self._error = None
         self.stream.send(request)
 
-    def _private(self, message_type: int, body: bytes) -> None:
-        """Deal with the answer to a query of ours."""
-        if self._question is not None and message_type != READY_FOR_QUERY:
-            self._question.message(message_type, body)
+    def _query_message(self, message_type: int, body: bytes) -> None:
+        """Handle a message of the answer to our own query."""
+        if self._query is not None and message_type != READY_FOR_QUERY:
+            self._query.message(message_type, body)
         if message_type == ERROR_RESPONSE:
             self._error = decode.error_fields(body)
         elif message_type == COMMAND_COMPLETE:
@@ -604,31 +634,31 @@ class Backend(TwistedProtocol):
             if not self._is_setting and body in (TAG_DISCARD_ALL, *_SETTING):
                 self.was_reset(at_default=body == TAG_DISCARD_ALL)
         elif message_type in COPY_RESPONSES:
-            self.close("COPY in a query of the pooler")
+            self.close(CloseReason.COPY_IN_QUERY)
         elif message_type == READY_FOR_QUERY:
             answered, self._answered = self._answered, None
-            self._question = None
+            self._query = None
             self._is_setting = False
             self.stream.ready_since = monotonic()
             if body != b"I":
-                self.close("query of the pooler left a transaction open")
+                self.close(CloseReason.TRANSACTION_LEFT_OPEN)
             elif answered is not None:
-                self.phase = Phase.READY
-                self._due = partial(answered, self._error)
+                self.change_state(ServerEvent.QUERY_DONE)
+                self._after_chunk = partial(answered, self._error)
 
     def _dirty(self) -> None:
-        if self.phase is Phase.READY:
-            self.close("SV_IDLE server got dirty")
-        elif self.phase is Phase.USED:
-            self.close("SV_USED server got dirty")
+        if self.stored_state.serves_clients:
+            self.close(CloseReason.IDLE_DIRTY)
+        elif self.stored_state is ServerState.USED:
+            self.close(CloseReason.USED_DIRTY)
 
-    def _gone(self, reason: str) -> None:
-        """Tell the owner, once."""
-        self.phase_at_close = self.phase
-        self.phase = Phase.CLOSED
-        self.close_reason = reason
-        self._answered = self._due = None
-        working, self._working = self._working, None
+    def _gone(self, reason: CloseReason, detail: str, event: ServerEvent) -> None:
+        """Enter CLOSED and report it to the owner, once."""
+        self.state_at_close = self.stored_state
+        self.change_state(event)
+        self.close_reason, self.close_detail = reason, detail
+        self._answered = self._after_chunk = None
+        working, self._offload = self._offload, None
         if working is not None:
             working.cancel()
         if self._io is not None:
@@ -637,12 +667,12 @@ class Backend(TwistedProtocol):
         self.owner.lost(self, reason)
 
 
-def _not_wanted(_failure: Failure) -> None:
-    """Take it that work was given up."""
+def _ignore(_failure: Failure) -> None:
+    """Ignore that a computation was cancelled."""
 
 
 def _is_shutdown_notice(message_type: int, body: bytes) -> bool:
-    """Tell whether a message is an error that ends the connection, asked or not."""
+    """Tell whether a message is an error with which the server ends a connection."""
     if message_type != ERROR_RESPONSE:
         return False
     fields = decode.error_fields(body)
@@ -650,9 +680,9 @@ def _is_shutdown_notice(message_type: int, body: bytes) -> bool:
 
 
 def address_of(address: object, port: int = 0) -> Address:
-    """Return a Twisted address as ours; anything without a host is ``unix``.
+    """Convert a Twisted address; anything without a host is ``unix``.
 
-    A unix socket has the port that its path ends with, else ``port``.
+    A unix socket has the port at the end of its path, else ``port``.
     """
     host = getattr(address, "host", None)
     if host is None:

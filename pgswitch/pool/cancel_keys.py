@@ -1,13 +1,12 @@
-"""Cancel requests: from a client's key to the server that runs its query.
+"""Cancel keys of clients, and what a cancel request with one does.
 
 A request with the key of
 
 * a client whose query runs goes to its server (outgoing_cancels.py);
-* a client whose query still waits for a server, or for a function of the user's, ends
-  that query, here;
-* a client of a peer goes on to that peer.
+* a client whose query still waits, for a server or for a rule, cancels that query here;
+* a client of a peer is forwarded to that peer.
 
-Nobody is answered: the connection that brought a request is just closed.
+A request gets no answer: its connection is just closed.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
 
 
 class CancelKeys:
-    """The keys that clients were given, and what a request with one does."""
+    """The keys that clients have been sent."""
 
     def __init__(self, context: ServiceContext) -> None:
         """Begin without clients."""
         self.peers: dict[int, OutgoingCancels] = {}
-        """By peer_id; there once a request was passed on to that peer."""
+        """By peer_id; created with the first request for that peer."""
         self._context = context
         self._clients: dict[bytes, Frontend] = {}
 
@@ -46,11 +45,11 @@ class CancelKeys:
                 return key
 
     def keep(self, frontend: Frontend) -> None:
-        """Note the key that another process has given a client."""
+        """Store the key that another process has sent to a client."""
         self._clients[frontend.cancel_key] = frontend
 
     def revoke(self, frontend: Frontend) -> None:
-        """Forget the key of a client that left."""
+        """Remove the key of a client that has left."""
         self._clients.pop(frontend.cancel_key, None)
 
     def cancel(self, requester: Frontend, key: bytes) -> Deferred[str]:
@@ -59,14 +58,14 @@ class CancelKeys:
             return succeed("bad cancel request")
         own = self._context.configuration.settings.peer_id
         if own and cancel_key.peer_of(key) != own and key not in self._clients:
-            return self._pass_to_peer(requester, key)
+            return self._forward_to_peer(requester, key)
         target = self._clients.get(cancel_key.as_issued(key) if own else key)
         if target is None:
             return succeed("failed cancel request")
         return self._cancel(requester, target)
 
     def _cancel(self, requester: Frontend, target: Frontend) -> Deferred[str]:
-        """End whatever a client of ours is waiting for."""
+        """Cancel the query of one of our own clients."""
         if target.console is not None:
             target.console.cancel()
             return succeed("cancel request for console client")
@@ -78,20 +77,20 @@ class CancelKeys:
             return succeed("cancel request for waiting client")
         if stream.server is not None:
             backend = cast("Backend", stream.server.backend)
-            # Where the server is, whatever its name leads to by now.
-            place = CancelTarget(
+            # To the server's own address, even if its name now has another.
+            target_server = CancelTarget(
                 backend.host,
                 backend.address.port,
                 backend.address.host,
                 None if backend.tls is None else backend.encryption,
             )
             cancels: OutgoingCancels = pool.cancels
-            return cancels.send(requester, backend.cancel_key, place, backend)
+            return cancels.send(requester, backend.cancel_key, target_server, backend)
         waiters = pool.idle_pool_of(target).waiters
         is_waiting = stream in waiters
         if is_waiting:
             waiters.remove(stream)
-        if is_waiting or pool.held_clients.let_go(stream):
+        if is_waiting or pool.held_clients.withdraw(stream):
             stream.refuse(error)
             target.service.on_fault(target, fault)
             return succeed("cancel request for waiting client")
@@ -99,8 +98,8 @@ class CancelKeys:
             return succeed("ignoring cancel request for server that is setting vars")
         return succeed("cancel request for idle client")
 
-    def _pass_to_peer(self, requester: Frontend, key: bytes) -> Deferred[str]:
-        """Let the process that the key is from deal with it."""
+    def _forward_to_peer(self, requester: Frontend, key: bytes) -> Deferred[str]:
+        """Forward a request to the process that has issued the key."""
         if not cancel_key.ttl_of(key):
             return succeed(
                 "failed to forward cancel request because its TTL was exhausted"
@@ -120,6 +119,6 @@ class CancelKeys:
         )
 
     def _room_at_peer(self, peer_id: int) -> int | None:
-        """Return how many connections to a peer there may be; None is no limit."""
+        """Return how many connections to a peer are allowed; None means no limit."""
         size = self._context.effective.peer_pool_size(peer_id)
         return 2 * size if size else None

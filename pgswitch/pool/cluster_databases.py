@@ -22,7 +22,7 @@ READER, WRITER = "reader", "writer"
 
 @dataclass(slots=True)
 class ClusterDatabase:
-    """One cluster: the database of each node, and those to read from."""
+    """One cluster: the database of each node, and the nodes that take readers."""
 
     entry: DatabaseSpec
     nodes: dict[Node, DatabaseSpec]
@@ -49,8 +49,8 @@ class ClusterDatabases:
         spec: DatabaseSpec,
         nodes: Iterable[Node],
         readers: Iterable[Node],
-        taken: Iterable[str],
-        given: Mapping[Node, str] | None = None,
+        databases: Iterable[str],
+        inherited: Mapping[Node, str] | None = None,
     ) -> None:
         """Take the nodes of an entry's cluster, and those that are fit for readers.
 
@@ -64,18 +64,18 @@ class ClusterDatabases:
         """
         present = self._by_key.get(spec.name)
         if present is not None and not present.is_claim:
-            given = {**self.names(spec.name), **(given or {})}
-        self.forget(spec.name)
-        order = [*taken]
+            inherited = {**self.names(spec.name), **(inherited or {})}
+        self.remove(spec.name)
+        order = [*databases]
         later = order[order.index(spec.name) + 1 :] if spec.name in order else []
         claims = [self._by_key[key] for key in later if key in self._by_key]
         claims = [one for one in claims if one.is_claim]
         for one in claims:
-            self.forget(one.entry.name)
+            self.remove(one.entry.name)
         self._name(
             ClusterDatabase(spec, dict.fromkeys(nodes, spec), tuple(readers)),
             order,
-            given,
+            inherited,
         )
         for one in claims:
             self._name(one, order)
@@ -90,7 +90,7 @@ class ClusterDatabases:
             )
 
     def claim(
-        self, spec: DatabaseSpec, nodes: Iterable[Node], taken: Iterable[str]
+        self, spec: DatabaseSpec, nodes: Iterable[Node], databases: Iterable[str]
     ) -> None:
         """Reserve names for the nodes of a cluster that has not been probed yet.
 
@@ -100,19 +100,21 @@ class ClusterDatabases:
             cluster_database = ClusterDatabase(
                 spec, dict.fromkeys(nodes, spec), is_claim=True
             )
-            self._name(cluster_database, [*taken])
+            self._name(cluster_database, [*databases])
 
     def _name(
         self,
         cluster_database: ClusterDatabase,
         order: list[str],
-        given: Mapping[Node, str] | None = None,
+        inherited: Mapping[Node, str] | None = None,
     ) -> None:
         """Give each node of a cluster its name."""
         spec, names = cluster_database.entry, {*order, *self._specs}
         shares = self._shares(cluster_database, order)
         for node in [*cluster_database.nodes]:
-            name = (given or {}).get(node, f"{node.name}.{spec.name}" if shares else "")
+            name = (inherited or {}).get(
+                node, f"{node.name}.{spec.name}" if shares else ""
+            )
             name = name or node.name
             if name in names:
                 name = f"{node.name}.{spec.name}"
@@ -131,8 +133,8 @@ class ClusterDatabases:
             for node in self._by_key[other].nodes
         )
 
-    def forget(self, key: str) -> None:
-        """Forget a cluster."""
+    def remove(self, key: str) -> None:
+        """Remove a cluster."""
         cluster_database = self._by_key.pop(key, None)
         if cluster_database is not None:
             for spec in cluster_database.nodes.values():

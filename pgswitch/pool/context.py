@@ -1,8 +1,7 @@
-"""The context that all pools and connections share."""
+"""What the pools and other parts of the service share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +10,8 @@ from pgswitch.config.effective import Effective
 from pgswitch.stats.counters import Counters, ErrorCounts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall
     from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -41,13 +42,13 @@ class Connector(Protocol):
     ) -> Deferred[object]:
         """Connect ``protocol``; the Deferred fires when it is, or fails.
 
-        ``address`` is the IP address to use for a host name, instead of a lookup.
+        ``address``: where to connect to, instead of looking up the host's name.
         """
 
 
 @dataclass(slots=True)
 class ServiceContext:
-    """Configuration, log, clock and other state that all pools share."""
+    """Settings, log, clock and other facilities of the service."""
 
     configuration: Configuration
     effective: Effective
@@ -68,7 +69,7 @@ class ServiceContext:
     scram_cache: KeyCache = field(default_factory=dict)
     """SCRAM keys derived from plain passwords."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
-    """Numbers of clients and servers, unique for the life of the process."""
+    """Numbers of clients and servers, unique in the process."""
     failures: ErrorCounts = field(default_factory=ErrorCounts)
     """Errors sent to clients, for SHOW ERRORS."""
     console_counters: Counters = field(default_factory=Counters)
@@ -78,7 +79,7 @@ class ServiceContext:
     suspended: bool = False
     """The service is suspended: it reads from no socket, opens none, times nothing."""
     shutdown_fault: type[Fault] | None = None
-    """The error for clients that would have to wait for a server during a shutdown."""
+    """The error for clients that would wait for a server; None: no shutdown."""
     ended: bool = False
     """The process is about to end, and every connection with it."""
 

@@ -1,9 +1,9 @@
-"""Errands: one question each to any server of a pool, for a client that logs in.
+"""Internal queries (auth_query): one query each, on any server of a pool, for a login.
 
-The client is no client of this pool yet, so it does not stand in the rack's line.
-Errands have their own, which goes first: a login waits behind at most one query of
-another client, and asks a single short one itself.  A server that is asked has its own
-parameters first, not those that a client has left there.
+The client that logs in is no client of this pool yet, so it does not wait in its idle
+pool.  Internal queries have a queue of their own, which goes first: a login waits
+behind at most one query of another client, and runs a single short one itself.  Before
+that the server gets back its own parameters, instead of those of its last client.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pgswitch.errors import (
     ServerLoginFailing,
 )
 from pgswitch.net.backend import ServerQuery
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.pool.parameter_sync import sync_parameters
 
 if TYPE_CHECKING:
@@ -28,72 +29,72 @@ if TYPE_CHECKING:
 
 
 class InternalQueryPool(Protocol):
-    """What errands need of their pool; see pool/pool.py."""
+    """What internal queries need of their pool; see pool/pool.py."""
 
     context: ServiceContext
 
     @property
     def is_failing(self) -> bool:
-        """Whether no server can be had before the next attempt to log in."""
+        """Whether no server is available before the next attempt to log in."""
 
     @property
     def failing(self) -> str:
         """Why the last login failed."""
 
-    def set_open(self) -> None:
-        """Have released servers looked at while errands wait."""
+    def update_open(self) -> None:
+        """Have released servers looked at while internal queries wait."""
 
     def serve_waiters(self) -> None:
-        """Give idle servers to those who wait, open more."""
+        """Give servers to waiting clients; open more."""
 
-    def launch(self, *, asked: int = 0) -> None:
-        """Open connections if that may be done."""
+    def launch(self, *, at_least: int = 0) -> None:
+        """Open connections that are wanted and allowed."""
 
     def released(self, server: ServerStream) -> None:
-        """Take back a server that has done an errand."""
+        """Take back a server that has run an internal query."""
 
 
 class RepeatableQuery(ServerQuery, Protocol):
-    """A question that may be put to another server."""
+    """A query that may be run again on another server."""
 
     def begin_again(self) -> None:
-        """Forget what was heard."""
+        """Drop what has been received."""
 
 
 class InternalQuery:
-    """One question, and who waits for its answer."""
+    """One query, and the Deferred that waits for its answer."""
 
-    def __init__(self, question: RepeatableQuery, user: str, now: float) -> None:
-        """``user`` is the name that a client has given."""
-        self.question = question
+    def __init__(self, query: RepeatableQuery, user: str, now: float) -> None:
+        """``user`` is the name that the client logs in with."""
+        self.query = query
         self.user = user
         self.waiting_since = self._since = now
-        """In monotonic seconds; 0.0 once a server has been asked."""
-        self.asked_again = False
-        """The server that was asked first was lost."""
-        self.done: Deferred[None] = Deferred(self._given_up)
-        """Fires when the question has its answer; fails with a Fault."""
+        """In monotonic seconds; 0.0 once a server runs it."""
+        self.retried = False
+        """The first server was lost."""
+        self.done: Deferred[None] = Deferred(self._abandoned)
+        """Fires when the query has its answer; fails with a Fault."""
         self.abandoned = False
-        """Nobody waits for the answer any more."""
+        """Cancelled or failed: nothing waits for the answer."""
 
-    def _given_up(self, _done: Deferred[None]) -> None:
+    def _abandoned(self, _done: Deferred[None]) -> None:
         self.abandoned = True
 
-    def ask_again(self) -> None:
-        """Wait for another server, for no longer than from the first time on."""
-        self.asked_again = True
+    def retry(self) -> None:
+        """Wait for another server; the timeout still counts from the first time."""
+        self.retried = True
         self.waiting_since = self._since
-        self.question.begin_again()
+        self.query.begin_again()
 
     def fail(self, fault: Fault) -> None:
-        """Tell the one who waits that there will be no answer."""
+        """Fail the Deferred, if it still waits."""
         if not self.abandoned:
             self.abandoned = True
             self.done.errback(fault)
 
 
 class InternalQueries:
-    """The errands of one pool."""
+    """The internal queries of one pool."""
 
     def __init__(self, pool: InternalQueryPool) -> None:
         """Begin with none."""
@@ -102,7 +103,7 @@ class InternalQueries:
         self._running: dict[Backend, InternalQuery] = {}
 
     def waiting(self) -> list[InternalQuery]:
-        """Return those no server has been found for, oldest first."""
+        """Return those that wait for a server, oldest first."""
         self._waiting = [one for one in self._waiting if not one.abandoned]
         return list(self._waiting)
 
@@ -110,28 +111,28 @@ class InternalQueries:
         """Return how many wait for a server."""
         return len(self.waiting())
 
-    def send(self, question: RepeatableQuery, user: str) -> Deferred[None]:
-        """Have a server asked.
+    def send(self, query: RepeatableQuery, user: str) -> Deferred[None]:
+        """Run a query on the next free server.
 
-        Fires when the question has its answer; cancel it to give up. Fails with the
-        Fault that the client is to be told: the pool cannot log in, the server was
+        The Deferred fires when the query has its answer; cancel it to give up.  It
+        fails with the Fault for the client: the pool cannot log in, the server was
         lost, the service is shutting down.
         """
-        internal_query = InternalQuery(question, user, self._pool.context.clock())
+        internal_query = InternalQuery(query, user, self._pool.context.clock())
         shutdown_fault = self._pool.context.shutdown_fault
         if shutdown_fault is not None:
             internal_query.fail(shutdown_fault())
         elif self._pool.is_failing:
             internal_query.fail(ServerLoginFailing(reason=self._pool.failing))
-            self._pool.launch(asked=1)
+            self._pool.launch(at_least=1)
         else:
             self._waiting.append(internal_query)
-            self._pool.set_open()
+            self._pool.update_open()
             self._pool.serve_waiters()
         return internal_query.done
 
-    def take(self, backend: Backend) -> bool:
-        """Put a free server to work; False when nothing is to be asked."""
+    def run_next(self, backend: Backend) -> bool:
+        """Run the first waiting query on a free server; False: none waits."""
         waiting = self.waiting()
         if not waiting:
             return False
@@ -139,59 +140,61 @@ class InternalQueries:
         internal_query.waiting_since = 0.0
         self._running[backend] = internal_query
         tracking = self._pool.context.tracking
-        # What it had at its login: no client's search_path is to decide who may log in.
+        # Its values of the login: no client's search_path may decide who may log in.
         own = tracking.collect(backend.parameters)
-        if not sync_parameters(tracking, backend, own, partial(self._settled, backend)):
-            self._settled(backend, None)
+        if not sync_parameters(
+            tracking, backend, own, partial(self._parameters_set, backend)
+        ):
+            self._parameters_set(backend, None)
         if not self._waiting:
-            self._pool.set_open()
+            self._pool.update_open()
         return True
 
-    def _settled(self, backend: Backend, error: dict[str, str] | None) -> None:
-        """Ask a server, now that its parameters are its own."""
+    def _parameters_set(self, backend: Backend, error: dict[str, str] | None) -> None:
+        """Run the query: the server has its own parameters again."""
         if error is not None:
-            backend.close("could not reset parameters for auth_query")
+            backend.close(CloseReason.PARAMETER_RESET_FAILED)
             return
         internal_query = self._running[backend]
-        backend.ask(internal_query.question, lambda _error: self._answered(backend))
+        backend.ask(internal_query.query, lambda _error: self._answered(backend))
 
     def _answered(self, backend: Backend) -> None:
-        """Give the server back, then tell the one who waits."""
+        """Release the server, then fire the Deferred."""
         internal_query = self._running.pop(backend)
-        if internal_query.question.unfit:
-            backend.close(internal_query.question.unfit)
+        if internal_query.query.unfit:
+            backend.close(CloseReason.UNFIT_ANSWER, detail=internal_query.query.unfit)
         else:
             self._pool.released(backend.stream)
         if not internal_query.abandoned:
             internal_query.done.callback(None)
 
-    def is_at_work(self, backend: Backend) -> bool:
-        """Tell whether a server is being asked for somebody who waits."""
+    def is_running(self, backend: Backend) -> bool:
+        """Tell whether a server runs a query whose answer is still awaited."""
         internal_query = self._running.get(backend)
         return internal_query is not None and not internal_query.abandoned
 
-    def lost(self, backend: Backend, *, may_ask_again: bool = False) -> None:
-        """Fail the errand of a server that was lost before it had answered.
+    def lost(self, backend: Backend, *, may_retry: bool = False) -> None:
+        """Fail the query of a server that was lost before it had answered.
 
-        ``may_ask_again``: the server of a cluster, so another one is asked, once.
+        ``may_retry``: run it on another server, once (in a cluster).
         """
         internal_query = self._running.pop(backend, None)
         if internal_query is None:
             return
         is_last = (
-            internal_query.asked_again or self._pool.context.shutdown_fault is not None
+            internal_query.retried or self._pool.context.shutdown_fault is not None
         )
-        if may_ask_again and not is_last:
-            internal_query.ask_again()
+        if may_retry and not is_last:
+            internal_query.retry()
             self._waiting.insert(0, internal_query)
-            self._pool.set_open()
+            self._pool.update_open()
         else:
             detail = "The server connection was lost before it had answered auth_query."
             internal_query.fail(BouncerConfigError(detail=detail))
 
     def fail(self, fault: Fault) -> None:
-        """Send all away that wait for a server."""
+        """Fail all queries that wait for a server."""
         waiting, self._waiting = self._waiting, []
         for internal_query in waiting:
             internal_query.fail(fault)
-        self._pool.set_open()
+        self._pool.update_open()

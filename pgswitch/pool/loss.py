@@ -1,22 +1,24 @@
-"""What becomes of a client whose server went in the middle: decided from plain facts.
+"""Decides from plain facts what becomes of a client whose server was lost.
 
-The client is told the truth: what is certain not to have happened may be run again,
-by us where one statement is all that was asked, by the client where it was a whole
-transaction; where it may have happened, it hears just that.
+The client gets the truth: what has certainly not happened may be run again, by us if it
+is a single statement, by the client if it is a whole transaction; what may have
+happened is reported as just that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pgswitch.wire.committing import CommitFindings, findings, messages
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class LossOutcome(Enum):
-    """What to do for the client."""
+    """What becomes of the client's work."""
 
     NOTHING = "nothing was under way"
     AGAIN = "run the statement again"
@@ -24,37 +26,47 @@ class LossOutcome(Enum):
     PIPELINE_LOST = "what was done since the last Sync is lost, certainly not committed"
     UNKNOWN = "it may have been carried out"
     UNKNOWN_INSIDE = "it may have been carried out, and the transaction with it"
-    """Nor is it known whether it was to end the transaction."""
+    """It is also unknown whether it would have ended the transaction."""
     SESSION_LOST = "the session's state is gone"
+
+
+class LossCause(Enum):
+    """What explains the loss of a server; the text is for the client."""
+
+    MOVED = "its node is not used any more"
+    LEAVING = "its node is given up"
+    BACK = "its node was restarted"
+    WELL = "its node is well"
+    UNKNOWN = "nothing explains the loss"
 
 
 @dataclass(frozen=True, slots=True)
 class LossFacts:
-    """What was under way; see the fields of the client's link and wire/exchange.py."""
+    """What was under way; see :class:`ClientStream` and wire/exchange.py."""
 
     is_session: bool
     in_transaction: bool
     outstanding: int
     copying: bool
     sent: bytes
-    """All that the server was sent since it last answered; ``?`` if that is not
-    known any more."""
+    """What the server was sent since its last answer; ``?`` if that is no longer
+    known."""
     is_cut: bool
-    """The last of its messages was not sent whole: no server carries that out."""
+    """Its last message was not sent whole, so no server carries it out."""
     gave_shutdown_notice: bool
-    """The server's last word was that it ends (57P01, 57P02, 57P03), and that before
-    any of its answer reached the client: it has undone what it was asked."""
+    """The server announced its end (57P01, 57P02, 57P03) before any part of its answer
+    reached the client: it has rolled back what it was doing."""
     answered: bool
-    """Some of the answer has reached the client."""
+    """Part of the answer has reached the client."""
     unsynced: bool = False
-    """Something of a pipeline was carried out and answered, and its Sync, which would
-    commit that, has not come."""
+    """Part of a pipeline was carried out and answered, but its Sync, which would commit
+    it, has not been sent."""
     on_standby: bool = False
-    """The server could not write anything, whatever it was asked."""
+    """The server was a standby, which cannot have written anything."""
 
 
 class LossDecision(NamedTuple):
-    """What becomes of a client, and what of it if nothing is run again."""
+    """What becomes of the client, and what if nothing is run again."""
 
     outcome: LossOutcome
     otherwise: LossOutcome
@@ -68,7 +80,7 @@ def decide_loss(facts: LossFacts, text_of: Callable[[bytes], bytes]) -> LossDeci
     ``text_of`` returns the text of a prepared statement, empty for unknown ones.
     """
     if facts.is_session or not facts.outstanding:
-        outcome = _unasked(facts)
+        outcome = _decide_idle(facts)
         return LossDecision(outcome, outcome)
     sent = without_cut(facts.sent) if facts.is_cut else facts.sent
     found = findings(sent, text_of, inside=facts.in_transaction)
@@ -79,8 +91,8 @@ def decide_loss(facts: LossFacts, text_of: Callable[[bytes], bytes]) -> LossDeci
     return LossDecision(otherwise, otherwise)
 
 
-def _unasked(facts: LossFacts) -> LossOutcome:
-    """Decide where it does not matter what was asked."""
+def _decide_idle(facts: LossFacts) -> LossOutcome:
+    """Decide if nothing is outstanding, or in session pooling."""
     if facts.is_session:
         return LossOutcome.SESSION_LOST
     if facts.in_transaction:
@@ -89,7 +101,7 @@ def _unasked(facts: LossFacts) -> LossOutcome:
 
 
 def _lost(facts: LossFacts, found: CommitFindings, *, is_known: bool) -> LossOutcome:
-    """Decide on what was asked and is not run again."""
+    """Decide about outstanding requests that are not run again."""
     if not facts.in_transaction:
         is_lost = found.is_begun and not found.may_commit
         return LossOutcome.ROLLED_BACK if is_lost else LossOutcome.UNKNOWN
@@ -99,7 +111,7 @@ def _lost(facts: LossFacts, found: CommitFindings, *, is_known: bool) -> LossOut
 
 
 def _may_run_again(facts: LossFacts, found: CommitFindings) -> bool:
-    """Tell whether what was asked outside of a transaction may be asked again."""
+    """Tell whether outstanding requests outside a transaction may be run again."""
     if facts.in_transaction or facts.copying or facts.answered:
         return False
     undone = facts.gave_shutdown_notice or facts.on_standby
@@ -107,7 +119,7 @@ def _may_run_again(facts: LossFacts, found: CommitFindings) -> bool:
 
 
 def without_cut(sent: bytes) -> bytes:
-    """Return messages without the last one, which is cut; what is unknown stays so."""
+    """Return messages without the last one, which is cut; ``?`` stays as it is."""
     for _kind, begin, end in messages(sent):
         if end > len(sent):
             return sent[:begin]

@@ -1,9 +1,9 @@
-"""Cancel requests on their way to a server or a peer, each on its own connection.
+"""Cancel requests to servers and peers, each on a connection of its own.
 
 A request waits for its connection, is sent, and is over when the other end closes
 (manual, "Canceling Requests in Progress").  Until then the server that it is aimed at
-gets no other client, or the cancel might hit that client's query.  Where it cannot be
-known whether a request that was sent has been carried out, the server is closed.
+gets no other client, or the request might cancel that client's query.  If it is unknown
+whether a request that was sent has been carried out, the server is closed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerEvent, ServerState
 from pgswitch.net.tls_negotiation import REFUSED, Encryption, TlsNegotiation
 from pgswitch.net.tls_socket import encrypt
 from pgswitch.wire import encode
@@ -41,7 +41,8 @@ TIMED_OUT = "cancel_wait_timeout"
 class CancelTarget:
     """Where a request goes; ``address`` is the host's, if it is known.
 
-    With ``encryption`` the key is not sent in clear, whatever the other end says.
+    With ``encryption`` the key is never sent in clear, even if the other end has no
+    TLS.
     """
 
     host: str | None
@@ -54,13 +55,13 @@ class CancelConnection(Protocol):
     """Sends one CancelRequest and waits for the other end to close."""
 
     def __init__(self, cancel: OutgoingCancel, encryption: Encryption | None) -> None:
-        """Take what is to be done."""
+        """Send ``cancel``."""
         self._cancel: OutgoingCancel | None = cancel
         self._encryption = encryption
-        self._securing: TlsNegotiation | None = None
+        self._negotiation: TlsNegotiation | None = None
 
     def connectionMade(self) -> None:
-        """Send the request, or get the connection encrypted first."""
+        """Send the request, after the TLS handshake if one is wanted."""
         transport: Any = self.transport
         if self._cancel is None:
             transport.abortConnection()
@@ -68,7 +69,7 @@ class CancelConnection(Protocol):
         if self._encryption is None:
             self._cancel.connected()
             return
-        self._securing = TlsNegotiation(
+        self._negotiation = TlsNegotiation(
             self._encryption,
             transport,
             lambda connection, done, failed: encrypt(
@@ -77,12 +78,12 @@ class CancelConnection(Protocol):
             self._secured,
             self._cancel.refused,
         )
-        self._securing.begin()
+        self._negotiation.begin()
 
     def dataReceived(self, data: bytes) -> None:
-        """Take the answer to an SSLRequest; nothing else is answered here."""
-        if self._securing is not None:
-            self._securing.received(data)
+        """Take the answer to an SSLRequest; a CancelRequest gets no answer."""
+        if self._negotiation is not None:
+            self._negotiation.received(data)
 
     def _secured(self, facts: TlsFacts | None) -> None:
         if self._cancel is None:
@@ -93,13 +94,13 @@ class CancelConnection(Protocol):
             self._cancel.connected()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """Note that the other end has dealt with the request, or that it is lost."""
+        """Note that the other end has handled the request, or that it is lost."""
         if self._cancel is not None:
             self._cancel.closed(in_order=bool(reason.check(ConnectionDone)))
 
-    def let_go(self) -> None:
-        """Break the circle of references: the request is over."""
-        self._cancel = self._securing = None
+    def detach(self) -> None:
+        """Break the reference cycle: the request is over."""
+        self._cancel = self._negotiation = None
 
 
 class OutgoingCancel:
@@ -110,17 +111,17 @@ class OutgoingCancel:
         cancels: OutgoingCancels,
         requester: Frontend,
         key: bytes,
-        place: CancelTarget,
+        target: CancelTarget,
         backend: Backend | None,
     ) -> None:
-        """Begin to wait."""
+        """Wait for a connection."""
         self.done: Deferred[str] = Deferred()
         """Fires with the reason to close the requester's connection."""
         self.connection: CancelConnection | None = None
-        """There from the attempt to connect on."""
+        """Set when it starts to connect."""
         self.is_sent = False
-        self._place = place
-        self._company = cancels
+        self._target = target
+        self._cancels = cancels
         self._requester = requester
         self._key = key
         self._backend = backend
@@ -130,16 +131,16 @@ class OutgoingCancel:
             backend.cancels.append(self)
             backend.stream.needs_release_check = True
 
-    def limit(self, timer: IDelayedCall) -> None:
-        """Keep the timer that calls :meth:`timed_out`."""
+    def set_timer(self, timer: IDelayedCall) -> None:
+        """Store the timer that calls :meth:`timed_out`, to stop it at the end."""
         self._timer = timer
 
     def start(self, connect: Connector) -> None:
         """Connect."""
-        place = self._place
-        self.connection = CancelConnection(self, place.encryption)
+        target = self._target
+        self.connection = CancelConnection(self, target.encryption)
         self._connecting = connect(
-            place.host, place.port, self.connection, place.address
+            target.host, target.port, self.connection, target.address
         )
         self._connecting.addErrback(lambda _failure: self._end(NOT_SENT))
 
@@ -150,24 +151,24 @@ class OutgoingCancel:
         self._requester.cancel_sent()
 
     def refused(self, _reason: str) -> None:
-        """Give up: the connection could not be encrypted."""
+        """End: the TLS handshake failed."""
         self._end(NOT_SENT)
 
     def closed(self, *, in_order: bool) -> None:
-        """Note the end of the connection."""
-        self._end(SENT, is_doubtful=not in_order)
+        """End: the connection is closed."""
+        self._end(SENT, is_uncertain=not in_order)
 
-    def unneeded(self) -> None:
-        """Give up unless it is sent: the query it was for is over."""
+    def drop_unsent(self) -> None:
+        """Drop it unless it has been sent: the query it was for is over."""
         if not self.is_sent:
             self._end(NOT_NEEDED)
 
     def timed_out(self) -> None:
-        """Give up: cancel_wait_timeout is over."""
-        self._end(TIMED_OUT, is_doubtful=True)
+        """End: cancel_wait_timeout is over."""
+        self._end(TIMED_OUT, is_uncertain=True)
 
-    def _end(self, reason: str, *, is_doubtful: bool = False) -> None:
-        """Be over, once; the server goes on, or is closed if the outcome is unknown."""
+    def _end(self, reason: str, *, is_uncertain: bool = False) -> None:
+        """End once; release the server, or have it closed if the outcome is unknown."""
         if self.done.called:
             return
         backend, is_sent = self._backend, self.is_sent
@@ -181,30 +182,30 @@ class OutgoingCancel:
             transport.abortConnection()
         if backend is not None:
             backend.cancels.remove(self)
-            backend.stream.close_needed |= is_sent and is_doubtful
-            # It may have been lost meanwhile.
-            if not backend.cancels and backend.phase is not Phase.CLOSED:
+            backend.stream.close_needed |= is_sent and is_uncertain
+            # The server may be closed already.
+            if not backend.cancels and backend.stored_state is not ServerState.CLOSED:
                 backend.stream.drop_release_check()
-                if backend.is_parked:
-                    backend.is_parked = False
+                if backend.stored_state is ServerState.BEING_CANCELED:
+                    backend.change_state(ServerEvent.CANCEL_DONE)
                     backend.stream.server_source.put_back(backend.stream)
         if self.connection is not None:
-            self.connection.let_go()
-        self._company.left(self)
+            self.connection.detach()
+        self._cancels.remove(self)
 
     def _transport(self) -> Any:  # noqa: ANN401 - any transport
         return None if self.connection is None else self.connection.transport
 
 
 class OutgoingCancels:
-    """The requests on their way to one pool's servers, or to one peer.
+    """The requests to one pool's servers, or to one peer.
 
-    ``room`` tells how many connections there may be for them at present; those for
-    which there is none wait, the first come first.
+    ``room`` returns how many connections they may use at present; the others wait,
+    first come, first served.
     """
 
     def __init__(self, context: ServiceContext, room: Callable[[], int | None]) -> None:
-        """Begin with none; a ``room`` of None is no limit."""
+        """Begin with none; a ``room`` of None means no limit."""
         self._context = context
         self._room = room
         self._cancels: list[OutgoingCancel] = []
@@ -213,25 +214,25 @@ class OutgoingCancels:
         self,
         requester: Frontend,
         key: bytes,
-        place: CancelTarget,
+        target: CancelTarget,
         backend: Backend | None = None,
     ) -> Deferred[str]:
-        """Have a request sent; fires with the reason to close the requester's end."""
-        cancel = OutgoingCancel(self, requester, key, place, backend)
+        """Send a request; fires with the reason to close the requester's connection."""
+        cancel = OutgoingCancel(self, requester, key, target, backend)
         self._cancels.append(cancel)
         seconds = self._context.configuration.settings.cancel_wait_timeout
         if seconds:
-            cancel.limit(self._context.later(seconds, cancel.timed_out))
-        self.go_on()
+            cancel.set_timer(self._context.later(seconds, cancel.timed_out))
+        self.start_next()
         return cancel.done
 
-    def left(self, cancel: OutgoingCancel) -> None:
-        """Forget a request that is over, and let the next one go."""
+    def remove(self, cancel: OutgoingCancel) -> None:
+        """Remove a request that is over, and start the next one."""
         self._cancels.remove(cancel)
-        self.go_on()
+        self.start_next()
 
-    def go_on(self) -> None:
-        """Begin to send those that there is room for."""
+    def start_next(self) -> None:
+        """Start those that there is room for."""
         for cancel in [*self._cancels]:
             if cancel.connection is not None or cancel.done.called:
                 continue
@@ -247,7 +248,7 @@ class OutgoingCancels:
 
     @property
     def connecting(self) -> int:
-        """How many of these have a connection that is being opened."""
+        """How many of these are connecting."""
         return sum(one.connection is not None for one in self._cancels) - self.active
 
     @property

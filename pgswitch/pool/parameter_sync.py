@@ -1,11 +1,11 @@
-"""Makes the parameters of a server those of the client that is to have it.
+"""Gives a server the parameters of its next client (PgBouncer: varcache).
 
 One query sets all that differ, or two (see wire/params.py); only when they have
-succeeded is the client joined to the server and goes on.  Meanwhile the client belongs
-here: it may leave, the server may be lost.
+succeeded is the client linked to the server.  Until then the client may leave and the
+server may be lost.
 
-A query that fails has changed nothing, for it is one transaction.  So the server
-serves others, and the client is told what it asked for that it cannot have.
+A query that fails has changed nothing, because it is one transaction.  So the server
+serves others, and the client gets an error that says what it cannot have.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from pgswitch.errors import InvalidServerParameter
-from pgswitch.net.backend import Phase
+from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.server_state import ServerState
 
 if TYPE_CHECKING:
     from pgswitch.net.backend import AnswerCallback, Backend
@@ -25,23 +26,23 @@ if TYPE_CHECKING:
 
 
 class LogSubject(Protocol):
-    """Somebody whom log lines are about."""
+    """A connection that log lines are about."""
 
     @property
     def prefix(self) -> str:
-        """What they begin with."""
+        """The beginning of those lines."""
 
 
-_DOUBTFUL: Final = ("08", "57P", "58", "F0", "XX")
-"""Beginnings of SQLSTATEs that say more of the server than of what it was asked."""
+_SERVER_ERRORS: Final = ("08", "57P", "58", "F0", "XX")
+"""Beginnings of SQLSTATEs that say more about the server than about the query."""
 
 
 def sync_parameters(
     tracking: Tracking, backend: Backend, wanted: Values, answered: AnswerCallback
 ) -> bool:
-    """Make an unlinked server's parameters these; False: they are so already.
+    """Give an unlinked server these parameters; False: it has them already.
 
-    ``answered`` is told of the error that ended it, or None.
+    ``answered`` is called with the error that ended it, or None.
     """
     there = backend.stream.parameters
     differences = tracking.differences(wanted, there)
@@ -66,44 +67,44 @@ def _set_next(
         return
     if error is None:
         for name, value in differences:
-            backend.took(name, value)
+            backend.set_parameter(name, value)
     answered(error)
 
 
-def tell_respelled(
+def log_respelled(
     context: ServiceContext, client: LogSubject, before: Values, now: Values
 ) -> None:
-    """Log which parameters of a client are spelled as servers spell them."""
-    for name, asked, given in context.tracking.respelled(before, now):
+    """Log which parameters of a client now have the server's spelling."""
+    for name, requested, canonical in context.tracking.respelled(before, now):
         context.log.noise(
             f"{client.prefix} setting {name} to its canonical version"
-            f" {asked} -> {given}"
+            f" {requested} -> {canonical}"
         )
 
 
 class ParameterSync:
-    """The servers of one pool that are having parameters set."""
+    """The servers of one pool on which a client's parameters are being set."""
 
     def __init__(self, context: ServiceContext, idle_pool: IdlePool) -> None:
         """Begin with none."""
         self._context = context
-        self._rack = idle_pool
+        self._idle_pool = idle_pool
         self._clients: dict[Backend, ClientStream] = {}
 
     def __len__(self) -> int:
-        """Return how many servers are being settled for a client."""
+        """Return how many servers are being prepared for a client."""
         return len(self._clients)
 
     def __contains__(self, backend: object) -> bool:
-        """Tell whether a server is being settled for a client."""
+        """Tell whether a server is being prepared for a client."""
         return backend in self._clients
 
     def begin(self, client: ClientStream, backend: Backend) -> bool:
-        """Set what differs; False: nothing is to be done, join them now."""
+        """Set what differs; False: nothing differs, link them now."""
         tracking = self._context.tracking
         here, there = client.parameters, backend.stream.parameters
         if not tracking.differences(here, there):
-            # The server's own spelling, so that the next meeting costs less.
+            # With the server's spelling the next checkout costs less.
             self._respell(client, there)
             return False
         if self._context.log.noise_enabled:
@@ -117,17 +118,17 @@ class ParameterSync:
         )
 
     def client_of(self, backend: Backend) -> ClientStream | None:
-        """Return the client that a server is being settled for; None if it has left."""
+        """Return the client that a server is prepared for; None if it has left."""
         return self._clients.get(backend)
 
-    def forget(self, client: ClientStream) -> None:
-        """Let go of a client that is leaving; its server comes back by itself."""
-        for backend, parameter_sync in list(self._clients.items()):
-            if parameter_sync is client:
+    def remove_client(self, client: ClientStream) -> None:
+        """Drop a client that is leaving; its server is released when it answers."""
+        for backend, waiting in list(self._clients.items()):
+            if waiting is client:
                 del self._clients[backend]
 
     def lost(self, backend: Backend) -> ClientStream | None:
-        """Let go of a server that is lost; return the client that waits for it."""
+        """Drop a server that is lost; return the client that waits for it."""
         return self._clients.pop(backend, None)
 
     def _answered(self, backend: Backend, error: dict[str, str] | None) -> None:
@@ -136,33 +137,33 @@ class ParameterSync:
             self._refused(backend, client, error)
             return
         if client is None:
-            self._rack.put_back(backend.stream)
+            self._idle_pool.put_back(backend.stream)
         else:
-            # The server's own spelling, so that the next meeting finds no difference.
+            # With the server's spelling the next checkout finds no difference.
             self._respell(client, backend.stream.parameters)
-            self._rack.link(client, backend.stream)
+            self._idle_pool.link(client, backend.stream)
             client.resume_client()
 
     def _respell(self, client: ClientStream, there: Values) -> None:
-        """Have a client's parameters as its server has them."""
+        """Give a client's parameters the spelling of its server."""
         before = client.parameters
         client.parameters = self._context.tracking.filled(there, before)
         if self._context.log.noise_enabled:
             frontend = cast("LogSubject", client.frontend)
-            tell_respelled(self._context, frontend, before, client.parameters)
+            log_respelled(self._context, frontend, before, client.parameters)
 
     def _refused(
         self, backend: Backend, client: ClientStream | None, error: dict[str, str]
     ) -> None:
-        """Tell a client that it cannot have what it asked for; keep the server."""
+        """Disconnect a client whose parameters the server refuses; keep the server."""
         self._context.log.error(
             f"{backend.prefix} varcache_apply failed:"
             f" {error.get('S', 'ERROR')}: {error.get('M', '')}"
         )
         fault = InvalidServerParameter(detail=error.get("M"))
-        if error.get("C", "").startswith(_DOUBTFUL):
-            backend.close(fault.text)
+        if error.get("C", "").startswith(_SERVER_ERRORS):
+            backend.close(CloseReason.PARAMETERS_REFUSED)
         if client is not None:
             client.frontend.disconnect(fault)
-        if backend.phase is Phase.READY:
-            self._rack.put_back(backend.stream)
+        if backend.stored_state is ServerState.IDLE:
+            self._idle_pool.put_back(backend.stream)

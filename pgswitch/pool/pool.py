@@ -1,44 +1,46 @@
 """One pool: the servers of one database for one user, and the clients that use them.
 
-The Rack does what happens for every transaction; this is the rack's steward and does
-the rest: it queues clients and gives them servers.  Parts of it have files of their
-own: opening servers (server_connections.py), their logins and losses
-(server_events.py), setting parameters (parameter_sync.py), resets and checks
-(release.py), auth_query (internal_queries.py), cancel requests (outgoing_cancels.py),
-replication (replication.py).
+The :class:`IdlePool` does what happens in every transaction.  The pool is its
+:class:`PoolPolicy` and does the rest: it queues clients and gives them servers.  Parts
+of it have files of their own: the servers from login to loss (server_connections.py),
+resets, checks and parameters (release.py), auth_query (internal_queries.py), cancel
+requests (outgoing_cancels.py), replication (replication.py), lost servers
+(failover.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, cast
 
 from pgswitch.errors import ServerLoginFailing, TransactionBlocksNotAllowed
-from pgswitch.net.backend import Backend, Phase
-from pgswitch.pool import server_events
-from pgswitch.pool.held_clients import HeldClients
+from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.server_state import ServerState
+from pgswitch.pool.connection_limits import Demand
+from pgswitch.pool.failover import HeldClients
 from pgswitch.pool.internal_queries import InternalQueries
-from pgswitch.pool.modes import adapt
+from pgswitch.pool.modes import apply_mode, update_statements
 from pgswitch.pool.outgoing_cancels import OutgoingCancels
 from pgswitch.pool.parameter_sync import ParameterSync
 from pgswitch.pool.release import ServerRelease, unfit
 from pgswitch.pool.replication import ReplicationSession
-from pgswitch.pool.server_connections import ServerConnections
-from pgswitch.pool.server_connector import PAUSED
-from pgswitch.pool.sizing import Demand
+from pgswitch.pool.server_connections import PAUSE_CLOSES, ServerConnections
 from pgswitch.pool.wait_watchdog import WaitWatchdog
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.idle_pool import IdlePool, is_fit
 from pgswitch.types import PoolKey, PoolMode
-from pgswitch.wire.server_auth import Failed, ServerRefused
+from pgswitch.wire.constants import STATUS_IDLE
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+
     from pgswitch.config.model import DatabaseSpec
+    from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.connection_limits import ConnectionLimits
     from pgswitch.pool.context import ServiceContext
-    from pgswitch.pool.writer_route import Route
+    from pgswitch.pool.route import Route
     from pgswitch.relay.server_stream import ServerStream
+    from pgswitch.wire.server_auth import Failed, ServerRefused
     from pgswitch.wire.welcome import Welcome
 
 
@@ -52,7 +54,7 @@ class ServerPool:
         context: ServiceContext,
         connection_limits: ConnectionLimits,
     ) -> None:
-        """Begin without servers; nothing is opened before somebody needs it."""
+        """Begin without servers: they are opened when clients need them."""
         self.key = key
         self.spec = spec
         self.context = context
@@ -65,28 +67,28 @@ class ServerPool:
         self.login_waiters: list[Frontend] = []
         """Clients whose login waits for the first login of a server."""
         self.welcome: Welcome | None = None
-        """What a server reports at login, and so what clients are sent at theirs."""
+        """What a server reports at login, and so what clients get at theirs."""
         self.route: Route | None = None
         """Where the servers are, if the database is a cluster."""
         self.replication: dict[int, ReplicationSession] = {}
-        """What replication clients have instead of the rack, by client number."""
+        """What replication clients have instead of the idle pool, by client number."""
         self.internal_queries = InternalQueries(self)
-        """Questions of auth_query, asked for clients that log in."""
+        """Runs of auth_query for clients that log in."""
         self.cancels = OutgoingCancels(
             context, self.server_connections.room_for_cancels
         )
-        """Cancel requests on their way to its servers."""
+        """Cancel requests aimed at its servers."""
         self.paused = False
         """PAUSE of this database is in force."""
         self.last_lifetime_close = float("-inf")
         self.idle_since = context.clock()
-        """When it last had a client or a server, as the upkeep saw it."""
+        """When maintenance last found it in use, in monotonic seconds."""
         self.parameter_sync = ParameterSync(context, self.idle_pool)
         self.release = ServerRelease(self)
         self.held_clients = HeldClients(self)
-        """Clients whose server is lost, until it is known why."""
+        """Clients whose server is lost, until the cause is known."""
         self.wait_watchdog = WaitWatchdog()
-        """Sees whether a client waits for longer than it may."""
+        """Logs clients that wait for longer than they may."""
         self.configure()
 
     # Configuration.
@@ -100,12 +102,12 @@ class ServerPool:
         self.server_connections.configure()
         self.idle_pool.round_robin = bool(settings.server_round_robin)
         self.release.configure()
-        self.set_open()
-        adapt(self, before)
+        self.update_open()
+        apply_mode(self, before)
 
     @property
     def failing(self) -> str:
-        """Return why the last attempt to log in failed; empty if it did not."""
+        """Why the last attempt to log in failed; empty if it did not."""
         return self.server_connections.login_attempts.failing
 
     @property
@@ -115,29 +117,29 @@ class ServerPool:
 
     @property
     def mode(self) -> PoolMode:
-        """Return the pool mode in force."""
+        """The pool mode in force."""
         return PoolMode(self.idle_pool.mode)
 
     def recycle(self, spec: DatabaseSpec, *, servers: bool) -> None:
-        """Take a changed entry; with ``servers``, close the present ones in time."""
+        """Take a changed entry; with ``servers``, replace the present servers."""
         self.spec = spec
         if servers:
             self.expire_servers()
         self.configure()
 
     def expire_servers(self) -> None:
-        """Have every present server closed instead of used again (RECONNECT)."""
+        """Close every present server instead of using it again (RECONNECT)."""
         self.server_connections.generation += 1
         self.welcome = None
         self.server_connections.expire()
         self.launch()
 
     def expire_at(self, addresses: Container[str]) -> None:
-        """Have the servers at these addresses closed instead of used again."""
+        """Close the servers at these addresses instead of using them again."""
         self.server_connections.expire(addresses)
         self.launch()
 
-    # Clients come and go.
+    # Clients.
 
     def add_client(self, client: Frontend) -> Welcome | None:
         """Take a client that has authenticated; return what to report to it.
@@ -145,7 +147,7 @@ class ServerPool:
         None while no server has logged in: the client's ``resume_login`` is called
         later, with what that server reports.
         """
-        self.take_client_back(client)
+        self.register_client(client)
         session = self.replication.get(client.number)
         if session is not None:
             return session.begin()
@@ -157,18 +159,14 @@ class ServerPool:
         self.launch()
         return None
 
-    def take_client_back(self, client: Frontend) -> None:
-        """Take a client that needs no welcome: another process has logged it in."""
+    def register_client(self, client: Frontend) -> None:
+        """Take a client that needs no welcome, perhaps of another process."""
         self.clients[client.number] = client
         if client.replicates:
             self.replication[client.number] = ReplicationSession(self, client)
 
-    def let_go(self, client: Frontend) -> None:
-        """Forget a client that goes to another pool, its server given back."""
-        self.clients.pop(client.number, None)
-
     def remove_client(self, client: Frontend) -> None:
-        """Let go of a client that is leaving, and see to the server it holds."""
+        """Remove a client that is leaving, and release or close its server."""
         if self.clients.pop(client.number, None) is None:
             return
         if client in self.login_waiters:
@@ -176,9 +174,9 @@ class ServerPool:
         stream: ClientStream = client.stream
         if stream in self.idle_pool.waiters:
             self.idle_pool.waiters.remove(stream)
-        self.parameter_sync.forget(stream)
+        self.parameter_sync.remove_client(stream)
         if stream.suspended:
-            self.held_clients.forget(stream)
+            self.held_clients.remove(stream)
         session = self.replication.pop(client.number, None)
         server = stream.server
         if session is not None:
@@ -186,24 +184,24 @@ class ServerPool:
         elif server is not None:
             reason = unfit(stream, server)
             self.idle_pool.unlink(stream, server)
-            if reason:
-                server.backend.close(reason)
+            if reason is not None:
+                _backend(server).close(reason)
             else:
                 self.idle_pool.put_back(server)
         if stream.statements is not None:
             stream.statements.leave()
 
-    # The rack's steward.
+    # The policy of the idle pool.
 
     def wait(self, client: ClientStream) -> None:
-        """Queue a client that found no idle server, or tell it why not."""
+        """Queue a client that found no idle server, or disconnect it with an error."""
         if self.context.shutdown_fault is not None:
             client.frontend.disconnect(self.context.shutdown_fault())
             return
         now = self.context.clock()
         if self.is_failing:
             client.frontend.disconnect(ServerLoginFailing(reason=self.failing))
-            self.launch(asked=1)
+            self.launch(at_least=1)
             return
         client.suspend()
         client.waiting_since = now
@@ -218,50 +216,50 @@ class ServerPool:
 
     @property
     def is_failing(self) -> bool:
-        """Whether no server can be had before the next attempt to log in."""
+        """Whether no server is available before the next attempt to log in."""
         is_failing = (
             self.failing
             and self.route is None
             and not self.server_connections.has_login()
         )
-        return bool(is_failing) and not self.is_held()
+        return bool(is_failing) and not self.is_blocked()
 
     def sync_parameters(self, client: ClientStream, server: ServerStream) -> bool:
-        """Make the server's parameters the client's; False: nothing is to be done."""
+        """Give the server the client's parameters; False: it has them already."""
         return self.parameter_sync.begin(client, _backend(server))
 
     def discard(self, server: ServerStream) -> None:
-        """Close a server that is not to be used."""
-        reason = "idle server got dirty"
+        """Close a server that must not be used."""
+        reason = CloseReason.DISCARDED_DIRTY
         if server.close_needed:
-            reason = "obsolete connection"
+            reason = CloseReason.OBSOLETE
         elif server.backlogged:
-            reason = "server released before everything was sent to it"
-        server.backend.close(reason)
+            reason = CloseReason.RELEASED_UNSENT
+        _backend(server).close(reason)
 
     def released(self, server: ServerStream) -> None:
-        """Look after a server that came back unlinked and clean."""
+        """Reset, check or close a server that was released unlinked and clean."""
         self.release.released(_backend(server))
 
     def on_read_only(self, backend: Backend) -> None:
-        """Have the monitor look: a server of a cluster takes no writes."""
+        """Have the monitor check the nodes: a server of a cluster takes no writes."""
         del backend
         if self.route is not None:
             self.route.suspect()
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
-        """End a client that opened a transaction, and its server."""
+        """Disconnect a client that opened a transaction, and close its server."""
         fault = TransactionBlocksNotAllowed()
         client = backend.stream.peer
         if isinstance(client, ClientStream):
             self.idle_pool.unlink(client, backend.stream)
             client.frontend.disconnect(fault)
-        backend.close(fault.text)
+        backend.close(CloseReason.TRANSACTION_BLOCK)
 
-    # Servers come and go.
+    # Servers.
 
     def serve_waiters(self) -> None:
-        """Give idle servers to those who wait; check used ones; open more."""
+        """Give idle servers to waiting clients; check used ones; open more."""
         idle_pool = self.idle_pool
         while (
             idle_pool.idle
@@ -275,23 +273,24 @@ class ServerPool:
                 self.release.free(_backend(server))
         if idle_pool.open:
             wanted = len(idle_pool.waiters) + len(self.internal_queries)
-            self.release.check_used(wanted - self.server_connections.count(Phase.BUSY))
+            busy = self.server_connections.count_running_queries()
+            self.release.check_used(wanted - busy)
         self.launch()
 
     def idle_pool_of(self, client: Frontend) -> IdlePool:
-        """Return where a client's servers come from."""
+        """Return the idle pool that a client's servers come from."""
         session = self.replication.get(client.number)
         return self.idle_pool if session is None else session.idle_pool
 
     def waiting(self) -> list[ClientStream]:
-        """Return the clients that wait for a server, those of replication last."""
+        """Return the clients that wait for a server, replication clients last."""
         waiting = [*self.idle_pool.waiters]
         for session in self.replication.values():
             waiting += session.idle_pool.waiters
         return waiting
 
     def waiting_since(self) -> float:
-        """Return when the client came that has waited longest; infinite if none."""
+        """Return since when the first client waits; infinite if none does."""
         since = [stream.waiting_since for stream in self.idle_pool.waiters[:1]]
         since += [client.waiting_since for client in self.waiting_logins()[:1]]
         return min(since, default=float("inf"))
@@ -307,9 +306,9 @@ class ServerPool:
         ]
         return [moment for moment in since if moment]
 
-    def is_opening(self) -> bool:
+    def is_logging_in(self) -> bool:
         """Tell whether a server is logging in."""
-        return self.server_connections.count(Phase.LOGIN) > 0
+        return self.server_connections.count(ServerState.LOGIN) > 0
 
     def waiting_logins(self) -> list[Frontend]:
         """Return the clients whose login waits for a server's."""
@@ -318,68 +317,69 @@ class ServerPool:
         return [*self.login_waiters, *replicating]
 
     def add_server(self, backend: Backend) -> None:
-        """Make a server of the pool of one that was opened elsewhere.
+        """Take a connection that was kept open to a standby.
 
         It is at a login or at a check; :meth:`logged_in` follows.
         """
         backend.owner = self
         backend.database = self.key.database
-        self.server_connections.enter(backend)
+        self.server_connections.register(backend)
 
-    def take_back(self, backend: Backend, *, is_idle: bool) -> None:
-        """Take in a server that another process has logged in, linked or idle."""
+    def inherit_server(self, backend: Backend, *, is_idle: bool) -> None:
+        """Take a server that another process has logged in, linked or idle."""
         backend.stream.server_source = self.idle_pool
         backend.stream.counters = self.idle_pool.counters
-        server_events.inherit_welcome(self, backend)
+        self.server_connections.inherit_welcome(backend)
         if is_idle:
             self.idle_pool.push_idle(backend.stream)
 
     def set_route(self, route: Route) -> None:
-        """Have the servers where ``route`` says; those that are there already stay."""
+        """Connect where ``route`` says; the present servers stay."""
         self.route = route
         for backend in self.backends():
-            if backend.phase is not Phase.LOGIN:
+            if backend.stored_state is not ServerState.LOGIN:
                 backend.stream.tracks_loss = True
 
     def expect_walsender(self, client: Frontend) -> Backend:
-        """Return a new server for a replication client, which another process has."""
+        """Return a new backend for a walsender that another process has opened."""
         return self.replication[client.number].create()
 
     @property
     def target(self) -> DatabaseSpec:
-        """The database's entry, with the host in it that is connected to now."""
+        """The database's entry, with the host that is connected to now."""
         return self.spec if self.route is None else self.route.target
 
     def is_in_use(self) -> bool:
-        """Tell whether anybody has a use for connections."""
+        """Tell whether there are clients or servers, or the entry has a user."""
         return bool(self.clients) or bool(self.servers) or self.spec.user is not None
 
-    def launch(self, *, asked: int = 0) -> None:
-        """Open servers for those who wait; ``asked`` were sent away meanwhile."""
+    def launch(self, *, at_least: int = 0) -> None:
+        """Open servers for waiting clients, but for no fewer than ``at_least``."""
         for session in [*self.replication.values()]:
             session.open()
         settings = self.context.configuration.settings
         is_cluster = self.route is not None
         self.server_connections.launch(
-            self._demand(asked),
-            free=self.server_connections.count(Phase.BUSY) - len(self.parameter_sync),
+            self._demand(at_least),
+            free=self.server_connections.count_running_queries()
+            - len(self.parameter_sync),
             login_retry=settings.polling_frequency
             if is_cluster
             else settings.server_login_retry,
         )
 
-    def _demand(self, asked: int) -> Demand:
-        """Return who wants servers."""
+    def _demand(self, at_least: int) -> Demand:
+        """Return what servers are wanted for."""
         waiting = len(self.idle_pool.waiters) + len(self.internal_queries)
         if self.login_waiters:
             waiting = max(waiting, 1)
         return Demand(
-            waiting=max(waiting, asked),
+            waiting=max(waiting, at_least),
             overdue=self._overdue() if self.server_connections.reserve_size else 0,
-            is_wanted=bool(self.clients) or self.spec.user is not None,
-            is_known=self.welcome is not None,
-            # Logins under way are let finish in a SUSPEND.
-            held=self.is_held()
+            wants_minimum=bool(self.clients) or self.spec.user is not None,
+            has_welcome=self.welcome is not None,
+            # In a SUSPEND, logins under way may still finish.
+            blocked=self.is_blocked()
             or (
                 self.context.suspended
                 and not self.login_waiters
@@ -388,7 +388,7 @@ class ServerPool:
         )
 
     def _overdue(self) -> int:
-        """Return how many clients have waited for long, as far as that matters."""
+        """Return how many clients have waited for longer than reserve_pool_timeout."""
         settings = self.context.configuration.settings
         since = self.context.clock() - settings.reserve_pool_timeout
         first = self.idle_pool.waiters[
@@ -397,24 +397,24 @@ class ServerPool:
         return sum(stream.waiting_since < since for stream in first)
 
     def logged_in(self, backend: Backend) -> None:
-        """Take in a server that has logged in."""
-        server_events.logged_in(self, backend)
+        """Take a server that has logged in."""
+        self.server_connections.logged_in(backend)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
-        """Note why a login failed; tell those who wait unless others still serve."""
-        server_events.login_refused(self, backend, refusal)
+        """Cache why a login failed; disconnect clients that wait for it."""
+        self.server_connections.login_refused(backend, refusal)
 
     def reported(self, name: str, value: str, backend: Backend) -> None:
-        """Note that a parameter has changed which no client can have changed."""
-        server_events.reported(self, name, value, backend)
+        """Report the new value of a parameter that no client can change."""
+        self.server_connections.reported(name, value, backend)
 
-    def lost(self, backend: Backend, reason: str) -> None:
-        """Let go of a server, and of the client that was using it."""
-        server_events.lost(self, backend, reason)
+    def lost(self, backend: Backend, reason: CloseReason) -> None:
+        """Remove a closed server, and deal with the client that was using it."""
+        self.server_connections.lost(backend, reason)
 
     def learn_welcome(self, backend: Backend) -> None:
-        """Report to clients what this server has reported."""
-        server_events.learn_welcome(self, backend)
+        """Report to clients that log in from now on what this server has reported."""
+        self.server_connections.learn_welcome(backend)
 
     def resume_logins(self) -> None:
         """Go on with the logins that wait, if the welcome is known."""
@@ -425,16 +425,16 @@ class ServerPool:
         for client in waiting:
             client.resume_login(self.welcome)
 
-    # Pausing, counting.
+    # PAUSE, RESUME, counts.
 
-    def is_held(self) -> bool:
-        """Tell whether no client may get a server now."""
+    def is_blocked(self) -> bool:
+        """Tell whether no client may get a server now: PAUSE, or no writer."""
         return self.is_searching() or self.context.paused or self.paused
 
-    def closes_free(self) -> bool:
-        """Tell whether servers that are free are closed: no client may have them.
+    def closes_idle(self) -> bool:
+        """Tell whether idle servers are closed, because no client may get them.
 
-        They stay while it is only waited for what a cluster's nodes say at a start.
+        They stay while the pool only waits for a cluster's nodes at a start.
         """
         if self.context.paused or self.paused:
             return True
@@ -443,55 +443,84 @@ class ServerPool:
         )
 
     def is_searching(self) -> bool:
-        """Tell whether clients wait because no writer is known."""
+        """Tell whether clients wait for a writer."""
         return self.route is not None and self.route.searching
 
-    def set_open(self) -> None:
-        """Bring the rack in line with PAUSE and RESUME."""
-        held = self.is_held()
+    def update_open(self) -> None:
+        """Bring the idle pool's flags in line with PAUSE, routes and settings."""
+        held = self.is_blocked()
         self.idle_pool.open = not held
         self.idle_pool.checks_releases = self.release.is_needed()
 
-    def hold(self) -> None:
-        """Close what is idle, now that the pool is paused."""
-        self.set_open()
+    def pause(self) -> None:
+        """Close idle servers and logins: the pool is paused."""
+        self.update_open()
         for backend in list(self.servers.values()):
-            if backend.state in ("idle", "used", "new"):
-                backend.close(PAUSED)
+            if backend.state in PAUSE_CLOSES:
+                backend.close(CloseReason.PAUSED)
 
-    def go_on(self) -> None:
-        """Serve again, now that the pause has ended."""
-        self.set_open()
+    def resume(self) -> None:
+        """Serve again: the pause has ended."""
+        self.update_open()
         self.serve_waiters()
 
     def is_syncing_parameters(self, backend: Backend) -> bool:
-        """Tell whether a server is having a client's parameters set."""
+        """Tell whether a client's parameters are being set on a server."""
         return backend in self.parameter_sync
 
-    def turns_away(self) -> bool:
-        """Tell whether its node refuses logins, and it has no server to spare."""
+    def refuses_logins(self) -> bool:
+        """Tell whether its node refuses logins, and no server is idle."""
         return (
             self.server_connections.login_attempts.is_refused
             and not self.idle_pool.idle
         )
 
     def load(self) -> int:
-        """Return how many servers are at work or asked for."""
+        """Return how many servers are in use or waited for."""
         return (
             len(self.servers) - len(self.idle_pool.idle) + len(self.idle_pool.waiters)
         )
 
     def connections(self) -> Iterator[Backend]:
-        """Return the servers, and those kept open elsewhere for later."""
+        """Iterate over the servers, and over connections kept open to standbys."""
         yield from self.backends()
         if self.route is not None:
             yield from self.route.standby_servers()
 
     def backends(self) -> Iterator[Backend]:
-        """Return the servers, oldest first."""
+        """Iterate over the servers, oldest first."""
         return iter(self.server_connections)
 
 
 def _backend(server: ServerStream) -> Backend:
-    """Return what a pool's own server links are controlled by."""
+    """Return the control of a pool's own stream."""
     return cast("Backend", server.backend)
+
+
+def move_client(client: Frontend, target: ServerPool) -> None:
+    """Make ``target`` the pool whose servers the client uses from now on.
+
+    The client must be outside any transaction or pipeline, and must not wait.  A
+    server that it has in session pooling is released first, and is reset there.  Its
+    tracked parameters and its prepared statements move with it.
+    """
+    stream: ClientStream = client.stream
+    source: ServerPool = client.pool
+    if stream.server is not None:
+        exchange = stream.exchange
+        # Only a Close that we have answered ourselves can make it look unclean.
+        exchange.clean = (
+            exchange.status == STATUS_IDLE
+            and not exchange.outstanding()
+            and not exchange.skipping
+        )
+        source.idle_pool.release(stream.server)
+    source.clients.pop(client.number, None)
+    target.clients[client.number] = client
+    client.pool = target
+    counters = target.idle_pool.counters
+    stream.server_source = target.idle_pool
+    stream.counters = counters
+    if stream.statements is not None:
+        stream.statements.counters = counters
+    update_statements(client)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pgswitch.config.changes import needs_reconnect
 from pgswitch.errors import DatabaseRemoved
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.pool.cluster_databases import READER, ClusterDatabases
 from pgswitch.pool.connection_limits import ConnectionLimits
 from pgswitch.pool.pool import ServerPool
-from pgswitch.pool.server_connector import REMOVED
 from pgswitch.types import PoolKey
 
 if TYPE_CHECKING:
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import ServiceContext
 
 
-def _nobody(_pool: ServerPool) -> None:
-    """Take no notice."""
+def _ignore(_pool: ServerPool) -> None:
+    """Do nothing."""
 
 
 class Pools:
-    """Makes pools when they are first needed, and keeps them."""
+    """Creates pools when they are first needed."""
 
     def __init__(self, context: ServiceContext) -> None:
         """Begin without pools."""
         self.context = context
-        self.made: Callable[[ServerPool], object] = _nobody
-        """Told of each new pool."""
+        self.on_new_pool: Callable[[ServerPool], object] = _ignore
+        """Called with each new pool."""
         self.cluster_databases = ClusterDatabases()
         """The nodes of clusters."""
         self._pools: dict[tuple[str, str], ServerPool] = {}
-        """By database and user: as found by a PoolKey as by a tuple made faster."""
+        """By PoolKey, for which a plain tuple is a faster equal."""
         self.connection_limits = ConnectionLimits(context, lambda: self)
-        self._kept: dict[PoolKey, DatabaseSpec] = {}
-        """Databases whose servers are kept open without any client."""
+        self._minimum: dict[PoolKey, DatabaseSpec] = {}
+        """Databases with a min_pool_size and a user: their servers need no clients."""
         self.paused: set[str] = set()
         """Databases under PAUSE db or KILL."""
         self.disabled: set[str] = set()
         """Databases under DISABLE."""
 
     def __iter__(self) -> Iterator[ServerPool]:
-        """Iterate over the pools; pools may come and go meanwhile."""
+        """Iterate over a copy of the pools."""
         return iter(list(self._pools.values()))
 
     def __len__(self) -> int:
@@ -52,17 +52,17 @@ class Pools:
         return len(self._pools)
 
     def has(self, pool: ServerPool) -> bool:
-        """Tell whether a pool is still one of these."""
+        """Tell whether a pool has not been dropped."""
         return self._pools.get(pool.key) is pool
 
     def pool(self, spec: DatabaseSpec, user: str) -> ServerPool:
-        """Return the pool of a database for one login user, made if need be."""
+        """Return the pool of a database for a client's user, created if need be."""
         return self.pool_of(spec, spec.user or user)
 
     def pool_of(self, spec: DatabaseSpec, user: str) -> ServerPool:
-        """Return the pool whose servers log in as ``user``, made if need be.
+        """Return the pool whose servers log in as ``user``, created if need be.
 
-        That is somebody else than the entry's own ``user=`` for auth_user alone.
+        ``user`` differs from the entry's ``user=`` for auth_user only.
         """
         pool = self._pools.get((spec.name, user))
         if pool is None:
@@ -71,9 +71,9 @@ class Pools:
                 self.context.log.log(f"registered new auto-database: {spec.name}")
             pool = ServerPool(key, spec, self.context, self.connection_limits)
             pool.paused = spec.name in self.paused
-            pool.set_open()
+            pool.update_open()
             self._pools[key] = pool
-            self.made(pool)
+            self.on_new_pool(pool)
         return pool
 
     def spec(self, name: str) -> DatabaseSpec | None:
@@ -84,35 +84,35 @@ class Pools:
         return self.cluster_databases.spec(name) or configuration.database(name)
 
     def resolve_alias(self, name: str) -> str:
-        """Return the database that is meant by a name: by a node's, its cluster."""
+        """Return the database for a name; a node's name means its cluster."""
         if name in self.context.configuration.databases:
             return name
         found = self.cluster_databases.node_of(name)
         return name if found is None else found[0]
 
     def spec_of_key(self, key: str) -> DatabaseSpec | None:
-        """Return the entry that a rule means, which is not looked for under ``*``."""
+        """Return the entry for the key in a rule; ``*`` does not count."""
         spec = self.context.configuration.databases.get(self.resolve_alias(key))
         return None if spec is None or spec.dbname is None else spec
 
     def pool_for_role(
         self, spec: DatabaseSpec, user: str, role: str, here: ServerPool | None = None
     ) -> ServerPool:
-        """Return the pool for what reads, or writes, in the cluster of an entry.
+        """Return the pool for reading, or for writing, in the cluster of an entry.
 
-        Of several readers the one with least to do, and of these ``here``, the pool
-        that the client is in; without any that takes clients in, that of the writer.
-        A database that is no cluster has one pool for both.
+        Of several readers it is the one with the lowest load, and among equals
+        ``here``, the client's present pool; the writer's if none is available.  A
+        database that is no cluster has one pool for both.
         """
         readers = self.cluster_databases.readers(spec.name) if role == READER else []
         pools = [self.pool(reader, user) for reader in readers]
-        pools = [one for one in pools if not one.turns_away()]
+        pools = [one for one in pools if not one.refuses_logins()]
         if pools:
             return min(pools, key=lambda one: (one.load(), one is not here))
         return self.pool(spec, user)
 
-    def is_of(self, pool: ServerPool, key: str) -> bool:
-        """Tell whether a pool is that of an entry, or of a node of its cluster."""
+    def belongs_to(self, pool: ServerPool, key: str) -> bool:
+        """Tell whether a pool belongs to an entry, or to a node of its cluster."""
         found = self.cluster_databases.node_of(pool.key.database)
         return key == (pool.key.database if found is None else found[0])
 
@@ -122,34 +122,34 @@ class Pools:
             if name is None or pool.key.database == name:
                 yield pool
 
-    def warm(self) -> None:
-        """Make the pools that are to be kept open without any client."""
-        least = self.context.effective.min_pool_size
-        self._kept = {
+    def open_minimum(self) -> None:
+        """Create the pools whose min_pool_size holds without any client."""
+        min_pool_size = self.context.effective.min_pool_size
+        self._minimum = {
             PoolKey(spec.name, spec.user): spec
             for spec in self.context.configuration.databases.values()
             if spec.dbname is not None
             and spec.user is not None
-            and least(spec, spec.user) > 0
+            and min_pool_size(spec, spec.user) > 0
         }
-        self._keep()
+        self._open_missing()
 
-    def _keep(self) -> None:
-        for key, spec in self._kept.items():
+    def _open_missing(self) -> None:
+        for key, spec in self._minimum.items():
             if key not in self._pools:
                 self.pool(spec, key.user).launch()
 
-    def tidy(self, now: float) -> None:
-        """Forget pools and automatic databases that nobody has used for long.
+    def drop_idle(self, now: float) -> None:
+        """Drop pools and automatic databases that have not been used for long.
 
-        What is to be kept open and was dropped (KILL) is made again.
+        Pools whose min_pool_size needs no clients are created again after a KILL.
         """
-        self._keep()
+        self._open_missing()
         settings = self.context.configuration.settings
         limit = settings.pool_idle_timeout
         for pool in self if limit else ():
             age = now - pool.idle_since
-            if pool.is_empty and age > limit and pool.key not in self._kept:
+            if pool.is_empty and age > limit and pool.key not in self._minimum:
                 self.context.log.log(
                     f"cleaning up idle pool for user {pool.key.user} on db"
                     f" {pool.key.database} because: pool idle timeout"
@@ -165,17 +165,17 @@ class Pools:
                 self._end_database(name)
 
     def _automatic(self) -> set[str]:
-        """Return the names of databases that were made from the template."""
+        """Return the names of databases made from the ``*`` entry."""
         names = {pool.key.database for pool in self}
         return {name for name in names if self._is_automatic(name)}
 
     def _is_automatic(self, name: str) -> bool:
-        """Tell whether a database has neither an entry of its own nor a cluster's."""
+        """Tell whether a database has neither an entry nor a cluster."""
         in_file = name in self.context.configuration.databases
         return not in_file and self.cluster_databases.spec(name) is None
 
     def _end_database(self, name: str) -> None:
-        """Drop all pools of a database that there is no more, and say so."""
+        """Drop all pools of a database that has been removed, and log it."""
         self.context.log.warning(
             f"dropping database '{name}' as it does not exist anymore or inactive"
             " auto-database"
@@ -184,19 +184,19 @@ class Pools:
             self.drop(pool)
 
     def configure(self, *, recycle_all: bool) -> None:
-        """Bring every pool in line with the configuration in force."""
+        """Apply the configuration in force to every pool."""
         for name in {pool.key.database for pool in self}:
             if self.spec(name) is None:
                 self._end_database(name)
         for pool in self:
             spec = self.spec(pool.key.database)
-            assert spec is not None  # noqa: S101 - else it was ended
+            assert spec is not None  # noqa: S101 - else it was dropped
             changed = recycle_all or needs_reconnect(pool.spec, spec)
             pool.recycle(spec, servers=changed)
-        self.warm()
+        self.open_minimum()
 
-    def renew_family(self, spec: DatabaseSpec) -> None:
-        """Bring the pools of a cluster's nodes in line with its changed entry."""
+    def renew_cluster(self, spec: DatabaseSpec) -> None:
+        """Apply a cluster's changed entry to the pools of its nodes."""
         self.cluster_databases.renew(spec)
         names = {*self.cluster_databases.names(spec.name).values()}
         for pool in self:
@@ -205,30 +205,30 @@ class Pools:
                 pool.recycle(own, servers=needs_reconnect(pool.spec, own))
 
     def close_at(self, host: str, addresses: frozenset[str]) -> None:
-        """Have servers closed in time that are at addresses which a name has lost.
+        """Replace servers at addresses that a host name no longer has.
 
-        A database with several hosts is left alone: its servers are not known by name.
-        That of a cluster is where its writer is, whatever its entry names.
+        Does nothing for a database with several hosts: which of them a server belongs
+        to is unknown.  A cluster's host is that of its writer.
         """
         for pool in self:
             if pool.target.hosts == (host,):
                 pool.expire_at(addresses)
 
     def drop(self, pool: ServerPool) -> None:
-        """End the clients and servers of a pool, and forget it."""
+        """Disconnect the clients and servers of a pool, and remove it."""
         self._pools.pop(pool.key, None)
-        pool.paused = True  # or it would open new servers for those it loses
+        pool.paused = True  # or it would open new servers for its clients
         for client in list(pool.clients.values()):
             client.disconnect(DatabaseRemoved())
         pool.internal_queries.fail(DatabaseRemoved())
         for backend in pool.backends():
-            backend.close(REMOVED)
-        self.connection_limits.note(pool, starving=False)
+            backend.close(CloseReason.REMOVED)
+        self.connection_limits.set_starving(pool, starving=False)
         if pool.route is not None:
             pool.route.close()
 
     def set_paused(self, name: str, *, paused: bool) -> None:
-        """Begin or end the pause of one database."""
+        """Pause or resume one database."""
         if paused:
             self.paused.add(name)
         else:
@@ -236,10 +236,12 @@ class Pools:
         for pool in self.of_database(name):
             pool.paused = paused
             if paused:
-                pool.hold()
+                pool.pause()
             else:
-                pool.go_on()
+                pool.resume()
 
     def busy_servers(self, name: str | None) -> int:
-        """Return how many servers a pause of this database has to wait for."""
-        return sum(pool.server_connections.busy() for pool in self.of_database(name))
+        """Return how many servers a PAUSE of this database waits for."""
+        return sum(
+            pool.server_connections.count_in_use() for pool in self.of_database(name)
+        )

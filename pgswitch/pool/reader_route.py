@@ -1,8 +1,7 @@
-"""The route of a pool whose clients read from one node of a cluster.
+"""The route of a pool to one node of a cluster, for reading.
 
-When the node is no longer fit for readers (lost, too far behind, promoted, removed),
-its clients move to another reader, or to the writer if there is none, as soon as they
-are idle.
+When the node is unfit (lost, too far behind, promoted, removed), its clients move to
+another reader, or to the writer if there is none, as soon as they have no work here.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.cluster.node_checks import CheckResult
-from pgswitch.net.backend import CRASHED
-from pgswitch.pool.held_clients import LossCause
-from pgswitch.pool.moving import move
-from pgswitch.pool.server_connector import NODE_LOST
+from pgswitch.net.close_reason import CloseReason
+from pgswitch.pool.loss import LossCause
+from pgswitch.pool.pool import move_client
 from pgswitch.pool.writer_route import is_at_other_address
 
 if TYPE_CHECKING:
@@ -27,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class ReaderRouteCluster(Protocol):
-    """What a reader route needs of its cluster; see cluster/cluster.py."""
+    """What the route needs of its cluster; see cluster/cluster.py."""
 
     def suspect(self, node: Node | None = None) -> None:
-        """Take a hint that something is wrong with a node."""
+        """Have the monitor check a node."""
 
     def address_of(self, node: Node) -> str:
-        """Return the address where a node with a host name answered; empty: none."""
+        """Return the address at which a node was probed; empty: none, or no name."""
 
     def check(self, callback: CheckCallback, node: Node | None = None) -> None:
         """Check a node over a new connection."""
@@ -43,12 +41,12 @@ class ReaderRouteCluster(Protocol):
 
 
 class ReaderRoute:
-    """The Route of the pool of one node."""
+    """The route of the pool of one node."""
 
     starting = False
-    """There are readers only after the first decision."""
+    """Its node has answered, or the pool would not exist."""
     is_welcome_stale = False
-    """The node never changes."""
+    """Its node never changes."""
 
     def __init__(
         self,
@@ -57,9 +55,9 @@ class ReaderRoute:
         cluster: ReaderRouteCluster,
         better_pool: Callable[[ServerPool], ServerPool | None],
     ) -> None:
-        """``better_pool`` returns the pool that clients should move to, or None."""
+        """``better_pool`` returns the pool for its clients; None: this one."""
         self.searching = False
-        """The node is silent: it serves no client until it answers again."""
+        """The node does not answer: clients wait or move."""
         self.node = node
         self._pool = pool
         self._cluster = cluster
@@ -71,22 +69,22 @@ class ReaderRoute:
         return self._pool.spec
 
     no_writer_reason = ""
-    """Clients of readers never wait for a writer here."""
+    """A lost reader starts no search."""
 
     @property
     def is_standby(self) -> bool:
         """Whether servers here cannot write."""
         return self._cluster.is_standby(self.node)
 
-    def verdict(self, reason: str) -> LossCause | None:
-        """Return the cause of the loss of a server; None: a check must show it."""
-        return None if reason == CRASHED else LossCause.MOVED
+    def cause_of(self, reason: CloseReason) -> LossCause | None:
+        """Return what explains the loss of a server; None: not known yet."""
+        return None if reason is CloseReason.CRASHED else LossCause.MOVED
 
-    def verdict_of(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
-        """Return the cause of a loss that a check of the node shows.
+    def cause_found(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
+        """Return what a check of the node explains.
 
-        A node that shuts down and one that restarts after a crash answer alike, but
-        only the first has announced its end (``undone``).
+        A node that stops and one that restarts after a crash give the same answer, but
+        only the first sends a shutdown notice.
         """
         if finding is CheckResult.WELL:
             return LossCause.WELL
@@ -101,80 +99,81 @@ class ReaderRoute:
         self._cluster.check(callback, self.node)
 
     def standby_servers(self) -> Iterator[Backend]:
-        """Iterate over standby connections: a reader has none."""
+        """Iterate over connections to standbys: none."""
         return iter(())
 
     def suspect(self) -> None:
-        """Make the monitor probe the node."""
+        """Have the monitor check the node."""
         self._cluster.suspect(self.node)
 
     def correct_parameters(self, reported: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the parameters unchanged."""
+        """Return them as they are: the node never changes."""
         return reported
 
     def is_at_wrong_address(self, backend: Backend) -> bool:
-        """Tell whether a server is not at the address that the monitor uses."""
+        """Tell whether a server is at another address than the monitor's probe."""
         return is_at_other_address(self._cluster.address_of(self.node), backend)
 
     def welcome_learned(self) -> None:
-        """Ignore it: the welcome is that of the node."""
+        """Do nothing."""
 
     def server_ready(self) -> None:
-        """Ignore it: only the writer's servers are counted."""
+        """Do nothing: only the writer's servers matter."""
 
     def login_refused(self, sqlstate: str) -> bool:
-        """Move clients away from a node that refuses a login; return if none waits now.
+        """Move clients away from a node that refuses a login; True: none waits here.
 
-        The reason does not matter: if it is valid, the writer refuses the login too.
+        The reason does not matter: if the writer refuses them too, its error counts.
         """
         del sqlstate
         self.refresh()
         return not self._pool.idle_pool.waiters
 
-    def note(self, outcome: object) -> None:
-        """Ignore it: the loss of a reader is no switchover."""
+    def count_outcome(self, outcome: object) -> None:
+        """Do nothing: the loss of a reader is no switchover."""
 
-    def note_error(self, sqlstate: str) -> None:
-        """Ignore it: the loss of a reader is no switchover."""
+    def count_error(self, sqlstate: str) -> None:
+        """Do nothing, for the same reason."""
 
     def refresh(self) -> None:
-        """Move clients away if the node is no longer fit for them."""
+        """Move clients away if another pool should serve them."""
         target = self._better_pool(self._pool)
         if target is not None and target is not self._pool:
             drain_to(self._pool, target)
 
-    def close_silent(self) -> None:
-        """Close all connections to a silent node, and move its clients away.
+    def lose_node(self) -> None:
+        """Close all servers at a silent node, and move clients away.
 
-        Their statements fail or run again on another node, as when a writer is lost.
+        Clients get an error for their work, or it is run again elsewhere, as if a
+        writer were lost.
         """
         self.searching = True
-        self._pool.set_open()
+        self._pool.update_open()
         for backend in list(self._pool.servers.values()):
-            backend.close(NODE_LOST)
+            backend.close(CloseReason.NODE_LOST)
         self._pool.held_clients.decide(LossCause.MOVED)
         self.refresh()
 
     def node_answers(self) -> None:
-        """Serve clients again: the node answers."""
+        """Serve clients again: the node has answered."""
         if self.searching:
             self.searching = False
-            self._pool.go_on()
+            self._pool.resume()
 
     def close(self) -> None:
-        """Release held clients: the pool is given up."""
-        self._pool.held_clients.give_up()
+        """Release held clients: the pool is dropped."""
+        self._pool.held_clients.release_all()
 
 
 def drain_to(pool: ServerPool, target: ServerPool) -> None:
-    """Move all idle and all waiting clients to another pool."""
+    """Move all clients without work under way, and those that wait."""
     for client in list(pool.clients.values()):
         stream = client.stream
         if stream in pool.idle_pool.waiters:
             pool.idle_pool.waiters.remove(stream)
-            move(client, target)
+            move_client(client, target)
             target.idle_pool.waiters.append(stream)
         elif client.logged_in and stream.server is None and not stream.suspended:
-            move(client, target)
+            move_client(client, target)
     if target.idle_pool.waiters:
         target.serve_waiters()

@@ -10,9 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.net.backend import Phase
-from pgswitch.pool.connection_limits import EVICTED
-from pgswitch.pool.server_connector import PAUSED
+from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.server_state import ServerEvent, ServerState
 from pgswitch.types import PoolMode
 from pgswitch.wire import encode
 
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
     from pgswitch.wire.statements import ServerStatements
 
 EMPTY_QUERY = "<empty>"
-"""The value of server_check_query that stands for a query of no statement."""
-CHECK_FAILED = "test query failed"
-CLEANING_FAILED = "dropping of prepared statements failed"
+"""The value of server_check_query for a query without any statement."""
 
 
 class ReleasePool(Protocol):
@@ -47,53 +44,53 @@ class ReleasePool(Protocol):
     idle_pool: IdlePool
     internal_queries: InternalQueries
 
-    def is_held(self) -> bool:
+    def is_blocked(self) -> bool:
         """Tell whether no client may get a server now."""
 
-    def closes_free(self) -> bool:
-        """Tell whether servers that are free are closed."""
+    def closes_idle(self) -> bool:
+        """Tell whether idle servers are closed."""
 
     def backends(self) -> Iterator[Backend]:
         """Return the servers."""
 
     def serve_waiters(self) -> None:
-        """See to it that those who wait get a server."""
+        """Give servers to waiting clients; open more."""
 
     def launch(self) -> None:
-        """Open what is wanted and allowed."""
+        """Open servers that are wanted and allowed."""
 
-    def set_open(self) -> None:
-        """Take notice of what is asked of released servers."""
+    def update_open(self) -> None:
+        """Update whether released servers are looked at."""
 
     def waiting_since(self) -> float:
-        """Return when the client came that has waited longest; infinite if none."""
+        """Return since when the first client waits; infinite if none does."""
 
-    def is_opening(self) -> bool:
+    def is_logging_in(self) -> bool:
         """Tell whether a server is logging in."""
 
 
 class StatementCleanup:
-    """Has a server drop what its client has prepared under names of its own."""
+    """Drops the statements that a client has prepared under its own names."""
 
     unfit = ""
 
     def __init__(self, statements: ServerStatements) -> None:
-        """Take what is to be dropped."""
+        """Drop those that ``statements`` names."""
         self.request = statements.cleaning() + encode.sync()
 
     def message(self, kind: int, body: bytes) -> None:
-        """Take a part of the answer: nothing is to be learnt of it."""
+        """Ignore the answer."""
 
 
-def unfit(stream: ClientStream, server: ServerStream) -> str:
-    """Return why a server cannot be used after its client left; empty if it can."""
+def unfit(stream: ClientStream, server: ServerStream) -> CloseReason | None:
+    """Return why a server cannot be used after its client left; None if it can."""
     if stream.exchange.outstanding():
-        return "client disconnected with query in progress"
+        return CloseReason.QUERY_IN_PROGRESS
     if not stream.exchange.clean or stream.skip or not server.at_boundary():
-        return "client disconnect while server was not ready"
+        return CloseReason.CLIENT_NOT_READY
     if server.backlogged:
-        return "client disconnect before everything was sent to the server"
-    return ""
+        return CloseReason.CLIENT_UNSENT
+    return None
 
 
 def check_query(settings: Settings) -> str:
@@ -103,10 +100,10 @@ def check_query(settings: Settings) -> str:
 
 
 class ServerRelease:
-    """Looks after the released servers of one pool."""
+    """Resets, checks and closes the released servers of one pool."""
 
     def __init__(self, pool: ReleasePool) -> None:
-        """Take the settings with :meth:`configure` before use."""
+        """Call :meth:`configure` before use."""
         self._pool = pool
         self._resets = False
         self._checks_always = False
@@ -123,69 +120,70 @@ class ServerRelease:
         )
 
     def is_needed(self) -> bool:
-        """Tell whether every released server is to be looked at."""
+        """Tell whether every released server must be looked at."""
         pool = self._pool
         return (
-            pool.is_held()
+            pool.is_blocked()
             or self._resets
             or self._checks_always
             or self._lifetime() == 0
             or bool(pool.internal_queries)
-            or pool.connection_limits.is_wanted(pool.key)
+            or pool.connection_limits.has_starving_rival(pool.key)
         )
 
     def released(self, backend: Backend) -> None:
-        """Look after a server that came back unlinked and clean."""
+        """Reset, check, close or pass on a server that was released clean."""
         settings = self._pool.context.configuration.settings
-        if backend.phase is Phase.CLOSED:
+        if backend.stored_state is ServerState.CLOSED:
             return
         for cancel in [*backend.cancels]:
-            cancel.unneeded()
+            cancel.drop_unsent()
         if self._pool.context.clock() - backend.connected_at >= self._lifetime():
-            backend.close("server lifetime over")
+            backend.close(CloseReason.LIFETIME_OVER)
         elif backend.stream.close_needed:
-            backend.close("close_needed")
+            backend.close(CloseReason.CLOSE_NEEDED)
         elif backend.cancels:
-            backend.is_parked = True
-        elif self._pool.closes_free():
-            backend.close(PAUSED)
+            backend.change_state(ServerEvent.RELEASED_IN_CANCEL)
+        elif self._pool.closes_idle():
+            backend.close(CloseReason.PAUSED)
         elif backend.stream.statements.needs_cleaning():
             backend.ask(
                 StatementCleanup(backend.stream.statements),
                 partial(self._cleaned, backend),
+                event=ServerEvent.TEST_SENT,
             )
         elif self._resets:
             backend.run(
                 settings.server_reset_query,
-                partial(self._free_unless_failed, backend, "reset query failed"),
+                partial(self._free_unless_failed, backend, CloseReason.RESET_FAILED),
             )
         elif self._checks_always:
-            backend.phase = Phase.USED
+            backend.change_state(ServerEvent.CHECK_DUE)
             self._pool.serve_waiters()
         else:
             self.free(backend)
 
     def _cleaned(self, backend: Backend, error: dict[str, str] | None) -> None:
-        """Look after a server that has dropped what was its client's own."""
+        """Go on with a server that has dropped its client's statements."""
         backend.stream.drop_release_check()
         if error is not None:
-            backend.close(CLEANING_FAILED)
+            backend.close(CloseReason.CLEANUP_FAILED)
         else:
             self.released(backend)
 
     def free(self, backend: Backend) -> None:
-        """Take a server that is fit for the next client."""
+        """Give a server to an internal query, a rival pool, or the next client."""
         pool, idle_pool = self._pool, self._pool.idle_pool
-        if pool.closes_free():
-            backend.close(PAUSED)
+        if pool.closes_idle():
+            backend.close(CloseReason.PAUSED)
         elif backend.stream.close_needed:
-            backend.close("close_needed")
-        elif idle_pool.open and pool.internal_queries.take(backend):
-            pass  # It comes back when the question has its answer.
-        elif pool.connection_limits.needs_server(pool):
-            backend.close(EVICTED)
+            backend.close(CloseReason.CLOSE_NEEDED)
+        elif idle_pool.open and pool.internal_queries.run_next(backend):
+            pass  # It is released when the query has its answer.
+        elif pool.connection_limits.must_yield(pool):
+            backend.close(CloseReason.EVICTED)
         elif idle_pool.reuse(backend.stream):
-            pool.connection_limits.offer(pool.key)
+            pool.connection_limits.launch_starving(pool.key)
 
     def check_used(self, wanted: int) -> None:
         """Start the check of as many used servers as clients wait for."""
@@ -193,19 +191,22 @@ class ServerRelease:
         for backend in self._pool.backends():
             if wanted <= 0:
                 return
-            if backend.phase is Phase.USED:
+            if backend.stored_state is ServerState.USED:
                 wanted -= 1
                 if backend.stream.close_needed:
-                    backend.close("obsolete connection")
+                    backend.close(CloseReason.OBSOLETE)
                     continue
                 backend.run(
-                    query, partial(self._free_unless_failed, backend, CHECK_FAILED)
+                    query,
+                    partial(
+                        self._free_unless_failed, backend, CloseReason.CHECK_FAILED
+                    ),
                 )
 
     def _free_unless_failed(
-        self, backend: Backend, reason: str, error: dict[str, str] | None
+        self, backend: Backend, reason: CloseReason, error: dict[str, str] | None
     ) -> None:
-        """Take a server back after a reset or a check; close it if that failed."""
+        """Pass a server on after a reset or a check; close it if that failed."""
         if error is not None:
             backend.close(reason)
         else:

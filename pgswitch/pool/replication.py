@@ -1,9 +1,9 @@
 """A replication client and the server connection that is its own.
 
-A walsender is of no use to anybody else, so it is never pooled: opened for one
-client (manual, "Streaming Replication Protocol"), closed with it.  To the client's
-link it is a rack of one server in session pooling; to the pool it is one more of its
-servers, which counts against pool_size.
+A walsender is of no use to other clients, so it is never pooled: it is opened for one
+client (manual, "Streaming Replication Protocol") and closed with it.  To the client's
+stream it is an idle pool of one server in session pooling; to the pool it is one more
+server, which counts against pool_size.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pgswitch.errors import (
     ServerClosed,
     ServerLoginRefused,
 )
-from pgswitch.net.backend import Phase
-from pgswitch.pool.login_attempts import INTERVENTION, NO_RESOURCES
-from pgswitch.pool.server_connector import NO_FAILURES
+from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.server_state import ServerState
+from pgswitch.pool.server_connections import INTERVENTION, NO_RESOURCES
 from pgswitch.relay.idle_pool import IdlePool
 from pgswitch.types import SESSION_POOLING
 from pgswitch.wire.server_auth import Failed, ServerRefused
@@ -28,20 +28,18 @@ if TYPE_CHECKING:
     from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.route import Route
     from pgswitch.pool.server_connections import ServerConnections
-    from pgswitch.pool.writer_route import Route
     from pgswitch.relay.client_stream import ClientStream
     from pgswitch.relay.server_stream import ServerStream
 
-CLIENT_CLOSED = "replication client was closed"
-CLIENT_LEFT = "replication client disconnected"
-PASSING = (NO_RESOURCES, INTERVENTION)
-"""Classes of what a node refuses a login with that may be over soon."""
+TRANSIENT = (NO_RESOURCES, INTERVENTION)
+"""Classes of SQLSTATEs with which a node refuses logins for a short time only."""
 _STARTUP_WORDS = {Replication.LOGICAL: "database", Replication.PHYSICAL: "true"}
 
 
 class ReplicationPool(Protocol):
-    """What a session needs of the pool it belongs to; see pool/pool.py."""
+    """What a session needs of its pool; see pool/pool.py."""
 
     context: ServiceContext
     welcome: Welcome | None
@@ -49,12 +47,12 @@ class ReplicationPool(Protocol):
     server_connections: ServerConnections
     route: Route | None
 
-    def is_held(self) -> bool:
+    def is_blocked(self) -> bool:
         """Tell whether no client may get a server now."""
 
 
-class _NoSteward:
-    """Of the rack of a client that has left: there is nothing to be done."""
+class _NullPolicy:
+    """The policy of the idle pool of a client that has left: does nothing."""
 
     def wait(self, client: ClientStream) -> None:
         """Do nothing."""
@@ -70,11 +68,11 @@ class _NoSteward:
     released = discard
 
 
-_GONE = _NoSteward()
+_NULL_POLICY = _NullPolicy()
 
 
 class ReplicationSession:
-    """Steward of the rack of one replication client, owner of its one server."""
+    """Policy of one replication client's idle pool, and owner of its server."""
 
     def __init__(self, pool: ReplicationPool, client: Frontend) -> None:
         """Begin without a server."""
@@ -88,8 +86,8 @@ class ReplicationSession:
     def begin(self) -> Welcome | None:
         """Return what to report to the client; None: it waits for our server.
 
-        A server is opened for the welcome only if none has been seen: the database
-        that a physical client names need not exist.
+        A server is opened for the welcome only if the pool has none: the database that
+        a physical client names need not exist.
         """
         if self._pool.welcome is not None:
             return self._pool.welcome
@@ -101,37 +99,43 @@ class ReplicationSession:
         """Close the server: the client has left."""
         if self._backend is not None:
             is_free = self.client.stream.exchange.clean
-            self._backend.close(CLIENT_CLOSED if is_free else CLIENT_LEFT)
-        # The two hold each other.
-        self.idle_pool.policy = _GONE
+            self._backend.close(
+                CloseReason.REPLICATION_CLOSED
+                if is_free
+                else CloseReason.REPLICATION_LEFT
+            )
+        # Break the reference cycle.
+        self.idle_pool.policy = _NULL_POLICY
 
     def open(self) -> None:
-        """Open the server if one is wanted and there is room for it."""
+        """Open the server if it is wanted and there is room for it."""
         client, pool = self.client, self._pool
         is_wanted = bool(self.idle_pool.waiters) or not client.logged_in
-        if not is_wanted or self._backend is not None or pool.is_held():
+        if not is_wanted or self._backend is not None or pool.is_blocked():
             return
-        if not pool.server_connections.make_room():
+        if not pool.server_connections.evict_if_full():
             return
         facts = client.facts
         assert facts is not None  # noqa: S101 - the client has logged in
-        given = {"replication": _STARTUP_WORDS[facts.replication]}
+        parameters = {"replication": _STARTUP_WORDS[facts.replication]}
         if facts.options is not None:
-            given["options"] = facts.options
-        self._backend = pool.server_connections.open_for(self, given | facts.tracked)
+            parameters["options"] = facts.options
+        self._backend = pool.server_connections.open_for(
+            self, parameters | facts.tracked
+        )
         self._backend.replication = facts.replication.value
 
     def create(self) -> Backend:
-        """Return the server, whose connection another process has opened."""
+        """Return a backend for a connection that another process has opened."""
         backend = self._backend = self._pool.server_connections.create(self)
         assert self.client.facts is not None  # noqa: S101 - the client has logged in
         backend.replication = self.client.facts.replication.value
         return backend
 
-    # The rack's steward.
+    # The policy of the idle pool.
 
     def wait(self, client: ClientStream) -> None:
-        """Have the client wait for its server, which is opened now."""
+        """Queue the client for its server, which is opened now."""
         shutdown_fault = self._pool.context.shutdown_fault
         if shutdown_fault is not None:
             self.client.disconnect(shutdown_fault())
@@ -142,20 +146,20 @@ class ReplicationSession:
         self.open()
 
     def sync_parameters(self, client: ClientStream, server: ServerStream) -> bool:
-        """Set nothing: the start-up packet had it, and a walsender knows no SET."""
+        """Set nothing: the startup packet has all, and a walsender knows no SET."""
         del client, server
         return False
 
     def discard(self, server: ServerStream) -> None:
         """Close the server."""
-        cast("Backend", server.backend).close(CLIENT_LEFT)
+        cast("Backend", server.backend).close(CloseReason.REPLICATION_LEFT)
 
     released = discard
 
-    # The server's owner.
+    # The owner of the server.
 
     def logged_in(self, backend: Backend) -> None:
-        """Welcome the client if that is still to be done, and join the two."""
+        """Welcome the client if it waits for that, and link the two."""
         stream = self.client.stream
         backend.stream.server_source = self.idle_pool
         backend.stream.counters = self.idle_pool.counters
@@ -170,12 +174,12 @@ class ReplicationSession:
             self.idle_pool.link(stream, backend.stream)
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
-        """Tell the client, and nobody else, unless its cluster may soon serve it."""
+        """Disconnect the client, unless its cluster may serve it soon."""
         log = self._pool.context.log
         fault: Fault
         if isinstance(refusal, ServerRefused):
             log.warning(f"server login failed: {refusal.severity} {refusal.message}")
-            if self._pool.route is not None and refusal.sqlstate[:2] in PASSING:
+            if self._pool.route is not None and refusal.sqlstate[:2] in TRANSIENT:
                 return
             fault = ServerLoginRefused(
                 message=refusal.message, sqlstate=refusal.sqlstate
@@ -185,16 +189,16 @@ class ReplicationSession:
             fault = refusal.client_fault or ServerClosed(reason=refusal.reason)
         self.client.disconnect(fault)
 
-    def lost(self, backend: Backend, reason: str) -> None:
-        """End the client, unless all that was lost is an attempt to be made again."""
+    def lost(self, backend: Backend, reason: CloseReason) -> None:
+        """Disconnect the client, unless only a login was lost that is tried again."""
         self._backend = None
         pool = self._pool
-        pool.server_connections.remove(backend, reason)
-        if pool.route is not None and reason not in NO_FAILURES:
+        pool.server_connections.remove(backend)
+        if pool.route is not None and reason.is_failure:
             pool.route.suspect()
-        if backend.phase_at_close is Phase.LOGIN:
-            if reason not in NO_FAILURES and pool.route is None:
-                self.client.disconnect(ServerClosed(reason=reason))
+        if backend.state_at_close is ServerState.LOGIN:
+            if reason.is_failure and pool.route is None:
+                self.client.disconnect(ServerClosed(reason=backend.close_text))
             return
         stream = backend.stream
         if stream.peer is not None:
@@ -202,10 +206,10 @@ class ReplicationSession:
         self.client.disconnect(backend.loss_fault(), quietly=stream.skip != 0)
 
     def reported(self, name: str, value: str, backend: Backend) -> None:
-        """Do nothing: the client hears it from its own server."""
+        """Do nothing: the client gets it from its own server."""
 
     def on_read_only(self, backend: Backend) -> None:
-        """Do nothing: a stream writes nothing."""
+        """Do nothing: a replication stream writes nothing."""
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
         """Do nothing: in session pooling every transaction is allowed."""

@@ -1,8 +1,8 @@
-"""Opens the server connections of one pool: which host, which start-up packet.
+"""Opens the server connections of one pool: chooses host and startup packet.
 
-Protocol 3.2 is asked for, for its long cancel keys.  PostgreSQL before 18 answers with
-NegotiateProtocolVersion and goes on with 3.0; a server that refuses or hangs up
-instead (Redshift, some proxies) is asked for 3.0 from then on.
+It requests protocol 3.2, for its long cancel keys.  PostgreSQL before 18 answers with
+NegotiateProtocolVersion and goes on with 3.0; from a server that refuses or hangs up
+instead (Redshift, some proxies) it requests 3.0 from then on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.error import DNSLookupError
 
 from pgswitch.net.backend import Backend, BackendOwner
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.tls_negotiation import Encryption
 from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.types import Address
@@ -29,26 +30,6 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import ServiceContext
     from pgswitch.types import PoolKey
 
-WRITER_LOST, WRITER_MOVED = "writer lost", "writer moved"
-NODE_LOST = "node lost"
-CONNECT_TIMEOUT = "connect timeout"
-PAUSED, RECONFIGURED = "pause mode", "database configuration changed"
-REDIRECTED, REMOVED = "connect string changed", "database removed"
-UNSAFE = "close unsafe file descriptors on suspend"
-SUSPEND_TIMEOUT = "suspend_timeout"
-NO_FAILURES = (
-    WRITER_LOST,
-    WRITER_MOVED,
-    NODE_LOST,
-    REDIRECTED,
-    RECONFIGURED,
-    PAUSED,
-    REMOVED,
-    UNSAFE,
-    SUSPEND_TIMEOUT,
-)
-"""Reasons of ours to close a server that logs in; they say nothing about it."""
-
 
 class ServerConnector:
     """Makes backends for one pool and connects them."""
@@ -63,14 +44,14 @@ class ServerConnector:
     ) -> None:
         """``owner`` is the pool, which the backends report to.
 
-        ``quiet``: the owner sees to it that the log tells of connections.
+        ``quiet``: the owner logs connections and their failures itself.
         """
         self._is_quiet = quiet
         self._key = key
         self._context = context
         self._owner = owner
         self._connecting: dict[Backend, Deferred[object]] = {}
-        self._turn = 0
+        self._next_host = 0
         self._startup = encode.startup_3_2
 
     def open_one(
@@ -81,10 +62,10 @@ class ServerConnector:
         owner: BackendOwner | None = None,
         extra: Mapping[str, str] | None = None,
     ) -> Backend:
-        """Return a backend that is to be connected next.
+        """Return a backend that :meth:`connect` is called for next.
 
-        ``owner`` is told of its life instead of the pool; ``extra`` are parameters
-        for its start-up packet, before those of the database's entry.
+        It reports to ``owner`` instead of the pool; ``extra`` are parameters for its
+        startup packet, which override those of the database's entry.
         """
         context = self._context
         parameters = startup_parameters(spec, self._key.user, extra or {})
@@ -110,11 +91,11 @@ class ServerConnector:
             generation=generation,
         )
         backend.is_quiet = self._is_quiet
-        _aim(backend, self._host(spec), spec.port)
+        _set_target(backend, self._host(spec), spec.port)
         return backend
 
     def connect(self, spec: DatabaseSpec, backend: Backend) -> None:
-        """Begin to connect; the backend is closed if no host can be connected to."""
+        """Start to connect; the backend is closed if no host accepts the connection."""
         hosts = spec.hosts
         if backend.host is None or len(hosts) == 1:
             self._attempt(spec, backend, ())
@@ -125,15 +106,17 @@ class ServerConnector:
     def _attempt(
         self, spec: DatabaseSpec, backend: Backend, others: tuple[str, ...]
     ) -> None:
-        """Try the backend's host; ``others`` are tried if that fails."""
+        """Try the backend's host, then the ``others``."""
         try:
             backend.encryption = self._encryption(spec, backend.host)
         except TlsSetupError as error:
             if self._is_quiet:
-                backend.close(f"TLS setup failed: {error}")
+                backend.close(
+                    CloseReason.TLS_SETUP_FAILED, detail=f"TLS setup failed: {error}"
+                )
                 return
             self._context.log.error(f"{backend.prefix} TLS setup failed: {error}")
-            backend.close("TLS setup failed")
+            backend.close(CloseReason.TLS_SETUP_FAILED)
             return
         backend.is_logged = self._is_logging()
         connecting = self._context.connect(backend.host, spec.port, backend)
@@ -151,38 +134,38 @@ class ServerConnector:
 
     @property
     def may_fall_back(self) -> bool:
-        """Whether more than protocol 3.0 is asked for."""
+        """Whether a later protocol than 3.0 is requested."""
         return self._startup is not encode.startup
 
     def fall_back(self) -> None:
-        """Ask for protocol 3.0 from now on."""
+        """Request protocol 3.0 from now on."""
         self._startup = encode.startup
 
-    def give_up(self, backend: Backend) -> None:
-        """Stop connecting a backend that was closed meanwhile.
+    def cancel(self, backend: Backend) -> None:
+        """Stop connecting a backend that has been closed.
 
-        One that ends in the moment that it is connected, as direct TLS may, leaves
-        nothing to stop: Twisted is about to say that the attempt has succeeded.
+        If it was closed while being connected, as by direct TLS, nothing is left to
+        stop: Twisted is about to report that the attempt has succeeded.
         """
         connecting = self._connecting.pop(backend, None)
         if connecting is not None and backend.transport is None:
             connecting.cancel()
 
     def _encryption(self, spec: DatabaseSpec, host: str | None) -> Encryption | None:
-        """Return how a host is connected to; sockets of this machine need no TLS."""
+        """Return the TLS settings for a host; None for unix sockets and without TLS."""
         if host is None or host.startswith(("/", "@")):
             return None
         side = self._context.tls.server(spec)
         return None if side is None else Encryption(side, host)
 
     def _host(self, spec: DatabaseSpec) -> str | None:
-        """Return the host whose turn it is; None for the unix socket folder."""
+        """Return the next host; None for the default unix socket directory."""
         hosts = spec.hosts
         if not hosts:
             return None
-        host = hosts[self._turn % len(hosts)]
+        host = hosts[self._next_host % len(hosts)]
         if spec.load_balance_hosts != "disable":
-            self._turn += 1
+            self._next_host += 1
         return host
 
     def _connected(self, _result: object, backend: Backend) -> None:
@@ -202,21 +185,23 @@ class ServerConnector:
         if self._connecting.pop(backend, None) is None:
             return
         if spec.load_balance_hosts == "disable":
-            self._turn += 1
+            self._next_host += 1
         if not self._is_quiet:
             self._context.log.warning(f"{backend.prefix} {failure.getErrorMessage()}")
         if others:
-            _aim(backend, others[0], spec.port)
+            _set_target(backend, others[0], spec.port)
             self._attempt(spec, backend, others[1:])
         elif failure.check(DNSLookupError):
-            backend.close("server DNS lookup failed")
+            backend.close(CloseReason.DNS_FAILED)
         else:
             words = failure.getErrorMessage()
-            backend.close(words if self._is_quiet else "connect failed")
+            backend.close(
+                CloseReason.CONNECT_FAILED, detail=words if self._is_quiet else ""
+            )
 
 
-def _aim(backend: Backend, host: str | None, port: int) -> None:
-    """Have a backend connected to a host; None is the unix socket folder."""
+def _set_target(backend: Backend, host: str | None, port: int) -> None:
+    """Set the host of a backend; None is the default unix socket directory."""
     backend.host = host
     is_socket = host is None or host.startswith(("/", "@"))
     backend.address = Address("unix" if is_socket else str(host), port)
@@ -225,11 +210,11 @@ def _aim(backend: Backend, host: str | None, port: int) -> None:
 def startup_parameters(
     spec: DatabaseSpec, user: str, extra: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    """Return what the start-up packet says to a server of this database.
+    """Return the parameters of the startup packet to a server of this database.
 
-    A name that is in ``extra`` too, in any case, is said as there.
+    Those in ``extra`` override others whose name differs in case only.
     """
-    given = {
+    own = {
         "user": user,
         "database": spec.dbname or spec.name,
         "client_encoding": spec.client_encoding,
@@ -237,10 +222,10 @@ def startup_parameters(
         "timezone": spec.timezone,
         "application_name": spec.application_name,
     }
-    said = {name.lower() for name in extra}
-    own = [
+    overridden = {name.lower() for name in extra}
+    kept = [
         (name, value)
-        for name, value in given.items()
-        if value is not None and name not in said
+        for name, value in own.items()
+        if value is not None and name not in overridden
     ]
-    return [*own, *extra.items()]
+    return [*kept, *extra.items()]

@@ -1,14 +1,14 @@
-"""SUSPEND: all reading stops where messages end, so that nothing is half passed on.
+"""SUSPEND: all reading stops at message boundaries, so no message is half relayed.
 
-Every link is stopped at once and then read by hand, a message's rest at a time, until
-it stands at a boundary and has nothing left to send.  Logins under way are let finish,
-but for those that wait for a server that cannot be logged in to.
-A client that has lost the server of a cluster is at rest when it is known why, or
-when it is told that nobody knows.  What has not come to rest within
-``suspend_timeout`` is closed.
+Every stream is paused at once and then read step by step, the rest of one message at a
+time, until it is at a boundary and has nothing left to send.  Logins under way may
+finish, except those that wait for a server that does not accept logins.  A client that
+has lost the server of a cluster is quiesced when the cause is known, or when it has the
+error that none is known.  Connections that are not quiesced within ``suspend_timeout``
+are closed.
 
-Another process can then take the sockets over (``takeover/``); or RESUME has all links
-read on.
+Then another process can take over the sockets (``takeover/``), or RESUME lets all
+streams read again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.defer import Deferred
 
 from pgswitch.errors import SuspendTimeout
-from pgswitch.net.backend import Phase
-from pgswitch.pool.held_clients import TIMEOUT_S
-from pgswitch.pool.server_connector import SUSPEND_TIMEOUT, UNSAFE
+from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.server_state import ServerState
+from pgswitch.pool.failover import TIMEOUT_S
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.stream import BIG_READ, PAUSED_SUSPENDED
 
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
     from pgswitch.relay.stream import Stream
 
 POLL_S = 0.01
-"""How often those that have not come to rest are looked at."""
+"""How often connections that are not quiesced are looked at."""
 WATCH_S = 0.1
-"""How often it is looked whether an admin is still there."""
+"""How often we check that an admin is still connected."""
 
 
 class ListenerControl(Protocol):
     """The listening sockets; see net/listen.py."""
 
     def pause(self) -> None:
-        """Accept nothing for now."""
+        """Stop accepting."""
 
     def resume(self) -> None:
         """Accept again."""
 
 
 class Suspension:
-    """Stops everything, and lets it go on."""
+    """Carries out SUSPEND and the RESUME after it."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Suspension:
         clients: Mapping[int, Frontend],
         listeners: ListenerControl,
     ) -> None:
-        """``clients`` are all client connections by number, the console's too."""
+        """``clients`` are all client connections by number, consoles included."""
         self._context = context
         self._pools = pools
         self._clients = clients
@@ -68,12 +68,12 @@ class Suspension:
         self._done: Deferred[None] | None = None
         self._deadline = 0.0
         self._held_clients_due = 0.0
-        """Until then a client that has lost its server may wait to be told why."""
+        """Until then clients that have lost a server are held, in monotonic seconds."""
         self._has_read = False
         self._is_final = False
 
     def begin(self) -> Deferred[None]:
-        """Stop; fires when everything has come to rest."""
+        """Suspend; fires when everything is quiesced."""
         context = self._context
         context.suspended = True
         self._listeners.pause()
@@ -81,31 +81,31 @@ class Suspension:
         timeout = settings.suspend_timeout
         self._deadline = now + timeout if timeout else float("inf")
         self._held_clients_due = now + settings.switchover_silence + TIMEOUT_S
-        self._done = Deferred(self._given_up)
+        self._done = Deferred(self._abandoned)
         done = self._done
         self._look()
         return done
 
     def end(self) -> None:
-        """Go on."""
+        """Resume."""
         self._context.suspended = False
         self._done = None
-        for stream in self._links():
+        for stream in self._streams():
             stream.resume(PAUSED_SUSPENDED)
         self._listeners.resume()
         for pool in self._pools:
             pool.serve_waiters()
 
     def freeze(self) -> None:
-        """Resume no more by ourselves: the process ends.
+        """Never resume by ourselves: the process ends.
 
-        Its console is gone before its reactor has stopped; reading on in between, or
-        closing what is read, would disturb sockets that another process goes on with.
+        Its console disconnects before its reactor stops; reading or closing in between
+        would disturb sockets that another process goes on with.
         """
         self._is_final = True
 
-    def _given_up(self, _deferred: Deferred[None]) -> None:
-        """Hear that the console waits no more; what it began goes on."""
+    def _abandoned(self, _deferred: Deferred[None]) -> None:
+        """Note that the console no longer waits; the SUSPEND goes on."""
         self._done = None
 
     def _look(self) -> None:
@@ -114,13 +114,13 @@ class Suspension:
         now = self._context.clock()
         if now >= min(self._held_clients_due, self._deadline):
             for pool in self._pools:
-                pool.held_clients.give_up()
+                pool.held_clients.release_all()
         clients, servers = self._not_quiesced()
         if now >= self._deadline:
             for client in clients:
                 client.disconnect(SuspendTimeout())
             for backend in servers:
-                backend.close(SUSPEND_TIMEOUT)
+                backend.close(CloseReason.SUSPEND_TIMEOUT)
         elif clients or servers:
             self._context.later(POLL_S, self._look)
             return
@@ -130,7 +130,7 @@ class Suspension:
         self._watch()
 
     def _watch(self) -> None:
-        """Go on by ourselves once nobody is left who could say RESUME."""
+        """Resume by ourselves once no console is left that could."""
         if not self._context.suspended or self._is_final:
             return
         if any(one.console is not None for one in self._clients.values()):
@@ -139,7 +139,7 @@ class Suspension:
         self._context.log.log("admin disappeared when suspended, doing RESUME")
         self.end()
 
-    def _links(self) -> Iterator[Stream]:
+    def _streams(self) -> Iterator[Stream]:
         for client in list(self._clients.values()):
             yield client.stream
         for pool in self._pools:
@@ -148,10 +148,10 @@ class Suspension:
                     yield backend.stream
 
     def _not_quiesced(self) -> tuple[list[Frontend], list[Backend]]:
-        """Stop all; return those that have not come to rest.
+        """Pause all; return those that are not quiesced.
 
-        What one reads by hand may move another that has been looked at before, so all
-        are looked at again until nobody reads.
+        Reading from one may send to another that was quiesced before, so this repeats
+        until nothing is read.
         """
         while True:
             self._has_read = False
@@ -161,7 +161,7 @@ class Suspension:
                 return clients, servers
 
     def _clients_not_quiesced(self) -> Iterator[Frontend]:
-        """Stop the clients; yield those that have not come to rest."""
+        """Pause the clients; yield those that are not quiesced."""
         for client in list(self._clients.values()):
             if client.console is not None:
                 continue
@@ -170,14 +170,14 @@ class Suspension:
             elif not client.logged_in:
                 if not _is_stuck(client):
                     yield client
-            elif not self._is_at_rest(client.stream):
+            elif not self._is_quiesced(client.stream):
                 yield client
             elif (
                 client.stream.suspended
                 and not client.stream.exchange.awaited
                 and client.stream not in client.pool.waiting()
             ):
-                yield client  # Its parameters are being set, or it has lost its server.
+                yield client  # Its parameters are being set, or it is held.
 
     def _servers_not_quiesced(self) -> Iterator[Backend]:
         for pool in self._pools:
@@ -186,31 +186,31 @@ class Suspension:
                     yield backend
 
     def _is_not_quiesced(self, pool: ServerPool, backend: Backend) -> bool:
-        """Stop a server, or close it if its state is nobody's to go on with."""
-        if backend.phase is Phase.READY:
-            return not self._is_at_rest(backend.stream) or bool(backend.cancels)
+        """Pause a server; close it if nothing can go on with its state."""
+        if backend.stored_state.serves_clients:
+            return not self._is_quiesced(backend.stream) or bool(backend.cancels)
         # Logins of clients wait for welcomes and for answers of auth_query.
-        if backend.phase is Phase.LOGIN and (
+        if backend.stored_state is ServerState.LOGIN and (
             pool.waiting_logins() or pool.internal_queries
         ):
             return True
-        if backend.phase is Phase.BUSY and (
+        if backend.stored_state.runs_query and (
             pool.is_syncing_parameters(backend)
-            or pool.internal_queries.is_at_work(backend)
+            or pool.internal_queries.is_running(backend)
         ):
             return True
-        backend.close(UNSAFE)
+        backend.close(CloseReason.UNSAFE)
         return False
 
-    def _is_at_rest(self, stream: Stream) -> bool:
-        """Stop a link; tell whether it stands between messages and has all sent."""
+    def _is_quiesced(self, stream: Stream) -> bool:
+        """Pause a stream; tell whether it is at a boundary and has sent everything."""
         stream.pause(PAUSED_SUSPENDED)
         missing = _missing(stream)
-        # Another reason to stand still is a peer that has not taken what is there.
+        # It may also be paused because its peer is backlogged.
         while missing and stream.paused == PAUSED_SUSPENDED:
             stream.read_size = min(missing, BIG_READ)
             if stream.do_read_now() is not None:
-                # An end of file: for the reactor to find, and to act on.
+                # End of file: the reactor finds it and acts on it.
                 stream.resume(PAUSED_SUSPENDED)
                 return False
             self._has_read = True
@@ -226,18 +226,18 @@ class Suspension:
 
 
 def _is_stuck(client: Frontend) -> bool:
-    """Tell whether a login waits for a server that is not to be had any time soon.
+    """Tell whether a login waits for a server that will not be available soon.
 
     All other clients would have to wait for it.
     """
     pool: ServerPool | None = client.pool
     if pool is None or not client.waiting_since:
         return False
-    return bool(pool.failing or pool.is_held()) and not pool.is_opening()
+    return bool(pool.failing or pool.is_blocked()) and not pool.is_logging_in()
 
 
 def _missing(stream: Stream) -> int:
-    """Return how many bytes are to be read at least until a message ends; 0: none."""
+    """Return how many bytes are missing, at least, to a boundary; 0: none."""
     if isinstance(stream, ClientStream):
         if stream.interceptor is not None and not stream.interceptor.at_boundary():
             return stream.interceptor.missing()

@@ -1,9 +1,9 @@
-"""Sees to it that no client of a pool waits without an end.
+"""Logs clients of a pool that wait for longer than their deadlines allow.
 
 A client waits for a server, for its parameters to be set there, for a rule, for its
-welcome, or, when rules have to know where it stands, for an answer.  Each of these has
-a deadline (maintenance.py) if the settings name one.  Should a client wait for twice as
-long nevertheless, something is wrong with us, and the log says so, once for each wait.
+welcome, or, if rules need to know its state, for an answer.  Each of these has a
+deadline (maintenance.py) if the settings name one.  A client that waits for twice as
+long has met a bug of ours: one line in the log for each such wait.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SERVER, PARAMETERS = "a server", "its parameters to be set"
 RULE, ANSWER, WELCOME = "a rule", "an answer", "its login"
 Sign = tuple[float, float, float, float]
-"""Tells one wait of a client from the next."""
+"""Differs between one wait of a client and the next."""
 
 
 class WaitPool(Protocol):
@@ -34,27 +34,27 @@ class WaitPool(Protocol):
 
 
 class ObservedWait:
-    """One wait of a client, as it was first seen."""
+    """One wait of a client."""
 
     def __init__(self, sign: Sign, since: float) -> None:
-        """``since`` is in monotonic seconds."""
+        """``since``: when it was first seen, in monotonic seconds."""
         self.sign = sign
         self.since = since
-        self.is_told = False
+        self.is_logged = False
 
 
 class WaitWatchdog:
-    """The clients of one pool that wait, looked at now and then."""
+    """The waits of one pool's clients, as of the last maintenance run."""
 
     def __init__(self) -> None:
         """Begin with none."""
         self._seen: dict[int, ObservedWait] = {}
 
     def look(self, pool: WaitPool, now: float) -> None:
-        """Find out who waits, and tell of those who should not any more."""
+        """Find the clients that wait, and log those that wait for too long."""
         seen: dict[int, ObservedWait] = {}
         for number, client in pool.clients.items():
-            # Nearly nobody waits, and costs no more than this.
+            # Nearly all clients wait for nothing: they cost no more than this.
             if client.logged_in and not client.stream.indirect:
                 continue
             awaited = awaited_by(client)
@@ -66,8 +66,8 @@ class WaitWatchdog:
                 wait = ObservedWait(sign, now)
             seen[number] = wait
             limit = limit_of(pool, client, awaited)
-            if limit and not wait.is_told and now - wait.since > 2 * limit:
-                wait.is_told = True
+            if limit and not wait.is_logged and now - wait.since > 2 * limit:
+                wait.is_logged = True
                 pool.context.log.error(
                     f"{client.prefix} has been waiting for {awaited} for"
                     f" {now - wait.since:.0f} s, twice as long as it may"
@@ -76,7 +76,7 @@ class WaitWatchdog:
 
 
 def awaited_by(client: Frontend) -> str:
-    """Return what a client waits for, empty for nothing."""
+    """Return what a client waits for; empty: nothing."""
     if not client.logged_in:
         return WELCOME if client.waiting_since else ""
     stream = client.stream
@@ -92,14 +92,16 @@ def awaited_by(client: Frontend) -> str:
 
 
 def limit_of(pool: WaitPool, client: Frontend, awaited: str) -> float:
-    """Return for how many seconds a client may wait for something; 0: for ever."""
+    """Return for how many seconds a client may wait; 0: without a limit."""
     effective = pool.context.effective
     if awaited == ANSWER:
         return float(effective.query_timeout(pool.spec, pool.key.user))
     limit = float(effective.query_wait_timeout(pool.spec, client.user))
     if awaited == WELCOME:
-        of_logins = float(pool.context.configuration.settings.client_login_timeout)
-        return min(limit, of_logins) if limit and of_logins else limit or of_logins
+        login_limit = float(pool.context.configuration.settings.client_login_timeout)
+        return (
+            min(limit, login_limit) if limit and login_limit else limit or login_limit
+        )
     return limit
 
 

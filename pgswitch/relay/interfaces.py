@@ -102,9 +102,6 @@ class ServerControl(StreamControl, Protocol):
     def refused_to_write(self) -> None:
         """Note that the server says it takes no writes."""
 
-    def close(self, reason: str) -> None:
-        """Close the connection."""
-
 
 class ClientControl(StreamControl, Protocol):
     """The same for a client; see net/frontend.py."""

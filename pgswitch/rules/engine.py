@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from pgswitch.errors import DatabaseDisabled
 from pgswitch.pool.cluster_databases import READER
-from pgswitch.pool.modes import equip
+from pgswitch.pool.modes import update_statements
 from pgswitch.relay.interceptor import QueryInterceptor
 from pgswitch.rules.evaluate import split_key
 from pgswitch.rules.registry import RuleRegistry
@@ -60,7 +60,7 @@ class RulesEngine:
             return
         if self.rules_of(client.database) is None:
             return
-        equip(client, self.routes)
+        update_statements(client, self.routes)
         if client.stream.relaying and client.stream.interceptor is None:
             QueryInterceptor(client.stream, QueryRouter(self, client, client.stream))
 
@@ -94,13 +94,13 @@ class RulesEngine:
         if (
             name in self._pools.disabled
             and not is_inside
-            and not self._pools.is_of(here, name)
+            and not self._pools.belongs_to(here, name)
         ):
             client.disconnect(DatabaseDisabled(database=name))
             return None
         if not role:
             return self._pools.pool(spec, client.user)
-        if is_inside and role == READER and self._pools.is_of(here, name):
+        if is_inside and role == READER and self._pools.belongs_to(here, name):
             return here
         return self._pools.pool_for_role(spec, client.user, role, here)
 

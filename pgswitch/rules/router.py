@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pgswitch.errors import RewriteFailed, RuleMoveRefused
-from pgswitch.pool.moving import move
+from pgswitch.pool.pool import move_client
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.interceptor import QueryInterceptor
 from pgswitch.relay.interfaces import CHANGED, LATER, REFUSED, UNCHANGED
@@ -229,7 +229,7 @@ class QueryRouter:
             return UNCHANGED
         if is_inside:
             return self._refuse(key, rule, text)
-        move(client, there)
+        move_client(client, there)
         self.database = key
         rule.stats.moves += 1
         log = engine.context.log

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from pgswitch.errors import NotHandedOver
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.takeover.counts import pack_counts
 from pgswitch.takeover.serialize import (
     Packed,
@@ -102,7 +102,7 @@ class TakeoverExporter:
     def _servers(self) -> Iterator[Descriptor]:
         for pool in self._pools:
             for backend in pool.backends():
-                if backend.phase is not Phase.READY:
+                if not backend.stored_state.serves_clients:
                     continue
                 if _is_encrypted(backend.stream) or _is_encrypted(backend.stream.peer):
                     continue
@@ -192,7 +192,7 @@ def _is_encrypted(stream: Stream | None) -> bool:
 
 
 def _losses(client: Frontend, now: float) -> Packed | None:
-    """Return the retries of the present statement (pool/held_clients.py)."""
+    """Return the retries of the present statement (pool/failover.py)."""
     if not client.requeued or client.requeued != client.stream.exchange.query_start:
         return None
     return {"since": age(client.requeued_since, now), "reruns": client.reruns}
@@ -245,7 +245,7 @@ def _servers(pools: Pools) -> Iterator[Backend]:
         backend
         for pool in pools
         for backend in pool.connections()
-        if backend.phase not in {Phase.LOGIN, Phase.CLOSED}
+        if backend.stored_state not in (ServerState.LOGIN, ServerState.CLOSED)
     )
 
 

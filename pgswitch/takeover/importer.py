@@ -16,8 +16,8 @@ from pgswitch.net.accepted_unix import UnixTransport
 from pgswitch.net.frontend import Frontend
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tcp_transport import TcpTransport
-from pgswitch.pool.modes import equip, follow
-from pgswitch.pool.moving import move
+from pgswitch.pool.modes import apply_mode_to_server, update_statements
+from pgswitch.pool.pool import move_client
 from pgswitch.relay.stream import PAUSED_SUSPENDED
 from pgswitch.takeover.counts import unpack_counts
 from pgswitch.takeover.serialize import (
@@ -117,14 +117,14 @@ class TakeoverImporter:
         pool = self._pools.pool_of(spec, one.user)
         backend = pool.server_connections.create()
         self._go_on_with(backend, one)
-        pool.take_back(backend, is_idle=not one.link)
+        pool.inherit_server(backend, is_idle=not one.link)
         self._servers[one.old_fd] = backend.stream
 
     def _go_on_with(self, backend: Backend, one: InheritedSocket) -> None:
         """Restore a server from its socket and state."""
         now = self._context.clock()
         state = one.state
-        backend.go_on_with(
+        backend.inherit(
             self._transport(one, backend),
             reported=state.get("reported", {}),
             parameters=self._values(one),
@@ -166,7 +166,7 @@ class TakeoverImporter:
         self._to_its_pool(frontend, state)
         if state.get("statements") is not None:
             # Its servers were shared, so we track its prepared statements.
-            equip(frontend, lambda _database: True)
+            update_statements(frontend, lambda _database: True)
         unpack_client(stream, state, self._context.statements, now)
         losses = state.get("lost")
         if losses:
@@ -222,14 +222,14 @@ class TakeoverImporter:
         is_new = stream.statements is not None and state.get("statements") is None
         if state and not frontend.replicates and (stream.exchange.clean or is_new):
             server.mode = SESSION_POOLING
-            follow(pool, stream, server)
+            apply_mode_to_server(pool, stream, server)
 
     def _to_its_pool(self, frontend: Frontend, state: Packed) -> None:
         """Move a client to the pool to which a rule had moved it."""
         database, user = state.get("pool", frontend.pool.key)
         spec = self._pools.spec(database)
         if spec is not None and (database, user) != frontend.pool.key:
-            move(frontend, self._pools.pool_of(spec, user))
+            move_client(frontend, self._pools.pool_of(spec, user))
 
     def _spec(self, one: InheritedSocket) -> DatabaseSpec | None:
         return self._pools.spec(one.database)

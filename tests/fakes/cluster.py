@@ -40,7 +40,7 @@ class NotedRoutes:
         """Note."""
         self.done.append(("serve as configured",))
 
-    def hold(self, *, is_leaving: bool) -> None:
+    def wait_for_writer(self, *, is_leaving: bool) -> None:
         """Note."""
         self.done.append(("hold", is_leaving))
 

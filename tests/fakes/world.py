@@ -132,7 +132,7 @@ class Server(End):
 
     def state(self) -> str:
         """Return the word of SHOW SERVERS."""
-        return self.backend.state
+        return self.backend.state.column
 
     def log_in(self, **changed: str) -> None:
         """Accept the login; report PARAMETERS with some of them changed."""

@@ -40,9 +40,9 @@ UNLISTED = {
     ("net/backend.py", "{} {}"): "reasons of net/tls_negotiation.py, and of itself",
     ("net/frontend.py", "{} {}"): "notes of pgswitch/errors",
     ("control.py", "{}"): "what SET does not take",
-    ("pool/login_attempts.py", "{} {}"): "the texts of pgswitch/errors/session.py",
+    ("pool/server_connections.py", "{} {}"): "the texts of pgswitch/errors/session.py",
     ("pool/server_connector.py", "{} {}"): "the words of the operating system",
-    ("pool/replication.py", "{} {}"): "as pool/login_attempts.py",
+    ("pool/replication.py", "{} {}"): "as pool/server_connections.py",
     ("rules/engine.py", "{}{}"): "what rules do wrong, from rules/router.py and above",
     ("cluster/monitor.py", "cluster {}: {}"): "a traceback: a fault of pgswitch",
 }

@@ -163,7 +163,7 @@ def standby_connections(view: ServiceView) -> Iterator[PoolRow | None]:
         if not isinstance(pool.route, WriterRoute):
             continue
         for name, backends in pool.route.standbys.by_name():
-            states = [backend.state for backend in backends]
+            states = [backend.state.column for backend in backends]
             states = [state for state in states if state in {"idle", "new"}]
             yield PoolRow(PoolKey(name, pool.key.user), pool.mode, states)
         yield None
@@ -177,7 +177,7 @@ def _pool(view: ServiceView, pool: ServerPool, standbys: Sequence[str]) -> PoolR
     return PoolRow(
         pool.key,
         pool.mode,
-        states=[*(backend.state for backend in pool.backends()), *standbys],
+        states=[*(backend.state.column for backend in pool.backends()), *standbys],
         active_clients=len(pool.clients) - waiting,
         waiting_clients=waiting + len(pool.internal_queries),
         maxwait_us=int(waited * MICROSECONDS),

@@ -24,8 +24,8 @@ from pgswitch.admin.result_set import (
     local_time,
 )
 from pgswitch.admin.view import ServiceView, Show
-from pgswitch.net.backend import Phase
 from pgswitch.net.client_state import ClientState
+from pgswitch.net.server_state import ServerState
 from pgswitch.relay.client_stream import ClientStream
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ _SOCKET: Final = (
         " `waiting_cancel_req`. Servers: `active`, `idle`, `used`, `tested`, `new`,"
         " `being_canceled`.",
         lambda c: c.frontend.show_state,
-        lambda s: s.backend.state,
+        lambda s: s.backend.state.column,
     ),
     _SocketColumn(
         *("addr", TEXT, "Address of the other end, `unix` for a unix socket."),
@@ -312,8 +312,8 @@ def _client_socket_state(row: ClientRow) -> str:
 
 
 def _server_socket_state(row: ServerRow) -> str:
-    is_in_login = row.backend.phase is Phase.LOGIN
-    return "sv_login" if is_in_login else f"sv_{row.backend.state}"
+    state = row.backend.state
+    return "sv_login" if state is ServerState.LOGIN else f"sv_{state.column}"
 
 
 _SOCKET_STATE: Final = _SocketColumn(

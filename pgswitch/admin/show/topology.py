@@ -18,7 +18,7 @@ from pgswitch.admin.result_set import (
 )
 from pgswitch.admin.view import ServiceView, Show
 from pgswitch.cluster.cluster_state import WriterState
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,7 +145,7 @@ def _nodes(view: ServiceView) -> Iterator[NodeRow | None]:
         key = key_of.get(name, name)
         if key in by_key:
             for one in pool.connections():
-                if one.phase is not Phase.LOGIN:
+                if one.stored_state is not ServerState.LOGIN:
                     servers[key, one.host, one.address.port] += 1
         if pool.server_connections.login_attempts.is_refused:
             refusals.setdefault(

@@ -6,10 +6,9 @@ import pytest
 
 from pgswitch.admin.show.shows import named_rows
 from pgswitch.cluster.nodes import NodeStatus, ProbeFailure
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from pgswitch.pool.cluster_databases import READER
-from pgswitch.pool.moving import move
-from pgswitch.pool.pool import ServerPool
+from pgswitch.pool.pool import ServerPool, move_client
 from tests.fakes.messages import (
     ANSWER,
     IN_TRANSACTION,
@@ -52,7 +51,7 @@ class Readers:
         client.hear()
         pools = self.world.service.pools
         spec = self.world.context.configuration.databases["db"]
-        move(client.frontend, pools.pool_for_role(spec, "app", READER))
+        move_client(client.frontend, pools.pool_for_role(spec, "app", READER))
         return client
 
     def asking(self, text: str = "SELECT 1") -> tuple[Client, Server]:
@@ -102,7 +101,7 @@ def test_a_silent_reader(monitored: Monitored) -> None:
     calling.say(query("CALL in_parts()"))
     third = readers.world.server()
     idle = readers.client()
-    move(idle.frontend, reading.frontend.pool)
+    move_client(idle.frontend, reading.frontend.pool)
     fall_silent(readers, silent)
     assert server.is_gone()
     assert third.is_gone()
@@ -213,15 +212,15 @@ def test_a_reader_that_speaks_again(monitored: Monitored) -> None:
     pool = server.backend.owner
     assert isinstance(pool, ServerPool)
     fall_silent(readers, host)
-    assert pool.is_held()
+    assert pool.is_blocked()
     for _ in range(5):
         readers.answer(WRITER, *STANDBYS)
-    assert not pool.is_held()
+    assert not pool.is_blocked()
     later = readers.client()
-    move(later.frontend, pool)
+    move_client(later.frontend, pool)
     later.say(query())
     (backend,) = pool.backends()
-    assert backend.phase is Phase.LOGIN
+    assert backend.stored_state is ServerState.LOGIN
 
 
 FULL = ("sorry, too many clients already", "53300")
@@ -240,7 +239,7 @@ def test_a_reader_that_refuses(monitored: Monitored, words: str, sqlstate: str) 
     clients = [readers.client() for _ in range(4)]
     pool = clients[0].frontend.pool
     for client in clients[1:]:
-        move(client.frontend, pool)
+        move_client(client.frontend, pool)
     for client in clients:
         client.say(query())
     refusing = readers.world.accept()
@@ -297,7 +296,7 @@ def test_a_reader_that_is_full_but_for_ours(monitored: Monitored) -> None:
     first, server = readers.asking()
     pool = first.frontend.pool
     second = readers.client()
-    move(second.frontend, pool)
+    move_client(second.frontend, pool)
     second.say(query())
     refusing = next(
         one for one in readers.world.attempts if one.host == server.backend.host
@@ -306,7 +305,7 @@ def test_a_reader_that_is_full_but_for_ours(monitored: Monitored) -> None:
     assert second.frontend.pool is not pool
     server.answer()
     assert first.hear() == ANSWER
-    assert not pool.turns_away()
+    assert not pool.refuses_logins()
     third = readers.client()
     assert third.frontend.pool is pool
     third.say(query())

@@ -7,7 +7,8 @@ from OpenSSL.SSL import Error as OpenSSLError
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
 
-from pgswitch.net.backend import CRASHED, address_of
+from pgswitch.net.backend import address_of
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from tests.fakes.messages import (
@@ -161,7 +162,7 @@ def test_words_of_an_idle_server(world: World, data: bytes, reason: str) -> None
     server.hear()
     server.say(data)
     assert server.is_gone() is bool(reason)
-    assert reason in server.backend.close_reason
+    assert reason in server.backend.close_text
     if reason == UNASKED:
         assert world.logged("ERROR S-")
         assert world.logged("from server when not linked")
@@ -176,7 +177,7 @@ def test_words_of_a_used_server(world_of: WorldOf) -> None:
     server.answer()
     assert server.state() == "used"
     server.say(NOTICE)
-    assert server.backend.close_reason == "SV_USED server got dirty"
+    assert server.backend.close_text == "SV_USED server got dirty"
 
 
 LAST_WORDS = [
@@ -366,7 +367,7 @@ def test_long_messages_outside_of_answers(
     passes = phase == "linked" and kind in b"AN"
     assert server.is_gone() is not passes
     if kind == b"S":
-        assert "of the server is too long" in server.backend.close_reason + "".join(
+        assert "of the server is too long" in server.backend.close_text + "".join(
             world.log
         )
 
@@ -393,7 +394,7 @@ def test_parameters_without_end(world: World) -> None:
         if not server.is_gone():
             server.say(parameter(f"new.{number}", "x"))
     assert number > 900
-    assert server.backend.close_reason == "failed to store ParameterStatus"
+    assert server.backend.close_text == "failed to store ParameterStatus"
 
 
 def test_states(world: World) -> None:
@@ -466,13 +467,13 @@ def test_closing(world: World) -> None:
     """Once, politely, and the owner knows at once."""
     _client, server = world.pair()
     server.hear()
-    server.backend.close("enough")
+    server.backend.close(CloseReason.PAUSED, detail="enough")
     assert world.pool().servers == {}
-    server.backend.close("once more")
+    server.backend.close(CloseReason.PAUSED, detail="once more")
     world.turn()
     assert server.is_gone()
     assert server.hear() == TERMINATE
-    assert server.backend.close_reason == "enough"
+    assert server.backend.close_text == "enough"
     assert world.logged("closing because: enough (age=0s)")
     assert world.reactor.event_loop.streams.get(server.transport.fileno()) is None
 
@@ -480,7 +481,7 @@ def test_closing(world: World) -> None:
 def test_bytes_after_the_end(world: World) -> None:
     """Whatever a closed server still says is not heard."""
     client, server = world.asking()
-    server.backend.close("enough")
+    server.backend.close(CloseReason.PAUSED, detail="enough")
     client.hear()
     server.backend.dataReceived(ANSWER)
     assert client.hear() == b""
@@ -567,7 +568,7 @@ def test_an_alert_after_the_handshake(world: World, *, logged_in: bool) -> None:
     reason = "TLS failed: tlsv1 alert unknown ca"
     assert world.logged(f"WARNING {server.backend.prefix} {reason}")
     if logged_in:
-        assert server.backend.close_reason == CRASHED
+        assert server.backend.close_reason is CloseReason.CRASHED
         assert f"D{reason}.".encode() in client.hear()
     else:
         assert world.pool().failing == reason
@@ -586,7 +587,7 @@ def test_a_handshake_that_takes_too_long(world_of: WorldOf) -> None:
     world.wait(4)
     assert server.is_gone()
     assert server.hear() == b""
-    assert server.backend.close_reason == "connect timeout"
+    assert server.backend.close_text == "connect timeout"
 
 
 def test_unix_sockets_are_in_clear(world_of: WorldOf) -> None:

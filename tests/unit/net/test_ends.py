@@ -18,6 +18,7 @@ from twisted.internet.protocol import Protocol
 
 from pgswitch.errors import SilentClose
 from pgswitch.net.client_state import ClientEvent
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.connect import TransportConnector, unix_path
 from pgswitch.net.lean_reactor import LeanReactor
 from pgswitch.net.transport import SocketIO
@@ -125,7 +126,7 @@ def given_up(world: World) -> None:
     """Give up an attempt to connect."""
     client = world.client()
     attempt = world.attempts[0]
-    attempt.protocol.close("given up")  # type: ignore[attr-defined]
+    attempt.protocol.close(CloseReason.PAUSED)  # type: ignore[attr-defined]
     assert attempt.cancelled
     client.drop()
 

@@ -29,7 +29,7 @@ def test_nodes_and_readers() -> None:
     assert cluster_databases.node_of("db") is None
     cluster_databases.set(SPEC, [A], [A], ["db"])
     assert cluster_databases.spec("b") is None
-    cluster_databases.forget("db")
+    cluster_databases.remove("db")
     assert cluster_databases.readers("db") == []
     assert cluster_databases.spec("a") is None
 

@@ -39,7 +39,7 @@ def test_an_idle_server_is_evicted(
     world = build(world_of, limit)
     _client, server = served(world, one)
     _second, _ = served(world, other)
-    assert server.backend.close_reason == "evicted"
+    assert server.backend.close_text == "evicted"
     assert world.logged("closing because: evicted (age=0s)")
     connection_limits = world.service.pools.connection_limits
     assert (
@@ -66,7 +66,7 @@ def test_the_one_unused_for_longest_goes(
     busy = [world.client(*other) for _ in range(2)]
     for client in busy:
         client.say(query())
-    assert servers[1].backend.close_reason == "evicted"
+    assert servers[1].backend.close_text == "evicted"
     assert not servers[0].is_gone()
     assert third.state() == "active"
 
@@ -83,7 +83,7 @@ def test_a_starving_pool_gets_the_next_server_that_comes_free(
     assert world.attempts == []
     assert world.pool(*one).idle_pool.checks_releases
     server.say(ANSWER)
-    assert server.backend.close_reason == "evicted"
+    assert server.backend.close_text == "evicted"
     world.server()
     assert second.state() == "idle"
     assert not world.pool(*one).idle_pool.checks_releases
@@ -102,7 +102,7 @@ def test_the_own_clients_come_first(
     next_.say(query("next"))
     server.answer()
     assert server.answer() == query("next")
-    assert server.backend.close_reason == "evicted"
+    assert server.backend.close_text == "evicted"
     world.server()
     assert starving.state() == "idle"
 
@@ -127,7 +127,7 @@ def test_a_busy_pool_cannot_keep_all(
     assert not servers[0].is_gone()
     world.wait(3)
     servers[1].answer()
-    assert servers[1].backend.close_reason == "evicted"
+    assert servers[1].backend.close_text == "evicted"
     clients[2].say(query())
     servers[0].answer()
     assert not servers[0].is_gone()
@@ -166,9 +166,9 @@ def test_one_server_at_a_time_is_handed_over(world_of: WorldOf) -> None:
         client.say(query("own"))
     first, second = world.pool("db", "app").backends()
     first.stream.take(ANSWER)
-    assert first.close_reason == "evicted"
+    assert first.close_text == "evicted"
     second.stream.take(ANSWER)
-    assert second.close_reason == ""
+    assert second.close_text == ""
     assert own[0].state() == "active"
     world.server()
     assert [client.state() for client in clients] == ["active", "waiting"]
@@ -179,7 +179,7 @@ def test_an_idle_server_goes_over_at_any_time(world_of: WorldOf) -> None:
     world, clients = evicting_pair(world_of, 2)
     for backend in world.pool("db", "app").backends():
         backend.stream.take(ANSWER)
-        assert backend.close_reason == "evicted"
+        assert backend.close_text == "evicted"
     assert len(world.attempts) == 2
     assert world.service.pools.connection_limits.of_database["db"] == 2
     for _ in clients:
@@ -198,7 +198,7 @@ def test_no_server_is_handed_over_in_vain(world_of: WorldOf) -> None:
     own.say(query("own"))
     first, *_ = world.pool("db", "app").backends()
     first.stream.take(ANSWER)
-    assert first.close_reason == ""
+    assert first.close_text == ""
     assert own.state() == "active"
     assert [client.state() for client in clients] == ["waiting"] * 2
 
@@ -286,7 +286,7 @@ def test_a_lower_limit(world_of: WorldOf) -> None:
     world.reload(settings="max_db_connections = 1", databases="db = host=10.0.0.1")
     assert not servers[0].is_gone()
     served(world, ("db", "other"))
-    assert [server.backend.close_reason for server in servers] == ["evicted"] * 2
+    assert [server.backend.close_text for server in servers] == ["evicted"] * 2
 
 
 def test_a_higher_limit(world_of: WorldOf) -> None:

@@ -34,7 +34,7 @@ def lose(world: World, server: Server, *, says: bytes = b"") -> None:
     world.turn()
     route = world.pool().route
     assert isinstance(route, WriterRoute)
-    route.hold(is_leaving=True)
+    route.wait_for_writer(is_leaving=True)
     route.serve_from(OTHER, same=False)
 
 
@@ -241,7 +241,7 @@ def test_the_writer_leaves(world: World, pair: tuple[Client, Server]) -> None:
     client, server = pair
     route = in_cluster(world)
     client.say(INSERT)
-    route.hold(is_leaving=True)
+    route.wait_for_writer(is_leaving=True)
     server.say(ANSWER)
     assert client.hear() == ANSWER
     world.turn()
@@ -252,7 +252,7 @@ def test_cancelled_in_the_gap(world: World, pair: tuple[Client, Server]) -> None
     """The wait ends with 57014; what was asked behind it waits on."""
     client, _server = pair
     route = in_cluster(world)
-    route.hold()
+    route.wait_for_writer()
     client.say(INSERT + query("next"))
     client.say(query("last"))
     assert client.state() == "waiting"
@@ -270,7 +270,7 @@ def test_a_pipeline_cancelled_in_the_gap(
     """Its rest is skipped up to the Sync."""
     client, _server = pair
     route = in_cluster(world)
-    route.hold()
+    route.wait_for_writer()
     client.say(encode.parse("", "SELECT 1") + encode.bind("", ""))
     world.connect().say(encode.cancel_request(client.frontend.cancel_key))
     assert code_of(client.hear()) == "57014"
@@ -288,7 +288,7 @@ def test_a_session(world_of: WorldOf) -> None:
     client.say(query())
     server.answer()
     client.hear()
-    route.hold()
+    route.wait_for_writer()
     world.turn()
     assert code_of(client.hear()) == "57P01"
     assert client.is_gone()

@@ -9,8 +9,8 @@ import pytest
 from pgswitch.admin.show.shows import named_rows
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.cluster.nodes import Node
-from pgswitch.pool.held_clients import TIMEOUT_S
-from pgswitch.pool.moving import move
+from pgswitch.pool.failover import TIMEOUT_S
+from pgswitch.pool.pool import move_client
 from pgswitch.pool.reader_route import ReaderRoute
 from pgswitch.pool.writer_route import WriterRoute
 from pgswitch.wire import encode
@@ -74,7 +74,7 @@ class Setting:
             heard(finding)
 
     @property
-    def is_held(self) -> bool:
+    def is_blocked(self) -> bool:
         """Whether the client waits, and is asked of no server."""
         return (
             self.client.state() == "waiting" and not self.world.pool().idle_pool.waiters
@@ -114,7 +114,7 @@ def test_held_until_it_is_known_why(setting: Setting) -> None:
     """Nothing is asked of anybody before."""
     setting.ask()
     setting.lose()
-    assert setting.is_held
+    assert setting.is_blocked
     assert setting.client.hear() == b""
     assert setting.world.attempts == []
 
@@ -141,7 +141,7 @@ def test_the_end_of_the_search(setting: Setting, asked: bytes) -> None:
     """The writer is another: run again, counted and told to the log."""
     setting.ask(asked)
     setting.lose(b"" if asked == READ else ENDED)
-    setting.route.hold(is_leaving=True)
+    setting.route.wait_for_writer(is_leaving=True)
     setting.route.serve_from(OTHER, same=False)
     other = setting.world.server()
     assert other.answer() == asked
@@ -158,7 +158,7 @@ def test_the_end_of_the_search(setting: Setting, asked: bytes) -> None:
 def test_no_delay_once_the_writer_is_given_up(setting: Setting) -> None:
     """What it has undone waits for the next writer with all others, -R or not."""
     setting.ask()
-    setting.route.hold(is_leaving=True)
+    setting.route.wait_for_writer(is_leaving=True)
     setting.lose()
     assert setting.is_queued
     assert setting.cluster.calls == []
@@ -168,10 +168,10 @@ def test_held_during_the_search(setting: Setting) -> None:
     """A read without a word: it is not known yet whether its node comes back."""
     setting.ask(READ)
     setting.lose(b"")
-    setting.route.hold(is_leaving=True)
+    setting.route.wait_for_writer(is_leaving=True)
     setting.find(CheckResult.WELL)
     setting.world.wait(2 * LONGEST_S)
-    assert setting.is_held
+    assert setting.is_blocked
     setting.route.serve_from(HERE, same=False)
     assert fields_of(setting.client.hear())["C"] == "08007"
 
@@ -181,7 +181,7 @@ def test_the_beginning_of_an_answer(setting: Setting) -> None:
     setting.ask(READ)
     setting.lose(message(b"T", b"\0\0") + CRASHING)
     assert setting.client.hear() == b""
-    setting.route.hold()
+    setting.route.wait_for_writer()
     setting.route.serve_from(OTHER, same=False)
     assert setting.world.server().answer() == READ
     assert setting.client.hear() == ANSWER
@@ -192,7 +192,7 @@ def test_a_crash_of_the_same_node(setting: Setting, says: bytes) -> None:
     """Perhaps it was this statement that has killed it: never run again."""
     setting.ask(READ)
     setting.lose(says)
-    setting.route.hold()
+    setting.route.wait_for_writer()
     setting.route.serve_from(HERE, same=False)
     told = fields_of(setting.client.hear())
     assert told["C"] == "08007"
@@ -204,7 +204,7 @@ def test_a_planned_restart(setting: Setting) -> None:
     """The server has undone it, and is back: run again."""
     setting.ask()
     setting.lose()
-    setting.route.hold(is_leaving=True)
+    setting.route.wait_for_writer(is_leaving=True)
     setting.route.serve_from(HERE, same=False)
     assert setting.world.server().hear() == INSERT
 
@@ -215,7 +215,7 @@ def test_said_and_not_done(setting: Setting) -> None:
     setting.server.say(ENDED)
     assert setting.client.state() == "active"
     setting.world.wait(0.5)
-    assert setting.is_held
+    assert setting.is_blocked
     setting.find(CheckResult.WELL)
     assert fields_of(setting.client.hear())["C"] == "57P01"
 
@@ -235,7 +235,7 @@ def test_no_verdict(setting: Setting) -> None:
     setting.lose()
     setting.find(CheckResult.UNKNOWN)
     setting.world.wait(LONGEST_S - 0.25)
-    assert setting.is_held
+    assert setting.is_blocked
     setting.world.wait(0.25)
     assert fields_of(setting.client.hear())["C"] == "57P01"
     assert setting.client.state() == "idle"
@@ -247,13 +247,13 @@ def test_no_verdict(setting: Setting) -> None:
 def test_ended_at_a_start(setting: Setting) -> None:
     """That nobody is served yet says nothing of the writer."""
     setting.ask()
-    setting.route.wait()
+    setting.route.wait_for_nodes()
     setting.lose()
-    assert setting.is_held
+    assert setting.is_blocked
     setting.find(CheckResult.WELL)
-    assert setting.is_held
+    assert setting.is_blocked
     setting.route.serve_from(HERE, same=True)
-    assert setting.is_held
+    assert setting.is_blocked
     setting.find(CheckResult.WELL)
     assert fields_of(setting.client.hear())["C"] == "57P01"
     assert setting.reruns() == 0
@@ -262,10 +262,10 @@ def test_ended_at_a_start(setting: Setting) -> None:
 def test_no_verdict_after_a_start(setting: Setting) -> None:
     """Nobody is held for longer than after any loss, counted from there."""
     setting.ask()
-    setting.route.wait()
+    setting.route.wait_for_nodes()
     setting.lose()
     setting.world.wait(2 * LONGEST_S)
-    assert setting.is_held
+    assert setting.is_blocked
     setting.route.serve_from(HERE, same=True)
     setting.find(CheckResult.UNKNOWN)
     setting.world.wait(LONGEST_S + 0.1)
@@ -275,7 +275,7 @@ def test_no_verdict_after_a_start(setting: Setting) -> None:
 def test_moved_at_a_start(setting: Setting) -> None:
     """The writer is another by now."""
     setting.ask()
-    setting.route.wait()
+    setting.route.wait_for_nodes()
     setting.lose()
     setting.route.serve_from(OTHER, same=False)
     assert setting.world.server().answer() == INSERT
@@ -289,7 +289,7 @@ def test_called_on_again(setting: Setting) -> None:
     setting.find(CheckResult.NOT_READY)
     assert setting.cluster.calls == []
     setting.world.wait(0.25)
-    assert setting.is_held
+    assert setting.is_blocked
     setting.find(CheckResult.WELL)
     assert fields_of(setting.client.hear())["C"] == "57P01"
 
@@ -322,7 +322,7 @@ def test_its_own_deadline(world_of: WorldOf) -> None:
     setting = Setting(world_of(settings="query_wait_timeout = 5"))
     setting.ask()
     setting.world.wait(4)
-    setting.route.hold(is_leaving=True)
+    setting.route.wait_for_writer(is_leaving=True)
     setting.lose()
     assert setting.is_queued
     setting.world.wait(1.5)
@@ -337,7 +337,7 @@ def test_held_beyond_its_deadline(world_of: WorldOf) -> None:
     setting = Setting(world_of(settings="query_wait_timeout = 5"))
     setting.ask(READ)
     setting.lose(b"")
-    setting.route.hold()
+    setting.route.wait_for_writer()
     setting.world.wait(6)
     assert fields_of(setting.client.hear())["M"] == "query_wait_timeout"
     assert setting.client.is_gone()
@@ -386,7 +386,7 @@ def test_every_client_is_decided_about(setting: Setting) -> None:
     other.drop()
     third = world.client()
     third.hear()
-    setting.route.hold()
+    setting.route.wait_for_writer()
     third.say(CALL)
     streams = [one.frontend.stream for one in (setting.client, second, third)]
     assert world.pool().idle_pool.waiters == streams
@@ -456,7 +456,7 @@ def test_suspended(setting: Setting) -> None:
     admin = setting.world.console()
     admin.say(query("SUSPEND"))
     setting.world.wait(0.1)
-    assert setting.is_held
+    assert setting.is_blocked
     assert admin.hear() == b""
     setting.route.serve_from(OTHER, same=False)
     setting.world.wait(0.1)
@@ -471,11 +471,11 @@ def test_suspended_and_no_verdict(setting: Setting) -> None:
     """Everybody waits for the end of the suspension, so this one not for long."""
     setting.ask(READ)
     setting.lose(b"")
-    setting.route.hold(is_leaving=True)
+    setting.route.wait_for_writer(is_leaving=True)
     admin = setting.world.console()
     admin.say(query("SUSPEND"))
     setting.world.wait(LONGEST_S - 0.1)
-    assert setting.is_held
+    assert setting.is_blocked
     setting.world.wait(0.2)
     assert fields_of(setting.client.hear())["C"] == "08007"
     assert kinds(admin.hear()) == "CZ"
@@ -486,7 +486,7 @@ def test_a_transaction_in_the_same_text(setting: Setting, says: bytes) -> None:
     """It is certain that nothing of it was committed, whatever explains the loss."""
     setting.ask(query("BEGIN; INSERT INTO t VALUES (1)"))
     setting.lose(says)
-    if setting.is_held:
+    if setting.is_blocked:
         setting.find(CheckResult.WELL)
     heard = setting.client.hear()
     assert fields_of(heard)["C"] == "40001"
@@ -621,7 +621,7 @@ class Reading:
         self.pool.route = ReaderRoute(
             self.pool, NODE, self.cluster, lambda _pool: self.goes_to
         )
-        move(self.client.frontend, self.pool)
+        move_client(self.client.frontend, self.pool)
         self.client.say(asked)
         self.server = world.server()
         assert self.server.hear() == asked

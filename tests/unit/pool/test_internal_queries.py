@@ -107,7 +107,7 @@ def test_lost_with_the_writer_of_a_cluster(world: World) -> None:
     server.hear()
     server.say(error("terminating connection", "57P01", "FATAL"))
     server.drop()
-    route.hold(is_leaving=True)
+    route.wait_for_writer(is_leaving=True)
     assert question.heard == ""
     assert not done.called
     route.serve_from(OTHER, same=False)
@@ -126,7 +126,7 @@ def test_no_longer_than_a_login_may_wait(world_of: WorldOf) -> None:
     world.pool().internal_queries.send(Question(), "u").addErrback(failures.append)
     world.wait(2.0)
     server.drop()
-    route.hold()
+    route.wait_for_writer()
     world.wait(0.5)
     assert failures == []
     world.wait(1.0)

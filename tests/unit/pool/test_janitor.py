@@ -6,9 +6,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from pgswitch.compiled import is_compiled
-from pgswitch.pool import janitor
-from pgswitch.pool.janitor import POOLS_A_TURN
-from pgswitch.pool.maintenance import sweep
+from pgswitch.pool import maintenance
+from pgswitch.pool.maintenance import POOLS_PER_STEP, sweep
 from pgswitch.pool.pool import ServerPool
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import World, WorldOf
@@ -30,7 +29,7 @@ def test_a_fault_of_ours_does_not_stop_it(
             raise ValueError("boom")
         sweep(pool, now)
 
-    monkeypatch.setattr(janitor, "sweep", broken)
+    monkeypatch.setattr(maintenance, "sweep", broken)
     world.wait(11)
     assert [client.is_gone() for client in clients] == [False, True]
     assert world.logged("upkeep of PoolKey(database='a', user='app') failed")
@@ -66,7 +65,7 @@ def test_many_pools(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
 
     None that has been dropped meanwhile, and none while everything is suspended.
     """
-    many = POOLS_A_TURN * 3
+    many = POOLS_PER_STEP * 3
     names = [f"db{number}" for number in range(many)]
     world = world_of(databases="\n".join(f"{name} = host=10.0.0.1" for name in names))
     pools = world.service.pools
@@ -74,16 +73,16 @@ def test_many_pools(world_of: WorldOf, monkeypatch: pytest.MonkeyPatch) -> None:
         pools.pool(world.context.configuration.databases[name], "app")
     swept: list[ServerPool] = []
     also: list[float] = []
-    monkeypatch.setattr(janitor, "sweep", lambda pool, _now: swept.append(pool))
+    monkeypatch.setattr(maintenance, "sweep", lambda pool, _now: swept.append(pool))
     reactor = EventLoop()
-    other = janitor.Janitor(world.context, pools, also.append, reactor)
+    other = maintenance.Janitor(world.context, pools, also.append, reactor)
     for turn in range(1, 4):
         assert also == []
         if turn == 1:
             other.turn()
         else:
             reactor.turn()
-        assert len(swept) == POOLS_A_TURN * turn
+        assert len(swept) == POOLS_PER_STEP * turn
     reactor.turn()
     assert swept == list(pools)
     assert len(also) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.pool.server_connector import NO_FAILURES
+from pgswitch.net.close_reason import CloseReason
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import World, WorldOf
 
@@ -79,8 +79,10 @@ def test_the_reason_is_kept_short(world: World) -> None:
     assert world.pool().failing == "x" * 99
 
 
-@pytest.mark.parametrize("reason", NO_FAILURES)
-def test_a_login_that_we_break_off(world: World, reason: str) -> None:
+@pytest.mark.parametrize(
+    "reason", [reason for reason in CloseReason if not reason.is_failure]
+)
+def test_a_login_that_we_break_off(world: World, reason: CloseReason) -> None:
     """That says nothing about the server: the next attempt comes at once."""
     client, server = world.pair()
     server.drop()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.pool.outgoing_cancels import OutgoingCancels
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import Server, World, WorldOf
@@ -58,7 +59,7 @@ def test_both_ends_leave(world: World) -> None:
 ENDS = {
     "lost": lambda _world, server: server.drop(),
     "RECONNECT": lambda world, _server: world.pool().expire_servers(),
-    "closed": lambda _world, server: server.backend.close("server lifetime over"),
+    "closed": lambda _world, server: server.backend.close(CloseReason.LIFETIME_OVER),
 }
 """How a server ends that waits for a cancel request to be over."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.errors import AdminForcedDisconnect
+from pgswitch.net.close_reason import CloseReason
 from tests.fakes.messages import (
     ANSWER,
     IN_TRANSACTION,
@@ -76,7 +77,7 @@ def test_what_upkeep_asks_of_an_empty_pool(world_of: WorldOf) -> None:
     world.server()
     world.leave(client)
     for backend in world.pool().backends():
-        backend.close("admin")
+        backend.close(CloseReason.LIFETIME_OVER)
     world.wait(1)
     assert world.attempts == []
 
@@ -164,7 +165,7 @@ def test_a_client_leaves(world: World, when: str, *, politely: bool) -> None:
         client.drop()
     assert client.frontend.closed
     assert world.pool().clients == {}
-    assert server.backend.close_reason == reason
+    assert server.backend.close_text == reason
     assert server.is_gone() is bool(reason)
     assert (server.backend.stream in world.pool().idle_pool.idle) is not bool(reason)
     assert server.backend.stream.peer is None
@@ -203,7 +204,7 @@ def test_a_client_is_sent_away_before_its_server_has_taken_all(
         server.transport.socket.room = 0
     client.say(b"d\0\0\1\0" if cut else message(b"H"))
     client.frontend.disconnect(AdminForcedDisconnect())
-    assert server.backend.close_reason == reason
+    assert server.backend.close_text == reason
     assert server.transport.aborted is not cut
 
 
@@ -236,4 +237,4 @@ def test_statement_mode(world_of: WorldOf) -> None:
     text = "transaction blocks not allowed in statement pooling mode"
     assert client.fault == text
     assert client.frontend.closed
-    assert server.backend.close_reason == text
+    assert server.backend.close_text == text

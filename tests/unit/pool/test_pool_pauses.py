@@ -17,7 +17,7 @@ def test_pause_and_resume(world: World) -> None:
     other.say(query("other"))
     assert world.attempts == []
     server.answer()
-    assert server.backend.close_reason == "pause mode"
+    assert server.backend.close_text == "pause mode"
     assert world.service.pools.busy_servers("db") == 0
     world.service.pools.set_paused("db", paused=False)
     assert world.server().hear() == query("other")
@@ -42,7 +42,7 @@ def test_reconnect(world: World) -> None:
     world.pool().expire_servers()
     assert world.pool().welcome is None
     server.answer()
-    assert server.backend.close_reason == "close_needed"
+    assert server.backend.close_text == "close_needed"
     client.say(query("next"))
     fresh = world.server()
     assert fresh.hear() == query("next")
@@ -65,7 +65,7 @@ def test_reconnect_during_a_login(world: World) -> None:
     client = world.client()
     old = world.accept()
     world.pool().expire_servers()
-    assert old.backend.close_reason == "connect string changed"
+    assert old.backend.close_text == "connect string changed"
     assert world.pool().failing == ""
     world.server()
     assert client.state() == "idle"

@@ -75,7 +75,7 @@ def test_kept_warm_again(world_of: WorldOf) -> None:
     world = world_of(databases="db = host=10.0.0.1 user=app min_pool_size=1")
     server = world.server()
     world.service.operations.kill("db")
-    assert server.backend.close_reason == "pause mode"
+    assert server.backend.close_text == "pause mode"
     world.wait(1)
     assert world.attempts == []
     world.service.operations.resume("db")
@@ -91,7 +91,7 @@ def test_an_ended_pool_opens_nothing(world_of: WorldOf, user: str) -> None:
         world.client()
     server = world.server()
     world.reload(databases="other = host=10.0.0.1")
-    assert server.backend.close_reason == "database removed"
+    assert server.backend.close_text == "database removed"
     assert world.attempts == []
     assert world.service.pools.connection_limits.of_database == {}
 

@@ -1,4 +1,4 @@
-"""A pool on one node: its readers move away when it is not fit."""
+"""A pool on one node: who reads there goes elsewhere when it is not fit."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from pgswitch.cluster.node_checks import CheckCallback
 from pgswitch.cluster.nodes import Node
-from pgswitch.pool.moving import move
-from pgswitch.pool.pool import ServerPool
+from pgswitch.pool.pool import ServerPool, move_client
 from pgswitch.pool.reader_route import ReaderRoute
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import Client, World
@@ -33,10 +32,10 @@ class NotedCluster:
         """Return what the test says."""
         return self.address
 
-    def check(self, callback: CheckCallback, node: Node | None = None) -> None:
+    def check(self, heard: CheckCallback, node: Node | None = None) -> None:
         """Keep it."""
         assert node == NODE
-        self.calls.append(callback)
+        self.calls.append(heard)
 
     def is_standby(self, node: Node) -> bool:
         """Return what the test says."""
@@ -61,7 +60,7 @@ class Reading:
         self.pool.route = ReaderRoute(
             self.pool, NODE, self.cluster, lambda _pool: self.goes_to
         )
-        move(self.client.frontend, self.pool)
+        move_client(self.client.frontend, self.pool)
 
 
 def test_read_there(world: World) -> None:
@@ -82,7 +81,7 @@ def test_leave(world: World) -> None:
     reading = Reading(world)
     idle = world.client()
     idle.hear()
-    move(idle.frontend, reading.pool)
+    move_client(idle.frontend, reading.pool)
     reading.client.say(query())
     world.attempts[0].fail()
     reading.goes_to = reading.home
@@ -109,7 +108,7 @@ def test_work_is_finished_first(world: World) -> None:
 
 
 def test_a_name_that_moves(world: World) -> None:
-    """No client reads at an address unknown to the monitor; it is retried at once."""
+    """Nobody reads where the monitor has not asked; it is tried again at once."""
     reading = Reading(world)
     reading.cluster.address = "10.0.0.9"
     reading.client.say(query())

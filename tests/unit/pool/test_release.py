@@ -23,7 +23,7 @@ def test_a_reset_that_fails(world_of: WorldOf, answer: bytes, reason: str) -> No
     server.answer()
     world.leave(client)
     server.say(answer)
-    assert server.backend.close_reason == reason
+    assert server.backend.close_text == reason
     assert world.pool().servers == {}
 
 
@@ -39,7 +39,7 @@ def test_a_check_before_each_use(world_of: WorldOf, *, fails: bool) -> None:
     assert server.hear() == query("select 9")
     server.say((error("no") if fails else RESULT) + READY)
     if fails:
-        assert server.backend.close_reason == "test query failed"
+        assert server.backend.close_text == "test query failed"
         assert client.state() == "waiting"
         server = world.server()
     assert server.hear() == query("next")
@@ -50,7 +50,7 @@ def test_one_use_only(world_of: WorldOf) -> None:
     world = world_of(settings="server_lifetime = 0")
     client, server = world.asking()
     server.answer()
-    assert server.backend.close_reason == "server lifetime over"
+    assert server.backend.close_text == "server lifetime over"
     assert client.state() == "idle"
 
 

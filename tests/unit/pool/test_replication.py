@@ -151,7 +151,7 @@ def test_a_writer_that_refuses_for_now(world: World, sqlstate: str) -> None:
     (attempt,) = world.attempts
     attempt.fail()
     assert client.state() == "waiting"
-    route.hold()
+    route.wait_for_writer()
     route.serve_from(OTHER, same=False)
     world.wait(0.5)
     server = world.server()
@@ -212,7 +212,7 @@ def test_a_server_that_is_to_be_checked_makes_room(
     world.leave(busy)
     world.wait(2)
     (backend,) = world.pool().servers.values()
-    assert backend.state == "used"
+    assert backend.state.column == "used"
     client = world.client(replication="database")
     client.hear()
     client.say(query("IDENTIFY_SYSTEM"))
@@ -243,11 +243,11 @@ def test_a_pause_holds_it_back(world: World) -> None:
     client = replicator(world)
     client.say(query("IDENTIFY_SYSTEM"))
     world.context.paused = True
-    world.pool().hold()
+    world.pool().pause()
     assert world.attempts == []
     assert not client.is_gone()
     world.context.paused = False
-    world.pool().go_on()
+    world.pool().resume()
     assert world.server().hear() == query("IDENTIFY_SYSTEM")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.net.backend import Phase
+from pgswitch.net.server_state import ServerState
 from tests.fakes.messages import query
 from tests.fakes.world import WorldOf
 
@@ -79,14 +79,14 @@ def test_what_expires(world_of: WorldOf) -> None:
     server_connections.expire({"10.0.0.9"})
     assert len(server_connections) == 2
     world.pool().expire_servers()
-    assert idle.backend.close_reason == "database configuration changed"
+    assert idle.backend.close_text == "database configuration changed"
     assert [*server_connections] == [busy.backend]
-    assert server_connections.busy() == 1
+    assert server_connections.count_in_use() == 1
     busy.answer()
-    assert busy.backend.close_reason == "close_needed"
+    assert busy.backend.close_text == "close_needed"
     assert len(server_connections) == 0
     client.say(query())
-    assert server_connections.count(Phase.LOGIN) == 1
+    assert server_connections.count(ServerState.LOGIN) == 1
     attempt = world.attempts[0]
     world.pool().expire_servers()
     assert attempt.cancelled

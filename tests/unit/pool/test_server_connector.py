@@ -9,6 +9,7 @@ from twisted.internet.error import DNSLookupError
 
 from pgswitch.config.model import DatabaseSpec
 from pgswitch.net.backend import Backend
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.pool.maintenance import INTERVAL_S
 from pgswitch.pool.server_connector import startup_parameters
 from pgswitch.wire import encode
@@ -234,7 +235,7 @@ def test_giving_up_an_attempt(world: World) -> None:
     world.client()
     (attempt,) = world.attempts
     for backend in world.pool().backends():
-        backend.close("pause mode")
+        backend.close(CloseReason.PAUSED)
     assert attempt.cancelled
     assert world.pool().failing == ""
 
@@ -247,7 +248,9 @@ def test_an_end_in_the_moment_of_connecting(
     (attempt,) = world.attempts
 
     def refuse(backend: Backend, _facts: object) -> None:
-        backend.close("TLS handshake failed", terminate=False)
+        backend.close(
+            CloseReason.TLS_FAILED, detail="TLS handshake failed", terminate=False
+        )
 
     monkeypatch.setattr(Backend, "_secured", refuse)
     attempt.transport()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pgswitch.pool.sizing import (
+from pgswitch.pool.connection_limits import (
     Demand,
     EvictionCandidate,
     LaunchPlan,
@@ -16,14 +15,14 @@ from pgswitch.pool.sizing import (
     plan,
 )
 
-QUIET = Demand(is_wanted=True, is_known=True)
+QUIET = Demand(wants_minimum=True, has_welcome=True)
 TEN = Supply(pool_size=10, since_attempt=100.0, login_retry=15.0)
 
 
 def planned(**changes: Any) -> LaunchPlan:  # noqa: ANN401 - values of both kinds of facts
     """Return what is planned when all is quiet but for some facts."""
     demand = {name: changes.pop(name) for name in [*changes] if hasattr(QUIET, name)}
-    return plan(replace(QUIET, **demand), replace(TEN, **changes))
+    return plan(QUIET._replace(**demand), TEN._replace(**changes))
 
 
 @pytest.mark.parametrize(
@@ -38,13 +37,13 @@ def planned(**changes: Any) -> LaunchPlan:  # noqa: ANN401 - values of both kind
         ({"waiting": 4, "total": 10}, 0),
         ({"waiting": 4, "total": 12}, 0),
         ({"waiting": 40, "pool_size": 0}, 40),
-        ({"waiting": 4, "held": True}, 0),
+        ({"waiting": 4, "blocked": True}, 0),
         ({"waiting": 4, "failing": True}, 1),
         ({"waiting": 4, "failing": True, "since_attempt": 14.9}, 0),
         ({"waiting": 4, "failing": True, "logging_in": 1, "total": 1}, 0),
         ({"failing": True}, 0),
-        ({"waiting": 4, "total": 10, "is_known": False}, 1),
-        ({"waiting": 4, "total": 11, "is_known": False, "logging_in": 1}, 0),
+        ({"waiting": 4, "total": 10, "has_welcome": False}, 1),
+        ({"waiting": 4, "total": 11, "has_welcome": False, "logging_in": 1}, 0),
     ],
 )
 def test_for_those_who_wait(changes: dict[str, int], expected: int) -> None:
@@ -66,7 +65,7 @@ def test_for_those_who_wait(changes: dict[str, int], expected: int) -> None:
         ({"overdue": 3, "free": 2}, (0, 1)),
         ({"overdue": 1, "logging_in": 1}, (0, 0)),
         ({"overdue": 3, "pool_size": 0}, (4, 0)),
-        ({"overdue": 3, "held": True}, (0, 0)),
+        ({"overdue": 3, "blocked": True}, (0, 0)),
         ({"overdue": 3, "failing": True}, (0, 1)),
         ({"overdue": 3, "failing": True, "since_attempt": 14.9}, (0, 0)),
     ],
@@ -95,8 +94,8 @@ def test_the_reserve(changes: dict[str, int], expected: tuple[int, int]) -> None
         ),
         ({"min_pool_size": 2**31 - 1, "pool_size": 0, "logging_in": 100}, (0, 0)),
         ({"min_pool_size": 900, "pool_size": 0, "waiting": 120}, (120, 0)),
-        ({"is_wanted": False}, (0, 0)),
-        ({"held": True}, (0, 0)),
+        ({"wants_minimum": False}, (0, 0)),
+        ({"blocked": True}, (0, 0)),
         ({"failing": True}, (0, 1)),
         ({"waiting": 2, "failing": True}, (1, 0)),
     ],

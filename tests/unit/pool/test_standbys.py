@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall
 
 from pgswitch.cluster.nodes import Node
-from pgswitch.pool.standbys import CHECK_S, MIN_PER_STANDBY, PROMOTION_CHECK_S, REOPEN_S
+from pgswitch.pool.standbys import CHECK_S, MIN_PER_STANDBY, PROOF_S, REOPEN_S
 from pgswitch.pool.writer_route import WriterRoute
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import STEP_S, Client, Server, World, WorldOf
@@ -56,17 +56,17 @@ def answering(world: World, servers: list[Server], seconds: float) -> None:
 def test_as_many_as_to_the_writer(world: World) -> None:
     """They are open before the move, and used with it, without a login."""
     route, clients = busy(world, 5)
-    route.standbys.keep([OTHER])
-    servers = [world.server() for _ in range(5)]
+    route.standbys.set_nodes([OTHER])
+    warm = [world.server() for _ in range(5)]
     assert world.attempts == []
-    route.hold()
+    route.wait_for_writer()
     route.refresh()
     assert len(list(route.standby_servers())) == 5
     for client in clients:
         client.hear()
         client.say(query())
     route.serve_from(OTHER, same=False)
-    for server in servers:
+    for server in warm:
         assert server.answer() == CHECK
         server.answer()
     assert all(client.hear().endswith(ANSWER) for client in clients)
@@ -78,7 +78,7 @@ def test_as_many_as_to_the_writer(world: World) -> None:
 def test_the_least(world: World) -> None:
     """A pool that hardly has servers keeps some all the same."""
     world.pair()
-    in_cluster(world).standbys.keep([OTHER, THIRD])
+    in_cluster(world).standbys.set_nodes([OTHER, THIRD])
     assert (
         hosts(world) == [OTHER.host] * MIN_PER_STANDBY + [THIRD.host] * MIN_PER_STANDBY
     )
@@ -97,7 +97,7 @@ def test_bounds(world_of: WorldOf) -> None:
     ):
         world = world_of(settings=settings)
         world.pair()
-        in_cluster(world).standbys.keep([OTHER, THIRD])
+        in_cluster(world).standbys.set_nodes([OTHER, THIRD])
         assert hosts(world) == [OTHER.host] * expected + [THIRD.host] * expected
 
 
@@ -110,10 +110,10 @@ def test_limits_hold_for_all_pools_of_a_database(world_of: WorldOf) -> None:
     first = in_cluster(world)
     pool = world.pool(user="other")
     second = pool.route = WriterRoute(pool, first.cluster)
-    first.standbys.keep([OTHER])
-    second.standbys.keep([OTHER])
+    first.standbys.set_nodes([OTHER])
+    second.standbys.set_nodes([OTHER])
     assert hosts(world) == [OTHER.host] * 3
-    first.standbys.keep([])
+    first.standbys.set_nodes([])
     second.standbys.refresh()
     assert len(list(second.standby_servers())) == MIN_PER_STANDBY
 
@@ -121,14 +121,14 @@ def test_limits_hold_for_all_pools_of_a_database(world_of: WorldOf) -> None:
 def test_fewer_after_a_while(world: World) -> None:
     """What the pool has not had for server_idle_timeout is closed here too."""
     route, clients = busy(world, 4)
-    route.standbys.keep([OTHER])
-    servers = kept(world, 4)
+    route.standbys.set_nodes([OTHER])
+    warm = kept(world, 4)
     for client in clients[1:]:
         client.drop()
     while len(world.pool().servers) > 1:
-        answering(world, servers, 30.0)
+        answering(world, warm, 30.0)
     assert len(list(route.standby_servers())) == 4
-    answering(world, servers, 601.0)
+    answering(world, warm, 601.0)
     assert len(list(route.standby_servers())) == MIN_PER_STANDBY
 
 
@@ -136,7 +136,7 @@ def test_a_node_that_refuses(world: World) -> None:
     """It is tried again after server_failed_delay, and says nothing about the pool."""
     world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     for attempt in [*world.attempts]:
         attempt.fail()
     world.wait(29.0)
@@ -150,7 +150,7 @@ def test_a_node_that_answers_again(world: World) -> None:
     """It is tried at once."""
     world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     for attempt in [*world.attempts]:
         attempt.fail()
     route.standbys.node_answers(OTHER)
@@ -161,7 +161,7 @@ def test_one_that_is_ended(world: World) -> None:
     """It is opened again soon."""
     world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     ended = world.server()
     world.server()
     ended.drop()
@@ -174,9 +174,9 @@ def test_a_login_under_way(world: World) -> None:
     """When its node is promoted it goes on, as the pool's."""
     client, _server = world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     half = world.accept()
-    route.hold()
+    route.wait_for_writer()
     client.say(query())
     route.serve_from(OTHER, same=False)
     half.log_in()
@@ -188,12 +188,12 @@ def test_nodes_go(world: World) -> None:
     """Connections to nodes that are none any more are closed; so at the end."""
     world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
-    servers = [world.server(), world.server()]
-    route.standbys.keep([])
+    route.standbys.set_nodes([OTHER])
+    warm = [world.server(), world.server()]
+    route.standbys.set_nodes([])
     world.turn()
-    assert all(one.is_gone() for one in servers)
-    route.standbys.keep([OTHER])
+    assert all(one.is_gone() for one in warm)
+    route.standbys.set_nodes([OTHER])
     last = world.server()
     route.close()
     world.turn()
@@ -201,10 +201,10 @@ def test_nodes_go(world: World) -> None:
 
 
 def test_a_new_password(world: World) -> None:
-    """Connections from before RECONNECT are reopened, here as to the writer."""
+    """What logged in before RECONNECT is opened anew, here as there."""
     world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     old = [world.server(), world.server()]
     world.pool().expire_servers()
     world.wait(0.5)
@@ -216,7 +216,7 @@ def test_idle_for_long(world: World) -> None:
     """All answer a query, not one after the other; what does not is opened again."""
     world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     first, second = kept(world)
     world.wait(CHECK_S + 0.5)
     assert (first.hear(), second.hear()) == (CHECK, CHECK)
@@ -232,7 +232,7 @@ def test_checks_without_a_query_of_the_settings(world_of: WorldOf) -> None:
     """They need none: those here have to be alive when their time comes."""
     world = world_of(settings="server_check_query =")
     world.pair()
-    in_cluster(world).standbys.keep([OTHER])
+    in_cluster(world).standbys.set_nodes([OTHER])
     first, second = kept(world)
     world.wait(CHECK_S + 0.5)
     assert (first.hear(), second.hear()) == (CHECK, CHECK)
@@ -241,7 +241,7 @@ def test_checks_without_a_query_of_the_settings(world_of: WorldOf) -> None:
 def test_a_login_without_an_answer(world: World) -> None:
     """It has its time, as those of the writer."""
     world.pair()
-    in_cluster(world).standbys.keep([OTHER])
+    in_cluster(world).standbys.set_nodes([OTHER])
     silent = world.accept()
     world.wait(15.5)
     assert silent.is_gone()
@@ -251,18 +251,18 @@ def test_promoted_while_one_is_checked(world: World) -> None:
     """That is a proof as well, for whom it was begun does not matter."""
     client, _server = world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     first, second = kept(world)
     world.wait(CHECK_S + 0.5)
     assert (first.hear(), second.hear()) == (CHECK, CHECK)
-    route.hold()
+    route.wait_for_writer()
     client.say(query())
     route.serve_from(OTHER, same=False)
     assert (first.hear(), second.hear()) == (b"", b"")
     second.say(ANSWER)
     assert second.answer() == query()
     assert client.hear() == ANSWER
-    world.wait(PROMOTION_CHECK_S + 0.5)
+    world.wait(PROOF_S + 0.5)
     assert first.is_gone()
     assert not second.is_gone()
 
@@ -271,9 +271,9 @@ def test_the_first_that_answers_is_taken(world: World) -> None:
     """A client does not wait for one that is dead."""
     client, _server = world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     first, second = kept(world)
-    route.hold()
+    route.wait_for_writer()
     client.say(query())
     route.serve_from(OTHER, same=False)
     assert (first.hear(), second.answer()) == (CHECK, CHECK)
@@ -283,25 +283,25 @@ def test_the_first_that_answers_is_taken(world: World) -> None:
 
 
 def test_all_are_dead(world: World) -> None:
-    """Clients get new ones within the deadline, and count as served only then."""
+    """Clients get new ones within the deadline; nobody is told to be served before."""
     client, _server = world.pair()
     route = in_cluster(world)
-    ready: list[float] = []
-    route.cluster.server_ready = lambda: ready.append(0.0)  # type: ignore[method-assign]
-    route.standbys.keep([OTHER])
+    told: list[float] = []
+    route.cluster.server_ready = lambda: told.append(0.0)  # type: ignore[method-assign]
+    route.standbys.set_nodes([OTHER])
     dead = kept(world)
-    route.hold()
+    route.wait_for_writer()
     client.say(query())
     route.serve_from(OTHER, same=False)
     assert world.attempts == []
-    world.wait(PROMOTION_CHECK_S)
+    world.wait(PROOF_S)
     assert all(one.is_gone() for one in dead)
     assert hosts(world) == [OTHER.host]
-    assert ready == []
+    assert told == []
     server = world.server()
     assert server.answer() == query()
     assert client.hear() == ANSWER
-    assert ready != []
+    assert told != []
     assert world.pool().failing == ""
 
 
@@ -309,12 +309,12 @@ def test_a_silent_login_at_a_new_writer(world: World) -> None:
     """It has the same deadline; the next one has its full time."""
     client, _server = world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     half = world.accept()
-    route.hold()
+    route.wait_for_writer()
     client.say(query())
     route.serve_from(OTHER, same=False)
-    world.wait(PROMOTION_CHECK_S)
+    world.wait(PROOF_S)
     assert half.is_gone()
     assert hosts(world) == [OTHER.host]
     assert world.pool().failing == ""
@@ -324,9 +324,9 @@ def test_an_answer_that_came_while_we_slept(world: World) -> None:
     """What has arrived counts, though the deadline is over."""
     client, _server = world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     first, _second = kept(world)
-    route.hold()
+    route.wait_for_writer()
     client.say(query())
     due: list[tuple[float, Callable[[], object]]] = []
 
@@ -340,7 +340,7 @@ def test_an_answer_that_came_while_we_slept(world: World) -> None:
     time_is_up()
     assert first.answer() == CHECK
     at_once, give_up = due.pop()
-    assert (seconds, at_once, due) == (PROMOTION_CHECK_S, 0, [])
+    assert (seconds, at_once, due) == (PROOF_S, 0, [])
     give_up()
     assert first.answer() == query()
     assert client.hear() == ANSWER
@@ -350,9 +350,9 @@ def test_a_node_that_was_asked_in_vain(world: World) -> None:
     """What was kept to it goes, and it is tried when it answers."""
     world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER, THIRD])
+    route.standbys.set_nodes([OTHER, THIRD])
     servers = kept(world, 2 * MIN_PER_STANDBY)
-    route.standbys.forget(OTHER)
+    route.standbys.close_node(OTHER)
     world.turn()
     gone = [one.backend.host for one in servers if one.is_gone()]
     assert gone == [OTHER.host] * MIN_PER_STANDBY
@@ -360,4 +360,4 @@ def test_a_node_that_was_asked_in_vain(world: World) -> None:
     assert world.attempts == []
     route.standbys.node_answers(OTHER)
     assert hosts(world) == [OTHER.host] * MIN_PER_STANDBY
-    route.standbys.forget(Node("d", "10.0.0.4", 5432))
+    route.standbys.close_node(Node("d", "10.0.0.4", 5432))

@@ -1,4 +1,4 @@
-"""A pool whose database is a cluster: held, moved, with standby connections."""
+"""A pool whose database is a cluster: held, moved, and warm elsewhere."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class NotedCluster:
         self.loss_counts = LossCounts()
         self.calls: list[CheckCallback] = []
 
-    def check(self, callback: CheckCallback) -> None:
+    def check(self, heard: CheckCallback) -> None:
         """Keep it."""
-        self.calls.append(callback)
+        self.calls.append(heard)
 
     def server_ready(self) -> None:
         """Take no notice."""
@@ -54,7 +54,7 @@ def test_held_and_served(world: World) -> None:
     """While there is no writer clients wait; then they are served at its address."""
     client, server = world.pair()
     route = in_cluster(world)
-    route.hold()
+    route.wait_for_writer()
     world.turn()
     assert server.is_gone()
     client.say(query())
@@ -76,7 +76,7 @@ def test_a_login_under_way(world: World) -> None:
     client.say(query())
     busy.say(query())
     assert len(world.attempts) == 1
-    route.hold(is_leaving=True)
+    route.wait_for_writer(is_leaving=True)
     assert world.attempts == []
     assert busy.state() == "waiting"
 
@@ -96,7 +96,7 @@ def test_a_lost_server_is_a_hint(world: World) -> None:
     route = in_cluster(world)
     server.drop()
     assert route.cluster.hints == 1  # type: ignore[attr-defined]
-    route.hold()
+    route.wait_for_writer()
     assert route.cluster.hints == 1  # type: ignore[attr-defined]
 
 
@@ -139,7 +139,7 @@ def test_a_new_writer_that_refuses(world: World, refusal: tuple[str, str]) -> No
     """It may let us in later, as the last one did: clients wait."""
     client, _server = world.pair()
     route = in_cluster(world)
-    route.hold()
+    route.wait_for_writer()
     route.serve_from(OTHER, same=False)
     client.say(query())
     for _ in range(9):
@@ -153,11 +153,11 @@ def test_a_new_writer_that_refuses(world: World, refusal: tuple[str, str]) -> No
 
 
 def test_no_longer_than_query_wait_timeout(world_of: WorldOf) -> None:
-    """Then they get the reason."""
+    """Then the reason is told."""
     world = world_of(settings="query_wait_timeout = 2")
     client, _server = world.pair()
     route = in_cluster(world)
-    route.hold()
+    route.wait_for_writer()
     route.serve_from(OTHER, same=False)
     client.say(query())
     for _ in range(4):
@@ -169,7 +169,7 @@ def test_no_longer_than_query_wait_timeout(world_of: WorldOf) -> None:
 
 
 def test_a_full_writer(world: World) -> None:
-    """Also without a switchover, and before the first login to it."""
+    """Also without any move, and before anybody has logged in to it."""
     client = world.client()
     in_cluster(world)
     refused(world, *FULL)
@@ -180,7 +180,7 @@ def test_a_full_writer(world: World) -> None:
 
 
 def test_a_wrong_secret(world: World) -> None:
-    """Clients get the error at once if no node has accepted a login before."""
+    """It is told at once if no node has known a better one."""
     client = world.client()
     in_cluster(world)
     refused(world, *STRANGE)
@@ -191,7 +191,7 @@ def test_a_secret_that_was_changed(world: World) -> None:
     """The same writer has let us in before: nothing else is to be hoped for."""
     client, server = world.pair()
     route = in_cluster(world)
-    route.hold()
+    route.wait_for_writer()
     route.serve_from(OTHER, same=False)
     client.say(query())
     server = world.server()
@@ -213,7 +213,7 @@ def test_a_secret_that_was_changed_before_the_move(world: World) -> None:
     client.say(query())
     refused(world, *STRANGE)
     assert client.fault == STRANGE[0]
-    route.hold()
+    route.wait_for_writer()
     route.serve_from(OTHER, same=False)
     other.say(query())
     refused(world, *STRANGE)
@@ -221,7 +221,7 @@ def test_a_secret_that_was_changed_before_the_move(world: World) -> None:
 
 
 def test_other_refusals(world: World) -> None:
-    """They get the error as ever."""
+    """They are told as they always were."""
     client = world.client()
     in_cluster(world)
     refused(world, "database does not exist", "3D000")
@@ -229,7 +229,7 @@ def test_other_refusals(world: World) -> None:
 
 
 def test_back_at_another_address(world: World) -> None:
-    """The writer's name leads to another address: old connections are closed."""
+    """The writer's name leads elsewhere: what is left where it was is closed."""
     _client, server = world.pair()
     route = in_cluster(world)
     route.node = here = Node("a", "10.0.0.1", 5432)
@@ -257,7 +257,7 @@ def test_kept_for_later_at_another_address(world: World) -> None:
     assert isinstance(cluster, NotedCluster)
     node = Node("b", "pg.example", 5432)
 
-    def standby_servers(address: str) -> list[Server]:
+    def warm(address: str) -> list[Server]:
         made = []
         while world.attempts:
             world.attempts[0].host = address
@@ -265,15 +265,15 @@ def test_kept_for_later_at_another_address(world: World) -> None:
             made[-1].log_in()
         return made
 
-    route.standbys.keep([node])
-    first = standby_servers("10.0.0.2")
+    route.standbys.set_nodes([node])
+    first = warm("10.0.0.2")
     route.standbys.close_at(node, {"10.0.0.3"})
     assert not any(server.is_gone() for server in first)
     route.standbys.close_at(node, {"10.0.0.2"})
     route.refresh()
     world.turn()
     assert all(server.is_gone() for server in first)
-    second = standby_servers("10.0.0.4")
+    second = warm("10.0.0.4")
     assert len(second) == len(first)
     cluster.address = "10.0.0.5"
     route.serve_from(node, same=False)

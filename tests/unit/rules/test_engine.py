@@ -118,7 +118,7 @@ def in_cluster(world: World) -> tuple[Client, Server]:
     spec = pools.spec("db")
     assert spec is not None
     pools.cluster_databases.set(spec, [A, B], [B], ["db", "new"])
-    pools.made = lambda _pool: None
+    pools.on_new_pool = lambda _pool: None
     return client, server
 
 
@@ -134,7 +134,7 @@ def test_readers(world_of: WorldOf, tmp_path: Path) -> None:
         client.say(query(f"SELECT 2 --{key}"))
         assert server.answer() == query(f"SELECT 2 --{key}")
     assert named_rows("rules", world.service.view)[0].moves == 2
-    world.service.pools.cluster_databases.forget("db")
+    world.service.pools.cluster_databases.remove("db")
     client.say(query("SELECT 3 --db:reader"))
     assert writer.answer(), "without a standby the writer is read from"
 

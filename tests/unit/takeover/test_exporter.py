@@ -87,7 +87,7 @@ def test_what_counts_against_a_statement(world: World) -> None:
     setting = Setting(world)
     setting.ask()
     world.wait(1.0)
-    setting.route.hold(is_leaving=True)
+    setting.route.wait_for_writer(is_leaving=True)
     setting.lose()
     assert setting.is_queued
     world.wait(0.5)

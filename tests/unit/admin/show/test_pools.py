@@ -142,7 +142,7 @@ def test_connections_to_standbys(world: World) -> None:
     route = in_cluster(world)
     spec = pools.context.configuration.databases["db"]
     pools.cluster_databases.set(spec, [OTHER], [OTHER], ["db"])
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     world.server()
     node = pool(world, OTHER.name)
     assert (node.user, node.sv_idle, node.sv_login) == ("app", 1, 1)
@@ -154,7 +154,7 @@ def test_connections_to_standbys(world: World) -> None:
     assert servers == ["db", OTHER.name]
     reader = pools.pool_for_role(spec, "app", "reader")
     assert reader.key.database == OTHER.name
-    reader.launch(asked=1)
+    reader.launch(at_least=1)
     shown = [
         one
         for one in named_rows("pools", world.service.view)

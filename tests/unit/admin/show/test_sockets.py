@@ -12,8 +12,8 @@ import pytest
 from pgswitch.admin.show import sockets
 from pgswitch.admin.show.shows import named_rows
 from pgswitch.admin.view import ServiceView
-from pgswitch.net.backend import Phase
 from pgswitch.net.client_state import ClientState
+from pgswitch.net.server_state import ServerState
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, IN_TRANSACTION, message, query, split
@@ -172,8 +172,7 @@ SERVER: Any = SimpleNamespace(
     user="postgres",
     database="bench",
     replication="none",
-    state="new",
-    phase=Phase.LOGIN,
+    state=ServerState.LOGIN,
     address=Address("127.0.0.1", 6000),
     local_address=Address("127.0.0.1", 41140),
     connected_time=NOON,

@@ -7,6 +7,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol
 
 from pgswitch.errors import ServerConnCrashed
+from pgswitch.net.close_reason import CloseReason
 from pgswitch.wire import encode
 from tests.fakes.messages import (
     ANSWER,
@@ -105,7 +106,7 @@ def test_a_server_is_lost_behind_a_slow_client(world: World) -> None:
     client, server = world.asking()
     client.transport.socket.room = 5
     server.say(RESULT)
-    server.backend.close("query timeout")
+    server.backend.close(CloseReason.QUERY_TIMEOUT)
     assert client.hear() == RESULT[:5]
     assert client.transport.aborted
 
@@ -243,7 +244,7 @@ def test_a_warm_connection_may_report_what_it_likes(world: World) -> None:
     """Nobody has set anything there; when it is used, clients are told."""
     client, _server = world.pair()
     route = in_cluster(world)
-    route.standbys.keep([OTHER])
+    route.standbys.set_nodes([OTHER])
     warm = [world.server(in_hot_standby="on") for _ in range(2)]
     for one in warm:
         one.say(parameter("TimeZone", "Asia/Tokyo"))
@@ -253,7 +254,7 @@ def test_a_warm_connection_may_report_what_it_likes(world: World) -> None:
     # It was connected to long before the last writer was.
     for one in warm:
         one.backend.connected_at -= 100
-    route.hold()
+    route.wait_for_writer()
     route.serve_from(OTHER, same=False)
     for one in warm:
         one.answer()
@@ -274,16 +275,16 @@ def test_the_welcome_of_inherited_servers(world: World) -> None:
         backend = pool.server_connections.create()
         peer = IPv4Address("TCP", "10.0.0.1", 5432)
         number = next(world.numbers)
-        backend.go_on_with(
+        backend.inherit(
             FakeTransport(world.reactor, Protocol(), peer, number=number),
             reported=PARAMETERS | {"TimeZone": zone},
             parameters=world.context.tracking.collect(PARAMETERS | {"TimeZone": "UTC"}),
             cancel_key=b"",
         )
         backend.connected_at = now - age
-        pool.take_back(backend, is_idle=True)
+        pool.inherit_server(backend, is_idle=True)
     assert parameter("TimeZone", "Asia/Tokyo") in told(world)
     backend.stream.close_needed = True
     backend.connected_at = now
-    pool.take_back(backend, is_idle=True)
+    pool.inherit_server(backend, is_idle=True)
     assert parameter("TimeZone", "Asia/Tokyo") in told(world)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.pool.moving import move
+from pgswitch.pool.pool import move_client
 from tests.fakes.messages import ANSWER, message, query
 from tests.fakes.world import WorldOf
 
@@ -17,7 +17,7 @@ def test_moving(world_of: WorldOf) -> None:
         world.context.configuration.databases["new"], "app"
     )
     source = world.pool()
-    move(client.frontend, target)
+    move_client(client.frontend, target)
     assert list(source.clients) == []
     assert list(target.clients) == [client.frontend.number]
     client.say(query())
@@ -41,7 +41,7 @@ def test_prepared_statements_follow(world_of: WorldOf) -> None:
     target = world.service.pools.pool(
         world.context.configuration.databases["new"], "app"
     )
-    move(client.frontend, target)
+    move_client(client.frontend, target)
     client.say(message(b"B", b"\0mine\0" + bytes(6)) + message(b"S"))
     asked = world.server().hear()
     assert b"SELECT 1" in asked
@@ -58,7 +58,7 @@ def test_a_kept_server_goes_back(world_of: WorldOf) -> None:
     target = world.service.pools.pool(
         world.context.configuration.databases["new"], "app"
     )
-    move(client.frontend, target)
+    move_client(client.frontend, target)
     assert client.frontend.stream.server is None
     assert old.hear() == query("DISCARD ALL")
     old.say(ANSWER)
@@ -76,7 +76,7 @@ def test_to_a_pool_of_another_mode(world_of: WorldOf) -> None:
     )
     client.say(query())
     old.answer()
-    move(client.frontend, target)
+    move_client(client.frontend, target)
     assert old.answer() == query("DISCARD ALL")
     client.say(message(b"P", b"mine\0SELECT 1\0\0\0") + message(b"S"))
     assert b"PGBOUNCER_" in world.server().hear()

@@ -75,7 +75,7 @@ from pgswitch.stats.periods import stats_line
 from pgswitch.takeover.importer import TakeoverImporter
 from pgswitch.takeover.left_behind import notify_left_behind
 from pgswitch.tls.contexts import TlsSetupError
-from pgswitch.tls.store import TlsContexts
+from pgswitch.tls.endpoints import TlsContexts
 from pgswitch.view import ServiceView
 from pgswitch.views.steps import Background
 from pgswitch.wire.params import Tracking

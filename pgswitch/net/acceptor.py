@@ -18,12 +18,13 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from pgswitch.logs import Log
-from pgswitch.net.sockets import SocketAddress, unix_port
-from pgswitch.net.tuning import (
+from pgswitch.net.sockets import (
     Option,
+    SocketAddress,
     TcpSettings,
     tcp_options,
     tune_listener,
+    unix_port,
 )
 from pgswitch.relay.syscalls import accept
 from pgswitch.types import Address

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from pgswitch.logs import Log
-    from pgswitch.tls.facts import TlsFacts
+    from pgswitch.tls.certificates import TlsFacts
     from pgswitch.wire.params import Tracking, Values
     from pgswitch.wire.statements import ServerStatements
 

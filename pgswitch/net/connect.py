@@ -18,7 +18,12 @@ from twisted.internet.endpoints import (
 from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Factory, Protocol
 
-from pgswitch.net.tuning import TcpSettings, size_buffers, tune_socket
+from pgswitch.net.sockets import (
+    TcpSettings,
+    size_buffers,
+    tune_socket,
+    unix_socket_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +101,9 @@ class TransportConnector:
         With ``address`` nothing is looked up: that is where the host is.
         """
         if host is None or host.startswith(("/", "@")):
-            path = unix_path(host or self._settings().unix_socket_dir or "", port)
+            path = unix_socket_path(
+                host or self._settings().unix_socket_dir or "", port
+            )
             endpoint = UNIXClientEndpoint(self._reactor, path, timeout=NO_LIMIT_S)
             made: Deferred[object] = endpoint.connect(_OneProtocol(protocol))
             return made
@@ -126,9 +133,3 @@ class TransportConnector:
         if transport is not None and getattr(transport, "connected", False):
             tune_socket(transport.socket, self._settings())
         return result
-
-
-def unix_path(folder: str, port: int) -> str:
-    """Return the address of a server's unix socket; ``@`` begins an abstract one."""
-    path = f"{folder}/.s.PGSQL.{port}"
-    return "\0" + path[1:] if path.startswith("@") else path

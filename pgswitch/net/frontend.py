@@ -36,7 +36,7 @@ from pgswitch.net.sockets import send_with_descriptors
 from pgswitch.net.tracing import traced
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client_stream import ClientStream
-from pgswitch.tls.facts import TlsFacts
+from pgswitch.tls.certificates import TlsFacts
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from pgswitch.wire.client_auth import (

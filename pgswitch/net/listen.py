@@ -14,16 +14,17 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from twisted.internet import unix
 from twisted.internet.defer import Deferred, succeed
 
 from pgswitch.errors.fatal import FatalError
 from pgswitch.logs import Log
-from pgswitch.net.accepted_unix import UnixTransport
 from pgswitch.net.acceptor import Acceptor, AcceptReactor, Builder
 from pgswitch.net.sockets import (
     ListenSettings,
     SocketFile,
     StepFailedError,
+    defer_accept,
     is_abstract,
     listen_tcp,
     listen_unix,
@@ -32,10 +33,15 @@ from pgswitch.net.sockets import (
     unix_socket_path,
 )
 from pgswitch.net.tcp_transport import TcpTransport
-from pgswitch.net.tuning import defer_accept
 from pgswitch.types import Address
 
 __all__ = ["ListenSettings", "Listeners"]
+
+
+class UnixTransport(unix.Server):
+    """A ``unix.Server`` that closes without shutdown(2), which has no effect here."""
+
+    _shouldShutdown = False
 
 
 class Listeners:

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 
+from pgswitch.tls.certificates import WrongHost
 from pgswitch.tls.endpoints import NoProtocol, PeerAlert
-from pgswitch.tls.identity import WrongHost
 from pgswitch.wire import encode
 
 if TYPE_CHECKING:
+    from pgswitch.tls.certificates import TlsFacts
     from pgswitch.tls.endpoints import ServerTls
-    from pgswitch.tls.facts import TlsFacts
 
 INJECTED = "received unencrypted data after SSL response"
 REFUSED = "server refused SSL"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import Connector, ServiceContext
-    from pgswitch.tls.facts import TlsFacts
+    from pgswitch.tls.certificates import TlsFacts
 
 SENT = "successfully sent cancel request"
 NOT_NEEDED = "not sending cancel request for client that is now idle"

@@ -12,7 +12,7 @@ Encryption").  What all contexts have in common:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509StoreFlags
 
-from pgswitch.tls.groups import GroupsError, set_groups
 from pgswitch.tls.options import VERSIONS, versions_in
 
 if TYPE_CHECKING:
@@ -59,6 +58,17 @@ _LEFT_OUT = dict(
 )
 _REVOCATION_LIST = b"-----BEGIN X509 CRL-----"
 
+SINGLE_CURVES: dict[str, type[ec.EllipticCurve]] = {
+    "prime256v1": ec.SECP256R1,
+    "secp256r1": ec.SECP256R1,
+    "p-256": ec.SECP256R1,
+    "secp384r1": ec.SECP384R1,
+    "p-384": ec.SECP384R1,
+    "secp521r1": ec.SECP521R1,
+    "p-521": ec.SECP521R1,
+}
+"""What works with any version of the libraries."""
+
 VERIFY_ERRORS = {
     3: "no revocation list of its authority",
     9: "certificate is not yet valid",
@@ -78,6 +88,10 @@ VERIFY_ERRORS = {
 
 class TlsSetupError(Exception):
     """Settings, or the files they name, make no context; the text says which."""
+
+
+class GroupsError(ValueError):
+    """The library knows no such groups, or cannot be told; the text says which."""
 
 
 def context_for_clients(options: TlsOptions) -> SSL.Context:
@@ -219,6 +233,42 @@ def _set_key_exchange(context: SSL.Context, options: TlsOptions, prefix: str) ->
             f"{prefix}ciphers={options.ciphers} leaves no key exchange",
             lambda: context.set_cipher_list(ciphers.encode()),
         )
+
+
+def set_groups(context: SSL.Context, names: str, binding: Any = None) -> None:  # noqa: ANN401 - cffi has no types
+    """Restrict a context to groups: names with colons between, the best first.
+
+    ``binding`` is cryptography's OpenSSL; by default that of pyOpenSSL.  Raises
+    GroupsError.
+    """
+    try:
+        library = binding or _binding()
+        set_list, next_error = library.SSL_CTX_set1_curves_list, library.ERR_get_error
+        inner = context._context  # noqa: SLF001 - see above
+    except AttributeError:
+        _set_single(context, names)
+        return
+    if set_list(inner, names.encode()) != 1:
+        while next_error():
+            pass  # Else the next call of somebody else would find it.
+        raise GroupsError("unknown curve, or not a list with colons between")
+
+
+def _binding() -> Any:  # noqa: ANN401 - as above
+    """Return pyOpenSSL's way into OpenSSL; raises AttributeError if it has moved."""
+    try:
+        from OpenSSL._util import lib  # noqa: PLC0415 - an inner name, may be missing
+    except ImportError:
+        raise AttributeError from None
+    return lib
+
+
+def _set_single(context: SSL.Context, name: str) -> None:
+    curve = SINGLE_CURVES.get(name.lower())
+    if curve is None:
+        known = ", ".join(SINGLE_CURVES)
+        raise GroupsError(f"this version of cryptography can do only one of {known}")
+    context.set_tmp_ecdh(curve())
 
 
 def _readable(name: str, path: str) -> bytes:

@@ -11,7 +11,7 @@ from pgswitch.auth import ldap, pam
 from pgswitch.auth.methods import _CACHE_LIMIT
 from pgswitch.auth.user_lookup import AuthQueryKey, User
 from pgswitch.net.frontend import Frontend
-from pgswitch.tls.facts import TlsFacts
+from pgswitch.tls.certificates import TlsFacts
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from pgswitch.wire.password import Secret

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pgswitch.net.tuning import tcp_options
+from pgswitch.net.sockets import tcp_options
 from pgswitch.wire.encode import startup
 from tests.counting import calls_in, only_interpreted
 from tests.fakes.messages import ANSWER, message, query

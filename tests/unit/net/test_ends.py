@@ -16,8 +16,9 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import Protocol
 
 from pgswitch.errors import SilentClose
-from pgswitch.net.connect import TransportConnector, unix_path
+from pgswitch.net.connect import TransportConnector
 from pgswitch.net.lean_reactor import LeanReactor
+from pgswitch.net.sockets import unix_socket_path
 from pgswitch.net.transport import SocketIO
 from pgswitch.pool.outgoing_cancels import CancelTarget
 from pgswitch.relay.server_stream import ServerStream
@@ -434,7 +435,7 @@ def test_twisted_holds_nothing(kind: type, family: str, tmp_path: Path) -> None:
 
     where: Any = ("127.0.0.1", 0)
     if family == "unix":
-        where = unix_path(str(tmp_path), 5432)
+        where = unix_socket_path(str(tmp_path), 5432)
     with socket.socket(socket.AF_UNIX if family == "unix" else socket.AF_INET) as one:
         one.bind(where)
         one.listen()

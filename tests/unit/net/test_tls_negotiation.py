@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
+from pgswitch.tls.certificates import TlsFacts, WrongHost
 from pgswitch.tls.endpoints import NoProtocol
-from pgswitch.tls.facts import TlsFacts
-from pgswitch.tls.identity import WrongHost
 from pgswitch.wire import encode
 from tests.fakes.tls import FACTS, FakeSide
 

@@ -14,8 +14,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.selectreactor import SelectReactor
 
 from pgswitch.net.lean_reactor import LeanReactor
-from pgswitch.net.openssl import RECORD
-from pgswitch.net.tls_socket import TlsSocket, encrypt
+from pgswitch.net.tls_socket import RECORD, TlsSocket, encrypt
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.stream import PAUSED_PEER

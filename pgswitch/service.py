@@ -31,7 +31,6 @@ again ``AdminControl``          what the console and signals can have done
 from __future__ import annotations
 
 import os
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +55,7 @@ from pgswitch.dns.lookup import DnsLookup, SystemLookup
 from pgswitch.dns.resolver import Resolver
 from pgswitch.errors.fatal import FatalError
 from pgswitch.net.connect import TransportConnector
-from pgswitch.net.frontend import Frontend
+from pgswitch.net.factories import FrontendFactory
 from pgswitch.net.listen import Listeners
 from pgswitch.pool.cancel_keys import CancelKeys
 from pgswitch.pool.context import ServiceContext
@@ -88,7 +87,6 @@ if TYPE_CHECKING:
 
     from pgswitch.config.model import Configuration, Settings
     from pgswitch.logs import Log
-    from pgswitch.net.acceptor import Builder
     from pgswitch.stats.periods import Totals
     from pgswitch.takeover.reboot import Takeover
 
@@ -187,6 +185,7 @@ class PgSwitch(MultiService):
                 version=REFERENCE_VERSION,
             ),
         )
+        self.frontends = FrontendFactory(self.login_service)
         self.listeners = Listeners(reactor, log)
         self.view = ServiceView(
             self.context,
@@ -264,12 +263,13 @@ class PgSwitch(MultiService):
         """Read the users, open the listeners, begin; may raise FatalError."""
         super().startService()  # type: ignore[no-untyped-call]
         self.files.read()
-        build = partial(Frontend, self.login_service)
         if self._takeover is not None:
-            self._take_over(self._takeover, build)
+            self._take_over(self._takeover)
         else:
             self.listeners.open(
-                self._settings, build, inherited=inherited_sockets(environment())
+                self._settings,
+                self.frontends,
+                inherited=inherited_sockets(environment()),
             )
         self._next_period = self.context.clock() + self._settings.stats_period
         self._janitor.start()
@@ -281,10 +281,10 @@ class PgSwitch(MultiService):
         if self._started is not None:
             self._started()
 
-    def _take_over(self, takeover: Takeover, build: Builder) -> None:
+    def _take_over(self, takeover: Takeover) -> None:
         """Put what another process has handed over in its place, then end it."""
         self.context.suspended = True
-        self.listeners.take_over(self._settings, build, takeover.listening())
+        self.listeners.take_over(self._settings, self.frontends, takeover.listening())
         self.listeners.pause()
         TakeoverImporter(
             self.context,

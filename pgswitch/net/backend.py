@@ -30,7 +30,7 @@ from pgswitch.logs import socket_prefix
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
 from pgswitch.net.tracing import traced
-from pgswitch.net.transport import SocketIO
+from pgswitch.net.transport import SocketIO, io_for
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.server_stream import DEALLOCATE_ALL, DISCARD_ALL, ServerStream
 from pgswitch.types import Address
@@ -233,7 +233,7 @@ class Backend(TwistedProtocol):
     def connectionMade(self) -> None:
         """Get the connection encrypted if it is to be."""
         transport: Any = self.transport
-        io = self._io = SocketIO(transport)
+        io = self._io = io_for(transport)
         stream = self.stream = ServerStream(self._limit, io, self, self._statements)
         io.hold(stream)
         port = self.address.port
@@ -243,15 +243,9 @@ class Backend(TwistedProtocol):
             self._secured(None)
             return
         self._securing = TlsNegotiation(
-            self.encryption,
-            transport,
-            lambda connection, done, failed: io.encrypt(
-                stream, connection, done, failed
-            ),
-            self._secured,
-            self._not_secured,
+            self.encryption, transport, partial(io.start_tls, stream)
         )
-        self._securing.begin()
+        self._securing.begin().addCallbacks(self._secured, self._not_secured)
 
     def _secured(self, facts: TlsFacts | None) -> None:
         """Send the start-up packet."""
@@ -267,18 +261,19 @@ class Backend(TwistedProtocol):
             traced(self._io, self.stream, self._log, self, is_client=False)
             self._io.attach(self.stream)
 
-    def _not_secured(self, reason: str) -> None:
+    def _not_secured(self, failure: Failure) -> None:
+        reason = str(failure.value)
         self._securing = None
         if not self.is_quiet:
             self._log.warning(f"{self.prefix} {reason}")
         self.close(reason, terminate=False)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what the transport has read that does not leave it to the Link."""
+        """Take what a transport has read that does not leave it to the Stream."""
         if self._securing is not None:
             self._securing.received(data)
-        else:
-            self.stream.take(data)
+        elif self._io is not None:
+            self._io.received(data)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - the reason is ours or an end of file
         """Tell the owner, and let go of everything."""

@@ -9,6 +9,7 @@ known whether a request that was sent has been carried out, the server is closed
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -17,12 +18,13 @@ from twisted.internet.protocol import Protocol
 
 from pgswitch.net.backend import Phase
 from pgswitch.net.tls_negotiation import REFUSED, Encryption, TlsNegotiation
-from pgswitch.net.tls_socket import encrypt
+from pgswitch.net.tls_socket import TlsLayer, start_tls
 from pgswitch.wire import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from OpenSSL import SSL
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
@@ -69,15 +71,9 @@ class CancelConnection(Protocol):
             self._cancel.connected()
             return
         self._securing = TlsNegotiation(
-            self._encryption,
-            transport,
-            lambda connection, done, failed: encrypt(
-                transport, connection, lambda _tls: done(), failed
-            ),
-            self._secured,
-            self._cancel.refused,
+            self._encryption, transport, partial(_start_tls, transport)
         )
-        self._securing.begin()
+        self._securing.begin().addCallbacks(self._secured, self._not_secured)
 
     def dataReceived(self, data: bytes) -> None:
         """Take the answer to an SSLRequest; nothing else is answered here."""
@@ -92,6 +88,10 @@ class CancelConnection(Protocol):
         else:
             self._cancel.connected()
 
+    def _not_secured(self, failure: Failure) -> None:
+        if self._cancel is not None:
+            self._cancel.refused(str(failure.value))
+
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Note that the other end has dealt with the request, or that it is lost."""
         if self._cancel is not None:
@@ -100,6 +100,15 @@ class CancelConnection(Protocol):
     def let_go(self) -> None:
         """Break the circle of references: the request is over."""
         self._cancel = self._securing = None
+
+
+def _start_tls(transport: Any, creator: Encryption) -> Deferred[SSL.Connection]:  # noqa: ANN401 - any transport
+    """Do a handshake; fires with the connection that OpenSSL has made of it."""
+
+    def connection_of(layer: TlsLayer) -> SSL.Connection:
+        return layer.connection
+
+    return start_tls(transport, creator).addCallback(connection_of)
 
 
 class OutgoingCancel:

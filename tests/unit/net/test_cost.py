@@ -15,7 +15,7 @@ from tests.fakes.world import World
 from tests.unit.net.listen_settings import ListenValues
 
 STARTUP = startup([("user", "app"), ("database", "db")])
-MOST_CALLS = 205
+MAX_CALLS = 196
 """Python calls from the connection to its end, those of the fakes among them."""
 
 
@@ -75,4 +75,4 @@ def test_options_of_a_client() -> None:
 def test_python_calls(world: World) -> None:
     """A change that makes more calls for each connection has to say why."""
     visit = Visit(world)
-    assert calls_in(visit.run) <= MOST_CALLS
+    assert calls_in(visit.run) <= MAX_CALLS

@@ -442,6 +442,6 @@ def test_twisted_holds_nothing(kind: type, family: str, tmp_path: Path) -> None:
         host = None if family == "unix" else "127.0.0.1"
         port = 5432 if family == "unix" else one.getsockname()[1]
         once(one, host, port)
-        # An empty factory is in a circle of Twisted's.
+        # An empty factory is in a reference cycle of Twisted's.
         left = left_by(lambda: once(one, host, port))
-        assert left == Counter(("_OneProtocol",))
+        assert left == Counter(("BackendFactory",))

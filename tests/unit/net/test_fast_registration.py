@@ -18,6 +18,7 @@ from pgswitch.net.lean_reactor import LeanReactor
 from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.types import Address
 from tests.unit.captured import CapturedLog
+from tests.unit.net.call_factory import CallFactory
 
 
 class Kept(Protocol):
@@ -59,11 +60,11 @@ class House:
         self.acceptor = Acceptor(
             self.reactor,
             self.listener,
-            self._build,
+            CallFactory(self._build),
             log=self.captured.log,
             transport=self._transport,
         )
-        self.acceptor.start()
+        self.acceptor.startListening()
 
     def _build(self, _address: Address) -> Kept:
         self.protocols.append(self.kind())
@@ -85,7 +86,7 @@ class House:
 
     def close(self) -> None:
         """Close everything."""
-        self.acceptor.close()
+        self.acceptor.stopListening()
         for transport in self.transports:
             transport.connectionLost(Failure(ConnectionDone()))
         waker = self.reactor.waker

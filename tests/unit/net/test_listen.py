@@ -22,6 +22,7 @@ from pgswitch.net.listen import Listeners, UnixTransport
 from pgswitch.net.sockets import SocketAddress, StepFailedError
 from pgswitch.types import Address
 from tests.unit.captured import CapturedLog, NotingReactor
+from tests.unit.net.call_factory import CallFactory
 from tests.unit.net.listen_settings import ListenValues
 
 ADDRESSES = {
@@ -89,7 +90,7 @@ class Scene:
 
     def open(self, values: ListenValues, *, inherited: tuple[int, ...] = ()) -> None:
         """Open what the given settings ask for."""
-        self.listeners.open(values, self.build, inherited=inherited)
+        self.listeners.open(values, CallFactory(self.build), inherited=inherited)
 
     @property
     def everywhere(self) -> ListenValues:

@@ -14,14 +14,19 @@ from OpenSSL import SSL
 from OpenSSL._util import lib
 
 from pgswitch.net import tls_socket
-from pgswitch.net.tls_socket import RECORD, ReadFunction, WriteFunction, inner_functions
+from pgswitch.net.tls_socket import (
+    RECORD,
+    ReadFunction,
+    WriteFunction,
+    internal_functions,
+)
 from pgswitch.tls.endpoints import ServerTls
 from pgswitch.tls.options import TlsOptions
 from tests.unit.net.tls_pair import side_for_clients
 from tests.unit.tls.shaking import carry, shake_hands
 
-INNER = inner_functions()
-OUTER = (tls_socket.outer_read, tls_socket.outer_write)
+INNER = internal_functions()
+OUTER = (tls_socket.public_read, tls_socket.public_write)
 
 
 @pytest.fixture
@@ -37,7 +42,7 @@ def test_the_inner_ones_are_there() -> None:
     """This version of pyOpenSSL has them, and they are used."""
     assert INNER is not None
     connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
-    assert tls_socket.io_functions(connection)[0] is not tls_socket.outer_read
+    assert tls_socket.io_functions(connection)[0] is not tls_socket.public_read
     stand_in: Any = object()
     assert tls_socket.io_functions(stand_in) == OUTER
 
@@ -96,4 +101,4 @@ def test_a_version_without(monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
         monkeypatch.setattr("OpenSSL._util.lib", object())
     else:
         monkeypatch.delattr(SSL.Connection, "_raise_ssl_error")
-    assert inner_functions() is None
+    assert internal_functions() is None

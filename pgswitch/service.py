@@ -1,31 +1,34 @@
 """Builds all parts of the pooler, wires them, starts and stops them.
 
-The map of the program: what is made here is handed to those who need it; nothing
-reaches for a partner by itself.
+The map of the program: parts are made here and passed to the parts that use them; no
+part looks up another by itself.
 
-======================  ========================================================
-part                    does
-======================  ========================================================
-``ServiceContext``         what all pools share: configuration, log, clock, connector
-``TlsContexts``             TLS contexts, for clients and for each kind of server
+=====================  ==========================================================
+part                   does
+=====================  ==========================================================
+``ServiceContext``     what all pools share: configuration, log, clock, connector
+``TlsContexts``        TLS contexts, for clients and for each kind of server
 ``AuthFile``           users and secrets of auth_file
-``ServerCredentials``         with what servers are logged in to
-``Pools``               servers, by database and user
-``CancelKeys``          from a client's cancel key to its server
-``RulesEngine``           the user's routing and rewriting functions
-``LoginService``           receives clients: who, by which proof
-``HbaPolicy``            what a client has to show: auth_type, HBA file
-``Methods``             the logins that ask for it
-``LoginThreads``        threads for PAM, directories, stretching passwords
-``SessionSetup``            takes them to their pool or the console
-``ServiceView``         what the console sees
-``ConfigReloader``               configuration, users, rules: read, and put in force
-again ``AdminControl``          what the console and signals can have done
-``Shutdown``              how the service ends
-``Resolver``               addresses of servers' host names
-``Listeners``           sockets that clients connect to
-``Janitor``             the one timer
-======================  ========================================================
+``ServerCredentials``  the secrets that servers are logged in to with
+``Pools``              the pools, by database and user
+``CancelKeys``         from a client's cancel key to its server
+``RulesEngine``        the user's routing and rewriting functions
+``LoginService``       logs clients in: which user, by which method
+``HbaPolicy``          which method a client must use: auth_type, HBA file
+``Methods``            the logins by each method
+``LoginThreads``       threads for PAM, LDAP, key derivation
+``SessionSetup``       gives a logged-in client its pool or the console
+``FrontendFactory``    builds the protocol of each client
+``Listeners``          the sockets that clients connect to
+``ServiceView``        what the console shows
+``ConfigReloader``     reads and applies configuration, users and rules
+``AdminControl``       what the console and signals can do
+``Shutdown``           how the service ends
+``Clusters``           which node of each cluster is the writer
+``Resolver``           addresses of servers' host names
+``Suspension``         stops all reading, for SUSPEND and ``-R``
+``Janitor``            the periodic work: one LoopingCall on the reactor
+=====================  ==========================================================
 """
 
 from __future__ import annotations
@@ -92,9 +95,9 @@ if TYPE_CHECKING:
 
 
 def set_up_tls(configuration: Configuration, log: Log) -> TlsContexts:
-    """Read keys and certificates; they may be readable to root alone.
+    """Read keys and certificates, which may be readable by root only.
 
-    Raises FatalError when they are no good.
+    Raises FatalError if they cannot be used.
     """
     try:
         return TlsContexts(configuration)
@@ -116,12 +119,12 @@ class PgSwitch(MultiService):
         takeover: Takeover | None = None,
         tls: TlsContexts | None = None,
     ) -> None:
-        """Build everything; nothing is opened before :meth:`startService`.
+        """Build everything; :meth:`startService` opens sockets.
 
         ``started`` is called once clients can connect; ``takeover`` is what another
-        process has handed over; ``tls`` is made here if it is not given.
+        process hands over; ``tls`` is made here by default.
 
-        Raises FatalError when TLS cannot be set up.
+        Raises FatalError if TLS cannot be set up.
         """
         self._takeover = takeover
         super().__init__()  # type: ignore[no-untyped-call]
@@ -243,7 +246,7 @@ class PgSwitch(MultiService):
         return self.context.configuration.settings
 
     def _moved(self, host: str, gone: frozenset[str]) -> None:
-        """Let go of servers that a host's name leads to no longer."""
+        """Close servers at addresses that a host's name no longer resolves to."""
         self.clusters.moved(host, gone)
         self.pools.close_at(host, gone)
 
@@ -260,7 +263,7 @@ class PgSwitch(MultiService):
     # Starting and stopping.
 
     def startService(self) -> None:
-        """Read the users, open the listeners, begin; may raise FatalError."""
+        """Read the users, open the listeners, start; may raise FatalError."""
         super().startService()  # type: ignore[no-untyped-call]
         self.files.read()
         if self._takeover is not None:
@@ -275,14 +278,14 @@ class PgSwitch(MultiService):
         self._janitor.start()
         self.clusters.configure(self.configuration)
         if self._takeover is not None:
-            # Not before: servers for those who wait are opened at the writer.
+            # Not earlier: servers for waiting clients are opened at the writer.
             self.suspension.end()
         self.pools.warm()
         if self._started is not None:
             self._started()
 
     def _take_over(self, takeover: Takeover) -> None:
-        """Put what another process has handed over in its place, then end it."""
+        """Install what another process hands over, then end that process."""
         self.context.suspended = True
         self.listeners.take_over(self._settings, self.frontends, takeover.listening())
         self.listeners.pause()
@@ -306,18 +309,18 @@ class PgSwitch(MultiService):
         self._system_lookup.stop()
         self.workers.stop()
         self.clusters.stop()
-        # In a SUSPEND the socket file may be another process's by now.
+        # After a SUSPEND the socket file may belong to another process.
         return self.listeners.close_all(keep_file=self.context.suspended)
 
     def reload(self) -> bool:
-        """Read all files again; return False if the configuration is not acceptable."""
+        """Read all files again; return False if the configuration is invalid."""
         return self.files.reload()
 
-    # What signals ask; the console asks Operations for the same.
+    # For signals; the console uses AdminControl for the same.
 
     @property
     def shutting_down(self) -> bool:
-        """Whether a shutdown is under way."""
+        """Whether a shutdown has begun."""
         return self.ending.mode is not None
 
     @property
@@ -331,7 +334,7 @@ class PgSwitch(MultiService):
         return self.context.paused or self.context.suspended
 
     def pause_all(self) -> None:
-        """Let no client get a server."""
+        """Give no client a server."""
         self.operations.pause_all()
 
     def resume_all(self) -> None:
@@ -339,7 +342,7 @@ class PgSwitch(MultiService):
         self.operations.resume_all()
 
     def shutdown_wait_for_clients(self) -> None:
-        """End once every client has left."""
+        """End once every client has disconnected."""
         self.shut_down(ShutdownMode.WAIT_FOR_CLIENTS)
 
     def shutdown_wait_for_servers(self) -> None:
@@ -351,7 +354,7 @@ class PgSwitch(MultiService):
         self.shut_down(ShutdownMode.NOW)
 
     def shut_down(self, mode: ShutdownMode, timeout: float | None = None) -> None:
-        """Begin to end the process, in one of the four ways."""
+        """Begin to end the process, in one of the four modes."""
         if mode is ShutdownMode.NOW:
             if self.suspended:
                 exported = self.view.exporter.exported
@@ -361,7 +364,7 @@ class PgSwitch(MultiService):
             self.suspension.freeze()
         self.ending.begin(mode, timeout=timeout)
 
-    # Three times a second.
+    # Three times a second, by the Janitor's LoopingCall.
 
     def _turn(self, now: float) -> None:
         self.store.load(self._settings, again=True)
@@ -372,14 +375,14 @@ class PgSwitch(MultiService):
         self.ending.look()
 
     def _end_period(self, now: float) -> None:
-        """Note the counts of a period that ended, and say its averages."""
+        """Close a statistics period that is over, and log its averages."""
         if now < self._next_period:
             return
         self._next_period = now + max(self._settings.stats_period, 1)
         if not self._period.is_busy:
-            self._period.do(self.view.statistics.gather_period(now), self._tell_period)
+            self._period.do(self.view.statistics.gather_period(now), self._log_period)
 
-    def _tell_period(self, averages: Totals) -> None:
+    def _log_period(self, averages: Totals) -> None:
         line = stats_line(averages)
         if self._settings.log_stats:
             self._log.log(line)

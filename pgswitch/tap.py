@@ -1,7 +1,7 @@
 """The service as a plugin of ``twistd``: ``twistd -n pgswitch --config FILE``.
 
-``twistd`` daemonises, writes its own pid file and keeps its own log; our log goes
-where the configuration file says, in the usual form.
+``twistd`` daemonizes, writes its own pid file and its own log; our log goes where the
+configuration file says, in its usual format.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Options(usage.Options):
     configuration: Configuration
 
     def parseArgs(self, path: str | None = None) -> None:
-        """Take the file without its option too."""
+        """Accept the file without the option as well."""
         if path is not None:
             self["config"] = path
 
     def postOptions(self) -> None:
-        """Read the file, so that its faults end ``twistd`` before it forks.
+        """Read the file, so that ``twistd`` reports its errors before it forks.
 
-        :raises UsageError: no file is named, or it is not right.
+        :raises UsageError: the file is missing or invalid.
         """
         if not self["config"]:
             raise usage.UsageError("no configuration file specified")
@@ -45,9 +45,9 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """Return the service that ``twistd`` is to run.
+    """Return the service that ``twistd`` runs.
 
-    Leaves with status 1 if it cannot be built.
+    Exits with status 1 if it cannot be built.
     """
     from twisted.internet import reactor
 

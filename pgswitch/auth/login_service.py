@@ -99,7 +99,7 @@ class LoginService:
         self.arriving: dict[int, Frontend] = {}
         """Those that have not logged in yet, oldest first."""
         self.client_counts = ClientCounts()
-        self.rota = FairQueue(context.later, context.clock)
+        self.console_queue = FairQueue(context.later, context.clock)
         self.shutting_down = False
         self._last_guest = 0
         """The number of the last connection that is served in a shutdown."""

@@ -226,7 +226,7 @@ class Backend(TwistedProtocol):
         self._error: dict[str, str] | None = None
         self._question: ServerQuery | None = None
         self._ready = False
-        self._securing: TlsNegotiation | None = None
+        self._negotiation: TlsNegotiation | None = None
 
     # What Twisted calls.
 
@@ -240,16 +240,16 @@ class Backend(TwistedProtocol):
         self.address = address_of(transport.getPeer(), port)
         self.local_address = address_of(transport.getHost(), port)
         if self.encryption is None:
-            self._secured(None)
+            self._negotiated(None)
             return
-        self._securing = TlsNegotiation(
+        self._negotiation = TlsNegotiation(
             self.encryption, transport, partial(io.start_tls, stream)
         )
-        self._securing.begin().addCallbacks(self._secured, self._not_secured)
+        self._negotiation.begin().addCallbacks(self._negotiated, self._tls_refused)
 
-    def _secured(self, facts: TlsFacts | None) -> None:
+    def _negotiated(self, facts: TlsFacts | None) -> None:
         """Send the start-up packet."""
-        self._securing = None
+        self._negotiation = None
         self.tls = facts
         assert self._io is not None  # noqa: S101 - connected
         self._io.attach(self.stream)
@@ -261,17 +261,17 @@ class Backend(TwistedProtocol):
             traced(self._io, self.stream, self._log, self, is_client=False)
             self._io.attach(self.stream)
 
-    def _not_secured(self, failure: Failure) -> None:
+    def _tls_refused(self, failure: Failure) -> None:
         reason = str(failure.value)
-        self._securing = None
+        self._negotiation = None
         if not self.is_quiet:
             self._log.warning(f"{self.prefix} {reason}")
         self.close(reason, terminate=False)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what a transport has read that does not leave it to the Stream."""
-        if self._securing is not None:
-            self._securing.received(data)
+        if self._negotiation is not None:
+            self._negotiation.received(data)
         elif self._io is not None:
             self._io.received(data)
 
@@ -279,7 +279,7 @@ class Backend(TwistedProtocol):
         """Tell the owner, and let go of everything."""
         if self.phase is not Phase.CLOSED:
             self._gone(self._why_lost())
-        self._securing = None
+        self._negotiation = None
         if self._io is not None:
             self._io.detach()
             self.stream.let_go()

@@ -118,8 +118,8 @@ class FrontendService(Protocol):
         """Start-up packets that need not be taken apart again."""
 
     @property
-    def rota(self) -> FairQueue:
-        """Who gives consoles their turns."""
+    def console_queue(self) -> FairQueue:
+        """What grants consoles their turns."""
 
     def clock(self) -> float:
         """Return monotonic seconds."""
@@ -497,8 +497,8 @@ class Frontend:
             self._perform(self._login.message(message_type, body))
         elif self.console is not None:
             if self._answering is None:
-                rota, log = self.service.rota, self.service.log
-                self._answering = ConsoleAnswers(self, self.console, rota, log)
+                console_queue, log = self.service.console_queue, self.service.log
+                self._answering = ConsoleAnswers(self, self.console, console_queue, log)
                 self.io.on_drained = self._answering.go_on
             self._answering.take(message_type, body)
         elif message_type == TERMINATE:

@@ -1,6 +1,6 @@
-"""Making listening sockets: plain sockets, without the reactor.
+"""Plain sockets, without the reactor: how they listen, and their options.
 
-Every function blocks for as long as the system takes, and is meant for start-up.
+The functions that make listening sockets block, and are meant for start-up.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ SocketAddress: TypeAlias = Any
 """What ``socket`` gives and takes: a tuple for TCP, text or bytes for unix."""
 
 SO_BUF_LOCK: Final = 72
-"""Which buffers have a size that was asked for, and do not grow (Linux 5.14).
+"""Option that tells, or resets, which buffers have a fixed size (Linux 5.14).
 
-Python has no name for it.
+Python has no constant for it.
 """
 
 MIN_BUFFER: Final = 2048
-"""Bytes below which a buffer of Linux may stall for good.
+"""Bytes below which a socket buffer of Linux may stall for good.
 
-Once small pieces have filled it, as with TLS a byte each, the window that is left is
-less than the sender waits for, and each 552 bytes take its timer of 200 ms (measured
+Once small pieces have filled it (TLS records of one byte each), the remaining window is
+smaller than the sender waits for, and each 552 bytes cost its timer of 200 ms (measured
 between two plain sockets: 1, 1152 and 1500 stall, 2048 does not).
 """
 
@@ -45,7 +45,7 @@ _INHERITED = [
         if (number := getattr(socket, name, None)) is not None
     ),
 ]
-"""What a connection takes over from the socket that it was accepted on."""
+"""Options that a connection inherits from its listening socket."""
 
 _T = TypeVar("_T")
 _CREDENTIALS = Struct("3i")
@@ -119,8 +119,8 @@ class ListenSettings(TcpSettings, Protocol):
 class SocketFile:
     """The file of our own unix socket, to be removed at the end.
 
-    Remembers which file it was: by the time we end, another process may have put
-    its own socket under the same name.
+    Remembers which file it was: by then another process may have put its own socket
+    there.
     """
 
     def __init__(self, path: str) -> None:
@@ -193,10 +193,11 @@ def listen_tcp(
 
 
 def _backlog(settings: ListenSettings) -> int:
-    """Return what to tell listen(2), for which less than 0 is as much as there may be.
+    """Return the backlog for listen(2); a negative setting means the maximum.
 
-    The system has a limit of its own (/proc/sys/net/core/somaxconn); Python would make
-    0 of it, with which all but the first of a crowd wait for a second and more.
+    The system applies its own limit (/proc/sys/net/core/somaxconn).  Python would turn
+    a negative number into 0, and of many clients at once all but the first would wait
+    for a second and more.
     """
     wanted = settings.listen_backlog
     return wanted if wanted >= 0 else MAX_BACKLOG
@@ -205,8 +206,8 @@ def _backlog(settings: ListenSettings) -> int:
 def listen_unix(path: str, settings: ListenSettings) -> socket.socket:
     """Return a non-blocking socket that listens on a unix-domain path.
 
-    A socket file left behind is removed first. Whoever may connect is settled
-    before the socket listens, so that there is no moment with the wrong mode.
+    Removes a stale socket file first. Sets group and mode before the socket listens,
+    so that it never accepts with the wrong ones.
     """
     sock = _step("socket", lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     try:
@@ -259,10 +260,10 @@ def name_of(family: int, address: SocketAddress) -> str:
 
 
 def user_behind(connection: socket.socket) -> int:
-    """Return the user at the other end of a unix socket, as the kernel says.
+    """Return the user id of the peer of a unix socket, as the kernel reports it.
 
-    Of a listener it is who called listen() (SO_PEERCRED, unix(7)); -1 if that cannot
-    be told.
+    For a listening socket, the user that called listen() (SO_PEERCRED, unix(7)); -1 if
+    it is unknown.
     """
     try:
         data = connection.getsockopt(
@@ -276,7 +277,7 @@ def user_behind(connection: socket.socket) -> int:
 def _prepare_tcp(sock: socket.socket, settings: ListenSettings) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if sock.family == socket.AF_INET6:
-        # Else the wildcard of IPv6 takes the port of IPv4 too, and one fails.
+        # Otherwise the IPv6 wildcard takes the IPv4 port too, and one of them fails.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     if settings.so_reuseport:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -286,7 +287,7 @@ def _prepare_tcp(sock: socket.socket, settings: ListenSettings) -> None:
 
 def _remove_stale(path: str) -> None:
     with suppress(FileNotFoundError):
-        # Only a socket: a file put there by a mistake in the settings must stay.
+        # Only a socket: with a wrong setting, this may be any other file.
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             Path(path).unlink()
 
@@ -324,11 +325,11 @@ _PATIENCE_S = 10.0
 def send_with_descriptors(
     sock: socket.socket, data: bytes, attached: Sequence[tuple[int, int]]
 ) -> None:
-    """Send bytes, with a descriptor at each of some places (SCM_RIGHTS, unix(7)).
+    """Send bytes with descriptors attached (SCM_RIGHTS, unix(7)).
 
-    Blocks; raises OSError when the other end does not take them in time.
+    Blocks; raises OSError if the peer does not read in time.
 
-    :param attached: places in ``data`` in ascending order, each with its descriptor.
+    :param attached: ascending offsets in ``data``, each with its descriptor.
     """
     sock.settimeout(_PATIENCE_S)
     try:
@@ -343,7 +344,7 @@ def send_with_descriptors(
 
 
 def tcp_options(settings: TcpSettings) -> list[Option]:
-    """Return what the settings ask for; small messages are sent at once (no Nagle)."""
+    """Return the options; small messages are always sent at once (no Nagle)."""
     options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
     options += buffer_options(settings)
     options += _known("TCP_USER_TIMEOUT", settings.tcp_user_timeout)
@@ -358,9 +359,9 @@ def tcp_options(settings: TcpSettings) -> list[Option]:
 def buffer_options(settings: TcpSettings) -> list[Option]:
     """Return those of ``tcp_options`` that size the kernel's buffers.
 
-    They are for sockets that are not connected yet.  A peer that has been offered the
-    window of a larger buffer sends no less than half of that at a time until its timer
-    of 200 ms makes it (RFC 9293, 3.8.6.2.1): 40 kB/s for a buffer of 8 KiB.
+    Set them before the socket is connected.  A peer that was offered the window of a
+    larger buffer sends at least half of it at a time, or waits for its timer of 200 ms
+    (RFC 9293, 3.8.6.2.1): 40 kB/s for a buffer of 8 KiB.
     """
     if settings.tcp_socket_buffer <= 0:
         return []
@@ -372,10 +373,10 @@ def buffer_options(settings: TcpSettings) -> list[Option]:
 
 
 def tune_listener(sock: socket.socket, settings: TcpSettings) -> None:
-    """Give a listening TCP socket all the others, for its connections to inherit.
+    """Set the options on a listening TCP socket, for its connections to inherit.
 
-    What an earlier call set, or another process that had the socket before, goes back
-    to the system's default.
+    Resets what an earlier call, or another process that had the socket, has set and
+    the settings do not.
 
     :raises OSError: the system refuses an option.
     """
@@ -395,23 +396,23 @@ def tune_listener(sock: socket.socket, settings: TcpSettings) -> None:
 
 
 def _free_buffers(sock: socket.socket, fresh: socket.socket) -> None:
-    """Have buffers begin with the system's size and grow again.
+    """Reset the buffers to the system's size, and let them grow again.
 
-    A kernel that does not know how keeps those of a size once asked for from growing.
+    An older kernel does not let a buffer grow whose size was ever set.
     """
     for name in (socket.SO_SNDBUF, socket.SO_RCVBUF):
         value = fresh.getsockopt(socket.SOL_SOCKET, name)
         if sock.getsockopt(socket.SOL_SOCKET, name) != value:
-            # It doubles what it is told, and tells the double (socket(7)).
+            # The system doubles the value, and returns the double (socket(7)).
             sock.setsockopt(socket.SOL_SOCKET, name, value // 2)
             with suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, SO_BUF_LOCK, 0)
 
 
 def size_buffers(sock: socket.socket, settings: TcpSettings) -> None:
-    """Size the buffers of a socket that is to be connected; a refusal is ignored.
+    """Size the buffers of a socket before it is connected; errors are ignored.
 
-    Whoever tunes it later meets that too.
+    ``tune_socket`` meets them again.
     """
     with suppress(OSError):
         for option in buffer_options(settings):
@@ -430,7 +431,7 @@ def tune_socket(sock: socket.socket, settings: TcpSettings) -> None:
 
 
 def defer_accept(sock: socket.socket, seconds: int) -> None:
-    """Let the system hold back a connection until its first byte has come.
+    """Have the system report a connection only when its first byte has come.
 
     :param sock: a listening TCP socket.
     :param seconds: how long to hold it back at most; 0 turns the delay off.
@@ -440,7 +441,7 @@ def defer_accept(sock: socket.socket, seconds: int) -> None:
 
 
 def _known(name: str, value: int, *, even_zero: bool = False) -> list[Option]:
-    """Return a TCP option; nothing for 0, less, or a system that does not know it."""
+    """Return a TCP option; nothing for 0, less, or if the system lacks it."""
     number: int | None = getattr(socket, name, None)
     if number is None or not (value > 0 or even_zero):
         return []

@@ -77,8 +77,8 @@ class TcpTransport:
         "_own_write",
         "_pending",
         "_producer",
+        "_registration",
         "_socket",
-        "_watching",
         "client",
         "connected",
         "disconnecting",
@@ -123,13 +123,13 @@ class TcpTransport:
         self._is_aborted = False
         self._own_read: Any = None
         self._own_write: Any = None
-        self._watching: Any = getattr(reactor, "watching", None)
+        self._registration: Any = getattr(reactor, "fast_registration", None)
         """The registration of a lean reactor (fast_registration.py); other reactors
         have addReader and removeReader only."""
-        if self._watching is None:
+        if self._registration is None:
             reactor.addReader(self)
         else:
-            self._watching.add(self._descriptor, self)
+            self._registration.add(self._descriptor, self)
 
     # What the reactor calls.
 
@@ -166,10 +166,10 @@ class TcpTransport:
         self.connected = False
         if self._is_writing:
             self.stopWriting()
-        if self._watching is None:
+        if self._registration is None:
             self.reactor.removeReader(self)
         else:
-            self._watching.remove(self._descriptor)
+            self._registration.remove(self._descriptor)
         if self._is_aborted:
             self.socket.setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
         if self._socket is None:

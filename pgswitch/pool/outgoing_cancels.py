@@ -59,7 +59,7 @@ class CancelConnection(Protocol):
         """Take what is to be done."""
         self._cancel: OutgoingCancel | None = cancel
         self._encryption = encryption
-        self._securing: TlsNegotiation | None = None
+        self._negotiation: TlsNegotiation | None = None
 
     def connectionMade(self) -> None:
         """Send the request, or get the connection encrypted first."""
@@ -70,17 +70,17 @@ class CancelConnection(Protocol):
         if self._encryption is None:
             self._cancel.connected()
             return
-        self._securing = TlsNegotiation(
+        self._negotiation = TlsNegotiation(
             self._encryption, transport, partial(_start_tls, transport)
         )
-        self._securing.begin().addCallbacks(self._secured, self._not_secured)
+        self._negotiation.begin().addCallbacks(self._negotiated, self._tls_refused)
 
     def dataReceived(self, data: bytes) -> None:
         """Take the answer to an SSLRequest; nothing else is answered here."""
-        if self._securing is not None:
-            self._securing.received(data)
+        if self._negotiation is not None:
+            self._negotiation.received(data)
 
-    def _secured(self, facts: TlsFacts | None) -> None:
+    def _negotiated(self, facts: TlsFacts | None) -> None:
         if self._cancel is None:
             return
         if facts is None:
@@ -88,7 +88,7 @@ class CancelConnection(Protocol):
         else:
             self._cancel.connected()
 
-    def _not_secured(self, failure: Failure) -> None:
+    def _tls_refused(self, failure: Failure) -> None:
         if self._cancel is not None:
             self._cancel.refused(str(failure.value))
 
@@ -99,7 +99,7 @@ class CancelConnection(Protocol):
 
     def let_go(self) -> None:
         """Break the circle of references: the request is over."""
-        self._cancel = self._securing = None
+        self._cancel = self._negotiation = None
 
 
 def _start_tls(transport: Any, creator: Encryption) -> Deferred[SSL.Connection]:  # noqa: ANN401 - any transport

@@ -4,8 +4,6 @@ A process with this folder in PYTHONPATH accepts clients by Twisted's own transp
 looks into no socket, and encrypts by ``transport.startTLS``.
 """
 
-# ruff: noqa: INP001 - Python finds it by its folder
-
 from __future__ import annotations
 
 import socket

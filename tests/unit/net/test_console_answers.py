@@ -35,7 +35,7 @@ class Steps:
     def __init__(self, world: World) -> None:
         """Give the consoles of a world their turns."""
         self._due: list[Callable[[], object]] = []
-        world.service.login_service.rota = FairQueue(
+        world.service.login_service.console_queue = FairQueue(
             lambda _seconds, call: self._due.append(call)
         )
 
@@ -260,12 +260,12 @@ def test_a_long_turn() -> None:
         now += seconds
         log.append(f"{seconds}")
         if seconds == 1:
-            rota.wants(lambda: log.append("inner"))
+            console_queue.wants(lambda: log.append("inner"))
             log.append("end")
 
-    rota = FairQueue(later, lambda: now)
-    rota.wants(lambda: take(1))
-    rota.wants(lambda: take(LONG_TURN_S / 2))
+    console_queue = FairQueue(later, lambda: now)
+    console_queue.wants(lambda: take(1))
+    console_queue.wants(lambda: take(LONG_TURN_S / 2))
     for _ in range(3):
         calls.pop(0)()
     assert log == ["1", "end", "inner", f"{LONG_TURN_S / 2}"]
@@ -276,7 +276,7 @@ def test_a_long_turn() -> None:
 def test_a_turn_that_raises() -> None:
     """The next has its turn all the same."""
     calls: list[Callable[[], object]] = []
-    rota = FairQueue(lambda _seconds, call: calls.append(call))
+    console_queue = FairQueue(lambda _seconds, call: calls.append(call))
     with pytest.raises(ZeroDivisionError):
-        rota.wants(lambda: 1 / 0)
+        console_queue.wants(lambda: 1 / 0)
     assert len(calls) == 1

@@ -28,8 +28,8 @@ class Scene:
         self.handshakes: list[Deferred[Any]] = []
         self.is_aborted = False
         encryption: Any = Encryption(side, "db.example.com")  # type: ignore[arg-type]
-        self.securing = TlsNegotiation(encryption, self, self.start_tls)
-        self.done = self.securing.begin()
+        self.negotiation = TlsNegotiation(encryption, self, self.start_tls)
+        self.done = self.negotiation.begin()
         self.done.addCallbacks(
             self.secured.append, lambda failure: self.failed.append(str(failure.value))
         )
@@ -54,7 +54,7 @@ def test_accepted(mode: str) -> None:
     """A handshake follows, with the host as it was configured."""
     scene = Scene(FakeSide(mode))
     assert scene.written == [encode.ssl_request()]
-    scene.securing.received(b"S")
+    scene.negotiation.received(b"S")
     assert scene.side.hosts == ["db.example.com"]
     scene.handshakes[0].callback(None)
     assert (scene.secured, scene.failed) == ([FACTS], [])
@@ -75,10 +75,10 @@ def test_accepted(mode: str) -> None:
 def test_refused(mode: str, answer: bytes, reason: str) -> None:
     """The connection is not used, neither in clear nor otherwise."""
     scene = Scene(FakeSide(mode))
-    scene.securing.received(answer)
+    scene.negotiation.received(answer)
     assert (scene.secured, scene.failed) == ([], [reason])
     assert scene.handshakes == []
-    scene.securing.received(b"S")
+    scene.negotiation.received(b"S")
     assert scene.handshakes == []
 
 
@@ -86,7 +86,7 @@ def test_refused(mode: str, answer: bytes, reason: str) -> None:
 def test_declined(mode: str) -> None:
     """A server without TLS is used in clear if the mode allows it."""
     scene = Scene(FakeSide(mode))
-    scene.securing.received(b"N")
+    scene.negotiation.received(b"N")
     assert (scene.secured, scene.failed) == ([None], [])
 
 
@@ -94,7 +94,7 @@ def test_direct() -> None:
     """Nothing is asked; nothing that comes is taken for an answer."""
     scene = Scene(FakeSide(is_direct=True))
     assert scene.written == []
-    scene.securing.received(b"N")
+    scene.negotiation.received(b"N")
     assert scene.secured == []
     scene.handshakes[0].callback(None)
     assert scene.secured == [FACTS]
@@ -105,7 +105,7 @@ def test_another_server(error: Exception) -> None:
     """A handshake that went well with somebody else has failed."""
     scene = Scene(FakeSide())
     scene.side.refusal = error
-    scene.securing.received(b"S")
+    scene.negotiation.received(b"S")
     scene.handshakes[0].callback(None)
     assert scene.secured == []
     assert scene.failed == [f"TLS handshake failed: {error}"]
@@ -114,7 +114,7 @@ def test_another_server(error: Exception) -> None:
 def test_a_handshake_that_fails() -> None:
     """The reason is passed on; there is no second attempt in clear."""
     scene = Scene(FakeSide("prefer"))
-    scene.securing.received(b"S")
+    scene.negotiation.received(b"S")
     scene.handshakes[0].errback(HandshakeFailed("certificate has expired"))
     assert scene.secured == []
     assert scene.failed == ["TLS handshake failed: certificate has expired"]

@@ -64,7 +64,6 @@ DECLARED = [
     (StartedTls, IProtocol),
     (TcpTransport, IConsumer),
     (TcpTransport, IPushProducer),
-    (TcpTransport, IReadWriteDescriptor),
     (TcpTransport, ITCPTransport),
     (TransportIO, IPushProducer),
     (UnixTransport, ITransport),
@@ -93,7 +92,7 @@ def transport() -> Iterator[TcpTransport]:
     "interface", [IConsumer, IPushProducer, IReadWriteDescriptor, ITCPTransport]
 )
 def test_tcp_transport(transport: TcpTransport, interface: type[Interface]) -> None:
-    """Its reading and writing are attributes that can be replaced."""
+    """An object, as doRead and doWrite are properties that a class cannot show."""
     assert verifyObject(interface, transport)
 
 

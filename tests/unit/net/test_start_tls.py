@@ -464,3 +464,45 @@ def test_a_client_whose_handshake_fails(
     pair.pump()
     assert world.logged("closing because: TLS handshake failed: ")
     assert made.closed
+
+
+class Postgres(Protocol):
+    """A server that accepts TLS, and records what it is sent then."""
+
+    def __init__(self, side: ClientTls) -> None:
+        """Have been sent nothing."""
+        self.side = side
+        self.received = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Accept, or record."""
+        if data == encode.ssl_request():
+            assert self.transport is not None
+            self.transport.write(b"S")
+            start_tls(self.transport, self.side).addErrback(lambda _failure: None)
+        else:
+            self.received += data
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_a_server_in_memory(
+    world: World, side: ClientTls, folder: Path, clock: Clock, *, is_trusted: bool
+) -> None:
+    """A Backend needs no socket either; it sends nothing to one it does not trust."""
+    authority = folder / "root.crt" if is_trusted else Authority(folder, "other").path
+    options = TlsOptions(mode="verify-ca", ca_file=str(authority))
+    to_server = ServerTls(options)
+    world.context.tls.server = lambda _spec: to_server  # type: ignore[assignment,method-assign]
+    world.client()
+    attempt = world.attempts[0]
+    server: Any = Postgres(side)
+    backend: Any = attempt.protocol
+    MemoryPair(server, backend, clock).pump()
+    if is_trusted:
+        assert backend.tls.description.startswith("TLSv1.3/")
+        assert b"user\0app\0" in server.received
+    else:
+        assert backend.tls is None
+        assert server.received == b""
+        assert "TLS handshake failed" in backend.close_reason
+        assert "certificate verify failed" in backend.close_reason

@@ -1,7 +1,7 @@
-"""The rules of the loads with rules: the two examples by which the seed is known.
+"""The rules of the workloads with rules: the two examples of pgbouncer-fast-switchover.
 
-They do what the README of pgbouncer-fast-switchover does, expression by expression, and
-as slowly: patterns are compiled for each query, ``.*`` stands at both ends.
+They do what its README does, expression by expression and as slowly: patterns are
+compiled for each query and have ``.*`` at both ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROUTES: dict[str, Any] = {
 
 
 def routing_rules(username: str, query: str, in_transaction: bool) -> str | None:  # noqa: FBT001 - the contract
-    """Return the key of the first row that fits."""
+    """Return the key of the first matching row."""
     del in_transaction
     for route in ROUTES["route"]:
         user = re.compile(route["usernameRegex"])
@@ -30,7 +30,7 @@ def routing_rules(username: str, query: str, in_transaction: bool) -> str | None
 
 
 def rewrite_query(username: str, query: str, in_transaction: bool) -> str:  # noqa: FBT001 - the contract
-    """Return one of two reports from its smaller table, other queries as they are."""
+    """Rewrite two reports to use smaller tables; leave other queries alone."""
     del username, in_transaction
     stores = (
         r"SELECT storename, SUM\(total\) FROM sales JOIN store USING \(storeid\)"

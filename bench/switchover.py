@@ -1,7 +1,7 @@
-"""``python -m bench.switchover``: how long a move of the writer lasts for clients.
+"""``python -m bench.switchover``: outages of clients when the writer moves.
 
-Every contender's clients write through the same moves, beside a client that knows the
-next writer and tries it all the time: its outage is the database's own, the *floor*.
+Clients of several poolers write through the same moves, together with an ideal client
+that knows the next writer: its outage, the *floor*, is that of the database itself.
 """
 
 from __future__ import annotations
@@ -19,37 +19,43 @@ from pathlib import Path
 
 import psycopg
 
-from bench.moves import CRASH, PLANNED, Figures, Samples, figures, table
-from bench.moves_chart import chart
-from bench.moves_page import with_moves
-from bench.options import PAGE, add_common
-from pgswitch.demo.child import Child, free_port, is_free
-from pgswitch.demo.pooler import Pooler, ini_text
-from pgswitch.demo.program import run
-from pgswitch.demo.scene import (
+from bench.__main__ import PAGE, add_common
+from bench.switchover_report import (
+    CRASH,
+    PLANNED,
+    Figures,
+    Samples,
+    chart,
+    figures,
+    table,
+    with_moves,
+)
+from pgswitch.demo.account import subdirectory
+from pgswitch.demo.cluster import (
     DATABASE,
     HOW,
     SESSION,
-    Scene,
-    running_scene,
+    DemoCluster,
+    running_demo_cluster,
     stop_pooler,
-    subdirectory,
 )
-from pgswitch.demo.writers import Oracle, Writer, account
+from pgswitch.demo.pooler import Pooler, ini_text
+from pgswitch.demo.processes import Child, free_port, is_free, run
+from pgswitch.demo.writers import IdealClient, Writer, tally_writes
 
 MOVES = 20
 CLIENTS = 2
-"""Of each contender."""
-BEFORE_S, AFTER_S, MOST_S = 1.5, 0.3, 10.0
-"""Writing before a move, after everybody writes again, and until a move is given up."""
+"""Of each endpoint."""
+BEFORE_S, AFTER_S, MAX_OUTAGE_S = 1.5, 0.3, 10.0
+"""Time to write before a move, after all write again, and until a move has failed."""
 IDLE_S = 10.0
 POLL_S = 0.01
-PICTURE = "switchover-outage.svg"
+CHART = "switchover-outage.svg"
 
 
 @dataclass(slots=True)
-class Contender:
-    """Some way to the writer, and its clients' samples so far."""
+class Endpoint:
+    """A way to reach the writer, and the samples of its clients so far."""
 
     name: str
     connect: Callable[[], psycopg.Connection]
@@ -59,7 +65,7 @@ class Contender:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; return 0, 1 when something did not work, 130 after Ctrl-C."""
+    """Run it; return 0, 1 after a failure, 130 after Ctrl-C."""
     options = _parse(arguments)
     return run("bench", lambda cleanup: _run(options, cleanup))
 
@@ -67,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.switchover",
-        description="Outages of clients while the writer of a cluster moves.",
+        description="Outages of clients when the writer of a cluster moves.",
     )
     parser.add_argument(
         "--moves", type=int, default=MOVES, help=f"of each kind (default {MOVES})"
@@ -83,38 +89,38 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
-    scene = cleanup.enter_context(running_scene())
-    pooler = scene.start_pooler()
+    demo = cleanup.enter_context(running_demo_cluster())
+    pooler = demo.start_pooler()
     cleanup.callback(stop_pooler, pooler)
     cpu = _monitoring(pooler, options.idle)
-    contenders = _contenders(scene, pooler, options.other, cleanup)
+    endpoints = _endpoints(demo, pooler, options.other, cleanup)
     for how in HOW:
-        _moves(scene, contenders, how, options.moves)
+        _moves(demo, endpoints, how, options.moves)
     lines = {
         f"{one.name}, {how}": figures(one.samples[how])
         for how in HOW
-        for one in contenders
+        for one in endpoints
     }
-    _write(options, lines, contenders, cpu)
+    _write(options, lines, endpoints, cpu)
     recovered = all(one.recovered == one.moves for one in lines.values())
     return 0 if recovered else 1
 
 
-def _contenders(
-    scene: Scene, pooler: Pooler, others: Sequence[str], cleanup: ExitStack
-) -> list[Contender]:
-    """Return ourselves in both modes, libpq by itself, and what was named."""
+def _endpoints(
+    demo: DemoCluster, pooler: Pooler, others: Sequence[str], cleanup: ExitStack
+) -> list[Endpoint]:
+    """Return pgswitch in both pool modes, libpq without a pooler, and the others."""
     found = [
-        Contender("pgswitch, transaction", scene.through(pooler)),
-        Contender("pgswitch, session", scene.through(pooler, SESSION)),
-        Contender("libpq, all hosts", scene.directly(*scene.cluster.nodes)),
+        Endpoint("pgswitch, transaction", demo.through(pooler)),
+        Endpoint("pgswitch, session", demo.through(pooler, SESSION)),
+        Endpoint("libpq, all hosts", demo.directly(*demo.cluster.nodes)),
     ]
     for at, other in enumerate(others):
         name, _, command = other.partition("=")
-        port = _start_other(scene, name, command, at, cleanup)
+        port = _start_other(demo, name, command, at, cleanup)
         for mode, database in (("transaction", DATABASE), ("session", SESSION)):
             text = f"host=127.0.0.1 port={port} user=app dbname={database}"
-            found.append(Contender(f"{name}, {mode}", _connector(text)))
+            found.append(Endpoint(f"{name}, {mode}", _connector(text)))
     return found
 
 
@@ -123,14 +129,14 @@ def _connector(text: str) -> Callable[[], psycopg.Connection]:
 
 
 def _start_other(
-    scene: Scene, name: str, command: str, at: int, cleanup: ExitStack
+    demo: DemoCluster, name: str, command: str, at: int, cleanup: ExitStack
 ) -> int:
     """Start another pooler with our configuration; return its port."""
-    place = subdirectory(scene.folder, f"other-{at}", scene.account)
+    place = subdirectory(demo.folder, f"other-{at}", demo.account)
     port = free_port()
     users, file = place / "userlist.txt", place / "pooler.ini"
     users.write_text('"app" ""\n')
-    sections = scene.sections()
+    sections = demo.sections()
     sections["pgbouncer"] |= {
         "listen_addr": "127.0.0.1",
         "listen_port": port,
@@ -145,18 +151,18 @@ def _start_other(
         name=name,
         log_path=place / "log",
         directory=place,
-        account=scene.account,
+        account=demo.account,
     )
     cleanup.callback(child.stop, signal.SIGINT, signal.SIGTERM)
-    child.await_ready(lambda: not is_free(port), MOST_S)
+    child.await_ready(lambda: not is_free(port), MAX_OUTAGE_S)
     return port
 
 
 def _monitoring(pooler: Pooler, seconds: float) -> float:
-    """Return the CPU that watching three nodes takes, in per cent of a core."""
+    """Return the CPU time for monitoring three nodes, in per cent of a core."""
     before = _cpu_s(pooler.child.pid)
     time.sleep(seconds)  # noqa: TID251 - a process of its own
-    # Two entries watch the cluster, each for itself.
+    # Two database entries monitor the cluster separately.
     return (_cpu_s(pooler.child.pid) - before) / seconds * 100 / 2
 
 
@@ -165,84 +171,84 @@ def _cpu_s(pid: int) -> float:
     return int(text.split()[0]) / 1e9
 
 
-def _moves(scene: Scene, contenders: list[Contender], how: str, count: int) -> None:
-    """Let the writer go so often; everybody writes all the time."""
-    # Keys of their own for each kind of move, or rows would seem to be doubled.
+def _moves(demo: DemoCluster, endpoints: list[Endpoint], how: str, count: int) -> None:
+    """Stop the writer ``count`` times while all clients write."""
+    # Separate keys for each kind of move, or rows would look doubled.
     first = 1000 * (1 + list(HOW).index(how))
-    oracle = Oracle(first - 1, scene.directly(scene.cluster.writer))
-    crowds = {
+    ideal = IdealClient(first - 1, demo.directly(demo.cluster.writer))
+    writers = {
         one.name: [
             Writer(first + 10 * at + number, one.connect, pause_s=0.001)
             for number in range(CLIENTS)
         ]
-        for at, one in enumerate(contenders)
+        for at, one in enumerate(endpoints)
     }
-    everybody = [oracle, *(writer for crowd in crowds.values() for writer in crowd)]
-    for writer in everybody:
+    clients = [ideal, *(writer for group in writers.values() for writer in group)]
+    for writer in clients:
         writer.start()
     for number in range(count):
-        began, until = _one_move(scene, oracle, everybody, how)
-        floor = oracle.outage(began, until)
-        for one in contenders:
+        began, until = _one_move(demo, ideal, clients, how)
+        floor = ideal.outage(began, until)
+        for one in endpoints:
             samples = one.samples[how]
             samples.moves += 1
-            gaps = [writer.outage(began, until) for writer in crowds[one.name]]
+            gaps = [writer.outage(began, until) for writer in writers[one.name]]
             samples.recovered += all(
                 writer.writes[-1].ended > began and not writer.writes[-1].sqlstate
-                for writer in crowds[one.name]
+                for writer in writers[one.name]
             )
             samples.excess_ms += [(gap.lasted - floor.lasted) * 1000 for gap in gaps]
             samples.behind_ms += [(gap.ended - floor.ended) * 1000 for gap in gaps]
-        samples = contenders[0].samples[how]
+        samples = endpoints[0].samples[how]
         print(
             f"{how} {number + 1} of {count}: floor {floor.lasted * 1000:.0f} ms,"
-            f" {contenders[0].name} {samples.excess_ms[-1]:+.1f} ms",
+            f" {endpoints[0].name} {samples.excess_ms[-1]:+.1f} ms",
             file=sys.stderr,
         )
-    for writer in everybody:
+    for writer in clients:
         writer.stop()
-    there = scene.rows()
-    for one in contenders:
-        one.samples[how].account = account(crowds[one.name], there)
+    there = demo.rows()
+    for one in endpoints:
+        one.samples[how].writes = tally_writes(writers[one.name], there)
 
 
 def _one_move(
-    scene: Scene, oracle: Oracle, everybody: list[Writer], how: str
+    demo: DemoCluster, ideal: IdealClient, clients: list[Writer], how: str
 ) -> tuple[float, float]:
-    """Do one; return when it began, and when everybody had written again.
+    """Move the writer once; return when it began and when all clients wrote again.
 
-    What comes after that, new standbys with their copies, is no part of it.
+    The work after that, such as base backups of standbys, does not count.
     """
-    cluster = scene.cluster
-    # The oracle has to know; after a crash the other standby may be ahead by a little.
+    cluster = demo.cluster
+    # The ideal client must know. After a crash the other standby may be slightly ahead.
     next_ = cluster.standbys[0]
-    oracle.expect(scene.directly(next_))
+    ideal.expect(demo.directly(next_))
     time.sleep(BEFORE_S)  # noqa: TID251 - a process of its own
     old, began = cluster.writer, time.monotonic()
     HOW[how](old)
     cluster.promote(next_)
-    counts = [writer.acknowledged() for writer in everybody]
-    deadline = time.monotonic() + MOST_S
+    counts = [writer.acknowledged() for writer in clients]
+    deadline = time.monotonic() + MAX_OUTAGE_S
     while time.monotonic() < deadline and any(
         writer.acknowledged() < count + 3
-        for writer, count in zip(everybody, counts, strict=True)
+        for writer, count in zip(clients, counts, strict=True)
     ):
         time.sleep(POLL_S)  # noqa: TID251 - as above
     time.sleep(AFTER_S)  # noqa: TID251 - as above
     until = time.monotonic()
     for node in cluster.standbys:
-        # It may have had more of the crashed writer than the new one has.
+        # It may have received more WAL of the crashed writer than the new one.
         if how == CRASH:
             node.kill()
-            scene.cluster.rejoin(node, anew=True)
-    scene.restore(old, how)
+            demo.cluster.rejoin(node, from_copy=True)
+    demo.restore(old, how)
     return began, until
 
 
 def _write(
     options: argparse.Namespace,
     lines: dict[str, Figures],
-    contenders: list[Contender],
+    endpoints: list[Endpoint],
     cpu: float,
 ) -> None:
     """Write the files and print the table."""
@@ -250,7 +256,7 @@ def _write(
         f"{options.moves} planned moves and {options.moves} crashes,"
         f" {CLIENTS} clients each; monitoring three nodes takes {cpu:.2f} % of a core"
     )
-    drawn = chart({one.name: one.samples for one in contenders})
+    drawn = chart({one.name: one.samples for one in endpoints})
     options.out.mkdir(parents=True, exist_ok=True)
     document = {
         "moves": options.moves,
@@ -258,11 +264,11 @@ def _write(
         "figures": {name: one.as_dict() for name, one in lines.items()},
         "excess_ms": {
             one.name: {how: one.samples[how].excess_ms for how in HOW}
-            for one in contenders
+            for one in endpoints
         },
         "behind_ms": {
             one.name: {how: one.samples[how].behind_ms for how in HOW}
-            for one in contenders
+            for one in endpoints
         },
     }
     (options.out / "switchover.json").write_text(json.dumps(document, indent=1))
@@ -270,10 +276,10 @@ def _write(
     print(f"\n{words}\n\n{table(lines)}\n")
     print(f"written: {options.out}/switchover.json, {options.out}/switchover.svg")
     if options.publish:
-        section = f"{words}.\n\n{table(lines)}\n\n![outage]({PICTURE})"
+        section = f"{words}.\n\n{table(lines)}\n\n![outage]({CHART})"
         PAGE.write_text(with_moves(PAGE.read_text(), section))
-        PAGE.with_name(PICTURE).write_text(drawn)
-        print(f"written: {PAGE}, {PAGE.with_name(PICTURE)}")
+        PAGE.with_name(CHART).write_text(drawn)
+        print(f"written: {PAGE}, {PAGE.with_name(CHART)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Lets ``python -m pgswitch`` do what the command ``pgswitch`` does."""
+"""Runs the command ``pgswitch`` for ``python -m pgswitch``."""
 
 import sys
 

@@ -1,6 +1,6 @@
-"""The command ``pgswitch``: the flags, texts and exit statuses of PgBouncer's own.
+"""The command ``pgswitch``, with PgBouncer's options, texts and exit statuses.
 
-Exit status 0 after a shutdown that was asked for, 1 after anything else.
+Exit status 0 after a requested shutdown, 1 after anything else.
 """
 
 from __future__ import annotations
@@ -25,14 +25,19 @@ LONG_OPTIONS = ["daemon", "quiet", "reboot", "user=", "verbose", "version", "hel
 
 COMMANDS = {
     "check": "pgswitch.commands.check",
+    "demo": "pgswitch.commands.demo",
     "replay": "pgswitch.commands.replay",
     "rules": "pgswitch.commands.rules",
 }
-"""Words of ours that may come first; alone such a word is a configuration file."""
+"""Words of ours that may come first; alone such a word is a configuration file.
+
+Except ``demo``, which needs no argument, unless there is a file of that name.
+"""
 
 HELP = """\
 Usage: {program} [OPTION]... CONFIG_FILE
        {program} check FILE
+       {program} demo [switchover] [OPTION]...
        {program} rules [OPTION]... FILE QUERY...
        {program} replay FILE
 Pool connections to PostgreSQL servers, as PgBouncer does.
@@ -42,20 +47,21 @@ Pool connections to PostgreSQL servers, as PgBouncer does.
   -R, --reboot       take over sockets and connections from the running process
   -u, --user=USER    become this operating-system user
   -v, --verbose      log more; may be given several times
-  -V, --version      print versions and leave; the first line names the PgBouncer
-                     whose behaviour is followed
-  -h, --help         print this and leave
+  -V, --version      print versions and exit; the first line names the PgBouncer
+                     version whose behaviour pgswitch follows
+  -h, --help         print this help and exit
 
-The command `check` says setting by setting what a configuration file amounts to, a
-PgBouncer's too, and whether it can be used. The command `rules` shows what a file of
-routing and rewriting functions makes of queries, with no server; `replay` what was
-decided in recorded switchovers.
+The command `check` says for each setting of a configuration file (PgBouncer's too)
+what it does, and whether the file can be used. The command `rules` applies a file of
+routing and rewriting functions to queries, without a server; `replay` shows the
+decisions of recorded switchovers. The command `demo` starts a PostgreSQL server, or
+three for `demo switchover`, and pgswitch with a workload to watch.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandLine:
-    """What the command line asks for."""
+    """The parsed command line."""
 
     path: str
     daemon: bool = False
@@ -66,20 +72,20 @@ class CommandLine:
 
 
 class UsageError(Exception):
-    """The command line is wrong; the text says how."""
+    """The command line is invalid; the text says why."""
 
 
 class InformationOnly(Exception):
-    """The command line asked for a text only, which this is."""
+    """The command line asks only for the help or the version, which is the text."""
 
 
 def parse(arguments: list[str], program: str) -> CommandLine:
-    """Return what the arguments ask for.
+    """Parse the arguments.
 
     :param arguments: the command line without the program's name.
-    :param program: the name shown in the help text.
-    :raises UsageError: an option is not known, or not exactly one file is named.
-    :raises Answered: the version or the help was asked for.
+    :param program: the program's name in the help text.
+    :raises UsageError: an option is unknown, or there is not exactly one file.
+    :raises InformationOnly: the arguments ask for the version or the help.
     """
     try:
         options, files = getopt.gnu_getopt(arguments, SHORT_OPTIONS, LONG_OPTIONS)
@@ -105,7 +111,7 @@ def parse(arguments: list[str], program: str) -> CommandLine:
 
 
 def _complaint(error: getopt.GetoptError) -> str:
-    """Return what is wrong with an option, in the words of getopt_long(3)."""
+    """Return the error text of getopt_long(3) for an invalid option."""
     is_short = len(error.opt) == 1
     if error.msg.endswith("requires argument"):
         if is_short:
@@ -124,11 +130,11 @@ def main(arguments: list[str] | None = None) -> int:
     :param arguments: the command line without the program's name; ``None`` for the
         process's own.
     """
-    # Whoever calls us by PgBouncer's name reads that name in our answers.
+    # Started under PgBouncer's name, we answer under that name.
     called = Path(sys.argv[0]).name
     program = "pgbouncer" if called == "pgbouncer" else "pgswitch"
     arguments = sys.argv[1:] if arguments is None else arguments
-    if len(arguments) > 1 and arguments[0] in COMMANDS:
+    if _is_command(arguments):
         command_of_ours = import_module(COMMANDS[arguments[0]])
         return int(command_of_ours.main(arguments[1:], program))
     try:
@@ -148,8 +154,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+def _is_command(arguments: list[str]) -> bool:
+    """Tell whether the first argument is a command rather than a configuration file."""
+    if arguments == ["demo"]:
+        return not Path("demo").exists()
+    return len(arguments) > 1 and arguments[0] in COMMANDS
+
+
 def run(command: CommandLine, log: Log) -> int:
-    """Start the service, run until it ends and return the exit status.
+    """Start the service, run it until it ends, and return the exit status.
 
     :raises FatalError: a start-up step failed.
     """
@@ -158,8 +171,8 @@ def run(command: CommandLine, log: Log) -> int:
     if command.reboot:
         log.warning("Online restart is deprecated, use so_reuseport instead")
 
-    # Everything is imported before the user is switched, since the new one may not be
-    # able to read our files.  Twisted's reactors bear the fork that may follow.
+    # Import everything before switching the user, who may not be able to read our
+    # files.  Twisted's reactors survive the fork that may follow.
 
     from pgswitch.net.reactor import install_best  # noqa: PLC0415
 
@@ -169,9 +182,9 @@ def run(command: CommandLine, log: Log) -> int:
 
     from pgswitch.process.runner import Runner  # noqa: PLC0415
     from pgswitch.service import PgSwitch, set_up_tls  # noqa: PLC0415
-    from pgswitch.takeover.reboot import begin  # noqa: PLC0415
+    from pgswitch.takeover.predecessor import begin  # noqa: PLC0415
 
-    # Read now: the user that will run the service may not be able to read the keys.
+    # Read the keys now: the new user may not be able to read them.
     tls = set_up_tls(configuration, log)
     drop_privileges(configuration, user, log)
     settings = configuration.settings
@@ -179,7 +192,7 @@ def run(command: CommandLine, log: Log) -> int:
     if takeover is None:
         pidfile = acquire_instance_lock(settings, log)
     else:
-        # The old process has it still.
+        # The old process still holds it.
         pidfile = Pidfile(settings.pidfile, log) if settings.pidfile else None
     if command.daemon:
         daemonise(log, pidfile)

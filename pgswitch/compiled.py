@@ -1,8 +1,8 @@
-"""Whether the hot path runs compiled or interpreted, and how to choose.
+"""Chooses between the compiled and the interpreted hot path.
 
-``pip install`` compiles the files of the hot path where a C compiler is there
-(setup.py); beside each extension lies its source.  With ``PGSWITCH_PURE=1`` in the
-environment the sources are run.
+``pip install`` compiles the files of the hot path if there is a C compiler (setup.py);
+each source lies next to its extension.  ``PGSWITCH_PURE=1`` in the environment selects
+the sources.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ HOT_FOLDERS = ("auth", "config", "net", "pool", "relay", "rules", "stats", "wire
 
 
 def prefer_sources() -> None:
-    """Have the hot path imported from its sources; before any of it is."""
+    """Import the hot path from its sources; call this before importing any of it."""
     here = Path(__file__).parent
     for folder in HOT_FOLDERS:
         path = str(here / folder)
-        # What the import system would put there itself, less extension modules.
+        # The import system's own entry, without extension modules.
         sys.path_importer_cache[path] = FileFinder(
             path, (SourceFileLoader, SOURCE_SUFFIXES)
         )
 
 
 def is_compiled() -> bool:
-    """Tell whether the hot path that is, or would be, imported is compiled."""
+    """Return whether the hot path is compiled (imports it if necessary)."""
     module = import_module("pgswitch.wire.framing")
     return not str(module.__file__).endswith(".py")

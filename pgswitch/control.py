@@ -1,6 +1,6 @@
-"""What the operator can have the running service do: the Control of the console.
+"""The commands that change the running service: the console's ``Control``.
 
-Signals use the same verbs.  How the process itself ends is the service's business.
+Signals call the same methods.  The service itself ends the process.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from pgswitch.reload import ConfigReloader
 
 POLL_S = 0.01
-"""How often a PAUSE or WAIT_CLOSE that waits looks whether it is done."""
+"""Seconds between two checks of a waiting PAUSE or WAIT_CLOSE."""
 
 
 class AdminControl:
-    """The verbs of the console."""
+    """Carries out the console's commands."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class AdminControl:
         suspension: Suspension,
         clusters: Clusters,
     ) -> None:
-        """Take the parts to act on; ``shut_down`` is the service's own."""
+        """Take the parts to act on; ``shut_down`` is the service's method."""
         self._context = context
         self._pools = pools
         self._login_service = login_service
@@ -63,11 +63,11 @@ class AdminControl:
         self._clusters = clusters
 
     def reload(self) -> bool:
-        """Read the configuration again; return False if the old one stays."""
+        """Read the configuration again; return False if the old one stays in force."""
         return self._files.reload()
 
     def set(self, key: str, value: str) -> bool:
-        """Change a setting until the next reload; False for a bad key or value."""
+        """Change a setting until the next reload; False for an invalid key or value."""
         try:
             self._files.apply(with_setting(self._context.configuration, key, value))
         except ConfigError as error:
@@ -77,7 +77,7 @@ class AdminControl:
         return True
 
     def tls_is_current(self) -> bool:
-        """Tell whether the settings of TLS could be put in force."""
+        """Return whether the present TLS settings are in force."""
         return self._context.tls.is_current
 
     # Pausing.
@@ -85,10 +85,10 @@ class AdminControl:
     def pause(
         self, database: str | None, *, timeout: float | None = None
     ) -> Deferred[None]:
-        """Stop handing out servers; fires when no server is in use any more.
+        """Stop giving servers to clients; fires when no server is in use any more.
 
-        Fails with PauseTimedOut, the pause undone, when that takes more than
-        ``timeout`` seconds, and with PauseEnded when somebody else undoes it.
+        Fails with PauseTimedOut after ``timeout`` seconds, and undoes the pause; fails
+        with PauseEnded if another command ends the pause.
         """
         self._must_be_running()
         if database is None:
@@ -126,7 +126,7 @@ class AdminControl:
         self._pools.set_paused(database, paused=False)
 
     def pause_all(self) -> None:
-        """Let no client get a server."""
+        """Pause all pools: give no server to a client."""
         self._context.paused = True
         for pool in self._pools:
             pool.hold()
@@ -142,7 +142,7 @@ class AdminControl:
             pool.go_on()
 
     def suspend(self) -> Deferred[None]:
-        """Stop all reading; fires when everything has come to rest."""
+        """Stop reading from all sockets; fires when everything is quiesced."""
         self._must_be_running()
         if self._pools.paused:
             raise SuspendWithPausedDatabases
@@ -163,11 +163,11 @@ class AdminControl:
     def reconnect(self, database: str | None) -> None:
         """Close each server when it is next released.
 
-        A cluster by its name is judged again if it has no writer.
+        A cluster without a writer, named as ``database``, looks for one again.
         """
         if database is not None:
             self._must_exist(database)
-            self._clusters.judge_again(database)
+            self._clusters.forget_writer(database)
         for pool in self._pools.of_database(database):
             pool.expire_servers()
 
@@ -185,14 +185,14 @@ class AdminControl:
                 self._pools.drop(pool)
 
     def kill_client(self, client_id: int) -> None:
-        """Close a client by its number."""
+        """Disconnect a client by its number."""
         client = self._login_service.clients.get(client_id)
         if client is None:
             raise ClientNotFound
         client.disconnect(AdminForcedDisconnect())
 
     def wait_close(self, database: str | None) -> Deferred[None]:
-        """Return a Deferred that fires when no server is to be closed any more."""
+        """Return a Deferred that fires when no server remains to be closed."""
         if database is not None:
             self._must_exist(database)
         return self._once(
@@ -205,13 +205,13 @@ class AdminControl:
             )
         )
 
-    # Ending.
+    # Shutdown.
 
     def shutdown(self, mode: ShutdownMode, *, timeout: float | None = None) -> None:
-        """Begin to end the process; a DRAIN ends after ``timeout`` seconds at last."""
+        """Begin a shutdown; a DRAIN takes at most ``timeout`` seconds."""
         self._shut_down(mode, timeout)
 
-    # Helpers of the above.
+    # Helpers of the methods above.
 
     def _must_be_running(self) -> None:
         if self._context.paused or self._context.suspended:
@@ -222,9 +222,9 @@ class AdminControl:
             raise ConsoleNoSuchDatabase(database=database)
 
     def _once(self, is_done: Callable[[], bool]) -> Deferred[None]:
-        """Fire when something has become true; look again until it has.
+        """Return a Deferred that fires when a condition becomes true; polls it.
 
-        A ConsoleError that ``is_done`` raises is the Deferred's failure.
+        The Deferred fails with a ConsoleError that ``is_done`` raises.
         """
         given_up = False
 
@@ -234,7 +234,7 @@ class AdminControl:
 
         done: Deferred[None] = Deferred(give_up)
 
-        def look() -> None:
+        def poll() -> None:
             if given_up:
                 return
             try:
@@ -244,7 +244,7 @@ class AdminControl:
             except ConsoleError as fault:
                 done.errback(fault)
                 return
-            self._context.later(POLL_S, look)
+            self._context.later(POLL_S, poll)
 
-        look()
+        poll()
         return done

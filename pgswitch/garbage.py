@@ -1,10 +1,9 @@
-"""Keeps Python's collector of cycles from looking at what is not garbage.
+"""Tunes Python's garbage collector so that it runs rarely.
 
-Our objects are let go of by their reference counts; connections break their circles
-when they end (net/transport.py).  The collector is there for what somebody overlooks.
-By default it runs after each 700 new objects, which is a few dozen connections, and
-every so often looks at all that Twisted, OpenSSL and we have imported as well: a
-tenth of what a connection cost.
+Reference counts free our objects; connections break their reference cycles when they
+end (net/transport.py).  The collector is only a safety net.  By default it runs after
+every 700 new objects, which is a few dozen connections, and regularly visits everything
+that Twisted, OpenSSL and we have imported: that was a tenth of a connection's cost.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ import gc
 from typing import Final
 
 NEW_OBJECTS: Final = 20_000
-"""More new than freed before the collector runs: about 500 connections."""
+"""Allocations minus deallocations before the collector runs: about 500 connections."""
 GENERATION: Final = 20
-"""Runs over the youngest objects for one over older ones too."""
+"""Collections of one generation before the next older one is collected."""
 
 
 def tune_gc() -> None:
-    """Take all there is as there to stay, and look for garbage less often.
+    """Exempt all present objects from collection, and collect less often.
 
-    For the moment when everything is built and work begins.
+    Called when the service is built and begins to serve.
     """
     gc.collect()
     gc.freeze()

@@ -1,17 +1,17 @@
-"""The files of the service: read at its start, read again and put in force anew.
+"""Reads the service's files at the start, and again at each reload.
 
-They are the configuration, the users of auth_file, HBA files, rules, keys and
-certificates, and the log file.  What is wrong with one ends the start; a reload then
-leaves everything as it was, or, where that is harmless, that file's part of it.
+They are the configuration, auth_file, HBA files, rules, keys and certificates, and the
+log file.  An error in one of them ends a start; a reload then changes nothing, or, for
+some files, keeps only that file's previous content.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgswitch.auth import validate
+from pgswitch.auth import methods
 from pgswitch.auth.auth_file import AuthFileContent
-from pgswitch.config.changes import carried_over, changes
+from pgswitch.config.changes import carried_over, needs_reconnect_all
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.trust import doubts
 from pgswitch.errors.fatal import FatalError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class ConfigReloader:
-    """Reads them for those who need what they say."""
+    """Reads the files and puts their content in force in the service's parts."""
 
     def __init__(
         self,
@@ -41,27 +41,27 @@ class ConfigReloader:
         login_service: LoginService,
         store: AuthFile,
         *,
-        decision: HbaPolicy,
+        hba_policy: HbaPolicy,
         rules: RulesEngine,
         listeners: Listeners,
         clusters: Clusters,
     ) -> None:
-        """Take those parts of the service; nothing is read yet."""
+        """Take the parts of the service; nothing is read yet."""
         self._context = context
         self._log = context.log
         self._pools = pools
         self._login_service = login_service
         self._store = store
-        self._decision = decision
+        self._hba_policy = hba_policy
         self._rules = rules
         self._listeners = listeners
         self._clusters = clusters
 
     def read(self) -> None:
-        """Read what the configuration names, at the start; may raise FatalError."""
+        """Read the files that the configuration names; may raise FatalError."""
         configuration = self._context.configuration
         settings = configuration.settings
-        found = validate.problems(settings)
+        found = methods.problems(settings)
         for problem in found:
             self._log.error(problem)
         if found:
@@ -72,7 +72,7 @@ class ConfigReloader:
                 self._log.error(problem)
             raise FatalError("cannot load auth_file")
         self._store.take(users)
-        self._decision.load(settings)
+        self._hba_policy.load(settings)
         try:
             self._rules.put_in_force(self._rules.load(configuration))
         except RulesError as error:
@@ -82,7 +82,7 @@ class ConfigReloader:
         self._warn(configuration)
 
     def reload(self) -> bool:
-        """Read all files again; return False if the configuration is not acceptable."""
+        """Read all files again; return False if the configuration is invalid."""
         configuration = self._context.configuration
         try:
             self.apply(load(configuration.settings.conffile or configuration.path))
@@ -95,20 +95,20 @@ class ConfigReloader:
         return True
 
     def apply(self, configuration: Configuration) -> None:
-        """Put a configuration in force; settings of the start stay as they are.
+        """Put a configuration in force; settings that need a restart do not change.
 
-        Raises ConfigError, with nothing changed, when clients could not log in by it
-        or by its auth_file or HBA file, or when the rules cannot be loaded.  Each file
-        is read once: what is put in force is what has been judged.
+        Raises ConfigError, with nothing changed, if clients could not log in with it
+        or with its auth_file or HBA file, or if the rules cannot be loaded.  Each file
+        is read only once: the content that was checked is put in force.
         """
         old = self._context.configuration
         new = carried_over(old, configuration)
-        if found := validate.problems(new.settings):
+        if found := methods.problems(new.settings):
             raise ConfigError(found)
         users = self._store.read(new.settings)
         if found := self._store.problems(users):
             raise ConfigError(found)
-        hba = self._decision.read(new.settings)
+        hba = self._hba_policy.read(new.settings)
         if hba is not None and hba.hindrances:
             raise ConfigError(hba.hindrances)
         try:
@@ -122,14 +122,16 @@ class ConfigReloader:
         self._open_log(new)
         self._read_keys(new)
         self._store.take(users)
-        self._decision.take(new.settings, hba)
+        self._hba_policy.take(new.settings, hba)
         self._login_service.reloaded()
         self._listeners.reconfigure(new.settings)
-        self._pools.configure(recycle_all=changes(old, new).needs_reconnect_all)
+        self._pools.configure(
+            recycle_all=needs_reconnect_all(old.settings, new.settings)
+        )
         self._clusters.configure(new)
 
     def _warn(self, configuration: Configuration) -> None:
-        """Say what others may do by the files that are in force."""
+        """Log warnings about files that other users may change or read."""
         registry = self._rules.registry
         files = [] if registry is None else registry.files()
         for doubt in doubts(configuration, files):

@@ -1,9 +1,5 @@
-"""Builds all parts of the pooler, wires them, starts and stops them.
+"""Builds all parts of the pooler, connects them, starts and stops them.
 
-The map of the program: parts are made here and passed to the parts that use them; no
-part looks up another by itself.
-
-=====================  ==========================================================
 part                   does
 =====================  ==========================================================
 ``ServiceContext``     what all pools share: configuration, log, clock, connector
@@ -29,6 +25,35 @@ part                   does
 ``Suspension``         stops all reading, for SUSPEND and ``-R``
 ``Janitor``            the periodic work: one LoopingCall on the reactor
 =====================  ==========================================================
+=======
+This is the map of the program: each part gets its partners here; none looks for them.
+
+=====================  =============================================================
+part                   responsibility
+=====================  =============================================================
+``ServiceContext``     shared by all pools: configuration, log, clock, connector
+``TlsContexts``        TLS contexts, for clients and for each kind of server
+``AuthFile``           users and secrets of auth_file
+``ServerCredentials``  the secrets for logging in to servers
+``Pools``              server connections, by database and user
+``CancelKeys``         finds the server for a client's cancel key
+``RulesEngine``        the user's routing and rewriting functions
+``LoginService``       accepts clients: who they are, and how they prove it
+``HbaPolicy``          the authentication a client needs: auth_type, HBA file
+``Methods``            the authentication methods
+``LoginThreads``       threads for PAM, LDAP and password hashing
+``SessionSetup``       takes logged-in clients to their pool or the console
+``ServiceView``        what the console can see
+``Statistics``         counters and averages
+``TakeoverExporter``   what another process can take over
+``AdminControl``       what the console and signals can do
+``ConfigReloader``     loads and reloads the configuration, users and rules
+``Shutdown``           the ways the service ends
+``Resolver``           addresses of servers' host names
+``FrontendFactory``    builds the protocol of each client
+``Listeners``          sockets that clients connect to
+``Janitor``            the one periodic timer
+=====================  =============================================================
 """
 
 from __future__ import annotations
@@ -40,16 +65,19 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import MultiService
 
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
+from pgswitch.admin.descriptors import Descriptors
+from pgswitch.admin.incremental import BackgroundTask
 from pgswitch.admin.interfaces import ShutdownMode
-from pgswitch.admin.show import REFERENCE_VERSION
-from pgswitch.auth.auth_file import AuthFile
+from pgswitch.admin.show.service import REFERENCE_VERSION
+from pgswitch.admin.statistics import Statistics
+from pgswitch.admin.view import ServiceView
+from pgswitch.auth.auth_file import AuthFile, VerifierPrecomputer
 from pgswitch.auth.credentials import ServerCredentials
 from pgswitch.auth.hba_policy import HbaPolicy
+from pgswitch.auth.ldap import srv_finder
 from pgswitch.auth.login_service import LoginService
 from pgswitch.auth.methods import Methods
 from pgswitch.auth.session_setup import SessionSetup
-from pgswitch.auth.srv import finder
-from pgswitch.auth.verifiers import VerifierPrecomputer
 from pgswitch.auth.worker_threads import LoginThreads
 from pgswitch.cluster.clusters import Clusters
 from pgswitch.config.effective import Effective
@@ -74,12 +102,10 @@ from pgswitch.reload import ConfigReloader
 from pgswitch.rules.engine import RulesEngine
 from pgswitch.shutdown import Shutdown
 from pgswitch.stats.periods import stats_line
+from pgswitch.takeover.exporter import TakeoverExporter, notify_left_behind
 from pgswitch.takeover.importer import TakeoverImporter
-from pgswitch.takeover.left_behind import notify_left_behind
 from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.tls.endpoints import TlsContexts
-from pgswitch.view import ServiceView
-from pgswitch.views.steps import Background
 from pgswitch.wire.params import Tracking
 from pgswitch.wire.statements import StatementTable
 
@@ -91,11 +117,11 @@ if TYPE_CHECKING:
     from pgswitch.config.model import Configuration, Settings
     from pgswitch.logs import Log
     from pgswitch.stats.periods import Totals
-    from pgswitch.takeover.reboot import Takeover
+    from pgswitch.takeover.predecessor import Takeover
 
 
 def set_up_tls(configuration: Configuration, log: Log) -> TlsContexts:
-    """Read keys and certificates, which may be readable by root only.
+    """Read keys and certificates, which may be readable only by root.
 
     Raises FatalError if they cannot be used.
     """
@@ -121,8 +147,8 @@ class PgSwitch(MultiService):
     ) -> None:
         """Build everything; :meth:`startService` opens sockets.
 
-        ``started`` is called once clients can connect; ``takeover`` is what another
-        process hands over; ``tls`` is made here by default.
+        ``started`` is called when clients can connect; ``takeover`` is the state that
+        another process has handed over; ``tls`` is created here if missing.
 
         Raises FatalError if TLS cannot be set up.
         """
@@ -164,19 +190,19 @@ class PgSwitch(MultiService):
         )
         self.pools = Pools(self.context)
         self.clusters = Clusters(self.context, self.pools, reactor, self.names)
-        self.names.kept = self.clusters.hosts
-        self.pools.made = self.clusters.adopt
+        self.names.permanent_names = self.clusters.hosts
+        self.pools.made = self.clusters.add_route
         self.keys = CancelKeys(self.context)
         self.rules = RulesEngine(self.context, self.pools)
-        self.decision = HbaPolicy(log, self.workers.asking)
+        self.hba_policy = HbaPolicy(log, self.workers.waiting)
         self.login_service = LoginService(
             self.context,
             self.pools,
             self.store,
             self.keys,
             credentials=self.credentials,
-            decision=self.decision,
-            methods=Methods(self.context, self.store, finder(reactor)),
+            hba_policy=self.hba_policy,
+            methods=Methods(self.context, self.store, srv_finder(reactor)),
             workers=self.workers,
             session_setup=SessionSetup(
                 self.context,
@@ -190,17 +216,29 @@ class PgSwitch(MultiService):
         )
         self.frontends = FrontendFactory(self.login_service)
         self.listeners = Listeners(reactor, log)
-        self.view = ServiceView(
+        self.statistics = Statistics(self.context, self.pools)
+        self.exporter = TakeoverExporter(
             self.context,
             self.pools,
             self.login_service,
-            self.store,
-            self.keys,
+            self.credentials,
+            clusters=self.clusters,
+            descriptors=Descriptors(
+                self.context, self.pools, self.login_service, self.listeners
+            ),
+            statistics=self.statistics,
+        )
+        self.view = ServiceView(
+            context=self.context,
+            pools=self.pools,
+            login_service=self.login_service,
+            store=self.store,
+            keys=self.keys,
             rules=self.rules,
             names=self.names,
-            listeners=self.listeners,
-            credentials=self.credentials,
             clusters=self.clusters,
+            statistics=self.statistics,
+            handover=self.exporter,
         )
         self.suspension = Suspension(
             self.context, self.pools, self.login_service.clients, self.listeners
@@ -210,7 +248,7 @@ class PgSwitch(MultiService):
             self.pools,
             self.login_service,
             self.store,
-            decision=self.decision,
+            hba_policy=self.hba_policy,
             rules=self.rules,
             listeners=self.listeners,
             clusters=self.clusters,
@@ -232,8 +270,8 @@ class PgSwitch(MultiService):
             pause_all=self.operations.pause_all,
             reactor=reactor,
         )
-        self._verifiers = VerifierPrecomputer(self.context, self.store, self.decision)
-        self._period: Background[Totals] = Background(reactor.callLater)
+        self._verifiers = VerifierPrecomputer(self.context, self.store, self.hba_policy)
+        self._period: BackgroundTask[Totals] = BackgroundTask(reactor.callLater)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
     @property
@@ -246,7 +284,7 @@ class PgSwitch(MultiService):
         return self.context.configuration.settings
 
     def _moved(self, host: str, gone: frozenset[str]) -> None:
-        """Close servers at addresses that a host's name no longer resolves to."""
+        """Replace servers at addresses that a host name no longer has."""
         self.clusters.moved(host, gone)
         self.pools.close_at(host, gone)
 
@@ -263,7 +301,7 @@ class PgSwitch(MultiService):
     # Starting and stopping.
 
     def startService(self) -> None:
-        """Read the users, open the listeners, start; may raise FatalError."""
+        """Read the files, open the listeners and serve; may raise FatalError."""
         super().startService()  # type: ignore[no-untyped-call]
         self.files.read()
         if self._takeover is not None:
@@ -278,14 +316,14 @@ class PgSwitch(MultiService):
         self._janitor.start()
         self.clusters.configure(self.configuration)
         if self._takeover is not None:
-            # Not earlier: servers for waiting clients are opened at the writer.
+            # Not before: waiting clients need servers, which open at the writer.
             self.suspension.end()
         self.pools.warm()
         if self._started is not None:
             self._started()
 
     def _take_over(self, takeover: Takeover) -> None:
-        """Install what another process hands over, then end that process."""
+        """Restore the state that another process has handed over, then end it."""
         self.context.suspended = True
         self.listeners.take_over(self._settings, self.frontends, takeover.listening())
         self.listeners.pause()
@@ -296,7 +334,7 @@ class PgSwitch(MultiService):
             credentials=self.credentials,
             rules=self.rules,
             clusters=self.clusters,
-            statistics=self.view.statistics,
+            statistics=self.statistics,
             reactor=self._reactor,
         ).take(takeover.sockets)
         takeover.complete()
@@ -309,14 +347,14 @@ class PgSwitch(MultiService):
         self._system_lookup.stop()
         self.workers.stop()
         self.clusters.stop()
-        # After a SUSPEND the socket file may belong to another process.
+        # While suspended, the socket file may already belong to another process.
         return self.listeners.close_all(keep_file=self.context.suspended)
 
     def reload(self) -> bool:
         """Read all files again; return False if the configuration is invalid."""
         return self.files.reload()
 
-    # For signals; the console uses AdminControl for the same.
+    # Called by signals; the console calls AdminControl for the same.
 
     @property
     def shutting_down(self) -> bool:
@@ -325,39 +363,39 @@ class PgSwitch(MultiService):
 
     @property
     def suspended(self) -> bool:
-        """Whether all reading is stopped."""
+        """Whether the service is suspended: it reads from no socket."""
         return self.context.suspended
 
     @property
     def paused_or_suspended(self) -> bool:
-        """Whether everything is paused."""
+        """Whether the service is paused or suspended."""
         return self.context.paused or self.context.suspended
 
     def pause_all(self) -> None:
-        """Give no client a server."""
+        """Pause all pools: give no server to a client."""
         self.operations.pause_all()
 
     def resume_all(self) -> None:
-        """Undo pause_all."""
+        """End a pause or suspension."""
         self.operations.resume_all()
 
     def shutdown_wait_for_clients(self) -> None:
-        """End once every client has disconnected."""
+        """Shut down when the last client has disconnected."""
         self.shut_down(ShutdownMode.WAIT_FOR_CLIENTS)
 
     def shutdown_wait_for_servers(self) -> None:
-        """End once no server is in use any more."""
+        """Shut down when no server is in use any more."""
         self.shut_down(ShutdownMode.WAIT_FOR_SERVERS)
 
     def shutdown_now(self) -> None:
-        """End at once."""
+        """Shut down immediately."""
         self.shut_down(ShutdownMode.NOW)
 
     def shut_down(self, mode: ShutdownMode, timeout: float | None = None) -> None:
-        """Begin to end the process, in one of the four modes."""
+        """Begin a shutdown in one of the four modes."""
         if mode is ShutdownMode.NOW:
             if self.suspended:
-                exported = self.view.exporter.exported
+                exported = self.exporter.exported
                 notify_left_behind(
                     self.context, self.pools, self.login_service, exported
                 )
@@ -375,12 +413,12 @@ class PgSwitch(MultiService):
         self.ending.look()
 
     def _end_period(self, now: float) -> None:
-        """Close a statistics period that is over, and log its averages."""
+        """Store the counts at the end of a period, and report its averages."""
         if now < self._next_period:
             return
         self._next_period = now + max(self._settings.stats_period, 1)
         if not self._period.is_busy:
-            self._period.do(self.view.statistics.gather_period(now), self._log_period)
+            self._period.do(self.statistics.gather_period(now), self._log_period)
 
     def _log_period(self, averages: Totals) -> None:
         line = stats_line(averages)

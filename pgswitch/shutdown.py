@@ -1,18 +1,19 @@
-"""How the service ends: at once, when servers or clients are done, or by a drain.
+"""The four ways to shut down: immediately, after servers or clients, or by a drain.
 
 ===================  ===============================  ==========================
 mode                 clients                          ends when
 ===================  ===============================  ==========================
-NOW                  dropped                          now
-WAIT_FOR_SERVERS     finish what holds a server;      no server is left
-                     who waits for one is told
-WAIT_FOR_CLIENTS     served until they leave, those   no client is left
-                     in the midst of a login too
-DRAIN                told to go as soon as nothing    no client but consoles is
-                     of theirs is under way           left, or time is up
+NOW                  are disconnected                 immediately
+WAIT_FOR_SERVERS     may finish while they hold a     no server is left
+                     server; waiting ones get an
+                     error
+WAIT_FOR_CLIENTS     are served until they leave,     no client is left
+                     those still logging in as well
+DRAIN                are disconnected as soon as      no client but consoles is
+                     they have nothing in progress    left, or the timeout ends
 ===================  ===============================  ==========================
 
-In all but the first the TCP listeners close at once, and later logins are refused.
+In all modes but NOW the TCP listeners close at once, and new logins are refused.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
     from pgswitch.pool.pools import Pools
 
 POLL_S = 0.05
-"""How often clients are looked at that are to go."""
+"""Seconds between two checks of the clients during a DRAIN."""
 
 
 class Shutdown:
-    """Ends the service, in one of the four ways."""
+    """Ends the service, in one of the four modes."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Shutdown:
         pause_all: Callable[[], None],
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
     ) -> None:
-        """Take the parts that have to know; ``pause_all`` is the console's verb."""
+        """Take the parts to stop; ``pause_all`` is the console's PAUSE."""
         self._context = context
         self._pools = pools
         self._login_service = login_service
@@ -57,12 +58,12 @@ class Shutdown:
         self._reactor = reactor
         self._deadline = float("inf")
         self.mode: ShutdownMode | None = None
-        """None while the service is to go on."""
+        """None while no shutdown has begun."""
 
     def begin(self, mode: ShutdownMode, *, timeout: float | None = None) -> None:
-        """Begin to end; called again, the mode is replaced.
+        """Begin a shutdown; a second call replaces the mode.
 
-        After ``timeout`` seconds a DRAIN sends away whoever is left.
+        After ``timeout`` seconds a DRAIN disconnects the remaining clients.
         """
         self.mode = mode
         if mode is ShutdownMode.NOW:
@@ -84,7 +85,7 @@ class Shutdown:
             self._drain()
 
     def look(self) -> None:
-        """End if what is waited for has come about; called three times a second."""
+        """End if the condition of the mode is met; called three times a second."""
         if (
             self.mode is ShutdownMode.WAIT_FOR_CLIENTS
             and not self._login_service.clients
@@ -100,43 +101,43 @@ class Shutdown:
         self.begin(ShutdownMode.NOW)
 
     def _turn_waiters_away(self, shutdown_fault: type[Fault]) -> None:
-        """Pause for good: clients that wait get ``shutdown_fault``."""
+        """Pause for good, and disconnect waiting clients with ``shutdown_fault``."""
         self._context.shutdown_fault = shutdown_fault
         if not self._context.paused:
             self._pause_all()
         for pool in self._pools:
             for stream in pool.waiting():
                 stream.frontend.disconnect(shutdown_fault())
-            # They are told what became of their work, and leave like others.
+            # They get an error about their statement, and then leave like others.
             pool.held_clients.give_up()
-            for client in pool.unwelcomed():
+            for client in pool.waiting_logins():
                 client.disconnect(shutdown_fault())
             pool.internal_queries.fail(shutdown_fault())
 
     def _drain(self) -> None:
-        """Send away whoever has nothing under way; end when nobody is left."""
+        """Disconnect clients that have nothing in progress; end when none is left."""
         if self.mode is not ShutdownMode.DRAIN:
             return
         is_late = self._context.clock() >= self._deadline
-        for client in list(self._guests()):
+        for client in list(self._clients()):
             if is_late or _is_done(client):
                 client.disconnect(Drained())
-        if any(self._guests()):
+        if any(self._clients()):
             self._context.later(POLL_S, self._drain)
         else:
             self._end("clients drained, exiting")
 
-    def _guests(self) -> Iterator[Frontend]:
-        """Return the clients that are no consoles and bring no cancel request."""
+    def _clients(self) -> Iterator[Frontend]:
+        """Return the clients without consoles and cancel requests."""
         return (
             one
             for one in self._login_service.clients.values()
-            if one.console is None and not one.cancelling
+            if one.console is None and not one.is_cancel_request
         )
 
 
 def _is_done(client: Frontend) -> bool:
-    """Tell whether a client can go without losing anything."""
+    """Return whether a client can be disconnected without losing any work."""
     if not client.logged_in:
         return client.is_untouched
     stream = client.stream

@@ -1,7 +1,7 @@
 """The service as a plugin of ``twistd``: ``twistd -n pgswitch --config FILE``.
 
-``twistd`` daemonizes, writes its own pid file and its own log; our log goes where the
-configuration file says, in its usual format.
+``twistd`` daemonizes, writes its own pid file and has its own log; our log goes where
+the configuration file says, in the usual format.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Options(usage.Options):
             self["config"] = path
 
     def postOptions(self) -> None:
-        """Read the file, so that ``twistd`` reports its errors before it forks.
+        """Read the file now, so that errors in it end ``twistd`` before it forks.
 
-        :raises UsageError: the file is missing or invalid.
+        :raises UsageError: no file is named, or the file is invalid.
         """
         if not self["config"]:
             raise usage.UsageError("no configuration file specified")
@@ -45,7 +45,7 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """Return the service that ``twistd`` runs.
+    """Return the service for ``twistd`` to run.
 
     Exits with status 1 if it cannot be built.
     """

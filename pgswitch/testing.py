@@ -1,4 +1,4 @@
-"""Rules in the tests of those who write them, with no server and no pooler.
+"""Tests rules without a server or a pooler, for the authors of rules.
 
 ::
 
@@ -25,7 +25,7 @@ from pgswitch.rules.rule_function import Context, RuleFunction, RuleInput
 from pgswitch.rules.waiting import as_deferred
 
 SOMEBODY = Context("postgres", "127.0.0.1:5432", "", "", "simple")
-"""What a function is told that asks for a ``context``, if a test says nothing else.
+"""The ``context`` that functions get if a test passes none.
 
 ``SOMEBODY._replace(database="dev")`` is the same in another database.
 """
@@ -33,31 +33,31 @@ SOMEBODY = Context("postgres", "127.0.0.1:5432", "", "", "simple")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the rules make of a query."""
+    """The result of the rules for a query."""
 
     query: str
-    """The text that a server would get."""
+    """The text that the server would get."""
     database: str | None
-    """The key that routing_rules() returned, None to stay."""
+    """The key that routing_rules() returned; None: no routing."""
     failures: tuple[str, ...]
-    """What went wrong, as the log would say it."""
+    """Errors, as in the log."""
     microseconds: int
-    """How long both functions took together."""
+    """The time that both functions took together."""
     refused: bool = False
-    """It is not sent at all: ``rewrite_query_disconnect_on_failure``."""
+    """The query is not sent at all: ``rewrite_query_disconnect_on_failure``."""
 
 
 class Rules:
-    """The functions of a file, to be asked again and again."""
+    """The functions of a file, loaded once for many queries."""
 
     def __init__(self, path: str) -> None:
         """Load the file as the pooler does; raises RulesError.
 
-        It may have either function or both.
+        The file may have either function or both.
         """
         module = load_module(path)
         self.module = module.module
-        """The file as a module, so that a test can set and see what is in it."""
+        """The file as a module, so a test can read and set its variables."""
         found: dict[str, RuleFunction] = {
             name: RuleFunction(module, name, perf_counter)
             for name in (REWRITING, ROUTING)
@@ -75,9 +75,9 @@ class Rules:
         in_transaction: bool = False,
         context: Context | None = None,
     ) -> Outcome:
-        """Return what becomes of a query; failures are in the outcome.
+        """Return the outcome of a query; it includes failures.
 
-        An asynchronous function must not wait for what only a reactor can bring.
+        An asynchronous function must not wait for events that need a reactor.
         """
         return at_once(
             self._rules,
@@ -96,7 +96,7 @@ def ask(
     in_transaction: bool = False,
     context: Context | None = None,
 ) -> Outcome:
-    """Load a file of rules and return what becomes of one query.
+    """Load a file of rules and return the outcome of one query.
 
     Raises pgswitch.rules.loader.RulesError for a file that the pooler would refuse.
     """
@@ -113,30 +113,30 @@ def at_once(
     in_transaction: bool = False,
     context: Context | None = None,
 ) -> Outcome:
-    """Return what rules make of a query, as far as that needs no waiting."""
-    question = RuleInput(user, query, in_transaction, context or SOMEBODY)
-    answer = rules.begin(question)
-    while answer.awaited is not None:
-        given = _result(answer.awaited)
+    """Return the outcome of a query, for rules that need no reactor."""
+    rule_input = RuleInput(user, query, in_transaction, context or SOMEBODY)
+    result = rules.begin(rule_input)
+    while result.awaited is not None:
+        given = _result(result.awaited)
         if isinstance(given, Failure):
-            rules.failed(given.value or given, question, answer)
+            rules.resume_failed(given.value or given, rule_input, result)
         else:
-            rules.came(given, question, answer)
+            rules.resume(given, rule_input, result)
     return Outcome(
-        query if answer.text is None else answer.text,
-        answer.key,
-        answer.failures,
+        query if result.text is None else result.text,
+        result.key,
+        result.failures,
         sum(rule.last_us for rule in rules.rules),
-        answer.refused,
+        result.refused,
     )
 
 
 def _result(awaited: Any) -> object:  # noqa: ANN401 - the user's
-    """Return what an awaitable gives at once, or a Failure."""
+    """Return the immediate result of an awaitable, or a Failure."""
     found: list[object] = []
     deferred = as_deferred(awaited)
     deferred.addBoth(found.append)
     if not found:
         deferred.cancel()
-        return Failure(RuntimeError("waits for something that only a reactor brings"))
+        return Failure(RuntimeError("waits for something that needs a reactor"))
     return found[0]

@@ -1,4 +1,4 @@
-"""Small values that every floor shares: enumerations, names, no behaviour."""
+"""Small value types that every layer uses: enumerations and names, no behaviour."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from enum import Enum, IntEnum, StrEnum
 from typing import NamedTuple
 
 CONSOLE_DATABASES = ("pgbouncer", "pgswitch")
-"""Names under which a client reaches the admin console."""
+"""Database names of the admin console."""
 
 CONSOLE_USER = "pgbouncer"
-"""Console user that the operating-system user of the process may be, unasked."""
+"""Console user as whom the process's operating-system user may log in unasked."""
 
 
 class PoolMode(IntEnum):
@@ -25,7 +25,7 @@ class PoolMode(IntEnum):
 
 
 class AuthType(Enum):
-    """What a client must show at login (the setting ``auth_type``)."""
+    """How clients authenticate (the setting ``auth_type``)."""
 
     ANY = "any"
     TRUST = "trust"
@@ -43,7 +43,7 @@ class AuthType(Enum):
 
 
 class Method(StrEnum):
-    """How one client is judged: an auth_type, or what a line of the HBA file says."""
+    """How one client authenticates: an auth_type, or the method of an HBA line."""
 
     ANY = "any"
     TRUST = "trust"
@@ -58,7 +58,7 @@ class Method(StrEnum):
 
 
 class PoolKey(NamedTuple):
-    """Names one pool: a ``[databases]`` entry and the user its servers log in as."""
+    """A pool's name: a ``[databases]`` entry and the user its servers log in as."""
 
     database: str
     user: str
@@ -72,7 +72,7 @@ class Address(NamedTuple):
     pid: int = 0
 
     def __str__(self) -> str:
-        """Return the form that log lines use: ``1.2.3.4:5``, ``[::1]:5``, ``unix``."""
+        """Return the text for log lines: ``1.2.3.4:5``, ``[::1]:5``, ``unix:5``."""
         if self.host == "unix":
             return f"unix({self.pid}):{self.port}" if self.pid else f"unix:{self.port}"
         if ":" in self.host:

@@ -1,21 +1,22 @@
-"""A crowd of clients that come, ask, cancel and die at random; servers die meanwhile.
+"""Two soak tests: thousands of clients that misbehave, and a cluster whose nodes fail.
 
-At the end every count that the pooler shows must be what is really open, nobody may
-have waited without cause or got another's answer, and the memory must be back.
+``make soak``: clients connect, query, cancel and disconnect at random, also while an
+administrator ends servers and clients. At the end every count that the pooler shows
+must be right, no client may have waited without cause or received another's answer, and
+the memory must be back.
 
-===================  ============================================================
-file                 what it knows
-===================  ============================================================
-``script.py``        what a client does and how it leaves, from the seed alone
-``wire.py``          a connection without a driver, and messages
-``client.py``        carries a script out and judges every answer
-``trouble.py``       who is killed when, from the seed alone; and the killing
-``audit.py``         judges counts, waits and memory
-``looking.py``       reads them: the console, pg_stat_activity, /proc
-``stage.py``         the PostgreSQL server and the pooler before it
-``run.py``           the phases of a run
-``__main__.py``      the command line
-===================  ============================================================
+=======================  ========================================================
+file                     what it holds
+=======================  ========================================================
+``script.py``            what clients do and how they disconnect, from the seed
+``faults.py``            which faults are injected when, from the seed; and doing so
+``client.py``            carries a script out and checks every answer
+``audit.py``             reads counts, waits and memory, and checks them
+``run.py``               the servers, and the phases of a run
+``__main__.py``          the command line
+``failover_clients.py``  clients that record what they were told about each row
+``failover.py``          ``python -m soak.failover``: clients of a failing cluster
+=======================  ========================================================
 
 A file imports only from files above it.
 """

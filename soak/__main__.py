@@ -1,4 +1,4 @@
-"""``python -m soak``: see whether the pooler outlives a crowd."""
+"""``python -m soak``: many clients, random faults, and a pooler that must survive."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from pgswitch.demo.program import run
-from soak.looking import Observer
-from soak.run import Outcome, Run, Size
-from soak.stage import ADMIN, Stage, build
+from pgswitch.demo.processes import run
+from soak.audit import Observer
+from soak.run import ADMIN, Environment, Findings, Size, SoakRun, start_environment
 
 SHOWN = 20
-"""How many of the things that went wrong are printed."""
+"""How many violations are printed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; return 0, 1 when something went wrong, 130 after Ctrl-C."""
+    """Run it; return 0, 1 if something was wrong, 130 after Ctrl-C."""
     options = _parse(arguments)
     return run("soak", lambda cleanup: _run(options, cleanup))
 
@@ -28,12 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m soak",
-        description="Clients come, ask, cancel and die at random; servers die too.",
+        description="Clients query, cancel and disconnect at random, with faults.",
     )
     parser.add_argument("--seconds", type=float, default=180.0, help="default 180")
     parser.add_argument("--clients", type=int, default=2000, help="default 2000")
     parser.add_argument("--servers", type=int, default=20, help="default 20")
-    parser.add_argument("--seed", type=int, help="as a failed run printed it")
+    parser.add_argument("--seed", type=int, help="repeat the run that printed it")
     parser.add_argument(
         "--pause",
         type=float,
@@ -41,7 +40,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="S",
         help="longest pause of a client between two steps (default 6 s)",
     )
-    parser.add_argument("--calm", action="store_true", help="nobody is killed")
+    parser.add_argument("--calm", action="store_true", help="inject no faults")
     parser.add_argument("--keep", action="store_true", help="print the pooler's log")
     return parser.parse_args(arguments)
 
@@ -58,34 +57,36 @@ def _run(options: argparse.Namespace, cleanup: ExitStack) -> int:
         f"{' --calm' if size.calm else ''}'"
     )
     print(f"seed {seed}", flush=True)
-    stage = build(size.clients, size.servers, cleanup)
-    outcome = _outlive(stage, size, seed)
-    for line in outcome.notes:
+    environment = start_environment(size.clients, size.servers, cleanup)
+    findings = _execute(environment, size, seed)
+    for line in findings.notes:
         print(line)
-    if "Traceback" in stage.pooler.log_text():
-        outcome.wrong.append("the pooler logged a traceback")
+    if "Traceback" in environment.pooler.log_text():
+        findings.wrong.append("the pooler logged a traceback")
     if options.keep:
-        print(stage.pooler.log_text())
-    for line in outcome.wrong[:SHOWN]:
+        print(environment.pooler.log_text())
+    for line in findings.wrong[:SHOWN]:
         print(f"WRONG: {line}")
-    if outcome.wrong:
-        print(f"{len(outcome.wrong)} things went wrong; the same again: {again}")
+    if findings.wrong:
+        print(f"{len(findings.wrong)} things went wrong; repeat with: {again}")
         return 1
     print("nothing went wrong")
     return 0
 
 
-def _outlive(stage: Stage, size: Size, seed: int) -> Outcome:
-    observer = Observer(stage.pooler.port, ADMIN, stage.server, stage.pooler.child.pid)
+def _execute(environment: Environment, size: Size, seed: int) -> Findings:
+    observer = Observer(
+        environment.pooler.port, ADMIN, environment.server, environment.pooler.child.pid
+    )
     try:
-        run = Run(size, seed, stage.pooler.port, observer, _say)
-        return asyncio.run(run.whole())
+        run = SoakRun(size, seed, environment.pooler.port, observer, _say)
+        return asyncio.run(run.execute())
     finally:
         observer.close()
 
 
 def _say(line: str) -> None:
-    """Show how things are: over the last such line on a terminal, else below it."""
+    """Show a line of progress; on a terminal it replaces the previous one."""
     if sys.stderr.isatty():
         print(f"\r{line:<110}", end="", file=sys.stderr, flush=True)
     else:

@@ -1,7 +1,7 @@
-"""Carries out what a script says, and judges every answer.
+"""Carries out a script and checks every answer.
 
-Each query asks for a text of its own, so an answer that was meant for somebody else
-is seen. Errors are expected where somebody was killed; anything else is *wrong*.
+Each query asks for a unique text, so that the answer to another client is noticed.
+Errors are expected after an injected fault; any other is a violation.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
-from soak.script import Leave, Life, Step
-from soak.wire import (
+from soak.script import DATABASE, USERS, Disconnect, Session, Step
+from testkit.pgwire import (
+    EXECUTE,
     SYNC,
     TERMINATE,
-    USERS,
-    Connection,
-    Gone,
+    AsyncConnection,
+    Disconnected,
     Message,
-    Silent,
+    NoAnswer,
     bind,
     message,
     parse,
@@ -32,25 +32,27 @@ KILLED = {
     "server conn crashed?",
     "admin forced disconnect",
 }
-"""What those are told who lost their server, or were sent away."""
+"""Messages to clients whose server was ended, or that were killed themselves."""
 
+TIMEOUT_S = 100.0
+"""For each message; less than query_wait_timeout, which must never be reached."""
 ZONES = ("Europe/Oslo", "Asia/Tokyo", "America/Lima")
 STATEMENTS = 30
-"""How many texts of prepared statements there are, for all clients together."""
+"""Different prepared statements, shared by all clients."""
 COPY_ROWS, LARGE_ROWS = 100, 300
 
 
-class Wrong(Exception):
-    """Something that must not happen; its text says what."""
+class Violation(Exception):
+    """Something that must not happen; the text says what."""
 
 
-class Lost(Exception):
-    """The connection ended, for a reason that is expected."""
+class ConnectionLost(Exception):
+    """The connection ended for an expected reason."""
 
 
 @dataclass(slots=True)
-class Notes:
-    """What all clients did and met."""
+class Tally:
+    """What all clients did, how their connections ended, and what was wrong."""
 
     steps: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
@@ -59,97 +61,97 @@ class Notes:
 
 
 class Client:
-    """One client and its lives."""
+    """One client, which runs session after session."""
 
     def __init__(
-        self, number: int, port: int, notes: Notes, script: Iterator[Life]
+        self, number: int, port: int, tally: Tally, script: Iterator[Session]
     ) -> None:
-        """Begin unconnected."""
+        """``tally`` is shared by all clients."""
         self.number = number
         self._port = port
-        self._notes = notes
+        self._tally = tally
         self._script = script
         self._asked = 0
-        self._connection: Connection
+        self._connection: AsyncConnection
         self._prepared: set[int] = set()
         self._sql_prepared: set[str] = set()
 
-    async def live(self, is_over: Callable[[], bool]) -> None:
-        """Live one life after the other; the present one is lived to its end."""
-        for life in self._script:
+    async def run(self, is_over: Callable[[], bool]) -> None:
+        """Run sessions until ``is_over``; the current one may finish its step."""
+        for session in self._script:
             if is_over():
                 return
             try:
-                await self._live(life, is_over)
-            except Lost as lost:
-                self._notes.ends[str(lost)] += 1
-            except Silent:
+                await self._run_session(session, is_over)
+            except ConnectionLost as lost:
+                self._tally.ends[str(lost)] += 1
+            except NoAnswer:
                 self._wrong("no answer came")
-            except Wrong as wrong:
+            except Violation as wrong:
                 self._wrong(str(wrong))
             else:
-                self._notes.ends[life.leave.value] += 1
+                self._tally.ends[session.disconnect.value] += 1
 
     def _wrong(self, what: str) -> None:
-        self._notes.wrong.append(f"client {self.number}: {what}")
+        self._tally.wrong.append(f"client {self.number}: {what}")
 
-    async def _live(self, life: Life, is_over: Callable[[], bool]) -> None:
+    async def _run_session(self, session: Session, is_over: Callable[[], bool]) -> None:
         try:
-            self._connection = await Connection.open(self._port)
-        except Gone as gone:
-            raise Wrong(f"cannot connect: {gone}") from None
+            self._connection = await AsyncConnection.open(self._port, TIMEOUT_S)
+        except Disconnected as gone:
+            raise Violation(f"cannot connect: {gone}") from None
         self._prepared.clear()
         self._sql_prepared.clear()
-        self._notes.open += 1
+        self._tally.open += 1
         try:
-            if life.leave is Leave.IN_LOGIN:
+            if session.disconnect is Disconnect.IN_LOGIN:
                 self._connection.send(b"\0\0\0\x40\0\3\0\0user\0so")
                 self._connection.reset()
                 return
             user = USERS[self.number % len(USERS)]
-            self._judge(await self._connection.log_in(user))
-            for pause, step in life.steps:
+            self._check(await self._connection.log_in(user, DATABASE))
+            for pause, step in session.steps:
                 await asyncio.sleep(pause)
                 if is_over():
                     break
                 await STEPS[step](self)
-                self._notes.steps[step.value] += 1
-            await self._leave(life.leave)
-        except Gone:
-            raise Lost("hung up") from None
+                self._tally.steps[step.value] += 1
+            await self._disconnect(session.disconnect)
+        except Disconnected:
+            raise ConnectionLost("hung up") from None
         finally:
-            self._notes.open -= 1
+            self._tally.open -= 1
             self._connection.reset()
 
     # Answers.
 
     def _token(self) -> str:
-        """Return a text that nobody else asks for."""
+        """Return a text that no other query asks for."""
         self._asked += 1
         return f"{self.number}.{self._asked}"
 
-    def _judge(self, said: list[Message], *expected: str) -> None:
-        """Raise Lost or Wrong for an error that is not one of these SQLSTATEs."""
+    def _check(self, said: list[Message], *expected: str) -> None:
+        """Raise ConnectionLost or Violation for an error with another SQLSTATE."""
         for one in said:
             if one.kind != b"E":
                 continue
-            fields = one.fields()
+            fields = one.error_fields()
             if fields["C"] in expected:
                 continue
             if fields["M"] in KILLED or fields["C"] == ADMIN_SHUTDOWN:
-                raise Lost(fields["M"])
-            raise Wrong(f"{fields['S']} {fields['C']} {fields['M']}")
+                raise ConnectionLost(fields["M"])
+            raise Violation(f"{fields['S']} {fields['C']} {fields['M']}")
 
     async def _ask(
         self, data: bytes, *rows: str, expected: tuple[str, ...] = ()
     ) -> None:
-        """Ask; the rows of the answer must begin with these texts."""
+        """Send a request; the first columns of its rows must be these texts."""
         self._connection.send(data)
-        said = await self._connection.answer()
-        self._judge(said, *expected)
-        got = [one.column() for one in said if one.kind == b"D"]
+        said = await self._connection.read_answer()
+        self._check(said, *expected)
+        got = [one.values()[0] for one in said if one.kind == b"D"]
         if got != list(rows):
-            raise Wrong(f"asked for {rows!r:.200}, got {got!r:.200}")
+            raise Violation(f"asked for {rows!r:.200}, got {got!r:.200}")
 
     # Steps.
 
@@ -164,7 +166,9 @@ class Client:
         if which not in self._prepared:
             self._prepared.add(which)
             data = parse(f"s{which}", f"SELECT $1::text || '-{which}'")
-        await self._ask(data + bind(f"s{which}", token) + SYNC, f"{token}-{which}")
+        await self._ask(
+            data + bind(f"s{which}", token) + EXECUTE + SYNC, f"{token}-{which}"
+        )
 
     async def _prepare_by_sql(self) -> None:
         token = self._token()
@@ -192,15 +196,15 @@ class Client:
 
     async def _pipeline(self) -> None:
         tokens = [self._token() for _ in range(3)]
-        parts = [parse("", f"SELECT '{one}'") + bind("") for one in tokens]
+        parts = [parse("", f"SELECT '{one}'") + bind("") + EXECUTE for one in tokens]
         await self._ask(b"".join(parts) + SYNC, *tokens)
 
     async def _fail_in_pipeline(self) -> None:
         token = self._token()
         parts = [
-            parse("", f"SELECT '{token}'") + bind(""),
-            parse("", "SELECT 1/0") + bind(""),
-            parse("", "SELECT 'skipped'") + bind(""),
+            parse("", f"SELECT '{token}'") + bind("") + EXECUTE,
+            parse("", "SELECT 1/0") + bind("") + EXECUTE,
+            parse("", "SELECT 'skipped'") + bind("") + EXECUTE,
         ]
         await self._ask(b"".join(parts) + SYNC, token, expected=("22012",))
 
@@ -208,19 +212,21 @@ class Client:
         token = self._token()
         text = f"COPY (SELECT '{token}' FROM generate_series(1, {COPY_ROWS})) TO STDOUT"
         self._connection.send(query(text))
-        said = await self._connection.answer()
-        self._judge(said)
+        said = await self._connection.read_answer()
+        self._check(said)
         rows = [one.body for one in said if one.kind == b"d"]
         if rows != [f"{token}\n".encode()] * COPY_ROWS:
-            raise Wrong(f"COPY out gave {rows!r:.200}")
+            raise Violation(f"COPY out gave {rows!r:.200}")
 
     async def _copy_in(self, end: bytes = b"c") -> None:
         self._connection.send(query("COPY sink FROM STDIN"))
-        self._judge(await self._connection.answer(b"G"))
+        self._check(await self._connection.read_answer(b"G"))
         self._connection.send(message(b"d", b"line\n") * COPY_ROWS)
         fails = end == b"f"
         self._connection.send(message(end, b"given up\0" if fails else b""))
-        self._judge(await self._connection.answer(), *((CANCELED,) if fails else ()))
+        self._check(
+            await self._connection.read_answer(), *((CANCELED,) if fails else ())
+        )
 
     async def _copy_in_fails(self) -> None:
         await self._copy_in(b"f")
@@ -239,7 +245,7 @@ class Client:
         self._connection.send(query("SELECT pg_sleep(1)"))
         await asyncio.sleep(0.05)
         await self._connection.cancel(self._connection.key)
-        self._judge(await self._connection.answer(), CANCELED)
+        self._check(await self._connection.read_answer(), CANCELED)
 
     async def _cancel_nothing(self) -> None:
         await self._connection.cancel(self._connection.key)
@@ -247,28 +253,28 @@ class Client:
     async def _cancel_falsely(self) -> None:
         await self._connection.cancel(self._asked.to_bytes(8, "big"))
 
-    # Leaving.
+    # Disconnecting.
 
-    async def _leave(self, how: Leave) -> None:
-        """End the connection; what is not polite is done by the caller's reset."""
+    async def _disconnect(self, how: Disconnect) -> None:
+        """Disconnect; the caller resets what is not closed here."""
         connection = self._connection
-        if how is Leave.POLITELY:
+        if how is Disconnect.POLITELY:
             connection.send(TERMINATE)
             await connection.close()
-        elif how is Leave.HANGING_UP:
+        elif how is Disconnect.HANGING_UP:
             await connection.close()
-        elif how is Leave.IN_QUERY:
+        elif how is Disconnect.IN_QUERY:
             connection.send(query("SELECT pg_sleep(0.3)"))
             await asyncio.sleep(0.1)
-        elif how is Leave.IN_TRANSACTION:
+        elif how is Disconnect.IN_TRANSACTION:
             await self._ask(query("BEGIN"))
-        elif how is Leave.IN_COPY:
+        elif how is Disconnect.IN_COPY:
             connection.send(query("COPY sink FROM STDIN"))
-            self._judge(await connection.answer(b"G"))
-        elif how is Leave.IN_MESSAGE:
+            self._check(await connection.read_answer(b"G"))
+        elif how is Disconnect.IN_MESSAGE:
             connection.send(query("SELECT 'cut'")[:9])
             await asyncio.sleep(0.05)
-        elif how is Leave.UNREAD:
+        elif how is Disconnect.UNREAD:
             connection.send(query("SELECT repeat('x', 1000000)"))
             await asyncio.sleep(0.05)
 

@@ -1,7 +1,7 @@
-"""What a client does, and how it leaves: decided by the seed and its number alone.
+"""What a client does and how it disconnects, determined by the seed and its number.
 
-The order in which clients meet depends on the machine; what each does does not, so a
-run with the same seed asks the same of the pooler.
+The timing depends on the machine, but what each client does does not: a run with the
+same seed demands the same of the pooler.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
-MOST_STEPS = 12
+DATABASE = "soak"
+USERS = ("soak", "second")
+MAX_STEPS = 12
 
 
 class Step(Enum):
@@ -27,15 +29,15 @@ class Step(Enum):
     FAILING_PIPELINE = "pipeline with a failure inside"
     COPY_OUT = "COPY out"
     COPY_IN = "COPY in"
-    COPY_IN_FAILS = "COPY in, given up"
+    COPY_IN_FAILS = "COPY in that the client fails"
     LARGE_RESULT = "large result"
     PARAMETER = "session parameter"
     CANCEL = "cancelled query"
     STRAY_CANCEL = "cancel request while idle"
-    FALSE_CANCEL = "cancel request with a false key"
+    FALSE_CANCEL = "cancel request with a wrong key"
 
 
-class Leave(Enum):
+class Disconnect(Enum):
     """How a client ends its connection."""
 
     POLITELY = "Terminate"
@@ -67,36 +69,37 @@ _STEPS = {
     Step.STRAY_CANCEL: 1,
     Step.FALSE_CANCEL: 1,
 }
-_LEAVES = {
-    Leave.POLITELY: 12,
-    Leave.HANGING_UP: 4,
-    Leave.RESET: 4,
-    Leave.IN_LOGIN: 2,
-    Leave.IN_QUERY: 2,
-    Leave.IN_TRANSACTION: 2,
-    Leave.IN_COPY: 1,
-    Leave.IN_MESSAGE: 2,
-    Leave.UNREAD: 1,
+_DISCONNECTS = {
+    Disconnect.POLITELY: 12,
+    Disconnect.HANGING_UP: 4,
+    Disconnect.RESET: 4,
+    Disconnect.IN_LOGIN: 2,
+    Disconnect.IN_QUERY: 2,
+    Disconnect.IN_TRANSACTION: 2,
+    Disconnect.IN_COPY: 1,
+    Disconnect.IN_MESSAGE: 2,
+    Disconnect.UNREAD: 1,
 }
-"""How often, in proportion."""
+"""Relative frequencies."""
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """One connection: pauses in seconds, each before the step beside it."""
+class Session:
+    """One connection: steps, each with the pause in seconds before it."""
 
     steps: tuple[tuple[float, Step], ...]
-    leave: Leave
+    disconnect: Disconnect
 
 
-def lives(seed: int, number: int, longest_pause_s: float) -> Iterator[Life]:
-    """Yield the lives of client ``number``, one after the other, without end."""
+def sessions(seed: int, number: int, max_pause_s: float) -> Iterator[Session]:
+    """Yield the sessions of client ``number``, without end."""
     random = Random(f"{seed}/{number}")  # noqa: S311 - repeatable is what it must be
     while True:
         steps = random.choices(
-            list(_STEPS), list(_STEPS.values()), k=random.randint(0, MOST_STEPS)
+            list(_STEPS), list(_STEPS.values()), k=random.randint(0, MAX_STEPS)
         )
-        (leave,) = random.choices(list(_LEAVES), list(_LEAVES.values()))
-        yield Life(
-            tuple((random.uniform(0, longest_pause_s), step) for step in steps), leave
+        (disconnect,) = random.choices(list(_DISCONNECTS), list(_DISCONNECTS.values()))
+        yield Session(
+            tuple((random.uniform(0, max_pause_s), step) for step in steps),
+            disconnect,
         )

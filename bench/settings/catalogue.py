@@ -1,6 +1,6 @@
-"""The values of settings that are tried, and what each of them may cost.
+"""The values of settings to try, and what each of them may cost.
 
-Every setting stands in one of two tables: ``VALUES`` or ``LEFT_OUT``.
+Every setting is in one of two tables: ``VALUES`` or ``LEFT_OUT``.
 """
 
 from __future__ import annotations
@@ -20,86 +20,86 @@ KINDS = (
     "result",
     "backup",
 )
-"""Kinds of work; the last is replication, with the commands of pg_basebackup."""
+"""Kinds of work; the last is a replication connection as of pg_basebackup."""
 
-MIN_PER_STANDBY, MOST = "-2147483648", "2147483647"
-LEAST_TIME, LONGEST_TIME = "0", "1e12"
-"""What config/units.py accepts."""
+MIN, MAX = "-2147483648", "2147483647"
+MIN_TIME, MAX_TIME = "0", "1e12"
+"""The range that config/units.py accepts."""
 
 VALUES: Mapping[str, tuple[str, ...]] = {
-    "application_name_add_host": (MIN_PER_STANDBY, "1", MOST),
-    "client_idle_timeout": ("1", LONGEST_TIME),
-    "client_login_timeout": (LEAST_TIME, "1", LONGEST_TIME),
+    "application_name_add_host": (MIN, "1", MAX),
+    "client_idle_timeout": ("1", MAX_TIME),
+    "client_login_timeout": (MIN_TIME, "1", MAX_TIME),
     "client_tls_protocols": ("tlsv1.2", "tlsv1.3"),
     "client_tls_sslmode": ("disable",),
-    "default_pool_size": (MIN_PER_STANDBY, "0", "1", MOST),
+    "default_pool_size": (MIN, "0", "1", MAX),
     "disable_pqexec": ("1",),
-    "idle_transaction_timeout": ("1", LONGEST_TIME),
-    "listen_backlog": (MIN_PER_STANDBY, "0", "1", MOST),
+    "idle_transaction_timeout": ("1", MAX_TIME),
+    "listen_backlog": (MIN, "0", "1", MAX),
     "log_connections": ("0",),
     "log_disconnections": ("0",),
     "log_format": ("json",),
     "log_pooler_errors": ("0",),
     "log_stats": ("0",),
     "login_notify_message": ("x" * 4000,),
-    "max_client_conn": ("16", MOST),
-    "max_db_client_connections": (MIN_PER_STANDBY, "16", MOST),
-    "max_db_connections": (MIN_PER_STANDBY, "1", MOST),
+    "max_client_conn": ("16", MAX),
+    "max_db_client_connections": (MIN, "16", MAX),
+    "max_db_connections": (MIN, "1", MAX),
     "max_packet_size": ("131072", "4294967295"),
-    "max_prepared_statements": (MIN_PER_STANDBY, "0", "1", MOST),
-    "max_user_client_connections": (MIN_PER_STANDBY, "16", MOST),
-    "max_user_connections": (MIN_PER_STANDBY, "1", MOST),
-    "min_pool_size": (MIN_PER_STANDBY, "20", MOST),
+    "max_prepared_statements": (MIN, "0", "1", MAX),
+    "max_user_client_connections": (MIN, "16", MAX),
+    "max_user_connections": (MIN, "1", MAX),
+    "min_pool_size": (MIN, "20", MAX),
     "peer_id": ("1", "16383"),
-    "pkt_buf": (MIN_PER_STANDBY, "0", "1", "512", MOST),
-    "pool_idle_timeout": ("1", LONGEST_TIME),
+    "pkt_buf": (MIN, "0", "1", "512", MAX),
+    "pool_idle_timeout": ("1", MAX_TIME),
     "pool_mode": ("session", "statement"),
-    "query_timeout": ("60", LONGEST_TIME),
-    "query_wait_notify": (MIN_PER_STANDBY, "0", "1", MOST),
-    "query_wait_timeout": (LEAST_TIME, "60", LONGEST_TIME),
-    "reserve_pool_size": (MIN_PER_STANDBY, "1", MOST),
-    "reserve_pool_timeout": (LEAST_TIME, "0.001", LONGEST_TIME),
-    "sbuf_loopcnt": (MIN_PER_STANDBY, "0", "1", MOST),
-    "server_check_delay": (LEAST_TIME, LONGEST_TIME),
+    "query_timeout": ("60", MAX_TIME),
+    "query_wait_notify": (MIN, "0", "1", MAX),
+    "query_wait_timeout": (MIN_TIME, "60", MAX_TIME),
+    "reserve_pool_size": (MIN, "1", MAX),
+    "reserve_pool_timeout": (MIN_TIME, "0.001", MAX_TIME),
+    "sbuf_loopcnt": (MIN, "0", "1", MAX),
+    "server_check_delay": (MIN_TIME, MAX_TIME),
     "server_check_query": ("", "SELECT 1"),
-    "server_connect_timeout": (LEAST_TIME, "1", LONGEST_TIME),
-    "server_idle_timeout": (LEAST_TIME, "1", LONGEST_TIME),
-    "server_lifetime": (LEAST_TIME, "1", LONGEST_TIME),
-    "server_login_retry": (LEAST_TIME, LONGEST_TIME),
+    "server_connect_timeout": (MIN_TIME, "1", MAX_TIME),
+    "server_idle_timeout": (MIN_TIME, "1", MAX_TIME),
+    "server_lifetime": (MIN_TIME, "1", MAX_TIME),
+    "server_login_retry": (MIN_TIME, MAX_TIME),
     "server_reset_query": ("", "SELECT 1"),
     "server_reset_query_always": ("1",),
     "server_round_robin": ("1",),
     "server_tls_protocols": ("tlsv1.2", "tlsv1.3"),
     "server_tls_sslmode": ("allow", "prefer", "require"),
     "so_reuseport": ("1",),
-    "stats_period": (MIN_PER_STANDBY, "0", "1", MOST),
+    "stats_period": (MIN, "0", "1", MAX),
     "syslog": ("1",),
-    "tcp_defer_accept": (MIN_PER_STANDBY, "0", MOST),
-    "tcp_keepalive": ("0", MOST),
-    "tcp_keepcnt": (MIN_PER_STANDBY, "1", "127"),
-    "tcp_keepidle": (MIN_PER_STANDBY, "1", "32767"),
-    "tcp_keepintvl": (MIN_PER_STANDBY, "1", "32767"),
-    "tcp_socket_buffer": (MIN_PER_STANDBY, "1", "2048", "16384", "4194304", MOST),
-    "tcp_user_timeout": (MIN_PER_STANDBY, "1000", MOST),
+    "tcp_defer_accept": (MIN, "0", MAX),
+    "tcp_keepalive": ("0", MAX),
+    "tcp_keepcnt": (MIN, "1", "127"),
+    "tcp_keepidle": (MIN, "1", "32767"),
+    "tcp_keepintvl": (MIN, "1", "32767"),
+    "tcp_socket_buffer": (MIN, "1", "2048", "16384", "4194304", MAX),
+    "tcp_user_timeout": (MIN, "1000", MAX),
     "track_extra_parameters": ("", "IntervalStyle, search_path, work_mem"),
-    "transaction_timeout": ("60", LONGEST_TIME),
-    "verbose": (MIN_PER_STANDBY, "1", "2", MOST),
+    "transaction_timeout": ("60", MAX_TIME),
+    "verbose": (MIN, "1", "2", MAX),
 }
-"""By name, besides the default.
+"""By name, without the default.
 
-The smallest and the largest that are accepted; where such a value ends or refuses the
-work by its meaning, the smallest that does not: a timeout of a second ends nothing
-here. What Linux refuses (tcp(7): 127 probes, 32767 s) is above the largest.
+The smallest and the largest accepted values; where such a value ends or refuses the
+work by design, the smallest that does not: no work here takes a second. The limits of
+Linux (tcp(7): 127 probes, 32767 s) are the largest values of TCP settings.
 """
 
-_PLACE = "names a file or a place of its own in each run"
-_LOGIN = "of logins by other means than trust: tests/integration/test_secrets.py"
-_CONSOLE = "of the console, which does no such work"
-_NAMES = "of host names and addresses: tests/integration/test_names.py"
-_CLUSTER = "of clusters: tests/integration/test_switchover.py"
-_RULES = "of the users' functions: `make bench` has rows of them"
-_TLS = "of the handshake alone: tests/integration/test_tls_trust.py"
-_PROCESS = "of the process, not of its connections"
+_PLACE = "a file or an address that differs in each run"
+_LOGIN = "for logins other than trust: tests/integration/test_secrets.py"
+_CONSOLE = "for the console, which does no such work"
+_NAMES = "for host names and addresses: tests/integration/test_names.py"
+_CLUSTER = "for clusters: tests/integration/test_switchover.py"
+_RULES = "for the users' functions: `make bench` measures them"
+_TLS = "for the handshake only: tests/integration/test_tls_trust.py"
+_PROCESS = "for the process, not its connections"
 
 LEFT_OUT: Mapping[str, str] = {
     "admin_users": _CONSOLE,
@@ -120,8 +120,8 @@ LEFT_OUT: Mapping[str, str] = {
         ),
         _LOGIN,
     ),
-    "autodb_idle_timeout": "of databases made from *: no pool is idle long enough",
-    "cancel_wait_timeout": "nobody cancels here: tests/integration/test_cancelling.py",
+    "autodb_idle_timeout": "for databases made from *: no pool is idle long enough",
+    "cancel_wait_timeout": "no cancels here: tests/integration/test_cancelling.py",
     **dict.fromkeys(
         (
             "client_tls13_ciphers",
@@ -162,7 +162,7 @@ LEFT_OUT: Mapping[str, str] = {
         ),
         _NAMES,
     ),
-    "ignore_startup_parameters": "changes what may be asked, not how it is served",
+    "ignore_startup_parameters": "changes what clients may ask for, not the answers",
     **dict.fromkeys(
         (
             "job_name",
@@ -200,20 +200,21 @@ LEFT_OUT: Mapping[str, str] = {
             "rewrite_query_py_module_file",
             "rewrite_query_tag",
             "routing_rules_py_module_file",
+            "rules_fast_patterns",
             "rules_reroute_in_transaction",
             "rules_slow_ms",
             "rules_timeout",
         ),
         _RULES,
     ),
-    "server_fast_close": "of a reload: tests/integration/test_reload.py",
+    "server_fast_close": "for reloads: tests/integration/test_reload.py",
 }
-"""The settings that have no row, and why."""
+"""The settings without a row, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """Kinds of work that a value refuses, as it is meant to."""
+    """Kinds of work that a value refuses by design."""
 
     setting: str
     values: tuple[str, ...]
@@ -235,13 +236,13 @@ UNFIT = (
         "listen_backlog",
         ("0",),
         ("connect",),
-        "the kernel drops or resets who comes beside another",
+        "the kernel drops or resets simultaneous connections",
     ),
     Unfit(
         "max_prepared_statements",
-        (MIN_PER_STANDBY, "0"),
+        (MIN, "0"),
         ("prepared",),
-        "in transaction mode, the next server knows no statement of the client",
+        "in transaction mode, the next server lacks the client's statements",
     ),
 )
 
@@ -256,23 +257,23 @@ UNFIT_PAIRS = (
         for query in VALUES["server_reset_query"]
     ),
     *(
-        (("min_pool_size", MOST), ("default_pool_size", no_limit))
-        for no_limit in (MIN_PER_STANDBY, "0", MOST)
+        (("min_pool_size", MAX), ("default_pool_size", no_limit))
+        for no_limit in (MIN, "0", MAX)
     ),
 )
-"""Of settings that do not go together.
+"""Pairs of values that do not go together.
 
-In session pooling the second of four clients would wait until the first has left, and
-meet its prepared statements where no query resets the server. A pool that is to have
-as many servers as there can be takes all that PostgreSQL has.
+In session pooling the second of four clients would wait until the first leaves, and
+would find its prepared statements where no query resets the server. A pool whose
+minimum is the largest possible takes all connections of PostgreSQL.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How much longer a value may make a kind of work, and why.
+    """How many times as long a kind of work may take with a value, and why.
 
-    ``kinds`` empty: all of them; ``cpu`` is the same for the pooler's own CPU.
+    ``kinds`` empty: all kinds; ``cpu`` is the same for the pooler's CPU time.
     """
 
     setting: str
@@ -284,26 +285,26 @@ class Allowance:
 
 
 SMALL = ("simple", "extended", "prepared", "connect", "tpcb")
-"""Work of small messages."""
+"""Kinds of work with small messages."""
 TIME, CPU, BULK_CPU = 1.35, 1.5, 5.0
-"""What any value may cost: what two equal poolers differ by on a busy machine.
+"""What any value may cost: the difference of two equal poolers on a busy machine.
 
-The CPU of bulk data depends on how many of them come at a time, and a server that was
-waited for in vain three times is not waited for again (relay/stream.py).
+The CPU time of bulk data depends on how much arrives at a time, and a pooler that has
+waited for more three times without success does not wait again (relay/stream.py).
 """
 PAIRS = 3.0
-"""How often the largest allowance of its values a row with many of them may take."""
+"""A row with several values may take this many times their largest allowance."""
 WAITS = 1.2
-"""What waiting for much may cost."""
+"""What waiting for more than a byte may cost."""
 
 ALLOWANCES: tuple[Allowance, ...] = (
     Allowance(
         "application_name_add_host",
-        (MIN_PER_STANDBY, "1", MOST),
+        (MIN, "1", MAX),
         SMALL,
         3.0,
         4.0,
-        "each client has a name of its own, so a server is told of it at each change",
+        "each client has its own name, which is set on the server at each change",
     ),
     Allowance(
         "default_pool_size",
@@ -313,17 +314,15 @@ ALLOWANCES: tuple[Allowance, ...] = (
         3.0,
         "four clients take turns with one server",
     ),
-    Allowance("max_db_connections", ("1",), KINDS, 5.0, 3.0, "as of default_pool_size"),
-    Allowance(
-        "max_user_connections", ("1",), KINDS, 5.0, 3.0, "as of default_pool_size"
-    ),
+    Allowance("max_db_connections", ("1",), KINDS, 5.0, 3.0, "as default_pool_size"),
+    Allowance("max_user_connections", ("1",), KINDS, 5.0, 3.0, "as default_pool_size"),
     Allowance(
         "listen_backlog",
         ("1",),
         ("connect",),
         400.0,
         3.0,
-        "the kernel lets the rest knock again after a second",
+        "the kernel makes the others retry after a second",
     ),
     Allowance(
         "max_prepared_statements",
@@ -335,22 +334,22 @@ ALLOWANCES: tuple[Allowance, ...] = (
     ),
     Allowance(
         "server_check_delay",
-        (LEAST_TIME,),
+        (MIN_TIME,),
         SMALL,
         4.0,
         6.0,
-        "a query more for each transaction",
+        "one more query for each transaction",
     ),
     Allowance(
-        "server_idle_timeout", (LEAST_TIME, "1"), SMALL, 4.0, 6.0, "logins to servers"
+        "server_idle_timeout", (MIN_TIME, "1"), SMALL, 4.0, 6.0, "logins to servers"
     ),
     Allowance(
         "server_lifetime",
-        (LEAST_TIME,),
+        (MIN_TIME,),
         KINDS,
         100.0,
         200.0,
-        "a connection to a server for each transaction",
+        "a new server connection for each transaction",
     ),
     Allowance(
         "server_lifetime", ("1",), SMALL, 4.0, 6.0, "logins to servers, each second"
@@ -361,7 +360,7 @@ ALLOWANCES: tuple[Allowance, ...] = (
         KINDS,
         8.0,
         10.0,
-        "DISCARD ALL after each transaction, and what it has dropped is prepared again",
+        "DISCARD ALL after each transaction, and preparing again what it dropped",
     ),
     Allowance(
         "pool_mode",
@@ -377,15 +376,15 @@ ALLOWANCES: tuple[Allowance, ...] = (
         ("connect",),
         2.0,
         3.0,
-        "4,000 bytes more for each login",
+        "4,000 more bytes for each login",
     ),
     Allowance(
         "verbose",
-        ("2", MOST),
+        ("2", MAX),
         KINDS,
         20.0,
         40.0,
-        "a line of the log for each message",
+        "a log line for each message",
     ),
     Allowance(
         "tcp_socket_buffer",
@@ -393,7 +392,7 @@ ALLOWANCES: tuple[Allowance, ...] = (
         ("copy-in", "copy-out", "result", "backup"),
         60.0,
         60.0,
-        "1 or 8 KiB at a time, and processes change places for each",
+        "1 or 8 KiB at a time, with a context switch for each",
     ),
     Allowance(
         "track_extra_parameters",
@@ -401,18 +400,18 @@ ALLOWANCES: tuple[Allowance, ...] = (
         ("connect",),
         2.0,
         2.0,
-        "PostgreSQL is asked for what it does not report",
+        "PostgreSQL is queried for what it does not report",
     ),
 )
-"""Where there is nothing here, a value may cost no more than any other."""
+"""Other values may cost no more than TIME and CPU say."""
 
 
 SHOWN_CHARS = 20
-"""Of a value."""
+"""Longer values are shortened in tables."""
 
 
 def named(name: str, *values: str) -> str:
-    """Return a setting and values of it as tables have them: long ones shortened."""
+    """Return a setting and its values for a table; long values are shortened."""
     texts = [
         value if len(value) <= SHOWN_CHARS else f"{value[:8]}... ({len(value)})"
         for value in values
@@ -432,9 +431,9 @@ def kinds_for(changes: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def allowed(changes: Mapping[str, str], kind: str) -> tuple[float, float]:
-    """Return how much more time, and CPU, these settings may take for a kind of work.
+    """Return the allowed ratios of time and CPU for a kind of work with these settings.
 
-    The largest that one of them may, three times that when there are several.
+    The largest allowance among them; PAIRS times that if there are several.
     """
     time, cpu = TIME, CPU if kind in SMALL else BULK_CPU
     for one in ALLOWANCES:

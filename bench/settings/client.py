@@ -1,60 +1,125 @@
-"""A connection that reads and writes in some manner; its answers are compared whole."""
+"""Connections that read and write as told, and checksums of their answers."""
 
 from __future__ import annotations
 
 import socket
-import struct
 import time
 from dataclasses import dataclass
 from typing import Self
 from zlib import crc32
 
-from bench.settings.manners import Manner
-from bench.wire import DATABASE, USER, encrypted, startup
+from bench.environment import DATABASE, USER
+from testkit.pgwire import (
+    DESCRIBE,
+    EXECUTE,
+    HEADER,
+    SYNC,
+    TERMINATE,
+    Connection,
+    bind,
+    startup,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientBehaviour:
+    """How a client sends and reads, and how fast the server makes rows.
+
+    The client sends ``send_size`` bytes at a time (0: all at once) and pauses for
+    ``send_pause_s`` after every ``burst`` bytes. It reads ``read_size`` bytes at a time
+    and pauses for ``read_pause_s`` after every ``read_burst`` bytes; its socket has
+    ``receive_buffer`` bytes (0: the system's default). The server pauses for
+    ``row_pause_s`` at every ``pause_rows``-th row. ``scale`` is the amount of work, 1:
+    all of it.
+    """
+
+    name: str
+    send_size: int = 0
+    burst: int = 0
+    send_pause_s: float = 0.0
+    read_size: int = 1 << 18
+    read_burst: int = 0
+    read_pause_s: float = 0.0
+    receive_buffer: int = 0
+    pause_rows: int = 0
+    row_pause_s: float = 0.0
+    scale: float = 1.0
+
+
+PLAIN = ClientBehaviour("plain")
+SLOW_READER = ClientBehaviour(
+    "slow reader",
+    read_size=2048,
+    read_burst=32768,
+    read_pause_s=0.001,
+    receive_buffer=8192,
+    scale=0.2,
+)
+ONE_BYTE = ClientBehaviour("1-byte writes", send_size=1, scale=0.2)
+BURSTS = ClientBehaviour(
+    "bursts",
+    burst=65536,
+    send_pause_s=0.003,
+    pause_rows=100,
+    row_pause_s=0.003,
+    scale=0.4,
+)
+SLOW_SENDER = ClientBehaviour(
+    "slow sender",
+    send_size=4096,
+    burst=4096,
+    send_pause_s=0.0005,
+    pause_rows=10,
+    row_pause_s=0.001,
+    scale=0.2,
+)
+
+BEHAVIOURS = {
+    one.name: one for one in (PLAIN, SLOW_READER, ONE_BYTE, BURSTS, SLOW_SENDER)
+}
+
 
 LIMIT_S = 5.0
-"""Silence after which an answer will not come any more."""
-HEADER = struct.Struct("!cI")
+"""Silence after which no answer is expected any more."""
 ASYNCHRONOUS = frozenset((b"N", b"S"))
-"""NoticeResponse and ParameterStatus: they may come before any other message."""
+"""NoticeResponse and ParameterStatus, which may come before any other message."""
 
 
 ARCHIVE_DATA = ord("d")
-"""The first byte of a CopyData with a part of an archive."""
+"""The first byte of a CopyData with part of an archive."""
 
 
-class Wrong(Exception):
-    """An answer is not what it must be, or does not come."""
+class WrongAnswer(Exception):
+    """An answer is wrong or missing; the text says how."""
 
 
-class Hung(Wrong):
-    """Nothing came for too long."""
+class NoAnswer(WrongAnswer):
+    """Nothing came for LIMIT_S."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect, how, and with which manners.
+    """Where and how to connect.
 
-    ``log_in_as`` is the database that is asked for, and ``pid`` the process whose CPU
-    counts, 0 for none.
+    ``pid`` is the process whose CPU time counts, 0 for none.
     """
 
     port: int
-    manner: Manner
+    behaviour: ClientBehaviour
     by_tls: bool = False
     pid: int = 0
 
 
 class Answer:
-    """What came up to ReadyForQuery, summed up as it comes.
+    """Size, checksum and tags of what came up to ReadyForQuery, without keeping it.
 
-    What may come at any time is left out.
+    Asynchronous messages do not count.
     """
 
     def __init__(self, archives: list[bytes] | None = None) -> None:
-        """Give ``archives`` what a backup is made of (manual, chapter 55.4)."""
+        """Append the data of base backups to ``archives`` (manual, chapter 55.4)."""
         self.size = 0
-        """Bytes of what counts."""
+        """Bytes of the messages that count."""
         self.crc = 0
         self.tags: list[str] = []
         self.error = ""
@@ -62,12 +127,12 @@ class Answer:
         """The messages that are neither rows nor CopyData."""
         self.is_over = False
         self.copies_in = False
-        """CopyInResponse came: it is the client's turn."""
+        """Whether CopyInResponse came, so that the client is to send."""
         self._rest = b""
         self._archives = archives
 
     def feed(self, chunk: bytes) -> None:
-        """Take bytes of the answer."""
+        """Take the next bytes of the answer."""
         data = self._rest + chunk if self._rest else chunk
         at, size, begun = 0, len(data), 0
         view = memoryview(data)
@@ -77,7 +142,7 @@ class Answer:
             if end > size:
                 break
             if self.is_over:
-                raise Wrong(f"a message {kind!r} after ReadyForQuery")
+                raise WrongAnswer(f"a message {kind!r} after ReadyForQuery")
             if kind == b"d":
                 if self._archives is not None and data[at + 5] == ARCHIVE_DATA:
                     self._archives.append(data[at + 6 : end])
@@ -91,7 +156,7 @@ class Answer:
         self._count(view[begun:at])
         self._rest = data[at:]
         if self.is_over and self._rest:
-            raise Wrong("a part of a message after ReadyForQuery")
+            raise WrongAnswer("part of a message after ReadyForQuery")
 
     def _count(self, part: memoryview) -> None:
         self.size += len(part)
@@ -109,32 +174,30 @@ class Answer:
 
     @property
     def sum(self) -> tuple[int, int]:
-        """Its size and checksum."""
+        """Size and checksum."""
         return self.size, self.crc
 
 
 class Client:
-    """A logged-in connection. Raises Wrong, or OSError, from everything."""
+    """A logged-in connection. All methods may raise WrongAnswer or OSError."""
 
     def __init__(self, target: Target, *, replication: bool = False) -> None:
-        """Connect and log in, all of it in the target's manner."""
-        self._manner = manner = target.manner
+        """Connect and log in, with the behaviour of the target."""
+        self._behaviour = behaviour = target.behaviour
         self._sent = self._read = 0
-        raw = socket.socket()
-        raw.settimeout(LIMIT_S)
-        if manner.buffer:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, manner.buffer)
-        self._socket: socket.socket = raw
+        self._connection = Connection(
+            target.port, receive_buffer=behaviour.receive_buffer, timeout_s=LIMIT_S
+        )
         try:
-            raw.connect(("127.0.0.1", target.port))
+            raw = self._connection.socket
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if target.by_tls:
-                self._socket = encrypted(raw)
-            more = {"replication": "true"} if replication else {}
-            self.send(startup({"user": USER, "database": DATABASE, **more}))
+                self._connection.request_tls()
+            more = ("replication", "true") if replication else ()
+            self.send(startup("user", USER, "database", DATABASE, *more))
             self._log_in()
         except BaseException:
-            self._socket.close()
+            self._connection.close()
             raise
 
     def __enter__(self) -> Self:
@@ -144,31 +207,31 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Take leave, as drivers do."""
+        """Send Terminate, as drivers do, and close."""
         try:
-            self._socket.sendall(b"X\0\0\0\4")
+            self._connection.send(TERMINATE)
         except OSError:
             pass
         finally:
-            self._socket.close()
+            self._connection.close()
 
     def send(self, data: bytes) -> None:
-        """Send in our manner."""
-        manner = self._manner
-        if not manner.piece and not manner.burst:
-            self._socket.sendall(data)
+        """Send with our behaviour."""
+        behaviour = self._behaviour
+        if not behaviour.send_size and not behaviour.burst:
+            self._connection.send(data)
             return
-        step = manner.piece or manner.burst
+        step = behaviour.send_size or behaviour.burst
         for at in range(0, len(data), step):
             part = data[at : at + step]
-            self._socket.sendall(part)
+            self._connection.send(part)
             self._sent += len(part)
-            if manner.burst and self._sent >= manner.burst:
+            if behaviour.burst and self._sent >= behaviour.burst:
                 self._sent = 0
-                _pause(manner.send_pause_s)
+                _pause(behaviour.send_pause_s)
 
     def answer(self, more: bytes = b"", archives: list[bytes] | None = None) -> Answer:
-        """Return what comes up to ReadyForQuery; ``more`` is sent when COPY asks."""
+        """Return the answer up to ReadyForQuery; send ``more`` when COPY asks."""
         answer = Answer(archives)
         while not answer.is_over:
             answer.feed(self._receive())
@@ -183,63 +246,39 @@ class Client:
         more: bytes = b"",
         archives: list[bytes] | None = None,
     ) -> Answer:
-        """Send a request; return its answer. Raises Wrong when it is an error."""
+        """Send a request; return its answer. Raises WrongAnswer for an error."""
         self.send(request)
         answer = self.answer(more, archives)
         if answer.error:
-            raise Wrong(answer.error)
+            raise WrongAnswer(answer.error)
         return answer
 
     def _receive(self) -> bytes:
-        manner = self._manner
+        behaviour = self._behaviour
         try:
-            chunk = self._socket.recv(manner.bite)
+            chunk = self._connection.socket.recv(behaviour.read_size)
         except TimeoutError:
-            raise Hung(f"nothing came for {LIMIT_S:g} s") from None
+            raise NoAnswer(f"nothing came for {LIMIT_S:g} s") from None
         if not chunk:
-            raise Wrong("the connection was closed")
-        if manner.gulp:
+            raise WrongAnswer("the connection was closed")
+        if behaviour.read_burst:
             self._read += len(chunk)
-            if self._read >= manner.gulp:
+            if self._read >= behaviour.read_burst:
                 self._read = 0
-                _pause(manner.read_pause_s)
+                _pause(behaviour.read_pause_s)
         return chunk
 
     def _log_in(self) -> None:
         answer = self.answer()
         if answer.error:
-            raise Wrong(answer.error)
+            raise WrongAnswer(answer.error)
         if not answer.kinds.startswith(b"R") or b"K" not in answer.kinds:
-            raise Wrong(f"a login of messages {answer.kinds!r}")
-
-
-def message(kind: bytes, body: bytes = b"") -> bytes:
-    """Return a message of a client."""
-    return HEADER.pack(kind, len(body) + 4) + body
-
-
-def query(text: str) -> bytes:
-    """Return a Query."""
-    return message(b"Q", text.encode() + b"\0")
-
-
-SYNC = message(b"S")
-
-
-def parse(name: str, text: str) -> bytes:
-    """Return a Parse without types of parameters."""
-    return message(b"P", f"{name}\0{text}\0".encode() + b"\0\0")
+            raise WrongAnswer(f"a login of messages {answer.kinds!r}")
 
 
 def bind_and_run(name: str, value: str) -> bytes:
     """Return a Bind of one value to a statement, Describe, Execute and Sync."""
-    given = struct.pack("!HHi", 0, 1, len(value)) + value.encode() + b"\0\0"
-    return (
-        message(b"B", b"\0" + name.encode() + b"\0" + given)
-        + message(b"D", b"P\0")
-        + message(b"E", b"\0\0\0\0\0")
-        + SYNC
-    )
+    return bind(name, value) + DESCRIBE + EXECUTE + SYNC
 
 
 def _pause(seconds: float) -> None:

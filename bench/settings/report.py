@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from bench.report import aligned
 from bench.settings.catalogue import (
     ALLOWANCES,
     BULK_CPU,
@@ -16,15 +17,14 @@ from bench.settings.catalogue import (
     WAITS,
     named,
 )
-from bench.settings.judging import Cell, shown
 from bench.settings.plan import Row
-from bench.table import aligned
+from bench.settings.run import Cell, shown
 
 WRONG = "wrong"
 
 
 def tables(rows: Sequence[Row], cells: Sequence[Cell]) -> list[str]:
-    """Return the table of times, and that of CPU if any of it could be judged."""
+    """Return the table of times, and that of CPU if any cell has a CPU ratio."""
     made = [table(rows, cells)]
     if any(cell.cpu_ratio is not None for cell in cells):
         made.append(table(rows, cells, cpu=True))
@@ -32,9 +32,9 @@ def tables(rows: Sequence[Row], cells: Sequence[Cell]) -> list[str]:
 
 
 def table(rows: Sequence[Row], cells: Sequence[Cell], *, cpu: bool = False) -> str:
-    """Return the ratios of time (or CPU); bad cells are marked by an exclamation mark.
+    """Return the ratios of time (or CPU); slow cells have an exclamation mark.
 
-    Rows stand in the order given, those without cells are left out.
+    Rows are in the given order; those without cells are left out.
     """
     found = {(cell.row, cell.kind): cell for cell in cells}
     kinds = [kind for kind in KINDS if any(cell.kind == kind for cell in cells)]
@@ -55,17 +55,19 @@ def _text(cell: Cell | None, *, cpu: bool) -> str:
 
 
 def summary(cells: Sequence[Cell]) -> str:
-    """Return one line: how many cells there are, how many bad, and what is usual."""
+    """Return the numbers of cells and bad ones, the median and maximum, in a line."""
     ratios = sorted(c.time_ratio for c in cells if c.time_ratio is not None)
     bad = sum(cell.is_bad for cell in cells)
     text = f"{len(cells)} cells, {bad} bad"
     if ratios:
-        text += f"; times the time: median {median(ratios):.2f}, most {ratios[-1]:.2f}"
+        text += (
+            f"; times the time: median {median(ratios):.2f}, maximum {ratios[-1]:.2f}"
+        )
     return text
 
 
 def allowances() -> str:
-    """Return what values may cost, and why."""
+    """Return the table of what values may cost, and why."""
     lines = [["setting", "kinds of work", "time", "CPU", "why"]]
     lines += [
         [
@@ -75,14 +77,26 @@ def allowances() -> str:
             f"{CPU:g}",
             "noise between two equal poolers",
         ],
-        ["", "bulk", f"{TIME:g}", f"{BULK_CPU:g}", "how much of it comes at a time"],
+        [
+            "",
+            "bulk",
+            f"{TIME:g}",
+            f"{BULK_CPU:g}",
+            "depends on how much arrives at a time",
+        ],
     ]
     for one in ALLOWANCES:
         name = named(one.setting, *one.values)
         kinds = ", ".join(one.kinds) or "all"
         lines.append([name, kinds, f"{one.time:g}", f"{one.cpu:g}", one.reason])
     lines += [
-        ["several at once", "all", f"{PAIRS:g} times", "-", "the largest of theirs"],
+        [
+            "several at once",
+            "all",
+            f"{PAIRS:g} times",
+            "-",
+            "the largest of their allowances",
+        ],
         ["waiting", "all", f"{WAITS:g}", "-", "waiting must never cost"],
     ]
     for unfit in UNFIT:

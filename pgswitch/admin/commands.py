@@ -1,8 +1,8 @@
-"""The verbs of the console besides SHOW and SET: one table, verb to action."""
+"""The commands of the console besides SHOW and SET: one table, verb to action."""
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pgswitch.admin.interfaces import ShutdownMode
@@ -25,40 +25,49 @@ if TYPE_CHECKING:
     from pgswitch.admin.interfaces import ConsoleLog, Control
 
     Result = Deferred[None] | None
-    """What a verb gives: a Deferred if it takes its time."""
+    """A Deferred if the command waits."""
 
 
 class Argument(Enum):
-    """What may follow a verb."""
+    """What may follow a verb, as SHOW HELP writes it."""
 
-    NOTHING = auto()
-    DATABASE = auto()
-    DATABASE_OR_NOTHING = auto()
-    CLIENT = auto()
-    MODE_OR_NOTHING = auto()
+    NONE = ""
+    DATABASE = "<db>"
+    OPTIONAL_DATABASE = "[<db>]"
+    CLIENT_ID = "<client_id>"
+    OPTIONAL_MODE = "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]"
+
+
+_DATABASES: Final = (Argument.DATABASE, Argument.OPTIONAL_DATABASE)
 
 
 class Verb(NamedTuple):
-    """What may follow a verb, and what carries it out.
+    """A command word: what may follow it, what it does, and the function for it."""
 
-    ``refusal`` completes "cannot ... admin db" for the console's own database.
-    """
-
-    takes: Argument
+    argument: Argument
+    meaning: str
+    """For the reference page."""
     run: Callable[[Control, str], Result]
     """Called with the argument, empty where there is none."""
     refusal: str = ""
+    """Completes "cannot ... admin db" for the console's own database."""
     run_with_timeout: Callable[[Control, str, float], Result] | None = None
     """Called instead where a TIMEOUT was given, with its seconds."""
+
+    @property
+    def syntax(self) -> str:
+        """What may follow the verb."""
+        timeout = "" if self.run_with_timeout is None else "[TIMEOUT <seconds>]"
+        return " ".join(word for word in (self.argument.value, timeout) if word)
 
 
 def run_verb(
     command: ConsoleCommand, text: str, *, control: Control, log: ConsoleLog
 ) -> Result:
-    """Carry out a command whose verb is in VERBS.
+    """Run a command whose verb is in VERBS.
 
-    ``text`` is what was typed, for the error message. Returns None when done, or a
-    Deferred that fires when it is. Raises the faults of the console.
+    ``text`` is what the user typed, for the error message. Returns None when done, or
+    a Deferred that fires then. Raises ConsoleError.
     """
     name, argument, timeout = command
     verb = VERBS[name]
@@ -66,7 +75,7 @@ def run_verb(
     if timeout is not None and verb.run_with_timeout is None:
         raise InvalidCommand(command=text)
     log.log(_issued(name, verb, argument))
-    if verb.takes in _DATABASES and argument in CONSOLE_DATABASES:
+    if verb.argument in _DATABASES and argument in CONSOLE_DATABASES:
         if not verb.refusal:
             raise DatabaseNotPaused(database=argument)
         raise AdminDatabaseRefused(verb=verb.refusal, database=argument)
@@ -75,30 +84,27 @@ def run_verb(
     return verb.run(control, argument or "")
 
 
-_DATABASES: Final = (Argument.DATABASE, Argument.DATABASE_OR_NOTHING)
-
-
 def _check(verb: Verb, argument: str | None, statement: str) -> None:
-    """Raise the fault of an argument that does not fit the verb, or is missing."""
-    match verb.takes:
-        case Argument.NOTHING if argument is not None:
+    """Raise the error for an argument that is missing or does not fit the verb."""
+    match verb.argument:
+        case Argument.NONE if argument is not None:
             raise InvalidCommand(command=statement)
-        case Argument.MODE_OR_NOTHING if (argument or "").lower() not in SHUTDOWN_MODES:
+        case Argument.OPTIONAL_MODE if (argument or "").lower() not in SHUTDOWN_MODES:
             raise InvalidCommand(command=statement)
         case Argument.DATABASE if argument is None:
             raise DatabaseNeeded
-        case Argument.DATABASE | Argument.DATABASE_OR_NOTHING if argument == "":
-            # PAUSE "" must not be taken for PAUSE, which means all.
+        case Argument.DATABASE | Argument.OPTIONAL_DATABASE if argument == "":
+            # PAUSE "" must not act as PAUSE, which means all.
             raise InvalidCommand(command=statement)
         case _:
             return
 
 
 def _issued(name: str, verb: Verb, argument: str | None) -> str:
-    """Return the log line that says that somebody gave a command."""
+    """Return the log line of a command."""
     words = [name.upper()]
     if argument is not None:
-        is_mode = verb.takes is Argument.MODE_OR_NOTHING
+        is_mode = verb.argument is Argument.OPTIONAL_MODE
         words.append(argument.upper() if is_mode else f"'{argument}'")
     return " ".join([*words, "command issued"])
 
@@ -109,7 +115,7 @@ def _reload(control: Control, _: str) -> None:
 
 
 def _kill_client(control: Control, argument: str) -> None:
-    # isdecimal alone would let digits of other scripts through.
+    # isdecimal alone would accept digits of other scripts.
     if not (argument.isascii() and argument.isdecimal()):
         raise InvalidClientPointer
     control.kill_client(int(argument))
@@ -124,11 +130,14 @@ SHUTDOWN_MODES: Final = {
 VERBS: Final[dict[str, Verb]] = {
     "disable": Verb(
         Argument.DATABASE,
+        "Refuse new logins to a database; connected clients stay.",
         lambda control, database: control.disable(database),
         refusal="disable",
     ),
     "drain": Verb(
-        Argument.NOTHING,
+        Argument.NONE,
+        "End the process: disconnect each client as soon as it has nothing in progress,"
+        " and all that are left after the timeout.",
         lambda control, _: control.shutdown(ShutdownMode.DRAIN),
         run_with_timeout=lambda control, _, seconds: control.shutdown(
             ShutdownMode.DRAIN, timeout=seconds
@@ -136,17 +145,26 @@ VERBS: Final[dict[str, Verb]] = {
     ),
     "enable": Verb(
         Argument.DATABASE,
+        "Accept logins again after `DISABLE`.",
         lambda control, database: control.enable(database),
         refusal="enable",
     ),
     "kill": Verb(
-        Argument.DATABASE_OR_NOTHING,
+        Argument.OPTIONAL_DATABASE,
+        "Pause a database, or all, and close all of its clients and servers at once;"
+        " `RESUME` each database to serve it again.",
         lambda control, database: control.kill(database or None),
         refusal="kill",
     ),
-    "kill_client": Verb(Argument.CLIENT, _kill_client),
+    "kill_client": Verb(
+        Argument.CLIENT_ID,
+        "Close the connection of a client.",
+        _kill_client,
+    ),
     "pause": Verb(
-        Argument.DATABASE_OR_NOTHING,
+        Argument.OPTIONAL_DATABASE,
+        "Give servers to no more clients, and wait until none is in use. With a"
+        " timeout the pause is undone if that takes longer, and the command fails.",
         lambda control, database: control.pause(database or None),
         refusal="pause",
         run_with_timeout=lambda control, database, seconds: control.pause(
@@ -154,24 +172,42 @@ VERBS: Final[dict[str, Verb]] = {
         ),
     ),
     "reconnect": Verb(
-        Argument.DATABASE_OR_NOTHING,
+        Argument.OPTIONAL_DATABASE,
+        "Close each server when its client releases it, so that connections are made"
+        " again. For a cluster without a writer, look for one again.",
         lambda control, database: control.reconnect(database or None),
         refusal="reconnect",
     ),
-    "reload": Verb(Argument.NOTHING, _reload),
+    "reload": Verb(
+        Argument.NONE,
+        "Read the configuration and the users again; nothing changes if there is an"
+        " error.",
+        _reload,
+    ),
     "resume": Verb(
-        Argument.DATABASE_OR_NOTHING,
+        Argument.OPTIONAL_DATABASE,
+        "End `PAUSE` or `KILL` of a database; without one, end `PAUSE` or `SUSPEND`"
+        " of all.",
         lambda control, database: control.resume(database or None),
     ),
     "shutdown": Verb(
-        Argument.MODE_OR_NOTHING,
+        Argument.OPTIONAL_MODE,
+        "End the process: at once, when no server is in use any more, or when the last"
+        " client has left. Except at once, new logins are refused.",
         lambda control, mode: control.shutdown(SHUTDOWN_MODES[mode.lower()]),
     ),
-    "suspend": Verb(Argument.NOTHING, lambda control, _: control.suspend()),
+    "suspend": Verb(
+        Argument.NONE,
+        "Read from no connection until `RESUME`, and wait until all buffers are empty"
+        " (at most `suspend_timeout`).",
+        lambda control, _: control.suspend(),
+    ),
     "wait_close": Verb(
-        Argument.DATABASE_OR_NOTHING,
+        Argument.OPTIONAL_DATABASE,
+        "Wait until the servers that are to be closed, by `RECONNECT` or a reload, are"
+        " closed.",
         lambda control, database: control.wait_close(database or None),
         refusal="wait in",
     ),
 }
-"""Every verb that needs an admin, by its name in lower case."""
+"""All verbs, by their names in lower case; each needs an admin."""

@@ -1,23 +1,23 @@
 """One client's session with the admin console: message in, reply bytes out.
 
-The frontend hands over every message of a console client that has logged in, and
-sends what comes back. A statement that waits (PAUSE, WAIT_CLOSE) is answered through
-a Deferred; until then the frontend reads no further message of that client, only a
-cancel request can arrive.
+The frontend passes in every message of a console client that has logged in, and sends
+the reply. A statement that waits (PAUSE, WAIT_CLOSE) is answered through a Deferred.
+Until it fires, the frontend reads no message of that client; only a cancel request can
+arrive.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from pgswitch.admin.extended import ExtendedQueries, Portal, fetched
+from pgswitch.admin.extended import ExtendedQueries, Portal, fetch
 from pgswitch.admin.grammar import parse
-from pgswitch.admin.rows import MESSAGES_A_SLICE, data_rows, description, sliced
-from pgswitch.admin.show import REFERENCE_VERSION
+from pgswitch.admin.result_set import MESSAGES_PER_SLICE, data_rows, description, slices
+from pgswitch.admin.show.service import REFERENCE_VERSION
 from pgswitch.admin.statements import ConsoleStatements, StatementResult
 from pgswitch.errors import (
     ConsoleError,
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from pgswitch.admin.grammar import ConsoleStatement
-    from pgswitch.admin.interfaces import ConsoleLog, Control, View
-    from pgswitch.admin.rows import Column
+    from pgswitch.admin.interfaces import ConsoleLog, Control
+    from pgswitch.admin.result_set import Columns
+    from pgswitch.admin.view import ServiceView
     from pgswitch.stats.counters import Counters
 
     T = TypeVar("T")
@@ -56,16 +57,16 @@ LOGIN_PARAMETERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to send to the client, and whether to close its connection then."""
+    """What to send to the client, and whether to close its connection after that."""
 
     data: bytes
     close: bool = False
     faults: tuple[Fault, ...] = ()
-    """What went wrong, for the client's own log lines."""
+    """Errors in the reply, for the log lines of the client."""
     attached: tuple[tuple[int, int], ...] = ()
-    """Places in ``data``, and the descriptors that go along with what is there."""
+    """Offsets in ``data``, each with the descriptor to send along with that byte."""
     rest: Iterator[bytes] | None = None
-    """What is to be sent behind ``data``, made piece by piece when it is asked for."""
+    """What to send after ``data``, made piece by piece on demand."""
 
 
 class Console:
@@ -76,7 +77,7 @@ class Console:
 
     def __init__(
         self,
-        view: View,
+        view: ServiceView,
         control: Control,
         *,
         is_admin: bool,
@@ -86,12 +87,12 @@ class Console:
     ) -> None:
         """Take what the console reads, what it commands, where it logs and counts.
 
-        ``is_owner``: the process's own user, on the unix socket, who may have
-        descriptors.
+        ``is_owner`` is true for the process's own user on the unix socket, who may
+        receive descriptors.
         """
         self._counters = counters
         self._is_counted = False
-        """Until Sync, as a batch of the extended protocol counts once."""
+        """A batch of the extended protocol counts once, until Sync."""
         self._is_owner = is_owner
         self._view = view
         self._control = control
@@ -103,12 +104,12 @@ class Console:
         self._extended = ExtendedQueries(self._statements)
         self._waiting: Deferred[StatementResult] | None = None
         self._skipping = False
-        """Until Sync, after an error in the extended protocol."""
+        """Skip messages until Sync, after an error in the extended protocol."""
 
     def message(self, kind: int, body: bytes) -> Reply | Deferred[Reply]:
         """Return the reply to a message: its type byte and its body.
 
-        Nothing is raised for what a client may do wrong.
+        An error of the client is part of the reply and raises nothing.
         """
         try:
             if kind == constants.QUERY:
@@ -116,10 +117,12 @@ class Console:
             if kind in EXTENDED:
                 return self._extended_query(kind, body)
         except ProtocolViolation as fault:
-            return self._ending(fault)
+            return self._close_with(fault)
         if kind == constants.TERMINATE:
             return Reply(b"", close=True, faults=(SilentClose("client close request"),))
-        return self._ending(ConsolePacketUnsupported(type=kind), ProtocolViolation())
+        return self._close_with(
+            ConsolePacketUnsupported(type=kind), ProtocolViolation()
+        )
 
     def _extended_query(self, kind: int, body: bytes) -> Reply | Deferred[Reply]:
         """Return the reply to a message of the extended protocol."""
@@ -142,58 +145,58 @@ class Console:
         self._skipping = self._is_counted = False
         self._count()
         try:
-            return self._carry_out(parse(text), text, self._simple, self._refused)
+            return self._run(parse(text), text, self._simple, self._refused)
         except ConsoleError as fault:
             return self._refused(fault)
 
     def _count(self) -> None:
-        """Count a statement, before it is carried out: SHOW STATS counts itself.
+        """Count a statement before it runs, so that SHOW STATS counts itself.
 
-        As PgBouncer does: each is a transaction, and neither bytes nor times count.
+        As in PgBouncer, each is a transaction, and neither bytes nor times count.
         """
         self._counters.query_count += 1
         self._counters.xact_count += 1
 
     def cancel(self) -> None:
-        """Act on a cancel request: end the wait, and PAUSE or SUSPEND of all.
+        """Act on a cancel request: end the wait, and a PAUSE or SUSPEND of all.
 
-        As in the reference, an admin's cancel request is a RESUME, whether or not
-        it was this client that paused. Unlike there, the waiting statement is
-        answered, with an error: drivers wait for an answer after a cancel request.
+        As in PgBouncer, an admin's cancel request is a RESUME, whether or not this
+        client paused. Unlike PgBouncer, we answer the waiting statement with an error:
+        drivers wait for an answer after a cancel request.
         """
         self.closed()
-        state = self._view.state()
-        is_held = state.paused or state.suspended
-        if self._is_admin and is_held and not state.shutting_down:
+        context = self._view.context
+        is_held = context.paused or context.suspended
+        if self._is_admin and is_held and not self._view.login_service.shutting_down:
             self._control.resume(None)
 
     def closed(self) -> None:
-        """Give up a waiting statement, because its client is gone."""
+        """Cancel a waiting statement, because its client is gone."""
         if self._waiting is not None:
             self._waiting.cancel()
 
     # ------------------------------------------------------------------ statements
 
     def _execute(self, portal: Portal, limit: int) -> Reply | Deferred[Reply]:
-        """Carry out what a portal holds, or fetch more of what it gave."""
+        """Run the statement of a portal, or fetch more of its rows."""
         if portal.outcome is not None:
-            return _in_pieces(fetched(portal, portal.outcome, limit))
+            return _in_pieces(fetch(portal, portal.outcome, limit))
         prepared = portal.prepared
-        return self._carry_out(
+        return self._run(
             prepared.statement,
             prepared.text,
-            lambda outcome: _in_pieces(fetched(portal, outcome, limit)),
+            lambda outcome: _in_pieces(fetch(portal, outcome, limit)),
             self._skip,
         )
 
-    def _carry_out(
+    def _run(
         self,
         statement: ConsoleStatement,
         text: str,
         answer: Answer,
         refuse: Callable[[ConsoleError], Reply],
     ) -> Reply | Deferred[Reply]:
-        """Return what ``answer`` makes of the outcome, or ``refuse`` of an error."""
+        """Run a statement; give its outcome to ``answer``, its error to ``refuse``."""
         outcome = self._statements.run(statement, text)
         if isinstance(outcome, StatementResult):
             return _replied(outcome, answer)
@@ -224,38 +227,34 @@ class Console:
         return _in_pieces(chain((head,), data_rows(columns, outcome.rows), (tail,)))
 
     def _attached(
-        self,
-        head: bytes,
-        outcome: StatementResult,
-        columns: tuple[Column, ...],
-        tail: bytes,
+        self, head: bytes, outcome: StatementResult, columns: Columns[Any], tail: bytes
     ) -> Reply:
-        """Return an answer in one piece, for the successor; all stands still for it."""
+        """Return an answer with descriptors, in one piece: it blocks the event loop."""
         rows = [row for row in outcome.rows if row]
         parts = [head]
         attached: list[tuple[int, int]] = []
-        place = len(head)
+        offset = len(head)
         for row, message in zip(rows, data_rows(columns, rows), strict=True):
             parts.append(message)
-            attached.append((place, int(row[0] or 0)))
-            place += len(message)
+            attached.append((offset, int(row[0] or 0)))
+            offset += len(message)
         parts.append(tail)
         return Reply(b"".join(parts), attached=tuple(attached))
 
     def _refused(self, fault: ConsoleError) -> Reply:
-        """Return the reply of a statement that failed; the connection stays."""
+        """Return the reply to a simple Query that failed; the connection stays open."""
         self._log.error(fault.text)
         data = encode.error_response(fault) + encode.ready_for_query()
         return Reply(data, faults=(fault,))
 
     def _skip(self, fault: ConsoleError) -> Reply:
-        """Return the same in the extended protocol: ReadyForQuery comes with Sync."""
+        """Return the reply to an Execute that failed; ReadyForQuery comes with Sync."""
         self._log.error(fault.text)
         self._skipping = True
         return Reply(encode.error_response(fault), faults=(fault,))
 
-    def _ending(self, *faults: Fault) -> Reply:
-        """Return faults as a reply, ReadyForQuery behind an ERROR, then the end."""
+    def _close_with(self, *faults: Fault) -> Reply:
+        """Return faults as the last reply, with ReadyForQuery after an ERROR."""
         parts = []
         for fault in faults:
             parts.append(encode.error_response(fault))
@@ -274,13 +273,13 @@ EXTENDED: Final[dict[int, Callable[[ExtendedQueries, bytes], bytes]]] = {
     constants.FLUSH: ExtendedQueries.nothing,
     constants.SYNC: ExtendedQueries.sync,
 }
-"""What answers each message; Execute is answered elsewhere, for it may take time."""
+"""The method for each message. Execute may take time: see ``Console._execute``."""
 
 
 def _in_pieces(messages: Iterator[bytes]) -> Reply:
-    """Return a reply that begins with the first piece of an answer."""
-    first = list(islice(messages, MESSAGES_A_SLICE))
-    rest = sliced(messages) if len(first) == MESSAGES_A_SLICE else None
+    """Return a reply with the first slice of an answer; the rest follows on demand."""
+    first = list(islice(messages, MESSAGES_PER_SLICE))
+    rest = slices(messages) if len(first) == MESSAGES_PER_SLICE else None
     return Reply(b"".join(first), rest=rest)
 
 
@@ -289,7 +288,7 @@ def _replied(outcome: StatementResult, answer: Answer) -> Reply:
 
 
 def _failed(failure: Failure, refuse: Callable[[ConsoleError], Reply]) -> Reply:
-    """Turn the end of a wait that failed into a reply; other failures stay such."""
+    """Return the reply to a wait that failed; raise what is not a console error."""
     if failure.check(CancelledError):
         return refuse(StatementCancelled())
     if not isinstance(failure.value, ConsoleError):

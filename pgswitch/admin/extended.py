@@ -1,9 +1,9 @@
 """The extended query protocol on the console: prepared statements and portals.
 
-Drivers that know no other protocol (asyncpg, pgx, Npgsql, JDBC) use the console by
-it. A statement is read at Parse, described from the tables of ``show``, and carried
-out at Execute. Results go out in text or binary, as Bind asks. There are no
-parameters, because no statement of the console takes one.
+Drivers without the simple protocol (asyncpg, pgx, Npgsql, JDBC) need it. Parse reads a
+statement, Describe takes its columns from the tables in ``show``, Execute runs it.
+Results are in text or binary, as Bind asks. No statement of the console takes
+parameters.
 
 Manual, "Extended Query": after an error everything up to Sync is skipped.
 """
@@ -11,10 +11,10 @@ Manual, "Extended Query": after an error everything up to Sync is skipped.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pgswitch.admin.grammar import ConsoleStatement, parse
-from pgswitch.admin.rows import BINARY, Column, data_rows, description
+from pgswitch.admin.result_set import BINARY, Columns, data_rows, description
 from pgswitch.errors import (
     BrokenPacket,
     PortalMissing,
@@ -31,59 +31,59 @@ if TYPE_CHECKING:
     from pgswitch.admin.statements import ConsoleStatements, StatementResult
 
 STATEMENT: Final = ord("S")
-"""What Describe and Close name, if it is no portal."""
-MOST_PREPARED: Final = 1000
-MOST_TEXT: Final = 1 << 20
-"""Statements that one client may have prepared, and characters of them together."""
-MOST_PORTALS: Final = 100
-"""Portals that it may have, each perhaps with a list of all connections under way."""
+"""The target of Describe and Close that is not a portal."""
+MAX_PREPARED: Final = 1000
+MAX_TEXT: Final = 1 << 20
+"""Prepared statements of one client, and characters of all their texts."""
+MAX_PORTALS: Final = 100
+"""Portals of one client; each may hold a list of all connections."""
 ONE_FOR_ALL: Final = 1
-"""So many format codes in Bind are one code for every column."""
+"""One format code in Bind applies to every column."""
 
 
 @dataclass(slots=True)
 class Prepared:
-    """A statement that was read; ``columns`` is None where it gives no result."""
+    """A prepared statement; ``columns`` is None if it gives no result."""
 
     statement: ConsoleStatement
     text: str
-    columns: tuple[Column, ...] | None
+    columns: Columns[Any] | None
 
 
 @dataclass(slots=True)
 class Portal:
-    """A statement that is to be carried out, and how its columns are to be sent."""
+    """A bound statement, with the format codes of its columns."""
 
     prepared: Prepared
     formats: tuple[int, ...]
     outcome: StatementResult | None = None
-    """What it gave, once it was carried out."""
+    """None until it has run."""
     rows: Iterator[bytes] | None = None
-    """Those not fetched yet, but for the next."""
+    """The rows after ``ahead`` that are not fetched yet."""
     ahead: bytes = b""
-    """That one, if it was looked for."""
+    """The next row, if it is known already."""
 
 
 class ExtendedQueries:
-    """What one console client has prepared, by its names."""
+    """The prepared statements and portals of one console client."""
 
     def __init__(self, statements: ConsoleStatements) -> None:
-        """Begin with nothing prepared."""
+        """Begin without statements and portals."""
         self._statements = statements
         self._prepared: dict[bytes, Prepared] = {}
         self._portals: dict[bytes, Portal] = {}
         self._size = 0
-        """Characters of all texts."""
+        """Characters of all texts together."""
 
     def parse(self, body: bytes) -> bytes:
-        """Answer Parse; raises a ConsoleError for what is no statement."""
+        """Answer Parse; raises a ConsoleError for a text that is not a statement."""
         wanted = decode.parse(body)
         if wanted.name and wanted.name in self._prepared:
             raise PreparedStatementExists(name=decode.text(wanted.name))
         text = decode.text(wanted.sql)
         old = self._prepared.get(wanted.name)
         size = self._size + len(text) - (0 if old is None else len(old.text))
-        if size > MOST_TEXT or (old is None and len(self._prepared) >= MOST_PREPARED):
+        if size > MAX_TEXT or (old is None and len(self._prepared) >= MAX_PREPARED):
             raise TooMuchPrepared
         statement = parse(text)
         columns = self._statements.columns(statement, text)
@@ -94,8 +94,8 @@ class ExtendedQueries:
     def bind(self, body: bytes) -> bytes:
         """Answer Bind."""
         wanted = decode.bind_prefix(body)
-        prepared = self._prepared_as(wanted.statement)
-        if wanted.portal not in self._portals and len(self._portals) >= MOST_PORTALS:
+        prepared = self._find_prepared(wanted.statement)
+        if wanted.portal not in self._portals and len(self._portals) >= MAX_PORTALS:
             raise TooMuchPrepared
         formats, at = _codes(body, wanted.end)
         parameters, at = _count(body, at)
@@ -114,9 +114,9 @@ class ExtendedQueries:
         """Answer Describe of a statement or a portal."""
         target = decode.describe(body)
         if target.kind == STATEMENT:
-            prepared = self._prepared_as(target.name)
+            prepared = self._find_prepared(target.name)
             return encode.parameter_description() + _described(prepared.columns, ())
-        portal = self._portal_as(target.name)
+        portal = self._find_portal(target.name)
         return _described(portal.prepared.columns, portal.formats)
 
     def close(self, body: bytes) -> bytes:
@@ -135,34 +135,34 @@ class ExtendedQueries:
         return encode.close_complete()
 
     def execute(self, body: bytes) -> tuple[Portal, int]:
-        """Return the portal that Execute names, and the most rows wanted; 0: all."""
+        """Return the portal of Execute and the maximum number of rows; 0: all."""
         name, limit = decode.execute(body)
-        return self._portal_as(name), limit
+        return self._find_portal(name), limit
 
     def nothing(self, _body: bytes) -> bytes:
-        """Answer Flush: nothing is ever held back."""
+        """Answer Flush: the console buffers nothing."""
         return b""
 
     def sync(self, _body: bytes) -> bytes:
-        """Answer Sync; the portals go with the implicit transaction."""
+        """Answer Sync, which ends the implicit transaction and so all portals."""
         self._portals.clear()
         return encode.ready_for_query()
 
-    def _prepared_as(self, name: bytes) -> Prepared:
+    def _find_prepared(self, name: bytes) -> Prepared:
         prepared = self._prepared.get(name)
         if prepared is None:
             raise PreparedStatementMissing(name=decode.text(name))
         return prepared
 
-    def _portal_as(self, name: bytes) -> Portal:
+    def _find_portal(self, name: bytes) -> Portal:
         portal = self._portals.get(name)
         if portal is None:
             raise PortalMissing(name=decode.text(name))
         return portal
 
 
-def fetched(portal: Portal, outcome: StatementResult, limit: int) -> Iterator[bytes]:
-    """Yield the next rows of a portal and what ends them; no bytes for no row."""
+def fetch(portal: Portal, outcome: StatementResult, limit: int) -> Iterator[bytes]:
+    """Yield the next rows of a portal and the message after them; b"" for NO_ROW."""
     if portal.rows is None:
         portal.outcome = outcome
         columns = outcome.columns or ()
@@ -185,7 +185,7 @@ def fetched(portal: Portal, outcome: StatementResult, limit: int) -> Iterator[by
     yield encode.command_complete(outcome.tag)
 
 
-def _described(columns: Sequence[Column] | None, formats: Sequence[int]) -> bytes:
+def _described(columns: Columns[Any] | None, formats: Sequence[int]) -> bytes:
     return encode.no_data() if columns is None else description(columns, formats)
 
 

@@ -1,12 +1,15 @@
 """The grammar of console statements: text in, one value for a statement out.
 
-A statement is a command word with at most one argument, perhaps with TIMEOUT and
-seconds behind it, or SET with a key and a value, or EXPLAIN ROUTE with user= and
-database= before a query in single quotes. Command words and keywords may be
-written in any case; arguments are taken as typed. A name that is not made of
-letters, digits and underscores stands in double quotes, a double quote inside it
-twice; likewise a value of SET, which may have single quotes too. One statement at a
-time, or none: drivers ping a server with an empty one. Comments are those of SQL.
+A statement is one of these:
+
+* a command word, with at most one argument, then optionally TIMEOUT and seconds;
+* SET with a key and a value;
+* EXPLAIN ROUTE, optionally with user= and database=, then a query in single quotes.
+
+Command words and keywords may be in any case; arguments are taken as typed. A name that
+is not made of letters, digits and underscores stands in double quotes, with a double
+quote inside doubled; so may a value of SET, or in single quotes. There is one statement
+at a time, or none: drivers ping a server with an empty one. Comments are those of SQL.
 SELECT is another word for SHOW.
 
 The docstrings of the ``p_`` and ``t_`` functions are the grammar that ply reads, so
@@ -24,15 +27,15 @@ from pgswitch.config.grammars import machines_of
 from pgswitch.errors import BadArguments, InvalidCommand
 
 COMMAND_SIZE: Final = 15
-"""Longest command word in bytes."""
+"""Maximum length of a command word in bytes."""
 ARGUMENT_SIZE: Final = 63
-"""Longest argument, and key of SET, in bytes: that of a PostgreSQL name."""
+"""Maximum length of an argument or a key of SET in bytes, as of PostgreSQL names."""
 VALUE_SIZE: Final = 255
-"""Longest value of SET in bytes."""
+"""Maximum length of a value of SET in bytes."""
 
 
 class ConsoleCommand(NamedTuple):
-    """A command word in lower case, its argument as typed, and a limit in seconds."""
+    """A command word in lower case, its argument as typed, its timeout in seconds."""
 
     verb: str
     argument: str | None = None
@@ -40,7 +43,7 @@ class ConsoleCommand(NamedTuple):
 
 
 class Empty(NamedTuple):
-    """No statement at all."""
+    """An empty statement."""
 
 
 class SetStatement(NamedTuple):
@@ -51,9 +54,9 @@ class SetStatement(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """EXPLAIN ROUTE: whose query is to be explained, and its text.
+    """EXPLAIN ROUTE: a query, and the user and database of its client.
 
-    ``user`` and ``database`` are empty where they are not given.
+    ``user`` and ``database`` are empty if not given.
     """
 
     query: str
@@ -82,7 +85,7 @@ t_ignore = " \t\n\r\f\v"
 t_ignore_COMMENT = r"--[^\n]*|/\*(?:[^*]|\*(?!/))*\*/"  # noqa: N816 - ply's
 
 
-# What follows a word or a closing quote must not run into it: PAUSE"db" is refused.
+# A word or closing quote must not touch what follows: PAUSE"db" is an error.
 
 
 def t_WORD(t: Any) -> Any:  # noqa: ANN401 - ply ships no types
@@ -196,12 +199,13 @@ _lexer, _parser = machines_of(sys.modules[__name__])
 
 
 def parse(text: str) -> ConsoleStatement:
-    """Return the statement that ``text`` holds.
+    """Return the statement in ``text``.
 
-    InvalidCommand if it is none, BadArguments if one of its words is too long.
+    Raises InvalidCommand if it is not one, BadArguments if one of its words is too
+    long.
     """
     try:
-        # Of semicolons at the end there may be tens of thousands, each a token.
+        # A text may end with tens of thousands of semicolons; each would be a token.
         bare = text.rstrip(f";{t_ignore}")
         statement: ConsoleStatement = _parser.parse(bare, lexer=_lexer.clone())
     except _NotInGrammarError:
@@ -225,7 +229,7 @@ def _limit(word: str, size: int) -> None:
 
 
 def _seconds(text: str) -> float:
-    """Return a length of time; only plain decimals of seconds are one."""
+    """Return the seconds in ``text``, which must be a plain decimal number."""
     whole, _, fraction = text.partition(".")
     if not (whole + fraction).isdecimal() or not text.isascii():
         raise _NotInGrammarError

@@ -1,12 +1,12 @@
-"""Carries out the statements of one console: a statement in, its outcome out.
+"""Runs the statements of one console: a statement in, its outcome out.
 
-Knows nothing of messages: the two query protocols of ``console`` share it.
+It knows nothing of messages: the simple and the extended protocol share it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 
@@ -18,9 +18,10 @@ from pgswitch.admin.grammar import (
     Explanation,
     SetStatement,
 )
-from pgswitch.admin.rows import Column, Rows
-from pgswitch.admin.show import SESSION_VALUES, Show, explanation, find
-from pgswitch.admin.usage import USAGE
+from pgswitch.admin.result_set import Columns, ResultRows
+from pgswitch.admin.show.rules import explain_route
+from pgswitch.admin.show.service import SESSION_VALUES
+from pgswitch.admin.show.shows import find
 from pgswitch.errors import (
     AdminAccessNeeded,
     ConsoleUsage,
@@ -32,63 +33,127 @@ from pgswitch.errors import (
 )
 
 if TYPE_CHECKING:
-    from pgswitch.admin.interfaces import ConsoleLog, Control, View
+    from pgswitch.admin.interfaces import ConsoleLog, Control
+    from pgswitch.admin.view import ServiceView, Show
 
 IGNORED_SETTINGS: Final = frozenset({*SESSION_VALUES, "extra_float_digits"})
-"""What drivers SET at every login (the last by pgjdbc) and the console has not."""
+"""What drivers SET at every login; the console ignores it (the last is pgjdbc's)."""
 TLS_SETTINGS: Final = ("client_tls", "server_tls")
-"""Beginnings of the settings that are put in force apart, and perhaps not."""
+"""Prefixes of the settings that a SET stores but may fail to apply."""
 HELP: Final = "help"
+
+REFERENCE_USAGE: Final = """
+	SHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION
+	SHOW PEERS|PEER_POOLS
+	SHOW FDS|SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE
+	SHOW DNS_HOSTS|DNS_ZONES
+	SHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS
+	SET key = arg
+	RELOAD
+	PAUSE [<db>]
+	RESUME [<db>]
+	DISABLE <db>
+	ENABLE <db>
+	RECONNECT [<db>]
+	KILL [<db>]
+	KILL_CLIENT <client_id>
+	SUSPEND
+	SHUTDOWN
+	SHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS
+	WAIT_CLOSE [<db>]"""
+"""What PgBouncer 1.25.2 says, to the letter."""
+
+OUR_USAGE: Final = """
+	SHOW STATS_PERCENTILES|ERRORS|RULES|HANDOVER|TOPOLOGY|SWITCHOVERS
+	EXPLAIN ROUTE [user=<user>] [database=<db>] '<query>'
+	PAUSE [<db>] TIMEOUT <seconds>
+	DRAIN [TIMEOUT <seconds>]"""
+"""What pgswitch adds."""
+
+USAGE: Final = REFERENCE_USAGE + OUR_USAGE
+"""The DETAIL of SHOW HELP."""
+
+
+class StatementSyntax(NamedTuple):
+    """A statement that is not among VERBS, for the reference page."""
+
+    syntax: str
+    meaning: str
+    who: str
+
+
+OTHER_STATEMENTS: Final = (
+    StatementSyntax(
+        "SHOW <name>",
+        "Show one of the [results of SHOW](show.md). `SELECT` is another word for it.",
+        "all; `FDS`: admins; `HANDOVER`: the operating-system user of the process",
+    ),
+    StatementSyntax(
+        "SHOW HELP",
+        "List all statements, as the DETAIL of a NOTICE.",
+        "all",
+    ),
+    StatementSyntax(
+        "SET <key> = <value>",
+        "Change a setting until the next `RELOAD` or restart. `SET` of "
+        + ", ".join(f"`{name}`" for name in sorted(IGNORED_SETTINGS))
+        + " does nothing: drivers send them at every login.",
+        "admins",
+    ),
+    StatementSyntax(
+        "EXPLAIN ROUTE [user=<user>] [database=<db>] '<query>'",
+        "Show what the user's functions make of a query. This runs them.",
+        "admins",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class StatementResult:
-    """What a statement gave."""
+    """The outcome of a statement."""
 
     tag: str = ""
-    """That of CommandComplete; empty where there was no statement."""
-    columns: tuple[Column, ...] | None = None
-    """None where there is no result, which is not a result without rows."""
-    rows: Rows = field(default=())
+    """The tag of CommandComplete; empty for an empty statement."""
+    columns: Columns[Any] | None = None
+    """None without a result, which differs from a result without rows."""
+    rows: ResultRows = field(default=())
     notice: Notice | None = None
     attaches: bool = False
-    """Each row begins with a descriptor that goes along to whom it may go."""
+    """Each row begins with a descriptor, sent along to a client that may have it."""
     is_end: bool = False
-    """The process ends: there is no answer, the connection is just closed."""
+    """The process ends: close the connection without an answer."""
 
 
 class ConsoleStatements:
-    """What one console may see and have done.
+    """Runs the statements of one console client.
 
-    ``is_admin`` tells whether its user may do more than look, ``is_owner`` whether it
-    is the process's own, on the unix socket.
+    ``is_admin`` is true for admins, who may do more than SHOW; ``is_owner`` for the
+    process's own user on the unix socket.
     """
 
     def __init__(
         self,
-        view: View,
+        view: ServiceView,
         control: Control,
         *,
         is_admin: bool,
         is_owner: bool = False,
         log: ConsoleLog,
     ) -> None:
-        """Take what is read, what is commanded, and where that is logged."""
+        """Take what SHOW reads, what commands act on, and the log."""
         self.is_owner = is_owner
         self._view = view
         self._control = control
         self.is_admin = is_admin
         self._log = log
 
-    def columns(
-        self, statement: ConsoleStatement, text: str
-    ) -> tuple[Column, ...] | None:
-        """Return the columns that a statement will give, None for no result.
+    def columns(self, statement: ConsoleStatement, text: str) -> Columns[Any] | None:
+        """Return the columns of a statement's result without running it.
 
-        Raises InvalidCommand for one that there is not; nothing is carried out.
+        Returns None for no result; raises InvalidCommand for an unknown statement.
         """
         if isinstance(statement, Explanation):
-            return explanation().columns
+            return explain_route().columns
         if not isinstance(statement, ConsoleCommand):
             return None
         if statement.verb != "show":
@@ -102,9 +167,9 @@ class ConsoleStatements:
     def run(
         self, statement: ConsoleStatement, text: str
     ) -> StatementResult | Deferred[StatementResult]:
-        """Carry out a statement, of which ``text`` is what was typed.
+        """Run a statement; ``text`` is what the user typed.
 
-        Raises ConsoleError, or has the Deferred fail with it.
+        Raises ConsoleError, or the Deferred fails with it.
         """
         match statement:
             case Empty():
@@ -134,9 +199,9 @@ class ConsoleStatements:
         )
 
     def _explain(self, wanted: Explanation) -> StatementResult:
-        """Explain a route; this runs the user's functions."""
+        """Explain a route, which runs the user's functions."""
         self._need_admin()
-        shown = explanation(wanted.query, wanted.user, wanted.database)
+        shown = explain_route(wanted.query, wanted.user, wanted.database)
         return StatementResult("EXPLAIN", shown.columns, shown.rows(self._view))
 
     def _set(self, setting: SetStatement) -> StatementResult:
@@ -174,7 +239,7 @@ def _wanted(statement: ConsoleCommand) -> str:
     return (statement.argument or "").lower()
 
 
-def _find(statement: ConsoleCommand, text: str) -> Show:
+def _find(statement: ConsoleCommand, text: str) -> Show[Any]:
     shown = None if statement.timeout is not None else find(_wanted(statement))
     if shown is None:
         raise InvalidCommand(command=text)

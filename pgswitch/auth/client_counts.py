@@ -1,6 +1,6 @@
-"""How many clients there may be: in all, of a database, of a user.
+"""The limits on clients: of a database and of a user.
 
-All three are looked at before any proof is asked for, so that a flood costs little.
+They are checked before the authentication, so that a flood of connections costs little.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def check_name(user: str) -> None:
 
 
 class ClientCounts:
-    """How many clients each database and each user has, by what they asked for.
+    """The number of clients by database and by user, as their start-up packets say.
 
     Clients count from their start-up packet on.
     """
@@ -61,27 +61,27 @@ class ClientCounts:
     def check(
         self, context: ServiceContext, facts: StartupFacts, spec: DatabaseSpec | None
     ) -> None:
-        """Refuse a client, already counted, that is one too many.
+        """Refuse a client that exceeds a limit; it is counted already.
 
-        The console is a database to stats users; admins always get in.
+        The console has its limit as a database; admins are exempt.
 
         Raises TooManyDatabaseClients or TooManyUserClients.
         """
         effective = context.effective
         if not effective.has_client_limit:
             return
-        here = self.of_database[facts.database]
+        count = self.of_database[facts.database]
         if facts.database in CONSOLE_DATABASES:
             if facts.user in context.configuration.settings.admin_users:
                 return
-            spec, here = CONSOLE_SPEC, self.of_console()
+            spec, count = CONSOLE_SPEC, self.of_console()
         if spec is None:
             return
-        most = effective.max_db_client_connections(spec, facts.user)
-        if most and here > most:
+        limit = effective.max_db_client_connections(spec, facts.user)
+        if limit and count > limit:
             raise TooManyDatabaseClients
-        most = effective.max_user_client_connections(spec, facts.user)
-        if most and self.of_user[facts.user] > most:
+        limit = effective.max_user_client_connections(spec, facts.user)
+        if limit and self.of_user[facts.user] > limit:
             raise TooManyUserClients
 
 

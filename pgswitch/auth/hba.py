@@ -1,8 +1,8 @@
-"""Rules of the HBA file as values, and which of them a client falls under.
+"""The rules of the HBA file as values, and the match of a client against them.
 
-The first rule that fits decides (PostgreSQL's manual, "The pg_hba.conf File").  A rule
-that names hosts cannot be told to fit before the name of the client's address is
-known: then :func:`decide` says so, and is asked again with the names.
+The first rule that matches decides (PostgreSQL's manual, "The pg_hba.conf File").  A
+rule with a host name needs the names of the client's address: then :func:`decide`
+returns NEEDS_NAMES, and the caller calls it again with the names.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pgswitch.types import Method
 
 IpAddress = IPv4Address | IPv6Address
 PAM_SERVICE: Final = "pgbouncer"
-"""The file in /etc/pam.d that says what PAM asks for."""
+"""The PAM service: a file in /etc/pam.d."""
 Network = tuple[IpAddress, int]
 """An address and the bits of it that count, as a number."""
 
@@ -43,10 +43,10 @@ class SameNet(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionInfo:
-    """What is known of a client when its rule is looked for.
+    """The facts about a client that rules match.
 
-    ``address`` is None on a unix socket. ``names`` are the host names that belong to
-    the address and lead back to it; None while nobody has looked.
+    ``address`` is None on a unix socket.  ``names`` are the host names of the address
+    that resolve back to it; None before the look-up.
     """
 
     database: str
@@ -61,7 +61,7 @@ class ConnectionInfo:
 class NameList:
     """Databases or users: all, some by name, some by regular expression.
 
-    The keywords count for databases; PgBouncer reads them for users too.
+    The keywords are for databases; PgBouncer accepts them for users, too.
     """
 
     everything: bool = False
@@ -82,20 +82,20 @@ class NameList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressMatch:
-    """Where a client of a TCP rule may come from.
+    """The address of a client that a TCP rule matches.
 
     ``host`` is a name, or a domain with a dot before it.
     """
 
     everywhere: bool = False
     network: Network | None = None
-    near: SameNet | None = None
+    same_net: SameNet | None = None
     host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthRequirement:
-    """What a client has to show.
+    """The authentication that a rule, or the setting, requires of a client.
 
     ``ident`` goes with certificates and peers; ``ldap`` are the options of a directory,
     ``service`` is the name of PAM's.
@@ -109,55 +109,55 @@ class AuthRequirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HbaRule:
-    """One line: whom it is for, and what they have to show.
+    """One line: the clients that it matches, and the authentication that they need.
 
-    ``place`` is None for unix sockets.
+    ``address`` is None for unix sockets.
     """
 
     line: int
-    link: ConnectionType
+    connection: ConnectionType
     databases: NameList
     users: NameList
-    place: AddressMatch | None
-    demand: AuthRequirement
+    address: AddressMatch | None
+    requirement: AuthRequirement
 
 
 NEEDS_NAMES: Final = object()
-"""The answer of :func:`decide` that asks for ``ConnectionInfo.names``."""
+"""Returned by :func:`decide` if it needs ``ConnectionInfo.names``."""
 
-NearTest = Callable[[SameNet, IpAddress], bool]
+IsNear = Callable[[SameNet, IpAddress], bool]
 """Tells whether an address is that of this machine, or in one of its networks."""
 
 
 def decide(
-    rules: Iterable[HbaRule], connection_info: ConnectionInfo, is_near: NearTest
+    rules: Iterable[HbaRule], connection_info: ConnectionInfo, is_near: IsNear
 ) -> HbaRule | object | None:
-    """Return the first rule that fits; None if there is none; or NEEDS_NAMES."""
+    """Return the first rule that matches; None if none does; or NEEDS_NAMES."""
     for rule in rules:
-        if not _fits_link(rule.link, connection_info) or not _fits_names(
-            rule, connection_info
-        ):
+        if not _matches_connection(
+            rule.connection, connection_info
+        ) or not _matches_names(rule, connection_info):
             continue
-        if rule.place is None or connection_info.address is None:
+        if rule.address is None or connection_info.address is None:
             return rule
-        if rule.place.host and connection_info.names is None:
+        if rule.address.host and connection_info.names is None:
             return NEEDS_NAMES
-        if _fits_place(
-            rule.place, connection_info.address, connection_info.names or (), is_near
+        if _matches_address(
+            rule.address, connection_info.address, connection_info.names or (), is_near
         ):
             return rule
     return None
 
 
-def _fits_link(link: ConnectionType, connection_info: ConnectionInfo) -> bool:
-    if connection_info.address is None or link is ConnectionType.LOCAL:
-        return connection_info.address is None and link is ConnectionType.LOCAL
-    if link is ConnectionType.HOST:
+def _matches_connection(kind: ConnectionType, connection_info: ConnectionInfo) -> bool:
+    if connection_info.address is None or kind is ConnectionType.LOCAL:
+        return connection_info.address is None and kind is ConnectionType.LOCAL
+    if kind is ConnectionType.HOST:
         return True
-    return connection_info.is_tls is (link is ConnectionType.HOSTSSL)
+    return connection_info.is_tls is (kind is ConnectionType.HOSTSSL)
 
 
-def _fits_names(rule: HbaRule, connection_info: ConnectionInfo) -> bool:
+def _matches_names(rule: HbaRule, connection_info: ConnectionInfo) -> bool:
     """Tell whether database and user are the rule's.
 
     A physical replication connection has no database: only the keyword is for it.
@@ -170,23 +170,23 @@ def _fits_names(rule: HbaRule, connection_info: ConnectionInfo) -> bool:
     return fits and rule.users.has(connection_info.user, connection_info.user)
 
 
-def _fits_place(
-    place: AddressMatch, address: IpAddress, names: tuple[str, ...], is_near: NearTest
+def _matches_address(
+    match: AddressMatch, address: IpAddress, names: tuple[str, ...], is_near: IsNear
 ) -> bool:
-    if place.everywhere:
+    if match.everywhere:
         return True
-    if place.network is not None:
-        return in_network(address, place.network)
-    if place.near is not None:
-        return is_near(place.near, address)
-    wanted = place.host.lower()
-    if wanted.startswith("."):
-        return any(name.lower().endswith(wanted) for name in names)
-    return any(name.lower() == wanted for name in names)
+    if match.network is not None:
+        return in_network(address, match.network)
+    if match.same_net is not None:
+        return is_near(match.same_net, address)
+    host = match.host.lower()
+    if host.startswith("."):
+        return any(name.lower().endswith(host) for name in names)
+    return any(name.lower() == host for name in names)
 
 
 def in_network(address: IpAddress, network: Network) -> bool:
-    """Tell whether an address agrees with another one in all bits that count."""
+    """Tell whether an address equals the network's in all bits of the mask."""
     base, mask = network
     return address.version == base.version and int(address) & mask == int(base) & mask
 
@@ -194,7 +194,7 @@ def in_network(address: IpAddress, network: Network) -> bool:
 def plain_address(text: str) -> IpAddress:
     """Return an address without zone; IPv4 inside IPv6 as the IPv4 it is.
 
-    ValueError if the text is none.
+    Raises ValueError if the text is not an address.
     """
     address = ip_address(text.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)

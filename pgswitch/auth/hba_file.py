@@ -26,9 +26,15 @@ from pgswitch.auth.hba import (
     Network,
     SameNet,
 )
-from pgswitch.auth.ident import IdentMap, logical_lines
+from pgswitch.auth.ident import (
+    IdentMap,
+    Token,
+    TokenGroup,
+    TokenizeError,
+    logical_lines,
+    tokenize,
+)
 from pgswitch.auth.ldap_options import LdapOptionsError, parse_ldap
-from pgswitch.auth.tokenizer import Token, TokenGroup, TokenizeError, tokenize
 from pgswitch.types import Method
 
 _IPV4_BITS: Final = 32
@@ -61,7 +67,7 @@ ReadFile = Callable[[str], str]
 
 
 class HbaProblem(NamedTuple):
-    """A line that is left out: the file and where in it, and why."""
+    """A line that is left out: the file, the line number, and why."""
 
     path: str
     line: int
@@ -70,7 +76,7 @@ class HbaProblem(NamedTuple):
 
 @dataclass(slots=True)
 class HbaFile:
-    """What a file has come to."""
+    """The content of a file and of those that it includes."""
 
     rules: list[HbaRule] = field(default_factory=list)
     problems: list[HbaProblem] = field(default_factory=list)
@@ -114,7 +120,7 @@ class _FileReader:
             self.found.problems.append(HbaProblem(path, line, reason))
 
     def beside(self, path: str) -> ReadFile:
-        """Return what reads files whose names are relative to that of ``path``."""
+        """Return a function that reads files relative to the folder of ``path``."""
         return lambda name: self.read(str(Path(path).parent / name))
 
 
@@ -164,50 +170,51 @@ class _LineReader:
         self._parts = list(reversed(parts))
         self._read = read
         self.complaint = ""
-        """What is wrong with a line that counts all the same, as a rejection."""
+        """What is wrong with a line that we keep all the same, as a rejection."""
 
     def rule(self, maps: Mapping[str, IdentMap]) -> HbaRule:
-        """Return the rule; raises WordsError, OSError or re.error."""
-        link = self._link()
+        """Return the rule; raises TokenizeError, OSError or re.error."""
+        connection = self._connection()
         databases = self._names("database")
         users = self._names("user")
-        place = None if link is ConnectionType.LOCAL else self._place()
+        is_local = connection is ConnectionType.LOCAL
+        address = None if is_local else self._address()
         word = self._one("method")
         method = _METHODS.get(word.text)
         if method is None:
             raise TokenizeError(f"unknown method: {word.text}")
-        if method is Method.CERT and link in (
+        if method is Method.CERT and connection in (
             ConnectionType.LOCAL,
             ConnectionType.HOSTNOSSL,
         ):
             self.complaint = "cert needs TLS, nobody can log in by this line"
         return HbaRule(
             line=self._number,
-            link=link,
+            connection=connection,
             databases=databases,
             users=users,
-            place=place,
-            demand=self._demand(method, self._line[word.end :].strip(), maps),
+            address=address,
+            requirement=self._requirement(method, self._line[word.end :].strip(), maps),
         )
 
-    def _demand(
+    def _requirement(
         self, method: Method, rest: str, maps: Mapping[str, IdentMap]
     ) -> AuthRequirement:
-        """Return what the rest of the line demands."""
+        """Return the authentication that the rest of the line asks for."""
         if method is Method.LDAP:
             try:
                 return AuthRequirement(
                     method=method, ldap=parse_ldap(rest) if rest else None
                 )
             except LdapOptionsError as error:
-                # Whom the line is for is known: they must not fall to the next one.
+                # The clients of this line are known, and must not match the next one.
                 self.complaint = str(error)
                 return AuthRequirement(method=Method.REJECT)
-        given = self._options(method)
+        options = self._options(method)
         return AuthRequirement(
             method=method,
-            ident=_map(maps, given.get("map")),
-            service=given.get("pamservice", PAM_SERVICE),
+            ident=_map(maps, options.get("map")),
+            service=options.get("pamservice", PAM_SERVICE),
         )
 
     def _next(self, what: str) -> TokenGroup:
@@ -221,7 +228,7 @@ class _LineReader:
             raise TokenizeError(f"more than one {what}")
         return words[0]
 
-    def _link(self) -> ConnectionType:
+    def _connection(self) -> ConnectionType:
         word = self._one("type")
         try:
             return ConnectionType(word.text)
@@ -256,7 +263,7 @@ class _LineReader:
         )
 
     def _expanded(self, words: TokenGroup, depth: int) -> Iterator[Token]:
-        """Yield the words, in place of ``@file`` those of the file."""
+        """Yield the words, with those of the file in place of ``@file``."""
         for word in words:
             if word.is_quoted or not word.text.startswith("@"):
                 yield word
@@ -267,12 +274,12 @@ class _LineReader:
                 for part in tokenize(line):
                     yield from self._expanded(part, depth + 1)
 
-    def _place(self) -> AddressMatch:
+    def _address(self) -> AddressMatch:
         word = self._one("address")
         if word.is_keyword("all"):
             return AddressMatch(everywhere=True)
         if word.is_keyword("samehost", "samenet"):
-            return AddressMatch(near=SameNet(word.text))
+            return AddressMatch(same_net=SameNet(word.text))
         network = self._network(word.text)
         if network is not None:
             return AddressMatch(network=network)
@@ -281,7 +288,7 @@ class _LineReader:
         return AddressMatch(host=word.text)
 
     def _network(self, text: str) -> Network | None:
-        """Return address and mask, None for what is no address."""
+        """Return address and mask, None for a text that is no address."""
         base, slash, bits = text.partition("/")
         try:
             address = ip_address(base)
@@ -304,10 +311,10 @@ class _LineReader:
         return self._as_seen(address, (1 << size) - (1 << (size - int(bits))))
 
     def _as_seen(self, address: IpAddress, mask: int) -> Network:
-        """Return a network as clients' addresses are looked at.
+        """Return a network in the form that clients' addresses have.
 
-        IPv4 inside IPv6 (``::ffff:10.0.0.1``) is the IPv4 it is there; a network that
-        is more than those addresses would not have them among it.
+        An IPv4 address inside IPv6 (``::ffff:10.0.0.1``) counts as IPv4, so an IPv6
+        network that contains more than those does not match them.
         """
         mapped = getattr(address, "ipv4_mapped", None)
         if mapped is None:
@@ -321,18 +328,18 @@ class _LineReader:
         return mapped, mask & ((1 << _IPV4_BITS) - 1)
 
     def _options(self, method: Method) -> dict[str, str]:
-        """Return the options by name; refuses those that do not go with the method."""
-        known = ("map",) if method in _MAPPED else ()
+        """Return the options by name; raises TokenizeError for unknown ones."""
+        allowed = ("map",) if method in _MAPPED else ()
         if method is Method.PAM:
-            known = ("pamservice",)
-        given: dict[str, str] = {}
+            allowed = ("pamservice",)
+        options: dict[str, str] = {}
         while self._parts:
             word = self._one("value of an option")
             name, equals, value = word.text.partition("=")
-            if not equals or name not in known:
+            if not equals or name not in allowed:
                 raise TokenizeError(f"unknown option: {name}")
-            given[name] = value
-        return given
+            options[name] = value
+        return options
 
 
 def _map(maps: Mapping[str, IdentMap], name: str | None) -> IdentMap | None:

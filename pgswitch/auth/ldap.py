@@ -1,4 +1,4 @@
-"""Asks a directory whether a password is right; blocks, so it runs in a thread.
+"""Checks a password against a directory; blocks, so it runs in a thread.
 
 Needs the package ldap3 (``pip install 'pgswitch[ldap]'``). Certificates of servers are
 verified by the authorities of the machine, or by those of the file that
@@ -12,8 +12,13 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from twisted.internet.threads import blockingCallFromThread
+from twisted.names import client, dns
+
 from pgswitch.auth.ldap_options import SCHEMES, LdapOptions
 
+SRV_TIMEOUTS_S: Final = (1, 3)
+"""Seconds for the first and the second DNS query for a domain's directories."""
 TIMEOUT_S: Final = 3
 """Seconds for each step: connecting, and each answer."""
 
@@ -21,15 +26,15 @@ _UNSEARCHABLE: Final = frozenset("*()\\/\0")
 """What could change the meaning of a search, in a user name."""
 
 FindServers = Callable[[str], list[tuple[str, int]]]
-"""Returns host and port of the directories that DNS has for a domain; may block."""
+"""Returns host and port of a domain's directories, from DNS; may block."""
 
 
 class DirectoryError(Exception):
-    """No server could be asked; the text has no secret in it."""
+    """No directory could be queried; the text contains no secret."""
 
 
 def is_available() -> bool:
-    """Import the library; tell whether it is there."""
+    """Import the library; tell whether it is installed."""
     try:
         import ldap3  # noqa: F401, PLC0415 - an extra that may be missing
     except ImportError:
@@ -42,11 +47,11 @@ def check(
 ) -> bool:
     """Tell whether the directory takes this password for this user.
 
-    The next server is asked if one cannot be reached. Raises DirectoryError if none
-    can, or if the search does not work.
+    If a server cannot be reached, the next one is tried.  Raises DirectoryError if none
+    can be reached, or if the search fails.
     """
     if not password:
-        return False  # To LDAP it would be no login at all, which succeeds.
+        return False  # To LDAP it would be an anonymous bind, which succeeds.
     if options.base is not None and not _UNSEARCHABLE.isdisjoint(user):
         return False
     reason = "no LDAP server is known"
@@ -72,19 +77,19 @@ def _reachability_errors() -> tuple[type[Exception], ...]:
 def _servers(
     options: LdapOptions, find_servers: FindServers
 ) -> Iterable[tuple[str, int]]:
-    usual = options.port or SCHEMES[options.scheme]
+    default_port = options.port or SCHEMES[options.scheme]
     for name in options.servers:
         host, colon, port = name.rpartition(":")
         if colon and port.isdigit() and not host.endswith(":"):
             yield host, int(port)
         else:
-            yield name, usual
+            yield name, default_port
     if not options.servers:
         yield from find_servers(domain_of(options.base or ""))
 
 
 def domain_of(base: str) -> str:
-    """Return the domain that a distinguished name stands for (RFC 2247)."""
+    """Return the domain of a distinguished name (RFC 2247)."""
     parts = [part.strip().partition("=") for part in base.split(",")]
     return ".".join(value.strip() for key, _, value in parts if key.lower() == "dc")
 
@@ -126,16 +131,16 @@ def _log_in(connection: Any, options: LdapOptions, user: str, password: str) -> 
 
 
 def _search(connection: Any, options: LdapOptions, user: str) -> str | None:  # noqa: ANN401 - as above
-    """Return the one entry that is the user, None if there is none or are several."""
+    """Return the entry of the user, None if the search finds none or several."""
     if options.bind_dn and not connection.rebind(
         options.bind_dn, options.bind_password, authentication="SIMPLE"
     ):
         raise DirectoryError("the LDAP server refuses ldapbinddn")
-    wanted = options.filter.replace("$username", user)
+    text = options.filter.replace("$username", user)
     scopes = {"base": "BASE", "one": "LEVEL", "sub": "SUBTREE"}
     connection.search(
         options.base,
-        wanted or f"({options.attribute}={user})",
+        text or f"({options.attribute}={user})",
         search_scope=scopes[options.scope],
         attributes=["1.1"],  # none (RFC 4511, section 4.5.1.8)
         size_limit=2,
@@ -143,3 +148,21 @@ def _search(connection: Any, options: LdapOptions, user: str) -> str | None:  # 
     found = connection.response or []
     entries = [one for one in found if one["type"] == "searchResEntry"]
     return entries[0]["dn"] if len(entries) == 1 else None
+
+
+def srv_finder(reactor: Any) -> FindServers:  # noqa: ANN401 - one object with many interfaces
+    """Return a function that looks up the directories of a domain, the best first.
+
+    They are the domain's SRV records (RFC 2782, ``_ldap._tcp``).  Call the function in
+    a thread, because it blocks; it raises the resolver's errors.
+    """
+
+    def find(domain: str) -> list[tuple[str, int]]:
+        answers, _authority, _more = blockingCallFromThread(
+            reactor, client.lookupService, f"_ldap._tcp.{domain}", SRV_TIMEOUTS_S
+        )
+        records = [one.payload for one in answers if one.type == dns.SRV]
+        records.sort(key=lambda record: (record.priority, -record.weight))
+        return [(record.target.name.decode(), record.port) for record in records]
+
+    return find

@@ -18,7 +18,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 MAX_LENGTH: Final = 1023
-"""Bytes of the longest text, as in PgBouncer."""
+"""Maximal length of the text in bytes, as in PgBouncer."""
 
 SCHEMES: Final = MappingProxyType({"ldap": 389, "ldaps": 636})
 """Schemes and their ports."""
@@ -45,7 +45,7 @@ _KEYS: Final = (
 
 
 class LdapOptionsError(ValueError):
-    """The text is not understood; what it says of passwords is not shown."""
+    """The text cannot be parsed; the message contains no password."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +156,8 @@ def _with_url(given: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in said.items() if value} | options
 
 
-def _number(options: Mapping[str, str], key: str, most: int) -> int:
+def _number(options: Mapping[str, str], key: str, limit: int) -> int:
     text = options.get(key, "0")
-    if not text.isascii() or not text.isdigit() or int(text) > most:
-        raise LdapOptionsError(f"{key} is no number up to {most}")
+    if not text.isascii() or not text.isdigit() or int(text) > limit:
+        raise LdapOptionsError(f"{key} is no number up to {limit}")
     return int(text)

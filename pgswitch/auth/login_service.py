@@ -1,23 +1,25 @@
-"""Receives clients: who, from where, to which database; by which method; the verdict.
+"""Takes clients in: who it is, by which method it proves that, where it goes.
 
-The order of the checks is PgBouncer's, because what a stranger learns from the
-first refusal depends on it: parameters, limits, the database's own limits, then the
-proof; and only somebody who has proved a name hears that a database does not exist.
+The order of the checks is PgBouncer's, because a client that has proved nothing must
+not learn more from the first refusal than there: parameters, limits, the database's own
+limits, then the proof; only an authenticated client learns that a database does not
+exist.
 
 ==========================  ====================================================
 step                        where
 ==========================  ====================================================
-what is asked for           ``wire/startup_cache.py``
-is there room               ``auth/client_counts.py``
-who is it                   ``auth/user_lookup.py``: auth_file, else auth_query
-what has it to show         ``auth/hba_policy.py``: auth_type, or the HBA file
+the start-up packet         ``wire/startup.py`` (parsed once per packet)
+the limits on clients       ``auth/client_counts.py``
+the user                    ``auth/user_lookup.py``: auth_file, else auth_query
+the method                  ``auth/hba_policy.py``: auth_type, or the HBA file
 the proof                   ``auth/methods.py``, ``wire/client_auth.py``
-what the proof taught us    ``auth/credentials.py``
-pool or console, welcome    ``auth/session_setup.py``
+keys for server logins      ``auth/credentials.py``
+pool or console             ``auth/session_setup.py``
 ==========================  ====================================================
 
-A step that has to wait (auth_query, names of hosts) returns a Deferred, and the next
-one follows it; the client's connection holds what it sends meanwhile.
+The answers are commands for ``net/frontend.py`` (``net/login_commands.py``).  A step
+that has to wait (auth_query, names of hosts) returns a Deferred of them; the client's
+stream holds back what arrives meanwhile.
 """
 
 from __future__ import annotations
@@ -38,11 +40,11 @@ from pgswitch.errors import (
     TooManyClients,
 )
 from pgswitch.net.console_answers import FairQueue
+from pgswitch.net.login_commands import Authenticate
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER, AuthType
 from pgswitch.wire import constants, encode
-from pgswitch.wire.client_auth import Accepted, ClientAuthenticator, Offload
-from pgswitch.wire.startup import Replication
-from pgswitch.wire.startup_cache import ParsedStartup, StartupCache
+from pgswitch.wire.client_auth import Accepted, Offload
+from pgswitch.wire.startup import Replication, StartupCache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,15 +59,14 @@ if TYPE_CHECKING:
     from pgswitch.auth.worker_threads import LoginThreads
     from pgswitch.config.model import DatabaseSpec, Settings
     from pgswitch.errors import Fault
-    from pgswitch.logs import Log
     from pgswitch.net.frontend import Frontend
+    from pgswitch.net.login_commands import LoginCommand
     from pgswitch.pool.cancel_keys import CancelKeys
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pools import Pools
     from pgswitch.tls.endpoints import ClientTls
     from pgswitch.wire.params import Values
     from pgswitch.wire.startup import Startup
-    from pgswitch.wire.welcome import Welcome
 
 _REPLICATION_WORDS = {
     Replication.NONE: "no",
@@ -73,11 +74,13 @@ _REPLICATION_WORDS = {
     Replication.PHYSICAL: "yes",
 }
 _WITHOUT_SECRETS: Final = (AuthType.ANY, AuthType.LDAP, AuthType.PAM)
-"""Methods that believe a name, or ask others about it: there is no one to look up."""
+"""Methods that take any name, or ask another authority: no user is looked up."""
+_ACCEPTED: Final = Accepted()
+"""The outcome of a login without an exchange."""
 
 
 class LoginService:
-    """The reception of net/frontend.py."""
+    """Decides who may log in, by which method, and to which pool."""
 
     def __init__(
         self,
@@ -87,38 +90,36 @@ class LoginService:
         keys: CancelKeys,
         *,
         credentials: ServerCredentials,
-        decision: HbaPolicy,
+        hba_policy: HbaPolicy,
         methods: Methods,
         session_setup: SessionSetup,
         workers: LoginThreads,
     ) -> None:
         """Take the parts that a login passes through."""
         self.context = context
+        self.log = context.log
+        self.clock = context.clock
+        self.sessions = session_setup
+        self.rules = session_setup.rules
         self.clients: dict[int, Frontend] = {}
         """Every client connection by number."""
         self.arriving: dict[int, Frontend] = {}
-        """Those that have not logged in yet, oldest first."""
+        """Connections that have not logged in yet, oldest first."""
         self.client_counts = ClientCounts()
         self.console_queue = FairQueue(context.later, context.clock)
         self.shutting_down = False
-        self._last_guest = 0
-        """The number of the last connection that is served in a shutdown."""
+        self._last_served = 0
+        """The number of the last connection that may log in during a shutdown."""
         self.workers = workers
         self._keys = keys
-        self._decision = decision
+        self._hba_policy = hba_policy
         self._methods = methods
         self._credentials = credentials
-        self._session_setup = session_setup
         self._pools = pools
         self._lookup = UserLookup(context, pools, store)
-        self._judge_by = StartupCache(context.tracking, ())
+        self._startup_cache = StartupCache(context.tracking, ())
 
     # What a frontend asks.
-
-    @property
-    def log(self) -> Log:
-        """Return the log of the service."""
-        return self.context.log
 
     @property
     def log_pooler_errors(self) -> bool:
@@ -132,18 +133,18 @@ class LoginService:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process ends at once, which nobody is told."""
+        """Whether the process ends at once, without a word to the clients."""
         return self.context.ended
 
     @property
     def client_tls(self) -> ClientTls | None:
-        """How clients over TCP may be encrypted; None: not at all."""
+        """TLS for clients over TCP; None if there is none."""
         return self.context.tls.clients
 
     @property
     def known_packets(self) -> Mapping[bytes, Startup]:
-        """Start-up packets that were judged before."""
-        return self._judge_by.packets
+        """Start-up packets that were parsed before, by their bytes."""
+        return self._startup_cache.packets
 
     @property
     def _settings(self) -> Settings:
@@ -151,12 +152,8 @@ class LoginService:
 
     @property
     def listen_port(self) -> int:
-        """Our port, which stands in the name of the unix socket too."""
+        """Our port; the name of the unix socket has it, too."""
         return self._settings.listen_port
-
-    def clock(self) -> float:
-        """Return monotonic seconds."""
-        return self.context.clock()
 
     def on_accept(self, frontend: Frontend) -> int:
         """Note a new connection; return its number."""
@@ -165,8 +162,16 @@ class LoginService:
         self.arriving[number] = frontend
         return number
 
+    def on_login(self, frontend: Frontend) -> None:
+        """Note that a client has logged in."""
+        self.arriving.pop(frontend.number, None)
+
+    def on_auth_failure(self, frontend: Frontend) -> None:
+        """Forget the cached answer of auth_query: the secret may have changed."""
+        self._lookup.forget(frontend.identity)
+
     def on_fault(self, frontend: Frontend, fault: Fault) -> None:
-        """Count an error that a client is told of."""
+        """Count an error that a client is sent."""
         self.context.failures.note(
             frontend.database, fault.sqlstate, fault.cause, time()
         )
@@ -184,132 +189,139 @@ class LoginService:
         self.arriving.pop(frontend.number, None)
         return self._keys.cancel(frontend, key)
 
+    def offload(self, offload: Offload) -> Deferred[object]:
+        """Make a call in a thread; fires with None if it failed."""
+        return self.workers.of(offload)(offload.call, offload.owner)
+
     # Logging in.
 
-    def begin_login(
-        self, frontend: Frontend, startup: Startup
-    ) -> ClientAuthenticator | Deferred[ClientAuthenticator | None] | None:
-        """Check a start-up packet; return the login, None if none is needed."""
+    def admit(self, frontend: Frontend, startup: Startup) -> bytes:
+        """Check a start-up packet; return NegotiateProtocolVersion if it needs one.
+
+        Raises TooManyClients, or what ``sort_parameters`` raises.
+        """
         configuration = self.context.configuration
         settings = configuration.settings
-        facts, negotiation, frontend.wanted = self._judge(startup)
+        if self._startup_cache.ignored != settings.ignore_startup_parameters:
+            self._startup_cache = StartupCache(
+                self.context.tracking, settings.ignore_startup_parameters
+            )
+        facts, negotiation, parameters = self._startup_cache.parse(startup)
         if facts.database not in configuration.databases:
             facts = replace(facts, database=self._pools.resolve_alias(facts.database))
-        frontend.facts = facts
+        frontend.take_startup(facts, parameters)
         self.client_counts.add(facts)
-        frontend.user, frontend.database = facts.user, facts.database
         is_console = facts.database in CONSOLE_DATABASES
         if not is_console and len(self.clients) > settings.max_client_conn:
             raise TooManyClients
-        if negotiation.is_needed:
-            frontend.stream.send(
-                encode.negotiate_protocol_version(
-                    constants.PROTOCOL_3_0, negotiation.options
-                )
-            )
-        if is_console and self._is_owner(frontend):
-            frontend.log_names = facts.database, facts.user
+        if not negotiation.is_needed:
+            return b""
+        return encode.negotiate_protocol_version(
+            constants.PROTOCOL_3_0, negotiation.options
+        )
+
+    def begin_login(
+        self, frontend: Frontend
+    ) -> list[LoginCommand] | Deferred[list[LoginCommand]]:
+        """Find the user that an admitted client names, and have it prove itself.
+
+        Raises the Fault to refuse with, or has the Deferred fail with it.
+        """
+        facts = frontend.facts
+        assert facts is not None  # noqa: S101 - the client is admitted
+        if facts.database in CONSOLE_DATABASES and self._is_owner(frontend):
+            frontend.log_as(facts.database, facts.user)
             self.log.log(f"{frontend.prefix} pgbouncer access from unix socket")
             self._log_attempt(frontend)
-            return None
+            return self.authenticated(frontend, _ACCEPTED)
         check_name(facts.user)
         spec = self._spec(facts.database)
         self.client_counts.check(self.context, facts, spec)
-        if settings.auth_type in _WITHOUT_SECRETS:
-            if settings.auth_type is AuthType.ANY:
+        auth_type = self._settings.auth_type
+        if auth_type in _WITHOUT_SECRETS:
+            if auth_type is AuthType.ANY:
                 self._check_forced_user(frontend, spec)
             else:
                 self._check_no_auth_user(frontend, spec)
-            return self._ask(frontend, spec, User(facts.user))
+            return self._choose_method(frontend, spec, User(facts.user))
         found = self._lookup.find(frontend, spec)
-        # Asked in this order, as to tell whether something is a Deferred takes long.
+        # In this order, because telling a Deferred apart takes longer.
         if isinstance(found, User):
-            return self._ask(frontend, spec, found)
-        return found.addCallback(partial(self._ask, frontend, spec))
+            return self._choose_method(frontend, spec, found)
+        return found.addCallback(partial(self._choose_method, frontend, spec))
 
-    def _ask(
-        self, frontend: Frontend, spec: DatabaseSpec | None, identity: User
-    ) -> ClientAuthenticator | Deferred[ClientAuthenticator | None] | None:
-        """Return the login of a client, now that it is known who it claims to be."""
-        frontend.identity = identity
-        frontend.user = identity.user
+    def _choose_method(
+        self, frontend: Frontend, spec: DatabaseSpec | None, user: User
+    ) -> list[LoginCommand] | Deferred[list[LoginCommand]]:
+        """Find out what a client has to prove, now that its user is looked up."""
         is_console = frontend.database in CONSOLE_DATABASES
-        settings = self._settings
-        # A directory or PAM may know whom we do not, where a rule says to ask them.
-        is_stranger = (
-            identity.secret is None and settings.auth_type not in _WITHOUT_SECRETS
-        )
-        is_there = is_console or spec is not None
-        shown = frontend.database if is_there and not is_stranger else None
-        frontend.log_names = shown, identity.user
+        auth_type = self._settings.auth_type
+        # PAM or a directory may know users that we do not, if a rule says to ask them.
+        is_unknown = user.secret is None and auth_type not in _WITHOUT_SECRETS
+        exists = (is_console or spec is not None) and not is_unknown
+        frontend.identify(user, user.name, frontend.database if exists else None)
         self._log_attempt(frontend)
-        if is_console and not is_stranger:
+        if is_console and not is_unknown:
             self._check_console_user(frontend.user)
-        demand = self._decision.demand(frontend, settings.auth_type)
-        if isinstance(demand, AuthRequirement):
-            return self._methods.login(frontend, identity, demand)
-        return demand.addCallback(partial(self._methods.login, frontend, identity))
+        requirement = self._hba_policy.requirement(frontend, auth_type)
+        if isinstance(requirement, AuthRequirement):
+            return self._authenticate(frontend, requirement)
+        return requirement.addCallback(partial(self._authenticate, frontend))
 
-    def work(self, work: Offload) -> Deferred[object]:
-        """Do what a login needs done in a thread; fires with None if it failed."""
-        return self.workers.of(work)(work.call, work.whose)
+    def _authenticate(
+        self, frontend: Frontend, requirement: AuthRequirement
+    ) -> list[LoginCommand]:
+        """Have the client prove what is required, if anything is."""
+        authenticator = self._methods.login(frontend, frontend.identity, requirement)
+        if authenticator is None:
+            return self.authenticated(frontend, _ACCEPTED)
+        return [Authenticate(authenticator)]
 
-    def accepted(self, frontend: Frontend, outcome: Accepted) -> None:
-        """Take a client that has authenticated to its pool or to the console."""
+    def authenticated(
+        self, frontend: Frontend, outcome: Accepted
+    ) -> list[LoginCommand]:
+        """Return how a client goes on that has authenticated: in a pool or the console.
+
+        Raises NotAllowed, NoSuchDatabase, DatabaseDisabled or PoolerShuttingDown.
+        """
         if frontend.database in CONSOLE_DATABASES:
             is_owner = self._is_owner(frontend)
             if not is_owner:
                 self._check_console_user(frontend.user)
             is_admin = is_owner or frontend.user in self._settings.admin_users
-            self.arriving.pop(frontend.number, None)
-            self._session_setup.enter_console(
+            return self.sessions.enter_console(
                 frontend, is_admin=is_admin, is_owner=is_owner
             )
-            return
         spec = self._spec(frontend.database)
         if spec is not None:
             self._credentials.remember(spec, frontend.identity, outcome)
-        is_late = self.shutting_down and frontend.number > self._last_guest
-        self._session_setup.enter_pool(frontend, spec, shutting_down=is_late)
+        is_late = self.shutting_down and frontend.number > self._last_served
+        return self.sessions.enter_pool(frontend, spec, shutting_down=is_late)
 
     def readmit(self, frontend: Frontend, spec: DatabaseSpec, values: Values) -> None:
         """Take a client that has logged in to another process to its pool.
 
         ``values`` are its tracked parameters.
         """
-        assert frontend.facts is not None  # noqa: S101 - go_on_with has set it
-        self.arriving.pop(frontend.number, None)
+        assert frontend.facts is not None  # noqa: S101 - adopt_session has set it
         self.client_counts.add(frontend.facts)
-        frontend.identity = User(frontend.user)
+        frontend.identify(User(frontend.user), frontend.user, frontend.database)
         self._keys.keep(frontend)
-        self._session_setup.readmit(frontend, spec, values)
-
-    def refused(self, frontend: Frontend) -> None:
-        """Note that a client did not prove itself."""
-        self._lookup.forget(frontend.identity)
-
-    def welcome(self, frontend: Frontend, welcome: Welcome) -> None:
-        """Begin the relay of a client, now that its servers' parameters are known."""
-        self.arriving.pop(frontend.number, None)
-        self._session_setup.welcome(frontend, welcome)
-
-    def revive(self, frontend: Frontend) -> None:
-        """Begin the relay of a welcomed client once more."""
-        self._session_setup.revive(frontend)
+        frontend.start_relay(self.sessions.reenter_pool(frontend, spec, values))
 
     def refuse_logins(self, *, serve_present: bool = False) -> None:
-        """Refuse logins, but for those who are connected already if they are served.
+        """Refuse logins; with ``serve_present`` only those of later connections.
 
-        Called again, who has been refused before is so still.
+        A second call readmits no connection that the first has refused.
         """
         if not serve_present:
-            self._last_guest = 0
+            self._last_served = 0
         elif not self.shutting_down:
-            self._last_guest = max(self.clients, default=0)
+            self._last_served = max(self.clients, default=0)
         self.shutting_down = True
 
     def reloaded(self) -> None:
-        """Ask anew about users of whom auth_query has told, now that files are read."""
+        """Forget the cached answers of auth_query: the files have been read again."""
         self._lookup.forget_all()
 
     # Single steps.
@@ -324,23 +336,17 @@ class LoginService:
             f" user={frontend.user} tls={tls} replication={replication}"
         )
 
-    def _judge(self, startup: Startup) -> ParsedStartup:
-        ignored = self._settings.ignore_startup_parameters
-        if self._judge_by.ignored != ignored:
-            self._judge_by = StartupCache(self.context.tracking, ignored)
-        return self._judge_by.startup_cache(startup)
-
     def _spec(self, name: str) -> DatabaseSpec | None:
         """Return the entry of a database, as ``Configuration.database`` does.
 
-        Most have one of their own, which is found without a call of Python's.
+        Most databases have an entry of their own; finding it takes no Python call.
         """
         configuration = self.context.configuration
         own: DatabaseSpec | None = configuration.databases.get(name)
         return configuration.database(name) if own is None else own
 
     def _is_owner(self, frontend: Frontend) -> bool:
-        """Tell whether the OS user that runs us asks, over the unix socket."""
+        """Tell whether the client is the OS user that runs us, on the unix socket."""
         return (
             frontend.user == CONSOLE_USER
             and frontend.credentials is not None
@@ -348,7 +354,7 @@ class LoginService:
         )
 
     def _check_console_user(self, user: str) -> None:
-        """Refuse who may neither command nor look; under ``any`` all may look."""
+        """Refuse users that are no admins or stats users, except under ``any``."""
         settings = self._settings
         if settings.auth_type is AuthType.ANY:
             return
@@ -372,7 +378,7 @@ class LoginService:
             self.log.error(f"{frontend.prefix} {reason}")
             raise BouncerConfigError(detail=reason)
 
-    # What time does to clients.
+    # Time limits.
 
     def sweep(self, now: float) -> None:
         """End logins that take too long."""

@@ -1,4 +1,4 @@
-"""Asks PAM whether a password is right; blocks, so it runs in a thread.
+"""Checks a password by PAM; blocks, so it runs in a thread.
 
 Needs the package pamela (``pip install 'pgswitch[pam]'``), which calls libpam. A
 process that is not root can check through pam_unix only its own user's password.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 def is_available() -> bool:
-    """Import the library, and libpam with it; tell whether they are there."""
+    """Import the library, and libpam with it; tell whether both are installed."""
     try:
         import pamela  # noqa: F401, PLC0415 - an extra that may be missing
     except (ImportError, OSError, AttributeError):
@@ -19,7 +19,7 @@ def is_available() -> bool:
 def check(service: str, user: str, host: str, password: str) -> bool:
     """Tell whether PAM takes this password, and the account is in order.
 
-    ``host`` is where the client comes from (PAM_RHOST), empty for a unix socket.
+    ``host`` is the client's address (PAM_RHOST), empty for a unix socket.
     """
     import pamela  # noqa: PLC0415 - an extra that may be missing
 

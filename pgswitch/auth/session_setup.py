@@ -1,7 +1,7 @@
-"""What a client that has proved itself gets: a pool or the console, and a welcome.
+"""After the authentication: takes a client to its pool or to the console.
 
-Only here, after the proof, does it hear that a database does not exist or is not to
-be had.
+Only here does a client learn that a database does not exist or is disabled: it has
+proved by now who it is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pgswitch.errors import (
     Notice,
     PoolerShuttingDown,
 )
+from pgswitch.net.frontend import ClientRules
+from pgswitch.net.login_commands import StartConsole, StartRelay
 from pgswitch.pool.modes import statements_for
 from pgswitch.pool.parameter_sync import tell_respelled
 from pgswitch.types import PoolMode
@@ -28,29 +30,27 @@ if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec, Settings
     from pgswitch.net.console_answers import ConsoleSession
     from pgswitch.net.frontend import Frontend
+    from pgswitch.net.login_commands import LoginCommand
     from pgswitch.pool.cancel_keys import CancelKeys
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pools import Pools
     from pgswitch.wire.params import Values
-    from pgswitch.wire.prepared import ClientStatements
     from pgswitch.wire.welcome import Welcome
 
 CONSOLE_LIMIT: Final = 65536
-"""Bytes of a message to the console: it is held whole, and taken apart in one go."""
+"""Bytes of a message to the console, which buffers it whole and parses it at once."""
+_READY: Final = encode.ready_for_query()
 
 
-class SessionRules(Protocol):
-    """What is asked of the rules in force; see rules/engine.py."""
+class SessionRules(ClientRules, Protocol):
+    """The rules in force; see rules/engine.py."""
 
     def routes(self, database: str) -> bool:
-        """Tell whether clients of a database may be moved to other servers."""
-
-    def attach(self, client: Frontend) -> None:
-        """Have the queries of a client that has logged in judged, if they are to be."""
+        """Tell whether rules may move clients of a database to other servers."""
 
 
 class SessionSetup:
-    """Leads clients from their login to where they work."""
+    """Prepares the sessions of authenticated clients."""
 
     def __init__(
         self,
@@ -63,18 +63,21 @@ class SessionSetup:
         console_parameters: tuple[tuple[str, str], ...],
         version: str,
     ) -> None:
-        """``open_console`` is told whether the client is an admin, and the owner.
+        """Take the parts of the service.
 
-        ``version`` is that of PgBouncer which clients are to take us for.
+        :param open_console: opens a console; takes whether the client is an admin, and
+            whether it is the owner of the process.
+        :param console_parameters: reported to clients of the console.
+        :param version: the version of PgBouncer that clients are to take us for.
         """
         self._context = context
         self._pools = pools
         self._keys = keys
         self._open_console = open_console
-        self._rules = rules
+        self.rules = rules
         self._console_parameters = console_parameters
         self._version = version
-        self._told_of_modes: dict[int, bytes] = {}
+        self._pooler_parameters: dict[int, bytes] = {}
 
     @property
     def _settings(self) -> Settings:
@@ -82,9 +85,10 @@ class SessionSetup:
 
     def enter_pool(
         self, frontend: Frontend, spec: DatabaseSpec | None, *, shutting_down: bool
-    ) -> None:
-        """Take a client to its pool, which welcomes it now or later.
+    ) -> list[LoginCommand]:
+        """Take a client to its pool; return the start of the relay.
 
+        The list is empty if the client has to wait: its pool resumes the login then.
         Raises NoSuchDatabase, DatabaseDisabled or PoolerShuttingDown.
         """
         if spec is None:
@@ -101,98 +105,109 @@ class SessionSetup:
         pool = self._pools.pool(spec, frontend.user)
         pool.idle_pool.counters.client_login_count += 1
         frontend.pool = pool
-        pool.add_client(frontend)
+        welcome = pool.add_client(frontend)
+        return [] if welcome is None else [self.start(frontend, welcome)]
 
     def enter_console(
         self, frontend: Frontend, *, is_admin: bool, is_owner: bool
-    ) -> None:
-        """Open a console for a client, and welcome it there."""
-        frontend.console = self._open_console(is_admin, is_owner)
+    ) -> list[LoginCommand]:
+        """Open a console for a client; return its start."""
+        console = self._open_console(is_admin, is_owner)
         self._context.console_counters.client_login_count += 1
         tracked = {} if frontend.facts is None else dict(frontend.facts.tracked)
         tracking = self._context.tracking
-        name = tracking.value(frontend.wanted, "application_name")
+        parameters = frontend.startup_parameters
+        name = tracking.value(parameters, "application_name")
         if name is not None:
             name = tracked["application_name"] = application_name(name, "")
-            frontend.wanted = tracking.changed(
-                frontend.wanted, "application_name", name
+            parameters = tracking.changed(parameters, "application_name", name)
+        reported = dict(self._console_parameters)
+        reported |= {
+            name: value for name, value in tracked.items() if name not in reported
+        }
+        key = self._keys.issue(frontend)
+        return [
+            StartConsole(
+                console,
+                parameters,
+                message_limit=min(self._settings.max_packet_size, CONSOLE_LIMIT),
+                reply=self._reply(reports(reported), key),
+                cancel_key=key,
             )
-        given = dict(self._console_parameters)
-        given |= {name: value for name, value in tracked.items() if name not in given}
-        frontend.stream.limit = min(self._settings.max_packet_size, CONSOLE_LIMIT)
-        frontend.stream.parameters = frontend.wanted
-        told = reports(given)
-        frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
+        ]
 
-    def welcome(self, frontend: Frontend, welcome: Welcome) -> None:
-        """Begin the relay of a client, now that its servers' parameters are known."""
-        if frontend.closed:
-            return
-        wanted = self._wanted(frontend)
-        values, told = welcome.to(wanted)
+    def start(self, frontend: Frontend, welcome: Welcome) -> StartRelay:
+        """Return how to start the relay, now that the servers' parameters are known."""
+        requested = self._requested(frontend)
+        values, reported = welcome.to(requested)
         if self._context.log.noise_enabled:
-            tell_respelled(self._context, frontend, wanted, values)
-        statements = self._prepare(frontend, values)
+            tell_respelled(self._context, frontend, requested, values)
+        command = self._relay(frontend, values)
         if frontend.waiting_since:
             waited = self._context.clock() - frontend.waiting_since
-            frontend.stream.counters.waited(int(waited * 1e6))
-        idle_pool = frontend.pool.idle_pool_of(frontend)
-        told += self._about_us(idle_pool.mode)
-        frontend.send_welcome(told, self._keys.issue(frontend), self._notice())
-        frontend.stream.begin_relay(idle_pool, statements)
-        self._rules.attach(frontend)
+            frontend.pool.idle_pool.counters.waited(int(waited * 1e6))
+        reported += self._pooler_reports(command.idle_pool.mode)
+        command.cancel_key = self._keys.issue(frontend)
+        command.reply = self._reply(reported, command.cancel_key)
+        return command
 
-    def _about_us(self, mode: int) -> bytes:
-        """Return what tells drivers that servers may be shared, as PgBouncer 1.26."""
-        told = self._told_of_modes.get(mode)
-        if told is None:
-            told = encode.parameter_status("pgbouncer_version", self._version)
-            told += encode.parameter_status("pool_mode", str(PoolMode(mode)))
-            self._told_of_modes[mode] = told
-        return told
-
-    def readmit(self, frontend: Frontend, spec: DatabaseSpec, values: Values) -> None:
-        """Begin the relay of a client that was welcomed by another process."""
+    def reenter_pool(
+        self, frontend: Frontend, spec: DatabaseSpec, values: Values
+    ) -> StartRelay:
+        """Take a client to its pool that another process has logged in."""
         pool = frontend.pool = self._pools.pool(spec, frontend.user)
         pool.take_client_back(frontend)
-        statements = self._prepare(frontend, values)
-        frontend.stream.begin_relay(pool.idle_pool_of(frontend), statements)
+        return self._relay(frontend, values)
 
-    def _prepare(self, frontend: Frontend, values: Values) -> ClientStatements | None:
-        """Make a client's link ready for the relay; return its prepared statements."""
-        stream = frontend.stream
-        pool = frontend.pool
+    def _relay(self, frontend: Frontend, values: Values) -> StartRelay:
+        """Return the start of the relay, without the messages that end the login."""
         settings = self._settings
-        statements = statements_for(frontend, self._rules.routes)
-        stream.parameters = stream.startup_parameters = values
-        stream.counters = pool.idle_pool.counters
-        stream.limit = settings.max_packet_size
-        stream.simple = not settings.disable_pqexec
-        return statements
-
-    def revive(self, frontend: Frontend) -> None:
-        """Begin the relay of a welcomed client once more."""
-        stream = frontend.stream
-        stream.begin_relay(frontend.pool.idle_pool_of(frontend), stream.statements)
-        self._rules.attach(frontend)
-
-    def _wanted(self, frontend: Frontend) -> Values:
-        """Return the tracked parameters that the client asked for."""
-        if not self._settings.application_name_add_host:
-            return frontend.wanted
-        tracking = self._context.tracking
-        name = tracking.value(frontend.wanted, "application_name") or "app"
-        return tracking.changed(
-            frontend.wanted, "application_name", f"{name} - {_host_text(frontend)}"
+        return StartRelay(
+            frontend.pool.idle_pool_of(frontend),
+            statements_for(frontend, self.rules.routes),
+            values,
+            message_limit=settings.max_packet_size,
+            simple_queries=not settings.disable_pqexec,
         )
 
-    def _notice(self) -> Notice | None:
+    def _reply(self, reported: bytes, cancel_key: bytes) -> bytes:
+        """Return the messages that end a login, ReadyForQuery last.
+
+        ``reported`` is AuthenticationOk and the ParameterStatus messages.
+        """
         text = self._settings.login_notify_message
-        return Notice(text=text) if text else None
+        return b"".join(
+            (
+                reported,
+                encode.backend_key_data(cancel_key),
+                encode.notice_response(Notice(text=text)) if text else b"",
+                _READY,
+            )
+        )
+
+    def _pooler_reports(self, mode: int) -> bytes:
+        """Return what tells drivers that servers may be shared, as PgBouncer 1.26."""
+        reported = self._pooler_parameters.get(mode)
+        if reported is None:
+            reported = encode.parameter_status("pgbouncer_version", self._version)
+            reported += encode.parameter_status("pool_mode", str(PoolMode(mode)))
+            self._pooler_parameters[mode] = reported
+        return reported
+
+    def _requested(self, frontend: Frontend) -> Values:
+        """Return the tracked parameters that the client asked for."""
+        parameters = frontend.startup_parameters
+        if not self._settings.application_name_add_host:
+            return parameters
+        tracking = self._context.tracking
+        name = tracking.value(parameters, "application_name") or "app"
+        return tracking.changed(
+            parameters, "application_name", f"{name} - {_host_text(frontend)}"
+        )
 
 
 def _host_text(frontend: Frontend) -> str:
-    """Return where a client comes from, in the form of application_name_add_host."""
+    """Return a client's host and port in the form of application_name_add_host."""
     address = frontend.address
     if address.host == "unix":
         return f"unix({address.pid}@{os.uname().nodename}):{address.port}"

@@ -1,7 +1,7 @@
-"""Who a client is: a user of auth_file, one that auth_query names, or a stranger.
+"""Looks up the user that a client names: in auth_file, else by auth_query.
 
 auth_query runs at every login of a user that auth_file does not have, unless
-``auth_query_cache_ttl`` allows to believe an answer for a while.
+``auth_query_cache_ttl`` lets us cache its answer.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from pgswitch.pool.pools import Pools
 
 _CACHE_LIMIT = 10_000
-"""Answers kept at once; more begin anew, which costs a query each."""
+"""Cached answers; when there are more, the cache starts again empty."""
 
 
 class AuthQueryKey(NamedTuple):
-    """Where auth_query runs, as whom, what it is, about whom."""
+    """A call of auth_query: its database, its own user, the query, its argument."""
 
     database: str
     auth_user: str
@@ -36,28 +36,31 @@ class AuthQueryKey(NamedTuple):
 
 
 class User:
-    """A user: the name that pools go by, and what it has to prove."""
+    """A user: the name that its pools have, and what it has to prove."""
 
-    __slots__ = ("asked", "secret", "user")
+    __slots__ = ("auth_query", "name", "secret")
 
     def __init__(
-        self, user: str, secret: Secret | None = None, asked: AuthQueryKey | None = None
+        self,
+        name: str,
+        secret: Secret | None = None,
+        auth_query: AuthQueryKey | None = None,
     ) -> None:
-        """Take the name, the secret, and what auth_query was asked to find them.
+        """Take the name, the secret, and the call of auth_query that returned them.
 
-        ``secret`` is None for a stranger, and where nobody keeps a secret (auth_type
-        any, pam).
+        ``secret`` is None for an unknown user, and for methods without secrets
+        (auth_type any, pam).
         """
-        self.user = user
+        self.name = name
         self.secret = secret
-        self.asked = asked
+        self.auth_query = auth_query
 
 
 class UserLookup:
     """Finds users."""
 
     def __init__(self, context: ServiceContext, pools: Pools, store: AuthFile) -> None:
-        """``pools`` are where auth_query finds its servers."""
+        """auth_query runs on servers of ``pools``."""
         self._context = context
         self._pools = pools
         self._store = store
@@ -68,32 +71,30 @@ class UserLookup:
         return self._context.configuration.settings
 
     def auth_user(self, spec: DatabaseSpec | None) -> str | None:
-        """Return who runs auth_query for a database, None if nobody does."""
+        """Return the user that runs auth_query for a database, None if none does."""
         own = None if spec is None else spec.auth_user
         return own or self._settings.auth_user
 
     def find(
         self, client: Frontend, spec: DatabaseSpec | None
     ) -> User | Deferred[User]:
-        """Return who the client says it is.
+        """Return the user that the client names.
 
-        BouncerConfigError, AuthDatabaseDisabled, or what befell the server that was
-        asked: raised, or the failure of the Deferred.
+        Raises, or has the Deferred fail with: BouncerConfigError, AuthDatabaseDisabled,
+        or the failure of the server that ran auth_query.
         """
         secret = self._store.secret(client.user)
         if secret is not None:
             return User(client.user, secret)
-        question = self._question(client, spec)
-        if question is not None:
-            client.log_names = client.database, client.user
-            return self._ask(client, question)
+        key = self._key(client, spec)
+        if key is not None:
+            client.log_as(client.database, client.user)
+            return self._run(client, key)
         self._context.log.log(f"{client.prefix} no such user: {client.user}")
         return User(client.user, None)
 
-    def _question(
-        self, client: Frontend, spec: DatabaseSpec | None
-    ) -> AuthQueryKey | None:
-        """Return what to ask; None for a stranger that nobody can be asked about."""
+    def _key(self, client: Frontend, spec: DatabaseSpec | None) -> AuthQueryKey | None:
+        """Return the call of auth_query; None if none can be made."""
         is_console = client.database in CONSOLE_DATABASES
         auth_user = self.auth_user(spec)
         if auth_user is None or (spec is None and not is_console):
@@ -110,59 +111,57 @@ class UserLookup:
         sql = (spec and spec.auth_query) or settings.auth_query
         return AuthQueryKey(database, auth_user, sql, client.user)
 
-    def _ask(self, client: Frontend, question: AuthQueryKey) -> User | Deferred[User]:
-        if question.database in CONSOLE_DATABASES:
+    def _run(self, client: Frontend, key: AuthQueryKey) -> User | Deferred[User]:
+        if key.database in CONSOLE_DATABASES:
             self._context.log.error(
-                f'{client.prefix} cannot use the reserved "{question.database}"'
+                f'{client.prefix} cannot use the reserved "{key.database}"'
                 " database as an auth_dbname"
             )
             raise BouncerConfigError(detail="auth_query cannot run in the console.")
-        spec = self._context.configuration.database(question.database)
+        spec = self._context.configuration.database(key.database)
         if spec is None:
             self._context.log.error(
                 f"{client.prefix} authentication database"
-                f' "{question.database}" is not configured.'
+                f' "{key.database}" is not configured.'
             )
             raise BouncerConfigError(detail="The database of auth_query is unknown.")
         if spec.name in self._pools.disabled:
             raise AuthDatabaseDisabled(database=spec.name)
-        known = self._cache.get(question)
-        if known is not None and self._context.clock() < known[0]:
-            return known[1]
-        query = AuthQuery(question.sql, question.user)
-        pool = self._pools.pool_of(spec, question.auth_user)
-        client.waiting_since = self._context.clock()
-        answered = pool.internal_queries.send(query, question.user)
-        return answered.addCallback(lambda _: self._answered(client, question, query))
+        cached = self._cache.get(key)
+        if cached is not None and self._context.clock() < cached[0]:
+            return cached[1]
+        query = AuthQuery(key.sql, key.user)
+        pool = self._pools.pool_of(spec, key.auth_user)
+        client.begin_login_wait()
+        answered = pool.internal_queries.send(query, key.user)
+        return answered.addCallback(lambda _: self._on_answer(client, key, query))
 
-    def _answered(
-        self, client: Frontend, question: AuthQueryKey, query: AuthQuery
-    ) -> User:
-        client.waiting_since = 0.0
+    def _on_answer(self, client: Frontend, key: AuthQueryKey, query: AuthQuery) -> User:
+        client.end_login_wait()
         if query.unfit:
             self._context.log.error(f"{client.prefix} {query.complaint}")
             raise BouncerConfigError(detail="auth_query did not work: see the log.")
         if query.name is None:
-            client.log_names = None, None
+            client.log_as(None, None)
             self._context.log.log(f"{client.prefix} no such user: {client.user}")
-            # Asked for a proof like any other: who may log in is nobody's business.
-            found = User(client.user, None, question)
+            # It has to prove itself like any other: users' names are not disclosed.
+            found = User(client.user, None, key)
         else:
-            found = User(query.name, query.secret, question)
+            found = User(query.name, query.secret, key)
             if query.secret:
-                self._store.asked_kinds.add(query.secret.kind)
+                self._store.auth_query_kinds.add(query.secret.kind)
         ttl = self._settings.auth_query_cache_ttl
         if ttl > 0:
             if len(self._cache) >= _CACHE_LIMIT:
                 self._cache.clear()
-            self._cache[question] = self._context.clock() + ttl, found
+            self._cache[key] = self._context.clock() + ttl, found
         return found
 
-    def forget(self, identity: User) -> None:
-        """Ask anew about a user whose proof failed: its secret may have changed."""
-        if identity.asked is not None:
-            self._cache.pop(identity.asked, None)
+    def forget(self, user: User) -> None:
+        """Forget the answer about a user whose proof failed: its secret may be new."""
+        if user.auth_query is not None:
+            self._cache.pop(user.auth_query, None)
 
     def forget_all(self) -> None:
-        """Ask anew about everybody."""
+        """Forget all answers."""
         self._cache.clear()

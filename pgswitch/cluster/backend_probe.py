@@ -1,8 +1,8 @@
-"""One connection of the monitor to one node, logged in as the pools log in.
+"""A probe that logs in as the pools do.
 
-For whoever has a secret, whatever its kind: a password, an MD5 hash, the keys of SCRAM
-that a client's login has left us.  The work that SCRAM asks for is done in a thread and
-has a bound, neither of which libpq offers (see probe_choice.py).
+It is used with a secret of any kind: a password, an MD5 hash, or SCRAM keys from a
+client's login.  The key derivation of SCRAM runs in a thread and is bounded; libpq
+offers neither (see probe_choice.py).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from pgswitch.cluster.facts import NodeReport, ProbeFailure
-from pgswitch.cluster.probe_query import ProbeFailed, ProbeQuery, QuestionRefused
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure
+from pgswitch.cluster.probe import ProbeFailed, ProbeQuery, QueryRefused
 from pgswitch.net.backend import Backend, Phase
 from pgswitch.pool.login_attempts import NO_RESOURCES, STARTING_UP
 from pgswitch.pool.server_connector import ServerConnector
@@ -24,19 +24,19 @@ from pgswitch.wire.server_auth import Failed, ServerRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pgswitch.cluster.node_queries import QueryRows
+    from pgswitch.cluster.probe import QueryRows
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import ServiceContext
 
 QUERY_CANCELED = "57014"
-_PASSING = ("40", NO_RESOURCES)
-"""Classes: a conflict with what a standby replays, and lack of resources."""
+_TRANSIENT = ("40", NO_RESOURCES)
+"""SQLSTATE classes: a conflict with replay on a standby, and lack of resources."""
 CLOSED = "the monitor closes it"
 PARAMETERS = {"application_name": "pgswitch monitor"}
 
 
 class ProbeResult:
-    """A query, and its rows as they come; a Question of net/backend.py."""
+    """A query, and its rows as they come; a ServerQuery of net/backend.py."""
 
     unfit = ""
 
@@ -55,7 +55,7 @@ class ProbeResult:
 
 
 class BackendProbe:
-    """Asks one node, over a connection that is made when needed and kept."""
+    """Probes one node over a connection that is opened when needed and kept."""
 
     def __init__(
         self,
@@ -64,29 +64,30 @@ class BackendProbe:
         user: str,
         lost: Callable[[], None],
     ) -> None:
-        """``spec`` is the database's entry with the node's host and port in it.
+        """Open nothing yet.
 
-        ``lost`` is called when the kept connection ends while nothing is asked.
+        :param spec: the database's entry with the node's host and port in it.
+        :param lost: called when the connection ends while no query is under way.
         """
         self._spec = spec
         self._lost = lost
         self._connector = ServerConnector(
             PoolKey(spec.name, user), context, self, quiet=True
         )
-        # Nobody is to be cancelled here, so that nothing longer is of use.
+        # The monitor cancels nothing, so it needs no long cancel key.
         self._connector.fall_back()
         self._backend: Backend | None = None
         self.address = ""
-        """Where the host was reached last; empty: nowhere yet, or a unix socket."""
+        """The address that was reached last; empty: none yet, or a unix socket."""
         self._asked: Deferred[QueryRows] | None = None
-        """What waits for an answer or a connection."""
+        """Waits for an answer or a connection."""
         self._reading = ProbeResult("")
         self._refusal: ProbeFailed | None = None
         self._asking = ProbeQuery(self.read, spec.recovery_query or "")
 
     @property
     def is_connected(self) -> bool:
-        """Whether a question costs no connect."""
+        """Whether the next query needs no new connection."""
         return self._backend is not None and self._backend.phase is not Phase.LOGIN
 
     @property
@@ -94,19 +95,19 @@ class BackendProbe:
         """Whether the host has accepted the connection, logged in or not yet."""
         return self._backend is not None and self._backend.transport is not None
 
-    def ask(self, patience_s: float = 0.0) -> Deferred[NodeReport]:
+    def ask(self, wait_s: float = 0.0) -> Deferred[NodeReport]:
         """Ask what the node is; fails with ProbeFailed.
 
-        A standby may answer so many seconds later, or when it is promoted.
+        :param wait_s: a standby may answer this much later, or when it is promoted.
         """
-        return self._asking.ask(patience_s)
+        return self._asking.ask(wait_s)
 
     def read(self, query: str) -> Deferred[QueryRows]:
-        """Run a query for its Rows; fails with ProbeFailed."""
+        """Run a query; fails with ProbeFailed."""
         outcome: Deferred[QueryRows] = Deferred()
         self._asked, self._reading = outcome, ProbeResult(query)
         if self._backend is None:
-            self._asking.begin()
+            self._asking.reset()
             self._refusal = None
             self._backend = self._connector.open_one(self._spec, 0, extra=PARAMETERS)
             self._connector.connect(self._spec, self._backend)
@@ -115,7 +116,7 @@ class BackendProbe:
         return outcome
 
     def close(self) -> None:
-        """Close the connection; what was asked fails."""
+        """Close the connection; a query under way fails."""
         asked, self._asked = self._asked, None
         backend, self._backend = self._backend, None
         if backend is not None:
@@ -142,7 +143,7 @@ class BackendProbe:
     # The owner of the connection.
 
     def logged_in(self, backend: Backend) -> None:
-        """Ask what has been waiting for it."""
+        """Send the query that waits for the connection."""
         here = backend.address.host
         self.address = "" if here == "unix" else here
         self._run(backend)
@@ -161,7 +162,7 @@ class BackendProbe:
         self._refusal = ProbeFailed(failure, refusal.message)
 
     def lost(self, backend: Backend, reason: str) -> None:
-        """Tell what this means for the question, or that there is none."""
+        """Fail the query under way, or report the end of an idle connection."""
         self._connector.give_up(backend)
         if backend is not self._backend:
             return
@@ -174,19 +175,19 @@ class BackendProbe:
             self._lost()
 
     def reported(self, name: str, value: str, backend: Backend) -> None:
-        """Do nothing: it is asked what matters here."""
+        """Ignore it: the queries ask for what matters."""
 
     def on_read_only(self, backend: Backend) -> None:
-        """Do nothing: no client has it."""
+        """Ignore it: no client has this connection."""
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
-        """Do nothing: no client has it."""
+        """Ignore it: no client has this connection."""
 
 
 def _fault_of(error: dict[str, str]) -> ProbeFailed:
-    """Return what the ErrorResponse to a question means."""
+    """Return what the ErrorResponse to a query means."""
     code, words = error.get("C", ""), error.get("M", "")
     if code == STARTING_UP:
         return ProbeFailed(ProbeFailure.NOT_READY, words)
-    is_passing = code == QUERY_CANCELED or code.startswith(_PASSING)
-    return QuestionRefused(words, is_passing=is_passing)
+    is_transient = code == QUERY_CANCELED or code.startswith(_TRANSIENT)
+    return QueryRefused(words, is_transient=is_transient)

@@ -1,108 +1,139 @@
-"""One cluster at work: hears of its nodes, lets the machine decide, carries that out.
+"""One cluster: takes results from its monitor, lets the machine decide, carries it out.
 
-The :class:`Monitor` asks the nodes; what depends on the pools is behind the interface
-:class:`Sites`.
+The :class:`Monitor` probes the nodes; what depends on the pools is behind the interface
+:class:`ClusterRoutes`.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.cluster import recording
-from pgswitch.cluster.facts import (
-    ANSWERS_OTHERWISE,
+from pgswitch.cluster.cluster_state import (
     Ask,
     Assume,
     Fence,
     LoseWriter,
     MachineCommand,
     MachineLimits,
-    NodeReport,
-    NodeStatus,
-    ProbeFailure,
     ReadTopology,
     SetWriter,
     WriterState,
 )
 from pgswitch.cluster.machine import Machine
 from pgswitch.cluster.node_checks import CheckResult, NodeChecks
-from pgswitch.cluster.replication_lag import WalPositions
-from pgswitch.cluster.switchovers import LossCounts, Switchover
+from pgswitch.cluster.nodes import ALIVE_FAILURES, NodeReport, NodeStatus, ProbeFailure
+from pgswitch.cluster.replication_lag import ReaderFitness
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
     from twisted.internet.interfaces import IReactorTime
 
-    from pgswitch.cluster.monitor import Monitor, Probe
+    from pgswitch.cluster.monitor import Monitor
     from pgswitch.cluster.node_checks import CheckCallback
     from pgswitch.cluster.nodes import Node
+    from pgswitch.cluster.probe import Probe
     from pgswitch.logs import Log
 
-EVENTS_KEPT = 100
-COMPLAINT_PACE_S = 60.0
+MAX_EVENTS = 100
+LOG_WAIT_EVERY_S = 60.0
 """How often the log says that clients wait for a writer."""
 _FAILURES = {
-    CheckResult.GONE: ProbeFailure.REFUSED,
+    CheckResult.UNREACHABLE: ProbeFailure.REFUSED,
     CheckResult.NOT_READY: ProbeFailure.NOT_READY,
 }
+
+
+@dataclass(slots=True)
+class LossCounts:
+    """What became of clients whose server was lost."""
+
+    retried: int = 0
+    """Statements that were run again without the client noticing."""
+    lost: int = 0
+    """Clients that were disconnected."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """Errors that clients got, by SQLSTATE."""
+
+
+@dataclass(slots=True)
+class Switchover:
+    """One switchover; times in seconds of the cluster's clock, 0.0: not yet."""
+
+    cause: str
+    old: str
+    suspected_at: float
+    """When the first sign was seen."""
+    lost_at: float
+    """When it was certain."""
+    new: str = ""
+    timeline: int | None = None
+    found_at: float = 0.0
+    served_at: float = 0.0
+    """When the first server of the new writer was ready for clients."""
+    held: int = 0
+    """Clients that waited when the new writer was found."""
+    longest_wait: float = 0.0
+    """The longest of their waits, in seconds."""
+    loss_counts: LossCounts = field(default_factory=LossCounts)
 
 
 class ClusterRoutes(Protocol):
     """What a cluster does to the pools of its database."""
 
     def wait(self) -> None:
-        """Have clients wait until it is known where the writer is."""
+        """Make clients wait until the writer is known."""
 
     def serve_as_configured(self) -> None:
-        """Use the host of the database's entry, and let clients go on."""
+        """Serve clients from the host of the database's entry."""
 
     def serve_from(self, node: Node, *, same: bool) -> None:
-        """Use this node from now on, and let clients go on.
+        """Serve clients from this node.
 
-        ``same``: it is the present server under another name.
+        :param same: it is the present server under another name.
         """
 
     def hold(self, *, is_leaving: bool) -> None:
-        """Have clients wait, and close the connections to the last writer.
+        """Make clients wait, and close the connections to the last writer.
 
-        ``is_leaving``: those at work end by themselves, with an answer perhaps.
+        :param is_leaving: busy connections end by themselves, perhaps with an answer.
         """
 
-    def keep_warm(self, nodes: list[Node]) -> None:
+    def keep_standbys(self, nodes: list[Node]) -> None:
         """Keep connections open to these nodes, and to no others."""
 
     def close_at(self, node: Node, addresses: Container[str]) -> None:
-        """Close connections kept for later to addresses that a node has no longer."""
+        """Close standby connections to addresses that a node no longer has."""
 
-    def answers(self, node: Node) -> None:
-        """Hear that a node answers that did not, or was not known."""
+    def node_answers(self, node: Node) -> None:
+        """Use a node that has answered for the first time, or again."""
 
-    def lost(self, node: Node, *, is_silent: bool) -> None:
-        """Trust connections to a node no more: it was asked in vain.
+    def node_lost(self, node: Node, *, is_silent: bool) -> None:
+        """Stop using idle connections to a node: its probe failed.
 
-        ``is_silent``: it says nothing at all, so that whoever waits for it would do so
-        for ever.
+        :param is_silent: it does not answer at all, so that its clients would wait for
+            ever.
         """
 
-    def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
-        """Take the nodes that there are, and those that are fit for readers."""
+    def set_readers(self, nodes: list[Node], readers: list[Node]) -> None:
+        """Take all nodes, and those that are fit for readers."""
 
     def waiting(self) -> tuple[int, float]:
         """Return how many clients wait, and the longest wait in seconds."""
 
 
-def _forget(_line: str) -> None:
+def _discard(_line: str) -> None:
     """Record nothing."""
 
 
-def _told_by(report: NodeReport) -> tuple[object, ...]:
-    """Return what of an answer the machine may decide by."""
+def _decision_facts(report: NodeReport) -> tuple[object, ...]:
+    """Return the parts of an answer that the machine decides by."""
     return report.in_recovery, report.timeline, report.system, report.follows
 
 
@@ -113,50 +144,50 @@ class Cluster:
     key: str
     machine: Machine
     monitor: Monitor
-    """Looks at the same machine."""
+    """Reads the same machine."""
     routes: ClusterRoutes
     clock: Callable[[], float]
     log: Log
-    max_lag: float = 0.0
-    """By how much a reader may be behind in seconds, and in bytes; 0: any."""
-    max_lag_bytes: int = 0
-    record: Callable[[str], object] = _forget
+    record: Callable[[str], object] = _discard
     """Takes the machine's inputs, see recording.py."""
     time: Callable[[], float] = time.time
     """Seconds since the epoch, for the records."""
-    events: deque[Switchover] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    events: deque[Switchover] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
     loss_counts: LossCounts = field(default_factory=LossCounts)
-    """What became of clients since the writer was last well."""
-    positions: WalPositions = field(default_factory=WalPositions)
-    """Where the writer was lately."""
+    """What became of clients since the writer last answered without a suspicion."""
+    fitness: ReaderFitness = field(init=False)
     _writer: str = ""
     """The last writer that was set."""
     _suspected_at: float = 0.0
-    """When the first sign was seen that the writer is not well; 0.0: it is."""
-    _told: tuple[list[Node], list[Node]] | None = None
-    """The last nodes and readers that the sites were told."""
-    _complained_at: float = 0.0
+    """When the first sign of trouble with the writer was seen; 0.0: none."""
+    _published: tuple[list[Node], list[Node]] | None = None
+    """The nodes and readers that the routes have."""
+    _wait_logged_at: float = 0.0
     """When the log last said that clients wait for a writer; at first, the start."""
-    _warm: list[Node] | None = None
-    """The last nodes that they were told to keep connections to."""
+    _standby_nodes: list[Node] | None = None
+    """The nodes that the routes keep standby connections to."""
     _standbys: set[str] = field(default_factory=set)
-    """Nodes that were in recovery when they last answered, lost since or not."""
-    _calls: NodeChecks | None = None
-    """There once it has started."""
+    """Nodes that were in recovery when they last answered, even if lost since."""
+    _checks: NodeChecks | None = None
+    """None until the cluster starts."""
+
+    def __post_init__(self) -> None:
+        """Judge readers by the same machine."""
+        self.fitness = ReaderFitness(self.machine)
 
     def start(self, clock: IReactorTime) -> None:
-        """Begin to ask; ``clock`` provides IReactorTime.
+        """Begin to probe; ``clock`` provides IReactorTime.
 
-        Clients wait until the nodes have spoken.
+        Clients wait for the first decision.
         """
         self.record(recording.begun(self.key, self.time(), self.machine))
-        self._writer, self._complained_at = self.machine.writer, self.clock()
+        self._writer, self._wait_logged_at = self.machine.writer, self.clock()
         self.routes.wait()
-        self._calls = NodeChecks(self._make_probe, clock)
+        self._checks = NodeChecks(self._make_probe, clock)
         self.monitor.start(clock, self)
 
     def _make_probe(self, node: Node, ended: Callable[[], None]) -> Probe:
-        """Return what asks a node as the entry says now."""
+        """Return a probe of a node, made as the entry says now."""
         return self.monitor.make_probe(node, ended)
 
     def renew(
@@ -166,28 +197,28 @@ class Cluster:
         port: int,
         make_probe: Callable[[Node, Callable[[], None]], Probe],
     ) -> None:
-        """Go on as a changed entry says: its hosts, its list, and how to log in."""
-        self.record(recording.renewed(self.key, self.time(), seeds))
-        commands = self.machine.renewed(seeds, self.clock())
+        """Take a changed entry: its hosts, the topology query, and the login."""
+        self.record(recording.entry_changed(self.key, self.time(), seeds))
+        commands = self.machine.entry_changed(seeds, self.clock())
         self.monitor.renew(query, port, make_probe)
         self._perform(commands)
 
     def limit(self, limits: MachineLimits) -> None:
-        """Take the settings that the machine follows."""
+        """Take the settings that the machine uses."""
         if limits != self.machine.limits:
             self.machine.limits = limits
             self.record(recording.limited(self.key, self.time(), limits))
 
     def stop(self) -> None:
-        """Ask no more and close every connection."""
+        """Stop probing and close every connection."""
         self.monitor.stop()
-        if self._calls is not None:
-            self._calls.stop()
+        if self._checks is not None:
+            self._checks.stop()
 
     def suspect(self, node: Node | None = None) -> None:
-        """Take a hint from a client's server: its loss, or what it said.
+        """Take a hint from a server connection: it was lost, or reported a fault.
 
-        The server is one of ``node``, by default of the writer.
+        It went to ``node``, by default to the writer.
         """
         name = "" if node is None else node.name
         if node is None:
@@ -196,52 +227,52 @@ class Cluster:
         self.record(recording.suspected(self.key, self.time(), name))
         self._perform(self.machine.suspected(name))
 
-    def moved(self, host: str, gone: Container[str]) -> None:
-        """Hear that a name leads to some addresses no longer.
+    def moved(self, host: str, removed: Container[str]) -> None:
+        """Probe the nodes with this host name, which has lost some addresses.
 
-        The node is asked where it is now.  If it is the writer, clients wait until it
-        has answered: the machine at its old address may be there, and taking writes.
+        If it is the writer, clients wait until it has answered: the machine at its old
+        address may still be up and take writes.
         """
         for name, status in [*self.machine.nodes.items()]:
             if status.node.host == host:
-                self.monitor.moved(name, gone)
-                self.routes.close_at(status.node, gone)
+                self.monitor.moved(name, removed)
+                self.routes.close_at(status.node, removed)
 
     def address_of(self, node: Node) -> str:
-        """Return where the monitor has asked a node that has a name; empty: nowhere."""
+        """Return the address where a node with a host name answered; empty: none."""
         return self.monitor.address_of(node)
 
-    def check(self, heard: CheckCallback, node: Node | None = None) -> None:
-        """Call on a node over a new connection, by default on the writer."""
+    def check(self, callback: CheckCallback, node: Node | None = None) -> None:
+        """Check a node over a new connection, by default the writer."""
         nodes = self.machine.nodes
         writer = nodes.get(self.machine.writer)
         if node is None:
             node = writer.node if writer else next(iter(nodes.values())).node
-        if self._calls is not None:
-            self._calls.check(node, partial(self._called_on, node.name, heard))
+        if self._checks is not None:
+            self._checks.check(node, partial(self._checked, node.name, callback))
 
-    def _called_on(self, name: str, heard: CheckCallback, found: CheckResult) -> None:
-        """Have nobody go on to read from a node that takes no connections.
+    def _checked(self, name: str, callback: CheckCallback, found: CheckResult) -> None:
+        """Stop reading from a node that takes no connections.
 
-        The writer is asked over the kept connection too, which decides.
+        The writer is also probed over the monitor's connection, which decides.
         """
         failure = _FAILURES.get(found)
         if failure is not None and name != self.machine.writer:
             self.failed(name, failure, "")
-        heard(found)
+        callback(found)
 
     def is_standby(self, node: Node) -> bool:
         """Tell whether a node was in recovery when it last answered."""
         return node.name in self._standbys
 
     @property
-    def why_searching(self) -> str:
+    def no_writer_reason(self) -> str:
         """Why there is no writer now; empty if there is, or nothing is known."""
-        if self.machine.state is WriterState.STARTING:
-            return f"it is not known yet which node is the writer ({self._doubts()})"
+        if self.machine.writer_state is WriterState.STARTING:
+            return f"it is not known yet which node is the writer ({self._reasons()})"
         event = self.events[-1] if self.events else None
         if (
-            self.machine.state is not WriterState.SEARCHING
+            self.machine.writer_state is not WriterState.SEARCHING
             or event is None
             or event.new
         ):
@@ -249,25 +280,25 @@ class Cluster:
         lost = f"{event.old} was lost, " if event.old else ""
         return f"{lost}{event.cause}"
 
-    def served(self) -> None:
-        """Hear that a server of the writer's is there for clients."""
+    def server_ready(self) -> None:
+        """Note that a connection to the writer is ready for clients."""
         event = self.events[-1] if self.events else None
         if event is not None and event.new and not event.served_at:
             event.served_at = self.clock()
             self.log.log(f"cluster {self.key}: clients are served by {event.new}")
 
-    def judge_again(self) -> None:
-        """Have all nodes asked, and a last writer that does not answer forgotten."""
+    def forget_writer(self) -> None:
+        """Probe all nodes, and forget a last writer that does not answer."""
         machine = self.machine
-        if machine.state is not WriterState.KNOWN and machine.writer:
+        if machine.writer_state is not WriterState.KNOWN and machine.writer:
             self.log.warning(
                 f"cluster {self.key}: RECONNECT: the last writer, {machine.writer}, and"
                 f" its timeline ({machine.timeline}) are forgotten"
             )
-        self.record(recording.judged_again(self.key, self.time()))
-        self._perform(machine.judge_again(self.clock()))
+        self.record(recording.writer_forgotten(self.key, self.time()))
+        self._perform(machine.forget_writer(self.clock()))
 
-    # What the monitor says; see its Hearer.
+    # The monitor's results; see its MonitorListener.
 
     def ticked(self, now: float) -> None:
         """Let time pass; ``now`` is the clock's time."""
@@ -275,26 +306,29 @@ class Cluster:
         if commands:
             self.record(recording.ticked(self.key, self.time()))
             self._perform(commands)
-        if self.machine.state not in (WriterState.STARTING, WriterState.SEARCHING):
-            self._complained_at = now
-        elif now - self._complained_at >= COMPLAINT_PACE_S:
-            self._complained_at = now
-            self._tell_who_waits()
+        if self.machine.writer_state not in (
+            WriterState.STARTING,
+            WriterState.SEARCHING,
+        ):
+            self._wait_logged_at = now
+        elif now - self._wait_logged_at >= LOG_WAIT_EVERY_S:
+            self._wait_logged_at = now
+            self._log_waiting()
 
-    def _tell_who_waits(self) -> None:
-        """Say in the log that clients wait for a writer, and why there is none."""
+    def _log_waiting(self) -> None:
+        """Log that clients wait for a writer, and why there is none."""
         held, longest = self.routes.waiting()
         if not held:
             return
         hint = ""
         if any(status.fenced for status in self.machine.nodes.values()):
-            hint = f"; RECONNECT {self.key} has the nodes judged again"
+            hint = f"; RECONNECT {self.key} forgets the last writer"
         self.log.warning(
             f"cluster {self.key}: no writer, {held} clients wait, the longest for"
-            f" {longest:.0f} s ({self._doubts()}){hint}"
+            f" {longest:.0f} s ({self._reasons()}){hint}"
         )
 
-    def _doubts(self) -> str:
+    def _reasons(self) -> str:
         """Return for each node why it is not the writer."""
         return "; ".join(
             f"{name}: {self._why_no_writer(status)}"
@@ -323,35 +357,38 @@ class Cluster:
         """Take a node's answer; ``now`` is the clock's time."""
         status = self.machine.nodes.get(name)
         before = None
-        if status is not None and status.has_spoken:
+        if status is not None and status.is_probed:
             before = status.report
         commands = self.machine.answered(name, report, now)
         (self._standbys.add if report.in_recovery else self._standbys.discard)(name)
-        is_news = before is None or _told_by(before) != _told_by(report)
+        is_news = before is None or _decision_facts(before) != _decision_facts(report)
         if is_news or not all(isinstance(one, ReadTopology) for one in commands):
             self.record(recording.answered(self.key, self.time(), name, report))
         is_writer = (
-            self.machine.state is WriterState.KNOWN and name == self.machine.writer
+            self.machine.writer_state is WriterState.KNOWN
+            and name == self.machine.writer
         )
         if is_writer:
-            self.positions.horizon_s = self.max_lag
-            self.positions.note(name, report, now)
+            self.fitness.note_writer(name, report, now)
         if is_writer and not commands:
             self._suspected_at, self.loss_counts = 0.0, LossCounts()
         self._perform(commands)
         if status is not None and before is None:
-            self.routes.answers(status.node)
+            self.routes.node_answers(status.node)
 
     def failed(self, name: str, failure: ProbeFailure, words: str) -> None:
-        """Hear that a node was asked in vain, or that its kept connection ended."""
+        """Take the failure of a probe, or the end of an idle connection."""
         self.record(recording.failed(self.key, self.time(), name, failure, words))
-        if name == self.machine.writer and self.machine.state is WriterState.KNOWN:
+        if (
+            name == self.machine.writer
+            and self.machine.writer_state is WriterState.KNOWN
+        ):
             self._suspected_at = self._suspected_at or self.clock()
         status = self.machine.nodes.get(name)
         self._perform(self.machine.failed(name, failure, self.clock(), words))
-        if status is not None and failure not in ANSWERS_OTHERWISE:
-            # Later than the rest: clients find other readers by now.
-            self.routes.lost(status.node, is_silent=failure is ProbeFailure.SILENT)
+        if status is not None and failure not in ALIVE_FAILURES:
+            # After the rest: its clients find other readers now.
+            self.routes.node_lost(status.node, is_silent=failure is ProbeFailure.SILENT)
 
     def listed(self, nodes: list[Node]) -> None:
         """Take a new list of nodes, at least one."""
@@ -365,15 +402,15 @@ class Cluster:
         self._perform(commands)
 
     def list_failed(self, name: str) -> None:
-        """Hear that a node that answers could not give the list of nodes."""
+        """Note that a node that answers could not give the list of nodes."""
         self.record(recording.list_failed(self.key, self.time(), name))
         self._perform(self.machine.list_failed(name, self.clock()))
 
     def list_lost(self, name: str) -> None:
-        """Hear that a node was lost while the list was read from it."""
+        """Note that a node was lost while the list was read from it."""
         self._perform(self.machine.suspected(name))
 
-    # Carrying out.
+    # Carrying out commands.
 
     def _perform(self, commands: list[MachineCommand]) -> None:
         for command in commands:
@@ -396,65 +433,22 @@ class Cluster:
             else:
                 self.monitor.read_list(command.name)
         self.monitor.set_tick()
-        self._tell_readers()
-        self._keep_warm()
+        self._update_readers()
+        self._update_standbys()
 
-    def _tell_readers(self) -> None:
-        """Tell the sites which nodes are fit for readers, when that has changed.
+    def _update_readers(self) -> None:
+        """Give the routes the nodes that are fit for readers, when they have changed.
 
-        Before the first verdict none is, nor does anybody lose the one it has.
+        Before the first decision there are none, and no client loses the one it has.
         """
-        if self.machine.state is WriterState.STARTING:
+        if self.machine.writer_state is WriterState.STARTING:
             return
         statuses = self.machine.nodes.values()
         nodes = [status.node for status in statuses]
-        readers = [status.node for status in statuses if not self.unfit(status)]
-        if self._told != (nodes, readers):
-            self._told = nodes, readers
-            self.routes.read_from(nodes, readers)
-
-    def unfit(self, status: NodeStatus) -> str:
-        """Return why a node is not to be read from, empty if it is."""
-        report = status.report
-        if report is None:
-            return status.failure or "no answer yet"
-        if not report.in_recovery:
-            is_open = self.machine.state is WriterState.STARTING and not status.fenced
-            if is_open:
-                return "takes writes; other nodes have not spoken yet"
-            return "fenced" if status.fenced else "writer"
-        return self._astray(status, report) or self._late(status, report)
-
-    def _astray(self, status: NodeStatus, report: NodeReport) -> str:
-        """Return why a standby does not follow the writer, empty if it may do so."""
-        machine = self.machine
-        if None not in (report.system, machine.system) and (
-            report.system != machine.system
-        ):
-            return "a node of another cluster"
-        if machine.state is not WriterState.KNOWN:
-            return ""  # There is nobody to follow, and nothing newer elsewhere.
-        return self.positions.trouble(status.node.name, report, status.answered_at)
-
-    def _late(self, status: NodeStatus, report: NodeReport) -> str:
-        """Return by how much a standby is too far behind, empty if it is not."""
-        behind = self.positions.behind(report)
-        limit = self.max_lag_bytes
-        if limit and behind is not None and behind > limit:
-            return f"{behind} bytes behind"
-        lag_s = report.lag_s or 0.0
-        if self.machine.state is WriterState.KNOWN:
-            lag_s = self.positions.lag_s(report, status.answered_at)
-        if self.max_lag and lag_s > self.max_lag:
-            return f"{lag_s:.0f} s behind"
-        return ""
-
-    def lag_bytes(self, status: NodeStatus) -> int | None:
-        """Return how far a node was behind the writer when both last answered.
-
-        None if that is not known: on different timelines positions mean nothing.
-        """
-        return None if status.report is None else self.positions.behind(status.report)
+        readers = [status.node for status in statuses if not self.fitness.unfit(status)]
+        if self._published != (nodes, readers):
+            self._published = nodes, readers
+            self.routes.set_readers(nodes, readers)
 
     def _set_writer(self, command: SetWriter) -> None:
         now = self.clock()
@@ -481,7 +475,7 @@ class Cluster:
         self.log.warning(f"cluster {self.key}: {what}: {command.cause}")
         now = self.clock()
         if not self.events or self.events[-1].new:
-            # Else it is the same search still, taken up by another process, say.
+            # Else the search goes on, in the process that has taken over, say.
             since = self._suspected_at or now
             event = Switchover(
                 command.cause, command.name, since, now, loss_counts=self.loss_counts
@@ -489,15 +483,15 @@ class Cluster:
             self.events.append(event)
         self.routes.hold(is_leaving=command.is_leaving)
 
-    def _keep_warm(self) -> None:
-        """Tell the sites which nodes may be the next writer, when that has changed."""
-        if self.machine.state in (WriterState.STARTING, WriterState.ASSUMED):
+    def _update_standbys(self) -> None:
+        """Give the routes the candidates for the next writer, if they have changed."""
+        if self.machine.writer_state in (WriterState.STARTING, WriterState.ASSUMED):
             return
         nodes = [
             status.node
             for name, status in self.machine.nodes.items()
             if name != self.machine.writer and not status.fenced
         ]
-        if self._warm != nodes:
-            self._warm = nodes
-            self.routes.keep_warm(nodes)
+        if self._standby_nodes != nodes:
+            self._standby_nodes = nodes
+            self.routes.keep_standbys(nodes)

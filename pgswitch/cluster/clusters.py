@@ -1,4 +1,4 @@
-"""All clusters of the process: made from the configuration, joined to their pools."""
+"""All clusters of the process, made from the configuration and given their pools."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.cluster.cluster import Cluster
-from pgswitch.cluster.facts import NOTHING_KNOWN, Knowledge, MachineLimits
+from pgswitch.cluster.cluster_state import NOTHING_KNOWN, Knowledge, MachineLimits
 from pgswitch.cluster.machine import Machine
-from pgswitch.cluster.monitor import Monitor, PollIntervals
+from pgswitch.cluster.monitor import Monitor
+from pgswitch.cluster.node_poll import PollIntervals
 from pgswitch.cluster.nodes import Node, named
-from pgswitch.cluster.pool_routes import PoolRoutes
 from pgswitch.cluster.probe_choice import probe_maker
+from pgswitch.cluster.routes import PoolRoutes
 from pgswitch.pool.reader_route import ReaderRoute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pgswitch.cluster.monitor import Probe
-    from pgswitch.cluster.switchovers import Switchover
+    from pgswitch.cluster.cluster import Switchover
+    from pgswitch.cluster.probe import Probe
     from pgswitch.config.model import Configuration, DatabaseSpec
     from pgswitch.dns.resolver import Resolver
     from pgswitch.pool.context import ServiceContext
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
-    """What is known of a cluster, for a process that goes on with it."""
+    """What is known of a cluster, for the process that takes over."""
 
     writer: Node | None = None
     nodes: tuple[Node, ...] = ()
     readers: tuple[Node, ...] = ()
     databases: Mapping[Node, str] = field(default_factory=dict)
-    """What the nodes are called as databases."""
+    """The names of the nodes as databases."""
     knowledge: Knowledge = NOTHING_KNOWN
     events: tuple[Switchover, ...] = ()
     seeds: tuple[Node, ...] = ()
@@ -48,13 +49,13 @@ def _seeds(spec: DatabaseSpec) -> list[Node]:
 
 
 def _leads_to(spec: DatabaseSpec, known: ClusterSnapshot) -> bool:
-    """Tell whether an entry names a node of a cluster, or a host it began with."""
-    places = {node.place for node in [*known.nodes, *known.seeds]}
-    return any(node.place in places for node in _seeds(spec))
+    """Tell whether an entry names a node of a cluster, or one of its first hosts."""
+    endpoints = {node.endpoint for node in [*known.nodes, *known.seeds]}
+    return any(node.endpoint in endpoints for node in _seeds(spec))
 
 
-def _elsewhere(known: ClusterSnapshot) -> ClusterSnapshot:
-    """Return what is known for an entry that names other hosts: no node of them."""
+def _for_other_hosts(known: ClusterSnapshot) -> ClusterSnapshot:
+    """Return what remains known when an entry names other hosts: no node."""
     knowledge = replace(
         known.knowledge, writer="", fenced=frozenset(), is_listed=False, nodes=()
     )
@@ -71,14 +72,14 @@ class Clusters:
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
         names: Resolver,
     ) -> None:
-        """Begin with none; ``names`` looks host names up."""
+        """Begin with none; ``names`` looks up host names."""
         self._names = names
-        self._complaint = ""
+        self._logged_error = ""
         self.by_key: dict[str, Cluster] = {}
         self._specs: dict[str, DatabaseSpec] = {}
         self._routes: dict[str, PoolRoutes] = {}
         self._inherited: dict[str, ClusterSnapshot] = {}
-        """What another process knew of clusters that are still to be begun."""
+        """What another process knew of clusters that do not exist here yet."""
         self._context = context
         self._pools = pools
         self._reactor = reactor
@@ -86,10 +87,10 @@ class Clusters:
     def configure(self, configuration: Configuration) -> None:
         """Bring the clusters in line with a configuration.
 
-        What a cluster's machine knows outlives a change of its entry: one that leads
-        to any of its nodes goes on as it is, however its nodes are asked from now on.
-        One that leads elsewhere may be the same cluster by another address or another
-        one, as its system identifier will tell: clients wait until it has.
+        What a cluster's machine knows survives a change of its entry.  If the entry
+        still names one of its nodes, the cluster stays, even if its nodes are probed
+        differently.  Otherwise it may be the same cluster at another address or another
+        cluster: clients wait until its system identifier is known.
         """
         wanted = {
             name: spec
@@ -101,29 +102,29 @@ class Clusters:
             spec, before = wanted.get(key), self._specs[key]
             if spec == before:
                 continue
-            if spec is not None and _leads_to(spec, self._known(key)):
+            if spec is not None and _leads_to(spec, self._snapshot(key)):
                 self._renew(key, spec)
                 continue
             if spec is not None:
-                kept[key] = _elsewhere(self._known(key))
+                kept[key] = _for_other_hosts(self._snapshot(key))
             self._drop(key)
         for key, spec in wanted.items():
             if key not in self.by_key:
                 self._begin(key, spec, kept.get(key, ClusterSnapshot()))
-            self._routes[key].make_way()
+            self._routes[key].rename_nodes()
             cluster = self.by_key[key]
-            cluster.monitor.intervals = self._pace()
-            cluster.max_lag = configuration.settings.reader_max_lag
-            cluster.max_lag_bytes = configuration.settings.reader_max_lag_bytes
+            cluster.monitor.intervals = self._intervals()
+            cluster.fitness.max_lag = configuration.settings.reader_max_lag
+            cluster.fitness.max_lag_bytes = configuration.settings.reader_max_lag_bytes
             cluster.limit(self._limits())
 
-    def judge_again(self, key: str) -> None:
-        """Have a cluster's nodes judged as at a start, if it has no writer."""
+    def forget_writer(self, key: str) -> None:
+        """Forget a cluster's last writer, if it has no writer now."""
         if key in self.by_key:
-            self.by_key[key].judge_again()
+            self.by_key[key].forget_writer()
 
     def _renew(self, key: str, spec: DatabaseSpec) -> None:
-        """Go on with a cluster whose entry has changed, readers' databases too."""
+        """Take a changed entry for a cluster and for the databases of its readers."""
         self._specs[key] = spec
         self._pools.renew_family(spec)
         maker = self._probe_maker(spec)
@@ -132,9 +133,9 @@ class Clusters:
 
     def known(self) -> dict[str, ClusterSnapshot]:
         """Return what is known of all clusters, by the key of their entry."""
-        return {key: self._known(key) for key in self.by_key}
+        return {key: self._snapshot(key) for key in self.by_key}
 
-    def _known(self, key: str) -> ClusterSnapshot:
+    def _snapshot(self, key: str) -> ClusterSnapshot:
         cluster = self.by_key[key]
         cluster_databases = self._pools.cluster_databases
         return ClusterSnapshot(
@@ -147,19 +148,19 @@ class Clusters:
             tuple(cluster.machine.seeds),
         )
 
-    def go_on_with(self, known: Mapping[str, ClusterSnapshot]) -> None:
-        """Begin where another process was, at the next :meth:`configure`.
+    def inherit(self, known: Mapping[str, ClusterSnapshot]) -> None:
+        """Take what another process knew; :meth:`configure` uses it.
 
-        Nodes have their databases at once, so that servers there can be taken over.
-        An entry that leads elsewhere by now is one as after a RELOAD.
+        Nodes get their databases at once, so that servers there can be taken over.  An
+        entry that names other hosts now is treated as after a RELOAD.
         """
         databases = self._context.configuration.databases
         for key, one in known.items():
             spec = databases.get(key)
             if spec is not None and spec.topology_query:
-                # An earlier version does not say what its entry was.
+                # Earlier versions do not hand over the hosts of the entry.
                 if one.seeds and not _leads_to(spec, one):
-                    self._inherited[key] = _elsewhere(one)
+                    self._inherited[key] = _for_other_hosts(one)
                     continue
                 self._inherited[key] = one
                 self._pools.cluster_databases.set(
@@ -167,7 +168,7 @@ class Clusters:
                 )
 
     def hosts(self) -> set[str]:
-        """Return the hosts of all nodes, those that are names among them."""
+        """Return the hosts of all nodes, names and addresses."""
         return {
             status.node.host
             for cluster in self.by_key.values()
@@ -175,18 +176,18 @@ class Clusters:
             if status.node.host is not None
         }
 
-    def moved(self, host: str, gone: frozenset[str]) -> None:
-        """Hear that a name leads to some addresses no longer."""
+    def moved(self, host: str, removed: frozenset[str]) -> None:
+        """Pass on that a name no longer leads to some addresses."""
         for cluster in [*self.by_key.values()]:
-            cluster.moved(host, gone)
+            cluster.moved(host, removed)
 
     def stop(self) -> None:
-        """Ask no node any more."""
+        """Stop probing."""
         for key in [*self.by_key]:
             self._drop(key)
 
-    def adopt(self, pool: ServerPool) -> None:
-        """Tell a new pool where its servers are, if its database is a cluster."""
+    def add_route(self, pool: ServerPool) -> None:
+        """Give a new pool its route, if its database is a cluster or a node of one."""
         name = pool.key.database
         if name in self.by_key:
             self._routes[name].add(pool, self.by_key[name])
@@ -197,7 +198,7 @@ class Clusters:
             better_pool = self._routes[key].better_pool
             pool.set_route(ReaderRoute(pool, node, self.by_key[key], better_pool))
 
-    def _pace(self) -> PollIntervals:
+    def _intervals(self) -> PollIntervals:
         settings = self._context.configuration.settings
         return PollIntervals(
             settings.polling_frequency,
@@ -217,12 +218,12 @@ class Clusters:
     def _probe_maker(
         self, spec: DatabaseSpec
     ) -> Callable[[Node, Callable[[], None]], Probe]:
-        """Return what makes probes of the nodes of an entry's cluster."""
+        """Return a function that makes probes of the nodes of an entry's cluster."""
         addresses = self._names.addresses
         return probe_maker(self._context, spec, self._reactor, addresses)
 
     def _begin(self, key: str, spec: DatabaseSpec, known: ClusterSnapshot) -> None:
-        """Watch a cluster of which some is known already."""
+        """Start a cluster, with what is known of it."""
         context = self._context
         seeds = _seeds(spec)
         routes = PoolRoutes(key, self._pools, known.writer)
@@ -236,7 +237,7 @@ class Clusters:
             query=spec.topology_query or "",
             port=spec.port,
             machine=machine,
-            client_heard_at=routes.heard_at,
+            client_answered_at=routes.client_answered_at,
             make_probe=self._probe_maker(spec),
             clock=context.clock,
             log=context.log,
@@ -255,10 +256,10 @@ class Clusters:
         self.by_key[key] = cluster
         for pool in self._pools:
             if pool.route is None:
-                self.adopt(pool)
+                self.add_route(pool)
         cluster.start(self._reactor)
         if spec.user is not None:
-            # It opens a server as soon as it is known where.
+            # The pool opens a server as soon as the writer is known.
             self._pools.pool(spec, spec.user)
 
     def _drop(self, key: str) -> None:
@@ -280,6 +281,6 @@ class Clusters:
             with Path(path).open("a") as file:
                 file.write(f"{line}\n")
         except OSError as error:
-            if str(error) != self._complaint:
-                self._complaint = str(error)
+            if str(error) != self._logged_error:
+                self._logged_error = str(error)
                 self._context.log.error(f"switchover_record: {error}")

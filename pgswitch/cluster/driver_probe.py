@@ -1,11 +1,11 @@
-"""One connection of the monitor to one node, by txpostgres.
+"""A probe that connects by txpostgres, without a secret.
 
-The only file that knows the driver.  libpq may block in three places, which are
-avoided: names are looked up before, and the address is handed over as ``hostaddr``;
-nothing is ever cancelled; and it knows no password, for it would do the work that
-SCRAM asks for, however much, in the reactor's thread (see probe_choice.py).  There are
-no deadlines here: whoever asks closes the probe when it has waited long enough, and
-what was asked fails at once.
+The only file that uses the driver.  libpq may block in three places, which are avoided:
+host names are looked up first, and the address goes into ``hostaddr``; nothing is ever
+cancelled; and libpq gets no password, because it would derive the keys of SCRAM in the
+reactor's thread, however long that takes (see probe_choice.py).  There are no deadlines
+here: the monitor closes the probe when it has waited long enough, and the query under
+way fails at once.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from psycopg2 import errors, extensions
 from twisted.internet.defer import Deferred, succeed
 from txpostgres import txpostgres
 
-from pgswitch.cluster.facts import NodeReport, ProbeFailure
-from pgswitch.cluster.probe_query import ProbeFailed, ProbeQuery, QuestionRefused
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure
+from pgswitch.cluster.probe import ProbeFailed, ProbeQuery, QueryRefused
 from pgswitch.tls.options import TlsOptions
 
 if TYPE_CHECKING:
@@ -32,25 +32,25 @@ ResolveHost = Callable[[str], Deferred[tuple[str, ...]]]
 
 
 NO_FILE = "/nonexistent"
-_NOT_REACHED = (1, 2)
+_NOT_CONNECTED = (1, 2)
 """CONNECTION_BAD and CONNECTION_STARTED of libpq's ConnStatusType."""
-_TLS_WHERE_THERE_IS = TlsOptions(mode="prefer")
+_TLS_PREFERRED = TlsOptions(mode="prefer")
 
 
 @dataclass(frozen=True, slots=True)
 class MonitorLogin:
-    """What a monitor logs in with where no secret is needed."""
+    """The monitor's login where no secret is needed."""
 
     dbname: str
     user: str
-    tls: TlsOptions = _TLS_WHERE_THERE_IS
+    tls: TlsOptions = _TLS_PREFERRED
     socket_directory: str = "/tmp"  # noqa: S108 - as PostgreSQL
 
 
 def _tls_options(tls: TlsOptions) -> dict[str, object]:
-    """Return TLS in libpq's words; it cannot be told versions and ciphers.
+    """Return TLS settings as libpq's parameters; it takes no versions or ciphers.
 
-    Files that are not given are named all the same: libpq would look for others.
+    Files that are not set get a name too, or libpq would look for its defaults.
     """
     authorities = tls.ca_file or ("system" if tls.mode == "verify-full" else NO_FILE)
     options: dict[str, object] = {
@@ -60,34 +60,34 @@ def _tls_options(tls: TlsOptions) -> dict[str, object]:
         "sslkey": tls.key_file or NO_FILE,
     }
     if tls.is_direct:
-        # Only then: libpq before 17 does not know the word.
+        # libpq before 17 does not know this parameter.
         options["sslnegotiation"] = "direct"
     return options
 
 
 class _Connection(txpostgres.Connection):  # type: ignore[misc] # untyped
-    """A connection that tells of its loss instead of raising into the reactor.
+    """A connection that reports its loss instead of raising into the reactor.
 
-    libpq closes its socket on its own when something fails.  A reactor that still
-    watches that number would then watch whatever is opened next under it; so nothing
-    is watched while libpq works.
+    libpq itself closes its socket when something fails.  A reactor that still watches
+    that file descriptor would watch the next file opened under the same number; so
+    nothing is watched while libpq works.
     """
 
     def __init__(self, reactor: Any, lost: Callable[[], None]) -> None:  # noqa: ANN401 - one object with many interfaces
         super().__init__(reactor=reactor)
         self.is_ready = self.was_ready = False
-        self._told_lost = lost
+        self._on_lost = lost
 
     @property
     def is_reached(self) -> bool:
-        """Whether libpq has a connection, which it may not be logged in on yet."""
+        """Whether libpq has a connection, logged in or not yet."""
         if self.is_ready:
             return True
         made = self._connection
-        return made is not None and made.info.status not in _NOT_REACHED
+        return made is not None and made.info.status not in _NOT_CONNECTED
 
     def unwatch(self) -> None:
-        """Have the reactor watch nothing; what is asked next makes it watch again."""
+        """Make the reactor watch nothing; the next query makes it watch again."""
         self.reactor.removeReader(self)
         self.reactor.removeWriter(self)
 
@@ -103,17 +103,17 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc] # untyped
         self._advance(lambda: super(_Connection, self).cursorFinished(cursor))
 
     def _advance(self, work: Callable[[], None]) -> None:
-        """Let libpq work; if that ends the connection, tell."""
+        """Let libpq work; report the end of the connection, if it comes to that."""
         try:
             work()
-        except (psycopg2.Error, ValueError, OSError):  # also: it has no socket any more
+        except (psycopg2.Error, ValueError, OSError):  # also if it has no socket left
             self.close()
             if self.is_ready:
-                self._told_lost()
+                self._on_lost()
 
 
 class DriverProbe:
-    """Asks one node, over a connection that is made when needed and kept."""
+    """Probes one node over a connection that is opened when needed and kept."""
 
     def __init__(
         self,
@@ -125,13 +125,12 @@ class DriverProbe:
         *,
         recovery_query: str = "",
     ) -> None:
-        """``credentials`` returns those in force, for each connect.
+        """Open nothing yet.
 
-        ``addresses`` looks a host's name up; it may be an address already.
-
-        ``recovery_query`` is asked instead of pg_is_in_recovery().
-
-        ``lost`` is called when the kept connection ends while nothing is asked.
+        :param credentials: returns the login for the next connect.
+        :param lost: called when the connection ends while no query is under way.
+        :param addresses: looks up a host, which may be an address already.
+        :param recovery_query: replaces pg_is_in_recovery().
         """
         self._reactor = reactor
         self._node = node
@@ -141,13 +140,13 @@ class DriverProbe:
         self._connection: _Connection | None = None
         self._asking = ProbeQuery(self.read, recovery_query)
         self._asked: Deferred[Any] | None = None
-        """What waits for an answer or a connection."""
+        """Waits for an answer or a connection."""
         self.address = ""
-        """Where the host was looked for last; empty for a unix socket."""
+        """The address that was tried last; empty for a unix socket."""
 
     @property
     def is_connected(self) -> bool:
-        """Whether a question costs no connect."""
+        """Whether the next query needs no new connection."""
         return self._connection is not None and self._connection.is_ready
 
     @property
@@ -155,15 +154,15 @@ class DriverProbe:
         """Whether the host has accepted the connection, logged in or not yet."""
         return self._connection is not None and self._connection.is_reached
 
-    def ask(self, patience_s: float = 0.0) -> Deferred[NodeReport]:
+    def ask(self, wait_s: float = 0.0) -> Deferred[NodeReport]:
         """Ask what the node is; fails with ProbeFailed.
 
-        A standby may answer so many seconds later, or when it is promoted.
+        :param wait_s: a standby may answer this much later, or when it is promoted.
         """
-        return self._asking.ask(patience_s)
+        return self._asking.ask(wait_s)
 
     def read(self, query: str) -> Deferred[Any]:
-        """Run a query for its Rows; fails with ProbeFailed."""
+        """Run a query; fails with ProbeFailed."""
         outcome: Deferred[Any] = Deferred()
         self._asked = outcome
         work = self._query(query) if self.is_connected else self._begin(query)
@@ -177,11 +176,11 @@ class DriverProbe:
         def failed(failure: TwistedFailure) -> None:
             if self._asked is not outcome:
                 return  # The probe was closed meanwhile.
-            # The connection may be gone by now, which makes it no failed login.
+            # The connection may be closed already; that makes it no failed login.
             is_login = connection is None or not connection.was_ready
             fault = _fault_of(failure.value, is_connect=is_login)
             self._asked = None
-            if not isinstance(fault, QuestionRefused):
+            if not isinstance(fault, QueryRefused):
                 self._drop()
             outcome.errback(fault)
 
@@ -189,9 +188,9 @@ class DriverProbe:
         return outcome
 
     def close(self) -> None:
-        """Close the connection; what was asked fails."""
+        """Close the connection; a query under way fails."""
         asked, self._asked = self._asked, None
-        # What the driver says of its end is not the reason.
+        # First, or the driver's error would be reported as the reason.
         self._drop()
         if asked is not None:
             asked.errback(ProbeFailed(ProbeFailure.SILENT, ProbeFailure.SILENT.value))
@@ -205,7 +204,7 @@ class DriverProbe:
     def _begin(self, query: str) -> Deferred[Any]:
         """Connect, then run a query."""
         self._drop()
-        self._asking.begin()
+        self._asking.reset()
         connection = self._connection = _Connection(self._reactor, self._ended)
         looking_up = self._look_up()
 
@@ -232,14 +231,14 @@ class DriverProbe:
         return self._addresses(host).addCallback(lambda found: found[0])
 
     def _options(self, address: str) -> dict[str, object]:
-        """Return all that libpq is to know, and would look for in files otherwise."""
+        """Return all parameters, also those that libpq would look for in files."""
         mine = self._credentials()
         options: dict[str, object] = {
             "host": self._node.host or mine.socket_directory,
             "port": self._node.port,
             "dbname": mine.dbname,
             "user": mine.user,
-            # Empty is none, where none at all would be that of the environment.
+            # Empty means none; without it libpq uses PGPASSWORD.
             "password": "",
             "application_name": "pgswitch monitor",
             **_tls_options(mine.tls),
@@ -268,8 +267,8 @@ class DriverProbe:
 def _fault_of(error: BaseException | None, *, is_connect: bool) -> ProbeFailed:
     """Return what an error of the driver or of a name look-up means.
 
-    libpq keeps the SQLSTATE of a failed login to itself, so that its words must do:
-    57P03 says that the server is starting up, shutting down or in recovery mode.
+    libpq does not report the SQLSTATE of a failed login, so its text has to do: 57P03
+    means that the server is starting up, shutting down or in recovery mode.
     """
     words = next(iter(str(error).strip().splitlines()), "")
     if isinstance(error, ProbeFailed):
@@ -280,16 +279,16 @@ def _fault_of(error: BaseException | None, *, is_connect: bool) -> ProbeFailed:
         return ProbeFailed(_failure_of_login(words), words)
     is_errors = isinstance(error, psycopg2.Error)
     if is_errors and not isinstance(error, psycopg2.OperationalError):
-        return QuestionRefused(words)
-    if isinstance(error, _ONLY_THE_QUESTION):
-        return QuestionRefused(words, is_passing=True)
+        return QueryRefused(words)
+    if isinstance(error, _QUERY_ONLY):
+        return QueryRefused(words, is_transient=True)
     return ProbeFailed(ProbeFailure.LOST, words or ProbeFailure.LOST.value)
 
 
 def _failure_of_login(words: str) -> ProbeFailure:
-    if "FATAL:" not in words and _HAS_NONE not in words:
+    if "FATAL:" not in words and _NEEDS_LOGIN not in words:
         return ProbeFailure.REFUSED
-    if any(one in words for one in _UNREADY):
+    if any(one in words for one in _NOT_READY):
         return ProbeFailure.NOT_READY
     return (
         ProbeFailure.FULL if any(one in words for one in _FULL) else ProbeFailure.UNFIT
@@ -299,15 +298,15 @@ def _failure_of_login(words: str) -> ProbeFailure:
 _FULL = ("too many clients", "too many connections", "connection slots are reserved")
 
 
-_ONLY_THE_QUESTION = (
+_QUERY_ONLY = (
     extensions.QueryCanceledError,
     extensions.TransactionRollbackError,
 )
-"""Operational errors that leave the connection: statement_timeout, a conflict with
-what a standby replays."""
-_HAS_NONE = "no password supplied"
-"""What libpq says when a server asks for the password that it was not given."""
-_UNREADY = (
+"""Operational errors that do not end the connection: statement_timeout, a conflict with
+replay on a standby."""
+_NEEDS_LOGIN = "no password supplied"
+"""libpq's error when a server asks for a password."""
+_NOT_READY = (
     "starting up",
     "shutting down",
     "recovery mode",

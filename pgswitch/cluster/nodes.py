@@ -1,9 +1,13 @@
-"""Nodes of a cluster: what a topology query's rows say, and what nodes are called."""
+"""Nodes of a cluster: what they are called, and what is known of each.
+
+:func:`nodes_of` reads the rows of a topology query.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 from ipaddress import ip_address
 
 
@@ -17,13 +21,107 @@ class Node:
     port: int
 
     @property
-    def place(self) -> tuple[str | None, int]:
-        """Where it is: what it is called may change."""
+    def endpoint(self) -> tuple[str | None, int]:
+        """Host and port, which identify a node: its name may change."""
         return self.host, self.port
 
 
+class ProbeFailure(Enum):
+    """Why a probe of a node failed."""
+
+    LOST = "the connection was lost"
+    REFUSED = "cannot connect"
+    SILENT = "no answer in time"
+    NOT_READY = "does not take connections"
+    UNFIT = "it answers, but not the question"
+    FULL = "it has no room for another connection"
+
+
+ALIVE_FAILURES = (ProbeFailure.UNFIT, ProbeFailure.FULL)
+"""The node is alive, but does not say whether it is in recovery."""
+TRANSIENT_FAILURES = (ProbeFailure.FULL, ProbeFailure.NOT_READY)
+"""The node may free a connection slot or finish its start-up any moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """A node's answer to a probe."""
+
+    in_recovery: bool
+    timeline: int | None = None
+    """Where a writer writes; None: unknown."""
+    lsn: int | None = None
+    """How far it has written or replayed, in bytes."""
+    lag_s: float | None = None
+    """For how many seconds a standby has had WAL to replay; None: unknown."""
+    system: int | None = None
+    """The system identifier that all nodes of a cluster share; None: unknown."""
+    source: str | None = None
+    """Where a standby gets its WAL: the status of its WAL receiver, ``archive`` or
+    ``none``; None: unknown."""
+    follows: int | None = None
+    """The timeline that a standby receives; None: unknown."""
+
+
+@dataclass(slots=True)
+class NodeStatus:
+    """What is known of one node."""
+
+    node: Node
+    report: NodeReport | None = None
+    """The last answer; None if the last probe failed."""
+    answered_at: float = 0.0
+    failure: str = ""
+    fenced: bool = False
+    is_probed: bool = False
+    """It has answered or failed since the machine began to decide."""
+    is_listed: bool = True
+    """The list of nodes names it, or there is no list."""
+    has_no_list: bool = False
+    """It could not give the list of nodes."""
+    rejects_probe: bool = False
+    """It is alive, but does not say whether it is in recovery."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether its last answer says that it takes writes."""
+        return self.report is not None and not self.report.in_recovery
+
+
+def merge_list(
+    former: Mapping[str, NodeStatus],
+    nodes: Iterable[Node],
+    keep: Callable[[NodeStatus], bool],
+) -> dict[str, NodeStatus]:
+    """Return the nodes of a new list, by name, with what is known of them.
+
+    :param keep: tells whether to keep a node that the list does not name.
+    """
+    known = {status.node.endpoint: status for status in former.values()}
+    merged: dict[str, NodeStatus] = {}
+    for node in nodes:
+        status = (
+            known.pop(node.endpoint) if node.endpoint in known else NodeStatus(node)
+        )
+        status.node, status.is_listed = node, True
+        merged[node.name] = status
+    for status in known.values():
+        if keep(status):
+            add_unlisted(merged, status)
+    return merged
+
+
+def add_unlisted(nodes: dict[str, NodeStatus], status: NodeStatus) -> None:
+    """Add a node that the list does not name, under a name that is free."""
+    status.is_listed = False
+    if status.node.name in nodes:
+        full = f"{status.node.host or 'unix'}:{status.node.port}"
+        status.node = replace(status.node, name=full)
+    nodes[status.node.name] = status
+
+
 class BadRow(ValueError):
-    """A row of the topology query names no node; the text says why."""
+    """A row of the topology query that names no node; the text says why."""
 
 
 def nodes_of(
@@ -32,30 +130,30 @@ def nodes_of(
     """Return the nodes that a topology query's result names, in its order.
 
     The first column is a host, ``host:port``, ``[IPv6]:port`` or an address; a column
-    called ``port`` says the port, ``port`` of the database's entry is the default.  A
-    node that is named twice counts once.
+    called ``port`` has the port.  A node that is named twice counts once.
 
-    Raises BadRow.
+    :param port: the default port, that of the database's entry.
+    :raises BadRow: a row names no node.
     """
     port_at = next((at for at, name in enumerate(columns) if name == "port"), None)
-    places: dict[tuple[str, int], None] = {}
+    endpoints: dict[tuple[str, int], None] = {}
     for row in rows:
-        host, own_port = _place(row[0] if row else None)
+        host, own_port = _parse_endpoint(row[0] if row else None)
         if port_at is not None and row[port_at] is not None:
             own_port = _port(str(row[port_at]))
-        places[host, own_port or port] = None
-    return named(places)
+        endpoints[host, own_port or port] = None
+    return named(endpoints)
 
 
-def named(places: Iterable[tuple[str | None, int]]) -> list[Node]:
-    """Return nodes for hosts and ports, each with a name of its own.
+def named(endpoints: Iterable[tuple[str | None, int]]) -> list[Node]:
+    """Return nodes for hosts and ports, each with a unique name.
 
-    That is the first label of the host's name, or the whole of an address; where that
-    is taken, the whole name, and then with the port.
+    The name is the first label of the host name, or the whole address; if another node
+    has that name already, the whole host name, and finally with the port.
     """
     nodes: list[Node] = []
     taken: set[str] = set()
-    for host, port in places:
+    for host, port in endpoints:
         full = host or "unix"
         tries = (_label(full), full, f"{full}:{port}")
         name = next(one for one in tries if one not in taken or one == tries[-1])
@@ -65,7 +163,7 @@ def named(places: Iterable[tuple[str | None, int]]) -> list[Node]:
 
 
 def _label(host: str) -> str:
-    """Return the first label of a name, an address whole."""
+    """Return the first label of a host name; an address as it is."""
     if host.startswith("/") or _is_address(host):
         return host
     return host.partition(".")[0]
@@ -79,8 +177,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _place(value: object) -> tuple[str, int | None]:
-    """Return host and port out of the first column."""
+def _parse_endpoint(value: object) -> tuple[str, int | None]:
+    """Return host and port from the first column."""
     text = "" if value is None else str(value).strip()
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")

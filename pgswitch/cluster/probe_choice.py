@@ -1,11 +1,11 @@
-"""By which of the two kinds of connection a node is asked, decided at each connect.
+"""Chooses between the two kinds of probe, at each connect.
 
-:class:`DriverProbe` leaves the login to libpq, which stretches a password for SCRAM
-in the thread that calls it, the reactor's, and as often as the server says: a server
-that says 10,000,000 rounds would stop everything for seconds.  So libpq is given no
-password.  It asks where there is none (trust, peer, certificates); whoever has a
-secret is logged in by :class:`BackendProbe`, as the pools are: in a thread, bounded by
-``scram_iterations_max``.  A secret may come and go with ``auth_file``.
+:class:`DriverProbe` leaves the login to libpq, which derives the keys of SCRAM in the
+calling thread, the reactor's, with as many iterations as the server demands: 10,000,000
+would block the process for seconds.  So libpq gets no password, and is used only
+without a secret (trust, peer, certificates).  With a secret, :class:`BackendProbe` logs
+in as the pools do: in a thread, bounded by ``scram_iterations_max``.  A secret may
+appear in ``auth_file`` and vanish from it at any time.
 """
 
 from __future__ import annotations
@@ -23,21 +23,19 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from pgswitch.cluster.driver_probe import ResolveHost
-    from pgswitch.cluster.facts import NodeReport
-    from pgswitch.cluster.monitor import Probe
-    from pgswitch.cluster.node_queries import QueryRows
-    from pgswitch.cluster.nodes import Node
+    from pgswitch.cluster.nodes import Node, NodeReport
+    from pgswitch.cluster.probe import Probe, QueryRows
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.context import ServiceContext
 
 
 class SelectingProbe:
-    """A probe of one of two kinds, chosen whenever a connection is to be made."""
+    """A probe of one of two kinds, chosen for each new connection."""
 
     def __init__(
         self, ours: Probe, drivers: Probe, has_secret: Callable[[], bool]
     ) -> None:
-        """``ours`` is for logins with a secret, ``drivers`` for those without."""
+        """``ours`` is for logins with a secret, ``drivers`` for logins without one."""
         self._ours = ours
         self._drivers = drivers
         self._has_secret = has_secret
@@ -45,7 +43,7 @@ class SelectingProbe:
 
     @property
     def is_connected(self) -> bool:
-        """Whether a question costs no connect."""
+        """Whether the next query needs no new connection."""
         return self._chosen.is_connected
 
     @property
@@ -55,19 +53,19 @@ class SelectingProbe:
 
     @property
     def address(self) -> str:
-        """Where the host was reached last; empty: nowhere yet, or a unix socket."""
+        """The address that was reached last; empty: none yet, or a unix socket."""
         return self._chosen.address
 
-    def ask(self, patience_s: float = 0.0) -> Deferred[NodeReport]:
+    def ask(self, wait_s: float = 0.0) -> Deferred[NodeReport]:
         """Ask what the node is; fails with ProbeFailed."""
-        return self._choose().ask(patience_s)
+        return self._choose().ask(wait_s)
 
     def read(self, query: str) -> Deferred[QueryRows]:
         """Run a query; fails with ProbeFailed."""
         return self._choose().read(query)
 
     def close(self) -> None:
-        """Close the connection; what was asked fails."""
+        """Close the connection; a query under way fails."""
         self._chosen.close()
 
     def _choose(self) -> Probe:
@@ -82,9 +80,10 @@ def probe_maker(
     reactor: Any,  # noqa: ANN401 - one object with many interfaces
     addresses: ResolveHost,
 ) -> Callable[[Node, Callable[[], None]], Probe]:
-    """Return what makes probes of a cluster's nodes; ``spec`` is its entry.
+    """Return a function that makes probes of a cluster's nodes.
 
-    ``addresses`` looks names up.
+    :param spec: the cluster's entry.
+    :param addresses: looks up host names.
     """
     auth_user = context.configuration.settings.auth_user
     user = spec.user or spec.auth_user or auth_user or ""

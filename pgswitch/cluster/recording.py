@@ -1,7 +1,7 @@
-"""The inputs of a cluster's machine as lines of JSON, and what they lead to once more.
+"""Writes the inputs of a cluster's machine as lines of JSON, and replays them.
 
-What was decided in the night can so be looked at in the morning: the machine is pure,
-so the same inputs give the same commands.
+The machine is pure: the same inputs give the same commands, so a decision can be
+examined later.
 """
 
 from __future__ import annotations
@@ -11,29 +11,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pgswitch.cluster.facts import (
+from pgswitch.cluster.cluster_state import (
     Assume,
     Fence,
     Knowledge,
     LoseWriter,
     MachineCommand,
     MachineLimits,
-    NodeReport,
-    ProbeFailure,
     ReadTopology,
     SetWriter,
 )
 from pgswitch.cluster.machine import Machine
-from pgswitch.cluster.nodes import Node
+from pgswitch.cluster.nodes import Node, NodeReport, ProbeFailure
 
 
 class BadRecord(ValueError):
-    """A line is no recorded input; the text says which and why."""
+    """A line that is not a recorded input; the text says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedInput:
-    """One recorded input, and what came of it."""
+    """One recorded input, and its result."""
 
     at: float
     """Seconds since the epoch."""
@@ -45,7 +43,7 @@ class RecordedInput:
 
 
 def begun(cluster: str, at: float, machine: Machine) -> str:
-    """Return the line of a machine that begins: hosts, knowledge and settings."""
+    """Return the line of a new machine: hosts, knowledge and settings."""
     before = asdict(machine.knowledge())
     before["fenced"] = sorted(before["fenced"])
     return _line(
@@ -58,28 +56,28 @@ def begun(cluster: str, at: float, machine: Machine) -> str:
     )
 
 
-def renewed(cluster: str, at: float, nodes: list[Node]) -> str:
-    """Return the line of an entry that has changed, with its hosts."""
+def entry_changed(cluster: str, at: float, nodes: list[Node]) -> str:
+    """Return the line of a changed entry, with its hosts."""
     return _line(cluster, at, "entry", nodes=[asdict(node) for node in nodes])
 
 
 def limited(cluster: str, at: float, limits: MachineLimits) -> str:
-    """Return the line of other settings."""
+    """Return the line of changed settings."""
     return _line(cluster, at, "limits", limits=asdict(limits))
 
 
-def judged_again(cluster: str, at: float) -> str:
+def writer_forgotten(cluster: str, at: float) -> str:
     """Return the line of an operator's RECONNECT."""
     return _line(cluster, at, "judge again")
 
 
 def ticked(cluster: str, at: float) -> str:
-    """Return the line of a moment at which something was overdue."""
+    """Return the line of a tick that led to commands."""
     return _line(cluster, at, "time")
 
 
 def list_failed(cluster: str, at: float, name: str) -> str:
-    """Return the line of a list of nodes that a node could not give."""
+    """Return the line of a node that could not give the list of nodes."""
     return _line(cluster, at, "no list", name=name)
 
 
@@ -89,7 +87,7 @@ def listed(cluster: str, at: float, nodes: list[Node]) -> str:
 
 
 def suspected(cluster: str, at: float, name: str) -> str:
-    """Return the line of a hint; an empty name is the writer's."""
+    """Return the line of a hint; an empty name means the writer."""
     return _line(cluster, at, "suspected", name=name)
 
 
@@ -101,7 +99,7 @@ def answered(cluster: str, at: float, name: str, report: NodeReport) -> str:
 def failed(
     cluster: str, at: float, name: str, failure: ProbeFailure, words: str
 ) -> str:
-    """Return the line of a question asked in vain."""
+    """Return the line of a failed probe."""
     return _line(cluster, at, "failed", name=name, failure=failure.name, words=words)
 
 
@@ -110,9 +108,9 @@ def _line(cluster: str, at: float, kind: str, **more: Any) -> str:  # noqa: ANN4
 
 
 def replay(lines: Iterable[str]) -> Iterator[RecordedInput]:
-    """Give recorded inputs to machines again; yields each with its outcome.
+    """Give recorded inputs to new machines; yield each input with its result.
 
-    Raises BadRecord.
+    :raises BadRecord: a line is not a recorded input.
     """
     machines: dict[str, Machine] = {}
     for number, line in enumerate(lines, 1):
@@ -125,16 +123,21 @@ def replay(lines: Iterable[str]) -> Iterator[RecordedInput]:
         except (KeyError, TypeError, ValueError) as error:
             raise BadRecord(f"line {number} is no recorded input: {error!r}") from None
         machine = machines[cluster]
-        told = tuple(_told(one) for one in commands)
+        commands_in_words = tuple(_in_words(one) for one in commands)
         yield RecordedInput(
-            at, cluster, words, told, machine.state.value, machine.writer
+            at,
+            cluster,
+            words,
+            commands_in_words,
+            machine.writer_state.value,
+            machine.writer,
         )
 
 
 def _input(  # noqa: C901, PLR0911 - one for each kind
     machines: dict[str, Machine], cluster: str, at: float, record: dict[str, Any]
 ) -> tuple[str, list[MachineCommand]]:
-    """Do one input; return it in words, and the commands."""
+    """Give one input to its machine; return it in words, and the commands."""
     kind = record["input"]
     if kind == "begin":
         nodes = [Node(**node) for node in record["nodes"]]
@@ -147,7 +150,7 @@ def _input(  # noqa: C901, PLR0911 - one for each kind
     machine = machines[cluster]
     if kind == "entry":
         nodes = [Node(**node) for node in record["nodes"]]
-        return f"the entry names {_names(nodes)}", machine.renewed(nodes, at)
+        return f"the entry names {_names(nodes)}", machine.entry_changed(nodes, at)
     if kind == "limits":
         machine.limits = MachineLimits(**record["limits"])
         return f"settings: {machine.limits}", []
@@ -155,7 +158,7 @@ def _input(  # noqa: C901, PLR0911 - one for each kind
         nodes = [Node(**node) for node in record["nodes"]]
         return f"the nodes are {_names(nodes)}", machine.listed(nodes, at)
     if kind == "judge again":
-        return "RECONNECT", machine.judge_again(at)
+        return "RECONNECT", machine.forget_writer(at)
     if kind == "time":
         return "time is up", machine.ticked(at)
     name = record["name"]
@@ -178,7 +181,7 @@ def _input(  # noqa: C901, PLR0911 - one for each kind
     raise ValueError(f"unknown input {kind!r}")
 
 
-def _told(command: MachineCommand) -> str:
+def _in_words(command: MachineCommand) -> str:
     """Return a command in words."""
     if isinstance(command, SetWriter):
         return f"serve from {command.name}: {command.cause}"

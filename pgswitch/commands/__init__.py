@@ -1,1 +1,1 @@
-"""The commands beside serving: ``pgswitch check``, ``rules`` and ``replay``."""
+"""The commands that do not serve: ``pgswitch check``, ``rules`` and ``replay``."""

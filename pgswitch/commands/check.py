@@ -1,9 +1,8 @@
-"""The command ``pgswitch check``: what a configuration file amounts to.
+"""The command ``pgswitch check``: describes a configuration file, and checks it.
 
-Reads a PgBouncer's or a pgbouncer-fast-switchover's file as a start would, looks at the
-files that it names (files of rules are imported), and says setting by setting what
-acts, what differs and what is ignored.  Nobody is listened to or asked over
-the network.
+Reads a file of PgBouncer or pgbouncer-fast-switchover as the start would, checks the
+files that it names (files of rules are imported), and says for each setting whether it
+acts, differs or is ignored.  It does not use the network.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from pgswitch.auth import validate
-from pgswitch.auth.rule_files import read_rule_files
+from pgswitch.auth import methods
+from pgswitch.auth.hba_policy import read_rule_files
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration, Settings
 from pgswitch.config.report import Line, SettingEffect, report
@@ -30,25 +29,25 @@ from pgswitch.tls import endpoints
 from pgswitch.types import CONSOLE_DATABASES, AuthType
 
 NAME = "check"
-"""What the command line calls it."""
+"""The command's name on the command line."""
 
 READ = ("auth_file", "resolv_conf")
-"""Settings that name a file which must be there."""
+"""Settings that name a file that must exist."""
 SECRET = ("auth_file",)
-"""Settings that name a file which others should not be able to read."""
+"""Settings that name a file that other users should not be able to read."""
 MADE = ("logfile", "pidfile", "manhole_socket")
-"""Settings that name a file whose folder must be there."""
+"""Settings that name a file whose folder must exist."""
 
 
 def main(arguments: list[str], program: str) -> int:
-    """Print what becomes of a file; return 0 if a start would not fail by it, else 1.
+    """Print the report on a file; return 0 if the service could start with it, else 1.
 
-    :param arguments: what follows the word ``check`` on the command line.
-    :param program: the name shown in the usage.
+    :param arguments: the arguments after ``check`` on the command line.
+    :param program: the program's name in the usage.
     """
     parser = argparse.ArgumentParser(
         prog=f"{program} {NAME}",
-        description="Say what a configuration amounts to, setting by setting.",
+        description="Say what a configuration does, setting by setting.",
         epilog="Exit status: 0 if the configuration can be used, 1 if not.",
     )
     parser.add_argument("file", help="a configuration file, as for a start")
@@ -76,7 +75,7 @@ def main(arguments: list[str], program: str) -> int:
 
 
 def surroundings(configuration: Configuration) -> Iterator[str]:
-    """Yield what is wrong with the files that a configuration names, in words."""
+    """Yield error texts about the files and addresses that a configuration names."""
     settings = configuration.settings
     for name in READ:
         path = getattr(settings, name, None)
@@ -92,7 +91,7 @@ def surroundings(configuration: Configuration) -> Iterator[str]:
     if not folder and not settings.listen_addr:
         yield "listen_addr, unix_socket_dir: nowhere to listen on"
     yield from _users(settings)
-    yield from validate.problems(settings)
+    yield from methods.problems(settings)
     if settings.auth_type is AuthType.HBA:
         files = read_rule_files(settings)
         yield from (*files.unreadable, *files.left_out)
@@ -101,7 +100,7 @@ def surroundings(configuration: Configuration) -> Iterator[str]:
 
 
 def _rules(configuration: Configuration) -> tuple[list[str], Sequence[str]]:
-    """Return the files of rules, and what is wrong with them."""
+    """Return the files of rules, and error texts about them."""
     try:
         return RuleRegistry(configuration, None).files(), ()
     except RulesError as error:
@@ -109,7 +108,7 @@ def _rules(configuration: Configuration) -> tuple[list[str], Sequence[str]]:
 
 
 def exposed(configuration: Configuration) -> Iterator[str]:
-    """Yield the files that other users of the machine may read or change, in words."""
+    """Yield warnings about files that other users may read or change."""
     for name in SECRET:
         path = getattr(configuration.settings, name)
         if path and os.access(path, os.R_OK):
@@ -120,7 +119,7 @@ def exposed(configuration: Configuration) -> Iterator[str]:
 
 
 def doubtful(settings: Settings) -> Iterator[str]:
-    """Yield what lets in nobody, or more than it seems to, in words."""
+    """Yield warnings about settings that admit no one, or more than they seem to."""
     if settings.auth_dbname in CONSOLE_DATABASES:
         yield (
             f"auth_dbname: auth_query cannot run in {settings.auth_dbname}, the console"
@@ -144,7 +143,7 @@ def _users(settings: Settings) -> Iterator[str]:
 
 
 def _table(lines: list[Line]) -> Iterator[str]:
-    """Yield the lines of the report, aligned, under a head for each section."""
+    """Yield the lines of the report, aligned, under a heading for each section."""
     texts = {line: _setting(line) for line in lines}
     width = max(map(len, texts.values()), default=0)
     for section, group in groupby(lines, key=lambda line: line.section):

@@ -1,6 +1,6 @@
-"""The command ``pgswitch replay``: recorded switchovers decided once more.
+"""The command ``pgswitch replay``: decides recorded switchovers again.
 
-Exit status 0, or 1 when the file cannot be read or is none of ours.
+Exit status 0, or 1 if the file cannot be read or is not a recording.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ NAME = "replay"
 
 
 def main(arguments: list[str], program: str) -> int:
-    """Print what each recorded input leads to; return the exit status.
+    """Print the decision on each recorded input; return the exit status.
 
-    :param arguments: what follows the word ``replay`` on the command line.
-    :param program: the name shown in the usage.
+    :param arguments: the arguments after ``replay`` on the command line.
+    :param program: the program's name in the usage.
     """
     parser = argparse.ArgumentParser(
         prog=f"{program} {NAME}",
-        description="Decide once more what was recorded (setting switchover_record).",
+        description="Decide recorded switchovers again (setting switchover_record).",
     )
     parser.add_argument("file", type=Path, help="the file of recorded inputs")
     given = parser.parse_args(arguments)

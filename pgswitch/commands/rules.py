@@ -1,6 +1,6 @@
-"""The command ``pgswitch rules``: what rules make of queries, with no server.
+"""The command ``pgswitch rules``: applies rules to queries, without a server.
 
-Exit status 0, or 1 when the file cannot be used or a function failed.
+Exit status 0, or 1 if the file cannot be used or a function failed.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ NAME = "rules"
 
 
 def main(arguments: list[str], program: str) -> int:
-    """Print what a file's functions make of each query; return the exit status.
+    """Print the result of a file's functions for each query; return the exit status.
 
-    :param arguments: what follows the word ``rules`` on the command line.
-    :param program: the name shown in the usage.
+    :param arguments: the arguments after ``rules`` on the command line.
+    :param program: the program's name in the usage.
     """
     parser = argparse.ArgumentParser(
         prog=f"{program} {NAME}",
-        description="Show what routing_rules() and rewrite_query() make of queries.",
+        description="Show the results of routing_rules() and rewrite_query().",
     )
-    parser.add_argument("file", help="a Python file with one of the two or both")
+    parser.add_argument("file", help="a Python file with one or both functions")
     parser.add_argument("query", nargs="+", help="an SQL text")
-    parser.add_argument("--user", default="postgres", help="who asks (postgres)")
     parser.add_argument(
-        "--database", default=SOMEBODY.database, help="logged in to (postgres)"
+        "--user", default="postgres", help="the client's user (postgres)"
+    )
+    parser.add_argument(
+        "--database", default=SOMEBODY.database, help="the client's database (postgres)"
     )
     parser.add_argument(
         "--in-transaction", action="store_true", help="as if inside a transaction"

@@ -1,1 +1,9 @@
-"""Configuration: the ini file and the auth file, read into frozen values."""
+"""Reads the configuration file and the auth file into frozen values.
+
+A file becomes lines (``ini``, ``userlist``), a line becomes an entry (``entries``,
+``conninfo``), and the whole a ``Configuration`` (``load``, ``model``).  ``settings``
+and ``model`` are the tables of all settings and keys; ``units`` has the types of
+their values.  ``effective`` says which of several values holds, ``changes`` what a
+reload does, ``trust`` who else may write to the files.  ``reference`` and ``report``
+describe settings to readers.
+"""

@@ -1,10 +1,10 @@
-"""What a new configuration changes, and what of it a running service takes over."""
+"""What a reload does with a new configuration: servers to replace, settings to keep."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from pgswitch.config.model import SETTINGS, Configuration, DatabaseSpec
+from pgswitch.config.model import SETTINGS, Configuration, DatabaseSpec, Settings
 
 RECYCLING_KEYS = (
     "dbname",
@@ -25,64 +25,31 @@ RECYCLING_KEYS = (
     "server_tls13_ciphers",
     "server_tls_ecdhcurve",
 )
-"""Keys of a database whose change makes its present server connections unfit."""
+"""Keys of a database whose change requires new server connections."""
 
 RECYCLING_PREFIX = "server_tls"
-"""Beginning of the settings whose change makes every server connection unfit."""
+"""Prefix of the settings whose change requires new connections to every server."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """The difference between two configurations; all are names.
-
-    ``databases_recycled`` are those whose present servers must be closed once they are
-    free; ``settings`` are those that change at once, ``boot_only`` those that need a
-    restart and so stay as they are.
-    """
-
-    databases_added: frozenset[str]
-    databases_removed: frozenset[str]
-    databases_recycled: frozenset[str]
-    settings: frozenset[str]
-    boot_only: frozenset[str]
-
-    @property
-    def needs_reconnect_all(self) -> bool:
-        """Whether the servers of every database must be closed once they are free."""
-        return any(name.startswith(RECYCLING_PREFIX) for name in self.settings)
-
-
-def changes(old: Configuration, new: Configuration) -> Changes:
-    """Return what ``new`` changes relative to ``old``."""
-    before, after = old.databases.keys(), new.databases.keys()
-    changed = frozenset(
-        name
+def needs_reconnect_all(old: Settings, new: Settings) -> bool:
+    """Return whether the servers of all databases must be replaced."""
+    return any(
+        getattr(old, name) != getattr(new, name)
         for name in SETTINGS
-        if getattr(old.settings, name) != getattr(new.settings, name)
-    )
-    return Changes(
-        databases_added=frozenset(after - before),
-        databases_removed=frozenset(before - after),
-        databases_recycled=frozenset(
-            name
-            for name in before & after
-            if needs_reconnect(old.databases[name], new.databases[name])
-        ),
-        settings=frozenset(name for name in changed if SETTINGS[name].reloadable),
-        boot_only=frozenset(name for name in changed if not SETTINGS[name].reloadable),
+        if name.startswith(RECYCLING_PREFIX)
     )
 
 
 def needs_reconnect(old: DatabaseSpec, new: DatabaseSpec) -> bool:
-    """Return whether servers made for ``old`` are unfit for ``new``."""
+    """Return whether the servers of one database must be replaced."""
     return any(getattr(old, key) != getattr(new, key) for key in RECYCLING_KEYS)
 
 
 def carried_over(old: Configuration, new: Configuration) -> Configuration:
-    """Return ``new`` with the settings that only a restart changes as in ``old``."""
-    kept = {
+    """Return ``new``, with the old values of settings that only a restart changes."""
+    unchanged = {
         name: getattr(old.settings, name)
         for name, about in SETTINGS.items()
         if not about.reloadable
     }
-    return replace(new, settings=replace(new.settings, **kept))
+    return replace(new, settings=replace(new.settings, **unchanged))

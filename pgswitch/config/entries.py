@@ -1,7 +1,7 @@
-"""From the text of one entry to its value: a setting, a database, a user, a peer.
+"""Parses the text of one entry: a setting, a database, a user or a peer.
 
-What is refused is refused as a ``InvalidValue``, with PgBouncer's text and what would
-be accepted. A text never shows a whole connection string, which may hold a password.
+``InvalidValue`` has PgBouncer's text and says what would be accepted. It never shows a
+whole connection string, which may hold a password.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 from pgswitch.config.conninfo import ConninfoSyntaxError, parse_conninfo
-from pgswitch.config.fields import Setting
 from pgswitch.config.model import (
     DATABASE_KEYS,
     MAX_DATABASE_NAME_LENGTH,
@@ -25,7 +24,7 @@ from pgswitch.config.model import (
     UserSpec,
 )
 from pgswitch.config.settings import SETTING_ALIASES
-from pgswitch.config.units import decimal_integer
+from pgswitch.config.units import Setting, decimal_integer
 from pgswitch.types import CONSOLE_DATABASES
 
 MAX_PEER = 65535
@@ -42,11 +41,11 @@ _REFUSALS: Mapping[str, str] = MappingProxyType(
         "port": "invalid port: {text}",
     }
 )
-"""Texts of the keys that do not have the usual one for a refused value."""
+"""Error texts of keys that do not have the usual one."""
 
 
 class InvalidValue(ValueError):
-    """A text that cannot be accepted; ``accepted`` says what can, if that helps."""
+    """Text that cannot be accepted; ``accepted`` says what can, where that helps."""
 
     def __init__(self, text: str, accepted: str = "") -> None:
         super().__init__(text)
@@ -54,7 +53,7 @@ class InvalidValue(ValueError):
         self.accepted = accepted
 
     def line(self, place: object = None) -> str:
-        """Return the log line, with the place of the text in the file if it has one."""
+        """Return the log line; ``place`` is the position in the file, if known."""
         where = "" if place is None else f" in configuration ({place})"
         hint = f"; accepted: {self.accepted}" if self.accepted else ""
         return f"{self.text}{where}{hint}"
@@ -63,7 +62,7 @@ class InvalidValue(ValueError):
 def read_setting(section: str, key: str, text: str) -> tuple[str, Any]:
     """Return the name and the value of a setting; raises ``InvalidValue``.
 
-    The name is the present one where ``key`` is an old one.
+    An alias in ``key`` becomes the setting's present name.
     """
     name = SETTING_ALIASES.get(key, key)
     if name not in SETTINGS:
@@ -145,13 +144,13 @@ def _read_pairs(
     unknown: str,
     aliases: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Return key → value of one connection string, the last of a repeated key."""
+    """Parse a connection string into a dict; the last of a repeated key wins."""
     try:
         pairs = parse_conninfo(text)
     except ConninfoSyntaxError as error:
         raise InvalidValue(
             f"{syntax} of {entry} {error}",
-            "key=value pairs divided by blanks, a value with blanks in single quotes",
+            "key=value pairs separated by spaces, a value with spaces in single quotes",
         ) from None
     values = {}
     for written, value in pairs:
@@ -172,7 +171,7 @@ def _read_pairs(
 
 
 def _nearest(written: str, known: Iterable[str]) -> str:
-    """Return the known names that ``written`` may be a slip of; all if they are few."""
+    """Return names similar to ``written``; all names if they are few."""
     names = list(known)
     few = 30
     near = difflib.get_close_matches(written, names, n=3)

@@ -1,9 +1,9 @@
-"""Reader of the configuration file's lines: sections, keys, values, ``%include``.
+"""Reads the lines of the configuration file: sections, keys, values, ``%include``.
 
-It knows nothing of what the keys mean. Per line: blanks at both ends do not count; a
-line that begins with ``;`` or ``#`` is a comment, which nothing else is; ``[section]``
-holds until the next one, also into and out of an included file; a key is a word or in
-quotes; a value is the rest of the line, without quotes or continuation.
+Nothing here knows what a key means. The rules: spaces at both ends of a line are
+ignored; a line that begins with ``;`` or ``#`` is a comment, and there are no others;
+``[section]`` holds until the next one, also into and out of an included file; a key is
+a word or quoted; a value is the rest of the line, without quotes or continuation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MAX_INCLUDE_DEPTH = 10
-"""Included files that may be open at once, the first file not counted."""
+"""Maximum depth of nested includes, not counting the first file."""
 
 _SECTION = re.compile(r"\[\s*([^\]]*?)\s*\]")
 _INCLUDE = re.compile(r"%include\s+(\S.*)")
@@ -45,33 +45,33 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class IniContent:
-    """What a file and its includes hold, as far as they could be read.
+    """The content of a file and its includes, as far as they could be read.
 
-    ``sections`` are the headers met, each with its first place; ``problems`` are log
-    lines. Reading stops at the first problem.
+    ``sections`` maps each header to its first position; ``problems`` are log lines.
+    Reading stops at the first problem.
     """
 
     entries: list[Entry] = field(default_factory=list)
     sections: dict[str, FilePosition] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list, compare=False)
-    """Those read, in order."""
+    """Paths of the files read, in order."""
 
 
 def read_text(path: str) -> str:
     """Return the text of a file; bytes that are not UTF-8 survive as surrogates.
 
-    A byte order mark, with which some editors begin a file, is no part of it.  Raises
+    A leading byte order mark, which some editors write, is dropped.  Raises
     ``OSError``.
     """
     return Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
 
 
 def read_ini(path: str, read: Callable[[str], str] = read_text) -> IniContent:
-    """Return what the file at ``path`` and the files that it includes hold.
+    """Return the content of the file at ``path`` and of the files it includes.
 
-    Relative paths, of includes too, start at the working directory, as they always
-    did. ``read`` returns a file's text or raises ``OSError``.
+    Relative paths, of includes too, start at the working directory, as in PgBouncer.
+    ``read`` returns a file's text or raises ``OSError``.
     """
     reader = _Reader(read)
     reader.file(path, 0)
@@ -79,16 +79,16 @@ def read_ini(path: str, read: Callable[[str], str] = read_text) -> IniContent:
 
 
 class _Reader:
-    """State of one reading: the result so far and the current section."""
+    """The state of reading one file: the result so far and the current section."""
 
     def __init__(self, read: Callable[[str], str]) -> None:
-        """Begin with nothing; ``read`` is as for ``read_ini``."""
+        """Start empty; ``read`` is as for ``read_ini``."""
         self._read = read
         self._section: str | None = None
         self.reading = IniContent()
 
     def file(self, path: str, depth: int) -> bool:
-        """Read one file at an include depth; return False where reading stopped."""
+        """Read one file at an include depth; return False if reading stopped."""
         try:
             text = self._read(path)
         except OSError as error:

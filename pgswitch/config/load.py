@@ -1,7 +1,7 @@
-"""From the file to a ``Configuration``, or to a list of all that is wrong with it.
+"""Loads the file into a ``Configuration``, or lists everything that is wrong with it.
 
-Nothing is applied by halves: the result is a whole new value, made from the defaults
-and the file alone, and a file with any problem gives none.
+Loading is all or nothing: the result is a new value, made only from the defaults and
+the file; a file with any problem gives no result.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ from pgswitch.config.model import (
 from pgswitch.config.settings import SETTING_ALIASES
 
 MAIN_SECTION = "pgbouncer"
-"""Name of the section of the settings; a file without it is refused."""
+"""The section of the settings; a file without it is refused."""
 
 SECTIONS = (MAIN_SECTION, "databases", "users", "peers")
-"""Names of all sections."""
 
 
 class ConfigError(Exception):
@@ -48,9 +47,8 @@ def load(path: str, *, read: Callable[[str], str] = read_text) -> Configuration:
     """Return the configuration that the file at ``path`` describes.
 
     ``read`` returns the text of a file or raises ``OSError``. Raises ``ConfigError``
-    with every problem found: reading ends at a line that cannot be understood, but
-    not at a value that is refused. The setting ``conffile`` is ``path`` unless the
-    file has it.
+    with every problem found: a syntax error ends the reading, an invalid value does
+    not. The setting ``conffile`` is ``path`` unless the file sets it.
     """
     reading = read_ini(path, read)
     content = _Content()
@@ -71,8 +69,8 @@ def load(path: str, *, read: Callable[[str], str] = read_text) -> Configuration:
 def with_setting(configuration: Configuration, key: str, text: str) -> Configuration:
     """Return ``configuration`` with one setting changed, as the console's SET does.
 
-    A setting that only a restart changes is accepted and stays as it is. Raises
-    ``ConfigError`` for an unknown name or a value that is refused.
+    A setting that only a restart changes is accepted and ignored. Raises
+    ``ConfigError`` for an unknown name or an invalid value.
     """
     about = SETTINGS.get(SETTING_ALIASES.get(key, key))
     if about is not None and not about.reloadable:
@@ -86,7 +84,7 @@ def with_setting(configuration: Configuration, key: str, text: str) -> Configura
 
 
 class _Content:
-    """What the entries of the file say so far; a later line wins over an earlier."""
+    """The entries of the file read so far; a later line overrides an earlier one."""
 
     def __init__(self) -> None:
         self._settings: dict[str, Any] = {}
@@ -94,10 +92,10 @@ class _Content:
         self._users: dict[str, UserSpec] = {}
         self._peers: dict[int, PeerSpec] = {}
         self._places: dict[str, object] = {}
-        """Of databases in the file."""
+        """Positions of the databases in the file."""
 
     def without_user(self) -> Iterator[str]:
-        """Yield the lines of clusters that nobody could watch."""
+        """Yield a problem for each cluster that has no user to monitor it with."""
         if self._settings.get("auth_user") is not None:
             return
         for name, spec in self._databases.items():
@@ -132,7 +130,7 @@ class _Content:
                 self._peers[peer.peer_id] = peer
 
     def configuration(self, path: str, files: tuple[str, ...]) -> Configuration:
-        """Return all that was taken, and the defaults of what was not."""
+        """Return the result, with defaults for everything the file does not set."""
         return Configuration(
             settings=Settings(**{"conffile": path, **self._settings}),
             databases=MappingProxyType(self._databases),

@@ -1,8 +1,7 @@
 """The configuration as a value: settings, databases, users and peers.
 
-All of it is frozen; a RELOAD or SET makes a new ``Configuration``. An optional key that
-an entry does not have, or has as "not set here", is None: ``effective.py`` says which
-value then holds.
+All of it is frozen; a RELOAD or SET makes a new ``Configuration``. A key that an entry
+does not set, or sets to "not set here", is None: ``effective.py`` then picks the value.
 """
 
 # ruff: noqa: RUF009  `setting` returns a dataclass field
@@ -14,14 +13,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from pgswitch.config import units
-from pgswitch.config.fields import Setting, setting, table_of
 from pgswitch.config.settings import SETTINGS, Settings
+from pgswitch.config.units import Setting, setting, table_of
 from pgswitch.types import CONSOLE_DATABASES, PoolMode
 
 __all__ = [
     "DATABASE_KEYS",
-    "INERT_DATABASE_KEYS",
-    "INERT_USER_KEYS",
     "MAX_DATABASE_NAME_LENGTH",
     "PEER_KEYS",
     "SETTINGS",
@@ -32,14 +29,13 @@ __all__ = [
     "PeerSpec",
     "Settings",
     "UserSpec",
-    "inert",
 ]
 
 TEMPLATE = "*"
-"""Name of the [databases] entry that stands for all names without their own."""
+"""Name of the [databases] entry for all databases without an entry of their own."""
 
 MAX_DATABASE_NAME_LENGTH = 63
-"""Bytes of the longest database name."""
+"""Maximum length of a database name, in bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +171,7 @@ class DatabaseSpec:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Return the hosts one by one; none means the default unix socket."""
+        """Return the list of hosts; empty means the default unix socket."""
         return tuple(host for host in (self.host or "").split(",") if host)
 
     def for_autodb(self, name: str) -> DatabaseSpec:
@@ -230,7 +226,7 @@ class UserSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSpec:
-    """One entry of ``[peers]``: another process that cancel requests are sent to."""
+    """One entry of ``[peers]``: another process that we forward cancel requests to."""
 
     peer_id: int
     host: str = field(
@@ -251,21 +247,15 @@ class PeerSpec:
 DATABASE_KEYS: Mapping[str, Setting] = table_of(DatabaseSpec)
 USER_KEYS: Mapping[str, Setting] = table_of(UserSpec)
 PEER_KEYS: Mapping[str, Setting] = table_of(PeerSpec)
-"""Keys of an entry by name, for each of the three sections of entries."""
-
-INERT_DATABASE_KEYS = frozenset(
-    key for key, about in DATABASE_KEYS.items() if not about.acts
-)
-INERT_USER_KEYS = frozenset(key for key, about in USER_KEYS.items() if not about.acts)
-"""Keys that are read but have no effect yet."""
+"""The keys of an entry by name, for each of the three sections of entries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """All that the configuration file says.
+    """The content of the configuration file.
 
-    ``databases`` holds the template under the name ``*``; ``path`` is the file that was
-    read; ``set_names`` are the settings that the file has a line for.
+    ``databases`` has the template under the name ``*``; ``path`` is the file that was
+    read; ``set_names`` are the settings that appear in the file.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -276,7 +266,7 @@ class Configuration:
     peers: Mapping[int, PeerSpec] = field(default_factory=lambda: MappingProxyType({}))
     path: str = ""
     files: tuple[str, ...] = field(default=(), compare=False)
-    """That file and all that it includes."""
+    """The file and all its includes."""
     set_names: frozenset[str] = frozenset()
 
     def database(self, name: str) -> DatabaseSpec | None:
@@ -292,23 +282,3 @@ class Configuration:
         ):
             return None
         return template.for_autodb(name)
-
-
-def inert(configuration: Configuration) -> list[str]:
-    """Return what the file sets although it has no effect yet, in words for a log."""
-    names = [
-        name
-        for name, about in SETTINGS.items()
-        if name in configuration.set_names and not about.acts
-    ]
-    for kind, specs, keys in (
-        ("database", configuration.databases, DATABASE_KEYS),
-        ("user", configuration.users, USER_KEYS),
-    ):
-        names += [
-            f"{key} of {kind} {name}"
-            for name, spec in specs.items()
-            for key, about in keys.items()
-            if not about.acts and getattr(spec, key) is not None
-        ]
-    return names

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 
-from pgswitch.config.fields import Setting
 from pgswitch.config.model import DATABASE_KEYS, PEER_KEYS, SETTINGS, USER_KEYS
+from pgswitch.config.units import Setting
 
 _HEAD = """\
 # Settings
@@ -106,7 +106,7 @@ def _default(about: Setting) -> str:
 
 def _meaning(about: Setting) -> str:
     words = f" ({about.kind.accepts})" if about.kind.name == "word" else ""
-    return about.meaning + words + ("" if about.acts else " *(not yet)*")
+    return about.meaning + words
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """The table of all ``[pgbouncer]`` settings, as one frozen dataclass.
 
-Each field says everything there is to know about its setting: how its value is
-written, its default, whether a RELOAD or SET changes it, whether it has an effect in
-this version, and its meaning. The reader, ``SHOW CONFIG`` and the reference page all
-use this table. Names, defaults and order are those of PgBouncer 1.25's
-``SHOW CONFIG``; the settings of pgbouncer-fast-switchover are sorted in by name.
+Each field describes its setting completely: the type of its value, its default,
+whether a RELOAD or SET changes it, and its meaning. The parser, ``SHOW CONFIG`` and
+the reference page all use this table. Names, defaults and order are those of PgBouncer
+1.25's ``SHOW CONFIG``; pgbouncer-fast-switchover's settings are sorted in by name.
 """
 
 # ruff: noqa: RUF009  `setting` returns a dataclass field
@@ -16,11 +15,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pgswitch.config import units
-from pgswitch.config.fields import Setting, setting, table_of
+from pgswitch.config.units import Setting, setting, table_of
 from pgswitch.types import AuthType, PoolMode
 
 _OFF = "not_enabled"
-"""Text of a user's-module setting that means "none"."""
+"""Value of a ``..._py_module_file`` setting that means "none"."""
 
 _AUTH_QUERY = (
     "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END"
@@ -340,6 +339,12 @@ class Settings:
         _OFF,
         "Python file with routing_rules(); not_enabled: none",
     )
+    rules_fast_patterns: bool = setting(
+        units.SWITCH,
+        "false",
+        "replace the module re in rules: cached patterns, and no search of a text"
+        " without the pattern's literal part",
+    )
     rules_reroute_in_transaction: str = setting(
         units.REROUTE,
         "refuse",
@@ -580,4 +585,4 @@ SETTING_ALIASES: Mapping[str, str] = MappingProxyType(
         "topology_monitoring_interval": "topology_refresh",
     }
 )
-"""Names that are accepted too: old ones, and one of pgbouncer-fast-switchover."""
+"""Other accepted names: old ones, and one of pgbouncer-fast-switchover."""

@@ -1,9 +1,9 @@
-"""Whom a path makes us trust: who else may change, replace or read what lies there.
+"""File permissions: which other users may change, replace or read the files we use.
 
-Ourselves and root are trusted, nobody else: root can do all that we can anyway.  A
-file is in the hands of whoever owns it or may write it, and of whoever may put
-another in its place: who owns or may write a folder above it, unless that folder is
-sticky, as /tmp is, which leaves an entry to its owner.
+We trust our own user and root, who can do everything that we can anyway.  A file can
+be changed by its owner and by anyone with write permission, and replaced by anyone who
+owns or may write to a folder above it, unless that folder is sticky, as /tmp is: then
+only an entry's owner may replace it.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ FILES: Final = (
     *("server_tls_key_file", "server_tls_cert_file", "server_tls_ca_file"),
     *("manhole_authorized_keys", "manhole_host_key"),
 )
-"""Settings that name a file by which we judge who may do what."""
+"""Settings that name a file that decides who may do what."""
 KEYS: Final = ("client_tls_key_file", "server_tls_key_file", "manhole_host_key")
 """Settings that name a private key."""
 PLACES: Final = ("logfile", "pidfile", "manhole_socket")
-"""Settings that name what we make ourselves."""
+"""Settings that name a file we create ourselves."""
 OF_ROOT: Final = 0o640
 OF_OURSELVES: Final = 0o600
 """Modes that a private key may have (PostgreSQL's manual, "Creating Certificates")."""
 
 
 def is_trusted(uid: int) -> bool:
-    """Tell whether a user is the one we run as, or root."""
+    """Return whether a user is our own or root."""
     return uid in {0, os.geteuid()}
 
 
 def open_unplanted(path: str, flags: int, mode: int = OF_OURSELVES) -> int:
-    """Open a file, but not through a symbolic link of another user's.
+    """Open a file, but not through another user's symbolic link.
 
-    By one, whoever may write the folder could have us write to any file of ours.
+    With a link, anyone who may write to the folder could make us write to any of our
+    files.
 
     :raises OSError: with ELOOP for such a link, or as :func:`os.open` does.
     """
@@ -59,13 +60,13 @@ def open_unplanted(path: str, flags: int, mode: int = OF_OURSELVES) -> int:
 
 
 class Trust:
-    """Who is trusted: ourselves, root, and the user that we are to become."""
+    """The trusted users: our own, root, and the user that we shall become."""
 
     def __init__(self, user: str | None = None) -> None:
-        """Trust an account beside ourselves; it need not exist."""
+        """Also trust the account ``user``, which need not exist."""
         self.users = {0, os.geteuid()}
         self.groups = {0, os.getegid()}
-        """A user's own group is trusted: with umask 002 it may write all there is."""
+        """A user's own group is trusted: with umask 002 it may write every file."""
         try:
             entry = pwd.getpwnam(user) if user else None
         except (KeyError, ValueError):
@@ -75,9 +76,9 @@ class Trust:
             self.groups.add(entry.pw_gid)
 
     def file(self, path: str) -> str:
-        """Say who else may change or replace a file or folder, empty for nobody.
+        """Say who else may change or replace a file or folder; empty for no one.
 
-        Nobody may where it is not there, or where we are not allowed to look.
+        Empty as well if it does not exist, or if we may not look at it.
         """
         try:
             real = Path(path).resolve(strict=True)
@@ -86,7 +87,7 @@ class Trust:
             return ""
 
     def place(self, path: str) -> str:
-        """Say who else may take away what we make at a path, empty for nobody."""
+        """Say who else may remove a file that we create; empty for no one."""
         try:
             return self._place(Path(path).parent.resolve(strict=True) / "entry")
         except (OSError, RuntimeError, ValueError):
@@ -114,7 +115,7 @@ class Trust:
 
 
 def key_in_the_open(path: str) -> str:
-    """Say that others may read a private key, as PostgreSQL judges it."""
+    """Say if others may read a private key, by PostgreSQL's rule; empty if not."""
     try:
         status = Path(path).stat()
     except (OSError, ValueError):
@@ -130,27 +131,27 @@ def key_in_the_open(path: str) -> str:
 def doubts(
     configuration: Configuration, rule_files: Iterable[str] = ()
 ) -> Iterator[str]:
-    """Yield in words what others may do by the files of a configuration.
+    """Yield warnings about what other users may do through a configuration's files.
 
-    :param rule_files: files of the users' functions, with all that they import.
+    :param rule_files: files of rules, with everything they import.
     """
     settings = configuration.settings
     trust = Trust(settings.user)
     for path in configuration.files:
         if found := trust.file(path):
             yield f"configuration: {found}"
-    for names, startup_cache in (
+    for names, check in (
         (FILES, trust.file),
         (KEYS, key_in_the_open),
         (PLACES, lambda path: trust.file(path) or trust.place(path)),
     ):
         for name in names:
             path = getattr(settings, name)
-            if path and (found := startup_cache(path)):
+            if path and (found := check(path)):
                 yield f"{name}: {found}"
     folder = settings.unix_socket_dir
     if folder and not folder.startswith("@"):
-        # Clients and a successor come to whatever listens there.
+        # Clients and a successor process connect to whatever listens there.
         found = trust.place(f"{folder}/socket")
         if found:
             yield f"unix_socket_dir: {found}"
@@ -158,9 +159,9 @@ def doubts(
 
 
 def _foreign_code(trust: Trust, files: Iterable[str]) -> Iterator[str]:
-    """Yield who else decides what code of users' functions runs here."""
+    """Yield warnings about other users who can change the code of rules."""
     for path in files:
-        # The folder even if it is sticky: a module put there is imported.
+        # Check the folder even if it is sticky: a module put there is imported.
         for one in (path, str(Path(path).parent)):
             if found := trust.file(one):
                 yield f"rules: {found}, and with it the code that runs here"

@@ -1,17 +1,21 @@
-"""What a configuration value may be: one ``ValueType`` for each way of writing one.
+"""The types of configuration values, and the dataclass fields that carry them.
 
-A kind reads the text of a value, shows a value as text again, and says in words what
-it accepts. The rules are those of PgBouncer's configuration file: whole numbers in
-the notations of C (``0x1f``, ``0777``), times in seconds with an optional fraction,
-words without regard to case.
+A ``ValueType`` parses the text of a value, formats a value as text, and says in words
+what it accepts. The rules are those of PgBouncer's configuration file: integers in the
+notations of C (``0x1f``, ``0777``), times in seconds with an optional fraction, words
+in either case.
+
+The dataclasses of this folder are the tables of all settings and keys: a field made by
+``setting`` holds the type, default and meaning of its value.
 """
 
 from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any
 
 from pgswitch.types import CONSOLE_DATABASES, AuthType, PoolMode
@@ -23,7 +27,7 @@ _LDAP_PASSWORD = re.compile(
     r'(?i)(ldapbindpasswd\s*=\s*)("(?:[^"]|"")*(?:"|$)|[^\s,]*)'
 )
 _INT_MIN, _INT_MAX, _UINT_MAX = -(2**31), 2**31 - 1, 2**32 - 1
-_MAX_TIME = 1e12  # seconds; what exceeds it is a typing mistake, or infinity
+_MAX_TIME = 1e12  # seconds; anything larger is a typing mistake, or infinity
 
 TLS_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 TLS_PROTOCOLS = (
@@ -52,7 +56,7 @@ class WordList(tuple[str, ...]):  # noqa: SLOT001  a tuple cannot have slots
 
     @classmethod
     def split(cls, text: str, separators: str) -> WordList:
-        """Return the words of ``text``, divided by any character of ``separators``."""
+        """Return the words of ``text``, split at any character of ``separators``."""
         pattern = f"[{re.escape(separators)}]"
         words = (word.strip() for word in re.split(pattern, text))
         made = cls(word for word in words if word)
@@ -75,9 +79,9 @@ class ValueType:
 
 
 def c_integer(text: str, lowest: int = _INT_MIN, highest: int = _INT_MAX) -> int:
-    """Return a whole number in C notation, so ``0777`` is octal.
+    """Return an integer written in C notation, so ``0777`` is octal.
 
-    Raises ``ValueError`` for anything else, and outside ``lowest`` to ``highest``.
+    Raises ``ValueError`` for other text, and outside ``lowest`` to ``highest``.
     """
     if not _C_INTEGER.fullmatch(text):
         message = f"not a whole number: {text!r}"
@@ -89,7 +93,7 @@ def c_integer(text: str, lowest: int = _INT_MIN, highest: int = _INT_MAX) -> int
 
 
 def decimal_integer(text: str, lowest: int = _INT_MIN, highest: int = _INT_MAX) -> int:
-    """Return a decimal whole number; raises ``ValueError`` for anything else."""
+    """Return a decimal integer; raises ``ValueError`` for other text."""
     if not _DECIMAL.fullmatch(text):
         message = f"not a whole number: {text!r}"
         raise ValueError(message)
@@ -97,7 +101,7 @@ def decimal_integer(text: str, lowest: int = _INT_MIN, highest: int = _INT_MAX) 
 
 
 def seconds(text: str) -> float:
-    """Return a time of 0 seconds or more; raises ``ValueError`` for anything else."""
+    """Return a time of 0 seconds or more; raises ``ValueError`` for other text."""
     value = signed_seconds(text)
     if value < 0:
         message = f"a negative time: {text!r}"
@@ -106,7 +110,7 @@ def seconds(text: str) -> float:
 
 
 def signed_seconds(text: str) -> float:
-    """Return a time in seconds that may be negative; raises ``ValueError`` if none."""
+    """Return a time in seconds, perhaps negative; raises ``ValueError``."""
     if not _SECONDS.fullmatch(text) or abs(float(text)) > _MAX_TIME:
         message = f"not a time in seconds: {text!r}"
         raise ValueError(message)
@@ -151,7 +155,7 @@ def _pool_mode(text: str) -> PoolMode:
 
 
 def _facility(text: str) -> str:
-    # An unknown word has always meant `daemon`; a log is better than no start.
+    # PgBouncer takes an unknown word as `daemon`; a log is better than no start.
     return text.lower() if text.lower() in SYSLOG_FACILITIES else "daemon"
 
 
@@ -178,7 +182,7 @@ def _switch(text: str) -> bool:
 def _or_unset(
     read: Callable[[str], Any], lowest: int
 ) -> Callable[[str], int | float | None]:
-    """Return a reader for which a number below ``lowest`` means "not set here"."""
+    """Return a parser that reads a number below ``lowest`` as "not set here"."""
 
     def parse(text: str) -> int | float | None:
         value: int | float = read(text)
@@ -203,7 +207,7 @@ LDAP_OPTIONS = ValueType(
     "text",
     "key=value pairs",
     str,
-    # The password for searching a directory is not for those who may look.
+    # SHOW CONFIG must not reveal the password for searching the directory.
     lambda text: _LDAP_PASSWORD.sub(r"\1***", text),
 )
 DATABASE_NAME = ValueType(
@@ -229,8 +233,8 @@ SWITCH = ValueType(
     _switch,
     lambda value: "true" if value else "false",
 )
-NAMES = _list_kind("list", "names divided by commas or blanks", ", \t")
-COMMA_LIST = _list_kind("list", "words divided by commas", ",")
+NAMES = _list_kind("list", "names separated by commas or spaces", ", \t")
+COMMA_LIST = _list_kind("list", "comma-separated words", ",")
 POOL_MODE = ValueType("word", "one of session, transaction, statement", _pool_mode)
 AUTH_TYPE = ValueType(
     "word",
@@ -245,14 +249,14 @@ SSL_NEGOTIATION = _words_kind("word", ("postgres", "direct"))
 LOAD_BALANCE = _words_kind("word", ("round-robin", "disable"))
 TLS_PROTOCOL_LIST = ValueType(
     "list",
-    "words of " + ", ".join(TLS_PROTOCOLS) + ", divided by commas",
+    "a comma-separated list of " + ", ".join(TLS_PROTOCOLS),
     _tls_protocols,
     _join,
 )
 FACILITY = ValueType("word", "one of " + ", ".join(SYSLOG_FACILITIES), _facility)
 
-# Kinds of the connection strings and of [users]: decimal numbers, most of them with
-# a way to say "not set here".
+# Types of connection strings and of [users]: decimal numbers, most of them with a way
+# to say "not set here".
 PORT = ValueType(
     "port",
     "a port number from 1 to 65535",
@@ -280,3 +284,47 @@ POSITIVE_TIME = ValueType(
     _positive_time,
     "{:g}".format,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting, or one key of another section.
+
+    ``default`` is text as in the file, None for no default; ``reloadable`` is False if
+    only a restart changes the value.
+    """
+
+    kind: ValueType
+    default: str | None
+    meaning: str
+    reloadable: bool = True
+
+
+def setting(
+    kind: ValueType,
+    default: str | None,
+    meaning: str,
+    *,
+    boot: bool = False,
+    secret: bool = False,
+) -> Any:  # noqa: ANN401  what dataclasses.field is declared to return
+    """Return the dataclass field of one setting.
+
+    ``boot``: the value is read only at the start; ``secret``: repr() hides it.
+    """
+    return field(
+        repr=not secret,
+        default=None if default is None else kind.parse(default),
+        metadata={"setting": Setting(kind, default, meaning, not boot)},
+    )
+
+
+def table_of(cls: type) -> Mapping[str, Setting]:
+    """Map names to Settings, for a dataclass whose fields ``setting`` made."""
+    return MappingProxyType(
+        {
+            each.name: each.metadata["setting"]
+            for each in fields(cls)
+            if "setting" in each.metadata
+        }
+    )

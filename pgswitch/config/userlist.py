@@ -1,10 +1,10 @@
-"""The auth file: one user and secret per line.
+"""Parses the auth file: one user and secret per line.
 
 A line is ``"user" "secret"``, in double quotes, where ``""`` stands for one; the rest
-of the line is ignored, and so are blank lines and lines that begin with ``;``. What a
-secret means (plain text, md5 or SCRAM) is not this file's business.
+of the line is ignored, and so are blank lines and lines that begin with ``;``. The
+meaning of a secret (plain text, md5 or SCRAM) does not matter here.
 
-A line that is none of these is a problem of its own: the users of all others are good.
+Any other line is a problem of its own and does not affect the users of other lines.
 """
 
 from __future__ import annotations
@@ -14,68 +14,67 @@ from pathlib import Path
 from typing import NamedTuple
 
 MAX_USER_LENGTH = 127
-"""Bytes of the longest user name."""
+"""Maximum length of a user name, in bytes."""
 
 MAX_SECRET_LENGTH = 65530
-"""Bytes of the longest secret."""
+"""Maximum length of a secret, in bytes."""
 
 _QUOTED = r'"((?:[^"]|"")*)"(?!")'
 _LINE = re.compile(rf"\s*{_QUOTED}\s*{_QUOTED}.*", re.DOTALL)
 _BYTE_ORDER_MARK = "\ufeff"
-"""Some editors begin a file of UTF-8 with it."""
+"""Some editors write it at the start of a UTF-8 file."""
 
 _ACCEPTED = (
-    'accepted: "user" "secret" on one line with nothing but blanks between, "" for a'
-    " quote in them, no line end in them; or ; and a comment"
+    'accepted: "user" "secret" on one line with only spaces between them, "" for a'
+    " quote inside, no line breaks inside; or ; and a comment"
 )
 _BROKEN = f"broken auth file; {_ACCEPTED}"
-_CUT = f"broken auth file, which ends in the midst of a line; {_ACCEPTED}"
+_CUT = f"broken auth file, which ends in the middle of a line; {_ACCEPTED}"
 
 
 class UserlistProblem(NamedTuple):
-    """A line that is refused, counted from 1, and why."""
+    """A refused line, counted from 1, and the reason."""
 
     line: int
     text: str
 
     def __str__(self) -> str:
-        """Return both as the log has them."""
+        """Return both as the log shows them."""
         return f"{self.text} (line {self.line})"
 
 
 class Userlist(NamedTuple):
-    """The users of a file and their secrets, and what else is in it."""
+    """The users of a file with their secrets, and the lines that are refused."""
 
     entries: dict[str, str]
     problems: list[UserlistProblem]
 
     def __repr__(self) -> str:
-        """Tell how many there are, and no secrets."""
+        """Return the number of users, and no secrets."""
         return f"Userlist({len(self.entries)} users, {self.problems})"
 
     @property
     def is_useless(self) -> bool:
-        """Whether the file has lines of users and not one that can be read."""
+        """Whether none of the file's user lines can be read."""
         return bool(self.problems) and not self.entries
 
     @property
     def is_cut(self) -> bool:
-        """Whether it ends in the midst of a user's line.
+        """Whether it ends in the middle of a user's line.
 
-        It is still being written, or was written in part: nobody knows who else was to
-        be in it.
+        It is still being written, or was written only in part: users may be missing.
         """
         return bool(self.problems) and self.problems[-1].text == _CUT
 
 
 def read_userlist(path: str) -> Userlist:
-    """Return what the file at ``path`` has; raises ``OSError``."""
+    """Parse the file at ``path``; raises ``OSError``."""
     raw = Path(path).read_bytes()
     return parse_userlist(raw.decode("utf-8", errors="surrogateescape"))
 
 
 def parse_userlist(text: str) -> Userlist:
-    """Return the users of a text; the last line of a user holds."""
+    """Parse the text of a file; a user's last line wins."""
     entries: dict[str, str] = {}
     problems: list[UserlistProblem] = []
     lines = text.removeprefix(_BYTE_ORDER_MARK).split("\n")
@@ -99,7 +98,7 @@ def parse_userlist(text: str) -> Userlist:
 
 
 def _is_beginning(line: str, *, has_end: bool) -> bool:
-    """Tell whether a line that cannot be read is the beginning of one that could."""
+    """Return whether an unreadable line is the start of a readable one."""
     is_open = line.count('"') % 2 == 1
     return line.lstrip().startswith('"') and (is_open or not has_end)
 

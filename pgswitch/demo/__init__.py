@@ -1,4 +1,5 @@
-"""A show for newcomers, and the PostgreSQL servers that it and the tests start.
+"""The demos, and the PostgreSQL servers and poolers that they and the tests start.
 
-Nothing of the service imports this package.
+Nothing of the service imports this package; its extra packages are those of
+``pgswitch[demo]``.
 """

@@ -1,190 +1,33 @@
-"""``python -m pgswitch.demo``: PostgreSQL, pgswitch before it, clients, all live.
+"""``pgswitch demo``, ``python -m pgswitch.demo``: pgswitch with a real PostgreSQL.
 
-It leaves nothing behind, neither process nor file, whether it ends by itself
-(``--once``), by Ctrl-C or by SIGTERM.
+``demo`` shows pooling, ``demo switchover`` a cluster whose writer moves.
 """
 
 from __future__ import annotations
 
-import argparse
-import shutil
-import signal
 import sys
-import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import suppress
 
-from pgswitch.demo.account import (
-    Account,
-    PrivateDirectory,
-    account_for_children,
-    hand_over,
-)
-from pgswitch.demo.child import free_port, is_free
-from pgswitch.demo.gauge import Gauge
-from pgswitch.demo.installations import best_for
-from pgswitch.demo.pooler import Pooler
-from pgswitch.demo.postgres import PostgresServer
-from pgswitch.demo.program import run
-from pgswitch.demo.workload import ACCOUNTS, OPENING_BALANCE, SCHEMA, Workload
+from pgswitch.demo import pooling, switchover
 
-DATABASE = "bench"
-USER, PASSWORD = "demo", "demo"
-ADMIN, ADMIN_PASSWORD = "admin", "admin"
-
-USUAL_PORT = 6432
-CLIENTS = 24
-SERVERS = 6
-SECONDS = 8
+SWITCHOVER = "switchover"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; return 0, or 1 when something did not work, which is printed."""
-    options = _parse(arguments)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    return run("demo", lambda cleanup: _demo(options, cleanup), interrupted=0)
+def main(
+    arguments: Sequence[str] | None = None, program: str = "python -m pgswitch.demo"
+) -> int:
+    """Run the demo that the first argument names; return its exit status.
 
-
-def _demo(options: argparse.Namespace, cleanup: ExitStack) -> int:
-    account = account_for_children()
-    if account is not None:
-        print(f"started by root: the servers run as {account.name}")
-    folder = PrivateDirectory(account)
-    cleanup.callback(folder.remove)
-    server = _start_postgres(folder.path, account)
-    cleanup.callback(server.stop)
-    pooler = _start_pooler(folder.path, account, server, options.port)
-    cleanup.callback(pooler.stop, signal.SIGINT, signal.SIGQUIT, patience_s=3.0)
-    return _show(server, pooler, options)
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m pgswitch.demo",
-        description="A PostgreSQL server, pgswitch before it, and clients at work.",
-    )
-    parser.add_argument(
-        "--once", action="store_true", help="end after the workload, not at Ctrl-C"
-    )
-    parser.add_argument(
-        "--seconds", type=int, default=SECONDS, help="length of the workload"
-    )
-    parser.add_argument(
-        "--clients", type=int, default=CLIENTS, help="number of clients"
-    )
-    parser.add_argument(
-        "--port",
-        type=int,
-        help=f"port of pgswitch (default {USUAL_PORT} or a free one)",
-    )
-    return parser.parse_args(arguments)
-
-
-def _start_postgres(directory: Path, account: Account | None) -> PostgresServer:
-    installation = best_for(account, directory)
-    home = _subdirectory(directory, "postgres", account)
-    server = PostgresServer(installation, home, account)
-    server.create()
-    server.start()
-    server.create_user(USER, PASSWORD)
-    server.create_database(DATABASE, owner=USER)
-    for statement in SCHEMA:
-        server.execute(f"SET ROLE {USER}; {statement}", database=DATABASE)
-    print(f"PostgreSQL {installation.version} listens on 127.0.0.1:{server.port}")
-    return server
-
-
-def _start_pooler(
-    directory: Path, account: Account | None, server: PostgresServer, port: int | None
-) -> Pooler:
-    if port is None:
-        port = USUAL_PORT if is_free(USUAL_PORT) else free_port()
-    pooler = Pooler(_subdirectory(directory, "pgswitch", account), account, port=port)
-    pooler.write_users({USER: PASSWORD, ADMIN: ADMIN_PASSWORD})
-    pooler.write_ini(
-        {
-            "databases": {
-                DATABASE: f"host=127.0.0.1 port={server.port} dbname={DATABASE}"
-            },
-            "pgbouncer": {
-                "auth_type": "scram-sha-256",
-                "admin_users": ADMIN,
-                "pool_mode": "transaction",
-                "default_pool_size": SERVERS,
-                # The clients are many and short-lived; two lines for each are too many.
-                "log_connections": 0,
-                "log_disconnections": 0,
-            },
-        }
-    )
-    pooler.start()
-    print(f"pgswitch listens on 127.0.0.1:{pooler.port}, {SERVERS} servers at most")
-    return pooler
-
-
-def _subdirectory(directory: Path, name: str, account: Account | None) -> Path:
-    path = directory / name
-    path.mkdir(mode=0o700)
-    hand_over(path, account)
-    return path
-
-
-def _show(server: PostgresServer, pooler: Pooler, options: argparse.Namespace) -> int:
-    """Drive the workload, print what happens, then wait for Ctrl-C; the exit code."""
-    psql = "psql"
-    if shutil.which(psql) is None:
-        psql = server.installation.program(psql)
-    print("\ntry it:")
-    print(f"  {psql} {pooler.url(USER, PASSWORD, DATABASE)}")
-    print("and the console (SHOW POOLS; SHOW CLIENTS; SHOW HELP):")
-    print(f"  {psql} {pooler.url(ADMIN, ADMIN_PASSWORD, 'pgswitch')}\n")
-
-    gauge = Gauge(pooler.url(ADMIN, ADMIN_PASSWORD, "pgswitch"), DATABASE)
-    workload = Workload(pooler.url(USER, PASSWORD, DATABASE), options.clients)
-    workload.start()
-    try:
-        print(gauge.heading())
-        for _ in range(options.seconds):
-            time.sleep(1)  # noqa: TID251 - no reactor runs in this process
-            print(gauge.line())
-    except BaseException:
-        workload.stop()  # else pgswitch would wait for these clients
-        raise
-    finally:
-        gauge.close()
-    ok = _sum_up(server, workload, options.clients)
-    if options.once or not ok:
-        return 0 if ok else 1
-
-    print("\nstill serving; Ctrl-C ends it")
-    while pooler.is_running and server.is_running:
-        time.sleep(0.5)  # noqa: TID251 - as above
-    print("a server ended unasked; the end of pgswitch's log:", file=sys.stderr)
-    print("\n".join(pooler.log_text().splitlines()[-20:]), file=sys.stderr)
-    return 1
-
-
-def _sum_up(server: PostgresServer, workload: Workload, clients: int) -> bool:
-    """Stop the clients and print the result; tell whether all went well."""
-    backends = server.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [USER]
-    )[0][0]
-    tally = workload.stop()
-    total = server.execute("SELECT sum(balance) FROM account", database=DATABASE)[0][0]
-    each_ms = 1000 * tally.busy_s / max(tally.transactions, 1)
-    print(
-        f"\n{tally.transactions} transactions of {clients} clients over {backends} "
-        f"connections to PostgreSQL, {each_ms:.1f} ms each"
-    )
-    expected = ACCOUNTS * OPENING_BALANCE
-    if total != expected:
-        print(f"the balances sum up to {total}, not {expected}", file=sys.stderr)
-    for failure in dict.fromkeys(tally.failures):
-        print(f"a client failed: {failure}", file=sys.stderr)
-    return total == expected and tally.transactions > 0 and not tally.failures
+    ``program`` is the name that ``--help`` shows.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with suppress(BrokenPipeError):  # the reader of our output may leave early
+        if given[:1] == [SWITCHOVER]:
+            return switchover.main(given[1:], f"{program} {SWITCHOVER}")
+        return pooling.main(given, program)
+    return 0
 
 
 if __name__ == "__main__":
-    with suppress(BrokenPipeError):  # whoever reads us may leave early
-        sys.exit(main())
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Whose rights a child process gets, and folders that it can reach.
+"""The operating-system user that children run as, and folders that it can reach.
 
 PostgreSQL refuses to run as root, and so does pgswitch. When we are root, children run
 as ``nobody``, the one account that every Debian has.
@@ -48,10 +48,18 @@ def hand_over(path: Path, account: Account | None) -> None:
         os.chown(path, account.uid, account.gid)
 
 
+def subdirectory(directory: Path, name: str, account: Account | None) -> Path:
+    """Make a folder (mode 0700) owned by ``account``; None: by us."""
+    path = directory / name
+    path.mkdir(mode=0o700)
+    hand_over(path, account)
+    return path
+
+
 def may_run(command: Sequence[str], account: Account | None) -> bool:
     """Tell whether the account can start this command and it ends with code 0.
 
-    A trial says more than a look at mode bits: it covers every parent folder, the
+    Trying is more reliable than reading mode bits: it covers every parent folder, the
     program's libraries and mount options.
     """
     try:
@@ -74,8 +82,8 @@ def may_run(command: Sequence[str], account: Account | None) -> bool:
 class PrivateDirectory:
     """A temporary folder (mode 0700) owned by the children's account.
 
-    It lies where that account can reach it and where paths stay short enough for unix
-    sockets. It is removed by ``remove`` or, at the latest, when the interpreter ends.
+    That account can reach it, and its path is short enough for unix sockets. ``remove``
+    removes it, or else the end of the interpreter.
     """
 
     def __init__(self, account: Account | None) -> None:
@@ -85,14 +93,14 @@ class PrivateDirectory:
         )
 
     def remove(self) -> None:
-        """Remove the folder with all it holds; a second call does nothing."""
+        """Remove the folder and its contents; a second call does nothing."""
         self._finalizer()
 
 
 def _make_directory(account: Account | None) -> Path:
-    """Make the folder in the first base that serves.
+    """Make the folder in the first base that the account can write.
 
-    TMPDIR is asked first; root's may lie in a home that nobody else can enter.
+    TMPDIR comes first; root's may be in a home that no other user can enter.
     """
     bases = dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp"))  # noqa: S108 - mkdtemp makes the names
     for base in bases:

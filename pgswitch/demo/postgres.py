@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own: made, started, broken and removed at will."""
+"""A private PostgreSQL server that can be created, started, broken and removed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import psycopg
 from psycopg import sql
 
 from pgswitch.demo.account import Account, hand_over
-from pgswitch.demo.child import Child, ChildFailed, free_port
 from pgswitch.demo.installations import Installation
+from pgswitch.demo.processes import Child, ChildFailed, free_port
 
 SUPERUSER = "postgres"
 
@@ -24,7 +24,7 @@ DEFAULT_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     "shared_buffers": "16MB",
     "max_connections": "100",
-    # The data is thrown away afterwards, so nothing needs to reach the disk.
+    # The data is thrown away afterwards, so it need not reach the disk.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -49,8 +49,8 @@ STOP_SIGNALS = {
 class PostgresServer:
     """One server process and its data folder.
 
-    Everything lies below ``directory``, which must exist and belong to ``account``
-    (None: to us). The superuser ``postgres`` needs no password on the unix socket.
+    Everything is below ``directory``, which must exist and belong to ``account`` (None:
+    ours). The superuser ``postgres`` needs no password on the unix socket.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class PostgresServer:
         self._account = account
         self._child: Child | None = None
 
-    # -- life ----------------------------------------------------------------------
+    # -- lifecycle -----------------------------------------------------------------
 
     def create(
         self,
         settings: Mapping[str, str] | None = None,
         hba: Sequence[str] = DEFAULT_HBA,
     ) -> None:
-        """Run initdb and write the configuration; ``settings`` go over the defaults.
+        """Run initdb and write the configuration; ``settings`` override the defaults.
 
-        Raises ChildFailed with initdb's words when it fails.
+        Raises ChildFailed with initdb's output when it fails.
         """
         self._run(
             "initdb",
@@ -91,7 +91,7 @@ class PostgresServer:
         self.set_hba(hba)
 
     def _run(self, program: str, *arguments: str) -> None:
-        """Run one of the installation's programs to its end."""
+        """Run one of the installation's programs and wait for it."""
         account = self._account
         finished = subprocess.run(
             [self.installation.program(program), *arguments],
@@ -112,10 +112,10 @@ class PostgresServer:
             )
 
     def create_as_copy(self, other: PostgresServer) -> None:
-        """Take the data of a stopped server of the same installation, by copying.
+        """Copy the data folder of a stopped server of the same installation.
 
-        Faster than ``create`` and what goes on top of it. Raises ChildFailed when the
-        other server runs, for its files would not fit together.
+        Faster than ``create`` and the setup after it. Raises ChildFailed when the
+        other server is running, as the copy would be inconsistent.
         """
         if other.is_running:
             raise ChildFailed("a running server cannot be copied file by file")
@@ -124,9 +124,9 @@ class PostgresServer:
         subprocess.run(command, check=True)
 
     def copy_from(self, other: PostgresServer) -> None:
-        """Take the data of a running server in place of our own, by pg_basebackup.
+        """Replace our data by a base backup of a running server.
 
-        Raises ChildFailed with its words when it fails.
+        Raises ChildFailed with the output of pg_basebackup when that fails.
         """
         shutil.rmtree(self.data_directory, ignore_errors=True)
         self._run(
@@ -140,9 +140,9 @@ class PostgresServer:
         )
 
     def start(self, timeout_s: float = 60.0) -> None:
-        """Start the server and wait until it takes connections.
+        """Start the server and wait until it accepts connections.
 
-        Raises ChildFailed, with the end of the server's log, when it does not.
+        Raises ChildFailed, with the end of the server's log, if it does not.
         """
         if self.is_running:
             return
@@ -161,26 +161,27 @@ class PostgresServer:
         self._child.await_ready(self._says_ready, timeout_s)
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop it in the way ``mode`` names (``fast``, ``immediate`` or ``smart``).
+        """Stop it in a mode of pg_ctl: ``fast``, ``immediate`` or ``smart``.
 
-        Harsher ways follow when it takes long. A server that is not running stays so.
+        If that takes long, ``immediate`` and SIGKILL follow. Does nothing if it is not
+        running.
         """
         if self._child is not None:
             self._child.stop(STOP_SIGNALS[mode], STOP_SIGNALS["immediate"])
             self._child = None
 
     def kill(self) -> None:
-        """Kill the postmaster as a crash would (SIGKILL); its children then leave."""
+        """Crash: kill the postmaster by SIGKILL; its children then exit."""
         if self._child is not None:
             self._child.stop()
             self._child = None
 
     def freeze(self) -> None:
-        """Stop all its processes where they stand, as a machine that hangs does."""
+        """Suspend all its processes (SIGSTOP), as on a machine that hangs."""
         self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let them go on."""
+        """Continue all its processes."""
         self._signal_all(signal.SIGCONT)
 
     def _signal_all(self, number: signal.Signals) -> None:
@@ -196,7 +197,7 @@ class PostgresServer:
 
     @property
     def is_running(self) -> bool:
-        """Whether the postmaster is there (it may be starting or stopping)."""
+        """Whether the postmaster exists (it may be starting or stopping)."""
         return self._child is not None and self._child.exit_code is None
 
     @property
@@ -207,7 +208,7 @@ class PostgresServer:
         return self._child.pid
 
     def log_text(self) -> str:
-        """Return all that the server has logged."""
+        """Return the server's log."""
         if not self.log_path.exists():
             return ""
         return self.log_path.read_text(errors="replace")
@@ -217,7 +218,7 @@ class PostgresServer:
     def configure(self, settings: Mapping[str, str]) -> None:
         """Append settings to postgresql.conf, where the last line of a name counts.
 
-        They act after ``reload`` or ``restart``, as the setting demands.
+        They take effect after ``reload`` or ``restart``, depending on the setting.
         """
         with (self.data_directory / "postgresql.conf").open("a") as configuration:
             for name, value in settings.items():
@@ -225,19 +226,19 @@ class PostgresServer:
                 configuration.write(f"{name} = '{quoted}'\n")
 
     def mark_as_standby(self) -> None:
-        """Have the server follow ``primary_conninfo`` from its next start on."""
+        """Make the server a standby (``primary_conninfo``) from its next start on."""
         path = self.data_directory / "standby.signal"
         path.touch()
         hand_over(path, self._account)
 
     def set_hba(self, lines: Sequence[str]) -> None:
-        """Write pg_hba.conf anew; it acts after ``reload``."""
+        """Replace pg_hba.conf; it takes effect after ``reload``."""
         path = self.data_directory / "pg_hba.conf"
         path.write_text("\n".join(lines) + "\n")
         hand_over(path, self._account)
 
     def reload(self) -> None:
-        """Make the server read its configuration again (it does so a moment later)."""
+        """Have the server read its configuration again, a moment later."""
         if self._child is not None:
             self._child.send(signal.SIGHUP)
 
@@ -270,10 +271,7 @@ class PostgresServer:
     def create_user(
         self, name: str, password: str | None = None, encryption: str = "scram-sha-256"
     ) -> None:
-        """Create a login role; ``encryption`` is how its password is stored.
-
-        The other value is ``md5``.
-        """
+        """Create a login role; ``encryption`` is scram-sha-256 or md5."""
         with self._connect(SUPERUSER) as connection:
             connection.execute(
                 "SELECT set_config('password_encryption', %s, false)", [encryption]
@@ -285,7 +283,7 @@ class PostgresServer:
             )
 
     def create_database(self, name: str, owner: str = SUPERUSER) -> None:
-        """Create a database that belongs to the role ``owner``."""
+        """Create a database owned by the role ``owner``."""
         self.execute(
             sql.SQL("CREATE DATABASE {} OWNER {}").format(
                 sql.Identifier(name), sql.Identifier(owner)
@@ -293,10 +291,10 @@ class PostgresServer:
         )
 
     def _says_ready(self) -> bool:
-        """Tell whether postmaster.pid reports ``ready`` for this very process.
+        """Tell whether postmaster.pid reports ``ready`` for this process.
 
-        Its first line is the pid and its eighth the state (PostgreSQL 10 and newer). A
-        file left by a killed server names another pid.
+        Its first line is the pid, the eighth the state (PostgreSQL 10 and later). A
+        file left behind by a killed server has another pid.
         """
         try:
             lines = (self.data_directory / "postmaster.pid").read_text().splitlines()
@@ -308,6 +306,6 @@ class PostgresServer:
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment without what would steer PostgreSQL, its words in C."""
+    """Return our environment without PG* variables, and with messages in English."""
     kept = {name: v for name, v in os.environ.items() if not name.startswith("PG")}
     return {**kept, "LC_ALL": "C"}

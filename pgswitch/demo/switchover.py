@@ -1,7 +1,7 @@
-"""``python -m pgswitch.demo.switchover``: a cluster's writer moves while you watch.
+"""``pgswitch demo switchover``: the writer of a cluster moves while you watch.
 
-Three PostgreSQL nodes, pgswitch before them, clients that write and read; a planned
-switchover, then a crash.  At the end the report, and a picture of every write.
+Three PostgreSQL nodes, pgswitch in front of them, clients that write and read; a
+planned switchover, then a crash. It ends with a report and a chart of every write.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from pgswitch.demo.child import ChildFailed
-from pgswitch.demo.picture import Mark, picture
+from pgswitch.demo.chart import Marker, latency_chart
+from pgswitch.demo.cluster import (
+    HOW,
+    USER,
+    DemoCluster,
+    running_demo_cluster,
+    stop_pooler,
+)
 from pgswitch.demo.pooler import Pooler
-from pgswitch.demo.program import run
-from pgswitch.demo.scene import HOW, USER, Scene, running_scene, stop_pooler
-from pgswitch.demo.writers import Writer, account
+from pgswitch.demo.processes import ChildFailed, run
+from pgswitch.demo.writers import Writer, tally_writes
 
 WRITERS, READERS = 4, 2
 CALM_S = 3.0
@@ -34,27 +39,34 @@ CLEAR, HOME = "\x1b[2J", "\x1b[H"
 ERASE_REST = "\x1b[J"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; return 0, or 1 when something did not work, which is printed."""
-    options = _parse(arguments)
+def main(
+    arguments: Sequence[str], program: str = "python -m pgswitch.demo switchover"
+) -> int:
+    """Run the demo; return 0, or 1 after a failure, which is printed.
+
+    ``program`` is the name that ``--help`` shows.
+    """
+    options = _parse(arguments, program)
     return run("demo", lambda cleanup: _demo(options, cleanup), interrupted=0)
 
 
 def _demo(options: argparse.Namespace, cleanup: ExitStack) -> int:
     print("starting three PostgreSQL nodes and pgswitch")
-    scene = cleanup.enter_context(running_scene())
-    pooler = scene.start_pooler()
+    demo = cleanup.enter_context(running_demo_cluster())
+    pooler = demo.start_pooler()
     cleanup.callback(stop_pooler, pooler)
-    return _show(scene, pooler, options)
+    return _show(demo, pooler, options)
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str], program: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m pgswitch.demo.switchover",
-        description="A writer moves, and clients see latency.",
+        prog=program,
+        description="The writer moves, and clients only see latency.",
     )
     parser.add_argument(
-        "--once", action="store_true", help="one planned move and one crash, then end"
+        "--once",
+        action="store_true",
+        help="end after one planned switchover and one crash",
     )
     parser.add_argument(
         "--calm", type=float, default=CALM_S, help="seconds between two events"
@@ -62,14 +74,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("build/demo/switchover.svg"),
-        help="the picture (default build/demo/switchover.svg)",
+        default=Path("switchover.svg"),
+        help="file for the chart (default switchover.svg)",
     )
     return parser.parse_args(arguments)
 
 
 class Reader(threading.Thread):
-    """Counts rows over and over; what fails is tried again."""
+    """Counts rows repeatedly; retries what fails."""
 
     def __init__(self, connect: Callable[[], psycopg.Connection]) -> None:
         super().__init__(daemon=True)
@@ -78,7 +90,7 @@ class Reader(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Read until told to stop."""
+        """Read until stopped."""
         with self._connect() as connection:
             while not self._stopping.wait(0.005):
                 try:
@@ -89,30 +101,30 @@ class Reader(threading.Thread):
                         return
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self._stopping.set()
         self.join(CALM_S)
 
 
-def _show(scene: Scene, pooler: Pooler, options: argparse.Namespace) -> int:
-    connect = scene.through(pooler)
+def _show(demo: DemoCluster, pooler: Pooler, options: argparse.Namespace) -> int:
+    connect = demo.through(pooler)
     writers = [Writer(at + 1, connect, pause_s=0.002) for at in range(WRITERS)]
     readers = [Reader(connect) for _ in range(READERS)]
     screen = Screen(pooler, writers, readers)
-    marks: list[Mark] = []
+    markers: list[Marker] = []
     for thread in (*writers, *readers):
         thread.start()
     try:
-        screen.watch(options.calm, "all is well")
+        screen.watch(options.calm, "normal operation")
         for how in _events(is_endless=not options.once):
-            _move(scene, screen, how, marks, options.calm)
+            _move(demo, screen, how, markers, options.calm)
     except KeyboardInterrupt:
         print()
     stopped = [writer.stop() for writer in writers]
     for reader in readers:
         reader.stop()
     screen.report()
-    seen = account(writers, scene.rows())
+    seen = tally_writes(writers, demo.rows())
     errors = ", ".join(f"{n} x {code}" for code, n in seen.errors.items()) or "none"
     print(
         "\nWhat a crash loses had not reached a standby: replication is asynchronous."
@@ -122,40 +134,40 @@ def _show(scene: Scene, pooler: Pooler, options: argparse.Namespace) -> int:
     )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     title = f"Latency of {WRITERS} writing clients through pgswitch, log scale"
-    drawn = picture([list(writer.writes) for writer in writers], marks, title)
+    drawn = latency_chart([list(writer.writes) for writer in writers], markers, title)
     options.out.write_text(drawn)
-    print(f"each write, and where the moves were: {options.out}")
+    print(f"chart of all writes: {options.out}")
     return 0 if all(stopped) and not seen.doubled else 1
 
 
 def _events(*, is_endless: bool) -> Iterator[str]:
-    """Yield how the writer goes next."""
+    """Yield the next way to stop the writer."""
     yield from HOW
     while is_endless:
         yield from HOW
 
 
 def _move(
-    scene: Scene, screen: Screen, how: str, marks: list[Mark], calm_s: float
+    demo: DemoCluster, screen: Screen, how: str, markers: list[Marker], calm_s: float
 ) -> None:
-    """Let the writer go; a standby is promoted and the old writer comes back."""
+    """Stop the writer, promote a standby, and bring the old writer back."""
     words = {"planned": "planned switchover", "crash": "the writer crashes"}[how]
-    marks.append(Mark(time.monotonic(), words))
+    markers.append(Marker(time.monotonic(), words))
     old: list[Any] = []
     work = threading.Thread(
-        target=lambda: old.append(scene.cluster.switch(HOW[how])), daemon=True
+        target=lambda: old.append(demo.cluster.switch(HOW[how])), daemon=True
     )
     work.start()
     screen.watch(calm_s, words)
     work.join()
     if not old:
-        raise ChildFailed("the switchover did not come about")
-    scene.restore(old[0], how)
-    screen.watch(calm_s, "the old writer is back, as a standby")
+        raise ChildFailed("the switchover failed")
+    demo.restore(old[0], how)
+    screen.watch(calm_s, "the old writer is back as a standby")
 
 
 class Screen:
-    """The live view: nodes, roles, and how much is written."""
+    """The live view: nodes, their roles, writes and reads per second."""
 
     def __init__(
         self, pooler: Pooler, writers: list[Writer], readers: list[Reader]
@@ -165,10 +177,10 @@ class Screen:
         self._readers = readers
         self._is_terminal = sys.stdout.isatty()
         self._last = (time.monotonic(), 0, 0)
-        self._most = 1.0
+        self._max_rate = 1.0
 
     def watch(self, seconds: float, words: str) -> None:
-        """Show what goes on for so long."""
+        """Refresh the view for ``seconds``, under a heading."""
         if self._is_terminal:
             sys.stdout.write(CLEAR)
         deadline = time.monotonic() + seconds
@@ -187,8 +199,8 @@ class Screen:
         self._last = now, writes, reads
         span = max(now - then, 0.001)
         rate = (writes - writes_then) / span
-        self._most = max(self._most, rate)
-        bar = "#" * round(rate / self._most * BAR)
+        self._max_rate = max(self._max_rate, rate)
+        bar = "#" * round(rate / self._max_rate * BAR)
         lines = [
             f"pgswitch: {words}",
             "",
@@ -209,7 +221,7 @@ class Screen:
         sys.stdout.flush()
 
     def report(self) -> None:
-        """Print what SHOW SWITCHOVERS says."""
+        """Print the answer to SHOW SWITCHOVERS."""
         print("\nSHOW SWITCHOVERS")
         for row in self._rows("SHOW SWITCHOVERS"):
             if row["database"] != "bench":
@@ -224,7 +236,3 @@ class Screen:
             self._url, autocommit=True, row_factory=dict_row
         ) as connection:
             return connection.execute(command.encode()).fetchall()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Clients that move money between accounts, and what they measured."""
+"""Clients that read accounts and move money between them, and their figures."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ FILL = (
 SCHEMA = ("CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL)", FILL)
 
 READS_PER_TRANSFER = 3
-LONGEST_PAUSE_S = 0.02
-"""A client thinks between two transactions; that is what lets clients share servers."""
+MAX_PAUSE_S = 0.02
+"""Clients pause between transactions; that is what lets them share servers."""
 
 LEAVING_S = 2.0
 """How long the end of a workload waits for a client."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """What all clients together have done so far; ``busy_s`` sums their waiting."""
+class WorkloadTally:
+    """The sum over all clients; ``busy_s`` is their time spent in transactions."""
 
     transactions: int
     busy_s: float
@@ -37,22 +37,22 @@ class Tally:
 
 
 class Workload:
-    """A number of clients, a thread and a connection each."""
+    """A number of clients, each with a thread and a connection."""
 
     def __init__(self, url: str, clients: int) -> None:
-        """Prepare ``clients`` clients, which connect to ``url`` once started."""
+        """Prepare ``clients`` clients that connect to ``url`` once started."""
         self._stopping = threading.Event()
         self._clients = [_Client(url, self._stopping, seed) for seed in range(clients)]
 
     def start(self) -> None:
-        """Let every client connect and begin."""
+        """Start all clients."""
         for client in self._clients:
             client.start()
 
-    def stop(self) -> Tally:
-        """Let every client finish its transaction and leave; return the final tally.
+    def stop(self) -> WorkloadTally:
+        """Have all clients finish their transactions and leave; return the final tally.
 
-        A client that gets no answer is left to itself after a while.
+        A client that gets no answer is abandoned after LEAVING_S.
         """
         self._stopping.set()
         for client in self._clients:
@@ -60,9 +60,9 @@ class Workload:
                 client.join(LEAVING_S)
         return self.tally()
 
-    def tally(self) -> Tally:
-        """Return what was done up to now."""
-        return Tally(
+    def tally(self) -> WorkloadTally:
+        """Return the sum so far."""
+        return WorkloadTally(
             sum(client.transactions for client in self._clients),
             sum(client.busy_s for client in self._clients),
             tuple(client.failure for client in self._clients if client.failure),
@@ -70,10 +70,10 @@ class Workload:
 
 
 class _Client(threading.Thread):
-    """One client; it stops at its first error and keeps the text in ``failure``."""
+    """One client; it stops at its first error, whose text is in ``failure``."""
 
     def __init__(self, url: str, stopping: threading.Event, seed: int) -> None:
-        # A daemon: a client that waits for an answer must not hold up the end of us.
+        # A daemon, so that a client without an answer does not keep us from exiting.
         super().__init__(name=f"client {seed}", daemon=True)
         self.transactions = 0
         self.busy_s = 0.0
@@ -83,7 +83,7 @@ class _Client(threading.Thread):
         self._random = Random(seed)  # noqa: S311 - picks accounts, guards no secret
 
     def run(self) -> None:
-        """Connect and do one transaction after the other until told to stop."""
+        """Connect and run transactions until stopped."""
         try:
             with psycopg.connect(self._url, autocommit=True) as connection:
                 while not self._stopping.is_set():
@@ -91,7 +91,7 @@ class _Client(threading.Thread):
                     self._transact(connection)
                     self.busy_s += time.perf_counter() - started
                     self.transactions += 1
-                    self._stopping.wait(self._random.uniform(0, LONGEST_PAUSE_S))
+                    self._stopping.wait(self._random.uniform(0, MAX_PAUSE_S))
         except psycopg.Error as error:
             self.failure = str(error).strip() or type(error).__name__
 
@@ -101,7 +101,7 @@ class _Client(threading.Thread):
             account = self._random.randint(1, ACCOUNTS)
             connection.execute("SELECT balance FROM account WHERE id = %s", [account])
             return
-        # In ascending order, so that two transfers never wait for each other in a ring.
+        # In ascending order, so that two transfers never deadlock.
         pair = sorted(self._random.sample(range(1, ACCOUNTS + 1), 2))
         with connection.transaction():
             self._add(connection, pair, (-1, 1))

@@ -1,7 +1,6 @@
-"""Clients that insert one row after the other, and remember what became of each.
+"""Clients that insert rows one by one and record the outcome of each.
 
-Every row has a key of its own, so that it can be told afterwards which of them were
-lost, and which were written without being acknowledged.
+Each row has its own key, so that lost and duplicate rows are found afterwards.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ SCHEMA = (
     "CREATE TABLE written (id bigint NOT NULL)",
     "GRANT ALL ON written TO PUBLIC",
 )
-"""Without a primary key: a row that is written twice is to be seen twice."""
+"""Without a primary key, so that a row that is written twice shows up twice."""
 INSERT = sql.SQL("INSERT INTO written VALUES ({})")
 KEYS_EACH = 10_000_000
 RETRY_S = 0.002
@@ -37,23 +36,23 @@ class Write:
     began: float
     ended: float
     sqlstate: str = ""
-    """Empty if it was acknowledged."""
+    """Empty if the row was acknowledged."""
 
 
 class Outage(NamedTuple):
-    """A time without an acknowledgement."""
+    """A period without an acknowledged write."""
 
     lasted: float
     """In seconds."""
     ended: float
-    """When, by time.monotonic."""
+    """The end of it, by time.monotonic."""
 
 
 class Writer(threading.Thread):
-    """One client in autocommit, with a thread and a connection of its own."""
+    """One client in autocommit, with its own thread and connection."""
 
     def __init__(self, number: int, connect: Connect, *, pause_s: float = 0.0) -> None:
-        """Write keys that begin with ``number``; wait so long between two writes."""
+        """Write keys that begin with ``number``, ``pause_s`` seconds apart."""
         super().__init__(name=f"writer {number}", daemon=True)
         self.writes: list[Write] = []
         self.reconnects = 0
@@ -63,7 +62,7 @@ class Writer(threading.Thread):
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Write until told to stop, whatever happens."""
+        """Write until stopped, whatever happens."""
         connection: psycopg.Connection | None = None
         while not self._stopping.is_set():
             if connection is None or connection.closed:
@@ -76,7 +75,7 @@ class Writer(threading.Thread):
             connection.close()
 
     def stop(self) -> bool:
-        """End it; tell whether it ended, and does not wait for an answer still."""
+        """Stop it; tell whether it has ended rather than still waits for an answer."""
         self._stopping.set()
         self.join(LEAVING_S)
         return not self.is_alive()
@@ -103,17 +102,16 @@ class Writer(threading.Thread):
         if state and not connection.closed:
             time.sleep(RETRY_S)  # noqa: TID251 - as above
 
-    # What it saw.
+    # Results.
 
     def acknowledged(self) -> int:
-        """Return how many rows were acknowledged so far."""
+        """Return the number of acknowledged rows so far."""
         return sum(not write.sqlstate for write in list(self.writes))
 
     def outage(self, since: float, until: float) -> Outage:
-        """Return the longest time between two acknowledgements.
+        """Return the longest time between two acknowledged writes.
 
-        Only gaps count that have begun before ``until`` and not ended before
-        ``since``.
+        Only gaps that overlap the time from ``since`` to ``until`` count.
         """
         longest = Outage(0.0, since)
         last = 0.0
@@ -126,19 +124,19 @@ class Writer(threading.Thread):
         return longest
 
 
-class Oracle(Writer):
-    """A client that knows the next writer, has connected to it, and keeps trying.
+class IdealClient(Writer):
+    """A client that knows the next writer and is already connected to it.
 
-    Nothing can be faster: what it waits is the database's own time.
+    No other client can be faster: its outage is that of the database itself.
     """
 
     def __init__(self, number: int, first: Connect) -> None:
-        """Begin at the writer that ``first`` connects to."""
+        """Start at the writer that ``first`` connects to."""
         super().__init__(number, first)
         self._warm: psycopg.Connection | None = None
 
     def expect(self, next_: Connect) -> None:
-        """Connect to the node that will be the writer."""
+        """Connect to the node that will be the next writer."""
         self._warm = next_()
 
     def _reconnect(self, last: psycopg.Connection | None) -> psycopg.Connection | None:
@@ -152,24 +150,24 @@ class Oracle(Writer):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """What became of the rows of some writers."""
+class WriteTally:
+    """The rows of some writers: acknowledged, missing, doubled, failed."""
 
     acknowledged: int
     missing: int
-    """Acknowledged, but not there."""
+    """Acknowledged, but not in the table."""
     doubled: int
     errors: Counter[str]
     """By SQLSTATE."""
     reconnects: int
 
 
-def account(writers: Iterable[Writer], there: Counter[int]) -> Account:
-    """Compare what writers were told with the keys that are in the table."""
+def tally_writes(writers: Iterable[Writer], there: Counter[int]) -> WriteTally:
+    """Compare the answers that writers received with the keys in the table."""
     mine = list(writers)
     writes = [write for writer in mine for write in writer.writes]
     acknowledged = {write.key for write in writes if not write.sqlstate}
-    return Account(
+    return WriteTally(
         acknowledged=len(acknowledged),
         missing=sum(not there[key] for key in acknowledged),
         doubled=sum(there[write.key] > 1 for write in writes),

@@ -1,4 +1,4 @@
-"""What is known of host names, how long it holds, and which address is next."""
+"""The cache of host names: addresses, how long they hold, and which is next."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Addresses = tuple[str, ...]
 @dataclass(slots=True)
 class _CachedName:
     addresses: Addresses = ()
-    """Of the last answer that had any."""
+    """From the last answer that had any."""
     missing: bool = False
-    """The last look-up failed, and no older answer may stand in for it."""
+    """The last lookup failed, and no older answer may replace it."""
     until: float = float("-inf")
     turn: int = 0
 
 
 class DnsHostRow(NamedTuple):
-    """One name as SHOW DNS_HOSTS has it; ``ttl`` in seconds until it is asked again."""
+    """One row of SHOW DNS_HOSTS; ``ttl``: seconds until the next lookup."""
 
     name: str
     ttl: float
@@ -33,35 +33,34 @@ class DnsHostRow(NamedTuple):
 class NameCache:
     """Names with their addresses; times are monotonic seconds.
 
-    The time that the name service itself gives an answer does not count, as in
-    PgBouncer: ``dns_max_ttl`` is short, and an operator who moves a server wants
-    to know when clients follow.
+    The TTL in a DNS answer is ignored, as in PgBouncer: ``dns_max_ttl`` is short, and
+    an operator who moves a server wants to know when clients follow.
     """
 
     def __init__(self) -> None:
-        """Begin with nothing known."""
+        """Start empty."""
         self._known: dict[str, _CachedName] = {}
 
     def __len__(self) -> int:
-        """Return how many names were ever looked up."""
+        """Return the number of names that were ever looked up."""
         return len(self._known)
 
     def fresh(self, name: str, now: float) -> Addresses | None:
-        """Return the addresses to try, in this order; None: look the name up.
+        """Return the addresses to try, in order; None: look the name up.
 
-        None at all are returned while a failure is kept. Each call begins with the
-        next address, so that connections spread over all of them.
+        The result is empty while a failure is cached. Each call starts with the next
+        address, so connections spread over all of them.
         """
         known = self._known.get(name)
         return None if known is None or now >= known.until else self.next(name)
 
     def is_due(self, name: str, now: float) -> bool:
-        """Tell whether what is known of a name holds no longer."""
+        """Return whether a name's entry has expired."""
         known = self._known.get(name)
         return known is not None and now >= known.until
 
     def spelled(self, name: str, address: str) -> str:
-        """Return an address as the last answer for a name has it; empty: it has not."""
+        """Return an address as written in the last answer for a name; "" if missing."""
         known = self._known.get(name)
         wanted = ip_address(address.partition("%")[0])
         for one in () if known is None else known.addresses:
@@ -70,7 +69,7 @@ class NameCache:
         return ""
 
     def next(self, name: str) -> Addresses:
-        """Return the same of a name that was looked up, however old the answer is."""
+        """Return the addresses as ``fresh`` does, however old the answer is."""
         known = self._known[name]
         if known.missing:
             return ()
@@ -81,7 +80,7 @@ class NameCache:
     def answered(
         self, name: str, addresses: Iterable[str], until: float
     ) -> frozenset[str]:
-        """Keep an answer; return the addresses that the last one had and it has not."""
+        """Store an answer; return the addresses that are no longer in it."""
         known = self._known.setdefault(name, _CachedName())
         before = known.addresses
         known.addresses = tuple(dict.fromkeys(addresses))
@@ -90,17 +89,17 @@ class NameCache:
         return frozenset(before).difference(known.addresses)
 
     def failed(self, name: str, until: float, *, is_certain: bool) -> None:
-        """Keep a failure.
+        """Store a failure.
 
-        Unless it is certain that the name has no address, those of the last answer go
-        on being used: servers do not move because the name service has stopped.
+        Unless the name certainly has no address, the addresses of the last answer stay
+        in use: servers do not move because the name service is down.
         """
         known = self._known.setdefault(name, _CachedName())
         known.missing = is_certain or not known.addresses
         known.until = until
 
     def rows(self, now: float) -> Iterator[DnsHostRow]:
-        """Return what is known, by name."""
+        """Return the rows of SHOW DNS_HOSTS, by name."""
         for name, known in sorted(self._known.items()):
             shown = () if known.missing else known.addresses
             yield DnsHostRow(name, max(known.until - now, 0.0), shown)

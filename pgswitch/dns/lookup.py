@@ -1,10 +1,10 @@
-"""Two ways to look a host name up, neither of which blocks the reactor.
+"""Two ways to look up a host name; neither blocks the reactor.
 
-* By the system, ``getaddrinfo`` in threads of our own: it honours /etc/hosts,
-  nsswitch.conf, search domains and whatever else the machine is set up with.  The
-  choice unless the operator names a ``resolv_conf``.
-* By Twisted's DNS client: /etc/hosts, then the name servers of that file, which
-  getaddrinfo cannot be told to use.  Serial numbers of zones come this way too.
+* The system's ``getaddrinfo``, in threads of our own: it respects /etc/hosts,
+  nsswitch.conf, search domains and everything else configured on the machine.  The
+  default, unless the operator sets ``resolv_conf``.
+* Twisted's DNS client: /etc/hosts, then the name servers in ``resolv_conf``, which
+  getaddrinfo cannot use.  Serial numbers of zones are always looked up this way.
 """
 
 from __future__ import annotations
@@ -38,44 +38,44 @@ _SERVER_FAILED = 2
 
 
 class LookupFailed(Exception):
-    """A look-up that gave no address.
+    """A lookup without an address.
 
-    ``result`` is the code of the way that was taken; with ``is_certain`` the name
-    service has said that there is none.
+    ``result`` is an EAI_ code or a DNS RCODE; ``is_certain``: the name service said
+    that the name has no address.
     """
 
     def __init__(self, name: str, result: int, *, is_certain: bool) -> None:
-        """Take what the log will tell."""
+        """Take the name and the result for the log."""
         super().__init__(f"{name}: result={result}")
         self.result = result
         self.is_certain = is_certain
 
 
 HostLookup = Callable[[str], "Deferred[Addresses]"]
-"""Gives the addresses of a name, at least one; fails with LookupFailed."""
+"""Returns the addresses of a name, at least one; fails with LookupFailed."""
 
 
 class SystemLookup:
-    """Asks the system."""
+    """Looks names up by the system's ``getaddrinfo``."""
 
     def __init__(self, reactor: Any) -> None:  # noqa: ANN401 - of threads
-        """Begin without threads; the first look-up starts one."""
+        """Start without threads; the first lookup starts one."""
         self._reactor = reactor
         self._threads = DaemonThreadPool(0, MAX_THREADS, name="names")
 
     def __call__(self, name: str) -> Deferred[Addresses]:
-        """Return the addresses in the order that the system recommends."""
+        """Return the addresses in the order of getaddrinfo."""
         if not self._threads.started:
             self._threads.start()
         return deferToThreadPool(self._reactor, self._threads, addresses_of, name)
 
     def stop(self) -> None:
-        """End the threads; one that hangs is left behind."""
+        """End the threads; a hanging one is abandoned."""
         self._threads.end()
 
 
 def addresses_of(name: str) -> Addresses:
-    """Ask the system for the addresses of a name; blocks, raises LookupFailed."""
+    """Return getaddrinfo's addresses of a name; blocks, raises LookupFailed."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -87,15 +87,15 @@ def addresses_of(name: str) -> Addresses:
 
 
 class DnsLookup:
-    """Asks the name servers of a file, which is read each time, as it may change."""
+    """Asks the name servers in a file, which is read again for each lookup."""
 
     def __init__(self, reactor: Any, path: str) -> None:  # noqa: ANN401 - of datagrams
-        """``path`` is that of a resolv.conf(5)."""
+        """``path`` is the path of a resolv.conf(5)."""
         self._reactor = reactor
         self._path = path or SYSTEM_RESOLV_CONF
 
     def __call__(self, name: str) -> Deferred[Addresses]:
-        """Return the addresses that /etc/hosts has, else those of the name servers."""
+        """Return the addresses in /etc/hosts, else those from the name servers."""
         return Deferred.fromCoroutine(self._look_up(name))
 
     async def _look_up(self, name: str) -> Addresses:
@@ -155,7 +155,7 @@ class DnsLookup:
 
 
 def _addresses(answer: tuple[Any, Any, Any]) -> list[str]:
-    """Return the addresses in an answer, past the aliases in it."""
+    """Return the addresses in an answer, without its CNAME records."""
     records, _authority, _more = answer
     return [
         record.payload.dottedQuad()

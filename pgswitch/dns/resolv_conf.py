@@ -1,7 +1,7 @@
-"""The file that the setting ``resolv_conf`` names: see resolv.conf(5).
+"""Parses the file of the setting ``resolv_conf``: see resolv.conf(5).
 
-One thing is read beyond the manual page, as c-ares reads it: a name server may have
-a port, ``127.0.0.1:5353`` or ``[::1]:5353``.
+One extension, as in c-ares: a name server may have a port, ``127.0.0.1:5353`` or
+``[::1]:5353``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ MAX_ATTEMPTS = 5
 """The limits of resolv.conf(5)."""
 NDOTS, TIMEOUT_S, ATTEMPTS = 1, 5, 2
 LOCAL = (("127.0.0.1", DNS_PORT),)
-"""What holds where the file says nothing."""
+"""Defaults for what the file does not set."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvConf:
-    """Whom to ask, and which names to try for one that is not complete."""
+    """The name servers, and how to complete a name."""
 
     servers: tuple[tuple[str, int], ...] = LOCAL
     search: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class ResolvConf:
     attempts: int = ATTEMPTS
 
     def candidates(self, name: str) -> list[str]:
-        """Return the complete names to ask for, one after the other."""
+        """Return the complete names to look up, in order."""
         if name.endswith("."):
             return [name[:-1]]
         longer = [f"{name}.{domain}" for domain in self.search]
@@ -42,7 +42,7 @@ class ResolvConf:
 
 
 def parse(text: str) -> ResolvConf:
-    """Return what a file says; lines that mean nothing are passed over."""
+    """Parse a file; unknown lines are ignored."""
     servers: list[tuple[str, int]] = []
     search: tuple[str, ...] = ()
     options: dict[str, int] = {}
@@ -64,7 +64,7 @@ def parse(text: str) -> ResolvConf:
 
 
 def _server(text: str) -> list[tuple[str, int]]:
-    """Return address and port, nothing if ``text`` is neither of the two forms."""
+    """Return address and port; empty if ``text`` has none of the accepted forms."""
     host, port = text, str(DNS_PORT)
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")

@@ -1,11 +1,12 @@
-"""Gives the addresses of a host: kept for a while, each name asked for once at a time.
+"""Resolves host names: cached, with at most one lookup of a name at a time.
 
-The settings are those of PgBouncer: an answer holds for ``dns_max_ttl`` seconds, a
-failure for ``dns_nxdomain_ttl``; nothing is asked before somebody wants to connect.
+The settings are PgBouncer's: an answer is cached for ``dns_max_ttl`` seconds, a failure
+for ``dns_nxdomain_ttl``; a name is looked up only when a connection needs it.
 
-Names of the nodes of clusters are another matter.  Their connections are kept, so that
-nobody asks; they are looked up again whenever an answer is too old.  And a node is one
-machine: of several addresses, all use the one that the monitor has *settled* on.
+Names of cluster nodes differ.  Their connections stay open, so nothing would trigger a
+lookup; they are looked up again whenever an answer has expired.  And a node is one
+machine: if it has several addresses, all connections use the one that the monitor has
+*pinned*.
 """
 
 from __future__ import annotations
@@ -25,31 +26,31 @@ from pgswitch.dns.zones import Zones
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pgswitch.dns.cache import DnsHostRow as HostRow
+    from pgswitch.dns.cache import DnsHostRow
     from pgswitch.dns.lookup import HostLookup
-    from pgswitch.dns.zones import DnsZoneRow as ZoneRow
+    from pgswitch.dns.zones import DnsZoneRow
     from pgswitch.logs import Log
 
 MIN_RENEW_S = 1.0
-"""How often a name is looked up again at most, however short answers hold."""
+"""Minimum time between two lookups of a name, however short the TTL."""
 UNFORESEEN = -1
-"""Shown as the result of a look-up that ended in a way that is not foreseen."""
+"""Logged as the result of a lookup that failed in an unexpected way."""
 
 
 class NameSettings(Protocol):
-    """The settings of the name service, in seconds."""
+    """The settings of the resolver, in seconds."""
 
     @property
     def dns_max_ttl(self) -> float:
-        """How long an answer is kept."""
+        """How long an answer is cached."""
 
     @property
     def dns_nxdomain_ttl(self) -> float:
-        """How long a failure is kept."""
+        """How long a failure is cached."""
 
     @property
     def dns_zone_check_period(self) -> float:
-        """How often the serial numbers of zones are looked at; 0: never."""
+        """How often the serial numbers of zones are checked; 0: never."""
 
 
 def _none() -> Iterable[str]:
@@ -57,7 +58,7 @@ def _none() -> Iterable[str]:
 
 
 class Resolver:
-    """All host names of the process."""
+    """Resolves all host names of the process."""
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class Resolver:
         log: Log,
         moved: Callable[[str, frozenset[str]], None],
     ) -> None:
-        """Tell ``moved`` of the addresses that a name has no longer."""
+        """Take the lookups; ``moved`` gets a name and the addresses it has lost."""
         self._look_up = look_up
         self._settings = settings
         self._clock = clock
@@ -77,19 +78,19 @@ class Resolver:
         self._moved = moved
         self._cache = NameCache()
         self._waiting: dict[str, list[Deferred[Addresses]]] = {}
-        """By the name that is being looked up: who wants to know."""
+        """Waiting requests by name; a name in it is being looked up."""
         self._zones = Zones(serial_of, self._ask_again, log)
-        self.kept: Callable[[], Iterable[str]] = _none
-        """Returns the names that are to be looked up again in time."""
+        self.permanent_names: Callable[[], Iterable[str]] = _none
+        """Returns the names of nodes, which are looked up whenever they expire."""
         self._renewed_at: dict[str, float] = {}
         self._pinned: dict[str, str] = {}
-        """Which address of a name is used, of several."""
+        """The one address to use, by name."""
 
     def addresses(self, host: str) -> Deferred[Addresses]:
-        """Return the addresses of a name or an address, the one to try first first.
+        """Return the addresses of a name (or of an address), the first to try first.
 
-        Fails with twisted's DNSLookupError. May be cancelled, which does not end a
-        look-up that others wait for too.
+        Fails with Twisted's DNSLookupError. May be cancelled; the lookup goes on, for
+        others may wait for it.
         """
         if isIPAddress(host) or isIPv6Address(host.partition("%")[0]):
             return succeed((host,))
@@ -106,9 +107,9 @@ class Resolver:
         return answer
 
     def pin(self, host: str, address: str) -> None:
-        """Have a name lead to this one of its addresses, as long as it is one.
+        """Use only this address of a name, as long as it is one of its addresses.
 
-        Whoever comes first settles it for all.
+        The first call wins.
         """
         if host in self._pinned:
             return
@@ -117,47 +118,47 @@ class Resolver:
             self._pinned[host] = spelled
 
     def unpin(self, host: str) -> None:
-        """Have all addresses of a name tried again: the one settled on is no use."""
+        """Use all addresses of a name again: the pinned one does not work."""
         self._pinned.pop(host, None)
 
     def _steady(self, host: str, addresses: Addresses) -> Addresses:
-        settled = self._pinned.get(host)
-        return addresses if settled is None or settled not in addresses else (settled,)
+        pinned = self._pinned.get(host)
+        return addresses if pinned is None or pinned not in addresses else (pinned,)
 
     def sweep(self, now: float) -> None:
-        """Do what is due; ``now`` in monotonic seconds."""
-        for host in self.kept():
+        """Look up expired names of nodes and check zones; ``now``: monotonic."""
+        for host in self.permanent_names():
             renewed_at = self._renewed_at.get(host, float("-inf"))
             if self._cache.is_due(host, now) and now - renewed_at >= MIN_RENEW_S:
                 self._renewed_at[host] = now
                 self._ask_again(host)
         self._zones.sweep(now, self._settings().dns_zone_check_period)
 
-    # What the console shows.
+    # Shown by the console.
 
-    def hosts(self) -> Iterator[HostRow]:
+    def hosts(self) -> Iterator[DnsHostRow]:
         """Return the rows of SHOW DNS_HOSTS."""
         return self._cache.rows(self._clock())
 
-    def zones(self) -> Iterator[ZoneRow]:
+    def zones(self) -> Iterator[DnsZoneRow]:
         """Return the rows of SHOW DNS_ZONES."""
         return self._zones.rows()
 
     def counts(self) -> tuple[int, int, int]:
-        """Return how many names and zones are known, and look-ups are under way."""
+        """Return the numbers of names, of zones and of lookups in progress."""
         return len(self._cache), len(self._zones), len(self._waiting)
 
     # Looking up.
 
     def _ask(self, host: str) -> None:
-        """Look a name up, whatever is known of it."""
+        """Look a name up, even if it is cached."""
         self._zones.note(host)
         self._look_up(host).addCallbacks(
             self._answered, self._failed, callbackArgs=(host,), errbackArgs=(host,)
         )
 
     def _ask_again(self, host: str) -> None:
-        """Look up a name whose zone has changed, unless that is under way."""
+        """Look a name up again, unless a lookup is in progress."""
         if host not in self._waiting:
             self._waiting[host] = []
             self._ask(host)
@@ -174,7 +175,7 @@ class Resolver:
             del self._pinned[host]
         try:
             if gone:
-                # Before anybody connects to the new ones.
+                # Before anything connects to the new addresses.
                 self._moved(host, gone)
         finally:
             self._tell(host)
@@ -182,7 +183,7 @@ class Resolver:
     def _failed(self, failure: Failure, host: str) -> None:
         error = failure.value
         if not isinstance(error, LookupFailed):
-            self._log.error(f"look-up of {host}: {error!r}")
+            self._log.error(f"lookup of {host}: {error!r}")
             error = LookupFailed(host, UNFORESEEN, is_certain=False)
         self._log.warning(f"DNS lookup failed: {error}")
         until = self._clock() + self._settings().dns_nxdomain_ttl
@@ -190,14 +191,14 @@ class Resolver:
         self._tell(host)
 
     def _tell(self, host: str) -> None:
-        """Answer all who wait, each with another address first.
+        """Answer all waiting requests, each with another address first.
 
-        What is kept for 0 seconds is told to them all the same.
+        They get the answer even if its TTL is 0 seconds.
         """
         for waiting in self._waiting.pop(host, []):
             addresses = self._steady(host, self._cache.next(host))
             if waiting.called:
-                continue  # Cancelled by one of those that were told before.
+                continue  # A callback of an earlier one has cancelled it.
             if addresses:
                 waiting.callback(addresses)
             else:

@@ -1,7 +1,7 @@
-"""Zones of the name service, whose serial number tells when something has changed.
+"""Watches DNS zones: a new serial number means that names may have changed.
 
-A zone is what follows the first dot of a name.  Asking for one number is cheaper
-than asking for all names, and tells of a change before ``dns_max_ttl`` is over.
+A name's zone is everything after its first dot.  One lookup of a serial number is
+cheaper than looking up all names, and shows a change before ``dns_max_ttl`` is over.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 SERIALS = 2**32
 HALF = 2**31
-"""Serial numbers go round in a circle (RFC 1982): newer is less than half ahead."""
+"""Serial numbers wrap around (RFC 1982): a newer one is less than half ahead."""
 
 
 class DnsZoneRow(NamedTuple):
-    """One zone as SHOW DNS_ZONES has it: serial 0 until it is known, names in it."""
+    """One row of SHOW DNS_ZONES; the serial is 0 until it is known."""
 
     zone: str
     serial: int
@@ -30,12 +30,12 @@ class DnsZoneRow(NamedTuple):
 
 
 def zone_of(name: str) -> str:
-    """Return the zone of a name, empty if it has none."""
+    """Return the zone of a name; empty if it has none."""
     return name.partition(".")[2]
 
 
 class Zones:
-    """Looks at the serial numbers of all zones, one zone after the other."""
+    """Checks the serial numbers of all zones, one after the other."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Zones:
         changed: Callable[[str], None],
         log: Log,
     ) -> None:
-        """Call ``changed`` with each name of a zone whose number grew."""
+        """Take the lookup; ``changed`` gets each name of a zone with a new serial."""
         self._serial_of = serial_of
         self._changed = changed
         self._log = log
@@ -54,17 +54,17 @@ class Zones:
         self._next = float("-inf")
 
     def __len__(self) -> int:
-        """Return how many zones there are."""
+        """Return the number of zones."""
         return len(self._names)
 
     def note(self, name: str) -> None:
-        """Watch the zone of a name from now on."""
+        """Watch the zone of a name."""
         zone = zone_of(name)
         if zone:
             self._names.setdefault(zone, set()).add(name)
 
     def sweep(self, now: float, period: float) -> None:
-        """Begin a round if one is due; a ``period`` of 0 seconds is never."""
+        """Start a round if one is due; a ``period`` of 0 seconds means never."""
         if not period or now < self._next or self._asking or self._left:
             return
         self._next = now + period
@@ -99,4 +99,4 @@ class Zones:
                 self._changed(name)
 
     def _failed(self, _failure: Failure) -> None:
-        """Leave the zone as it is; it is asked again in the next round."""
+        """Do nothing: the next round asks again."""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 
 class FatalError(Exception):
-    """The service cannot start or go on; ``text`` is the whole FATAL log message.
+    """The service cannot start or continue; ``text`` is the whole FATAL log message.
 
-    Raised by start-up steps (pid file, user switch, listening). Only the code that
-    runs the process catches it: it logs ``text`` and leaves with exit status 1.
+    Start-up steps raise it (pid file, user switch, listening). Only the code that runs
+    the process catches it: it logs ``text`` and exits with status 1.
     """
 
     def __init__(self, text: str) -> None:
         """Keep the log message.
 
-        :param text: what the operator reads after the word FATAL.
+        :param text: the log line, without the word FATAL.
         """
         super().__init__(text)
         self.text = text
+
+
+def fatal(text: str) -> NoReturn:
+    """Raise :class:`FatalError` with this log message."""
+    raise FatalError(text)

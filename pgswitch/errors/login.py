@@ -1,14 +1,14 @@
-"""What ends a login."""
+"""Errors of a login."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from pgswitch.errors.report import Fault, LogLevelName
+from pgswitch.errors.base import Fault, LogLevelName
 
 
 class SslRequired(Fault):
-    """A login in clear over TCP while ``client_tls_sslmode`` is require or above."""
+    """The client logs in without TLS; client_tls_sslmode is require or stricter."""
 
     text = "SSL required"
     hint = "Connect with sslmode=require or stricter."
@@ -18,22 +18,18 @@ class NoUsername(Fault):
     """The startup packet names no user."""
 
     text = "no username supplied"
+    remedy = "Give a user in the connection string."
 
 
 class UsernameTooLong(Fault):
     """The user name has 128 bytes or more."""
 
     text = "username too long"
-
-
-class PasswordTooLong(Fault):
-    """The password has 65531 bytes or more."""
-
-    text = "password too long"
+    remedy = "Use a shorter name."
 
 
 class UnsupportedStartupParameter(Fault):
-    """A startup parameter that is neither tracked nor ignored."""
+    """A startup parameter is neither tracked nor ignored."""
 
     text = "unsupported startup parameter: {name}"
     hint = (
@@ -44,7 +40,7 @@ class UnsupportedStartupParameter(Fault):
 
 
 class UnsupportedOption(Fault):
-    """A setting inside the startup parameter ``options``, not tracked, not ignored."""
+    """A setting in the startup parameter options is neither tracked nor ignored."""
 
     text = "unsupported startup parameter in options: {name}"
     note = "unsupported startup parameter in options: {name}={value}"
@@ -52,34 +48,47 @@ class UnsupportedOption(Fault):
 
 
 class UnsupportedOptionsForm(Fault):
-    """The startup parameter ``options`` has another form than settings."""
+    """The startup parameter options holds something other than settings."""
 
     text = (
         "unsupported options startup parameter: "
         "only '-c config=val' and '--config=val' are allowed"
     )
+    remedy = (
+        "Write it as -c name=value or --name=value, or list options in "
+        "ignore_startup_parameters."
+    )
 
 
 class TooManyClients(Fault):
-    """``max_client_conn`` is reached."""
+    """max_client_conn is reached."""
 
     text = "no more connections allowed (max_client_conn)"
+    remedy = (
+        "Raise max_client_conn (and the limit of open files), or find the client "
+        "that opens so many: SHOW CLIENTS."
+    )
 
 
 class TooManyDatabaseClients(Fault):
-    """``max_db_client_connections`` is reached."""
+    """max_db_client_connections of the database is reached."""
 
     text = "client connections exceeded (max_db_client_connections)"
+    remedy = "Raise the limit, or find the clients: SHOW CLIENTS."
 
 
 class TooManyUserClients(Fault):
-    """``max_user_client_connections`` is reached."""
+    """max_user_client_connections of the user is reached."""
 
     text = "client connections exceeded (max_user_client_connections)"
+    remedy = "Raise the limit, or find the clients: SHOW CLIENTS."
 
 
 class TooManyLogins(Fault):
-    """More logins wait to be proved than may; this one has not been looked at."""
+    """Too many logins wait for their check.
+
+    The password of this one was not looked at.
+    """
 
     sqlstate = "53300"
     text = "too many logins at once"
@@ -88,100 +97,121 @@ class TooManyLogins(Fault):
 
 
 class EmptyPassword(Fault):
-    """The client answered a password request with nothing."""
+    """The client sent an empty password."""
 
     text = "empty password returned by client"
+    remedy = "Give a password."
 
 
 class PasswordFailed(Fault):
-    """Wrong password or unknown user; deliberately without saying which."""
+    """The password is wrong or the user unknown. The client is not told which."""
 
     text = "password authentication failed"
+    remedy = "Check user and password in auth_file or what auth_query returns."
 
 
 class VerifierTooSlow(PasswordFailed):
-    """The stored SCRAM secret takes more work than ``scram_iterations_max`` allows.
+    """The stored SCRAM secret has more iterations than scram_iterations_max.
 
-    Only the log is told: the client might be anybody.
+    Only the log says so: the client might be anybody.
     """
 
     note = (
         "the SCRAM secret of this user has {iterations} iterations,"
         " more than scram_iterations_max ({limit}): no password is compared with it"
     )
+    remedy = "Raise scram_iterations_max, or store a secret with fewer iterations."
 
 
 class SaslFailed(Fault):
-    """Any failure of SCRAM; deliberately without saying which."""
+    """Password or user is wrong, or the SCRAM exchange broken.
+
+    The client is not told which.
+    """
 
     text = "SASL authentication failed"
+    remedy = "Check user and password in auth_file or what auth_query returns."
 
 
 class SaslMechanismInvalid(Fault):
-    """The client chose a mechanism that was not offered."""
+    """The client chose a SASL mechanism that was not offered."""
 
     text = "client selected an invalid SASL authentication mechanism"
     detail = "SCRAM-SHA-256 is offered, over TLS also with channel binding."
+    remedy = "Update the driver, or switch its channel binding off."
 
 
 class TrustFailed(Fault):
-    """An unknown user under ``trust``."""
+    """The user is unknown, under auth_type = trust."""
 
     text = '"trust" authentication failed'
+    remedy = "Add the user to auth_file."
 
 
 class CertificateFailed(Fault):
-    """The client certificate is missing or names another user."""
+    """The client certificate is missing or belongs to another user."""
 
     text = "certificate authentication failed"
+    remedy = (
+        "Connect with a certificate whose common name is the user, or map it "
+        "(cert line with map=)."
+    )
 
 
 class PeerRejected(Fault):
-    """The operating-system user of a unix-socket client may not be that user."""
+    """The operating-system user of the client may not log in as this user."""
 
     text = "unix socket login rejected"
+    remedy = "Log in as the same name, or map it in the ident file."
 
 
 class LdapFailed(Fault):
-    """The directory refused the password or could not be asked."""
+    """The directory refused the password, or could not be asked."""
 
     text = "LDAP authentication failed"
+    remedy = "The log says which; check password and auth_ldap_options."
 
 
 class LdapOptionsMissing(Fault):
-    """``auth_type=ldap`` without ``auth_ldap_options``."""
+    """auth_type = ldap without auth_ldap_options."""
 
     text = "auth_ldap_options is null"
+    remedy = "Set auth_ldap_options."
 
 
 class LdapUnsupported(Fault):
     """The LDAP library is not installed."""
 
     text = "ldap is not supported by this build"
+    remedy = "Install pgswitch[ldap]."
 
 
 class PamFailed(Fault):
-    """PAM refused the password or could not be asked."""
+    """PAM refused the password, or could not be asked."""
 
     text = "PAM authentication failed"
+    remedy = "Check the PAM service pgbouncer."
 
 
 class NoAuthenticationMethod(Fault):
-    """No line of the HBA file matches."""
+    """No line of the HBA file matches the login."""
 
     text = "no authentication method is found"
+    remedy = "Add a line to auth_hba_file."
 
 
 class LoginRejected(Fault):
-    """The matching line of the HBA file says reject."""
+    """The first matching line of the HBA file says reject."""
 
     text = "login rejected"
+    remedy = "Change auth_hba_file if the login should pass."
 
 
 class AuthDatabaseDisabled(Fault):
-    """The database that ``auth_query`` would run in is disabled."""
+    """The database that auth_query runs in is disabled."""
 
     text = 'authentication database "{database}" is disabled'
+    remedy = "ENABLE it."
 
 
 class BouncerConfigError(Fault):
@@ -189,47 +219,52 @@ class BouncerConfigError(Fault):
 
     text = "bouncer config error"
     log_level: ClassVar[LogLevelName] = "error"
+    remedy = "The log names the problem."
 
 
 class NoSuchDatabase(Fault):
-    """An unknown database, said only after the password was right."""
+    """The database is unknown.
+
+    A client learns this only after it gave the right password.
+    """
 
     text = "no such database: {database}"
+    remedy = "Add it to [databases], or use * there."
 
 
 class DatabaseDisabled(Fault):
-    """The console's DISABLE is in force."""
+    """DISABLE is in force for the database."""
 
     text = 'database "{database}" is disabled'
+    remedy = "ENABLE it."
 
 
 class PoolerShuttingDown(Fault):
-    """A login during a shutdown."""
+    """The client logs in during a shutdown."""
 
     text = "pooler is shutting down"
+    remedy = "Connect again when the pooler is back."
 
 
 class NotAllowed(Fault):
-    """A console login by somebody who is neither admin nor stats user."""
+    """The user may not use the console."""
 
     text = "not allowed"
     hint = "Console users are listed in admin_users and stats_users."
 
 
 class ClientLoginTimeout(Fault):
-    """The login took longer than ``client_login_timeout``."""
+    """The login took longer than client_login_timeout."""
 
     text = "client_login_timeout"
+    remedy = "Look for a slow network, or a slow directory or auth_query."
 
 
 class ClientLoginTimeoutServerDown(Fault):
-    """No server logged in within ``client_login_timeout``, so there is no welcome."""
+    """No server logged in within client_login_timeout.
+
+    The login of a client needs one.
+    """
 
     text = "client_login_timeout (server down)"
-
-
-class WelcomeNotPrepared(Fault):
-    """The welcome message could not be put together."""
-
-    text = "failed to prepare welcome message"
-    log_level: ClassVar[LogLevelName] = "error"
+    remedy = "Check that the server can be reached; the log says why logins to it fail."

@@ -1,57 +1,69 @@
-"""A peer that breaks the protocol."""
+"""Violations of the protocol, by a client or a server."""
 
 from __future__ import annotations
 
-from pgswitch.errors.report import SHOWN_HEADER, Fault
+from pgswitch.errors.base import SHOWN_HEADER, Fault
 
 
 class ProtocolViolation(Fault):
-    """A peer sent what the protocol does not allow; base of the ones below."""
+    """The client broke the protocol."""
 
     text = "bad packet"
+    remedy = (
+        "Update the driver; if it is something else than a PostgreSQL client, "
+        "find out who connects."
+    )
 
 
 class BadPacketHeader(ProtocolViolation):
-    """A client's message has no acceptable header."""
+    """The first bytes of a message from the client make no sense."""
 
     text = "bad packet header: '{digits}'"
     detail = "The bytes are neither a startup packet nor a message PostgreSQL knows."
 
     def __init__(self, header: bytes) -> None:
-        """Take the bytes seen; the first eight are shown in hexadecimal."""
+        """Take the bytes received; the text shows the first eight in hexadecimal."""
         super().__init__(digits=bytes(header[:SHOWN_HEADER]).hex())
 
 
 class UnknownPacket(ProtocolViolation):
-    """A message type that its sender may not use here."""
+    """A message of a type that the client may not send at this point."""
 
     text = "unknown pkt"
 
 
 class ServerUnknownPacket(UnknownPacket):
-    """A server's message has a type that servers do not send."""
+    """A message of a type that servers do not send."""
+
+    remedy = "Check that it is PostgreSQL that answers there, and in which version."
 
 
 class ServerUnaskedAnswer(ProtocolViolation):
-    """A server answers what nobody has asked: what follows may be anybody's."""
+    """The server sent an answer without a request.
+
+    What follows might belong to anyone.
+    """
 
     text = "unexpected answer from server"
+    remedy = "Check that it is PostgreSQL that answers there, and in which version."
 
 
 class ServerBadHeader(ProtocolViolation):
-    """A server's message has an impossible length."""
+    """A message of the server has an impossible length."""
 
     text = "bad pkt header"
+    remedy = "Check that it is PostgreSQL that answers there, and in which version."
 
 
 class ServerMessageTooLong(ProtocolViolation):
-    """A server's message is longer than its kind may be where it came."""
+    """A message of the server is longer than its kind may be at this point."""
 
     text = "message '{kind}' of the server is too long: {size} bytes"
+    remedy = "Check that it is PostgreSQL that answers there, and in which version."
 
 
 class BrokenPacket(ProtocolViolation):
-    """A body does not have the layout of its message.
+    """A message does not have the layout that the protocol gives it.
 
     ``message`` is the manual's name of the message, for example ``Parse``.
     """
@@ -60,34 +72,27 @@ class BrokenPacket(ProtocolViolation):
 
 
 class ServerIterationsTooMany(BrokenPacket):
-    """A server asks for more work than ``scram_iterations_max`` allows."""
+    """The server asks for more SCRAM iterations than scram_iterations_max allows."""
 
     text = (
         "server login failed: the server asks for {iterations} SCRAM iterations,"
         " more than scram_iterations_max ({limit})"
     )
-
-
-class FailedToParsePacket(ProtocolViolation):
-    """A message could not be taken apart at all."""
-
-    text = "failed to parse packet"
+    remedy = (
+        "Raise scram_iterations_max, or store a secret with fewer iterations on "
+        "the server."
+    )
 
 
 class ParameterStatusNotStored(ProtocolViolation):
-    """A server's ParameterStatus can be read but not kept."""
+    """A parameter that the server reported cannot be stored."""
 
     text = "failed to store ParameterStatus"
-
-
-class IncompletePacket(ProtocolViolation):
-    """A console message ends before its body does."""
-
-    text = "incomplete pkt"
+    remedy = "Check that it is PostgreSQL that answers there, and in which version."
 
 
 class IncompleteQuery(ProtocolViolation):
-    """A console Query has no terminating zero byte."""
+    """A Query message to the console has no terminating zero byte."""
 
     text = "incomplete query"
 
@@ -100,15 +105,20 @@ class OldProtocol(ProtocolViolation):
 
 
 class UnencryptedDataAfterSslRequest(ProtocolViolation):
-    """Bytes came in clear behind an SSLRequest: perhaps injected on the way."""
+    """Bytes without encryption followed an SSLRequest. They may have been injected."""
 
     text = "received unencrypted data after SSL request"
+    remedy = "Update the driver; if it is current, suspect an attack."
 
 
 class UnencryptedDataAfterGssRequest(ProtocolViolation):
-    """Bytes came in clear behind a GSSENCRequest: perhaps injected on the way."""
+    """Bytes without encryption followed a GSSENCRequest.
+
+    They may have been injected.
+    """
 
     text = "received unencrypted data after GSSAPI encryption request"
+    remedy = "Update the driver; if it is current, suspect an attack."
 
 
 class StartupRepeated(ProtocolViolation):
@@ -118,24 +128,12 @@ class StartupRepeated(ProtocolViolation):
 
 
 class StartupTerminatorMissing(ProtocolViolation):
-    """The parameter list of a startup packet does not end with its last byte."""
+    """The last byte of a startup packet does not terminate its parameter list."""
 
     text = "invalid startup packet layout: expected terminator as last byte"
 
 
 class PasswordBeforeStartup(ProtocolViolation):
-    """A password came before the startup packet."""
+    """A PasswordMessage came before the startup packet."""
 
     text = "client password pkt before startup packet"
-
-
-class StatementNameInUse(ProtocolViolation):
-    """A named Parse for a name that the client has not closed."""
-
-    text = "prepared statement name is already in use"
-
-
-class StatementMissing(ProtocolViolation):
-    """A Bind or Describe names a statement that the client never prepared."""
-
-    text = "prepared statement did not exist"

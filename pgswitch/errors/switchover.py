@@ -1,14 +1,14 @@
-"""What a client lost when a writer went."""
+"""Errors after the loss of a server."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from pgswitch.errors.report import Fault, Severity
+from pgswitch.errors.base import Fault, Severity
 
 
 class TransactionLost(Fault):
-    """The transaction went with its server: certainly not committed."""
+    """The server of an open transaction went away; nothing of it was committed."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "40001"
@@ -18,7 +18,7 @@ class TransactionLost(Fault):
 
 
 class InFailedTransaction(Fault):
-    """A statement after the loss and before the end of the transaction."""
+    """A statement after the loss of a transaction and before its end."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "25P02"
@@ -26,10 +26,11 @@ class InFailedTransaction(Fault):
         "current transaction is aborted, commands ignored until end of"
         " transaction block"
     )
+    remedy = "ROLLBACK, then run the transaction again."
 
 
 class TransactionNotChained(Fault):
-    """AND CHAIN, when the transaction was lost: the next cannot be like it."""
+    """AND CHAIN after the transaction was lost: the next one cannot begin like it."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "40001"
@@ -39,31 +40,34 @@ class TransactionNotChained(Fault):
 
 
 class MultipleCommands(Fault):
-    """Parse of several statements; told in PostgreSQL's words, as the next two."""
+    """Parse of several statements, after the loss of a transaction."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "42601"
     text = "cannot insert multiple commands into a prepared statement"
+    remedy = "Send one statement at a time."
 
 
 class StatementInUse(Fault):
-    """Parse of a name in use."""
+    """Parse of a name that is in use, after the loss of a transaction."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "42P05"
     text = 'prepared statement "{name}" already exists'
+    remedy = "Close the statement first, or use another name."
 
 
 class NoSuchStatement(Fault):
-    """Bind or Describe of an unknown statement."""
+    """Bind or Describe of an unknown statement, after the loss of a transaction."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "26000"
     text = 'prepared statement "{name}" does not exist'
+    remedy = "Prepare it first."
 
 
 class OutcomeUnknown(Fault):
-    """The server went after it was sent something that it may have carried out."""
+    """The server went away after a statement that it may have carried out."""
 
     severity: ClassVar[Severity] = "ERROR"
     sqlstate = "08007"
@@ -72,32 +76,33 @@ class OutcomeUnknown(Fault):
 
 
 class StatementEnded(Fault):
-    """The server ended the connection, with a FATAL; the client's goes on.
+    """The server ended its connection and undid the statement.
 
-    The text and SQLSTATE are the server's own, as the error of one statement.
+    The client stays connected; text and SQLSTATE are the server's.
     """
 
     severity: ClassVar[Severity] = "ERROR"
     text = "{message}"
     text_limit: ClassVar[int | None] = None
     detail = (
-        "The server ended its connection and has undone the statement, which was not"
+        "The server ended its connection and rolled back the statement, which was not"
         " run again: {why}."
     )
+    remedy = "Run the statement again."
 
     @property
     def cause(self) -> str:
-        """Not the server's words, which the SQLSTATE stands for."""
+        """A fixed text: the SQLSTATE stands for the words of the server."""
         return "statement ended by its server"
 
     def __init__(self, *, message: str, sqlstate: str, why: str) -> None:
-        """Take the server's text and SQLSTATE, and why nothing is run again."""
+        """Take text and SQLSTATE of the server, and why it is not retried."""
         super().__init__(message=message, why=why)
         self.sqlstate = sqlstate
 
 
 class SessionEnded(Fault):
-    """The server of a session ended the connection, in its own words."""
+    """The server of a session ended the connection. Text and SQLSTATE are its own."""
 
     text = "{message}"
     text_limit: ClassVar[int | None] = None
@@ -105,17 +110,17 @@ class SessionEnded(Fault):
 
     @property
     def cause(self) -> str:
-        """Not the server's words, which the SQLSTATE stands for."""
+        """A fixed text: the SQLSTATE stands for the words of the server."""
         return "session ended by its server"
 
     def __init__(self, *, message: str, sqlstate: str) -> None:
-        """Take the server's text and SQLSTATE."""
+        """Take text and SQLSTATE of the server."""
         super().__init__(message=message)
         self.sqlstate = sqlstate
 
 
 class SessionLost(Fault):
-    """The server of a session, and with it all that the session had there."""
+    """The server of a session is gone, with everything that the session had there."""
 
     sqlstate = "57P01"
     text = "server connection lost: {reason}"
@@ -123,5 +128,5 @@ class SessionLost(Fault):
 
     @property
     def cause(self) -> str:
-        """With its reason, of which there are only some."""
+        """The text with its reason: there are only a few."""
         return self.text

@@ -1,6 +1,6 @@
-"""The log: how its lines read, and where they go.
+"""The log: the format of its lines (``lines``) and their destinations (``sinks``).
 
-Plain Python but for ``twisted_log``, so that every floor may use it.
+Plain Python except for ``twisted_log``, so every layer may use it.
 """
 
 from pgswitch.logs.lines import LINE_LIMIT, Level

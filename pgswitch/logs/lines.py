@@ -1,7 +1,4 @@
-"""How a message becomes an entry of the log: PgBouncer's line, JSON, or the journal's.
-
-Plain Python, without Twisted, so that every floor may use it.
-"""
+"""Formats log entries: PgBouncer's lines, JSON, or the systemd journal's format."""
 
 from __future__ import annotations
 
@@ -13,18 +10,18 @@ from enum import IntEnum
 from typing import Final, Protocol
 
 LINE_LIMIT: Final = 2048
-"""Longest line in bytes, line feed included; longer messages are cut."""
+"""Maximum length of a line in bytes, line feed included; longer ones are cut."""
 
 _CONTROL_CHARACTERS = {
     code: f"\\x{code:02x}" for code in (*range(32), 127) if chr(code) not in "\t\n"
 }
-# A user name sent by a client may hold anything. A carriage return or an escape
-# sequence in it must not be able to forge or hide lines on an operator's screen.
+# A client may send any user name. A carriage return or an escape sequence in it must
+# not forge or hide lines on an operator's screen.
 _CLEAN = {**_CONTROL_CHARACTERS, ord("\n"): "\n\t"}
 
 
 class Level(IntEnum):
-    """How grave a message is; smaller is graver."""
+    """The severity of a message; smaller is more severe."""
 
     FATAL = 0
     ERROR = 1
@@ -35,7 +32,7 @@ class Level(IntEnum):
 
 
 class Lines(Protocol):
-    """One way of writing entries."""
+    """A format of log entries."""
 
     def entry(self, level: Level, message: str, now: float) -> bytes:
         """Return an entry, line feed included; ``now`` in seconds since the epoch."""
@@ -45,16 +42,16 @@ class TextLines:
     """``2026-07-10 12:34:56.789 UTC [12345] LEVEL message``, as PgBouncer writes."""
 
     def __init__(self) -> None:
-        """Begin with no second formatted."""
+        """Start with no time formatted."""
         self._second = -1
         self._date = ""
         self._zone = ""
 
     def entry(self, level: Level, message: str, now: float) -> bytes:
-        """Return the message behind local time, process number and level."""
+        """Return the message after local time, process id and level."""
         second = int(now)
         if second != self._second:
-            # localtime costs more than the rest of the line: once a second.
+            # localtime() costs more than the rest of the line: call it once a second.
             local = time.localtime(second)
             self._date = time.strftime("%Y-%m-%d %H:%M:%S", local)
             self._zone = local.tm_zone
@@ -68,15 +65,14 @@ class TextLines:
 
 
 class JsonLines:
-    """One object a line: time, pid, level, message, and whom it is about.
+    """One object per line: time, pid, level, message, and the connection's fields.
 
-    A message about a connection begins with its prefix (``logs.socket_prefix``),
-    which stands in fields of its own here: ``connection``, ``database``, ``user`` and
-    ``address``.
+    The prefix of a message about a connection (``logs.socket_prefix``) is split into
+    the fields ``connection``, ``database``, ``user`` and ``address``.
     """
 
     def entry(self, level: Level, message: str, now: float) -> bytes:
-        """Return the object; its time is ISO 8601 with the zone's offset."""
+        """Return the object; its time is in ISO 8601 with the zone's offset."""
         second = int(now)
         zone = time.strftime("%z", time.localtime(second))
         date = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(second))
@@ -95,21 +91,21 @@ class JsonLines:
 
 
 _MESSAGE_LIMIT: Final = 1200
-"""Bytes of a message in an object: a cut object could not be read."""
+"""Maximum bytes of a message in an object: a cut object would not be valid JSON."""
 _PREFIX: Final = re.compile(
     r"(?P<connection>[CS]-0x[0-9a-f]+): (?P<database>[^/]*)/(?P<user>.*?)"
     r"@(?P<address>\[[^]@[]*\]:\d+|[^ @]+:\d+) "
 )
-"""Strangers choose names, which may have an ``@`` in them; no address has, so that each
-place is looked at once.
+"""Clients choose names, which may contain ``@``. Addresses never do, so the match takes
+linear time.
 """
 
 
 class JournalLines:
-    """For the systemd journal, which has time and process itself (sd-daemon(3))."""
+    """The systemd journal's format; it adds time and process itself (sd-daemon(3))."""
 
     def entry(self, level: Level, message: str, now: float) -> bytes:
-        """Return the message with its priority in front of each line."""
+        """Return the message with its priority before each line."""
         del now
         prefix = _PRIORITIES[level]
         lines = cut(clean(message), LINE_LIMIT - 1).split(b"\n")
@@ -124,11 +120,11 @@ _PRIORITIES: Final = {
     Level.DEBUG: 7,
     Level.NOISE: 7,
 }
-"""As syslog(3) numbers them."""
+"""The priorities of syslog(3)."""
 
 
 def cut(text: str, limit: int) -> bytes:
-    """Return a text in UTF-8, cut between characters to at most ``limit`` bytes."""
+    """Return text in UTF-8, cut between characters to at most ``limit`` bytes."""
     data = text.encode("utf-8", "backslashreplace")
     if len(data) > limit:
         data = data[:limit].decode("utf-8", "ignore").encode("utf-8")
@@ -136,10 +132,10 @@ def cut(text: str, limit: int) -> bytes:
 
 
 def clean(message: str) -> str:
-    r"""Return a message fit for one log entry.
+    r"""Return a message that is safe to log as one entry.
 
-    A line feed becomes line feed and tab, so that an entry is told from the next
-    one; other control characters and bytes that are no text become ``\xNN``.
+    A line feed becomes line feed and tab, which separates entries clearly; other
+    control characters and bytes that are not text become ``\xNN``.
     """
     text = message.encode("utf-8", "backslashreplace").decode("utf-8")
     return text.translate(_CLEAN)

@@ -1,16 +1,16 @@
 """The log: line format, levels and destinations (stderr, file, syslog).
 
-Plain Python, without Twisted, so that every floor may use it. The service holds
-one :class:`Log` and passes it on; nothing here is module state.
+Plain Python, without Twisted, so every layer may use it. The service creates one
+:class:`Log` and passes it on; this module has no state of its own.
 
-A line reads ``2026-07-10 12:34:56.789 UTC [12345] LEVEL message``, as PgBouncer
-writes it, so that log collectors made for PgBouncer keep working; or it is a JSON
-object, or what the systemd journal takes (``lines``).
+A line reads ``2026-07-10 12:34:56.789 UTC [12345] LEVEL message``, as in PgBouncer, so
+log collectors made for PgBouncer keep working; or it is a JSON object, or in the
+systemd journal's format (``lines``).
 
-Three rules decide the shape of this module: logging must never stop the service
-(a full disk costs lines, not clients), it must not show passwords that stand in SQL,
-and a message below the wished level must cost next to nothing (callers of the quiet
-levels look at ``debug_enabled`` or ``noise_enabled`` before they build a message).
+Three rules shape this module: logging must never block or stop the service (a full
+disk costs lines, not clients); it must not show passwords that appear in SQL; and a
+message below the log level must cost next to nothing (callers at DEBUG and NOISE check
+``debug_enabled`` or ``noise_enabled`` before they build a message).
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ from pgswitch.logs.lines import (
     TextLines,
     clean,
 )
-from pgswitch.logs.sinks import Sink, is_journal
-from pgswitch.logs.syslog import SystemLog
+from pgswitch.logs.sinks import Sink, SystemLog, is_journal
 from pgswitch.wire.masking import masked, may_tell
 
 _LOGFILE_MODE = 0o644
@@ -42,7 +41,7 @@ _SYSLOG_PRIORITY = {
     Level.WARNING: system_log.LOG_WARNING,
     Level.LOG: system_log.LOG_INFO,
 }
-"""DEBUG and NOISE never go to syslog."""
+"""DEBUG and NOISE are missing: they never go to syslog."""
 
 _FACILITY = {
     "auth": system_log.LOG_AUTH,
@@ -61,7 +60,7 @@ _FACILITY = {
 
 
 class LogSettings(Protocol):
-    """The settings that say where log lines go."""
+    """The settings of the log's destinations."""
 
     @property
     def logfile(self) -> str | None:
@@ -69,29 +68,29 @@ class LogSettings(Protocol):
 
     @property
     def log_format(self) -> str:
-        """``text`` or ``json``: how lines on stderr and in the file are written."""
+        """``text`` or ``json``: the format of lines on stderr and in the file."""
 
     @property
     def syslog(self) -> int:
-        """Nonzero to log to syslog too."""
+        """Nonzero to log to syslog as well."""
 
     @property
     def syslog_facility(self) -> str:
-        """Facility word; an unknown one means ``daemon``."""
+        """The name of a facility; an unknown one means ``daemon``."""
 
     @property
     def syslog_ident(self) -> str:
-        """Name under which syslog shows the lines."""
+        """The program name that syslog shows."""
 
 
 class Syslog(Protocol):
-    """What is used of ``SystemLog``; its functions are those of Python's module."""
+    """The interface of ``SystemLog``, with the functions of Python's syslog module."""
 
-    lost: int
+    dropped: int
     """Lines that could not be written and have not been reported yet."""
 
     def openlog(self, ident: str, logoption: int, facility: int) -> None:
-        """Name the program and the facility of the lines that follow."""
+        """Set the program name and the facility of the lines that follow."""
 
     def syslog(self, priority: int, message: str) -> None:
         """Send one line."""
@@ -100,7 +99,7 @@ class Syslog(Protocol):
 class Log:
     """Formats messages and writes them to stderr, the log file and syslog.
 
-    Not tied to the reactor; used from the reactor's thread.
+    It does not need the reactor, but is used only in the reactor's thread.
     """
 
     def __init__(
@@ -119,8 +118,9 @@ class Log:
         :param verbosity: 0 to LOG, 1 to DEBUG, 2 and more to NOISE.
         :param stderr: file descriptor of the standard error stream.
         :param clock: seconds since the epoch.
-        :param syslog: where syslog lines go; ``None`` for the machine's own.
-        :param environ: tells whether stderr is the journal; ``None`` for our own.
+        :param syslog: receives syslog lines; ``None`` for the machine's syslog.
+        :param environ: the environment, in which systemd says whether stderr is the
+            journal; ``None`` for our own.
         """
         self.quiet = quiet
         self.debug_enabled = False
@@ -139,7 +139,7 @@ class Log:
 
     @property
     def verbosity(self) -> int:
-        """How talkative the log is: 0 to LOG, 1 to DEBUG, 2 and more to NOISE."""
+        """The lowest level logged: 0 for LOG, 1 for DEBUG, 2 or more for NOISE."""
         return self._verbosity
 
     @verbosity.setter
@@ -149,48 +149,48 @@ class Log:
         self.noise_enabled = value >= 2  # noqa: PLR2004 - the count of -v
 
     @property
-    def lost(self) -> int:
+    def dropped(self) -> int:
         """Lines that could not be written and have not been reported yet."""
-        in_file = self._file.lost if self._file else 0
-        return self._stderr.lost + in_file + self._syslog.lost
+        in_file = self._file.dropped if self._file else 0
+        return self._stderr.dropped + in_file + self._syslog.dropped
 
     # Levels.
 
     def fatal(self, message: str) -> None:
-        """Say why the process ends now. Ending it is the caller's work."""
+        """Log why the process is about to exit. The caller then ends it."""
         self._emit(Level.FATAL, message)
 
     def error(self, message: str) -> None:
-        """Say that something asked for could not be done."""
+        """Log that a requested operation failed."""
         self._emit(Level.ERROR, message)
 
     def warning(self, message: str) -> None:
-        """Say that something is wrong but the work goes on."""
+        """Log a problem that does not stop the work."""
         self._emit(Level.WARNING, message)
 
     def log(self, message: str) -> None:
-        """Say what an operator wants to know of normal running."""
+        """Log an event of normal operation that interests an operator."""
         self._emit(Level.LOG, message)
 
     def debug(self, message: str) -> None:
-        """Say a detail, if ``-v`` was given; see ``debug_enabled``."""
+        """Log a detail, with ``-v``; check ``debug_enabled`` first."""
         if self.debug_enabled:
             self._emit(Level.DEBUG, message)
 
     def noise(self, message: str) -> None:
-        """Say the smallest detail, if ``-v -v`` was given; see ``noise_enabled``."""
+        """Log every detail, with ``-v -v``; check ``noise_enabled`` first."""
         if self.noise_enabled:
             self._emit(Level.NOISE, message)
 
     # Destinations.
 
     def configure(self, settings: LogSettings) -> None:
-        """Open the destinations that the settings name, closing former ones.
+        """Open the destinations in the settings and close the previous ones.
 
-        Called at start and at each reload, so a file that a log rotation has
-        moved away is opened anew.
+        Called at the start and at each reload, so a file that log rotation has moved
+        away is opened again.
 
-        :raises OSError: the log file cannot be opened; the former one stays.
+        :raises OSError: the log file cannot be opened; the previous one stays open.
         """
         new = None
         if settings.logfile:
@@ -216,7 +216,7 @@ class Log:
     # Writing.
 
     def _emit(self, level: Level, message: str) -> None:
-        """Write a message everywhere; nothing that goes wrong is the caller's fault."""
+        """Write a message to every destination; never raises."""
         try:
             if may_tell(message):
                 message = masked(message)
@@ -231,15 +231,15 @@ class Log:
                 self._write(self._file, self._lines, line)
             if self._to_syslog and level in _SYSLOG_PRIORITY:
                 self._syslog.syslog(_SYSLOG_PRIORITY[level], clean(message))
-        except Exception as error:  # noqa: BLE001 - whoever logs goes on in any case
-            self._stderr.lost += 1
+        except Exception as error:  # noqa: BLE001 - logging must not fail its caller
+            self._stderr.dropped += 1
             self._stderr.reason = repr(error)
 
     def _write(self, sink: Sink, lines: Lines, line: bytes) -> None:
-        if not sink.write(line) or not sink.lost:
+        if not sink.write(line) or not sink.dropped:
             return
-        lost, sink.lost = sink.lost, 0
-        text = f"{lost} log lines could not be written: {sink.reason}"
+        dropped, sink.dropped = sink.dropped, 0
+        text = f"{dropped} log lines could not be written: {sink.reason}"
         sink.write(lines.entry(Level.WARNING, text, self._clock()))
 
 
@@ -252,16 +252,16 @@ def socket_prefix(
     *,
     peer_id: int = 0,
 ) -> str:
-    """Return what starts each line about one connection, without a space after it.
+    """Return the prefix of log lines about one connection, without a final space.
 
     ``C-0x55d0c0ffee00: db/user@127.0.0.1:5432``
 
     :param kind: ``C`` for a client, ``S`` for a server connection.
-    :param ptr: the number that ``SHOW CLIENTS`` and ``SHOW SERVERS`` give as ptr.
+    :param ptr: the ptr column of ``SHOW CLIENTS`` and ``SHOW SERVERS``.
     :param database: entry of ``[databases]``; ``None`` while unknown.
     :param user: login user, or the pool's user for a server; ``None`` while unknown.
-    :param address: the remote end; its text is a log address (``types.Address``).
-    :param peer_id: number of the peer, for a connection of a peer pool.
+    :param address: the remote end; str() gives its text (``types.Address``).
+    :param peer_id: the peer's number, for a connection of a peer pool.
     """
     owner = f"{database or '(nodb)'}/{user or '(nouser)'}"
     if peer_id:

@@ -1,7 +1,7 @@
 """Turns events of Twisted's own log into lines of ours.
 
-Twisted logs a fault in a callback, or a Deferred whose failure nobody took; those
-must reach the log that operators read. Its chatter is told at DEBUG only.
+Twisted logs an exception in a callback and a Deferred's unhandled failure; these must
+reach the log that operators read. Its informational events go to DEBUG.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from zope.interface import implementer
 from pgswitch.logs import LINE_LIMIT, Log
 
 _TRACEBACK_LIMIT = LINE_LIMIT - 512
-"""Characters of a traceback that are kept: its end, where the fault is."""
+"""Maximum characters of a traceback, counted from its end, where the error is."""
 
 
 @implementer(ILogObserver)
@@ -25,7 +25,7 @@ class TwistedLogObserver:
         self._log = log
 
     def __call__(self, event: LogEvent) -> None:
-        """Write one event at the level that fits it."""
+        """Write one event at the matching level."""
         level = event.get("log_level", LogLevel.info)
         if level >= LogLevel.error:
             self._log.error(describe(event))
@@ -36,7 +36,7 @@ class TwistedLogObserver:
 
 
 def describe(event: LogEvent) -> str:
-    """Return an event as text: its message, its exception, its traceback's end."""
+    """Return an event as text: message, exception, end of the traceback."""
     text = formatEvent(event) or "event without text"
     failure = event.get("log_failure")
     if not isinstance(failure, Failure):

@@ -1,16 +1,16 @@
 """A Python shell into the running service, off unless a setting opens it.
 
-Whoever gets in can do all that the process can. So the unix socket is for the
-process's own user and root alone, as the kernel tells it, and SSH takes public keys
-only and listens on the loopback interface only.
+The shell can do everything that the process can. So the unix socket is only for the
+process's own user and root, as verified by the kernel, and SSH accepts only public
+keys and listens only on the loopback interface.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from twisted.conch.insults.insults import ITerminalProtocol, ServerProtocol
 from twisted.conch.manhole import ColoredManhole
@@ -21,8 +21,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
-from pgswitch.admin.interfaces import View
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.fatal import fatal
 from pgswitch.logs import Log
 from pgswitch.net.acceptor import peer_credentials
 
@@ -34,11 +33,11 @@ BANNER = (
 )
 
 _SOCKET_MODE = 0o600
-_LARGEST_PORT = 65535
+_MAX_PORT = 65535
 
 
 class ManholeSettings(Protocol):
-    """The settings that open the shell; empty ones leave it shut."""
+    """The settings that open the shell; empty ones leave it closed."""
 
     @property
     def manhole_socket(self) -> str:
@@ -50,15 +49,15 @@ class ManholeSettings(Protocol):
 
     @property
     def manhole_authorized_keys(self) -> str:
-        """Path of a file with public keys, in the form of sshd(8)."""
+        """Path of a file with public keys, in the format of sshd(8)."""
 
     @property
     def manhole_host_key(self) -> str:
-        """Path of the private host key; made if it is not there."""
+        """Path of the private host key; created if it does not exist."""
 
 
 class Manhole:
-    """Opens and closes the ways into the shell."""
+    """Opens and closes the shell's listeners."""
 
     def __init__(
         self,
@@ -69,9 +68,9 @@ class Manhole:
     ) -> None:
         """Prepare; :meth:`open` listens.
 
-        :param namespace: the names that a shell starts with.
+        :param namespace: the variables that a shell starts with.
         :param reactor: provides ``IReactorUNIX`` and ``IReactorTCP``.
-        :param log: where each entry and each refusal is told.
+        :param log: receives a line for each connection and each refusal.
         """
         self._namespace = namespace
         self._reactor = reactor
@@ -79,9 +78,9 @@ class Manhole:
         self._ports: list[IListeningPort] = []
 
     def open(self, settings: ManholeSettings) -> None:
-        """Listen where the settings say; do nothing if they say nothing.
+        """Listen at the addresses in the settings, if there are any.
 
-        :raises FatalError: a setting is wrong or the address cannot be used.
+        :raises FatalError: a setting is invalid or the address cannot be used.
         """
         try:
             if settings.manhole_socket:
@@ -89,10 +88,10 @@ class Manhole:
             if settings.manhole_ssh:
                 self._open_ssh(settings)
         except CannotListenError as error:
-            _die(f"cannot open the manhole: {error}")
+            fatal(f"cannot open the manhole: {error}")
 
     async def close(self) -> None:
-        """Stop listening; done when the ports are closed."""
+        """Stop listening; returns when the ports are closed."""
         ports, self._ports = self._ports, []
         for port in ports:
             await maybeDeferred(port.stopListening)
@@ -108,11 +107,11 @@ class Manhole:
         host, port = loopback(settings.manhole_ssh)
         for name in ("manhole_authorized_keys", "manhole_host_key"):
             if not getattr(settings, name):
-                _die(f"manhole_ssh needs {name}")
+                fatal(f"manhole_ssh needs {name}")
         try:
             from pgswitch.manhole import ssh  # noqa: PLC0415 - needs the extra
         except ImportError as error:
-            _die(f"manhole_ssh needs the extra pgswitch[manhole]: {error}")
+            fatal(f"manhole_ssh needs the extra pgswitch[manhole]: {error}")
         try:
             factory = ssh.make_factory(
                 self._make_shell,
@@ -120,7 +119,7 @@ class Manhole:
                 host_key=settings.manhole_host_key,
             )
         except ssh.KeyFileError as error:
-            _die(f"manhole_ssh: {error}")
+            fatal(f"manhole_ssh: {error}")
         self._ports.append(self._reactor.listenTCP(port, factory, interface=host))
         self._log.log(f"manhole listening on ssh:{settings.manhole_ssh}")
 
@@ -129,14 +128,14 @@ class Manhole:
 
 
 class Shell(ColoredManhole):
-    """The shell of one visitor, which says first what it is."""
+    """The shell of one connection, which begins with a banner."""
 
     def __init__(self, namespace: Mapping[str, object]) -> None:
-        """Take the names that the shell starts with."""
+        """Take the variables that the shell starts with."""
         super().__init__(dict(namespace))  # type: ignore[no-untyped-call]
 
     def initializeScreen(self) -> None:
-        """Write the banner above the first prompt."""
+        """Write the banner before the first prompt."""
         self.terminal.reset()
         for line in BANNER:
             self.terminal.write(line.encode())
@@ -146,20 +145,20 @@ class Shell(ColoredManhole):
 
 
 class PeerCheck(TwistedProtocol):
-    """One connection to the unix socket: asks the kernel who it is, then lets it in.
+    """One connection to the unix socket: checks the peer's credentials (SO_PEERCRED).
 
-    The mode of the socket's file keeps others out already; this holds too where the
-    file system ignores it.
+    The mode of the socket's file already keeps other users out; this also holds where
+    the file system ignores the mode.
     """
 
     def __init__(self, namespace: Mapping[str, object], log: Log) -> None:
-        """Prepare for one visitor."""
+        """Prepare for one connection."""
         self._namespace = namespace
         self._log = log
         self._terminal: Any = None
 
     def connectionMade(self) -> None:
-        """Let the process's own user and root in; close on anybody else."""
+        """Accept the process's own user and root; disconnect everyone else."""
         pid, uid = peer_credentials(self.transport) or (0, -1)
         if uid not in {0, os.geteuid()}:
             self._log.warning(f"manhole: refused user id {uid}, process {pid}")
@@ -172,23 +171,23 @@ class PeerCheck(TwistedProtocol):
         self._terminal.makeConnection(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
-        """Pass what is typed on; drop it from a visitor who was refused."""
+        """Pass input on; drop the input of a refused peer."""
         if self._terminal is not None:
             self._terminal.dataReceived(data)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """Pass the end on."""
+        """Pass the end of the connection on."""
         if self._terminal is not None:
             self._terminal.connectionLost(reason)
 
 
 class ShellFactory(Factory):
-    """Makes a :class:`Gate` for each connection to the unix socket."""
+    """Makes a :class:`PeerCheck` for each connection to the unix socket."""
 
     noisy = False
 
     def __init__(self, namespace: Mapping[str, object], log: Log) -> None:
-        """Take what each shell starts with."""
+        """Take the variables that each shell starts with."""
         self._namespace = namespace
         self._log = log
 
@@ -197,15 +196,18 @@ class ShellFactory(Factory):
         return PeerCheck(self._namespace, self._log)
 
 
-def inspection_helpers(view: View) -> dict[str, Callable[[], object]]:
+def inspection_helpers(
+    rows_of: Callable[[str], Sequence[object]],
+) -> dict[str, Callable[[], object]]:
     """Return the functions that a shell offers for looking around.
 
-    They give fresh copies: nothing done to a result reaches the service.
+    ``rows_of`` returns the rows of a SHOW.  The functions return fresh copies: nothing
+    done to a result reaches the service.
     """
     return {
-        "pools": lambda: list(view.pools()),
-        "clients": lambda: list(view.clients()),
-        "servers": lambda: list(view.servers()),
+        "pools": lambda: list(rows_of("pools")),
+        "clients": lambda: list(rows_of("clients")),
+        "servers": lambda: list(rows_of("servers")),
     }
 
 
@@ -213,7 +215,7 @@ def loopback(text: str) -> tuple[str, int]:
     """Return host and port of ``manhole_ssh``.
 
     :param text: ``127.0.0.1:2222`` or ``[::1]:2222``.
-    :raises FatalError: not of that form, or not an address of the loopback interface.
+    :raises FatalError: another format, or not an address of the loopback interface.
     """
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -221,10 +223,6 @@ def loopback(text: str) -> tuple[str, int]:
         is_loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         is_loopback = False
-    if not is_loopback or not port.isdecimal() or not 0 < int(port) <= _LARGEST_PORT:
-        _die(f"manhole_ssh must be a loopback address and a port, not '{text}'")
+    if not is_loopback or not port.isdecimal() or not 0 < int(port) <= _MAX_PORT:
+        fatal(f"manhole_ssh must be a loopback address and a port, not '{text}'")
     return host, int(port)
-
-
-def _die(text: str) -> NoReturn:
-    raise FatalError(text)

@@ -1,6 +1,6 @@
-"""The way into the shell by SSH: public keys, for the process's own user alone.
+"""The shell over SSH: public keys only, for the process's own user only.
 
-Imported only when it is asked for: it needs the extra ``manhole``.
+Imported only if a setting asks for it: it needs the extra ``manhole``.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _KEY_MODE = 0o600
 
 
 class KeyFileError(Exception):
-    """A key file cannot be read, written or understood; the text says which."""
+    """A key file cannot be read, written or parsed; the text says which."""
 
 
 class Session(TerminalSession):
-    """A session that takes resizing and the end of input without a fault."""
+    """A session that ignores resizing and the end of input."""
 
     def windowChanged(self, newWindowSize: object) -> None:
-        """Ignore it: the shell wraps lines at the size it began with."""
+        """Ignore it: the shell wraps lines at the size it started with."""
 
     def eofReceived(self) -> None:
         """Ignore it: the end of the connection follows."""
@@ -45,15 +45,15 @@ class Session(TerminalSession):
 def make_factory(
     make_shell: Callable[[], ITerminalProtocol], *, authorized_keys: str, host_key: str
 ) -> SSHFactory:
-    """Return the factory of SSH connections that end in a shell.
+    """Return the factory of SSH connections to a shell.
 
     :param make_shell: makes the shell of one session.
-    :param authorized_keys: path of the public keys that may enter, as for sshd(8).
-    :param host_key: path of the host key; a new ed25519 key is put there if missing.
-    :raises KeyFileError: one of the files is not right.
+    :param authorized_keys: path of the accepted public keys, as for sshd(8).
+    :param host_key: path of the host key; a new ed25519 key is written if missing.
+    :raises KeyFileError: one of the files cannot be used.
     """
     if found := Trust().file(authorized_keys):
-        # As sshd(8) does (StrictModes): whoever writes it gets in.
+        # As sshd(8) does (StrictModes): anyone who can write the file can log in.
         raise KeyFileError(found)
     keys = read_authorized_keys(authorized_keys)
     key: Any = read_host_key(host_key)
@@ -71,9 +71,9 @@ def make_factory(
 
 
 def read_authorized_keys(path: str) -> list[Key]:
-    """Return the public keys of a file; lines that hold none are left out.
+    """Return the public keys in a file; other lines are ignored.
 
-    :raises KeyFileError: it cannot be read, or holds no key at all.
+    :raises KeyFileError: the file cannot be read, or has no key.
     """
     try:
         with Path(path).open("rb") as file:
@@ -86,11 +86,11 @@ def read_authorized_keys(path: str) -> list[Key]:
 
 
 def read_host_key(path: str) -> Key:
-    """Return the private key of a file; put a new ed25519 key there first if missing.
+    """Return the private key in a file; write a new ed25519 key if it is missing.
 
-    The new file is readable by its owner alone.
+    Only its owner can read the new file.
 
-    :raises KeyFileError: it cannot be read or written, or holds no such key.
+    :raises KeyFileError: the file cannot be read or written, or has no private key.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     read: Callable[[str], Key] = Key.fromFile

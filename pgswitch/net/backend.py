@@ -47,8 +47,8 @@ from pgswitch.wire.constants import (
 )
 from pgswitch.wire.framing import LONG_MESSAGE
 from pgswitch.wire.server_auth import (
-    LOGIN_BYTES,
-    MOST_PARAMETERS,
+    MAX_LOGIN_BYTES,
+    MAX_PARAMETERS,
     Failed,
     LoginDone,
     Offload,
@@ -469,14 +469,14 @@ class Backend(TwistedProtocol):
         """
         small = name.lower()
         if small not in self._reports:
-            if len(self._reports) >= MOST_PARAMETERS:
+            if len(self._reports) >= MAX_PARAMETERS:
                 raise ParameterStatusNotStored
             self._reports.add(small)
             self._kept += len(name)
         if self.is_fresh or name in FIXED:
             self._kept += len(value) - len(self.parameters.get(name, ""))
             self.parameters[name] = value
-        if self._kept > LOGIN_BYTES:
+        if self._kept > MAX_LOGIN_BYTES:
             raise ParameterStatusNotStored
 
     def _with(self, values: Values, name: str, value: str) -> Values:

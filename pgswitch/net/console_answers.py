@@ -128,14 +128,14 @@ class ConsoleAnswers:
         self,
         frontend: ConsoleClient,
         console: ConsoleSession,
-        queue: FairQueue,
+        fair_queue: FairQueue,
         log: Log,
     ) -> None:
         """Begin without messages."""
         self._log = log
         self._frontend = frontend
         self._console = console
-        self._queue = queue
+        self._fair_queue = fair_queue
         self._queued: deque[tuple[int, bytes]] = deque()
         self._size = 0
         """Bytes in the queue."""
@@ -172,7 +172,7 @@ class ConsoleAnswers:
             and not self._frontend.stream.backlogged
         ):
             self._is_in_line = True
-            self._queue.wants(self._turn)
+            self._fair_queue.wants(self._turn)
 
     def _turn(self) -> None:
         self._is_in_line = False

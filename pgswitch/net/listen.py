@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from twisted.internet import unix
 from twisted.internet.defer import Deferred, succeed
 
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.fatal import FatalError, fatal
 from pgswitch.logs import Log
 from pgswitch.net.acceptor import Acceptor, AcceptReactor, ProtocolFactory
 from pgswitch.net.sockets import (
@@ -107,7 +107,7 @@ class Listeners:
                 self._open_tcp(settings, opened)
                 self._open_unix(settings, opened)
             if not opened:
-                _die("nowhere to listen on")
+                fatal("nowhere to listen on")
         except FatalError:
             for sock in opened:
                 sock.close()
@@ -206,7 +206,7 @@ class Listeners:
             try:
                 sock = socket.socket(fileno=fd)
             except OSError as error:
-                _die(f"socket passed from service manager (fd {fd}): {error.strerror}")
+                fatal(f"socket passed from service manager (fd {fd}): {error.strerror}")
             sock.setblocking(False)  # noqa: FBT003 - its only argument
             sock.set_inheritable(False)
             opened.append(sock)
@@ -225,7 +225,7 @@ class Listeners:
                 self._log.log(f"listening on {name_of(family, sock.getsockname())}")
         if settings.listen_addr and not opened:
             asked = ", ".join(settings.listen_addr)
-            _die(f"failed to listen on any address in listen_addr list: {asked}")
+            fatal(f"failed to listen on any address in listen_addr list: {asked}")
 
     def _open_unix(self, settings: ListenSettings, opened: list[socket.socket]) -> None:
         if not settings.unix_socket_dir:
@@ -234,16 +234,12 @@ class Listeners:
         name = name_of(socket.AF_UNIX, path)
         if not is_abstract(path) and os.path.lexists(f"{path}.lock"):
             # A PostgreSQL server owns this name; we must not take it away.
-            _die(f"unix port {settings.listen_port} is in use")
+            fatal(f"unix port {settings.listen_port} is in use")
         try:
             opened.append(listen_unix(path, settings))
         except StepFailedError as failed:
             self._log.error(f"cannot listen on {name}: {failed}")
-            _die("failed to create unix socket")
+            fatal("failed to create unix socket")
         if not is_abstract(path):
             self._socket_file = SocketFile(path)
         self._log.log(f"listening on {name}")
-
-
-def _die(text: str) -> NoReturn:
-    raise FatalError(text)

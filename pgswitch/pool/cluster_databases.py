@@ -1,9 +1,9 @@
 """The nodes of clusters as databases of their own, and which of them take readers.
 
-The key of a cluster's entry leads to its writer; ``KEY:reader`` to that of its
-standbys which has least to do.  A node has a pool for each user who reads there, under
-the first label of its host's name.  To clients and rules that name leads to the writer,
-as in pgbouncer-fast-switchover: there is no way past it to one node.
+The key of a cluster's entry leads to its writer, ``KEY:reader`` to its least busy
+standby.  A node has a pool for each user who reads there, named after the first label
+of its host name.  For clients and rules that name leads to the writer, as in
+pgbouncer-fast-switchover: they cannot choose one node.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ClusterDatabase:
     nodes: dict[Node, DatabaseSpec]
     readers: tuple[Node, ...] = ()
     is_claim: bool = False
-    """None of these nodes has been asked yet: the names are kept for them."""
+    """None of these nodes has been probed yet: their names are only reserved."""
 
 
 def _at(spec: DatabaseSpec, node: Node, name: str) -> DatabaseSpec:
@@ -52,15 +52,15 @@ class ClusterDatabases:
         taken: Iterable[str],
         given: Mapping[Node, str] | None = None,
     ) -> None:
-        """Take the nodes of the cluster of an entry, and those that may be read from.
+        """Take the nodes of an entry's cluster, and those that are fit for readers.
 
-        ``taken`` are the names of all databases in the order of the file, ``given``
-        those that nodes of this cluster had in another process.
-
-        Which cluster has a node's plain name must not depend on who answers first.  A
+        Which cluster gets a node's plain name must not depend on which answers first: a
         cluster that shares a node with an earlier one of the file adds its key to all
-        names, and one that nobody has asked yet gives way to any earlier one.  What a
-        node is called once it stays.
+        names, and one that has not been probed yet gives way to any earlier one.  Once
+        given, a name stays.
+
+        :param taken: the names of all databases, in the order of the file.
+        :param given: the names that nodes of this cluster had in another process.
         """
         present = self._by_key.get(spec.name)
         if present is not None and not present.is_claim:
@@ -81,7 +81,7 @@ class ClusterDatabases:
             self._name(one, order)
 
     def renew(self, spec: DatabaseSpec) -> None:
-        """Take a changed entry: its nodes and their names stay as they are."""
+        """Take a changed entry: the nodes and their names stay."""
         cluster_database = self._by_key[spec.name]
         cluster_database.entry = spec
         for node, before in cluster_database.nodes.items():
@@ -92,9 +92,9 @@ class ClusterDatabases:
     def claim(
         self, spec: DatabaseSpec, nodes: Iterable[Node], taken: Iterable[str]
     ) -> None:
-        """Keep names for the nodes of a cluster that are yet to be asked.
+        """Reserve names for the nodes of a cluster that has not been probed yet.
 
-        Not if there are names already.
+        Does nothing if its nodes have names already.
         """
         if spec.name not in self._by_key:
             cluster_database = ClusterDatabase(
@@ -121,11 +121,11 @@ class ClusterDatabases:
 
     def _shares(self, cluster_database: ClusterDatabase, order: list[str]) -> bool:
         """Tell whether an earlier cluster of the file has one of these nodes."""
-        places = {(node.host, node.port) for node in cluster_database.nodes}
+        endpoints = {(node.host, node.port) for node in cluster_database.nodes}
         key = cluster_database.entry.name
         earlier = order[: order.index(key)] if key in order else order
         return any(
-            (node.host, node.port) in places
+            (node.host, node.port) in endpoints
             for other in earlier
             if other in self._by_key
             for node in self._by_key[other].nodes
@@ -139,7 +139,7 @@ class ClusterDatabases:
                 del self._specs[spec.name]
 
     def spec(self, name: str) -> DatabaseSpec | None:
-        """Return the entry of a node's database, None if it is none."""
+        """Return the entry of a node's database; None for other names."""
         return self._specs.get(name)
 
     def specs(self) -> list[DatabaseSpec]:
@@ -147,7 +147,7 @@ class ClusterDatabases:
         return [*self._specs.values()]
 
     def node_of(self, name: str) -> tuple[str, Node] | None:
-        """Return the cluster's key and the node that a database is, None for others."""
+        """Return the cluster's key and the node of a node's database; else None."""
         if name not in self._specs:
             return None
         for key, cluster_database in self._by_key.items():
@@ -157,18 +157,18 @@ class ClusterDatabases:
         return None
 
     def reader_nodes(self, key: str) -> tuple[Node, ...]:
-        """Return the nodes of a cluster that readers may use."""
+        """Return the nodes of a cluster that are fit for readers."""
         cluster_database = self._by_key.get(key)
         return () if cluster_database is None else cluster_database.readers
 
     def names(self, key: str) -> dict[Node, str]:
-        """Return the databases of a cluster's nodes."""
+        """Return the names of a cluster's nodes as databases."""
         cluster_database = self._by_key.get(key)
         nodes = {} if cluster_database is None else cluster_database.nodes
         return {node: spec.name for node, spec in nodes.items()}
 
     def readers(self, key: str) -> list[DatabaseSpec]:
-        """Return the databases that readers of a cluster may use."""
+        """Return the databases of the nodes that are fit for readers."""
         cluster_database = self._by_key.get(key)
         if cluster_database is None:
             return []
@@ -179,6 +179,6 @@ class ClusterDatabases:
         ]
 
     def takes_readers(self, name: str) -> bool:
-        """Tell whether a node's database is one that readers may use."""
+        """Tell whether a database is that of a node that is fit for readers."""
         found = self.node_of(name)
         return found is not None and found[1] in self._by_key[found[0]].readers

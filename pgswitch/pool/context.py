@@ -8,8 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.config.effective import Effective
-from pgswitch.stats.counters import Counters
-from pgswitch.stats.error_counts import ErrorCounts
+from pgswitch.stats.counters import Counters, ErrorCounts
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from pgswitch.errors import ClientIdleTimeout
+from pgswitch.net.client_state import IDLE_STATES
 from pgswitch.pool.maintenance import INTERVAL_S, sweep
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Janitor:
             limit = effective.client_idle_timeout(pool.spec, client.user)
             if (
                 limit
-                and client.state == "idle"
+                and client.state in IDLE_STATES
                 and now - max(client.stream.last_request, client.welcomed_at) > limit
             ):
                 client.disconnect(ClientIdleTimeout())

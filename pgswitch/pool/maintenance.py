@@ -67,12 +67,8 @@ def _waiting_clients(pool: ServerPool, now: float) -> None:
             client.disconnect(QueryWaitTimeout(detail=_last_failure(pool)))
         elif settings.query_timeout and waited > settings.query_timeout:
             client.disconnect(QueryTimeoutWaiting())
-        elif (
-            0 < settings.query_wait_notify < int(waited)
-            and client.told_of_wait != stream.waiting_since
-        ):
-            client.told_of_wait = stream.waiting_since
-            client.notify(ClientQueued())
+        elif 0 < settings.query_wait_notify < int(waited):
+            client.notify_of_wait(stream.waiting_since, ClientQueued())
 
 
 def _waiting_for_rules(pool: ServerPool, now: float) -> None:
@@ -93,7 +89,7 @@ def _logging_in(pool: ServerPool, now: float) -> None:
         if _is_too_long(pool, internal_query.user, now - internal_query.waiting_since):
             internal_query.fail(QueryWaitTimeout(detail=_last_failure(pool)))
     limit = pool.context.configuration.settings.client_login_timeout
-    for client in pool.unwelcomed():
+    for client in pool.waiting_logins():
         if _is_too_long(pool, client.user, now - client.waiting_since):
             client.disconnect(QueryWaitTimeout(detail=_last_failure(pool)))
         elif limit and now - client.connected_at > limit:
@@ -103,8 +99,8 @@ def _logging_in(pool: ServerPool, now: float) -> None:
 def _last_failure(pool: ServerPool) -> str | None:
     """Return why there is no server, for who has waited in vain; None if unknown."""
     route = pool.route
-    if route is not None and route.why_searching:
-        return f"There is no writer: {route.why_searching}."
+    if route is not None and route.no_writer_reason:
+        return f"There is no writer: {route.no_writer_reason}."
     return f"The last login failed: {pool.failing}." if pool.failing else None
 
 

@@ -135,7 +135,6 @@ class OutgoingCancel:
         self._backend = backend
         self._connecting: Deferred[object] | None = None
         self._timer: IDelayedCall | None = None
-        requester.cancelling = "waiting"
         if backend is not None:
             backend.cancels.append(self)
             backend.stream.needs_release_check = True
@@ -157,7 +156,7 @@ class OutgoingCancel:
         """Send the request."""
         self._transport().write(encode.cancel_request(self._key))
         self.is_sent = True
-        self._requester.cancelling = "active"
+        self._requester.cancel_sent()
 
     def refused(self, _reason: str) -> None:
         """Give up: the connection could not be encrypted."""

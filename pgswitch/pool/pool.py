@@ -62,10 +62,10 @@ class ServerPool:
         self.servers = self.server_connections.by_number
         self.clients: dict[int, Frontend] = {}
         """Logged-in clients by number."""
-        self.welcome_waiters: list[Frontend] = []
+        self.login_waiters: list[Frontend] = []
         """Clients whose login waits for the first login of a server."""
         self.welcome: Welcome | None = None
-        """What a server reports at login, and so what clients are told at theirs."""
+        """What a server reports at login, and so what clients are sent at theirs."""
         self.route: Route | None = None
         """Where the servers are, if the database is a cluster."""
         self.replication: dict[int, ReplicationSession] = {}
@@ -139,23 +139,26 @@ class ServerPool:
 
     # Clients come and go.
 
-    def add_client(self, client: Frontend) -> None:
-        """Take a client that has authenticated; welcome it now or when possible."""
+    def add_client(self, client: Frontend) -> Welcome | None:
+        """Take a client that has authenticated; return what to report to it.
+
+        None while no server has logged in: the client's ``resume_login`` is called
+        later, with what that server reports.
+        """
         self.take_client_back(client)
         session = self.replication.get(client.number)
         if session is not None:
-            session.begin()
-            return
+            return session.begin()
         route = self.route
-        if self.welcome is not None and (route is None or not route.is_unheard):
-            client.welcome(self.welcome)
-            return
-        self.welcome_waiters.append(client)
-        client.waiting_since = self.context.clock()
+        if self.welcome is not None and (route is None or not route.is_welcome_stale):
+            return self.welcome
+        self.login_waiters.append(client)
+        client.begin_login_wait()
         self.launch()
+        return None
 
     def take_client_back(self, client: Frontend) -> None:
-        """Take a client that has been welcomed, by another process perhaps."""
+        """Take a client that needs no welcome: another process has logged it in."""
         self.clients[client.number] = client
         if client.replicates:
             self.replication[client.number] = ReplicationSession(self, client)
@@ -168,8 +171,8 @@ class ServerPool:
         """Let go of a client that is leaving, and see to the server it holds."""
         if self.clients.pop(client.number, None) is None:
             return
-        if client in self.welcome_waiters:
-            self.welcome_waiters.remove(client)
+        if client in self.login_waiters:
+            self.login_waiters.remove(client)
         stream: ClientStream = client.stream
         if stream in self.idle_pool.waiters:
             self.idle_pool.waiters.remove(stream)
@@ -290,14 +293,14 @@ class ServerPool:
     def waiting_since(self) -> float:
         """Return when the client came that has waited longest; infinite if none."""
         since = [stream.waiting_since for stream in self.idle_pool.waiters[:1]]
-        since += [client.waiting_since for client in self.unwelcomed()[:1]]
+        since += [client.waiting_since for client in self.waiting_logins()[:1]]
         return min(since, default=float("inf"))
 
     def waits_since(self) -> list[float]:
         """Return since when each client waits for a server, at its login too."""
         since = [stream.waiting_since for stream in self.waiting()]
         since += [stream.waiting_since for stream in self.held_clients.streams()]
-        since += [client.waiting_since for client in self.unwelcomed()]
+        since += [client.waiting_since for client in self.waiting_logins()]
         since += [
             internal_query.waiting_since
             for internal_query in self.internal_queries.waiting()
@@ -308,13 +311,13 @@ class ServerPool:
         """Tell whether a server is logging in."""
         return self.server_connections.count(Phase.LOGIN) > 0
 
-    def unwelcomed(self) -> list[Frontend]:
+    def waiting_logins(self) -> list[Frontend]:
         """Return the clients whose login waits for a server's."""
         sessions = self.replication.values()
         replicating = [one.client for one in sessions if not one.client.logged_in]
-        return [*self.welcome_waiters, *replicating]
+        return [*self.login_waiters, *replicating]
 
-    def adopt(self, backend: Backend) -> None:
+    def add_server(self, backend: Backend) -> None:
         """Make a server of the pool of one that was opened elsewhere.
 
         It is at a login or at a check; :meth:`logged_in` follows.
@@ -368,7 +371,7 @@ class ServerPool:
     def _demand(self, asked: int) -> Demand:
         """Return who wants servers."""
         waiting = len(self.idle_pool.waiters) + len(self.internal_queries)
-        if self.welcome_waiters:
+        if self.login_waiters:
             waiting = max(waiting, 1)
         return Demand(
             waiting=max(waiting, asked),
@@ -379,7 +382,7 @@ class ServerPool:
             held=self.is_held()
             or (
                 self.context.suspended
-                and not self.welcome_waiters
+                and not self.login_waiters
                 and not self.internal_queries
             ),
         )
@@ -410,17 +413,17 @@ class ServerPool:
         server_events.lost(self, backend, reason)
 
     def learn_welcome(self, backend: Backend) -> None:
-        """Have clients told from now on what this server has reported."""
+        """Report to clients what this server has reported."""
         server_events.learn_welcome(self, backend)
 
-    def welcome_waiting(self) -> None:
-        """Go on with the logins that wait, if what clients are told is known."""
+    def resume_logins(self) -> None:
+        """Go on with the logins that wait, if the welcome is known."""
         route = self.route
-        if self.welcome is None or (route is not None and route.is_unheard):
+        if self.welcome is None or (route is not None and route.is_welcome_stale):
             return
-        waiting, self.welcome_waiters = self.welcome_waiters, []
+        waiting, self.login_waiters = self.login_waiters, []
         for client in waiting:
-            client.welcome(self.welcome)
+            client.resume_login(self.welcome)
 
     # Pausing, counting.
 
@@ -482,7 +485,7 @@ class ServerPool:
         """Return the servers, and those kept open elsewhere for later."""
         yield from self.backends()
         if self.route is not None:
-            yield from self.route.warm_servers()
+            yield from self.route.standby_servers()
 
     def backends(self) -> Iterator[Backend]:
         """Return the servers, oldest first."""

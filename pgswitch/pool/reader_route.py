@@ -1,7 +1,8 @@
-"""One node of a cluster as the place of a pool: for reading, as long as it is fit.
+"""The route of a pool whose clients read from one node of a cluster.
 
-When it is not (lost, too far behind, promoted, no node any more), its clients go to
-another reader, or to the writer if there is none, as soon as they have no work here.
+When the node is no longer fit for readers (lost, too far behind, promoted, removed),
+its clients move to another reader, or to the writer if there is none, as soon as they
+are idle.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pgswitch.net.backend import CRASHED
 from pgswitch.pool.held_clients import LossCause
 from pgswitch.pool.moving import move
 from pgswitch.pool.server_connector import NODE_LOST
-from pgswitch.pool.writer_route import is_elsewhere
+from pgswitch.pool.writer_route import is_at_other_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,28 +27,28 @@ if TYPE_CHECKING:
 
 
 class ReaderRouteCluster(Protocol):
-    """What a pool tells its cluster; see cluster/cluster.py."""
+    """What a reader route needs of its cluster; see cluster/cluster.py."""
 
     def suspect(self, node: Node | None = None) -> None:
         """Take a hint that something is wrong with a node."""
 
     def address_of(self, node: Node) -> str:
-        """Return where the monitor has asked a node that has a name; empty: nowhere."""
+        """Return the address where a node with a host name answered; empty: none."""
 
-    def check(self, heard: CheckCallback, node: Node | None = None) -> None:
-        """Call on a node over a new connection."""
+    def check(self, callback: CheckCallback, node: Node | None = None) -> None:
+        """Check a node over a new connection."""
 
     def is_standby(self, node: Node) -> bool:
         """Tell whether a node was in recovery when it last answered."""
 
 
 class ReaderRoute:
-    """Takes the part of a Site for the pool of one node."""
+    """The Route of the pool of one node."""
 
     starting = False
-    """Its node has spoken, or it would not be one."""
-    is_unheard = False
-    """It is one node for good."""
+    """There are readers only after the first decision."""
+    is_welcome_stale = False
+    """The node never changes."""
 
     def __init__(
         self,
@@ -56,9 +57,9 @@ class ReaderRoute:
         cluster: ReaderRouteCluster,
         better_pool: Callable[[ServerPool], ServerPool | None],
     ) -> None:
-        """``better_pool`` returns where the clients should be; None: here."""
+        """``better_pool`` returns the pool that clients should move to, or None."""
         self.searching = False
-        """The node says nothing: nobody is served here before it speaks again."""
+        """The node is silent: it serves no client until it answers again."""
         self.node = node
         self._pool = pool
         self._cluster = cluster
@@ -69,8 +70,8 @@ class ReaderRoute:
         """The node's own entry."""
         return self._pool.spec
 
-    why_searching = ""
-    """Nobody searches."""
+    no_writer_reason = ""
+    """Clients of readers never wait for a writer here."""
 
     @property
     def is_standby(self) -> bool:
@@ -78,73 +79,74 @@ class ReaderRoute:
         return self._cluster.is_standby(self.node)
 
     def verdict(self, reason: str) -> LossCause | None:
-        """Return what explains the loss of a server; None: it is to be found out."""
+        """Return the cause of the loss of a server; None: a check must show it."""
         return None if reason == CRASHED else LossCause.MOVED
 
     def verdict_of(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
-        """Return what a call on the node says.
+        """Return the cause of a loss that a check of the node shows.
 
-        One that stops and one that was restarted for a crash say the same, but only
-        the first says that it ends.
+        A node that shuts down and one that restarts after a crash answer alike, but
+        only the first has announced its end (``undone``).
         """
         if finding is CheckResult.WELL:
             return LossCause.WELL
-        if finding is CheckResult.GONE or (finding is CheckResult.NOT_READY and undone):
+        if finding is CheckResult.UNREACHABLE or (
+            finding is CheckResult.NOT_READY and undone
+        ):
             return LossCause.MOVED
         return None
 
-    def check(self, heard: CheckCallback) -> None:
-        """Call on the node over a new connection."""
-        self._cluster.check(heard, self.node)
+    def check(self, callback: CheckCallback) -> None:
+        """Check the node over a new connection."""
+        self._cluster.check(callback, self.node)
 
-    def warm_servers(self) -> Iterator[Backend]:
-        """Iterate over connections kept for later: none."""
+    def standby_servers(self) -> Iterator[Backend]:
+        """Iterate over standby connections: a reader has none."""
         return iter(())
 
     def suspect(self) -> None:
-        """Have the monitor look at the node."""
+        """Make the monitor probe the node."""
         self._cluster.suspect(self.node)
 
-    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
-        """Return it as it is: this is the node that serves."""
+    def correct_parameters(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the parameters unchanged."""
         return reported
 
-    def is_elsewhere(self, backend: Backend) -> bool:
-        """Tell whether a server is at another address than the monitor has asked."""
-        return is_elsewhere(self._cluster.address_of(self.node), backend)
+    def is_at_wrong_address(self, backend: Backend) -> bool:
+        """Tell whether a server is not at the address that the monitor uses."""
+        return is_at_other_address(self._cluster.address_of(self.node), backend)
 
-    def heard(self) -> None:
-        """Take no notice."""
+    def welcome_learned(self) -> None:
+        """Ignore it: the welcome is that of the node."""
 
-    def served(self) -> None:
-        """Take no notice: only the writer's is of interest."""
+    def server_ready(self) -> None:
+        """Ignore it: only the writer's servers are counted."""
 
-    def refused(self, sqlstate: str) -> bool:
-        """Send clients away from a node that refuses a login; True: all have gone.
+    def login_refused(self, sqlstate: str) -> bool:
+        """Move clients away from a node that refuses a login; return if none waits now.
 
-        Whatever its reason is: that it is a good one is for the writer to say.
+        The reason does not matter: if it is valid, the writer refuses the login too.
         """
         del sqlstate
         self.refresh()
         return not self._pool.idle_pool.waiters
 
     def note(self, outcome: object) -> None:
-        """Take no notice: the loss of a reader is no switchover."""
+        """Ignore it: the loss of a reader is no switchover."""
 
     def note_error(self, sqlstate: str) -> None:
-        """Take no notice of that either."""
+        """Ignore it: the loss of a reader is no switchover."""
 
     def refresh(self) -> None:
-        """Send clients away if this is no place for them any more."""
+        """Move clients away if the node is no longer fit for them."""
         target = self._better_pool(self._pool)
         if target is not None and target is not self._pool:
             drain_to(self._pool, target)
 
-    def fall_silent(self) -> None:
-        """End what waits for an answer of the node, and send clients away.
+    def close_silent(self) -> None:
+        """Close all connections to a silent node, and move its clients away.
 
-        They are told what became of their work, or it is done elsewhere, as if a
-        writer were lost.
+        Their statements fail or run again on another node, as when a writer is lost.
         """
         self.searching = True
         self._pool.set_open()
@@ -153,19 +155,19 @@ class ReaderRoute:
         self._pool.held_clients.decide(LossCause.MOVED)
         self.refresh()
 
-    def answers(self) -> None:
-        """Serve clients again: the node has spoken."""
+    def node_answers(self) -> None:
+        """Serve clients again: the node answers."""
         if self.searching:
             self.searching = False
             self._pool.go_on()
 
     def close(self) -> None:
-        """Hold nobody any more: the pool is given up."""
+        """Release held clients: the pool is given up."""
         self._pool.held_clients.give_up()
 
 
 def drain_to(pool: ServerPool, target: ServerPool) -> None:
-    """Move all clients that have no work under way, also those that wait."""
+    """Move all idle and all waiting clients to another pool."""
     for client in list(pool.clients.values()):
         stream = client.stream
         if stream in pool.idle_pool.waiters:

@@ -85,17 +85,17 @@ class ReplicationSession:
         self.client = client
         self._backend: Backend | None = None
 
-    def begin(self) -> None:
-        """Welcome the client with what is known of the pool's servers, or ask ours.
+    def begin(self) -> Welcome | None:
+        """Return what to report to the client; None: it waits for our server.
 
         A server is opened for the welcome only if none has been seen: the database
         that a physical client names need not exist.
         """
         if self._pool.welcome is not None:
-            self.client.welcome(self._pool.welcome)
-        else:
-            self.client.waiting_since = self._pool.context.clock()
-            self.open()
+            return self._pool.welcome
+        self.client.begin_login_wait()
+        self.open()
+        return None
 
     def end(self) -> None:
         """Close the server: the client has left."""
@@ -161,7 +161,7 @@ class ReplicationSession:
         backend.stream.counters = self.idle_pool.counters
         backend.is_fresh = False
         if not self.client.logged_in:
-            self.client.welcome(
+            self.client.resume_login(
                 Welcome(backend.parameters, self._pool.context.tracking)
             )
         if self.idle_pool.waiters:

@@ -48,10 +48,10 @@ class ServerEventsPool(Protocol):
     route: Route | None
     held_clients: HeldClients
     welcome: Welcome | None
-    welcome_waiters: list[Frontend]
+    login_waiters: list[Frontend]
 
-    def welcome_waiting(self) -> None:
-        """Go on with the logins that wait, if what clients are told is known."""
+    def resume_logins(self) -> None:
+        """Go on with the logins that wait, if the welcome is known."""
 
     def launch(self) -> None:
         """Open servers for those who wait."""
@@ -62,7 +62,7 @@ class ServerEventsPool(Protocol):
 
 def logged_in(pool: ServerEventsPool, backend: Backend) -> None:
     """Take in a server that has logged in: connect_query, then the clients."""
-    if pool.route is not None and pool.route.is_elsewhere(backend):
+    if pool.route is not None and pool.route.is_at_wrong_address(backend):
         backend.close(WRITER_MOVED)
         return
     pool.server_connections.login_attempts.succeeded()
@@ -88,11 +88,11 @@ def _prepared_for_use(
         )
     backend.is_fresh = False
     learn_welcome(pool, backend)
-    pool.welcome_waiting()
+    pool.resume_logins()
     if backend.phase is not Phase.CLOSED:
         pool.release.free(backend)
         if pool.route is not None:
-            pool.route.served()
+            pool.route.server_ready()
 
 
 def learn_welcome(pool: ServerEventsPool, backend: Backend) -> None:
@@ -101,8 +101,8 @@ def learn_welcome(pool: ServerEventsPool, backend: Backend) -> None:
     if backend.stream.close_needed:
         return
     if pool.route is not None:
-        pool.route.heard()
-        reported = {**pool.route.corrected(reported)}
+        pool.route.welcome_learned()
+        reported = {**pool.route.correct_parameters(reported)}
     if present is None or present.parameters != reported:
         tracking = pool.context.tracking
         pool.welcome = Welcome(reported, tracking, backend.connected_at)
@@ -122,7 +122,7 @@ def reported(pool: ServerEventsPool, name: str, value: str, backend: Backend) ->
     if welcome is None or backend.is_fresh or backend.stream.close_needed:
         return
     if pool.route is not None:
-        value = pool.route.corrected({name: value})[name]
+        value = pool.route.correct_parameters({name: value})[name]
     for other in pool.server_connections:
         # They say so with their next answers, which may be long after a takeover.
         if other.host == backend.host and other.phase is not Phase.LOGIN:
@@ -143,14 +143,14 @@ def login_refused(
     if (
         route is not None
         and login_attempts.refusal
-        and route.refused(login_attempts.sqlstate)
+        and route.login_refused(login_attempts.sqlstate)
     ):
         return
     if fault is None or (
         pool.welcome is not None and pool.server_connections.has_login()
     ):
         return
-    for client in [*pool.welcome_waiters]:
+    for client in [*pool.login_waiters]:
         client.disconnect(fault)
     for stream in [*pool.idle_pool.waiters]:
         stream.frontend.disconnect(fault)

@@ -1,12 +1,12 @@
 """The connections of one pool to the standbys of its cluster, kept for a promotion.
 
-As many are open to each standby as the pool has had to the writer lately, so that a
-new writer has all of them the moment it is one.  Nobody uses them before; the log and
-the console call them by their node's name, as pgbouncer-fast-switchover does.
+Each standby has as many as the pool recently had to the writer, so that a new writer
+has them all at once.  No client uses them before; the log and the console show them
+under the node's name, as pgbouncer-fast-switchover does.
 
-The way to an idle connection may be lost without a sign.  So each is checked now and
-then, and proves itself once more when its node is promoted, all at the same time:
-that costs the first client one round trip.
+An idle connection can die unnoticed.  So each is checked now and then, and all are
+checked once more, in parallel, when their node is promoted: that costs the first client
+one round trip.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from pgswitch.wire.server_auth import Failed, ServerRefused
 
 MIN_PER_STANDBY = 2
-"""What a pool that hardly has servers keeps on each standby, if sizes allow it."""
+"""The minimum for a pool with hardly any servers, if its limits allow it."""
 REOPEN_S = 1.0
-"""After which time one that was lost, perhaps ended by somebody, is opened again."""
+"""How soon a lost connection, perhaps terminated by an administrator, is reopened."""
 CHECK_S = 15.0
-"""For how long none is idle without having answered a query."""
-PROOF_S = 0.5
-"""Within which time those of a new writer have to answer; others are opened then."""
+"""The longest that a connection is idle without a check."""
+PROMOTION_CHECK_S = 0.5
+"""How soon connections to a new writer must answer; others are opened then."""
 
 
 class StandbyPool(LimitedPool, Protocol):
-    """What is needed of the pool; see pool/pool.py."""
+    """What standby connections need of their pool; see pool/pool.py."""
 
     context: ServiceContext
     servers: dict[int, Backend]
@@ -48,14 +48,14 @@ class StandbyPool(LimitedPool, Protocol):
     connection_limits: ConnectionLimits
 
     def logged_in(self, backend: Backend) -> None:
-        """Take in a server that is ready for clients."""
+        """Take a server that is ready for clients."""
 
     def is_in_use(self) -> bool:
-        """Tell whether anybody has a use for connections."""
+        """Tell whether the pool needs connections."""
 
 
 class StandbyConnections:
-    """Takes the part of the pool for its connections to standbys."""
+    """Owns the standby connections of one pool."""
 
     def __init__(
         self,
@@ -63,9 +63,10 @@ class StandbyConnections:
         at: Callable[[Node], DatabaseSpec],
         name_of: Callable[[Node], str],
     ) -> None:
-        """``at`` returns the database's entry with a node's host and port in it.
+        """Begin without nodes.
 
-        ``name_of`` returns what a node is called as a database.
+        :param at: returns the database's entry with a node's host and port in it.
+        :param name_of: returns the name of a node as a database.
         """
         self._pool = pool
         self._at = at
@@ -73,14 +74,14 @@ class StandbyConnections:
         self._backends: dict[Node, list[Backend]] = {}
         self._not_before: dict[Node, float] = {}
         """When a node may be tried again, in monotonic seconds."""
-        self._most = 0
-        """How many servers the pool has had lately, and when it had so many."""
-        self._most_at = float("-inf")
-        self._proving: set[int] = set()
-        """Numbers of those that were handed over and have not answered yet."""
+        self._peak = 0
+        """How many servers the pool recently had, and when it had that many."""
+        self._peak_at = float("-inf")
+        self._checking: set[int] = set()
+        """Numbers of connections that were handed over and have not answered yet."""
 
     def by_name(self) -> Iterator[tuple[str, list[Backend]]]:
-        """Iterate over the nodes' databases and the connections to each."""
+        """Iterate over the names of nodes as databases, and the connections to each."""
         for node, backends in self._backends.items():
             yield self._name_of(node), backends
 
@@ -90,23 +91,26 @@ class StandbyConnections:
             yield from backends
 
     def take(self, node: Node) -> list[Backend]:
-        """Hand over what there is to a node; it is kept here no more.
+        """Hand over the connections to a node that is the writer now.
 
-        Each logs in or proves itself: the pool hears when it is ready for clients.
+        Each is still logging in, or is checked: the pool's ``logged_in`` is called when
+        it is ready for clients.
         """
-        backends = self._let_go(node)
+        backends = self._remove_all(node)
         for backend in backends:
             if backend.phase is Phase.LOGIN:
                 continue
-            self._proving.add(backend.number)
+            self._checking.add(backend.number)
             backend.is_fresh = False
             if backend.phase is Phase.READY:
                 self._check(backend)
         if backends:
-            self._pool.context.later(PROOF_S, partial(self._time_is_up, backends))
+            self._pool.context.later(
+                PROMOTION_CHECK_S, partial(self._time_is_up, backends)
+            )
         return backends
 
-    def _let_go(self, node: Node) -> list[Backend]:
+    def _remove_all(self, node: Node) -> list[Backend]:
         backends = self._backends.pop(node, [])
         for _ in backends:
             self._pool.connection_limits.closed_apart(self._pool.key, node)
@@ -121,8 +125,8 @@ class StandbyConnections:
             if backend.phase is Phase.LOGIN:
                 # It says nothing of the next one.
                 backend.close(NODE_LOST)
-            elif backend.number in self._proving:
-                self._proving.discard(backend.number)
+            elif backend.number in self._checking:
+                self._checking.discard(backend.number)
                 backend.close(CHECK_FAILED)
 
     def keep(self, nodes: Iterable[Node]) -> None:
@@ -130,14 +134,14 @@ class StandbyConnections:
         wanted = dict.fromkeys(nodes)
         for node in [*self._backends]:
             if node not in wanted:
-                for backend in self._let_go(node):
+                for backend in self._remove_all(node):
                     backend.close(WRITER_MOVED)
         for node in wanted:
             self._backends.setdefault(node, [])
         self.refresh()
 
     def forget(self, node: Node) -> None:
-        """Close what there is to a node that does not answer; try later again."""
+        """Close the connections to a node that does not answer; try again later."""
         if node not in self._backends:
             return
         for backend in [*self._backends[node]]:
@@ -147,18 +151,18 @@ class StandbyConnections:
         self._not_before[node] = pool.context.clock() + delay
 
     def close_at(self, node: Node, addresses: Container[str]) -> None:
-        """Close connections to addresses that a node's name leads to no longer."""
+        """Close connections to addresses that a node no longer has."""
         for backend in [*self._backends.get(node, ())]:
             if backend.phase is Phase.LOGIN or backend.address.host in addresses:
                 backend.close(WRITER_MOVED)
 
-    def answers(self, node: Node) -> None:
+    def node_answers(self, node: Node) -> None:
         """Try a node at once: it answers again."""
         self._not_before.pop(node, None)
         self.refresh()
 
     def refresh(self) -> None:
-        """Open what is missing, and close what has been too many for long."""
+        """Open missing connections, and close surplus ones."""
         pool = self._pool
         if not pool.is_in_use() or pool.spec.connect_query or pool.context.paused:
             return
@@ -170,7 +174,7 @@ class StandbyConnections:
                     backend.close(WRITER_MOVED)
             for backend in backends[wanted:]:
                 backend.close(WRITER_MOVED)
-            self._look_at(backends, now)
+            self._check_idle(backends, now)
             if now < self._not_before.get(node, 0.0):
                 continue
             while len(backends) < wanted and pool.connection_limits.has_room_apart(
@@ -181,8 +185,8 @@ class StandbyConnections:
                 backend.database = self._name_of(node)
                 backends.append(backend)
 
-    def _look_at(self, backends: list[Backend], now: float) -> None:
-        """Check those that have been idle for long, close those that do not answer."""
+    def _check_idle(self, backends: list[Backend], now: float) -> None:
+        """Check connections that have been idle for long, close those that fail."""
         settings = self._pool.context.configuration.settings
         delay = min(max(settings.server_check_delay, REOPEN_S), CHECK_S)
         patience = settings.server_connect_timeout
@@ -197,27 +201,27 @@ class StandbyConnections:
                 self._check(backend)
 
     def _check(self, backend: Backend) -> None:
-        """Have a connection answer, even if servers are not to be checked."""
+        """Check a connection, even if the pool does not check its servers."""
         settings = self._pool.context.configuration.settings
         backend.run(check_query(settings), partial(self._checked, backend))
 
     def _checked(self, backend: Backend, error: dict[str, str] | None) -> None:
-        is_taken = backend.number in self._proving
-        self._proving.discard(backend.number)
+        is_taken = backend.number in self._checking
+        self._checking.discard(backend.number)
         if error is not None:
             backend.close(CHECK_FAILED)
         elif is_taken:
             self._pool.logged_in(backend)
 
     def _wanted(self, now: float) -> int:
-        """Return how many are to be open to each node."""
+        """Return how many connections each node should have."""
         pool = self._pool
         settings = pool.context.configuration.settings
         limit = settings.server_idle_timeout
         count = len(pool.servers)
-        if count >= self._most or (limit and now - self._most_at > limit):
-            self._most, self._most_at = count, now
-        wanted = max(self._most, MIN_PER_STANDBY)
+        if count >= self._peak or (limit and now - self._peak_at > limit):
+            self._peak, self._peak_at = count, now
+        wanted = max(self._peak, MIN_PER_STANDBY)
         if pool.server_connections.pool_size:
             wanted = min(wanted, pool.server_connections.pool_size)
         return max(min(wanted, settings.standby_pool_size), 0)
@@ -228,10 +232,10 @@ class StandbyConnections:
         """Keep it as it is."""
 
     def login_refused(self, backend: Backend, refusal: ServerRefused | Failed) -> None:
-        """Do nothing: it is closed next, and tried again later."""
+        """Do nothing: it is closed next, and the node is tried again later."""
 
     def lost(self, backend: Backend, reason: str) -> None:
-        """Forget it, and the node for a while if that is why."""
+        """Remove it, and wait before the next attempt if its node failed."""
         pool = self._pool
         pool.server_connections.remove(backend, reason)
         for node, backends in self._backends.items():
@@ -245,10 +249,10 @@ class StandbyConnections:
                     self._not_before[node] = pool.context.clock() + wait
 
     def reported(self, name: str, value: str, backend: Backend) -> None:
-        """Do nothing: the connection has noted it, for when it is used."""
+        """Do nothing: the connection itself keeps it."""
 
     def on_read_only(self, backend: Backend) -> None:
-        """Do nothing: no client has it."""
+        """Ignore it: no client has this connection."""
 
     def transaction_in_statement_mode(self, backend: Backend) -> None:
-        """Do nothing: no client has it."""
+        """Ignore it: no client has this connection."""

@@ -191,7 +191,7 @@ class Suspension:
             return not self._is_at_rest(backend.stream) or bool(backend.cancels)
         # Logins of clients wait for welcomes and for answers of auth_query.
         if backend.phase is Phase.LOGIN and (
-            pool.unwelcomed() or pool.internal_queries
+            pool.waiting_logins() or pool.internal_queries
         ):
             return True
         if backend.phase is Phase.BUSY and (

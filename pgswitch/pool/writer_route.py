@@ -1,9 +1,8 @@
 """Where the servers of a pool are, when its database is a cluster.
 
-The pool itself stays one: its clients, its queue, its limits.  What changes with a
-switchover is where its connections go, and for a while that there is nowhere for
-them to go.  Connections to the other nodes are kept open, so that a new writer can
-be used the moment it is one.
+A switchover does not touch the pool itself: its clients, its queue, its limits.  It
+changes where the pool's connections go; while there is no writer, they go nowhere.
+Connections to the other nodes are kept open, so that a new writer can be used at once.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from pgswitch.pool.standbys import StandbyConnections
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pgswitch.cluster.cluster import LossCounts
     from pgswitch.cluster.node_checks import CheckCallback
     from pgswitch.cluster.nodes import Node
-    from pgswitch.cluster.switchovers import LossCounts
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.pool.held_clients import HeldClients
     from pgswitch.wire.welcome import Welcome
@@ -46,108 +45,108 @@ IN_HOT_STANDBY, READ_ONLY = "in_hot_standby", "default_transaction_read_only"
 
 
 class Route(ServerLocation, Protocol):
-    """What a pool of a cluster needs to know of where its servers are."""
+    """Where the servers of a pool are; the pool's view of its cluster."""
 
     @property
     def searching(self) -> bool:
-        """Whether there is no place now, and clients wait."""
+        """Whether there is no node to use now, and clients wait."""
 
     @property
     def starting(self) -> bool:
-        """Whether that is because the nodes have not spoken yet: servers stay."""
+        """Whether that is because the first decision is still due: servers stay."""
 
     @property
-    def is_unheard(self) -> bool:
-        """Whether the node is yet to say what clients are told at login."""
+    def is_welcome_stale(self) -> bool:
+        """Whether the welcome that logins get may not be that of the present node."""
 
     @property
     def target(self) -> DatabaseSpec:
         """The database's entry, with the node's host and port in it."""
 
     @property
-    def why_searching(self) -> str:
-        """Why there is no place now, for who has waited in vain; empty if there is."""
+    def no_writer_reason(self) -> str:
+        """Why there is no writer, for a client whose wait timed out; else empty."""
 
     def suspect(self) -> None:
-        """Have the monitor look: a server was lost, or did not do as it should."""
+        """Make the monitor probe the node: a server was lost, or misbehaved."""
 
-    def warm_servers(self) -> Iterator[Backend]:
-        """Iterate over the connections kept for later."""
+    def standby_servers(self) -> Iterator[Backend]:
+        """Iterate over the standby connections."""
 
-    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
-        """Return what a server has reported as it is now, for clients that log in."""
+    def correct_parameters(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the parameters that a server has reported, as they are now."""
 
-    def is_elsewhere(self, backend: Backend) -> bool:
-        """Tell whether a server is at another address than the monitor has asked."""
+    def is_at_wrong_address(self, backend: Backend) -> bool:
+        """Tell whether a server is not at the address that the monitor uses."""
 
-    def heard(self) -> None:
-        """Note that a server has said what clients are told at login."""
+    def welcome_learned(self) -> None:
+        """Note that the welcome has been learned from a server."""
 
-    def served(self) -> None:
-        """Note that a server has logged in and is there for clients."""
+    def server_ready(self) -> None:
+        """Note that a server has logged in and is ready for clients."""
 
-    def refused(self, sqlstate: str) -> bool:
-        """Deal with a node that refuses a login; True: whoever waits goes on waiting.
+    def login_refused(self, sqlstate: str) -> bool:
+        """Handle a login that the node refuses; return whether clients go on waiting.
 
-        ``sqlstate`` is empty if it gave none.
+        :param sqlstate: empty if the node gave none.
         """
 
     def refresh(self) -> None:
-        """Do what is due, some times a second."""
+        """Do what is due; called a few times a second."""
 
     def close(self) -> None:
         """Close everything: the pool is given up."""
 
 
 class RoutePool(standbys.StandbyPool, Protocol):
-    """What a site needs of its pool; see pool/pool.py."""
+    """What a route needs of its pool; see pool/pool.py."""
 
     welcome: Welcome | None
     held_clients: HeldClients
 
-    def adopt(self, backend: Backend) -> None:
-        """Make a server of the pool of one that was opened elsewhere."""
+    def add_server(self, backend: Backend) -> None:
+        """Add a standby connection to the pool's servers."""
 
     def launch(self, *, asked: int = 0) -> None:
-        """Open servers for those who wait; ``asked`` were sent away meanwhile."""
+        """Open servers for waiting clients; ``asked`` were sent away meanwhile."""
 
     def set_open(self) -> None:
         """Let clients have servers, or not."""
 
     def serve_waiters(self) -> None:
-        """Give servers to those who wait; open more."""
+        """Give servers to waiting clients; open more."""
 
     def learn_welcome(self, backend: Backend) -> None:
-        """Have clients told from now on what this server has reported."""
+        """Use the parameters of this server for the welcome of logins."""
 
-    def welcome_waiting(self) -> None:
-        """Go on with the logins that wait, if what clients are told is known."""
+    def resume_logins(self) -> None:
+        """Go on with the logins that wait, if the welcome is known."""
 
 
 class RouteCluster(Protocol):
-    """What a pool tells its cluster; see cluster/cluster.py."""
+    """What a route needs of its cluster; see cluster/cluster.py."""
 
     loss_counts: LossCounts
 
     @property
-    def why_searching(self) -> str:
+    def no_writer_reason(self) -> str:
         """Why there is no writer now; empty if there is."""
 
     def suspect(self) -> None:
         """Take a hint that something is wrong with the writer."""
 
     def address_of(self, node: Node) -> str:
-        """Return where the monitor has asked a node that has a name; empty: nowhere."""
+        """Return the address where a node with a host name answered; empty: none."""
 
-    def check(self, heard: CheckCallback) -> None:
-        """Call on the writer over a new connection."""
+    def check(self, callback: CheckCallback) -> None:
+        """Check the writer over a new connection."""
 
-    def served(self) -> None:
-        """Hear that a server of the writer's is there for clients."""
+    def server_ready(self) -> None:
+        """Note that a connection to the writer is ready for clients."""
 
 
 class WriterRoute:
-    """The node that one pool's servers are on, and the warm ones on other nodes."""
+    """The writer as seen by one pool, and the pool's standby connections."""
 
     def __init__(
         self,
@@ -155,21 +154,21 @@ class WriterRoute:
         cluster: RouteCluster,
         name_of: Callable[[Node], str] = attrgetter("name"),
     ) -> None:
-        """Begin at the place that the database's entry names.
+        """Begin at the host that the database's entry names.
 
-        ``name_of`` returns what a node is called as a database.
+        :param name_of: returns the name of a node as a database.
         """
         self.cluster = cluster
         self.node: Node | None = None
-        """None: nothing is known yet, so the entry's own host it is."""
+        """None: unknown, so the entry's own host is used."""
         self.searching = False
         """There is no writer; clients wait."""
         self.starting = False
-        """It is not known yet whether there is one; servers stay."""
-        self.is_unheard = False
-        """What clients are told at login is another node's, or may be."""
-        self._is_untried = False
-        """Nobody has logged in to this writer yet, but to the last one."""
+        """The first decision is still due; clients wait, servers stay."""
+        self.is_welcome_stale = False
+        """The welcome that logins get may be that of another node."""
+        self._is_login_untried = False
+        """No login to this writer has succeeded yet; one to the last writer has."""
         self._pool = pool
         self.standbys = StandbyConnections(pool, self._at, name_of)
         """Connections to the other nodes."""
@@ -186,75 +185,76 @@ class WriterRoute:
         return replace(spec, host=node.host, port=node.port)
 
     @property
-    def why_searching(self) -> str:
+    def no_writer_reason(self) -> str:
         """Why there is no writer now; empty if there is."""
-        return self.cluster.why_searching if self.searching else ""
+        return self.cluster.no_writer_reason if self.searching else ""
 
     is_standby = False
     """The writer writes."""
 
     def verdict(self, reason: str) -> LossCause | None:
-        """Return what explains the loss of a server; None: it is to be found out."""
+        """Return the cause of the loss of a server; None: a check must show it."""
         if reason == WRITER_MOVED:
             return LossCause.MOVED
-        # At a start nobody has said anything of the writer yet.
+        # Before the first decision nothing is known of the writer.
         return LossCause.LEAVING if self.searching and not self.starting else None
 
     def verdict_of(self, finding: CheckResult, *, undone: bool) -> LossCause | None:
-        """Return what a call on the writer says.
+        """Return the cause of a loss that a check of the writer shows.
 
-        Whether a writer that takes no connections is given up is the machine's to say.
+        Whether a writer that takes no connections is lost is for the machine to decide.
         """
         del undone
         return LossCause.WELL if finding is CheckResult.WELL else None
 
-    def check(self, heard: CheckCallback) -> None:
-        """Call on the writer over a new connection."""
-        self.cluster.check(heard)
+    def check(self, callback: CheckCallback) -> None:
+        """Check the writer over a new connection."""
+        self.cluster.check(callback)
 
-    def warm_servers(self) -> Iterator[Backend]:
-        """Iterate over the connections kept for later."""
+    def standby_servers(self) -> Iterator[Backend]:
+        """Iterate over the standby connections."""
         return iter(self.standbys)
 
     def suspect(self) -> None:
-        """Have the monitor look at the writer."""
+        """Make the monitor probe the writer."""
         self.cluster.suspect()
 
-    def corrected(self, reported: Mapping[str, str]) -> Mapping[str, str]:
-        """Return what a server has reported as it is now, for clients that log in.
+    def correct_parameters(self, reported: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the parameters that a server has reported, as they are now.
 
-        A connection that was kept for a promotion was logged in to a standby, and says
-        otherwise only with its next answer.
+        A standby connection reports the promotion only with its next answer.
         """
         if self.node is None or IN_HOT_STANDBY not in reported:
             return reported
         return {**reported, IN_HOT_STANDBY: "off"}
 
-    def is_elsewhere(self, backend: Backend) -> bool:
-        """Tell whether a server is at another address than the monitor has asked."""
+    def is_at_wrong_address(self, backend: Backend) -> bool:
+        """Tell whether a server is not at the address that the monitor uses."""
         node = self.node
-        return node is not None and is_elsewhere(self.cluster.address_of(node), backend)
+        return node is not None and is_at_other_address(
+            self.cluster.address_of(node), backend
+        )
 
-    def heard(self) -> None:
-        """Note that a server has said what clients are told at login."""
+    def welcome_learned(self) -> None:
+        """Note that the welcome has been learned from a server."""
         if not self.searching:
-            self.is_unheard = False
+            self.is_welcome_stale = False
 
-    def served(self) -> None:
-        """Note that a server has logged in and is there for clients."""
+    def server_ready(self) -> None:
+        """Note that a server has logged in and is ready for clients."""
         if not self.searching:
-            self._is_untried = False
-            self.cluster.served()
+            self._is_login_untried = False
+            self.cluster.server_ready()
 
-    def refused(self, sqlstate: str) -> bool:
-        """Deal with a writer that refuses a login; True: clients go on waiting.
+    def login_refused(self, sqlstate: str) -> bool:
+        """Handle a login that the writer refuses; return whether clients go on waiting.
 
-        It may be full, start up or stop (as its backends say that are at a login just
-        then).  That it does not know our secret is its own fault, and may be mended, if
-        the last writer knew it; else ours, and nothing to wait for.
+        It may be full, start up or shut down.  If it rejects a secret that the last
+        writer accepted, it may be repaired; otherwise the secret is wrong, and waiting
+        is useless.
         """
         if sqlstate[:2] == NO_ENTRY:
-            return self._is_untried
+            return self._is_login_untried
         return sqlstate[:2] in (NO_RESOURCES, INTERVENTION)
 
     def note(self, outcome: LossOutcome | None) -> None:
@@ -268,26 +268,26 @@ class WriterRoute:
             self.note_error(SQLSTATES[outcome])
 
     def note_error(self, sqlstate: str) -> None:
-        """Note that a client was told of its loss with this SQLSTATE."""
+        """Count an error that a client got for its loss, by SQLSTATE."""
         self.cluster.loss_counts.errors[sqlstate] += 1
 
-    # What the cluster asks.
+    # Called by the cluster, see ClusterRoutes.
 
     def wait(self) -> None:
-        """Have clients wait; the servers that there are stay."""
-        self.searching = self.starting = self.is_unheard = True
+        """Make clients wait; present servers stay."""
+        self.searching = self.starting = self.is_welcome_stale = True
         self._pool.set_open()
 
     def hold(self, *, is_leaving: bool = False) -> None:
-        """Have clients wait, and close what goes to the last writer.
+        """Make clients wait, and close the connections to the last writer.
 
-        ``is_leaving``: what is at work there is left to its own end until there is a
-        new writer, for the server's last word tells what may be run again.
+        :param is_leaving: busy connections are left to end by themselves until there is
+            a new writer, because the server's last message shows what may run again.
         """
         self.searching, self.starting = True, False
-        if self._told(READ_ONLY) == "on":
-            # Of the last writer, perhaps that it might not change any more.
-            self.is_unheard = True
+        if self._welcome_value(READ_ONLY) == "on":
+            # The last writer may have been made read-only before the switchover.
+            self.is_welcome_stale = True
         self._pool.set_open()
         for backend in list(self._pool.servers.values()):
             if not is_leaving or not _is_at_work(backend):
@@ -295,29 +295,31 @@ class WriterRoute:
         self._pool.held_clients.decide(LossCause.LEAVING)
 
     def serve_from(self, node: Node | None, *, same: bool) -> None:
-        """Use this node; ``same``: it is the present server under another name.
+        """Serve clients from this node; None: the host of the database's entry.
 
-        None: the host of the database's entry.
+        :param same: it is the present server under another name.
         """
         is_host = node is not None and self.target.hosts == (node.host,)
         is_back = same or node == self.node
         was_starting = self.starting
         was_searching = self.searching and not was_starting
         if was_starting or not same:
-            self.is_unheard = not same
+            self.is_welcome_stale = not same
         self.searching = self.starting = False
         self.node = node
         self._correct_welcome()
         login_attempts = self._pool.server_connections.login_attempts
         if not same:
             was_known = self._pool.welcome is not None
-            self._is_untried = was_known and login_attempts.sqlstate[:2] != NO_ENTRY
+            self._is_login_untried = (
+                was_known and login_attempts.sqlstate[:2] != NO_ENTRY
+            )
         for backend in list(self._pool.servers.values()):
-            # A name may lead to another machine by now; and what was opened before
-            # a start may be at whatever the entry of then led to.
+            # A name may lead to another machine now, and servers that were opened
+            # before the start may be at a host that the entry named then.
             if (
                 not same
-                or (is_host and self.is_elsewhere(backend))
+                or (is_host and self.is_at_wrong_address(backend))
                 or (was_starting and self._is_at_another(backend))
             ):
                 backend.close(WRITER_MOVED)
@@ -330,67 +332,71 @@ class WriterRoute:
         login_attempts.succeeded()
         self._pool.set_open()
         if node is not None:
-            self._use_warm(node)
-        self._pool.welcome_waiting()
+            self._use_standbys(node)
+        self._pool.resume_logins()
         self._pool.serve_waiters()
         if self._pool.spec.user is not None and self._pool.welcome is None:
-            # So that logins find what servers report, even when nobody writes again.
+            # So that logins find the welcome, even if no client uses the pool again.
             self._pool.launch(asked=1)
 
     def _is_at_another(self, backend: Backend) -> bool:
-        """Tell whether a server is certainly not at the node, by its address."""
+        """Tell whether the address of a server shows that it is not at the node."""
         node = self.node
         if node is None or backend.phase is Phase.LOGIN:
             return False
         if backend.address.port not in (0, node.port):
             return True
         there = self.cluster.address_of(node) or node.host or ""
-        return differ(backend.address.host, there)
+        return addresses_differ(backend.address.host, there)
 
-    def _use_warm(self, node: Node) -> None:
-        """Make the connections that were kept for this moment the pool's."""
+    def _use_standbys(self, node: Node) -> None:
+        """Move the standby connections to this node into the pool."""
         for backend in self.standbys.take(node):
-            self._pool.adopt(backend)
+            self._pool.add_server(backend)
             if backend.phase is Phase.LOGIN:
                 continue
-            if self.is_elsewhere(backend):
+            if self.is_at_wrong_address(backend):
                 backend.close(WRITER_MOVED)
             elif backend.parameters:
                 self._pool.learn_welcome(backend)
 
     def _correct_welcome(self) -> None:
-        """Have clients told of no standby any more, where that is the writer now."""
+        """Correct ``in_hot_standby`` in the welcome: the node is the writer now."""
         welcome = self._pool.welcome
         is_writer = self.node is not None
-        if welcome is not None and is_writer and self._told(IN_HOT_STANDBY) == "on":
+        if (
+            welcome is not None
+            and is_writer
+            and self._welcome_value(IN_HOT_STANDBY) == "on"
+        ):
             self._pool.welcome = welcome.changed(IN_HOT_STANDBY, "off")
 
-    def _told(self, parameter: str) -> str:
-        """Return what clients are told at login of a parameter; empty: nothing."""
+    def _welcome_value(self, parameter: str) -> str:
+        """Return a parameter of the welcome; empty if it has none."""
         welcome = self._pool.welcome
         return "" if welcome is None else welcome.parameters.get(parameter, "")
 
     def refresh(self) -> None:
-        """Do what is due: see to the connections to standbys."""
+        """Maintain the standby connections."""
         self.standbys.refresh()
 
     def close(self) -> None:
-        """Close the connections to standbys: the pool is given up."""
+        """Close the standby connections: the pool is given up."""
         self.standbys.keep(())
         self._pool.held_clients.give_up()
 
 
-def is_elsewhere(address: str, backend: Backend) -> bool:
-    """Tell whether a server is not at this address; an empty one is any.
+def is_at_other_address(address: str, backend: Backend) -> bool:
+    """Tell whether a server is not at this address; an empty address matches any.
 
-    One that is being connected may not be anywhere yet.
+    A server that is still connecting may have no address yet.
     """
     here = backend.address.host
-    return here != backend.host and differ(here, address)
+    return here != backend.host and addresses_differ(here, address)
 
 
-def differ(one: str, other: str) -> bool:
-    """Tell whether two hosts are addresses, and not the same."""
+def addresses_differ(one: str, other: str) -> bool:
+    """Tell whether two hosts are both addresses, and differ."""
     try:
         return ip_address(one.partition("%")[0]) != ip_address(other.partition("%")[0])
     except ValueError:

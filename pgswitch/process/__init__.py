@@ -1,1 +1,4 @@
-"""What ties the service to its process: start, signals, systemd, pid file."""
+"""The operating-system process of the service: start, signals, systemd, pid file.
+
+``start`` has the steps before the reactor runs, ``runner`` the service's life after.
+"""

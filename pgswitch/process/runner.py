@@ -1,12 +1,12 @@
 """Runs the service inside a process: signals, pid file, exit status, manhole.
 
-The command line and the twistd plugin both use it; neither knows the other.
+Both the command line and the twistd plugin use it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import globalLogPublisher
 
 from pgswitch import garbage
-from pgswitch.admin.interfaces import View
-from pgswitch.config.model import Configuration, inert
+from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.view import ServiceView
+from pgswitch.config.model import Configuration
 from pgswitch.errors.fatal import FatalError
 from pgswitch.logs import Log
 from pgswitch.logs.twisted_log import TwistedLogObserver
@@ -28,11 +29,11 @@ from pgswitch.process.versions import process_up_line
 
 
 class RunnableService(SignalledService, Protocol):
-    """What is used of the pooler: what signals use, and starting and stopping."""
+    """The service's methods used here: those for signals, starting and stopping."""
 
     @property
-    def view(self) -> View:
-        """The console's view of the present state."""
+    def view(self) -> ServiceView:
+        """What the console reads."""
 
     def startService(self) -> None:
         """Open the listeners and serve; may raise :class:`FatalError`."""
@@ -42,7 +43,7 @@ class RunnableService(SignalledService, Protocol):
 
 
 class Runner(Service):
-    """The pooler together with what ties it to its process."""
+    """The pooler together with its process's signals, pid file and manhole."""
 
     def __init__(
         self,
@@ -52,13 +53,14 @@ class Runner(Service):
         log: Log,
         make_service: Callable[..., RunnableService],
     ) -> None:
-        """Prepare; nothing is opened before :meth:`startService`.
+        """Prepare; :meth:`startService` opens everything.
 
-        :param configuration: what to serve.
-        :param reactor: the reactor that runs, or will.
+        :param configuration: the configuration to start with.
+        :param reactor: the reactor, running or not yet.
         :param log: the service's log.
-        :param make_service: builds the service; called with the configuration, and by
-            name ``reactor``, ``log`` and ``started``, to be called once it serves.
+        :param make_service: builds the service. Called with the configuration and the
+            keywords ``reactor``, ``log`` and ``started``; the service calls ``started``
+            when it begins to serve.
         """
         self.exit_status = 0
         self.pidfile: Pidfile | None = None
@@ -71,25 +73,27 @@ class Runner(Service):
             configuration, reactor=reactor, log=log, started=self._started
         )
         self._manhole = Manhole(
-            {"service": self.service, **inspection_helpers(self.service.view)},
+            {"service": self.service, **inspection_helpers(self._rows_of)},
             reactor=reactor,
             log=log,
         )
 
+    def _rows_of(self, name: str) -> Sequence[object]:
+        """Return the rows of a SHOW, for the shell."""
+        return named_rows(name, self.service.view)
+
     def startService(self) -> None:
         """Open everything and serve.
 
-        :raises FatalError: something could not be opened; what was, is closed.
+        :raises FatalError: something could not be opened; everything is closed again.
         """
         self.running = True
         globalLogPublisher.addObserver(self._observer)
         configuration = self._configuration
         self._log.log(descriptor_line(configuration, len(configuration.users)))
-        for name in inert(configuration):
-            self._log.warning(f"setting {name} is known but has no effect yet")
         signals = Signals(self.service, self._log, fail=self._fail, notify=self._notify)
-        # Now, since a reload may be asked for as soon as we say that we are ready; and
-        # once the reactor runs, because at its start it sets handlers of its own.
+        # Now, because a reload may be requested as soon as we report that we are ready,
+        # and again once the reactor runs, because it sets handlers of its own.
         signals.install(self._reactor)
         self._reactor.callWhenRunning(signals.install, self._reactor)
         self._starting = True
@@ -104,7 +108,7 @@ class Runner(Service):
     def stopService(self) -> Deferred[None]:
         """Close everything.
 
-        :return: fires when all is closed and the pid file is gone.
+        :return: fires when everything is closed and the pid file is removed.
         """
         self.running = False
         return Deferred.fromCoroutine(self._close())
@@ -120,7 +124,7 @@ class Runner(Service):
         globalLogPublisher.removeObserver(self._observer)
 
     def _started(self) -> None:
-        """Tell the world that clients are served from now on."""
+        """Open the manhole, write the pid file and report that we are ready."""
         try:
             self._manhole.open(self._configuration.settings)
             if self.pidfile is not None:
@@ -144,10 +148,10 @@ class Runner(Service):
 
 
 class PluginRunner(Runner):
-    """The same under twistd, which has its own daemon, pid file and log."""
+    """The Runner under twistd, which has its own daemon, pid file and log."""
 
     def startService(self) -> None:
-        """Do the start-up steps and serve; leave with status 1 if one fails."""
+        """Run the start-up steps and serve; exit with status 1 if one fails."""
         settings = self._configuration.settings
         try:
             self.pidfile = claim(self._configuration, settings.user, self._log)
@@ -157,6 +161,6 @@ class PluginRunner(Runner):
             raise SystemExit(1) from None
 
     def _fail(self, text: str) -> None:
-        # twistd ends with status 0 after any stop it regards as clean.
+        # twistd exits with status 0 after any stop that it considers clean.
         self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
         super()._fail(text)

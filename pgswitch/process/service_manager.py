@@ -1,4 +1,4 @@
-"""systemd, spoken as sd_notify(3) and sd_listen_fds(3) describe."""
+"""systemd: notification (sd_notify(3)) and socket activation (sd_listen_fds(3))."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _FIRST_INHERITED = 3
 
 
 def notify_service_manager(state: str, environ: Mapping[str, str]) -> bool:
-    """Tell the service manager our state, if it asked to be told.
+    """Send our state to the service manager, if it wants to know.
 
-    :param state: assignments by line, such as ``READY=1``.
+    :param state: one assignment per line, such as ``READY=1``.
     :param environ: the environment; ``NOTIFY_SOCKET`` names the manager's socket.
     :return: whether the message was sent.
     """
@@ -39,14 +39,14 @@ def _environment_at_start() -> dict[str, str]:
 
 
 _AT_START = _environment_at_start()
-"""Read at once: a process that switches its user may not read it any more (proc(5))."""
+"""Read at import: after switching the user we may not read it any more (proc(5))."""
 
 
 def environment() -> dict[str, str]:
-    """Return our environment with what it had at the start of the process.
+    """Return our environment, including the variables of the process's start.
 
-    Twisted takes the variables of socket activation out as soon as its endpoints are
-    imported (``twisted.python.systemd``), long before we look.
+    Twisted removes the variables of socket activation as soon as its endpoints are
+    imported (``twisted.python.systemd``), long before we need them.
     """
     return {**_AT_START, **os.environ}
 
@@ -54,7 +54,7 @@ def environment() -> dict[str, str]:
 def inherited_sockets(environ: Mapping[str, str]) -> range:
     """Return the descriptors of listening sockets that the service manager passed.
 
-    They are meant for one process only, the one named by ``LISTEN_PID``.
+    They are for one process only, the one named by ``LISTEN_PID``.
     """
     count = environ.get("LISTEN_FDS", "")
     if environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdigit():

@@ -1,7 +1,7 @@
-"""Signals: what each one does, and the log line that says so.
+"""The signals: what each one does, and its log line.
 
-A signal handler of Python runs between any two instructions of the main thread, so
-ours only ask the reactor to call back; all work is done there.
+Python runs a signal handler between any two instructions of the main thread, so ours
+only schedule a call in the reactor; all work happens there.
 """
 
 from __future__ import annotations
@@ -17,48 +17,48 @@ from pgswitch.logs import Log
 
 
 class SignalledService(Protocol):
-    """What signals use of the running service."""
+    """The service's methods that signals call."""
 
     @property
     def shutting_down(self) -> bool:
-        """Whether a shutdown of any kind has begun."""
+        """Whether a shutdown of any mode has begun."""
 
     @property
     def suspended(self) -> bool:
-        """Whether the console has SUSPENDed everything."""
+        """Whether the console has suspended the service (SUSPEND)."""
 
     @property
     def paused_or_suspended(self) -> bool:
-        """Whether everything is paused or suspended."""
+        """Whether the service is paused or suspended."""
 
     def reload(self) -> bool:
-        """Read the configuration again; tell whether it was taken."""
+        """Read the configuration again; return whether it is now in force."""
 
     def shutdown_wait_for_clients(self) -> None:
-        """End once every client has left."""
+        """Shut down when the last client has disconnected."""
 
     def shutdown_wait_for_servers(self) -> None:
-        """End once every server connection is given back."""
+        """Shut down when every server has been released."""
 
     def shutdown_now(self) -> None:
-        """End at once."""
+        """Shut down immediately."""
 
     def pause_all(self) -> None:
-        """Let no client get a server, as the console's PAUSE."""
+        """Pause: give no server to a client, as the console's PAUSE."""
 
     def resume_all(self) -> None:
         """Undo PAUSE or SUSPEND."""
 
 
 class CallsFromThread(Protocol):
-    """What is used of the reactor: ``IReactorFromThreads``."""
+    """The part of the reactor used here: ``IReactorFromThreads``."""
 
     def callFromThread(self, call: Callable[..., object], /, *args: object) -> object:
-        """Call in the reactor's turn, waking it up."""
+        """Wake the reactor up and have it make the call."""
 
 
 class Signals:
-    """Acts on signals: the methods are named after them."""
+    """Handles signals; each method is named after its signal."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class Signals:
         notify: Callable[[str], object],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare; :meth:`install` makes the system call us.
+        """Prepare; :meth:`install` sets the handlers.
 
-        :param service: what the signals act on.
-        :param log: where each signal is told.
+        :param service: the service that signals act on.
+        :param log: receives a line for each signal.
         :param fail: ends the process with a FATAL line and status 1.
-        :param notify: tells the service manager a state (sd_notify(3)).
-        :param monotonic: seconds of the clock that the service manager reads.
+        :param notify: sends a state to the service manager (sd_notify(3)).
+        :param monotonic: seconds of the clock that the service manager uses.
         """
         self._service = service
         self._log = log
@@ -92,11 +92,11 @@ class Signals:
         }
 
     def install(self, reactor: CallsFromThread) -> None:
-        """Set the handlers; what they ask of a reactor not yet running, waits for it.
+        """Set the handlers; before the reactor runs, their calls wait for it.
 
-        A reactor of Twisted sets its own handler of SIGTERM when it starts, before it
-        calls anything of ours: a signal in between would end the process without a
-        word.  So what it sets is ours too.  Python ignores SIGPIPE already.
+        A Twisted reactor sets its own SIGTERM handler when it starts, before it calls
+        us: a signal in between would end the process without a log line.  So we
+        replace the handler it will set as well.  Python already ignores SIGPIPE.
         """
         for number, action in self.actions.items():
             signal.signal(number, _caller(reactor, action))
@@ -104,7 +104,7 @@ class Signals:
             setattr(reactor, "sigTerm", _caller(reactor, self.term))  # noqa: B010
 
     def hup(self) -> None:
-        """Read the configuration and the log file's name again."""
+        """Reload the configuration and reopen the log file."""
         self._log.log("got SIGHUP, re-reading config")
         microseconds = int(self._monotonic() * 1_000_000)
         self._notify(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
@@ -112,7 +112,7 @@ class Signals:
         self._notify("READY=1")
 
     def term(self) -> None:
-        """Shut down once all clients have left."""
+        """Shut down when all clients have disconnected."""
         if self._is_fast_exit("SIGTERM"):
             return
         self._log.log("got SIGTERM, shutting down, waiting for all clients disconnect")
@@ -120,7 +120,7 @@ class Signals:
         self._service.shutdown_wait_for_clients()
 
     def int(self) -> None:
-        """Shut down once all servers are given back."""
+        """Shut down when all servers have been released."""
         if self._is_fast_exit("SIGINT"):
             return
         self._log.log(
@@ -131,12 +131,12 @@ class Signals:
         self._service.shutdown_wait_for_servers()
 
     def quit(self) -> None:
-        """Leave at once."""
+        """Exit immediately."""
         self._log.log("got SIGQUIT, fast exit")
         self._service.shutdown_now()
 
     def usr1(self) -> None:
-        """Pause."""
+        """Pause, as the console's PAUSE."""
         if self._service.paused_or_suspended:
             self._log.log("got SIGUSR1, but already paused/suspended")
             return
@@ -144,7 +144,7 @@ class Signals:
         self._service.pause_all()
 
     def usr2(self) -> None:
-        """Resume."""
+        """Resume, as the console's RESUME."""
         if self._service.shutting_down:
             self._log.log("got SIGUSR2 while shutting down, ignoring")
             return
@@ -156,7 +156,7 @@ class Signals:
         self._service.resume_all()
 
     def _is_fast_exit(self, name: str) -> bool:
-        """Leave at once if this is the second signal, or nothing runs any more."""
+        """Exit immediately on a second signal or while suspended; return whether."""
         if self._service.shutting_down:
             self._log.log(f"got {name} while shutting down, fast exit")
             self._service.shutdown_now()

@@ -1,7 +1,7 @@
-"""The operating-system side of starting up: user, log, place, background.
+"""The operating-system steps of the start: user, log, instance lock, daemon.
 
-Nothing here touches Twisted: forking must come before the reactor exists. The order
-of the steps and their texts are PgBouncer's, so that scripts around it keep working.
+Nothing here imports Twisted: the fork must come before the reactor exists. The order
+of the steps and their texts are PgBouncer's, so scripts written for it keep working.
 """
 
 from __future__ import annotations
@@ -10,27 +10,26 @@ import os
 import pwd
 import resource
 import socket
-from typing import NoReturn
 
-from pgswitch.auth.validate import preload
+from pgswitch.auth.methods import preload
 from pgswitch.config.effective import Effective
 from pgswitch.config.model import Configuration, Settings
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.fatal import fatal
 from pgswitch.logs import Log
 from pgswitch.net.sockets import unix_socket_path
 from pgswitch.process.pidfile import Pidfile
 from pgswitch.process.service_manager import environment, inherited_sockets
-from pgswitch.rules.encodings import bring_codecs
+from pgswitch.rules.encodings import preload_codecs
 from pgswitch.rules.registry import names_rules
 
 _SPARE_DESCRIPTORS = 10
-"""Descriptors besides clients and servers: log, listeners, the reactor's own."""
+"""Descriptors for everything but clients and servers: log, listeners, reactor."""
 
 
 def claim(configuration: Configuration, user: str | None, log: Log) -> Pidfile | None:
-    """Do the start-up steps between reading the file and becoming a daemon.
+    """Run the steps between reading the configuration and becoming a daemon.
 
-    :param user: operating-system user to become; ``None`` to stay.
+    :param user: operating-system user to become; ``None`` for no change.
     :return: the pid file, checked but not written yet; ``None`` if none is set.
     :raises FatalError: a step failed.
     """
@@ -39,7 +38,7 @@ def claim(configuration: Configuration, user: str | None, log: Log) -> Pidfile |
 
 
 def drop_privileges(configuration: Configuration, user: str | None, log: Log) -> None:
-    """Switch the user and open the log.
+    """Switch to the given user, refuse to run as root, and open the log.
 
     :raises FatalError: a step failed.
     """
@@ -47,20 +46,20 @@ def drop_privileges(configuration: Configuration, user: str | None, log: Log) ->
     preload(settings)
     if user:
         if names_rules(configuration):
-            bring_codecs()
+            preload_codecs()
         switch_user(user)
     refuse_root()
     try:
         configure_log(log, configuration)
     except OSError as error:
-        _die(f"Cannot open logfile: '{settings.logfile}': {error.strerror}")
+        fatal(f"Cannot open logfile: '{settings.logfile}': {error.strerror}")
 
 
 def acquire_instance_lock(settings: Settings, log: Log) -> Pidfile | None:
-    """Make sure that no other process serves here.
+    """Check that no other process serves at the unix socket or holds the pid file.
 
     :return: the pid file, checked but not written yet; ``None`` if none is set.
-    :raises FatalError: another does, or the pid file cannot be read.
+    :raises FatalError: another process does, or the pid file cannot be read.
     """
     if settings.unix_socket_dir and not inherited_sockets(environment()):
         refuse_used_socket(
@@ -74,11 +73,11 @@ def acquire_instance_lock(settings: Settings, log: Log) -> Pidfile | None:
 
 
 def configure_log(log: Log, configuration: Configuration) -> None:
-    """Send the log where the settings say; at a reload, open its file anew.
+    """Open the log's destinations; at a reload, reopen its file.
 
-    A line ``verbose`` in the file wins over ``-v`` on the command line.
+    ``verbose`` in the configuration file overrides ``-v`` on the command line.
 
-    :raises OSError: the log file cannot be opened; the former one stays in use.
+    :raises OSError: the log file cannot be opened; the previous one stays in use.
     """
     log.configure(configuration.settings)
     if "verbose" in configuration.set_names:
@@ -88,31 +87,31 @@ def configure_log(log: Log, configuration: Configuration) -> None:
 def switch_user(name: str) -> None:
     """Become an operating-system user, with that user's groups.
 
-    Does nothing if the process is that user already.
+    Does nothing if the process already runs as that user.
 
-    :raises FatalError: there is no such user, or the system does not allow it.
+    :raises FatalError: the user does not exist, or the system does not allow it.
     """
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        _die(f"could not find user '{name}' to switch to")
+        fatal(f"could not find user '{name}' to switch to")
     if os.getuid() == os.geteuid() == entry.pw_uid:
         return
     _import_ahead()
     try:
         os.initgroups(name, entry.pw_gid)
     except OSError as error:
-        _die(f"failed to reset groups: {error.strerror}")
+        fatal(f"failed to reset groups: {error.strerror}")
     try:
-        # The group first: afterwards we may no longer.
+        # The group first: without root's rights it could not be changed.
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
     except OSError as error:
-        _die(f"failed to assume identity of user '{name}': {error.strerror}")
+        fatal(f"failed to assume identity of user '{name}': {error.strerror}")
 
 
 def _import_ahead() -> None:
-    """Import what is needed later, since the new user may not be able to read it."""
+    """Import what is needed later: the new user may not be able to read the files."""
     import encodings.idna  # noqa: F401, PLC0415 - looking up names imports it
 
     import OpenSSL.SSL  # noqa: F401, PLC0415 - so does telling its version
@@ -120,16 +119,16 @@ def _import_ahead() -> None:
 
 
 def refuse_root() -> None:
-    """Raise :class:`FatalError` if the process has the rights of root."""
+    """Raise :class:`FatalError` if the process runs as root."""
     if os.geteuid() == 0:
-        # The reference's name stands in the text, since scripts look for it.
-        _die("PgBouncer should not run as root")
+        # The text has PgBouncer's name because scripts look for it.
+        fatal("PgBouncer should not run as root")
 
 
 def refuse_used_socket(path: str) -> None:
-    """Raise :class:`FatalError` if somebody answers at a unix socket address."""
+    """Raise :class:`FatalError` if a process listens at a unix socket address."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        # Whoever lets the queue of connections fill must not make us wait.
+        # A process with a full queue of connections must not make us wait.
         probe.setblocking(False)  # noqa: FBT003 - its only argument
         try:
             probe.connect(path)
@@ -137,18 +136,18 @@ def refuse_used_socket(path: str) -> None:
             pass
         except OSError:
             return
-    _die("unix socket is in use, cannot continue")
+    fatal("unix socket is in use, cannot continue")
 
 
 def daemonise(log: Log, pidfile: Pidfile | None) -> None:
     """Go to the background; only the background process returns.
 
-    Standard streams end in ``/dev/null``; folder and umask stay as they are.
+    Standard streams become ``/dev/null``; working directory and umask do not change.
 
-    :raises FatalError: no pid file is set, so nobody could find the process.
+    :raises FatalError: no pid file is set; the process could not be found again.
     """
     if pidfile is None:
-        _die("daemon needs pidfile configured")
+        fatal("daemon needs pidfile configured")
     log.quiet = True
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
@@ -157,14 +156,14 @@ def daemonise(log: Log, pidfile: Pidfile | None) -> None:
         os.close(null)
     _leave_parent()
     os.setsid()
-    # The second fork: a session's leader could get a terminal again.
+    # The second fork: a session leader could acquire a terminal again.
     _leave_parent()
 
 
 def descriptor_line(configuration: Configuration, users: int) -> str:
-    """Return the log line that compares descriptors allowed and perhaps needed.
+    """Return the log line that compares the descriptor limit with the need.
 
-    :param users: how many users the auth file and ``[users]`` have together.
+    :param users: the number of users in the auth file and ``[users]`` together.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     clients = configuration.settings.max_client_conn
@@ -183,7 +182,3 @@ def descriptor_line(configuration: Configuration, users: int) -> str:
 def _leave_parent() -> None:
     if os.fork():
         os._exit(0)
-
-
-def _die(text: str) -> NoReturn:
-    raise FatalError(text)

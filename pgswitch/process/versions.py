@@ -1,4 +1,4 @@
-"""What runs here: the texts of ``--version`` and of the log's first line."""
+"""Our versions: the texts of ``--version`` and of the log line ``process up``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pgswitch import __version__
 from pgswitch.compiled import is_compiled
 
 REFERENCE = "PgBouncer 1.25.2"
-"""The program and version whose behaviour is followed; tools read it as ours."""
+"""The program and version whose behaviour we follow; tools take it for ours."""
 
 
 def version_lines() -> list[str]:
-    """Return what ``--version`` prints; tools read the first line."""
+    """Return the lines of ``--version``; tools read the first one."""
     return [
         REFERENCE,
         f"pgswitch {__version__} ({_platform()})",
@@ -35,7 +35,7 @@ def process_up_line(reactor: object) -> str:
 
 
 _RESOLVER = "threads"
-"""How names are looked up: the system's resolver, called in threads."""
+"""The way host names are resolved: the system's resolver, called in threads."""
 
 
 def _default_reactor() -> str:

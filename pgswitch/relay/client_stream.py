@@ -226,7 +226,9 @@ class ClientStream(RelayingLink):
 
     def take_held(self) -> None:
         """Go on with the login, and with what was held since :meth:`hold`."""
-        self.suspended = self.indirect = False
+        self.suspended = False
+        # The login may just have ended, and rules see what comes now.
+        self.indirect = self.interceptor is not None
         held = b"".join(self.held)
         self.held.clear()
         if held:

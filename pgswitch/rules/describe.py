@@ -1,6 +1,6 @@
-"""What the users' functions raise and return: told in words, whatever it is.
+"""Describes exceptions and values of the user's functions, whatever they are.
 
-It is their code that makes the words, and that may fail too, or never end in a text.
+Their own code makes the texts (``__str__``, ``__repr__``), and it may fail as well.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import signal
 from typing import Final
 
 MAX_TEXT_LENGTH: Final = 300
-"""Characters of a failure that are logged and shown."""
-UNTOLD: Final = "a text that cannot be told"
+"""Maximum characters of an error that are logged and shown."""
+UNPRINTABLE: Final = "unprintable text"
 
 
-def is_of_a_signal(error: BaseException) -> bool:
-    """Tell whether an exception may be a Ctrl-C, which must end what goes on.
+def is_ctrl_c(error: BaseException) -> bool:
+    """Return whether an exception may be a Ctrl-C, which must end the command.
 
-    That is so only while SIGINT has Python's own handler, as in a command; the service
-    has one that raises nothing, and then it is the user's code that did.
+    That can be only while SIGINT has Python's own handler, as in a command.  The
+    service's handler raises nothing, so there the user's code has raised it.
     """
     return (
         isinstance(error, KeyboardInterrupt)
@@ -25,42 +25,44 @@ def is_of_a_signal(error: BaseException) -> bool:
     )
 
 
-def words_of(error: object) -> str:
-    """Return the text of an exception or of anything else, the beginning of it."""
+def message_of(error: object) -> str:
+    """Return str() of an exception or another object, cut to MAX_TEXT_LENGTH."""
     try:
-        return plain(str(error))[:MAX_TEXT_LENGTH]
+        return plain_str(str(error))[:MAX_TEXT_LENGTH]
     except BaseException as failure:
-        if is_of_a_signal(failure):
+        if is_ctrl_c(failure):
             raise
-        return UNTOLD
+        return UNPRINTABLE
 
 
-def code_of(error: object) -> str:
-    """Return what repr() makes of an exception, the beginning of it."""
+def repr_of(error: object) -> str:
+    """Return repr() of an exception, cut to MAX_TEXT_LENGTH."""
     try:
-        return plain(repr(error))[:MAX_TEXT_LENGTH]
+        return plain_str(repr(error))[:MAX_TEXT_LENGTH]
     except BaseException as failure:
-        if is_of_a_signal(failure):
+        if is_ctrl_c(failure):
             raise
-        return UNTOLD
+        return UNPRINTABLE
 
 
-def kind_of(value: object) -> str:
-    """Return the name of the type of a value."""
+def type_name_of(value: object) -> str:
+    """Return the name of a value's type."""
     try:
-        return plain(type.__getattribute__(type(value), "__name__"))[:MAX_TEXT_LENGTH]
+        return plain_str(type.__getattribute__(type(value), "__name__"))[
+            :MAX_TEXT_LENGTH
+        ]
     except BaseException as failure:
-        if is_of_a_signal(failure):
+        if is_ctrl_c(failure):
             raise
         return "object"
 
 
-def told(error: BaseException) -> str:
-    """Return the type of an exception and its text, if it has one."""
-    kind, words = kind_of(error), words_of(error)
+def describe_error(error: BaseException) -> str:
+    """Return an exception's type and its text, if it has one."""
+    kind, words = type_name_of(error), message_of(error)
     return f"{kind}: {words}"[:MAX_TEXT_LENGTH] if words else kind
 
 
-def plain(text: str) -> str:
-    """Return a text without whatever a class derived from str makes of it."""
+def plain_str(text: str) -> str:
+    """Return a plain str for an instance of a subclass of str."""
     return text if type(text) is str else str.__str__(text)

@@ -1,10 +1,10 @@
-"""From a query's bytes to text for the user's function, and back without loss.
+"""Decodes queries to text for the user's functions, and encodes it without loss.
 
 The bytes are in the client's ``client_encoding`` (manual, "Character Set Support").
-A byte that is no text there becomes a lone surrogate and returns as the same byte
-(PEP 383), so what a function does not touch stays as it was, whatever it was.
+A byte that is invalid there becomes a lone surrogate and returns as the same byte
+(PEP 383), so text that a function does not change keeps its bytes.
 
-This file is written in the typed subset that mypyc compiles and also runs as it is.
+This file is in the typed subset that mypyc compiles, and also runs interpreted.
 """
 
 from __future__ import annotations
@@ -63,25 +63,26 @@ _ALIASES: Final = {
 
 
 class Codec:
-    """One ``client_encoding``, as far as Python has it."""
+    """The codec of one ``client_encoding``."""
 
     def __init__(self, name: str, *, is_exact: bool = True) -> None:
-        """``is_exact``: decoding and encoding again is sure to give the same bytes."""
+        """``is_exact``: decoding and encoding always returns the same bytes."""
         self.name = name
         self.is_exact = is_exact
 
     def decode(self, raw: bytes) -> tuple[str, Codec]:
-        """Return the text, and the codec that turns it back into the same bytes.
+        """Return the text, and the codec that encodes it to the same bytes.
 
-        Some encodings have two spellings of a character.  Text that has one, whose
-        bytes would not come back, is taken as ASCII with unknown bytes in it.
+        Some encodings have two byte sequences for a character.  Text with such a
+        character might not return to the same bytes; it is decoded as ASCII with
+        escaped bytes instead.
         """
         if self.name == _UTF8:
             try:
                 return raw.decode("utf-8"), self
             except UnicodeDecodeError:
                 return raw.decode(_UTF8, _ESCAPE), self
-        if raw.isascii():  # as which SHIFT_JIS_2004 of Python's has no backslash
+        if raw.isascii():  # Python's shift_jis_2004 would change a backslash
             return raw.decode("ascii"), self
         text = raw.decode(self.name, _ESCAPE)
         if self.is_exact or text.encode(self.name, _ESCAPE) == raw:
@@ -89,7 +90,7 @@ class Codec:
         return raw.decode("ascii", _ESCAPE), ASCII
 
     def encode(self, text: str, original: str) -> bytes:
-        """Return the bytes of a text made from ``original``.
+        """Encode a text that was made from ``original``.
 
         Raises UnicodeError for a character that the encoding does not have, and for
         a lone surrogate that was not in the original.
@@ -111,8 +112,8 @@ ASCII: Final = Codec("ascii")
 def codec_of(client_encoding: str | None) -> Codec:
     """Return the codec of a ``client_encoding`` as a server reports it.
 
-    An encoding that Python does not have (or not where it may read), SQL_ASCII and None
-    are taken as UTF-8, which with escaped bytes loses nothing.
+    SQL_ASCII, None and encodings that Python does not have (or may not read) are
+    treated as UTF-8, which loses nothing thanks to escaped bytes.
     """
     name = re.sub("[^A-Z0-9]", "", (client_encoding or "").upper())
     name = name.replace("WINDOWS", "WIN")
@@ -127,10 +128,11 @@ def codec_of(client_encoding: str | None) -> Codec:
     return Codec(ours, is_exact=name in _SINGLE_BYTE)
 
 
-def bring_codecs() -> None:
-    """Have Python read what it needs for all of these encodings.
+def preload_codecs() -> None:
+    """Import Python's codecs for all of these encodings.
 
-    It does so late, when the process may have become a user that cannot read it.
+    Python would import them late, when the process may run as a user who cannot read
+    the files.
     """
     for name in (*_SINGLE_BYTE.values(), *_MULTIBYTE.values()):
         codecs.lookup(name)

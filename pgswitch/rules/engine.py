@@ -1,4 +1,4 @@
-"""The rules in force, shared by all clients, and what went wrong with them."""
+"""The rules in force, shared by all clients, and the log of their errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pgswitch.errors import DatabaseDisabled
 from pgswitch.pool.cluster_databases import READER
 from pgswitch.pool.modes import equip
 from pgswitch.relay.interceptor import QueryInterceptor
-from pgswitch.rules.evaluate import parted_key
+from pgswitch.rules.evaluate import split_key
 from pgswitch.rules.registry import RuleRegistry
 from pgswitch.rules.router import QueryRouter
 
@@ -22,41 +22,41 @@ if TYPE_CHECKING:
     from pgswitch.rules.rule_function import RuleFunction
 
 LOG_INTERVAL_S: Final = 10.0
-"""How often one and the same complaint about a rule is logged at most."""
+"""Minimum time between two log lines with the same text."""
 MAX_LOGGED: Final = 1000
-"""Complaints that are remembered."""
+"""Maximum number of texts remembered for that."""
 
 
 class RulesEngine:
-    """Holds the book of rules; puts gates before the clients that it concerns."""
+    """Holds the registry of rules; attaches interceptors to clients with rules."""
 
     def __init__(self, context: ServiceContext, pools: Pools) -> None:
-        """Begin without rules."""
+        """Start without rules."""
         self.context = context
         self.registry: RuleRegistry | None = None
         self._pools = pools
-        self._said: dict[str, tuple[float, int]] = {}
+        self._logged: dict[str, tuple[float, int]] = {}
 
     def load(self, configuration: Configuration) -> RuleRegistry:
-        """Return the book that a configuration asks for; raises RulesError."""
+        """Load the rules of a configuration; raises RulesError."""
         return RuleRegistry(configuration, self.registry)
 
     def put_in_force(self, registry: RuleRegistry) -> None:
-        """Have queries judged by this book from now on."""
+        """Use this registry from now on."""
         self.registry = registry
-        self._said.clear()
+        self._logged.clear()
 
     def rules_of(self, database: str) -> RuleSet | None:
         """Return the rules for the clients of a database, None if there are none."""
         return None if self.registry is None else self.registry.of_database(database)
 
     def routes(self, database: str) -> bool:
-        """Tell whether clients of a database may be moved."""
+        """Return whether rules may move clients of a database."""
         rules = self.rules_of(database)
         return rules is not None and rules.routing is not None
 
     def attach(self, client: Frontend) -> None:
-        """Put a gate before a client that is logged in, if rules concern it."""
+        """Attach an interceptor to a logged-in client whose database has rules."""
         if not client.logged_in or client.replicates or client.console is not None:
             return
         if self.rules_of(client.database) is None:
@@ -66,22 +66,21 @@ class RulesEngine:
             QueryInterceptor(client.stream, QueryRouter(self, client, client.stream))
 
     def resolve_key(self, key: str) -> tuple[DatabaseSpec | None, str]:
-        """Return the entry that a key means, None for an unknown key, and the role."""
+        """Return a key's entry (None for an unknown key) and role."""
         spec = self._pools.spec_of_key(key)
         if spec is not None:
             return spec, ""
-        name, role = parted_key(key)
+        name, role = split_key(key)
         return self._pools.spec_of_key(name), role
 
     def target(
         self, key: str, client: Frontend, rule: RuleFunction, *, is_inside: bool
     ) -> ServerPool | None:
-        """Return the pool that a key means for a client, None for an unknown key.
+        """Return a client's pool for a key, None for an unknown key.
 
-        A client that would come to a database which the console has disabled is
-        disconnected, as at a login.  Inside a transaction a reader is wherever the
-        client is in that cluster: the writer can be read from too, and one reader is
-        as good as another.
+        A client routed to a database that the console has disabled is disconnected,
+        as at a login.  Inside a transaction, ``:reader`` means the node of the cluster
+        that the client is using, be it a reader or the writer.
         """
         spec, role = self.resolve_key(key)
         if spec is None:
@@ -107,14 +106,14 @@ class RulesEngine:
         return self._pools.pool_for_role(spec, client.user, role, here)
 
     def log_limited(self, text: str) -> None:
-        """Log what went wrong, but not for each of ten thousand queries."""
+        """Log an error, but not for each of ten thousand queries."""
         now = self.context.clock()
-        since, more = self._said.get(text, (None, 0))
+        since, more = self._logged.get(text, (None, 0))
         if since is not None and now - since < LOG_INTERVAL_S:
-            self._said[text] = (since, more + 1)
+            self._logged[text] = (since, more + 1)
             return
-        if len(self._said) >= MAX_LOGGED:
-            self._said.clear()
-        self._said[text] = (now, 0)
+        if len(self._logged) >= MAX_LOGGED:
+            self._logged.clear()
+        self._logged[text] = (now, 0)
         again = f" ({more} times more before)" if more else ""
         self.context.log.error(f"{text}{again}")

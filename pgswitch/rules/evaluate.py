@@ -1,16 +1,16 @@
-"""What becomes of one Query or Parse: rewritten first, then routed.
+"""Applies the rules to one Query or Parse: first rewriting, then routing.
 
-Pure: what a function of the user's is still working out is handed to the caller, who
-sends the result in when it is there.
+Pure: the caller awaits the awaitable of an asynchronous function and passes its result
+in.
 
-This file is written in the typed subset that mypyc compiles and also runs as it is.
+This file is in the typed subset that mypyc compiles, and also runs interpreted.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from pgswitch.rules.describe import is_of_a_signal
+from pgswitch.rules.describe import is_ctrl_c
 from pgswitch.rules.rule_function import (
     RuleFunction,
     RuleInput,
@@ -20,37 +20,37 @@ from pgswitch.rules.rule_function import (
 )
 
 MAX_CACHED: Final = 10_000
-"""Answers of a cacheable module that are kept, the least recently used go first."""
+"""Maximum number of cached results; the least recently used are dropped."""
 MAX_CACHED_LENGTH: Final = 8192
-"""Bytes of a query whose answer is kept."""
+"""Maximum length of a query with a cached result, in bytes."""
 
 
 class RuleResult:
-    """What the user's functions make of a query; at first: as it is, where it is."""
+    """The result of the user's functions for a query; at first: no change."""
 
     text: str | None = None
     """The rewritten text, None for unchanged."""
     data: bytes | None = None
-    """The same in the client's encoding."""
+    """The rewritten text in the client's encoding."""
     key: str | None = None
-    """Where to go, None to stay."""
+    """The database key to route to, None to stay."""
     failures: tuple[str, ...] = ()
-    """What went wrong, for the log."""
+    """Error texts for the log."""
     refused: bool = False
-    """The rewriting failed, and then the query must not be sent."""
+    """Rewriting failed, and the query must not be sent."""
     slow: tuple[RuleFunction, ...] = ()
-    """Whose call kept everybody waiting for too long."""
+    """Functions whose call blocked the event loop for too long."""
     awaited: object = None
-    """What is to be waited for before more can be said, None when all is said."""
-    asked: RuleFunction | None = None
-    """Whose answer that will be."""
+    """The awaitable to wait for, None when the result is complete."""
+    pending: RuleFunction | None = None
+    """The function that returned it."""
 
 
 class RuleSet:
-    """The functions for the clients of one database, and what is to be done with them.
+    """The functions for the clients of one database, and their settings.
 
-    ``refuses`` is rewrite_query_disconnect_on_failure; ``slow_us`` the limit of a
-    call in microseconds, 0 for none; ``max_cached`` how many answers are kept.
+    ``refuses`` is rewrite_query_disconnect_on_failure; ``slow_us`` is the limit of a
+    call in microseconds, 0 for none; ``max_cached`` limits the cached results.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RuleSet:
         slow_us: int = 0,
         max_cached: int = MAX_CACHED,
     ) -> None:
-        """Begin with an empty store of answers."""
+        """Start with an empty cache."""
         self.rewriting = rewriting
         self.routing = routing
         self.refuses = refuses
@@ -72,134 +72,138 @@ class RuleSet:
         self.rules = rules
         self.wants_context = any(rule.wants_context for rule in rules)
         self.is_cacheable = bool(rules) and all(rule.cacheable for rule in rules)
-        self._kept: dict[tuple[str, str, bytes], RuleResult] = {}
+        self._cache: dict[tuple[str, str, bytes], RuleResult] = {}
 
-    def kept(self, user: str, codec: str, raw: bytes) -> RuleResult | None:
-        """Return the answer kept for a query, if the modules allow that at all."""
+    def cached(self, user: str, codec: str, raw: bytes) -> RuleResult | None:
+        """Return the cached result of a query, None if there is none."""
         at = (user, codec, raw)
-        answer = self._kept.pop(at, None)
-        if answer is not None:
-            self._kept[at] = answer
+        result = self._cache.pop(at, None)
+        if result is not None:
+            self._cache[at] = result
             for rule in self.rules:
-                rule.stats.kept += 1
-        return answer
+                rule.stats.cache_hits += 1
+        return result
 
-    def keep(self, user: str, codec: str, raw: bytes, answer: RuleResult) -> None:
-        """Keep an answer, unless something went wrong with it."""
-        if not self.is_cacheable or answer.failures or len(raw) > MAX_CACHED_LENGTH:
+    def cache(self, user: str, codec: str, raw: bytes, result: RuleResult) -> None:
+        """Cache a result, if the modules allow it and no function failed."""
+        if not self.is_cacheable or result.failures or len(raw) > MAX_CACHED_LENGTH:
             return
-        if len(self._kept) >= self.max_cached:
-            del self._kept[next(iter(self._kept))]
-        self._kept[user, codec, raw] = answer
+        if len(self._cache) >= self.max_cached:
+            del self._cache[next(iter(self._cache))]
+        self._cache[user, codec, raw] = result
 
-    def begin(self, question: RuleInput) -> RuleResult:
-        """Rewrite, then route the result; whatever the functions do, nothing raises.
+    def begin(self, rule_input: RuleInput) -> RuleResult:
+        """Rewrite, then route; raises nothing, whatever the functions do.
 
-        If the answer says that something is awaited, :meth:`came` or :meth:`failed`
-        is to be called with what comes of that.
+        If the result has something to await, call :meth:`resume` or
+        :meth:`resume_failed` with its outcome.
         """
-        answer = RuleResult()
+        result = RuleResult()
         rule = self.rewriting
         if rule is None:
             if self.routing is not None:
-                self._route(question, answer, self.routing.clock())
-            return answer
-        value = self._called(rule, question, question.text, answer, rule.clock())
-        if answer.asked is None:
-            self._rewrite(rule, value, question, answer)
-        return answer
+                self._route(rule_input, result, self.routing.clock())
+            return result
+        value = self._called(rule, rule_input, rule_input.text, result, rule.clock())
+        if result.pending is None:
+            self._rewrite(rule, value, rule_input, result)
+        return result
 
-    def came(self, value: object, question: RuleInput, answer: RuleResult) -> None:
-        """Go on with what was awaited."""
-        rule = answer.asked
-        answer.awaited = None
-        answer.asked = None
+    def resume(self, value: object, rule_input: RuleInput, result: RuleResult) -> None:
+        """Continue with the value of the awaitable."""
+        rule = result.pending
+        result.awaited = None
+        result.pending = None
         if rule is None:
             return
         if rule is self.routing:
-            self._routed(rule, value, answer)
+            self._routed(rule, value, result)
         else:
             rule.ended = rule.clock()
-            self._rewrite(rule, value, question, answer)
+            self._rewrite(rule, value, rule_input, result)
 
-    def failed(
-        self, error: BaseException, question: RuleInput, answer: RuleResult
+    def resume_failed(
+        self, error: BaseException, rule_input: RuleInput, result: RuleResult
     ) -> None:
-        """Go on without what was awaited."""
-        rule = answer.asked
+        """Continue after the awaitable has failed."""
+        rule = result.pending
         if rule is not None:
-            answer.failures = (*answer.failures, rule.failed(error))
-        self.came(None, question, answer)
+            result.failures = (*result.failures, rule.record_failure(error))
+        self.resume(None, rule_input, result)
 
     def _rewrite(
-        self, rule: RuleFunction, value: object, question: RuleInput, answer: RuleResult
+        self,
+        rule: RuleFunction,
+        value: object,
+        rule_input: RuleInput,
+        result: RuleResult,
     ) -> None:
-        """Take what rewrite_query gave, and go on with routing."""
+        """Take the value of rewrite_query, and continue with routing."""
         if value is not None:
             try:
-                made = rewritten(value, question)
+                made = rewritten(value, rule_input)
                 if made is not None:
-                    answer.text, answer.data = made
+                    result.text, result.data = made
             except BaseException as error:
-                # The user's again: a value can do anything when it is looked at.
-                if is_of_a_signal(error):
+                # The user's code again: an object can do anything when it is used.
+                if is_ctrl_c(error):
                     raise
-                answer.failures = (*answer.failures, rule.failed(error))
-        if self.refuses and answer.failures:
+                result.failures = (*result.failures, rule.record_failure(error))
+        if self.refuses and result.failures:
             rule.stats.refused += 1
-            answer.refused = True
+            result.refused = True
             return
-        begin = rule.ended if answer.text is None else rule.clock()
-        self._route(question, answer, begin)
+        begin = rule.ended if result.text is None else rule.clock()
+        self._route(rule_input, result, begin)
 
-    def _route(self, question: RuleInput, answer: RuleResult, begin: float) -> None:
-        """Ask routing_rules about the text that is to be sent."""
+    def _route(self, rule_input: RuleInput, result: RuleResult, begin: float) -> None:
+        """Call routing_rules with the text that will be sent."""
         rule = self.routing
         if rule is None:
             return
-        text = question.text if answer.text is None else answer.text
-        value = self._called(rule, question, text, answer, begin)
-        if answer.asked is None and value is not None:
-            self._routed(rule, value, answer)
+        text = rule_input.text if result.text is None else result.text
+        value = self._called(rule, rule_input, text, result, begin)
+        if result.pending is None and value is not None:
+            self._routed(rule, value, result)
 
-    def _routed(self, rule: RuleFunction, value: object, answer: RuleResult) -> None:
-        """Take what routing_rules gave."""
+    def _routed(self, rule: RuleFunction, value: object, result: RuleResult) -> None:
+        """Take the value of routing_rules."""
         try:
-            answer.key = routed(value)
+            result.key = routed(value)
         except BaseException as error:
-            if is_of_a_signal(error):
+            if is_ctrl_c(error):
                 raise
-            answer.failures = (*answer.failures, rule.failed(error))
+            result.failures = (*result.failures, rule.record_failure(error))
 
     def _called(
         self,
         rule: RuleFunction,
-        question: RuleInput,
+        rule_input: RuleInput,
         text: str,
-        answer: RuleResult,
+        result: RuleResult,
         begin: float,
     ) -> object:
-        """Return what a function returns; None, and a failure noted, if it raises.
+        """Call a function; if it raises, record the failure and return None.
 
-        What is yet to come is noted in the answer.
+        An awaitable is stored in the result.
         """
         try:
-            value = rule.call(question, text, begin)
+            value = rule.call(rule_input, text, begin)
             if value is not None and is_awaitable(value):
-                answer.awaited = value
-                answer.asked = rule
+                result.awaited = value
+                result.pending = rule
         except BaseException as error:
-            # The user's; it must not end the process, or leave without an answer.
-            if is_of_a_signal(error):
+            # The user's code must not end the process or leave the query hanging.
+            if is_ctrl_c(error):
                 raise
-            answer.failures = (*answer.failures, rule.failed(error))
+            result.failures = (*result.failures, rule.record_failure(error))
             return None
         if 0 < self.slow_us < rule.last_us:
-            answer.slow = (*answer.slow, rule)
+            result.slow = (*result.slow, rule)
         return value
 
 
-def parted_key(key: str) -> tuple[str, str]:
-    """Return a key and the role that a rule asks for behind a colon, or no role."""
+def split_key(key: str) -> tuple[str, str]:
+    """Split a key into name and role: ``a:reader``; the role is empty without one."""
     name, _, role = key.rpartition(":")
     return (name, role) if name and role in ("reader", "writer") else (key, "")

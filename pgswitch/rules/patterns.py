@@ -1,20 +1,19 @@
-"""The module ``re`` as a file of rules sees it: no search where none can succeed.
+"""A replacement for the module ``re`` in rules (the setting rules_fast_patterns).
 
-Theory of operation.  People write ``.*tablea.*`` for "tablea is somewhere in it", as
-the examples of pgbouncer-fast-switchover do.  Python tries that at each character, and
-each time runs to the end of the line: 6 microseconds for a short query, hours for one
-of 16 MB, and everybody waits.  But a text without ``tablea`` cannot match, and to find
-that out takes a tenth of a microsecond.  So a pattern which begins with something
-open and holds plain text is compiled to a :class:`PrefilteredPattern`, which looks for
-the text first.  They also write ``.*`` for "whatever the user's name is"; what that
-found in a name is found in it the next time, too, and returned again.  And patterns are
-found again faster than by ``re``, for each query compiles them anew in those examples.
-What comes out is the same as with ``re``.
+Theory of operation.  The examples of pgbouncer-fast-switchover use ``.*tablea.*`` for
+"contains tablea".  Python tries this pattern at each character, and each time scans to
+the end of the line: 6 microseconds for a short query, hours for one of 16 MB, while all
+clients wait.  But a text without ``tablea`` cannot match, and checking that takes a
+tenth of a microsecond.  So a pattern that begins with a wildcard and contains literal
+text becomes a :class:`PrefilteredPattern`, which looks for the text first.  The
+examples also use ``.*`` for "any user name": its last match is cached.  And they
+compile their patterns for each query: compiled patterns are cached too, with a faster
+lookup than in ``re``.  Results are the same as with ``re``.
 
-Where nothing is gained or the pattern is not simple (groups, alternatives, flags),
-the functions are those of ``re``.
+Patterns that gain nothing or are not simple (groups, alternatives, flags) are handled
+by ``re``.
 
-This file is written in the typed subset that mypyc compiles and also runs as it is.
+This file is in the typed subset that mypyc compiles, and also runs interpreted.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from typing import Any, Final
 from pgswitch.rules.prefiltered_pattern import PrefilteredPattern
 
 END: Final = sys.maxsize
-"""Where a search ends that is told no end."""
+"""The default ``endpos`` of a search."""
 MAX_CACHED_PATTERNS: Final = 500
-"""Compiled patterns that are remembered, about as many as ``re`` does."""
+"""Maximum number of cached patterns, about the size of ``re``'s cache."""
 
 ANYTHING: Final = (".*", "^.*", ".*$", "^.*$", ".+")
-"""Patterns whose last find is remembered."""
+"""Patterns whose last match is cached."""
 MAX_REMEMBERED_LENGTH: Final = 63
-"""Characters of a text with that, as many as a name has."""
+"""Maximum characters of a text with a cached match: the length of a name."""
 
 _ITEM: Final = re.compile(
     r"(?:(?P<plain>[^\\.^$*+?{}()\[\]|])|\\(?P<escaped>[^0-9A-Za-z])"
@@ -42,18 +41,18 @@ _ITEM: Final = re.compile(
     r"(?P<repeat>[*+?]|\{[0-9,]*\})?",
     re.DOTALL,
 )
-"""One item of a simple pattern, and how often it may come."""
+"""One item of a simple pattern, with its quantifier."""
 
 
 class CachedPattern:
-    """A compiled pattern, and a text without which it need not be tried."""
+    """A compiled pattern, and a text that it needs to match."""
 
     def __init__(self, compiled: Any, needed: str) -> None:  # noqa: ANN401 - of re
-        """``needed`` is a part of every text in which the pattern is found."""
+        """``needed`` is contained in every text that matches."""
         self.compiled = compiled
         self.needed = needed
         self.given = compiled
-        """What a file of rules gets for it."""
+        """The pattern that a file of rules gets."""
         if needed:
             self.given = PrefilteredPattern(
                 compiled, self.search, self.match, self.fullmatch
@@ -65,7 +64,7 @@ class CachedPattern:
             )
         self._searched = ""
         self._found: Any = None
-        """What the search of that text found; nothing changes a Match."""
+        """The match in that text; a Match is immutable."""
 
     def search(self, string: str, pos: int = 0, endpos: int = END) -> Any:  # noqa: ANN401 - as re
         """Do as ``re.Pattern.search``."""
@@ -74,7 +73,7 @@ class CachedPattern:
         return self.compiled.search(string, pos, endpos)
 
     def search_again(self, string: str, pos: int = 0, endpos: int = END) -> Any:  # noqa: ANN401 - as re
-        """Do as ``re.Pattern.search``, faster for the same text as last time."""
+        """Do as ``re.Pattern.search``; faster for the same text as last time."""
         if pos or endpos != END:
             return self.compiled.search(string, pos, endpos)
         if self._found is not None and string == self._searched:
@@ -99,12 +98,12 @@ class CachedPattern:
 
 
 class Patterns:
-    """The patterns of one folder of rules."""
+    """The cached patterns of one folder of rules."""
 
-    def __init__(self, most_known: int = MAX_CACHED_PATTERNS) -> None:
-        """Begin with none known; of more than ``most_known`` all are forgotten."""
+    def __init__(self, max_known: int = MAX_CACHED_PATTERNS) -> None:
+        """Start empty; at ``max_known`` patterns the cache is cleared."""
         self._known: dict[str, CachedPattern] = {}
-        self._most_known = most_known
+        self._max_known = max_known
 
     def module(self) -> ModuleType:
         """Return the module ``re`` with these patterns."""
@@ -148,24 +147,24 @@ class Patterns:
         return known.compiled.fullmatch(string)
 
     def _find(self, pattern: str) -> CachedPattern:
-        """Return a pattern, compiled if it is not known yet; raises re.error."""
+        """Return a cached pattern, compiled if necessary; raises re.error."""
         known = self._known.get(pattern)
         if known is None:
             needed = needed_text(pattern)
             if pattern.startswith(needed):
-                # Python looks for it first, too.
+                # Python itself looks for a literal prefix first.
                 needed = ""
             known = CachedPattern(re.compile(pattern), needed)
-            if len(self._known) >= self._most_known:
+            if len(self._known) >= self._max_known:
                 self._known.clear()
             self._known[pattern] = known
         return known
 
 
 def needed_text(pattern: str) -> str:
-    """Return the longest text that all matches have in them; empty if not known.
+    """Return the longest text contained in all matches; empty if not known.
 
-    ``pattern`` is one without flags that compiles.
+    ``pattern`` must be valid and have no flags.
     """
     longest = run = ""
     position = 0

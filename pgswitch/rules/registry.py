@@ -1,7 +1,7 @@
-"""All rules in force: which functions look at the queries of which database.
+"""The registry of rules: the functions for the queries of each database.
 
-A book is made as a whole or not at all, and takes over from the one before what has
-not changed: module, state and counters.
+A registry is loaded completely or not at all, and takes over what has not changed from
+the previous one: modules, their state and counters.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pgswitch.rules.loader import (
 from pgswitch.rules.rule_function import RuleFunction
 
 OFF = "not_enabled"
-"""The text in place of a path that means "no rules"."""
+"""The value of a path setting that means "no rules"."""
 MICROSECONDS_PER_MS = 1000
 
 
 class RuleRegistry:
-    """The rule sets by database; ``default`` serves the others."""
+    """The rule sets by database; ``default`` is for all others."""
 
     def __init__(
         self,
@@ -35,18 +35,19 @@ class RuleRegistry:
         *,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
-        """Load what the configuration names.
+        """Load the files that the configuration names.
 
-        Raises RulesError with all that is wrong; ``before`` then stays as it is.
+        Raises RulesError with all problems; ``before`` then does not change.
         """
         self._clock = clock
         self._before = before
+        self._fast_patterns = configuration.settings.rules_fast_patterns
         self._modules: dict[str, RuleModule] = {}
         self._problems: list[str] = []
         self.rules: dict[tuple[str, str], RuleFunction] = {}
-        """By path and name of the function."""
+        """By path and function name."""
         self.databases: dict[tuple[str, str], list[str]] = {}
-        """For which databases, by the same; ``*``: all that have no own settings."""
+        """Databases by path and function name; ``*``: those without own settings."""
         self.default = self._rule_set(configuration, None)
         self._sets = {
             name: self._rule_set(configuration, spec)
@@ -61,13 +62,13 @@ class RuleRegistry:
     def of_database(self, name: str) -> RuleSet | None:
         """Return the rules for the clients of a database, None if there are none.
 
-        A database without an entry of its own has those of the entry ``*``.
+        A database without an entry of its own has the rules of the entry ``*``.
         """
         entry = name if name in self._entries else TEMPLATE
         return self._sets.get(entry, self.default)
 
     def files(self) -> list[str]:
-        """Return the files of the users' functions, with all that they import."""
+        """Return the files of rules, with all files they import from their folders."""
         found: list[str] = []
         for module in self._modules.values():
             found += module.files
@@ -97,7 +98,7 @@ class RuleRegistry:
         )
 
     def _rule(self, path: object, name: str, database: str) -> RuleFunction | None:
-        """Return the function of a file; None if there is none or it is unfit."""
+        """Return a file's function; None if there is none or it cannot be used."""
         if not isinstance(path, str) or path in ("", OFF):
             return None
         key = (path, name)
@@ -117,17 +118,21 @@ class RuleRegistry:
         return self.rules[key]
 
     def _module(self, path: str) -> RuleModule:
-        """Return the module of a file, the present one if nothing of it has changed."""
+        """Return a file's module; the previous one if nothing has changed."""
         if path not in self._modules:
             old = None if self._before is None else self._before._modules.get(path)  # noqa: SLF001 - of its own class
-            if old is None or old.has_changed():
-                old = load_module(path)
+            if (
+                old is None
+                or old.has_changed()
+                or old.fast_patterns != self._fast_patterns
+            ):
+                old = load_module(path, fast_patterns=self._fast_patterns)
             self._modules[path] = old
         return self._modules[path]
 
 
 def names_rules(configuration: Configuration) -> bool:
-    """Tell whether a configuration names any file of rules."""
+    """Return whether a configuration names any file of rules."""
     settings = configuration.settings
     paths: list[str | None] = [
         settings.routing_rules_py_module_file,

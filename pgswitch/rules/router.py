@@ -1,10 +1,9 @@
-"""The rules at work on one client: asks them about its queries, acts on answers.
+"""Applies the rules to one client: evaluates its queries and acts on the results.
 
-An :class:`Advisor` stands beside the gate of each client (relay/interceptor.py).  All
-share a ``RulesEngine`` (engine.py), which holds the book of rules and says what went
-wrong.
+Each client with an interceptor (relay/interceptor.py) has a :class:`QueryRouter`.  All
+share a ``RulesEngine`` (engine.py), which holds the registry of rules and logs errors.
 
-This file is written in the typed subset that mypyc compiles and also runs as it is.
+This file is in the typed subset that mypyc compiles, and also runs interpreted.
 """
 
 from __future__ import annotations
@@ -39,24 +38,24 @@ _ENDS_TRANSACTION: Final = re.compile(
     r"(?:commit|rollback|end|abort|release|prepare\s+transaction)\b",
     re.IGNORECASE | re.DOTALL,
 )
-"""What must get through wherever it is said, or nobody gets out of a transaction.
+"""Statements that are never refused; otherwise a client could not leave a transaction.
 
-Atomic groups: the text is the client's, and must not take long to be found unfit.
+Atomic groups: a client chooses the text, and rejecting it must not take long.
 """
 
 
 CANCELLED: Final = b"SELECT CAST('pgswitch: cancelled' AS integer)"
-"""An error on every server: in place of a query that was cancelled early."""
+"""An error on every server: replaces a query that was canceled before it was sent."""
 MAX_AHEAD_LENGTH: Final = 4096
-"""Bytes of a query in which its first word is looked for."""
+"""Maximum bytes of a query to search for its first word."""
 MAX_TAG_LENGTH: Final = 40
-"""Bytes of the comment that may be put behind a rewritten query."""
+"""Maximum bytes of the comment that is appended to a rewritten query."""
 MAX_SHOWN_LENGTH: Final = 400
-"""Bytes of a query that are logged."""
+"""Maximum bytes of a query in the log."""
 
 
 class RouterEngine(Protocol):
-    """What all advisors share; see engine.py."""
+    """The part of RulesEngine (engine.py) that routers use."""
 
     context: ServiceContext
     registry: RuleRegistry | None
@@ -67,37 +66,37 @@ class RouterEngine(Protocol):
     def target(
         self, key: str, client: Frontend, rule: RuleFunction, *, is_inside: bool
     ) -> ServerPool | None:
-        """Return the pool that a key means for a client, None for an unknown key."""
+        """Return a client's pool for a key, None for an unknown key."""
 
     def log_limited(self, text: str) -> None:
-        """Log what went wrong."""
+        """Log an error, but the same one not too often."""
 
 
 class QueryRouter:
-    """Asks the rules about one client's queries: the Advisor of relay/interfaces.py."""
+    """Applies the rules to one client's queries: the Router of relay/interfaces.py."""
 
     def __init__(
         self, engine: RouterEngine, client: Frontend, stream: ClientStream
     ) -> None:
-        """Begin with nothing asked; ``stream`` is the client's."""
+        """Start with no query; ``stream`` is the client's."""
         self.engine = engine
         self.data = b""
         self.refusal = b""
         self.failing_query = b""
         self.database = ""
         self._client = client
-        self._link = stream
+        self._stream = stream
         self._user: str = client.user
         self._registry: RuleRegistry | None = None
         self._rules: RuleSet | None = None
-        """What the book has for this client."""
+        """The registry's rules for this client."""
         self._parameters: tuple[str | None, ...] | None = None
         self._codec: Codec = UTF8
-        """What these parameters ask for."""
+        """The codec for these parameters."""
         self._waiting: PendingResult | None = None
-        """For a function that takes its time."""
+        """The result of an asynchronous function."""
 
-    # What the gate asks.
+    # Called by the interceptor.
 
     def ask(
         self,
@@ -108,110 +107,115 @@ class QueryRouter:
         is_inside: bool,  # noqa: FBT001 - names cost in each call
         /,
     ) -> int:
-        """Return what becomes of a Query or Parse; the client may have moved."""
+        """Evaluate a Query or Parse; returns the outcome.  The client may move."""
         self.database = ""
-        rules = self._present_rules()
+        rules = self._current_rules()
         if rules is None:
             return UNCHANGED
-        codec = self._present_codec()
+        codec = self._current_codec()
         if rules.is_cacheable:
-            kept = rules.kept(self._user, codec.name, text)
-            if kept is not None:
-                return self._act(kept, rules, text, is_inside)
+            cached = rules.cached(self._user, codec.name, text)
+            if cached is not None:
+                return self._act(cached, rules, text, is_inside)
         decoded, exact = codec.decode(text)
         context = None
         if rules.wants_context:
             context = self._context(message_type, statement)
-        room = self._link.limit - 1 - around - MAX_TAG_LENGTH
-        question = RuleInput(self._user, decoded, is_inside, context, exact, room)
-        answer = rules.begin(question)
-        if answer.awaited is not None:
-            done = partial(self._resolved, answer, rules, text)
-            waiting = PendingResult(self.engine.context, rules, question, answer, done)
+        max_bytes = self._stream.limit - 1 - around - MAX_TAG_LENGTH
+        rule_input = RuleInput(
+            self._user, decoded, is_inside, context, exact, max_bytes
+        )
+        result = rules.begin(rule_input)
+        if result.awaited is not None:
+            done = partial(self._resolved, result, rules, text)
+            waiting = PendingResult(
+                self.engine.context, rules, rule_input, result, done
+            )
             if not waiting.begin():
                 self._waiting = waiting
                 return LATER
         elif rules.is_cacheable:
-            rules.keep(self._user, codec.name, text, answer)
-        return self._act(answer, rules, text, is_inside)
+            rules.cache(self._user, codec.name, text, result)
+        return self._act(result, rules, text, is_inside)
 
-    def is_away(self, home: str, /) -> bool:
-        """Tell whether the client's pool may be another than that of ``home``."""
-        return bool(self._client.pool.key.database != home)
+    def is_away(self, database: str, /) -> bool:
+        """Tell whether the client's pool may be another than that of ``database``."""
+        return bool(self._client.pool.key.database != database)
 
-    def route_to(self, home: str, /, *, is_inside: bool) -> int:
-        """Take the client to where a statement of its was sent."""
-        rules = self._present_rules()
+    def route_to(self, database: str, /, *, is_inside: bool) -> int:
+        """Move the client to the database where one of its statements was sent."""
+        rules = self._current_rules()
         if rules is None or rules.routing is None:
             return UNCHANGED
-        return self._go(home, rules.routing, b"", is_inside)
+        return self._move_to(database, rules.routing, b"", is_inside)
 
     def give_up(self) -> None:
-        """Have the user's function stop: nobody waits for its answer any more."""
+        """Cancel the user's function: its result is no longer needed."""
         self.failing_query = CANCELLED
         if self._waiting is not None:
             self._waiting.give_up()
             self._waiting = None
 
-    # What comes of it.
+    # Acting on results.
 
-    def _resolved(self, answer: RuleResult, rules: RuleSet, text: bytes) -> None:
-        """Act on an answer that was long in coming, and let the gate go on."""
+    def _resolved(self, result: RuleResult, rules: RuleSet, text: bytes) -> None:
+        """Act on the result of an asynchronous function; resume the interceptor."""
         self._waiting = None
-        interceptor = self._link.interceptor
+        interceptor = self._stream.interceptor
         if self._client.closed or not isinstance(interceptor, QueryInterceptor):
             return
-        interceptor.answered(self._act(answer, rules, text, interceptor.is_inside()))
+        interceptor.answered(self._act(result, rules, text, interceptor.is_inside()))
 
     def _act(
         self,
-        answer: RuleResult,
+        result: RuleResult,
         rules: RuleSet,
         text: bytes,
         is_inside: bool,  # noqa: FBT001 - names cost in each call
     ) -> int:
-        """Do what an answer says; return what becomes of the query."""
-        if answer.failures or answer.slow:
-            self._complain(answer)
-        if answer.refused:
+        """Act on a result; return the outcome for the query."""
+        if result.failures or result.slow:
+            self._log_problems(result)
+        if result.refused:
             self._client.disconnect(RewriteFailed())
             return UNCHANGED
         outcome = UNCHANGED
-        if answer.data is not None and rules.rewriting is not None:
+        if result.data is not None and rules.rewriting is not None:
             outcome = CHANGED
             rules.rewriting.stats.rewrites += 1
-            self.data = self._tagged(answer.data)
+            self.data = self._tagged(result.data)
             log = self.engine.context.log
             if log.debug_enabled:
                 prefix = self._client.prefix
                 log.debug(f"{prefix} rewrote: {_shown(text)} as {_shown(self.data)}")
-        if answer.key is not None and rules.routing is not None:
-            sent = text if answer.data is None else answer.data
-            if self._go(answer.key, rules.routing, sent, is_inside):
+        if result.key is not None and rules.routing is not None:
+            sent = text if result.data is None else result.data
+            if self._move_to(result.key, rules.routing, sent, is_inside):
                 return REFUSED
             if _ends_transaction(sent):
-                # A prepared COMMIT is for whatever transaction is open.
+                # A prepared COMMIT may run in a transaction on any server.
                 self.database = ""
         return outcome
 
-    def _complain(self, answer: RuleResult) -> None:
-        """Log what went wrong."""
-        for failure in answer.failures:
+    def _log_problems(self, result: RuleResult) -> None:
+        """Log failures and slow calls."""
+        for failure in result.failures:
             self.engine.log_limited(failure)
-        for rule in answer.slow:
+        limit = self.engine.context.configuration.settings.rules_slow_ms
+        for rule in result.slow:
             self.engine.log_limited(
-                f"{rule.name} kept everybody waiting for {rule.last_us / 1000:.0f} ms"
-                " (rules_slow_ms)"
+                f"{rule.name} blocked the event loop for {rule.last_us / 1000:.0f} ms"
+                f" (limit rules_slow_ms = {limit})"
             )
 
-    def _go(
+    def _move_to(
         self,
         key: str,
         rule: RuleFunction,
         text: bytes,
         is_inside: bool,  # noqa: FBT001 - names cost in each call
     ) -> int:
-        """Take the client to the pool of a key, if that is another and may be."""
+        """Move the client to the pool of a key, if it is another and allowed."""
         engine = self.engine
         client = self._client
         here: ServerPool = client.pool
@@ -236,11 +240,11 @@ class QueryRouter:
         return UNCHANGED
 
     def _refuse(self, key: str, rule: RuleFunction, text: bytes) -> int:
-        """Refuse a move amid a transaction, or ignore that it was asked for."""
+        """Refuse or ignore a move inside a transaction."""
         engine = self.engine
         client = self._client
         settings = engine.context.configuration.settings
-        exchange = self._link.exchange
+        exchange = self._stream.exchange
         if (
             settings.rules_reroute_in_transaction == "ignore"
             or (exchange.status == FAILED and not exchange.outstanding())
@@ -253,7 +257,7 @@ class QueryRouter:
             engine.context.log.debug(f"{client.prefix} refused: {fault.text}")
         self.refusal = error_response(fault)
         client.service.on_fault(client, fault)
-        # Text that is no number: an error on every server, and nothing is done.
+        # Text that is not a number: an error on every server, without side effects.
         words = re.sub(r"[^\w. -]", "_", key, flags=re.ASCII)
         self.failing_query = (
             f"SELECT CAST('pgswitch: move to {words} refused inside a transaction'"
@@ -261,9 +265,9 @@ class QueryRouter:
         ).encode()
         return REFUSED
 
-    # Facts.
+    # Helpers.
 
-    def _present_rules(self) -> RuleSet | None:
+    def _current_rules(self) -> RuleSet | None:
         """Return the rules in force for this client."""
         registry = self.engine.registry
         if registry is not self._registry:
@@ -271,9 +275,9 @@ class QueryRouter:
             self._rules = self.engine.rules_of(self._client.database)
         return self._rules
 
-    def _present_codec(self) -> Codec:
+    def _current_codec(self) -> Codec:
         """Return the codec of the client's client_encoding."""
-        parameters = self._link.parameters
+        parameters = self._stream.parameters
         if parameters is not self._parameters:
             self._parameters = parameters
             tracking = self.engine.context.tracking
@@ -294,7 +298,7 @@ class QueryRouter:
         )
 
     def _tagged(self, data: bytes) -> bytes:
-        """Return a rewritten query with the comment that some of our users look for."""
+        """Append the comment of rewrite_query_tag to a rewritten query."""
         if not self.engine.context.configuration.settings.rewrite_query_tag:
             return data
         tag = b"rewritten_pid='%05d'*/" % os.getpid()
@@ -304,13 +308,13 @@ class QueryRouter:
 
 
 def _ends_transaction(text: bytes) -> bool:
-    """Tell whether a query begins with what ends a transaction."""
+    """Return whether a query begins with a statement that ends a transaction."""
     head = text[:MAX_AHEAD_LENGTH].decode("ascii", "replace")
     return _ENDS_TRANSACTION.match(head) is not None
 
 
 def _shown(text: bytes) -> str:
-    """Return a query as the log shows it."""
+    """Return a query for the log, shortened and masked."""
     more = len(text) - MAX_SHOWN_LENGTH
     rest = f" and {more} bytes more" if more > 0 else ""
     shown = masked(text[:MAX_SHOWN_LENGTH].decode("utf-8", "backslashreplace"))

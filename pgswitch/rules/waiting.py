@@ -1,4 +1,4 @@
-"""Functions of the user's that take their time: a coroutine, a Deferred, a Future."""
+"""Awaits asynchronous functions of the user: coroutines, Deferreds, Futures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from pgswitch.rules.describe import code_of, is_of_a_signal
+from pgswitch.rules.describe import is_ctrl_c, repr_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,57 +20,54 @@ if TYPE_CHECKING:
 
 
 class RuleTimeout(Exception):
-    """A function of the user's took longer than rules_timeout."""
+    """A function of the user took longer than rules_timeout."""
 
 
 class PendingResult:
-    """An answer that is yet to come, for as long as rules_timeout allows.
-
-    The time limit holds for each of the two functions.
-    """
+    """A result to wait for, up to rules_timeout for each of the two functions."""
 
     def __init__(
         self,
         context: ServiceContext,
         rules: RuleSet,
-        question: RuleInput,
-        answer: RuleResult,
+        rule_input: RuleInput,
+        result: RuleResult,
         done: Callable[[], object],
     ) -> None:
-        """Take an answer that says what is awaited; ``done`` is called at the end.
+        """Take a result with an awaitable; ``done`` is called when it is complete.
 
-        It is not called when all is there before :meth:`begin` returns.
+        It is not called if the result is complete before :meth:`begin` returns.
         """
         self._context = context
         self._rules = rules
-        self._question = question
-        self._answer = answer
+        self._rule_input = rule_input
+        self._result = result
         self._done = done
         self._timer: IDelayedCall | None = None
         self._deferred: Deferred[Any] | None = None
-        self._is_late = False
-        """The asker was told that the answer comes later."""
+        self._is_asynchronous = False
+        """``begin`` has returned False, so ``done`` must be called."""
         self._turn = 0
-        """Counts what was waited for, so that what comes too late is known."""
+        """Counts the awaitables, to recognize a value that comes too late."""
 
     def begin(self) -> bool:
-        """Wait; return True if all was there at once."""
+        """Wait; return True if the result is complete at once."""
         self._wait()
-        self._is_late = True
-        return self._answer.awaited is None
+        self._is_asynchronous = True
+        return self._result.awaited is None
 
     def _wait(self) -> None:
-        """Wait for what the answer says."""
+        """Wait for the result's awaitable."""
         context = self._context
         seconds = context.configuration.settings.rules_timeout
         self._turn += 1
         turn = self._turn
         if seconds:
-            self._timer = context.later(seconds, self._too_late)
+            self._timer = context.later(seconds, self._time_out)
 
         def came(value: object) -> None:
             if turn == self._turn:
-                self._rules.came(value, self._question, self._answer)
+                self._rules.resume(value, self._rule_input, self._result)
                 self._go_on()
 
         def failed(failure: Failure) -> None:
@@ -79,17 +76,17 @@ class PendingResult:
                 self._fail(RuntimeError() if value is None else value)
 
         try:
-            self._deferred = as_deferred(self._answer.awaited)
+            self._deferred = as_deferred(self._result.awaited)
             self._deferred.addCallbacks(came, failed)
         except BaseException as error:
-            # Of a class of the user's own.
-            if is_of_a_signal(error):
+            # The awaitable may be an instance of the user's class.
+            if is_ctrl_c(error):
                 raise
             if turn == self._turn:
                 self._fail(error)
 
     def give_up(self) -> None:
-        """Cancel what is waited for; whatever comes of that is nobody's business."""
+        """Cancel the awaitable and ignore its outcome."""
         self._turn += 1
         self._stop_timer()
         if self._deferred is None:
@@ -97,26 +94,26 @@ class PendingResult:
         try:
             self._deferred.cancel()
         except BaseException as error:
-            # Whoever waits must go on whatever its canceller does.
-            if is_of_a_signal(error):
+            # We must continue, whatever the user's canceller does.
+            if is_ctrl_c(error):
                 raise
-            self._context.log.error(f"cancelling a rule failed: {code_of(error)}")
+            self._context.log.error(f"cancelling a rule failed: {repr_of(error)}")
 
-    def _too_late(self) -> None:
+    def _time_out(self) -> None:
         seconds = self._context.configuration.settings.rules_timeout
         self.give_up()
         self._fail(RuleTimeout(f"no answer for {seconds:g} s"))
 
     def _fail(self, error: BaseException) -> None:
-        self._rules.failed(error, self._question, self._answer)
+        self._rules.resume_failed(error, self._rule_input, self._result)
         self._go_on()
 
     def _go_on(self) -> None:
-        """Wait for the next thing, or say that all is there."""
+        """Wait for the next awaitable, or report that the result is complete."""
         self._stop_timer()
-        if self._answer.awaited is not None:
+        if self._result.awaited is not None:
             self._wait()
-        elif self._is_late:
+        elif self._is_asynchronous:
             self._done()
 
     def _stop_timer(self) -> None:
@@ -125,7 +122,7 @@ class PendingResult:
 
 
 def as_deferred(awaited: Any) -> Deferred[Any]:  # noqa: ANN401 - the user's
-    """Return what a function of the user's gave as a Deferred."""
+    """Return an awaitable as a Deferred."""
     if isinstance(awaited, Deferred):
         return awaited
 

@@ -1,4 +1,4 @@
-"""What kind of statement a text of SQL is, for rules that tell reads from writes.
+"""Classifies SQL statements, for rules that separate reads from writes.
 
 ::
 

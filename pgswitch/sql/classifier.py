@@ -1,14 +1,14 @@
-"""Tells the kind of a statement from its text, in a few microseconds.
+"""Classifies a statement by its text, in a few microseconds.
 
-Theory of operation.  What is no read is mostly known by its first word.  A read is
-one because nothing in it writes, so all its words count.  First they are gathered as
-if there were no strings and comments: words in those can only make a read look like
-a write, never the other way round.  If nothing suspicious is among them the text is a
-read; else it is cut exactly (tokens.py), which takes some ten times as long.
+Theory of operation.  Most statements are known by their first word, but a statement is
+a read only if nothing in it writes, so all words of a possible read count.  They are
+first collected as if there were no strings and comments: words in those can only make
+a read look like a write, never the reverse.  If none is suspicious the text is a read;
+otherwise it is tokenized exactly (tokens.py), which takes some ten times as long.
 
-All this is about the text alone.  A view or an operator may call a function that
-writes; ``volatile`` is for such names, and a server that is read only is the guard
-behind.  Whatever is unsure is Kind.UNKNOWN, which is to be treated as a write.
+Only the text counts.  A view or an operator may call a function that writes; name such
+functions in ``volatile``, and use a read-only server as the last safeguard.  Anything
+uncertain is Kind.UNKNOWN, to be treated as a write.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from pgswitch.sql.kinds import (
 from pgswitch.sql.tokens import END, QUOTED, Undecided, words_in
 
 MAX_LENGTH: Final = 65536
-"""Characters of a possible read that are looked at; longer ones are unknown."""
+"""Maximum characters of a possible read; longer ones are Kind.UNKNOWN."""
 
 _FIRST: Final = re.compile(r"[\s(]*+([^\W\d][\w$]*+)")
 _WORDS: Final = re.compile(r"(?!e\d)[a-z_]\w++")
-"""Words of two letters and more; one may stand right behind a number: ``1e5into``."""
+"""Words of two or more letters; one may directly follow a number: ``1e5into``."""
 _LOCKING: Final = frozenset((("for", "share"), ("key", "share")))
 _ANALYZE: Final = frozenset(("analyze", "analyse"))
 
 
 class Classifier:
-    """Tells the kind of a text; ``volatile`` are names of functions that may write.
+    """Returns the kind of a text; ``volatile`` names functions that may write.
 
     Names are compared without schema and in lower case.
     """
 
     def __init__(self, volatile: Iterable[str] = ()) -> None:
-        """Take the user's functions; those of PostgreSQL are known."""
+        """Take the user's functions; PostgreSQL's own are known."""
         own = {name.rpartition(".")[2].strip('"').lower() for name in volatile}
         changing = CHANGING | own
         self._writing = WRITING | changing | {QUOTED + name for name in changing}
@@ -53,7 +53,7 @@ class Classifier:
         self._is_quick = all(_WORDS.findall(name) == [name] for name in own)
 
     def __call__(self, query: str) -> Kind:
-        """Return the kind of a text, which is that of the first statement but reads."""
+        """Return the kind of the first statement that is not a read, else READ."""
         is_long = len(query) > MAX_LENGTH
         text = query[:MAX_LENGTH].lower() if is_long else query.lower()
         first = _FIRST.match(text)
@@ -72,14 +72,14 @@ class Classifier:
             return Kind.UNKNOWN
 
     def _is_plain_read(self, text: str) -> bool:
-        """Tell whether a text that begins like a read has nothing suspicious in it."""
+        """Return whether a text that begins like a read has no suspicious word."""
         end = text.find(END)
         if end >= 0 and not text[end + 1 :].isspace() and end + 1 != len(text):
             return False
         return self._suspicious.isdisjoint(_WORDS.findall(text)) and 'u&"' not in text
 
     def _exact(self, text: str) -> Kind:
-        """Cut a text; return the kind of the first statement that is no read."""
+        """Tokenize a text; return the first kind that is not READ, else READ."""
         if 'u&"' in text:
             return Kind.UNKNOWN
         statement: list[str] = []
@@ -94,7 +94,7 @@ class Classifier:
         return self._kind(statement)
 
     def _kind(self, words: list[str]) -> Kind:
-        """Return the kind of one statement; an empty one does nothing."""
+        """Return the kind of one statement; an empty one is a read."""
         if not words:
             return Kind.READ
         if tuple(words[:2]) in TRANSACTION_BY_TWO:
@@ -105,7 +105,7 @@ class Classifier:
         return kind
 
     def _writes(self, words: list[str]) -> bool:
-        """Tell whether a statement that begins like a read may write."""
+        """Return whether a statement that begins like a read may write."""
         found = set(words)
         if words[0] == "explain":
             if found.isdisjoint(_ANALYZE):

@@ -1,7 +1,7 @@
-"""A short name for all statements that differ in their values only, for the log.
+"""A short name for statements that differ only in their values, for the log.
 
-The log must not show what a client writes, but an operator must be able to tell one
-statement from another.
+The log must not show the values in a statement, but an operator must be able to tell
+statements apart.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _BLANK = re.compile(rb"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)+", re.DOTALL)
 _LISTS = re.compile(rb"\?(?: ?, ?\?)+")
 _WORD = re.compile(rb"[a-z]+")
 DIGEST_BYTES = 6
-MOST_BYTES = 65536
-"""Of a longer text only the beginning counts."""
+MAX_BYTES = 65536
+"""Only this much of a text counts."""
 
 
 def fingerprint(text: bytes) -> str:
-    """Return the first word of a statement and a digest of it without its values."""
-    bare = _VALUES.sub(b"?", text[:MOST_BYTES])
+    """Return a statement's first word and a digest of its text without the values."""
+    bare = _VALUES.sub(b"?", text[:MAX_BYTES])
     bare = _BLANK.sub(b" ", bare).strip(b" ;\0").lower()
     bare = _LISTS.sub(b"?", bare)
     word = _WORD.match(bare)

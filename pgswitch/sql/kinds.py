@@ -1,6 +1,6 @@
-"""The kinds of statements, and the words by which they are known.
+"""The kinds of statements, and the words that identify them.
 
-The words are those of the PostgreSQL 18 manual: "SQL Commands", and "Functions and
+The words are from the PostgreSQL 18 manual: "SQL Commands", and "Functions and
 Operators" for the functions that change something.
 """
 
@@ -14,18 +14,18 @@ class Kind(StrEnum):
     """What a statement does, as far as its text tells."""
 
     READ = "read"
-    """Nothing that a standby would refuse."""
+    """Does nothing that a standby would refuse."""
     WRITE = "write"
     """Changes data, locks rows, or calls a function that may."""
     TRANSACTION = "transaction"
-    """BEGIN, COMMIT, SAVEPOINT and their like."""
+    """BEGIN, COMMIT, SAVEPOINT and similar commands."""
     SET = "set"
     """Changes the session: SET, RESET, LISTEN, DISCARD."""
     COPY = "copy"
     DDL = "ddl"
     """Changes the schema, privileges or storage."""
     UNKNOWN = "unknown"
-    """To be treated as a write."""
+    """Not recognized: treat it as a write."""
 
 
 BY_FIRST_WORD: Final = {
@@ -58,16 +58,16 @@ BY_FIRST_WORD: Final = {
     **dict.fromkeys(("reassign", "vacuum", "analyze", "analyse"), Kind.DDL),
     **dict.fromkeys(("reindex", "cluster", "checkpoint", "load"), Kind.DDL),
 }
-"""READ is what it may be: the rest of the statement decides. Others are unknown."""
+"""READ means a possible read: the rest of the statement decides. Others are unknown."""
 
 TRANSACTION_BY_TWO: Final = {("set", "transaction"), ("prepare", "transaction")}
-"""Statements of that kind that take two words to be known."""
+"""Statements of kind TRANSACTION that are identified by two words."""
 
 WRITING: Final = frozenset(("insert", "update", "delete", "merge", "into"))
-"""In a statement that may be a read: writing CTEs, FOR UPDATE, SELECT INTO."""
+"""Words that make a possible read a write: writing CTEs, FOR UPDATE, SELECT INTO."""
 
 RUNNING: Final = frozenset(("execute", "create", "declare", "refresh"))
-"""What EXPLAIN ANALYZE may run besides."""
+"""Other commands that EXPLAIN ANALYZE may run."""
 
 CHANGING: Final = frozenset(
     (
@@ -97,7 +97,7 @@ CHANGING: Final = frozenset(
         *("query_to_xml", "cursor_to_xml"),
     )
 )
-"""Functions of PostgreSQL that change something or belong to one session.
+"""PostgreSQL's functions that change something or depend on the session.
 
-The last line runs a text that we do not see.
+Those in the last line run SQL that we cannot see.
 """

@@ -1,7 +1,8 @@
-"""Cuts SQL into the words that count: no strings, no comments.
+"""Splits SQL into words, without strings and comments.
 
 The rules are those of the manual's chapter "Lexical Structure", with
-standard_conforming_strings on; a text that reads otherwise when it is off is not cut.
+standard_conforming_strings on; a text that means something else with it off is
+rejected.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Final
 
 END: Final = ";"
 QUOTED: Final = '"'
-"""Stands before a quoted name, which is no keyword whatever it says."""
+"""Prefix of a quoted name, which is never a keyword."""
 
-# At each place the first alternative that fits is the one the server takes. All repeats
-# are possessive: the text is a client's, and must not take long to be found unfit.
+# At each position the server takes the first alternative that matches. All repeats are
+# possessive: a client chooses the text, and rejecting it must not take long.
 _TOKEN: Final = re.compile(
     r"""
       \s++ | --[^\n\r]*+
@@ -35,14 +36,14 @@ _COMMENT_ENDS: Final = re.compile(r"/\*|\*/")
 
 
 class Undecided(Exception):
-    """A text that cannot be cut for sure."""
+    """A text that cannot be tokenized with certainty."""
 
 
 def words_in(text: str) -> Iterator[str]:
     """Yield the words and quoted names of a text, and ``;`` between statements.
 
-    ``text`` is in lower case.  Raises Undecided for an end that is missing, and for
-    what depends on a setting.
+    ``text`` is in lower case.  Raises Undecided for an unterminated token, and for
+    text whose meaning depends on a setting.
     """
     position = 0
     size = len(text)
@@ -63,7 +64,7 @@ def words_in(text: str) -> Iterator[str]:
 
 
 def _comment_end(text: str, position: int) -> int:
-    """Return where a comment ends whose begin has been read; comments nest."""
+    """Return the end of a comment whose start has been read; comments nest."""
     depth = 1
     for found in _COMMENT_ENDS.finditer(text, position):
         depth += 1 if found[0] == "/*" else -1

@@ -1,1 +1,1 @@
-"""Counting: integers on the hot path, averages of a period off it."""
+"""Counters and times of each pool, and the averages and percentiles made of them."""

@@ -1,17 +1,18 @@
-"""The integers that the hot path counts, one set for each pool.
+"""Counters of the hot path, one set for each pool, and counts of errors sent.
 
-Definitions are those of PgBouncer's SHOW STATS.  Times are microseconds.  This file
-is written in the typed subset that mypyc compiles and also runs as it is.
+Definitions are those of PgBouncer's SHOW STATS.  Times are in microseconds.  This file
+is in the typed subset that mypyc compiles, and also runs interpreted.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from pgswitch.stats.times import Times
 
 MAX_CODES: Final = 500
-"""Different SQLSTATEs that are counted; PostgreSQL has some 250."""
+"""Maximum number of SQLSTATEs counted; PostgreSQL has some 250."""
 NAMES: Final = (
     "server_assignment_count",
     "xact_count",
@@ -26,14 +27,14 @@ NAMES: Final = (
     "bind_count",
     "client_login_count",
 )
-"""The counters in the order in which SHOW STATS lists them."""
+"""The counters in the order of SHOW STATS."""
 
 
 class Counters:
-    """Counts since the pool was made; only ever raised."""
+    """Counts since the pool was created; they only increase."""
 
     def __init__(self) -> None:
-        """Begin at zero."""
+        """Start at zero."""
         self.server_assignment_count = 0
         self.xact_count = 0
         self.query_count = 0
@@ -47,15 +48,15 @@ class Counters:
         self.bind_count = 0
         self.client_login_count = 0
         self.single_times = Times()
-        """Of queries that were a transaction of their own: noted once for both."""
+        """Times of queries that were a transaction by themselves, noted only once."""
         self.query_times = Times()
         self.xact_times = Times()
         self.wait_times = Times()
         self.errors: dict[bytes, int] = {}
-        """Of servers, passed on to clients, by SQLSTATE."""
+        """Errors of servers, forwarded to clients, by SQLSTATE."""
 
     def waited(self, microseconds: int) -> None:
-        """Count a wait that has ended."""
+        """Count the end of a wait."""
         self.wait_time += microseconds
         self.wait_times.note(microseconds)
 
@@ -66,7 +67,7 @@ class Counters:
             self.errors[sqlstate] = count + 1
 
     def values(self) -> tuple[int, ...]:
-        """Return the present counts in the order of NAMES."""
+        """Return the counts in the order of NAMES."""
         return (
             self.server_assignment_count,
             self.xact_count,
@@ -80,4 +81,49 @@ class Counters:
             self.server_parse_count,
             self.bind_count,
             self.client_login_count,
+        )
+
+
+MAX_ROWS: Final = 1000
+"""Maximum number of rows: clients invent names, which must not fill the memory."""
+OTHERS: Final = ("(others)", "", "(others)")
+
+
+class ErrorCount(NamedTuple):
+    """One row of SHOW ERRORS: how often an error was sent, and when last."""
+
+    database: str
+    sqlstate: str
+    cause: str
+    number: int
+    last_at: float
+    """Seconds since the epoch."""
+
+
+class ErrorCounts:
+    """The errors that the pooler itself sent to clients."""
+
+    def __init__(self) -> None:
+        """Start with no errors."""
+        self._rows: dict[tuple[str, str, str], tuple[int, float]] = {}
+
+    def note(self, database: str, sqlstate: str, cause: str, now: float) -> None:
+        """Count an error; ``now`` in seconds since the epoch."""
+        key = (database, sqlstate, cause)
+        if key not in self._rows and len(self._rows) >= MAX_ROWS:
+            key = OTHERS
+        count, _last = self._rows.get(key, (0, 0.0))
+        self._rows[key] = count + 1, now
+
+    def restore(self, failure: ErrorCount) -> None:
+        """Take over a row of another process; ours must not have one yet."""
+        self._rows[failure[:3]] = failure.number, failure.last_at
+
+    def __iter__(self) -> Iterator[ErrorCount]:
+        """Return the rows in order."""
+        return iter(
+            [
+                ErrorCount(*key, count, last_at)
+                for key, (count, last_at) in sorted(self._rows.items())
+            ]
         )

@@ -1,4 +1,4 @@
-"""Percentiles of the last one to two periods, for the same reason as averages."""
+"""Percentiles over the last one to two periods (``periods`` explains why)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SHARES: Final = (0.5, 0.95, 0.99)
 
 
 class TimesOf(NamedTuple):
-    """What is timed in one database."""
+    """The histograms of one database."""
 
     query: Times
     transaction: Times
@@ -19,25 +19,25 @@ class TimesOf(NamedTuple):
 
 
 def fresh() -> TimesOf:
-    """Return times of which there are none."""
+    """Return empty histograms."""
     return TimesOf(Times(), Times(), Times())
 
 
 def percentiles(times: TimesOf) -> tuple[int, ...]:
-    """Return the percentiles of queries, then transactions, then waits."""
+    """Return the percentiles of queries, then of transactions, then of waits."""
     return tuple(one.percentile(share) for one in times for share in SHARES)
 
 
 class Before(NamedTuple):
-    """What recent times are told from, as of one moment."""
+    """The times to subtract from the present ones to get recent times."""
 
     older: Mapping[str, TimesOf]
     """At the end of the period before last, by database."""
     inherited: Mapping[str, TimesOf]
-    """What another process has timed, which counts too."""
+    """Times of the process we took over from, which count as well."""
 
     def recent(self, name: str, present: TimesOf) -> TimesOf:
-        """Return what came to the present times of a database since then."""
+        """Return the times that a database has added since then."""
         older = self.older.get(name)
         found = TimesOf(
             *(
@@ -51,29 +51,29 @@ class Before(NamedTuple):
 
 
 class RecentTimes:
-    """Remembers the times at the ends of the last two periods."""
+    """The times at the ends of the last two periods."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start with no times."""
         self._older: Mapping[str, TimesOf] = {}
         self._newer: Mapping[str, TimesOf] = {}
         self._inherited: Mapping[str, TimesOf] = {}
         self._periods_left = 0
-        """For how long those count."""
+        """How many more periods the inherited times count."""
 
     def inherit(self, times: Mapping[str, TimesOf]) -> None:
-        """Count in what another process has timed of late, for two periods."""
+        """Include another process's recent times for two periods."""
         self._inherited, self._periods_left = times, 2
 
     def end_of_period(self, present: Mapping[str, TimesOf]) -> None:
-        """Note the times of each database, which must be copies."""
+        """Store the times of each database, which must be copies."""
         self._older, self._newer = self._newer, present
         self._periods_left -= 1
         if self._periods_left <= 0:
             self._inherited = {}
 
     def recent(self, present: Mapping[str, TimesOf]) -> dict[str, TimesOf]:
-        """Return what came since the period before last, by database."""
+        """Return the times since the end of the period before last, by database."""
         before = self.before()
         return {
             name: before.recent(name, present.get(name) or fresh())
@@ -81,5 +81,5 @@ class RecentTimes:
         }
 
     def before(self) -> Before:
-        """Return what recent times are told from at present."""
+        """Return the times to subtract from the present ones."""
         return Before(self._older, self._inherited)

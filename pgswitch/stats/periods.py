@@ -1,8 +1,9 @@
-"""Averages over the last one to two periods, as SHOW STATS and the log give them.
+"""Averages over the last one to two periods, for SHOW STATS and the log.
 
-Twice in a period's length would be noise, since the start would be history: so the
-present counts are compared with those of the period before last.  Counts and bytes
-become "per second"; times become "per query", "per transaction", "per assignment".
+An average over a few seconds would be noise, one since the start would be history, so
+the present counts are compared with those at the end of the period before last.
+Counts and bytes become "per second"; times become "per query", "per transaction" and
+"per assignment".
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pgswitch.stats.counters import NAMES
 
 Totals = tuple[int, ...]
 Noted = tuple[float, Mapping[str, Totals]]
-"""When counts were noted, in monotonic seconds, and those of each database."""
+"""A monotonic time in seconds, and the counts of each database at that time."""
 
 NOTHING: Totals = (0,) * len(NAMES)
 TIMES_PER = {
@@ -21,7 +22,7 @@ TIMES_PER = {
     "query_time": "query_count",
     "wait_time": "server_assignment_count",
 }
-"""Which count each time is divided by."""
+"""The count by which each time is divided."""
 
 
 def plus(one: Totals, other: Totals) -> Totals:
@@ -35,7 +36,7 @@ def sum_of(many: Iterable[Totals]) -> Totals:
 
 
 def average(before: Totals, now: Totals, seconds: float) -> Totals:
-    """Return the averages of what happened between two moments, rounded down."""
+    """Return the averages between two points in time, rounded down."""
     passed = dict(
         zip(NAMES, (b - a for a, b in zip(before, now, strict=True)), strict=True)
     )
@@ -51,48 +52,48 @@ def average(before: Totals, now: Totals, seconds: float) -> Totals:
 
 
 class Periods:
-    """Remembers the counts at the ends of the last two periods."""
+    """The counts at the ends of the last two periods."""
 
     def __init__(self, now: float) -> None:
-        """Begin at a monotonic time in seconds, with all counts zero."""
+        """Start at a monotonic time in seconds, with all counts zero."""
         self._older: Noted = (now, {})
         self._newer: Noted = (now, {})
 
     def end_of_period(self, now: float, totals: Mapping[str, Totals]) -> None:
-        """Note the counts of each database at the end of a period."""
+        """Store the counts of each database at the end of a period."""
         self._older = self._newer
         self._newer = (now, dict(totals))
 
     def averages(self, now: float, totals: Mapping[str, Totals]) -> dict[str, Totals]:
-        """Return the averages of each database up to now."""
+        """Return the averages of each database until now."""
         return dict(self.each_average(now, totals))
 
     def each_average(
         self, now: float, totals: Mapping[str, Totals]
     ) -> Iterator[tuple[str, Totals]]:
-        """Yield them one by one, a period's end meanwhile being of no account."""
+        """Yield them one by one; the end of a period in between changes nothing."""
         then, before = self._older
         for name, present in totals.items():
             yield name, average(before.get(name, NOTHING), present, now - then)
 
     def last(self, now: float, totals: Mapping[str, Totals]) -> Totals:
-        """Return the averages of all databases since the last period ended."""
+        """Return the averages of all databases since the end of the last period."""
         return _of_all(self._newer, now, totals)
 
     def of_all(self, now: float, totals: Mapping[str, Totals]) -> Totals:
-        """Return the averages of all databases together, up to now."""
+        """Return the averages of all databases together, until now."""
         return _of_all(self._older, now, totals)
 
 
 def _of_all(noted: Noted, now: float, totals: Mapping[str, Totals]) -> Totals:
-    """Return the averages of all databases together since their counts were noted."""
+    """Return the averages of all databases together, since ``noted``."""
     then, before = noted
     past = sum_of(before.get(name, NOTHING) for name in totals)
     return average(past, sum_of(totals.values()), now - then)
 
 
 def stats_line(averages: Totals) -> str:
-    """Return the log line of a period."""
+    """Return the log line for the averages of a period."""
     by_name = dict(zip(NAMES, averages, strict=True))
     return (
         "stats: {xact_count} xacts/s, {query_count} queries/s,"

@@ -1,9 +1,9 @@
-"""Durations in a histogram of fixed size, of which percentiles can be told.
+"""A histogram of durations, of fixed size, for percentiles.
 
-Eight buckets for each doubling, so a percentile is at most an eighth too high.
-Histograms of several pools, or of several moments, add up and subtract bucket by
-bucket.  This file is written in the typed subset that mypyc compiles and also runs as
-it is.
+It has eight buckets for each doubling, so a percentile is at most an eighth too high.
+Histograms of several pools, or of two points in time, are added and subtracted bucket
+by bucket.  This file is in the typed subset that mypyc compiles, and also runs
+interpreted.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def _bucket(microseconds: int) -> int:
 
 _SHORT: Final = 1024
 _BUCKETS: Final = bytes(_bucket(microseconds) for microseconds in range(_SHORT))
-"""The buckets of durations that are usual."""
+"""Buckets of common durations, looked up by microseconds."""
 
 
 class Times:
-    """How many durations fell into each bucket."""
+    """The number of durations in each bucket; durations are in microseconds."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start empty."""
         self.count = 0
         self.longest = 0
         self.buckets = [0] * BUCKETS
@@ -40,18 +40,18 @@ class Times:
     def note(self, microseconds: int) -> None:
         """Add one duration."""
         self.count += 1
-        if microseconds > self.longest:  # noqa: PLR1730 - max would be a call more
+        if microseconds > self.longest:  # noqa: PLR1730 - max() would be another call
             self.longest = microseconds
         if 0 <= microseconds < _SHORT:
             bucket = _BUCKETS[microseconds]
         else:
             bucket = _bucket(microseconds)
         buckets = self.buckets
-        buckets[bucket] = buckets[bucket] + 1  # compiled, += is slower
+        buckets[bucket] = buckets[bucket] + 1  # += is slower when compiled
 
     def add(self, other: Times) -> None:
-        """Add all that another has noted."""
-        if other.count == 0:  # as in most of thousands of pools
+        """Add the durations of another histogram."""
+        if other.count == 0:  # true for most of thousands of pools
             return
         self.count += other.count
         self.longest = max(self.longest, other.longest)
@@ -60,20 +60,20 @@ class Times:
                 self.buckets[bucket] += count
 
     def since(self, before: Times) -> Times:
-        """Return what was noted since ``before``, a copy of an earlier moment."""
+        """Return the durations noted since ``before``, an earlier copy."""
         recent = Times()
         recent.longest = self.longest
         if self.buckets == before.buckets:
             return recent
         for bucket, count in enumerate(self.buckets):
-            # Less than before there are when a pool of a database is gone.
+            # A count is lower than before when one of the database's pools is gone.
             more = max(count - before.buckets[bucket], 0)
             recent.buckets[bucket] = more
             recent.count += more
         return recent
 
     def percentile(self, share: float) -> int:
-        """Return what ``share`` of the durations do not exceed; 0 for none."""
+        """Return the duration that ``share`` (0 to 1) of them do not exceed, or 0."""
         if self.count == 0:
             return 0
         wanted = share * self.count
@@ -86,7 +86,7 @@ class Times:
 
 
 def _end(bucket: int) -> int:
-    """Return the longest duration that falls into a bucket."""
+    """Return the longest duration that belongs to a bucket."""
     if bucket < _PER_DOUBLING:
         return bucket
     doublings, part = divmod(bucket - _PER_DOUBLING, _PER_DOUBLING)

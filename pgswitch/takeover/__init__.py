@@ -1,6 +1,7 @@
-"""One process goes on with the sockets of another (``-R``, online restart).
+"""Online restart (``-R``): a new process takes over the sockets of the old one.
 
-The new process asks the old one's console on the unix socket for SUSPEND and SHOW
-HANDOVER; each row brings one socket (SCM_RIGHTS, unix(7)) and what is known of it.  A
-PgBouncer is asked for SHOW FDS instead, which says less.
+The new process (``predecessor``, ``importer``) sends SUSPEND and SHOW HANDOVER to the
+old one's console on the unix socket; each row of the answer (``exporter``) brings one
+socket (SCM_RIGHTS, unix(7)) and the state of its connection (``serialize``,
+``counts``).  PgBouncer gets SHOW FDS instead, which returns less state.
 """

@@ -1,15 +1,14 @@
-"""What was counted and timed, for the process that goes on with it.
+"""Serializes statistics for the process that takes over.
 
-Counters go pool by pool; the errors that we told clients of and the times of late,
-which percentiles are told of, as they are shown: by database.
+Counters are packed by pool; our errors and the recent times for percentiles are packed
+by database, as the console shows them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgswitch.stats.counters import NAMES
-from pgswitch.stats.error_counts import ErrorCount
+from pgswitch.stats.counters import NAMES, ErrorCount
 from pgswitch.stats.percentiles import TimesOf
 from pgswitch.stats.times import BUCKETS, Times
 from pgswitch.takeover.serialize import Packed, raw, text
@@ -17,16 +16,16 @@ from pgswitch.takeover.serialize import Packed, raw, text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pgswitch.admin.statistics import Statistics
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pools import Pools
     from pgswitch.stats.counters import Counters
-    from pgswitch.views.statistics import StatisticsView
 
 
 def pack_counts(
-    context: ServiceContext, pools: Pools, statistics: StatisticsView
+    context: ServiceContext, pools: Pools, statistics: Statistics
 ) -> Packed:
-    """Pack all that SHOW STATS, ERRORS and STATS_PERCENTILES tell of."""
+    """Pack the statistics of SHOW STATS, ERRORS and STATS_PERCENTILES."""
     return {
         "counters": [[*pool.key, pool.idle_pool.counters.values()] for pool in pools],
         "console": context.console_counters.values(),
@@ -44,15 +43,15 @@ def pack_counts(
 
 
 def unpack_counts(
-    packed: Packed, context: ServiceContext, pools: Pools, statistics: StatisticsView
+    packed: Packed, context: ServiceContext, pools: Pools, statistics: Statistics
 ) -> None:
-    """Go on with what was packed; what is of databases that are gone is dropped."""
+    """Restore what was packed, except for databases that no longer exist."""
     for database, user, counts in packed.get("counters", []):
         spec = pools.spec(database)
         if spec is not None:
-            _go_on(pools.pool_of(spec, user).idle_pool.counters, counts)
-    if "console" in packed:  # An older process has not counted it.
-        _go_on(context.console_counters, packed["console"])
+            _restore(pools.pool_of(spec, user).idle_pool.counters, counts)
+    if "console" in packed:  # Missing from an older process.
+        _restore(context.console_counters, packed["console"])
     for database, user, errors in packed.get("errors", []):
         spec = pools.spec(database)
         if spec is not None:
@@ -68,20 +67,20 @@ def unpack_counts(
     )
 
 
-def _go_on(counters: Counters, counts: Iterable[int]) -> None:
-    """Have counters go on from counts, in the order of NAMES."""
+def _restore(counters: Counters, counts: Iterable[int]) -> None:
+    """Set counters to counts, which are in the order of NAMES."""
     for name, number in zip(NAMES, counts, strict=True):
         setattr(counters, name, number)
 
 
 def _pack_times(times: Times) -> list[object]:
-    """Pack a histogram: the longest, and the buckets that are not empty."""
+    """Pack a histogram: the longest time and the nonempty buckets."""
     filled = {str(bucket): n for bucket, n in enumerate(times.buckets) if n}
     return [times.longest, filled]
 
 
 def _unpack_times(packed: list[object]) -> Times:
-    """Restore a histogram; buckets that we do not have count as the last one."""
+    """Restore a histogram; buckets that we do not have go into the last one."""
     times = Times()
     longest, filled = packed
     assert isinstance(longest, int)  # noqa: S101 - as it was packed

@@ -1,8 +1,8 @@
-"""Goes on with the sockets of another process.
+"""Restores the connections of another process around its sockets.
 
-Called before the reactor runs, with everything suspended: listening sockets are
-adopted, servers and clients built around theirs and joined as they were, and only when
-the old process has gone does anything read.
+It runs before the reactor, with everything suspended: it builds servers and clients
+around their sockets and links them as they were.  Nothing reads before the old process
+has ended.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from pgswitch.wire.startup import Replication, StartupFacts
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pgswitch.admin.statistics import Statistics
     from pgswitch.auth.credentials import ServerCredentials
     from pgswitch.auth.login_service import LoginService
     from pgswitch.auth.session_setup import SessionRules
@@ -45,14 +46,13 @@ if TYPE_CHECKING:
     from pgswitch.pool.pools import Pools
     from pgswitch.relay.server_stream import ServerStream
     from pgswitch.takeover.predecessor import InheritedSocket
-    from pgswitch.views.statistics import StatisticsView
     from pgswitch.wire.params import Values
 
 LISTENING, SERVER, CLIENT = "pooler", "server", "client"
 
 
 class TakeoverImporter:
-    """Puts inherited connections into a service that serves nobody yet."""
+    """Imports inherited connections into a service that does not serve yet."""
 
     def __init__(
         self,
@@ -63,10 +63,10 @@ class TakeoverImporter:
         credentials: ServerCredentials,
         rules: SessionRules,
         clusters: Clusters,
-        statistics: StatisticsView,
+        statistics: Statistics,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
     ) -> None:
-        """Take the parts that connections belong to."""
+        """Take the parts of the service to import into."""
         self._clusters = clusters
         self._statistics = statistics
         self._context = context
@@ -76,12 +76,12 @@ class TakeoverImporter:
         self._rules = rules
         self._reactor = reactor
         self._servers: dict[int, ServerStream] = {}
-        """By their descriptors in the old process."""
+        """By descriptor in the old process."""
         self._walsenders: dict[int, InheritedSocket] = {}
-        """The same; each is made when its client is, which it belongs to."""
+        """By descriptor in the old process; each is created along with its client."""
 
     def take(self, inherited: Iterable[InheritedSocket]) -> None:
-        """Take servers and clients; those whose database is gone are closed."""
+        """Import servers and clients; close those whose database no longer exists."""
         by_task: dict[str, list[InheritedSocket]] = {
             LISTENING: [],
             SERVER: [],
@@ -101,7 +101,7 @@ class TakeoverImporter:
         self._credentials.unpack(state.get("learned", []))
         clusters = state.get("clusters", {})
         now = self._context.clock()
-        self._clusters.go_on_with(
+        self._clusters.inherit(
             {key: unpack_cluster(one, now) for key, one in clusters.items()}
         )
         if state:
@@ -122,7 +122,7 @@ class TakeoverImporter:
         self._servers[one.old_fd] = backend.stream
 
     def _go_on_with(self, backend: Backend, one: InheritedSocket) -> None:
-        """Make a server of ours of what was handed over."""
+        """Restore a server from its socket and state."""
         now = self._context.clock()
         state = one.state
         backend.go_on_with(
@@ -150,11 +150,13 @@ class TakeoverImporter:
             self._take_session(one, spec)
 
     def _take_session(self, one: InheritedSocket, spec: DatabaseSpec) -> None:
-        """Take a client that had logged in."""
+        """Import a client that had logged in."""
         now = self._context.clock()
         state = one.state
         frontend = Frontend(self._login_service, self._address(one))
-        frontend.go_on_with(self._transport(one, frontend), _facts(one), one.cancel_key)
+        frontend.adopt_session(
+            self._transport(one, frontend), _facts(one), one.cancel_key
+        )
         frontend.connected_at = moment(state.get("age"), now) or now
         frontend.connected_time = state.get("connected", frontend.connected_time)
         stream = frontend.stream
@@ -164,7 +166,7 @@ class TakeoverImporter:
             stream.startup_parameters = self._collected(state["startup"])
         self._to_its_pool(frontend, state)
         if state.get("statements") is not None:
-            # Its servers were shared; what it has prepared it keeps.
+            # Its servers were shared, so we track its prepared statements.
             equip(frontend, lambda _database: True)
         unpack_client(stream, state, self._context.statements, now)
         losses = state.get("lost")
@@ -181,13 +183,13 @@ class TakeoverImporter:
         server = self._servers.get(one.link)
         if server is not None:
             if not state:
-                # What the client is doing was not said; the next answer will show.
+                # PgBouncer does not say what the client is doing: wait for an answer.
                 stream.exchange.clean = False
             idle_pool.join(stream, server)
             server.owned = state.get("owned", False)
             self._take_mode(frontend, server, state)
         elif one.link:
-            # Its server stayed behind, and whatever it was doing there.
+            # Its server stayed with the old process, with everything in progress.
             frontend.disconnect(ServerConnCrashed())
             return
         elif stream.waiting_since:
@@ -196,11 +198,11 @@ class TakeoverImporter:
         self._take_rules(frontend, raw(state.get("kept", "")))
 
     def _take_rules(self, frontend: Frontend, kept: bytes) -> None:
-        """Have a client judged again, but not what has been; ``kept`` has not been."""
+        """Attach rules, which have seen ``stream.held`` but not ``kept``."""
         stream = frontend.stream
-        judged, stream.held[:] = stream.held[:], []
+        seen, stream.held[:] = stream.held[:], []
         self._rules.attach(frontend)
-        stream.held[:] = judged
+        stream.held[:] = seen
         if not kept:
             return
         if stream.interceptor is not None:
@@ -213,10 +215,9 @@ class TakeoverImporter:
     def _take_mode(
         self, frontend: Frontend, server: ServerStream, state: Packed
     ) -> None:
-        """Part a client and the server it had to itself, if servers are shared now.
+        """Release the server that a client had to itself, if servers are now shared.
 
-        Else it would have no server while nothing is under way, nor be without
-        statements that are kept for it.
+        Under the old process's pool mode the client kept the server while idle.
         """
         stream, pool = frontend.stream, frontend.pool
         is_new = stream.statements is not None and state.get("statements") is None
@@ -225,7 +226,7 @@ class TakeoverImporter:
             follow(pool, stream, server)
 
     def _to_its_pool(self, frontend: Frontend, state: Packed) -> None:
-        """Bring a client to the pool that a rule had moved it to."""
+        """Move a client to the pool to which a rule had moved it."""
         database, user = state.get("pool", frontend.pool.key)
         spec = self._pools.spec(database)
         if spec is not None and (database, user) != frontend.pool.key:
@@ -243,11 +244,11 @@ class TakeoverImporter:
         )
 
     def _transport(self, one: InheritedSocket, protocol: Frontend | Backend) -> object:
-        """Return what connects a protocol to its socket."""
+        """Return the transport of a protocol on its socket."""
         sock = socket.socket(fileno=one.fd)
         sock.setblocking(False)  # noqa: FBT003 - its only argument
         sock.set_inheritable(False)
-        # A stream may have been handed over by a link that waited for much.
+        # The old process may have raised SO_RCVLOWAT to batch reads.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         there, number, reactor = _peer(sock), protocol.number, self._reactor
         if sock.family == socket.AF_UNIX:
@@ -257,7 +258,7 @@ class TakeoverImporter:
         return TcpTransport(sock.detach(), protocol, there, None, number, reactor)
 
     def _address(self, one: InheritedSocket) -> Address:
-        """Return where a client comes from."""
+        """Return a client's address."""
         with socket.socket(fileno=os.dup(one.fd)) as sock:
             if sock.family == socket.AF_UNIX:
                 return Address("unix", unix_port(sock.getsockname()))
@@ -265,7 +266,7 @@ class TakeoverImporter:
 
 
 def _facts(one: InheritedSocket) -> StartupFacts:
-    """Return what a client's start-up packet said, as far as it still matters."""
+    """Return the facts of a client's startup packet that still matter."""
     given = one.state.get("replication")
     if given is None:
         return StartupFacts(one.user, one.database)
@@ -276,9 +277,9 @@ def _facts(one: InheritedSocket) -> StartupFacts:
 
 
 def _peer(sock: socket.socket) -> Any:  # noqa: ANN401 - as the family has it
-    """Return the address of the other end."""
+    """Return the address of the peer."""
     try:
         return sock.getpeername()
     except OSError:
-        # It has just left; reading will tell.
+        # It has just disconnected; reading will notice.
         return ("", 0) if sock.family != socket.AF_UNIX else ""

@@ -1,25 +1,27 @@
-"""Asks the running process for its sockets: a conversation with its console.
+"""The new process's side of a takeover: asks the old one's console for its sockets.
 
-Plain blocking calls: it happens before this process serves anybody, and its patience
-is that of SUSPEND.
+All calls block: they happen before this process serves any client, and may take as
+long as SUSPEND.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from pgswitch.config.trust import is_trusted
-from pgswitch.errors.fatal import FatalError
-from pgswitch.net.sockets import user_behind
+from pgswitch.errors.fatal import FatalError, fatal
+from pgswitch.net.sockets import is_abstract, unix_socket_path, user_behind
+from pgswitch.process.service_manager import environment, inherited_sockets
 from pgswitch.takeover.exporter import UNTOUCHED
 from pgswitch.types import CONSOLE_DATABASES, CONSOLE_USER
 from pgswitch.wire import decode, encode
@@ -35,29 +37,31 @@ from pgswitch.wire.constants import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pgswitch.config.model import Settings
+    from pgswitch.logs import Log
     from pgswitch.takeover.serialize import Packed
 
 TIMEOUT_S: Final = 60.0
-"""For one answer; SUSPEND takes up to the old process's suspend_timeout."""
+"""Limit for one answer; SUSPEND takes up to the old process's suspend_timeout."""
 END_S: Final = 30.0
-"""For the end of the old process."""
+"""Limit for the end of the old process."""
 POLL_S: Final = 0.01
 _READ: Final = 65536
 _MAX_DESCRIPTORS: Final = 64
 _INT4: Final = 4
 _KEY_MASK: Final = (1 << 64) - 1
 _STATE: Final = 15
-"""Where SHOW HANDOVER has a column more than SHOW FDS."""
+"""The index of SHOW HANDOVER's column ``state``, which SHOW FDS does not have."""
 
 
 @dataclass(slots=True)
 class InheritedSocket:
-    """One socket, and what was said of it."""
+    """One socket of the old process, and its connection's state."""
 
     fd: int
-    """In this process."""
+    """The descriptor in this process."""
     old_fd: int
-    """In the old one, where ``link`` of others names it."""
+    """The descriptor in the old process; ``link`` of other sockets refers to it."""
     task: str
     user: str
     database: str
@@ -68,14 +72,14 @@ class InheritedSocket:
     parameters: dict[str, str | None] = field(default_factory=dict)
     is_untouched: bool = False
     state: Packed = field(default_factory=dict)
-    """What only a process of ours says."""
+    """The state of SHOW HANDOVER; empty from PgBouncer."""
 
 
 class Predecessor:
     """The running process, through its console on the unix socket."""
 
     def __init__(self, connection: socket.socket) -> None:
-        """Take a connection that nothing was said on yet."""
+        """Take a connection on which nothing has been sent yet."""
         self._connection = connection
         connection.settimeout(TIMEOUT_S)
         self._buffer = bytearray()
@@ -83,10 +87,10 @@ class Predecessor:
 
     @classmethod
     def at(cls, path: str) -> Self | None:
-        """Return the process that listens on a unix socket, None if none does.
+        """Return the process that listens on a unix socket, None if there is none.
 
-        Raises FatalError for one that runs as another user, who would have us serve
-        clients and servers of their own making, and for one that is too busy.
+        Raises FatalError if it runs as another user, who could hand us forged clients
+        and servers, or if it is too busy.
         """
         _refuse_planted(path)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -94,35 +98,35 @@ class Predecessor:
             _connect(connection, path)
         except BlockingIOError:
             connection.close()
-            _die("takeover failed: the old process accepts no connection")
+            fatal("takeover failed: the old process accepts no connection")
         except OSError:
             connection.close()
             return None
         uid = user_behind(connection)
         if not is_trusted(uid):
             connection.close()
-            _die(
+            fatal(
                 f"takeover refused: the process at {path} runs as another user"
                 f" (id {uid})"
             )
         return cls(connection)
 
     def sockets(self) -> list[InheritedSocket]:
-        """Have it stop, and return all that it hands over.
+        """Suspend the process and return everything it hands over.
 
-        Raises FatalError when it refuses or does not answer.
+        Raises FatalError if it refuses or does not answer.
         """
         try:
             self._log_in()
             self._ask("SUSPEND;")
             return self._handed_over()
         except (OSError, EOFError) as error:
-            _die(f"takeover failed: {str(error) or 'the old process ended'}")
+            fatal(f"takeover failed: {str(error) or 'the old process ended'}")
 
     def end(self, pidfile: str) -> None:
-        """Have it end without touching the sockets; wait until its pid file is gone.
+        """Shut the process down, which leaves the sockets alone; wait for its pid file.
 
-        Raises FatalError if it does not end.
+        Returns when the pid file is gone; raises FatalError if it stays.
         """
         try:
             self._connection.sendall(encode.query("SHUTDOWN;"))
@@ -131,28 +135,28 @@ class Predecessor:
         except ConnectionError:
             pass
         except OSError as error:
-            _die(f"takeover failed: {error}")
+            fatal(f"takeover failed: {error}")
         self._connection.close()
         deadline = time.monotonic() + END_S
         while pidfile and Path(pidfile).exists():
             if time.monotonic() > deadline:
-                _die(f"takeover failed: pidfile '{pidfile}' is still there")
+                fatal(f"takeover failed: pidfile '{pidfile}' is still there")
             time.sleep(POLL_S)  # noqa: TID251 - nobody is served yet
 
     def give_up(self) -> None:
-        """Let it go on: it resumes when its console is gone."""
+        """Let the process continue; it also resumes when its console disconnects."""
         with suppress(OSError):
             self._connection.sendall(encode.query("RESUME;") + encode.terminate())
         self._connection.close()
 
-    # The conversation.
+    # The protocol.
 
     def _log_in(self) -> None:
         start = {"user": CONSOLE_USER, "database": CONSOLE_DATABASES[0]}
         self._connection.sendall(encode.startup(start.items()))
         for kind, body in self._messages():
             if kind == AUTHENTICATION and decode.authentication(body)[0]:
-                _die("takeover failed: the old process asks for a password")
+                fatal("takeover failed: the old process asks for a password")
 
     def _ask(self, statement: str) -> list[bytes]:
         """Return the DataRows of a statement; raises FatalError for an error."""
@@ -177,7 +181,7 @@ class Predecessor:
                 break
             yield kind, body
         if failed:
-            _die(f"takeover failed: {failed}")
+            fatal(f"takeover failed: {failed}")
 
     def _message(self) -> tuple[int, bytes]:
         head = self._exactly(HEADER_SIZE)
@@ -201,9 +205,9 @@ class Predecessor:
         try:
             rows = self._ask("SHOW HANDOVER;")
         except FatalError:
-            rows = self._ask("SHOW FDS;")  # A PgBouncer, or an older one of ours.
+            rows = self._ask("SHOW FDS;")  # PgBouncer, or an older pgswitch.
         if len(rows) != len(self._descriptors):
-            _die(
+            fatal(
                 f"takeover failed: {len(rows)} rows came with"
                 f" {len(self._descriptors)} sockets"
             )
@@ -229,19 +233,18 @@ def _connect(connection: socket.socket, path: str) -> None:
 
 
 def _refuse_planted(path: str) -> None:
-    """Raise FatalError where others have put a socket, or may put one of theirs.
+    """Raise FatalError if the socket is another user's, or one could replace it.
 
-    Whoever may write the folder could lead us to a socket of ours that is meant for
-    something else.
+    A user who may write to the folder could lead us to another socket of our own.
     """
     try:
         status, folder = os.lstat(path), Path(path).parent.stat()
     except OSError:
         return
     if not stat.S_ISSOCK(status.st_mode) or not is_trusted(status.st_uid):
-        _die(f"takeover refused: {path} is not a socket of our own user")
+        fatal(f"takeover refused: {path} is not a socket of our own user")
     if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
-        _die(
+        fatal(
             f"takeover refused: everybody may write {Path(path).parent}"
             " and replace the socket there"
         )
@@ -269,5 +272,63 @@ def _inherited(row: list[str | None], fd: int) -> InheritedSocket:
     )
 
 
-def _die(text: str) -> NoReturn:
-    raise FatalError(text)
+@dataclass(slots=True)
+class Takeover:
+    """The state that another process has handed over; it is suspended until it ends."""
+
+    predecessor: Predecessor
+    sockets: list[InheritedSocket]
+    pidfile: str
+
+    def listening(self) -> list[int]:
+        """Return the descriptors of the listening sockets."""
+        return [one.fd for one in self.sockets if one.task == "pooler"]
+
+    def complete(self) -> None:
+        """End the other process; raises FatalError if it does not end."""
+        with _exit_on_signals():
+            self.predecessor.end(self.pidfile)
+
+
+def begin(settings: Settings, log: Log) -> Takeover | None:
+    """Take over from the running process; return None if there is none.
+
+    Raises FatalError if that is impossible or refused; the old process then continues.
+    """
+    if not settings.unix_socket_dir:
+        fatal("cannot reboot if unix dir not configured")
+    if inherited_sockets(environment()):
+        fatal("cannot reboot under service manager")
+    path = unix_socket_path(settings.unix_socket_dir, settings.listen_port)
+    if is_abstract(path):
+        fatal("cannot reboot with abstract Unix socket")
+    predecessor = Predecessor.at(path)
+    if predecessor is None:
+        log.log("old process not found, try to continue normally")
+        return None
+    with _exit_on_signals():
+        try:
+            sockets = predecessor.sockets()
+        except FatalError:
+            predecessor.give_up()
+            raise
+    log.log(f"taking over {len(sockets)} sockets")
+    return Takeover(predecessor, sockets, settings.pidfile)
+
+
+@contextmanager
+def _exit_on_signals() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end this process at once; the old one then resumes."""
+
+    def leave(_number: int, _frame: object) -> NoReturn:
+        fatal("takeover was in progress, going down immediately")
+
+    before = {
+        number: signal.signal(number, leave)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

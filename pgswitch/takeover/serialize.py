@@ -1,8 +1,8 @@
-"""What is known of a connection, beside its socket, as text for another process.
+"""Serializes the state of a connection for another process.
 
-Plain JSON; bytes stand in it as Latin-1 text, moments as ages, since the clocks of two
-processes do not agree.  What is missing when it is read has the value of a connection
-at which nothing is under way, so that a process of another version can be read.
+The format is JSON; bytes become Latin-1 text, times become ages, because the clocks of
+two processes differ.  A missing key gets the value of an idle connection, so a process
+can read the state of another version.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections import Counter, deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pgswitch.cluster.cluster import LossCounts, Switchover
+from pgswitch.cluster.cluster_state import Knowledge
 from pgswitch.cluster.clusters import ClusterSnapshot
-from pgswitch.cluster.facts import Knowledge
 from pgswitch.cluster.nodes import Node
-from pgswitch.cluster.switchovers import LossCounts, Switchover
 from pgswitch.wire.exchange import IDLE
 from pgswitch.wire.prepared import KEEPS, Note
 from pgswitch.wire.sql_text import Action, SqlText, read
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
     from pgswitch.wire.statements import Statement, StatementTable
 
 Packed = dict[str, Any]
-"""An object of JSON."""
+"""A JSON object."""
 
 
 def text(raw: bytes) -> str:
-    """Return bytes as text that stands for them."""
+    """Return bytes as text for JSON."""
     return raw.decode("latin-1")
 
 
 def raw(text: str) -> bytes:
-    """Return the bytes that a text stands for."""
+    """Return the bytes of a text from :func:`text`."""
     return text.encode("latin-1")
 
 
 def age(then: float, now: float) -> float | None:
-    """Return how long ago a moment was; None for 0.0, which stands for never."""
+    """Return the age of a time in seconds; None for 0.0, which means never."""
     return now - then if then else None
 
 
 def moment(age: float | None, now: float) -> float:
-    """Return the moment that was so long ago, 0.0 for None."""
+    """Return the time of an age; 0.0 for None."""
     return 0.0 if age is None else now - age
 
 
@@ -56,7 +56,7 @@ def moment(age: float | None, now: float) -> float:
 
 
 def pack_client(stream: ClientStream, now: float) -> Packed:
-    """Pack what a client asked and prepared; it must be at rest."""
+    """Pack a client's requests and prepared statements; it must be suspended."""
     return {
         "exchange": pack_exchange(stream.exchange, now),
         "statements": None
@@ -75,7 +75,7 @@ def pack_client(stream: ClientStream, now: float) -> Packed:
 def unpack_client(
     stream: ClientStream, packed: Packed, table: StatementTable, now: float
 ) -> None:
-    """Give a client that relays already what was packed of its predecessor."""
+    """Restore what :func:`pack_client` packed, on a client that already relays."""
     unpack_exchange(stream.exchange, packed.get("exchange", {}), now)
     if stream.statements is not None:
         unpack_statements(stream.statements, packed.get("statements") or {}, table)
@@ -92,7 +92,7 @@ def unpack_client(
 
 
 def pack_exchange(exchange: Exchange, now: float) -> Packed:
-    """Pack the requests that wait for their answers."""
+    """Pack the requests that await their answers."""
     return {
         "queue": exchange.queue[exchange.head :],
         "status": exchange.status,
@@ -133,7 +133,7 @@ def unpack_exchange(exchange: Exchange, packed: Packed, now: float) -> None:
 
 
 def pack_statements(statements: ClientStatements) -> Packed:
-    """Pack a client's prepared statements, and notes on those under way."""
+    """Pack a client's prepared statements, and the notes of those in progress."""
     sql = statements.sql
     return {
         "names": {
@@ -176,7 +176,7 @@ def unpack_statements(
     for kind, one, name, was_own, prepare, home in packed.get("notes", []):
         statement = None if one is None else _unpack_statement(one, table)
         if statement is not None and kind not in KEEPS:
-            # Whoever holds it besides has it counted.
+            # Its other holders have counted it.
             statement.references -= 1
         statements.notes.append(
             Note(
@@ -223,7 +223,7 @@ def _pack_statement(statement: Statement) -> list[object]:
 
 
 def _unpack_statement(packed: list[Any], table: StatementTable) -> Statement:
-    """Return a statement, held once more, under the number that servers know."""
+    """Return a statement, with one more reference, under its number on servers."""
     number, definition = packed
     return table.hold_as(number, raw(definition))
 
@@ -232,7 +232,7 @@ def _unpack_statement(packed: list[Any], table: StatementTable) -> Statement:
 
 
 def pack_server(stream: ServerStream, now: float) -> Packed:
-    """Pack what a server has prepared."""
+    """Pack a server's prepared statements and flags."""
     return {
         "statements": [
             _pack_statement(one) for one in stream.statements.by_number.values()
@@ -249,12 +249,12 @@ def pack_server(stream: ServerStream, now: float) -> Packed:
 def unpack_server(
     stream: ServerStream, packed: Packed, table: StatementTable, now: float
 ) -> None:
-    """Give a server what was packed of its predecessor."""
+    """Restore what :func:`pack_server` packed."""
     for one in packed.get("statements", []):
         statement = _unpack_statement(one, table)
         stream.statements.add(statement)
         statement.references -= 1
-    stream.statements.is_over = True  # The limit may be another here.
+    stream.statements.is_over = True  # Our limit may differ.
     stream.statements.own.update(dict.fromkeys(map(raw, packed.get("own", [])), 1))
     stream.statements.has_unknown = packed.get("unknown", False)
     stream.statements.doubtful.update(dict.fromkeys(packed.get("doubtful", []), 1))
@@ -268,7 +268,7 @@ def unpack_server(
 
 
 def pack_cluster(known: ClusterSnapshot, now: float) -> Packed:
-    """Pack what is known of a cluster's nodes, and its switchovers."""
+    """Pack the state of a cluster's nodes, and its switchovers."""
     writer = [] if known.writer is None else [known.writer]
     return {
         "writer": _pack_nodes(writer),
@@ -282,7 +282,7 @@ def pack_cluster(known: ClusterSnapshot, now: float) -> Packed:
 
 
 def _pack_knowledge(knowledge: Knowledge) -> Packed:
-    """Pack what a machine knew, but for the nodes, which stand beside it."""
+    """Pack the knowledge of a machine, without its nodes, which are packed apart."""
     packed = asdict(knowledge)
     del packed["nodes"]
     return {**packed, "fenced": [*knowledge.fenced]}

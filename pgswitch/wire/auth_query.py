@@ -1,9 +1,9 @@
-"""One run of ``auth_query``: what a server is sent, and what its answer means.
+"""One run of ``auth_query``: the request to a server, and the meaning of its answer.
 
-The query goes out as one batch of the extended protocol with the user name as its
-only parameter, so a name is never part of SQL.  A server has its own parameters back
-before it is asked (pool/internal_queries.py), so that no client's ``search_path``
-changes what it means.
+The query goes out as one batch of the extended protocol with the user name as its only
+parameter, so a name is never part of SQL.  The server's own parameters are restored
+first (pool/internal_queries.py), so that no client's ``search_path`` changes the
+meaning of the query.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pgswitch.wire.constants import (
 )
 from pgswitch.wire.password import Secret
 
-LONGEST_NAME: Final = 127
+MAX_NAME_BYTES: Final = 127
 """Bytes of the user name that an answer is cut to, as PgBouncer does."""
 
 _COLUMNS: Final = 2
@@ -30,10 +30,10 @@ IMPOSSIBLE: Final = Secret.of("")
 
 
 class AuthQuery:
-    """The question who a user is; feed it every message up to ReadyForQuery."""
+    """A query for a user; feed it every message up to ReadyForQuery."""
 
     def __init__(self, sql: str, user: str) -> None:
-        """Take the setting ``auth_query`` and the name that a client gave."""
+        """Take the setting ``auth_query`` and the user name in the start-up packet."""
         self.request = b"".join(
             (
                 encode.parse("", sql),
@@ -49,11 +49,11 @@ class AuthQuery:
         self.complaint: str
         """What is wrong with the answer, for the log."""
         self.unfit: str
-        """Why the server is to be closed; empty if the answer was a good one."""
+        """Why to close the server; empty if the answer is good."""
         self.begin_again()
 
     def begin_again(self) -> None:
-        """Forget what was heard: another server is asked."""
+        """Forget the answer so far: the query goes to another server."""
         self.name, self.secret = None, IMPOSSIBLE
         self.complaint = self.unfit = ""
 
@@ -79,15 +79,15 @@ class AuthQuery:
             self._fail(reason, reason)
 
     def _row(self, name: bytes | None, secret: bytes | None) -> None:
-        """Take the row; of several the last one counts."""
+        """Take a row; the last one counts."""
         if name is None:
             reason = "auth_query response contained null user name"
             self._fail(reason, reason)
             return
-        self.name = cut_text(decode.text(name), LONGEST_NAME)
+        self.name = cut_text(decode.text(name), MAX_NAME_BYTES)
         self.secret = IMPOSSIBLE if secret is None else Secret.of(decode.text(secret))
 
     def _fail(self, complaint: str, unfit: str) -> None:
-        """Keep the first thing that is wrong."""
+        """Keep the first error."""
         if not self.unfit:
             self.complaint, self.unfit = complaint, unfit

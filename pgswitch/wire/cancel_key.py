@@ -1,9 +1,9 @@
-"""The cancel keys that clients are given, as PgBouncer lays them out.
+"""The cancel keys of clients, in PgBouncer's layout.
 
 A key is 8 bytes (manual, BackendKeyData: process number and secret).  Processes that
-share a port know each other as *peers*; the key then tells whose client it is, and
-how often a request with it may still be passed on.  Peers may be PgBouncers, so the
-places are theirs:
+share a port know each other as *peers*; the key then contains the peer of the client,
+and how often a request with it may still be passed on.  Peers may be PgBouncers, so the
+layout is theirs:
 
 =========  ==============================================================
 byte 0     random, the top bit 0: process numbers are positive
@@ -17,7 +17,6 @@ from __future__ import annotations
 from typing import Final
 
 KEY_SIZE: Final = 8
-TTL_AT_FIRST: Final = 3
 _TTL_BITS: Final = 0x03
 _POSITIVE: Final = 0x7F
 
@@ -47,5 +46,5 @@ def passed_on(key: bytes) -> bytes:
 
 
 def as_issued(key: bytes) -> bytes:
-    """Return the key as its client has it, whatever its TTL is by now."""
+    """Return the key as the client has it, with the initial TTL."""
     return key[:7] + bytes([key[7] | _TTL_BITS])

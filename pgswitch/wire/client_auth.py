@@ -1,17 +1,18 @@
-"""A client logging in to us: messages in, commands out, no sockets.
+"""The authentication of a client: messages in, commands out, no sockets.
 
-The machine starts behind the startup packet, when it is known who wants to log in
-and by which method. Its rules:
+It begins after the start-up packet, when the client's user and method are known.  Its
+rules:
 
 * An unknown user is asked just like a known one (a mock login), so that the refusal
-  does not tell which of name and password was wrong. Only ``trust`` cannot hide it.
+  does not show which of name and password was wrong.  Only ``trust`` cannot hide it.
 * ``md5`` for a user whose secret is a SCRAM verifier is done by SCRAM, as PostgreSQL
   does.
 * Texts and SQLSTATE of the refusals are PgBouncer's.
-* Whatever takes time (stretching a password, asking PAM or a directory) is a
-  :class:`Offload` for a thread; until its result is there, no message belongs here.
+* Slow work (deriving keys from a password, PAM, a directory) is an :class:`Offload` for
+  a thread; until its result is there, a message of the client breaks the protocol.
 
-What happens by method and by state is the tables at the end of the file.
+``CLIENT_AUTH_STATES`` is the table of states.  What a message or a result does by
+state, and how each method begins, are the tables at the end of the file.
 """
 
 from __future__ import annotations
@@ -39,25 +40,26 @@ from pgswitch.errors import (
     TrustFailed,
     VerifierTooSlow,
 )
+from pgswitch.state_table import StateTable
 from pgswitch.types import Method
 from pgswitch.wire import constants as c
 from pgswitch.wire import decode, encode, scram
 from pgswitch.wire.password import Secret, SecretKind, check_md5, check_plain
 
 Random = Callable[[int], bytes]
-"""Gives that many unpredictable bytes (``os.urandom``)."""
+"""Returns that many unpredictable bytes (``os.urandom``)."""
 
 VerifierCache = MutableMapping[tuple[str, Secret], scram.ScramVerifier]
-"""Verifiers made from clear secrets, so that each is stretched only once."""
+"""Verifiers of clear secrets, so that each is derived only once."""
 
 Authority = Callable[[str], bool]
-"""Says whether a password is right, or whether the peer is the user (password empty).
+"""Tells whether a password is right, or whether the peer is the user (password empty).
 
-May take its time, so it is asked in a thread."""
+It may block, so it is called in a thread."""
 
 
-# Commands are plain classes: to make a frozen dataclass takes ten times as long, three
-# times in a SCRAM login, and a repr that shows nothing is right for secrets.
+# Commands are plain classes: making a frozen dataclass takes ten times as long, and a
+# SCRAM login makes three; and a repr that shows nothing is right for secrets.
 
 
 class Send:
@@ -71,12 +73,12 @@ class Send:
 
 
 class Accepted:
-    """The client is who it says.
+    """The client is authenticated.
 
-    ``scram_keys`` are there if it proved itself against a stored SCRAM verifier,
-    ``password`` if it sent its password in clear: what its servers can be logged in
-    to with. ``last`` are the last bytes of the exchange, which the welcome may follow
-    at once: AuthenticationSASLFinal, or nothing.
+    Logins to servers can use ``scram_keys``, if the client proved itself against a
+    stored SCRAM verifier, or ``password``, if it sent its password in clear.  ``last``
+    are the last bytes of the exchange, AuthenticationSASLFinal or nothing; they may go
+    out together with the messages that follow.
     """
 
     __slots__ = ("last", "password", "scram_keys")
@@ -87,14 +89,14 @@ class Accepted:
         password: Secret | None = None,
         last: bytes = b"",
     ) -> None:
-        """Take what the login has shown."""
+        """Take what the exchange has found out."""
         self.scram_keys = scram_keys
         self.password = password
         self.last = last
 
 
 class Refused:
-    """Tell the client of the fault (unless it is silent) and close."""
+    """Send the client the fault (unless it is silent) and close."""
 
     __slots__ = ("fault",)
 
@@ -106,45 +108,102 @@ class Refused:
 class Offload:
     """A call for a thread; :meth:`ClientAuthenticator.offload_done` takes its result.
 
-    ``asks_others``: it may wait for somebody outside, and does not compute.
-    ``whose`` is whom it is done for: many such take turns.
+    ``is_external``: it waits for another program or machine, and computes nothing.
+    ``owner`` is the user or server that it is done for: owners take turns.
     """
 
-    __slots__ = ("asks_others", "call", "whose")
+    __slots__ = ("call", "is_external", "owner")
 
     def __init__(
         self,
         call: Callable[[], object],
-        whose: str = "",
+        owner: str = "",
         *,
-        asks_others: bool = False,
+        is_external: bool = False,
     ) -> None:
         """Take what to call."""
         self.call = call
-        self.whose = whose
-        self.asks_others = asks_others
+        self.owner = owner
+        self.is_external = is_external
 
 
 ClientAuthCommand = Send | Accepted | Refused | Offload
 
 
 class ClientAuthState(IntEnum):
-    """Where a client's login is; a number, which is found faster in a table."""
+    """The state of a client's authentication; a number, because that hashes faster."""
 
     NEW = auto()
     PASSWORD = auto()
+    """Waits for the password in clear."""
     PASSWORD_CHECK = auto()
+    """A thread checks the password, or the peer."""
     MD5 = auto()
+    """Waits for the MD5 answer."""
     SASL_FIRST = auto()
-    STRETCHING = auto()
+    """Waits for SASLInitialResponse."""
+    DERIVING_KEYS = auto()
+    """A thread derives the SCRAM verifier of a clear secret."""
     SASL_FINAL = auto()
+    """Waits for SASLResponse, with the client's proof."""
     DONE = auto()
 
 
-# Final names: the members of an enumeration are looked up anew each time.
+class ClientAuthEvent(IntEnum):
+    """What changes the state of a client's authentication."""
+
+    PASSWORD_REQUESTED = auto()
+    MD5_REQUESTED = auto()
+    SASL_REQUESTED = auto()
+    CHECK_STARTED = auto()
+    DERIVATION_STARTED = auto()
+    CHALLENGE_SENT = auto()
+    ACCEPTED = auto()
+    REFUSED = auto()
+
+
+CLIENT_AUTH_STATES: Final[StateTable[ClientAuthState, ClientAuthEvent]] = StateTable(
+    "client authentication",
+    ClientAuthState.NEW,
+    {
+        ClientAuthState.NEW: {
+            ClientAuthEvent.PASSWORD_REQUESTED: ClientAuthState.PASSWORD,
+            ClientAuthEvent.MD5_REQUESTED: ClientAuthState.MD5,
+            ClientAuthEvent.SASL_REQUESTED: ClientAuthState.SASL_FIRST,
+            ClientAuthEvent.CHECK_STARTED: ClientAuthState.PASSWORD_CHECK,
+            ClientAuthEvent.ACCEPTED: ClientAuthState.DONE,
+            ClientAuthEvent.REFUSED: ClientAuthState.DONE,
+        },
+        ClientAuthState.PASSWORD: {
+            ClientAuthEvent.CHECK_STARTED: ClientAuthState.PASSWORD_CHECK,
+            ClientAuthEvent.REFUSED: ClientAuthState.DONE,
+        },
+        ClientAuthState.PASSWORD_CHECK: {
+            ClientAuthEvent.ACCEPTED: ClientAuthState.DONE,
+            ClientAuthEvent.REFUSED: ClientAuthState.DONE,
+        },
+        ClientAuthState.MD5: {
+            ClientAuthEvent.ACCEPTED: ClientAuthState.DONE,
+            ClientAuthEvent.REFUSED: ClientAuthState.DONE,
+        },
+        ClientAuthState.SASL_FIRST: {
+            ClientAuthEvent.DERIVATION_STARTED: ClientAuthState.DERIVING_KEYS,
+            ClientAuthEvent.CHALLENGE_SENT: ClientAuthState.SASL_FINAL,
+            ClientAuthEvent.REFUSED: ClientAuthState.DONE,
+        },
+        ClientAuthState.DERIVING_KEYS: {
+            ClientAuthEvent.CHALLENGE_SENT: ClientAuthState.SASL_FINAL,
+            ClientAuthEvent.REFUSED: ClientAuthState.DONE,
+        },
+        ClientAuthState.SASL_FINAL: {
+            ClientAuthEvent.ACCEPTED: ClientAuthState.DONE,
+            ClientAuthEvent.REFUSED: ClientAuthState.DONE,
+        },
+    },
+)
+
+# Final names, because each use of an enumeration's member costs a look-up.
 _NEW: Final = ClientAuthState.NEW
-_SASL_FIRST: Final = ClientAuthState.SASL_FIRST
-_SASL_FINAL: Final = ClientAuthState.SASL_FINAL
 _DONE: Final = ClientAuthState.DONE
 _MD5: Final = Method.MD5
 _CLEAR_SECRET: Final = SecretKind.PLAIN
@@ -153,18 +212,21 @@ _SCRAM_SECRET: Final = SecretKind.SCRAM
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginContext:
-    """What logins need besides the user: the same for all of one kind.
+    """What an authentication needs besides the user.
 
-    ``mock_seed`` is 32 random bytes kept for the life of the process. ``iterations``
-    is the setting ``scram_iterations``, for verifiers made from clear secrets, and
-    ``iterations_max`` is ``scram_iterations_max``, for those that are stored.
-    ``end_point`` is the hash of the certificate that the client was shown, for channel
-    binding; empty if there is none. ``authority`` is asked by the methods that leave
-    it to others. ``is_proved``: the certificate is that of who the client says it is.
-    ``only_scram``: every known user has a SCRAM secret; ``any_scram``: one at least.
-    ``stretches_always``: a SCRAM login costs a verifier made anew, whoever it is: some
-    users' secrets are in clear, and the time would tell. ``believes_others``: who is
-    unknown here may be known to the ``authority``.
+    :ivar mock_seed: 32 random bytes, the same for the life of the process.
+    :ivar iterations: the setting ``scram_iterations``, for verifiers of clear secrets.
+    :ivar iterations_max: ``scram_iterations_max``, for stored verifiers.
+    :ivar end_point: the hash of the certificate that we have sent the client, for
+        channel binding; empty without TLS.
+    :ivar authority: checks the password or the peer, for methods that ask another
+        authority.
+    :ivar is_proved: the client's certificate is one of its user.
+    :ivar only_scram: every known user has a SCRAM secret.
+    :ivar any_scram: at least one known user has a SCRAM secret.
+    :ivar always_derives: each SCRAM login derives a verifier, even for an unknown user:
+        some users' secrets are in clear, and the time would show which users exist.
+    :ivar trusts_authority: the ``authority`` may know users that we do not.
     """
 
     random: Random
@@ -177,15 +239,15 @@ class LoginContext:
     is_proved: bool = False
     only_scram: bool = False
     any_scram: bool = False
-    stretches_always: bool = False
-    believes_others: bool = True
+    always_derives: bool = False
+    trusts_authority: bool = True
 
 
 class ClientAuthenticator:
-    """The login of one client by one method."""
+    """The authentication of one client by one method."""
 
     __slots__ = (
-        "_around",
+        "_context",
         "_method",
         "_pending",
         "_salt",
@@ -198,40 +260,44 @@ class ClientAuthenticator:
     def __init__(
         self, method: Method, user: str, secret: Secret | None, context: LoginContext
     ) -> None:
-        """Take how to log in, and who; ``secret`` is None for an unknown user."""
+        """Take method and user; ``secret`` is None for an unknown user."""
         self._method = method
         self._user = user
         self._secret = secret
-        self._around = context
+        self._context = context
         self._salt = b""
         self._pending: str | tuple[str, bytes] = ""
-        """What waits for the result of a Work: password, or mechanism and message."""
+        """What the offloaded call is about: the password, or mechanism and message."""
         self._scram: scram.ScramServer | None = None
         self._state = _NEW
 
     @property
     def state(self) -> ClientAuthState:
-        """Where the login is."""
+        """Where the authentication is."""
         return self._state
 
+    def _change_state(self, event: ClientAuthEvent) -> None:
+        """Change the state; raises IllegalTransitionError."""
+        self._state = CLIENT_AUTH_STATES.next(self._state, event)
+
     def begin(self) -> list[ClientAuthCommand]:
-        """Return the first commands: a question, or already the outcome."""
+        """Return the first commands: a request, or at once the outcome."""
         if self._state is not _NEW:
-            raise RuntimeError("a login begins once")
+            raise RuntimeError("an authentication begins once")
         if self._method is _MD5 and self._is_scram_user():
-            return self._ask_scram()
-        return _METHODS[self._method](self)
+            return self._request_sasl()
+        return _ON_BEGIN[self._method](self)
 
     def message(self, kind: int, body: bytes) -> list[ClientAuthCommand]:
         """Return the commands for one message of the client.
 
-        After Accepted or Refused no message belongs here any more (RuntimeError).
+        Raises RuntimeError before :meth:`begin` and after the outcome.
         """
         if self._state in (_NEW, _DONE):
-            raise RuntimeError("no message is expected before or after a login")
+            raise RuntimeError("no message belongs before or after an authentication")
         if kind == c.TERMINATE:
             return self._refuse(SilentClose("client close request"))
-        act = _TABLE.get(self._state)
+        act = _ON_MESSAGE.get(self._state)
         if act is None or kind != c.PASSWORD_MESSAGE:
             return self._refuse(SilentClose("bad packet"))
         try:
@@ -240,105 +306,105 @@ class ClientAuthenticator:
             return self._refuse(fault)
 
     def offload_done(self, result: object) -> list[ClientAuthCommand]:
-        """Return the commands for the result of a Work, None if it failed."""
-        act = _RESULTS.get(self._state)
+        """Return the commands for the result of an Offload, None if it failed."""
+        act = _ON_RESULT.get(self._state)
         if act is None:
-            return []  # The client has not waited for it.
+            return []  # It comes too late: the client is refused already.
         try:
             return act(self, result)
         except Fault as fault:
             return self._refuse(fault)
 
     def _is_scram_user(self) -> bool:
-        """Tell whether the user has a SCRAM secret, or would have if there were one."""
+        """Tell whether the user has a SCRAM secret; an unknown one, as others do."""
         if self._secret is None:
-            return self._around.only_scram
+            return self._context.only_scram
         return self._secret.kind is _SCRAM_SECRET
 
     def _accept(self, outcome: Accepted) -> list[ClientAuthCommand]:
-        self._state = _DONE
+        self._change_state(ClientAuthEvent.ACCEPTED)
         return [outcome]
 
     def _refuse(self, fault: Fault) -> list[ClientAuthCommand]:
-        self._state = _DONE
+        self._change_state(ClientAuthEvent.REFUSED)
         return [Refused(fault)]
 
-    # -------------------------------------------------------------- questions
+    # --------------------------------------------------------------- requests
 
-    def _ask_nothing(self) -> list[ClientAuthCommand]:
+    def _begin_any(self) -> list[ClientAuthCommand]:
         return self._accept(Accepted())
 
-    def _ask_known(self) -> list[ClientAuthCommand]:
+    def _begin_trust(self) -> list[ClientAuthCommand]:
         if self._secret is None:
             return self._refuse(TrustFailed())
         return self._accept(Accepted())
 
-    def _ask_nobody(self) -> list[ClientAuthCommand]:
+    def _begin_reject(self) -> list[ClientAuthCommand]:
         return self._refuse(LoginRejected())
 
-    def _ask_certificate(self) -> list[ClientAuthCommand]:
-        if self._secret is None or not self._around.is_proved:
+    def _begin_cert(self) -> list[ClientAuthCommand]:
+        if self._secret is None or not self._context.is_proved:
             return self._refuse(CertificateFailed())
         return self._accept(Accepted())
 
-    def _ask_system(self) -> list[ClientAuthCommand]:
-        if self._secret is None or self._around.authority is None:
+    def _begin_peer(self) -> list[ClientAuthCommand]:
+        if self._secret is None or self._context.authority is None:
             return self._refuse(PeerRejected())
-        self._state = ClientAuthState.PASSWORD_CHECK
+        self._change_state(ClientAuthEvent.CHECK_STARTED)
         return [
-            Offload(partial(self._around.authority, ""), self._user, asks_others=True)
+            Offload(partial(self._context.authority, ""), self._user, is_external=True)
         ]
 
-    def _ask_password(self) -> list[ClientAuthCommand]:
-        self._state = ClientAuthState.PASSWORD
+    def _request_password(self) -> list[ClientAuthCommand]:
+        self._change_state(ClientAuthEvent.PASSWORD_REQUESTED)
         return [Send(encode.auth_cleartext())]
 
-    def _ask_md5(self) -> list[ClientAuthCommand]:
-        self._state = ClientAuthState.MD5
-        self._salt = self._around.random(c.MD5_SALT_SIZE)
+    def _request_md5(self) -> list[ClientAuthCommand]:
+        self._change_state(ClientAuthEvent.MD5_REQUESTED)
+        self._salt = self._context.random(c.MD5_SALT_SIZE)
         return [Send(encode.auth_md5(self._salt))]
 
-    def _ask_scram(self) -> list[ClientAuthCommand]:
-        self._state = _SASL_FIRST
-        return [Send(_BINDING_OFFER if self._around.end_point else _OFFER)]
+    def _request_sasl(self) -> list[ClientAuthCommand]:
+        self._change_state(ClientAuthEvent.SASL_REQUESTED)
+        return [Send(_BINDING_OFFER if self._context.end_point else _OFFER)]
 
     def _is_offered(self, mechanism: str) -> bool:
         if mechanism == c.SCRAM_SHA_256_PLUS:
-            return bool(self._around.end_point)
+            return bool(self._context.end_point)
         return mechanism == c.SCRAM_SHA_256
 
     # ---------------------------------------------------------------- answers
 
     def _on_password(self, body: bytes) -> list[ClientAuthCommand]:
         password = decode.text(_answer(body))
-        self._state = ClientAuthState.PASSWORD_CHECK
+        self._change_state(ClientAuthEvent.CHECK_STARTED)
         self._pending = password
-        if self._around.authority is not None:
-            asking = partial(self._around.authority, password)
-            return [Offload(asking, self._user, asks_others=True)]
+        if self._context.authority is not None:
+            check_outside = partial(self._context.authority, password)
+            return [Offload(check_outside, self._user, is_external=True)]
         check = partial(check_plain, self._secret, self._user, password)
-        if not self._around.any_scram and not self._is_scram_user():
+        if not self._context.any_scram and not self._is_scram_user():
             return self._on_checked(check())
-        if self._rounds() > self._around.iterations_max:
-            # As if nobody had the name, which takes as long as ever.
+        if self._iterations() > self._context.iterations_max:
+            # As for an unknown user, which takes as long as always.
             check = partial(check_plain, None, self._user, password)
         return [Offload(partial(check, decoy=self._mock()), self._user)]
 
-    def _rounds(self) -> int:
-        """Return how many iterations it takes to check a password; 0: it takes none."""
+    def _iterations(self) -> int:
+        """Return the iterations that checking the password takes; 0 without SCRAM."""
         verifier = None if self._secret is None else self._secret.verifier
         return 0 if verifier is None else verifier.iterations
 
     def _on_checked(self, result: object) -> list[ClientAuthCommand]:
         assert isinstance(self._pending, str)  # noqa: S101 - narrows the type
-        is_unknown = self._secret is None and not self._around.believes_others
+        is_unknown = self._secret is None and not self._context.trusts_authority
         if result is not True or is_unknown:
-            limit = self._around.iterations_max
-            if self._around.authority is None and self._rounds() > limit:
-                raise VerifierTooSlow(iterations=self._rounds(), limit=limit)
+            limit = self._context.iterations_max
+            if self._context.authority is None and self._iterations() > limit:
+                raise VerifierTooSlow(iterations=self._iterations(), limit=limit)
             raise _WRONG[self._method]
-        given = self._pending
-        password = Secret(_CLEAR_SECRET, given) if given else None
+        sent = self._pending
+        password = Secret(_CLEAR_SECRET, sent) if sent else None
         return self._accept(Accepted(password=password))
 
     def _on_md5(self, body: bytes) -> list[ClientAuthCommand]:
@@ -354,43 +420,43 @@ class ClientAuthenticator:
         except ProtocolViolation as violation:
             raise SaslFailed from violation
         verifier = self._verifier()
-        if verifier is not None and not self._around.stretches_always:
+        if verifier is not None and not self._context.always_derives:
             return self._challenge(verifier, mechanism, data)
-        self._state = ClientAuthState.STRETCHING
+        self._change_state(ClientAuthEvent.DERIVATION_STARTED)
         self._pending = mechanism, data
-        salt = self._around.random(scram.SALT_SIZE)
+        salt = self._context.random(scram.SALT_SIZE)
         text = self._secret.value if self._secret else self._user
-        derive_keys = partial(scram.make_verifier, text, salt, self._around.iterations)
+        derive_keys = partial(scram.make_verifier, text, salt, self._context.iterations)
         return [Offload(derive_keys, self._user)]
 
     def _verifier(self) -> scram.ScramVerifier | None:
-        """Return what the proof is judged by; None if it is still to be made."""
+        """Return what to check the proof with; None if it is still to be derived."""
         secret = self._secret
         if secret is not None and secret.verifier is not None:
             return secret.verifier
         if not secret or secret.kind is not _CLEAR_SECRET:
             return self._mock()
-        known = self._around.cache.get((self._user, secret))
-        is_right = known is not None and known.iterations == self._around.iterations
+        known = self._context.cache.get((self._user, secret))
+        is_right = known is not None and known.iterations == self._context.iterations
         return known if is_right else None
 
-    def _on_stretched(self, result: object) -> list[ClientAuthCommand]:
+    def _on_keys(self, result: object) -> list[ClientAuthCommand]:
         if not isinstance(result, scram.ScramVerifier):
             raise SaslFailed
         assert isinstance(self._pending, tuple)  # noqa: S101 - narrows the type
         verifier = self._verifier()
         if verifier is None and self._secret is not None:
-            verifier = self._around.cache[self._user, self._secret] = result
+            verifier = self._context.cache[self._user, self._secret] = result
         assert verifier is not None  # noqa: S101 - only a secret has none
         return self._challenge(verifier, *self._pending)
 
     def _challenge(
         self, verifier: scram.ScramVerifier, mechanism: str, data: bytes
     ) -> list[ClientAuthCommand]:
-        nonce = scram.make_nonce(self._around.random(scram.NONCE_SIZE))
-        self._scram = scram.ScramServer(verifier, nonce, self._around.end_point)
+        nonce = scram.make_nonce(self._context.random(scram.NONCE_SIZE))
+        self._scram = scram.ScramServer(verifier, nonce, self._context.end_point)
         answer = self._scram.first(data, mechanism)
-        self._state = _SASL_FINAL
+        self._change_state(ClientAuthEvent.CHALLENGE_SENT)
         return [Send(encode.auth_sasl_continue(answer))]
 
     def _on_sasl_final(self, body: bytes) -> list[ClientAuthCommand]:
@@ -399,20 +465,20 @@ class ClientAuthenticator:
         answer = self._scram.final(body)
         secret = self._secret
         if not secret or secret.kind is SecretKind.MD5:
-            raise SaslFailed  # a mock login, which no proof can get this far
+            raise SaslFailed  # A mock login; no proof can get this far.
         keys = self._scram.keys if secret.kind is _SCRAM_SECRET else None
         return self._accept(Accepted(keys, last=encode.auth_sasl_final(answer)))
 
     def _mock(self) -> scram.ScramVerifier:
-        """Return what no password fits, as it would be if there were such a user."""
-        context = self._around
+        """Return a verifier that no password fits, as if the user existed."""
+        context = self._context
         return scram.mock_verifier(self._user, context.mock_seed, context.iterations)
 
 
 _ZERO: Final = b"\0"
 _OFFER: Final = encode.auth_sasl()
 _BINDING_OFFER: Final = encode.auth_sasl((c.SCRAM_SHA_256_PLUS, c.SCRAM_SHA_256))
-"""What is offered over TLS: the best first."""
+"""The mechanisms over TLS, the best first."""
 
 
 def _answer(body: bytes) -> bytes:
@@ -425,26 +491,26 @@ def _answer(body: bytes) -> bytes:
         raise PasswordFailed from violation
 
 
-# What happens, by method and by state: of the class above, so its own.
+# Tables of the methods of the class above, so its private names are at home here.
 # ruff: noqa: SLF001
 
-_METHODS: Final[
+_ON_BEGIN: Final[
     Mapping[Method, Callable[[ClientAuthenticator], list[ClientAuthCommand]]]
 ] = MappingProxyType(
     {
-        Method.ANY: ClientAuthenticator._ask_nothing,
-        Method.TRUST: ClientAuthenticator._ask_known,
-        Method.REJECT: ClientAuthenticator._ask_nobody,
-        Method.CERT: ClientAuthenticator._ask_certificate,
-        Method.PEER: ClientAuthenticator._ask_system,
-        Method.PLAIN: ClientAuthenticator._ask_password,
-        Method.LDAP: ClientAuthenticator._ask_password,
-        Method.PAM: ClientAuthenticator._ask_password,
-        Method.MD5: ClientAuthenticator._ask_md5,
-        Method.SCRAM_SHA_256: ClientAuthenticator._ask_scram,
+        Method.ANY: ClientAuthenticator._begin_any,
+        Method.TRUST: ClientAuthenticator._begin_trust,
+        Method.REJECT: ClientAuthenticator._begin_reject,
+        Method.CERT: ClientAuthenticator._begin_cert,
+        Method.PEER: ClientAuthenticator._begin_peer,
+        Method.PLAIN: ClientAuthenticator._request_password,
+        Method.LDAP: ClientAuthenticator._request_password,
+        Method.PAM: ClientAuthenticator._request_password,
+        Method.MD5: ClientAuthenticator._request_md5,
+        Method.SCRAM_SHA_256: ClientAuthenticator._request_sasl,
     },
 )
-"""Method to its question, or to its verdict where nothing need be asked."""
+"""How each method begins: with a request, or at once with the outcome."""
 
 _WRONG: Final[Mapping[Method, type[Fault]]] = MappingProxyType(
     {
@@ -454,9 +520,9 @@ _WRONG: Final[Mapping[Method, type[Fault]]] = MappingProxyType(
         Method.PAM: PamFailed,
     }
 )
-"""Method to what a client is told whose password, or whose peer, is wrong."""
+"""The fault of each method if the password or the peer is wrong."""
 
-_TABLE: Final[
+_ON_MESSAGE: Final[
     Mapping[
         ClientAuthState, Callable[[ClientAuthenticator, bytes], list[ClientAuthCommand]]
     ]
@@ -468,9 +534,9 @@ _TABLE: Final[
         ClientAuthState.SASL_FINAL: ClientAuthenticator._on_sasl_final,
     }
 )
-"""State to what a PasswordMessage does there; no other state takes messages."""
+"""What a PasswordMessage does by state; no other state takes messages."""
 
-_RESULTS: Final[
+_ON_RESULT: Final[
     Mapping[
         ClientAuthState,
         Callable[[ClientAuthenticator, object], list[ClientAuthCommand]],
@@ -478,7 +544,7 @@ _RESULTS: Final[
 ] = MappingProxyType(
     {
         ClientAuthState.PASSWORD_CHECK: ClientAuthenticator._on_checked,
-        ClientAuthState.STRETCHING: ClientAuthenticator._on_stretched,
+        ClientAuthState.DERIVING_KEYS: ClientAuthenticator._on_keys,
     }
 )
-"""State to what the result of a Work does there."""
+"""What the result of an Offload does by state."""

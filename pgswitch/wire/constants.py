@@ -141,15 +141,3 @@ SCRAM_SHA_256_PLUS: Final = "SCRAM-SHA-256-PLUS"
 """The SASL mechanisms in use (RFC 7677), without and with channel binding."""
 
 MD5_SALT_SIZE: Final = 4
-
-# --------------------------------------------------- transaction status, one byte
-STATUS_IDLE: Final = 0x49  # I
-STATUS_IN_TRANSACTION: Final = 0x54  # T
-STATUS_FAILED: Final = 0x45  # E
-
-# ------------------------------------------------- type numbers the console uses
-OID_BYTEA: Final = 17
-OID_INT8: Final = 20
-OID_INT4: Final = 23
-OID_TEXT: Final = 25
-OID_NUMERIC: Final = 1700

@@ -207,14 +207,6 @@ def _target(body: bytes, packet: str) -> Target:
     return Target(body[0], name)
 
 
-def command_tag(body: bytes) -> bytes:
-    """Return the tag of CommandComplete."""
-    tag, at = _cstring(body, 0, "CommandComplete")
-    if at != len(body):
-        raise BrokenPacket(message="CommandComplete")
-    return tag
-
-
 def backend_key_data(body: bytes) -> bytes:
     """Return the cancel key, process number included: 8 to 260 bytes.
 

@@ -266,19 +266,9 @@ def describe_portal(portal: Text = "") -> bytes:
     return message(c.DESCRIBE, b"P" + cstring(portal))
 
 
-def describe_statement(name: Text) -> bytes:
-    """Return Describe of a prepared statement."""
-    return message(c.DESCRIBE, b"S" + cstring(name))
-
-
 def execute(portal: Text = "") -> bytes:
     """Return Execute without a limit on rows."""
     return message(c.EXECUTE, cstring(portal) + _UINT32.pack(0))
-
-
-def close_statement(name: Text) -> bytes:
-    """Return Close of a prepared statement."""
-    return message(c.CLOSE, b"S" + cstring(name))
 
 
 def sync() -> bytes:
@@ -336,8 +326,3 @@ def cancel_request(key: bytes) -> bytes:
 def ssl_request() -> bytes:
     """Return SSLRequest."""
     return _STARTUP_HEADER.pack(c.STARTUP_HEADER_SIZE, c.SSL_REQUEST_CODE)
-
-
-def gssenc_request() -> bytes:
-    """Return GSSENCRequest."""
-    return _STARTUP_HEADER.pack(c.STARTUP_HEADER_SIZE, c.GSSENC_REQUEST_CODE)

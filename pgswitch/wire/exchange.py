@@ -49,7 +49,6 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 IDLE: Final = 0x49
-IN_TRANSACTION: Final = 0x54
 FAILED: Final = 0x45
 
 TYPE: Final = 0xFF

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from pgswitch.wire.spelling import bring_codecs, recoded
+from pgswitch.wire.spelling import preload_codecs, recoded
 
 Values = tuple[str | None, ...]
 
@@ -85,7 +85,7 @@ class Tracking:
         self._index = {name: at for at, name in enumerate(names)}
         self._interned: dict[Values, Values] = {}
         if not set(names) <= _ASCII:
-            bring_codecs()
+            preload_codecs()
         self.unset = self._one((None,) * len(self.names))
 
     def __contains__(self, name: str) -> bool:

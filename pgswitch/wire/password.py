@@ -1,8 +1,8 @@
-"""Stored secrets and how a password is compared with them.
+"""Stored secrets, and the check of passwords against them.
 
-A secret is what ``auth_file``, ``auth_query`` or ``password=`` hold: clear text, an
-MD5 digest, or a SCRAM verifier, told apart as PostgreSQL does. No comparison here
-tells by its time how much was right, and no repr shows a secret.
+A secret is what ``auth_file``, ``auth_query`` or ``password=`` contain: clear text, an
+MD5 digest, or a SCRAM verifier, distinguished as PostgreSQL does.  All comparisons take
+constant time, and no repr contains a secret.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Secret:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """Return the secret that the text is: what fits no other form is clear."""
+        """Return the secret that the text is: clear text unless it has another form."""
         if _MD5.fullmatch(text) is not None:
             return cls(SecretKind.MD5, text)
         verifier = ScramVerifier.parse(text)
@@ -47,12 +47,12 @@ class Secret:
         return cls(SecretKind.PLAIN, text)
 
     def __bool__(self) -> bool:
-        """Whether there is anything: an empty secret never matches."""
+        """Whether the secret is not empty: an empty one never matches."""
         return bool(self.value)
 
 
-_NOBODYS: Final = Secret(SecretKind.PLAIN, "")
-"""Stands for what an unknown user has, and is compared with in vain."""
+_NO_SECRET: Final = Secret(SecretKind.PLAIN, "")
+"""Stands for the secret of an unknown user, and never matches."""
 
 
 def _raw(text: str) -> bytes:
@@ -82,9 +82,9 @@ def md5_answer(secret: Secret, user: str, salt: bytes) -> bytes | None:
 def check_md5(secret: Secret | None, user: str, salt: bytes, answer: bytes) -> bool:
     """Whether the answer to a salted MD5 request is right.
 
-    Never for an unknown user (None), which is found out by as much work.
+    Never for an unknown user (None); finding that out takes the same time.
     """
-    expected = md5_answer(secret or _NOBODYS, user, salt)
+    expected = md5_answer(secret or _NO_SECRET, user, salt)
     is_right = expected is not None and compare_digest(expected, answer)
     return bool(secret) and is_right
 
@@ -97,9 +97,9 @@ def check_plain(
 ) -> bool:
     """Whether a clear password is right; never for an unknown user (None).
 
-    Costs the iterations of the verifier if the secret is a SCRAM one. Where ``decoy``
-    is given, any other secret costs as much, so that the time does not tell who has
-    which, or is unknown.
+    A SCRAM secret costs the iterations of its verifier.  With ``decoy`` any other
+    secret costs as much, so that the time does not show which kind of secret a user
+    has, or that it is unknown.
     """
     if secret is not None and secret.verifier is not None:
         return matches(secret.verifier, password)
@@ -107,5 +107,5 @@ def check_plain(
         matches(decoy, password)
     if not secret or not password:
         return False
-    given = password if secret.kind is SecretKind.PLAIN else md5_secret(user, password)
-    return compare_digest(_raw(given), _raw(secret.value))
+    sent = password if secret.kind is SecretKind.PLAIN else md5_secret(user, password)
+    return compare_digest(_raw(sent), _raw(secret.value))

@@ -170,10 +170,6 @@ class ClientStatements:
         """Take another max_prepared_statements, from the next use of a statement on."""
         self.most = most
 
-    def is_empty(self) -> bool:
-        """Tell whether the client has no statement that could be lost."""
-        return not self.names and not self.sql.texts
-
     def must_wait(self) -> bool:
         """Tell whether what names are is only known when answers have come.
 

@@ -27,7 +27,7 @@ _PROHIBITED: Final = (
 def prepare_password(password: str) -> bytes:
     """Return the password as SCRAM uses it: after SASLprep, else its raw bytes.
 
-    Bytes that were no UTF-8 when the text was made come out as they went in.
+    Bytes that are no UTF-8 (surrogate escapes in the text) stay as they are.
     """
     raw = password.encode("utf-8", "surrogateescape")
     if password.isascii() and password.isprintable():

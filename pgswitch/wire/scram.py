@@ -3,7 +3,7 @@
 The server side holds a verifier (salt, iterations, StoredKey, ServerKey), never the
 password; from a good proof it learns the ClientKey. The two keys together,
 :class:`ScramKeys`, let us log in to a server that has the very same verifier: no
-password is ever known here. Nonces and salts are arguments, nothing here is random.
+password is ever known here.  Nonces and salts are arguments; nothing is random.
 
 Over TLS the PLUS form binds a login to the certificate that the server of the
 connection has shown (``tls-server-end-point``, RFC 5929): who sits in between and
@@ -34,13 +34,13 @@ from pgswitch.wire.constants import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
 from pgswitch.wire.saslprep import prepare_password
 
 DEFAULT_ITERATIONS: Final = 4096
-"""Rounds of PBKDF2, PostgreSQL's default; about 2 ms of work."""
+"""Iterations of PBKDF2, PostgreSQL's default; about 2 ms of work."""
 
 ITERATIONS_LIMIT: Final = 10_000_000
-"""More rounds than this (about 5 s of work) are not computed, whoever wants them."""
+"""We never compute more iterations than this (about 5 s of work)."""
 
-_LONGEST_NUMBER: Final = 10
-"""Digits of 2147483647, the most rounds that PostgreSQL can have."""
+_MAX_DIGITS: Final = 10
+"""Digits of 2147483647, the maximum of PostgreSQL's iterations."""
 
 KEY_SIZE: Final = 32
 SALT_SIZE: Final = 16
@@ -53,7 +53,7 @@ _VERIFIER = re.compile(
     re.ASCII,
 )
 _UNBOUND: Final = b"n,,"
-"""Header (RFC 5802, section 7): no channel binding wanted; no authzid."""
+"""Header (RFC 5802, section 7): no channel binding; no authzid."""
 _NOT_OFFERED: Final = b"y,,"
 """The client could bind, but has not been offered it."""
 _BOUND: Final = b"p=tls-server-end-point,,"
@@ -64,7 +64,7 @@ _NONCE_LETTERS: Final = bytes(range(0x21, 0x2C)) + bytes(range(0x2D, 0x7F))
 
 
 class ScramKeys:
-    """ClientKey and ServerKey: as good as the password where the verifier is theirs."""
+    """ClientKey and ServerKey: as good as the password where the verifier is used."""
 
     __slots__ = ("client_key", "server_key")
 
@@ -82,17 +82,17 @@ class ScramKeys:
         )
 
     def __hash__(self) -> int:
-        """Return what is the same for the same keys."""
+        """Return a hash of the keys."""
         return hash(self.client_key)
 
     def __repr__(self) -> str:
-        """Show that these are keys, and no more."""
+        """Return a text without the keys."""
         return "ScramKeys()"
 
 
 @dataclass(frozen=True, slots=True)
 class ScramVerifier:
-    """What a server stores in place of a password."""
+    """What a server stores instead of a password."""
 
     iterations: int
     salt: bytes
@@ -126,7 +126,7 @@ def _base64(data: bytes) -> bytes:
 
 
 def _unbase64(text: str | bytes) -> bytes | None:
-    """Return what the strict base64 text stands for, None if it is none."""
+    """Return the bytes of a strict base64 text, None if it is none."""
     try:
         return a2b_base64(text, strict_mode=True)
     except ValueError:
@@ -139,8 +139,8 @@ def _unbase64(text: str | bytes) -> bytes | None:
 def keys_from_password(password: str, salt: bytes, iterations: int) -> ScramKeys:
     """Return the keys of a password.
 
-    Costs ``iterations`` rounds of PBKDF2: some 0.5 ms for each thousand. The
-    interpreter lock is free meanwhile, so a thread may do it.
+    Costs ``iterations`` of PBKDF2: some 0.5 ms for each thousand.  They release the
+    interpreter lock, so a thread can do it.
     """
     prepared = prepare_password(password)
     salted = pbkdf2_hmac("sha256", prepared, salt, iterations)
@@ -158,10 +158,10 @@ def make_verifier(password: str, salt: bytes, iterations: int) -> ScramVerifier:
 
 
 class KeyedHash:
-    """HMAC-SHA-256 with one key (RFC 2104), as far as it goes without the message.
+    """HMAC-SHA-256 with one key (RFC 2104), prepared as far as the key allows.
 
-    For a key that is used again and again: half the work is done, and OpenSSL is not
-    asked for the algorithm anew, which takes longer than the hashing.
+    For a key that is used often: half the work is done, and OpenSSL need not look up
+    the algorithm again, which takes longer than the hashing.
     """
 
     __slots__ = ("_inner", "_outer")
@@ -182,33 +182,33 @@ class KeyedHash:
 
 
 _SHA256: Final = sha256()
-"""To be copied: a new one asks OpenSSL for the algorithm."""
+"""To be copied: for a new one OpenSSL looks up the algorithm."""
 _BLOCK_SIZE: Final = 64
 _INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 _MAX_CACHED: Final = 2000
-"""Keys whose hashes are kept, of verifiers lately used: some 2 MB."""
-_kept: Final[dict[bytes, KeyedHash]] = {}
+"""Cached hashes by key, of verifiers in recent use: some 2 MB."""
+_cached_hashes: Final[dict[bytes, KeyedHash]] = {}
 
 
 def _keyed_digest(key: bytes, message: bytes) -> bytes:
     """Return the HMAC of a message by a key of a verifier."""
-    keyed = _kept.get(key)
+    keyed = _cached_hashes.get(key)
     if keyed is None:
-        if len(_kept) >= _MAX_CACHED:
-            _kept.clear()
-        keyed = _kept[key] = KeyedHash(key)
+        if len(_cached_hashes) >= _MAX_CACHED:
+            _cached_hashes.clear()
+        keyed = _cached_hashes[key] = KeyedHash(key)
     return keyed.digest(message)
 
 
 @lru_cache(_MAX_CACHED)
 def mock_verifier(user: str, seed: bytes, iterations: int) -> ScramVerifier:
-    """Return a verifier that no password fits, for a user who does not exist.
+    """Return a verifier that no password matches, for a user that does not exist.
 
-    The same user gets the same salt as long as ``seed``, 32 random bytes kept for
-    the life of the process, is the same; so asking twice tells nothing. It is kept for
-    a while: known users' are at hand too, and the time would tell.
+    The salt depends on the user and on ``seed``, 32 random bytes that are the same for
+    the life of the process; so a second attempt shows nothing new.  It is cached,
+    because the verifiers of known users are, too, and the time would show that.
     """
     name = user.encode("utf-8", "surrogateescape")
     salt = sha256(name + seed).digest()[:SALT_SIZE]
@@ -220,8 +220,8 @@ def mock_verifier(user: str, seed: bytes, iterations: int) -> ScramVerifier:
 def matches(verifier: ScramVerifier, password: str) -> bool:
     """Whether the password is the verifier's; costs as much as its keys.
 
-    Never beyond ITERATIONS_LIMIT: whoever may set a verifier, as every user of a server
-    may its own, is not to say how long we compute.
+    Never beyond ITERATIONS_LIMIT: every user of a server may set its own verifier, and
+    must not decide how long we compute.
     """
     if verifier.iterations > ITERATIONS_LIMIT:
         return False
@@ -251,17 +251,24 @@ def _xor(left: bytes, right: bytes) -> bytes:
 class ScramServer:
     """Server side of one exchange: :meth:`first`, then :meth:`final`."""
 
-    __slots__ = ("_end_point", "_expected", "_heard", "_nonce", "_verifier", "keys")
+    __slots__ = (
+        "_auth_message",
+        "_end_point",
+        "_expected",
+        "_nonce",
+        "_verifier",
+        "keys",
+    )
 
     keys: ScramKeys | None
-    """After a good proof: the client's keys, fit for passing its login through."""
+    """After a good proof: the client's keys, for logins to servers."""
 
     def __init__(
         self, verifier: ScramVerifier, nonce: bytes, end_point: bytes = b""
     ) -> None:
         """Take the stored verifier and our half of the nonce (:func:`make_nonce`).
 
-        ``end_point`` is the hash of the certificate we have shown; empty if channel
+        ``end_point`` is the hash of the certificate we have sent; empty if channel
         binding has not been offered.
         """
         self._verifier = verifier
@@ -269,7 +276,7 @@ class ScramServer:
         self._end_point = end_point
         self._expected = b""
         """What client-final-message has to begin with."""
-        self._heard = b""
+        self._auth_message = b""
         """The first two messages, as far as the proof covers them."""
         self.keys = None
 
@@ -296,7 +303,7 @@ class ScramServer:
         answer = joined + b",s=" + salt + b",i=%d" % self._verifier.iterations
         bound = self._end_point if header == _BOUND else b""
         self._expected = b"c=" + _base64(header + bound) + b"," + joined
-        self._heard = bare + b"," + answer + b","
+        self._auth_message = bare + b"," + answer + b","
         return answer
 
     def _header_of(self, data: bytes, mechanism: str) -> bytes:
@@ -327,20 +334,20 @@ class ScramServer:
         if len(proof) != KEY_SIZE:
             raise SaslFailed
         verifier = self._verifier
-        heard = self._heard + without_proof
-        client_key = _xor(proof, _keyed_digest(verifier.stored_key, heard))
+        auth_message = self._auth_message + without_proof
+        client_key = _xor(proof, _keyed_digest(verifier.stored_key, auth_message))
         hashed = _SHA256.copy()
         hashed.update(client_key)
         if not compare_digest(hashed.digest(), verifier.stored_key):
             raise SaslFailed
         self.keys = ScramKeys(client_key, verifier.server_key)
-        return b"v=" + _base64(_keyed_digest(verifier.server_key, heard))
+        return b"v=" + _base64(_keyed_digest(verifier.server_key, auth_message))
 
 
 class ScramClient:
     """Client side of one exchange: :meth:`first`, :meth:`final`, :meth:`verify`."""
 
-    __slots__ = ("_bare", "_bound", "_header", "_heard", "_nonce", "_server_key")
+    __slots__ = ("_auth_message", "_bare", "_bound", "_header", "_nonce", "_server_key")
 
     def __init__(
         self, nonce: bytes, end_point: bytes = b"", mechanism: str = SCRAM_SHA_256
@@ -355,7 +362,7 @@ class ScramClient:
         self._header = _NOT_OFFERED if end_point else _UNBOUND
         if mechanism == SCRAM_SHA_256_PLUS:
             self._header, self._bound = _BOUND, end_point
-        self._heard = self._server_key = b""
+        self._auth_message = self._server_key = b""
 
     def first(self) -> bytes:
         """Return client-first-message."""
@@ -376,7 +383,7 @@ class ScramClient:
         salt = _unbase64(_attribute(parts[1], b"s") or b"")
         rounds = _attribute(parts[2], b"i") or b""
         ours = nonce.startswith(self._nonce) and len(nonce) > len(self._nonce)
-        digits = rounds.isdigit() and len(rounds) <= _LONGEST_NUMBER
+        digits = rounds.isdigit() and len(rounds) <= _MAX_DIGITS
         if not ours or not salt or not digits:
             raise BrokenPacket(message="AuthenticationSASLContinue")
         iterations = int(rounds)
@@ -395,10 +402,10 @@ class ScramClient:
         nonce = data.split(b",")[0]
         binding = _base64(self._header + self._bound)
         without_proof = b"c=" + binding + b"," + nonce
-        self._heard = b",".join((self._bare, data, without_proof))
+        self._auth_message = b",".join((self._bare, data, without_proof))
         self._server_key = keys.server_key
         stored_key = sha256(keys.client_key).digest()
-        proof = _xor(keys.client_key, digest(stored_key, self._heard, "sha256"))
+        proof = _xor(keys.client_key, digest(stored_key, self._auth_message, "sha256"))
         return without_proof + b",p=" + _base64(proof)
 
     def verify(self, data: bytes) -> None:
@@ -408,8 +415,8 @@ class ScramClient:
         comes from somebody who does not have the verifier.
         """
         signature = _unbase64(_attribute(data.split(b",")[0], b"v") or b"")
-        if signature is None or not self._heard or len(signature) != KEY_SIZE:
+        if signature is None or not self._auth_message or len(signature) != KEY_SIZE:
             raise ServerSignatureNotVerified
-        expected = digest(self._server_key, self._heard, "sha256")
+        expected = digest(self._server_key, self._auth_message, "sha256")
         if not compare_digest(signature, expected):
             raise ServerSignatureInvalid

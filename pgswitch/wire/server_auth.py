@@ -1,26 +1,29 @@
-"""Us logging in to a PostgreSQL server: messages in, commands out, no sockets.
+"""Our login to a PostgreSQL server: messages in, commands out, no sockets.
 
-The machine starts behind our StartupMessage and ends with the server's first
-ReadyForQuery. Its rules:
+It begins after our StartupMessage and ends with the server's first ReadyForQuery.  Its
+rules:
 
-* Clear text, MD5 and SCRAM-SHA-256 are spoken, over TLS with channel binding where
-  the server offers it. GSSAPI, SSPI and OAuth are not: the log says so.
+* We speak clear text, MD5 and SCRAM-SHA-256, over TLS with channel binding if the
+  server offers it.  GSSAPI, SSPI and OAuth are not supported: the log says so.
 * A stored SCRAM verifier is no password: it serves only together with the keys of a
   client that proved itself against the same verifier (:class:`ScramKeys`).
-* Stretching a clear password takes as long as the server says it should, so it is a
-  :class:`Offload` for a thread: one bad server must not stop the logins to others.
-* The server has to prove itself as well: AuthenticationOk in the middle of SCRAM, or
-  with a wrong signature before, is a failure.
+* Deriving keys from a clear password takes as many iterations as the server asks for,
+  so it is an :class:`Offload` for a thread: one bad server must not block the logins to
+  others.
+* The server has to prove itself, too: AuthenticationOk in the middle of SCRAM, or after
+  a wrong signature, is a failure.
+
+``SERVER_AUTH_STATES`` is the table of states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import IntEnum, auto
 from functools import partial
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pgswitch.errors import (
     PROTOCOL_VIOLATION,
@@ -34,6 +37,7 @@ from pgswitch.errors import (
     ServerSignatureInvalid,
     ServerSignatureNotVerified,
 )
+from pgswitch.state_table import StateTable
 from pgswitch.wire import constants as c
 from pgswitch.wire import decode, encode, scram
 from pgswitch.wire.client_auth import Offload, Random, Send
@@ -53,21 +57,21 @@ __all__ = [
 ]
 
 KeyCache = MutableMapping[tuple[Secret, bytes, int], scram.ScramKeys]
-"""Keys by clear secret, salt and iterations, so that each is stretched only once."""
+"""Keys by clear secret, salt and iterations, so that each is derived only once."""
 
 _HEADER = 5
 """Type byte and length of a message."""
 
 _CACHE_LIMIT = 10_000
-"""Keys kept at once; a server that names a new salt each time must not fill memory."""
+"""Cached keys; a server that sends a new salt each time must not fill the memory."""
 
-LONGEST_MESSAGE = 65536
+MAX_MESSAGE_BYTES = 65536
 """Bytes of one message of a login. libpq takes 30,000 of most, 2,000 of some."""
-LOGIN_BYTES = 1_048_576
-"""Bytes of all that a server says in a login; PostgreSQL says some 600."""
-MOST_PARAMETERS = 1000
+MAX_LOGIN_BYTES = 1_048_576
+"""Bytes that a server may send in a login; PostgreSQL sends some 600."""
+MAX_PARAMETERS = 1000
 """Parameters that a server may report; PostgreSQL 18 reports 15."""
-MOST_MESSAGES = 10_000
+MAX_MESSAGES = 10_000
 """Messages of a login: parameters, and notices of login triggers."""
 
 NO_SCRAM_KEYS = (
@@ -85,7 +89,7 @@ _UNSUPPORTED = MappingProxyType(
         c.AUTH_SSPI: "SSPI",
     }
 )
-"""What a server may ask for that is not spoken, in words for the log."""
+"""Authentication requests that we do not support, in words for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +114,9 @@ class ServerRefused:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """We give up: reason for the log, and what waiting clients are told, if anything.
+    """We give up: the reason for the log, and the fault for waiting clients, if any.
 
-    With no ``client_fault`` they go on waiting for another attempt.
+    Without a ``client_fault`` they go on waiting for another attempt.
     """
 
     reason: str
@@ -122,20 +126,70 @@ class Failed:
 ServerAuthCommand = Send | LoginDone | ServerRefused | Failed | Offload
 
 
-class ServerAuthState(Enum):
-    """Where our login is."""
+class ServerAuthState(IntEnum):
+    """The state of our login to a server; a number, because that hashes faster."""
 
     AUTHENTICATING = auto()
+    """No SASL exchange has begun; other methods need no state of their own."""
     SASL_CHALLENGE = auto()
-    STRETCHING = auto()
+    """Waits for AuthenticationSASLContinue."""
+    DERIVING_KEYS = auto()
+    """A thread derives the SCRAM keys of a clear password."""
     SASL_SIGNATURE = auto()
+    """Waits for AuthenticationSASLFinal, with the server's proof."""
     SASL_VERIFIED = auto()
     AUTHENTICATED = auto()
+    """Waits for ReadyForQuery."""
     DONE = auto()
 
 
+class ServerAuthEvent(IntEnum):
+    """What changes the state of our login to a server."""
+
+    SASL_STARTED = auto()
+    DERIVATION_STARTED = auto()
+    PROOF_SENT = auto()
+    SIGNATURE_VERIFIED = auto()
+    AUTHENTICATION_OK = auto()
+    ENDED = auto()
+    """The login is done, refused or given up."""
+
+
+SERVER_AUTH_STATES: Final[StateTable[ServerAuthState, ServerAuthEvent]] = StateTable(
+    "login to a server",
+    ServerAuthState.AUTHENTICATING,
+    {
+        ServerAuthState.AUTHENTICATING: {
+            ServerAuthEvent.SASL_STARTED: ServerAuthState.SASL_CHALLENGE,
+            ServerAuthEvent.AUTHENTICATION_OK: ServerAuthState.AUTHENTICATED,
+            ServerAuthEvent.ENDED: ServerAuthState.DONE,
+        },
+        ServerAuthState.SASL_CHALLENGE: {
+            ServerAuthEvent.DERIVATION_STARTED: ServerAuthState.DERIVING_KEYS,
+            ServerAuthEvent.PROOF_SENT: ServerAuthState.SASL_SIGNATURE,
+            ServerAuthEvent.ENDED: ServerAuthState.DONE,
+        },
+        ServerAuthState.DERIVING_KEYS: {
+            ServerAuthEvent.PROOF_SENT: ServerAuthState.SASL_SIGNATURE,
+            ServerAuthEvent.ENDED: ServerAuthState.DONE,
+        },
+        ServerAuthState.SASL_SIGNATURE: {
+            ServerAuthEvent.SIGNATURE_VERIFIED: ServerAuthState.SASL_VERIFIED,
+            ServerAuthEvent.ENDED: ServerAuthState.DONE,
+        },
+        ServerAuthState.SASL_VERIFIED: {
+            ServerAuthEvent.AUTHENTICATION_OK: ServerAuthState.AUTHENTICATED,
+            ServerAuthEvent.ENDED: ServerAuthState.DONE,
+        },
+        ServerAuthState.AUTHENTICATED: {
+            ServerAuthEvent.ENDED: ServerAuthState.DONE,
+        },
+    },
+)
+
+
 class _GaveUpError(Exception):
-    """Carries a Failed out of a message's function."""
+    """Carries a Failed out of the function of a message."""
 
     def __init__(self, reason: str, client_fault: Fault | None = None) -> None:
         super().__init__(reason)
@@ -143,7 +197,7 @@ class _GaveUpError(Exception):
 
 
 class ServerAuthenticator:
-    """The login of one connection of ours."""
+    """Our login to one server."""
 
     __slots__ = (
         "_bytes",
@@ -163,7 +217,7 @@ class ServerAuthenticator:
     )
 
     end_point: bytes
-    """Hash of the certificate that the server has shown; empty without TLS."""
+    """Hash of the certificate that the server has sent; empty without TLS."""
 
     def __init__(
         self,
@@ -175,9 +229,9 @@ class ServerAuthenticator:
         cache: KeyCache | None = None,
         iterations_max: int = scram.ITERATIONS_LIMIT,
     ) -> None:
-        """Take whom to log in as, and with what, and how much work that may be.
+        """Take the user, and what proves it; ``iterations_max`` bounds the work.
 
-        No secret counts as an empty password. A clear secret goes before the keys.
+        No secret counts as an empty password.  A clear secret goes before the keys.
         """
         self._user = user
         self._secret = Secret(SecretKind.PLAIN, "") if secret is None else secret
@@ -198,10 +252,14 @@ class ServerAuthenticator:
         """Where the login is."""
         return self._state
 
+    def _change_state(self, event: ServerAuthEvent) -> None:
+        """Change the state; raises IllegalTransitionError."""
+        self._state = SERVER_AUTH_STATES.next(self._state, event)
+
     def message(self, kind: int, body: bytes) -> list[ServerAuthCommand]:
         """Return the commands for one message of the server.
 
-        After the outcome no message belongs here any more (RuntimeError).
+        Raises RuntimeError after the outcome.
         """
         if self._state is ServerAuthState.DONE:
             raise RuntimeError("the login is over")
@@ -218,21 +276,21 @@ class ServerAuthenticator:
             return self._end(Failed(fault.text))
 
     def _too_much(self, kind: int, size: int) -> str:
-        """Count a message; say what is too much of what all have cost, or nothing."""
+        """Count a message; return which limit the login exceeds, empty for none."""
         self._bytes += size
         self._messages += 1
-        if size > LONGEST_MESSAGE:
+        if size > MAX_MESSAGE_BYTES:
             return ServerMessageTooLong(kind=chr(kind), size=size).text
-        if self._bytes > LOGIN_BYTES:
-            return f"server sent more than {LOGIN_BYTES} bytes in its login"
-        if self._messages > MOST_MESSAGES:
-            return f"server sent more than {MOST_MESSAGES} messages in its login"
+        if self._bytes > MAX_LOGIN_BYTES:
+            return f"server sent more than {MAX_LOGIN_BYTES} bytes in its login"
+        if self._messages > MAX_MESSAGES:
+            return f"server sent more than {MAX_MESSAGES} messages in its login"
         return ""
 
     def _end(
         self, outcome: LoginDone | ServerRefused | Failed
     ) -> list[ServerAuthCommand]:
-        self._state = ServerAuthState.DONE
+        self._change_state(ServerAuthEvent.ENDED)
         return [outcome]
 
     # ----------------------------------------------------------- authentication
@@ -250,7 +308,7 @@ class ServerAuthenticator:
         return act(self, data)
 
     def _expect(self, *states: ServerAuthState) -> None:
-        """Give up if the server is not where such a message belongs."""
+        """Give up unless the login is in one of these states."""
         if self._state not in states:
             raise _GaveUpError("failed to answer authreq")
 
@@ -259,13 +317,13 @@ class ServerAuthenticator:
             fault = ServerSignatureNotVerified()
             raise _GaveUpError("failed to verify server signature", fault)
         self._expect(ServerAuthState.AUTHENTICATING, ServerAuthState.SASL_VERIFIED)
-        self._state = ServerAuthState.AUTHENTICATED
+        self._change_state(ServerAuthEvent.AUTHENTICATION_OK)
         return []
 
     def _on_cleartext(self, _data: bytes) -> list[ServerAuthCommand]:
         self._expect(ServerAuthState.AUTHENTICATING)
         if self._secret.kind is not SecretKind.PLAIN:
-            # It could not be right, and is nothing to be told to whoever asks.
+            # A hash cannot be right, and must not be sent to a server that asks for it.
             raise _wrong_type("cannot do password authentication: wrong password type")
         answer = self._secret.value.encode("utf-8", "surrogateescape")
         return [Send(encode.password(answer))]
@@ -296,7 +354,7 @@ class ServerAuthenticator:
             raise _wrong_type(NO_SCRAM_KEYS)
         nonce = scram.make_nonce(self._random(scram.NONCE_SIZE))
         self._scram = scram.ScramClient(nonce, self.end_point, mechanism)
-        self._state = ServerAuthState.SASL_CHALLENGE
+        self._change_state(ServerAuthEvent.SASL_STARTED)
         first = self._scram.first()
         return [Send(encode.sasl_initial_response(mechanism, first))]
 
@@ -311,7 +369,7 @@ class ServerAuthenticator:
         known = self._cache.get((self._secret, salt, iterations))
         if known is not None:
             return self._prove(data, known)
-        self._state = ServerAuthState.STRETCHING
+        self._change_state(ServerAuthEvent.DERIVATION_STARTED)
         self._challenge = data
         return [
             Offload(partial(_derived_keys, self._cache, self._secret, salt, iterations))
@@ -319,8 +377,8 @@ class ServerAuthenticator:
 
     def offload_done(self, result: object) -> list[ServerAuthCommand]:
         """Return the commands for the result of an Offload, None if it failed."""
-        if self._state is not ServerAuthState.STRETCHING:
-            return []  # The server has not waited for it.
+        if self._state is not ServerAuthState.DERIVING_KEYS:
+            return []  # It comes too late: the login has ended.
         if not isinstance(result, scram.ScramKeys):
             return self._end(Failed("failed to answer authreq"))
         salt, iterations = self._exchange().challenge(self._challenge)
@@ -332,9 +390,9 @@ class ServerAuthenticator:
     def _prove(
         self, challenge: bytes, keys: scram.ScramKeys
     ) -> list[ServerAuthCommand]:
-        """Return the proof, by a client's keys or by those of a clear password."""
+        """Return the proof, by a client's keys or by those derived from a password."""
         answer = self._exchange().final(challenge, keys)
-        self._state = ServerAuthState.SASL_SIGNATURE
+        self._change_state(ServerAuthEvent.PROOF_SENT)
         return [Send(encode.sasl_response(answer))]
 
     def _on_sasl_final(self, data: bytes) -> list[ServerAuthCommand]:
@@ -345,7 +403,7 @@ class ServerAuthenticator:
             raise _GaveUpError("invalid server signature", fault) from fault
         except ServerSignatureNotVerified as fault:
             raise _GaveUpError("failed to verify server signature", fault) from fault
-        self._state = ServerAuthState.SASL_VERIFIED
+        self._change_state(ServerAuthEvent.SIGNATURE_VERIFIED)
         return []
 
     def _exchange(self) -> scram.ScramClient:
@@ -358,8 +416,8 @@ class ServerAuthenticator:
     def _on_parameter_status(self, body: bytes) -> list[ServerAuthCommand]:
         name, value = decode.parameter_status(body)
         self._parameters[decode.text(name)] = decode.text(value)
-        if len(self._parameters) > MOST_PARAMETERS:
-            reason = f"server reported more than {MOST_PARAMETERS} parameters"
+        if len(self._parameters) > MAX_PARAMETERS:
+            reason = f"server reported more than {MAX_PARAMETERS} parameters"
             raise _GaveUpError(f"{reason} in its login")
         return []
 
@@ -368,7 +426,7 @@ class ServerAuthenticator:
         return []
 
     def _on_negotiate(self, body: bytes) -> list[ServerAuthCommand]:
-        """Go on with what the server offers: we need nothing beyond protocol 3.0."""
+        """Accept what the server offers: we need nothing beyond protocol 3.0."""
         decode.negotiate_protocol_version(body)
         return []
 
@@ -393,11 +451,11 @@ class ServerAuthenticator:
     _UNPROVED: ClassVar[frozenset[ServerAuthState]] = frozenset(
         (
             ServerAuthState.SASL_CHALLENGE,
-            ServerAuthState.STRETCHING,
+            ServerAuthState.DERIVING_KEYS,
             ServerAuthState.SASL_SIGNATURE,
         )
     )
-    """Where the server still owes us its proof."""
+    """States in which the server has yet to prove itself."""
 
     _METHODS: ClassVar[
         Mapping[int, Callable[[ServerAuthenticator, bytes], list[ServerAuthCommand]]]
@@ -411,7 +469,7 @@ class ServerAuthenticator:
             c.AUTH_SASL_FINAL: _on_sasl_final,
         }
     )
-    """Kind of Authentication to what it does; the functions check the state."""
+    """What each kind of Authentication does; the functions check the state."""
 
     _TABLE: ClassVar[
         Mapping[int, Callable[[ServerAuthenticator, bytes], list[ServerAuthCommand]]]
@@ -426,7 +484,7 @@ class ServerAuthenticator:
             c.READY_FOR_QUERY: _on_ready,
         }
     )
-    """Type of message to what it does; any other one ends the login."""
+    """What each type of message does; any other type ends the login."""
 
 
 def _derived_keys(
@@ -434,12 +492,12 @@ def _derived_keys(
 ) -> scram.ScramKeys:
     """Return the keys of a clear secret; runs in a thread.
 
-    Another connection may have had them made while this one stood in line.
+    They may have been derived for another connection while this call was queued.
     """
     known = cache.get((secret, salt, iterations))
     return known or scram.keys_from_password(secret.value, salt, iterations)
 
 
 def _wrong_type(reason: str) -> _GaveUpError:
-    """Return the failure of a secret that does not fit the server's question."""
+    """Return the failure of a secret that does not suit the server's request."""
     return _GaveUpError(reason, ServerLoginWrongPasswordType(detail=f"{reason}."))

@@ -182,7 +182,7 @@ def recoded(value: str, present: str, wanted: str) -> str:
         return value
 
 
-def bring_codecs() -> None:
+def preload_codecs() -> None:
     """Have Python read what it needs for all of these encodings.
 
     It does so late, when the process may have become a user that cannot read it.

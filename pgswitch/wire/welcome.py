@@ -1,8 +1,8 @@
-"""What a client is told of its servers' parameters when its login ends.
+"""The parameters that are reported to a client at the end of its login.
 
-A pool's clients mostly ask for the same, so what is made for one is kept for the
-next: a third of a connection's cost otherwise (fifteen messages to put together, and
-as many names to look up).
+The clients of a pool mostly ask for the same, so what is made for one is cached for the
+next.  Making it (fifteen messages, as many look-ups of names) is a third of the cost of
+a connection.
 """
 
 from __future__ import annotations
@@ -18,43 +18,46 @@ from pgswitch.wire.spelling import (
 )
 
 _MAX_CACHED = 1000
-"""Different wishes of clients (application names, say) that one pool keeps."""
+"""Cached combinations of startup parameters (application names, say) of a pool."""
 _MAX_CACHED_BYTES = 4_194_304
-"""Bytes of what they are told that one pool keeps: servers that report much exist."""
+"""Bytes of cached messages of a pool: some servers report much."""
 
 
 class Welcome:
-    """The parameters that the servers of one pool report when they are logged in to."""
+    """The parameters that the servers of one pool report at login."""
 
     def __init__(
         self, parameters: Mapping[str, str], tracking: Tracking, since: float = 0.0
     ) -> None:
         """Take the reported parameters, in the server's order.
 
-        ``since`` is when the server was connected to, in monotonic seconds.
+        ``since`` is when we connected to the server, in monotonic seconds.
         """
         self.parameters = dict(parameters)
         self.since = since
         self._tracking = tracking
         self._defaults = tracking.collect(parameters)
-        self._made: dict[Values, tuple[Values, bytes]] = {}
-        self._kept = 0
+        self._cache: dict[Values, tuple[Values, bytes]] = {}
+        self._cached_bytes = 0
 
-    def to(self, wanted: Values) -> tuple[Values, bytes]:
-        """Return what a client has from now on, and the messages that tell it so.
+    def to(self, requested: Values) -> tuple[Values, bytes]:
+        """Return a client's parameters, and the messages that report them.
 
-        The values are those it asked for, as a server spells them, the others the
-        servers'.  The messages are AuthenticationOk and one ParameterStatus for each
-        parameter.
+        The values are those that the client requested, as a server spells them, and the
+        servers' own for the rest.  The messages are AuthenticationOk and one
+        ParameterStatus for each parameter.
         """
-        made = self._made.get(wanted)
+        made = self._cache.get(requested)
         if made is None:
-            made = self._make(wanted)
-            self._kept += len(made[1])
-            if len(self._made) >= _MAX_CACHED or self._kept > _MAX_CACHED_BYTES:
-                self._made.clear()
-                self._kept = len(made[1])
-            self._made[wanted] = made
+            made = self._make(requested)
+            self._cached_bytes += len(made[1])
+            if (
+                len(self._cache) >= _MAX_CACHED
+                or self._cached_bytes > _MAX_CACHED_BYTES
+            ):
+                self._cache.clear()
+                self._cached_bytes = len(made[1])
+            self._cache[requested] = made
         return made
 
     def changed(self, name: str, value: str) -> Welcome:
@@ -62,36 +65,38 @@ class Welcome:
         parameters = {**self.parameters, name: value}
         return Welcome(parameters, self._tracking, self.since)
 
-    def _make(self, wanted: Values) -> tuple[Values, bytes]:
+    def _make(self, requested: Values) -> tuple[Values, bytes]:
         tracking = self._tracking
-        wanted, defaults = self._spelled(wanted), self._defaults
-        encoding = tracking.value(wanted, "client_encoding")
+        requested, defaults = self._spelled(requested), self._defaults
+        encoding = tracking.value(requested, "client_encoding")
         if encoding is not None:
             defaults = tracking.in_encoding(defaults, encoding)
-        values = tracking.filled(wanted, defaults)
-        told = {}
-        for name, reported in self.parameters.items():
+        values = tracking.filled(requested, defaults)
+        reported = {}
+        for name, default in self.parameters.items():
             value = tracking.value(values, name)
-            told[name] = reported if value is None else value
-        return values, reports(told)
+            reported[name] = default if value is None else value
+        return values, reports(reported)
 
-    def _spelled(self, wanted: Values) -> Values:
-        """Return what a client asked for as a server spells it."""
+    def _spelled(self, requested: Values) -> Values:
+        """Return the requested parameters as a server spells them."""
         tracking = self._tracking
-        name = tracking.value(wanted, "application_name")
+        name = tracking.value(requested, "application_name")
         if name is not None:
             version = self.parameters.get("server_version", "")
             name = application_name(name, version)
-            wanted = tracking.changed(wanted, "application_name", name)
-        style = tracking.value(wanted, "DateStyle")
+            requested = tracking.changed(requested, "application_name", name)
+        style = tracking.value(requested, "DateStyle")
         default = tracking.value(self._defaults, "DateStyle")
         if style is not None and default is not None:
-            wanted = tracking.changed(wanted, "DateStyle", date_style(style, default))
-        encoding = tracking.value(wanted, "client_encoding")
+            requested = tracking.changed(
+                requested, "DateStyle", date_style(style, default)
+            )
+        encoding = tracking.value(requested, "client_encoding")
         if encoding is not None:
             encoding = client_encoding(encoding)
-            wanted = tracking.changed(wanted, "client_encoding", encoding)
-        return wanted
+            requested = tracking.changed(requested, "client_encoding", encoding)
+        return requested
 
 
 def reports(parameters: Mapping[str, str]) -> bytes:

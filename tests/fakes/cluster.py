@@ -1,4 +1,4 @@
-"""One cluster on probes and pools that only note what they are told."""
+"""One cluster on fake probes and routes that note every call."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tests.unit.captured import CapturedLog
 STEP_S = 0.01
 
 
-class NotedSites:
+class NotedRoutes:
     """Notes what a cluster does to its pools."""
 
     def __init__(self) -> None:
         """Begin with nothing done."""
         self.done: list[tuple[object, ...]] = []
-        self.warm: list[str] = []
+        self.standby_nodes: list[str] = []
         self.answering: list[str] = []
         self.readers: list[str] = []
         self.lost_nodes: list[tuple[str, bool]] = []
-        self.heard = float("-inf")
+        self.client_answered = float("-inf")
 
     def serve_from(self, node: Node, *, same: bool) -> None:
         """Note."""
@@ -44,23 +44,23 @@ class NotedSites:
         """Note."""
         self.done.append(("hold", is_leaving))
 
-    def keep_warm(self, nodes: list[Node]) -> None:
+    def keep_standbys(self, nodes: list[Node]) -> None:
         """Note."""
-        self.warm = [node.name for node in nodes]
+        self.standby_nodes = [node.name for node in nodes]
 
     def close_at(self, node: Node, addresses: Container[str]) -> None:
         """Note."""
         self.done.append(("close", node.name, addresses))
 
-    def answers(self, node: Node) -> None:
+    def node_answers(self, node: Node) -> None:
         """Note."""
         self.answering.append(node.name)
 
-    def lost(self, node: Node, *, is_silent: bool) -> None:
+    def node_lost(self, node: Node, *, is_silent: bool) -> None:
         """Note."""
         self.lost_nodes.append((node.name, is_silent))
 
-    def read_from(self, nodes: list[Node], readers: list[Node]) -> None:
+    def set_readers(self, nodes: list[Node], readers: list[Node]) -> None:
         """Note."""
         assert set(readers) <= set(nodes)
         self.readers = [node.name for node in readers]
@@ -69,9 +69,9 @@ class NotedSites:
         """Return what the test says."""
         return 3, 0.5
 
-    def heard_at(self, _node: Node) -> float:
+    def client_answered_at(self, _node: Node) -> float:
         """Return what the test says."""
-        return self.heard
+        return self.client_answered
 
 
 class ClusterSetting:
@@ -81,7 +81,7 @@ class ClusterSetting:
         """Start it with these hosts in the configuration."""
         self.clock = Clock()
         self.clock.advance(100.0)
-        self.routes = NotedSites()
+        self.routes = NotedRoutes()
         self.captured = CapturedLog()
         self.probes: dict[str, FakeProbe] = {}
         self.recorded: list[str] = []
@@ -91,7 +91,7 @@ class ClusterSetting:
             query="select host",
             port=5432,
             machine=machine,
-            client_heard_at=self.routes.heard_at,
+            client_answered_at=self.routes.client_answered_at,
             make_probe=self._probe,
             clock=self.clock.seconds,
             log=self.captured.log,

@@ -16,6 +16,18 @@ def query(text: str = "SELECT 1") -> bytes:
     return message(b"Q", text.encode() + b"\0")
 
 
+def describe_statement(name: str) -> bytes:
+    """Return a Describe of a prepared statement."""
+    return message(b"D", b"S" + name.encode() + b"\0")
+
+
+def close_statement(name: str) -> bytes:
+    """Return a Close of a prepared statement."""
+    return message(b"C", b"S" + name.encode() + b"\0")
+
+
+GSSENC_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x30"
+
 RESULT = message(b"T", b"\0\0") + message(b"D", b"\0\0") + message(b"C", b"SELECT 1\0")
 ANSWER = RESULT + READY
 TERMINATE = message(b"X")

@@ -6,10 +6,8 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from pgswitch.cluster.facts import NodeReport, ProbeFailure
-from pgswitch.cluster.node_queries import QueryRows
-from pgswitch.cluster.nodes import Node
-from pgswitch.cluster.probe_query import ProbeFailed
+from pgswitch.cluster.nodes import Node, NodeReport, ProbeFailure
+from pgswitch.cluster.probe import ProbeFailed, QueryRows
 
 STANDBY = NodeReport(in_recovery=True)
 
@@ -30,15 +28,15 @@ class FakeProbe:
         self.is_reached = False
         self.address = ""
         self.closed = 0
-        self.patience_s = 0.0
+        self.wait_s = 0.0
         """Of the last question."""
         self.queries: list[str] = []
         self.asked: Deferred[NodeReport] | None = None
         self.reading: Deferred[QueryRows] | None = None
 
-    def ask(self, patience_s: float = 0.0) -> Deferred[NodeReport]:
+    def ask(self, wait_s: float = 0.0) -> Deferred[NodeReport]:
         """Wait for the test's answer."""
-        self.patience_s = patience_s
+        self.wait_s = wait_s
         self.asked = Deferred()
         return self.asked
 

@@ -112,7 +112,7 @@ class Client(End):
 
     def state(self) -> str:
         """Return the word of SHOW CLIENTS."""
-        return self.frontend.state
+        return self.frontend.show_state
 
     @property
     def fault(self) -> str:
@@ -236,7 +236,7 @@ class World:
         self.worked: list[Callable[[], object]] = []
         """What was done in threads, so to say."""
         monkeypatch.setattr(self.service.workers, "of", lambda _work: self._do)
-        monkeypatch.setattr(self.service.decision, "_work", self._do)
+        monkeypatch.setattr(self.service.hba_policy, "_work", self._do)
         self.context.derive_keys = self._do
         monkeypatch.setattr(self.service.listeners, "open", self._listen)
         self.service.startService()

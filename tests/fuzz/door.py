@@ -18,7 +18,7 @@ from pgswitch.net.frontend import ANSWER_LIMIT, LOGIN_LIMIT
 from pgswitch.relay.stream import SMALL_READ
 from pgswitch.tls.certificates import TlsFacts
 from pgswitch.wire import encode, scram
-from tests.fakes.messages import message
+from tests.fakes.messages import GSSENC_REQUEST, message
 from tests.fakes.world import Client, World
 
 METHODS = ("plain", "md5", "scram-sha-256", "hba")
@@ -38,7 +38,7 @@ SCRAM = b"SCRAM-SHA-256\0\0\0\0\x14n,,n=,r=fyko+d2lbbFgO"
 
 SEEDS = (
     encode.ssl_request(),
-    encode.gssenc_request(),
+    GSSENC_REQUEST,
     encode.cancel_request(b"12345678"),
     encode.cancel_request(b"12345678" * 32),
     STARTED,
@@ -101,7 +101,7 @@ class Door:
         assert not frontend.logged_in
         assert frontend.pool is None
         held = stream._held_size if stream.wanted else 0
-        most = LOGIN_LIMIT if frontend._login is None else ANSWER_LIMIT
+        most = LOGIN_LIMIT if frontend._authenticator is None else ANSWER_LIMIT
         assert held + sum(map(len, stream.held)) <= most + SMALL_READ
         answer = client.hear()
         # An answer is whole: one byte, or messages of which the last may be an error.

@@ -1,4 +1,4 @@
-"""Fixtures: PostgreSQL servers of every installation found, pgswitch before them."""
+"""Fixtures: PostgreSQL servers of all installations, pgswitch in front of them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory, account_for_children
-from pgswitch.demo.installations import Installation, find_installations
-from pgswitch.demo.postgres import PostgresServer
-from tests.integration.running import (
-    HBA,
-    PgSwitchFactory,
-    SharedServers,
+from pgswitch.demo.account import (
+    Account,
+    PrivateDirectory,
+    account_for_children,
     subdirectory,
 )
+from pgswitch.demo.installations import Installation, find_installations
+from pgswitch.demo.postgres import PostgresServer
+from tests.integration.running import HBA, PgSwitchFactory, SharedServers
 from tests.integration.tls import (
     Certificates,
     for_account,
@@ -28,10 +28,10 @@ LOG_END_LINES = 80
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run whatever needs PostgreSQL once for each installation.
+    """Run tests that need PostgreSQL once for each installation.
 
-    A module with ``ONE_INSTALLATION = True`` tests what no version of PostgreSQL
-    changes, and runs with the first only. So do modules about TLS, except those with
+    A module with ``ONE_INSTALLATION = True`` does not depend on the version of
+    PostgreSQL and only uses the first. So do modules about TLS, except those with
     ``EACH_TLS_INSTALLATION = True``: most are about clients.
     """
     if "tls_postgres" in metafunc.fixturenames:
@@ -77,13 +77,13 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def account() -> Account | None:
-    """Return the user that servers run as; None when that is us."""
+    """Return the user that servers run as; None for our own."""
     return account_for_children()
 
 
 @pytest.fixture(scope="session")
 def session_directory(account: Account | None) -> Iterator[Path]:
-    """Yield a folder for what all tests share."""
+    """Yield a folder for the whole run."""
     folder = PrivateDirectory(account)
     yield folder.path
     folder.remove()
@@ -91,7 +91,7 @@ def session_directory(account: Account | None) -> Iterator[Path]:
 
 @pytest.fixture
 def directory(account: Account | None) -> Iterator[Path]:
-    """Yield a folder for one test, its path short enough for unix sockets."""
+    """Yield a folder for one test, with a path short enough for unix sockets."""
     folder = PrivateDirectory(account)
     yield folder.path
     folder.remove()
@@ -101,7 +101,7 @@ def directory(account: Account | None) -> Iterator[Path]:
 def shared_servers(
     account: Account | None, session_directory: Path
 ) -> Iterator[SharedServers]:
-    """Yield what all tests share of each installation, made when first asked for."""
+    """Yield the servers that tests share, each started when first needed."""
     servers = SharedServers(session_directory, account)
     yield servers
     servers.stop()
@@ -119,7 +119,7 @@ def installation(
 def template(
     installation: Installation, shared_servers: SharedServers
 ) -> PostgresServer:
-    """Return a stopped server with users and databases, of which others are copies."""
+    """Return the stopped server, with users and databases, that others copy."""
     return shared_servers.template(installation)
 
 
@@ -127,7 +127,7 @@ def template(
 def postgres(
     installation: Installation, shared_servers: SharedServers
 ) -> PostgresServer:
-    """Return a server that all tests share: do not stop it, clean what you create."""
+    """Return a server that tests share: do not stop it, remove what you create."""
     return shared_servers.running(installation)
 
 
@@ -145,7 +145,7 @@ def tls_postgres(
     shared_servers: SharedServers,
     certificates: Certificates,
 ) -> Iterator[PostgresServer]:
-    """Yield a server with TLS that all tests share; see HBA in tls.py."""
+    """Yield a server with TLS that tests share; see HBA in tls.py."""
     place = subdirectory(session_directory, f"tls-{request.param}", account)
     installation = for_account(request.param, place, account)
     server = PostgresServer(
@@ -163,7 +163,7 @@ def tls_postgres(
 def tls_pgswitch(
     tls_postgres: PostgresServer, account: Account | None, directory: Path
 ) -> Iterator[PgSwitchFactory]:
-    """Yield what ``pgswitch`` does, before the server with TLS."""
+    """Yield a factory as ``pgswitch`` does, for the server with TLS."""
     factory = PgSwitchFactory(directory, account, tls_postgres)
     yield factory
     factory.stop_all()
@@ -174,7 +174,7 @@ def tls_pgswitch(
 def make_own_postgres(
     template: PostgresServer, account: Account | None, directory: Path
 ) -> Iterator[Callable[..., PostgresServer]]:
-    """Yield a function that starts servers to be broken; keywords are settings."""
+    """Yield a function that starts servers to break; keywords are settings."""
     made: list[PostgresServer] = []
 
     def make(**settings: str) -> PostgresServer:
@@ -193,13 +193,13 @@ def make_own_postgres(
 
 @pytest.fixture
 def own_postgres(make_own_postgres: Callable[..., PostgresServer]) -> PostgresServer:
-    """Return a server of the test's own, which it may stop, kill and reconfigure."""
+    """Return a private server, which the test may stop, kill and reconfigure."""
     return make_own_postgres()
 
 
 @pytest.fixture
 def source(make_own_postgres: Callable[..., PostgresServer]) -> PostgresServer:
-    """Return a server that may be replicated from, by the user ``trusted``."""
+    """Return a server from which the user ``trusted`` may replicate."""
     server = make_own_postgres(wal_level="logical")
     server.set_hba([*HBA, "host replication trusted 127.0.0.1/32 trust"])
     server.reload()
@@ -211,9 +211,9 @@ def source(make_own_postgres: Callable[..., PostgresServer]) -> PostgresServer:
 def pgswitch(
     postgres: PostgresServer, account: Account | None, directory: Path
 ) -> Iterator[PgSwitchFactory]:
-    """Yield a function that starts pgswitch before the shared server.
+    """Yield a function that starts pgswitch in front of the shared server.
 
-    After the test every process is stopped, and none may have logged a traceback.
+    After the test all processes are stopped; none may have logged a traceback.
     """
     factory = PgSwitchFactory(directory, account, postgres)
     yield factory
@@ -225,7 +225,7 @@ def pgswitch(
 def module_pgswitch(
     postgres: PostgresServer, account: Account | None
 ) -> Iterator[PgSwitchFactory]:
-    """Yield what ``pgswitch`` does, for a pooler that all tests of a module share."""
+    """Yield a factory as ``pgswitch`` does, for poolers that a module shares."""
     with ExitStack() as stack:
         folder = PrivateDirectory(account)
         stack.callback(folder.remove)

@@ -1,8 +1,8 @@
-"""A name server of the tests' own, on a free port of the loopback.
+"""A DNS server for tests, on a free port of 127.0.0.1.
 
 ``python -m tests.integration.name_server FILE`` prints its port and answers from FILE
 until its standard input ends. A line of the file is a name and its addresses, or a
-zone and its serial number after ``SOA``; the file is read for each question.
+zone, ``SOA`` and its serial number. It reads the file for each question.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from twisted.names.server import DNSServerFactory
 
 
 class NameServer:
-    """The process, as a test sees it."""
+    """The process of the server."""
 
     def __init__(self, folder: Path) -> None:
-        """Start it, with no names yet; ``resolv_conf`` is the file that leads to it."""
+        """Start it without names; ``resolv_conf`` is a file that refers to it."""
         self._records = folder / "records"
         self._records.write_text("")
         command = [sys.executable, "-m", __name__, str(self._records)]
@@ -51,11 +51,11 @@ class NameServer:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """End it."""
+        """Stop it."""
         self._process.communicate()
 
-    def say(self, **answers: Sequence[str]) -> None:
-        """Answer so from now on: addresses by name, ``SOA`` and a number by zone."""
+    def answer(self, **answers: Sequence[str]) -> None:
+        """Replace all answers: addresses by name, ``SOA`` and a number by zone."""
         lines = [f"{name} {' '.join(rest)}\n" for name, rest in answers.items()]
         new = self._records.with_suffix(".new")
         new.write_text("".join(lines))
@@ -63,7 +63,7 @@ class NameServer:
 
 
 class _Records:
-    """Answers questions from the file, for twisted.names."""
+    """Answers questions from the file, as a client of twisted.names' server."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)

@@ -1,20 +1,27 @@
-"""The processes that integration tests talk to, and ways to talk to them."""
+"""The processes of integration tests, and ways to talk to them."""
 
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 
-from pgswitch.demo.account import Account, hand_over
+from pgswitch.demo.account import Account, subdirectory
 from pgswitch.demo.installations import Installation, readable_by
 from pgswitch.demo.pooler import Pooler, Sections
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.writers import Writer
+from testkit.pgwire import Connection, Message
 from tests.waiting import wait_until
+
+BASE_BACKUP_S = 60
+MORE_WRITES_S = 10.0
 
 
 class User(NamedTuple):
@@ -32,7 +39,7 @@ USERS = (
     User("plain", "plain-secret", "scram-sha-256", "password"),
     User("trusted", "trusted-secret", "scram-sha-256", "trust"),
 )
-"""One for each way in which PostgreSQL may ask for a password."""
+"""One for each way in which PostgreSQL asks for a password."""
 
 PASSWORDS = {user.name: user.password for user in USERS}
 ADMIN, ADMIN_PASSWORD = "admin", "admin-secret"
@@ -50,18 +57,10 @@ HBA = (
 )
 
 
-def subdirectory(directory: Path, name: str, account: Account | None) -> Path:
-    """Make a folder (mode 0700) that belongs to the children's account."""
-    path = directory / name
-    path.mkdir(mode=0o700)
-    hand_over(path, account)
-    return path
-
-
 def make_template(
     installation: Installation, directory: Path, account: Account | None
 ) -> PostgresServer:
-    """Create a server with all USERS and DATABASES, stopped, to be copied."""
+    """Create a stopped server with all USERS and DATABASES, to be copied."""
     server = PostgresServer(installation, directory, account)
     server.create(hba=HBA)
     server.start()
@@ -75,10 +74,10 @@ def make_template(
 
 
 class SharedServers:
-    """What tests share of each installation of PostgreSQL, for one process of pytest.
+    """The servers that tests share, for each installation of PostgreSQL.
 
-    Tests of several installations may come in any order, so nothing of one is taken
-    down before the end.
+    Tests of several installations may run in any order, so nothing is stopped before
+    the end of the pytest process.
     """
 
     def __init__(self, directory: Path, account: Account | None) -> None:
@@ -116,7 +115,7 @@ class SharedServers:
         return self._running[name]
 
     def stop(self) -> None:
-        """Stop what runs."""
+        """Stop all running servers."""
         for server in self._running.values():
             server.stop()
 
@@ -125,7 +124,7 @@ class SharedServers:
 
 
 class PgSwitch(Pooler):
-    """A pgswitch process before one or more servers."""
+    """A pgswitch process in front of one or more servers."""
 
     def configure(
         self,
@@ -135,8 +134,8 @@ class PgSwitch(Pooler):
     ) -> None:
         """Write the ini file: connection strings by name, settings, other sections.
 
-        ``auth_type`` is scram-sha-256 and ``admin`` the console's administrator,
-        unless ``settings`` say otherwise. The user list is written apart.
+        ``auth_type`` is scram-sha-256 and ``admin`` the console's administrator, unless
+        ``settings`` override them. The user list is written separately.
         """
         self.write_ini(
             {
@@ -153,7 +152,7 @@ class PgSwitch(Pooler):
     def dsn(
         self, user: str = "scram", database: str = "bench", password: str | None = None
     ) -> str:
-        """Return a connection string; the password is the user's own unless given."""
+        """Return a connection string, by default with the user's password."""
         return self.url(user, password or self._password_of(user), database)
 
     def connect(
@@ -161,9 +160,9 @@ class PgSwitch(Pooler):
         user: str = "scram",
         database: str = "bench",
         password: str | None = None,
-        **options: Any,  # noqa: ANN401 - whatever psycopg takes
+        **options: Any,  # noqa: ANN401 - options of psycopg
     ) -> psycopg.Connection:
-        """Connect a psycopg client, in autocommit unless ``options`` say otherwise."""
+        """Connect with psycopg, in autocommit unless ``options`` override it."""
         return psycopg.connect(
             self.dsn(user, database, password), **{"autocommit": True, **options}
         )
@@ -193,7 +192,7 @@ class PgSwitch(Pooler):
             return [] if cursor.description is None else cursor.fetchall()
 
     def reload(self) -> None:
-        """Send SIGHUP and wait until the log tells that it arrived."""
+        """Send SIGHUP and wait until the log shows that it arrived."""
         line = "got SIGHUP, re-reading config"
         before = self.log_text().count(line)
         self.send(signal.SIGHUP)
@@ -209,7 +208,7 @@ class PgSwitch(Pooler):
 
 
 class PgSwitchFactory:
-    """Starts PgSwitch processes for one test and stops them after it."""
+    """Starts PgSwitch processes for a test and stops them after it."""
 
     def __init__(
         self, directory: Path, account: Account | None, postgres: PostgresServer
@@ -231,9 +230,9 @@ class PgSwitchFactory:
     ) -> PgSwitch:
         """Make a PgSwitch and start it, unless ``start`` is false.
 
-        ``databases`` are those of the test's PostgreSQL server unless given, ``users``
-        go beside the usual ones into the user list, ``options`` are for the command
-        line, other keywords are settings of the section ``pgbouncer``.
+        ``databases`` are by default those of the test's server, ``users`` are added to
+        the user list, ``options`` are for the command line, other keywords are settings
+        of the section ``pgbouncer``.
         """
         name = f"pgswitch-{len(self.made)}"
         directory = subdirectory(self.directory, name, self._account)
@@ -251,12 +250,65 @@ class PgSwitchFactory:
         return dict.fromkeys(DATABASES, f"host=127.0.0.1 port={port}")
 
     def stop_all(self) -> None:
-        """Stop whatever still runs."""
+        """Stop all that still run."""
         for made in self.made:
             made.stop()
 
     def logs(self) -> str:
-        """Return the logs of all processes, each under its path."""
+        """Return the logs of all processes, each after its path."""
         return "\n".join(
             f"--- {made.log_path}\n{made.log_text()}" for made in self.made
         )
+
+
+class RawClient(Connection):
+    """A client without a driver; it logs in where ``auth_type`` is trust."""
+
+    def log_in(
+        self,
+        user: str = "trusted",
+        database: str = "bench",
+        password: str = "",
+        **parameters: str,
+    ) -> list[Message]:
+        """Log in, by default as the user whom PostgreSQL trusts too."""
+        return super().log_in(user, database, password, **parameters)
+
+
+def base_backup(
+    pooler: PgSwitch,
+    installation: Installation,
+    account: Account | None,
+    directory: Path,
+) -> None:
+    """Take a base backup that streams its WAL meanwhile: two walsenders at once."""
+    program = Path(installation.program("pg_basebackup"))
+    if not program.exists():
+        pytest.skip("this installation has no pg_basebackup")
+    place = directory / "backup"
+    done = subprocess.run(
+        [
+            *(program, "-d", pooler.dsn("trusted")),
+            *("-D", place, "-X", "stream", "-c", "fast", "--no-sync"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=BASE_BACKUP_S,
+        check=False,
+        **({} if account is None else {"user": account.uid, "group": account.gid}),  # type: ignore[call-overload]
+    )
+    assert done.returncode == 0, done.stderr
+    assert (place / "backup_manifest").exists()
+
+
+def wait_for_writes(writers: Sequence[Writer], what: str = "writes of all") -> None:
+    """Wait until each writer has written a few more rows; ``what`` names the wait."""
+    before = [writer.acknowledged() for writer in writers]
+    wait_until(
+        lambda: all(
+            writer.acknowledged() > count + 3
+            for writer, count in zip(writers, before, strict=True)
+        ),
+        what,
+        MORE_WRITES_S,
+    )

@@ -14,8 +14,7 @@ import pytest
 
 from pgswitch.demo.installations import Installation
 from tests.fakes.messages import READY, query
-from tests.integration.running import ADMIN, PgSwitchFactory
-from tests.integration.wire import RawClient
+from tests.integration.running import ADMIN, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True

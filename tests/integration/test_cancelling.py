@@ -12,9 +12,9 @@ import pytest
 
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.wire.constants import CANCEL_REQUEST_CODE
+from testkit.pgwire import packet, startup
 from tests.fakes.messages import query
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, packet, startup
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -167,9 +167,9 @@ def at_work(port: int) -> tuple[RawClient, bytes]:
     """Return a client whose query runs, and its cancel key."""
     client = RawClient(port)
     client.send(startup("user", "trusted", "database", "bench"))
-    key = dict(client.until(b"Z"))[b"K"]
+    key = dict(client.read_until(b"Z"))[b"K"]
     client.send(query("DO 'BEGIN RAISE NOTICE $$begun$$; PERFORM pg_sleep(30); END'"))
-    client.until(b"N")
+    client.read_until(b"N")
     return client, key
 
 
@@ -182,7 +182,7 @@ def test_peers(pgswitch: PgSwitchFactory) -> None:
         assert key[1:3] == b"\1\0"
         assert second.console("SHOW PEER_POOLS") == []
         ask_to_cancel(second.port, key)
-        assert client.error()["C"] == "57014"
+        assert client.read_error()["C"] == "57014"
     second.wait_for_log("closing because: successfully sent cancel request")
     (pool,) = second.console("SHOW PEER_POOLS")
     assert pool.pop("peer_id") == 1
@@ -222,5 +222,5 @@ def test_processes_that_share_a_port(pgswitch: PgSwitchFactory) -> None:
         with client:
             owners.add(key[1])
             ask_to_cancel(first.port, key)
-            assert client.error()["C"] == "57014"
+            assert client.read_error()["C"] == "57014"
     assert owners == {1, 2}

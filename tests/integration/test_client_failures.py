@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
+from testkit.pgwire import startup
 from tests.fakes.messages import message, query
-from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, startup
+from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -33,19 +33,19 @@ def nothing(_client: RawClient) -> None:
 def query_done(client: RawClient) -> None:
     """Have a query answered."""
     client.send(query("SELECT 1"))
-    client.until(b"Z")
+    client.read_until(b"Z")
 
 
 def in_transaction(client: RawClient) -> None:
     """Be between two statements of a transaction."""
     client.send(query("BEGIN"))
-    client.until(b"Z")
+    client.read_until(b"Z")
 
 
 def in_failed_transaction(client: RawClient) -> None:
     """Be in a transaction that failed."""
     client.send(query("BEGIN; SELECT 1/0"))
-    client.until(b"Z")
+    client.read_until(b"Z")
 
 
 def half_a_header(client: RawClient) -> None:
@@ -76,7 +76,7 @@ def running_extended(client: RawClient) -> None:
 def copying_in(client: RawClient) -> None:
     """Be in COPY FROM STDIN."""
     client.send(query("CREATE TEMP TABLE t (a text); COPY t FROM STDIN"))
-    client.until(b"G")
+    client.read_until(b"G")
     client.send(message(b"d", b"x\n" * 1000))
 
 
@@ -89,7 +89,7 @@ def half_a_copy_row(client: RawClient) -> None:
 def copying_out(client: RawClient) -> None:
     """Read the beginning of a long COPY TO STDOUT."""
     client.send(query(COPY_OUT))
-    client.until(b"d")
+    client.read_until(b"d")
 
 
 def not_reading(client: RawClient) -> None:
@@ -218,8 +218,8 @@ def test_vanishing_from_the_queue(pooler: PgSwitch) -> None:
             vanish(client)
         wait_until(lambda: waiting() == 1, "three to be missed")
         holder.send(query("COMMIT"))
-        holder.until(b"Z")
-        assert (b"D", b"\0\1\0\0\0\7patient") in patient.until(b"Z")
+        holder.read_until(b"Z")
+        assert (b"D", b"\0\1\0\0\0\7patient") in patient.read_until(b"Z")
 
 
 def test_saying_goodbye_behind_a_query(pooler: PgSwitch) -> None:
@@ -230,7 +230,7 @@ def test_saying_goodbye_behind_a_query(pooler: PgSwitch) -> None:
             client.log_in("scram")
             client.send(query(text) + message(b"X"))
             with pytest.raises((EOFError, ConnectionError)):
-                client.until(b"never")
+                client.read_until(b"never")
         wait_until(lambda: no_clients(pooler), "the client to be missed")
         with pooler.connect() as client_after:
             row = client_after.execute(
@@ -251,11 +251,11 @@ def test_a_console_that_vanishes(pooler: PgSwitch) -> None:
             wait_until(lambda: paused in pooler.console("SHOW STATE"), "the pause")
             reset(console)
         busy.send(query("COMMIT"))
-        busy.until(b"Z")
+        busy.read_until(b"Z")
         wait_until(lambda: not servers(pooler), "the servers to be closed")
         pooler.console("RESUME")
         busy.send(query("SELECT 1"))
-        assert busy.until(b"Z")[-1] == (b"Z", b"I")
+        assert busy.read_until(b"Z")[-1] == (b"Z", b"I")
 
 
 def test_a_crowd_that_vanishes(pooler: PgSwitch) -> None:

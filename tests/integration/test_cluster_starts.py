@@ -15,13 +15,12 @@ from itertools import count
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory
+from pgswitch.demo.account import Account, PrivateDirectory, subdirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
-from pgswitch.demo.writers import SCHEMA, Writer, account
-from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
+from pgswitch.demo.writers import SCHEMA, Writer, tally_writes
+from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, wait_for_writes
 from tests.integration.test_takeover import pidfile, restart
-from tests.integration.writing import wait_for_writes
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -94,7 +93,7 @@ class TwoNodes:
             if node is not self.cluster.writer:
                 if node.is_running:
                     node.kill()
-                self.cluster.rejoin(node, anew=True)
+                self.cluster.rejoin(node, from_copy=True)
         self.cluster.wait_until_followed()
 
     @contextmanager
@@ -117,7 +116,7 @@ class TwoNodes:
         rows = self.cluster.writer.execute(
             "SELECT id, count(*) FROM written GROUP BY id", database=DATABASE
         )
-        found = account(made, Counter(dict(rows)))
+        found = tally_writes(made, Counter(dict(rows)))
         assert (found.errors, found.missing, found.doubled) == ({}, 0, 0)
 
 
@@ -360,7 +359,7 @@ def test_a_wrong_promotion_is_forgotten(two: TwoNodes) -> None:
 
     try:
         waits_then_goes_on(two, pooler, take_off_the_list)
-        assert "is gone from the list of nodes" in pooler.log_text()
+        assert "is no longer in the list of nodes" in pooler.log_text()
     finally:
         good.execute(
             f"INSERT INTO topology VALUES ('127.0.0.1', {clone.port})",
@@ -470,7 +469,7 @@ def test_hosts_that_a_reload_adds(two: TwoNodes) -> None:
     entry = f"port={new.port} user=trusted dbname={DATABASE} topology_query='no sql'"
     pooler = two.start_with(f"host=127.0.0.9 {entry}")
     client = Client(pooler)
-    pooler.wait_for_log("127.0.0.9 cannot be asked")
+    pooler.wait_for_log("127.0.0.9: health check failed")
     two.reload(pooler, {DATABASE: f"host=127.0.0.9,127.0.0.1 {entry}"})
     assert client.is_served(), pooler.log_text()
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from pgswitch.admin.usage import OUR_USAGE
+from pgswitch.admin.statements import OUR_USAGE
 from pgswitch.demo.account import Account
 from pgswitch.demo.installations import Installation
+from testkit.pgwire import error_fields, row_values, startup
 from tests.fakes.messages import message, query
-from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, column_texts, error_fields, startup
+from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -63,7 +63,7 @@ def ask(console: RawClient, command: str) -> Answer:
     """Run one command and return what it got."""
     console.send(query(command))
     answer = Answer()
-    for kind, body in console.until(b"Z"):
+    for kind, body in console.read_until(b"Z"):
         if kind == b"C":
             answer = answer._replace(tag=body[:-1].decode())
         elif kind == b"E":
@@ -104,7 +104,7 @@ def test_words_in_any_case(console: RawClient) -> None:
         "select version",
     ):
         console.send(query(text))
-        assert column_texts(console.until(b"Z")[1][1]) == ["PgBouncer 1.25.2"], text
+        assert row_values(console.read_until(b"Z")[1][1]) == ["PgBouncer 1.25.2"], text
 
 
 def test_what_drivers_ask(console: RawClient) -> None:
@@ -117,9 +117,9 @@ def test_what_drivers_ask(console: RawClient) -> None:
         ("timezone", "GMT"),
     ):
         console.send(query(f"SHOW {word}"))
-        assert column_texts(console.until(b"Z")[1][1]) == [value]
+        assert row_values(console.read_until(b"Z")[1][1]) == [value]
         console.send(query(f"SET {word} = 'x'"))
-        notice, *rest = console.until(b"Z")
+        notice, *rest = console.read_until(b"Z")
         assert notice[0] == b"N"
         assert error_fields(notice[1])["M"] == "SET ignored"
         assert rest == [(b"C", b"SET\0"), (b"Z", b"I")]
@@ -128,7 +128,7 @@ def test_what_drivers_ask(console: RawClient) -> None:
 def test_help(console: RawClient) -> None:
     """A notice without rows."""
     console.send(query("SHOW HELP"))
-    notice, *rest = console.until(b"Z")
+    notice, *rest = console.read_until(b"Z")
     fields = error_fields(notice[1])
     assert (fields["S"], fields["C"], fields["M"], fields["D"]) == (
         *("NOTICE", "00000", "Console usage"),
@@ -225,7 +225,7 @@ def test_the_login(pooler: PgSwitch) -> None:
         client.send(startup("user", ADMIN, "database", "pgbouncer"))
         reported = [
             body[:-1].decode().split("\0")
-            for kind, body in client.until(b"Z")
+            for kind, body in client.read_until(b"Z")
             if kind == b"S"
         ]
     assert reported == [
@@ -248,10 +248,10 @@ def test_the_login(pooler: PgSwitch) -> None:
 def test_only_queries(console: RawClient, data: bytes, text: str) -> None:
     """Anything else is an error, and then the end."""
     console.send(data)
-    error, ready = console.until(b"Z")
+    error, ready = console.read_until(b"Z")
     assert (error_fields(error[1])["S"], error_fields(error[1])["M"]) == ("ERROR", text)
     assert ready == (b"Z", b"I")
-    assert console.error()["M"] == "bad packet"
+    assert console.read_error()["M"] == "bad packet"
     assert console.is_closed()
 
 
@@ -274,7 +274,7 @@ def test_killed_databases(pooler: PgSwitch, console: RawClient) -> None:
     with RawClient(pooler.port) as victim:
         victim.log_in()
         assert ask(console, "KILL bench") == Answer("KILL")
-        fields = victim.error()
+        fields = victim.read_error()
         assert (fields["S"], fields["C"], fields["M"]) == (
             *("FATAL", "08P01"),
             "database removed",
@@ -293,7 +293,7 @@ def test_pause_in_session_mode(pooler: PgSwitch, console: RawClient) -> None:
     with RawClient(pooler.port) as client:
         client.log_in()
         client.send(query("SELECT 1"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         console.send(query("PAUSE"))
         wait_until(
             lambda: {"key": "paused", "value": "yes"} in pooler.console("SHOW STATE"),
@@ -301,9 +301,9 @@ def test_pause_in_session_mode(pooler: PgSwitch, console: RawClient) -> None:
         )
         console.socket.settimeout(0.5)
         with pytest.raises(TimeoutError):
-            console.message()
+            console.read_message()
         console.socket.settimeout(10)
-    assert console.until(b"Z") == [(b"C", b"PAUSE\0"), (b"Z", b"I")]
+    assert console.read_until(b"Z") == [(b"C", b"PAUSE\0"), (b"Z", b"I")]
     assert ask(console, "RESUME") == Answer("RESUME")
 
 
@@ -371,7 +371,7 @@ def test_cancelling_a_pause(pooler: PgSwitch) -> None:
     with pooler.connect(autocommit=False) as busy, RawClient(pooler.port) as console:
         busy.execute("SELECT 1")
         console.send(startup("user", ADMIN, "database", "pgbouncer"))
-        key = next(body for kind, body in console.until(b"Z") if kind == b"K")
+        key = next(body for kind, body in console.read_until(b"Z") if kind == b"K")
         console.send(query("PAUSE"))
         state = {"key": "paused", "value": "yes"}
         wait_until(lambda: state in pooler.console("SHOW STATE"), "the pause")

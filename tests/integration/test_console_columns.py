@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from testkit.pgwire import row_description, row_values
 from tests.fakes.messages import query
-from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, column_texts, row_description
+from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory, RawClient
 
 ONE_INSTALLATION = True
 
@@ -123,12 +123,12 @@ def test_columns(pooler: PgSwitch, console: RawClient) -> None:
                 for name, kind in (column.split(":") for column in columns.split())
             ]
             console.send(query(f"SHOW {word}"))
-            answer = console.until(b"Z")
+            answer = console.read_until(b"Z")
             assert row_description(answer[0]) == expected, word
             assert answer[-2:] == [(b"C", b"SHOW\0"), (b"Z", b"I")]
             assert {kind for kind, _ in answer[1:-2]} <= {b"D"}
             for _, body in answer[1:-2]:
-                assert len(column_texts(body)) == len(expected), word
+                assert len(row_values(body)) == len(expected), word
 
 
 def test_lists_and_totals(console: RawClient) -> None:
@@ -136,7 +136,7 @@ def test_lists_and_totals(console: RawClient) -> None:
 
     def names(word: str) -> list[str | None]:
         console.send(query(f"SHOW {word}"))
-        return [column_texts(b)[0] for k, b in console.until(b"Z") if k == b"D"]
+        return [row_values(b)[0] for k, b in console.read_until(b"Z") if k == b"D"]
 
     assert names("STATE") == ["active", "paused", "suspended"]
     assert names("LISTS") == [

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from pgswitch.demo.account import Account
-from pgswitch.demo.child import free_port
+from pgswitch.demo.processes import free_port
 from tests.integration.running import PASSWORDS, PgSwitchFactory
 from tests.waiting import wait_until
 

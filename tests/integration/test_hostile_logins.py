@@ -19,9 +19,9 @@ from pgswitch.tls.certificates import end_point_of
 from pgswitch.wire import encode
 from pgswitch.wire.constants import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
 from pgswitch.wire.scram import ScramClient, keys_from_password
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.tls import HOST, SSL_REQUEST, Certificates, TlsClient
-from tests.integration.wire import RawClient, error_fields, startup
+from testkit.pgwire import SSL_REQUEST, error_fields, startup
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
+from tests.integration.tls import HOST, Certificates, TlsClient
 from tests.waiting import wait_until
 
 LOGIN = startup("user", "scram", "database", "bench")
@@ -58,10 +58,10 @@ class Proof:
         self.nonce = b"fixed-for-the-test"
         self.scram = ScramClient(self.nonce, end_point, mechanism)
         client.send(LOGIN)
-        assert client.message()[0] == b"R"
+        assert client.read_message()[0] == b"R"
         self.first = self.scram.first()
         client.send(encode.sasl_initial_response(mechanism, self.first))
-        kind, body = client.message()
+        kind, body = client.read_message()
         self.refusal = error_fields(body)["M"] if kind == b"E" else ""
         self.challenge = b"" if self.refusal else body[4:]
 
@@ -73,7 +73,7 @@ class Proof:
     def answer(self, final: bytes) -> str:
         """Send the last message; return the text of the refusal, empty for none."""
         self.client.send(encode.sasl_response(final))
-        kind, body = self.client.message()
+        kind, body = self.client.read_message()
         return error_fields(body)["M"] if kind == b"E" else ""
 
 
@@ -299,7 +299,7 @@ def test_a_server_that_asks_for_much_work(
         with RawClient(pooler.port) as client:
             client.send(startup("user", "x", "database", "greedy"))
             if most < 2_000_000:
-                text = client.error()["M"]
+                text = client.read_error()["M"]
                 assert "asks for 2000000 SCRAM iterations" in text
                 pooler.wait_for_log("more than scram_iterations_max (200000)")
             else:

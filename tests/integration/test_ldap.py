@@ -14,12 +14,12 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, hand_over
-from pgswitch.demo.child import Child, free_port
+from pgswitch.demo.account import Account, hand_over, subdirectory
+from pgswitch.demo.processes import Child, free_port
+from testkit.pgwire import startup
 from tests.fakes.messages import message
-from tests.integration.running import PASSWORDS, PgSwitchFactory, subdirectory
+from tests.integration.running import PASSWORDS, PgSwitchFactory, RawClient
 from tests.integration.tls import Certificates
-from tests.integration.wire import RawClient, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -270,7 +270,7 @@ def test_a_silent_directory_delays_no_others(
         hanging = [held.enter_context(RawClient(pooler.port)) for _ in range(40)]
         for client in hanging:
             client.send(startup("user", "scram", "database", "bench"))
-            assert client.message()[0] == b"R"
+            assert client.read_message()[0] == b"R"
             client.send(message(b"p", b"scram-secret\0"))
         for user in ("plain", "md5"):
             assert pooler.execute("SELECT 1", user=user) == [(1,)]

@@ -15,8 +15,7 @@ import pytest
 from pgswitch.demo.installations import Installation
 from pgswitch.demo.postgres import PostgresServer
 from tests.fakes.messages import message, query
-from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient
+from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 CLIENTS = 20
@@ -157,7 +156,7 @@ def test_a_client_that_stops_reading(pgswitch: PgSwitchFactory) -> None:
     with RawClient(pooler.port, receive_buffer=65536) as client:
         client.log_in()
         client.send(query("SELECT repeat('x', 100000) FROM generate_series(1, 100)"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         before = memory_kb(pid_of(pooler))
         client.send(query("SELECT repeat('x', 1000000) FROM generate_series(1, 1000)"))
         wait_until(
@@ -167,7 +166,9 @@ def test_a_client_that_stops_reading(pgswitch: PgSwitchFactory) -> None:
             "the query to stand still for a while",
         )
         assert memory_kb(pid_of(pooler)) - before < ALLOWED_GROWTH_KB
-        received = sum(len(body) for kind, body in client.until(b"Z") if kind == b"D")
+        received = sum(
+            len(body) for kind, body in client.read_until(b"Z") if kind == b"D"
+        )
         assert received > 1000 * 1_000_000
         assert memory_kb(pid_of(pooler)) - before < ALLOWED_GROWTH_KB
 
@@ -183,9 +184,9 @@ def test_a_server_that_stops_reading(
     with RawClient(pooler.port) as client:
         client.log_in("scram")
         client.send(query("CREATE TABLE taken (a text); SELECT pg_backend_pid()"))
-        answer = next(body for kind, body in client.until(b"Z") if kind == b"D")
+        answer = next(body for kind, body in client.read_until(b"Z") if kind == b"D")
         client.send(query("COPY taken FROM STDIN"))
-        client.until(b"G")
+        client.read_until(b"G")
         before = memory_kb(pid_of(pooler))
         server = int(answer[6:])
         os.kill(server, signal.SIGSTOP)
@@ -224,7 +225,7 @@ def test_a_long_answer_that_slows_down(pgswitch: PgSwitchFactory) -> None:
             times = []
             kind = b""
             while kind != b"Z":
-                kind, body = client.message()
+                kind, body = client.read_message()
                 if b"Mslow" in body:
                     times.append(monotonic())
             assert len(times) == 5
@@ -238,10 +239,10 @@ def test_long_answers_one_after_the_other(pgswitch: PgSwitchFactory) -> None:
         for number in range(1, 20):
             rows = number * 997
             client.send(query(f"SELECT repeat('x',99) FROM generate_series(1,{rows})"))
-            kinds = [kind for kind, _body in client.until(b"Z")]
+            kinds = [kind for kind, _body in client.read_until(b"Z")]
             assert kinds.count(b"D") == rows
             client.send(query("SELECT 1"))
-            kinds = [kind for kind, _body in client.until(b"Z")]
+            kinds = [kind for kind, _body in client.read_until(b"Z")]
             assert kinds == [b"T", b"D", b"C", b"Z"]
 
 
@@ -258,7 +259,7 @@ def test_the_end_in_the_midst_of_a_long_answer(
         other.log_in("scram")
         client.log_in("scram")
         client.send(query("SELECT pg_backend_pid()"))
-        pid = int(next(b for k, b in client.until(b"Z") if k == b"D")[6:])
+        pid = int(next(b for k, b in client.read_until(b"Z") if k == b"D")[6:])
         client.send(query(ENDLESS))
         for _ in range(200):
             assert client.socket.recv(65536)
@@ -269,7 +270,7 @@ def test_the_end_in_the_midst_of_a_long_answer(
             while client.socket.recv(65536):
                 """Read what was on its way: no error fits into the midst of a row."""
         other.send(query("SELECT 1"))
-        assert b"D" in [kind for kind, _body in other.until(b"Z")]
+        assert b"D" in [kind for kind, _body in other.read_until(b"Z")]
     wait_until(
         lambda: [row["state"] for row in pooler.console("SHOW SERVERS")] == ["idle"],
         "the only server to be idle",

@@ -14,8 +14,7 @@ import pytest
 
 from pgswitch.demo.postgres import PostgresServer
 from tests.fakes.messages import query
-from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient
+from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 MakePostgres = Callable[..., PostgresServer]
@@ -87,7 +86,7 @@ def test_a_server_killed_in_a_query(
         running = "SELECT pid FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'"
         wait_until(lambda: own_postgres.execute(running), "the query to run")
         os.kill(own_postgres.execute(running)[0][0], signal.SIGKILL)
-        fields = client.error()
+        fields = client.read_error()
         assert (fields["S"], fields["M"]) == ("FATAL", "server conn crashed?")
         assert client.is_closed()
     _eventually(lambda: pooler.execute("SELECT 1") == [(1,)])

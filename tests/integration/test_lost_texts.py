@@ -18,8 +18,9 @@ from pgswitch.wire.exchange import Exchange
 from pgswitch.wire.lost_transaction import LostTransaction
 from pgswitch.wire.prepared import ClientStatements
 from pgswitch.wire.statements import StatementTable
-from tests.fakes.messages import split
-from tests.integration.wire import RawClient, error_fields
+from testkit.pgwire import error_fields
+from tests.fakes.messages import close_statement, describe_statement, split
+from tests.integration.running import RawClient
 
 SCRIPTS = 150
 SYNC, TERMINATE = encode.sync(), encode.terminate()
@@ -70,7 +71,7 @@ def prepared(port: int, names: dict[str, str]) -> RawClient:
     client.log_in()
     parses = (encode.parse(name, text) for name, text in names.items())
     client.send(b"".join(parses) + SYNC)
-    client.until(b"Z")
+    client.read_until(b"Z")
     return client
 
 
@@ -79,7 +80,7 @@ def failed(port: int) -> RawClient:
     client = prepared(port, NAMES)
     for text in ("BEGIN", "SELECT 1/0"):
         client.send(encode.query(text))
-        client.until(b"Z")
+        client.read_until(b"Z")
     return client
 
 
@@ -105,8 +106,8 @@ def a_message(random: Random) -> bytes:
             use,
             encode.bind("", name) + encode.describe_portal(),
             encode.execute(),
-            encode.describe_statement(name),
-            encode.close_statement(name),
+            describe_statement(name),
+            close_statement(name),
             SYNC,
             SYNC,
             encode.message(ord("F"), bytes((0, 0, 0, 1, *bytes(6)))),
@@ -218,7 +219,7 @@ def test_nothing_was_committed_when_we_say_so(
         with prepared(postgres.port, KNOWN) as client:
             if inside:
                 client.send(encode.query("BEGIN"))
-                client.until(b"Z")
+                client.read_until(b"Z")
             to_the_end(client, sent)
         rows = postgres.execute("SELECT count(*) FROM kept", database="bench")
         assert rows[0][0] == 0, (seed, number, sent)

@@ -7,7 +7,9 @@ from contextlib import ExitStack
 import pytest
 
 from pgswitch.wire import encode
-from tests.fakes.messages import message
+from testkit.pgwire import error_fields
+from tests.fakes.messages import close_statement, message
+from tests.integration.running import RawClient
 from tests.integration.test_switchover import (
     Place,
     code,
@@ -16,7 +18,6 @@ from tests.integration.test_switchover import (
     place,
     stack,
 )
-from tests.integration.wire import RawClient, error_fields
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -33,7 +34,7 @@ class Asker(RawClient):
         """Return types, SQLSTATEs, tags and statuses up to some ReadyForQuery."""
         words = []
         while ends:
-            kind, body = self.message()
+            kind, body = self.read_message()
             ends -= kind == b"Z"
             if kind == b"E":
                 words.append(error_fields(body)["C"])
@@ -88,7 +89,7 @@ def test_what_follows_a_lost_transaction(place: Place, opened: ExitStack) -> Non
     assert closing.ask(encode.parse("n", "SELECT 1"), SYNC) == "1 ZT"
     unsynced = a_client(place, opened)
     unsynced.send(run(insert(-9)) + FLUSH)
-    assert [unsynced.message()[0] for _ in range(3)] == [b"1", b"2", b"C"]
+    assert [unsynced.read_message()[0] for _ in range(3)] == [b"1", b"2", b"C"]
     driver = place.connect()
     driver.execute(b"BEGIN")
     driver.execute(insert(-8).encode())
@@ -108,7 +109,7 @@ def test_what_follows_a_lost_transaction(place: Place, opened: ExitStack) -> Non
     assert named.ask(encode.parse("S_1", "ROLLBACK"), SYNC) == "1 ZE"
     assert named.ask(use("S_1"), SYNC) == "2 CROLLBACK ZI"
     # As Npgsql does: a name is closed and used again.
-    assert closing.ask(encode.close_statement("n"), SYNC) == "3 ZE"
+    assert closing.ask(close_statement("n"), SYNC) == "3 ZE"
     assert closing.ask(encode.query("END")) == "40001 ZI"
     assert code(driver, b"SELECT 1") == "40001"
     driver.rollback()

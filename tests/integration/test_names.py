@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account
+from pgswitch.demo.account import Account, subdirectory
 from pgswitch.demo.postgres import PostgresServer
+from testkit.pgwire import startup
 from tests.integration.name_server import NameServer
-from tests.integration.running import PgSwitch, PgSwitchFactory, subdirectory
-from tests.integration.wire import RawClient, startup
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -73,7 +73,7 @@ def test_addresses_in_turn(
     pgswitch: PgSwitchFactory, names: NameServer, two_addresses: PostgresServer
 ) -> None:
     """All addresses of a name are used; one that is dead is passed over."""
-    names.say(**{"db.example": (FIRST, DEAD, SECOND)})
+    names.answer(**{"db.example": (FIRST, DEAD, SECOND)})
     pooler = pgswitch(
         {"bench": f"host=db.example port={two_addresses.port}"},
         resolv_conf=str(names.resolv_conf),
@@ -97,7 +97,7 @@ def test_a_change(
     pgswitch: PgSwitchFactory, names: NameServer, two_addresses: PostgresServer
 ) -> None:
     """Servers at an address that a name has lost are closed when they are free."""
-    names.say(**{"db.example": [FIRST]})
+    names.answer(**{"db.example": [FIRST]})
     pooler = pgswitch(
         {"bench": f"host=db.example port={two_addresses.port}"},
         resolv_conf=str(names.resolv_conf),
@@ -106,7 +106,7 @@ def test_a_change(
     )
     with pooler.connect(autocommit=False) as busy, pooler.connect() as other:
         assert address(busy) == FIRST
-        names.say(**{"db.example": [SECOND]})
+        names.answer(**{"db.example": [SECOND]})
         assert address(other) == SECOND
         states = {row["addr"]: row["close_needed"] for row in rows(pooler, "SERVERS")}
         assert states == {FIRST: 1, SECOND: 0}
@@ -119,7 +119,7 @@ def test_a_zone(
     pgswitch: PgSwitchFactory, names: NameServer, two_addresses: PostgresServer
 ) -> None:
     """A new serial number has its names asked for again, without any connection."""
-    names.say(**{"db.example": [FIRST], "example": ("SOA", "7")})
+    names.answer(**{"db.example": [FIRST], "example": ("SOA", "7")})
     pooler = pgswitch(
         {"bench": f"host=db.example port={two_addresses.port}"},
         resolv_conf=str(names.resolv_conf),
@@ -133,7 +133,7 @@ def test_a_zone(
             lambda: [row["serial"] for row in rows(pooler, "DNS_ZONES")] == [7],
             "the serial number",
         )
-        names.say(**{"db.example": [SECOND], "example": ("SOA", "8")})
+        names.answer(**{"db.example": [SECOND], "example": ("SOA", "8")})
         pooler.wait_for_log("zone 'example' serial changed: old=7 new=8")
         wait_until(lambda: rows(pooler, "SERVERS") == [], "the old server closed")
         assert address(client) == SECOND
@@ -183,7 +183,7 @@ def test_a_silent_name_server(
             lists = {row["list"]: row["items"] for row in rows(pooler, "LISTS")}
             assert lists["dns_queries"] == 1
             pooler.wait_for_log("closing because: connect timeout (age=")
-            assert waiting.error()["M"] == "client_login_timeout (server down)"
+            assert waiting.read_error()["M"] == "client_login_timeout (server down)"
 
 
 def test_the_system(pgswitch: PgSwitchFactory, postgres: PostgresServer) -> None:

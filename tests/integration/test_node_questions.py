@@ -13,11 +13,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account
+from pgswitch.demo.account import Account, subdirectory
 from pgswitch.demo.postgres import PostgresServer
 from tests.integration.name_server import NameServer
-from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
-from tests.integration.slow_path import SlowPath
+from tests.integration.proxies import LatencyProxy
+from tests.integration.running import HBA, PgSwitch, PgSwitchFactory
 from tests.integration.tls import OTHER_HOST, Certificates
 from tests.waiting import wait_until
 
@@ -69,7 +69,7 @@ def test_a_long_way(
 
     Not either when the kept connection has ended and is made once more.
     """
-    path = SlowPath(server.port, ROUND_TRIP_S / 2)
+    path = LatencyProxy(server.port, ROUND_TRIP_S / 2)
     pooler = pgswitch(
         {"bench": entry(FIRST, path.port, role)},
         pool_mode="transaction",
@@ -98,7 +98,7 @@ def test_a_long_way(
         wait_until(is_connected_again, "the monitor to be back")
         wait_until(is_well, "an answer")
         assert "is lost" not in pooler.log_text()
-        assert "cannot be asked" not in pooler.log_text()
+        assert "health check failed" not in pooler.log_text()
         with pooler.connect() as client:
             assert client.execute("SELECT 1").fetchone() == (1,)
     finally:
@@ -158,9 +158,9 @@ def test_whose_certificate_is_wrong(
         server_tls_sslmode="verify-full",
         server_tls_ca_file=str(certificates.root),
     )
-    pooler.wait_for_log(f"{OTHER_HOST} cannot be asked, for ")
+    pooler.wait_for_log(f"{OTHER_HOST}: health check failed for ")
     (line,) = (
-        line for line in pooler.log_text().splitlines() if "cannot be asked" in line
+        line for line in pooler.log_text().splitlines() if "health check failed" in line
     )
     assert "match host name" in line or "does not match" in line
     assert "is lost" not in pooler.log_text()
@@ -226,7 +226,7 @@ def test_ten_million_rounds(pgswitch: PgSwitchFactory, server: PostgresServer) -
         client.close()
         # The rounds take several seconds on any machine.
         assert longest < 1.0
-        pooler.wait_for_log("cannot be asked: server login failed: the server")
+        pooler.wait_for_log("health check failed: server login failed: the server")
     finally:
         greedy.close()
 
@@ -253,7 +253,7 @@ def test_an_operators_question(
         },
         pool_mode="transaction",
     )
-    pooler.wait_for_log("cannot be asked: recovery_query returned no row, or NULL")
+    pooler.wait_for_log("health check failed: recovery_query returned no row, or NULL")
     server.execute("INSERT INTO node_role VALUES (true, 'x')", database="bench")
 
     def role_of_node() -> str:
@@ -271,7 +271,7 @@ def test_an_operators_question(
     server.execute("UPDATE node_role SET standby = false", database="bench")
     wait_until(lambda: role_of_node() == "writer", "the node to be the writer again")
     server.execute("DROP TABLE node_role", database="bench")
-    pooler.wait_for_log('cannot be asked: relation "node_role" does not exist')
+    pooler.wait_for_log('health check failed: relation "node_role" does not exist')
     # It tells nothing: it stays what it was.
     assert role_of_node() == "writer"
 
@@ -316,7 +316,7 @@ def test_a_name_that_moves(
     Monitor and pool mean the same one, though all connections are kept for long.
     """
     old, new = twins
-    names.say(**{"pg.example": [FIRST]})
+    names.answer(**{"pg.example": [FIRST]})
     pooler = pgswitch(
         {"bench": entry("pg.example", old.port, role)},
         pool_mode="transaction",
@@ -336,7 +336,7 @@ def test_a_name_that_moves(
             return int(rows[0][0])
 
         assert write() == 0
-        names.say(**{"pg.example": [SECOND]})
+        names.answer(**{"pg.example": [SECOND]})
         wait_until(lambda: write() > 5, "rows at the new address")
         (first,) = new.execute("SELECT min(id) FROM moved", database="bench")
         (last,) = old.execute("SELECT max(id) FROM moved", database="bench")

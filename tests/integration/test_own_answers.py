@@ -17,9 +17,9 @@ from contextlib import suppress
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
+from testkit.pgwire import error_fields, startup
 from tests.fakes.messages import message, query
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, error_fields, startup
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -206,17 +206,17 @@ def heard(client: RawClient, script: list[bytes], size: int) -> list[str]:
             client.send(group[at : at + (size or len(group))])
         while select.select([client.socket], [], [], PAUSE_S)[0]:
             try:
-                lines.append(_line(*client.message()))
+                lines.append(_line(*client.read_message()))
             except EOFError:
                 return [*lines, "closed"]
     if script[-1].endswith(TERMINATE):
         with suppress(EOFError):
             while True:
-                lines.append(_line(*client.message()))
+                lines.append(_line(*client.read_message()))
         return [*lines, "closed"]
     client.send(SYNC + FENCE)
     while not lines or "fence" not in lines[-1]:
-        lines.append(_line(*client.message()))
+        lines.append(_line(*client.read_message()))
     return [line for line in lines if line[0] not in "NS"]
 
 
@@ -231,7 +231,7 @@ def directly(postgres: PostgresServer) -> RawClient:
     """Return a client of the server itself."""
     client = RawClient(postgres.port)
     client.send(startup("user", "trusted", "database", "bench"))
-    client.until(b"Z")
+    client.read_until(b"Z")
     return client
 
 
@@ -248,17 +248,17 @@ class Neighbour:
             self.client.send(parse(f"SELECT 'foreign {name}'", name))
         self.client.send(SYNC + run("SELECT 'foreign unnamed'"))
         for _ in range(2):
-            self.client.until(b"Z")
+            self.client.read_until(b"Z")
 
     def look(self) -> None:
         """Ask, and hear the answer to just that."""
         self.count += 1
         self.client.send(query(f"SELECT 'neighbour {self.count}'"))
-        answer = self.client.until(b"Z")
+        answer = self.client.read_until(b"Z")
         assert [kind for kind, _ in answer] == [b"T", b"D", b"C", b"Z"]
         assert f"neighbour {self.count}".encode() in answer[1][1]
         self.client.send(bind("s") + execute() + SYNC)
-        assert b"foreign s" in self.client.until(b"Z")[1][1]
+        assert b"foreign s" in self.client.read_until(b"Z")[1][1]
 
 
 @pytest.mark.parametrize("prepared", [1, 100])
@@ -308,14 +308,14 @@ def test_no_statement_stays_under_a_clients_name(pgswitch: PgSwitchFactory) -> N
             "PREPARE mine4 AS SELECT E'\\'secret'",
         ):
             one.send(query(text))
-            assert one.until(b"Z")[-1][1] == b"I"
+            assert one.read_until(b"Z")[-1][1] == b"I"
         for number, name in enumerate(("mine", "mine2", "mine3", "mine4")):
             for sent in (query(f"EXECUTE {name}"), bind(name) + execute() + SYNC):
                 two.send(sent)
-                assert two.error()["C"] == "26000", name
-                two.until(b"Z")
+                assert two.read_error()["C"] == "26000", name
+                two.read_until(b"Z")
             two.send(query(f"PREPARE {name} AS SELECT {number}"))
-            assert two.until(b"Z")[0][0] == b"C", name
+            assert two.read_until(b"Z")[0][0] == b"C", name
 
 
 def test_a_server_that_forgot(pgswitch: PgSwitchFactory) -> None:
@@ -325,17 +325,17 @@ def test_a_server_that_forgot(pgswitch: PgSwitchFactory) -> None:
         for client in (one, two):
             client.log_in()
             client.send(parse("SELECT 'kept'", "kept") + SYNC)
-            client.until(b"Z")
+            client.read_until(b"Z")
         one.send(query("DO $$BEGIN EXECUTE 'DEALLOCATE ALL'; END$$"))
-        one.until(b"Z")
+        one.read_until(b"Z")
         two.send(bind("kept") + execute() + SYNC)
-        error = two.error()
+        error = two.read_error()
         assert (error["C"], "PGBOUNCER" in error["M"]) == ("26000", False)
         assert error["M"] == 'prepared statement "kept" does not exist'
-        two.until(b"Z")
+        two.read_until(b"Z")
         for client in (one, two, one):
             client.send(bind("kept") + execute() + SYNC)
-            assert b"kept" in client.until(b"Z")[1][1]
+            assert b"kept" in client.read_until(b"Z")[1][1]
     pooler.wait_for_log("server refutes its prepared statements")
 
 
@@ -345,21 +345,21 @@ def test_a_changed_table(pgswitch: PgSwitchFactory, tables: None) -> None:
     with RawClient(pooler.port) as client:
         client.log_in()
         client.send(query("CREATE TABLE changing AS SELECT 1 AS a"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         used = parse("SELECT * FROM changing", "s") + bind("s") + execute() + SYNC
         client.send(used)
-        client.until(b"Z")
+        client.read_until(b"Z")
         client.send(query("ALTER TABLE changing ADD b int"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         client.send(bind("s") + execute() + SYNC)
-        assert client.error()["C"] == "0A000"
-        client.until(b"Z")
+        assert client.read_error()["C"] == "0A000"
+        client.read_until(b"Z")
         client.send(close("s") + used)
-        kinds = b"".join(kind for kind, _ in client.until(b"Z"))
+        kinds = b"".join(kind for kind, _ in client.read_until(b"Z"))
         assert kinds == b"312DCZ"
         client.send(bind("s") + execute() + SYNC + query("DROP TABLE changing"))
-        assert next(iter(client.until(b"Z")))[0] == b"2"
-        client.until(b"Z")
+        assert next(iter(client.read_until(b"Z")))[0] == b"2"
+        client.read_until(b"Z")
 
 
 ASKED = {
@@ -382,19 +382,19 @@ def test_a_reset_gives_what_was_asked_for(
     with RawClient(pooler.port) as client:
         names = [part for item in ASKED.items() for part in item]
         client.send(startup("user", "trusted", "database", "bench", *names))
-        client.until(b"Z")
+        client.read_until(b"Z")
         client.send(query("SET application_name = 'other'"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         client.send(query(reset))
         told = dict(
             body.decode("latin-1").split("\0")[:2]
-            for kind, body in client.until(b"Z")
+            for kind, body in client.read_until(b"Z")
             if kind == b"S"
         )
         assert told == {"application_name": "asked"}
         for name, value in ASKED.items():
             client.send(query(f"SHOW {name}"))
-            assert client.until(b"Z")[1][1][6:] == value.encode(), name
+            assert client.read_until(b"Z")[1][1][6:] == value.encode(), name
 
 
 def test_a_parked_server_that_is_lost(
@@ -404,12 +404,12 @@ def test_a_parked_server_that_is_lost(
     pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
     with RawClient(pooler.port) as client, RawClient(pooler.port) as next_one:
         client.send(startup("user", "trusted", "database", "bench"))
-        key = dict(client.until(b"Z"))[b"K"]
+        key = dict(client.read_until(b"Z"))[b"K"]
         next_one.log_in()
         client.send(query("SELECT pg_sleep(0.2)"))
         with socket.create_connection(("127.0.0.1", pooler.port)) as canceller:
             canceller.sendall(struct.pack("!II", 16, 80877102) + key)
-            client.until(b"Z")
+            client.read_until(b"Z")
         postgres.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = 'bench' AND usename = 'trusted'"
@@ -418,4 +418,4 @@ def test_a_parked_server_that_is_lost(
         wait_until(lambda: LOST_SERVER.search(pooler.log_text()), "the server to go")
         next_one.socket.settimeout(QUIET_S)
         next_one.send(query("SELECT 1"))
-        next_one.until(b"Z")
+        next_one.read_until(b"Z")

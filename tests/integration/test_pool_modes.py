@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
+from testkit.pgwire import error_fields
 from tests.fakes.messages import message, query
-from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.integration.test_rules_trouble import SYNC, parse, run
 from tests.integration.test_takeover import pidfile, restart
-from tests.integration.wire import RawClient, error_fields
 
 ONE_INSTALLATION = True
 
@@ -65,7 +65,7 @@ def pooler(
 def answer(client: RawClient) -> tuple[list[bytes], str]:
     """Return the first column of all rows up to ReadyForQuery, or what went wrong."""
     rows = []
-    for kind, body in client.until(b"Z"):
+    for kind, body in client.read_until(b"Z"):
         if kind == b"E":
             return [], error_fields(body)["C"]
         if kind == b"D":
@@ -109,7 +109,7 @@ def test_from_session_to_transaction(
         assert len(before) == 3
         ask(inside, query("BEGIN"))
         busy.send(query(SLOW))
-        busy.until(b"N")
+        busy.read_until(b"N")
         change(pooler, postgres, "transaction", by)
         assert ask(inside, run(b"same") + SYNC) == ([b"1"], "")
         assert ask(inside, query("COMMIT")) == ([], "")

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from pgswitch.demo.account import Account, PrivateDirectory, may_run
-from pgswitch.demo.child import Child, ChildFailed
 from pgswitch.demo.installations import Installation, readable_by
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import Child, ChildFailed
 from tests.integration.running import DATABASES, USERS, User
 from tests.waiting import wait_until
 
@@ -142,7 +142,7 @@ def test_children_end_with_their_parent(
 import os, signal, sys
 from pathlib import Path
 from pgswitch.demo.account import account_for_children
-from pgswitch.demo.child import Child
+from pgswitch.demo.processes import Child
 child = Child(["sleep", "100"], name="sleep", log_path=Path({str(tmp_path)!r}, "log"),
               directory=Path("/"), account=account_for_children())
 print(child.pid, flush=True)

@@ -18,8 +18,8 @@ import psycopg
 import pytest
 
 from pgswitch.demo.account import Account, hand_over
-from pgswitch.demo.child import free_port
 from pgswitch.demo.pooler import ini_text
+from pgswitch.demo.processes import free_port
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

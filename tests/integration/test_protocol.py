@@ -6,9 +6,9 @@ import struct
 
 import pytest
 
+from testkit.pgwire import error_fields, row_values
 from tests.fakes.messages import message, query
-from tests.integration.running import PgSwitchFactory
-from tests.integration.wire import RawClient, column_texts, error_fields
+from tests.integration.running import PgSwitchFactory, RawClient
 
 ONE_INSTALLATION = True
 
@@ -29,20 +29,20 @@ def test_function_call(pgswitch: PgSwitchFactory, mode: str) -> None:
     with RawClient(pooler.port) as client, RawClient(pooler.port) as other:
         client.log_in()
         client.send(query("SELECT 'int4pl(int4,int4)'::regprocedure::int"))
-        row = client.until(b"Z")[1]
-        number = int(column_texts(row[1])[0] or 0)
+        row = client.read_until(b"Z")[1]
+        number = int(row_values(row[1])[0] or 0)
         client.send(function_call(number, "3", "4") * 2)
         for _ in range(2):
-            kind, body = client.message()
+            kind, body = client.read_message()
             assert (kind, body[4:]) == (b"V", b"7")
-            assert client.message()[0] == b"Z"
+            assert client.read_message()[0] == b"Z"
         client.send(function_call(number, "3", "four"))
-        assert client.error()["C"] == "22P02"
-        assert client.message()[0] == b"Z"
+        assert client.read_error()["C"] == "22P02"
+        assert client.read_message()[0] == b"Z"
         if mode != "session":
             other.log_in()
             other.send(query("SELECT 1"))
-            assert b"D" in [kind for kind, _ in other.until(b"Z")]
+            assert b"D" in [kind for kind, _ in other.read_until(b"Z")]
 
 
 def test_no_simple_queries(pgswitch: PgSwitchFactory) -> None:
@@ -56,7 +56,7 @@ def test_no_simple_queries(pgswitch: PgSwitchFactory) -> None:
             + message(b"E", b"\0\0\0\0\0")
             + message(b"S")
         )
-        assert [kind for kind, _ in client.until(b"Z")] == [
+        assert [kind for kind, _ in client.read_until(b"Z")] == [
             b"1",
             b"2",
             b"D",
@@ -64,7 +64,7 @@ def test_no_simple_queries(pgswitch: PgSwitchFactory) -> None:
             b"Z",
         ]
         client.send(query("SELECT 1"))
-        fields = client.error()
+        fields = client.read_error()
         assert (fields["S"], fields["M"]) == ("FATAL", "PQexec disallowed")
         assert client.is_closed()
 
@@ -92,16 +92,16 @@ def test_copy_in(
     with RawClient(pooler.port) as client:
         client.log_in()
         client.send(query("CREATE TEMP TABLE taken (number int)"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         client.send(query(COPY))
-        client.until(b"G")
+        client.read_until(b"G")
         client.send(data)
-        said = client.until(b"Z")
+        said = client.read_until(b"Z")
         errors = [error_fields(body)["C"] for kind, body in said if kind == b"E"]
         assert errors == ([sqlstate] if sqlstate else [])
         client.send(query("SELECT count(*) FROM taken"))
-        row = client.until(b"Z")[1]
-        assert column_texts(row[1]) == ["0" if sqlstate else "1000"]
+        row = client.read_until(b"Z")[1]
+        assert row_values(row[1]) == ["0" if sqlstate else "1000"]
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
@@ -113,8 +113,8 @@ def test_copy_out_that_fails(pgswitch: PgSwitchFactory, mode: str) -> None:
         client.send(
             query("COPY (SELECT 1/(500 - n) FROM generate_series(1, 600) n) TO STDOUT")
         )
-        said = client.until(b"Z")
+        said = client.read_until(b"Z")
         assert [kind for kind, _ in said].count(b"d") == 499
         assert error_fields(said[-2][1])["C"] == "22012"
         client.send(query("SELECT 7"))
-        assert column_texts(client.until(b"Z")[1][1]) == ["7"]
+        assert row_values(client.read_until(b"Z")[1][1]) == ["7"]

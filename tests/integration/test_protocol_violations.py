@@ -9,9 +9,15 @@ from contextlib import suppress
 import psycopg
 import pytest
 
+from testkit.pgwire import Message, packet, startup
 from tests.fakes.messages import message, query
-from tests.integration.running import ADMIN, PASSWORDS, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, packet, startup
+from tests.integration.running import (
+    ADMIN,
+    PASSWORDS,
+    PgSwitch,
+    PgSwitchFactory,
+    RawClient,
+)
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -22,7 +28,7 @@ LARGEST_PACKET = 65536
 
 def fatal(client: RawClient, text: str) -> None:
     """Assert that the client reads this FATAL, then the end."""
-    fields = client.error()
+    fields = client.read_error()
     assert (fields["S"], fields["C"], fields["M"]) == ("FATAL", "08P01", text)
     assert client.is_closed()
 
@@ -62,23 +68,23 @@ def test_md5_logins_that_fail(pgswitch: PgSwitchFactory) -> None:
     ):
         with RawClient(pooler.port) as client:
             client.send(startup("user", user, "database", database))
-            _, challenge = client.message()
+            _, challenge = client.read_message()
             client.send(md5_answer(user, password, challenge))
             fatal(client, text)
     with RawClient(pooler.port) as client:
         client.send(startup(*BENCH))
-        client.message()
+        client.read_message()
         client.send(message(b"p", b"\0"))
         fatal(client, "empty password returned by client")
     with RawClient(pooler.port) as client:
         client.send(startup(*BENCH) + message(b"p", b"early\0"))
-        assert client.message()[0] == b"R"
+        assert client.read_message()[0] == b"R"
         fatal(client, wrong)
     with RawClient(pooler.port) as client:
         client.send(startup(*BENCH))
-        _, challenge = client.message()
+        _, challenge = client.read_message()
         client.send(md5_answer("md5", PASSWORDS["md5"], challenge))
-        assert client.until(b"Z")[-1] == (b"Z", b"I")
+        assert client.read_until(b"Z")[-1] == (b"Z", b"I")
 
 
 def test_plain_logins_that_fail(pgswitch: PgSwitchFactory) -> None:
@@ -92,7 +98,7 @@ def test_plain_logins_that_fail(pgswitch: PgSwitchFactory) -> None:
     ):
         with RawClient(pooler.port) as client:
             client.send(startup("user", user, "database", "bench"))
-            assert client.message() == (b"R", b"\0\0\0\3")
+            assert client.read_message() == (b"R", b"\0\0\0\3")
             client.send(message(b"p", password))
             fatal(client, text)
 
@@ -122,9 +128,9 @@ def test_scram_first_messages(pgswitch: PgSwitchFactory) -> None:
     ):
         with RawClient(pooler.port) as client:
             client.send(startup(*BENCH))
-            assert client.message()[0] == b"R"
+            assert client.read_message()[0] == b"R"
             client.send(first)
-            fields = client.error()
+            fields = client.read_error()
             assert (fields["S"], fields["C"]) == ("FATAL", "08P01")
             assert text is None or fields["M"] == text
             assert client.is_closed()
@@ -137,9 +143,9 @@ def test_scram_second_messages(pgswitch: PgSwitchFactory) -> None:
         for tail in (b",p=AAAA", b",p=!", b"", b"x,p=" + b"A" * 43 + b"="):
             with RawClient(pooler.port) as client:
                 client.send(startup("user", user, "database", "bench"))
-                client.message()
+                client.read_message()
                 client.send(sasl_first(b"SCRAM-SHA-256", SCRAM_FIRST))
-                _, challenge = client.message()
+                _, challenge = client.read_message()
                 nonce = challenge[4:].split(b",")[0]
                 client.send(message(b"p", b"c=biws," + nonce + tail))
                 fatal(client, "SASL authentication failed")
@@ -211,7 +217,7 @@ def test_half_a_first_packet(pgswitch: PgSwitchFactory) -> None:
             client.send(first)
             client.socket.settimeout(0.3)
             with pytest.raises(TimeoutError):
-                client.exactly(1)
+                client.read_exactly(1)
             client.socket.settimeout(5)
             fatal(client, "client_login_timeout")
 
@@ -242,7 +248,7 @@ def test_a_type_for_each_byte(pooler: PgSwitch) -> None:
         with RawClient(pooler.port) as client:
             client.log_in("md5")
             client.send(message(kind, b"1234"))
-            fields = client.error()
+            fields = client.read_error()
             assert fields["S"] == "FATAL", kind
             assert fields["M"] == "unknown pkt" or (
                 kind == b"\0" and fields["M"].startswith("bad packet header: '00")
@@ -272,9 +278,9 @@ def test_the_largest_packet(pooler: PgSwitch) -> None:
     with RawClient(pooler.port) as client:
         client.log_in("md5")
         client.send(largest)
-        assert client.until(b"Z")[-1] == (b"Z", b"I")
+        assert client.read_until(b"Z")[-1] == (b"Z", b"I")
         client.send(too_long[:5])
-        assert client.error()["M"].startswith("bad packet header: '5100")
+        assert client.read_error()["M"].startswith("bad packet header: '5100")
         assert client.is_closed()
 
 
@@ -300,10 +306,10 @@ def test_slow_in_every_state(pooler: PgSwitch) -> None:
     )
     with RawClient(pooler.port) as client:
 
-        def slowly(data: bytes, until: bytes) -> list[tuple[bytes, bytes]]:
+        def slowly(data: bytes, until: bytes) -> list[Message]:
             for byte in data:
                 client.send(bytes((byte,)))
-            return client.until(until)
+            return client.read_until(until)
 
         slowly(startup(*BENCH), b"Z")
         slowly(query("BEGIN"), b"Z")

@@ -11,9 +11,8 @@ import psycopg
 import pytest
 
 from tests.fakes.messages import query
-from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.integration.tls import Certificates
-from tests.integration.wire import RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -153,7 +152,7 @@ def a_slow_reader(pooler: PgSwitch) -> None:
         slow.log_in("scram")
         slow.send(query("SELECT repeat('x', 10000) FROM generate_series(1, 3000)"))
         assert pooler.execute("SELECT 1") == [(1,)]
-        rows = [body for kind, body in slow.until(b"Z") if kind == b"D"]
+        rows = [body for kind, body in slow.read_until(b"Z") if kind == b"D"]
         assert len(rows) == 3000
 
 

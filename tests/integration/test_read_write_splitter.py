@@ -10,11 +10,11 @@ import psycopg
 import psycopg.errors
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory
+from pgswitch.demo.account import Account, PrivateDirectory, subdirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, running_cluster
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.sql import Classifier, Kind
-from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
+from tests.integration.running import HBA, PgSwitch, PgSwitchFactory
 from tests.unit.sql.statements import OTHERS, READS
 from tests.waiting import wait_until
 

@@ -15,14 +15,13 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory, hand_over
+from pgswitch.demo.account import Account, PrivateDirectory, hand_over, subdirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
 from pgswitch.demo.writers import SCHEMA, Writer
-from pgswitch.demo.writers import account as account_of
-from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, subdirectory
-from tests.integration.silent_path import SilentPath
-from tests.integration.writing import wait_for_writes
+from pgswitch.demo.writers import tally_writes as account_of
+from tests.integration.proxies import BlackholeProxy
+from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, wait_for_writes
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -129,7 +128,7 @@ def healed(place: Place) -> Iterator[None]:
     cluster = place.cluster
     for node in cluster.nodes:
         if not node.is_running:
-            cluster.rejoin(node, anew=True)
+            cluster.rejoin(node, from_copy=True)
     cluster.wait_until_followed()
     _, traceback, text = place.pooler.log_text().partition("Traceback (most recent")
     assert not traceback, text[:3000]
@@ -316,7 +315,7 @@ def test_kept_connections_that_a_firewall_forgot(place: Place) -> None:
     """Nobody is given one; the monitor's own connection knows nothing of it."""
     cluster = place.cluster
     with ExitStack() as stack:
-        paths = {node.port: SilentPath(node.port) for node in cluster.nodes}
+        paths = {node.port: BlackholeProxy(node.port) for node in cluster.nodes}
         for path in paths.values():
             stack.callback(path.close)
         rows = ", ".join(f"(''127.0.0.1'', {path.port})" for path in paths.values())
@@ -331,7 +330,7 @@ def test_kept_connections_that_a_firewall_forgot(place: Place) -> None:
             ),
             "connections to be kept",
         )
-        paths[new.port].forget(but=b"pgswitch monitor")
+        paths[new.port].drop(but=b"pgswitch monitor")
         cluster.writer.stop("fast")
         asking = [
             Asking(place.connect("bench"), b"INSERT INTO written VALUES (-201)")

@@ -10,8 +10,13 @@ import psycopg
 import pytest
 
 from tests.fakes.messages import query
-from tests.integration.running import ADMIN, DATABASES, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient
+from tests.integration.running import (
+    ADMIN,
+    DATABASES,
+    PgSwitch,
+    PgSwitchFactory,
+    RawClient,
+)
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -104,12 +109,12 @@ def test_a_removed_database(pgswitch: PgSwitchFactory, pooler: PgSwitch) -> None
     with RawClient(pooler.port) as victim, pooler.connect(database="other") as other:
         victim.log_in()
         victim.send(query("BEGIN"))
-        victim.until(b"Z")
+        victim.read_until(b"Z")
         other.execute("SELECT 1")
         (kept,) = rows_of(pooler, "SERVERS", "other")
         entry = pgswitch.usual_databases()["other"]
         change(pgswitch, pooler, databases={"other": entry})
-        assert victim.error()["M"] == "database removed"
+        assert victim.read_error()["M"] == "database removed"
         assert victim.is_closed()
         assert other.execute("SELECT 1").fetchone() == (1,)
         assert [row["ptr"] for row in pooler.console("SHOW SERVERS")] == [kept["ptr"]]
@@ -170,7 +175,7 @@ def test_a_larger_pool(pgswitch: PgSwitchFactory, pooler: PgSwitch) -> None:
             "a client to wait",
         )
         change(pgswitch, pooler, default_pool_size=2)
-        assert waiter.until(b"Z")[-1] == (b"Z", b"I")
+        assert waiter.read_until(b"Z")[-1] == (b"Z", b"I")
 
 
 def test_a_smaller_pool(pgswitch: PgSwitchFactory, pooler: PgSwitch) -> None:

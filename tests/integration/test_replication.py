@@ -9,10 +9,9 @@ import pytest
 from pgswitch.demo.account import Account
 from pgswitch.demo.installations import Installation
 from pgswitch.demo.postgres import PostgresServer
+from testkit.pgwire import startup
 from tests.fakes.messages import message, query
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.tools import base_backup
-from tests.integration.wire import RawClient, startup
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient, base_backup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -33,16 +32,16 @@ def replication_client(pooler: PgSwitch, word: str) -> RawClient:
     client = RawClient(pooler.port)
     names = ("user", "trusted", "database", "bench", "replication", word)
     client.send(startup(*names, "application_name", "standby"))
-    client.until(b"Z")
+    client.read_until(b"Z")
     return client
 
 
 def begin_stream(client: RawClient) -> None:
     """Have a client receive what is written from now on."""
     client.send(query("CREATE_REPLICATION_SLOT s TEMPORARY LOGICAL test_decoding"))
-    client.until(b"Z")
+    client.read_until(b"Z")
     client.send(query("START_REPLICATION SLOT s LOGICAL 0/0"))
-    client.until(b"W")
+    client.read_until(b"W")
 
 
 def end_stream(client: RawClient, source: PostgresServer) -> None:
@@ -50,9 +49,9 @@ def end_stream(client: RawClient, source: PostgresServer) -> None:
     source.execute("INSERT INTO t VALUES (4711)", database="bench")
     seen = b""
     while b"4711" not in seen:
-        seen += client.until(b"d")[-1][1]
+        seen += client.read_until(b"d")[-1][1]
     client.send(message(b"c"))
-    assert [kind for kind, _ in client.until(b"Z")][-2:] == [b"C", b"Z"]
+    assert [kind for kind, _ in client.read_until(b"Z")][-2:] == [b"C", b"Z"]
 
 
 @pytest.mark.parametrize("word", ["database", "true"])
@@ -60,7 +59,7 @@ def test_identify_system(pooler: PgSwitch, word: str) -> None:
     """A walsender answers, on a connection that SHOW tells apart and that ends."""
     with replication_client(pooler, word) as client:
         client.send(query("IDENTIFY_SYSTEM"))
-        assert [kind for kind, _ in client.until(b"Z")] == [b"T", b"D", b"C", b"Z"]
+        assert [kind for kind, _ in client.read_until(b"Z")] == [b"T", b"D", b"C", b"Z"]
         kind = "logical" if word == "database" else "physical"
         shown = [row["replication"] for row in pooler.console("SHOW SERVERS")]
         assert shown.count(kind) == 1
@@ -84,7 +83,7 @@ def test_a_logical_stream(source: PostgresServer, pooler: PgSwitch) -> None:
         pooler.execute("SELECT 1", user="trusted")
         end_stream(client, source)
         client.send(query("IDENTIFY_SYSTEM"))
-        assert client.until(b"Z")[0][0] == b"T"
+        assert client.read_until(b"Z")[0][0] == b"T"
 
 
 def test_pg_basebackup(
@@ -124,7 +123,7 @@ def test_refused(source: PostgresServer, pooler: PgSwitch) -> None:
     with RawClient(pooler.port) as client:
         names = ("user", "trusted", "database", "bench", "replication", "true")
         client.send(startup(*names))
-        told = client.error()
+        told = client.read_error()
         assert told["C"] == "42501"
     pooler.wait_for_log(f"WARNING server login failed: FATAL {told['M']}")
     pooler.wait_for_log(f"pooler error: {told['M']}")

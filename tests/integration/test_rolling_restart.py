@@ -12,11 +12,11 @@ import psycopg
 import pytest
 
 from pgswitch.demo.installations import Installation
+from testkit.pgwire import error_fields
 from tests.fakes.messages import query
-from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.integration.test_cancelling import ask_to_cancel, at_work
 from tests.integration.test_pgbench import CLIENTS, command, environment
-from tests.integration.wire import RawClient, error_fields
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -122,13 +122,13 @@ def cancel_until(client: RawClient, key: bytes, port: int, forwarder: PgSwitch) 
     before = forwarder.log_text().count(FORWARDED)
     while True:
         ask_to_cancel(port, key)
-        messages = dict(client.until(b"Z"))
+        messages = dict(client.read_until(b"Z"))
         assert error_fields(messages[b"E"])["C"] == "57014"
         has_gone_by = forwarder.log_text().count(FORWARDED) > before
         client.send(
             query("DO 'BEGIN RAISE NOTICE $$begun$$; PERFORM pg_sleep(30); END'")
         )
-        client.until(b"N")
+        client.read_until(b"N")
         if has_gone_by:
             return
 
@@ -152,13 +152,13 @@ def replace(old: PgSwitch, new: PgSwitch, installation: Installation) -> None:
             cancel_until(client, key, old.port, new)
             assert old.is_running
         ask_to_cancel(old.port, key)
-        assert error_fields(dict(client.until(b"Z"))[b"E"])["C"] == "57014"
+        assert error_fields(dict(client.read_until(b"Z"))[b"E"])["C"] == "57014"
     wait_until(lambda: not old.is_running, "the end of the old process")
     assert old.child.exit_code == 0
     client, key = client_of(3 - number, old.port)
     with client:
         ask_to_cancel(old.port, key)
-        assert client.error()["C"] == "57014"
+        assert client.read_error()["C"] == "57014"
 
 
 def test_one_after_the_other(

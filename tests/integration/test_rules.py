@@ -15,12 +15,11 @@ import psycopg
 import psycopg.errors
 import pytest
 
-from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.installations import Installation
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import ChildFailed
 from tests.fakes.messages import query
-from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient
+from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -360,7 +359,7 @@ def test_queries_sent_ahead(make: Make) -> None:
                 client.send(piece)
             found = []
             for _ in texts:
-                rows = [body for kind, body in client.until(b"Z") if kind == b"D"]
+                rows = [body for kind, body in client.read_until(b"Z") if kind == b"D"]
                 found += [row[6:] for row in rows]
             assert found == [b"bench", b"other", b"7"]
 
@@ -606,6 +605,6 @@ def test_targets_that_do_not_answer(
                 client.send(query(f"SELECT place FROM {table}"))
             assert other.execute("SELECT 1").fetchone() == (1,)
             for client in (one, two):
-                assert client.error()["M"] == "query_wait_timeout"
+                assert client.read_error()["M"] == "query_wait_timeout"
                 assert client.is_closed()
             assert other.execute("SELECT 1").fetchone() == (1,)

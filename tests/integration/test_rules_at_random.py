@@ -12,8 +12,9 @@ from random import Random
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
+from testkit.pgwire import error_fields
 from tests.fakes.messages import message, query
-from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.integration.test_rules_trouble import (
     FLUSH,
     SYNC,
@@ -21,7 +22,6 @@ from tests.integration.test_rules_trouble import (
     parse,
     run,
 )
-from tests.integration.wire import RawClient, error_fields
 
 ONE_INSTALLATION = True
 
@@ -144,7 +144,7 @@ def pooler(postgres: PostgresServer, module_pgswitch: PgSwitchFactory) -> PgSwit
 def heard(client: RawClient) -> Expected:
     """Return what came back up to ReadyForQuery."""
     answers = []
-    for kind, body in client.until(b"Z"):
+    for kind, body in client.read_until(b"Z"):
         if kind == b"D":
             answers.append(body[6:])
         elif kind == b"E":

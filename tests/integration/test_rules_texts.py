@@ -6,10 +6,10 @@ import struct
 
 import pytest
 
+from testkit.pgwire import error_fields
 from tests.fakes.messages import message, query
-from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.integration.test_rules_trouble import values, write
-from tests.integration.wire import RawClient, error_fields
 
 ONE_INSTALLATION = True
 
@@ -57,7 +57,7 @@ def test_empty_texts(pooler: PgSwitch) -> None:
         client.send(query(""))
         assert values(client) == [b"something"]
         client.send(query("nothing"))
-        assert [kind for kind, _ in client.until(b"Z")] == [b"I", b"Z"]
+        assert [kind for kind, _ in client.read_until(b"Z")] == [b"I", b"Z"]
 
 
 def test_several_statements(pooler: PgSwitch) -> None:
@@ -69,7 +69,7 @@ def test_several_statements(pooler: PgSwitch) -> None:
         parse = message(b"P", b"\0one\0\0\0")
         run = message(b"B", bytes(8)) + message(b"E", bytes(5))
         client.send(parse + run + SYNC + query("two"))
-        kinds = client.until(b"Z")
+        kinds = client.read_until(b"Z")
         assert [kind for kind, _ in kinds] == [b"E", b"Z"]
         assert error_fields(kinds[0][1])["C"] == "42601"
         assert values(client) == [b"3"]
@@ -108,11 +108,11 @@ def test_bytes_that_are_no_text(pooler: PgSwitch) -> None:
     with RawClient(pooler.port) as client:
         client.log_in()
         client.send(query("SET client_encoding TO SQL_ASCII"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         raw = b"\xc3\xa9\xe9"
         for asked in (b"SELECT '" + raw + b"'", b"two, '" + raw + b"'"):
             client.send(message(b"Q", asked + b"\0"))
-            kind, body = client.until(b"Z")[0]
+            kind, body = client.read_until(b"Z")[0]
             assert kind == b"E"
             # The byte, and the quotation mark behind it.
             assert "0xe9 0x27" in error_fields(body)["M"]

@@ -16,8 +16,7 @@ import pytest
 
 from pgswitch.demo.postgres import PostgresServer
 from tests.fakes.messages import message, query
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -106,7 +105,7 @@ def rewriting(
 
 def values(client: RawClient) -> list[bytes]:
     """Return the first column of all rows up to ReadyForQuery."""
-    return [body[6:] for kind, body in client.until(b"Z") if kind == b"D"]
+    return [body[6:] for kind, body in client.read_until(b"Z") if kind == b"D"]
 
 
 def test_a_paused_target(pooler: PgSwitch) -> None:
@@ -151,7 +150,7 @@ def test_a_target_that_refuses(pooler: PgSwitch, target: str, words: str) -> Non
     with RawClient(pooler.port) as client, pooler.connect() as other:
         client.log_in()
         client.send(query(WHERE + target))
-        assert words in client.error()["M"]
+        assert words in client.read_error()["M"]
         assert client.is_closed()
         assert other.execute("SELECT 1").fetchone() == (1,)
     with pooler.connect("trusted") as again:
@@ -209,7 +208,7 @@ def test_a_target_that_is_killed(pooler: PgSwitch) -> None:
         pooler.console("KILL two")
         pooler.console("RESUME two")
         for client in (there, waiting):
-            assert client.error()["M"] == "database removed"
+            assert client.read_error()["M"] == "database removed"
             assert client.is_closed()
 
 
@@ -219,11 +218,11 @@ def test_a_query_amid_copy(pooler: PgSwitch) -> None:
         for one in (client, other):
             one.log_in()
         client.send(query("CREATE TEMP TABLE taken (id int); COPY taken FROM STDIN"))
-        assert client.until(b"G")[-1][0] == b"G"
+        assert client.read_until(b"G")[-1][0] == b"G"
         client.send(message(b"d", b"1\n") + query(WHERE + "two"))
-        assert client.error()["C"] == "08P01"
+        assert client.read_error()["C"] == "08P01"
         with pytest.raises(EOFError):
-            client.until(b"Z")
+            client.read_until(b"Z")
         other.send(query(WHERE + "bench"))
         assert values(other) == [b"bench"]
 
@@ -233,13 +232,13 @@ def test_a_move_in_a_failed_transaction(pooler: PgSwitch) -> None:
     with RawClient(pooler.port) as client:
         client.log_in()
         client.send(query("BEGIN --bench") + query("SELECT 1/0"))
-        client.until(b"Z")
-        client.until(b"Z")
+        client.read_until(b"Z")
+        client.read_until(b"Z")
         client.send(query(WHERE + "two"))
-        assert client.error()["C"] == "25P02"
-        client.until(b"Z")
+        assert client.read_error()["C"] == "25P02"
+        client.read_until(b"Z")
         client.send(query("ROLLBACK --two") + query(WHERE + "two"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         assert values(client) == [b"other"]
 
 
@@ -323,12 +322,12 @@ def test_queries_that_are_skipped(pooler: PgSwitch) -> None:
                 client.send(query(WHERE + "bench"))
                 assert values(client) == [b"bench"]
                 client.send(first + skipped + SYNC)
-                assert [kind for kind, _ in client.until(b"Z")] == [b"E", b"Z"]
+                assert [kind for kind, _ in client.read_until(b"Z")] == [b"E", b"Z"]
                 client.send(first + FLUSH)
-                client.until(b"E")
+                client.read_until(b"E")
                 client.send(skipped)
                 client.send(SYNC + elsewhere)
-                assert [kind for kind, _ in client.until(b"Z")] == [b"Z"]
+                assert [kind for kind, _ in client.read_until(b"Z")] == [b"Z"]
                 assert values(client) == [b"other"]
                 other.send(query(WHERE + "bench"))
                 assert values(other) == [b"bench"]
@@ -340,7 +339,7 @@ def test_a_query_behind_a_copy(pooler: PgSwitch) -> None:
     with RawClient(pooler.port) as client:
         client.log_in()
         client.send(query("CREATE TABLE behind (id integer) --bench"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         data = message(b"d", b"1\n")
         try:
             for copy in (
@@ -350,7 +349,7 @@ def test_a_query_behind_a_copy(pooler: PgSwitch) -> None:
                 for end, answer in ends:
                     sync = SYNC if copy[:1] == b"P" else b""
                     client.send(copy + data + end + sync + query(WHERE + "two"))
-                    assert [kind for kind, _ in client.until(b"Z")][-2:] == [
+                    assert [kind for kind, _ in client.read_until(b"Z")][-2:] == [
                         answer,
                         b"Z",
                     ]
@@ -359,7 +358,7 @@ def test_a_query_behind_a_copy(pooler: PgSwitch) -> None:
             assert values(client) == [b"2"]
         finally:
             client.send(query("DROP TABLE behind --bench"))
-            client.until(b"Z")
+            client.read_until(b"Z")
 
 
 def test_flush_without_sync(pooler: PgSwitch) -> None:
@@ -368,19 +367,19 @@ def test_flush_without_sync(pooler: PgSwitch) -> None:
         client.log_in()
         for target, name in (("two", b"other"), ("bench", b"bench")):
             client.send(parse(WHERE + target, b"s") + FLUSH)
-            assert client.message()[0] == b"1"
+            assert client.read_message()[0] == b"1"
             client.send(run(b"s") + FLUSH)
-            assert client.message()[0] == b"2"
-            assert client.message()[1][6:] == name
+            assert client.read_message()[0] == b"2"
+            assert client.read_message()[1][6:] == name
             client.send(parse(WHERE + "nowhere") + FLUSH + message(b"C", b"Ss\0"))
-            assert client.message()[0] == b"C"
-            assert client.message()[0] == b"1"
+            assert client.read_message()[0] == b"C"
+            assert client.read_message()[0] == b"1"
             client.send(SYNC)
-            assert [kind for kind, _ in client.until(b"Z")] == [b"3", b"Z"]
+            assert [kind for kind, _ in client.read_until(b"Z")] == [b"3", b"Z"]
         client.send(parse("SELECT 1") + parse(WHERE + "two") + FLUSH)
-        assert client.error()["C"] == "25001"
+        assert client.read_error()["C"] == "25001"
         client.send(parse("SELECT 1") + FLUSH + SYNC)
-        assert [kind for kind, _ in client.until(b"Z")] == [b"Z"]
+        assert [kind for kind, _ in client.read_until(b"Z")] == [b"Z"]
 
 
 def test_a_rule_that_fails_amid_a_pipeline(rewriting: Make) -> None:
@@ -400,7 +399,7 @@ def test_a_rule_that_fails_amid_a_pipeline(rewriting: Make) -> None:
             )
             received: list[tuple[bytes, bytes]] = []
             while not received or received[-1][0] != b"E":
-                received.append(client.message())
+                received.append(client.read_message())
             assert b"rewrite_query failed" in received[-1][1]
             assert client.is_closed()
             row = other.execute("SELECT count(*) FROM piped").fetchone()
@@ -453,7 +452,7 @@ def test_clients_that_leave_while_a_rule_thinks(rewriting: Make) -> None:
         reset.socket.close()
         (row,) = (r for r in pooler.console("SHOW CLIENTS") if r["port"] == port)
         pooler.console(f"KILL_CLIENT {row['id']}")
-        killed.error()
+        killed.read_error()
         assert killed.is_closed()
         killed.socket.close()
         other.execute("SELECT 'go on'")

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
+from testkit.pgwire import startup
 from tests.fakes.messages import message, query
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, startup
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -140,7 +140,7 @@ def in_front_of(
 def first_number(client: RawClient, sql: str) -> int:
     """Run a query and return the first column of its row."""
     client.send(query(sql))
-    row = next(body for kind, body in client.until(b"Z") if kind == b"D")
+    row = next(body for kind, body in client.read_until(b"Z") if kind == b"D")
     return int(row[6:])
 
 
@@ -175,9 +175,9 @@ def test_nonsense_in_an_answer(
             if not text:
                 # Half a message has gone out: nothing can be told behind it.
                 with pytest.raises(EOFError):
-                    client.until(b"E")
+                    client.read_until(b"E")
                 continue
-            fields = client.error()
+            fields = client.read_error()
             assert (fields["S"], fields["C"], fields["M"]) == ("FATAL", "08P01", text)
             assert client.is_closed()
     assert server.count >= 2
@@ -198,7 +198,7 @@ def test_a_refused_login(
     pooler = in_front_of(pgswitch, fake(error("FATAL", code, text)))
     with RawClient(pooler.port) as client:
         client.send(startup("user", "scram", "database", "bench"))
-        fields = client.error()
+        fields = client.read_error()
         assert (fields["S"], fields["C"], fields["M"]) == ("FATAL", code, text)
         assert client.is_closed()
 
@@ -213,9 +213,9 @@ def test_a_server_that_is_starting_up(
         client.send(startup("user", "scram", "database", "bench"))
         pooler.wait_for_log("the database system is starting up")
         server.answers = (WELCOME, message(b"C", b"SELECT 1\0") + READY)
-        client.until(b"Z")
+        client.read_until(b"Z")
         client.send(query("SELECT 1"))
-        assert client.until(b"Z")[-1] == (b"Z", b"I")
+        assert client.read_until(b"Z")[-1] == (b"Z", b"I")
 
 
 def test_a_server_that_never_answers_the_login(
@@ -230,7 +230,7 @@ def test_a_server_that_never_answers_the_login(
     )
     with RawClient(pooler.port) as client:
         client.send(startup("user", "scram", "database", "bench"))
-        assert client.error()["M"] == "client_login_timeout (server down)"
+        assert client.read_error()["M"] == "client_login_timeout (server down)"
         assert client.is_closed()
     pooler.wait_for_log("connect timeout")
 
@@ -247,7 +247,7 @@ def test_fast_failure(pgswitch: PgSwitchFactory, fake: MakeFake) -> None:
         first.send(query("SELECT 1"))
         pooler.wait_for_log("connect failed")
         second.send(query("SELECT 1"))
-        assert second.error()["M"] == (
+        assert second.read_error()["M"] == (
             "server login has been failing, cached error: connect failed"
             " (server_login_retry)"
         )
@@ -265,7 +265,7 @@ def test_waiting_for_a_server_has_an_end(
         server.close()
         wait_until(lambda: not pooler.console("SHOW SERVERS"), "the server to be gone")
         client.send(query("SELECT 1"))
-        assert client.error()["M"] == "query_wait_timeout"
+        assert client.read_error()["M"] == "query_wait_timeout"
 
 
 def test_terminated_in_a_query(
@@ -277,14 +277,14 @@ def test_terminated_in_a_query(
         client.log_in("scram")
         other.log_in("scram")
         client.send(query("BEGIN"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         victim = first_number(client, "SELECT pg_backend_pid()")
         assert first_number(other, "SELECT pg_backend_pid()") != victim
         client.send(query("SELECT pg_sleep(30)"))
         assert first_number(other, "SELECT 7") == 7
         other.send(query(f"SELECT pg_terminate_backend({victim})"))
-        other.until(b"Z")
-        fields = client.error()
+        other.read_until(b"Z")
+        fields = client.read_error()
         assert (fields["S"], fields["C"]) == ("FATAL", "57P01")
         wait_until(
             lambda: all(
@@ -304,13 +304,13 @@ def test_terminated_in_a_copy(
         client.log_in("scram")
         other.log_in("scram")
         client.send(query("BEGIN; CREATE TEMP TABLE t (a text)"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         victim = first_number(client, "SELECT pg_backend_pid()")
         client.send(query("COPY t FROM STDIN") + message(b"d", b"x\n"))
-        client.until(b"G")
+        client.read_until(b"G")
         other.send(query(f"SELECT pg_terminate_backend({victim})"))
-        other.until(b"Z")
-        fields = client.error()
+        other.read_until(b"Z")
+        fields = client.read_error()
         assert (fields["S"], fields["C"]) == ("FATAL", "57P01")
         assert first_number(other, "SELECT 8") == 8
 
@@ -325,8 +325,8 @@ def test_the_servers_own_limits(
         client.send(
             query("BEGIN; SET LOCAL idle_in_transaction_session_timeout = '200ms'")
         )
-        client.until(b"Z")
-        fields = client.error()
+        client.read_until(b"Z")
+        fields = client.read_error()
         assert (fields["S"], fields["C"]) == ("FATAL", "25P03")
     assert pooler.execute("SELECT 1") == [(1,)]
 
@@ -367,15 +367,15 @@ def test_a_restart_under_a_queue(
         holder.log_in("scram")
         log_in_slowly(waiter)
         holder.send(query("BEGIN"))
-        holder.until(b"Z")
+        holder.read_until(b"Z")
         waiter.send(query("SELECT 1"))
         wait_until(
             lambda: any(row["cl_waiting"] for row in pooler.console("SHOW POOLS")),
             "a client to wait",
         )
         own_postgres.restart(how)
-        assert holder.error()["S"] in {"FATAL", "WARNING"}
-        answer = waiter.until(b"Z")
+        assert holder.read_error()["S"] in {"FATAL", "WARNING"}
+        answer = waiter.read_until(b"Z")
         assert (b"D", b"\0\1\0\0\0\0011") in answer
     rows = [row for row in pooler.console("SHOW POOLS") if row["database"] == "bench"]
     assert sum(row["sv_active"] for row in rows) == 0
@@ -390,9 +390,9 @@ def test_one_server_process_killed(
         client.log_in("scram")
         log_in_slowly(idle)
         client.send(query("BEGIN"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         os.kill(first_number(client, "SELECT pg_backend_pid()"), signal.SIGKILL)
-        assert client.error()["M"] == "server conn crashed?"
+        assert client.read_error()["M"] == "server conn crashed?"
         wait_until(lambda: not pooler.console("SHOW SERVERS"), "the servers to go")
         assert first_number(idle, "SELECT 9") == 9
 

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, startup
+from testkit.pgwire import startup
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 
 ONE_INSTALLATION = True
 
@@ -72,7 +72,7 @@ def test_refused(pooler: PgSwitch, parameters: tuple[str, ...], text: str) -> No
     """With the reference's text, before anything else is asked."""
     with RawClient(pooler.port) as client:
         client.send(startup("user", "trusted", "database", "bench", *parameters))
-        error = client.error()
+        error = client.read_error()
         assert (error["S"], error["C"], error["M"]) == ("FATAL", "08P01", text)
         assert client.is_closed()
 
@@ -90,7 +90,7 @@ def test_ignored(pgswitch: PgSwitchFactory) -> None:
                 *("extra_float_digits", "2"),
             )
         )
-        client.until(b"Z")
+        client.read_until(b"Z")
     with pooler.connect("trusted", options=options) as driver:
         assert shown(driver, "TimeZone") == "Asia/Tokyo"
         assert shown(driver, "extra_float_digits") == "1"

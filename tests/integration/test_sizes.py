@@ -10,8 +10,7 @@ import psycopg
 import pytest
 
 from tests.fakes.messages import query
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -35,7 +34,7 @@ class Crowd:
         """Return a client that is inside a transaction."""
         client = self.client(user, database)
         client.send(query("BEGIN"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         return client
 
 
@@ -63,7 +62,7 @@ def is_waiting(pooler: PgSwitch, user: str, database: str) -> bool:
 def ended(client: RawClient) -> None:
     """End the client's transaction."""
     client.send(query("COMMIT"))
-    client.until(b"Z")
+    client.read_until(b"Z")
 
 
 def asked(client: RawClient) -> None:
@@ -73,7 +72,7 @@ def asked(client: RawClient) -> None:
 
 def answered(client: RawClient) -> None:
     """Wait for the answer."""
-    messages = client.until(b"Z")
+    messages = client.read_until(b"Z")
     assert b"D" in [kind for kind, _ in messages], messages
 
 

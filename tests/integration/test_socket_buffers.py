@@ -11,9 +11,8 @@ import pytest
 from pgswitch.demo.account import Account
 from pgswitch.demo.installations import Installation
 from pgswitch.demo.postgres import PostgresServer
-from tests.integration.running import PgSwitch, PgSwitchFactory
+from tests.integration.running import PgSwitch, PgSwitchFactory, base_backup
 from tests.integration.tls import Certificates
-from tests.integration.tools import base_backup
 
 ONE_INSTALLATION = True
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes.messages import message, query
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -82,7 +81,7 @@ class Measured:
         The bytes of both ways must be those counted.
         """
         self.client.send(data)
-        heard = [one for _ in range(answers) for one in self.client.until(b"Z")]
+        heard = [one for _ in range(answers) for one in self.client.read_until(b"Z")]
         changed = self.changes()
         assert changed.pop("bytes_received") == len(data)
         size = sum(5 + len(body) for _kind, body in heard)
@@ -142,7 +141,7 @@ def test_the_extended_protocol(pooler: PgSwitch) -> None:
         assert measured.ask(again) == counted(1, 1, 1, bind_count=2)
         # Another name for what the server has: nothing is sent there but Sync.
         client.send(parse("b", "SELECT 1") + SYNC)
-        client.until(b"Z")
+        client.read_until(b"Z")
         changed = measured.changes()
         assert changed["bytes_received"] == len(parse("b", "SELECT 1") + SYNC)
         assert changed["client_parse_count"] == 1
@@ -150,7 +149,7 @@ def test_the_extended_protocol(pooler: PgSwitch) -> None:
         # Answered by the pooler, and no query.
         close = message(b"C", b"Sb\0")
         client.send(close)
-        client.until(b"3")
+        client.read_until(b"3")
         assert measured.changes() == {"bytes_received": len(close)}
 
 
@@ -166,7 +165,7 @@ def test_what_is_swallowed_counts_as_sent(pgswitch: PgSwitchFactory) -> None:
     measured = Measured(pooler)
     with measured as client:
         client.send(query("SELECT 1"))
-        size = sum(5 + len(body) for _kind, body in client.until(b"Z"))
+        size = sum(5 + len(body) for _kind, body in client.read_until(b"Z"))
         wait_until(
             lambda: pooler.console("SHOW SERVERS")[0]["state"] == "idle", "the reset"
         )
@@ -181,9 +180,9 @@ def test_times(pooler: PgSwitch) -> None:
     with Measured(pooler) as client:
         before = totals(pooler)
         client.send(query("BEGIN"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         client.send(query(f"SELECT pg_sleep({NAP_S})"))
-        client.until(b"Z")
+        client.read_until(b"Z")
         nap, so_far = NAP_S * 1e6, totals(pooler)
         assert nap <= so_far["query_time"] - before["query_time"] < 20 * nap
         assert so_far["xact_time"] == before["xact_time"], "it has not ended"
@@ -192,8 +191,8 @@ def test_times(pooler: PgSwitch) -> None:
             wait_until(lambda: waited(pooler) >= NAP_S, "a wait")
             assert totals(pooler)["wait_time"] == so_far["wait_time"]
             client.send(query("COMMIT"))
-            client.until(b"Z")
-            waiting.until(b"Z")
+            client.read_until(b"Z")
+            waiting.read_until(b"Z")
         after = totals(pooler)
         assert nap <= after["wait_time"] - so_far["wait_time"] < 20 * nap
         # Both transactions: the one that slept, and the one that waited for it.
@@ -210,7 +209,7 @@ def test_averages(pgswitch: PgSwitchFactory) -> None:
 
         def averages() -> dict[str, int]:
             client.send(query("BEGIN; SELECT pg_sleep(0.02); COMMIT"))
-            client.until(b"Z")
+            client.read_until(b"Z")
             rows = pooler.console("SHOW STATS_AVERAGES")
             (row,) = (row for row in rows if row["database"] == "bench")
             return {name: int(row[name]) for name in row if name != "database"}

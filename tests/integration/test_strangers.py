@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from pgswitch.demo.account import Account, hand_over
+from testkit.pgwire import startup
 from tests.fakes.messages import message
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, startup
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -115,7 +115,7 @@ def test_a_crowd_of_passwords(
             for user in ("scram", "nobody"):
                 with RawClient(pooler.port) as client:
                     client.send(startup("user", user, "database", "bench") + password)
-                    fields = client.error()
+                    fields = client.read_error()
                     assert fields["C"] == "53300"
                     assert fields["M"] == "too many logins at once"
             assert pooler.execute("SELECT 1", user="trusted") == [(1,)]
@@ -137,7 +137,7 @@ def test_oversize_everything(pgswitch: PgSwitchFactory, data: bytes) -> None:
     pooler = pgswitch()
     with RawClient(pooler.port) as client:
         client.send(data)
-        assert client.error()["M"].startswith("bad packet header")
+        assert client.read_error()["M"].startswith("bad packet header")
         assert client.is_closed()
     assert pooler.execute("SELECT 1") == [(1,)]
 
@@ -147,10 +147,10 @@ def test_names_and_parameters(pgswitch: PgSwitchFactory) -> None:
     pooler = pgswitch(auth_type="trust")
     with RawClient(pooler.port) as client:
         client.send(startup("user", "trusted\0database", "database", "bench"))
-        assert client.error()["M"].startswith("invalid startup packet layout")
+        assert client.read_error()["M"].startswith("invalid startup packet layout")
     with RawClient(pooler.port) as client:
         client.send(startup("user", "nobody", "user", "trusted", "database", "bench"))
-        client.until(b"Z")
+        client.read_until(b"Z")
 
 
 def test_too_many(pgswitch: PgSwitchFactory) -> None:
@@ -159,7 +159,7 @@ def test_too_many(pgswitch: PgSwitchFactory) -> None:
     with RawClient(pooler.port) as one, RawClient(pooler.port) as two:
         for client in (one, two):
             client.send(LOGIN)
-            client.message()
+            client.read_message()
         with pytest.raises(psycopg.OperationalError, match="max_client_conn"):
             pooler.connect()
         assert pooler.console("SHOW VERSION")

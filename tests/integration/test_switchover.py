@@ -19,20 +19,19 @@ import psycopg
 import pytest
 
 from pgswitch.cluster.recording import replay
-from pgswitch.demo.account import Account, PrivateDirectory, hand_over
+from pgswitch.demo.account import Account, PrivateDirectory, hand_over, subdirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
-from pgswitch.demo.writers import SCHEMA, Writer, account
+from pgswitch.demo.writers import SCHEMA, Writer, tally_writes
+from tests.integration.proxies import BlackholeProxy
 from tests.integration.running import (
     HBA,
     PASSWORDS,
     PgSwitch,
     PgSwitchFactory,
-    subdirectory,
+    wait_for_writes,
 )
-from tests.integration.silent_path import SilentPath
 from tests.integration.test_takeover import pidfile, restart
-from tests.integration.writing import wait_for_writes
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -101,7 +100,7 @@ class Place:
         finally:
             stopped = [writer.stop() for writer in made]
         assert all(stopped), "a client still waits"
-        assert account(made, self.rows()).doubled == 0
+        assert tally_writes(made, self.rows()).doubled == 0
 
     def wait_for_writes(self, writers: list[Writer]) -> None:
         """Wait until each has written some more."""
@@ -123,7 +122,7 @@ class Place:
             self.broken.pop().kill()
         for node in self.cluster.nodes:
             if not node.is_running:
-                self.cluster.rejoin(node, anew=True)
+                self.cluster.rejoin(node, from_copy=True)
         self.cluster.wait_until_followed()
 
     def lines(self, words: str) -> int:
@@ -230,12 +229,12 @@ def test_moves_in_a_row(
         for _ in range(moves):
             old = place.cluster.switch(how)
             place.wait_for_writes([*writers, *sessions])
-            place.cluster.rejoin(old, anew=how is not fast_stop)
+            place.cluster.rejoin(old, from_copy=how is not fast_stop)
             place.cluster.wait_until_followed()
-    for_transactions = account(writers, place.rows())
+    for_transactions = tally_writes(writers, place.rows())
     assert for_transactions.reconnects == 0
     assert set(for_transactions.errors) <= {"08007"}
-    for_sessions = account(sessions, place.rows())
+    for_sessions = tally_writes(sessions, place.rows())
     assert set(for_sessions.errors) <= {"57P01", "lost"}
     if how is fast_stop:
         assert for_transactions.errors == {}
@@ -362,7 +361,7 @@ def test_what_clients_see_of_an_immediate_stop(place: Place) -> None:
 def test_lost_packets(place: Place, stack: ExitStack) -> None:
     """The way to the writer swallows all, also new connections; nothing is closed."""
     cluster = place.cluster
-    paths = {node.port: SilentPath(node.port) for node in cluster.nodes}
+    paths = {node.port: BlackholeProxy(node.port) for node in cluster.nodes}
     for path in paths.values():
         stack.callback(path.close)
     rows = ", ".join(f"(''127.0.0.1'', {path.port})" for path in paths.values())
@@ -378,13 +377,13 @@ def test_lost_packets(place: Place, stack: ExitStack) -> None:
     pooler.wait_for_log("the nodes are")
     place.broken.append(old)
     with place.writing(pooler=pooler) as writers:
-        paths[old.port].fall_silent()
+        paths[old.port].drop_all()
         began = time.monotonic()
         pooler.wait_for_log("is lost: no answer in time")
         assert time.monotonic() - began < 2.5
         cluster.promote_best()
         place.wait_for_writes(writers)
-    seen = account(writers, place.rows())
+    seen = tally_writes(writers, place.rows())
     assert (seen.reconnects, seen.missing) == (0, 0)
     assert set(seen.errors) <= {"08007"}
 
@@ -404,7 +403,7 @@ def test_a_hung_node(place: Place) -> None:
         with place.logs(f"{name_of(place, old)} is fenced"):
             old.thaw()
         place.wait_for_writes(writers)
-    seen = account(writers, place.rows())
+    seen = tally_writes(writers, place.rows())
     assert seen.reconnects == 0
     assert set(seen.errors) <= {"08007"}
 
@@ -448,7 +447,7 @@ def test_nothing_moves(place: Place) -> None:
         )
         place.cluster.standbys[0].kill()
         place.wait_for_writes(writers)
-    seen = account(writers, place.rows())
+    seen = tally_writes(writers, place.rows())
     assert set(seen.errors) <= {"57P01"}
     assert (seen.missing, seen.reconnects) == (0, 0)
     assert place.lines("cluster bench: the writer is") == moves
@@ -546,7 +545,7 @@ def test_all_down_and_up_again(place: Place) -> None:
         place.wait_for_writes(writers)
         assert place.cluster.writer is writer
     neighbour.stop()
-    seen = account(writers, place.rows())
+    seen = tally_writes(writers, place.rows())
     assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)
 
 
@@ -591,7 +590,7 @@ def test_a_takeover(place: Place) -> None:
         place.wait_for_writes(writers)
         place.cluster.rejoin(place.cluster.switch(fast_stop))
         place.wait_for_writes(writers)
-    seen = account(writers, place.rows())
+    seen = tally_writes(writers, place.rows())
     assert (seen.errors, seen.missing, seen.reconnects) == ({}, 0, 0)
     place.cluster.wait_until_followed()
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.switchover import main as bench
 from pgswitch.demo.switchover import main as demo
-from tests.unit.demo.test_picture import dots
+from tests.unit.demo.test_chart import dots
 
 
 def test_demo_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

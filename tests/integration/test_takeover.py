@@ -14,12 +14,12 @@ import psycopg
 import pytest
 
 from pgswitch.demo.account import Account
-from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.installations import Installation
+from pgswitch.demo.processes import ChildFailed
+from testkit.pgwire import startup
 from tests.fakes.messages import query
-from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory
+from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory, RawClient
 from tests.integration.test_pgbench import command, environment
-from tests.integration.wire import RawClient, startup
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -141,7 +141,7 @@ def test_each_state_of_a_client(pooler: PgSwitch) -> None:
         slow.join(20)
         assert results == [("", 7)]
         silent.send(startup("user", "scram", "database", "bench"))
-        assert silent.message()[0] == b"R"
+        assert silent.read_message()[0] == b"R"
         silent.socket.close()
         assert pooler.execute("SELECT 1") == [(1,)]
 
@@ -206,14 +206,14 @@ def test_a_client_that_a_rule_has_moved(pooler: PgSwitch) -> None:
         for raw in raws:
             raw.send(startup("user", "trusted", "database", "bench"))
         for raw in raws:
-            raw.until(b"Z")
+            raw.read_until(b"Z")
             text = "SELECT pg_sleep(0.5)", "SELECT current_database() AS away"
             raw.send(b"".join(query(one) for one in text))
         wait_until(lambda: len(waiting_for_servers(pooler)) == 2, "clients to wait")
         restart(pooler)
         for raw in raws:
-            raw.until(b"Z")
-            found = [body[6:] for kind, body in raw.until(b"Z") if kind == b"D"]
+            raw.read_until(b"Z")
+            found = [body[6:] for kind, body in raw.read_until(b"Z") if kind == b"D"]
             assert found == [b"other"]
     here, away = "SELECT current_database()", "SELECT current_database() AS away"
     assert pooler.execute(here) == [("bench",)]

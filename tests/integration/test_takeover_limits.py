@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from pgswitch.demo.account import UNPRIVILEGED_NAME, Account
-from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import ChildFailed
 from tests.fakes.messages import query
 from tests.integration.running import ADMIN, PgSwitchFactory
 from tests.integration.test_replication import (
@@ -155,7 +155,7 @@ def test_replication(
         assert walsenders() == before
         end_stream(stream, source)
         idle.send(query("IDENTIFY_SYSTEM"))
-        assert idle.until(b"Z")[0][0] == b"T"
+        assert idle.read_until(b"Z")[0][0] == b"T"
         assert [row[0] for row in walsenders()] == ["logical", "physical"]
     wait_until(lambda: walsenders() == [], "the walsenders to go")
 

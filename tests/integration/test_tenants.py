@@ -13,14 +13,8 @@ import psycopg
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import (
-    PROTOCOL_3_0,
-    RawClient,
-    column_texts,
-    error_fields,
-    packet,
-)
+from testkit.pgwire import PROTOCOL_3_0, error_fields, packet, row_values
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 
 LONG = ", ".join(f"schema_{number:03}" for number in range(30))
 """A list of schemas of 358 bytes."""
@@ -57,14 +51,14 @@ class Tenant:
         """Return the first column of all rows; an ErrorResponse raises its text."""
         values: list[str | None] = []
         while True:
-            kind, body = self.client.message()
+            kind, body = self.client.read_message()
             if kind == b"S":
                 name, value, _ = body.split(b"\0")
                 self.told[name.decode()] = value
             elif kind == b"E":
                 raise AssertionError(error_fields(body)["M"])
             elif kind == b"D":
-                values += column_texts(body)
+                values += row_values(body)
             elif kind == b"Z":
                 return values
 
@@ -236,7 +230,7 @@ def name_at_the_server(postgres: PostgresServer, name: bytes) -> str:
         user = (b"user", b"trusted", b"database", b"bench", b"application_name", name)
         text = b"".join(one + b"\0" for one in user)
         client.send(packet(PROTOCOL_3_0, text + b"\0"))
-        for kind, body in client.until(b"Z"):
+        for kind, body in client.read_until(b"Z"):
             if kind == b"S" and body.startswith(b"application_name\0"):
                 return body.split(b"\0")[1].decode()[:63]
     raise AssertionError

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from testkit.pgwire import error_fields
 from tests.fakes.messages import query
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, error_fields
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -31,13 +31,13 @@ def client_of(
 def begin(client: RawClient) -> None:
     """Begin a transaction."""
     client.send(query("BEGIN"))
-    client.until(b"Z")
+    client.read_until(b"Z")
 
 
 def is_answered(client: RawClient, text: str = "SELECT 1") -> bool:
     """Tell whether a query is answered without an error."""
     client.send(query(text))
-    return b"E" not in [kind for kind, _ in client.until(b"Z")]
+    return b"E" not in [kind for kind, _ in client.read_until(b"Z")]
 
 
 RUNNING = {
@@ -65,7 +65,7 @@ def test_running(pgswitch: PgSwitchFactory, which: str, *, of_user: bool) -> Non
         if of_user:
             begin(other)
         client.send(query(asked))
-        fields = client.error()
+        fields = client.read_error()
         assert (fields["S"], fields["C"], fields["M"]) == ("FATAL", "08P01", text)
         assert client.is_closed()
         assert f"closing because: {text}" in pooler.log_text()
@@ -95,14 +95,14 @@ def test_waiting(pgswitch: PgSwitchFactory) -> None:
         holder, patient = waiting("md5", "bench")
         _, of_database = waiting("scram", "bench")
         _, of_all = waiting("scram", "other")
-        assert of_all.error()["M"] == "query_wait_timeout"
+        assert of_all.read_error()["M"] == "query_wait_timeout"
         of_database.socket.settimeout(0.05)
         with pytest.raises(TimeoutError):
-            of_database.message()
+            of_database.read_message()
         of_database.socket.settimeout(10)
-        assert of_database.error()["M"] == "query_wait_timeout"
+        assert of_database.read_error()["M"] == "query_wait_timeout"
         holder.send(query("COMMIT"))
-        assert b"D" in [kind for kind, _ in patient.until(b"Z")]
+        assert b"D" in [kind for kind, _ in patient.read_until(b"Z")]
 
 
 def test_waiting_for_longer_than_a_query_may_run(pgswitch: PgSwitchFactory) -> None:
@@ -117,7 +117,7 @@ def test_waiting_for_longer_than_a_query_may_run(pgswitch: PgSwitchFactory) -> N
     with client_of(pooler, "md5") as holder, client_of(pooler, "md5") as waiter:
         begin(holder)
         waiter.send(query("SELECT 1"))
-        assert waiter.error()["M"] == "query_timeout"
+        assert waiter.read_error()["M"] == "query_timeout"
 
 
 def test_telling_those_who_wait(pgswitch: PgSwitchFactory) -> None:
@@ -132,7 +132,7 @@ def test_telling_those_who_wait(pgswitch: PgSwitchFactory) -> None:
         for _ in range(2):
             begin(holder)
             waiter.send(query("SELECT 1"))
-            fields = error_fields(waiter.until(b"N")[-1][1])
+            fields = error_fields(waiter.read_until(b"N")[-1][1])
             assert (fields["S"], fields["C"]) == ("NOTICE", "00000")
             assert fields["M"] == QUEUED
             (row,) = (
@@ -141,8 +141,13 @@ def test_telling_those_who_wait(pgswitch: PgSwitchFactory) -> None:
             assert row["cl_waiting"] == 1
             assert row["maxwait"] >= 1
             holder.send(query("COMMIT"))
-            holder.until(b"Z")
-            assert [kind for kind, _ in waiter.until(b"Z")] == [b"T", b"D", b"C", b"Z"]
+            holder.read_until(b"Z")
+            assert [kind for kind, _ in waiter.read_until(b"Z")] == [
+                b"T",
+                b"D",
+                b"C",
+                b"Z",
+            ]
 
 
 def test_silent_clients(pgswitch: PgSwitchFactory) -> None:
@@ -158,7 +163,7 @@ def test_silent_clients(pgswitch: PgSwitchFactory) -> None:
         client_of(pooler, "md5") as client,
     ):
         begin(busy)
-        assert client.error()["M"] == "client_idle_timeout"
+        assert client.read_error()["M"] == "client_idle_timeout"
         assert client.is_closed()
         assert is_answered(other)
         assert is_answered(busy)
@@ -169,7 +174,7 @@ def test_silent_clients_in_session_mode(pgswitch: PgSwitchFactory) -> None:
     pooler = pgswitch(auth_type="trust", client_idle_timeout=0.6)
     with client_of(pooler) as linked, client_of(pooler) as client:
         assert is_answered(linked)
-        assert client.error()["M"] == "client_idle_timeout"
+        assert client.read_error()["M"] == "client_idle_timeout"
         assert is_answered(linked)
 
 

@@ -14,17 +14,11 @@ import psycopg
 import pytest
 
 from pgswitch.demo.account import Account
-from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.postgres import PostgresServer
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.tls import (
-    GSS_REQUEST,
-    HOST,
-    SSL_REQUEST,
-    Certificates,
-    TlsClient,
-)
-from tests.integration.wire import RawClient, startup
+from pgswitch.demo.processes import ChildFailed
+from testkit.pgwire import GSSENC_REQUEST, SSL_REQUEST, startup
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
+from tests.integration.tls import HOST, Certificates, TlsClient
 from tests.tls_files import Authority
 
 LOGIN = startup("user", "trusted", "database", "bench")
@@ -214,7 +208,7 @@ def trusting(tls_pgswitch: PgSwitchFactory, certificates: Certificates) -> PgSwi
         (SSL_REQUEST + LOGIN, "received unencrypted data after SSL request"),
         (SSL_REQUEST + b"\x16", "received unencrypted data after SSL request"),
         (
-            GSS_REQUEST + LOGIN,
+            GSSENC_REQUEST + LOGIN,
             "received unencrypted data after GSSAPI encryption request",
         ),
     ],
@@ -223,7 +217,7 @@ def test_bytes_before_tls(trusting: PgSwitch, data: bytes, text: str) -> None:
     """Whatever came in clear behind the request is refused, not taken for encrypted."""
     with RawClient(trusting.port) as client:
         client.send(data)
-        assert client.error()["M"] == text
+        assert client.read_error()["M"] == text
         assert client.is_closed()
 
 
@@ -247,7 +241,7 @@ def test_no_handshake(
     """Whatever is no handshake ends the connection; nothing of it is a login."""
     with TlsClient(trusting.port) as client:
         client.send(SSL_REQUEST)
-        assert client.exactly(1) == b"S"
+        assert client.read_exactly(1) == b"S"
         client.send(data)
         # An alert in clear may come first.
         assert b"R\0\0\0" not in client.rest()
@@ -272,7 +266,7 @@ def test_half_open_handshakes(
         for cut in range(100):
             stranger = strangers.enter_context(RawClient(pooler.port))
             stranger.send(SSL_REQUEST)
-            assert stranger.exactly(1) == b"S"
+            assert stranger.read_exactly(1) == b"S"
             stranger.send(hello[: cut * len(hello) // 100])
             slow.append(stranger)
         with connect(pooler, certificates, "require") as connection:
@@ -287,7 +281,7 @@ def test_an_endless_handshake(trusting: PgSwitch, certificates: Certificates) ->
     pieces = [hello[at : at + 1000] for at in range(0, len(hello), 1000)]
     with TlsClient(trusting.port) as client:
         client.send(SSL_REQUEST)
-        assert client.exactly(1) == b"S"
+        assert client.read_exactly(1) == b"S"
         with suppress(ConnectionError):
             for piece in pieces:
                 client.send(b"\x16\3\1" + len(piece).to_bytes(2, "big") + piece)

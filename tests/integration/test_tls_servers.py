@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from pgswitch.demo.postgres import PostgresServer
+from testkit.pgwire import SSL_REQUEST
 from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.tls import HOST, OTHER_HOST, SSL_REQUEST, Certificates
+from tests.integration.tls import HOST, OTHER_HOST, Certificates
 from tests.waiting import wait_until
 
 EACH_TLS_INSTALLATION = True

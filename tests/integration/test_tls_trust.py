@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account
+from pgswitch.demo.account import Account, subdirectory
 from pgswitch.demo.postgres import PostgresServer
-from tests.integration.running import PgSwitch, PgSwitchFactory, subdirectory
+from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.tls import HOST, Certificates
 from tests.tls_files import Authority
 from tests.waiting import wait_until

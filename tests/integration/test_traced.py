@@ -8,8 +8,7 @@ import psycopg
 import pytest
 
 from tests.fakes.messages import query
-from tests.integration.running import PgSwitchFactory
-from tests.integration.wire import RawClient
+from tests.integration.running import PgSwitchFactory, RawClient
 
 ONE_INSTALLATION = True
 
@@ -25,7 +24,7 @@ def test_a_client_that_reads_slowly(pgswitch: PgSwitchFactory) -> None:
         for _ in range(3):
             client.send(query(BULK))
             time.sleep(0.2)  # noqa: TID251 - a slow reader, for which there is no event
-            messages = client.until(b"Z")
+            messages = client.read_until(b"Z")
             assert [kind for kind, _ in messages].count(b"D") == ROWS
     log = pooler.log_text()
     for word in ("Unknown message", "no longer shown", "bad pkt header"):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from testkit.pgwire import packet, startup
 from tests.fakes.messages import message, query
-from tests.integration.running import PgSwitch, PgSwitchFactory
-from tests.integration.wire import RawClient, packet, startup
+from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 
 SSL_REQUEST = 80877103
 GSSENC_REQUEST = 80877104
@@ -57,7 +57,7 @@ def test_first_packets(pooler: PgSwitch, first: bytes, text: str) -> None:
     """A login that cannot be is refused, then closed."""
     with RawClient(pooler.port) as client:
         client.send(first)
-        fields = client.error()
+        fields = client.read_error()
         assert (fields["S"], fields["C"], fields["M"]) == ("FATAL", "08P01", text)
         assert client.is_closed()
 
@@ -82,10 +82,10 @@ def test_encryption_is_declined(pooler: PgSwitch, code: int) -> None:
     """One byte N, then the login goes on in clear."""
     with RawClient(pooler.port) as client:
         client.send(packet(code))
-        assert client.exactly(1) == b"N"
+        assert client.read_exactly(1) == b"N"
         client.log_in()
         client.send(query("SELECT 1"))
-        assert client.until(b"Z")[-1] == (b"Z", b"I")
+        assert client.read_until(b"Z")[-1] == (b"Z", b"I")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_bytes_behind_an_encryption_request(
     """Bytes that somebody may have slipped in are not taken for the client's."""
     with RawClient(pooler.port) as client:
         client.send(packet(code) + startup("user", "trusted", "database", "bench"))
-        assert client.error()["M"] == f"received unencrypted data after {what}"
+        assert client.read_error()["M"] == f"received unencrypted data after {what}"
 
 
 def test_protocol_3_9_is_negotiated(pooler: PgSwitch) -> None:
@@ -110,8 +110,8 @@ def test_protocol_3_9_is_negotiated(pooler: PgSwitch) -> None:
                 version=196617,
             )
         )
-        assert client.message() == (b"v", b"\0\3\0\0\0\0\0\1_pq_.x\0")
-        client.until(b"Z")
+        assert client.read_message() == (b"v", b"\0\3\0\0\0\0\0\1_pq_.x\0")
+        client.read_until(b"Z")
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_after_login(pooler: PgSwitch, data: bytes, text: str, *, linked: bool) 
         client.log_in()
         if linked:
             client.send(query("BEGIN"))
-            client.until(b"Z")
+            client.read_until(b"Z")
         client.send(data)
-        fields = client.error()
+        fields = client.read_error()
         assert (fields["S"], fields["C"], fields["M"]) == ("FATAL", "08P01", text)
         assert client.is_closed()
 
@@ -144,9 +144,9 @@ def test_a_second_start_up_packet(pgswitch: PgSwitchFactory) -> None:
     with RawClient(pooler.port) as client:
         first = startup("user", "md5", "database", "bench")
         client.send(first)
-        client.until(b"R")
+        client.read_until(b"R")
         client.send(first)
-        assert client.error()["M"] == "client re-sent startup pkt"
+        assert client.read_error()["M"] == "client re-sent startup pkt"
         assert client.is_closed()
 
 
@@ -155,7 +155,7 @@ def test_byte_by_byte(pooler: PgSwitch) -> None:
     with RawClient(pooler.port) as client:
         for byte in startup("user", "trusted", "database", "bench"):
             client.send(bytes((byte,)))
-        client.until(b"Z")
+        client.read_until(b"Z")
         text = query("SELECT 'slow'")
         for byte in text[:-1]:
             client.send(bytes((byte,)))
@@ -163,7 +163,7 @@ def test_byte_by_byte(pooler: PgSwitch) -> None:
         rows = pooler.console("SHOW POOLS")
         assert sum(row["sv_active"] for row in rows) == 0
         client.send(text[-1:])
-        assert (b"D", b"\0\1\0\0\0\4slow") in client.until(b"Z")
+        assert (b"D", b"\0\1\0\0\0\4slow") in client.read_until(b"Z")
 
 
 def test_messages_that_need_no_server(pooler: PgSwitch) -> None:
@@ -172,9 +172,9 @@ def test_messages_that_need_no_server(pooler: PgSwitch) -> None:
         client.log_in()
         client.send(message(b"d", b"x" * 5000) + message(b"c") + message(b"H"))
         client.send(message(b"C", b"Snever\0"))
-        assert client.message() == (b"3", b"")
+        assert client.read_message() == (b"3", b"")
         client.send(query("SELECT 1"))
-        assert client.until(b"Z")[-1] == (b"Z", b"I")
+        assert client.read_until(b"Z")[-1] == (b"Z", b"I")
 
 
 def test_a_query_as_large_as_allowed(pgswitch: PgSwitchFactory) -> None:
@@ -194,7 +194,7 @@ def test_limits_on_clients(pgswitch: PgSwitchFactory) -> None:
     with pooler.connect(), pooler.connect(), RawClient(pooler.port) as client:
         client.send(startup("user", "trusted", "database", "bench"))
         text = "no more connections allowed (max_client_conn)"
-        assert client.error()["M"] == text
+        assert client.read_error()["M"] == text
         assert pooler.console("SHOW VERSION") == [{"version": "PgBouncer 1.25.2"}]
 
 
@@ -203,5 +203,5 @@ def test_a_login_that_never_ends(pgswitch: PgSwitchFactory) -> None:
     pooler = pgswitch(auth_type="plain", client_login_timeout=1)
     with RawClient(pooler.port) as silent, RawClient(pooler.port) as slow:
         slow.send(startup("user", "trusted", "database", "bench"))
-        assert slow.error()["M"] == "client_login_timeout"
-        assert silent.error()["M"] == "client_login_timeout"
+        assert slow.read_error()["M"] == "client_login_timeout"
+        assert silent.read_error()["M"] == "client_login_timeout"

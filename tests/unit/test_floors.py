@@ -40,13 +40,11 @@ FLOORS = (
     Floor("wire/*.py", 1, pure=True),
     Floor("cluster/__init__.py", 1, pure=True),
     Floor("cluster/nodes.py", 1, pure=True),
-    Floor("cluster/facts.py", 1, pure=True),
+    Floor("cluster/cluster_state.py", 1, pure=True),
+    Floor("cluster/writer_choice.py", 1, pure=True),
     Floor("cluster/machine.py", 1, pure=True),
-    Floor("cluster/switchovers.py", 1, pure=True),
     Floor("cluster/replication_lag.py", 1, pure=True),
     Floor("cluster/recording.py", 1, pure=True),
-    Floor("cluster/recovery_check.py", 1, pure=True),
-    Floor("cluster/node_failure_log.py", 1, pure=True),
     Floor("logs/twisted_log.py", 2, pure=False),
     Floor("logs/*.py", 2, pure=True),
     Floor("relay/*.py", 2, pure=True),
@@ -61,15 +59,16 @@ FLOORS = (
     Floor("cluster/clusters.py", 5, pure=False),
     Floor("cluster/backend_probe.py", 5, pure=False),
     Floor("cluster/probe_choice.py", 5, pure=False),
-    Floor("cluster/pool_routes.py", 5, pure=False),
+    Floor("cluster/routes.py", 5, pure=False),
     Floor("cluster/*.py", 3, pure=False),
     Floor("pool/ledger*.py", 4, pure=True),
     Floor("pool/*.py", 4, pure=False),
     Floor("auth/*.py", 4, pure=False),
     Floor("admin/*.py", 5, pure=False),
+    Floor("admin/show/*.py", 5, pure=False),
+    Floor("testing.py", 5, pure=False),
     Floor("takeover/serialize.py", 5, pure=True),
     Floor("takeover/*.py", 6, pure=False),
-    Floor("views/*.py", 6, pure=False),
     Floor("manhole/*.py", 6, pure=False),
     Floor("process/*.py", 6, pure=False),
     Floor("commands/*.py", 6, pure=False),
@@ -143,6 +142,13 @@ def test_pure_files_do_without_twisted(path: Path) -> None:
     if floor_of(name_of(path)).pure:
         tops = {m.split(".")[0] for m in modules_imported(path.read_text())}
         assert not tops & NETWORK_PACKAGES
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_only_installed_packages_are_imported(path: Path) -> None:
+    """The other folders of the checkout are not part of an installation."""
+    tops = {m.split(".")[0] for m in modules_imported(path.read_text())}
+    assert not tops & {"bench", "soak", "testkit", "tests"}
 
 
 def test_no_imports_in_a_circle() -> None:

@@ -156,7 +156,7 @@ def test_each_file_is_read_once(
         lambda path: then_broken(Path(path), read_userlist),
     )
     monkeypatch.setattr(
-        "pgswitch.auth.rule_files.read_text",
+        "pgswitch.auth.hba_policy.read_text",
         lambda path: then_broken(Path(path), read_text),
     )
     users.write_text('"app" ""\n"new" ""\n')

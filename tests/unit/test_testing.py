@@ -127,7 +127,7 @@ def test_failures_and_times(tmp_path: Path) -> None:
                 "async def rewrite_query(u, q): return await Deferred()"
             ),
             "1",
-            "only a reactor",
+            "needs a reactor",
         ),
     ],
 )

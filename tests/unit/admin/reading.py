@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from struct import unpack_from
+from typing import Any, TypeVar
 
-from pgswitch.admin.rows import result_set
-from pgswitch.admin.show import find
-from tests.unit.admin.fakes import FakeView
+from pgswitch.admin.result_set import ResultRows, data_rows, description
+from pgswitch.admin.show.shows import find
+from pgswitch.admin.view import ServiceView, Show
 
+T = TypeVar("T")
 Cells = tuple[str | None, ...]
 QUIET = "123Ints"
 """Messages of the extended protocol that say nothing but that they came."""
@@ -85,10 +87,21 @@ def _fields(body: bytes) -> dict[str, str]:
     return {chr(one[0]): one[1:].decode() for one in body.split(b"\0") if one}
 
 
-def shown_rows(name: str, view: FakeView | None = None) -> list[Cells]:
-    """Return the rows of a SHOW of the usual service; each fills its columns."""
-    shown = find(name.upper())
-    assert shown is not None
-    answer = read(result_set(shown.columns, shown.rows(view or FakeView())))
+def rows_of(name: str, view: ServiceView) -> list[Cells]:
+    """Return the rows of a SHOW as a client reads them; each fills its columns."""
+    found = find(name.upper())
+    assert found is not None
+    return _read_rows(found, found.rows(view))
+
+
+def cells(show: Show[T], *objects: T) -> list[Cells]:
+    """Return the rows that a table makes of these objects."""
+    return _read_rows(
+        show, [[one.value(row) for one in show.columns] for row in objects]
+    )
+
+
+def _read_rows(show: Show[Any], rows: ResultRows) -> list[Cells]:
+    answer = read(description(show.columns) + b"".join(data_rows(show.columns, rows)))
     assert {len(row) for row in answer.rows} <= {len(answer.columns)}
     return answer.rows

@@ -7,6 +7,7 @@ import pytest
 from pgswitch.admin.commands import VERBS, Argument, run_verb
 from pgswitch.admin.grammar import ConsoleCommand
 from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.admin.statements import USAGE
 from pgswitch.errors import (
     AdminDatabaseRefused,
     ConsoleError,
@@ -131,7 +132,7 @@ def test_every_verb_for_databases_knows_its_refusal() -> None:
     silent = [
         name
         for name, verb in VERBS.items()
-        if verb.takes in {Argument.DATABASE, Argument.DATABASE_OR_NOTHING}
+        if verb.argument in {Argument.DATABASE, Argument.OPTIONAL_DATABASE}
         and not verb.refusal
     ]
     assert silent == ["resume"]
@@ -154,3 +155,12 @@ def test_a_limit_in_time() -> None:
         run_verb(
             ConsoleCommand("kill", "bench", 5.0), "", control=control, log=FakeLog()
         )
+
+
+def test_help_knows_each_argument() -> None:
+    """What the table says may follow a verb is what SHOW HELP says."""
+    lines = [line.strip() for line in USAGE.split("\n")]
+    for name, verb in VERBS.items():
+        if verb.argument is not Argument.OPTIONAL_MODE:
+            begin = f"{name.upper()} {verb.argument.value}".strip()
+            assert any(line == begin or line.startswith(f"{begin} [") for line in lines)

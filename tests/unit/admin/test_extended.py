@@ -6,11 +6,11 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pgswitch.admin.console import Console, Reply
-from pgswitch.admin.extended import MOST_PORTALS, MOST_PREPARED, MOST_TEXT
+from pgswitch.admin.extended import MAX_PORTALS, MAX_PREPARED, MAX_TEXT
 from pgswitch.stats.counters import Counters
 from pgswitch.wire import encode
-from tests.fakes.messages import split
-from tests.unit.admin.fakes import FakeControl, FakeLog, FakeView
+from tests.fakes.messages import close_statement, describe_statement, split
+from tests.unit.admin.fakes import FakeControl, FakeLog, fake_view
 from tests.unit.admin.reading import Answer, read
 
 
@@ -22,7 +22,7 @@ class Session:
         self.control = FakeControl()
         self.counters = Counters()
         self.console = Console(
-            FakeView(),
+            fake_view(),
             self.control,
             is_admin=is_admin,
             log=FakeLog(),
@@ -53,7 +53,7 @@ def execute(limit: int = 0) -> bytes:
     return encode.message(ord("E"), b"\0" + limit.to_bytes(4, "big"))
 
 
-@pytest.mark.parametrize("describe", [encode.describe_statement(""), b""])
+@pytest.mark.parametrize("describe", [describe_statement(""), b""])
 def test_a_query_of_a_driver(describe: bytes) -> None:
     """As JDBC and Npgsql ask: described by portal, perhaps by statement before."""
     answer = Session().say(
@@ -76,13 +76,13 @@ def test_a_prepared_statement_is_used_again() -> None:
     """As asyncpg asks: named once, then bound as often as wanted."""
     session = Session()
     answer = session.say(
-        encode.parse("a", "SHOW STATE"), encode.describe_statement("a"), encode.sync()
+        encode.parse("a", "SHOW STATE"), describe_statement("a"), encode.sync()
     )
     assert answer.order == "1tTZ"
     for _ in range(2):
         answer = session.say(bind(statement="a"), execute(), encode.sync())
         assert (answer.order, len(answer.rows)) == ("2DDDCZ", 3)
-    answer = session.say(encode.close_statement("a"), encode.sync())
+    answer = session.say(close_statement("a"), encode.sync())
     assert answer.order == "3Z"
     answer = session.say(bind(statement="a"), execute(), encode.sync())
     assert answer.order == "EZ"
@@ -93,10 +93,13 @@ def test_a_prepared_statement_is_used_again() -> None:
 def test_binary_results() -> None:
     """One code for all columns; integers arrive as integers."""
     session = Session()
-    session.say(encode.parse("", "SHOW LISTS"), bind(b"\0\1\0\1"))
+    session.say(encode.parse("", "SHOW DNS_ZONES"), bind(b"\0\1\0\1"))
     reply = session.console.message(ord("E"), b"\0\0\0\0\1")
     assert isinstance(reply, Reply)
-    assert split(reply.data)[0] == (*("D", b"\0\2\0\0\0\tdatabases\0\0\0\4\0\0\0\5"),)
+    assert split(reply.data)[0] == (
+        "D",
+        b"\0\3\0\0\0\7example" + b"\0\0\0\x08" + bytes(7) + b"\7\0\0\0\4\0\0\0\2",
+    )
 
 
 def test_rows_in_portions() -> None:
@@ -137,7 +140,7 @@ def test_statements_without_rows(text: str, order: str) -> None:
         ([encode.parse("", "SHOW x")], "08P01", "invalid command 'SHOW x', use SHOW"),
         ([encode.parse("", "PAUSE x"), bind(), execute()], "08P01", "no such database"),
         ([bind()], "26000", 'prepared statement "" does not exist'),
-        ([encode.describe_statement("q")], "26000", 'prepared statement "q" does not'),
+        ([describe_statement("q")], "26000", 'prepared statement "q" does not'),
         ([encode.describe_portal("p")], "34000", 'portal "p" does not exist'),
         (
             [encode.parse("a", "SHOW MEM"), encode.parse("a", "SHOW MEM")],
@@ -210,19 +213,19 @@ def test_broken_messages_end_the_session(message: bytes) -> None:
 def test_how_much_may_be_prepared() -> None:
     """What one client may have us keep is bounded, by number and by size."""
     session = Session()
-    for number in range(MOST_PREPARED):
+    for number in range(MAX_PREPARED):
         assert session.say(encode.parse(f"p{number}", "SHOW MEM")).order == "1"
     answer = session.say(encode.parse("one more", "SHOW MEM"), encode.sync())
     assert (answer.order, answer.errors[0]["C"]) == ("EZ", "53400")
-    assert session.say(encode.close_statement("p0")).order == "3"
+    assert session.say(close_statement("p0")).order == "3"
     assert session.say(encode.parse("one more", "SHOW MEM")).order == "1"
     session = Session()
-    long = "SHOW MEM /*" + "x" * (MOST_TEXT // 3) + "*/"
+    long = "SHOW MEM /*" + "x" * (MAX_TEXT // 3) + "*/"
     for name in ("", "", "a", ""):
         assert session.say(encode.parse(name, long)).order == "1"
     answer = session.say(encode.parse("b", long), encode.sync())
     assert answer.errors[0]["C"] == "53400"
-    assert session.say(encode.close_statement("a")).order == "3"
+    assert session.say(close_statement("a")).order == "3"
     assert session.say(encode.parse("b", long)).order == "1"
 
 
@@ -232,9 +235,9 @@ def test_how_many_portals_there_may_be() -> None:
     session.say(encode.parse("", "SHOW MEM"))
     binds = [
         encode.message(ord("B"), f"{number}\0".encode() + bytes(7))
-        for number in range(MOST_PORTALS + 1)
+        for number in range(MAX_PORTALS + 1)
     ]
-    assert session.say(*binds[:-1], binds[0]).order == "2" * (MOST_PORTALS + 1)
+    assert session.say(*binds[:-1], binds[0]).order == "2" * (MAX_PORTALS + 1)
     answer = session.say(binds[-1], encode.sync())
     assert (answer.order, answer.errors[0]["C"]) == ("EZ", "53400")
     assert session.say(binds[-1]).order == "2"

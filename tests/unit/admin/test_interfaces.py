@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.admin import interfaces
-from tests.unit.admin.fakes import FakeControl, FakeLog, FakeView
+from tests.unit.admin.fakes import FakeControl, FakeLog
 
 
 @pytest.mark.parametrize(
     ("seam", "fake"),
     [
-        (interfaces.View, FakeView),
         (interfaces.Control, FakeControl),
         (interfaces.ConsoleLog, FakeLog),
     ],

@@ -1,26 +1,28 @@
-"""What a statement gives, apart from how it is asked and told."""
+"""The outcome of statements, apart from the protocol."""
 
 from __future__ import annotations
 
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgswitch.admin import columns
+from pgswitch.admin.commands import VERBS
 from pgswitch.admin.grammar import parse
-from pgswitch.admin.statements import ConsoleStatements, StatementResult
+from pgswitch.admin.show.rules import explain_route
+from pgswitch.admin.show.shows import SHOWS
+from pgswitch.admin.statements import USAGE, ConsoleStatements, StatementResult
 from pgswitch.errors import AdminAccessNeeded, InvalidCommand
-from tests.unit.admin.fakes import FakeControl, FakeLog, FakeView
+from tests.unit.admin.fakes import FakeControl, FakeLog, fake_view
 
 
 def statements(*, is_admin: bool = True) -> ConsoleStatements:
-    """Return those of a console on fakes."""
+    """Return the statements of a console on fakes."""
     return ConsoleStatements(
-        FakeView(), FakeControl(), is_admin=is_admin, log=FakeLog()
+        fake_view(), FakeControl(), is_admin=is_admin, log=FakeLog()
     )
 
 
 def run(text: str, *, is_admin: bool = True) -> StatementResult:
-    """Carry out a statement that is done at once."""
+    """Run a statement that does not wait."""
     outcome = statements(is_admin=is_admin).run(parse(text), text)
     assert isinstance(outcome, StatementResult)
     return outcome
@@ -30,20 +32,20 @@ def run(text: str, *, is_admin: bool = True) -> StatementResult:
     "text", ["SHOW POOLS", "SHOW HELP", "RELOAD", "SET x=1", "", "SHOW timezone"]
 )
 def test_columns_are_known_before(text: str) -> None:
-    """What is announced is what comes."""
-    told = statements().columns(parse(text), text)
-    assert told == (None if text == "SET x=1" else run(text).columns)
+    """The announced columns are those of the result."""
+    columns = statements().columns(parse(text), text)
+    assert columns == (None if text == "SET x=1" else run(text).columns)
 
 
 def test_columns_of_routes() -> None:
-    """Announced without calling the user's functions."""
+    """Known without calling the user's functions."""
     text = "EXPLAIN ROUTE 'SELECT 1'"
-    assert statements().columns(parse(text), text) == columns.ROUTE
+    assert statements().columns(parse(text), text) == explain_route().columns
 
 
 @pytest.mark.parametrize("text", ["SHOW nosuch", "NOSUCH", "SHOW POOLS TIMEOUT 5"])
-def test_what_there_is_not(text: str) -> None:
-    """Refused when it is announced, and when it is carried out."""
+def test_unknown_statements(text: str) -> None:
+    """An unknown statement fails in both steps."""
     with pytest.raises(InvalidCommand):
         statements().columns(parse(text), text)
     with pytest.raises(InvalidCommand):
@@ -58,11 +60,11 @@ def test_descriptors_are_for_admins() -> None:
 
 
 def test_a_handover_is_for_the_owner() -> None:
-    """It holds what logins have taught us."""
+    """SHOW HANDOVER holds secrets."""
     with pytest.raises(AdminAccessNeeded):
         run("SHOW HANDOVER")
     owner = ConsoleStatements(
-        FakeView(), FakeControl(), is_admin=True, is_owner=True, log=FakeLog()
+        fake_view(), FakeControl(), is_admin=True, is_owner=True, log=FakeLog()
     )
     outcome = owner.run(parse("SHOW HANDOVER"), "SHOW HANDOVER")
     assert isinstance(outcome, StatementResult)
@@ -70,7 +72,13 @@ def test_a_handover_is_for_the_owner() -> None:
 
 
 def test_ends_and_waits() -> None:
-    """SHUTDOWN has no answer, PAUSE has one later."""
+    """SHUTDOWN gives no answer, PAUSE gives one later."""
     assert run("SHUTDOWN").is_end
     assert not run("SHUTDOWN WAIT_FOR_CLIENTS").is_end
     assert isinstance(statements().run(parse("PAUSE"), "PAUSE"), Deferred)
+
+
+def test_everything_is_named() -> None:
+    """SHOW HELP names each SHOW and each command."""
+    words = set(USAGE.replace("|", " ").split())
+    assert {name.upper() for name in (*SHOWS, *VERBS)} <= words

@@ -56,7 +56,7 @@ def test_an_unreadable_file_changes_nothing(store: AuthFile, tmp_path: Path) -> 
 
 
 def test_looked_at_again_and_again(tmp_path: Path) -> None:
-    """A file that is missing is told of once, until that changes."""
+    """A missing file is logged once, until that changes."""
     log = CapturedLog()
     store = AuthFile(log.log)
     settings = replace(Settings(), auth_file=str(tmp_path / "users"))
@@ -90,14 +90,14 @@ def test_kinds_of_secrets(
     any_scram: bool,
     only_scram: bool,
 ) -> None:
-    """What strangers are asked depends on what all others are."""
+    """What unknown users are asked depends on the secrets of the known ones."""
     lines = [f'"{number}" "{text}"\n' for number, text in enumerate(secrets)]
     load(store, tmp_path / "users", "".join(lines))
     assert (store.any_scram, store.only_scram) == (any_scram, only_scram)
 
 
 def test_a_broken_line(tmp_path: Path) -> None:
-    """Each is told of, with its number; the users of all others count."""
+    """Each is logged with its number; the other lines are valid."""
     log = CapturedLog()
     store = AuthFile(log.log)
     path = tmp_path / "users"
@@ -110,7 +110,7 @@ def test_a_broken_line(tmp_path: Path) -> None:
 
 
 def test_a_file_of_broken_lines(tmp_path: Path) -> None:
-    """It locks nobody out who was there before; one without lines does."""
+    """It locks out no user of before; a file without lines does."""
     log = CapturedLog()
     store = AuthFile(log.log)
     path = tmp_path / "users"

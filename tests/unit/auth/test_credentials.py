@@ -53,7 +53,7 @@ def filed(tmp_path: Path) -> Filed:
 
 
 def test_the_file_alone(filed: Filed) -> None:
-    """A user's own secret; nothing for a stranger."""
+    """A user's own secret; nothing for an unknown user."""
     assert filed.credentials.for_server(HERE, "a") == (Secret.of("one"), None)
     assert filed.credentials.for_server(HERE, "b") == (None, None)
 

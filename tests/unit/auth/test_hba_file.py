@@ -43,12 +43,12 @@ def test_methods(word: str, method: Method) -> None:
     """With their options."""
     found = read(f"hostssl all all all {word}")
     assert found.problems == []
-    demand = found.rules[0].demand
-    assert demand.method is method
-    assert (demand.ident is not None) is ("map=" in word)
-    assert (demand.ldap is not None) is ("ldapserver" in word)
+    requirement = found.rules[0].requirement
+    assert requirement.method is method
+    assert (requirement.ident is not None) is ("map=" in word)
+    assert (requirement.ldap is not None) is ("ldapserver" in word)
     if method is Method.PAM:
-        assert demand.service == ("login" if "login" in word else "pgbouncer")
+        assert requirement.service == ("login" if "login" in word else "pgbouncer")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_methods(word: str, method: Method) -> None:
     ],
 )
 def test_lines_that_are_left_out(line: str) -> None:
-    """Are told of by number; the others hold."""
+    """Are logged with their numbers; the others are valid."""
 
     def files(path: str) -> str:
         if path == "hba":
@@ -103,11 +103,11 @@ def test_lines_that_are_left_out(line: str) -> None:
 
 @pytest.mark.parametrize("options", ["ldapserver=x", "nonsense"])
 def test_a_line_that_counts_as_rejection(options: str) -> None:
-    """Whom it is for is known: nobody of them may fall to the next line."""
+    """Its clients are known: none of them may match the next line."""
     found = read(f"local all all ldap {options}\nlocal all all trust")
     [problem] = found.problems
     assert problem.line == 1
-    methods = [rule.demand.method for rule in found.rules]
+    methods = [rule.requirement.method for rule in found.rules]
     assert methods == [Method.REJECT, Method.TRUST]
 
 
@@ -115,11 +115,11 @@ def test_a_line_that_counts_as_rejection(options: str) -> None:
     ("link", "count"), [("local", 1), ("hostnossl", 1), ("host", 0), ("hostssl", 0)]
 )
 def test_certificates_in_clear(link: str, count: int) -> None:
-    """There are none; whom the line is for may not fall to the next all the same."""
+    """There are none; even so, the line's clients may not match the next one."""
     place = "" if link == "local" else "all"
     found = read(f"{link} all all {place} cert")
     assert len(found.problems) == count
-    assert [rule.demand.method for rule in found.rules] == [Method.CERT]
+    assert [rule.requirement.method for rule in found.rules] == [Method.CERT]
 
 
 @pytest.mark.parametrize("rest", ["/95", "/0", f" {'ffff:' * 5}:"])
@@ -202,5 +202,5 @@ def test_any_file(lines: list[list[str]]) -> None:
         raise FileNotFoundError(2, "No such file", path)
 
     found = read_hba("hba", files, MAPS)
-    # A line with wrong LDAP options is both: it is told, and rejects.
+    # A line with wrong LDAP options is both: it is logged, and rejects.
     assert max(len(found.rules), len(found.problems)) <= len(lines)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from pgswitch.auth import hba_policy, ldap
+from pgswitch.auth.hba import SameNet, plain_address
 from pgswitch.auth.ldap_options import parse_ldap
 from tests.fakes.messages import message
 from tests.fakes.world import World, WorldOf
@@ -53,7 +56,7 @@ def test_the_console_needs_a_rule_too(world_of: WorldOf) -> None:
 
 
 def test_lines_that_are_none(world_of: WorldOf) -> None:
-    """Are told of; the rest holds."""
+    """Are logged; the rest is valid."""
     world = with_files(world_of, "host all\nhost all all all trust", "m a\nm a b")
     assert world.logged("WARNING could not parse hba config line 1")
     assert world.logged("WARNING could not parse ident config line 1")
@@ -61,7 +64,7 @@ def test_lines_that_are_none(world_of: WorldOf) -> None:
 
 
 def test_a_method_that_lets_nobody_in(world_of: WorldOf) -> None:
-    """Is told of at the start and at a reload; the clients that it is for, little."""
+    """Is logged at the start and at a reload; its clients learn little."""
     world = with_files(world_of, "host all all all cert")
     assert world.logged("WARNING nobody can log in by the lines of auth_hba_file that")
     assert world.client().fault == "certificate authentication failed"
@@ -69,7 +72,7 @@ def test_a_method_that_lets_nobody_in(world_of: WorldOf) -> None:
 
 @pytest.mark.parametrize("name", ["auth_hba_file", "auth_ident_file"])
 def test_a_missing_file(world_of: WorldOf, name: str) -> None:
-    """Lets nobody in by it, and says so."""
+    """Lets no client in, and is logged."""
     world = world_of(settings=f"{HBA}{name} = /nowhere/at/all")
     assert world.logged("/nowhere/at/all")
     assert world.client().fault == "no authentication method is found"
@@ -127,3 +130,45 @@ def test_names_of_hosts(
     world = with_files(world_of, "host all all good.example trust")
     assert world.client().fault == fault
     assert asked == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "net"),
+    [
+        ("127.0.0.1", True, True),
+        ("127.9.9.9", False, True),
+        ("203.0.113.9", False, False),
+    ],
+)
+def test_near(address: str, *, host: bool, net: bool) -> None:
+    """Loopback is ours, its network near, a documentation address neither."""
+    known = plain_address(address)
+    assert hba_policy.is_near(SameNet.SAMEHOST, known) is host
+    assert hba_policy.is_near(SameNet.SAMENET, known) is net
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, name: str | None, *back: str) -> None:
+    """Have the name service say so."""
+
+    def getnameinfo(address: tuple[str, int], flags: int) -> tuple[str, str]:
+        assert flags & socket.NI_NAMEREQD
+        if name is None:
+            raise socket.gaierror(socket.EAI_NONAME, "no name")
+        return name, str(address[1])
+
+    def getaddrinfo(asked: str, _port: None, **_: object) -> list[tuple[object, ...]]:
+        assert asked == name
+        return [(0, 0, 0, "", (one, 0)) for one in back]
+
+    monkeypatch.setattr(socket, "getnameinfo", getnameinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name counts when it leads back; who owns the address alone proves nothing."""
+    answers(monkeypatch, "a.example", "192.0.2.1", "192.0.2.7")
+    assert hba_policy.reverse_lookup("192.0.2.7") == ("a.example",)
+    answers(monkeypatch, "forged.example", "192.0.2.1")
+    assert hba_policy.reverse_lookup("192.0.2.7") == ()
+    answers(monkeypatch, None)
+    assert hba_policy.reverse_lookup("192.0.2.7") == ()

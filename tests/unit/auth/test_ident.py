@@ -1,4 +1,4 @@
-"""Ident maps: who may be whom."""
+"""Ident maps: which system user may be which database user."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_maps(name: str, system: str, user: str, *, allowed: bool) -> None:
     "line", ["m root", "m root a b", "m /( x", r"m /plain \1", 'm "root']
 )
 def test_bad_lines(line: str) -> None:
-    """Are told of by number; the others hold."""
+    """Are logged with their numbers; the others are valid."""
     maps, [problem] = parse_ident(f"m good user\n{line}\nm also user")
     assert problem.line == 2
     assert maps["m"].allows("good", "user")

@@ -7,6 +7,8 @@ from typing import ClassVar
 import ldap3
 import pytest
 from ldap3.core.exceptions import LDAPSocketOpenError
+from twisted.internet.defer import Deferred, succeed
+from twisted.names import client, dns
 
 from pgswitch.auth import ldap
 from pgswitch.auth.ldap_options import LdapOptions
@@ -94,7 +96,7 @@ def test_nobody_or_several(
 
 
 def test_as_whom_to_search(directory: type[Directory]) -> None:
-    """Anonymously, or as ldapbinddn; a refusal of that is nobody's yes."""
+    """Anonymously, or as ldapbinddn; if that is refused, so is the login."""
     options = LdapOptions(
         servers=("a",),
         base="dc=x",
@@ -153,3 +155,25 @@ def test_start_tls_refused() -> None:
 def test_domains() -> None:
     """Of distinguished names."""
     assert ldap.domain_of("ou=x, dc=example,DC=net") == "example.net"
+
+
+def test_the_best_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By priority, then by weight; other records are not looked at."""
+    asked: list[str] = []
+    answers = [
+        dns.RRHeader("x", dns.SRV, payload=dns.Record_SRV(priority, weight, 389, host))
+        for priority, weight, host in ((9, 0, b"c"), (1, 1, b"b"), (1, 5, b"a"))
+    ]
+    answers.append(dns.RRHeader("x", dns.A, payload=dns.Record_A("192.0.2.1")))
+
+    def look_up(name: str, _timeouts: object) -> Deferred[object]:
+        asked.append(name)
+        return succeed((answers, [], []))
+
+    monkeypatch.setattr(client, "lookupService", look_up)
+    monkeypatch.setattr(
+        ldap, "blockingCallFromThread", lambda _, call, *args: call(*args).result
+    )
+    found = ldap.srv_finder(None)("example.net")
+    assert found == [("a", 389), ("b", 389), ("c", 389)]
+    assert asked == ["_ldap._tcp.example.net"]

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from pgswitch.admin.show.shows import named_rows
 from pgswitch.auth import ldap
 from pgswitch.auth.worker_threads import WorkerThreads
 from pgswitch.compiled import is_compiled
@@ -102,7 +103,7 @@ def test_a_refused_proof_is_told_of_once(world_of: WorldOf) -> None:
     ],
 )
 def test_limits(world_of: WorldOf, section: str, text: str, allowed: int) -> None:
-    """So many and no more; whoever leaves makes room."""
+    """So many and no more; a client that leaves makes room."""
     world = world_of(**{section: text})
     clients = [world.client() for _ in range(allowed + 1)]
     assert [client.is_gone() for client in clients] == [False] * allowed + [True]
@@ -129,13 +130,13 @@ def test_the_console_is_limited_to_who_may_only_look(world_of: WorldOf) -> None:
         assert is_gone == [is_for_database, True]
         assert f"client connections exceeded ({setting})" in looking[1].fault
         assert world.console().state() == "idle"
-        own = world.service.view.databases()[-1]
+        own = named_rows("databases", world.service.view)[-1]
         assert own.name == "pgbouncer"
         assert own.max_client_connections == (1 if is_for_database else 0)
 
 
 def test_logging_attempts(world_of: WorldOf) -> None:
-    """With log_connections each is told of, with what it asked for."""
+    """With log_connections each is logged, with database and user."""
     world = world_of()
     world.client()
     assert world.logged("login attempt: db=db user=app tls=no replication=no")
@@ -178,12 +179,12 @@ def test_plain_password(world_of: WorldOf, answer: bytes, *, gone: bool) -> None
 def test_too_many_logins(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch, user: str, password: bytes
 ) -> None:
-    """Nobody is told that its password is wrong, nor whether anybody knows it."""
+    """The error shows neither that a password is wrong nor that a user exists."""
     world = world_of(settings="auth_type = plain")
     verifier = make_verifier("secret", b"0123456789abcdef", 1)
     (world.folder / "users.txt").write_text(f'"app" "{verifier}"\n')
     world.reload(settings="auth_type = plain")
-    full = WorkerThreads(None, world.captured.log, name="x", threads=1, longest_line=0)
+    full = WorkerThreads(None, world.captured.log, name="x", threads=1, max_queued=0)
     monkeypatch.setattr(world.service.workers, "of", lambda _work: full)
     client = world.client("db", user)
     client.say(message(b"p", password))
@@ -235,8 +236,8 @@ def test_console_rights(
 
 
 @pytest.mark.parametrize("method", ["plain", "md5", "scram-sha-256"])
-def test_strangers_on_the_console(world_of: WorldOf, method: str) -> None:
-    """They are asked like everybody: what follows tells nobody who exists."""
+def test_unknown_users_on_the_console(world_of: WorldOf, method: str) -> None:
+    """They are asked like all others: nothing shows which users exist."""
     world = world_of(settings=f"auth_type = {method}")
     client = world.client("pgbouncer", "nobody")
     assert told(client) == "R"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import pwd
+from dataclasses import replace
 
 import pytest
 
-from pgswitch.auth import ldap, pam
+from pgswitch.auth import ldap, methods, pam
 from pgswitch.auth.methods import _CACHE_LIMIT
 from pgswitch.auth.user_lookup import AuthQueryKey, User
+from pgswitch.config.model import Settings
 from pgswitch.net.frontend import Frontend
 from pgswitch.tls.certificates import TlsFacts
-from pgswitch.types import Address
+from pgswitch.types import Address, AuthType
 from pgswitch.wire import encode
 from pgswitch.wire.password import Secret
 from pgswitch.wire.scram import make_verifier
@@ -64,7 +66,7 @@ def test_passwords_that_others_judge(
 @pytest.mark.parametrize("kind", ["pam", f"ldap\n{LDAP}"])
 @pytest.mark.parametrize("where", ["settings", "databases"])
 def test_no_auth_user_beside(world_of: WorldOf, kind: str, where: str) -> None:
-    """There is nobody to look up."""
+    """No user is looked up."""
     databases = "db = host=h" + (" auth_user=a" if where == "databases" else "")
     settings = f"auth_type = {kind}\n" + (
         "auth_user = a" if where == "settings" else ""
@@ -74,7 +76,7 @@ def test_no_auth_user_beside(world_of: WorldOf, kind: str, where: str) -> None:
 
 
 def test_no_ldap_options(world_of: WorldOf) -> None:
-    """The client is told, as by PgBouncer."""
+    """The client gets an error, as from PgBouncer."""
     world = world_of(settings="auth_type = ldap")
     assert world.client().fault == "auth_ldap_options is null"
 
@@ -211,3 +213,57 @@ def test_passwords_that_change_at_each_login(world: World) -> None:
     assert max(caches) == _CACHE_LIMIT
     assert caches[-1] == 5
     assert world.service.store.verifiers == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        (Settings(), 0),
+        (replace(Settings(), auth_type=AuthType.CERT), 2),
+        (
+            replace(
+                Settings(),
+                auth_type=AuthType.CERT,
+                client_tls_sslmode="verify-full",
+                client_tls_ca_file="ca",
+            ),
+            0,
+        ),
+        (replace(Settings(), auth_type=AuthType.PAM), 1),
+        (replace(Settings(), auth_type=AuthType.LDAP), 1),
+        (replace(Settings(), auth_ldap_options="nonsense"), 1),
+    ],
+)
+def test_problems(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, count: int
+) -> None:
+    """Libraries that are missing, TLS that is off, options that are wrong."""
+    monkeypatch.setattr(ldap, "is_available", lambda: False)
+    monkeypatch.setattr(pam, "is_available", lambda: False)
+    assert len(methods.problems(settings)) == count
+
+
+@pytest.mark.parametrize(
+    ("kind", "brought"),
+    [
+        (AuthType.MD5, []),
+        (AuthType.LDAP, ["ldap"]),
+        (AuthType.PAM, ["pam"]),
+        (AuthType.HBA, ["ldap", "pam"]),
+    ],
+)
+def test_what_is_brought(
+    monkeypatch: pytest.MonkeyPatch, kind: AuthType, brought: list[str]
+) -> None:
+    """Before the process becomes another user; nothing that is of no use."""
+    seen: list[str] = []
+    monkeypatch.setattr(ldap, "is_available", lambda: seen.append("ldap"))
+    monkeypatch.setattr(pam, "is_available", lambda: seen.append("pam"))
+    methods.preload(replace(Settings(), auth_type=kind))
+    assert seen == brought
+
+
+def test_the_libraries_are_there() -> None:
+    """Where the tests run."""
+    for kind in (AuthType.PAM, AuthType.LDAP):
+        assert methods.problems(replace(Settings(), auth_type=kind)) == []

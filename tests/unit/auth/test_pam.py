@@ -37,7 +37,7 @@ def handle(monkeypatch: pytest.MonkeyPatch) -> Handle:
 
 
 def test_a_good_password(handle: Handle) -> None:
-    """PAM is told where the client comes from, where that is known."""
+    """PAM gets the client's address, if it has one."""
     assert pam.check("pgbouncer", "bob", "192.0.2.1", "secret")
     assert handle.items == {pamela.PAM_RHOST: "192.0.2.1"}
     handle.items.clear()

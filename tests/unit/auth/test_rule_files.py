@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pgswitch.auth.rule_files import (
+from pgswitch.auth.hba_policy import (
     CERT_IS_HOPELESS,
     CERT_OF_ANYBODY,
     RuleFiles,
@@ -41,13 +41,13 @@ def test_good_files(tmp_path: Path) -> None:
     found = read(tmp_path, "local all all peer map=m\nhost all all all md5\n", "m a b")
     assert [rule.line for rule in found.rules] == [1, 2]
     assert found.unreadable == found.left_out == []
-    ident = found.rules[0].demand.ident
+    ident = found.rules[0].requirement.ident
     assert ident is not None
     assert ident.allows("a", "b")
 
 
 def test_lines_that_are_none(tmp_path: Path) -> None:
-    """Left out and told of, those of included files with their names."""
+    """Left out and logged, those of included files with their names."""
     (tmp_path / "more").write_text("host all all nonsense! md5\n")
     found = read(tmp_path, "host all\ninclude more\nlocal all all trust\n", "m a\n")
     assert [rule.line for rule in found.rules] == [3]
@@ -77,7 +77,7 @@ def test_lines_that_are_none(tmp_path: Path) -> None:
 def test_doubtful_certificates(
     tmp_path: Path, mode: str, ca_file: str, doubt: str | None
 ) -> None:
-    """Of nobody, as none is asked for, or of anybody; other methods need none."""
+    """Of no client, as none is requested, or of any; other methods need none."""
     tls = {"client_tls_sslmode": mode, "client_tls_ca_file": ca_file}
     found = read(tmp_path, "hostssl all all all cert\n", **tls)
     assert found.doubtful == ([] if doubt is None else [doubt])

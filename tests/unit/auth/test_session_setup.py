@@ -1,4 +1,4 @@
-"""What a proved client gets: its pool or the console, and what it is told."""
+"""After the authentication: the pool or the console, and the parameters reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.fakes.world import World, WorldOf
 
 
 def test_disabled_and_shutting_down(world_of: WorldOf) -> None:
-    """Only somebody who has proved a name hears of either; the database first."""
+    """Only an authenticated client learns of either; of the database first."""
     world = world_of(databases="db = host=10.0.0.1\nother = host=10.0.0.1")
     world.service.operations.disable("db")
     world.service.shutdown_wait_for_clients()
@@ -52,7 +52,7 @@ def test_drivers_are_told_of_the_pooler(
 
 
 def test_own_parameters(world: World) -> None:
-    """What the client asked for is what it is told, not what servers have."""
+    """The client's own values are reported, not those of servers."""
     client = world.client(timezone="Asia/Tokyo", application_name="x")
     world.server()
     messages = split(client.hear())
@@ -95,7 +95,7 @@ def test_a_console_that_is_called_by_no_text(world: World) -> None:
 def test_application_name_add_host(
     world_of: WorldOf, given: dict[str, str], name: str
 ) -> None:
-    """Servers can be told where clients come from."""
+    """Servers can learn the addresses of clients."""
     world = world_of(settings="application_name_add_host = 1")
     client = world.client(**given)
     world.server()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.auth.tokenizer import TokenizeError, tokenize
+from pgswitch.auth.ident import TokenizeError, tokenize
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from pgswitch.admin.show.shows import named_rows
 from pgswitch.auth import pam
 from pgswitch.wire import encode
 from pgswitch.wire.scram import make_verifier
 from tests.fakes.messages import READY, error, kinds, message, query, split
 from tests.fakes.world import Client, Server, World, WorldOf
+from tests.unit.rules.files import write
 
 ASKING = "auth_user = asker\n"
 TWO = encode.row_description([("name", 25, -1), ("secret", 25, -1)])
@@ -16,7 +20,7 @@ BATCH = "PBDES"
 
 
 def row(name: str | None = "guest", secret: str | None = "secret") -> bytes:
-    """Return the answer of a server that knows somebody."""
+    """Return the answer of a server that has the user."""
     head = message(b"1") + message(b"2") + TWO
     return head + encode.data_row([name, secret]) + message(b"C", b"SELECT 1\0") + READY
 
@@ -28,7 +32,7 @@ FAILED = error("no such table") + READY
 def asked(
     world_of: WorldOf, settings: str = "", **sections: str
 ) -> tuple[World, Client, Server]:
-    """Return a client whom nobody knows, and the server that is asked about it."""
+    """Return a client that auth_file does not have, and the server of auth_query."""
     world = world_of(settings=ASKING + settings, **sections)
     client = world.client(user="guest")
     server = world.server()
@@ -48,6 +52,20 @@ def test_a_user_that_the_server_knows(world_of: WorldOf, secret: str | None) -> 
     own = world.server()
     assert own.backend.user == "guest"
     assert client.state() == "idle"
+
+
+def test_rules_after_a_wait(world_of: WorldOf, tmp_path: Path) -> None:
+    """They see the queries of a client whose login has waited, from the first on."""
+    path = write(tmp_path, "r.py", "def rewrite_query(u, q): return 'other'")
+    rule = f"rewrite_query_py_module_file = {path}\n"
+    world, first, server = asked(world_of, rule)
+    server.say(row())
+    own = world.server()
+    first.drop()
+    client = world.client(user="guest")
+    server.say(row())
+    client.say(query())
+    assert own.answer() == query("other")
 
 
 def test_the_name_of_the_answer(world_of: WorldOf) -> None:
@@ -101,7 +119,7 @@ def test_a_newer_protocol_is_negotiated_once(world_of: WorldOf) -> None:
 
 
 def questions(client: Client, server: Server, answer: bytes) -> tuple[str, str]:
-    """Return what a client is asked when auth_query has told, and what it hears then.
+    """Return the request to a client after auth_query, and the answer to its proof.
 
     It fails every question.
     """
@@ -126,8 +144,10 @@ HASHED = "md5" + "0" * 32
 
 @pytest.mark.parametrize("method", ["plain", "md5", "scram-sha-256"])
 @pytest.mark.parametrize("secret", [STORED, HASHED, "secret"])
-def test_strangers_and_users(world_of: WorldOf, method: str, secret: str) -> None:
-    """Cannot be told apart: the same questions, refusals, work and queries."""
+def test_unknown_users_and_known_ones(
+    world_of: WorldOf, method: str, secret: str
+) -> None:
+    """Look the same: the same requests, refusals, work and queries."""
     world = world_of(settings=f"{ASKING}auth_type = {method}")
     users = world.folder / "users.txt"
     users.write_text('"asker" ""\n')
@@ -145,7 +165,7 @@ def test_strangers_and_users(world_of: WorldOf, method: str, secret: str) -> Non
     assert world.logged("no such user: guest")
 
 
-def test_strangers_and_a_directory(
+def test_unknown_users_and_a_directory(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whom auth_query does not know is not let in by what else is asked."""
@@ -209,7 +229,7 @@ def test_the_entrys_own_query(world_of: WorldOf) -> None:
 def test_where_nobody_can_be_asked(
     world_of: WorldOf, settings: str, database: str, text: str
 ) -> None:
-    """A configuration error is one; a database that does not exist is not told of."""
+    """A configuration error is one; a missing database is not disclosed."""
     world = world_of(settings=ASKING + settings)
     assert world.client(database, "guest").fault == text
     assert not world.attempts
@@ -324,7 +344,9 @@ def test_counted_as_waiting(world_of: WorldOf) -> None:
     """In the pool of auth_user."""
     world = world_of(settings=ASKING)
     world.client(user="guest")
-    shown = next(pool for pool in world.service.view.pools() if pool.user == "asker")
+    shown = next(
+        pool for pool in named_rows("pools", world.service.view) if pool.user == "asker"
+    )
     assert shown.cl_waiting == 1
 
 
@@ -370,7 +392,7 @@ def test_a_reload_ends_belief(world_of: WorldOf) -> None:
 
 
 def test_a_failed_proof_is_not_believed_twice(world_of: WorldOf) -> None:
-    """The password may have been changed: the next login asks anew."""
+    """The password may have changed: the next login runs auth_query again."""
     world, client, server = asked(
         world_of, "auth_query_cache_ttl = 10\nauth_type = plain"
     )

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgswitch.auth.auth_file import AuthFile
+from pgswitch.auth.auth_file import AuthFile, VerifierPrecomputer
 from pgswitch.auth.hba_policy import HbaPolicy
-from pgswitch.auth.verifiers import VerifierPrecomputer
 from pgswitch.config.model import Settings
 from pgswitch.types import AuthType
 from pgswitch.wire.scram import make_verifier, matches
@@ -39,8 +38,8 @@ class Scene:
         self.waiting: list[tuple[Callable[[], object], Deferred[object]]] = []
         context: Any = SimpleNamespace(derive_keys=self._work, random=bytes)
         self.configuration = context.configuration = SimpleNamespace()
-        self.decision = HbaPolicy(CapturedLog().log, self._work)
-        self.maker = VerifierPrecomputer(context, self.store, self.decision)
+        self.hba_policy = HbaPolicy(CapturedLog().log, self._work)
+        self.maker = VerifierPrecomputer(context, self.store, self.hba_policy)
         self.write(USERS)
 
     def _work(self, call: Callable[[], object]) -> Deferred[object]:
@@ -54,7 +53,7 @@ class Scene:
         self.settings = replace(self.settings, **changed)  # type: ignore[arg-type]
         self.configuration.settings = self.settings
         self.store.load(self.settings)
-        self.decision.load(self.settings)
+        self.hba_policy.load(self.settings)
         self.maker.poll()
 
     def do_one(self) -> None:

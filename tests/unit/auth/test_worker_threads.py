@@ -57,7 +57,7 @@ def lane(monkeypatch: pytest.MonkeyPatch) -> Lane:
 
 def made(log: CapturedLog) -> WorkerThreads:
     """Return workers with room for two."""
-    return WorkerThreads(None, log.log, name="pam", threads=1, longest_line=2)
+    return WorkerThreads(None, log.log, name="pam", threads=1, max_queued=2)
 
 
 def test_results(lane: Lane) -> None:
@@ -71,7 +71,7 @@ def test_results(lane: Lane) -> None:
 
 
 def test_the_line_has_an_end(lane: Lane) -> None:
-    """Who comes then is told so at once; the log is, once for each crowd."""
+    """A login fails at once then; the log has one line for each crowd."""
     log = CapturedLog()
     work = made(log)
     got: list[object] = []
@@ -92,7 +92,7 @@ def test_the_line_has_an_end(lane: Lane) -> None:
 
 
 def test_given_up(lane: Lane) -> None:
-    """What nobody waits for is not done."""
+    """A call without a waiting client is not made."""
     done: list[bool] = []
     result = made(CapturedLog())(lambda: done.append(True))
     result.addErrback(lambda _: None)
@@ -109,7 +109,7 @@ def test_given_up(lane: Lane) -> None:
     ],
 )
 def test_failures(lane: Lane, error: Exception, line: str) -> None:
-    """Are nobody's yes; only texts of ours are shown."""
+    """Count as a refusal; only texts of ours are logged."""
     log = CapturedLog()
 
     def fail() -> None:
@@ -130,12 +130,12 @@ def test_taking_turns(lane: Lane) -> None:
             CapturedLog().log,
             name="x",
             threads=2,
-            longest_line=100,
+            max_queued=100,
             each=each,
         )
         done: list[str] = []
-        for whose in "aaaaaabbbc":
-            work(partial(done.append, whose), whose)
+        for owner in "aaaaaabbbc":
+            work(partial(done.append, owner), owner)
         assert len(lane.begun) == 2
         lane.run()
         lane.run()
@@ -145,13 +145,13 @@ def test_taking_turns(lane: Lane) -> None:
         assert sorted(done) == list("aaaaaabbbc")
         assert done.index("c") < 5
         assert done.index("b") < 4
-        assert not work._lines
+        assert not work._queues
         assert not work._busy
         assert (work._free, work._under_way) == (2, 0)
 
 
 def test_given_up_in_the_line(lane: Lane) -> None:
-    """What nobody waits for stands in no line, and is made room for."""
+    """A cancelled call leaves the queue, and makes room."""
     log = CapturedLog()
     work = made(log)
     done: list[str] = []
@@ -160,7 +160,7 @@ def test_given_up_in_the_line(lane: Lane) -> None:
         result = work(partial(done.append, "never"), "x")
         result.addErrback(lambda _: None)
         result.cancel()
-    assert work._lines == {}
+    assert work._queues == {}
     work(partial(done.append, "last"), "y")
     assert log.lines == []
     lane.run()
@@ -195,7 +195,7 @@ def test_rounds_for_the_dead(lane: Lane) -> None:
     while lane.begun:
         lane.run()
     assert done == [("good", False)]
-    assert not ours._lines
+    assert not ours._queues
     assert not ours._busy
 
 
@@ -211,7 +211,7 @@ def test_a_line_without_an_end(lane: Lane) -> None:
 
 
 def test_real_threads() -> None:
-    """Are told apart by what they do, and end."""
+    """Are chosen by the kind of the call, and end."""
     calls: list[Any] = []
 
     class Reactor:
@@ -220,7 +220,7 @@ def test_real_threads() -> None:
 
     all_of_them = LoginThreads(Reactor(), CapturedLog().log)
     assert all_of_them.of(Offload(int)) is all_of_them.deriving_keys
-    assert all_of_them.of(Offload(int, asks_others=True)) is all_of_them.asking
+    assert all_of_them.of(Offload(int, is_external=True)) is all_of_them.waiting
     assert threads.deferToThreadPool is not None
-    assert all_of_them.ours not in (all_of_them.asking, all_of_them.deriving_keys)
+    assert all_of_them.ours not in (all_of_them.waiting, all_of_them.deriving_keys)
     all_of_them.stop()

@@ -1,16 +1,16 @@
-"""A small run, made up."""
+"""A small made-up run."""
 
 from __future__ import annotations
 
-from bench.document import Facts
-from bench.samples import Samples
+from bench.metrics import Samples
+from bench.report import RunInfo
 
 SIMPLE, EXTENDED, PREPARED = (
     f"{kind} query, CPU" for kind in ("simple", "extended", "prepared")
 )
 NO_PREPARED = "not supported by this PgBouncer"
 
-FACTS = Facts(
+FACTS = RunInfo(
     command="make bench",
     machine={"cores": 2, "processor": "Abacus", "system": "Linux 6", "python": "3.11"},
     versions={"PostgreSQL": "18.6", "pgbouncer": "1.18.0"},
@@ -19,7 +19,7 @@ FACTS = Facts(
 
 
 def small_run() -> Samples:
-    """Return three rounds of three contenders, the second one slow for all."""
+    """Return three rounds of three poolers, the second round slow for all."""
     samples = Samples()
     pace = (1.0, 3.0, 1.0)
     for number, slow in enumerate(pace):

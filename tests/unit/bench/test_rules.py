@@ -1,4 +1,4 @@
-"""The rules of the loads are those of the seed's examples."""
+"""The rules of the workloads do what the original examples do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pgswitch.testing import ask
     ],
 )
 def test_routes(query: str, key: str | None) -> None:
-    """By table; the load's own queries stay."""
+    """By table; the queries of the workload are left alone."""
     outcome = ask(str(Path(rules.__file__)), query)
     assert (outcome.database, outcome.query, outcome.failures) == (key, query, ())
 

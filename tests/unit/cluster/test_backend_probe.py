@@ -9,9 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure as TwistedFailure
 
 from pgswitch.cluster.backend_probe import BackendProbe
-from pgswitch.cluster.facts import NodeReport, ProbeFailure
-from pgswitch.cluster.node_queries import FULL, LONG, QueryRows
-from pgswitch.cluster.probe_query import ProbeFailed
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure
+from pgswitch.cluster.probe import FULL, LONG, ProbeFailed, QueryRows
 from pgswitch.wire import encode
 from tests.fakes.messages import READY, error, message, query
 from tests.fakes.world import World
@@ -164,7 +163,7 @@ def test_lost(world: World, probing: Probing) -> None:
 
 
 def test_closed(world: World, probing: Probing) -> None:
-    """Whoever has waited long enough has its answer at once."""
+    """A query under way fails at once."""
     probing.ask()
     server = world.server()
     probing.probe.close()

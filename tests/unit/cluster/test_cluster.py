@@ -1,19 +1,20 @@
-"""One cluster at work, on probes and pools that only note what they are told."""
+"""One cluster, on fake probes and routes that note every call."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from pgswitch.cluster.facts import NodeReport, ProbeFailure, WriterState
+from pgswitch.cluster.cluster import Switchover
+from pgswitch.cluster.cluster_state import ClusterState, WriterState
 from pgswitch.cluster.node_checks import CheckResult
-from pgswitch.cluster.nodes import named
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure, named
 from pgswitch.cluster.recording import replay
 from tests.fakes.cluster import ClusterSetting
 from tests.fakes.probes import STANDBY, writes
 
 
 def test_the_beginning() -> None:
-    """The configured host tells the list; clients wait until all of it have spoken."""
+    """The configured host gives the list; clients wait until all its nodes answer."""
     setting = ClusterSetting()
     setting.probes["a"].answer(writes())
     setting.wait()
@@ -25,7 +26,7 @@ def test_the_beginning() -> None:
     setting.probes["b"].answer(STANDBY)
     assert setting.routes.done == [("wait",), ("serve", "a", True)]
     assert setting.routes.readers == ["b"]
-    assert setting.routes.warm == ["b"]
+    assert setting.routes.standby_nodes == ["b"]
     assert setting.logged("the nodes are a, b")
 
 
@@ -39,13 +40,13 @@ def test_a_move(known: ClusterSetting) -> None:
     known.wait(0.02)
     known.probes["b"].answer(writes(2))
     assert known.routes.done[1:] == [("serve", "b", False)]
-    assert known.routes.warm == ["a", "c"]
+    assert known.routes.standby_nodes == ["a", "c"]
     assert known.cluster.machine.timeline == 2
     (event,) = known.cluster.events
     assert (event.old, event.new, event.cause) == ("a", "b", "refused")
     assert event.suspected_at <= event.lost_at < event.found_at
     assert (event.held, event.longest_wait, event.served_at) == (3, 0.5, 0.0)
-    known.cluster.served()
+    known.cluster.server_ready()
     assert event.served_at >= event.found_at
 
 
@@ -93,13 +94,13 @@ def test_two_writers(known: ClusterSetting) -> None:
     known.probes["b"].answer(writes(2))
     assert known.routes.done[-1] == ("serve", "b", False)
     assert known.logged("a is fenced: another node was promoted")
-    assert known.routes.warm == ["c"]
+    assert known.routes.standby_nodes == ["c"]
 
 
 def test_readers(known: ClusterSetting) -> None:
     """Standbys that answer and are not too far behind."""
     assert known.routes.readers == ["b", "c"]
-    known.cluster.max_lag, known.cluster.max_lag_bytes = 5.0, 1000
+    known.cluster.fitness.max_lag, known.cluster.fitness.max_lag_bytes = 5.0, 1000
     reports = {
         "a": NodeReport(in_recovery=False, timeline=1, lsn=5000),
         "b": NodeReport(in_recovery=True, lsn=4000, lag_s=5.0),
@@ -113,14 +114,14 @@ def test_readers(known: ClusterSetting) -> None:
     known.probes["c"].answer(reports["c"])
     assert known.routes.readers == ["b"]
     nodes = known.cluster.machine.nodes
-    assert known.cluster.unfit(nodes["c"]) == "1001 bytes behind"
-    known.cluster.max_lag = 4.0
-    assert known.cluster.unfit(nodes["b"]) == "5 s behind"
-    assert known.cluster.unfit(nodes["a"]) == "writer"
+    assert known.cluster.fitness.unfit(nodes["c"]) == "1001 bytes behind"
+    known.cluster.fitness.max_lag = 4.0
+    assert known.cluster.fitness.unfit(nodes["b"]) == "5 s behind"
+    assert known.cluster.fitness.unfit(nodes["a"]) == "writer"
     known.probes["b"].lost()
     known.probes["b"].fail(ProbeFailure.REFUSED, "refused")
     assert known.routes.readers == []
-    assert known.cluster.unfit(nodes["b"]) == "refused"
+    assert known.cluster.fitness.unfit(nodes["b"]) == "refused"
 
 
 def test_readers_that_follow_nobody(known: ClusterSetting) -> None:
@@ -136,17 +137,17 @@ def test_readers_that_follow_nobody(known: ClusterSetting) -> None:
     known.probes["c"].answer(old)
     assert known.routes.readers == []
     nodes = known.cluster.machine.nodes
-    assert known.cluster.unfit(nodes["b"]) == "no WAL receiver"
-    assert known.cluster.unfit(nodes["c"]).startswith("follows timeline 1")
-    assert known.cluster.lag_bytes(nodes["b"]) == 0
-    assert known.cluster.lag_bytes(nodes["c"]) is None
+    assert known.cluster.fitness.unfit(nodes["b"]) == "no WAL receiver"
+    assert known.cluster.fitness.unfit(nodes["c"]).startswith("follows timeline 1")
+    assert known.cluster.fitness.lag_bytes(nodes["b"]) == 0
+    assert known.cluster.fitness.lag_bytes(nodes["c"]) is None
     known.probes["a"].fail(ProbeFailure.REFUSED, "refused")
     assert known.routes.readers == ["b", "c"]
 
 
 def test_readers_that_replay_nothing(known: ClusterSetting) -> None:
     """What the writer has written since counts, not what they say of themselves."""
-    known.cluster.max_lag = 2.0
+    known.cluster.fitness.max_lag = 2.0
     still = NodeReport(in_recovery=True, lsn=5000, lag_s=0.0)
     known.wait(0.3)
     known.probes["a"].answer(NodeReport(in_recovery=False, timeline=1, lsn=5000))
@@ -162,7 +163,7 @@ def test_readers_that_replay_nothing(known: ClusterSetting) -> None:
                 known.probes[name].answer(answer)
     assert known.routes.readers == ["c"]
     nodes = known.cluster.machine.nodes
-    assert known.cluster.unfit(nodes["b"]).endswith(" s behind")
+    assert known.cluster.fitness.unfit(nodes["b"]).endswith(" s behind")
 
 
 def test_a_reader_of_another_cluster(known: ClusterSetting) -> None:
@@ -174,7 +175,7 @@ def test_a_reader_of_another_cluster(known: ClusterSetting) -> None:
     known.probes["c"].answer(replace(STANDBY, system=7))
     assert known.routes.readers == ["c"]
     status = known.cluster.machine.nodes["b"]
-    assert known.cluster.unfit(status) == "a node of another cluster"
+    assert known.cluster.fitness.unfit(status) == "a node of another cluster"
 
 
 def test_connections_to_a_lost_node(known: ClusterSetting) -> None:
@@ -201,10 +202,14 @@ def test_a_node_that_does_not_let_us_in() -> None:
         setting.wait(0.5)
         assert setting.probes["a"].asked is None
         setting.wait(0.6)
-    words = "a cannot be asked: password authentication failed; the monitor logs in"
+    words = (
+        "a: health check failed: password authentication failed; the monitor logs in"
+    )
     assert sum(words in line for line in setting.captured.lines) == 1
     setting.probes["a"].fail(ProbeFailure.UNFIT, "too many clients")
-    assert setting.captured.lines[-1].endswith("a cannot be asked: too many clients")
+    assert setting.captured.lines[-1].endswith(
+        "a: health check failed: too many clients"
+    )
     assert setting.routes.done == [("wait",), ("serve as configured",)]
     words = "clients are served by the configured host: a does not answer: password"
     assert setting.logged(words)
@@ -255,18 +260,18 @@ def test_clients_that_wait_for_long(known: ClusterSetting) -> None:
                     known.probes[name].answer(report)
             if known.probes["a"].asked is not None:
                 known.probes["a"].fail(ProbeFailure.REFUSED, "refused")
-        return len(told())
+        return len(logged())
 
-    def told() -> list[str]:
+    def logged() -> list[str]:
         return [line for line in known.captured.lines if "no writer, 3 clients" in line]
 
     assert let_pass(58) == 0
     assert let_pass(64) == 2
-    assert "a: refused" in told()[0]
-    assert "b: takes writes on timeline 0, the last writer, a, was on 1" in told()[0]
-    assert "c: in recovery" in told()[0]
-    assert told()[0].endswith("; RECONNECT db has the nodes judged again")
-    known.cluster.judge_again()
+    assert "a: refused" in logged()[0]
+    assert "b: takes writes on timeline 0, the last writer, a, was on 1" in logged()[0]
+    assert "c: in recovery" in logged()[0]
+    assert logged()[0].endswith("; RECONNECT db forgets the last writer")
+    known.cluster.forget_writer()
     assert known.logged("the last writer, a, and its timeline (1) are forgotten")
 
 
@@ -302,13 +307,13 @@ def test_a_call(known: ClusterSetting) -> None:
     assert found == [CheckResult.WELL]
     other = known.cluster.machine.nodes["b"].node
     assert known.routes.readers == ["b", "c"]
-    told: list[str] = []
+    readers: list[str] = []
     known.cluster.check(found.append, other)
-    known.cluster.check(lambda _finding: told.extend(known.routes.readers), other)
+    known.cluster.check(lambda _finding: readers.extend(known.routes.readers), other)
     known.probes["b"].fail(ProbeFailure.REFUSED, "Connection refused")
     known.probes["b"].fail(ProbeFailure.REFUSED, "Connection refused")
-    assert found == [CheckResult.WELL, CheckResult.GONE]
-    assert told == ["c"]  # Nobody goes on to read there.
+    assert found == [CheckResult.WELL, CheckResult.UNREACHABLE]
+    assert readers == ["c"]  # Clients do not go on reading there.
     known.cluster.check(found.append)
     known.cluster.stop()
     assert len(found) == 2
@@ -328,24 +333,24 @@ def test_standbys(known: ClusterSetting) -> None:
 
 def test_why_there_is_no_writer(known: ClusterSetting) -> None:
     """As long as there is none."""
-    assert known.cluster.why_searching == ""
+    assert known.cluster.no_writer_reason == ""
     known.wait(0.3)
     known.probes["a"].fail(ProbeFailure.REFUSED, "refused")
-    assert known.cluster.why_searching == "a was lost, refused"
+    assert known.cluster.no_writer_reason == "a was lost, refused"
     known.probes["b"].answer(writes(2))
-    assert known.cluster.why_searching == ""
+    assert known.cluster.no_writer_reason == ""
 
 
 def test_one_search_is_one_event(known: ClusterSetting) -> None:
-    """It began when it began, however often it is found that nobody writes."""
+    """Its beginning stays, however often no node turns out to be a writer."""
     cluster = known.cluster
     cluster.failed("a", ProbeFailure.REFUSED, "")
     (event,) = cluster.events
-    cluster.judge_again()
+    cluster.forget_writer()
     for name in "abc":
         cluster.answered(name, STANDBY, 1.0)
     cluster.listed(named((name, 5432) for name in "abc"))
-    assert cluster.machine.state is WriterState.SEARCHING
+    assert cluster.machine.writer_state is WriterState.SEARCHING
     assert [*cluster.events] == [event]
 
 
@@ -360,7 +365,7 @@ def test_what_a_replay_decides_by_is_recorded(known: ClusterSetting) -> None:
 def test_why_no_node_is_the_writer(known: ClusterSetting) -> None:
     """There need not be a last writer that has a name."""
     cluster = known.cluster
-    cluster.machine.writer, cluster.machine.state = "", WriterState.SEARCHING
+    cluster.machine.writer, cluster.machine.state = "", ClusterState.SEARCHING
     status = cluster.machine.nodes["a"]
     for timeline, last, words in (
         (None, 3, "takes writes"),
@@ -370,3 +375,11 @@ def test_why_no_node_is_the_writer(known: ClusterSetting) -> None:
         status.report = NodeReport(in_recovery=False, timeline=timeline)
         cluster.machine.timeline = last
         assert cluster._why_no_writer(status) == words
+
+
+def test_reports_are_apart() -> None:
+    """What one counts, another does not."""
+    one, other = Switchover("x", "a", 1.0, 2.0), Switchover("y", "b", 3.0, 4.0)
+    one.loss_counts.errors["08007"] += 1
+    assert other.loss_counts.errors == {}
+    assert (other.new, other.served_at, other.held) == ("", 0.0, 0)

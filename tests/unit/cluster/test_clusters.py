@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.cluster.facts import ProbeFailure, WriterState
+from pgswitch.admin.show.shows import named_rows
+from pgswitch.cluster.cluster import Switchover
+from pgswitch.cluster.cluster_state import WriterState
 from pgswitch.cluster.node_checks import CheckResult
-from pgswitch.cluster.switchovers import Switchover
+from pgswitch.cluster.nodes import ProbeFailure
 from tests.fakes.messages import IN_TRANSACTION, message, query
 from tests.fakes.monitored import ENTRY, OTHER, Monitored
 from tests.fakes.probes import STANDBY, FakeProbe, writes
@@ -75,7 +77,7 @@ def test_going_on_where_another_process_was(
     configuration = service.configuration
     service.clusters.stop()
     assert not server.backend.stream.peer
-    service.clusters.go_on_with({**known, "gone": known["db"]})
+    service.clusters.inherit({**known, "gone": known["db"]})
     names = [spec.name for spec in service.pools.cluster_databases.readers("db")]
     assert names == ["10.0.0.2"]
     service.clusters.configure(configuration)
@@ -92,7 +94,7 @@ def test_going_on_where_another_process_was(
 def test_names_do_not_depend_on_who_answers_first(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cluster that cannot be asked does not take the names of an earlier one."""
+    """A cluster whose nodes do not answer takes no names of an earlier one."""
     monitored = Monitored(world_of, monkeypatch)
     world = monitored.world
     later = "later = host=10.0.0.1 user=app topology_query='select 1'"
@@ -184,7 +186,7 @@ def test_an_entry_that_leads_elsewhere(monitored: Monitored) -> None:
     monitored.probes["10.0.0.7"].list("10.0.0.7", "10.0.0.8")
     world.wait(0.5)
     monitored.probes["10.0.0.8"].answer(STANDBY)
-    assert cluster.machine.state is WriterState.SEARCHING
+    assert cluster.machine.writer_state is WriterState.SEARCHING
     assert cluster.machine.nodes["10.0.0.7"].fenced
     world.wait(0.1)
     monitored.probes["10.0.0.8"].answer(writes(6))
@@ -192,13 +194,13 @@ def test_an_entry_that_leads_elsewhere(monitored: Monitored) -> None:
 
 
 def test_an_entry_that_names_another_node(monitored: Monitored) -> None:
-    """It is the same cluster: nothing is forgotten, nobody waits."""
+    """It is the same cluster: nothing is forgotten, no client waits."""
     world = monitored.world
     monitored.settle()
     cluster = world.service.clusters.by_key["db"]
     world.reload(databases=f"{ENTRY.replace('10.0.0.1', '10.0.0.2')}\n{OTHER}")
     assert world.service.clusters.by_key["db"] is cluster
-    assert cluster.machine.state is WriterState.KNOWN
+    assert cluster.machine.writer_state is WriterState.KNOWN
     assert world.pool().target.host == "10.0.0.1"
 
 
@@ -209,7 +211,7 @@ def test_reconnect(monitored: Monitored) -> None:
     machine = world.service.clusters.by_key["db"].machine
 
     def state() -> WriterState:
-        return machine.state
+        return machine.writer_state
 
     world.service.operations.reconnect("db")
     assert state() is WriterState.KNOWN
@@ -238,7 +240,7 @@ def test_what_clients_of_a_promoted_node_are_told(monitored: Monitored) -> None:
 
 
 def test_an_entry_with_more_hosts(monitored: Monitored) -> None:
-    """Those that it adds by a RELOAD are asked, too: nobody else may be up."""
+    """Hosts that a RELOAD adds are probed too: no other node may be up."""
     world = monitored.world
     client = world.client()
     monitored.probes["10.0.0.1"].fail(ProbeFailure.REFUSED)
@@ -273,8 +275,8 @@ def test_a_reload_reaches_readers_and_calls(monitored: Monitored) -> None:
     cluster.monitor.make_probe = FakeProbe
     found: list[CheckResult] = []
     cluster.check(found.append)
-    assert cluster._calls is not None
-    (probe,) = cluster._calls._probes.values()
+    assert cluster._checks is not None
+    (probe,) = cluster._checks._probes.values()
     assert isinstance(probe, FakeProbe)
     probe.fail(ProbeFailure.FULL)
     assert found == [CheckResult.WELL]
@@ -283,7 +285,7 @@ def test_a_reload_reaches_readers_and_calls(monitored: Monitored) -> None:
 def test_another_process_and_another_entry(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An entry that leads elsewhere by now is followed, as after a RELOAD."""
+    """An entry that names other hosts now is followed, as after a RELOAD."""
     old = Monitored(world_of, monkeypatch)
     old.settle()
     known = old.world.service.clusters.known()
@@ -295,7 +297,7 @@ def test_another_process_and_another_entry(
         entry = ENTRY.replace("10.0.0.1", host)
         world.reload(databases=f"{entry}\n{OTHER}")
         service.clusters.stop()
-        service.clusters.go_on_with(known)
+        service.clusters.inherit(known)
         service.clusters.configure(service.configuration)
         machine = service.clusters.by_key["db"].machine
         assert {*machine.nodes} == {f"10.0.0.{last}" for last in nodes}
@@ -304,7 +306,7 @@ def test_another_process_and_another_entry(
 
 
 def test_who_waits_at_the_start(monitored: Monitored) -> None:
-    """Logins wait too, and are told what for; the log counts them."""
+    """Logins wait too, and get the reason; the log counts them."""
     world = monitored.world
     client = world.client()
     monitored.probes["10.0.0.1"].fail(ProbeFailure.REFUSED, "no route")
@@ -317,7 +319,7 @@ def test_who_waits_at_the_start(monitored: Monitored) -> None:
 
 
 def test_logins_after_a_move(monitored: Monitored) -> None:
-    """They are told what the new writer says, not what the last one did."""
+    """They get the parameters of the new writer, not those of the last one."""
     world = monitored.world
     monitored.settle()
     world.service.pools.pool(world.service.configuration.databases["db"], "app")
@@ -354,7 +356,7 @@ def test_logins_at_another_start(monitored: Monitored) -> None:
 
 
 def test_logins_after_a_move_to_a_known_node(monitored: Monitored) -> None:
-    """A connection kept for a promotion has told what clients are to be told."""
+    """A standby connection has the parameters for the welcome of logins."""
     world = monitored.world
     monitored.settle()
     world.service.pools.pool(world.service.configuration.databases["db"], "app")
@@ -370,19 +372,19 @@ def test_logins_after_a_move_to_a_known_node(monitored: Monitored) -> None:
 
 
 def test_how_a_start_is_shown(monitored: Monitored) -> None:
-    """A node that takes writes is nobody's rival before all have spoken."""
+    """A node that takes writes is no rival before all nodes have answered."""
     world = monitored.world
     monitored.probes["10.0.0.1"].answer(writes())
     world.wait(0.5)
     monitored.probes["10.0.0.1"].list("10.0.0.1", "10.0.0.2")
-    first, second = world.service.view.topology()
+    first, second = named_rows("topology", world.service.view)
     assert (first.role, first.state) == ("unknown", "up")
-    assert first.why == "takes writes; other nodes have not spoken yet"
+    assert first.why == "takes writes; other nodes have not answered yet"
     assert (second.role, second.why) == ("unknown", "no answer yet")
 
 
 def test_servers_of_the_entry_of_before(monitored: Monitored) -> None:
-    """An entry that leads elsewhere: they are at no node of it, whatever writes."""
+    """An entry that names other hosts: they are at none of its nodes."""
     world = monitored.world
     monitored.settle()
     client, server = world.pair()

@@ -18,9 +18,8 @@ from pgswitch.cluster.driver_probe import (
     _fault_of,
     _tls_options,
 )
-from pgswitch.cluster.facts import ProbeFailure
-from pgswitch.cluster.nodes import Node
-from pgswitch.cluster.probe_query import ProbeFailed
+from pgswitch.cluster.nodes import Node, ProbeFailure
+from pgswitch.cluster.probe import ProbeFailed
 from pgswitch.tls.options import TlsOptions
 
 OPERATIONAL = psycopg2.OperationalError
@@ -59,7 +58,7 @@ def test_faults(error: Exception, is_connect: bool, failure: ProbeFailure) -> No
 
 
 def test_a_look_up_that_hangs() -> None:
-    """Whoever closes the probe has its answer at once; a late address is no use."""
+    """Closing the probe fails the query at once; a late address is ignored."""
     looked_up: Deferred[tuple[str, ...]] = Deferred()
     names: list[str] = []
 

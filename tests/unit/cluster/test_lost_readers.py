@@ -1,10 +1,11 @@
-"""What becomes of those who read at a node that is lost, or takes nobody in."""
+"""What happens to clients of a reader that is lost, or refuses logins."""
 
 from __future__ import annotations
 
 import pytest
 
-from pgswitch.cluster.facts import NodeStatus, ProbeFailure
+from pgswitch.admin.show.shows import named_rows
+from pgswitch.cluster.nodes import NodeStatus, ProbeFailure
 from pgswitch.net.backend import Phase
 from pgswitch.pool.cluster_databases import READER
 from pgswitch.pool.moving import move
@@ -75,8 +76,9 @@ class Readers:
 
     def why(self, host: str) -> str:
         """Return the column of SHOW TOPOLOGY."""
-        rows = self.world.service.view.topology()
-        return next(row.why for row in rows if row.host == host)
+        rows = named_rows("topology", self.world.service.view)
+        (why,) = (row.why for row in rows if row.host == host)
+        return str(why)
 
 
 def fall_silent(readers: Readers, silent: str) -> None:
@@ -86,7 +88,7 @@ def fall_silent(readers: Readers, silent: str) -> None:
 
 
 def test_a_silent_reader(monitored: Monitored) -> None:
-    """Nobody waits for it: clients are told, or served elsewhere."""
+    """No client waits for it: they get an error, or another node serves them."""
     readers = Readers(monitored)
     reading, server = readers.asking()
     inside, second = readers.asking("BEGIN")
@@ -116,7 +118,7 @@ def test_a_silent_reader(monitored: Monitored) -> None:
 
 
 def test_a_transaction_at_a_silent_reader(monitored: Monitored) -> None:
-    """It is lost, and its client is told so, as if a writer were lost."""
+    """It is lost, and its client gets the error, as if a writer were lost."""
     readers = Readers(monitored)
     inside, server = readers.asking("BEGIN")
     server.say(BEGUN)
@@ -166,10 +168,10 @@ def test_questions_that_find_no_connection(monitored: Monitored) -> None:
     client.say(query())
     routes = readers.world.service.clusters.by_key["db"].routes
     status = readers.status(str(server.backend.host))
-    routes.lost(status.node, is_silent=True)
+    routes.node_lost(status.node, is_silent=True)
     assert not server.is_gone()
     readers.world.wait(1.0)
-    routes.lost(status.node, is_silent=True)
+    routes.node_lost(status.node, is_silent=True)
     readers.world.turn()
     assert server.is_gone()
 
@@ -187,7 +189,7 @@ def test_a_reader_that_is_lost_otherwise(monitored: Monitored) -> None:
 
 
 def test_a_writer_that_leaves_and_falls_silent(monitored: Monitored) -> None:
-    """What it was at has no other end: nobody waits for it until another writes."""
+    """Its busy connections end only so; no client waits for the next writer for it."""
     readers = Readers(monitored)
     client, server = readers.first, readers.writer
     client.say(query("CALL in_parts()"))
@@ -276,7 +278,7 @@ def test_a_reader_that_takes_its_time_to_refuse(monitored: Monitored) -> None:
 
 
 def test_all_readers_refuse(monitored: Monitored) -> None:
-    """Then it is the writer that is read from; what it says is told."""
+    """Then clients read from the writer, and get what it answers."""
     readers = Readers(monitored)
     client = readers.client()
     client.say(query())

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.cluster.facts import (
+from pgswitch.cluster.cluster_state import (
+    CLUSTER_STATES,
     Ask,
     Assume,
+    ClusterInput,
+    ClusterState,
     Fence,
     LoseWriter,
     MachineCommand,
-    NodeReport,
-    ProbeFailure,
     ReadTopology,
     SetWriter,
     WriterState,
 )
 from pgswitch.cluster.machine import Machine
-from pgswitch.cluster.nodes import Node, named
+from pgswitch.cluster.nodes import Node, NodeReport, ProbeFailure, named
 
 A, B, C = named([("a", 1), ("b", 1), ("c", 1)])
 STANDBY = NodeReport(in_recovery=True)
@@ -40,7 +42,7 @@ def known(timeline: int | None = 1) -> Machine:
 
 
 def begun(*nodes: Node) -> Machine:
-    """Return a machine whose nodes are known from a list; none has spoken yet."""
+    """Return a machine that has read a list; no node has answered yet."""
     machine = Machine([*nodes])
     machine.listed([*nodes], 1.0)
     machine.limits.start = 0.0
@@ -67,17 +69,24 @@ def names_or_causes(commands: list[MachineCommand]) -> list[str]:
     return [one.cause if isinstance(one, Assume) else one.name for one in commands]
 
 
+def test_every_input_has_an_action_in_every_state() -> None:
+    """The table of actions has no holes, and every state can be reached."""
+    assert set(Machine.ACTIONS) == set(product(ClusterState, ClusterInput))
+    reached = {after for _, _, one in CLUSTER_STATES for after in one}
+    assert reached == set(ClusterState)
+
+
 def test_a_start() -> None:
-    """The list is read, and each node of it has its say, before clients are served."""
+    """The list is read, and each node of it answers, before clients are served."""
     machine = Machine([A])
     assert machine.failed("a", ProbeFailure.REFUSED, 1.0) == []
     assert machine.answered("a", writer(1), 2.0) == [ReadTopology("a")]
     assert machine.listed([A, B, C], 2.1) == [Ask("b"), Ask("c")]
     assert machine.answered("c", STANDBY, 2.2) == []
-    assert machine.state is WriterState.STARTING
+    assert machine.writer_state is WriterState.STARTING
     commands = machine.answered("b", writer(2), 2.3)
     assert names(commands) == ["SetWriter b", "Fence a"]
-    assert (machine.state, machine.writer, machine.timeline) == (
+    assert (machine.writer_state, machine.writer, machine.timeline) == (
         WriterState.KNOWN,
         "b",
         2,
@@ -109,7 +118,7 @@ def test_a_start_by_another_name_of_the_writer() -> None:
     "failure", [ProbeFailure.REFUSED, ProbeFailure.SILENT, ProbeFailure.UNFIT]
 )
 def test_a_start_with_a_node_down(failure: ProbeFailure) -> None:
-    """It has had its say too."""
+    """A failure counts as an answer."""
     machine = Machine([A])
     machine.answered("a", writer(), 1.0)
     machine.listed([A, B], 1.1)
@@ -156,7 +165,7 @@ def test_nobody_there_at_the_start() -> None:
         assert machine.failed("a", failure, 1.0) == []
     assert machine.failed("a", ProbeFailure.LOST, 1.0) == [Ask("a")]
     assert machine.ticked(99.0) == []
-    assert machine.state is WriterState.STARTING
+    assert machine.writer_state is WriterState.STARTING
     assert machine.answered("a", writer(1), 99.1) == [ReadTopology("a")]
     assert machine.listed([A, B], 99.2) == [Ask("b")]
     assert names(machine.answered("b", writer(2), 99.3))[0] == "SetWriter b"
@@ -167,7 +176,7 @@ def test_nodes_that_cannot_tell() -> None:
     machine = Machine([A])
     (command,) = machine.failed("a", ProbeFailure.UNFIT, 1.0, "wrong password")
     assert command == Assume("a does not answer: wrong password")
-    assert machine.state is WriterState.ASSUMED
+    assert machine.writer_state is WriterState.ASSUMED
     assert machine.failed("a", ProbeFailure.UNFIT, 9.0, "wrong password") == []
     assert machine.answered("a", writer(), 9.5) == [ReadTopology("a")]
     assert machine.listed([A, B], 9.6) == [Ask("b")]
@@ -228,7 +237,7 @@ def test_going_on() -> None:
     machine = Machine([A, B, C], knowledge)
     assert machine.nodes["b"].fenced
     (command, _) = machine.answered("a", writer(5), 3.0)
-    assert command == SetWriter("a", "it is the writer still", same=True)
+    assert command == SetWriter("a", "it is still the writer", same=True)
     machine = Machine([A, B, C], knowledge)
     assert machine.failed("a", ProbeFailure.REFUSED, 3.0) == []
     assert machine.answered("b", writer(4), 3.0) == []
@@ -251,7 +260,7 @@ def test_a_wrong_promotion_is_forgotten() -> None:
     assert machine.ticked(64.9) == []
     (command, _) = machine.ticked(65.0)
     assert isinstance(command, SetWriter)
-    assert "b, the last writer, is gone from the list" in command.cause
+    assert "b, the last writer, is no longer in the list" in command.cause
     assert (machine.writer, machine.timeline) == ("a", 4)
     assert set(machine.nodes) == {"a", "c"}
 
@@ -299,14 +308,14 @@ def test_judging_again() -> None:
     machine = known(4)
     machine.limits.start = 3.0
     machine.answered("b", writer(9), 2.0)
-    assert names(machine.judge_again(2.5)) == ["Ask a", "Ask b", "Ask c"]
-    assert (machine.state, machine.timeline) == (WriterState.KNOWN, 9)
+    assert names(machine.forget_writer(2.5)) == ["Ask a", "Ask b", "Ask c"]
+    assert (machine.writer_state, machine.timeline) == (WriterState.KNOWN, 9)
     machine.failed("b", ProbeFailure.REFUSED, 3.0)
     machine.answered("a", writer(4), 3.0)
-    assert names(machine.judge_again(3.0)) == ["Ask a", "Ask b", "Ask c"]
+    assert names(machine.forget_writer(3.0)) == ["Ask a", "Ask b", "Ask c"]
     machine.answered("a", writer(4), 4.0)
     machine.answered("c", STANDBY, 4.0)
-    assert machine.state is WriterState.STARTING
+    assert machine.writer_state is WriterState.STARTING
     machine.failed("b", ProbeFailure.REFUSED, 4.0)
     (command,) = machine.listed([A, B, C], 4.1)
     assert command == SetWriter("a", "it takes writes")
@@ -323,9 +332,9 @@ def test_the_list_names_nodes_differently() -> None:
     assert commands == [renamed, Ask("h")]
     assert machine.writer == "h:1"
     assert machine.answered("h", STANDBY, 3.0) == []
-    assert machine.state is WriterState.KNOWN
+    assert machine.writer_state is WriterState.KNOWN
     machine.listed([Node("h:1", "h", 3)], 4.0)
-    assert machine.nodes[machine.writer].node.place == ("h", 1)
+    assert machine.nodes[machine.writer].node.endpoint == ("h", 1)
 
 
 @pytest.mark.parametrize(
@@ -339,23 +348,23 @@ def test_the_writer_is_lost(failure: ProbeFailure) -> None:
         "Ask b",
         "Ask c",
     ]
-    assert machine.state is WriterState.SEARCHING
+    assert machine.writer_state is WriterState.SEARCHING
 
 
 def test_a_lost_connection_is_a_question_only() -> None:
-    """Somebody may have ended that one backend."""
+    """An administrator may have terminated that one backend."""
     machine = known()
     assert machine.failed("a", ProbeFailure.LOST, 2.0) == [Ask("a")]
     assert machine.suspected() == [Ask("a")]
     assert machine.answered("a", writer(), 2.0) == []
-    assert machine.state is WriterState.KNOWN
+    assert machine.writer_state is WriterState.KNOWN
 
 
 def test_an_answer_that_says_nothing() -> None:
     """A wrong password or too many connections do not make the writer another."""
     machine = known()
     assert machine.failed("a", ProbeFailure.UNFIT, 2.0, "too many connections") == []
-    assert machine.state is WriterState.KNOWN
+    assert machine.writer_state is WriterState.KNOWN
     assert machine.nodes["a"].failure == "too many connections"
 
 
@@ -369,12 +378,12 @@ def test_a_stale_address() -> None:
 
 
 def test_a_reader_is_lost() -> None:
-    """That concerns nobody; it is seen at the node."""
+    """It does not move the writer; the node keeps the reason."""
     machine = known()
     for failure in ProbeFailure:
         asked = [Ask("b")] if failure is ProbeFailure.LOST else []
         assert machine.failed("b", failure, 2.0) == asked
-    assert machine.state is WriterState.KNOWN
+    assert machine.writer_state is WriterState.KNOWN
     assert machine.nodes["b"].failure
 
 
@@ -417,7 +426,7 @@ def test_never_back_to_an_older_timeline() -> None:
 
 
 def test_a_cluster_that_was_replaced() -> None:
-    """Its timelines begin anew; it is taken once the old one has no writer any more."""
+    """Its timelines begin again; it is taken once the old one has no writer."""
     machine = begun(A, B)
     machine.answered("a", NodeReport(in_recovery=False, timeline=5, system=1), 1.0)
     new = NodeReport(in_recovery=False, timeline=1, system=2)
@@ -426,7 +435,7 @@ def test_a_cluster_that_was_replaced() -> None:
     assert machine.answered("b", ahead, 2.0) == []
     machine.failed("a", ProbeFailure.REFUSED, 2.0)
     (command, *_) = machine.answered("b", new, 3.0)
-    cause = "it takes writes, and the cluster is another one now"
+    cause = "it takes writes, and the cluster was replaced"
     assert command == SetWriter("b", cause)
     assert (machine.system, machine.timeline) == (2, 1)
     old = NodeReport(in_recovery=False, timeline=5, system=1)
@@ -470,7 +479,7 @@ def test_two_writers_of_equal_right(timeline: int | None) -> None:
 
 
 def test_no_timelines() -> None:
-    """Services that do not tell: whoever takes writes when the writer is lost."""
+    """Services that hide timelines: any node that takes writes after a loss."""
     machine = known(None)
     machine.failed("a", ProbeFailure.REFUSED, 2.0)
     assert names(machine.answered("b", writer(None), 2.0))[0] == "SetWriter b"
@@ -544,7 +553,7 @@ def test_whatever_happens(facts: list[tuple[str, ProbeFailure | NodeReport]]) ->
                 serving = False
             elif isinstance(command, Fence):
                 assert command.name != machine.writer or not serving
-        assert serving is (machine.state is WriterState.KNOWN)
+        assert serving is (machine.writer_state is WriterState.KNOWN)
         assert (machine.timeline or 0) >= timeline
         timeline = machine.timeline or 0
         if serving:
@@ -560,23 +569,23 @@ def test_a_changed_entry_without_a_list() -> None:
             machine.list_failed("a", 1.0)
         if state is WriterState.SEARCHING:
             machine.failed("a", ProbeFailure.REFUSED, 2.0)
-        assert machine.state is state
-        assert Ask("b") in machine.renewed([A, B], 3.0)
+        assert machine.writer_state is state
+        assert Ask("b") in machine.entry_changed([A, B], 3.0)
         assert set(machine.nodes) == {"a", "b"}
         machine.failed("a", ProbeFailure.REFUSED, 4.0)
         machine.answered("b", writer(2), 4.0)
         machine.list_failed("b", 4.0)
-        assert (machine.state, machine.writer) == (WriterState.KNOWN, "b")
+        assert (machine.writer_state, machine.writer) == (WriterState.KNOWN, "b")
 
 
 def test_a_changed_entry_beside_a_list() -> None:
     """Its hosts count while the writer is searched, or the start goes on."""
     machine = known()
-    assert machine.renewed([Node("d", "d", 1)], 2.0) == []
+    assert machine.entry_changed([Node("d", "d", 1)], 2.0) == []
     assert "d" not in machine.nodes
     machine.failed("a", ProbeFailure.REFUSED, 3.0)
     other = Node("a", "elsewhere", 1)
-    assert machine.renewed([A, other], 4.0) == [Ask("elsewhere:1")]
+    assert machine.entry_changed([A, other], 4.0) == [Ask("elsewhere:1")]
     assert names(machine.answered("elsewhere:1", writer(2), 5.0))[0] == (
         "SetWriter elsewhere:1"
     )
@@ -588,7 +597,7 @@ def test_a_changed_entry_has_the_list_asked_for_again() -> None:
     machine.answered("a", STANDBY, 1.0)
     assert machine.list_failed("a", 1.0) == []
     assert names(machine.answered("a", STANDBY, 1.1)) == []
-    machine.renewed([A, B], 1.2)
+    machine.entry_changed([A, B], 1.2)
     assert names(machine.answered("a", STANDBY, 1.3)) == ["ReadTopology a"]
 
 
@@ -646,7 +655,7 @@ def _given(
     if isinstance(what, NodeReport):
         return machine.answered(kind, what, now)
     if isinstance(what, list):
-        take = machine.listed if kind == "listed" else machine.renewed
+        take = machine.listed if kind == "listed" else machine.entry_changed
         return take(what, now)
     assert isinstance(what, str)
     if kind == "no list":
@@ -667,16 +676,17 @@ def test_whatever_happens_to_the_list(inputs: list[tuple[str, object]]) -> None:
         now += 0.01
         if kind == "-R":
             machine = Machine(machine.seeds, machine.knowledge())
-            assert machine.state is WriterState.STARTING
+            assert machine.writer_state is WriterState.STARTING
             continue
-        before = machine.state
+        before = machine.writer_state
         for command in _given(machine, kind, what, now):
             if isinstance(command, SetWriter):
                 assert command.name == machine.writer
         assert (
-            before is WriterState.STARTING or machine.state is not WriterState.STARTING
+            before is WriterState.STARTING
+            or machine.writer_state is not WriterState.STARTING
         )
-        if machine.state is WriterState.KNOWN:
+        if machine.writer_state is WriterState.KNOWN:
             assert not machine.nodes[machine.writer].fenced
             system, timeline = machine.system or 0, machine.timeline or 0
             # Another cluster may take the place of one, and begins its own.
@@ -686,7 +696,7 @@ def test_whatever_happens_to_the_list(inputs: list[tuple[str, object]]) -> None:
     for name in [*machine.nodes]:
         machine.answered(name, STANDBY, now)
     machine.ticked(now + machine.limits.start + 1)
-    assert machine.state is not WriterState.STARTING
+    assert machine.writer_state is not WriterState.STARTING
 
 
 def test_nodes_that_answer_at_last() -> None:
@@ -705,7 +715,7 @@ def test_a_list_beside_an_only_standby() -> None:
     machine = Machine([A])
     machine.answered("a", STANDBY, 1.0)
     machine.listed([A], 1.1)
-    assert machine.state is WriterState.ASSUMED
+    assert machine.writer_state is WriterState.ASSUMED
     assert machine.listed([A, B], 99.0) == [Ask("b")]
     assert machine.ticked(99.1) == []
     assert names(machine.answered("b", writer(), 99.2)) == ["SetWriter b"]

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from pgswitch.cluster.facts import ProbeFailure, WriterState
+from pgswitch.cluster.cluster_state import WriterState
+from pgswitch.cluster.nodes import ProbeFailure
 from tests.fakes.cluster import ClusterSetting
 from tests.fakes.probes import STANDBY, writes
 
@@ -22,16 +23,16 @@ def test_silence(known: ClusterSetting) -> None:
 
 
 def test_silence_of_the_monitor_alone(known: ClusterSetting) -> None:
-    """Whoever answers clients is alive, however long the monitor waits."""
+    """A node that answers clients is alive, however long the monitor waits."""
     known.wait(0.3)
     for _ in range(30):
-        known.routes.heard = known.clock.seconds()
+        known.routes.client_answered = known.clock.seconds()
         known.wait(0.1)
     assert known.routes.done == []
 
 
 def test_we_slept(known: ClusterSetting) -> None:
-    """After a stall of our own, answers are looked at before anybody is given up."""
+    """After a stall of our own, answers are read before any node is given up."""
     known.wait(0.3)
     known.clock.advance(5.0)
     assert known.routes.done == []
@@ -41,7 +42,7 @@ def test_we_slept(known: ClusterSetting) -> None:
 
 
 def test_a_silent_reader(known: ClusterSetting) -> None:
-    """It is asked again later; nobody else is held up."""
+    """It is probed again later; no other node is held up."""
     known.probes["a"].answer(writes()) if known.probes["a"].asked else None
     for _ in range(30):
         known.wait(0.1)
@@ -89,7 +90,7 @@ def test_the_pace_changes_within_a_tick(known: ClusterSetting) -> None:
     """There is one chain of ticks, however often the pace changes."""
     for _ in range(3):
         known.wait(1.5)
-        assert known.cluster.machine.state is WriterState.SEARCHING
+        assert known.cluster.machine.writer_state is WriterState.SEARCHING
         assert known.probes["a"].asked is not None
         known.probes["a"].answer(writes())
         known.wait(0.1)
@@ -127,7 +128,7 @@ def test_no_topology_function() -> None:
     setting.probes["a"].fail(ProbeFailure.UNFIT, "no such function")
     assert setting.logged("the topology query failed: no such function")
     assert setting.routes.done == [("wait",), ("serve", "a", True)]
-    assert setting.cluster.machine.state is WriterState.KNOWN
+    assert setting.cluster.machine.writer_state is WriterState.KNOWN
 
 
 def test_a_node_is_lost_while_it_lists() -> None:
@@ -144,7 +145,7 @@ def test_a_node_is_lost_while_it_lists() -> None:
     assert setting.routes.done == [("wait",), ("serve", "a", True)]
 
 
-def heard(known: ClusterSetting, seconds: float) -> None:
+def let_nodes_answer(known: ClusterSetting, seconds: float) -> None:
     """Let time pass while ``b`` and ``c`` answer."""
     for _ in range(round(seconds / 0.05)):
         known.wait(0.05)
@@ -154,21 +155,21 @@ def heard(known: ClusterSetting, seconds: float) -> None:
 
 
 def test_a_connect_that_hangs(known: ClusterSetting) -> None:
-    """A writer that was heard is held silent in time, though the connect goes on."""
+    """A writer that has answered is reported silent in time; the connect goes on."""
     a = known.probes["a"]
-    heard(known, 0.3)
+    let_nodes_answer(known, 0.3)
     a.answer(writes())
     a.is_connected = a.is_reached = False
     a.lost()
-    heard(known, 0.1)
+    let_nodes_answer(known, 0.1)
     a.is_reached = True
-    heard(known, 0.8)
+    let_nodes_answer(known, 0.8)
     assert known.routes.done == []
-    heard(known, 0.3)
+    let_nodes_answer(known, 0.3)
     assert known.routes.done == [("hold", False)]
     assert known.logged("the writer a is lost: no answer in time")
     assert a.closed == 0
-    heard(known, 10.0)
+    let_nodes_answer(known, 10.0)
     assert a.closed == 0
     a.answer(writes())
     assert known.routes.done == [("hold", False), ("serve", "a", False)]
@@ -177,16 +178,16 @@ def test_a_connect_that_hangs(known: ClusterSetting) -> None:
 def test_a_connect_that_hangs_while_clients_are_answered(
     known: ClusterSetting,
 ) -> None:
-    """New connections may be slow: whoever answers clients is alive."""
+    """New connections may be slow: a node that answers clients is alive."""
     a = known.probes["a"]
-    heard(known, 0.3)
+    let_nodes_answer(known, 0.3)
     a.answer(writes())
     a.is_connected = a.is_reached = False
     a.lost()
     a.is_reached = True
     for _ in range(30):
-        known.routes.heard = known.clock.seconds()
-        heard(known, 0.1)
+        known.routes.client_answered = known.clock.seconds()
+        let_nodes_answer(known, 0.1)
     assert known.routes.done == []
 
 
@@ -199,12 +200,12 @@ def test_a_connect_that_never_ends() -> None:
     assert setting.probes["a"].closed == 0
     setting.wait(0.3)
     assert setting.probes["a"].closed == 1
-    said = "a cannot be asked, for 2 s: not logged in yet, which may last 5 s"
+    said = "a: health check failed for 2 s: not logged in yet, which may last 5 s"
     assert setting.logged(said)
     for _ in range(14):
         setting.probes["a"].is_reached = True
         setting.wait(5.1)
-    lines = [one for one in setting.captured.lines if "cannot be asked" in one]
+    lines = [one for one in setting.captured.lines if "health check failed" in one]
     assert len(lines) == 2
     assert "(server_connect_timeout)" in lines[-1]
 
@@ -228,7 +229,7 @@ def test_a_host_that_does_not_accept() -> None:
 def test_a_long_way(known: ClusterSetting) -> None:
     """What a question takes there and back is no silence."""
     poll = known.monitor.polls["b"]
-    poll.login_took, poll.round_trip = 3.0, 0.6
+    poll.min_login_time, poll.min_round_trip = 3.0, 0.6
     while known.probes["b"].asked is None:
         known.wait(0.01)
         if known.probes["a"].asked is not None:
@@ -253,7 +254,7 @@ def test_a_long_way_right_after_an_answer(known: ClusterSetting) -> None:
 
     known.monitor.ask("b")
     b.answer(STANDBY)
-    poll.login_took, poll.round_trip = 3.0, 0.3
+    poll.min_login_time, poll.min_round_trip = 3.0, 0.3
     known.monitor.ask("b")
     writer_answers(1.2)
     assert b.closed == 0
@@ -264,7 +265,7 @@ def test_a_long_way_right_after_an_answer(known: ClusterSetting) -> None:
 def test_a_name_that_moves(known: ClusterSetting) -> None:
     """Clients wait until the writer has answered where its name leads now."""
     a = known.probes["a"]
-    heard(known, 0.3)
+    let_nodes_answer(known, 0.3)
     a.address = "10.0.0.1"
     a.answer(writes(2))
     assert known.monitor.address_of(a.node) == "10.0.0.1"
@@ -291,10 +292,10 @@ def test_a_name_that_moves(known: ClusterSetting) -> None:
 def test_a_name_that_moves_while_its_node_is_asked(known: ClusterSetting) -> None:
     """What the old machine would say is of no interest any more."""
     a = known.probes["a"]
-    heard(known, 0.3)
+    let_nodes_answer(known, 0.3)
     a.address = "10.0.0.1"
     a.answer(writes())
-    heard(known, 0.3)
+    let_nodes_answer(known, 0.3)
     first = a.asked
     assert first is not None
     known.cluster.moved("a", {"10.0.0.1"})
@@ -305,10 +306,10 @@ def test_a_name_that_moves_while_its_node_is_asked(known: ClusterSetting) -> Non
 def test_an_answer_from_elsewhere(known: ClusterSetting) -> None:
     """Of a name with several addresses another may have taken the connection."""
     a = known.probes["a"]
-    heard(known, 0.3)
+    let_nodes_answer(known, 0.3)
     a.address = "10.0.0.1"
     a.answer(writes())
-    heard(known, 0.3)
+    let_nodes_answer(known, 0.3)
     a.address = "10.0.0.2"
     a.answer(writes())
     assert known.routes.done == [("hold", True), ("serve", "a", False)]
@@ -340,7 +341,7 @@ def test_which_address_is_used(known: ClusterSetting) -> None:
 
     def wait_for_question() -> None:
         while a.asked is None:
-            heard(known, 0.05)
+            let_nodes_answer(known, 0.05)
 
     def answer(address: str) -> None:
         wait_for_question()

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import pytest
 from twisted.internet.task import Clock
 
-from pgswitch.cluster.facts import ProbeFailure
 from pgswitch.cluster.node_checks import TIMEOUT_S, CheckResult, NodeChecks
-from pgswitch.cluster.nodes import Node
+from pgswitch.cluster.nodes import Node, ProbeFailure
 from tests.fakes.probes import STANDBY, FakeProbe, writes
 
 NODE, OTHER = Node("a", "a", 5432), Node("b", "b", 5432)
@@ -54,14 +53,18 @@ def test_it_answers(calling: Calling, report: object) -> None:
 @pytest.mark.parametrize(
     ("failure", "words", "finding"),
     [
-        (ProbeFailure.REFUSED, "failed: Connection refused", CheckResult.GONE),
-        (ProbeFailure.REFUSED, "failed: No such file or directory", CheckResult.GONE),
+        (ProbeFailure.REFUSED, "failed: Connection refused", CheckResult.UNREACHABLE),
+        (
+            ProbeFailure.REFUSED,
+            "failed: No such file or directory",
+            CheckResult.UNREACHABLE,
+        ),
         (ProbeFailure.REFUSED, "server closed the connection", CheckResult.NOT_READY),
         (ProbeFailure.REFUSED, "server conn crashed?", CheckResult.NOT_READY),
         (ProbeFailure.NOT_READY, "starting up", CheckResult.NOT_READY),
         (ProbeFailure.UNFIT, "too many clients", CheckResult.WELL),
-        (ProbeFailure.LOST, "", CheckResult.NOTHING),
-        (ProbeFailure.SILENT, "", CheckResult.NOTHING),
+        (ProbeFailure.LOST, "", CheckResult.UNKNOWN),
+        (ProbeFailure.SILENT, "", CheckResult.UNKNOWN),
     ],
 )
 def test_it_does_not(
@@ -77,7 +80,7 @@ def test_silence(calling: Calling) -> None:
     """It is given up, and the connection closed."""
     calling.check()
     calling.clock.advance(TIMEOUT_S)
-    assert calling.found == [CheckResult.NOTHING]
+    assert calling.found == [CheckResult.UNKNOWN]
     assert calling.probes[0].closed == 1
 
 
@@ -97,7 +100,7 @@ def test_one_at_a_time(calling: Calling) -> None:
 
 
 def test_called_again_at_once(calling: Calling) -> None:
-    """Whoever hears may call again."""
+    """A callback may start the next check."""
     calling.calls.check(NODE, lambda _found: calling.check())
     calling.probes[0].answer(writes())
     calling.probes[1].answer(writes())
@@ -105,7 +108,7 @@ def test_called_again_at_once(calling: Calling) -> None:
 
 
 def test_stop(calling: Calling) -> None:
-    """Nobody hears of anything any more."""
+    """No callback is called any more."""
     calling.check()
     calling.check()
     calling.calls.stop()

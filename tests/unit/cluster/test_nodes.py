@@ -1,10 +1,18 @@
-"""What the rows of a topology query say."""
+"""What the rows of a topology query say, and what is known of a node."""
 
 from __future__ import annotations
 
 import pytest
 
-from pgswitch.cluster.nodes import BadRow, Node, named, nodes_of
+from pgswitch.cluster.nodes import (
+    BadRow,
+    Node,
+    NodeReport,
+    NodeStatus,
+    ProbeFailure,
+    named,
+    nodes_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +84,18 @@ def test_names() -> None:
         "unix",
     ]
     assert named([("a", 1)]) == [Node("a", "a", 1)]
+
+
+def test_whether_a_node_writes() -> None:
+    """Only one that has said so; silence is no answer."""
+    status = NodeStatus(Node("a", "a", 1))
+    assert not status.writes
+    status.report = NodeReport(in_recovery=True)
+    assert not status.writes
+    status.report = NodeReport(in_recovery=False)
+    assert status.writes
+
+
+def test_failures_differ() -> None:
+    """Each has words of its own, for the log and the column ``why``."""
+    assert len({failure.value for failure in ProbeFailure}) == len(ProbeFailure)

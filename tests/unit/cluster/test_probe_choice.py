@@ -1,4 +1,4 @@
-"""Which of the two probes asks, and what the driver is told."""
+"""Which of the two probes is used, and what the driver gets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from pgswitch.cluster.cluster_state import WriterState
 from pgswitch.cluster.driver_probe import MonitorLogin
-from pgswitch.cluster.facts import WriterState
 from pgswitch.cluster.nodes import Node
 from pgswitch.cluster.probe_choice import SelectingProbe
 from pgswitch.errors import ServerIterationsTooMany
@@ -106,7 +106,7 @@ def test_what_is_told_of_the_present_one() -> None:
     probe = SelectingProbe(ours, drivers, lambda: secrets[0])
     assert (probe.is_connected, probe.is_reached, probe.address) == (False, False, "")
     probe.ask(0.1)
-    assert ours.patience_s == 0.1
+    assert ours.wait_s == 0.1
     ours.address = "10.0.0.1"
     ours.answer(STANDBY)
     secrets[0] = False
@@ -175,10 +175,10 @@ def test_a_slow_link(world_of: WorldOf) -> None:
             world.wait(0.1)
             server.hear()
             server.say(rows(["host"], [b"10.0.0.1"]))
-        assert cluster.machine.state is WriterState.KNOWN
+        assert cluster.machine.writer_state is WriterState.KNOWN
         if not lost:
             server.drop()
             (attempt,) = monitors(world)
     assert cluster.machine.writer == "10.0.0.1"
-    assert not world.logged("cannot be asked")
+    assert not world.logged("health check failed")
     assert not world.logged("is lost")

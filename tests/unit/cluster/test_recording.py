@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.cluster import recording
-from pgswitch.cluster.facts import Knowledge, MachineLimits, NodeReport, ProbeFailure
+from pgswitch.cluster.cluster_state import Knowledge, MachineLimits
 from pgswitch.cluster.machine import Machine
-from pgswitch.cluster.nodes import named
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure, named
 from pgswitch.cluster.recording import BadRecord, RecordedInput, replay
 
 NODES = named([("a", 1), ("b", 1), ("c", 1)])
@@ -141,7 +141,7 @@ def test_what_settings_and_entries_lead_to() -> None:
     """A start that was over by a setting is so when it is decided once more."""
     machine = Machine(NODES[:1], limits=MachineLimits(start=1.0))
     lines = [recording.begun("db", 0.0, machine)]
-    lines.append(recording.renewed("db", 0.5, NODES[:2]))
+    lines.append(recording.entry_changed("db", 0.5, NODES[:2]))
     lines.append(recording.answered("db", 1.0, "a", writes(1)))
     lines.append(recording.ticked("db", 2.1))
     assert [*replay(lines)][-1].writer == "a"

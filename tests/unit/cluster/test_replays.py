@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.cluster.facts import MachineLimits, NodeReport, ProbeFailure, WriterState
-from pgswitch.cluster.nodes import Node
+from pgswitch.cluster.cluster_state import MachineLimits, WriterState
+from pgswitch.cluster.nodes import Node, NodeReport, ProbeFailure
 from pgswitch.cluster.recording import replay
 from tests.fakes.cluster import ClusterSetting
 from tests.fakes.probes import FakeProbe
@@ -53,7 +53,7 @@ def happens(setting: ClusterSetting, kind: str, *what: object) -> None:
         case "limits", int(start):
             cluster.limit(MachineLimits(start=float(start), forget=2.0))
         case ["judge again"]:
-            cluster.judge_again()
+            cluster.forget_writer()
         case ["suspected"]:
             cluster.suspect()
         case "wait", int(seconds):
@@ -71,8 +71,8 @@ def test_a_replay_agrees(inputs: list[tuple[object, ...]]) -> None:
         happens(setting, str(kind), *what)
         last = [*replay(setting.recorded)][-1]
         machine = cluster.machine
-        assert (last.state, last.writer) == (machine.state.value, machine.writer)
+        assert (last.state, last.writer) == (machine.writer_state.value, machine.writer)
         done = [one[0] for one in setting.routes.done]
-        is_held = machine.state in (WriterState.STARTING, WriterState.SEARCHING)
+        is_held = machine.writer_state in (WriterState.STARTING, WriterState.SEARCHING)
         assert is_held is (done[-1] in ("wait", "hold"))
     cluster.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.cluster.facts import NodeReport
+from pgswitch.cluster.nodes import NodeReport
 from pgswitch.cluster.replication_lag import MAX_POSITIONS, WalPositions
 
 
@@ -48,8 +48,8 @@ def positions() -> WalPositions:
     ],
 )
 def test_who_follows(positions: WalPositions, report: NodeReport, words: str) -> None:
-    """Whoever receives from the writer's timeline, or does not say what it does."""
-    assert positions.trouble("b", report, 3.0) == words
+    """Standbys that receive the writer's timeline, or do not say which."""
+    assert positions.not_following("b", report, 3.0) == words
 
 
 def test_bytes(positions: WalPositions) -> None:
@@ -94,22 +94,22 @@ def test_more_than_the_writer_has() -> None:
     """It takes a question that was put later, and stays until that is no more so."""
     positions = WalPositions()
     odd = standby(400, source=None, follows=None)
-    words = "has what the writer has not written"
+    words = "has WAL that the writer has not written"
     positions.note("a", writer(300), 3.0)
-    assert positions.trouble("b", odd, 3.5) == ""
+    assert positions.not_following("b", odd, 3.5) == ""
     positions.note("a", writer(310), 4.0)
-    assert positions.trouble("b", odd, 3.5) == ""
+    assert positions.not_following("b", odd, 3.5) == ""
     positions.note("a", writer(320), 5.0)
-    assert positions.trouble("b", odd, 3.5) == words
+    assert positions.not_following("b", odd, 3.5) == words
     later = standby(410, source=None, follows=None)
-    assert positions.trouble("b", later, 5.5) == words
-    assert positions.trouble("c", later, 5.5) == ""
+    assert positions.not_following("b", later, 5.5) == words
+    assert positions.not_following("c", later, 5.5) == ""
     positions.note("a", writer(410), 6.0)
-    assert positions.trouble("b", later, 5.5) == ""
+    assert positions.not_following("b", later, 5.5) == ""
 
 
 def test_not_for_ever() -> None:
-    """Few are kept, but all that is of interest is told, and no lag is too long."""
+    """Few positions are kept, but enough for the lags that are of interest."""
     count = 10 * MAX_POSITIONS
     for horizon_s in (0.0, 2.0, count / 2):
         positions = WalPositions(horizon_s=horizon_s)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.auth.rule_files import CERT_IS_HOPELESS
+from pgswitch.auth.hba_policy import CERT_IS_HOPELESS
 from pgswitch.cli import main
 from tests.tls_files import Authority
 

@@ -8,9 +8,8 @@ import pytest
 
 from pgswitch.cli import main
 from pgswitch.cluster import recording
-from pgswitch.cluster.facts import NodeReport, ProbeFailure
 from pgswitch.cluster.machine import Machine
-from pgswitch.cluster.nodes import named
+from pgswitch.cluster.nodes import NodeReport, ProbeFailure, named
 
 
 def test_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

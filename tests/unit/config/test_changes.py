@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.config.changes import Changes, carried_over, changes
+from pgswitch.config.changes import carried_over, needs_reconnect, needs_reconnect_all
 from pgswitch.config.model import DATABASE_KEYS
 from tests.unit.config.files import loaded
-
-NOTHING = frozenset[str]()
 
 RECYCLING = {
     "dbname",
@@ -40,26 +38,11 @@ VALUES = {
 
 
 def test_nothing() -> None:
-    """The same file again changes nothing."""
+    """The same file again needs no new connections."""
     text = "[pgbouncer]\nlisten_addr=a,b\n[databases]\na=host=b\n"
-    assert changes(loaded(text), loaded(text)) == Changes(
-        databases_added=NOTHING,
-        databases_removed=NOTHING,
-        databases_recycled=NOTHING,
-        settings=NOTHING,
-        boot_only=NOTHING,
-    )
-
-
-def test_databases() -> None:
-    """Entries that came, went, or now lead elsewhere are told apart."""
-    got = changes(
-        loaded("[pgbouncer]\n[databases]\na=\nb=\nc=host=x\n*=\n"),
-        loaded("[pgbouncer]\n[databases]\na=\nc=host=y\nd=\n*=port=1\n"),
-    )
-    assert got.databases_added == {"d"}
-    assert got.databases_removed == {"b"}
-    assert got.databases_recycled == {"c", "*"}
+    old, new = loaded(text), loaded(text)
+    assert not needs_reconnect_all(old.settings, new.settings)
+    assert not needs_reconnect(old.databases["a"], new.databases["a"])
 
 
 @pytest.mark.parametrize(
@@ -67,21 +50,10 @@ def test_databases() -> None:
 )
 def test_recycling_keys(key: str) -> None:
     """Only keys that decide where servers lead and how they begin recycle them."""
-    got = changes(
-        loaded("[pgbouncer]\n[databases]\na=\n"),
-        loaded(f"[pgbouncer]\n[databases]\na={key}={VALUES.get(key, '1')}\n"),
-    )
-    assert got.databases_recycled == ({"a"} if key in RECYCLING else NOTHING)
-
-
-def test_settings() -> None:
-    """Settings that change at once are told from those that need a restart."""
-    got = changes(
-        loaded("[pgbouncer]\nverbose=1\nlisten_port=1\n"),
-        loaded("[pgbouncer]\nserver_idle_timeout=1\n"),
-    )
-    assert got.settings == {"verbose", "server_idle_timeout"}
-    assert got.boot_only == {"listen_port"}
+    old = loaded("[pgbouncer]\n[databases]\na=\n")
+    new = loaded(f"[pgbouncer]\n[databases]\na={key}={VALUES.get(key, '1')}\n")
+    got = needs_reconnect(old.databases["a"], new.databases["a"])
+    assert got == (key in RECYCLING)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +66,8 @@ def test_settings() -> None:
 )
 def test_recycles_all(line: str, all_of_them: bool) -> None:  # noqa: FBT001  a table's column
     """A change of how servers are reached by TLS recycles those of every database."""
-    got = changes(loaded("[pgbouncer]\n"), loaded(f"[pgbouncer]\n{line}\n"))
-    assert got.needs_reconnect_all == all_of_them
+    old, new = loaded("[pgbouncer]\n"), loaded(f"[pgbouncer]\n{line}\n")
+    assert needs_reconnect_all(old.settings, new.settings) == all_of_them
 
 
 def test_carried_over() -> None:

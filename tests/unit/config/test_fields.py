@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pgswitch.config.fields import Setting, setting, table_of
-from pgswitch.config.units import INTEGER, TEXT
+from pgswitch.config.units import INTEGER, TEXT, Setting, setting, table_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sample:
     size: int = setting(INTEGER, "0x10", "a size", boot=True)
-    word: str | None = setting(TEXT, None, "a word", acts=False)
+    word: str | None = setting(TEXT, None, "a word")
     key: str = setting(TEXT, "k", "a key", secret=True)
     other: int = field(default=3)
 
@@ -24,9 +23,9 @@ def test_defaults_are_parsed() -> None:
 def test_table() -> None:
     """The table has the fields made by setting, in order, with all that was said."""
     assert table_of(_Sample) == {
-        "size": Setting(INTEGER, "0x10", "a size", reloadable=False, acts=True),
-        "word": Setting(TEXT, None, "a word", reloadable=True, acts=False),
-        "key": Setting(TEXT, "k", "a key", reloadable=True, acts=True),
+        "size": Setting(INTEGER, "0x10", "a size", reloadable=False),
+        "word": Setting(TEXT, None, "a word", reloadable=True),
+        "key": Setting(TEXT, "k", "a key", reloadable=True),
     }
     assert list(table_of(_Sample)) == ["size", "word", "key"]
 

@@ -7,11 +7,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from pgswitch.config.model import (
-    INERT_DATABASE_KEYS,
-    INERT_USER_KEYS,
-    Configuration,
     DatabaseSpec,
-    inert,
 )
 from tests.unit.config.files import loaded
 
@@ -73,20 +69,3 @@ def test_frozen() -> None:
 def test_password_does_not_show() -> None:
     """A database's repr, as a traceback may have it, is without its password."""
     assert "hush" not in repr(DatabaseSpec(name="a", password="hush"))
-
-
-def test_inert_keys() -> None:
-    """These keys of entries, and no others, have no effect yet."""
-    assert sorted(INERT_DATABASE_KEYS) == []
-    assert sorted(INERT_USER_KEYS) == []
-
-
-def test_inert() -> None:
-    """What the file sets in vain would be named; there is nothing of the kind now."""
-    got = loaded(
-        "[pgbouncer]\nverbose=1\n"
-        "[databases]\nb=host=h reserve_pool=1\nc=topology_query=q user=u\n"
-        "[users]\nd=pool_size=1\n[peers]\n3=host=h\n"
-    )
-    assert inert(got) == []
-    assert inert(Configuration()) == []

@@ -25,6 +25,7 @@ OUR_OWN = {
     "reader_max_lag",
     "reader_max_lag_bytes",
     "rewrite_query_tag",
+    "rules_fast_patterns",
     "rules_reroute_in_transaction",
     "rules_slow_ms",
     "rules_timeout",
@@ -59,8 +60,6 @@ RESTART = [
     "unix_socket_mode",
     "user",
 ]
-
-WITHOUT_EFFECT_YET: list[str] = []
 
 UNSET = [
     "auth_dbname",
@@ -111,13 +110,6 @@ def test_order() -> None:
 def test_restart() -> None:
     """These settings, and no others, change at a restart only."""
     assert [name for name, about in SETTINGS.items() if not about.reloadable] == RESTART
-
-
-def test_without_effect_yet() -> None:
-    """These settings, and no others, are read but have no effect yet."""
-    assert [
-        name for name, about in SETTINGS.items() if not about.acts
-    ] == WITHOUT_EFFECT_YET
 
 
 def test_unset() -> None:

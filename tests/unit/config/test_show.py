@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.config.model import SETTINGS
+from pgswitch.config.report import ConfigRow, config_rows
 from pgswitch.config.settings import Settings
-from pgswitch.config.show import ConfigRow, config_rows
 from tests.unit.config.files import loaded
 
 ROWS: list[tuple[str, str | None, str | None, str]] = [

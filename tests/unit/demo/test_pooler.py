@@ -8,8 +8,8 @@ import pytest
 
 from pgswitch.config.load import load
 from pgswitch.config.userlist import parse_userlist
-from pgswitch.demo.child import ChildFailed
 from pgswitch.demo.pooler import Pooler, Sections, ini_text
+from pgswitch.demo.processes import ChildFailed
 
 SECRETS = {"plain": "secret", 'with "quotes"': 'a"b""c', "empty": ""}
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pgswitch.demo.writers import Account, Write, Writer, account
+from pgswitch.demo.writers import Write, Writer, WriteTally, tally_writes
 
 
 def writer(*writes: Write) -> Writer:
@@ -32,8 +32,8 @@ def test_outage() -> None:
     assert one.acknowledged() == 4
 
 
-def test_account() -> None:
+def test_tally() -> None:
     """Rows that are missing, rows that are there twice, errors."""
     one = writer(Write(1, 0, 1), Write(2, 1, 2), Write(3, 2, 3, "08007"))
     there = Counter([1, 3, 3])
-    assert account([one], there) == Account(2, 1, 1, Counter({"08007": 1}), 0)
+    assert tally_writes([one], there) == WriteTally(2, 1, 1, Counter({"08007": 1}), 0)

@@ -208,7 +208,7 @@ def test_names_that_are_kept(scene: Scene) -> None:
     """They are looked up again when an answer is too old, though nobody asks."""
     scene.want()
     scene.answer(("10.0.0.1",))
-    scene.names.kept = lambda: ["db.example", "10.0.0.9", "never.asked"]
+    scene.names.permanent_names = lambda: ["db.example", "10.0.0.9", "never.asked"]
     scene.names.sweep(scene.now)
     assert scene.asked == []
     scene.now += TTL

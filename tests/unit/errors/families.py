@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from pgswitch.errors import protocol, report, session, switchover
+from pgswitch.errors import base, protocol, session, switchover
 
 VALUES: dict[str, object] = {
     "busy": 2,
@@ -30,28 +30,28 @@ VALUES: dict[str, object] = {
 }
 OWN_ARGUMENTS: dict[type, dict[str, object]] = {
     protocol.BadPacketHeader: {"header": b"\0"},
-    report.SilentClose: {"reason": "unexpected eof"},
+    base.SilentClose: {"reason": "unexpected eof"},
     session.ServerLoginRefused: {"message": "no", "sqlstate": "3D000"},
     switchover.SessionEnded: {"message": "no", "sqlstate": "57P01"},
     switchover.StatementEnded: {"message": "no", "sqlstate": "57P01", "why": "why"},
 }
 
 
-def classes_of(module: ModuleType) -> list[type[report.MessageFields]]:
+def classes_of(module: ModuleType) -> list[type[base.MessageFields]]:
     """Return the classes of a module that have a text of their own."""
     found = [one for one in vars(module).values() if isinstance(one, type)]
     return [
         one
         for one in found
         if one.__module__ == module.__name__
-        and issubclass(one, report.MessageFields)
+        and issubclass(one, base.MessageFields)
         and one.text
     ]
 
 
-def check(kind: type[report.MessageFields]) -> None:
+def check(kind: type[base.MessageFields]) -> None:
     """Fail unless a class has a docstring, a severity, and templates that fill."""
-    made: report.MessageFields = kind(**OWN_ARGUMENTS.get(kind, VALUES))  # type: ignore[arg-type]
+    made: base.MessageFields = kind(**OWN_ARGUMENTS.get(kind, VALUES))  # type: ignore[arg-type]
     assert kind.__doc__
     assert made.severity in ("FATAL", "ERROR", "NOTICE")
     assert len(made.sqlstate) == 5

@@ -3,7 +3,7 @@
 import pytest
 
 from pgswitch.errors import protocol
-from pgswitch.errors.report import MessageFields
+from pgswitch.errors.base import MessageFields
 from tests.unit.errors.families import check, classes_of
 
 

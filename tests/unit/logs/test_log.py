@@ -35,7 +35,7 @@ class NotedSyslog:
 
     opened: list[tuple[str, int, int]] = field(default_factory=list)
     sent: list[tuple[int, str]] = field(default_factory=list)
-    lost: int = 0
+    dropped: int = 0
 
     def openlog(self, ident: str, logoption: int, facility: int) -> None:
         """Keep who opened it."""
@@ -145,7 +145,7 @@ def test_full_disk_costs_lines_and_is_told_once(
     monkeypatch.setattr(os, "write", full)
     captured.log.log("lost")
     captured.log.log("lost too")
-    assert captured.log.lost == 2
+    assert captured.log.dropped == 2
     monkeypatch.setattr(os, "write", real_write)
     captured.log.log("back")
     captured.log.log("again")
@@ -154,7 +154,7 @@ def test_full_disk_costs_lines_and_is_told_once(
         "WARNING 2 log lines could not be written: No space left on device",
         "LOG again",
     ]
-    assert captured.log.lost == 0
+    assert captured.log.dropped == 0
 
 
 def test_line_cut_by_a_short_write_is_ended_first(
@@ -288,10 +288,10 @@ def test_whoever_logs_goes_on() -> None:
     log = Log(stderr=captured.descriptor, syslog=BrokenSyslog())
     log.configure(Destinations(syslog=1))
     log.log("one")
-    assert log.lost == 1
+    assert log.dropped == 1
     log.configure(Destinations())
     log.log("two")
-    assert log.lost == 0
+    assert log.dropped == 0
     text = "WARNING 1 log lines could not be written: ValueError(6, 'one')"
     assert captured.lines == ["LOG one", "LOG two", text]
 

@@ -20,8 +20,8 @@ def test_a_pipe_that_nobody_reads() -> None:
     written = [sink.write(line) for _ in range(20)]
     assert written[0]
     assert not written[-1]
-    assert sink.lost == written.count(False)
-    assert sink.reason == "nobody reads"
+    assert sink.dropped == written.count(False)
+    assert sink.reason == "the reader has stopped reading"
     os.read(reading, 1 << 16)
     assert sink.write(line)
     os.close(reading)
@@ -43,7 +43,7 @@ def test_a_full_disk() -> None:
     fd = os.open("/dev/full", os.O_WRONLY)
     sink = Sink(fd)
     assert not sink.write(b"line\n")
-    assert (sink.lost, sink.reason) == (1, "No space left on device")
+    assert (sink.dropped, sink.reason) == (1, "No space left on device")
     os.close(fd)
 
 

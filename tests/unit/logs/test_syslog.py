@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.logs.syslog import MAX_LENGTH, SystemLog
+from pgswitch.logs.sinks import MAX_LENGTH, SystemLog
 
 MORE_THAN_A_QUEUE = 5_000
 
@@ -70,27 +70,27 @@ def test_a_daemon_that_hangs(path: Path, log: SystemLog) -> None:
     taken = len(daemon.read())
     assert 0 < taken < MORE_THAN_A_QUEUE
     lost = MORE_THAN_A_QUEUE - taken
-    assert log.lost == lost
+    assert log.dropped == lost
     log.syslog(syslog.LOG_INFO, "next")
     first, second = daemon.read()
     assert first.endswith(b": next")
-    words = f"{lost} log lines could not be written: nobody reads"
+    words = f"{lost} log lines could not be written: the reader has stopped reading"
     assert second.endswith(words.encode())
-    assert log.lost == 0
+    assert log.dropped == 0
     daemon.socket.close()
 
 
 def test_a_daemon_that_comes_and_goes(path: Path, log: SystemLog) -> None:
     """Without one lines are lost; another one at the same place gets the next."""
     log.syslog(syslog.LOG_INFO, "nobody there")
-    assert log.lost == 1
+    assert log.dropped == 1
     daemon = Daemon(path)
     log.syslog(syslog.LOG_INFO, "first")
     assert len(daemon.read()) == 2
     daemon.socket.close()
     path.unlink()
     log.syslog(syslog.LOG_INFO, "gone")
-    assert log.lost == 1
+    assert log.dropped == 1
     daemon = Daemon(path)
     log.syslog(syslog.LOG_INFO, "second")
     first, second = daemon.read()

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -205,10 +204,8 @@ def test_others_do_not(
 def test_glances_are_copies() -> None:
     """What a visitor does to a result does not reach the service."""
     pools = ["a"]
-    view: Any = SimpleNamespace(
-        pools=lambda: pools, clients=lambda: ["b"], servers=lambda: ["c"]
-    )
-    found = inspection_helpers(view)
+    rows = {"pools": pools, "clients": ["b"], "servers": ["c"]}
+    found = inspection_helpers(rows.__getitem__)
     assert [found[name]() for name in ("pools", "clients", "servers")] == [
         ["a"],
         ["b"],

@@ -9,7 +9,7 @@ import termios
 import threading
 from contextlib import suppress
 
-from pgswitch.manhole.terminal import raw, relay, write_all
+from pgswitch.manhole.__main__ import raw, relay, write_all
 
 
 def test_relay_passes_both_ways_until_the_far_end_closes() -> None:

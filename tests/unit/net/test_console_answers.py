@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pgswitch.admin.console import Console
-from pgswitch.admin.rows import MESSAGES_A_SLICE
+from pgswitch.admin.result_set import MESSAGES_PER_SLICE
 from pgswitch.auth.session_setup import CONSOLE_LIMIT
 from pgswitch.net.console_answers import (
     CHEAP_A_TURN,
@@ -95,7 +95,7 @@ def test_pieces(world: World, steps: Steps, asked: bytes, order: str) -> None:
         pieces.append(console.hear())
     pieces.append(console.hear())
     for piece in pieces:
-        assert kinds(piece).count("D") <= MESSAGES_A_SLICE
+        assert kinds(piece).count("D") <= MESSAGES_PER_SLICE
         assert kinds(piece).count("C") <= 1
     told = kinds(b"".join(pieces))
     assert told == order.replace("D", "D" * (CLIENTS + 1)) * 3
@@ -126,7 +126,7 @@ def test_a_client_that_does_not_read(world: World, steps: Steps) -> None:
     stream = console.frontend.stream
     assert stream.backlogged
     queued = len(console.transport._queued) + sum(map(len, stream.pending))
-    assert 0 < queued < 300 * MESSAGES_A_SLICE, "bytes, at 300 a row"
+    assert 0 < queued < 300 * MESSAGES_PER_SLICE, "bytes, at 300 a row"
     ask(other, query("SHOW VERSION"))
     assert kinds(other.hear()) == "TDCZ"
     console.transport.make_room()
@@ -223,7 +223,7 @@ def test_who_leaves_meanwhile(world: World, steps: Steps) -> None:
     ask(console, query("SHOW CLIENTS") * 5)
     console.drop()
     assert steps.run() <= 1
-    assert kinds(console.hear()).count("D") <= MESSAGES_A_SLICE
+    assert kinds(console.hear()).count("D") <= MESSAGES_PER_SLICE
 
 
 def test_an_answer_that_cannot_be_given(
@@ -260,12 +260,12 @@ def test_a_long_turn() -> None:
         now += seconds
         log.append(f"{seconds}")
         if seconds == 1:
-            console_queue.wants(lambda: log.append("inner"))
+            fair_queue.wants(lambda: log.append("inner"))
             log.append("end")
 
-    console_queue = FairQueue(later, lambda: now)
-    console_queue.wants(lambda: take(1))
-    console_queue.wants(lambda: take(LONG_TURN_S / 2))
+    fair_queue = FairQueue(later, lambda: now)
+    fair_queue.wants(lambda: take(1))
+    fair_queue.wants(lambda: take(LONG_TURN_S / 2))
     for _ in range(3):
         calls.pop(0)()
     assert log == ["1", "end", "inner", f"{LONG_TURN_S / 2}"]
@@ -276,7 +276,7 @@ def test_a_long_turn() -> None:
 def test_a_turn_that_raises() -> None:
     """The next has its turn all the same."""
     calls: list[Callable[[], object]] = []
-    console_queue = FairQueue(lambda _seconds, call: calls.append(call))
+    fair_queue = FairQueue(lambda _seconds, call: calls.append(call))
     with pytest.raises(ZeroDivisionError):
-        console_queue.wants(lambda: 1 / 0)
+        fair_queue.wants(lambda: 1 / 0)
     assert len(calls) == 1

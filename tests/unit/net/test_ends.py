@@ -16,6 +16,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import Protocol
 
 from pgswitch.errors import SilentClose
+from pgswitch.net.client_state import ClientEvent
 from pgswitch.net.connect import TransportConnector
 from pgswitch.net.lean_reactor import LeanReactor
 from pgswitch.net.sockets import unix_socket_path
@@ -141,7 +142,7 @@ def strangers(world: World) -> None:
     world.connect().say(encode.startup((("user", "nobody"), ("database", "nowhere"))))
 
 
-def welcome_waiters(world: World) -> None:
+def login_waiters(world: World) -> None:
     """Have clients wait for a first server, and leave."""
     first, second, third = world.client(), world.client(), world.client()
     first.drop()
@@ -182,6 +183,7 @@ def cancelled_at_a_peer(world: World) -> None:
     client = world.client()
     cancels = world.pool().cancels
     asking = world.connect()
+    asking.frontend._change_state(ClientEvent.CANCEL_REQUESTED)
     cancels.send(asking.frontend, b"12345678", CancelTarget("10.0.0.9", 6432))
     world.cancelling().drop()
     asking.drop()
@@ -319,7 +321,7 @@ SCENES: list[Callable[[World], None]] = [
     given_up,
     refused,
     strangers,
-    welcome_waiters,
+    login_waiters,
     waiting,
     cancelled,
     cancelled_at_a_peer,

@@ -15,14 +15,22 @@ from pgswitch.net.frontend import LOGIN_LIMIT, Frontend
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from pgswitch.wire.scram import ScramClient, keys_from_password, make_verifier
-from tests.fakes.messages import ANSWER, RESULT, error_text, kinds, message, query
+from tests.fakes.messages import (
+    ANSWER,
+    GSSENC_REQUEST,
+    RESULT,
+    error_text,
+    kinds,
+    message,
+    query,
+)
 from tests.fakes.tls import FACTS, FakeSide, finish
 from tests.fakes.transports import FakeSocket, FakeTransport
 from tests.fakes.world import Client, World, WorldOf
 
 STARTUP = encode.startup([("user", "app"), ("database", "db")])
 SCRAM = str(make_verifier("secret", b"salt", 1))
-SSL, GSS = encode.ssl_request(), encode.gssenc_request()
+SSL, GSS = encode.ssl_request(), GSSENC_REQUEST
 
 
 @pytest.mark.parametrize("step", [1, 3, 8, 1000])
@@ -131,7 +139,7 @@ def test_a_long_password(world_of: WorldOf, step: int) -> None:
 def test_a_long_password_for_a_directory(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reaches whoever is to judge it in full; so it does PAM."""
+    """Reaches the directory, or PAM, in full."""
     asked: list[object] = []
 
     def check(*given: object) -> bool:

@@ -43,7 +43,7 @@ def test_names_that_are_taken() -> None:
 
 
 def test_names_of_another_process() -> None:
-    """They stay, whatever came first there, unless somebody else has them here."""
+    """They stay, whatever came first there, unless they are taken here."""
     cluster_databases = ClusterDatabases()
     cluster_databases.set(SPEC, [A, B], [], ["db", "b"], {A: "a.db", B: "b"})
     assert cluster_databases.names("db") == {A: "a.db", B: "b.db"}
@@ -66,7 +66,7 @@ def both(cluster_databases: ClusterDatabases) -> tuple[list[str], list[str]]:
 
 
 def test_two_clusters_of_the_same_nodes() -> None:
-    """Whoever answers first: the earlier one of the file has the plain names."""
+    """The earlier one of the file has the plain names, whichever answers first."""
     for earlier_first in (True, False):
         cluster_databases = ClusterDatabases()
         for spec in (SPEC, OTHER):

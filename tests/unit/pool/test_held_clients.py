@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from pgswitch.admin.show.shows import named_rows
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.cluster.nodes import Node
 from pgswitch.pool.held_clients import TIMEOUT_S
@@ -232,7 +233,7 @@ def test_no_verdict(setting: Setting) -> None:
     """The writer says neither: after a while the client is told, once."""
     setting.ask()
     setting.lose()
-    setting.find(CheckResult.NOTHING)
+    setting.find(CheckResult.UNKNOWN)
     setting.world.wait(LONGEST_S - 0.25)
     assert setting.is_held
     setting.world.wait(0.25)
@@ -266,7 +267,7 @@ def test_no_verdict_after_a_start(setting: Setting) -> None:
     setting.world.wait(2 * LONGEST_S)
     assert setting.is_held
     setting.route.serve_from(HERE, same=True)
-    setting.find(CheckResult.NOTHING)
+    setting.find(CheckResult.UNKNOWN)
     setting.world.wait(LONGEST_S + 0.1)
     assert fields_of(setting.client.hear())["C"] == "57P01"
 
@@ -538,7 +539,7 @@ def test_shown_as_waiting(setting: Setting) -> None:
     assert row.count(b"\0\0\0\1" + b"1") >= 1
     (pool,) = [
         one
-        for one in setting.world.service.view.pools()
+        for one in named_rows("pools", setting.world.service.view)
         if one.database == setting.world.pool().key.database
     ]
     assert (pool.cl_active, pool.cl_waiting) == (0, 1)
@@ -645,7 +646,7 @@ def test_a_reader_is_gone(world: World, says: bytes) -> None:
     reading = Reading(world)
     reading.lose(says)
     reading.goes_to = reading.home
-    reading.find(CheckResult.GONE)
+    reading.find(CheckResult.UNREACHABLE)
     assert reading.client.frontend.pool is reading.home
     (backend,) = reading.home.backends()
     assert backend.stream.peer is reading.client.frontend.stream
@@ -679,7 +680,7 @@ def test_node_after_node(world: World) -> None:
     in_home = NotedCluster()
     route = WriterRoute(reading.home, in_home)
     reading.home.set_route(route)
-    reading.find(CheckResult.GONE)
+    reading.find(CheckResult.UNREACHABLE)
     (backend,) = reading.home.backends()
     assert backend.stream.peer is reading.client.frontend.stream
     backend.connectionLost(None)  # type: ignore[arg-type]

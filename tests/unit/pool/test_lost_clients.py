@@ -10,6 +10,7 @@ from tests.fakes.messages import (
     IN_TRANSACTION,
     READY,
     RESULT,
+    close_statement,
     error,
     error_code,
     kinds,
@@ -167,7 +168,7 @@ def test_a_name_closed_in_between(world: World, pair: tuple[Client, Server]) -> 
     lose(world, server)
     client.say(query())
     client.hear()
-    client.say(encode.close_statement("n") + encode.sync() + query("ROLLBACK"))
+    client.say(close_statement("n") + encode.sync() + query("ROLLBACK"))
     assert client.hear() == message(b"3") + FAILED + ROLLED_BACK + READY
     client.say(encode.parse("n", "SELECT 2") + encode.sync())
     heard = world.server().hear()

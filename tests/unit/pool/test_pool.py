@@ -100,7 +100,7 @@ def test_a_client_leaves_before_its_welcome(world: World) -> None:
     """The login goes on for those who come next."""
     client = world.client()
     client.drop()
-    assert world.pool().welcome_waiters == []
+    assert world.pool().login_waiters == []
     world.server()
     assert world.pool().clients == {}
     assert len(world.pool().idle_pool.idle) == 1

@@ -1,4 +1,4 @@
-"""A pool on one node: who reads there goes elsewhere when it is not fit."""
+"""A pool on one node: its readers move away when it is not fit."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class NotedCluster:
         """Return what the test says."""
         return self.address
 
-    def check(self, heard: CheckCallback, node: Node | None = None) -> None:
+    def check(self, callback: CheckCallback, node: Node | None = None) -> None:
         """Keep it."""
         assert node == NODE
-        self.calls.append(heard)
+        self.calls.append(callback)
 
     def is_standby(self, node: Node) -> bool:
         """Return what the test says."""
@@ -109,7 +109,7 @@ def test_work_is_finished_first(world: World) -> None:
 
 
 def test_a_name_that_moves(world: World) -> None:
-    """Nobody reads where the monitor has not asked; it is tried again at once."""
+    """No client reads at an address unknown to the monitor; it is retried at once."""
     reading = Reading(world)
     reading.cluster.address = "10.0.0.9"
     reading.client.say(query())

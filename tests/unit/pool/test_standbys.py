@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall
 
 from pgswitch.cluster.nodes import Node
-from pgswitch.pool.standbys import CHECK_S, MIN_PER_STANDBY, PROOF_S, REOPEN_S
+from pgswitch.pool.standbys import CHECK_S, MIN_PER_STANDBY, PROMOTION_CHECK_S, REOPEN_S
 from pgswitch.pool.writer_route import WriterRoute
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import STEP_S, Client, Server, World, WorldOf
@@ -57,22 +57,22 @@ def test_as_many_as_to_the_writer(world: World) -> None:
     """They are open before the move, and used with it, without a login."""
     route, clients = busy(world, 5)
     route.standbys.keep([OTHER])
-    warm = [world.server() for _ in range(5)]
+    servers = [world.server() for _ in range(5)]
     assert world.attempts == []
     route.hold()
     route.refresh()
-    assert len(list(route.warm_servers())) == 5
+    assert len(list(route.standby_servers())) == 5
     for client in clients:
         client.hear()
         client.say(query())
     route.serve_from(OTHER, same=False)
-    for server in warm:
+    for server in servers:
         assert server.answer() == CHECK
         server.answer()
     assert all(client.hear().endswith(ANSWER) for client in clients)
     assert len(world.pool().servers) == 5
     assert world.attempts == []
-    assert list(route.warm_servers()) == []
+    assert list(route.standby_servers()) == []
 
 
 def test_the_least(world: World) -> None:
@@ -115,21 +115,21 @@ def test_limits_hold_for_all_pools_of_a_database(world_of: WorldOf) -> None:
     assert hosts(world) == [OTHER.host] * 3
     first.standbys.keep([])
     second.standbys.refresh()
-    assert len(list(second.warm_servers())) == MIN_PER_STANDBY
+    assert len(list(second.standby_servers())) == MIN_PER_STANDBY
 
 
 def test_fewer_after_a_while(world: World) -> None:
     """What the pool has not had for server_idle_timeout is closed here too."""
     route, clients = busy(world, 4)
     route.standbys.keep([OTHER])
-    warm = kept(world, 4)
+    servers = kept(world, 4)
     for client in clients[1:]:
         client.drop()
     while len(world.pool().servers) > 1:
-        answering(world, warm, 30.0)
-    assert len(list(route.warm_servers())) == 4
-    answering(world, warm, 601.0)
-    assert len(list(route.warm_servers())) == MIN_PER_STANDBY
+        answering(world, servers, 30.0)
+    assert len(list(route.standby_servers())) == 4
+    answering(world, servers, 601.0)
+    assert len(list(route.standby_servers())) == MIN_PER_STANDBY
 
 
 def test_a_node_that_refuses(world: World) -> None:
@@ -153,7 +153,7 @@ def test_a_node_that_answers_again(world: World) -> None:
     route.standbys.keep([OTHER])
     for attempt in [*world.attempts]:
         attempt.fail()
-    route.standbys.answers(OTHER)
+    route.standbys.node_answers(OTHER)
     assert len(world.attempts) == MIN_PER_STANDBY
 
 
@@ -189,10 +189,10 @@ def test_nodes_go(world: World) -> None:
     world.pair()
     route = in_cluster(world)
     route.standbys.keep([OTHER])
-    warm = [world.server(), world.server()]
+    servers = [world.server(), world.server()]
     route.standbys.keep([])
     world.turn()
-    assert all(one.is_gone() for one in warm)
+    assert all(one.is_gone() for one in servers)
     route.standbys.keep([OTHER])
     last = world.server()
     route.close()
@@ -201,7 +201,7 @@ def test_nodes_go(world: World) -> None:
 
 
 def test_a_new_password(world: World) -> None:
-    """What logged in before RECONNECT is opened anew, here as there."""
+    """Connections from before RECONNECT are reopened, here as to the writer."""
     world.pair()
     route = in_cluster(world)
     route.standbys.keep([OTHER])
@@ -262,7 +262,7 @@ def test_promoted_while_one_is_checked(world: World) -> None:
     second.say(ANSWER)
     assert second.answer() == query()
     assert client.hear() == ANSWER
-    world.wait(PROOF_S + 0.5)
+    world.wait(PROMOTION_CHECK_S + 0.5)
     assert first.is_gone()
     assert not second.is_gone()
 
@@ -283,25 +283,25 @@ def test_the_first_that_answers_is_taken(world: World) -> None:
 
 
 def test_all_are_dead(world: World) -> None:
-    """Clients get new ones within the deadline; nobody is told to be served before."""
+    """Clients get new ones within the deadline, and count as served only then."""
     client, _server = world.pair()
     route = in_cluster(world)
-    told: list[float] = []
-    route.cluster.served = lambda: told.append(0.0)  # type: ignore[method-assign]
+    ready: list[float] = []
+    route.cluster.server_ready = lambda: ready.append(0.0)  # type: ignore[method-assign]
     route.standbys.keep([OTHER])
     dead = kept(world)
     route.hold()
     client.say(query())
     route.serve_from(OTHER, same=False)
     assert world.attempts == []
-    world.wait(PROOF_S)
+    world.wait(PROMOTION_CHECK_S)
     assert all(one.is_gone() for one in dead)
     assert hosts(world) == [OTHER.host]
-    assert told == []
+    assert ready == []
     server = world.server()
     assert server.answer() == query()
     assert client.hear() == ANSWER
-    assert told != []
+    assert ready != []
     assert world.pool().failing == ""
 
 
@@ -314,7 +314,7 @@ def test_a_silent_login_at_a_new_writer(world: World) -> None:
     route.hold()
     client.say(query())
     route.serve_from(OTHER, same=False)
-    world.wait(PROOF_S)
+    world.wait(PROMOTION_CHECK_S)
     assert half.is_gone()
     assert hosts(world) == [OTHER.host]
     assert world.pool().failing == ""
@@ -340,7 +340,7 @@ def test_an_answer_that_came_while_we_slept(world: World) -> None:
     time_is_up()
     assert first.answer() == CHECK
     at_once, give_up = due.pop()
-    assert (seconds, at_once, due) == (PROOF_S, 0, [])
+    assert (seconds, at_once, due) == (PROMOTION_CHECK_S, 0, [])
     give_up()
     assert first.answer() == query()
     assert client.hear() == ANSWER
@@ -358,6 +358,6 @@ def test_a_node_that_was_asked_in_vain(world: World) -> None:
     assert gone == [OTHER.host] * MIN_PER_STANDBY
     world.wait(5.0)
     assert world.attempts == []
-    route.standbys.answers(OTHER)
+    route.standbys.node_answers(OTHER)
     assert hosts(world) == [OTHER.host] * MIN_PER_STANDBY
     route.standbys.forget(Node("d", "10.0.0.4", 5432))

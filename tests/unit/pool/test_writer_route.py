@@ -1,12 +1,12 @@
-"""A pool whose database is a cluster: held, moved, and warm elsewhere."""
+"""A pool whose database is a cluster: held, moved, with standby connections."""
 
 from __future__ import annotations
 
 import pytest
 
+from pgswitch.cluster.cluster import LossCounts
 from pgswitch.cluster.node_checks import CheckCallback
 from pgswitch.cluster.nodes import Node
-from pgswitch.cluster.switchovers import LossCounts
 from pgswitch.pool.writer_route import WriterRoute
 from tests.fakes.messages import ANSWER, READY, query
 from tests.fakes.world import Server, World, WorldOf
@@ -17,7 +17,7 @@ OTHER = Node("b", "10.0.0.2", 5432)
 class NotedCluster:
     """Counts hints, and keeps who waits for a call on the writer."""
 
-    why_searching = "a was lost, why not"
+    no_writer_reason = "a was lost, why not"
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -26,11 +26,11 @@ class NotedCluster:
         self.loss_counts = LossCounts()
         self.calls: list[CheckCallback] = []
 
-    def check(self, heard: CheckCallback) -> None:
+    def check(self, callback: CheckCallback) -> None:
         """Keep it."""
-        self.calls.append(heard)
+        self.calls.append(callback)
 
-    def served(self) -> None:
+    def server_ready(self) -> None:
         """Take no notice."""
 
     def suspect(self) -> None:
@@ -153,7 +153,7 @@ def test_a_new_writer_that_refuses(world: World, refusal: tuple[str, str]) -> No
 
 
 def test_no_longer_than_query_wait_timeout(world_of: WorldOf) -> None:
-    """Then the reason is told."""
+    """Then they get the reason."""
     world = world_of(settings="query_wait_timeout = 2")
     client, _server = world.pair()
     route = in_cluster(world)
@@ -169,7 +169,7 @@ def test_no_longer_than_query_wait_timeout(world_of: WorldOf) -> None:
 
 
 def test_a_full_writer(world: World) -> None:
-    """Also without any move, and before anybody has logged in to it."""
+    """Also without a switchover, and before the first login to it."""
     client = world.client()
     in_cluster(world)
     refused(world, *FULL)
@@ -180,7 +180,7 @@ def test_a_full_writer(world: World) -> None:
 
 
 def test_a_wrong_secret(world: World) -> None:
-    """It is told at once if no node has known a better one."""
+    """Clients get the error at once if no node has accepted a login before."""
     client = world.client()
     in_cluster(world)
     refused(world, *STRANGE)
@@ -221,7 +221,7 @@ def test_a_secret_that_was_changed_before_the_move(world: World) -> None:
 
 
 def test_other_refusals(world: World) -> None:
-    """They are told as they always were."""
+    """They get the error as ever."""
     client = world.client()
     in_cluster(world)
     refused(world, "database does not exist", "3D000")
@@ -229,7 +229,7 @@ def test_other_refusals(world: World) -> None:
 
 
 def test_back_at_another_address(world: World) -> None:
-    """The writer's name leads elsewhere: what is left where it was is closed."""
+    """The writer's name leads to another address: old connections are closed."""
     _client, server = world.pair()
     route = in_cluster(world)
     route.node = here = Node("a", "10.0.0.1", 5432)
@@ -257,7 +257,7 @@ def test_kept_for_later_at_another_address(world: World) -> None:
     assert isinstance(cluster, NotedCluster)
     node = Node("b", "pg.example", 5432)
 
-    def warm(address: str) -> list[Server]:
+    def standby_servers(address: str) -> list[Server]:
         made = []
         while world.attempts:
             world.attempts[0].host = address
@@ -266,14 +266,14 @@ def test_kept_for_later_at_another_address(world: World) -> None:
         return made
 
     route.standbys.keep([node])
-    first = warm("10.0.0.2")
+    first = standby_servers("10.0.0.2")
     route.standbys.close_at(node, {"10.0.0.3"})
     assert not any(server.is_gone() for server in first)
     route.standbys.close_at(node, {"10.0.0.2"})
     route.refresh()
     world.turn()
     assert all(server.is_gone() for server in first)
-    second = warm("10.0.0.4")
+    second = standby_servers("10.0.0.4")
     assert len(second) == len(first)
     cluster.address = "10.0.0.5"
     route.serve_from(node, same=False)

@@ -206,16 +206,6 @@ def test_pidfile_taken_before_a_late_start(scene: Scene) -> None:
     assert scene.service.done == ["start", "now"]
 
 
-def test_settings_without_effect_are_told(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nobody should wonder why a setting does nothing."""
-    monkeypatch.setattr(runner, "inert", lambda _configuration: ["dns_max_ttl"])
-    scene.runner.startService()
-    text = "WARNING setting dns_max_ttl is known but has no effect yet"
-    assert text in scene.captured.lines
-
-
 def test_shell_starts_with_service_and_glances(scene: Scene) -> None:
     """The names that the banner promises are there."""
     manhole = scene.runner._manhole

@@ -24,7 +24,7 @@ README = Path(__file__).parents[3] / "bench" / "rules.py"
 
 def test_of_the_functions() -> None:
     """From the question to the answer, with the two functions of the seed's README."""
-    module = load_module(str(README))
+    module = load_module(str(README), fast_patterns=True)
     # Time stands still, or a busy machine would have a slow call told, which is a call.
     clock = repeat(0.0).__next__
     rules = RuleSet(

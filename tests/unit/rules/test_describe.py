@@ -9,13 +9,13 @@ import pytest
 
 from pgswitch.rules.describe import (
     MAX_TEXT_LENGTH,
-    UNTOLD,
-    code_of,
-    is_of_a_signal,
-    kind_of,
-    plain,
-    told,
-    words_of,
+    UNPRINTABLE,
+    describe_error,
+    is_ctrl_c,
+    message_of,
+    plain_str,
+    repr_of,
+    type_name_of,
 )
 
 
@@ -68,35 +68,35 @@ def _serving() -> Iterator[None]:
 )
 def test_exceptions_without_words(error: BaseException) -> None:
     """Whatever is raised instead."""
-    assert words_of(Hostile(error)) == code_of(Hostile(error)) == UNTOLD
-    assert told(Hostile(error)) == f"Hostile: {UNTOLD}"
-    assert not is_of_a_signal(error)
+    assert message_of(Hostile(error)) == repr_of(Hostile(error)) == UNPRINTABLE
+    assert describe_error(Hostile(error)) == f"Hostile: {UNPRINTABLE}"
+    assert not is_ctrl_c(error)
 
 
 def test_an_interrupt_of_a_command() -> None:
     """It may be a Ctrl-C while Python's own handler is there."""
     signal.default_int_handler  # noqa: B018 - which pytest leaves in place
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    for tell in (words_of, code_of):
+    for tell in (message_of, repr_of):
         with pytest.raises(KeyboardInterrupt):
             tell(Hostile(KeyboardInterrupt()))
-    assert words_of(Hostile(SystemExit())) == UNTOLD
+    assert message_of(Hostile(SystemExit())) == UNPRINTABLE
 
 
 def test_words() -> None:
     """With the type before them, and cut."""
-    assert told(ValueError("no")) == "ValueError: no"
-    assert told(ValueError()) == "ValueError"
-    assert code_of(ValueError("no")) == "ValueError('no')"
-    assert told(TextError()) == "TextError: words"
-    assert len(told(ValueError("x" * 1_000_000))) == MAX_TEXT_LENGTH
-    assert len(code_of(ValueError("x" * 1_000_000))) == MAX_TEXT_LENGTH
+    assert describe_error(ValueError("no")) == "ValueError: no"
+    assert describe_error(ValueError()) == "ValueError"
+    assert repr_of(ValueError("no")) == "ValueError('no')"
+    assert describe_error(TextError()) == "TextError: words"
+    assert len(describe_error(ValueError("x" * 1_000_000))) == MAX_TEXT_LENGTH
+    assert len(repr_of(ValueError("x" * 1_000_000))) == MAX_TEXT_LENGTH
 
 
 def test_plain_texts() -> None:
     """Classes derived from str have no say."""
     text = "x"
-    assert plain(text) is text
-    assert type(plain(Text("x"))) is str
-    assert plain(Text("x")) == "x"
-    assert kind_of(Text("x")) == "Text"
+    assert plain_str(text) is text
+    assert type(plain_str(Text("x"))) is str
+    assert plain_str(Text("x")) == "x"
+    assert type_name_of(Text("x")) == "Text"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.rules.encodings import ASCII, UTF8, bring_codecs, codec_of
+from pgswitch.rules.encodings import ASCII, UTF8, codec_of, preload_codecs
 
 NAMES = (
     *("UTF8", "LATIN1", "WIN1252", "SJIS", "SHIFT_JIS_2004", "GBK", "EUC_JP", "EUC_KR"),
@@ -44,7 +44,7 @@ def test_an_encoding_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None
     def lookup(name: str) -> None:
         raise LookupError(name)
 
-    bring_codecs()
+    preload_codecs()
     monkeypatch.setattr("codecs.lookup", lookup)
     assert codec_of("EUC_KR") is UTF8
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pgswitch.admin.show.shows import named_rows
 from pgswitch.cluster.nodes import Node
 from tests.fakes.messages import ANSWER, kinds, message, query
 from tests.fakes.world import Client, Server, World, WorldOf
@@ -21,7 +22,7 @@ def test_unknown_keys(world_of: WorldOf, tmp_path: Path, key: str) -> None:
     for number in range(3):
         client.say(query(f"SELECT {number} --{key}"))
         assert server.answer()
-    assert world.service.view.rules()[0].unknown == 3
+    assert named_rows("rules", world.service.view)[0].unknown == 3
     lines = [line for line in world.log if "nonexistent database key" in line]
     assert len(lines) == 1
     assert repr(key) in lines[0]
@@ -132,7 +133,7 @@ def test_readers(world_of: WorldOf, tmp_path: Path) -> None:
     for key, server in (("db:writer", writer), ("b", writer), ("db", writer)):
         client.say(query(f"SELECT 2 --{key}"))
         assert server.answer() == query(f"SELECT 2 --{key}")
-    assert world.service.view.rules()[0].moves == 2
+    assert named_rows("rules", world.service.view)[0].moves == 2
     world.service.pools.cluster_databases.forget("db")
     client.say(query("SELECT 3 --db:reader"))
     assert writer.answer(), "without a standby the writer is read from"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgswitch.rules.evaluate import RuleResult, RuleSet, parted_key
+from pgswitch.rules.evaluate import RuleResult, RuleSet, split_key
 from pgswitch.rules.loader import REWRITING, ROUTING
 from pgswitch.rules.rule_function import RuleInput
 from tests.unit.rules.files import Ticking, answer, rule, rule_set
@@ -139,18 +139,18 @@ def test_what_is_waited_for(tmp_path: Path) -> None:
     assert rules.rewriting is not None
     later = type("Later", (), {"__await__": None})
     rules.rewriting.module.module.__dict__["Later"] = later
-    question = RuleInput("joe", "SELECT 1", in_transaction=False)
+    rule_input = RuleInput("joe", "SELECT 1", in_transaction=False)
 
     def begun() -> RuleResult:
-        found = rules.begin(question)
+        found = rules.begin(rule_input)
         assert isinstance(found.awaited, later)
         return found
 
     found = begun()
-    rules.came("SELECT 2", question, found)
+    rules.resume("SELECT 2", rule_input, found)
     assert (found.text, found.key, found.awaited) == ("SELECT 2", "there", None)
     found = begun()
-    rules.failed(ValueError("late"), question, found)
+    rules.resume_failed(ValueError("late"), rule_input, found)
     assert found.failures[0].startswith("rewrite_query failed: ValueError")
     assert (found.key, found.awaited) == ("there", None)
 
@@ -161,13 +161,13 @@ def test_both_may_be_waited_for(tmp_path: Path) -> None:
     later = type("Later", (), {"__await__": None})
     for made in rules.rules:
         made.module.module.__dict__["Later"] = later
-    question = RuleInput("joe", "SELECT 1", in_transaction=False)
-    found = rules.begin(question)
+    rule_input = RuleInput("joe", "SELECT 1", in_transaction=False)
+    found = rules.begin(rule_input)
     first = found.awaited
-    rules.came("SELECT 2", question, found)
+    rules.resume("SELECT 2", rule_input, found)
     assert isinstance(found.awaited, later)
     assert found.awaited is not first
-    rules.came("there", question, found)
+    rules.resume("there", rule_input, found)
     assert (found.text, found.key, found.awaited) == ("SELECT 2", "there", None)
 
 
@@ -192,28 +192,28 @@ def test_kept_answers(tmp_path: Path) -> None:
     rules = kept_set(tmp_path, cacheable=True)
     found = answer(rules)
     for text in (b"a", b"b"):
-        rules.keep("joe", "utf-8", text, found)
-    assert rules.kept("joe", "utf-8", b"a") is found
-    rules.keep("joe", "utf-8", b"c", found)
-    assert rules.kept("joe", "utf-8", b"b") is None
-    assert rules.kept("joe", "utf-8", b"a") is found
-    assert rules.kept("ann", "utf-8", b"a") is None
-    assert rules.kept("joe", "latin1", b"a") is None
-    assert rules.rules[0].stats.kept == 2
+        rules.cache("joe", "utf-8", text, found)
+    assert rules.cached("joe", "utf-8", b"a") is found
+    rules.cache("joe", "utf-8", b"c", found)
+    assert rules.cached("joe", "utf-8", b"b") is None
+    assert rules.cached("joe", "utf-8", b"a") is found
+    assert rules.cached("ann", "utf-8", b"a") is None
+    assert rules.cached("joe", "latin1", b"a") is None
+    assert rules.rules[0].stats.cache_hits == 2
 
 
 def test_what_is_not_kept(tmp_path: Path) -> None:
     """Unless the module says so, when it failed, when it is long."""
     rules = kept_set(tmp_path, cacheable=False)
     found = answer(rules)
-    rules.keep("joe", "utf-8", b"a", found)
-    assert rules.kept("joe", "utf-8", b"a") is None
+    rules.cache("joe", "utf-8", b"a", found)
+    assert rules.cached("joe", "utf-8", b"a") is None
     rules = kept_set(tmp_path, cacheable=True)
-    rules.keep("joe", "utf-8", b"a" * 10_000, found)
-    assert rules.kept("joe", "utf-8", b"a" * 10_000) is None
+    rules.cache("joe", "utf-8", b"a" * 10_000, found)
+    assert rules.cached("joe", "utf-8", b"a" * 10_000) is None
     found.failures = ("odd",)
-    rules.keep("joe", "utf-8", b"a", found)
-    assert rules.kept("joe", "utf-8", b"a") is None
+    rules.cache("joe", "utf-8", b"a", found)
+    assert rules.cached("joe", "utf-8", b"a") is None
 
 
 @pytest.mark.parametrize(
@@ -229,22 +229,22 @@ def test_what_is_not_kept(tmp_path: Path) -> None:
 )
 def test_roles(key: str, parts: tuple[str, str]) -> None:
     """A role behind a colon is not part of the name."""
-    assert parted_key(key) == parts
+    assert split_key(key) == parts
 
 
 def test_each_is_timed(tmp_path: Path) -> None:
     """By what it takes itself, however long its answer is waited for."""
     rules = rule_set(tmp_path, "clock.now += 1\nreturn later", "clock.now += 2")
     clock = Ticking()
-    question = RuleInput("joe", "SELECT 1", in_transaction=False)
+    rule_input = RuleInput("joe", "SELECT 1", in_transaction=False)
     answers: list[object] = [None, "SELECT 2", Deferred()]
     for later in answers:
         for one in rules.rules:
             one.clock = clock
             one.last_us = 0
             vars(one.module.module).update(clock=clock, later=later)
-        found = rules.begin(question)
+        found = rules.begin(rule_input)
         if found.awaited is not None:
             clock.now += 100
-            rules.came(None, question, found)
+            rules.resume(None, rule_input, found)
         assert [one.last_us for one in rules.rules] == [1_000_000, 2_000_000]

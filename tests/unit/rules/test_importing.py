@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.rules.importing import Library, stamp_of
+from pgswitch.rules.loader import Library, stamp_of
 from tests.unit.rules.files import write
 
 

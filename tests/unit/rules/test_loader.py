@@ -129,7 +129,7 @@ def test_a_function_that_cannot_be_looked_at(tmp_path: Path) -> None:
     __signature__ = property(lambda _: 1 / 0)
 routing_rules = Odd()"""
     for text in (odd, "def __getattr__(name): raise SystemExit"):
-        with pytest.raises(RulesError, match="routing_rules cannot be looked at"):
+        with pytest.raises(RulesError, match="routing_rules cannot be inspected"):
             function_of(loaded(tmp_path, text), ROUTING)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.rules.importing import Library
+from pgswitch.rules.loader import Library
 from pgswitch.rules.patterns import ANYTHING, Patterns, needed_text
 from pgswitch.rules.prefiltered_pattern import PrefilteredPattern
 from tests.unit.rules.files import write
@@ -92,7 +92,7 @@ def test_what_is_found_again(pattern: str) -> None:
 
 def test_how_many_are_known() -> None:
     """Not more and more of them."""
-    mine = Patterns(most_known=2)
+    mine = Patterns(max_known=2)
     first = mine.compile(".a")
     assert mine.compile(".a") is first
     for number in range(5):
@@ -115,7 +115,7 @@ def test_in_a_file_of_rules(tmp_path: Path) -> None:
             return late
         """,
     )
-    module = Library(tmp_path).main(Path(path))
+    module = Library(tmp_path, fast_patterns=True).main(Path(path))
     assert isinstance(module.re, ModuleType)
     assert module.re is module.again is module.f()
     assert (
@@ -125,3 +125,12 @@ def test_in_a_file_of_rules(tmp_path: Path) -> None:
     )
     assert module.sub is re.sub
     assert module.re.error is re.error
+
+
+def test_a_file_of_rules_has_pythons_re_otherwise(tmp_path: Path) -> None:
+    """The replacement is a setting that is off by default."""
+    path = write(
+        tmp_path, "main.py", "import re\ndef f():\n    import re\n    return re\n"
+    )
+    module = Library(tmp_path).main(Path(path))
+    assert module.re is module.f() is re

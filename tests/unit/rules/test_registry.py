@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +115,16 @@ def test_a_reload(configure: Configure, tmp_path: Path) -> None:
     third = RuleRegistry(configuration, second)
     assert third.rules[path, ROUTING] is not first.rules[path, ROUTING]
     assert RuleRegistry(configuration, third).rules == third.rules
+
+
+def test_fast_patterns(configure: Configure, tmp_path: Path) -> None:
+    """A change of the setting loads the files again."""
+    path = write(tmp_path, "r.py", "import re\n" + ROUTE.format("pass"))
+    text = f"routing_rules_py_module_file = {path}"
+    first = RuleRegistry(configure(text))
+    second = RuleRegistry(configure(f"{text}\nrules_fast_patterns = true"), first)
+    modules = [one.rules[path, ROUTING].module for one in (first, second)]
+    assert [one.module.re is re for one in modules] == [True, False]
 
 
 def test_what_is_wrong(configure: Configure, tmp_path: Path) -> None:

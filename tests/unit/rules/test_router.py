@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pgswitch.admin.show.shows import named_rows
 from pgswitch.errors import RewriteFailed
 from pgswitch.rules.router import _ENDS_TRANSACTION
 from tests.fakes.messages import ANSWER, error, error_text, kinds, message, query
@@ -35,7 +36,7 @@ def test_a_move(world_of: WorldOf, tmp_path: Path) -> None:
     client.say(query("SELECT 4 --db"))
     assert old.answer() == query("SELECT 4 --db")
     assert client.frontend.database == "db"
-    (row,) = world.service.view.rules()
+    (row,) = named_rows("rules", world.service.view)
     assert (row.calls, row.moves, row.database) == (4, 2, "*")
 
 
@@ -69,7 +70,7 @@ def test_refusals(world_of: WorldOf, tmp_path: Path) -> None:
     assert heard.endswith(b"Z\0\0\0\5E")
     client.say(query("SELECT 2 --new"))
     assert server.hear() == query("SELECT 2 --new"), "the server refuses it anyway"
-    assert world.service.view.rules()[0].refused == 1
+    assert named_rows("rules", world.service.view)[0].refused == 1
 
 
 def test_a_pipeline_that_ends_a_failed_transaction(
@@ -160,7 +161,7 @@ def test_rewriting(world_of: WorldOf, tmp_path: Path) -> None:
     assert b"SELECT new/*rewritten_pid='" in asked
     client.say(query("SELECT old /*a=1*/"))
     assert b"SELECT new /*a=1,rewritten_pid='" in server.answer()
-    assert world.service.view.rules()[0].rewrites == 2
+    assert named_rows("rules", world.service.view)[0].rewrites == 2
     client.say(query("SELECT 1"))
     assert server.answer() == query("SELECT 1")
 
@@ -247,7 +248,7 @@ def test_kept_answers(world_of: WorldOf, tmp_path: Path) -> None:
         assert new.answer()
         client.say(query("SELECT 1 --db"))
         assert old.answer()
-    (row,) = world.service.view.rules()
+    (row,) = named_rows("rules", world.service.view)
     assert (row.calls, row.kept, row.moves) == (2, 4, 6)
 
 
@@ -265,7 +266,7 @@ def test_slow_functions(
     )
     client.say(query())
     assert server.answer() == query()
-    assert world.logged("rewrite_query kept everybody waiting for 500 ms")
+    assert world.logged("rewrite_query blocked the event loop for 500 ms")
 
 
 @pytest.mark.parametrize(

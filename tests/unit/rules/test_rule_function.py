@@ -37,8 +37,8 @@ def test_arguments(tmp_path: Path, head: str, expected: str) -> None:
     names = names.replace("context", "context.statement")
     path = write(tmp_path, "r.py", f"def rewrite_query{head}: return str(({names}))")
     made = RuleFunction(load_module(path), REWRITING, Ticking())
-    question = RuleInput("joe", "SELECT 1", in_transaction=True, context=CONTEXT)
-    assert made.call(question, question.text, 0) == expected
+    rule_input = RuleInput("joe", "SELECT 1", in_transaction=True, context=CONTEXT)
+    assert made.call(rule_input, rule_input.text, 0) == expected
 
 
 def test_times(tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ def test_times(tmp_path: Path) -> None:
             clock.now += 0.25
             raise ValueError
 
-    question = RuleInput("joe", "", in_transaction=False)
+    rule_input = RuleInput("joe", "", in_transaction=False)
     with pytest.raises(ValueError):  # noqa: PT011 - ours, from above
-        made.call(question, Text("x"), 0)
+        made.call(rule_input, Text("x"), 0)
     assert made.last_us == made.stats.times.longest == 250_000
 
 
@@ -66,13 +66,13 @@ def test_failures(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError) as raised:
         made.call(RuleInput("joe", "", in_transaction=False), "", 0)
     path = tmp_path / "rewrite_query_of_mine.py"
-    assert made.failed(raised.value) == (
+    assert made.record_failure(raised.value) == (
         f"rewrite_query failed: ZeroDivisionError: division by zero ({path}, line 3)"
     )
     assert made.stats.errors == 1
     assert made.stats.last_error.startswith("ZeroDivisionError")
-    assert made.failed(InvalidResult("odd")) == "rewrite_query failed: odd"
-    assert made.failed(KeyError()) == "rewrite_query failed: KeyError"
+    assert made.record_failure(InvalidResult("odd")) == "rewrite_query failed: odd"
+    assert made.record_failure(KeyError()) == "rewrite_query failed: KeyError"
 
 
 def test_awaitables() -> None:
@@ -99,8 +99,8 @@ def test_awaitables() -> None:
 )
 def test_rewritten(value: object, expected: object) -> None:
     """None and the same text mean no change."""
-    question = RuleInput("joe", "SELECT 1", False, None, codec_of("LATIN1"))  # noqa: FBT003
-    assert rewritten(value, question) == expected
+    rule_input = RuleInput("joe", "SELECT 1", False, None, codec_of("LATIN1"))  # noqa: FBT003
+    assert rewritten(value, rule_input) == expected
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,9 @@ def test_rewritten(value: object, expected: object) -> None:
 def test_no_query(value: object, words: str) -> None:
     """What no server should get."""
     with pytest.raises(InvalidResult, match=words):
-        rewritten(value, RuleInput("joe", "SELECT 1", in_transaction=False, room=10))
+        rewritten(
+            value, RuleInput("joe", "SELECT 1", in_transaction=False, max_bytes=10)
+        )
 
 
 def test_routed() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.rules.rule_stats import RuleStats
+from pgswitch.rules.rule_function import RuleStats
 
 
 def test_none() -> None:

@@ -1,1 +1,1 @@
-"""Tests of the soak's own judgement."""
+"""Tests of what the soak tests check themselves."""

@@ -1,4 +1,4 @@
-"""What is called wrong, and what is not."""
+"""Which counts, waits and memory are wrong."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_differences() -> None:
     assert differences({"SHOW LISTS": real}, real) == []
     shown = {"SHOW LISTS": Counts(5, 3), "SHOW POOLS": Counts(4, 2)}
     assert differences(shown, real) == [
-        "SHOW LISTS tells of 3 servers, 2 are open",
-        "SHOW POOLS tells of 4 clients, 5 are open",
+        "SHOW LISTS shows 3 servers, 2 are open",
+        "SHOW POOLS shows 4 clients, 5 are open",
     ]
 
 
@@ -35,14 +35,14 @@ def test_differences() -> None:
         ({"sv_idle": 2}, ""),
         (BUSY, ""),
         (BUSY | {"sv_idle": 1}, IDLE),
-        (BUSY | {"maxwait": 61}, "somebody waits for 61 s"),
+        (BUSY | {"maxwait": 61}, "a client waits for 61 s"),
         ({"cl_waiting": 1}, "1 wait, and no server is opened"),
         ({"cl_waiting": 1, "sv_login": 1}, ""),
         ({"cl_waiting": 1, "sv_tested": 1}, ""),
     ],
 )
 def test_waits(row: dict[str, int], wrong: str) -> None:
-    """Somebody waits only while all servers are at work, and not for ever."""
+    """Clients wait only while all servers are active, and not for ever."""
     waits = Waits(2)
     found = [*waits.look([CALM | row], paused=False)]
     found += waits.look([CALM | row], paused=False)

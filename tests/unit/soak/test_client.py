@@ -1,4 +1,4 @@
-"""What a client takes for wrong, before a made-up server."""
+"""What a client considers wrong, with a fake server."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from soak.client import Client, Notes
-from soak.script import Leave, Life, Step
-from soak.wire import message
+from soak.client import Client, Tally
+from soak.script import Disconnect, Session, Step
+from testkit.pgwire import message
 
 WELCOME = message(b"R", b"\0\0\0\0") + message(b"K", b"\0\0\0\1key!")
 READY = message(b"Z", b"I")
@@ -29,7 +29,7 @@ def error(sqlstate: str, text: str, severity: str = "ERROR") -> bytes:
 
 
 def serving(answer: Callable[[str], bytes]) -> Handler:
-    """Return a server that logs everybody in, and what ``answer`` says to a query."""
+    """Return a server that accepts all logins and answers queries by ``answer``."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         (length,) = struct.unpack("!I", await reader.readexactly(4))
@@ -47,29 +47,29 @@ def serving(answer: Callable[[str], bytes]) -> Handler:
     return serve
 
 
-def lived(handler: Handler, step: Step = Step.QUERY) -> Notes:
+def lived(handler: Handler, step: Step = Step.QUERY) -> Tally:
     """Return what came of one life with one step before such a server."""
-    notes = Notes()
+    tally = Tally()
 
-    async def live() -> None:
+    async def run() -> None:
         server = await asyncio.start_server(handler, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        life = Life(((0.0, step),), Leave.POLITELY)
-        client = Client(7, port, notes, iter([life]))
-        await client.live(lambda: False)
+        session = Session(((0.0, step),), Disconnect.POLITELY)
+        client = Client(7, port, tally, iter([session]))
+        await client.run(lambda: False)
         server.close()
 
-    asyncio.run(live())
-    assert notes.open == 0
-    return notes
+    asyncio.run(run())
+    assert tally.open == 0
+    return tally
 
 
 def test_a_good_answer() -> None:
     """The text that was asked for."""
-    notes = lived(serving(lambda text: row(text.split("'")[1]) + READY))
-    assert notes.wrong == []
-    assert notes.steps == {"simple query": 1}
-    assert notes.ends == {"Terminate": 1}
+    tally = lived(serving(lambda text: row(text.split("'")[1]) + READY))
+    assert tally.wrong == []
+    assert tally.steps == {"simple query": 1}
+    assert tally.ends == {"Terminate": 1}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_good_answer() -> None:
     ],
 )
 def test_a_wrong_answer(answer: bytes, wrong: str) -> None:
-    """Another's, none, one too many, an error that nobody caused."""
+    """Another client's, none, one too many, an error without a fault."""
     (found,) = lived(serving(lambda _text: answer)).wrong
     assert found.startswith(f"client 7: {wrong}")
 
@@ -98,10 +98,10 @@ def test_a_wrong_answer(answer: bytes, wrong: str) -> None:
 )
 def test_those_who_were_killed(answer: bytes) -> None:
     """Are told so, and that is not wrong."""
-    notes = lived(serving(lambda _text: answer))
-    assert notes.wrong == []
-    assert notes.steps.total() == 0
-    assert notes.ends.total() == 1
+    tally = lived(serving(lambda _text: answer))
+    assert tally.wrong == []
+    assert tally.steps.total() == 0
+    assert tally.ends.total() == 1
 
 
 def test_expected_errors() -> None:

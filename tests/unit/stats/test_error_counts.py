@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.stats.error_counts import MAX_ROWS, ErrorCount, ErrorCounts
+from pgswitch.stats.counters import MAX_ROWS, ErrorCount, ErrorCounts
 
 
 def test_counting() -> None:

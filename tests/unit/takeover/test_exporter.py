@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from pgswitch.admin.snapshots import DescriptorSnapshot
+import pytest
+
+from pgswitch.admin.descriptors import Descriptor
 from pgswitch.takeover.exporter import UNTOUCHED
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, query
@@ -13,9 +15,9 @@ from tests.fakes.world import World
 from tests.unit.pool.test_held_clients import Setting
 
 
-def handed(world: World) -> list[DescriptorSnapshot]:
+def handed(world: World) -> list[Descriptor]:
     """Return the rows."""
-    return list(world.service.view.handover())
+    return list(world.service.exporter.rows())
 
 
 def test_servers_before_clients(world: World) -> None:
@@ -23,7 +25,7 @@ def test_servers_before_clients(world: World) -> None:
     client, server = world.asking()
     first, second = handed(world)
     assert (first.task, second.task) == ("server", "client")
-    assert (first.fd, second.fd) == (second.link, first.link)
+    assert (first.fd, second.fd) == (second.peer_fd, first.peer_fd)
     assert second.cancel_key == client.frontend.cancel_key
     state = json.loads(second.state)
     assert state["parameters"]["TimeZone"] == "UTC"
@@ -61,17 +63,17 @@ def test_tls(world: World) -> None:
     assert len(handed(world)) == 1
 
 
-def test_what_belongs_to_no_connection(world: World) -> None:
+def test_what_belongs_to_no_connection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It goes along with the first listening socket."""
     client, server = world.asking()
     server.answer()
     world.leave(client)
     world.service.operations.disable("db")
-    listening = [
-        DescriptorSnapshot(fd=n, task="pooler", addr="", port=1) for n in (4, 5)
-    ]
-    exporter = world.service.view.handover.__self__  # type: ignore[attr-defined]
-    exporter._sockets.listening = lambda: listening
+    listening = [Descriptor(fd=n, task="pooler", addr="", port=1) for n in (4, 5)]
+    descriptors = world.service.exporter._descriptors
+    monkeypatch.setattr(descriptors, "listening", lambda: listening)
     first, second, *_ = handed(world)
     state = json.loads(first.state)
     assert state["disabled"] == ["db"]

@@ -23,7 +23,7 @@ def hand_over(world: World) -> None:
     """Stand still, show all that is handed over, be told to end."""
     world.service.operations.suspend()
     world.wait(0.1)
-    world.service.view.handover()
+    world.service.exporter.rows()
     world.service.shutdown_now()
 
 

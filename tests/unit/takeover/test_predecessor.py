@@ -9,11 +9,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pgswitch.admin import columns
-from pgswitch.admin.rows import Column, data_rows, description
+from pgswitch.admin.result_set import Columns, data_rows, description
+from pgswitch.admin.show.sockets import FDS, HANDOVER
 from pgswitch.errors.fatal import FatalError
 from pgswitch.net.sockets import send_with_descriptors
 from pgswitch.takeover.predecessor import Predecessor
@@ -33,7 +34,7 @@ ROWS = (
     ),
     (10, "client", None, None, "10.0.0.1", 4001, 0, 0, *(None,) * 7, "untouched"),
 )
-OURS, REFERENCE = columns.HANDOVER, columns.DESCRIPTOR
+OURS, REFERENCE = HANDOVER.columns, FDS.columns
 
 
 class Old:
@@ -49,7 +50,7 @@ class Old:
         """Prepare an answer."""
         self.socket.sendall(data)
 
-    def give(self, wanted: tuple[Column, ...], *, descriptors: int = 3) -> None:
+    def give(self, wanted: Columns[Any], *, descriptors: int = 3) -> None:
         """Prepare rows, with a descriptor each."""
         width = len(wanted)
         data, attached = description(wanted), []

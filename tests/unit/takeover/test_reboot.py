@@ -11,7 +11,7 @@ import pytest
 
 from pgswitch.config.model import Settings
 from pgswitch.errors.fatal import FatalError
-from pgswitch.takeover import reboot
+from pgswitch.takeover import predecessor
 from pgswitch.takeover.predecessor import InheritedSocket, Predecessor
 from tests.unit.captured import CapturedLog
 
@@ -31,7 +31,9 @@ def test_where_it_cannot_be(
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", passed)
     with pytest.raises(FatalError) as caught:
-        reboot.begin(replace(Settings(), unix_socket_dir=folder), CapturedLog().log)
+        predecessor.begin(
+            replace(Settings(), unix_socket_dir=folder), CapturedLog().log
+        )
     assert caught.value.text == text
 
 
@@ -39,7 +41,7 @@ def test_nobody_there(tmp_path: Path) -> None:
     """Then it is a start like any other."""
     captured = CapturedLog()
     settings = replace(Settings(), unix_socket_dir=str(tmp_path))
-    assert reboot.begin(settings, captured.log) is None
+    assert predecessor.begin(settings, captured.log) is None
     assert captured.lines == ["LOG old process not found, try to continue normally"]
 
 
@@ -69,7 +71,7 @@ def test_what_was_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The listening sockets among it are told apart."""
     monkeypatch.setattr(Predecessor, "at", lambda _path: Running())
     settings = replace(Settings(), unix_socket_dir=str(tmp_path), pidfile="p")
-    takeover = reboot.begin(settings, CapturedLog().log)
+    takeover = predecessor.begin(settings, CapturedLog().log)
     assert takeover is not None
     assert (takeover.listening(), takeover.pidfile) == ([4], "p")
 
@@ -84,7 +86,7 @@ def test_signals_meanwhile(
     before = signal.getsignal(number)
     settings = replace(Settings(), unix_socket_dir=str(tmp_path))
     with pytest.raises(FatalError) as caught:
-        reboot.begin(settings, CapturedLog().log)
+        predecessor.begin(settings, CapturedLog().log)
     assert caught.value.text == "takeover was in progress, going down immediately"
     assert running.given_up
     assert signal.getsignal(number) is before

@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
+from pgswitch.cluster.cluster import LossCounts, Switchover
+from pgswitch.cluster.cluster_state import Knowledge
 from pgswitch.cluster.clusters import ClusterSnapshot
-from pgswitch.cluster.facts import Knowledge
 from pgswitch.cluster.nodes import Node
-from pgswitch.cluster.switchovers import LossCounts, Switchover
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.server_stream import ServerStream
 from pgswitch.takeover.serialize import (

@@ -22,11 +22,11 @@ def test_with_peers(peer_id: int, low: int, high: int) -> None:
     key = cancel_key.make(RANDOM, peer_id)
     assert key == bytes([0x7F, low, high, 0x33, 0x44, 0x55, 0x66, 0x7F])
     assert cancel_key.peer_of(key) == peer_id
-    assert cancel_key.ttl_of(key) == cancel_key.TTL_AT_FIRST
+    assert cancel_key.ttl_of(key) == 3
 
 
 def test_passing_on() -> None:
-    """Each hop takes one off; the original can be told again."""
+    """Each hop takes one off; the original can be restored."""
     key = cancel_key.make(RANDOM, 5)
     passed = key
     for left in (2, 1, 0):

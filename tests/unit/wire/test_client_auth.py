@@ -119,7 +119,7 @@ def test_nothing_to_show(method: Method, secret: Secret | None) -> None:
 
 
 def test_trust_needs_a_known_user() -> None:
-    """An unknown user is told so: there is nothing to hide behind."""
+    """An unknown user is refused at once: no request can hide that."""
     fault = refusal(make(Method.TRUST, None).begin())
     assert isinstance(fault, errors.TrustFailed)
 
@@ -175,7 +175,7 @@ def test_others_who_judge(
     assert sent(login.begin()) == encode.auth_cleartext()
     [work] = login.message(c.PASSWORD_MESSAGE, b"pencil\0")
     assert isinstance(work, lc.Offload)
-    assert work.asks_others
+    assert work.is_external
     assert heard == []
     commands = login.offload_done(work.call())
     assert heard == ["pencil"]
@@ -234,7 +234,7 @@ def test_all_cost_the_same(
     login.begin()
     [work] = login.message(c.PASSWORD_MESSAGE, b"wrong\0")
     assert isinstance(work, lc.Offload)
-    assert not work.asks_others
+    assert not work.is_external
     assert isinstance(refusal(login.offload_done(work.call())), errors.PasswordFailed)
     assert stretched == [b"wrong"]
 
@@ -505,7 +505,7 @@ kinds = st.sampled_from([c.PASSWORD_MESSAGE] * 6 + [c.QUERY, c.TERMINATE, 0, 255
 def test_every_login_stays_a_login(
     method: Method, secret: Secret | None, messages: list[tuple[int, bytes]]
 ) -> None:
-    """Whatever is sent, commands come out, and nobody is let in by luck."""
+    """Any bytes lead to commands, and let no client in by luck."""
     login = make(method, secret, authority=lambda _: False)
     commands = offload_done(login, login.begin())
     for kind, body in messages:

@@ -7,6 +7,7 @@ import pytest
 from pgswitch.wire import encode
 from pgswitch.wire.committing import UNKNOWN, findings
 from tests.counting import calls_in
+from tests.fakes.messages import describe_statement
 
 PREPARED = {
     b"w": b"UPDATE t SET a = 1",
@@ -110,7 +111,7 @@ def test_queries(texts: tuple[str, ...], inside: str, outside: str) -> None:
         (run("ROLLBACK") + encode.query(WRITE) + S, "maybe", "maybe"),
         # Prepared, but not carried out.
         (
-            encode.parse("n", WRITE) + encode.describe_statement("n") + S,
+            encode.parse("n", WRITE) + describe_statement("n") + S,
             "never",
             "never",
         ),

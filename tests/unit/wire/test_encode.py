@@ -46,9 +46,7 @@ MESSAGES = [
         b"B\0\0\0\x17\0\0\0\0\0\x02\0\0\0\x03bob\xff\xff\xff\xff\0\0",
     ),
     (encode.describe_portal(), b"D\0\0\0\x06P\0"),
-    (encode.describe_statement("s"), b"D\0\0\0\x07Ss\0"),
     (encode.execute(), b"E\0\0\0\x09\0\0\0\0\0"),
-    (encode.close_statement("s"), b"C\0\0\0\x07Ss\0"),
     (encode.sync(), b"S\0\0\0\x04"),
     (encode.terminate(), b"X\0\0\0\x04"),
     (encode.password(b"pw"), b"p\0\0\0\x07pw\0"),
@@ -65,7 +63,6 @@ MESSAGES = [
     (encode.startup_3_2({}), b"\0\0\0\x09\0\3\0\2\0"),
     (encode.cancel_request(b"12345678"), b"\0\0\0\x10\x04\xd2\x16\x2e12345678"),
     (encode.ssl_request(), b"\0\0\0\x08\x04\xd2\x16\x2f"),
-    (encode.gssenc_request(), b"\0\0\0\x08\x04\xd2\x16\x30"),
 ]
 
 

@@ -11,7 +11,7 @@ from pgswitch.wire.exchange import Exchange
 from pgswitch.wire.lost_transaction import LostTransaction
 from pgswitch.wire.prepared import ClientStatements
 from pgswitch.wire.statements import StatementTable
-from tests.fakes.messages import kinds, split
+from tests.fakes.messages import close_statement, describe_statement, kinds, split
 
 KNOWN = {b"r": b"ROLLBACK", b"s": b"SELECT 1", b"e": b""}
 
@@ -119,7 +119,7 @@ def test_an_empty_text(text: str) -> None:
     state = lost(told=True)
     assert say(state, encode.query(text)) == ("I ZE", False)
     assert say(state, run(text), encode.sync()) == ("1 25P02 ZE", False)
-    assert say(state, encode.describe_statement(""), encode.sync())[0] == "t n ZE"
+    assert say(state, describe_statement(""), encode.sync())[0] == "t n ZE"
 
 
 @pytest.mark.parametrize(
@@ -220,13 +220,13 @@ def test_the_end_by_the_extended_protocol(text: str) -> None:
     heard, over = say(
         lost(told=True),
         encode.parse("x", text),
-        encode.describe_statement("x"),
+        describe_statement("x"),
         encode.bind("", "x"),
         encode.describe_portal(),
         encode.message(ord("H")),
         encode.execute(),
         encode.message(ord("H")),
-        encode.close_statement("x"),
+        close_statement("x"),
         encode.sync(),
     )
     assert heard == "1 t n 2 n CROLLBACK 3 ZI"
@@ -236,7 +236,7 @@ def test_the_end_by_the_extended_protocol(text: str) -> None:
 def test_a_pipeline_goes_on_behind_the_end() -> None:
     """What follows is for the next server, from the first message that needs one."""
     follows = run("INSERT INTO t VALUES (1)") + encode.sync()
-    heard = say(lost(), run("ROLLBACK"), encode.close_statement("s"), follows)
+    heard = say(lost(), run("ROLLBACK"), close_statement("s"), follows)
     assert heard == ("1 2 CROLLBACK 3 | P B E S", True)
     heard = say(lost(), run("ROLLBACK"), encode.query("SELECT 1"), encode.sync())
     assert heard == ("1 2 CROLLBACK | QSELECT 1 S", True)
@@ -250,7 +250,7 @@ def test_statements_prepared_before() -> None:
         state = lost()
         assert say(state, encode.bind("", name), encode.sync())[0] == "40001 ZE"
         assert say(state, encode.bind("", name), encode.sync())[0] == f"{code} ZE"
-    asked = encode.describe_statement
+    asked = describe_statement
     for name, heard in (("r", "t n"), ("s", "25P02"), ("e", "t n"), ("x", "26000")):
         assert say(lost(told=True), asked(name), encode.sync())[0] == f"{heard} ZE"
 
@@ -290,12 +290,12 @@ def test_what_is_closed_here_is_closed() -> None:
     statements = known()
     state = lost(statements, told=True)
     for name in ("s", "r", "e", "s", "unknown"):
-        heard = say(state, encode.close_statement(name), encode.sync())
+        heard = say(state, close_statement(name), encode.sync())
         assert heard == ("3 ZE", False)
     assert not statements.names
     assert len(statements.table) == 0
     again = encode.parse("s", "ROLLBACK") + encode.bind("", "s") + encode.execute()
-    assert say(state, again, encode.close_statement("s"))[0] == "1 2 CROLLBACK 3"
+    assert say(state, again, close_statement("s"))[0] == "1 2 CROLLBACK 3"
     assert len(statements.table) == 0
 
 
@@ -306,7 +306,7 @@ def test_when_no_names_are_kept(statements: ClientStatements | None) -> None:
     heard = say(state, encode.parse("x", "ROLLBACK"), encode.sync())
     assert heard == ("1 ZE", False)
     assert say(state, encode.parse("x", "ROLLBACK"), encode.sync())[0] == "42P05 ZE"
-    assert say(state, encode.close_statement("x"), encode.sync())[0] == "3 ZE"
+    assert say(state, close_statement("x"), encode.sync())[0] == "3 ZE"
     assert say(state, encode.bind("", "x"), encode.sync())[0] == "26000 ZE"
 
 
@@ -341,7 +341,7 @@ def test_a_commit_of_the_extended_protocol_that_hears_of_it_first() -> None:
         (encode.query("SELECT 1"), "40001 ZI"),
         (encode.message(ord("F")), "40001 ZI"),
         (encode.message(ord("H")) + run("SELECT 1") + encode.sync(), "40001 ZI"),
-        (encode.close_statement("s") + encode.sync(), "40001 ZI"),
+        (close_statement("s") + encode.sync(), "40001 ZI"),
     ],
 )
 def test_a_pipeline_that_is_lost_between_its_messages(

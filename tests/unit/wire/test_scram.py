@@ -210,7 +210,7 @@ def test_challenges_refused(challenge: bytes) -> None:
     ],
 )
 def test_server_must_prove_itself(signature: bytes, fault: type[Fault]) -> None:
-    """A wrong signature and an unreadable one are told apart."""
+    """A wrong signature and an unreadable one are different errors."""
     client = scram.ScramClient(b"client")
     client.final(b"r=clientX,s=QQ==,i=1", scram.ScramKeys(bytes(32), bytes(32)))
     with pytest.raises(fault):
@@ -351,4 +351,4 @@ def test_few_keyed_hashes_are_kept() -> None:
     for number in range(scram._MAX_CACHED + 10):
         key = number.to_bytes(scram.KEY_SIZE, "big")
         assert scram._keyed_digest(key, b"m") == digest(key, b"m", "sha256")
-        assert len(scram._kept) <= scram._MAX_CACHED
+        assert len(scram._cached_hashes) <= scram._MAX_CACHED

@@ -106,7 +106,7 @@ def test_clear_text() -> None:
 
 @pytest.mark.parametrize("secret", [HASHED, STORED])
 def test_what_stands_for_a_password_is_not_told(secret: Secret) -> None:
-    """It would not be right, and whoever hears it could use it."""
+    """It would be wrong, and the receiver could use it."""
     failed = failure(tell(make(secret), encode.auth_cleartext()))
     assert failed.reason == "cannot do password authentication: wrong password type"
     assert failed.client_fault is not None
@@ -129,7 +129,7 @@ def test_md5(secret: Secret) -> None:
 
 
 def test_md5_cannot_use_a_scram_secret() -> None:
-    """The log has the reason, waiting clients are told."""
+    """The log has the reason, waiting clients get an error."""
     failed = failure(tell(make(STORED), encode.auth_md5(b"salt")))
     assert failed.reason == "cannot do MD5 authentication: wrong password type"
     assert failed.client_fault is not None

@@ -120,6 +120,6 @@ def test_recoded(value: str, present: str, wanted: str, expected: str) -> None:
 
 def test_codecs_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that there are can be had; a value is left as it is where one cannot."""
-    spelling.bring_codecs()
+    spelling.preload_codecs()
     monkeypatch.setitem(spelling._CODECS, "LATIN1", "nowhere")
     assert spelling.recoded("é", "UTF8", "LATIN1") == "é"

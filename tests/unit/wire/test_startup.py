@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pgswitch import errors
 from pgswitch.wire import encode
 from pgswitch.wire import startup as s
+from tests.fakes.messages import GSSENC_REQUEST
 
 LOGIN = encode.startup({"user": "bob", "database": "shop"})
 TRACKED = ("DateStyle", "client_encoding", "TimeZone", "application_name")
@@ -22,7 +23,7 @@ PACKETS = [
     (encode.startup({}), s.Startup(0, {}, encode.startup({}))),
     (encode.startup({"a": ""}), s.Startup(0, {"a": ""}, encode.startup({"a": ""}))),
     (encode.ssl_request(), s.SslRequest()),
-    (encode.gssenc_request(), s.GssEncRequest()),
+    (GSSENC_REQUEST, s.GssEncRequest()),
     (encode.cancel_request(b"12345678"), s.CancelRequest(b"12345678")),
     (encode.cancel_request(b"1" * 36), s.CancelRequest(b"1" * 36)),
 ]
@@ -50,7 +51,7 @@ REFUSED = [
 @pytest.mark.parametrize(("raw", "packet"), PACKETS)
 @pytest.mark.parametrize("rest", [b"", b"rest"])
 def test_packets(raw: bytes, packet: s.FirstPacket, rest: bytes) -> None:
-    """Each kind of first packet is told apart, what follows it is given back."""
+    """Each kind of first packet is recognised; the bytes after it are returned."""
     reader = s.FirstPacketReader()
     assert reader.feed(raw + rest) == (packet, rest)
     assert reader.is_empty

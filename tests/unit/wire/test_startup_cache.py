@@ -7,8 +7,7 @@ import pytest
 from pgswitch.errors import UnsupportedStartupParameter
 from pgswitch.wire import encode
 from pgswitch.wire.params import Tracking
-from pgswitch.wire.startup import FirstPacketReader, Startup
-from pgswitch.wire.startup_cache import StartupCache
+from pgswitch.wire.startup import FirstPacketReader, Startup, StartupCache
 
 
 def packet(parameters: dict[str, str], version: int = 0x00030000) -> Startup:
@@ -22,31 +21,31 @@ def packet(parameters: dict[str, str], version: int = 0x00030000) -> Startup:
 def test_judge() -> None:
     """The facts, what to negotiate and the tracked values are all there."""
     tracking = Tracking()
-    startup_cache = StartupCache(tracking, ("extra_float_digits",))
-    parsed_startup = startup_cache.startup_cache(
+    cache = StartupCache(tracking, ("extra_float_digits",))
+    parsed_startup = cache.parse(
         packet({"user": "u", "timezone": "UTC", "extra_float_digits": "3"}, 0x00030002)
     )
     assert parsed_startup.facts.user == parsed_startup.facts.database == "u"
     assert parsed_startup.negotiation.is_needed
-    assert tracking.value(parsed_startup.wanted, "TimeZone") == "UTC"
+    assert tracking.value(parsed_startup.parameters, "TimeZone") == "UTC"
 
 
 def test_equal_packets_are_judged_once() -> None:
     """The second is looked up; one parameter more makes it another packet."""
-    startup_cache = StartupCache(Tracking(), ())
-    first = startup_cache.startup_cache(packet({"user": "u"}))
-    assert startup_cache.startup_cache(packet({"user": "u"})) is first
-    other = startup_cache.startup_cache(packet({"user": "u", "database": "d"}))
+    cache = StartupCache(Tracking(), ())
+    first = cache.parse(packet({"user": "u"}))
+    assert cache.parse(packet({"user": "u"})) is first
+    other = cache.parse(packet({"user": "u", "database": "d"}))
     assert other.facts.database == "d"
 
 
 def test_a_packet_that_was_judged_is_not_taken_apart_again() -> None:
     """The reader knows it by its bytes, also when they come in pieces."""
-    startup_cache = StartupCache(Tracking(), ())
+    cache = StartupCache(Tracking(), ())
     first = packet({"user": "u"})
-    startup_cache.startup_cache(first)
+    cache.parse(first)
     for cut in (0, 5):
-        reader = FirstPacketReader(startup_cache.packets)
+        reader = FirstPacketReader(cache.packets)
         assert not cut or reader.feed(first.raw[:cut]) is None
         found = reader.feed(first.raw[cut:])
         assert found is not None
@@ -55,19 +54,19 @@ def test_a_packet_that_was_judged_is_not_taken_apart_again() -> None:
 
 
 def test_long_packets_are_not_kept() -> None:
-    """What strangers send does not fill the memory: not by size, not by number."""
-    startup_cache = StartupCache(Tracking(), ())
+    """Packets do not fill the memory, neither by their size nor by their number."""
+    cache = StartupCache(Tracking(), ())
     long = packet({"user": "u", "application_name": "x" * 500})
-    assert startup_cache.startup_cache(long) is not startup_cache.startup_cache(long)
-    first = startup_cache.startup_cache(packet({"user": "u"}))
+    assert cache.parse(long) is not cache.parse(long)
+    first = cache.parse(packet({"user": "u"}))
     for number in range(1000):
-        startup_cache.startup_cache(packet({"user": f"u{number}"}))
-    assert startup_cache.startup_cache(packet({"user": "u"})) is not first
+        cache.parse(packet({"user": f"u{number}"}))
+    assert cache.parse(packet({"user": "u"})) is not first
 
 
 def test_a_refused_packet_is_refused_again() -> None:
     """A fault is not kept, nor does it take a place."""
-    startup_cache = StartupCache(Tracking(), ())
+    cache = StartupCache(Tracking(), ())
     for _ in range(2):
         with pytest.raises(UnsupportedStartupParameter):
-            startup_cache.startup_cache(packet({"user": "u", "strange": "1"}))
+            cache.parse(packet({"user": "u", "strange": "1"}))

@@ -8,6 +8,7 @@ from pgswitch import errors
 from pgswitch.wire import constants as c
 from pgswitch.wire import encode
 from pgswitch.wire.trace import trace_line
+from tests.fakes.messages import close_statement
 
 
 def trace(direction: str, raw: bytes) -> str:
@@ -25,7 +26,7 @@ LINES = [
         'F\t22\tBind\t "" "s" 0 2 1 \'1\' -1 0',
     ),
     ("F", encode.describe_portal(), 'F\t6\tDescribe\t P ""'),
-    ("F", encode.close_statement("s"), 'F\t7\tClose\t S "s"'),
+    ("F", close_statement("s"), 'F\t7\tClose\t S "s"'),
     ("F", encode.execute(), 'F\t9\tExecute\t "" 0'),
     ("F", encode.sync(), "F\t4\tSync"),
     ("F", encode.terminate(), "F\t4\tTerminate"),

@@ -1,4 +1,4 @@
-"""What a client is told when its login ends."""
+"""The parameters that are reported at the end of a login."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_equal_wishes_are_answered_by_one_object() -> None:
     welcome = Welcome(REPORTED, tracking)
     wanted = tracking.collect({"application_name": "x"})
     first = welcome.to(wanted)
-    # Compiled, the pair itself is made anew each time.
+    # Compiled, the pair itself is made again each time.
     assert welcome.to(tracking.collect({"application_name": "x"}))[1] is first[1]
     for number in range(1000):
         welcome.to(tracking.collect({"application_name": str(number)}))
@@ -54,12 +54,12 @@ def test_long_welcomes_are_few() -> None:
     most = 0
     for number in range(20):
         welcome.to(tracking.collect({"application_name": str(number)}))
-        most = max(most, sum(len(told) for _, told in welcome._made.values()))
+        most = max(most, sum(len(told) for _, told in welcome._cache.values()))
     assert 1_000_000 < most < 5_000_000
 
 
 def test_empty_values_are_values() -> None:
-    """A client that wants none has none, and is told so."""
+    """A client that asks for none has none, and that is reported."""
     tracking = Tracking(["search_path"])
     reported = REPORTED | {"search_path": "public", "application_name": "default"}
     welcome = Welcome(reported, tracking)
@@ -74,7 +74,7 @@ def test_empty_values_are_values() -> None:
     ("version", "name"), [("18.6", "caf\\xc3\\xa9"), ("15.18 (Debian)", "caf??")]
 )
 def test_values_as_a_server_spells_them(version: str, name: str) -> None:
-    """What clients are told is what a server would tell, and what is set later."""
+    """Clients get the reports that a server would send, and what is set later."""
     tracking = Tracking()
     reported = REPORTED | {
         "server_version": version,
@@ -116,7 +116,7 @@ def test_what_is_not_reported_is_not_made_up() -> None:
 
 
 def test_changed() -> None:
-    """Later clients are told what is so now."""
+    """Later clients get the present value."""
     tracking = Tracking()
     welcome = Welcome(REPORTED, tracking, since=5.0)
     later = welcome.changed("server_version", "18.1")

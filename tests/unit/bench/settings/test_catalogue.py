@@ -23,7 +23,7 @@ from bench.settings.catalogue import (
 from pgswitch.config.settings import SETTINGS
 
 OTHERWISE = {"pool_mode", "client_tls_sslmode", "server_tls_sslmode"}
-"""What stage.py sets for all."""
+"""What environment.py sets for all."""
 
 
 def test_each_setting_is_in_one_table() -> None:

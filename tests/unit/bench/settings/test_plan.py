@@ -1,4 +1,4 @@
-"""The rows of a run."""
+"""The rows of a run, and the covering array among them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from math import inf
 import pytest
 
 from bench.settings.catalogue import KINDS, UNFIT, UNFIT_PAIRS, VALUES, WAITS
-from bench.settings.manners import MANNERS
+from bench.settings.client import BEHAVIOURS
 from bench.settings.plan import (
-    BETWEEN,
+    DIRECT_RATIOS,
     NO_TLS,
     NO_WAITS,
     PARTS,
     SIZES,
     Row,
     chosen,
+    covering,
     planned,
 )
 
@@ -40,12 +41,16 @@ def test_each_value_has_a_row(rows: list[Row]) -> None:
 
 
 def test_each_pair_has_a_row(rows: list[Row]) -> None:
-    """Of settings, TLS and manners, as far as they admit each kind of work."""
+    """Of settings, TLS and behaviours, as far as they admit each kind of work."""
     unfit = {(one.setting, value) for one in UNFIT for value in one.values}
     pairs = [row for row in rows if row.part == "pairs"]
     seen = set()
     for row in pairs:
-        there = [*row.changes.items(), ("TLS", row.tls), ("manner", row.manner.name)]
+        there = [
+            *row.changes.items(),
+            ("TLS", row.tls),
+            ("behaviour", row.behaviour.name),
+        ]
         seen |= set(combinations(sorted(there), 2))
     never = [set(pair) for pair in UNFIT_PAIRS]
     ends = {
@@ -54,12 +59,12 @@ def test_each_pair_has_a_row(rows: list[Row]) -> None:
         for value in (values[0], values[-1])
         if "_tls_" not in name and (name, value) not in unfit
     }
-    others = {("TLS", tls) for tls in BETWEEN}
-    others |= {("manner", row.manner.name) for row in pairs}
+    others = {("TLS", tls) for tls in DIRECT_RATIOS}
+    others |= {("behaviour", row.behaviour.name) for row in pairs}
     for one, other in combinations(sorted(ends | others), 2):
         if one[0] != other[0]:
             assert ((one, other) in seen) != ({one, other} in never)
-    assert {("manner", "slow reader"), ("manner", "1-byte writes")} <= others
+    assert {("behaviour", "slow reader"), ("behaviour", "1-byte writes")} <= others
 
 
 def test_each_size_of_buffer_is_waited_for(rows: list[Row]) -> None:
@@ -67,17 +72,17 @@ def test_each_size_of_buffer_is_waited_for(rows: list[Row]) -> None:
     waits = [row for row in rows if row.beside == NO_WAITS]
     assert (SIZES[0], SIZES[-1]) == ("2048", "4194304")
     tried = {
-        (row.changes["tcp_socket_buffer"], row.tls, row.manner.name) for row in waits
+        (row.changes["tcp_socket_buffer"], row.tls, row.behaviour.name) for row in waits
     }
     assert {one[:2] for one in tried} >= {(size, NO_TLS) for size in SIZES}
     assert {one[1:] for one in tried} == {
-        (tls, manner)
+        (tls, behaviour)
         for tls in (NO_TLS, "clients", "both")
-        for manner in ("plain", "slow sender", "bursts")
+        for behaviour in ("plain", "slow sender", "bursts")
     }
     assert all({"copy-in", "copy-out", "result"} <= set(row.kinds) for row in waits)
     backups = {
-        (row.changes["tcp_socket_buffer"], row.manner.name)
+        (row.changes["tcp_socket_buffer"], row.behaviour.name)
         for row in waits
         if "backup" in row.kinds
     }
@@ -114,9 +119,53 @@ def test_choosing(rows: list[Row]) -> None:
     ]
 
 
-def test_kinds_and_manners_are_known(rows: list[Row]) -> None:
+def test_kinds_and_behaviours_are_known(rows: list[Row]) -> None:
     """Each row has work to do."""
     for row in rows:
         assert row.kinds
         assert set(row.kinds) <= set(KINDS)
-        assert MANNERS[row.manner.name] is row.manner
+        assert BEHAVIOURS[row.behaviour.name] is row.behaviour
+
+
+FACTORS = {
+    "a": ("0", "1", "2"),
+    "b": ("", "x"),
+    "c": ("only",),
+    "d": ("p", "q", "r", "s"),
+    "e": ("0", "1"),
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_all_pairs_are_there(seed: int) -> None:
+    """Of every two factors each value of the one meets each of the other."""
+    rows = covering(FACTORS, seed)
+    for one, other in combinations(FACTORS, 2):
+        met = {(row[one], row[other]) for row in rows}
+        assert met == {(x, y) for x in FACTORS[one] for y in FACTORS[other]}
+    assert 12 <= len(rows) <= 18  # a times d at least; 48 rows are all there are
+
+
+def test_the_same_seed_makes_the_same_rows() -> None:
+    """A row that was bad can be tried again."""
+    assert covering(FACTORS, 7) == covering(FACTORS, 7)
+    assert covering(FACTORS, 7) != covering(FACTORS, 8)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_does_not_go_together(seed: int) -> None:
+    """Such a pair is in no row; all others are."""
+    unfit = [(("d", "s"), ("a", "1")), (("a", "0"), ("e", "1"))]
+    rows = covering(FACTORS, seed, unfit)
+    for one, other in combinations(FACTORS, 2):
+        met = {((one, row[one]), (other, row[other])) for row in rows}
+        all_of_them = {
+            ((one, x), (other, y)) for x in FACTORS[one] for y in FACTORS[other]
+        }
+        never = [set(pair) for pair in unfit]
+        assert met == {pair for pair in all_of_them if set(pair) not in never}
+
+
+def test_one_factor_has_no_pairs() -> None:
+    """There is nothing to cover."""
+    assert covering({"a": ("0", "1")}, 1) == []

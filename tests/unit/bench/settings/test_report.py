@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bench.settings.judging import Cell, Cost
 from bench.settings.plan import Row
 from bench.settings.report import allowances, summary, table, tables
+from bench.settings.run import Cell
+from bench.settings.workload import Cost
 
 ROWS = [
     Row("settings", name, {}, ("simple", "result")) for name in ("b=1", "a=0", "unseen")
@@ -41,7 +42,7 @@ def test_cpu_has_a_table_of_its_own() -> None:
 def test_summary() -> None:
     """How many, how many bad."""
     cells = [cell("a=0", "simple", 1.0), cell("a=0", "result", 2.0)]
-    assert summary(cells) == "2 cells, 1 bad; times the time: median 1.50, most 2.00"
+    assert summary(cells) == "2 cells, 1 bad; times the time: median 1.50, maximum 2.00"
     assert summary([]) == "0 cells, 0 bad"
 
 

@@ -1,0 +1,1 @@
+"""The tables of SHOW: one file for each subject, one row for each column."""

@@ -1,1 +1,0 @@
-"""What the console sees, by subject; view.py puts the parts together."""

@@ -15,7 +15,7 @@ from tests.fakes.world import World
 from tests.unit.net.listen_settings import ListenValues
 
 STARTUP = startup([("user", "app"), ("database", "db")])
-MAX_CALLS = 196
+MAX_CALLS = 195
 """Python calls from the connection to its end, those of the fakes among them."""
 
 

@@ -55,6 +55,7 @@ HOT = [
     "pgswitch/auth/auth_file.py",
     "pgswitch/net/acceptor.py",
     "pgswitch/net/tcp_transport.py",
+    "pgswitch/net/factories.py",
     "pgswitch/net/frontend.py",
     "pgswitch/net/login_commands.py",
     "pgswitch/net/tracing.py",

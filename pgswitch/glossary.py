@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 PACKAGE: Final = Path(__file__).parent
 
-FOLDERS: Final = ("relay", "net", "pool", "cluster", "auth", "rules", "takeover")
+FOLDERS: Final = (
+    "relay",
+    "net",
+    "tls",
+    "pool",
+    "cluster",
+    "auth",
+    "rules",
+    "takeover",
+)
 """Those whose public classes the glossary lists, and of wire/ these files:"""
 WIRE: Final = (
     "client_auth.py",
@@ -101,6 +110,12 @@ OTHER_WORDS: Final = {
     "CancelKeys": "BackendKeyData",
     "TakeoverExporter": "SHOW FDS",
     "Acceptor": "IListeningPort (Twisted)",
+    "FrontendFactory": "IProtocolFactory (Twisted)",
+    "BackendFactory": "IProtocolFactory (Twisted)",
+    "ClientTls": "IOpenSSLServerConnectionCreator (Twisted)",
+    "Encryption": "IOpenSSLClientConnectionCreator (Twisted)",
+    "SocketIO": "IPullProducer (Twisted)",
+    "TransportIO": "IPushProducer (Twisted)",
 }
 
 

@@ -1,5 +1,31 @@
 """Builds all parts of the pooler, connects them, starts and stops them.
 
+part                   does
+=====================  ==========================================================
+``ServiceContext``     what all pools share: configuration, log, clock, connector
+``TlsContexts``        TLS contexts, for clients and for each kind of server
+``AuthFile``           users and secrets of auth_file
+``ServerCredentials``  the secrets that servers are logged in to with
+``Pools``              the pools, by database and user
+``CancelKeys``         from a client's cancel key to its server
+``RulesEngine``        the user's routing and rewriting functions
+``LoginService``       logs clients in: which user, by which method
+``HbaPolicy``          which method a client must use: auth_type, HBA file
+``Methods``            the logins by each method
+``LoginThreads``       threads for PAM, LDAP, key derivation
+``SessionSetup``       gives a logged-in client its pool or the console
+``FrontendFactory``    builds the protocol of each client
+``Listeners``          the sockets that clients connect to
+``ServiceView``        what the console shows
+``ConfigReloader``     reads and applies configuration, users and rules
+``AdminControl``       what the console and signals can do
+``Shutdown``           how the service ends
+``Clusters``           which node of each cluster is the writer
+``Resolver``           addresses of servers' host names
+``Suspension``         stops all reading, for SUSPEND and ``-R``
+``Janitor``            the periodic work: one LoopingCall on the reactor
+=====================  ==========================================================
+=======
 This is the map of the program: each part gets its partners here; none looks for them.
 
 =====================  =============================================================
@@ -24,6 +50,7 @@ part                   responsibility
 ``ConfigReloader``     loads and reloads the configuration, users and rules
 ``Shutdown``           the ways the service ends
 ``Resolver``           addresses of servers' host names
+``FrontendFactory``    builds the protocol of each client
 ``Listeners``          sockets that clients connect to
 ``Janitor``            the one periodic timer
 =====================  =============================================================
@@ -32,7 +59,6 @@ part                   responsibility
 from __future__ import annotations
 
 import os
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +86,7 @@ from pgswitch.dns.lookup import DnsLookup, SystemLookup
 from pgswitch.dns.resolver import Resolver
 from pgswitch.errors.fatal import FatalError
 from pgswitch.net.connect import TransportConnector
-from pgswitch.net.frontend import Frontend
+from pgswitch.net.factories import FrontendFactory
 from pgswitch.net.listen import Listeners
 from pgswitch.pool.cancel_keys import CancelKeys
 from pgswitch.pool.context import ServiceContext
@@ -79,7 +105,7 @@ from pgswitch.stats.periods import stats_line
 from pgswitch.takeover.exporter import TakeoverExporter, notify_left_behind
 from pgswitch.takeover.importer import TakeoverImporter
 from pgswitch.tls.contexts import TlsSetupError
-from pgswitch.tls.store import TlsContexts
+from pgswitch.tls.endpoints import TlsContexts
 from pgswitch.wire.params import Tracking
 from pgswitch.wire.statements import StatementTable
 
@@ -90,7 +116,6 @@ if TYPE_CHECKING:
 
     from pgswitch.config.model import Configuration, Settings
     from pgswitch.logs import Log
-    from pgswitch.net.acceptor import Builder
     from pgswitch.stats.periods import Totals
     from pgswitch.takeover.predecessor import Takeover
 
@@ -120,7 +145,7 @@ class PgSwitch(MultiService):
         takeover: Takeover | None = None,
         tls: TlsContexts | None = None,
     ) -> None:
-        """Build everything; nothing is opened before :meth:`startService`.
+        """Build everything; :meth:`startService` opens sockets.
 
         ``started`` is called when clients can connect; ``takeover`` is the state that
         another process has handed over; ``tls`` is created here if missing.
@@ -189,6 +214,7 @@ class PgSwitch(MultiService):
                 version=REFERENCE_VERSION,
             ),
         )
+        self.frontends = FrontendFactory(self.login_service)
         self.listeners = Listeners(reactor, log)
         self.statistics = Statistics(self.context, self.pools)
         self.exporter = TakeoverExporter(
@@ -278,12 +304,13 @@ class PgSwitch(MultiService):
         """Read the files, open the listeners and serve; may raise FatalError."""
         super().startService()  # type: ignore[no-untyped-call]
         self.files.read()
-        build = partial(Frontend, self.login_service)
         if self._takeover is not None:
-            self._take_over(self._takeover, build)
+            self._take_over(self._takeover)
         else:
             self.listeners.open(
-                self._settings, build, inherited=inherited_sockets(environment())
+                self._settings,
+                self.frontends,
+                inherited=inherited_sockets(environment()),
             )
         self._next_period = self.context.clock() + self._settings.stats_period
         self._janitor.start()
@@ -295,10 +322,10 @@ class PgSwitch(MultiService):
         if self._started is not None:
             self._started()
 
-    def _take_over(self, takeover: Takeover, build: Builder) -> None:
+    def _take_over(self, takeover: Takeover) -> None:
         """Restore the state that another process has handed over, then end it."""
         self.context.suspended = True
-        self.listeners.take_over(self._settings, build, takeover.listening())
+        self.listeners.take_over(self._settings, self.frontends, takeover.listening())
         self.listeners.pause()
         TakeoverImporter(
             self.context,
@@ -375,7 +402,7 @@ class PgSwitch(MultiService):
             self.suspension.freeze()
         self.ending.begin(mode, timeout=timeout)
 
-    # Three times a second.
+    # Three times a second, by the Janitor's LoopingCall.
 
     def _turn(self, now: float) -> None:
         self.store.load(self._settings, again=True)
@@ -391,9 +418,9 @@ class PgSwitch(MultiService):
             return
         self._next_period = now + max(self._settings.stats_period, 1)
         if not self._period.is_busy:
-            self._period.do(self.statistics.gather_period(now), self._tell_period)
+            self._period.do(self.statistics.gather_period(now), self._log_period)
 
-    def _tell_period(self, averages: Totals) -> None:
+    def _log_period(self, averages: Totals) -> None:
         line = stats_line(averages)
         if self._settings.log_stats:
             self._log.log(line)

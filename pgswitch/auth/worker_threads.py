@@ -24,7 +24,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from pgswitch.auth.ldap import DirectoryError
 from pgswitch.errors import TooManyLogins
-from pgswitch.net.threads import DaemonThreads
+from pgswitch.net.reactor import DaemonThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ class WorkerThreads:
         self._reactor = reactor
         self._log = log
         self._name = name
-        self._threads = DaemonThreads(0, threads, name=name)
+        self._threads = DaemonThreadPool(0, threads, name=name)
         self._max_queued = max_queued
         self._free = threads
         self._each = threads if each is None else each

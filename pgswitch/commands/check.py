@@ -25,7 +25,7 @@ from pgswitch.config.trust import doubts
 from pgswitch.config.userlist import read_userlist
 from pgswitch.rules.loader import RulesError
 from pgswitch.rules.registry import RuleRegistry
-from pgswitch.tls import store
+from pgswitch.tls import endpoints
 from pgswitch.types import CONSOLE_DATABASES, AuthType
 
 NAME = "check"
@@ -95,7 +95,7 @@ def surroundings(configuration: Configuration) -> Iterator[str]:
     if settings.auth_type is AuthType.HBA:
         files = read_rule_files(settings)
         yield from (*files.unreadable, *files.left_out)
-    yield from store.problems(configuration)
+    yield from endpoints.problems(configuration)
     yield from _rules(configuration)[1]
 
 

@@ -23,7 +23,7 @@ from twisted.python.filepath import FilePath
 
 from pgswitch.dns.cache import Addresses
 from pgswitch.dns.resolv_conf import ResolvConf, parse
-from pgswitch.net.threads import DaemonThreads
+from pgswitch.net.reactor import DaemonThreadPool
 
 SYSTEM_RESOLV_CONF = "/etc/resolv.conf"
 HOSTS = "/etc/hosts"
@@ -61,7 +61,7 @@ class SystemLookup:
     def __init__(self, reactor: Any) -> None:  # noqa: ANN401 - of threads
         """Start without threads; the first lookup starts one."""
         self._reactor = reactor
-        self._threads = DaemonThreads(0, MAX_THREADS, name="names")
+        self._threads = DaemonThreadPool(0, MAX_THREADS, name="names")
 
     def __call__(self, name: str) -> Deferred[Addresses]:
         """Return the addresses in the order of getaddrinfo."""

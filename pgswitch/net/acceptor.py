@@ -1,8 +1,8 @@
 """One listening socket in the reactor: accepts, tunes, has a protocol built.
 
 Twisted's own ports are not used. They set the mode of an adopted unix socket to
-0666 and remove its file, and when descriptors run out they accept and drop clients,
-where a pooler's clients do better to wait in the backlog.
+0666 and remove its file, and when descriptors run out they accept and drop clients;
+a pooler's clients had better wait in the backlog.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReadDescriptor
 from twisted.python.failure import Failure
+from zope.interface import classImplements
 
 from pgswitch.logs import Log
-from pgswitch.net.sockets import SocketAddress, unix_port
-from pgswitch.net.tuning import (
+from pgswitch.net.sockets import (
     Option,
+    SocketAddress,
     TcpSettings,
     tcp_options,
     tune_listener,
+    unix_port,
 )
 from pgswitch.relay.syscalls import accept
 from pgswitch.types import Address
@@ -31,10 +34,20 @@ from pgswitch.types import Address
 ACCEPT_PAUSE_S = 5.0
 """Seconds without accepting after the system refused a connection."""
 
-Builder = Callable[[Address], Any]
-"""Makes the protocol of a client that comes from an address."""
-
 _PEER_CREDENTIALS = struct.Struct("3i")
+
+
+class ProtocolFactory(Protocol):
+    """What is used of ``IProtocolFactory``."""
+
+    def doStart(self) -> None:
+        """Note a listening socket that begins to use the factory."""
+
+    def doStop(self) -> None:
+        """Note a listening socket that has closed."""
+
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: ANN401 - as Twisted has it
+        """Return the protocol of a new connection; None refuses it."""
 
 
 class AcceptReactor(Protocol):
@@ -44,7 +57,7 @@ class AcceptReactor(Protocol):
         """Watch a descriptor."""
 
     def removeReader(self, reader: Any) -> object:  # noqa: ANN401 - as above
-        """Watch it no more; unknown ones are ignored."""
+        """Stop watching it; unknown ones are ignored."""
 
     def callLater(
         self, delay: float, call: Callable[..., object], /, *args: object
@@ -55,11 +68,10 @@ class AcceptReactor(Protocol):
 class Acceptor:
     """Takes connections from one listening socket until it is closed.
 
-    It is an ``IReadDescriptor`` that does not say so to zope.interface: a class that
-    is decorated is not compiled.
+    An ``IListeningPort`` and an ``IReadDescriptor``.
     """
 
-    # Twisted's server transports look these two names up on their port, for their
+    # Twisted's server transports read these two attributes of their port, for their
     # own repr.
     _realPortNumber: int | None = None
     _type = "TCP"
@@ -68,7 +80,7 @@ class Acceptor:
         self,
         reactor: AcceptReactor,
         sock: socket.socket,
-        build: Builder,
+        factory: ProtocolFactory,
         *,
         log: Log,
         transport: Callable[..., Any],
@@ -77,21 +89,21 @@ class Acceptor:
 
         :param reactor: provides ``IReactorFDSet`` and ``IReactorTime``.
         :param sock: non-blocking listening socket; owned by this object from now on.
-        :param build: builds the protocol of each connection.
-        :param log: where refused accepts are told.
+        :param factory: builds the protocol of each connection (IProtocolFactory).
+        :param log: receives errors of accept().
         :param transport: makes the transport of each connection; called like
-            ``twisted.internet.tcp.Server``, with this object as the port. That of a
-            TCP connection gets a descriptor in place of the socket.
+            ``twisted.internet.tcp.Server``, with this object as the port. For a TCP
+            connection it gets a descriptor instead of a socket.
         """
         self.reactor = reactor
         self.socket = sock
-        self.build = build
+        self.factory = factory
         self._log = log
         self._transport = transport
         self._unix_origin: Address | None = None
-        """Where all clients of a unix socket come from, as they have no other name."""
+        """The address of every client of a unix socket; they have no other name."""
         self.options: Sequence[Option] = ()
-        """What each connection begins with."""
+        """The options that each connection inherits."""
         self._sessions = 0
         self._retry: Any = None  # mypyc does not understand zope's IDelayedCall
         self._closed = False
@@ -108,11 +120,10 @@ class Acceptor:
         return Address(*self.socket.getsockname()[:2])
 
     def tune(self, settings: TcpSettings) -> None:
-        """Have each TCP connection from now on begin with the options of ``settings``.
+        """Give each new TCP connection the socket options of ``settings``.
 
-        It is born with them: Linux copies those of the listening socket, so that they
-        cost no system call for each client, and the client is told of a window that
-        fits into the buffer.
+        Linux copies them from the listening socket: they cost no system call for each
+        client, and the first window that the client sees fits into the buffer.
         """
         self.options = tcp_options(settings)
         try:
@@ -120,34 +131,45 @@ class Acceptor:
         except OSError as error:
             self._log.error(f"setsockopt() failed: {error.strerror}")
 
-    def start(self) -> None:
-        """Begin to accept."""
+    def startListening(self) -> None:
+        """Begin to accept; the socket listens already."""
+        self.factory.doStart()
         self.reactor.addReader(self)
 
     def pause(self) -> None:
         """Accept nothing until :meth:`resume`; new connections wait in the backlog."""
-        self._forget_retry()
+        self._cancel_retry()
         self.reactor.removeReader(self)
 
     def resume(self) -> None:
         """Accept again after :meth:`pause`."""
-        self._forget_retry()
+        self._cancel_retry()
         if not self._closed:
             self.reactor.addReader(self)
 
     def take_waiting(self) -> None:
-        """Accept whoever has connected by now: a close would cut them off."""
+        """Accept all clients that have connected by now: closing would cut them off."""
         for _ in range(socket.SOMAXCONN):
             if self._closed or not self._accept():
                 return
 
-    def close(self) -> None:
+    def stopListening(self) -> None:
         """Stop accepting for good and close the socket. A second call does nothing."""
         if self._closed:
             return
         self.pause()
         self._closed = True
         self.socket.close()
+        self.factory.doStop()
+
+    def getHost(self) -> Any:  # noqa: ANN401 - an IAddress
+        """Return where it listens, as Twisted's address."""
+        name: Any = self.socket.getsockname()
+        if self._unix_origin is not None:
+            return UNIXAddress(name)
+        if self.socket.family == socket.AF_INET6:
+            return IPv6Address("TCP", *name)
+        return IPv4Address("TCP", *name)
 
     # What the reactor calls.
 
@@ -156,23 +178,23 @@ class Acceptor:
         return self.socket.fileno()
 
     def logPrefix(self) -> str:
-        """Return the name under which Twisted logs a fault of this object."""
+        """Return what Twisted's log lines about this object begin with."""
         return "Acceptor"
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002
         """Close: the reactor drops this socket, at its end or after an error."""
-        self.close()
+        self.stopListening()
 
     def doRead(self) -> None:
         """Accept one connection; while more wait, the reactor calls again.
 
-        To ask for more at once would mostly be in vain, and cost what a turn costs.
+        A second accept() would usually hit EAGAIN and waste a system call.
         """
         if not self._closed:
             self._accept()
 
     def _accept(self) -> bool:
-        """Accept one connection; False when there is none to be had."""
+        """Accept one connection; return False if none was waiting."""
         end: Any
         try:
             if self._unix_origin is not None:
@@ -198,7 +220,7 @@ class Acceptor:
         self._retry = None
         self.resume()
 
-    def _forget_retry(self) -> None:
+    def _cancel_retry(self) -> None:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -209,19 +231,19 @@ class Acceptor:
         try:
             # As Address(...), which would be a function of Python's.
             origin = self._unix_origin or tuple.__new__(Address, (*address[:2], 0))
-            protocol = self.build(origin)
+            protocol = self.factory.buildProtocol(origin)
             if protocol is None:
-                raise ConnectionRefusedError("there is no protocol for it")  # noqa: TRY301 - told as all others
+                raise ConnectionRefusedError("the factory refused it")  # noqa: TRY301 - logged like all others
             self._sessions += 1
             transport = self._transport(
                 end, protocol, address, self, self._sessions, self.reactor
             )
             protocol.makeConnection(transport)
         except Exception as error:  # noqa: BLE001 - one client must not end the rest
-            # Passing it on would make the reactor drop the listening socket.
+            # If this went on to the reactor, it would drop the listening socket.
             self._log.error(f"cannot serve a new connection: {error!r}")
             if transport is not None:
-                transport.abortConnection()  # which tells the protocol
+                transport.abortConnection()  # calls protocol.connectionLost
                 return
             if isinstance(end, int):
                 os.close(end)
@@ -231,8 +253,12 @@ class Acceptor:
                 protocol.connectionLost(Failure(error))
 
 
+# Not as a decorator: mypyc does not compile decorated classes.
+classImplements(Acceptor, IListeningPort, IReadDescriptor)
+
+
 def peer_credentials(transport: object) -> tuple[int, int] | None:
-    """Return process id and user id of the other end of a unix-domain connection.
+    """Return process id and user id of the peer of a unix-domain connection.
 
     The kernel vouches for them (``SO_PEERCRED``, unix(7)).
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from time import monotonic, time
+from time import time
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,7 +31,7 @@ from pgswitch.net.server_state import SERVER_STATES, ServerEvent, ServerState
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
 from pgswitch.net.tracing import traced
-from pgswitch.net.transport import SocketIO
+from pgswitch.net.transport import SocketIO, io_for
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.server_stream import ServerStream
 from pgswitch.relay.stream import Clock
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from pgswitch.logs import Log
-    from pgswitch.tls.facts import TlsFacts
+    from pgswitch.tls.certificates import TlsFacts
     from pgswitch.wire.params import Tracking, Values
     from pgswitch.wire.statements import ServerStatements
 
@@ -177,8 +177,14 @@ class Backend(TwistedProtocol):
         log: Log,
         limit: int,
         generation: int,
+        clock: Callable[[], float],
     ) -> None:
-        """``names`` are the database's entry and the pool's user."""
+        """Begin in LOGIN.
+
+        ``names`` are the database's entry and the pool's user, ``clock`` returns
+        monotonic seconds.
+        """
+        self._clock = clock
         self.number = number
         self.owner = owner
         self.database, self.user = names
@@ -195,7 +201,7 @@ class Backend(TwistedProtocol):
         self.local_address = Address("unix", 0)
         self.tls: TlsFacts | None = None
         """Facts about the TLS connection, after the handshake."""
-        self.connected_at = monotonic()
+        self.connected_at = self._clock()
         self.connected_time = time()
         self.busy_since = 0.0
         """When our last query was sent, in monotonic seconds."""
@@ -221,38 +227,32 @@ class Backend(TwistedProtocol):
         self._error: dict[str, str] | None = None
         self._query: ServerQuery | None = None
         self._ready = False
-        self._securing: TlsNegotiation | None = None
+        self._negotiation: TlsNegotiation | None = None
 
     # What Twisted calls.
 
     def connectionMade(self) -> None:
         """Start TLS, or the login."""
         transport: Any = self.transport
-        io = self._io = SocketIO(transport)
+        io = self._io = io_for(transport)
         stream = self.stream = ServerStream(
-            self._limit, io, self, self._statements, Clock(monotonic, monotonic())
+            self._limit, io, self, self._statements, Clock(self._clock, self._clock())
         )
         io.hold(stream)
         port = self.address.port
         self.address = address_of(transport.getPeer(), port)
         self.local_address = address_of(transport.getHost(), port)
         if self.encryption is None:
-            self._secured(None)
+            self._negotiated(None)
             return
-        self._securing = TlsNegotiation(
-            self.encryption,
-            transport,
-            lambda connection, done, failed: io.encrypt(
-                stream, connection, done, failed
-            ),
-            self._secured,
-            self._not_secured,
+        self._negotiation = TlsNegotiation(
+            self.encryption, transport, partial(io.start_tls, stream)
         )
-        self._securing.begin()
+        self._negotiation.begin().addCallbacks(self._negotiated, self._tls_refused)
 
-    def _secured(self, facts: TlsFacts | None) -> None:
+    def _negotiated(self, facts: TlsFacts | None) -> None:
         """Send the start-up packet."""
-        self._securing = None
+        self._negotiation = None
         self.tls = facts
         assert self._io is not None  # noqa: S101 - connected
         self._io.attach(self.stream)
@@ -264,25 +264,26 @@ class Backend(TwistedProtocol):
             traced(self._io, self.stream, self._log, self, is_client=False)
             self._io.attach(self.stream)
 
-    def _not_secured(self, reason: str) -> None:
-        self._securing = None
+    def _tls_refused(self, failure: Failure) -> None:
+        reason = str(failure.value)
+        self._negotiation = None
         if not self.is_quiet:
             self._log.warning(f"{self.prefix} {reason}")
         self.close(CloseReason.TLS_FAILED, detail=reason, terminate=False)
 
     def dataReceived(self, data: bytes) -> None:
         """Take what a transport has read that does not leave it to the stream."""
-        if self._securing is not None:
-            self._securing.received(data)
-        else:
-            self.stream.take(data)
+        if self._negotiation is not None:
+            self._negotiation.received(data)
+        elif self._io is not None:
+            self._io.received(data)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002 - the reason is ours or an end of file
         """Report the loss to the owner, and release everything."""
         if self.stored_state is not ServerState.CLOSED:
             why, detail = self._why_lost()
             self._gone(why, detail, ServerEvent.LOST)
-        self._securing = None
+        self._negotiation = None
         if self._io is not None:
             self._io.detach()
             self.stream.let_go()
@@ -609,7 +610,7 @@ class Backend(TwistedProtocol):
         self.stream.parameters = self._tracking.collect(self.parameters)
         self._reports = {name.lower() for name in self.parameters}
         self.change_state(ServerEvent.LOGGED_IN)
-        self.stream.ready_since = monotonic()
+        self.stream.ready_since = self._clock()
         self._after_chunk = partial(self.owner.logged_in, self)
 
     def _send_query(
@@ -617,7 +618,7 @@ class Backend(TwistedProtocol):
     ) -> None:
         """Send our own query."""
         self.change_state(event)
-        self.busy_since = monotonic()
+        self.busy_since = self._clock()
         self._answered = answered
         self._error = None
         self.stream.send(request)
@@ -639,7 +640,7 @@ class Backend(TwistedProtocol):
             answered, self._answered = self._answered, None
             self._query = None
             self._is_setting = False
-            self.stream.ready_since = monotonic()
+            self.stream.ready_since = self._clock()
             if body != b"I":
                 self.close(CloseReason.TRANSACTION_LEFT_OPEN)
             elif answered is not None:

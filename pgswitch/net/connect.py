@@ -1,8 +1,8 @@
 """Opens transports to servers: TCP by name or address, unix sockets.
 
-A name may have several addresses. They are tried one after the other, within the time
-that ``server_connect_timeout`` leaves for one, so that a dead address costs a little
-of that time and not the connection.
+A name may have several addresses. They are tried in turn, each for its share of
+``server_connect_timeout``, so that a dead address costs part of that time and not the
+connection.
 """
 
 from __future__ import annotations
@@ -16,16 +16,23 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
 )
 from twisted.internet.error import ConnectError
-from twisted.internet.protocol import Factory, Protocol
 
-from pgswitch.net.tuning import TcpSettings, size_buffers, tune_socket
+from pgswitch.net.factories import BackendFactory
+from pgswitch.net.sockets import (
+    TcpSettings,
+    size_buffers,
+    tune_socket,
+    unix_socket_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol as Interface
 
+    from twisted.internet.protocol import Protocol
+
     class ConnectSettings(TcpSettings, Interface):
-        """The settings that a connection is made by."""
+        """The settings that connecting uses."""
 
         @property
         def server_connect_timeout(self) -> float:
@@ -33,31 +40,16 @@ if TYPE_CHECKING:
 
         @property
         def unix_socket_dir(self) -> str | None:
-            """Folder of the socket of a server without a host."""
+            """Directory of the socket of a server without a host."""
 
 
 NO_LIMIT_S = 86_400
 
 
-class _OneProtocol(Factory):
-    """Hands out the protocol that was made before the connection."""
+class _SizingReactor:
+    """A reactor's ``connectTCP`` that sizes a socket's buffers before it connects.
 
-    noisy = False
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol: Protocol | None = protocol
-
-    def buildProtocol(self, addr: object) -> Protocol | None:
-        """Return it, and let go of it: the connection may keep us for longer."""
-        del addr
-        protocol, self._protocol = self._protocol, None
-        return protocol
-
-
-class _Sizing:
-    """A reactor's ``connectTCP`` whose sockets have their buffers before they connect.
-
-    See tuning.buffer_options; Twisted begins to connect only in the next turn.
+    See sockets.buffer_options; Twisted begins to connect only in the next turn.
     """
 
     def __init__(self, reactor: Any, settings: TcpSettings) -> None:  # noqa: ANN401 - as Connect's
@@ -83,7 +75,7 @@ class TransportConnector:
         settings: Callable[[], ConnectSettings],
         addresses: Callable[[str], Deferred[tuple[str, ...]]],
     ) -> None:
-        """Take what returns the settings in force, and what looks a host up."""
+        """Take functions: the settings in force, the addresses of a host name."""
         self._reactor = reactor
         self._settings = settings
         self._addresses = addresses
@@ -93,12 +85,14 @@ class TransportConnector:
     ) -> Deferred[object]:
         """Connect ``protocol``; fires when its connectionMade has been called.
 
-        With ``address`` nothing is looked up: that is where the host is.
+        ``address`` is that of the host if it is known; then nothing is looked up.
         """
         if host is None or host.startswith(("/", "@")):
-            path = unix_path(host or self._settings().unix_socket_dir or "", port)
+            path = unix_socket_path(
+                host or self._settings().unix_socket_dir or "", port
+            )
             endpoint = UNIXClientEndpoint(self._reactor, path, timeout=NO_LIMIT_S)
-            made: Deferred[object] = endpoint.connect(_OneProtocol(protocol))
+            made: Deferred[object] = endpoint.connect(BackendFactory(protocol))
             return made
         return Deferred.fromCoroutine(self._connect(address or host, port, protocol))
 
@@ -117,18 +111,12 @@ class TransportConnector:
     async def _attempt(
         self, address: str, port: int, protocol: Protocol, seconds: float
     ) -> object:
-        """Connect to one address; the last has the time that upkeep.py leaves it."""
+        """Connect to one address; the pool's deadline ends the last attempt."""
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
-        reactor: Any = _Sizing(self._reactor, self._settings())
+        reactor: Any = _SizingReactor(self._reactor, self._settings())
         endpoint: Any = kind(reactor, address, port, timeout=seconds)
-        result: object = await endpoint.connect(_OneProtocol(protocol))
+        result: object = await endpoint.connect(BackendFactory(protocol))
         transport: Any = protocol.transport
         if transport is not None and getattr(transport, "connected", False):
             tune_socket(transport.socket, self._settings())
         return result
-
-
-def unix_path(folder: str, port: int) -> str:
-    """Return the address of a server's unix socket; ``@`` begins an abstract one."""
-    path = f"{folder}/.s.PGSQL.{port}"
-    return "\0" + path[1:] if path.startswith("@") else path

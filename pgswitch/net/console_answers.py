@@ -1,14 +1,13 @@
-"""Answers the clients of the console, a little each turn of the loop.
+"""Answers console clients, a little in each turn of the event loop.
 
-Theory of operation.  A console client may ask for as much as it likes, and a list of
-ten thousand clients takes a tenth of a second to write.  So nobody's answers are
-written in one go: each turn of the loop, one console among all (the :class:`FairQueue`)
-gets to give one piece of an answer, or to answer a few messages that cost nothing.
-Between two pieces everybody else is served.
+Theory of operation.  A console client may ask for any amount, and a list of ten
+thousand clients takes a tenth of a second to write.  So no answer is written in one
+go: in each turn of the loop one console (chosen by the :class:`FairQueue`) gives one
+piece of an answer, or answers a few cheap messages.  All other clients are served
+between two pieces.
 
-What a client does not read is not written: it gets no turn while its socket is full,
-so that one piece is all that waits in memory.  While it has asked for much that is
-not answered, it is not read either.
+Back-pressure: a console gets no turn while its client's socket is full, so at most one
+piece waits in memory.  A client with many unanswered messages is not read either.
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ if TYPE_CHECKING:
     from pgswitch.relay.client_stream import ClientStream
 
 COSTLY: Final = frozenset({QUERY, EXECUTE})
-"""Messages of which one is answered in a turn."""
+"""Messages that end a turn: one of them is answered in each."""
 CHEAP_A_TURN: Final = 100
-"""Others that are answered in a turn: those around an Execute, mostly."""
+"""Other messages answered in a turn: usually those around an Execute."""
 MAX_QUEUED: Final = 100
-"""Messages not answered yet beyond which a client is not read."""
+"""Unanswered messages above which a client is not read."""
 MAX_QUEUED_BYTES: Final = 65536
-"""Bytes of them, likewise."""
+"""The same limit in bytes."""
 LONG_TURN_S: Final = 0.005
-"""A turn longer than this, of an answer that cannot be cut, is followed by as much time
-for everybody else."""
+"""After a longer turn (an answer that cannot be split) all other clients get as much
+time."""
 
 
 class ConsoleReply(Protocol):
-    """What a console says to one message."""
+    """A console's reply to one message."""
 
     data: bytes
     close: bool
@@ -65,11 +64,11 @@ class ConsoleSession(Protocol):
         """Act on a cancel request."""
 
     def closed(self) -> None:
-        """Give up a statement that waits: the client is gone."""
+        """Cancel a statement that waits: the client is gone."""
 
 
 class ConsoleClient(Protocol):
-    """What is needed of a client's connection; see frontend.py."""
+    """What this module uses of a client's connection; see frontend.py."""
 
     stream: ClientStream
     closed: bool
@@ -79,29 +78,29 @@ class ConsoleClient(Protocol):
         """What log lines about the client begin with."""
 
     def reply(self, reply: ConsoleReply) -> None:
-        """Send what the console says, or the beginning of it."""
+        """Send the console's reply, or its beginning."""
 
     def disconnect(self, fault: Fault) -> None:
-        """Close the connection for a reason, which the client is told."""
+        """Close the connection, and tell the client why."""
 
 
 class FairQueue:
-    """Gives turns in order, one each turn of the loop."""
+    """Grants turns in order, one in each turn of the event loop."""
 
     def __init__(
         self,
         later: Callable[[float, Callable[[], object]], object],
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Take what calls back after some seconds, and what measures turns."""
+        """Take ``callLater`` of the reactor, and the clock that measures turns."""
         self._later = later
         self._clock = clock
         self._line: deque[Callable[[], object]] = deque()
         self._is_taken = False
-        """This turn of the loop is somebody's."""
+        """This turn of the loop is granted."""
 
     def wants(self, turn: Callable[[], object]) -> None:
-        """Call ``turn`` once: now, if nobody had a turn yet, else in its order."""
+        """Call ``turn`` once: now if this turn is free, else in its order."""
         if self._is_taken:
             self._line.append(turn)
         else:
@@ -123,7 +122,7 @@ class FairQueue:
 
 
 class ConsoleAnswers:
-    """The messages of one console client, and what is still to be said to them."""
+    """The unanswered messages of one console client."""
 
     def __init__(
         self,
@@ -132,22 +131,22 @@ class ConsoleAnswers:
         fair_queue: FairQueue,
         log: Log,
     ) -> None:
-        """Begin with nothing asked."""
+        """Begin without messages."""
         self._log = log
         self._frontend = frontend
         self._console = console
         self._fair_queue = fair_queue
         self._queued: deque[tuple[int, bytes]] = deque()
         self._size = 0
-        """Bytes of these."""
+        """Bytes in the queue."""
         self._rest: Iterator[bytes] | None = None
-        """Of an answer under way."""
+        """The rest of the answer that is being given."""
         self._is_waiting = False
-        """For a statement that takes its time."""
+        """A statement's Deferred has not fired yet."""
         self._is_in_line = False
 
     def take(self, kind: int, body: bytes) -> None:
-        """Take a message; it is answered when all before it are."""
+        """Take a message; it is answered after all earlier ones."""
         self._queued.append((kind, body))
         self._size += len(body)
         self._line_up()
@@ -155,16 +154,16 @@ class ConsoleAnswers:
             self._frontend.stream.pause(PAUSED_CONSOLE)
 
     def go_on(self) -> None:
-        """Hear that the client has read what it was sent."""
+        """Continue: the client has read what it was sent."""
         self._line_up()
 
     def stop(self) -> None:
-        """Forget all: the client is gone."""
+        """Drop everything: the client is gone."""
         self._queued.clear()
         self._rest = None
 
     def _line_up(self) -> None:
-        """Ask for a turn, if there is something to do with it."""
+        """Request a turn if there is something to do."""
         if (
             (self._queued or self._rest is not None)
             and not self._is_in_line
@@ -185,7 +184,7 @@ class ConsoleAnswers:
         self._line_up()
 
     def _answer(self) -> None:
-        """Give a piece of the answer under way, or answer what comes next."""
+        """Give a piece of the current answer, or answer the next messages."""
         stream = self._frontend.stream
         if self._rest is not None:
             piece = next(self._rest, None)
@@ -225,6 +224,6 @@ class ConsoleAnswers:
         self._broken(failure.value)
 
     def _broken(self, error: object) -> None:
-        """End a connection whose answer cannot be given, as a fault of ours."""
+        """Close the connection: the answer failed by a fault of ours."""
         self._log.error(f"{self._frontend.prefix} console: {error!r}")
         self._frontend.disconnect(InternalFault())

@@ -1,9 +1,10 @@
-"""What the lean reactor does for connections without Twisted's detours.
+"""Registers connections with the lean reactor, without Twisted's detours.
 
-A client comes and goes with a connection, and each time Twisted's reactor is told of
-it by calls of calls, some of them through a logging context.  Here its tables are kept
-the same way in one step.  Only what is simplest is done so: descriptors that are read
-and not written to, connections that have come to their orderly end.
+Each client connects and disconnects once, and Twisted's reactor registers that through
+several nested calls, some of them in a logging context.  This module updates the same
+tables in one step, for the simplest cases only: descriptors that are read and not
+written to, and connections that end in an orderly way.  It is a file of its own because
+mypyc compiles it; a subclass of EPollReactor it could not.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
@@ -24,7 +25,7 @@ _DONE: Final = main.CONNECTION_DONE
 
 
 class FastRegistration:
-    """The tables of an EPollReactor, for its own use."""
+    """Direct access to the tables of an EPollReactor."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class FastRegistration:
         serve: Callable[[int, int], bool],
         drop: Callable[[int, object], None],
     ) -> None:
-        """Take the tables, and what deals with the events and ends of all others."""
+        """Take the tables, and the functions for all other events and ends."""
         self._poller = poller
         self._reads = reads
         self._selectables = selectables
@@ -42,23 +43,23 @@ class FastRegistration:
         self._drop = drop
 
     def add(self, descriptor: int, selectable: object) -> None:
-        """Watch a descriptor that is new to the reactor for something to be read."""
+        """Watch a descriptor, new to the reactor, for data to read."""
         self._poller.register(descriptor, READABLE)
         self._reads.add(descriptor)
         self._selectables[descriptor] = selectable
 
     def remove(self, descriptor: int) -> None:
-        """Watch one no more that is not written to; an unknown one is ignored."""
+        """Stop watching a descriptor for data; unknown ones are ignored."""
         if descriptor in self._reads:
             self._reads.remove(descriptor)
             del self._selectables[descriptor]
             self._poller.unregister(descriptor)
 
     def serve(self, descriptor: int, event: int) -> bool:
-        """Serve an event; tell whether the reactor is to look after its business then.
+        """Serve an event; tell whether the reactor has other work to do afterwards.
 
-        An Acceptor keeps its faults to itself, so it needs no logging context, and no
-        turn of the reactor: what it wants of that, it says by callLater.
+        An Acceptor handles its own faults, so it needs no logging context, and uses
+        callLater for everything else, so it needs no further turn of the reactor.
         """
         if event == READABLE:
             selectable = self._selectables.get(descriptor)
@@ -68,7 +69,7 @@ class FastRegistration:
         return self._serve(descriptor, event)
 
     def ended(self, descriptor: int, why: object) -> None:
-        """Drop a connection whose link read its end, or is to be closed."""
+        """Drop a connection whose stream read its end, or is to be closed."""
         selectable = self._selectables.get(descriptor)
         if why is _DONE and isinstance(selectable, TcpTransport):
             selectable.ended()

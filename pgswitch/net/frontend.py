@@ -16,11 +16,12 @@ A login, step by step (the service's methods are those of :class:`FrontendServic
 
 from __future__ import annotations
 
-from socket import MSG_PEEK
 from time import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol
+from zope.interface import classImplements
 
 from pgswitch.errors import (
     Fault,
@@ -48,11 +49,12 @@ from pgswitch.net.console_answers import (
 )
 from pgswitch.net.login_commands import Authenticate, StartConsole, StartRelay
 from pgswitch.net.sockets import send_with_descriptors
+from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.net.tracing import traced
-from pgswitch.net.transport import SocketIO
+from pgswitch.net.transport import SocketIO, io_for
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.stream import Clock
-from pgswitch.tls.facts import TlsFacts
+from pgswitch.tls.certificates import TlsFacts
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from pgswitch.wire.client_auth import (
@@ -77,6 +79,7 @@ from pgswitch.wire.startup import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from OpenSSL import SSL
     from twisted.python.failure import Failure
 
     from pgswitch.logs import Log
@@ -210,7 +213,7 @@ class FrontendService(Protocol):
 class Frontend:
     """A client connection; its ClientStream relays, this does all the rest.
 
-    It is an ``IProtocol`` that inherits nothing of Twisted, so that it can be compiled.
+    An ``IProtocol`` that does not inherit from Twisted, so that it can be compiled.
     """
 
     is_confidential = False
@@ -374,9 +377,15 @@ class Frontend:
     # What Twisted calls.
 
     def makeConnection(self, transport: Any) -> None:  # noqa: ANN401 - of any reactor
-        """Take the connection, and have the stream read it."""
+        """Take the transport, as ``IProtocol`` has it."""
         self.transport = transport
-        self.io = SocketIO(transport)
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        """Take the connection, and have the stream read it."""
+        transport = self.transport
+        fast = isinstance(transport, TcpTransport)
+        self.io = SocketIO(transport) if fast else io_for(transport)
         self.stream = ClientStream(
             LOGIN_LIMIT, self.io, self, Clock(self.service.clock, self.connected_at)
         )
@@ -389,8 +398,8 @@ class Frontend:
             self.stream.descriptor, self.stream.recv = -1, self._first_recv
 
     def dataReceived(self, data: bytes) -> None:
-        """Take what a transport has read, if the stream does not read by itself."""
-        self.stream.take(data)
+        """Take what a transport has read that does not leave it to the Stream."""
+        self.io.received(data)
 
     def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002 - an end of file or our own doing
         """Have the pool and the service forget the client."""
@@ -461,8 +470,7 @@ class Frontend:
 
     def _first_recv(self, size: int) -> bytes:
         """Read the first bytes, unless TLS begins with them (sslnegotiation=direct)."""
-        transport: Any = self.transport
-        is_tls = transport.socket.recv(1, MSG_PEEK) == TLS_BEGIN
+        is_tls = self.io.peek() == TLS_BEGIN
         if is_tls and self.service.client_tls is not None:
             self._begin_tls()
             raise BlockingIOError
@@ -487,19 +495,17 @@ class Frontend:
         self._tls_begun = True
         side = self.service.client_tls
         assert side is not None  # noqa: S101 - the callers check it
-        transport: Any = self.transport
-        connection = side.connection(transport.socket)
 
-        def encrypted() -> None:
+        def encrypted(connection: SSL.Connection) -> None:
             self.tls = side.facts(connection)
             self.io.attach(self.stream)
 
-        self.io.encrypt(
-            self.stream, connection, encrypted, self._handshake_failed, LOGIN_LIMIT
+        self.io.start_tls(self.stream, side, LOGIN_LIMIT).addCallbacks(
+            encrypted, self._handshake_failed
         )
 
-    def _handshake_failed(self, reason: str) -> None:
-        self.disconnect(SilentClose(f"TLS handshake failed: {reason}"))
+    def _handshake_failed(self, failure: Failure) -> None:
+        self.disconnect(SilentClose(f"TLS handshake failed: {failure.value}"))
 
     # The login.
 
@@ -777,3 +783,7 @@ class Frontend:
         if self.pool is not None:
             self.pool.remove_client(self)
         self.service.on_close(self)
+
+
+# Not as a decorator: mypyc does not compile decorated classes.
+classImplements(Frontend, IProtocol)

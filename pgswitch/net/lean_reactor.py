@@ -1,8 +1,8 @@
-"""Twisted's epoll reactor with a short way from the kernel to our links.
+"""Twisted's epoll reactor with a short path from the kernel to our streams.
 
-Install it with ``twistd --reactor lean``; the command ``pgswitch`` uses it by itself
-where there is epoll.  Everything but links is served by Twisted's own code, and every
-stock reactor serves our links too, only slower.
+Install it with ``twistd --reactor lean``; the command ``pgswitch`` uses it by default
+where the system has epoll, which this module needs.  Twisted's own code serves
+everything but streams, and every stock reactor serves our streams too, only slower.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from pgswitch.relay.event_loop import EventLoop
 
 
 class LeanReactor(EPollReactor):
-    """EPollReactor whose turns are spent in relay/event_loop.py."""
+    """An EPollReactor that spends its turns in relay/event_loop.py."""
 
     _log = Logger()
 
     def __init__(self) -> None:
-        """Begin without links."""
+        """Begin without streams."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.watching = FastRegistration(
+        self.fast_registration = FastRegistration(
             self._poller, self._reads, self._selectables, self._serve, self._drop
         )
         self.event_loop = EventLoop(
-            self.watching.serve, self.watching.ended, self._link_failed
+            self.fast_registration.serve,
+            self.fast_registration.ended,
+            self._stream_failed,
         )
 
     def callLater(
@@ -43,12 +45,12 @@ class LeanReactor(EPollReactor):
         *args: object,
         **kw: object,
     ) -> DelayedCall:
-        """Schedule a call, and have the reactor look at its timers again."""
+        """Schedule a call, and have the reactor check its timers again."""
         self.event_loop.interrupted = True
         return super().callLater(delay, callable, *args, **kw)
 
     def _moveCallLaterSooner(self, delayedCall: DelayedCall) -> None:
-        """Hear that a call was set to an earlier time, and look at the timers again."""
+        """Check the timers again: a call was moved to an earlier time."""
         self.event_loop.interrupted = True
         super()._moveCallLaterSooner(delayedCall)
 
@@ -58,7 +60,7 @@ class LeanReactor(EPollReactor):
         super().stop()
 
     def doPoll(self, timeout: float | None) -> None:
-        """Poll, until something but reading links is to be done."""
+        """Poll until there is other work than reading streams."""
         try:
             self.event_loop.run(self._poller, -1.0 if timeout is None else timeout)
         except OSError as error:
@@ -68,7 +70,7 @@ class LeanReactor(EPollReactor):
     doIteration = doPoll
 
     def _serve(self, descriptor: int, event: int) -> bool:
-        """Serve an event as Twisted does, and have it look after its business."""
+        """Serve an event as Twisted does, and let the reactor do its other work."""
         selectable = self._selectables.get(descriptor)
         if selectable is not None:
             log.callWithLogger(
@@ -83,12 +85,12 @@ class LeanReactor(EPollReactor):
             is_read = True
             self._disconnectSelectable(selectable, why, is_read)  # type: ignore[no-untyped-call]
 
-    def _link_failed(self, descriptor: int) -> None:
-        """Log a fault of ours and drop its connection, as Twisted does."""
-        self._log.failure("while reading from a link")
+    def _stream_failed(self, descriptor: int) -> None:
+        """Log a fault of ours and drop the connection, as Twisted does."""
+        self._log.failure("while reading from a stream")
         self._drop(descriptor, main.CONNECTION_LOST)
 
 
 def install() -> None:
-    """Make this the reactor of the process; before any other is."""
+    """Make this the reactor of the process; it must not have one yet."""
     main.installReactor(LeanReactor())

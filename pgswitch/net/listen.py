@@ -14,16 +14,17 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet import unix
 from twisted.internet.defer import Deferred, succeed
 
 from pgswitch.errors.fatal import FatalError, fatal
 from pgswitch.logs import Log
-from pgswitch.net.accepted_unix import UnixTransport
-from pgswitch.net.acceptor import Acceptor, AcceptReactor, Builder
+from pgswitch.net.acceptor import Acceptor, AcceptReactor, ProtocolFactory
 from pgswitch.net.sockets import (
     ListenSettings,
     SocketFile,
     StepFailedError,
+    defer_accept,
     is_abstract,
     listen_tcp,
     listen_unix,
@@ -32,10 +33,15 @@ from pgswitch.net.sockets import (
     unix_socket_path,
 )
 from pgswitch.net.tcp_transport import TcpTransport
-from pgswitch.net.tuning import defer_accept
 from pgswitch.types import Address
 
 __all__ = ["ListenSettings", "Listeners"]
+
+
+class UnixTransport(unix.Server):
+    """A ``unix.Server`` that closes without shutdown(2), which has no effect here."""
+
+    _shouldShutdown = False
 
 
 class Listeners:
@@ -52,7 +58,7 @@ class Listeners:
         """Start with nothing open.
 
         :param reactor: provides ``IReactorFDSet`` and ``IReactorTime``.
-        :param log: where each opened socket is told.
+        :param log: gets a line for each opened socket.
         :param tcp_transport: makes the transport of a TCP client; called like
             ``twisted.internet.tcp.Server``.
         :param unix_transport: the same for clients of the unix socket.
@@ -67,7 +73,7 @@ class Listeners:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """What is listened on now, in the words of the log lines."""
+        """The sockets that are open, as log lines show them."""
         return tuple(self._names.values())
 
     def descriptors(self) -> list[tuple[int, Address]]:
@@ -80,14 +86,14 @@ class Listeners:
     def open(
         self,
         settings: ListenSettings,
-        build: Builder,
+        factory: ProtocolFactory,
         *,
         inherited: Sequence[int] = (),
     ) -> None:
         """Open every socket that the settings ask for and begin to accept.
 
         :param settings: where and how.
-        :param build: builds the protocol of each client.
+        :param factory: builds the protocol of each client (IProtocolFactory).
         :param inherited: descriptors of listening sockets passed by the service
             manager; if there are any, ``listen_addr`` and ``unix_socket_dir`` are
             not used.
@@ -107,15 +113,15 @@ class Listeners:
                 sock.close()
             raise
         for sock in opened:
-            self._start(sock, build, settings)
+            self._start(sock, factory, settings)
 
     def take_over(
         self,
         settings: ListenSettings,
-        build: Builder,
+        factory: ProtocolFactory,
         descriptors: Sequence[int],
     ) -> None:
-        """Begin to accept on the sockets of another process that gives them up."""
+        """Begin to accept on sockets that another process hands over."""
         for fd in descriptors:
             sock = socket.socket(fileno=fd)
             sock.setblocking(False)  # noqa: FBT003 - its only argument
@@ -123,11 +129,11 @@ class Listeners:
             is_unix = sock.family == socket.AF_UNIX
             if is_unix and not is_abstract(path := os.fsdecode(sock.getsockname())):
                 self._socket_file = SocketFile(path)
-            self._start(sock, build, settings)
+            self._start(sock, factory, settings)
             self._log.log(f"listening on {name_of(sock.family, sock.getsockname())}")
 
     def reconfigure(self, settings: ListenSettings) -> None:
-        """Take reloaded settings: deferred accepts now, the rest for new clients."""
+        """Apply reloaded settings: deferred accepts now, the rest for new clients."""
         for acceptor in self._tcp:
             defer_accept(acceptor.socket, settings.tcp_defer_accept)
             acceptor.tune(settings)
@@ -145,8 +151,8 @@ class Listeners:
     def close_tcp(self) -> None:
         """Close the TCP sockets; the unix socket stays, for the console.
 
-        Who has connected before is accepted: another process that shares the port
-        does not get what waits in our queue.
+        Clients that have connected before are accepted: another process that shares
+        the port does not get what waits in our queue.
         """
         for acceptor in self._tcp:
             acceptor.take_waiting()
@@ -156,7 +162,7 @@ class Listeners:
         """Close everything and remove the unix socket's file.
 
         :param keep_file: leave the file, because another process uses its name.
-        :return: fires when no socket is open any more (here: at once).
+        :return: fires when all sockets are closed (here: at once).
         """
         self._close(self._tcp)
         self._close(self._unix)
@@ -167,23 +173,23 @@ class Listeners:
 
     def _close(self, acceptors: list[Acceptor]) -> None:
         for acceptor in acceptors:
-            acceptor.close()
+            acceptor.stopListening()
             del self._names[acceptor]
         acceptors.clear()
 
     def _start(
-        self, sock: socket.socket, build: Builder, settings: ListenSettings
+        self, sock: socket.socket, factory: ProtocolFactory, settings: ListenSettings
     ) -> None:
         is_unix = sock.family == socket.AF_UNIX
         transport = self._transports[is_unix]
         acceptor = Acceptor(
-            self._reactor, sock, build, log=self._log, transport=transport
+            self._reactor, sock, factory, log=self._log, transport=transport
         )
         if not is_unix:
             acceptor.tune(settings)
         (self._unix if is_unix else self._tcp).append(acceptor)
         self._names[acceptor] = name_of(sock.family, sock.getsockname())
-        acceptor.start()
+        acceptor.startListening()
 
     def _inherit(
         self,
@@ -227,7 +233,7 @@ class Listeners:
         path = unix_socket_path(settings.unix_socket_dir, settings.listen_port)
         name = name_of(socket.AF_UNIX, path)
         if not is_abstract(path) and os.path.lexists(f"{path}.lock"):
-            # A PostgreSQL server owns this name; taking it away would cut it off.
+            # A PostgreSQL server owns this name; we must not take it away.
             fatal(f"unix port {settings.listen_port} is in use")
         try:
             opened.append(listen_unix(path, settings))

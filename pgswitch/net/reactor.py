@@ -1,7 +1,7 @@
-"""Chooses the reactor for the command ``pgswitch``.
+"""Which reactor the command ``pgswitch`` runs on, and thread pools beside it.
 
-``PGSWITCH_REACTOR`` names another of Twisted's (``epoll``, ``poll``, ``select``,
-``asyncio``); under ``twistd`` its own option ``--reactor`` does.
+``PGSWITCH_REACTOR`` names another of Twisted's reactors (``epoll``, ``poll``,
+``select``, ``asyncio``); under ``twistd`` its own option ``--reactor`` does.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import select
 import sys
+from functools import partial
+from threading import Thread
 
 from twisted.application.reactors import installReactor
+from twisted.python.threadpool import ThreadPool
 
 LEAN = "lean"
 
@@ -23,7 +26,7 @@ def best() -> str:
 
 
 def install_best() -> None:
-    """Install the lean reactor where there is epoll, or the one asked for.
+    """Install the lean reactor if the system has epoll, or the configured one.
 
     Does nothing when the process has a reactor already.  Raises
     twisted.application.reactors.NoSuchReactor for an unknown name.
@@ -32,9 +35,20 @@ def install_best() -> None:
         return
     name = best()
     if name == LEAN:
-        # Not by its plugin: that would read and write the cache of all plugins.
+        # Not through its plugin, which would read and write Twisted's plugin cache.
         from pgswitch.net import lean_reactor  # noqa: PLC0415 - needs epoll
 
         lean_reactor.install()
     else:
         installReactor(name)
+
+
+class DaemonThreadPool(ThreadPool):
+    """A thread pool that lets the process end while a call in it still hangs."""
+
+    threadFactory = staticmethod(partial(Thread, daemon=True))  # type: ignore[assignment]
+
+    def end(self) -> None:
+        """Stop the pool; a thread that hangs is abandoned."""
+        if self.started and not self.working:
+            self.stop()

@@ -1,6 +1,6 @@
-"""Making listening sockets: plain sockets, without the reactor.
+"""Plain sockets, without the reactor: how they listen, and their options.
 
-Every function blocks for as long as the system takes, and is meant for start-up.
+The functions that make listening sockets block, and are meant for start-up.
 """
 
 from __future__ import annotations
@@ -15,14 +15,69 @@ from struct import Struct
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from pgswitch.errors.fatal import FatalError
-from pgswitch.net.tuning import TcpSettings, defer_accept
 
 SocketAddress: TypeAlias = Any
 """What ``socket`` gives and takes: a tuple for TCP, text or bytes for unix."""
 
+SO_BUF_LOCK: Final = 72
+"""Option that tells, or resets, which buffers have a fixed size (Linux 5.14).
+
+Python has no constant for it.
+"""
+
+MIN_BUFFER: Final = 2048
+"""Bytes below which a socket buffer of Linux may stall for good.
+
+Once small pieces have filled it (TLS records of one byte each), the remaining window is
+smaller than the sender waits for, and each 552 bytes cost its timer of 200 ms (measured
+between two plain sockets: 1, 1152 and 1500 stall, 2048 does not).
+"""
+
+Option = tuple[int, int, int]
+"""Level, name and value, as setsockopt(2) has them."""
+
+_INHERITED = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+    *(
+        (socket.IPPROTO_TCP, number)
+        for name in ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+        if (number := getattr(socket, name, None)) is not None
+    ),
+]
+"""Options that a connection inherits from its listening socket."""
+
 _T = TypeVar("_T")
 _CREDENTIALS = Struct("3i")
 """Process, user and group."""
+
+
+class TcpSettings(Protocol):
+    """The settings that shape a TCP connection; 0 leaves the system's default."""
+
+    @property
+    def tcp_keepalive(self) -> int:
+        """Nonzero to let the system probe silent peers."""
+
+    @property
+    def tcp_keepcnt(self) -> int:
+        """Probes without an answer before the connection counts as lost."""
+
+    @property
+    def tcp_keepidle(self) -> int:
+        """Seconds of silence before the first probe."""
+
+    @property
+    def tcp_keepintvl(self) -> int:
+        """Seconds between probes."""
+
+    @property
+    def tcp_user_timeout(self) -> int:
+        """Milliseconds that sent data may stay unacknowledged."""
+
+    @property
+    def tcp_socket_buffer(self) -> int:
+        """Bytes of kernel buffer in each direction."""
 
 
 class ListenSettings(TcpSettings, Protocol):
@@ -64,8 +119,8 @@ class ListenSettings(TcpSettings, Protocol):
 class SocketFile:
     """The file of our own unix socket, to be removed at the end.
 
-    Remembers which file it was: by the time we end, another process may have put
-    its own socket under the same name.
+    Remembers which file it was: by then another process may have put its own socket
+    there.
     """
 
     def __init__(self, path: str) -> None:
@@ -138,10 +193,11 @@ def listen_tcp(
 
 
 def _backlog(settings: ListenSettings) -> int:
-    """Return what to tell listen(2), for which less than 0 is as much as there may be.
+    """Return the backlog for listen(2); a negative setting means the maximum.
 
-    The system has a limit of its own (/proc/sys/net/core/somaxconn); Python would make
-    0 of it, with which all but the first of a crowd wait for a second and more.
+    The system applies its own limit (/proc/sys/net/core/somaxconn).  Python would turn
+    a negative number into 0, and of many clients at once all but the first would wait
+    for a second and more.
     """
     wanted = settings.listen_backlog
     return wanted if wanted >= 0 else MAX_BACKLOG
@@ -150,8 +206,8 @@ def _backlog(settings: ListenSettings) -> int:
 def listen_unix(path: str, settings: ListenSettings) -> socket.socket:
     """Return a non-blocking socket that listens on a unix-domain path.
 
-    A socket file left behind is removed first. Whoever may connect is settled
-    before the socket listens, so that there is no moment with the wrong mode.
+    Removes a stale socket file first. Sets group and mode before the socket listens,
+    so that it never accepts with the wrong ones.
     """
     sock = _step("socket", lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
     try:
@@ -204,10 +260,10 @@ def name_of(family: int, address: SocketAddress) -> str:
 
 
 def user_behind(connection: socket.socket) -> int:
-    """Return the user at the other end of a unix socket, as the kernel says.
+    """Return the user id of the peer of a unix socket, as the kernel reports it.
 
-    Of a listener it is who called listen() (SO_PEERCRED, unix(7)); -1 if that cannot
-    be told.
+    For a listening socket, the user that called listen() (SO_PEERCRED, unix(7)); -1 if
+    it is unknown.
     """
     try:
         data = connection.getsockopt(
@@ -221,7 +277,7 @@ def user_behind(connection: socket.socket) -> int:
 def _prepare_tcp(sock: socket.socket, settings: ListenSettings) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if sock.family == socket.AF_INET6:
-        # Else the wildcard of IPv6 takes the port of IPv4 too, and one fails.
+        # Otherwise the IPv6 wildcard takes the IPv4 port too, and one of them fails.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     if settings.so_reuseport:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -231,7 +287,7 @@ def _prepare_tcp(sock: socket.socket, settings: ListenSettings) -> None:
 
 def _remove_stale(path: str) -> None:
     with suppress(FileNotFoundError):
-        # Only a socket: a file put there by a mistake in the settings must stay.
+        # Only a socket: with a wrong setting, this may be any other file.
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             Path(path).unlink()
 
@@ -269,11 +325,11 @@ _PATIENCE_S = 10.0
 def send_with_descriptors(
     sock: socket.socket, data: bytes, attached: Sequence[tuple[int, int]]
 ) -> None:
-    """Send bytes, with a descriptor at each of some places (SCM_RIGHTS, unix(7)).
+    """Send bytes with descriptors attached (SCM_RIGHTS, unix(7)).
 
-    Blocks; raises OSError when the other end does not take them in time.
+    Blocks; raises OSError if the peer does not read in time.
 
-    :param attached: places in ``data`` in ascending order, each with its descriptor.
+    :param attached: ascending offsets in ``data``, each with its descriptor.
     """
     sock.settimeout(_PATIENCE_S)
     try:
@@ -285,3 +341,108 @@ def send_with_descriptors(
         sock.sendall(data[sent:])
     finally:
         sock.setblocking(False)  # noqa: FBT003 - its only argument
+
+
+def tcp_options(settings: TcpSettings) -> list[Option]:
+    """Return the options; small messages are always sent at once (no Nagle)."""
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    options += buffer_options(settings)
+    options += _known("TCP_USER_TIMEOUT", settings.tcp_user_timeout)
+    if settings.tcp_keepalive:
+        options += [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+        options += _known("TCP_KEEPIDLE", settings.tcp_keepidle)
+        options += _known("TCP_KEEPINTVL", settings.tcp_keepintvl)
+        options += _known("TCP_KEEPCNT", settings.tcp_keepcnt)
+    return options
+
+
+def buffer_options(settings: TcpSettings) -> list[Option]:
+    """Return those of ``tcp_options`` that size the kernel's buffers.
+
+    Set them before the socket is connected.  A peer that was offered the window of a
+    larger buffer sends at least half of it at a time, or waits for its timer of 200 ms
+    (RFC 9293, 3.8.6.2.1): 40 kB/s for a buffer of 8 KiB.
+    """
+    if settings.tcp_socket_buffer <= 0:
+        return []
+    size = max(settings.tcp_socket_buffer, MIN_BUFFER)
+    return [
+        (socket.SOL_SOCKET, socket.SO_SNDBUF, size),
+        (socket.SOL_SOCKET, socket.SO_RCVBUF, size),
+    ]
+
+
+def tune_listener(sock: socket.socket, settings: TcpSettings) -> None:
+    """Set the options on a listening TCP socket, for its connections to inherit.
+
+    Resets what an earlier call, or another process that had the socket, has set and
+    the settings do not.
+
+    :raises OSError: the system refuses an option.
+    """
+    options = tcp_options(settings)
+    wanted = {(level, name): value for level, name, value in options}
+    with socket.socket(sock.family, sock.type) as fresh:
+        for level, name in _INHERITED:
+            value = wanted.get((level, name))
+            if value is None:
+                value = fresh.getsockopt(level, name)
+            sock.setsockopt(level, name, value)
+        buffers = buffer_options(settings)
+        for option in buffers:
+            sock.setsockopt(*option)
+        if not buffers:
+            _free_buffers(sock, fresh)
+
+
+def _free_buffers(sock: socket.socket, fresh: socket.socket) -> None:
+    """Reset the buffers to the system's size, and let them grow again.
+
+    An older kernel does not let a buffer grow whose size was ever set.
+    """
+    for name in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        value = fresh.getsockopt(socket.SOL_SOCKET, name)
+        if sock.getsockopt(socket.SOL_SOCKET, name) != value:
+            # The system doubles the value, and returns the double (socket(7)).
+            sock.setsockopt(socket.SOL_SOCKET, name, value // 2)
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, SO_BUF_LOCK, 0)
+
+
+def size_buffers(sock: socket.socket, settings: TcpSettings) -> None:
+    """Size the buffers of a socket before it is connected; errors are ignored.
+
+    ``tune_socket`` meets them again.
+    """
+    with suppress(OSError):
+        for option in buffer_options(settings):
+            sock.setsockopt(*option)
+
+
+def tune_socket(sock: socket.socket, settings: TcpSettings) -> None:
+    """Apply the settings to one socket; a unix-domain socket is left alone.
+
+    :raises OSError: the system refuses an option, or the connection is gone.
+    """
+    if sock.family == socket.AF_UNIX:
+        return
+    for option in tcp_options(settings):
+        sock.setsockopt(*option)
+
+
+def defer_accept(sock: socket.socket, seconds: int) -> None:
+    """Have the system report a connection only when its first byte has come.
+
+    :param sock: a listening TCP socket.
+    :param seconds: how long to hold it back at most; 0 turns the delay off.
+    """
+    for option in _known("TCP_DEFER_ACCEPT", seconds, even_zero=True):
+        sock.setsockopt(*option)
+
+
+def _known(name: str, value: int, *, even_zero: bool = False) -> list[Option]:
+    """Return a TCP option; nothing for 0, less, or if the system lacks it."""
+    number: int | None = getattr(socket, name, None)
+    if number is None or not (value > 0 or even_zero):
+        return []
+    return [(socket.IPPROTO_TCP, number, value)]

@@ -1,13 +1,13 @@
 """The transport of an accepted TCP connection.
 
-Theory of operation (a connection's way).  ``twisted.internet.tcp.Server`` is four
-classes of mixins, three texts for logs that are hardly ever written, shutdown(2)
-before close(2), and six steps to end: a third of what a connection cost outside the
-kernel.  :class:`TcpTransport` is what our protocols use of it, and no more; the
-reactor, any reactor, sees an ordinary descriptor.  A link reads past it and sends
-before it (transport.py), so that its own queue is for the rare bytes that the kernel
-does not take at once.  There is a socket object only once somebody asks for one: to
-make it costs two objects and two system calls.
+Theory of operation (accept and close).  ``twisted.internet.tcp.Server`` consists of
+four mixin classes, formats three texts for logs that are hardly ever written, calls
+shutdown(2) before close(2), and takes six steps to end: a third of what a connection
+cost outside the kernel.  :class:`TcpTransport` has the same interfaces and does less;
+any reactor sees an ordinary descriptor.  A stream reads and sends on the socket
+directly (transport.py), so the transport's own queue holds only the few bytes that the
+kernel does not take at once.  The socket object is made on first use, because it costs
+two objects and two system calls.
 
 This file is written in the typed subset that mypyc compiles and also runs as it is.
 """
@@ -15,39 +15,70 @@ This file is written in the typed subset that mypyc compiles and also runs as it
 from __future__ import annotations
 
 from os import close
-from socket import AF_INET, AF_INET6, SO_LINGER, SOCK_STREAM, SOL_SOCKET, SocketType
+from socket import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_TCP,
+    SHUT_WR,
+    SO_KEEPALIVE,
+    SO_LINGER,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_NODELAY,
+    SocketType,
+)
 from struct import pack
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import main
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReadWriteDescriptor,
+    ITCPTransport,
+)
 from twisted.python.failure import Failure
+from zope.interface import classImplements
 
 from pgswitch.relay.syscalls import read, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _DONE: Final = Failure(main.CONNECTION_DONE)
 _IPV4_NAME: Final = 2
 """Parts of an IPv4 socket's name; one of IPv6 has more."""
 _READ_SIZE: Final = 65536
 _NO_LINGER: Final = pack("ii", 1, 0)
-"""Close at once, by a reset, whatever is still to be sent (socket(7), SO_LINGER)."""
+"""Close at once, by a reset, and discard unsent data (socket(7), SO_LINGER)."""
+_BUFFER_SIZE: Final = 65536
+"""Queued bytes that make a push producer pause, as in Twisted's own transports."""
 
 
 class TcpTransport:
-    """An accepted connection: of ``ITCPTransport`` what is used here."""
+    """An accepted connection.
+
+    An ``ITCPTransport``, ``IConsumer`` (of pull and push producers), ``IPushProducer``
+    and ``IReadWriteDescriptor``.
+    """
 
     __slots__ = (
         "_descriptor",
         "_is_aborted",
+        "_is_half_closing",
+        "_is_producer_paused",
+        "_is_streaming",
         "_is_writing",
         "_offset",
         "_own_read",
         "_own_write",
         "_pending",
         "_producer",
+        "_registration",
         "_socket",
-        "_watching",
         "client",
         "connected",
         "disconnecting",
@@ -65,9 +96,9 @@ class TcpTransport:
         number: int,
         reactor: Any,  # noqa: ANN401 - one object with many interfaces
     ) -> None:
-        """Take what ``tcp.Server`` takes, and for the socket the descriptor.
+        """Take what ``tcp.Server`` takes, but a descriptor in place of the socket.
 
-        It must not block.  Begins to read.
+        The descriptor must be non-blocking.  Begins to read.
         """
         del server
         self._socket: Any = None
@@ -81,19 +112,24 @@ class TcpTransport:
         self._descriptor = descriptor
         self._pending: list[bytes] = []
         self._offset = 0
-        """How much of the first piece was written."""
+        """Bytes of the first piece that are written."""
         self._producer: Any = None
+        self._is_streaming = False
+        """The producer is a push producer."""
+        self._is_producer_paused = False
+        self._is_half_closing = False
+        """Closes its writing side as soon as everything is written."""
         self._is_writing = False
         self._is_aborted = False
         self._own_read: Any = None
         self._own_write: Any = None
-        self._watching: Any = getattr(reactor, "watching", None)
-        """How a lean reactor is told (fast_registration.py); any other is by its own
-        names."""
-        if self._watching is None:
+        self._registration: Any = getattr(reactor, "fast_registration", None)
+        """The registration of a lean reactor (fast_registration.py); other reactors
+        have addReader and removeReader only."""
+        if self._registration is None:
             reactor.addReader(self)
         else:
-            self._watching.add(self._descriptor, self)
+            self._registration.add(self._descriptor, self)
 
     # What the reactor calls.
 
@@ -107,7 +143,7 @@ class TcpTransport:
 
     @property
     def doRead(self) -> Any:  # noqa: ANN401 - as the reactor calls it
-        """What reads: what was set for that, else (None) we ourselves."""
+        """The function that reads: the one that was set, by default our own."""
         return self._read if self._own_read is None else self._own_read
 
     @doRead.setter
@@ -116,7 +152,7 @@ class TcpTransport:
 
     @property
     def doWrite(self) -> Any:  # noqa: ANN401 - as the reactor calls it
-        """What writes; as ``doRead``."""
+        """The function that writes; as ``doRead``."""
         return self._flush if self._own_write is None else self._own_write
 
     @doWrite.setter
@@ -124,16 +160,16 @@ class TcpTransport:
         self._own_write = way
 
     def connectionLost(self, reason: Failure) -> None:
-        """Close, and tell the protocol; a second time nothing happens."""
+        """Close, and tell the protocol; a second call does nothing."""
         if not self.connected:
             return
         self.connected = False
         if self._is_writing:
             self.stopWriting()
-        if self._watching is None:
+        if self._registration is None:
             self.reactor.removeReader(self)
         else:
-            self._watching.remove(self._descriptor)
+            self._registration.remove(self._descriptor)
         if self._is_aborted:
             self.socket.setsockopt(SOL_SOCKET, SO_LINGER, _NO_LINGER)
         if self._socket is None:
@@ -150,11 +186,11 @@ class TcpTransport:
         protocol.connectionLost(reason)
 
     def ended(self) -> None:
-        """Do what ``connectionLost`` does, for one that was read to its end."""
+        """Do what ``connectionLost`` does, at an end of file or an orderly close."""
         self.connectionLost(_DONE)
 
     def _read(self) -> object:
-        """Read for a protocol that does not do it by itself."""
+        """Read for a protocol that has no stream of its own."""
         try:
             data = self.socket.recv(_READ_SIZE)
         except BlockingIOError:
@@ -167,7 +203,7 @@ class TcpTransport:
         return None
 
     def _flush(self) -> object:
-        """Write what is queued; ask for more of it, or close, when it is written."""
+        """Write what is queued; then ask the producer for more, or close."""
         if self._pending:
             try:
                 first = self._pending[0]
@@ -185,17 +221,32 @@ class TcpTransport:
                 self._offset = 0
         if not self._pending:
             self.stopWriting()
-            if self._producer is not None:
+            waits = not self._is_streaming or self._is_producer_paused
+            if self._producer is not None and waits:
+                self._is_producer_paused = False
                 self._producer.resumeProducing()
             elif self.disconnecting:
                 return main.CONNECTION_DONE
+            elif self._is_half_closing:
+                return self._close_writing()
         return None
 
-    # What protocols and their helpers call.
+    def _close_writing(self) -> object:
+        self._is_half_closing = False
+        try:
+            self.socket.shutdown(SHUT_WR)
+        except OSError:
+            return main.CONNECTION_LOST
+        listener: Any = self.protocol
+        if IHalfCloseableProtocol.providedBy(listener):
+            listener.writeConnectionLost()
+        return None
+
+    # What protocols call.
 
     @property
     def socket(self) -> Any:  # noqa: ANN401 - of C, or one that encrypts
-        """The socket, made now if need be."""
+        """The socket, made on first use."""
         if self._socket is None:
             family = AF_INET if len(self.client) == _IPV4_NAME else AF_INET6
             self._socket = SocketType(family, SOCK_STREAM, 0, self._descriptor)
@@ -214,59 +265,119 @@ class TcpTransport:
         return write(self._descriptor, data)
 
     def startReading(self) -> None:
-        """Have the reactor look for something to be read."""
+        """Have the reactor watch for data."""
         self.reactor.addReader(self)
 
     def stopReading(self) -> None:
-        """Read no more for now."""
+        """Stop reading for now."""
         self.reactor.removeReader(self)
 
     def startWriting(self) -> None:
-        """Have the reactor look for room to write to."""
+        """Have the reactor watch for room to write."""
         self._is_writing = True
         self.reactor.addWriter(self)
 
     def stopWriting(self) -> None:
-        """Write no more for now."""
+        """Stop writing for now."""
         self._is_writing = False
         self.reactor.removeWriter(self)
 
     def write(self, data: bytes) -> None:
-        """Queue bytes; nothing is sent before the reactor finds room for them."""
+        """Queue bytes; they are sent once the reactor finds room for them."""
         if self.connected and data:
             self._pending.append(data)
             self.startWriting()
+            if self._is_streaming and not self._is_producer_paused:
+                self._pause_producer()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Queue several pieces."""
+        self.write(b"".join(data))
+
+    def _pause_producer(self) -> None:
+        """Pause a push producer if more than a buffer is queued."""
+        size = -self._offset
+        for piece in self._pending:
+            size += len(piece)
+        if size > _BUFFER_SIZE:
+            self._is_producer_paused = True
+            self._producer.pauseProducing()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: ANN401, FBT001 - as Twisted has it
-        """Ask ``producer``, which is a pull producer, whenever nothing is queued."""
-        del streaming
+        """Have ``producer`` provide the data.
+
+        A pull producer is asked whenever nothing is queued; a push producer
+        (``streaming``) is paused while more than a buffer is.  Raises RuntimeError if
+        one is registered.
+        """
+        if self._producer is not None:
+            raise RuntimeError(f"{self._producer!r} is registered already")
         if not self.connected:
             producer.stopProducing()
             return
         self._producer = producer
-        producer.resumeProducing()
+        self._is_streaming = streaming
+        self._is_producer_paused = False
+        if not streaming:
+            producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
-        """Ask it no more."""
+        """Forget the producer; a connection that is closing closes now."""
         self._producer = None
+        self._is_streaming = False
         if self.connected and self.disconnecting:
             self.startWriting()
 
     def loseConnection(self) -> None:
-        """Close once everything is written; read no more."""
+        """Stop reading, and close once everything is written."""
         if self.connected and not self.disconnecting:
             self.disconnecting = True
             self.stopReading()
             self.startWriting()
 
+    def loseWriteConnection(self) -> None:
+        """Close the writing side once everything is written (shutdown(2))."""
+        if self.connected and not self.disconnecting:
+            self._is_half_closing = True
+            self.startWriting()
+
     def abortConnection(self) -> None:
-        """Close soon, by a reset; nothing more is read or written."""
+        """Close in the next turn, by a reset; nothing more is read or written."""
         if not self.connected or self._is_aborted:
             return
         self._is_aborted = self.disconnecting = True
         self.stopReading()
         self.stopWriting()
         self.reactor.callLater(0, self.connectionLost, Failure(ConnectionAborted()))
+
+    def pauseProducing(self) -> None:
+        """Stop reading: backpressure by the consumer of what arrives."""
+        self.stopReading()
+
+    def resumeProducing(self) -> None:
+        """Read again, unless the connection is closing."""
+        if self.connected and not self.disconnecting:
+            self.startReading()
+
+    def stopProducing(self) -> None:
+        """Close: the consumer of what arrives is gone."""
+        self.loseConnection()
+
+    def getTcpNoDelay(self) -> bool:
+        """Tell whether small writes are sent at once (no Nagle)."""
+        return bool(self.socket.getsockopt(IPPROTO_TCP, TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001 - as Twisted has it
+        """Have small writes sent at once, or collected."""
+        self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, int(enabled))
+
+    def getTcpKeepAlive(self) -> bool:
+        """Tell whether the system probes a silent peer."""
+        return bool(self.socket.getsockopt(SOL_SOCKET, SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: FBT001 - as Twisted has it
+        """Have the system probe a silent peer, or not."""
+        self.socket.setsockopt(SOL_SOCKET, SO_KEEPALIVE, int(enabled))
 
     def getHandle(self) -> object:
         """Return the socket."""
@@ -288,3 +399,9 @@ class TcpTransport:
     def __repr__(self) -> str:
         """Return the connection's number and where it comes from."""
         return f"<client #{self.sessionno} from {self.client[0]}>"
+
+
+# Not as a decorator: mypyc does not compile decorated classes.
+classImplements(
+    TcpTransport, ITCPTransport, IConsumer, IPushProducer, IReadWriteDescriptor
+)

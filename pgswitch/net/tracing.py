@@ -1,13 +1,13 @@
 """Logs every message of a connection in libpq's trace format, at ``-v -v``.
 
-Switched on when a connection begins: its two socket calls are wrapped, so that
-connections that are not traced pay nothing.
+Tracing wraps the two socket calls of a connection when it begins, so that untraced
+connections pay nothing.
 
-Theory of operation.  Whoever looks on changes nothing.  A trace that cannot go on, be
-it by its own fault or because what it sees makes no sense, says so and ends; the
-connection does not notice.  And bulk is not shown row by row, which took ten times as
-long as to pass it on: of rows and copy data on end the first few are shown, then the
-first that begins in each chunk, and at the end how many bytes were left out.
+Theory of operation.  Tracing never changes the connection.  A trace that cannot
+continue, because of its own fault or because the data make no sense, says so and ends;
+the connection goes on.  Bulk data are not shown row by row, which took ten times as
+long as relaying them: of consecutive rows or copy data the first few are shown, then
+the first that begins in each chunk, and finally the number of bytes left out.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _ALL: Final = action_table(CALL, {})
 _ALL_BUT_ROWS: Final = action_table(CALL, {DATA_ROW: PASS})
 _ALL_BUT_COPY_DATA: Final = action_table(CALL, {COPY_DATA: PASS})
 SHOWN_OF_BULK: Final = 8
-"""Rows or messages of copy data that are shown of many that follow each other."""
+"""Consecutive rows or copy data messages that are shown."""
 
 
 class TracedPeer(Protocol):
-    """Something that log lines are about."""
+    """The client or server of a traced connection."""
 
     @property
     def prefix(self) -> str:
@@ -39,7 +39,7 @@ class TracedPeer(Protocol):
 
     @property
     def is_confidential(self) -> bool:
-        """Whether rows that it reads now are secrets."""
+        """Whether the rows on this connection are secret now."""
 
 
 class _Direction(Scanner):
@@ -52,23 +52,20 @@ class _Direction(Scanner):
         self._owner = owner
         self._is_over = False
         self._seen = 0
-        """Bytes that have come."""
+        """Bytes seen so far."""
         self._begin = 0
-        """Where in them the chunk begins."""
+        """The position at which the present chunk begins."""
         self._bulk = 0
-        """The type of the last message, if it is one that comes in bulk."""
+        """The type of the last message if it was bulk data."""
         self._bulk_shown = 0
-        """How many of them on end were shown."""
+        """Consecutive bulk messages shown."""
         self._omitted = 0
-        """Bytes of them that were not."""
+        """Bytes of bulk data not shown."""
         self._omitted_from = -1
-        """Where the present part begins that is not shown."""
+        """The position from which nothing is shown; -1: everything is."""
 
     def show(self, data: bytes) -> None:
-        """Log what has come whole; what is cut is shown as far as it goes.
-
-        Never raises.
-        """
+        """Log the complete messages of a chunk. Never raises."""
         if self._is_over:
             return
         try:
@@ -115,7 +112,7 @@ class _Direction(Scanner):
         return True
 
     def _end_bulk(self) -> None:
-        """Tell what was left out of the messages of one type that end here."""
+        """Log how much of the bulk data that ends here was left out."""
         if self._omitted:
             name = "DataRow" if self._bulk == DATA_ROW else "CopyData"
             self._log.noise(
@@ -126,7 +123,7 @@ class _Direction(Scanner):
 
 
 def _name_of(owner: TracedPeer) -> str:
-    """Return what log lines about somebody begin with, whatever that leads to."""
+    """Return what log lines about the owner begin with; never raises."""
     try:
         return owner.prefix
     except Exception as error:  # noqa: BLE001 - as above
@@ -142,14 +139,14 @@ def traced(
     is_client: bool,
     rest: bytes = b"",
 ) -> None:
-    """Have everything that ``stream`` reads and sends logged.
+    """Log everything that ``stream`` reads and sends from now on.
 
-    ``rest`` was read before, and the link has not been given it yet.
+    ``rest`` was read before; the stream has not processed it yet.
     """
     received = _Direction("F" if is_client else "B", log, owner)
     sent = _Direction("B" if is_client else "F", log, owner)
     recv, send = io.recv, io.send
-    # Of what has been said before, nothing is shown.
+    # What was sent before is not shown.
     sent.skip = sum(len(data) for data in stream.pending)
     if rest:
         received.show(rest)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pgswitch.errors import Fault
     from pgswitch.logs import Log
     from pgswitch.net.backend import DeriveKeys
-    from pgswitch.tls.store import TlsContexts
+    from pgswitch.tls.endpoints import TlsContexts
     from pgswitch.wire.params import Tracking
     from pgswitch.wire.password import Secret
     from pgswitch.wire.scram import ScramKeys

@@ -9,6 +9,7 @@ whether a request that was sent has been carried out, the server is closed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -17,19 +18,20 @@ from twisted.internet.protocol import Protocol
 
 from pgswitch.net.server_state import ServerEvent, ServerState
 from pgswitch.net.tls_negotiation import REFUSED, Encryption, TlsNegotiation
-from pgswitch.net.tls_socket import encrypt
+from pgswitch.net.tls_socket import TlsLayer, start_tls
 from pgswitch.wire import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from OpenSSL import SSL
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
     from pgswitch.net.backend import Backend
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import Connector, ServiceContext
-    from pgswitch.tls.facts import TlsFacts
+    from pgswitch.tls.certificates import TlsFacts
 
 SENT = "successfully sent cancel request"
 NOT_NEEDED = "not sending cancel request for client that is now idle"
@@ -70,28 +72,26 @@ class CancelConnection(Protocol):
             self._cancel.connected()
             return
         self._negotiation = TlsNegotiation(
-            self._encryption,
-            transport,
-            lambda connection, done, failed: encrypt(
-                transport, connection, lambda _tls: done(), failed
-            ),
-            self._secured,
-            self._cancel.refused,
+            self._encryption, transport, partial(_start_tls, transport)
         )
-        self._negotiation.begin()
+        self._negotiation.begin().addCallbacks(self._negotiated, self._tls_refused)
 
     def dataReceived(self, data: bytes) -> None:
         """Take the answer to an SSLRequest; a CancelRequest gets no answer."""
         if self._negotiation is not None:
             self._negotiation.received(data)
 
-    def _secured(self, facts: TlsFacts | None) -> None:
+    def _negotiated(self, facts: TlsFacts | None) -> None:
         if self._cancel is None:
             return
         if facts is None:
             self._cancel.refused(REFUSED)
         else:
             self._cancel.connected()
+
+    def _tls_refused(self, failure: Failure) -> None:
+        if self._cancel is not None:
+            self._cancel.refused(str(failure.value))
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Note that the other end has handled the request, or that it is lost."""
@@ -101,6 +101,15 @@ class CancelConnection(Protocol):
     def detach(self) -> None:
         """Break the reference cycle: the request is over."""
         self._cancel = self._negotiation = None
+
+
+def _start_tls(transport: Any, creator: Encryption) -> Deferred[SSL.Connection]:  # noqa: ANN401 - any transport
+    """Do a handshake; fires with the connection that OpenSSL has made of it."""
+
+    def connection_of(layer: TlsLayer) -> SSL.Connection:
+        return layer.connection
+
+    return start_tls(transport, creator).addCallback(connection_of)
 
 
 class OutgoingCancel:

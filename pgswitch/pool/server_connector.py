@@ -89,6 +89,7 @@ class ServerConnector:
             log=context.log,
             limit=context.configuration.settings.max_packet_size,
             generation=generation,
+            clock=context.clock,
         )
         backend.is_quiet = self._is_quiet
         _set_target(backend, self._host(spec), spec.port)

@@ -12,8 +12,8 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from pgswitch.errors import ServerConnCrashed
-from pgswitch.net.accepted_unix import UnixTransport
 from pgswitch.net.frontend import Frontend
+from pgswitch.net.listen import UnixTransport
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.pool.modes import apply_mode_to_server, update_statements

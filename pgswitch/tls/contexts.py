@@ -1,18 +1,27 @@
-"""OpenSSL contexts from options: what we show, accept and ask for, on both sides.
+"""OpenSSL contexts from options: what we present, accept and request, on both sides.
 
-Nothing here is PostgreSQL's but the name of its protocol in ALPN (manual, "SSL Session
-Encryption").  What all contexts have in common:
+Only the protocol's name in ALPN is specific to PostgreSQL (manual, "SSL Session
+Encryption").  All contexts have in common:
 
-* no renegotiation, no compression, no session tickets: none is of use to a pooler,
-  each has been somebody's way in;
-* OpenSSL's buffers are freed while a connection is idle;
-* revocation lists in the file of authorities are heeded, for the whole chain.
+* no renegotiation, no compression, no session tickets: a pooler does not need them,
+  and each has been exploited;
+* OpenSSL frees its buffers while a connection is idle;
+* revocation lists in the CA file apply to the whole chain.
+
+The contexts are not those of ``twisted.internet.ssl.CertificateOptions``.  That can say
+the key, the authorities, optional client certificates, and the lowest and highest
+version.  It has no way to leave out a version between them, to choose key exchange
+groups or TLS 1.3 cipher suites, to check revocation lists, to turn off renegotiation
+and tickets, to refuse a peer whose ALPN names other protocols only, or to learn why a
+certificate was rejected; and it hands pyOpenSSL the deprecated X509 objects.  The
+interfaces are Twisted's: see the connection creators in endpoints.py and
+net/tls_negotiation.py.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -20,7 +29,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509StoreFlags
 
-from pgswitch.tls.groups import GroupsError, set_groups
 from pgswitch.tls.options import VERSIONS, versions_in
 
 if TYPE_CHECKING:
@@ -59,6 +67,17 @@ _LEFT_OUT = dict(
 )
 _REVOCATION_LIST = b"-----BEGIN X509 CRL-----"
 
+SINGLE_CURVES: dict[str, type[ec.EllipticCurve]] = {
+    "prime256v1": ec.SECP256R1,
+    "secp256r1": ec.SECP256R1,
+    "p-256": ec.SECP256R1,
+    "secp384r1": ec.SECP384R1,
+    "p-384": ec.SECP384R1,
+    "secp521r1": ec.SECP521R1,
+    "p-521": ec.SECP521R1,
+}
+"""The curves that every version of the libraries supports."""
+
 VERIFY_ERRORS = {
     3: "no revocation list of its authority",
     9: "certificate is not yet valid",
@@ -73,11 +92,15 @@ VERIFY_ERRORS = {
     26: "unsuitable certificate purpose",
     79: "invalid CA certificate",
 }
-"""Words for the numbers of x509_vfy.h that an operator is likely to meet."""
+"""Texts for the numbers of x509_vfy.h that an operator is likely to meet."""
 
 
 class TlsSetupError(Exception):
-    """Settings, or the files they name, make no context; the text says which."""
+    """No context can be made of the settings or their files; the text says why."""
+
+
+class GroupsError(ValueError):
+    """The library does not support the groups, or the choice; the text says which."""
 
 
 def context_for_clients(options: TlsOptions) -> SSL.Context:
@@ -97,7 +120,7 @@ def context_for_clients(options: TlsOptions) -> SSL.Context:
     context.set_alpn_select_callback(_select_protocol)
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
     if options.asks_clients:
-        # Below verify-ca a certificate is welcome; one that is shown must be good.
+        # Below verify-ca a certificate is optional, but must be valid if presented.
         _set_authorities(context, options, prefix)
         must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if options.verifies else 0
         context.set_verify(SSL.VERIFY_PEER | must, _note_verify_error)
@@ -132,7 +155,7 @@ def context_for_servers(options: TlsOptions) -> SSL.Context:
 
 
 def verify_error(connection: SSL.Connection) -> str:
-    """Return why the other end's certificate was not accepted; empty if it was."""
+    """Return why the peer's certificate was rejected; empty if it was not."""
     noted = connection.get_app_data()
     return noted if isinstance(noted, str) else ""
 
@@ -176,7 +199,7 @@ def _set_key(context: SSL.Context, options: TlsOptions, prefix: str) -> None:
 
 
 def _key(name: str, path: str) -> _PrivateKey:
-    """Read a private key; OpenSSL itself would ask the terminal for a passphrase."""
+    """Read a private key; OpenSSL itself would prompt for a passphrase."""
     try:
         key = load_pem_private_key(_readable(name, path), password=None)
     except TypeError:
@@ -201,7 +224,7 @@ def _set_authorities(context: SSL.Context, options: TlsOptions, prefix: str) -> 
 
 
 def _set_key_exchange(context: SSL.Context, options: TlsOptions, prefix: str) -> None:
-    """Restrict what keys are agreed by; TLS 1.3 has no way without curves or groups."""
+    """Restrict the key exchange; TLS 1.3 always needs curves or groups."""
     without = []
     curve = options.ecdhcurve
     if curve.lower() == "none":
@@ -221,8 +244,49 @@ def _set_key_exchange(context: SSL.Context, options: TlsOptions, prefix: str) ->
         )
 
 
+def set_groups(context: SSL.Context, names: str, binding: Any = None) -> None:  # noqa: ANN401 - cffi has no types
+    """Restrict a context to groups: names separated by colons, the best first.
+
+    OpenSSL takes a list, with X25519 and the post-quantum groups among its names
+    (SSL_CTX_set1_groups_list).  pyOpenSSL only has a method for one curve that
+    certificates may use too, so this goes through the binding that cryptography has
+    since 2026; without that, only a single curve works.
+
+    ``binding`` is cryptography's OpenSSL; by default that of pyOpenSSL.  Raises
+    GroupsError.
+    """
+    try:
+        library = binding or _binding()
+        set_list, next_error = library.SSL_CTX_set1_curves_list, library.ERR_get_error
+        inner = context._context  # noqa: SLF001 - see above
+    except AttributeError:
+        _set_single(context, names)
+        return
+    if set_list(inner, names.encode()) != 1:
+        while next_error():
+            pass  # Otherwise the next call, for any connection, would find it.
+        raise GroupsError("unknown curve, or not a list with colons between")
+
+
+def _binding() -> Any:  # noqa: ANN401 - as above
+    """Return pyOpenSSL's OpenSSL binding; raises AttributeError if it has moved."""
+    try:
+        from OpenSSL._util import lib  # noqa: PLC0415 - an inner name, may be missing
+    except ImportError:
+        raise AttributeError from None
+    return lib
+
+
+def _set_single(context: SSL.Context, name: str) -> None:
+    curve = SINGLE_CURVES.get(name.lower())
+    if curve is None:
+        known = ", ".join(SINGLE_CURVES)
+        raise GroupsError(f"this version of cryptography can do only one of {known}")
+    context.set_tmp_ecdh(curve())
+
+
 def _readable(name: str, path: str) -> bytes:
-    """Return a file's content; OpenSSL itself does not say why it could not read."""
+    """Return a file's content; OpenSSL does not say why it cannot read one."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -237,7 +301,7 @@ def _try(what: str, action: Callable[[], object]) -> None:
 
 
 def reason_of(error: SSL.Error) -> str:
-    """Return OpenSSL's own words for what went wrong."""
+    """Return OpenSSL's own text for an error."""
     noted = error.args[0] if error.args else ()
     if isinstance(noted, list):
         return ", ".join(reason for _library, _function, reason in noted) or "unknown"
@@ -245,7 +309,7 @@ def reason_of(error: SSL.Error) -> str:
 
 
 def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
-    """Choose PostgreSQL's protocol; whoever offers others alone is not for us.
+    """Choose PostgreSQL's protocol; refuse a client that offers only others.
 
     An exception here is an alert, no_application_protocol (RFC 7301, section 3.2).
     """

@@ -1,9 +1,13 @@
-"""The two sides of TLS: us as the server of clients, us as a client of servers.
+"""Both ends of TLS: we are the server of clients and a client of servers.
 
-An object of either makes OpenSSL's connection objects and says, after the handshake,
-whom we are talking to.  Verification by authorities is OpenSSL's, within the handshake;
-whether the certificate is for the host that we wanted is checked here, before a byte of
-ours goes out.
+:class:`ClientTls` and :class:`ServerTls` make OpenSSL's connection objects and report,
+after the handshake, whom we are talking to.  OpenSSL verifies certificates against our
+authorities within the handshake; whether a certificate is for the host that we wanted
+is checked here, before we send a byte.
+
+:class:`TlsContexts` has those in force.  A reload builds all of them again, because a
+file's content may have changed under the same name, and puts them in force only if all
+can be built.  A connection keeps the context that it was made with.
 """
 
 from __future__ import annotations
@@ -13,24 +17,37 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from zope.interface import implementer
 
+from pgswitch.tls import options as tls_options
+from pgswitch.tls.certificates import (
+    TlsFacts,
+    WrongHost,
+    end_point_of,
+    is_address,
+    names_in,
+    verify_host,
+)
 from pgswitch.tls.contexts import (
     ALPN,
+    TlsSetupError,
     context_for_clients,
     context_for_servers,
     reason_of,
 )
-from pgswitch.tls.facts import TlsFacts, end_point_of, names_in
-from pgswitch.tls.identity import WrongHost, is_address, verify_host
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+    from pgswitch.config.model import Configuration, DatabaseSpec, Settings
     from pgswitch.tls.options import TlsOptions
 
 _GROUP_NAMES = {"secp256r1": "prime256v1", "x25519": "X25519", "x448": "X448"}
-"""Names of RFC 8446, and what OpenSSL's older names are, which logs have always had."""
+"""Names of RFC 8446, and OpenSSL's older ones, which logs have always shown."""
 
 
 class NoProtocol(Exception):
@@ -41,6 +58,7 @@ class PeerAlert(Exception):
     """A server has refused our certificate after our part of the handshake."""
 
 
+@implementer(IOpenSSLServerConnectionCreator)
 class ClientTls:
     """How connections of clients are encrypted."""
 
@@ -57,8 +75,15 @@ class ClientTls:
         connection.set_accept_state()
         return connection
 
+    def serverConnectionForTLS(
+        self,
+        tlsProtocol: TLSMemoryBIOProtocol,  # noqa: ARG002 - verifies for itself
+    ) -> SSL.Connection:
+        """Return a connection for Twisted's own TLS, see ``transport.startTLS``."""
+        return self.connection(None)
+
     def facts(self, connection: SSL.Connection) -> TlsFacts:
-        """Return the outcome of a handshake that went well."""
+        """Return the outcome of a successful handshake."""
         return _facts(connection, _certificate_of(connection), self._end_point)
 
 
@@ -82,9 +107,9 @@ class ServerTls:
     def facts(self, connection: SSL.Connection, host: str) -> TlsFacts:
         """Return the outcome of a handshake.
 
-        Raises WrongHost when the certificate is for others and that matters,
-        NoProtocol, and Objection: with TLS 1.3 we are done before the server has looked
-        at ours (RFC 8446, section 4.4.2.4).  Mostly its alert comes later still.
+        Raises WrongHost when the certificate is for another host and that matters,
+        NoProtocol, and PeerAlert: with TLS 1.3 we finish before the server has looked
+        at our certificate (RFC 8446, section 4.4.2.4).  Its alert usually comes later.
         """
         _hear_alert(connection)
         if self.options.is_direct and connection.get_alpn_proto_negotiated() != ALPN:
@@ -100,20 +125,20 @@ class ServerTls:
 
 
 def _server_name(host: str) -> bytes:
-    """Return the name that the server is asked for, empty if the host has none.
+    """Return the server name to send (SNI), empty if the host has none.
 
-    Addresses are no names, and a dot at the end belongs to none (RFC 6066, section 3).
+    An address is not a name, and a name has no dot at its end (RFC 6066, section 3).
     """
     if is_address(host):
         return b""
     try:
         return host.removesuffix(".").encode("idna")
     except UnicodeError:
-        return b""  # Such as an empty label: no certificate can be for it either.
+        return b""  # For example an empty label: no certificate can be for it either.
 
 
 def _hear_alert(connection: SSL.Connection) -> None:
-    """Raise Objection if an alert is there: once a write has failed, none is read."""
+    """Raise PeerAlert if an alert has come: after a failed write, none can be read."""
     try:
         connection.recv(1, MSG_PEEK)
     except (SSL.WantReadError, SSL.SysCallError, SSL.ZeroReturnError):
@@ -127,11 +152,11 @@ def _certificate_of(connection: SSL.Connection) -> x509.Certificate | None:
 
 
 def _read(get: Callable[..., x509.Certificate | None]) -> x509.Certificate | None:
-    """Return a certificate; None if there is none, or none that can be taken apart.
+    """Return a certificate; None if there is none, or if it cannot be parsed.
 
-    OpenSSL takes some that cryptography does not, of another version or with letters
-    in a name that do not belong there.  Such a certificate encrypts as well as any, but
-    names nobody and binds nothing.
+    OpenSSL accepts some that cryptography rejects, of another version or with invalid
+    characters in a name.  Such a certificate encrypts as well as any other, but has no
+    names and cannot be used for channel binding.
     """
     try:
         return get(as_cryptography=True)
@@ -157,3 +182,71 @@ def _description(connection: SSL.Connection) -> str:
         return text
     kind = "DH" if group.startswith("ffdhe") else "ECDH"
     return f"{text}/{kind}={_GROUP_NAMES.get(group.lower(), group)}"
+
+
+class TlsContexts:
+    """The contexts in force: one for clients, one for each kind of server."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        """Build everything. Raises TlsSetupError."""
+        self.clients: ClientTls | None
+        """None if clients are not offered TLS."""
+        self.is_current = True
+        """The contexts are those of the configuration in force."""
+        self._settings: Settings
+        self._servers: dict[TlsOptions, ServerTls]
+        self.configure(configuration)
+
+    def configure(self, configuration: Configuration) -> None:
+        """Read all files again. Raises TlsSetupError and then changes nothing."""
+        self.is_current = False
+        settings = configuration.settings
+        options = tls_options.for_clients(settings)
+        clients = None if options.mode == tls_options.DISABLE else ClientTls(options)
+        servers = {
+            options: ServerTls(options) for options in _to_servers(configuration)
+        }
+        self.clients, self._settings, self._servers = clients, settings, servers
+        self.is_current = True
+
+    def server(self, spec: DatabaseSpec) -> ServerTls | None:
+        """Return how servers of a database are connected to; None: in clear.
+
+        Raises TlsSetupError for a database that came with a reload whose TLS could not
+        be put in force: rather no connection than one in clear.
+        """
+        options = tls_options.for_servers(self._settings, spec)
+        if options.mode == tls_options.DISABLE:
+            return None
+        if options not in self._servers:
+            self._servers[options] = ServerTls(options)
+        return self._servers[options]
+
+
+def problems(configuration: Configuration) -> list[str]:
+    """Return why the TLS settings cannot be put in force, one text for each reason."""
+    found: list[str] = []
+
+    def attempt(make: Callable[[TlsOptions], object], options: TlsOptions) -> None:
+        try:
+            make(options)
+        except TlsSetupError as error:
+            found.append(str(error))
+
+    of_clients = tls_options.for_clients(configuration.settings)
+    if of_clients.mode != tls_options.DISABLE:
+        attempt(ClientTls, of_clients)
+    for options in _to_servers(configuration):
+        attempt(ServerTls, options)
+    return found
+
+
+def _to_servers(configuration: Configuration) -> list[TlsOptions]:
+    """Return the different TLS options of all databases, in their order."""
+    settings = configuration.settings
+    wanted = [tls_options.for_servers(settings)]
+    wanted += (
+        tls_options.for_servers(settings, spec)
+        for spec in configuration.databases.values()
+    )
+    return [one for one in dict.fromkeys(wanted) if one.mode != tls_options.DISABLE]

@@ -1,6 +1,6 @@
-"""What the configuration says about TLS, as one value for each side.
+"""The TLS settings, as one value for each side.
 
-Equal values make equal contexts, so they are the keys under which contexts are kept.
+Equal values make equal contexts, so contexts are stored under them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DISABLE = "disable"
 REQUIRING = ("require", "verify-ca", "verify-full")
-"""Modes that do without TLS in no case."""
+"""Modes that refuse a connection without TLS."""
 VERIFYING = ("verify-ca", "verify-full")
 VERSIONS = ("tlsv1.0", "tlsv1.1", "tlsv1.2", "tlsv1.3")
 """From the oldest to the newest."""
@@ -29,15 +29,15 @@ _GROUPS = {
     "default": VERSIONS[2:],
 }
 _DEFAULT_CIPHERS = ("default", "secure", "normal", "fast")
-"""Words for what the library itself offers."""
+"""Words for the library's own default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsOptions:
     """The settings of one side, ``client_tls_`` or ``server_tls_``.
 
-    ``is_direct`` and ``protocols`` are explained at the settings ``sslnegotiation``
-    and ``..._protocols``; files that are not given are empty.
+    See the settings ``sslnegotiation`` and ``..._protocols`` for ``is_direct`` and
+    ``protocols``; a file that is not set is empty.
     """
 
     mode: str
@@ -58,12 +58,12 @@ class TlsOptions:
 
     @property
     def verifies(self) -> bool:
-        """Whether the other end must show a certificate of our authorities."""
+        """Whether the peer must present a certificate of our authorities."""
         return self.mode in VERIFYING
 
     @property
     def asks_clients(self) -> bool:
-        """Whether clients are asked for certificates, which are verified then."""
+        """Whether we request client certificates, and verify them."""
         return self.mode != DISABLE and (self.verifies or bool(self.ca_file))
 
     @property
@@ -74,7 +74,7 @@ class TlsOptions:
 
 
 def for_clients(settings: Settings) -> TlsOptions:
-    """Return how clients are served."""
+    """Return the options of connections from clients."""
     return TlsOptions(
         mode=settings.client_tls_sslmode,
         key_file=settings.client_tls_key_file,
@@ -89,7 +89,7 @@ def for_clients(settings: Settings) -> TlsOptions:
 
 
 def for_servers(settings: Settings, spec: DatabaseSpec | None = None) -> TlsOptions:
-    """Return how servers are connected to: a database's own keys, else the settings."""
+    """Return the options for servers: a database's own keys, else the settings."""
 
     def value(name: str) -> str:
         own: str | None = None if spec is None else getattr(spec, name)
@@ -112,8 +112,8 @@ def for_servers(settings: Settings, spec: DatabaseSpec | None = None) -> TlsOpti
 def versions_in(words: Iterable[str]) -> tuple[str, ...]:
     """Return the VERSIONS that a list such as ``all,!tlsv1.0`` leaves, oldest first.
 
-    A word adds, a word behind ``!`` takes away; a list that begins with taking away
-    begins with all of them.
+    A word adds versions, one after ``!`` removes them; a list whose first word removes
+    starts with all versions.
     """
     chosen: set[str] = set()
     for word in words:

@@ -6,7 +6,7 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from pgswitch.tls.facts import TlsFacts
+from pgswitch.tls.certificates import TlsFacts
 from pgswitch.tls.options import TlsOptions
 from tests.fakes.transports import FakeSocket
 

@@ -14,6 +14,9 @@ from twisted.python.failure import Failure
 
 from pgswitch.net.tls_socket import TlsSocket
 
+_MSG_PEEK = int(MSG_PEEK)
+"""An int: operators of an enumeration are calls, which test_cost.py would count."""
+
 END = b""
 """In place of bytes that are read: the other end has closed."""
 
@@ -33,7 +36,7 @@ class FakeSocket:
             raise ConnectionResetError
         if not self.incoming:
             raise BlockingIOError
-        if flags & MSG_PEEK:
+        if flags & _MSG_PEEK:
             return self.incoming[0][:size]
         data = self.incoming.popleft()
         if data == END or len(data) > size:

@@ -218,8 +218,7 @@ class World:
         self.attempts: list[Attempt] = []
         """Those not decided about yet, the first begun first."""
         clock = self.reactor.seconds
-        for module in ("service", "net.backend"):
-            monkeypatch.setattr(f"pgswitch.{module}.monotonic", clock)
+        monkeypatch.setattr("pgswitch.service.monotonic", clock)
         (folder / "users.txt").write_text('"app" ""\n"other" ""\n"admin" ""\n')
         self.write(**sections)
         self.started = 0

@@ -16,7 +16,7 @@ import pytest
 
 from pgswitch.net.frontend import ANSWER_LIMIT, LOGIN_LIMIT
 from pgswitch.relay.stream import SMALL_READ
-from pgswitch.tls.facts import TlsFacts
+from pgswitch.tls.certificates import TlsFacts
 from pgswitch.wire import encode, scram
 from tests.fakes.messages import GSSENC_REQUEST, message
 from tests.fakes.world import Client, World

@@ -15,7 +15,7 @@ import pytest
 from cryptography import x509
 
 from pgswitch.demo.postgres import PostgresServer
-from pgswitch.tls.facts import end_point_of
+from pgswitch.tls.certificates import end_point_of
 from pgswitch.wire import encode
 from pgswitch.wire.constants import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
 from pgswitch.wire.scram import ScramClient, keys_from_password

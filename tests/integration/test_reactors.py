@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,6 +18,7 @@ from tests.waiting import wait_until
 ONE_INSTALLATION = True
 
 ROWS = 20_000
+STOCK_TRANSPORTS = Path(__file__).with_name("stock_transports")
 
 
 @pytest.fixture(params=["lean", "epoll", "poll", "select", "asyncio", "pure"])
@@ -45,6 +48,28 @@ def encrypting(
 ) -> PgSwitch:
     """Return a pgswitch with two servers and TLS on both sides, on one reactor."""
     monkeypatch.setenv("PGSWITCH_REACTOR", request.param)
+    pooler = tls_pgswitch(
+        pool_mode="transaction",
+        default_pool_size=2,
+        server_tls_sslmode="require",
+        **certificates.for_clients(),
+    )
+    assert f"({request.param}" in pooler.log_text()
+    return pooler
+
+
+@pytest.fixture(params=["select", "poll", "asyncio", "epoll"])
+def started_tls(
+    request: pytest.FixtureRequest,
+    tls_pgswitch: PgSwitchFactory,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> PgSwitch:
+    """Return the same with Twisted's own transports, encrypted by startTLS."""
+    monkeypatch.setenv("PGSWITCH_REACTOR", request.param)
+    monkeypatch.setenv("PGSWITCH_PURE", "1")
+    places = [str(STOCK_TRANSPORTS), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
     pooler = tls_pgswitch(
         pool_mode="transaction",
         default_pool_size=2,
@@ -98,8 +123,8 @@ def more_clients_than_servers(pooler: PgSwitch) -> None:
     assert len(pooler.console("SHOW SERVERS")) <= 2
 
 
-def cancel_and_vanish(pooler: PgSwitch) -> None:
-    """Cancel a query; leave another, whose server then has to go as well."""
+def cancel_a_query(pooler: PgSwitch) -> None:
+    """Cancel a query; the client goes on."""
     with pooler.connect() as client:
         timer = threading.Timer(0.3, client.cancel)
         timer.start()
@@ -107,6 +132,10 @@ def cancel_and_vanish(pooler: PgSwitch) -> None:
             client.execute("SELECT pg_sleep(20)")
         timer.join()
         assert client.execute("SELECT 2").fetchone() == (2,)
+
+
+def vanish(pooler: PgSwitch) -> None:
+    """Leave a query, whose server then has to go as well."""
     with RawClient(pooler.port) as raw:
         raw.log_in("scram")
         raw.send(query("SELECT pg_sleep(20)"))
@@ -131,7 +160,8 @@ def test_work(pooler: PgSwitch) -> None:
     """One process does it all, one piece after the other."""
     a_long_answer_and_a_long_copy(pooler)
     more_clients_than_servers(pooler)
-    cancel_and_vanish(pooler)
+    cancel_a_query(pooler)
+    vanish(pooler)
     a_slow_reader(pooler)
 
 
@@ -144,3 +174,17 @@ def test_work_encrypted(encrypting: PgSwitch) -> None:
     with encrypting.connect() as client, pytest.raises(psycopg.OperationalError):
         client.execute("SELECT pg_terminate_backend(pg_backend_pid())")
     assert encrypting.execute("SELECT 1") == [(1,)]
+
+
+def test_work_with_started_tls(started_tls: PgSwitch) -> None:
+    """The same through Twisted's interfaces alone; a client without TLS is refused."""
+    a_long_answer_and_a_long_copy(started_tls)
+    more_clients_than_servers(started_tls)
+    cancel_a_query(started_tls)
+    rows = started_tls.console("SHOW SERVERS") + started_tls.console("SHOW CLIENTS")
+    assert all(row["tls"].startswith("TLSv1.3/") for row in rows)
+    with pytest.raises(psycopg.OperationalError, match="SSL required"):
+        started_tls.connect(sslmode="disable")
+    with started_tls.connect() as client, pytest.raises(psycopg.OperationalError):
+        client.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert started_tls.execute("SELECT 1") == [(1,)]

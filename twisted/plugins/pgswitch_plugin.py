@@ -1,4 +1,4 @@
-"""Makes ``twistd pgswitch`` known; imports nothing until it is chosen."""
+"""Registers ``twistd pgswitch``; imports the service only when it is chosen."""
 
 from twisted.application.service import ServiceMaker
 

@@ -1,5 +1,7 @@
-"""Makes the lean reactor known to ``twistd --reactor lean``."""
+"""Registers the lean reactor for ``twistd --reactor lean``."""
 
 from twisted.application.reactors import Reactor
 
-lean = Reactor("lean", "pgswitch.net.lean_reactor", "epoll, with a short way to links")
+lean = Reactor(
+    "lean", "pgswitch.net.lean_reactor", "epoll, with a short path to streams"
+)

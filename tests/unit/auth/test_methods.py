@@ -13,7 +13,7 @@ from pgswitch.auth.methods import _CACHE_LIMIT
 from pgswitch.auth.user_lookup import AuthQueryKey, User
 from pgswitch.config.model import Settings
 from pgswitch.net.frontend import Frontend
-from pgswitch.tls.facts import TlsFacts
+from pgswitch.tls.certificates import TlsFacts
 from pgswitch.types import Address, AuthType
 from pgswitch.wire import encode
 from pgswitch.wire.password import Secret

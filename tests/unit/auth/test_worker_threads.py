@@ -15,7 +15,7 @@ from pgswitch.auth import worker_threads
 from pgswitch.auth.ldap import DirectoryError
 from pgswitch.auth.worker_threads import LoginThreads, WorkerThreads
 from pgswitch.errors import TooManyLogins
-from pgswitch.net.threads import DaemonThreads
+from pgswitch.net.reactor import DaemonThreadPool
 from pgswitch.wire.client_auth import Offload
 from tests.unit.captured import CapturedLog
 
@@ -51,7 +51,7 @@ def lane(monkeypatch: pytest.MonkeyPatch) -> Lane:
     """Put a lane in place of threads."""
     lane = Lane()
     monkeypatch.setattr(worker_threads, "deferToThreadPool", lane.defer)
-    monkeypatch.setattr(DaemonThreads, "start", lambda _: None)
+    monkeypatch.setattr(DaemonThreadPool, "start", lambda _: None)
     return lane
 
 

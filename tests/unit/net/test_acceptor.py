@@ -24,6 +24,7 @@ from pgswitch.net.acceptor import (
 from pgswitch.relay import syscalls
 from pgswitch.types import Address
 from tests.unit.captured import CapturedLog, NotingReactor
+from tests.unit.net.call_factory import CallFactory
 from tests.unit.net.listen_settings import ListenValues
 
 
@@ -52,7 +53,7 @@ class Scene:
         return Acceptor(
             self.reactor,
             sock,  # type: ignore[arg-type] # fakes have what is used
-            self.build,
+            CallFactory(self.build),
             log=self.captured.log,
             transport=self.transport,
         )
@@ -80,7 +81,7 @@ class Scene:
 
     def end(self) -> None:
         """Close whatever is open."""
-        self.acceptor.close()
+        self.acceptor.stopListening()
         for sock in (*self.clients, *self.taken):
             sock.close()
 
@@ -97,7 +98,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     """Give a scene whose Acceptor has started."""
     monkeypatch.setattr(acceptor, "accept", accept_one)
     scene = Scene(tmp_path / ".s.PGSQL.6543")
-    scene.acceptor.start()
+    scene.acceptor.startListening()
     yield scene
     scene.end()
 
@@ -120,7 +121,7 @@ def test_those_who_wait_are_taken_before_a_close(scene: Scene) -> None:
     """All at once, also behind one that has left; a closed socket takes nobody."""
     scene.connect(3)
     scene.acceptor.take_waiting()
-    scene.acceptor.close()
+    scene.acceptor.stopListening()
     scene.acceptor.take_waiting()
     assert len(scene.made) == 3
     acceptor = scene.over(FailingSocket(errno.ECONNABORTED, errno.EMFILE, errno.EPERM))
@@ -207,7 +208,7 @@ class FailingSocket:
 def test_refused_accept_pauses(scene: Scene) -> None:
     """Out of descriptors: clients wait in the backlog for five seconds."""
     acceptor = scene.over(FailingSocket(errno.EMFILE))
-    acceptor.start()
+    acceptor.startListening()
     acceptor.doRead()
     assert scene.captured.lines == ["ERROR accept() failed: Too many open files"]
     assert acceptor not in scene.reactor.readers
@@ -221,7 +222,7 @@ def test_client_gone_before_accept_is_no_fault(scene: Scene) -> None:
     """The next client is taken as if nothing had been."""
     sock = FailingSocket(errno.ECONNABORTED)
     acceptor = scene.over(sock)
-    acceptor.start()
+    acceptor.startListening()
     acceptor.doRead()
     assert not sock.errors
     assert scene.captured.lines == []
@@ -232,9 +233,9 @@ def test_closing_ends_a_pause_for_good(scene: Scene) -> None:
     """No timer of a closed socket is left."""
     sock = FailingSocket(errno.EMFILE)
     acceptor = scene.over(sock)
-    acceptor.start()
+    acceptor.startListening()
     acceptor.doRead()
-    acceptor.close()
+    acceptor.stopListening()
     assert not scene.reactor.getDelayedCalls()
     acceptor.resume()
     assert acceptor not in scene.reactor.readers
@@ -243,7 +244,7 @@ def test_closing_ends_a_pause_for_good(scene: Scene) -> None:
 
 def test_close_once(scene: Scene) -> None:
     """A second close, by the reactor's end, changes nothing."""
-    scene.acceptor.close()
+    scene.acceptor.stopListening()
     scene.acceptor.connectionLost(Failure(ConnectionDone()))
     assert scene.reactor.readers == []
     assert scene.acceptor.fileno() == -1

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
 
 from pgswitch.net import connect
-from pgswitch.net.connect import TransportConnector, unix_path
+from pgswitch.net.connect import TransportConnector
 from tests.unit.net.listen_settings import ListenValues
 
 
@@ -169,12 +169,3 @@ def test_buffers_before_it_connects(scene: Scene) -> None:
     made[0].close()
     connecting.addErrback(lambda _cancelled: None)
     connecting.cancel()
-
-
-@pytest.mark.parametrize(
-    ("folder", "path"),
-    [("/tmp", "/tmp/.s.PGSQL.1"), ("@x", "\0x/.s.PGSQL.1")],
-)
-def test_unix_path(folder: str, path: str) -> None:
-    """As libpq builds it; an abstract one begins with a zero byte."""
-    assert unix_path(folder, 1) == path

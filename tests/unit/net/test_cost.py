@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pgswitch.net.tuning import tcp_options
+from pgswitch.net.sockets import tcp_options
 from pgswitch.wire.encode import startup
 from tests.counting import calls_in, only_interpreted
 from tests.fakes.messages import ANSWER, message, query
@@ -15,7 +15,7 @@ from tests.fakes.world import World
 from tests.unit.net.listen_settings import ListenValues
 
 STARTUP = startup([("user", "app"), ("database", "db")])
-MAX_CALLS = 204
+MAX_CALLS = 195
 """Python calls from the connection to its end, those of the fakes among them."""
 
 

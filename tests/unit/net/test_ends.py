@@ -19,8 +19,9 @@ from twisted.internet.protocol import Protocol
 from pgswitch.errors import SilentClose
 from pgswitch.net.client_state import ClientEvent
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connect import TransportConnector, unix_path
+from pgswitch.net.connect import TransportConnector
 from pgswitch.net.lean_reactor import LeanReactor
+from pgswitch.net.sockets import unix_socket_path
 from pgswitch.net.transport import SocketIO
 from pgswitch.pool.outgoing_cancels import CancelTarget
 from pgswitch.relay.server_stream import ServerStream
@@ -443,13 +444,13 @@ def test_twisted_holds_nothing(kind: type, family: str, tmp_path: Path) -> None:
 
     where: Any = ("127.0.0.1", 0)
     if family == "unix":
-        where = unix_path(str(tmp_path), 5432)
+        where = unix_socket_path(str(tmp_path), 5432)
     with socket.socket(socket.AF_UNIX if family == "unix" else socket.AF_INET) as one:
         one.bind(where)
         one.listen()
         host = None if family == "unix" else "127.0.0.1"
         port = 5432 if family == "unix" else one.getsockname()[1]
         once(one, host, port)
-        # An empty factory is in a circle of Twisted's.
+        # An empty factory is in a reference cycle of Twisted's.
         left = left_by(lambda: once(one, host, port))
-        assert left == Counter(("_OneProtocol",))
+        assert left == Counter(("BackendFactory",))

@@ -18,6 +18,7 @@ from pgswitch.net.lean_reactor import LeanReactor
 from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.types import Address
 from tests.unit.captured import CapturedLog
+from tests.unit.net.call_factory import CallFactory
 
 
 class Kept(Protocol):
@@ -59,11 +60,11 @@ class House:
         self.acceptor = Acceptor(
             self.reactor,
             self.listener,
-            self._build,
+            CallFactory(self._build),
             log=self.captured.log,
             transport=self._transport,
         )
-        self.acceptor.start()
+        self.acceptor.startListening()
 
     def _build(self, _address: Address) -> Kept:
         self.protocols.append(self.kind())
@@ -85,7 +86,7 @@ class House:
 
     def close(self) -> None:
         """Close everything."""
-        self.acceptor.close()
+        self.acceptor.stopListening()
         for transport in self.transports:
             transport.connectionLost(Failure(ConnectionDone()))
         waker = self.reactor.waker
@@ -106,7 +107,7 @@ def test_who_comes_is_known_to_the_reactor(house: House) -> None:
     with closing(house.visit()):
         [transport] = house.transports
         assert transport in house.reactor.getReaders()  # type: ignore[no-untyped-call]
-        house.reactor.watching.ended(transport.fileno(), main.CONNECTION_DONE)
+        house.reactor.fast_registration.ended(transport.fileno(), main.CONNECTION_DONE)
         assert house.protocols[0].reasons == [ConnectionDone]
         assert transport not in house.reactor.getReaders()  # type: ignore[no-untyped-call]
         assert transport.fileno() == -1
@@ -117,7 +118,7 @@ def test_an_end_that_is_none(house: House) -> None:
     """A connection that broke is dropped as Twisted drops its own."""
     with closing(house.visit()):
         [transport] = house.transports
-        house.reactor.watching.ended(transport.fileno(), main.CONNECTION_LOST)
+        house.reactor.fast_registration.ended(transport.fileno(), main.CONNECTION_LOST)
         assert house.protocols[0].reasons == [ConnectionLost]
         assert transport not in house.reactor.getReaders()  # type: ignore[no-untyped-call]
 
@@ -127,7 +128,7 @@ def test_one_that_is_written_to(house: House) -> None:
     with closing(house.visit()):
         [transport] = house.transports
         transport.startWriting()
-        house.reactor.watching.ended(transport.fileno(), main.CONNECTION_DONE)
+        house.reactor.fast_registration.ended(transport.fileno(), main.CONNECTION_DONE)
         assert transport not in house.reactor.getReaders()  # type: ignore[no-untyped-call]
         assert transport not in house.reactor.getWriters()  # type: ignore[no-untyped-call]
 
@@ -146,9 +147,9 @@ def test_one_that_is_not_read(house: House) -> None:
 def test_accepting_is_no_business_of_the_reactor(house: House) -> None:
     """It is not sent back for that; for whatever else is readable it is."""
     with closing(socket.create_connection(house.listener.getsockname())):
-        assert not house.reactor.watching.serve(house.listener.fileno(), 1)
+        assert not house.reactor.fast_registration.serve(house.listener.fileno(), 1)
     assert len(house.protocols) == 1
-    assert house.reactor.watching.serve(house.transports[0].fileno(), 1)
+    assert house.reactor.fast_registration.serve(house.transports[0].fileno(), 1)
 
 
 def test_one_that_cannot_be_watched(house: House) -> None:

@@ -229,8 +229,8 @@ def test_paused_in_the_read_that_ends_it(reactor: LeanReactor, order: str) -> No
 
 def test_a_descriptor_that_nobody_knows(reactor: LeanReactor) -> None:
     """An event for it is left alone."""
-    reactor.watching.serve(10_000, select.EPOLLIN)
-    reactor.watching.ended(10_000, main.CONNECTION_DONE)
+    reactor.fast_registration.serve(10_000, select.EPOLLIN)
+    reactor.fast_registration.ended(10_000, main.CONNECTION_DONE)
 
 
 def test_timers_and_the_end_interrupt(reactor: LeanReactor) -> None:

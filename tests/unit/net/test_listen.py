@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
-from twisted.internet.protocol import Protocol
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 
 from pgswitch.errors.fatal import FatalError
 from pgswitch.net import acceptor, listen
 from pgswitch.net.acceptor import Acceptor
-from pgswitch.net.listen import Listeners
+from pgswitch.net.listen import Listeners, UnixTransport
 from pgswitch.net.sockets import SocketAddress, StepFailedError
 from pgswitch.types import Address
 from tests.unit.captured import CapturedLog, NotingReactor
+from tests.unit.net.call_factory import CallFactory
 from tests.unit.net.listen_settings import ListenValues
 
 ADDRESSES = {
@@ -85,7 +90,7 @@ class Scene:
 
     def open(self, values: ListenValues, *, inherited: tuple[int, ...] = ()) -> None:
         """Open what the given settings ask for."""
-        self.listeners.open(values, self.build, inherited=inherited)
+        self.listeners.open(values, CallFactory(self.build), inherited=inherited)
 
     @property
     def everywhere(self) -> ListenValues:
@@ -252,3 +257,28 @@ def test_passed_descriptor_that_is_no_socket(scene: Scene) -> None:
     with (scene.folder / "file").open("w") as file, pytest.raises(FatalError) as caught:
         scene.open(ListenValues(), inherited=(file.fileno(),))
     assert caught.value.text.startswith("socket passed from service manager (fd ")
+
+
+class LossRecorder(Protocol):
+    """Records why it lost its connection."""
+
+    why: BaseException | None = None
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Record the reason."""
+        self.why = reason.value
+
+
+def test_a_unix_client_closes() -> None:
+    """The other end sees an end of file, the protocol learns of it."""
+    reactor = EPollReactor()
+    ours, theirs = socket.socketpair()
+    with closing(theirs):
+        protocol = LossRecorder()
+        transport: Any = UnixTransport(ours, protocol, "", None, 7, reactor)  # type: ignore[no-untyped-call]
+        protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
+        transport.loseConnection()
+        reactor.doPoll(1.0)
+        theirs.settimeout(5)
+        assert theirs.recv(1) == b""
+        assert isinstance(protocol.why, ConnectionDone)

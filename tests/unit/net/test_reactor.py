@@ -1,13 +1,15 @@
-"""Which reactor the command installs."""
+"""Which reactor the command installs, and thread pools beside it."""
 
 from __future__ import annotations
 
 import select
 import sys
+from threading import Event
 
 import pytest
 
 from pgswitch.net import reactor
+from pgswitch.net.reactor import DaemonThreadPool
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,22 @@ def test_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reactor, "installReactor", installed.append)
     reactor.install_best()
     assert installed == ["poll"]
+
+
+def test_a_thread_that_hangs() -> None:
+    """The pool abandons it; it is a daemon thread."""
+    pool = DaemonThreadPool(0, 1)
+    pool.end()
+    pool.start()
+    begun, go_on = Event(), Event()
+
+    def hang() -> None:
+        begun.set()
+        go_on.wait()
+
+    pool.callInThread(hang)
+    assert begun.wait(10)
+    assert all(thread.daemon for thread in pool.threads)
+    pool.end()
+    go_on.set()
+    pool.stop()

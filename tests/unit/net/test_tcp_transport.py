@@ -13,8 +13,10 @@ from twisted.internet import main
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.net.tls_socket import restore_handlers
@@ -223,3 +225,126 @@ def test_who_takes_the_events(visit: Visit) -> None:
     assert transport.doRead() is None
     visit.theirs.close()
     assert transport.doRead() is main.CONNECTION_DONE
+
+
+class Pusher:
+    """A push producer that writes until it is paused."""
+
+    def __init__(self, transport: TcpTransport) -> None:
+        """Begin to write."""
+        self.transport = transport
+        self.calls: list[str] = []
+        self.written = 0
+        transport.registerProducer(self, streaming=True)
+        self._write()
+
+    def _write(self) -> None:
+        while not self.calls or self.calls[-1] != "pause":
+            self.transport.write(b"x" * 10_000)
+            self.written += 10_000
+
+    def pauseProducing(self) -> None:
+        """Pause."""
+        self.calls.append("pause")
+
+    def resumeProducing(self) -> None:
+        """Write on, once."""
+        self.calls.append("resume")
+        if self.calls.count("resume") == 1:
+            self._write()
+
+    def stopProducing(self) -> None:
+        """Note the end."""
+        self.calls.append("stop")
+
+
+def test_a_push_producer(visit: Visit) -> None:
+    """It is paused while more than a buffer is queued, and resumed when none is."""
+    pusher = Pusher(visit.transport)
+    assert pusher.written == 70_000
+    with pytest.raises(RuntimeError):
+        visit.transport.registerProducer(pusher, streaming=True)
+    read = bytearray()
+
+    def is_done() -> bool:
+        with suppress(BlockingIOError):
+            read.extend(visit.theirs.recv(1 << 20))
+        return pusher.calls.count("resume") == 2
+
+    visit.theirs.setblocking(False)  # noqa: FBT003 - its only argument
+    visit.until(is_done)
+    visit.theirs.settimeout(5)
+    assert pusher.calls == ["pause", "resume", "pause", "resume"]
+    visit.transport.loseConnection()
+    visit.until(lambda: visit.protocol.reasons)
+    assert pusher.calls[-1] == "stop"
+    assert len(read + _read_all(visit.theirs)) == pusher.written == 140_000
+
+
+def _read_all(sock: socket.socket) -> bytes:
+    read = bytearray()
+    while piece := sock.recv(1 << 20):
+        read += piece
+    return bytes(read)
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfCloser(Mourner):
+    """Notes the end of its writing side."""
+
+    is_write_closed = False
+
+    def writeConnectionLost(self) -> None:
+        """Note it."""
+        self.is_write_closed = True
+
+    def readConnectionLost(self) -> None:
+        """Do nothing: nothing calls it."""
+
+
+@pytest.mark.parametrize("kind", [Mourner, HalfCloser])
+def test_half_closing(visit: Visit, kind: type[Mourner]) -> None:
+    """What is queued is written, then an end; what comes is still read."""
+    protocol = visit.transport.protocol = kind()
+    visit.transport.writeSequence([b"last ", b"words"])
+    visit.transport.loseWriteConnection()
+    heard: list[bytes] = []
+    vars(protocol)["dataReceived"] = heard.append
+    visit.until(lambda: not visit.reactor.getWriters())
+    assert _read_all(visit.theirs) == b"last words"
+    visit.theirs.send(b"answer")
+    visit.until(lambda: heard)
+    assert heard == [b"answer"]
+    assert not protocol.reasons
+    assert getattr(protocol, "is_write_closed", True)
+
+
+def test_as_a_producer(visit: Visit) -> None:
+    """Reading can be paused, resumed and stopped by what consumes the data."""
+    states = [visit.transport in visit.reactor.getReaders()]
+    visit.transport.pauseProducing()
+    states.append(visit.transport in visit.reactor.getReaders())
+    visit.transport.resumeProducing()
+    states.append(visit.transport in visit.reactor.getReaders())
+    assert states == [True, False, True]
+    visit.transport.stopProducing()
+    visit.transport.resumeProducing()
+    assert visit.transport not in visit.reactor.getReaders()
+    visit.until(lambda: visit.protocol.reasons)
+
+
+def test_options() -> None:
+    """Those that ITCPTransport has are those of the socket."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        theirs = socket.create_connection(server.getsockname())
+        ours, client = server.accept()
+        with theirs:
+            transport = TcpTransport(
+                ours.detach(), Mourner(), client, None, 7, EPollReactor()
+            )
+            for enabled in (True, False):
+                transport.setTcpNoDelay(enabled)
+                transport.setTcpKeepAlive(enabled)
+                assert transport.getTcpNoDelay() is enabled
+                assert transport.getTcpKeepAlive() is enabled
+            transport.ended()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.defer import CancelledError, Deferred
 
 from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
+from pgswitch.net.tls_socket import HandshakeFailed
+from pgswitch.tls.certificates import TlsFacts, WrongHost
 from pgswitch.tls.endpoints import NoProtocol
-from pgswitch.tls.facts import TlsFacts
-from pgswitch.tls.identity import WrongHost
 from pgswitch.wire import encode
 from tests.fakes.tls import FACTS, FakeSide
 
@@ -25,16 +25,24 @@ class Scene:
         self.written: list[bytes] = []
         self.secured: list[TlsFacts | None] = []
         self.failed: list[str] = []
-        self.handshakes: list[tuple[Callable[[], None], Callable[[str], None]]] = []
+        self.handshakes: list[Deferred[Any]] = []
+        self.is_aborted = False
         encryption: Any = Encryption(side, "db.example.com")  # type: ignore[arg-type]
-        self.securing = TlsNegotiation(
-            encryption,
-            self,
-            lambda _connection, done, failed: self.handshakes.append((done, failed)),
-            self.secured.append,
-            self.failed.append,
+        self.negotiation = TlsNegotiation(encryption, self, self.start_tls)
+        self.done = self.negotiation.begin()
+        self.done.addCallbacks(
+            self.secured.append, lambda failure: self.failed.append(str(failure.value))
         )
-        self.securing.begin()
+
+    def start_tls(self, encryption: Encryption) -> Deferred[Any]:
+        """Begin a handshake that the test ends."""
+        encryption.connection(self.socket)  # type: ignore[arg-type]
+        self.handshakes.append(Deferred())
+        return self.handshakes[-1]
+
+    def abortConnection(self) -> None:
+        """Note it."""
+        self.is_aborted = True
 
     def write(self, data: bytes) -> None:
         """Note what is said."""
@@ -46,9 +54,9 @@ def test_accepted(mode: str) -> None:
     """A handshake follows, with the host as it was configured."""
     scene = Scene(FakeSide(mode))
     assert scene.written == [encode.ssl_request()]
-    scene.securing.received(b"S")
+    scene.negotiation.received(b"S")
     assert scene.side.hosts == ["db.example.com"]
-    scene.handshakes[0][0]()
+    scene.handshakes[0].callback(None)
     assert (scene.secured, scene.failed) == ([FACTS], [])
 
 
@@ -67,10 +75,10 @@ def test_accepted(mode: str) -> None:
 def test_refused(mode: str, answer: bytes, reason: str) -> None:
     """The connection is not used, neither in clear nor otherwise."""
     scene = Scene(FakeSide(mode))
-    scene.securing.received(answer)
+    scene.negotiation.received(answer)
     assert (scene.secured, scene.failed) == ([], [reason])
     assert scene.handshakes == []
-    scene.securing.received(b"S")
+    scene.negotiation.received(b"S")
     assert scene.handshakes == []
 
 
@@ -78,7 +86,7 @@ def test_refused(mode: str, answer: bytes, reason: str) -> None:
 def test_declined(mode: str) -> None:
     """A server without TLS is used in clear if the mode allows it."""
     scene = Scene(FakeSide(mode))
-    scene.securing.received(b"N")
+    scene.negotiation.received(b"N")
     assert (scene.secured, scene.failed) == ([None], [])
 
 
@@ -86,9 +94,9 @@ def test_direct() -> None:
     """Nothing is asked; nothing that comes is taken for an answer."""
     scene = Scene(FakeSide(is_direct=True))
     assert scene.written == []
-    scene.securing.received(b"N")
+    scene.negotiation.received(b"N")
     assert scene.secured == []
-    scene.handshakes[0][0]()
+    scene.handshakes[0].callback(None)
     assert scene.secured == [FACTS]
 
 
@@ -97,8 +105,8 @@ def test_another_server(error: Exception) -> None:
     """A handshake that went well with somebody else has failed."""
     scene = Scene(FakeSide())
     scene.side.refusal = error
-    scene.securing.received(b"S")
-    scene.handshakes[0][0]()
+    scene.negotiation.received(b"S")
+    scene.handshakes[0].callback(None)
     assert scene.secured == []
     assert scene.failed == [f"TLS handshake failed: {error}"]
 
@@ -106,7 +114,15 @@ def test_another_server(error: Exception) -> None:
 def test_a_handshake_that_fails() -> None:
     """The reason is passed on; there is no second attempt in clear."""
     scene = Scene(FakeSide("prefer"))
-    scene.securing.received(b"S")
-    scene.handshakes[0][1]("certificate has expired")
+    scene.negotiation.received(b"S")
+    scene.handshakes[0].errback(HandshakeFailed("certificate has expired"))
     assert scene.secured == []
     assert scene.failed == ["TLS handshake failed: certificate has expired"]
+
+
+def test_cancelling() -> None:
+    """The connection is aborted, as with Twisted's own Deferreds of connections."""
+    scene = Scene(FakeSide())
+    scene.done.cancel()
+    assert scene.is_aborted
+    assert scene.failed == [str(CancelledError())]

@@ -13,10 +13,10 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.pollreactor import PollReactor
 from twisted.internet.protocol import Protocol
 from twisted.internet.selectreactor import SelectReactor
+from twisted.python.failure import Failure
 
 from pgswitch.net.lean_reactor import LeanReactor
-from pgswitch.net.openssl import RECORD
-from pgswitch.net.tls_socket import TlsSocket, encrypt
+from pgswitch.net.tls_socket import RECORD, TlsLayer, TlsSocket, start_tls
 from pgswitch.net.transport import SocketIO
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.stream import PAUSED_PEER, Clock
@@ -70,9 +70,13 @@ class Scene(Pair):
         super().__init__(reactor, self.holder, side)
         self.outcome: list[str] = []
         self.stream, self.io = self.holder.stream, self.holder.io
-        self.io.encrypt(self.stream, self.near, self._done, self.outcome.append, limit)
+        self.done = self.io.start_tls(self.stream, side, limit)
+        self.done.addCallbacks(self._done, self._failed)
 
-    def _done(self) -> None:
+    def _failed(self, failure: Failure) -> None:
+        self.outcome.append(str(failure.value))
+
+    def _done(self, _connection: SSL.Connection) -> None:
         self.outcome.append("")
         self.io.attach(self.stream)
 
@@ -238,8 +242,8 @@ def test_other_protocols(scene: Scene, side: ClientTls) -> None:
             heard.append(data)
 
     pair = Pair(LeanReactor(), Plain(), side)
-    done: list[TlsSocket] = []
-    encrypt(pair.transport, pair.near, done.append, lambda _reason: None)
+    done: list[TlsLayer] = []
+    start_tls(pair.transport, side).addCallback(done.append)
     pair.until(lambda: done)
     pair.far.connection.send(b"hello")
     pair.until(lambda: heard)
@@ -262,7 +266,7 @@ def test_an_answer_to_be_sent(lean: Scene) -> None:
     """Reading stops until there is room, and goes on then; links wait meanwhile."""
     lean.shake_hands()
     tls = lean.io.tls
-    assert tls is not None
+    assert isinstance(tls, TlsSocket)
     whole, tls._read = tls._read, _want_to_write
     lean.far.connection.send(PASSWORD)
     lean.far.socket.send(lean.far.connection.bio_read(1000))

@@ -12,8 +12,8 @@ from twisted.internet import main
 from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol
 
+from pgswitch.net.sockets import tune_socket
 from pgswitch.net.transport import SocketIO
-from pgswitch.net.tuning import tune_socket
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.stream import LOW_WATER_MARK, Clock
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE

@@ -86,7 +86,6 @@ class Pair:
         protocol.makeConnection(self.transport)
         asking = ServerTls(TlsOptions(mode="require"))
         self.far = Far(theirs, asking.connection(None, "localhost"))
-        self.near = side.connection(self.transport.socket)
 
     def turn(self) -> None:
         """Let the reactor do what is ready."""

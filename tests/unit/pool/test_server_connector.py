@@ -252,7 +252,7 @@ def test_an_end_in_the_moment_of_connecting(
             CloseReason.TLS_FAILED, detail="TLS handshake failed", terminate=False
         )
 
-    monkeypatch.setattr(Backend, "_secured", refuse)
+    monkeypatch.setattr(Backend, "_negotiated", refuse)
     attempt.transport()
     assert not attempt.cancelled
     assert not world.logged("new connection to server")

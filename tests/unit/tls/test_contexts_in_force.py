@@ -9,7 +9,7 @@ import pytest
 from pgswitch.config.load import load
 from pgswitch.config.model import Configuration
 from pgswitch.tls.contexts import TlsSetupError
-from pgswitch.tls.store import TlsContexts
+from pgswitch.tls.endpoints import TlsContexts
 from tests.tls_files import Authority
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgswitch.net.tuning import (
+from pgswitch.net.sockets import (
     MIN_BUFFER,
     defer_accept,
     size_buffers,

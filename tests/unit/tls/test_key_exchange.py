@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from OpenSSL import SSL
 
-from pgswitch.tls.groups import SINGLE_CURVES, GroupsError, set_groups
+from pgswitch.tls.contexts import SINGLE_CURVES, GroupsError, set_groups
 
 
 class OldBinding:

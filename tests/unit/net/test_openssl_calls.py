@@ -13,15 +13,20 @@ import pytest
 from OpenSSL import SSL
 from OpenSSL._util import lib
 
-from pgswitch.net import openssl
-from pgswitch.net.openssl import RECORD, ReadFunction, WriteFunction, inner_functions
+from pgswitch.net import tls_socket
+from pgswitch.net.tls_socket import (
+    RECORD,
+    ReadFunction,
+    WriteFunction,
+    internal_functions,
+)
 from pgswitch.tls.endpoints import ServerTls
 from pgswitch.tls.options import TlsOptions
 from tests.unit.net.tls_pair import side_for_clients
 from tests.unit.tls.shaking import carry, shake_hands
 
-INNER = inner_functions()
-OUTER = (openssl.outer_read, openssl.outer_write)
+INNER = internal_functions()
+OUTER = (tls_socket.public_read, tls_socket.public_write)
 
 
 @pytest.fixture
@@ -37,9 +42,9 @@ def test_the_inner_ones_are_there() -> None:
     """This version of pyOpenSSL has them, and they are used."""
     assert INNER is not None
     connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
-    assert openssl.io_functions(connection)[0] is not openssl.outer_read
+    assert tls_socket.io_functions(connection)[0] is not tls_socket.public_read
     stand_in: Any = object()
-    assert openssl.io_functions(stand_in) == OUTER
+    assert tls_socket.io_functions(stand_in) == OUTER
 
 
 @pytest.mark.parametrize("ways", [INNER, OUTER], ids=["inner", "outer"])
@@ -96,4 +101,4 @@ def test_a_version_without(monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
         monkeypatch.setattr("OpenSSL._util.lib", object())
     else:
         monkeypatch.delattr(SSL.Connection, "_raise_ssl_error")
-    assert inner_functions() is None
+    assert internal_functions() is None

@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import NameOID
 
-from pgswitch.tls.identity import WrongHost, is_address, verify_host
+from pgswitch.tls.certificates import WrongHost, is_address, verify_host
 from tests.tls_files import Authority
 
 

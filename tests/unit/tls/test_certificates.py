@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import NameOID
 
-from pgswitch.tls.facts import common_names, end_point_of, names_in
+from pgswitch.tls.certificates import common_names, end_point_of, names_in
 from tests.tls_files import Authority
 
 

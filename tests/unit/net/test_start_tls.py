@@ -511,4 +511,4 @@ def test_a_server_in_memory(
         assert backend.tls is None
         assert server.received == b""
         assert "TLS handshake failed" in backend.close_text
-        assert "certificate verify failed" in backend.close_reason
+        assert "certificate verify failed" in backend.close_text

@@ -1,1 +1,1 @@
-"""Unit tests of the network floor."""
+"""Unit tests of the network layer."""

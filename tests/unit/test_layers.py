@@ -1,4 +1,4 @@
-"""The rules about imports: downward only, in no circle, some without Twisted."""
+"""Import rules: downward only, no cycles, some files without Twisted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "pgswitch"
 
 
-class Floor(NamedTuple):
+class Layer(NamedTuple):
     """A row of the table: which files, how high, whether they do without Twisted."""
 
     pattern: str
@@ -23,57 +23,57 @@ class Floor(NamedTuple):
     pure: bool
 
 
-# The first row that fits counts. On one floor files may import each other, one way.
-FLOORS = (
-    Floor("__init__.py", 0, pure=True),
-    Floor("types.py", 0, pure=True),
-    Floor("state_table.py", 0, pure=True),
-    Floor("errors/*.py", 0, pure=True),
-    Floor("errors/fatal.py", 0, pure=True),
-    Floor("compiled.py", 0, pure=True),
-    Floor("garbage.py", 0, pure=True),
-    Floor("config/*.py", 1, pure=True),
-    Floor("sql/*.py", 1, pure=True),
-    Floor("stats/*.py", 1, pure=True),
-    Floor("tls/endpoints.py", 1, pure=False),
-    Floor("tls/*.py", 1, pure=True),
-    Floor("wire/*.py", 1, pure=True),
-    Floor("cluster/__init__.py", 1, pure=True),
-    Floor("cluster/nodes.py", 1, pure=True),
-    Floor("cluster/cluster_state.py", 1, pure=True),
-    Floor("cluster/writer_choice.py", 1, pure=True),
-    Floor("cluster/machine.py", 1, pure=True),
-    Floor("cluster/replication_lag.py", 1, pure=True),
-    Floor("cluster/recording.py", 1, pure=True),
-    Floor("logs/twisted_log.py", 2, pure=False),
-    Floor("logs/*.py", 2, pure=True),
-    Floor("relay/*.py", 2, pure=True),
-    Floor("rules/waiting.py", 4, pure=False),
-    Floor("rules/router.py", 5, pure=True),
-    Floor("rules/engine.py", 5, pure=True),
-    Floor("rules/*.py", 3, pure=True),
-    Floor("dns/cache.py", 3, pure=True),
-    Floor("dns/resolv_conf.py", 3, pure=True),
-    Floor("dns/*.py", 3, pure=False),
-    Floor("net/*.py", 3, pure=False),
-    Floor("cluster/clusters.py", 5, pure=False),
-    Floor("cluster/backend_probe.py", 5, pure=False),
-    Floor("cluster/probe_choice.py", 5, pure=False),
-    Floor("cluster/routes.py", 5, pure=False),
-    Floor("cluster/*.py", 3, pure=False),
-    Floor("pool/loss.py", 4, pure=True),
-    Floor("pool/*.py", 4, pure=False),
-    Floor("auth/*.py", 4, pure=False),
-    Floor("admin/*.py", 5, pure=False),
-    Floor("admin/show/*.py", 5, pure=False),
-    Floor("testing.py", 5, pure=False),
-    Floor("takeover/serialize.py", 5, pure=True),
-    Floor("takeover/*.py", 6, pure=False),
-    Floor("manhole/*.py", 6, pure=False),
-    Floor("process/*.py", 6, pure=False),
-    Floor("commands/*.py", 6, pure=False),
-    Floor("demo/*.py", 6, pure=True),
-    Floor("*.py", 6, pure=False),  # the service, command line, plugin
+# The first matching row counts. Files of one layer may import each other, one way.
+LAYERS = (
+    Layer("__init__.py", 0, pure=True),
+    Layer("types.py", 0, pure=True),
+    Layer("state_table.py", 0, pure=True),
+    Layer("errors/*.py", 0, pure=True),
+    Layer("errors/fatal.py", 0, pure=True),
+    Layer("compiled.py", 0, pure=True),
+    Layer("garbage.py", 0, pure=True),
+    Layer("config/*.py", 1, pure=True),
+    Layer("sql/*.py", 1, pure=True),
+    Layer("stats/*.py", 1, pure=True),
+    Layer("tls/endpoints.py", 1, pure=False),
+    Layer("tls/*.py", 1, pure=True),
+    Layer("wire/*.py", 1, pure=True),
+    Layer("cluster/__init__.py", 1, pure=True),
+    Layer("cluster/nodes.py", 1, pure=True),
+    Layer("cluster/cluster_state.py", 1, pure=True),
+    Layer("cluster/writer_choice.py", 1, pure=True),
+    Layer("cluster/machine.py", 1, pure=True),
+    Layer("cluster/replication_lag.py", 1, pure=True),
+    Layer("cluster/recording.py", 1, pure=True),
+    Layer("logs/twisted_log.py", 2, pure=False),
+    Layer("logs/*.py", 2, pure=True),
+    Layer("relay/*.py", 2, pure=True),
+    Layer("rules/waiting.py", 4, pure=False),
+    Layer("rules/router.py", 5, pure=True),
+    Layer("rules/engine.py", 5, pure=True),
+    Layer("rules/*.py", 3, pure=True),
+    Layer("dns/cache.py", 3, pure=True),
+    Layer("dns/resolv_conf.py", 3, pure=True),
+    Layer("dns/*.py", 3, pure=False),
+    Layer("net/*.py", 3, pure=False),
+    Layer("cluster/clusters.py", 5, pure=False),
+    Layer("cluster/backend_probe.py", 5, pure=False),
+    Layer("cluster/probe_choice.py", 5, pure=False),
+    Layer("cluster/routes.py", 5, pure=False),
+    Layer("cluster/*.py", 3, pure=False),
+    Layer("pool/loss.py", 4, pure=True),
+    Layer("pool/*.py", 4, pure=False),
+    Layer("auth/*.py", 4, pure=False),
+    Layer("admin/*.py", 5, pure=False),
+    Layer("admin/show/*.py", 5, pure=False),
+    Layer("testing.py", 5, pure=False),
+    Layer("takeover/serialize.py", 5, pure=True),
+    Layer("takeover/*.py", 6, pure=False),
+    Layer("manhole/*.py", 6, pure=False),
+    Layer("process/*.py", 6, pure=False),
+    Layer("commands/*.py", 6, pure=False),
+    Layer("demo/*.py", 6, pure=True),
+    Layer("*.py", 6, pure=False),  # the service, command line, plugin
 )
 
 FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
@@ -85,12 +85,12 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT / PACKAGE).as_posix()
 
 
-def floor_of(name: str) -> Floor:
+def layer_of(name: str) -> Layer:
     """Return the row of the table for a file; a subfolder needs a row of its own."""
-    for floor in FLOORS:
-        if floor.pattern.count("/") == name.count("/") and fnmatch(name, floor.pattern):
-            return floor
-    raise AssertionError(f"{name} stands on no floor: add it to the table")
+    for layer in LAYERS:
+        if layer.pattern.count("/") == name.count("/") and fnmatch(name, layer.pattern):
+            return layer
+    raise AssertionError(f"{name} is in no layer: add it to the table")
 
 
 def modules_imported(source: str) -> Iterator[str]:
@@ -109,9 +109,9 @@ def modules_imported(source: str) -> Iterator[str]:
 
 
 def file_of(module: str) -> str | None:
-    """Return the file of one of our modules, None for all else.
+    """Return the file of a pgswitch module, None for any other module.
 
-    A package's ``__init__`` says nothing about floors, except the topmost one.
+    A package's ``__init__`` belongs to no layer, except the top-level one.
     """
     first, *rest = module.split(".")
     if first != PACKAGE:
@@ -123,23 +123,23 @@ def file_of(module: str) -> str | None:
 
 
 def files_imported(path: Path) -> set[str]:
-    """Return the files of ours that one file imports."""
+    """Return the files of pgswitch that one file imports."""
     found = {file_of(module) for module in modules_imported(path.read_text())}
     return {name for name in found if name is not None} - {name_of(path)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_go_downward(path: Path) -> None:
-    """No file imports one that stands higher than itself."""
-    mine = floor_of(name_of(path))
-    higher = {n for n in files_imported(path) if floor_of(n).number > mine.number}
+    """No file imports one of a higher layer."""
+    mine = layer_of(name_of(path))
+    higher = {n for n in files_imported(path) if layer_of(n).number > mine.number}
     assert not higher
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_pure_files_do_without_twisted(path: Path) -> None:
     """A file marked pure imports neither Twisted nor zope.interface."""
-    if floor_of(name_of(path)).pure:
+    if layer_of(name_of(path)).pure:
         tops = {m.split(".")[0] for m in modules_imported(path.read_text())}
         assert not tops & NETWORK_PACKAGES
 
@@ -151,7 +151,7 @@ def test_only_installed_packages_are_imported(path: Path) -> None:
     assert not tops & {"bench", "soak", "testkit", "tests"}
 
 
-def test_no_imports_in_a_circle() -> None:
+def test_no_import_cycles() -> None:
     """The files can be sorted so that each imports earlier ones only."""
     graph = {name_of(path): files_imported(path) for path in FILES}
     try:

@@ -11,7 +11,7 @@ from pgswitch.compiled import HOT_FOLDERS, is_compiled
 
 
 def test_pure_is_interpreted() -> None:
-    """With PGSWITCH_PURE the sources run, whatever lies beside them."""
+    """With PGSWITCH_PURE the sources run, whatever else is in the folder."""
     code = "from pgswitch.compiled import is_compiled; print(is_compiled())"
     done = subprocess.run(
         [sys.executable, "-c", code],

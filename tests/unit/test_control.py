@@ -71,7 +71,7 @@ def test_refused(operations: AdminControl, name: str) -> None:
 
 
 def test_a_shutdown_is_not_resumed(operations: AdminControl) -> None:
-    """Whoever began it wants it."""
+    """The one who began it wants it."""
     operations.shutdown(ShutdownMode.WAIT_FOR_CLIENTS)
     with pytest.raises(ConsoleShuttingDown):
         operations.resume(None)
@@ -118,7 +118,7 @@ def test_a_pause_of_one_outlives_that_of_all(
 def test_a_pause_with_a_limit(
     world: World, operations: AdminControl, database: str | None
 ) -> None:
-    """What does not come about in time is undone, and the console is told."""
+    """A pause that times out is undone, and the console gets an error."""
     _client, server = world.asking()
     failures: list[str] = []
     pausing = operations.pause(database, timeout=2.5)
@@ -218,7 +218,7 @@ def test_kill(world_of: WorldOf, database: str | None) -> None:
 
 
 def test_kill_client(world: World, operations: AdminControl) -> None:
-    """By the number that SHOW CLIENTS has; it is told why."""
+    """SHOW CLIENTS has its number; the client gets the reason."""
     client, server = world.asking()
     operations.kill_client(client.frontend.number)
     world.turn()

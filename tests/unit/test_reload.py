@@ -138,7 +138,7 @@ def test_lines_that_are_left_out(world_of: WorldOf, tmp_path: Path) -> None:
 def test_each_file_is_read_once(
     world_of: WorldOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a reload has judged is what it puts in force, whoever writes meanwhile."""
+    """A reload applies exactly what it has checked, even if files change meanwhile."""
     hba, users = tmp_path / "hba", tmp_path / "users.txt"
     hba.write_text(RULES)
     settings = f"auth_type = hba\nauth_hba_file = {hba}"
@@ -188,7 +188,7 @@ def test_byte_order_marks(world_of: WorldOf, tmp_path: Path) -> None:
 
 
 def test_a_bad_start(world_of: WorldOf, tmp_path: Path) -> None:
-    """Files that nobody can log in by are an ERROR; the rest of the service runs."""
+    """Files that allow no login are an ERROR; the rest of the service runs."""
     settings = f"auth_type = hba\nauth_hba_file = {tmp_path}/"
     world = world_of(settings=f"{settings}none")
     assert world.logged(f"ERROR could not open hba config file {tmp_path}/none")

@@ -27,7 +27,7 @@ def test_shutdown_at_once(world: World) -> None:
 
 
 def test_the_end_of_everything_is_one_line(world: World) -> None:
-    """Connections that end with the process are not told of one by one."""
+    """Connections that end with the process are not logged one by one."""
     idle, server = world.pair()
     client = world.client()
     client.hear()
@@ -62,7 +62,7 @@ def test_shutdown_for_clients(world: World) -> None:
 
 
 def test_a_login_under_way_at_a_shutdown_for_clients(world: World) -> None:
-    """Who had connected before is served, for the other mode nobody is."""
+    """Earlier connections are served; the other mode serves none."""
     before, later_told = world.connect(), world.connect()
     world.service.shutdown_wait_for_clients()
     late = world.connect()
@@ -78,7 +78,7 @@ def test_a_login_under_way_at_a_shutdown_for_clients(world: World) -> None:
 
 
 def test_shutdown_for_servers(world: World) -> None:
-    """Those with a server finish; whoever waits, or would have to, is sent away."""
+    """Clients with a server finish; waiting ones, or new ones, are disconnected."""
     client, server = world.asking("BEGIN")
     waiting, idle, arriving = world.client(), world.client(), world.client()
     waiting.hear()
@@ -177,7 +177,7 @@ def test_sessions_are_drained_too(world_of: WorldOf) -> None:
 
 
 def test_who_waits(world_of: WorldOf) -> None:
-    """For a server, or for its welcome: told to go."""
+    """Clients that wait for a server or for their welcome are disconnected."""
     world = world_of(databases="db = host=10.0.0.1 pool_size=1")
     client, _server = world.asking()
     waiting = world.client()
@@ -189,7 +189,7 @@ def test_who_waits(world_of: WorldOf) -> None:
 
 
 def test_a_drain_with_a_limit(world: World) -> None:
-    """Whoever is not done in time is ended all the same."""
+    """Clients not done in time are disconnected all the same."""
     client, _server = world.asking()
     drain(world, 2.0)
     world.wait(1.5)

@@ -133,7 +133,7 @@ def test_more_than_ipv4_inside_ipv6(rest: str) -> None:
 
 
 def test_files_of_names(tmp_path: Path) -> None:
-    """Stand beside the HBA file, may be lists, may name others."""
+    """Files named in the HBA file are relative to it, may be lists, may name others."""
     (tmp_path / "users").write_text("alice, bob # and\n@more\n")
     (tmp_path / "more").write_text('"carol d"\n')
     (tmp_path / "hba").write_text("local all @users,dave md5\n")

@@ -119,7 +119,7 @@ def test_names_of_hosts(
     names: tuple[str, ...] | None,
     fault: str,
 ) -> None:
-    """Are looked up in a thread; a look-up that fails is no name."""
+    """Host names are resolved in a thread; a failed lookup matches no name."""
     asked: list[str] = []
 
     def reverse_lookup(address: str) -> tuple[str, ...] | None:

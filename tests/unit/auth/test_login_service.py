@@ -249,7 +249,7 @@ def test_unknown_users_on_the_console(world_of: WorldOf, method: str) -> None:
 def test_a_directory_makes_no_admins(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whom a line of the HBA file lets in by LDAP still has to be on the list."""
+    """An admin whom an HBA line authenticates by LDAP still has to be in the list."""
     monkeypatch.setattr(ldap, "check", lambda *_: True)
     options = 'ldapserver=a ldapprefix="uid="'
     world = world_of(settings="auth_type = trust")
@@ -302,7 +302,7 @@ def test_another_start_up_packet(world_of: WorldOf, database: str, then: bytes) 
 
 
 def test_a_login_that_takes_too_long(world_of: WorldOf) -> None:
-    """Whoever does not get on is sent away, the others stay."""
+    """A client that makes no progress is disconnected, the others stay."""
     world = world_of(settings="client_login_timeout = 10\nauth_type = plain")
     silent, asked = world.connect(), world.client()
     console = world.connect()

@@ -131,7 +131,7 @@ def test_peer(world_of: WorldOf, rule: str, ident: str, user: str, fault: str) -
 
 
 def test_a_peer_without_credentials(world_of: WorldOf) -> None:
-    """Nobody vouches for it."""
+    """Without peer credentials the login is refused."""
     world = with_rule(world_of, "local all all peer")
     client = on_unix(world, None)
     start(client)

@@ -11,7 +11,7 @@ INPUTS = 400
 
 
 def test_whatever_is_sent() -> None:
-    """Nobody comes in, nothing breaks, nothing is left behind."""
+    """No login succeeds, nothing breaks, nothing is left behind."""
     with ListenerControl() as door:
         for seed in SEEDS:
             for first in range(4):

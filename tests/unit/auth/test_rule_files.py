@@ -85,7 +85,7 @@ def test_doubtful_certificates(
 
 
 def test_files_that_are_missing(tmp_path: Path) -> None:
-    """Nobody comes in by them."""
+    """A missing file lets no client in."""
     found = read(tmp_path, None)
     assert found.rules == ()
     assert found.unreadable == [

@@ -24,7 +24,7 @@ LDAP = f'ldapserver=a ldapbasedn="dc=x" ldapbinddn=b ldapbindpasswd={MARK}'
 
 
 def shown() -> dict[str, str]:
-    """Return the repr of each object of ours that there is, by its class."""
+    """Return the repr of every live pgswitch object, by its class."""
     found: dict[str, str] = {}
     for thing in gc.get_objects():
         kind = type(thing)

@@ -168,7 +168,7 @@ def test_unknown_users_and_known_ones(
 def test_unknown_users_and_a_directory(
     world_of: WorldOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whom auth_query does not know is not let in by what else is asked."""
+    """A user unknown to auth_query is refused, whatever other methods would say."""
     monkeypatch.setattr(pam, "check", lambda *_: True)
     monkeypatch.setattr(pam, "is_available", lambda: True)
     world = world_of()
@@ -381,7 +381,7 @@ def test_believed_for_a_while(world_of: WorldOf) -> None:
 
 
 def test_a_reload_ends_belief(world_of: WorldOf) -> None:
-    """Whoever was taken out at the server is out as soon as the operator wants it."""
+    """A user removed at the server is refused as soon as the operator reloads."""
     world, _client, server = asked(world_of, "auth_query_cache_ttl = 10")
     server.say(row())
     world.server()

@@ -109,7 +109,7 @@ def test_given_up(lane: Lane) -> None:
     ],
 )
 def test_failures(lane: Lane, error: Exception, line: str) -> None:
-    """Count as a refusal; only texts of ours are logged."""
+    """Errors count as a refusal; only pgswitch's own texts are logged."""
     log = CapturedLog()
 
     def fail() -> None:
@@ -123,7 +123,7 @@ def test_failures(lane: Lane, error: Exception, line: str) -> None:
 
 
 def test_taking_turns(lane: Lane) -> None:
-    """Whoever has much done does not keep others waiting; some have one at a time."""
+    """A user with many logins delays no other user; some run one at a time."""
     for each, first in ((None, ["a", "a"]), (1, ["a", "b"])):
         work = WorkerThreads(
             None,

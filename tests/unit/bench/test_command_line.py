@@ -53,7 +53,7 @@ def test_all_loads_unless_chosen() -> None:
 def test_wrong_values(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They are told before anything starts."""
+    """Wrong values are reported before anything starts."""
     with pytest.raises(SystemExit):
         parse(arguments)
     assert told in capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_figures() -> None:
 
 
 def test_goals() -> None:
-    """What was measured beside what was wanted, with a word of judgement."""
+    """The report shows the measurement, the goal and a verdict."""
     found = cells(goals_table(small_run()))
     assert found[0][1:] == ["pgswitch", "1.20", "<= 1.35", "<= 1.1", "pass"]
     assert found[2][1:] == ["pgswitch", f"1.50 {MARK}", "<= 1.35", "<= 1.1", "missed"]

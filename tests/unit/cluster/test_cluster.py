@@ -31,7 +31,7 @@ def test_the_beginning() -> None:
 
 
 def test_a_move(known: ClusterSetting) -> None:
-    """Clients are held, the standbys asked all the time, the first writer taken."""
+    """Clients wait, the standbys are polled fast, the first writer is taken."""
     known.wait(0.3)
     known.probes["a"].fail(ProbeFailure.LOST)
     known.probes["a"].fail(ProbeFailure.REFUSED, "refused")

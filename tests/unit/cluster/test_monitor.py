@@ -42,7 +42,7 @@ def test_we_slept(known: ClusterSetting) -> None:
 
 
 def test_a_silent_reader(known: ClusterSetting) -> None:
-    """It is probed again later; no other node is held up."""
+    """It is probed again later; it delays no other node."""
     known.probes["a"].answer(writes()) if known.probes["a"].asked else None
     for _ in range(30):
         known.wait(0.1)

@@ -153,9 +153,9 @@ def travel(world: World) -> None:
 
 
 def test_a_slow_link(world_of: WorldOf) -> None:
-    """TCP, TLS and SCRAM take many times there and back: the node is seen all the same.
+    """TCP, TLS and SCRAM take many round trips: the probe still reaches the node.
 
-    Nothing is said of it in the log, and it is not held silent.
+    The log has nothing about it, and the node does not count as silent.
     """
     entry = f"db = host=10.0.0.1 user=app password=secret {TOPOLOGY}"
     world = world_of(databases=entry)

@@ -1,4 +1,4 @@
-"""What an answer means beside the last writer, and which writer is taken first."""
+"""What an answer means given the last writer, and which writer is taken first."""
 
 from __future__ import annotations
 

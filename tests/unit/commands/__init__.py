@@ -1,1 +1,1 @@
-"""Tests of the commands beside serving."""
+"""Tests of the commands other than serving."""

@@ -175,7 +175,7 @@ def test_certificates_that_nobody_asks_for(
 def test_auth_query_in_the_console(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A start does not fail by it, but whoever is to be asked about stays out."""
+    """It does not stop a start, but users who need the query cannot log in."""
     status, lines = check(tmp_path, "auth_dbname = pgbouncer", capsys)
     assert status == 0
     (warning,) = (line for line in lines if line.startswith("warning: "))

@@ -107,7 +107,7 @@ def test_other_user() -> None:
 def test_whether_anybody_may_be_too_silent(
     settings: str, users: str, *, expected: bool
 ) -> None:
-    """Told once for all, since it is asked for each pool three times a second."""
+    """Computed once for all pools, since each asks three times a second."""
     made = loaded(f"[pgbouncer]\n{settings}\n[users]\n{users}\n")
     assert Effective(made).has_silence_limit is expected
 

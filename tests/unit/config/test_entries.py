@@ -301,7 +301,7 @@ def test_refused_settings(key: str, text: str, line: str) -> None:
 
 
 def test_no_password_in_problems() -> None:
-    """No problem of a connection string shows the password beside it."""
+    """No problem of a connection string shows the password in it."""
     for text in ("password=hush port=x", "password='hush", "password=hush hots=1"):
         with pytest.raises(InvalidValue) as caught:
             read_database("a", text)

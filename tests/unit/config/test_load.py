@@ -106,7 +106,7 @@ def test_conffile() -> None:
 
 
 def test_problems() -> None:
-    """Every line that is refused is told, up to the one that cannot be understood."""
+    """Every refused line is reported, up to the one that cannot be parsed."""
     with pytest.raises(ConfigError) as caught:
         loaded(PROBLEMS)
     assert [problem.split("; accepted: ")[0] for problem in caught.value.problems] == [
@@ -144,7 +144,7 @@ def test_sections_missing(text: str, problem: str) -> None:
 
 
 def test_missing_file() -> None:
-    """A file that is not there is the only problem told."""
+    """A missing file is the only problem reported."""
     with pytest.raises(ConfigError) as caught:
         load("none.ini", read=reader_of({}))
     assert caught.value.problems == (
@@ -199,7 +199,7 @@ CLUSTER = "[databases]\na = host=h topology_query=q\n[pgbouncer]\n"
 
 
 def test_a_cluster_without_user() -> None:
-    """Nobody could watch it: as in pgbouncer-fast-switchover the entry needs a user."""
+    """The monitor needs a user, as in pgbouncer-fast-switchover."""
     with pytest.raises(ConfigError) as caught:
         loaded(CLUSTER)
     (problem,) = caught.value.problems
@@ -216,5 +216,5 @@ def test_a_cluster_without_user() -> None:
     ],
 )
 def test_a_cluster_with_a_user(text: str) -> None:
-    """Its own, or whoever looks up users."""
+    """Its own user, or the auth_user."""
     assert loaded(text).databases["a"].topology_query == "q"

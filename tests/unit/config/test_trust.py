@@ -16,7 +16,7 @@ from tests.strangers import give, stranger
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Return a file of ours in a folder of ours, two folders down."""
+    """Return a file we own in a folder we own, two folders down."""
     folder = tmp_path / "a" / "b"
     folder.mkdir(parents=True)
     path = folder / "file"
@@ -31,7 +31,7 @@ def a_strange_group() -> int:
 
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o755, 0o000])
 def test_ours_alone(file: Path, mode: int) -> None:
-    """Whoever may read it."""
+    """Such a file is trusted, no matter who may read it."""
     file.chmod(mode)
     assert Trust().file(str(file)) == ""
     assert Trust().place(str(file)) == ""
@@ -56,7 +56,7 @@ def test_a_sticky_folder(file: Path) -> None:
 
 
 def test_a_link_is_what_it_leads_to(file: Path, tmp_path: Path) -> None:
-    """Nothing is gained by naming a file by a link."""
+    """A symbolic link to the file changes nothing."""
     stream = tmp_path / "link"
     stream.symlink_to(file)
     file.parent.chmod(0o777)
@@ -88,7 +88,7 @@ def test_a_group(file: Path) -> None:
 
 @pytest.mark.parametrize("path", ["missing", "missing/file", "file/file", "\0", "loop"])
 def test_nothing_there(file: Path, path: str) -> None:
-    """Then nobody can do anything to it."""
+    """A missing file is trusted: there is nothing to change."""
     (file.parent / "loop").symlink_to("loop")
     assert Trust().file(f"{file.parent}/{path}") == ""
     assert Trust().place(f"{file.parent}/{path}") == ""

@@ -148,7 +148,7 @@ def test_plain_tuple_shown() -> None:
     ],
 )
 def test_the_password_of_a_directory_is_not_shown(text: str, shown: str) -> None:
-    """Nor is one that is written so that nobody understands it."""
+    """Not even when the value is malformed."""
     assert units.LDAP_OPTIONS.show(text) == shown
 
 

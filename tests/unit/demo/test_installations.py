@@ -54,7 +54,7 @@ def test_unusable_folders_are_left_out(
 def test_one_folder_is_listed_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PGBIN may name a folder that is found anyway, by a link even."""
+    """PGBIN may name, even by a symbolic link, a folder that is found anyway."""
     before = find_installations()
     stream = tmp_path / "bin"
     stream.symlink_to(before[0].bindir)

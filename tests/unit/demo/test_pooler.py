@@ -39,7 +39,7 @@ def test_files_are_read_back_as_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ini_path", "users_path"])
 def test_files_are_private(tmp_path: Path, name: str) -> None:
-    """Nobody else may read secrets."""
+    """No other user may read secrets."""
     pooler = Pooler(tmp_path, port=7000)
     pooler.write_users({})
     pooler.write_ini({})

@@ -1,4 +1,4 @@
-"""Addresses of hosts: asked for once, kept, told to all who wait."""
+"""Addresses of hosts: looked up once, cached, and given to all who wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BOTH = ("10.0.0.1", "10.0.0.2")
 
 
 class Scene:
-    """Names whose look-ups the test answers, and a clock set by hand."""
+    """Names whose lookups the test answers, and a clock set by hand."""
 
     def __init__(self) -> None:
         """Know nothing."""
@@ -69,7 +69,7 @@ class Scene:
 
 @pytest.fixture
 def scene() -> Scene:
-    """Return names that nobody has asked for."""
+    """Return names that have not been looked up."""
     return Scene()
 
 
@@ -93,7 +93,7 @@ def test_asked_once(scene: Scene) -> None:
 
 
 def test_kept(scene: Scene) -> None:
-    """For dns_max_ttl, then the name is asked for again by whoever wants it."""
+    """The address is cached for dns_max_ttl; the next request looks it up again."""
     scene.want()
     scene.answer(BOTH)
     scene.now += TTL - 1
@@ -136,7 +136,7 @@ def test_a_silent_name_service(scene: Scene) -> None:
 
 
 def test_an_unforeseen_failure(scene: Scene) -> None:
-    """It ends as a failed look-up, and the log has it."""
+    """It ends as a failed lookup, and the log has it."""
     wanted = scene.want()
     scene.answer(ZeroDivisionError("x"))
     assert wanted == [DNSLookupError]
@@ -144,7 +144,7 @@ def test_an_unforeseen_failure(scene: Scene) -> None:
 
 
 def test_an_address_that_has_gone(scene: Scene) -> None:
-    """Whoever holds servers is told of it."""
+    """The pools that hold servers there are notified."""
     scene.want()
     scene.answer(BOTH)
     scene.now += TTL
@@ -154,7 +154,7 @@ def test_an_address_that_has_gone(scene: Scene) -> None:
 
 
 def test_giving_up(scene: Scene) -> None:
-    """The others still hear; so does somebody who asks later."""
+    """The other requests still get the answer, and so do later ones."""
     cancelled = scene.names.addresses("db.example")
     failures: list[object] = []
     cancelled.addErrback(lambda failure: failures.append(failure.type))
@@ -167,7 +167,7 @@ def test_giving_up(scene: Scene) -> None:
 
 
 def test_giving_up_because_of_the_answer(scene: Scene) -> None:
-    """Who is told first may make another one go away."""
+    """The first callback may cancel another one."""
     first = scene.names.addresses("db.example")
     second = scene.names.addresses("db.example")
     second.addErrback(lambda _failure: None)
@@ -177,7 +177,7 @@ def test_giving_up_because_of_the_answer(scene: Scene) -> None:
 
 
 def test_a_zone_that_changes(scene: Scene) -> None:
-    """Its names are looked up at once, and servers told."""
+    """Its names are looked up at once, and the pools are notified."""
     scene.want()
     scene.answer(BOTH)
     scene.settings.dns_zone_check_period = 5.0
@@ -192,7 +192,7 @@ def test_a_zone_that_changes(scene: Scene) -> None:
 
 
 def test_whoever_holds_servers_is_told_first(scene: Scene) -> None:
-    """Nobody is connected to a new address before it is known that it is one."""
+    """No connection goes to a new address before the pools know about it."""
     scene.want()
     scene.answer(("10.0.0.1",))
     scene.now += TTL
@@ -205,7 +205,7 @@ def test_whoever_holds_servers_is_told_first(scene: Scene) -> None:
 
 
 def test_names_that_are_kept(scene: Scene) -> None:
-    """They are looked up again when an answer is too old, though nobody asks."""
+    """Expired names are looked up again without a request."""
     scene.want()
     scene.answer(("10.0.0.1",))
     scene.names.permanent_names = lambda: ["db.example", "10.0.0.9", "never.asked"]

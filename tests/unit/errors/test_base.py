@@ -40,7 +40,7 @@ def test_cut_text(text: str, limit: int, cut: str) -> None:
 
 
 def test_detail_and_hint_may_be_given() -> None:
-    """What the call site gives replaces what the class has, and is not a template."""
+    """What the call passes replaces what the class has, and is not a template."""
     fault = errors.SslRequired(detail="{as is}", hint="do")
     assert (fault.detail, fault.hint) == ("{as is}", "do")
     assert errors.SslRequired().hint != "do"

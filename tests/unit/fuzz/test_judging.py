@@ -1,4 +1,4 @@
-"""What was expected beside what came."""
+"""Compare expected with received answers."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def test_others_go_on_during_trouble(scenes: list[Scene]) -> None:
 
 
 def test_turns(scenes: list[Scene]) -> None:
-    """The lowest goes first, whoever has it; nobody waits for who is stuck."""
+    """The lowest number goes first, in any client; a stuck client delays no other."""
     scenes.append(first := Scene(Group((QUERY,), turn=2)))
     scenes.append(second := Scene(Group((QUERY,), turn=1)))
     assert [first.player.turn, second.player.turn] == [2, 1]
@@ -174,7 +174,7 @@ def test_turns(scenes: list[Scene]) -> None:
 def test_a_group_that_was_begun_goes_on(
     scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many pieces it has, and whoever's turn it is."""
+    """A group runs to its end, in any number of pieces, before another turn."""
     scenes.append(first := Scene(Group((QUERY,), "bytes", turn=2)))
     scenes.append(second := Scene(Group((QUERY,), turn=1)))
     performance = Performance([first.player, second.player], 1, hang_s=0.2)

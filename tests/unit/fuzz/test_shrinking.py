@@ -79,7 +79,7 @@ def test_time_is_limited() -> None:
 
 
 def test_plainer_texts() -> None:
-    """The token stays, so that answers can be told apart."""
+    """The token stays, so that answers remain distinguishable."""
     step = Step("P", ("s1", "select 't1-2-3', now(); select 4 /* {pad:700} */"))
     assert [one.words for one in plainer_steps(step)] == [
         ("s1", "select 't1-2-3'"),

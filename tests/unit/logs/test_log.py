@@ -31,7 +31,7 @@ class Destinations:
 
 @dataclass
 class NotedSyslog:
-    """A syslog that keeps what it is told."""
+    """A syslog that records its lines."""
 
     opened: list[tuple[str, int, int]] = field(default_factory=list)
     sent: list[tuple[int, str]] = field(default_factory=list)
@@ -275,7 +275,7 @@ def test_stderr_in_the_journal(tmp_path: Path) -> None:
 
 
 class BrokenSyslog(NotedSyslog):
-    """A syslog that cannot be written to, in a way that nobody has thought of."""
+    """A syslog that fails with an unforeseen error."""
 
     def syslog(self, priority: int, message: str) -> None:
         """Raise."""
@@ -297,7 +297,7 @@ def test_whoever_logs_goes_on() -> None:
 
 
 def test_passwords_in_queries() -> None:
-    """Whoever logs the text of a query need not think of them."""
+    """Code that logs the text of a query need not think of passwords."""
     captured = CapturedLog()
     captured.log.error("failed: ALTER ROLE u PASSWORD 'hush'")
     assert captured.lines == ["ERROR failed: ALTER ROLE u PASSWORD ***"]

@@ -63,7 +63,7 @@ def test_a_line(path: Path, log: SystemLog, other_zone: None) -> None:
 
 
 def test_a_daemon_that_hangs(path: Path, log: SystemLog) -> None:
-    """Lines are lost, nobody waits; once it reads again it is told how many."""
+    """Lines are dropped, logging never blocks; later a line says how many."""
     daemon = Daemon(path)
     for number in range(MORE_THAN_A_QUEUE):
         log.syslog(syslog.LOG_INFO, f"line {number}")

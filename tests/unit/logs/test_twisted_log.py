@@ -1,4 +1,4 @@
-"""Events of Twisted's log as lines of ours."""
+"""Events of Twisted's log become lines of pgswitch's log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.captured import CapturedLog
     ],
 )
 def test_levels(level: str, verbosity: int, lines: list[str]) -> None:
-    """Faults are told at once, chatter at DEBUG only."""
+    """Faults are logged at once, chatter at DEBUG only."""
     captured = CapturedLog(verbosity)
     logger = Logger("test", observer=TwistedLogObserver(captured.log))
     getattr(logger, level)("{count} thing", count=1)

@@ -165,7 +165,7 @@ def test_not_loopback(text: str) -> None:
 def enter(
     monkeypatch: pytest.MonkeyPatch, credentials: tuple[int, int] | None
 ) -> tuple[PeerCheck, StringTransport, CapturedLog]:
-    """Return a connection of a visitor whom the kernel names as given."""
+    """Return a connection from a peer with the given credentials."""
     monkeypatch.setattr(shell, "peer_credentials", lambda _transport: credentials)
     monkeypatch.setattr(os, "geteuid", lambda: 500)
     captured = CapturedLog()
@@ -202,7 +202,7 @@ def test_others_do_not(
 
 
 def test_glances_are_copies() -> None:
-    """What a visitor does to a result does not reach the service."""
+    """A user who changes a result does not change the service."""
     pools = ["a"]
     rows = {"pools": pools, "clients": ["b"], "servers": ["c"]}
     found = inspection_helpers(rows.__getitem__)

@@ -72,7 +72,7 @@ def test_bad_host_key(tmp_path: Path) -> None:
 
 
 def test_authorized_keys(tmp_path: Path) -> None:
-    """Comments are skipped; a list without keys lets nobody in, so it is a fault."""
+    """Comments are skipped; a list without keys is a fault, since it lets no one in."""
     path = tmp_path / "keys"
     public = new_key().public().toString("openssh")
     path.write_bytes(b"# mine\n\n" + public + b" me@host\n")
@@ -124,7 +124,7 @@ def test_login(
 
 
 def test_keys_that_others_may_write(tmp_path: Path) -> None:
-    """Whoever writes the list gets in, so nobody else may."""
+    """Write access to the list is access to the manhole, so others must not have it."""
     keys = tmp_path / "keys"
     keys.write_bytes(new_key().public().toString("openssh"))
     keys.chmod(0o666)

@@ -59,7 +59,7 @@ class Scene:
         )
 
     def build(self, address: Address) -> Protocol | None:
-        """Answer as told."""
+        """Answer as the test wants."""
         self.visitors.append(address)
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -87,7 +87,7 @@ class Scene:
 
 
 def accept_one(sock: socket.socket | FailingSocket) -> tuple[Any, Any]:
-    """Accept as the real function does, or fail as told."""
+    """Accept as the real function does, or fail as the test wants."""
     if isinstance(sock, FailingSocket):
         sock.fail()
     return syscalls.accept(sock)
@@ -118,7 +118,7 @@ def test_one_client_a_turn(scene: Scene) -> None:
 
 
 def test_those_who_wait_are_taken_before_a_close(scene: Scene) -> None:
-    """All at once, also behind one that has left; a closed socket takes nobody."""
+    """All at once, also behind one that has left; a closed socket accepts none."""
     scene.connect(3)
     scene.acceptor.take_waiting()
     scene.acceptor.stopListening()
@@ -130,7 +130,7 @@ def test_those_who_wait_are_taken_before_a_close(scene: Scene) -> None:
 
 
 def test_nobody_there(scene: Scene) -> None:
-    """Somebody else took the client, or it has left."""
+    """Another process accepted the client, or it has left."""
     scene.acceptor.doRead()
     assert not scene.made
     assert scene.acceptor in scene.reactor.readers
@@ -156,7 +156,7 @@ def test_tcp_client_is_tuned_and_named(scene: Scene, host: str) -> None:
 
 
 def test_no_protocol_no_connection(scene: Scene) -> None:
-    """Whoever builds the protocols may refuse."""
+    """The factory may refuse to build a protocol."""
     scene.answer = None
     scene.connect()
     scene.acceptor.doRead()
@@ -165,7 +165,7 @@ def test_no_protocol_no_connection(scene: Scene) -> None:
 
 
 def test_fault_with_one_client_is_its_own(scene: Scene) -> None:
-    """The client is dropped, the fault told, and accepting goes on."""
+    """The client is dropped, the fault is logged, and accepting goes on."""
     scene.answer = ValueError("bad luck")
     scene.connect()
     scene.acceptor.doRead()
@@ -176,7 +176,7 @@ def test_fault_with_one_client_is_its_own(scene: Scene) -> None:
 
 
 class FailingSocket:
-    """A TCP socket whose accept() fails as told, then has nobody waiting."""
+    """A TCP socket whose accept() fails as given, then has no client waiting."""
 
     def __init__(self, *errors: int, family: int = socket.AF_INET) -> None:
         """Fail with each number once."""

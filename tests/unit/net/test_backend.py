@@ -117,7 +117,7 @@ def test_work_for_a_server_that_is_gone(world_of: WorldOf) -> None:
 
 
 def test_a_server_that_asks_for_much_work(world_of: WorldOf) -> None:
-    """It is not done; log and client are told, with the server's number."""
+    """It is not done; log and client get the error, with the server's number."""
     world = world_of(
         databases="db = host=10.0.0.1 user=owner password=secret",
         settings="scram_iterations_max = 5000",
@@ -201,7 +201,7 @@ def log_in(server: Server, *, behind: bytes) -> None:
 
 @pytest.mark.parametrize("word", LAST_WORDS)
 def test_a_last_word_behind_the_login(world: World, word: bytes) -> None:
-    """Nobody gets that server; who waits gets another."""
+    """No client gets that server; the waiting one gets another."""
     world.asking()
     client = world.client()
     client.hear()
@@ -279,7 +279,7 @@ def test_parameters_reach_the_client(world: World) -> None:
 def test_a_server_that_breaks_the_protocol(
     world: World, data: bytes, text: str
 ) -> None:
-    """It is closed without a word; its client is told."""
+    """It is closed without a message; its client gets an error."""
     client, server = world.asking()
     server.hear()
     server.say(data)
@@ -352,7 +352,7 @@ def test_no_traceback(world: World, phase: str, data: bytes) -> None:
 def test_long_messages_outside_of_answers(
     world: World, phase: str, kind: bytes, step: int
 ) -> None:
-    """Are not waited for, whatever they are; what only passes is none of ours."""
+    """The relay passes them without waiting for the end; it reads only its own."""
     client = world.client()
     server = world.accept()
     if phase != "login":
@@ -416,7 +416,7 @@ def test_states(world: World) -> None:
 
 
 def ask(server: Server) -> list[dict[str, str] | None]:
-    """Have a query of ours run; return where the outcome will stand."""
+    """Run an internal query; return where its outcome will be stored."""
     outcome: list[dict[str, str] | None] = []
     server.hear()
     server.backend.run("SELECT 5", outcome.append)
@@ -426,7 +426,7 @@ def ask(server: Server) -> list[dict[str, str] | None]:
 
 
 def test_a_query_of_ours(world: World) -> None:
-    """Rows, notices and parameters are dropped or noted; the outcome is told once."""
+    """Rows, notices and parameters are dropped or noted; the outcome arrives once."""
     _client, server = world.pair()
     outcome = ask(server)
     server.say(NOTICE + parameter("TimeZone", "Asia/Tokyo") + ANSWER[:-6])
@@ -436,7 +436,7 @@ def test_a_query_of_ours(world: World) -> None:
     assert server.state() == "idle"
     value = world.context.tracking.value
     assert value(server.backend.stream.parameters, "TimeZone") == "Asia/Tokyo"
-    # What it reported at its login is not what somebody sets later.
+    # What it reported at its login is not what a client sets later.
     assert server.backend.parameters["TimeZone"] == "UTC"
 
 
@@ -452,7 +452,7 @@ def test_its_error(world: World) -> None:
 
 
 def test_the_end_before_its_answer(world: World) -> None:
-    """The outcome is never told; the owner hears of the loss."""
+    """The outcome never arrives; the owner is notified of the loss."""
     _client, server = world.pair()
     outcome = ask(server)
     server.drop()

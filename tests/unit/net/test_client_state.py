@@ -69,7 +69,7 @@ def test_a_client_in_its_states(world: World) -> None:
 
 @pytest.mark.parametrize("event", [ClientEvent.LOGIN_DONE, ClientEvent.CANCEL_SENT])
 def test_an_event_out_of_place(world: World, event: ClientEvent) -> None:
-    """Is a bug of ours, and raises."""
+    """Such an event is a bug and raises."""
     client = world.client()
     world.server()
     with pytest.raises(IllegalTransitionError):

@@ -120,7 +120,7 @@ def test_an_address_that_is_known(scene: Scene) -> None:
 
 
 def test_no_address(scene: Scene) -> None:
-    """The look-up's failure is that of the connection."""
+    """A failed lookup fails the connection."""
     failures: list[object] = []
     scene.begin("none.example").addErrback(lambda one: failures.append(one.type))
     assert failures == [DNSLookupError]

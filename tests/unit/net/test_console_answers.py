@@ -1,4 +1,4 @@
-"""Answers of the console: how much of them in each turn of the loop, and for whom."""
+"""Answers of the console: how much of them in each turn of the loop, and to whom."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_long_messages(world: World, steps: Steps) -> None:
 
 
 def test_a_message_too_long(world: World, steps: Steps) -> None:
-    """None of hundreds of megabytes is held, whatever max_packet_size is."""
+    """No message of hundreds of megabytes is buffered, whatever max_packet_size is."""
     console = world.console()
     steps.run()
     ask(console, b"Q" + (CONSOLE_LIMIT + 1).to_bytes(4, "big"))
@@ -229,7 +229,7 @@ def test_who_leaves_meanwhile(world: World, steps: Steps) -> None:
 def test_an_answer_that_cannot_be_given(
     world: World, steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client is told, and does not wait for ever."""
+    """The client gets an error and does not wait for ever."""
 
     def fail(_console: Console, _kind: int, _body: bytes) -> None:
         raise ZeroDivisionError

@@ -23,7 +23,7 @@ class Visit:
     """A client that comes, asks one query and leaves."""
 
     def __init__(self, world: World) -> None:
-        """Have one server idle, and everything warm that is kept for the next."""
+        """Have one server idle, and every cache filled."""
         self.world = world
         client = world.client()
         self.server = world.server()

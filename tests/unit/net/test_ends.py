@@ -117,7 +117,7 @@ def not_read(world: World) -> None:
 
 
 def not_there(world: World) -> None:
-    """Have nobody there to connect to."""
+    """Connect to a port where no server listens."""
     client = world.client()
     world.attempts[0].fail()
     client.drop()
@@ -166,7 +166,7 @@ def waiting(world: World) -> None:
 
 
 def cancelled(world: World) -> None:
-    """Have cancel requests sent, lost, not needed, aimed at nobody."""
+    """Have cancel requests sent, lost, not needed, and without a target."""
     client, server = world.asking()
     key = client.frontend.cancel_key
     for _ in range(2):
@@ -338,7 +338,7 @@ SCENES: list[Callable[[World], None]] = [
 
 
 def left_by(work: Callable[[], None]) -> Counter[str]:
-    """Return what only the collector of cycles frees, of ours, by type."""
+    """Return, by type, the pgswitch objects that only the cycle collector frees."""
     gc.collect()
     gc.disable()
     gc.freeze()  # so that no more than what is new is looked at
@@ -388,7 +388,7 @@ def test_nothing_is_left(scene: Callable[[World], None], world: World) -> None:
 
 
 class Held(Protocol):
-    """Has a link as our protocols do, which holds much when it ends."""
+    """Has a stream as our protocols do, which holds much data when it ends."""
 
     def __init__(self) -> None:
         """Begin unconnected."""
@@ -396,7 +396,7 @@ class Held(Protocol):
         self.ended = False
 
     def connectionMade(self) -> None:
-        """Make the link, and have it hold something."""
+        """Make the stream, and have it hold data."""
         self.io = SocketIO(self.transport)
         self.stream = ServerStream(
             MAX_MESSAGE_SIZE,
@@ -409,7 +409,7 @@ class Held(Protocol):
         self.stream.take(BEGUN)
 
     def connectionLost(self, reason: object = None) -> None:
-        """Let go, but for the data."""
+        """Drop everything but the data."""
         del reason
         self.io.detach()
         self.ended = True

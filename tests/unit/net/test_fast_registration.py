@@ -153,7 +153,7 @@ def test_accepting_is_no_business_of_the_reactor(house: House) -> None:
 
 
 def test_one_that_cannot_be_watched(house: House) -> None:
-    """It is closed, and its protocol hears of the end: somebody may have noted it."""
+    """It is closed, and its protocol is notified: other objects may refer to it."""
     house.is_full = True
     with closing(house.visit()) as client:
         client.settimeout(5)

@@ -56,7 +56,7 @@ def test_pieces(world: World, step: int) -> None:
     ],
 )
 def test_no_first_packet(world: World, data: bytes, text: str) -> None:
-    """The connection ends, with words where the other end may be one of ours."""
+    """The connection ends, with an error text if the peer may speak our protocol."""
     client = world.connect()
     client.say(data)
     assert client.is_gone()
@@ -231,7 +231,7 @@ def test_states(world: World) -> None:
 
 
 def test_being_told_why(world: World) -> None:
-    """An error of ours is sent and logged; then the connection is closed."""
+    """A pgswitch error is sent and logged; then the connection is closed."""
     client, _server = world.pair()
     client.frontend.disconnect(AdminForcedDisconnect())
     client.frontend.disconnect(AdminForcedDisconnect())
@@ -271,7 +271,7 @@ def test_in_the_middle_of_a_message(world: World) -> None:
 
 
 def test_the_last_words_to_a_slow_client(world: World) -> None:
-    """Whoever has not taken what came before does not get them, nor more time."""
+    """A client that has not read the earlier bytes gets neither them nor more time."""
     client, server = world.pair()
     client.say(query())
     client.transport.socket.room = 4

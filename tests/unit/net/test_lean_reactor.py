@@ -1,4 +1,4 @@
-"""The reactor that serves links itself and leaves all else to Twisted."""
+"""The reactor that serves streams itself and leaves all else to Twisted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PASSWORD = message(b"p", b"secret\0")
 
 
 class Plain(Socket):
-    """What a link reads by."""
+    """What a stream reads by."""
 
     def __init__(self, near: socket.socket) -> None:
         """Read from this socket."""
@@ -47,7 +47,7 @@ class Plain(Socket):
 
 
 class Broken(Control):
-    """Has a fault of ours."""
+    """Has a bug."""
 
     def message(self, message_type: int, body: bytes) -> None:
         """Fail."""
@@ -55,10 +55,10 @@ class Broken(Control):
 
 
 class Selectable:
-    """One end of a socket pair, as the reactor knows it; its link may be served."""
+    """One end of a socket pair, as the reactor knows it; its stream may be served."""
 
     def __init__(self, reactor: LeanReactor) -> None:
-        """Be read, by Twisted's own way as long as there is no link."""
+        """Be read in Twisted's own way as long as there is no stream."""
         near, self.far = socket.socketpair()
         near.setblocking(False)  # noqa: FBT003 - its only argument
         self.socket = near
@@ -90,7 +90,7 @@ class Selectable:
         self.connectionLost(reason)
 
     def stream(self) -> ClientStream:
-        """Have a link read from now on."""
+        """Have a stream read from now on."""
         stream = ClientStream(
             MAX_MESSAGE_SIZE,
             Plain(self.socket),
@@ -123,7 +123,7 @@ def reactor() -> Iterator[LeanReactor]:
 
 
 def told(stream: ClientStream) -> list[tuple[object, ...]]:
-    """Return what the control of a link was told."""
+    """Return what the control of a stream received."""
     control = stream.frontend
     assert isinstance(control, Control)
     return control.told
@@ -143,7 +143,7 @@ def test_links_and_others(reactor: LeanReactor) -> None:
 
 
 def test_ends(reactor: LeanReactor) -> None:
-    """A link that reads its end is dropped, as Twisted drops its own."""
+    """A stream that reads its end is dropped, as Twisted drops its own."""
     plain, linked = Selectable(reactor), Selectable(reactor)
     linked.stream()
     for one in (plain, linked):
@@ -196,7 +196,7 @@ class Hasty(Control):
             raise ValueError("boom")
 
     def connectionLost(self, reason: object) -> None:
-        """Let go."""
+        """Drop the connection."""
         del reason
         self.io.detach()
 

@@ -127,7 +127,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
 
 
 def test_all_addresses_and_the_unix_socket(scene: Scene) -> None:
-    """Each opened socket is told, watched, and is tuned if it is TCP."""
+    """Each opened socket is logged and watched, and tuned if it is TCP."""
     scene.open(scene.everywhere)
     names = ("[::1]:6432", "127.0.0.1:6432", f"unix:{scene.path}")
     assert scene.listeners.addresses == names
@@ -201,7 +201,7 @@ def test_close_all(scene: Scene, keep_file: bool) -> None:  # noqa: FBT001
 
 
 def test_pause_and_resume(scene: Scene) -> None:
-    """SUSPEND accepts nobody; RESUME does again."""
+    """SUSPEND accepts no client; RESUME does again."""
     scene.open(scene.everywhere)
     scene.listeners.pause()
     assert scene.needs_release_check == []
@@ -234,7 +234,7 @@ def test_reload_changes_options_of_new_clients(scene: Scene) -> None:
 
 
 def test_sockets_of_the_service_manager_replace_the_settings(scene: Scene) -> None:
-    """Passed sockets are used; what they replace is told."""
+    """Passed sockets are used; the log says which settings they replace."""
     passed = socket.socket(socket.AF_UNIX)
     passed.bind(str(scene.folder / "passed"))
     passed.listen()

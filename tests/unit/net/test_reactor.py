@@ -1,4 +1,4 @@
-"""Which reactor the command installs, and thread pools beside it."""
+"""Which reactor the command installs, and the thread pools next to it."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_queries_of_ours_end_in_idle() -> None:
 
 
 def test_an_illegal_event_raises(world: World) -> None:
-    """No query of ours runs while another does."""
+    """No internal query runs while another does."""
     world.client()
     server = world.server()
     server.backend.run("SELECT 1", lambda _error: None)

@@ -123,7 +123,7 @@ def test_buffers_of_an_earlier_setting() -> None:
 
 
 def test_refused_before_connecting() -> None:
-    """A socket that cannot have them goes without: whoever tunes it next is told."""
+    """A socket that cannot have them goes without; the next one to be tuned logs it."""
     sock = socket.socket()
     sock.close()
     size_buffers(sock, ListenValues(tcp_socket_buffer=4096))
@@ -143,7 +143,7 @@ def test_keepalive_details_need_keepalive() -> None:
 
 
 def test_buffers_in_both_directions() -> None:
-    """The kernel doubles what it is told, for its own bookkeeping (socket(7))."""
+    """The kernel doubles the value, for its own bookkeeping (socket(7))."""
     with socket.socket() as sock:
         tune_socket(sock, ListenValues(tcp_socket_buffer=50_000))
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):

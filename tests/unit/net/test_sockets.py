@@ -121,7 +121,7 @@ def test_refused_step_is_named(step: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_unix_socket_listens_with_mode_and_group(tmp_path: Path) -> None:
-    """Whoever may connect is settled, and a client can."""
+    """The mode and group decide who may connect, and a client can."""
     path = str(tmp_path / "s")
     values = ListenValues(unix_socket_mode=0o640, unix_socket_group=str(os.getgid()))
     with listen_unix(path, values) as sock, socket.socket(socket.AF_UNIX) as client:

@@ -155,7 +155,7 @@ class Holder(Recorder):
         self.io.received(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Let go."""
+        """Drop the connection."""
         super().connectionLost(reason)
         self.io.detach()
 

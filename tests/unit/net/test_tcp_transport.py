@@ -66,7 +66,7 @@ class Mourner(Protocol):
 
 @pytest.mark.parametrize("is_closing", [False, True])
 def test_ended(*, is_closing: bool) -> None:
-    """Read to its end, a connection is closed, and its protocol told once."""
+    """Read to its end, a connection is closed, and its protocol notified once."""
     reactor = EPollReactor()
     ours, theirs = socket.socketpair()
     with closing(theirs):
@@ -137,7 +137,7 @@ class Giver:
             self.transport.unregisterProducer()
 
     def stopProducing(self) -> None:
-        """Be told of the end."""
+        """Note the end."""
         self.stopped = True
 
 
@@ -193,7 +193,7 @@ def test_what_is_left_is_not_copied(visit: Visit) -> None:
 
 
 def test_abort(visit: Visit) -> None:
-    """What is queued is dropped, and the producer told."""
+    """The queue is dropped, and the producer stopped."""
     giver = Giver(visit.transport, 1_000_000)
     visit.transport.registerProducer(giver, streaming=False)
     visit.transport.abortConnection()

@@ -102,7 +102,7 @@ def test_direct() -> None:
 
 @pytest.mark.parametrize("error", [WrongHost("another host"), NoProtocol("no ALPN")])
 def test_another_server(error: Exception) -> None:
-    """A handshake that went well with somebody else has failed."""
+    """A successful handshake with the wrong server is a failure."""
     scene = Scene(FakeSide())
     scene.side.refusal = error
     scene.negotiation.received(b"S")

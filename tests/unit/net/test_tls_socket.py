@@ -37,7 +37,7 @@ def side(tmp_path_factory: pytest.TempPathFactory) -> ClientTls:
 
 
 class Holder(Protocol):
-    """Has a link like our protocols do."""
+    """Has a stream as our protocols do."""
 
     def __init__(self) -> None:
         """Begin unconnected."""
@@ -47,7 +47,7 @@ class Holder(Protocol):
         self.ends: list[object] = []
 
     def connectionMade(self) -> None:
-        """Make the link."""
+        """Make the stream."""
         self.io = SocketIO(self.transport)
         self.stream = ClientStream(
             MAX_MESSAGE_SIZE, self.io, self.control, Clock(monotonic, monotonic())
@@ -56,13 +56,13 @@ class Holder(Protocol):
         self.io.attach(self.stream)
 
     def connectionLost(self, reason: object = None) -> None:
-        """Let go."""
+        """Drop the stream."""
         self.ends.append(reason)
         self.io.detach()
 
 
 class Scene(Pair):
-    """A link whose connection is to be encrypted."""
+    """A stream whose connection is to be encrypted."""
 
     def __init__(self, reactor: Any, side: ClientTls, limit: int = 0) -> None:  # noqa: ANN401 - any reactor
         """Begin the handshake."""
@@ -88,7 +88,7 @@ class Scene(Pair):
 
 @pytest.fixture(params=REACTORS, ids=lambda kind: kind.__name__)
 def scene(request: pytest.FixtureRequest, side: ClientTls) -> Iterator[Scene]:
-    """Return a link before its handshake."""
+    """Return a stream before its handshake."""
     made = Scene(request.param(), side)
     yield made
     made.close()
@@ -103,7 +103,7 @@ def lean(side: ClientTls) -> Iterator[Scene]:
 
 
 def test_a_conversation(scene: Scene) -> None:
-    """Messages arrive on both sides, read by the link alone."""
+    """Messages arrive on both sides, read by the stream alone."""
     scene.shake_hands()
     scene.far.connection.send(PASSWORD)
     scene.until(lambda: scene.holder.control.told)
@@ -116,7 +116,7 @@ def test_a_conversation(scene: Scene) -> None:
 
 @pytest.mark.parametrize("cut", [1, 5, 6, 100])
 def test_cut_anywhere(lean: Scene, cut: int) -> None:
-    """A handshake or record in pieces waits for the rest, and blocks nobody."""
+    """A handshake or record in pieces waits for the rest, and blocks no one."""
     lean.shake_hands(cut)
     lean.far.connection.send(PASSWORD)
     lean.until(lambda: lean.holder.control.told, cut)
@@ -214,7 +214,7 @@ def test_no_handshake(scene: Scene) -> None:
 
 
 def test_closing_in_the_midst(scene: Scene) -> None:
-    """Nothing goes out in clear, and nobody is told of an outcome."""
+    """Nothing goes out in clear, and no outcome is reported."""
     scene.turn()
     scene.io.close(b"in clear")
     for _ in range(5):
@@ -263,7 +263,7 @@ def _want_to_write(_connection: SSL.Connection) -> bytes:
 
 
 def test_an_answer_to_be_sent(lean: Scene) -> None:
-    """Reading stops until there is room, and goes on then; links wait meanwhile."""
+    """Reading stops until there is room, and goes on then; streams wait meanwhile."""
     lean.shake_hands()
     tls = lean.io.tls
     assert isinstance(tls, TlsSocket)
@@ -336,7 +336,7 @@ def _failing(error: Exception) -> Any:  # noqa: ANN401 - stands for a connection
 
 
 def test_the_reactors_word_for_the_end(lean: Scene) -> None:
-    """A link reports the end of a TLS connection as of any other."""
+    """A stream reports the end of a TLS connection as of any other."""
     lean.shake_hands()
     lean.far.connection.shutdown()
     lean.far.socket.send(lean.far.connection.bio_read(1000))

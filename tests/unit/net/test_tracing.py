@@ -67,7 +67,7 @@ def test_a_short_write(world: World) -> None:
 
 
 def test_without_it(world: World) -> None:
-    """Nothing is wrapped: the link calls the socket itself."""
+    """Nothing is wrapped: the stream calls the socket itself."""
     client, server = world.pair()
     for end in (client.frontend.stream, server.backend.stream):
         assert end.recv == end.io.recv
@@ -150,7 +150,7 @@ def test_a_fault_of_the_trace(
 
 
 def test_nonsense(world: World) -> None:
-    """Whoever sends it is told what everybody is told, and not by the trace."""
+    """The client gets the same error as without the trace."""
     faults = []
     for verbosity in (0, 2):
         world.captured.log.verbosity = verbosity

@@ -1,4 +1,4 @@
-"""A link on a transport: what is read past it, written before it, and let go of."""
+"""A stream on a transport: reads and writes past it, and how it is detached."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ PASSWORD = message(b"p", b"secret\0")
 
 
 class Holder(Protocol):
-    """Lets its link go when the connection is lost, as our protocols do."""
+    """Drops its stream when the connection is lost, as our protocols do."""
 
     io: SocketIO
 
     def connectionLost(self, reason: object = None) -> None:
-        """Let go."""
+        """Drop the stream."""
         del reason
         self.io.detach()
 
 
 class Scene:
-    """One link on a fake transport, with a control that records."""
+    """One stream on a fake transport, with a control that records."""
 
     def __init__(self) -> None:
-        """Attach the link."""
+        """Attach the stream."""
         self.reactor = FakeReactor()
         self.protocol = Holder()
         peer = IPv4Address("TCP", "192.0.2.1", 40_000)
@@ -62,7 +62,7 @@ class Scene:
 
 @pytest.fixture
 def scene() -> Scene:
-    """Return a link that is attached."""
+    """Return an attached stream."""
     return Scene()
 
 
@@ -74,7 +74,7 @@ def do_read(scene: Scene) -> object:
 
 
 def test_the_reactor_reads_by_the_link(scene: Scene) -> None:
-    """Its doRead is the link's; its results are those that a reactor knows."""
+    """Its doRead is the stream's; its results are those that a reactor knows."""
     assert do_read(scene) is None
     scene.transport.socket.incoming.append(PASSWORD)
     assert do_read(scene) is None
@@ -104,7 +104,7 @@ def test_a_number_that_is_another_ones_by_now(scene: Scene) -> None:
 
 
 def test_any_other_reactor(scene: Scene) -> None:
-    """Without turns the link keeps its own clock."""
+    """Without an event loop the stream reads the clock itself."""
     del scene.io
     scene.transport.reactor = object()
     stream = ClientStream(
@@ -181,7 +181,7 @@ def test_closing_what_does_not_take_its_bytes(scene: Scene, room: int) -> None:
 
 
 def test_after_the_end(scene: Scene) -> None:
-    """A link that is let go of neither reads nor sends, and does not raise."""
+    """A detached stream neither reads nor sends, and does not raise."""
     scene.io.detach()
     scene.stream.send(b"x")
     assert scene.sent == b""
@@ -241,7 +241,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 def test_the_descriptor(
     scene: Scene, ends: tuple[socket.socket, socket.socket]
 ) -> None:
-    """A plain socket is read and written by its number, until it is let go of."""
+    """A plain socket is read and written by its number, until it is detached."""
     near, far = ends
     transport: Any = scene.transport
     transport.socket = near

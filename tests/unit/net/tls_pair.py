@@ -1,4 +1,4 @@
-"""A transport of ours whose other end speaks TLS and is cut wherever a test likes."""
+"""A pgswitch transport whose peer speaks TLS and cuts it wherever a test likes."""
 
 from __future__ import annotations
 

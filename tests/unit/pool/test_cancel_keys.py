@@ -112,7 +112,7 @@ def test_the_connection_fails(world: World) -> None:
 
 @pytest.mark.parametrize("is_free", [True, False])
 def test_no_answer(world_of: WorldOf, *, is_free: bool) -> None:
-    """After cancel_wait_timeout it is given up; whom it hits later nobody knows."""
+    """It is dropped after cancel_wait_timeout: later it could hit any query."""
     world = world_of(settings=f"cancel_wait_timeout = {WAIT_S}")
     _client, server, key = working(world)
     asking = request(world, key)
@@ -274,7 +274,7 @@ def waiting(world: World) -> tuple[Client, Client, Server, bytes]:
 
 
 def test_a_waiting_client(world_of: WorldOf) -> None:
-    """Its query ends as if cancelled by the server; nobody else's does."""
+    """Its query ends as if cancelled by the server; no other query does."""
     world = world_of(databases="db = host=10.0.0.1 pool_size=1")
     first, client, server, key = waiting(world)
     asking = request(world, key)
@@ -294,7 +294,7 @@ def test_a_waiting_client(world_of: WorldOf) -> None:
 
 
 def test_while_parameters_are_set(world: World) -> None:
-    """The query has not begun, and the server is at a query of ours."""
+    """The query has not begun, and the server runs an internal query."""
     _first, server = world.pair()
     client = world.client(timezone="Asia/Tokyo")
     key = dict(split(client.hear()))["K"]
@@ -431,7 +431,7 @@ def test_encrypted(world: World) -> None:
 
 @pytest.mark.parametrize("answer", [b"N", b"?", b"S!"])
 def test_not_in_clear(world: World, answer: bytes) -> None:
-    """Whatever the mode: somebody between would learn the key."""
+    """Whatever the mode: anyone on the network would learn the key."""
     _client, _server, key, _side = over_tls(world)
     request(world, key)
     cancel = world.cancelling()

@@ -1,4 +1,4 @@
-"""Limits over all pools: who gives up a server for whom, who waits."""
+"""Limits over all pools: which pool is evicted for which, and who waits."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_no_server_is_handed_over_in_vain(world_of: WorldOf) -> None:
 def test_a_lost_server_makes_room(
     world_of: WorldOf, limit: str, one: Pool, other: Pool
 ) -> None:
-    """For whoever starves."""
+    """The starving client gets it."""
     world = build(world_of, limit)
     client, server = served(world, one)
     client.say(query())
@@ -218,7 +218,7 @@ def test_a_lost_server_makes_room(
 
 
 def test_nothing_is_evicted_in_vain(world_of: WorldOf) -> None:
-    """If another limit is in the way, closing a server would help nobody."""
+    """If another limit is in the way, closing a server would help no client."""
     world = world_of(
         settings="max_db_connections = 2",
         users="other = max_user_connections = 1",
@@ -234,7 +234,7 @@ def test_nothing_is_evicted_in_vain(world_of: WorldOf) -> None:
 
 
 def test_the_starving_client_leaves(world_of: WorldOf) -> None:
-    """Nobody looks out for it any longer."""
+    """The watch for it ends."""
     world = build(world_of, "max_db_connections")
     client, server = served(world, ("db", "app"))
     client.say(query())

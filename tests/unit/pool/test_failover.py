@@ -164,7 +164,7 @@ def test_a_long_answer_in_a_transaction(
 def test_too_long_to_remember_in_a_transaction(
     world: World, pair: tuple[Client, Server]
 ) -> None:
-    """Nobody knows what it was: 08007, and nothing runs before the client ends it."""
+    """The request is unknown: 08007, and nothing runs before the client ends it."""
     client, server = pair
     begin(client, server)
     client.say(query("INSERT INTO t VALUES ('" + "x" * 100_000 + "')"))
@@ -177,7 +177,7 @@ def test_too_long_to_remember_in_a_transaction(
 
 
 def test_idle_in_a_transaction(world: World, pair: tuple[Client, Server]) -> None:
-    """Told with the next statement; a COMMIT is not taken for done."""
+    """The error answers the next statement; a COMMIT does not count as done."""
     client, server = pair
     begin(client, server)
     lose(world, server)
@@ -189,7 +189,7 @@ def test_idle_in_a_transaction(world: World, pair: tuple[Client, Server]) -> Non
 
 
 def test_commit_in_flight(world: World, pair: tuple[Client, Server]) -> None:
-    """Nobody knows."""
+    """The outcome is unknown."""
     client, server = pair
     begin(client, server)
     client.say(query("COMMIT"))
@@ -281,7 +281,7 @@ def test_a_pipeline_cancelled_in_the_gap(
 
 
 def test_a_session(world_of: WorldOf) -> None:
-    """What it had on the server is gone: told at once, so that it reconnects."""
+    """Its state on the server is gone: the error comes at once, so it reconnects."""
     world = world_of(settings="pool_mode = session")
     client, server = world.pair()
     route = in_cluster(world)
@@ -373,7 +373,7 @@ def test_half_a_statement_in_a_transaction(
 def test_a_cut_behind_a_statement(
     world: World, pair: tuple[Client, Server], cut: int
 ) -> None:
-    """What is held back of a message is no part of what the server was asked."""
+    """The incomplete message held back is no part of what the server was asked."""
     client, server = pair
     asked = encode.parse("s", "SELECT 1")
     client.say(query("SELECT a FROM t") + asked[:cut])
@@ -387,7 +387,7 @@ def test_a_cut_behind_a_statement(
 
 
 def test_half_a_row_of_copy(world: World, pair: tuple[Client, Server]) -> None:
-    """The end of a COPY is told at once; what still comes of it is dropped."""
+    """The end of a COPY is reported at once; what still comes of it is dropped."""
     client, server = pair
     client.say(query("COPY t FROM STDIN"))
     server.say(message(b"G", b"\0\0\0"))

@@ -138,7 +138,7 @@ def test_ended_by_a_command(setting: Setting) -> None:
 
 @pytest.mark.parametrize("asked", [INSERT, READ])
 def test_the_end_of_the_search(setting: Setting, asked: bytes) -> None:
-    """The writer is another: run again, counted and told to the log."""
+    """The writer is another: the query runs again, is counted and logged."""
     setting.ask(asked)
     setting.lose(b"" if asked == READ else ENDED)
     setting.route.wait_for_writer(is_leaving=True)
@@ -221,7 +221,7 @@ def test_said_and_not_done(setting: Setting) -> None:
 
 
 def test_a_limit_of_the_server(setting: Setting) -> None:
-    """Any FATAL that undoes is told in its own words, as an ERROR."""
+    """Any FATAL that rolls back is passed on with its own text, as an ERROR."""
     setting.ask()
     setting.lose(error("transaction timeout", "25P04", "FATAL"))
     setting.find(CheckResult.WELL)
@@ -230,7 +230,7 @@ def test_a_limit_of_the_server(setting: Setting) -> None:
 
 
 def test_no_verdict(setting: Setting) -> None:
-    """The writer says neither: after a while the client is told, once."""
+    """The writer says neither: after a while the client gets an error, once."""
     setting.ask()
     setting.lose()
     setting.find(CheckResult.UNKNOWN)
@@ -245,7 +245,7 @@ def test_no_verdict(setting: Setting) -> None:
 
 
 def test_ended_at_a_start(setting: Setting) -> None:
-    """That nobody is served yet says nothing of the writer."""
+    """A pool that serves no client yet says nothing about the writer."""
     setting.ask()
     setting.route.wait_for_nodes()
     setting.lose()
@@ -260,7 +260,7 @@ def test_ended_at_a_start(setting: Setting) -> None:
 
 
 def test_no_verdict_after_a_start(setting: Setting) -> None:
-    """Nobody is held for longer than after any loss, counted from there."""
+    """No client waits longer than after any loss, counted from there."""
     setting.ask()
     setting.route.wait_for_nodes()
     setting.lose()
@@ -393,7 +393,7 @@ def test_every_client_is_decided_about(setting: Setting) -> None:
 
 
 def test_it_leaves(setting: Setting) -> None:
-    """Nobody is left to be told."""
+    """No client is left to be notified."""
     setting.ask()
     setting.lose()
     setting.client.drop()
@@ -404,7 +404,7 @@ def test_it_leaves(setting: Setting) -> None:
 
 
 def test_cancelled(setting: Setting) -> None:
-    """A cancel request ends what is held."""
+    """A cancel request ends a held client's query."""
     setting.ask(READ + query("SELECT b FROM t"))
     setting.lose()
     setting.client.say(CALL)
@@ -450,7 +450,7 @@ def test_the_extended_protocol(setting: Setting) -> None:
 
 
 def test_suspended(setting: Setting) -> None:
-    """Another process cannot go on with a client that is held: it is waited for."""
+    """Another process cannot take over a held client: SUSPEND waits for it."""
     setting.ask(READ)
     setting.lose(b"")
     admin = setting.world.console()
@@ -498,7 +498,7 @@ def test_a_transaction_in_the_same_text(setting: Setting, says: bytes) -> None:
 
 @pytest.mark.parametrize("how", ["wait", "drain"])
 def test_the_service_ends(setting: Setting, how: str) -> None:
-    """Nobody waits for a server that is not opened any more."""
+    """No client waits for a server that will not be opened."""
     setting.ask()
     setting.lose()
     service = setting.world.service
@@ -530,7 +530,7 @@ def test_the_cluster_is_no_more(setting: Setting) -> None:
 
 
 def test_shown_as_waiting(setting: Setting) -> None:
-    """Whoever is held waits, in SHOW POOLS too."""
+    """Held clients count as waiting, in SHOW POOLS too."""
     setting.ask()
     setting.lose()
     console = setting.world.console()
@@ -594,7 +594,7 @@ def test_a_session(world_of: WorldOf) -> None:
 
 
 def test_counted(setting: Setting) -> None:
-    """SHOW ERRORS has what clients are told."""
+    """SHOW ERRORS counts the errors sent to clients."""
     setting.ask(query("BEGIN"))
     setting.server.say(RESULT, IN_TRANSACTION)
     setting.lose(b"")
@@ -662,7 +662,7 @@ def test_a_reader_leaves(world: World) -> None:
 
 
 def test_a_reader_is_well(world: World) -> None:
-    """Somebody has ended the query, or it has killed its backend."""
+    """The query was terminated, or it has killed its backend."""
     reading = Reading(world)
     reading.lose()
     reading.find(CheckResult.NOT_READY)

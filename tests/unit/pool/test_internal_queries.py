@@ -1,4 +1,4 @@
-"""Errands by themselves; at work for logins they are in auth/test_lookup.py."""
+"""Internal queries by themselves; auth/test_user_lookup.py has them in logins."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_no_client_decides_who_may_log_in(world_of: WorldOf) -> None:
 
 
 def test_parameters_that_cannot_be_undone(world_of: WorldOf) -> None:
-    """The server is not asked, but closed; who waits is told."""
+    """The server is not asked, but closed; the waiting login gets an error."""
     world = world_of(settings="track_extra_parameters = search_path")
     server = left_by_a_client(world)
     failures: list[Failure] = []
@@ -154,7 +154,7 @@ def test_a_server_that_is_unfit(world: World) -> None:
 
 
 def test_reset_in_session_mode(world_of: WorldOf) -> None:
-    """A server that has done an errand is released as any other."""
+    """A server is released after an internal query as after any other."""
     world = world_of(settings="pool_mode = session")
     _client, server = world.pair()
     world.pool().internal_queries.send(Question(), "u")
@@ -175,7 +175,7 @@ def test_a_paused_pool(world: World) -> None:
 
 
 def test_given_up(world: World) -> None:
-    """Nobody waits: nothing is asked, nobody is told."""
+    """No login waits: nothing is asked and no outcome reported."""
     world.pair()
     world.service.pause_all()
     internal_queries = world.pool().internal_queries

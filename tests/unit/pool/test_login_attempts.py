@@ -14,7 +14,7 @@ CACHED = (
 
 
 def test_a_cached_error(world_of: WorldOf) -> None:
-    """Told at once to who asks for a server; the next attempt comes in its time."""
+    """A client that asks for a server gets it at once; attempts keep their schedule."""
     world = world_of(settings="server_login_retry = 10\nserver_lifetime = 100000")
     first, server = world.pair()
     second = world.client()
@@ -34,7 +34,7 @@ def test_a_cached_error(world_of: WorldOf) -> None:
 
 
 def test_a_new_client_brings_the_next_attempt(world_of: WorldOf) -> None:
-    """It is told of the failure, but the pool tries again for the next one."""
+    """It gets the cached error, but the pool tries again for the next one."""
     world = world_of(settings="server_login_retry = 5")
     client, server = world.pair()
     other = world.client()
@@ -51,7 +51,7 @@ def test_a_new_client_brings_the_next_attempt(world_of: WorldOf) -> None:
 
 
 def test_a_server_that_starts_up(world: World) -> None:
-    """57P03: whoever waits goes on waiting."""
+    """57P03: waiting clients go on waiting."""
     client = world.client()
     world.accept().refuse("the database system is starting up", "57P03")
     assert client.state() == "waiting"

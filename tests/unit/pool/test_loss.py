@@ -160,7 +160,7 @@ def test_in_a_transaction(
     ],
 )
 def test_a_transaction_that_was_just_begun(sent: bytes) -> None:
-    """Nothing of it is committed: it is asked again, or told to be lost."""
+    """Nothing of it is committed: it is retried, or reported as lost."""
     lost = LossOutcome.ROLLED_BACK
     assert outcome(outstanding=1, sent=sent) is A
     assert outcome(outstanding=1, sent=sent, answered=True) is lost
@@ -212,7 +212,7 @@ def test_on_a_standby(text: str, expected: LossOutcome) -> None:
 def test_a_message_that_is_cut(
     whole: bytes, idle: LossOutcome, inside: LossOutcome
 ) -> None:
-    """Nobody carried it out; what stands before it counts as ever."""
+    """It was never executed; what precedes it counts as usual."""
     facts: dict[str, object] = {
         "outstanding": 2,
         "sent": whole + WRITE[:-3],

@@ -42,7 +42,7 @@ def prepared(world: World, name: bytes = b"mine") -> tuple[Client, Server]:
 
 
 def runs_as_shared(world: World, client: Client, name: bytes) -> None:
-    """See that a statement of the client gets a name of ours, on a new server."""
+    """See that a client's statement gets a pgswitch name, on a new server."""
     client.hear()
     client.say(parse(name, b"SELECT 2") + SYNC)
     server = world.server()
@@ -55,7 +55,7 @@ def runs_as_shared(world: World, client: Client, name: bytes) -> None:
 @pytest.mark.parametrize("to", SHARED)
 @pytest.mark.parametrize("by", ["RELOAD", "SET", "database", "user"])
 def test_from_session_to_shared(world_of: WorldOf, to: str, by: str) -> None:
-    """A client with nothing under way lets its server go; nobody else gets that."""
+    """An idle client releases its server, which no other client gets."""
     world = world_of(settings=SESSION)
     client, server = prepared(world)
     assert server.state() == "active"
@@ -154,7 +154,7 @@ def test_waiting(world_of: WorldOf) -> None:
 
 @pytest.mark.parametrize("before", SHARED)
 def test_from_shared_to_session(world_of: WorldOf, before: str) -> None:
-    """A client keeps what it has prepared, and its server from the next link on."""
+    """A client keeps its statements, and, from its next query on, its server."""
     world = world_of(settings=before)
     client, server = prepared(world)
     reload(world, settings=SESSION)
@@ -168,7 +168,7 @@ def test_from_shared_to_session(world_of: WorldOf, before: str) -> None:
 
 
 def test_from_transaction_to_session_amid_a_transaction(world_of: WorldOf) -> None:
-    """The transaction's server is released, and reset for whoever has it next."""
+    """The transaction's server is released, and reset for the next client."""
     world = world_of()
     client, server = world.asking("BEGIN")
     server.say(RESULT + IN_TRANSACTION)
@@ -183,7 +183,7 @@ def test_from_transaction_to_session_amid_a_transaction(world_of: WorldOf) -> No
 
 
 def test_between_shared_modes(world_of: WorldOf) -> None:
-    """A transaction under way is let finish; one that begins is judged anew."""
+    """A transaction under way may finish; the next one is decided afresh."""
     world = world_of()
     client, server = world.asking("BEGIN")
     server.say(RESULT + IN_TRANSACTION)

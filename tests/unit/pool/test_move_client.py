@@ -50,7 +50,7 @@ def test_prepared_statements_follow(world_of: WorldOf) -> None:
 
 
 def test_a_kept_server_goes_back(world_of: WorldOf) -> None:
-    """In session pooling it is reset first, for whoever is next."""
+    """In session pooling it is reset first, for the next client."""
     world = world_of(databases=TWO, settings="pool_mode = session")
     client, old = world.pair()
     client.say(query())

@@ -21,7 +21,7 @@ DONE = parameter("TimeZone", "Europe/Oslo") + b"C\0\0\0\x08SET\0" + READY
 
 
 def parameter_sync(world: World) -> tuple[Client, Server]:
-    """Return a client from elsewhere, for whom an idle server is asked to SET."""
+    """Return a client of other parameters, and an idle server that is asked to SET."""
     _other, server = world.pair()
     client = world.client(timezone="Europe/Oslo")
     client.hear()
@@ -97,7 +97,7 @@ def test_refused_while_another_waits(world_of: WorldOf) -> None:
 
 
 def test_refused_after_the_client_has_left(world: World) -> None:
-    """Nobody is told; the server serves on."""
+    """No client gets the error; the server stays in use."""
     client, server = parameter_sync(world)
     client.drop()
     server.say(error("no", "22023") + READY)
@@ -115,7 +115,7 @@ def test_refused_for_reasons_of_the_server(world: World, sqlstate: str) -> None:
 
 
 def test_a_transaction_is_left_open(world: World) -> None:
-    """No query of ours does that; the server is closed, the client hears of it."""
+    """No internal query does that; the server is closed, the client gets the error."""
     client, server = parameter_sync(world)
     server.say(IN_TRANSACTION)
     assert server.is_gone()

@@ -1,4 +1,4 @@
-"""One pool: who gets a server, who leaves whom, resets, checks, lost servers."""
+"""One pool: checkout, release, resets, checks, lost servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All pools: made when needed, kept warm, changed by a reload, paused, dropped."""
+"""All pools: opened on demand, kept at min_pool_size, reloaded, paused, dropped."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_pool_is_forgotten(world_of: WorldOf) -> None:
 def test_a_pool_that_is_not_forgotten(
     world_of: WorldOf, settings: str, databases: str
 ) -> None:
-    """0 stands for never; what is kept warm stays, and what has a line of its own."""
+    """0 means never; pools with a minimum or an entry of their own stay."""
     world = world_of(settings=settings, databases=databases)
     world.leave(world.client())
     world.accept().drop()

@@ -108,7 +108,7 @@ def test_work_is_finished_first(world: World) -> None:
 
 
 def test_a_name_that_moves(world: World) -> None:
-    """Nobody reads where the monitor has not asked; it is tried again at once."""
+    """No client reads from a node not yet probed; the pool retries at once."""
     reading = Reading(world)
     reading.cluster.address = "10.0.0.9"
     reading.client.say(query())

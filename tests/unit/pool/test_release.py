@@ -17,7 +17,7 @@ from tests.fakes.world import WorldOf
     ],
 )
 def test_a_reset_that_fails(world_of: WorldOf, answer: bytes, reason: str) -> None:
-    """Nobody gets a server that could not be cleaned."""
+    """No client gets a server that could not be reset."""
     world = world_of(settings="pool_mode = session")
     client, server = world.asking()
     server.answer()

@@ -16,7 +16,7 @@ END = COPY_DONE + message(b"C", b"COPY 0\0") + READY
 
 
 def replicator(world: World, word: str = "database", **more: str) -> Client:
-    """Return a replication client, welcomed with what an ordinary server told."""
+    """Return a replication client, welcomed with an ordinary server's parameters."""
     world.leave(world.pair()[0])
     client = world.client(replication=word, **more)
     client.hear()
@@ -112,7 +112,7 @@ def test_a_server_without_a_stream_goes_too(world: World) -> None:
 
 
 def test_the_client_goes_with_the_server(world: World) -> None:
-    """What it was told last is not to be had again."""
+    """The last message it received cannot be had again."""
     client, server = streaming(world)
     server.drop()
     assert client.fault == "server conn crashed?"
@@ -203,7 +203,7 @@ def test_an_idle_server_makes_room(world_of: WorldOf) -> None:
 def test_a_server_that_is_to_be_checked_makes_room(
     world_of: WorldOf, least: int
 ) -> None:
-    """Nobody else would have it checked; and the room is not for min_pool_size."""
+    """No one else would check it; and the slot does not count for min_pool_size."""
     world = world_of(
         settings="default_pool_size = 1\nserver_check_delay = 0\n"
         f"min_pool_size = {least}"

@@ -25,7 +25,7 @@ HALF = RESULT[:-3]
 
 
 def lose(server: Server, client: Client, when: str) -> str:
-    """Bring both to a state and end the server; return what the client is told."""
+    """Bring both to a state and end the server; return what the client receives."""
     if when != "idle":
         if when == "not taken":
             server.transport.socket.room = 3
@@ -72,7 +72,7 @@ def test_connect_query_that_hangs(world_of: WorldOf) -> None:
 
 
 def test_one_login_fails_while_another_server_serves(world: World) -> None:
-    """Whoever waits goes on waiting for the server that works."""
+    """Waiting clients go on waiting for the server that works."""
     _first, server = world.asking()
     second = world.client()
     second.say(query())
@@ -84,7 +84,7 @@ def test_one_login_fails_while_another_server_serves(world: World) -> None:
 
 @pytest.mark.parametrize("when", ["idle", "serving", "in a message", "not taken"])
 def test_a_server_is_lost(world: World, when: str) -> None:
-    """Its client goes with it, and is told unless it is in a message."""
+    """Its client goes with it, and gets an error unless it is inside a message."""
     client, server = world.pair()
     told = lose(server, client, when)
     assert world.pool().servers.keys() == {
@@ -112,7 +112,7 @@ def test_a_server_is_lost_behind_a_slow_client(world: World) -> None:
 
 
 def test_a_server_is_lost_in_its_reset(world_of: WorldOf) -> None:
-    """Nobody is told; the next client has another."""
+    """No client gets an error; the next client has another server."""
     world = world_of(settings="pool_mode = session\ndefault_pool_size = 1")
     first, server = world.asking()
     server.answer()
@@ -123,11 +123,11 @@ def test_a_server_is_lost_in_its_reset(world_of: WorldOf) -> None:
     assert world.server().hear() == query("second")
 
 
-# What later clients are told of their servers.
+# Parameters that later clients receive from their servers.
 
 
 def told(world: World, **parameters: str) -> bytes:
-    """Return the welcome of a client that comes now, and lets go again."""
+    """Return the welcome of a client that connects now and leaves again."""
     client = world.client(**parameters)
     data = client.hear()
     world.leave(client)
@@ -148,7 +148,7 @@ def test_a_later_login_renews_the_welcome(world_of: WorldOf) -> None:
     assert parameter("TimeZone", "Asia/Tokyo") in data
     assert parameter("server_version", "18.1") in data
     assert parameter("TimeZone", "Asia/Oslo") in told(world, timezone="Asia/Oslo")
-    # Who was told something before has it, on the new server too.
+    # A client that was sent a value before keeps it, on the new server too.
     assert later.hear() == query("SET TimeZone='UTC';")
     assert world.pool().welcome is not before
     assert server.state() == "active"
@@ -174,7 +174,7 @@ def test_a_server_that_reports_nothing(world: World) -> None:
 
 
 def test_connect_query_counts(world_of: WorldOf) -> None:
-    """What it sets is what clients find, so they are told that."""
+    """What it sets is what clients find, so it is in their welcome."""
     world = world_of(databases="db = host=10.0.0.1 connect_query='SET a=1'")
     client = world.client()
     server = world.server()
@@ -198,7 +198,7 @@ def test_a_stale_server_says_nothing_of_the_others(world: World) -> None:
 
 @pytest.mark.parametrize("is_linked", [True, False])
 def test_a_promotion_is_told(world: World, *, is_linked: bool) -> None:
-    """Nobody can SET it, so it is so for all; its server stays."""
+    """No client can SET it, so it holds for all; its server stays."""
     client = world.client()
     server = world.server(in_hot_standby="on")
     assert parameter("in_hot_standby", "on") in client.hear()
@@ -226,7 +226,7 @@ def test_a_promotion_is_so_for_all_servers_there(world: World) -> None:
 
 
 def test_what_a_client_sets_is_its_own(world: World) -> None:
-    """Others are told what servers report at their logins."""
+    """Others get the values that servers report at their logins."""
     client, server = world.asking("SET timezone = 'Asia/Tokyo'")
     server.say(parameter("TimeZone", "Asia/Tokyo"), parameter("is_superuser", "on"))
     server.say(ANSWER)
@@ -241,7 +241,7 @@ def test_what_a_client_sets_is_its_own(world: World) -> None:
 
 
 def test_a_warm_connection_may_report_what_it_likes(world: World) -> None:
-    """Nobody has set anything there; when it is used, clients are told."""
+    """No client has set anything there; its values are sent when it is used."""
     client, _server = world.pair()
     route = in_cluster(world)
     route.standbys.set_nodes([OTHER])

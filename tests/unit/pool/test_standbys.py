@@ -201,7 +201,7 @@ def test_nodes_go(world: World) -> None:
 
 
 def test_a_new_password(world: World) -> None:
-    """What logged in before RECONNECT is opened anew, here as there."""
+    """Connections from before RECONNECT are replaced, here as elsewhere."""
     world.pair()
     route = in_cluster(world)
     route.standbys.set_nodes([OTHER])
@@ -248,7 +248,7 @@ def test_a_login_without_an_answer(world: World) -> None:
 
 
 def test_promoted_while_one_is_checked(world: World) -> None:
-    """That is a proof as well, for whom it was begun does not matter."""
+    """That is proof as well, whichever pool began the check."""
     client, _server = world.pair()
     route = in_cluster(world)
     route.standbys.set_nodes([OTHER])
@@ -283,7 +283,7 @@ def test_the_first_that_answers_is_taken(world: World) -> None:
 
 
 def test_all_are_dead(world: World) -> None:
-    """Clients get new ones within the deadline; nobody is told to be served before."""
+    """Clients get new ones within the deadline; none is served from a dead one."""
     client, _server = world.pair()
     route = in_cluster(world)
     told: list[float] = []

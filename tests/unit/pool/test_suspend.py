@@ -1,4 +1,4 @@
-"""SUSPEND: everything stands still between messages, and goes on afterwards."""
+"""SUSPEND: everything stops between messages, and goes on afterwards."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_a_login_is_let_finish(world: World) -> None:
 
 @pytest.mark.parametrize("stage", ["connecting", "logging in"])
 def test_a_login_that_is_broken_off(world: World, stage: str) -> None:
-    """Nobody waits for a welcome by it; after RESUME it is made again at once."""
+    """No client waits for its welcome; after RESUME it is retried at once."""
     client, server = world.pair()
     server.drop()
     client.say(query())
@@ -192,7 +192,7 @@ def test_a_login_that_is_broken_off(world: World, stage: str) -> None:
 
 
 def test_servers_nobody_can_go_on_with(world_of: WorldOf) -> None:
-    """One being reset, one being opened for nobody: closed."""
+    """One being reset, one being opened without a client: closed."""
     world = world_of(settings="pool_mode = session", databases="db = host=10.0.0.1")
     console(world)
     client, server = world.asking()
@@ -225,7 +225,7 @@ def test_an_answer_of_auth_query_is_awaited(world: World, is_open: bool) -> None
 
 
 def test_what_rules_keep(world_of: WorldOf, tmp_path: Path) -> None:
-    """Behind a query or before a server it can wait on; nobody is closed for that."""
+    """A query in a rule, or one waiting for a server: neither client is closed."""
     world = world_with(world_of, tmp_path, ROUTING, more="default_pool_size = 1")
     console(world)
     client, server = world.asking("SELECT 1")
@@ -270,7 +270,7 @@ def test_an_end_while_suspended(world: World) -> None:
 
 
 def test_no_admin_left(world: World) -> None:
-    """Nobody could end it: it ends by itself."""
+    """No admin could end it: it ends by itself."""
     admin = console(world)
     admin.say(query("SUSPEND"))
     admin.drop()

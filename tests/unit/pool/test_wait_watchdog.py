@@ -38,7 +38,7 @@ def for_a_server(world: World) -> Client:
 
 
 def for_its_parameters(world: World) -> Client:
-    """Return a client for whom a server is asked to SET."""
+    """Return a client whose server is asked to SET."""
     return parameter_sync(world)[0]
 
 
@@ -96,7 +96,7 @@ def test_query_wait_timeout(
 def test_a_wait_without_an_end(
     world_of: WorldOf, tmp_path: Path, begun: str, limit: int
 ) -> None:
-    """Twice the limit is a fault of ours, told once; without a limit all is well."""
+    """Twice the limit is a bug, logged once; without a limit all is well."""
     begin, awaited = BEGUN[begun]
     more = MORE.format(limit=limit)
     world = world_with(world_of, tmp_path, ROUTING, WAITING, more)

@@ -1,4 +1,4 @@
-"""A pool whose database is a cluster: held, moved, and warm elsewhere."""
+"""A pool whose database is a cluster: paused, moved, with standby connections."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_new_writer_that_refuses(world: World, refusal: tuple[str, str]) -> No
 
 
 def test_no_longer_than_query_wait_timeout(world_of: WorldOf) -> None:
-    """Then the reason is told."""
+    """Then the client gets the reason."""
     world = world_of(settings="query_wait_timeout = 2")
     client, _server = world.pair()
     route = in_cluster(world)
@@ -180,7 +180,7 @@ def test_a_full_writer(world: World) -> None:
 
 
 def test_a_wrong_secret(world: World) -> None:
-    """It is told at once if no node has known a better one."""
+    """The client gets the error at once if no node has accepted a better one."""
     client = world.client()
     in_cluster(world)
     refused(world, *STRANGE)
@@ -221,7 +221,7 @@ def test_a_secret_that_was_changed_before_the_move(world: World) -> None:
 
 
 def test_other_refusals(world: World) -> None:
-    """They are told as they always were."""
+    """Clients get them as usual."""
     client = world.client()
     in_cluster(world)
     refused(world, "database does not exist", "3D000")

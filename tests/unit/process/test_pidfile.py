@@ -148,7 +148,7 @@ def test_a_link_of_another_user(
 
 
 def test_a_pipe(tmp_path: Path, captured: CapturedLog) -> None:
-    """Whoever put it there does not make us wait."""
+    """A pipe in its place does not make us wait."""
     path = tmp_path / "pid"
     os.mkfifo(path)
     with pytest.raises(FatalError, match="another instance running"):

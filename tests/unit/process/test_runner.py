@@ -38,7 +38,7 @@ class NotedService:
     paused_or_suspended: bool = False
 
     def startService(self) -> None:
-        """Start, or fail as told."""
+        """Start, or fail as the test wants."""
         self.done.append("start")
         if self.fault:
             raise self.fault
@@ -107,7 +107,7 @@ class Scene:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give what the service manager is told; replace what needs a network."""
+    """Return what the service manager receives; replace what needs a network."""
     states: list[str] = []
     monkeypatch.setattr(Signals, "install", lambda _self, _reactor: None)
     monkeypatch.setattr(runner, "Manhole", NotedManhole)
@@ -168,7 +168,7 @@ def test_stop_waits_for_the_service(scene: Scene) -> None:
 
 
 def test_fault_while_closing_does_not_stop_the_rest(scene: Scene) -> None:
-    """It is told, and the pid file goes nevertheless."""
+    """It is logged, and the pid file is removed nevertheless."""
     scene.runner.startService()
     scene.service.stopping = Deferred()
     scene.runner.stopService()
@@ -189,7 +189,7 @@ def test_service_that_cannot_start(scene: Scene, told: list[str]) -> None:
 
 
 def test_pidfile_taken_meanwhile(scene: Scene) -> None:
-    """Two processes that start at once: the slower one gives up."""
+    """Two processes start at once: the slower one exits."""
     scene.pid_path.write_text("1\n")
     with pytest.raises(FatalError, match="File exists"):
         scene.runner.startService()

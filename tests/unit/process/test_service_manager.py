@@ -1,4 +1,4 @@
-"""What systemd is told, and what it passes."""
+"""What systemd receives, and what it passes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_inherited_sockets(environ: dict[str, str], descriptors: list[int]) -> N
 
 
 def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was there at the start, although somebody has removed it since."""
+    """The environment at the start counts, even if it was changed since."""
     name = next(iter(os.environ))
     monkeypatch.delenv(name)
     monkeypatch.setenv("NEW_ONE", "1")

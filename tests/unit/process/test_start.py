@@ -191,7 +191,7 @@ def test_claim_while_somebody_serves_here(
         with pytest.raises(FatalError) as caught:
             start.claim(configure(tmp_path), None, captured.log)
         assert caught.value.text == "unix socket is in use, cannot continue"
-        # The same where nobody accepts, which must not make us wait.
+        # The same where no process accepts, which must not make us wait.
         waiting = [socket.socket(socket.AF_UNIX) for _ in range(3)]
         for one in waiting:
             one.setblocking(False)  # noqa: FBT003 - its only argument
@@ -217,7 +217,7 @@ class ParentLeftError(Exception):
 
 
 def test_daemon_needs_a_pidfile(captured: CapturedLog) -> None:
-    """Nobody could find the process otherwise."""
+    """The process could not be found otherwise."""
     with pytest.raises(FatalError) as caught:
         start.daemonise(captured.log, None)
     assert caught.value.text == "daemon needs pidfile configured"

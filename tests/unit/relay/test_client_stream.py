@@ -59,7 +59,7 @@ def test_a_cut_message_takes_no_server(size: int) -> None:
 
 
 def test_a_long_message_is_not_awaited() -> None:
-    """What is longer than is held for anybody streams to a server."""
+    """A message above the buffer limit streams to a server."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     text = query("x" * WAIT_FOR_WHOLE)

@@ -1,4 +1,4 @@
-"""Bytes copied and searched for what is held back, however many pieces it comes in."""
+"""Bytes copied and searched in held-back data, however many pieces it comes in."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ ENDLESS = {
 @pytest.mark.parametrize("is_intercepted", [False, True], ids=["", "intercepted"])
 @pytest.mark.parametrize("name", ENDLESS)
 def test_a_name_without_end(name: str, *, is_intercepted: bool) -> None:
-    """It is refused before much of it is held: PostgreSQL looks at 63 bytes."""
+    """It is refused before much of it is buffered: PostgreSQL looks at 63 bytes."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
     client.take(OF_SQL)

@@ -198,7 +198,7 @@ def test_a_turn_that_comes_at_once() -> None:
 
 
 def test_one_server_for_two_clients() -> None:
-    """That is a fault of ours, and comes to light at once."""
+    """That is a bug, and raises at once."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     client.take(query())

@@ -104,7 +104,7 @@ def test_each_query_is_asked_about_once(size: int) -> None:
 
 
 def test_a_long_query_is_whole_too() -> None:
-    """Nothing is held back of what follows it."""
+    """Nothing that follows it is held back."""
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
@@ -213,7 +213,7 @@ def test_leaving_amid_all() -> None:
 
 
 def test_a_client_that_leaves() -> None:
-    """The router is told to give up, if it still works on it."""
+    """The router's work for it is cancelled."""
     for outcome, expected in ((LATER, 1), (UNCHANGED, 0)):
         stage = Stage()
         stage.server()
@@ -392,7 +392,7 @@ def test_bad_headers(ahead: bytes) -> None:
 
 @pytest.mark.parametrize("taken", [3, 12])
 def test_a_gate_put_up_amid_work(taken: int) -> None:
-    """What had come before, in part or held, is taken over."""
+    """Bytes from before, partial or held back, are taken over."""
     stage = Stage()
     client = stage.client()
     data = query("one")

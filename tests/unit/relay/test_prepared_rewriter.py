@@ -208,7 +208,7 @@ def test_queries_that_only_begin_like_it(text: str) -> None:
 @pytest.mark.parametrize("text", ["PREPARE b AS SELECT '%s'", "SELECT '%s'"])
 @pytest.mark.parametrize("has_some", [False, True])
 def test_long_texts(text: str, *, has_some: bool) -> None:
-    """They are held only where their words may matter."""
+    """They are buffered only where their words may matter."""
     stage = Stage()
     if has_some:
         stage, client = prepared()

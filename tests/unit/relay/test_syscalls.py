@@ -141,7 +141,7 @@ def test_accept(host: str) -> None:
 
 
 def test_accept_from_the_same_link() -> None:
-    """The zone stands beside the address, not in its text, as Python has it."""
+    """The zone is a field of the address, not part of its text, as in Python."""
     listener = socket.socket(socket.AF_INET6)
     try:
         lines = Path("/proc/net/if_inet6").read_text().splitlines()

@@ -24,7 +24,7 @@ README = Path(__file__).parents[3] / "bench" / "rules.py"
 def test_of_the_functions() -> None:
     """From the question to the answer, with the two functions of the seed's README."""
     module = load_module(str(README), fast_patterns=True)
-    # Time stands still, or a busy machine would have a slow call told, which is a call.
+    # The clock is frozen, or a busy machine would log a slow call, which is a call.
     clock = repeat(0.0).__next__
     rules = RuleSet(
         *(RuleFunction(module, name, clock) for name in (REWRITING, ROUTING))
@@ -43,7 +43,7 @@ def test_of_the_functions() -> None:
     ids=["simple", "extended"],
 )
 def test_of_the_gate(asked: bytes, answer: bytes, most: int) -> None:
-    """What stands before the link, beside what the link does anyway."""
+    """The calls of the interceptor, next to those of the stream itself."""
     stage = Stage()
     server, plain = stage.server(), stage.client()
     client, _, _ = gated(stage)

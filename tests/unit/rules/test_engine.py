@@ -1,4 +1,4 @@
-"""Which rules hold for whom: keys, reloads, complaints."""
+"""Which rules apply to which client: keys, reloads, complaints."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_replication_clients(world_of: WorldOf, tmp_path: Path) -> None:
 
 
 def test_only_for_some(world_of: WorldOf, tmp_path: Path) -> None:
-    """Clients of other databases have no gate at all."""
+    """Clients of other databases have no interceptor at all."""
     path = write(tmp_path, "r.py", "def rewrite_query(u, q): return 'other'")
     own = f"db = host=10.0.0.1\nnew = host=10.0.0.2 rewrite_query_py_module_file={path}"
     world = world_of(databases=own)

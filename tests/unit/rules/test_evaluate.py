@@ -65,7 +65,7 @@ class Strange(metaclass=Type):
 
 @pytest.fixture
 def _serving() -> Iterator[None]:
-    """Have SIGINT handled as the service has it: nobody's KeyboardInterrupt is real."""
+    """Handle SIGINT as the service does: no KeyboardInterrupt is real."""
     before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     yield
     signal.signal(signal.SIGINT, before)

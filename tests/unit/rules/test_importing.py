@@ -12,7 +12,7 @@ from tests.unit.rules.files import write
 
 
 def test_its_own_folder(tmp_path: Path) -> None:
-    """Modules and packages beside the file, also from inside functions."""
+    """Modules and packages next to the file, also from inside functions."""
     main = write(
         tmp_path,
         "main.py",
@@ -65,7 +65,7 @@ def test_two_folders_with_files_of_one_name(tmp_path: Path) -> None:
 
 
 def test_state_is_fresh(tmp_path: Path) -> None:
-    """A second library makes every module anew."""
+    """A second library imports every module again."""
     main = Path(write(tmp_path, "main.py", "from tables import SEEN\nSEEN.append(1)\n"))
     write(tmp_path, "tables.py", "SEEN = []\n")
     assert Library(tmp_path).main(main).SEEN == [1]

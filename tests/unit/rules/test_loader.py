@@ -55,7 +55,7 @@ def test_signatures(
     ],
 )
 def test_unfit_functions(tmp_path: Path, text: str, words: str) -> None:
-    """Whoever starts the service reads what is wrong, and with which file."""
+    """The operator reads what is wrong, and with which file."""
     module = loaded(tmp_path, text)
     with pytest.raises(RulesError) as raised:
         function_of(module, ROUTING)
@@ -80,7 +80,7 @@ def test_a_function_whose_signature_is_not_known(tmp_path: Path) -> None:
     ],
 )
 def test_files_that_cannot_be_imported(tmp_path: Path, text: str, words: str) -> None:
-    """With the traceback of the user's code, and none of ours."""
+    """The traceback has the user's code, and none of pgswitch's."""
     with pytest.raises(RulesError) as raised:
         loaded(tmp_path, text)
     assert "could not import" in str(raised.value)
@@ -115,7 +115,7 @@ def test_an_interrupt_is_not_a_fault(tmp_path: Path) -> None:
 def test_whatever_an_import_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    """In the service it is a file that cannot be imported, told in few words."""
+    """In the service it is a file that cannot be imported, logged in few words."""
     monkeypatch.setattr("signal.getsignal", lambda _number: None)
     with pytest.raises(RulesError) as raised:
         loaded(tmp_path, text)

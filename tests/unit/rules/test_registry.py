@@ -1,4 +1,4 @@
-"""Which rules are for whom, and what of them outlives a reload."""
+"""Which rules apply to which client, and what of them outlives a reload."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_of_the_template(configure: Configure, tmp_path: Path) -> None:
 
 
 def test_a_reload(configure: Configure, tmp_path: Path) -> None:
-    """What has not changed keeps state and counters; what has is made anew."""
+    """Unchanged rules keep state and counters; changed ones are loaded again."""
     path = write(tmp_path, "r.py", ROUTE.format("pass"))
     configuration = configure(f"routing_rules_py_module_file = {path}")
     first = RuleRegistry(configuration)

@@ -207,7 +207,7 @@ def test_failures(world_of: WorldOf, tmp_path: Path) -> None:
 
 
 def test_failures_that_disconnect(world_of: WorldOf, tmp_path: Path) -> None:
-    """The client is told; nothing of the query reaches a server."""
+    """The client gets an error; nothing of the query reaches a server."""
     world = world_with(
         world_of,
         tmp_path,
@@ -223,7 +223,7 @@ def test_failures_that_disconnect(world_of: WorldOf, tmp_path: Path) -> None:
 
 
 def test_the_context(world_of: WorldOf, tmp_path: Path) -> None:
-    """Who wants it is told where the query comes from."""
+    """A rule with a context argument gets the origin of the query."""
     rewriting = (
         "def rewrite_query(u, q, t, context):\n"
         "    return '|'.join([context.database, context.address,"

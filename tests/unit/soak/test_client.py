@@ -97,7 +97,7 @@ def test_a_wrong_answer(answer: bytes, wrong: str) -> None:
     ],
 )
 def test_those_who_were_killed(answer: bytes) -> None:
-    """Are told so, and that is not wrong."""
+    """Killed clients get an error, and that is not wrong."""
     tally = lived(serving(lambda _text: answer))
     assert tally.wrong == []
     assert tally.steps.total() == 0

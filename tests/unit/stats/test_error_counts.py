@@ -18,7 +18,7 @@ def test_counting() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """Names that somebody makes up end in one row."""
+    """Names that clients invent end in one row."""
     failures = ErrorCounts()
     for number in range(MAX_ROWS + 5):
         failures.note(f"db{number:04}", "3D000", "no such database", float(number))

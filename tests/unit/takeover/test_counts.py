@@ -29,7 +29,7 @@ def averages(view: ServiceView) -> dict[str, int]:
 
 
 def test_all_that_is_shown(world_of: WorldOf) -> None:
-    """Totals, errors of ours and of servers, percentiles; averages begin anew."""
+    """Totals, errors of pgswitch and of servers, percentiles; averages start over."""
     old, new = world_of(), world_of()
     old.client("nowhere")
     client, server = old.asking()
@@ -51,7 +51,7 @@ def test_all_that_is_shown(world_of: WorldOf) -> None:
 
 
 def test_what_was_timed_is_forgotten_in_time(world_of: WorldOf) -> None:
-    """After two periods it is as old as everything of ours would be."""
+    """After two periods it is as old as any of pgswitch's own numbers would be."""
     old, new = world_of(), world_of()
     client, server = old.asking()
     server.say(ANSWER)

@@ -1,4 +1,4 @@
-"""What is said to those whom another process does not go on with."""
+"""What the clients receive that cannot be handed over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def encrypted(world: World) -> Client:
 
 
 def hand_over(world: World) -> None:
-    """Stand still, show all that is handed over, be told to end."""
+    """Freeze, show all that is handed over, get the order to end."""
     world.service.operations.suspend()
     world.wait(0.1)
     world.service.exporter.rows()
@@ -28,7 +28,7 @@ def hand_over(world: World) -> None:
 
 
 def test_who_is_told(world: World) -> None:
-    """Those by TLS, with their servers, and consoles; nobody who is handed over."""
+    """Clients by TLS, with their servers, and consoles; none that is handed over."""
     client, server = world.asking()
     console = world.console()
     secret = encrypted(world)

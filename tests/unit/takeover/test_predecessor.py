@@ -142,7 +142,7 @@ def test_rows_without_descriptors(old: Old) -> None:
 
 
 def test_the_end(old: Old, tmp_path: Path) -> None:
-    """It is told to end, and its pid file awaited."""
+    """It gets the order to end; its pid file must go."""
     old.socket.shutdown(socket.SHUT_WR)
     old.predecessor.end(str(tmp_path / "gone"))
     assert split(old.socket.recv(100)) == [("Q", b"SHUTDOWN;\0")]
@@ -207,7 +207,7 @@ def test_a_folder_where_sockets_can_be_exchanged(shared: Path) -> None:
 
 @pytest.mark.parametrize("is_link", [True, False])
 def test_something_else_in_its_place(shared: Path, *, is_link: bool) -> None:
-    """A link to a socket of ours is none."""
+    """A symbolic link to our socket does not count as a socket."""
     path = shared / "s"
     with listening(shared / "real"):
         if is_link:
@@ -219,7 +219,7 @@ def test_something_else_in_its_place(shared: Path, *, is_link: bool) -> None:
 
 
 def test_a_socket_of_another_user(shared: Path) -> None:
-    """Nothing is said to whoever squats there."""
+    """Nothing is sent to an unknown process there."""
     path = shared / "s"
     refused = pytest.raises(FatalError, match="is not a socket of our own user")
     with by_a_stranger(lambda: listening(path)), refused:

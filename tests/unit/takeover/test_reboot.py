@@ -46,7 +46,7 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 
 class Running:
-    """A process that hands over, or is told to end us meanwhile."""
+    """A process that hands over, or ends us meanwhile."""
 
     given_up = False
 
@@ -68,7 +68,7 @@ class Running:
 
 
 def test_what_was_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The listening sockets among it are told apart."""
+    """The listening sockets in it are recognised."""
     monkeypatch.setattr(Predecessor, "at", lambda _path: Running())
     settings = replace(Settings(), unix_socket_dir=str(tmp_path), pidfile="p")
     takeover = predecessor.begin(settings, CapturedLog().log)

@@ -53,20 +53,20 @@ def odd(tmp_path: Path, names: list[str], extension: bytes | None) -> x509.Certi
 
 
 def test_several_common_names(tmp_path: Path) -> None:
-    """The first counts, as for PostgreSQL; a certificate without any is nobody's."""
+    """The first counts, as for PostgreSQL; a certificate without any names no user."""
     assert names_in(odd(tmp_path, ["alice", "bob"], None)) == ("alice",)
     assert names_in(odd(tmp_path, ["alice", "bob\0"], None)) == ()
     assert names_in(odd(tmp_path, [], None)) == ()
 
 
 def test_names_that_cannot_be_read(tmp_path: Path) -> None:
-    """Nobody knows whom they name: the common name does not stand in for them."""
+    """Unreadable names match no one: the common name does not replace them."""
     assert names_in(odd(tmp_path, ["alice"], b"\x30\x05garb")) == ()
     assert common_names(odd(tmp_path, ["alice"], b"\x30\x05garb")) == ("alice",)
 
 
 def test_a_nul_in_a_name(tmp_path: Path) -> None:
-    """It makes the whole certificate nobody's."""
+    """It invalidates the whole certificate."""
     authority = Authority(tmp_path)
     path, _key = authority.issue("nul", "alice\0.evil.example", ["alice"])
     assert names_in(load(path)) == ()
@@ -83,7 +83,7 @@ def test_end_point(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_of_signature(tmp_path: Path) -> None:
-    """Nobody could say which hash is meant."""
+    """Its hash is unknown."""
     path, _key = Authority(tmp_path).issue("server")
     der = load(path).public_bytes(serialization.Encoding.DER)
     ecdsa_with_sha256 = bytes.fromhex("06082a8648ce3d040302")

@@ -1,4 +1,4 @@
-"""Contexts: what settings and files make of them, and whom they let in."""
+"""Contexts: what settings and files make of them, and which peers they accept."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_versions_and_ciphers(
 
 
 def test_no_version_in_common(serving: TlsOptions) -> None:
-    """A client that can do less than is asked for is told so, not served."""
+    """A client with too old a version gets an alert and no service."""
     with pytest.raises(SSL.Error) as refused:
         handshake(
             replace(serving, protocols=("tlsv1.3",)),
@@ -121,7 +121,7 @@ def test_curves(
 
 
 def test_no_curve_in_common(serving: TlsOptions) -> None:
-    """Then there is no connection, not one by a curve that nobody named."""
+    """Then there is no connection, rather than one by an unlisted curve."""
     with pytest.raises(SSL.Error):
         handshake(
             replace(serving, ecdhcurve="X25519:X448"),
@@ -180,7 +180,7 @@ def test_an_authority_between(authority: Authority, serving: TlsOptions) -> None
 
 
 def test_revoked(authority: Authority, serving: TlsOptions) -> None:
-    """Revocation lists beside the authorities count, for authorities as well."""
+    """Revocation lists next to the authorities count, for authorities as well."""
     between = authority.authority("revoked-between")
     good, bad = showing(authority, "good"), showing(authority, "bad")
     chained_pair = between.issue("leaf2", chain=[between])

@@ -14,7 +14,7 @@ from tests.tls_files import Authority
 
 
 class Scene:
-    """A configuration file, and certificates beside it."""
+    """A configuration file, and certificates next to it."""
 
     def __init__(self, folder: Path) -> None:
         """Write the certificates."""
@@ -61,7 +61,7 @@ def test_shared(scene: Scene) -> None:
 
 
 def test_a_reload(scene: Scene) -> None:
-    """Everything is made anew, from files that may have changed."""
+    """Everything is built again, from files that may have changed."""
     configuration = scene.loaded(scene.on, "")
     book = TlsContexts(configuration)
     before = book.clients, book.server(configuration.databases["a"])

@@ -60,7 +60,7 @@ def facts(
 
 
 def test_facts(serving: TlsOptions, asking: TlsOptions) -> None:
-    """Both know whom they talk to, and the same certificate for channel binding."""
+    """Both know their peer, and the same certificate for channel binding."""
     of_client, of_server = facts(replace(serving, ecdhcurve="prime256v1"), asking)
     text = "TLSv1.3/TLS_AES_256_GCM_SHA384/ECDH=prime256v1"
     assert of_client.description == of_server.description == text
@@ -153,7 +153,7 @@ def test_a_certificate_that_cannot_be_taken_apart(
 def test_an_odd_certificate_of_a_client(
     authority: Authority, serving: TlsOptions, asking: TlsOptions
 ) -> None:
-    """It is nobody's, whoever has signed it."""
+    """It names no user, whatever CA signed it."""
     odd = odd_certificate(authority)
     shown = replace(asking, cert_file=odd.cert_file, key_file=odd.key_file)
     of_client, _server = facts(serving, shown)

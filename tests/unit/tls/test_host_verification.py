@@ -54,7 +54,7 @@ def test_good(
         ("x", ("*.com",), "example.com"),
         ("x", ("db.example.com",), "10.0.0.1"),
         ("x", ("10.0.0.1",), "10.0.0.2"),
-        # The common name is not looked at beside alternative names.
+        # With alternative names the common name does not count.
         ("db.example.com", ("other.example.com",), "db.example.com"),
         ("10.0.0.1", ("db.example.com",), "10.0.0.1"),
         ("db.example.com", ("10.0.0.1",), "db.example.com"),

@@ -25,7 +25,7 @@ def test_names(names: str) -> None:
 
 @pytest.mark.parametrize("names", ["nonsense", "X25519:", "X25519:nonsense", "a b"])
 def test_unknown(names: str) -> None:
-    """They are refused, and leave no error behind for whoever calls OpenSSL next."""
+    """They are refused, and leave no error in OpenSSL's queue for the next call."""
     with pytest.raises(GroupsError, match="unknown curve"):
         set_groups(context(), names)
     with pytest.raises(SSL.Error) as refused:

@@ -50,7 +50,7 @@ def test_a_row(values: list[str | None], kind: SecretKind) -> None:
 
 
 def test_no_row() -> None:
-    """Nobody of that name."""
+    """No such user."""
     assert answered(TWO).name is None
     assert not answered(TWO).unfit
 

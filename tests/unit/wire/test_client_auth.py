@@ -289,7 +289,7 @@ def test_a_bound_login(secret: Secret) -> None:
     ids=["man in the middle", "offer stripped on the way", "not offered"],
 )
 def test_binding_that_fails(ours: bytes, theirs: bytes, mechanism: str) -> None:
-    """Somebody sits in between: refused, whatever the password."""
+    """A man in the middle: refused, whatever the password."""
     login = make(Method.SCRAM_SHA_256, STORED, end_point=ours)
     fault = refusal(bound(login, theirs, mechanism))
     assert isinstance(fault, errors.SaslFailed | errors.SaslMechanismInvalid)

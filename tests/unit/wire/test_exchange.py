@@ -33,7 +33,7 @@ from tests.counting import only_interpreted
 CASES = {
     # name: requests and replies in turn, clean at the end, left outstanding.
     # A capital behind > is a request, behind < a reply; Z's status follows it; a star
-    # is a whole query of the extended protocol, a bar the fence of ours: a Close and a
+    # is a whole query of the extended protocol, a bar our own fence: a Close and a
     # Sync that are answered in any case, "<3" and "<ZI"; a question mark the probe that
     # tells whether the server skips: "<ZI <1" if it does, else "<3" first of all.
     "simple": (">Q <T <C <ZI", True, 0),

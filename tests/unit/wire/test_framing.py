@@ -68,7 +68,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 @given(messages, st.lists(st.integers(min_value=0), max_size=20))
 def test_any_cutting(stream: list[tuple[bytes, bytes]], places: list[int]) -> None:
-    """Whatever the cutting: the same seen, the same passed on, nothing held."""
+    """Whatever the cutting: the same seen, the same passed on, nothing buffered."""
     scanner = Recorder()
     data = b"".join(message(*one) for one in stream)
     passed = b"".join(scanner.take(piece) for piece in cut(data, places))
@@ -89,7 +89,7 @@ def test_any_cutting(stream: list[tuple[bytes, bytes]], places: list[int]) -> No
 
 @given(st.lists(st.binary(max_size=60), max_size=8))
 def test_only_faults_escape(chunks: list[bytes]) -> None:
-    """Random bytes are walked or refused, and at most one message is held."""
+    """Random bytes are walked or refused, and at most one message is buffered."""
     scanner = Recorder()
     held = 0
     for chunk in chunks:
@@ -122,7 +122,7 @@ def test_limits(length: int, *, accepted: bool) -> None:
 
 
 def test_stopping() -> None:
-    """After a stop nothing more is passed on or held."""
+    """After a stop nothing more is passed on or buffered."""
 
     class Stopper(Recorder):
         def on_message(
@@ -138,7 +138,7 @@ def test_stopping() -> None:
 
 
 def test_a_message_that_wants_to_be_seen_longer() -> None:
-    """Until on_message is content, the message is held and shown again."""
+    """Until on_message is content, the message is buffered and shown again."""
 
     class Unhurried(Recorder):
         def on_message(

@@ -73,7 +73,7 @@ def test_a_rollback_ends_it_quietly(text: str) -> None:
 
 
 def test_what_is_told_is_noted() -> None:
-    """For whoever counts errors; the 40001 may have a DETAIL of its own."""
+    """The error counters need it; the 40001 may have a DETAIL of its own."""
     state = lost()
     state.detail = "The server said: why."
     say(state, encode.query("SELECT 1"), encode.query("SELECT 1"))

@@ -87,7 +87,7 @@ def test_differences(tracking: Tracking) -> None:
 def test_one_difference(
     name: str, wanted: str | None, present: str | None, expected: list[str | None]
 ) -> None:
-    """Case matters where it does to a server; nobody keeps what another has set."""
+    """Case matters where it does to a server; no client keeps another's value."""
     tracking = Tracking(["search_path", "IntervalStyle", "my.tenant"])
     client, server = (
         tracking.changed(tracking.unset, name, value) for value in (wanted, present)
@@ -123,7 +123,7 @@ def test_values_in_another_encoding() -> None:
 
 
 def test_a_reset_server() -> None:
-    """What it does not report is as at its login, or unknown if somebody had set it."""
+    """What it does not report is as at its login, or unknown if a client had set it."""
     tracking = Tracking(["search_path", "role"])
     server = tracking.collect({"TimeZone": "UTC", "search_path": "a"})
     forgotten = tracking.forgotten(server, {"timezone"}, at_default=True)

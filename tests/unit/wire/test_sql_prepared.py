@@ -113,7 +113,7 @@ def test_tags_that_skip() -> None:
 
 
 def test_a_tag_of_nothing_that_was_seen() -> None:
-    """Something prepared a statement whose name nobody knows."""
+    """Some code prepared a statement whose name is unknown."""
     scene = Scene()
     client, server = scene.client(), scene.server()
     client.query(read(b"DEALLOCATE a"), 0)
@@ -157,7 +157,7 @@ def test_an_errand() -> None:
 
 
 def test_a_failed_errand() -> None:
-    """The Sync behind it is told to the client, since it stands for the Query."""
+    """The client gets the error of the Sync, since it stands for the Query."""
     scene = Scene()
     client, server, other = scene.client(), scene.server(), scene.server()
     do(client, ONE, server, b"PREPARE")
@@ -259,7 +259,7 @@ def test_what_changes_nothing(text: bytes) -> None:
 
 
 def test_what_we_run_may_follow_a_failure() -> None:
-    """Statement and portal of ours are closed first, and the portal at the end."""
+    """Our statement and portal are closed first, and the portal at the end."""
     assert [kind + body[:1].decode() for kind, body in split(run(ONE)) if kind == "C"]
     assert run(ONE).startswith(message(ord("C"), b"S" + OURS))
     assert run(ONE).endswith(message(ord("C"), b"P" + OURS))

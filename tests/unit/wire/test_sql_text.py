@@ -140,7 +140,7 @@ def test_resets(text: bytes, *, resets: bool) -> None:
     ],
 )
 def test_restart(text: bytes, rest: bytes) -> None:
-    """What stands behind the end of a transaction begins anew."""
+    """What follows the end of a transaction starts over."""
     restart = read(text).restart
     assert (text[restart:].startswith(rest) and restart > 0) == (rest != b"")
 

@@ -98,7 +98,7 @@ def test_too_little_to_judge(raw: bytes) -> None:
 
 @given(st.lists(st.binary(max_size=30), max_size=5))
 def test_only_faults_escape(chunks: list[bytes]) -> None:
-    """Whatever the bytes, packets, patience or a Fault come out."""
+    """Whatever the bytes: packets, a request for more, or a Fault come out."""
     reader = s.FirstPacketReader()
     with suppress(errors.Fault):
         for chunk in chunks:
@@ -146,7 +146,7 @@ def test_negotiate(
 
 
 def sort(*, ignore: tuple[str, ...] = (), **params: str) -> s.StartupFacts:
-    """Return the facts of parameters beside a user."""
+    """Return the facts of parameters next to a user."""
     return s.sort_parameters({"user": "bob", **params}, tracked=TRACKED, ignore=ignore)
 
 

@@ -7,7 +7,7 @@ from tests.fakes.messages import kinds, split
 
 
 def test_one_for_all() -> None:
-    """The same definition is the same statement, until nobody holds it."""
+    """Equal definitions are one statement, as long as it has a reference."""
     table = StatementTable()
     first, second = table.hold(b"SELECT 1"), table.hold(b"SELECT 1")
     assert first is second

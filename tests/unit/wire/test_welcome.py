@@ -33,7 +33,7 @@ def test_what_a_client_wants_comes_before_what_servers_have() -> None:
 
 
 def test_equal_wishes_are_answered_by_one_object() -> None:
-    """So the second client costs a look-up only; a thousand others end that."""
+    """So the second client costs only a lookup; a thousand others end that."""
     tracking = Tracking()
     welcome = Welcome(REPORTED, tracking)
     wanted = tracking.collect({"application_name": "x"})

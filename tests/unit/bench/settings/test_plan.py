@@ -35,7 +35,7 @@ def test_names_are_unique(rows: list[Row]) -> None:
 
 
 def test_each_value_has_a_row(rows: list[Row]) -> None:
-    """Alone, beside the defaults."""
+    """Each value has a row of its own, next to the defaults."""
     tried = [tuple(row.changes.items()) for row in rows if row.part == "settings"]
     assert tried == [((name, v),) for name, values in VALUES.items() for v in values]
 

@@ -13,7 +13,7 @@ ROWS = [
 
 
 def cell(row: str, kind: str, seconds: float, cpu: float = 0.0) -> Cell:
-    """Return a cell of one round, beside one second."""
+    """Return a cell of one round that follows one second."""
     rounds = [(Cost(seconds, cpu), Cost(1.0, cpu))]
     return Cell(row, kind, 1.3, 1.5, rounds)
 

@@ -67,7 +67,7 @@ OURS, THEIRS = Target(1, PLAIN), Target(2, PLAIN)
 
 
 class Doing:
-    """Work that takes us as long as told, one after the other, the others a second."""
+    """Work that takes the given times for us, sequentially, and a second for others."""
 
     def __init__(self, *times: float) -> None:
         self.times = list(times)

@@ -231,7 +231,7 @@ def with_scram(poolers: Sequence[ComparedPooler]) -> list[ComparedPooler]:
 
     The users file has a verifier, as PostgreSQL stores it, so that a login does not
     derive keys from a password. PostgreSQL goes on trusting, and its connections are
-    warm: only the client's login is measured.
+    open: only the client's login is measured.
     """
     salt = os.urandom(SALT_SIZE)
     secret = str(make_verifier(PASSWORD, salt, DEFAULT_ITERATIONS))

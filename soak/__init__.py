@@ -14,7 +14,7 @@ file                     what it holds
 ``audit.py``             reads counts, waits and memory, and checks them
 ``run.py``               the servers, and the phases of a run
 ``__main__.py``          the command line
-``failover_clients.py``  clients that record what they were told about each row
+``failover_clients.py``  clients that record what they learned about each row
 ``failover.py``          ``python -m soak.failover``: clients of a failing cluster
 =======================  ========================================================
 

@@ -1,6 +1,6 @@
 """``python -m soak.failover``: clients of a cluster whose nodes fail in every way.
 
-Each client writes rows with unique keys and records what it was told about each; at the
+Each client writes rows with unique keys and records the outcome of each; at the
 end these records are compared with the table. Commits wait for one standby, so that no
 acknowledged row may be lost, however the writer ends.
 """
@@ -215,7 +215,7 @@ class FailoverTest:
             self.console(f"RESUME {DATABASE}")
 
     def clients_killed(self) -> None:
-        """Kill clients, also some that are held while the writer moves."""
+        """Kill clients, also some whose query waits while the writer moves."""
         self.backends_terminated()
         for row in self.console("SHOW CLIENTS")[:6]:
             if row["database"] != CONSOLE:
@@ -364,7 +364,7 @@ def _inject_faults(
 
 
 def _check(test: FailoverTest, journal: Journal) -> None:
-    """Compare the table with what clients were told, and check counts and memory."""
+    """Compare the table with what clients recorded, and check counts and memory."""
     rows = test.cluster.writer.execute("SELECT id FROM written", database=DATABASE)
     journal.compare(Counter(key for (key,) in rows))
     test._pause(1.0)

@@ -1,4 +1,4 @@
-"""The clients of failover.py, and a journal of what they were told about each row."""
+"""The clients of failover.py, and a journal of the outcome of each row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HELD_UP = frozenset(("08P01", "53300", "57P05", "57014", "08001"))
 
 
 class Journal:
-    """The outcome of each row according to what its client was told."""
+    """The outcome of each row as its client saw it."""
 
     def __init__(self) -> None:
         self.acknowledged: set[int] = set()

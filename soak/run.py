@@ -208,10 +208,10 @@ class SoakRun:
 
     async def _check_idle_clients(self) -> None:
         """Check the counts while all clients are logged in and idle."""
-        gate = asyncio.Semaphore(LOGINS_AT_ONCE)
+        semaphore = asyncio.Semaphore(LOGINS_AT_ONCE)
 
         async def log_in(number: int) -> AsyncConnection:
-            async with gate:
+            async with semaphore:
                 connection = await AsyncConnection.open(self._port, TIMEOUT_S)
                 await connection.log_in(USERS[number % len(USERS)], DATABASE)
                 return connection

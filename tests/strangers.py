@@ -1,4 +1,4 @@
-"""Another user of the machine, for tests of whom we trust; only root can act as one."""
+"""Another user of the machine, for tests of file trust; only root can act as one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def stranger() -> Account:
 
 
 def give(path: Path) -> Path:
-    """Make a stranger the owner of a file, folder or link; return it."""
+    """Make a stranger the owner of a file, folder or symbolic link; return it."""
     account = stranger()
     os.chown(path, account.uid, account.gid, follow_symlinks=False)
     return path

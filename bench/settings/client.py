@@ -1,4 +1,4 @@
-"""Connections that read and write as told, and checksums of their answers."""
+"""Connections that read and write as specified, and checksums of their answers."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ for pid in children:
 """
 """Forks a pooler for each line of its input; at the end it kills those still running.
 
-With ``waits`` false every link is woken by every byte (relay/stream.py,
+With ``waits`` false every byte wakes its stream (relay/stream.py,
 ``ReadBatching``).
 """
 START_S, STOP_S = 20.0, 5.0

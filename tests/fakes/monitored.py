@@ -31,7 +31,7 @@ class Monitored:
         self.world: World = world_of(databases=f"{ENTRY}\n{OTHER}")
         self.world.wait(0.5)
 
-    def settle(self) -> None:
+    def elect_writer(self) -> None:
         """Have 10.0.0.1 be the writer, 10.0.0.2 a standby."""
         self.probes["10.0.0.1"].answer(writes())
         self.world.wait(0.5)

@@ -27,7 +27,7 @@ class FakeConnection:
     def do_handshake(self) -> None:
         """Come to the outcome."""
         if self.outcome is not None:
-            # A new one, which is let go of: with it go the frames that it passes.
+            # A new one, without a reference: the frames that it passes go with it.
             raise type(self.outcome)(*self.outcome.args)
 
     def get_app_data(self) -> None:

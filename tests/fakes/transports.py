@@ -131,14 +131,14 @@ class FakeTransport:
             sock: object = self.socket
             if isinstance(sock, TlsSocket):
                 sock.close()
-            # Those of Twisted let go of it as well.
+            # Those of Twisted drop it as well.
             protocol, self.protocol = self.protocol, None
             protocol.connectionLost(Failure(reason()))
 
     # What protocols and SocketIO do.
 
     def fileno(self) -> int:
-        # Negative, so that links use the methods of the socket; -1 would be none.
+        # Negative, so that streams use the socket's methods; -1 would be none.
         return -1 - self._number
 
     def getHandle(self) -> FakeSocket:

@@ -160,7 +160,7 @@ class Server(End):
 
 
 class Attempt:
-    """An attempt of ours to connect, which the test decides about."""
+    """A connection attempt of pgswitch, whose outcome the test decides."""
 
     def __init__(
         self, world: World, host: str | None, port: int, protocol: Protocol

@@ -1,6 +1,6 @@
 """What is tried: a connection that sends anything at all, to the real service.
 
-Nobody here has a password that could be guessed, so whatever is sent, the outcome is
+No user here has a password that could be guessed, so whatever is sent, the outcome is
 one of three: the connection is closed, or it waits, or it is refused with an error.
 """
 

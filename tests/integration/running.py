@@ -271,7 +271,7 @@ class RawClient(Connection):
         password: str = "",
         **parameters: str,
     ) -> list[Message]:
-        """Log in, by default as the user whom PostgreSQL trusts too."""
+        """Log in, by default as the user that PostgreSQL trusts too."""
         return super().log_in(user, database, password, **parameters)
 
 

@@ -1,4 +1,4 @@
-"""Users whom only the server knows: auth_query on real servers."""
+"""Users that only the server knows: auth_query on real servers."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_hostile_search_path(
 def test_queries_that_do_not_work(
     pgswitch: PgSwitchFactory, asker: str, query: str, text: str, line: str
 ) -> None:
-    """The client is told little, the log says why; the next one is not disturbed."""
+    """The client learns little, the log says why; the next client is not disturbed."""
     pooler = asking(pgswitch, asker, auth_query=query)
     for _ in range(2):
         with pytest.raises(psycopg.OperationalError, match=text):

@@ -96,7 +96,7 @@ def test_the_console_is_quick(
         console.log_in(ADMIN, "pgbouncer")
 
         def ask(word: str) -> Answer:
-            """Ask the console; what else the machine has to do is told beside it."""
+            """Ask the console, and report the machine's other load with the answer."""
             now = slowness()
             begin = time.monotonic()
             console.send(query(f"SHOW {word}"))

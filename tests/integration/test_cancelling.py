@@ -1,4 +1,4 @@
-"""Cancel requests: the right query ends, and no other, whoever gets the request."""
+"""Cancel requests: the right query ends, and no other, whichever process gets them."""
 
 from __future__ import annotations
 

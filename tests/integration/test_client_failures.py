@@ -1,4 +1,4 @@
-"""Clients that vanish in whatever state: what it costs the server, and nobody else."""
+"""Clients that vanish in any state cost their server and no other client."""
 
 from __future__ import annotations
 

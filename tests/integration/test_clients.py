@@ -108,7 +108,7 @@ def test_pg8000(pooler: PgSwitch) -> None:
 
 
 def test_sqlalchemy(pooler: PgSwitch) -> None:
-    """An engine's pool of connections on top of ours."""
+    """SQLAlchemy's connection pool on top of pgswitch."""
     url = pooler.dsn().replace("postgresql://", "postgresql+psycopg://")
     engine = sqlalchemy.create_engine(url)
     for _ in range(3):

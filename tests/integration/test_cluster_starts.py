@@ -1,7 +1,7 @@
 """Starts, RELOADs and RECONNECT of a real cluster: the nodes decide, not the file.
 
 Two nodes, of which the entry may name either: a writer and its standby, or, after a
-failover that nobody has cleaned up, two writers on timelines of their own.
+failover without a cleanup, two writers on timelines of their own.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def test_the_list_names_a_node_that_is_down(two: TwoNodes) -> None:
         standby.thaw()
 
 
-def test_nobody_there_at_the_start(two: TwoNodes) -> None:
+def test_no_node_answers_at_the_start(two: TwoNodes) -> None:
     """Clients wait for the writer, not for whichever node is back first."""
     old, new = two.split()
     before = rows(old)
@@ -294,7 +294,7 @@ def test_a_new_entry_by_reload(two: TwoNodes) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["read-write", "primary"])
-def test_what_clients_are_told_at_login(two: TwoNodes, wanted: str) -> None:
+def test_parameters_at_login(two: TwoNodes, wanted: str) -> None:
     """It is the writer's, also while the entry names a standby, and after a move."""
     (standby,) = two.cluster.standbys
     pooler = two.start(standby)
@@ -398,7 +398,7 @@ class Client(threading.Thread):
 
 
 def test_a_start_that_lasts(two: TwoNodes) -> None:
-    """Clients wait, whatever an operator does; in vain, they are told what for."""
+    """Clients wait, whatever an operator does; on a timeout they get the reason."""
     (standby,) = two.cluster.standbys
     standby.freeze()
     try:
@@ -463,7 +463,7 @@ def test_a_takeover_while_the_writer_is_searched(two: TwoNodes) -> None:
 
 
 def test_hosts_that_a_reload_adds(two: TwoNodes) -> None:
-    """Without a list they are nodes from then on; nobody else may be up."""
+    """Without a list they become nodes; no other node may be up."""
     old, new = two.split()
     old.stop()
     entry = f"port={new.port} user=trusted dbname={DATABASE} topology_query='no sql'"
@@ -475,7 +475,7 @@ def test_hosts_that_a_reload_adds(two: TwoNodes) -> None:
 
 
 def test_an_old_writer_that_is_read_only(two: TwoNodes) -> None:
-    """Who logs in after the move is told what the new one is."""
+    """A login after the move is welcomed with the new server's parameters."""
     old = two.cluster.writer
     pooler = two.start(old)
     old.execute("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -502,7 +502,7 @@ def test_an_old_writer_that_is_read_only(two: TwoNodes) -> None:
 
 @pytest.mark.parametrize("mode", ["transaction", "session"])
 def test_an_entry_by_another_address(two: TwoNodes, mode: str) -> None:
-    """Than any of the list: nobody waits for it again at a RELOAD, or after -R."""
+    """Than any of the list: no client waits for it again at a RELOAD, or after -R."""
     old, _new = two.split()
     before = rows(old)
     entry = two.entry(old).replace("127.0.0.1", "localhost", 1)

@@ -96,7 +96,7 @@ COLUMNS = {
 
 @pytest.fixture
 def pooler(pgswitch: PgSwitchFactory) -> PgSwitch:
-    """Return a pgswitch that trusts, with a peer and somebody who may only look."""
+    """Return a pgswitch that trusts, with a peer and a user of stats_users."""
     return pgswitch(
         auth_type="trust",
         pool_mode="transaction",

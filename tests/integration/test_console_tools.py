@@ -121,7 +121,7 @@ FDW_COMMANDS = (
 
 @pytest.fixture
 def pooler(pgswitch: PgSwitchFactory) -> PgSwitch:
-    """Return a pgswitch that has served something, and whom ``md5`` may look at."""
+    """Return a pgswitch that has served queries, with ``md5`` in stats_users."""
     pooler = pgswitch(pool_mode="transaction", stats_users="md5")
     pooler.execute("SELECT 1")
     return pooler

@@ -107,7 +107,7 @@ def test_peer(  # noqa: PLR0917 - fixtures
         answer = str(error)
     assert ("unix socket login rejected" in answer) is not let_in
     if let_in and user == ME:
-        # The server knows nobody of our name: that it says so proves we got so far.
+        # The server has no such user: its saying so proves that we got that far.
         assert f'"{ME}"' in answer
     elif let_in:
         assert answer == ""

@@ -1,4 +1,4 @@
-"""Proofs that are not the client's own, and somebody between two ends of TLS."""
+"""Proofs that are not the client's own, and a man in the middle of TLS."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_replayed_proof(
 
 
 def test_a_wrong_nonce(pooler: PgSwitch) -> None:
-    """A proof over a challenge of somebody else's."""
+    """A proof over another client's challenge."""
     with RawClient(pooler.port) as client:
         proof = Proof(client, SCRAM_SHA_256)
         proof.challenge = proof.challenge.replace(proof.nonce, proof.nonce + b"x", 1)
@@ -112,7 +112,7 @@ def test_a_wrong_nonce(pooler: PgSwitch) -> None:
 def test_a_proof_for_another_certificate(
     pooler: PgSwitch, certificates: Certificates
 ) -> None:
-    """The client has seen one that is not ours: somebody sits in between."""
+    """The client has seen another certificate than ours: a man in the middle."""
     with TlsClient(pooler.port) as client:
         client.ask_for_tls(certificates)
         other = hash_of(certificates.foreign[0])
@@ -200,7 +200,7 @@ def between(
     certificates: Certificates,
     change: Callable[[bytes], bytes] = bytes,
 ) -> Iterator[int]:
-    """Yield the port of somebody in between, whose certificate is another one."""
+    """Yield the port of a man in the middle, who has another certificate."""
     somebody = Between(server.port, certificates.foreign, change)
     try:
         yield somebody.port
@@ -228,7 +228,7 @@ def test_somebody_before_the_server(
     change: Callable[[bytes], bytes],
     reason: str,
 ) -> None:
-    """Even where nobody's certificate is verified, a login is not passed on.
+    """Even without certificate verification, a login is not passed on.
 
     Neither as it is, bound to the wrong certificate, nor with the binding taken out.
     """
@@ -283,7 +283,7 @@ class Greedy:
 def test_a_server_that_asks_for_much_work(
     pgswitch: PgSwitchFactory, postgres: PostgresServer, most: int
 ) -> None:
-    """Keeps nobody from other servers, be it refused or just allowed."""
+    """It delays no other server's clients, be it refused or just allowed."""
     with Greedy(2_000_000) as greedy:
         pooler = pgswitch(
             databases={

@@ -199,7 +199,7 @@ def test_encrypted(  # noqa: PLR0917 - fixtures
     way: str,
     trusted: bool,  # noqa: FBT001 - of the test
 ) -> None:
-    """No password goes to a directory whose certificate nobody of ours has signed."""
+    """No password goes to a directory whose certificate no trusted authority signed."""
     authority = certificates.root if trusted else certificates.stranger.path
     monkeypatch.setenv("LDAPTLS_CACERT", str(authority))
     options = f"{SIMPLE} ldaptls=1 ldapport={ports.plain}"
@@ -235,7 +235,7 @@ def test_from_an_hba_line(
 
 
 def test_a_directory_that_is_down(pgswitch: PgSwitchFactory) -> None:
-    """Nobody comes in, the log says why, and others are not disturbed."""
+    """No login succeeds, the log says why, and other methods are not disturbed."""
     port = free_port()
     pooler = pgswitch(auth_type="ldap", auth_ldap_options=f"{SIMPLE} ldapport={port}")
     with pytest.raises(psycopg.OperationalError, match=REFUSED):

@@ -253,7 +253,7 @@ ENDLESS = "SELECT repeat('x', 30000), generate_series(1, 100000000)"
 def test_the_end_in_the_midst_of_a_long_answer(
     pgswitch: PgSwitchFactory, who: str
 ) -> None:
-    """Whoever ends it, nothing is left of it, and the pool goes on."""
+    """Whichever side ends it, nothing is left of it, and the pool goes on."""
     pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
     with RawClient(pooler.port) as other, RawClient(pooler.port) as client:
         other.log_in("scram")

@@ -41,7 +41,7 @@ def backend(connection: psycopg.Connection) -> int:
 def test_a_server_terminated_while_idle(
     pgswitch: PgSwitchFactory, postgres: PostgresServer
 ) -> None:
-    """Nobody was using it, so nobody notices."""
+    """No client was using it, so no client notices."""
     pooler = pgswitch(pool_mode="transaction")
     with pooler.connect() as client:
         victim = backend(client)
@@ -123,7 +123,7 @@ def test_a_restart_of_postgres(
 def test_logins_wait_for_a_server_that_is_down(
     pgswitch: PgSwitchFactory, own_postgres: PostgresServer
 ) -> None:
-    """Nobody is refused while the port is closed; all are served when it opens."""
+    """No client is refused while the port is closed; all are served when it opens."""
     pooler = before(pgswitch, own_postgres, retry_s=0.2)
     own_postgres.stop("fast")
     outcome: list[object] = []
@@ -150,7 +150,7 @@ def test_a_database_that_the_server_does_not_have(pgswitch: PgSwitchFactory) -> 
 
 
 def test_a_wrong_password_for_the_server(pgswitch: PgSwitchFactory) -> None:
-    """The client learns why nobody can log in."""
+    """The client learns why no login to the server works."""
     entry = pgswitch.usual_databases()["bench"]
     pooler = pgswitch({"bench": f"{entry} user=scram password=wrong"})
     with pytest.raises(
@@ -202,7 +202,7 @@ def test_time_limits_of_transactions(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_a_client_that_vanishes_in_a_query(pgswitch: PgSwitchFactory) -> None:
-    """Its server is closed, since nobody knows what state it is in."""
+    """Its server is closed, since its state is unknown."""
     pooler = pgswitch(auth_type="trust", pool_mode="transaction")
     with RawClient(pooler.port) as client:
         client.log_in()

@@ -1,4 +1,4 @@
-"""What we say of lost transactions, beside what PostgreSQL says of failed ones.
+"""What pgswitch says of lost transactions, next to PostgreSQL's texts for failed ones.
 
 The oracle is a real server: the same random messages go to it and to the state that
 stands in for it once it is lost.

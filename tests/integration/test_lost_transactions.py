@@ -96,7 +96,7 @@ def test_what_follows_a_lost_transaction(place: Place, opened: ExitStack) -> Non
 
     place.cluster.writer.stop("fast")
     wait_until(lambda: place.lines("server lost") >= 9, "the losses")
-    # Nobody writes now, but what ends a transaction needs no server.
+    # There is no writer now, but what ends a transaction needs no server.
     assert empty.ask(encode.query("")) == "I ZE"
     assert empty.ask(encode.query("SELECT 1")) == "40001 ZE"
     assert empty.ask(encode.query(" ; -- x\n")) == "I ZE"

@@ -157,7 +157,7 @@ def test_no_such_name(pgswitch: PgSwitchFactory, names: NameServer) -> None:
 def test_a_silent_name_server(
     pgswitch: PgSwitchFactory, postgres: PostgresServer, directory: Path
 ) -> None:
-    """It delays nobody but those who wait for the name, and these not for ever."""
+    """It delays only clients that wait for the name, and these not for ever."""
     directory.chmod(0o755)
     with socket.socket(type=socket.SOCK_DGRAM) as silent:
         silent.bind((FIRST, 0))
@@ -197,7 +197,7 @@ def test_the_system(pgswitch: PgSwitchFactory, postgres: PostgresServer) -> None
     pooler.reload()
     with pytest.raises(psycopg.OperationalError, match="server down"):
         pooler.connect()
-    # Where there is no network, the system asks in vain for a while.
+    # Without a network the system's resolver tries for a while.
     text = "WARNING DNS lookup failed: name.invalid: result="
     pooler.wait_for_log(text, timeout_s=40)
 

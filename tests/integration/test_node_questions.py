@@ -65,7 +65,7 @@ def waits_for_writer(pooler: PgSwitch) -> None:
 def test_a_long_way(
     pgswitch: PgSwitchFactory, server: PostgresServer, role: str
 ) -> None:
-    """A login takes longer than switchover_silence; no node is held silent for that.
+    """A login takes longer than switchover_silence; no node counts as silent.
 
     Not either when the kept connection has ended and is made once more.
     """
@@ -205,7 +205,7 @@ def _say(caller: socket.socket, kind: int, data: bytes) -> None:
 
 
 def test_ten_million_rounds(pgswitch: PgSwitchFactory, server: PostgresServer) -> None:
-    """Refused by the monitor as by the pools; whoever uses another server goes on."""
+    """Monitor and pools refuse it; clients of other servers go on."""
     greedy = Greedy()
     pooler = pgswitch(
         {

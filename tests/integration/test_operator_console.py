@@ -100,7 +100,7 @@ def test_pause_and_resume(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_pause_of_one_database(pgswitch: PgSwitchFactory) -> None:
-    """The other database is not held."""
+    """The other database is not paused."""
     pooler = pgswitch(pool_mode="transaction")
     pooler.execute("SELECT 1")
     pooler.console("PAUSE bench")
@@ -174,7 +174,7 @@ def test_disable_and_enable(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_set_and_reload(pgswitch: PgSwitchFactory) -> None:
-    """SET holds until RELOAD; a bad file changes nothing and is told."""
+    """SET holds until RELOAD; a bad file changes nothing and is reported."""
     pooler = pgswitch(query_wait_timeout=50)
 
     def value() -> str:
@@ -231,7 +231,7 @@ def test_shutdown_wait_for_clients(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_shutdown_wait_for_servers(pgswitch: PgSwitchFactory) -> None:
-    """The transaction under way ends; who would have to wait is told."""
+    """The transaction under way ends; clients that would have to wait get an error."""
     pooler = pgswitch(pool_mode="transaction")
     with pooler.connect(autocommit=False) as busy, pooler.connect() as other:
         busy.execute("SELECT 1")
@@ -247,9 +247,9 @@ def test_shutdown_wait_for_servers(pgswitch: PgSwitchFactory) -> None:
 def test_signals_close_the_doors(
     pgswitch: PgSwitchFactory, number: signal.Signals
 ) -> None:
-    """Nobody gets in meanwhile, but for the console by the unix socket.
+    """No client gets in meanwhile, except the console by the unix socket.
 
-    What is under way ends, or, by SIGQUIT, is cut off without a word.
+    What is under way ends, or, by SIGQUIT, is cut off without a message.
     """
     pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
     at_once = number == signal.SIGQUIT
@@ -275,7 +275,7 @@ def test_signals_close_the_doors(
 
 
 def _is_refused(port: int) -> bool:
-    """Tell whether nobody listens there."""
+    """Tell whether no process listens there."""
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except ConnectionRefusedError:
@@ -324,7 +324,7 @@ def test_suspend_and_resume(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_drain(pgswitch: PgSwitchFactory) -> None:
-    """The transaction under way ends, everybody is told in PostgreSQL's words."""
+    """The transaction under way ends, every client gets PostgreSQL's text."""
     pooler = pgswitch(pool_mode="transaction")
     with pooler.connect(autocommit=False) as busy, pooler.connect() as idle:
         busy.execute("SELECT 1")

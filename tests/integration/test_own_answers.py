@@ -319,7 +319,7 @@ def test_no_statement_stays_under_a_clients_name(pgswitch: PgSwitchFactory) -> N
 
 
 def test_a_server_that_forgot(pgswitch: PgSwitchFactory) -> None:
-    """Statements dropped where nobody sees it cost one error, not one for everybody."""
+    """Statements dropped out of our sight cost one error, not one for each client."""
     pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
     with RawClient(pooler.port) as one, RawClient(pooler.port) as two:
         for client in (one, two):
@@ -340,7 +340,7 @@ def test_a_server_that_forgot(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_a_changed_table(pgswitch: PgSwitchFactory, tables: None) -> None:
-    """A driver that closes and prepares anew gets a new plan."""
+    """A driver that closes and prepares again gets a new plan."""
     pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
     with RawClient(pooler.port) as client:
         client.log_in()
@@ -400,7 +400,7 @@ def test_a_reset_gives_what_was_asked_for(
 def test_a_parked_server_that_is_lost(
     pgswitch: PgSwitchFactory, postgres: PostgresServer
 ) -> None:
-    """A server that ends while a cancel request is under way is nobody's any more."""
+    """No client gets a server that ends while a cancel request is under way."""
     pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
     with RawClient(pooler.port) as client, RawClient(pooler.port) as next_one:
         client.send(startup("user", "trusted", "database", "bench"))

@@ -84,7 +84,7 @@ def test_passwords(
     assert PASSWORDS["scram"] not in pooler.log_text()
 
 
-def test_a_slow_module_stops_nobody(
+def test_a_slow_module_blocks_no_one_else(
     pgswitch: PgSwitchFactory, directory: Path, account: Account | None, service: str
 ) -> None:
     """While PAM thinks, others log in and work."""

@@ -125,7 +125,7 @@ def test_clients_queue_in_order(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_query_wait_timeout(pgswitch: PgSwitchFactory) -> None:
-    """A client that waits too long is told so; who holds the server is not."""
+    """A client that waits too long gets an error; the one with the server does not."""
     pooler = pgswitch(
         pool_mode="transaction", default_pool_size=1, query_wait_timeout=1
     )
@@ -183,7 +183,7 @@ def test_parameters_follow_the_client(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_a_parameter_that_the_server_refuses(pgswitch: PgSwitchFactory) -> None:
-    """A client that asks for the impossible is told, and nobody else notices."""
+    """A client that asks for the impossible gets an error; no other client notices."""
     pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
     with pooler.connect() as other:
         assert other.execute("SELECT 1").fetchone() == (1,)

@@ -1,6 +1,6 @@
 """The process as an operator meets it: flags, exit codes, files, signals, twistd.
 
-No PostgreSQL is needed: nobody logs in.
+No PostgreSQL is needed: no client logs in.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def test_fatal(
 
 
 def test_port_taken(place: Place) -> None:
-    """No address left: told with the list as it was given."""
+    """No address left: the error has the list as it was given."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", place.port))
         other.listen()
@@ -248,7 +248,7 @@ def test_second_instance(place: Place) -> None:
 
 
 def test_pidfile_of_a_living_process(place: Place) -> None:
-    """Another instance, perhaps: this one gives up."""
+    """It may be another instance: this one exits."""
     place.pidfile.write_text(f"{os.getpid()}\n")
     expected = f"pidfile '{place.pidfile}' exists, another instance running?"
     assert place.fatal()[-1] == f"FATAL {expected}"
@@ -285,7 +285,7 @@ def test_remains_of_a_killed_process(place: Place) -> None:
     ],
 )
 def test_end_by_signal(place: Place, number: signal.Signals, text: str) -> None:
-    """With nobody there each of them ends the process with 0, and leaves nothing."""
+    """Without clients each signal ends the process with 0, and leaves nothing."""
     run = place.up()
     assert place.pidfile.read_text() == f"{run.process.pid}\n"
     run.signal(number, text)
@@ -341,7 +341,7 @@ def test_sighup_opens_the_log_anew(place: Place) -> None:
 
 
 def test_sighup_with_a_bad_file_changes_nothing(place: Place) -> None:
-    """The problem is told, and the service goes on."""
+    """The problem is logged, and the service goes on."""
     run = place.up()
     place.write(default_pool_size="many")
     run.signal(signal.SIGHUP, "default_pool_size")

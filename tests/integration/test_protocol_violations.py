@@ -57,7 +57,7 @@ def pooler(pgswitch: PgSwitchFactory) -> Iterator[PgSwitch]:
 
 
 def test_md5_logins_that_fail(pgswitch: PgSwitchFactory) -> None:
-    """Everybody is asked for a password first, and told the same when it is wrong."""
+    """Every client is asked for a password first; a wrong one gets the same error."""
     pooler = pgswitch(auth_type="md5")
     wrong = "password authentication failed"
     for user, database, password, text in (
@@ -88,7 +88,7 @@ def test_md5_logins_that_fail(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_plain_logins_that_fail(pgswitch: PgSwitchFactory) -> None:
-    """A password in clear: wrong, empty, or for nobody."""
+    """A password in clear: wrong, empty, or for an unknown user."""
     pooler = pgswitch(auth_type="plain")
     wrong = "password authentication failed"
     for user, password, text in (
@@ -285,7 +285,7 @@ def test_the_largest_packet(pooler: PgSwitch) -> None:
 
 
 def test_the_console_and_garbage(pooler: PgSwitch) -> None:
-    """A console session is held to the same lengths."""
+    """The same length limits apply to a console session."""
     for data in (b"Q\0\0\0\3", b"Q\x7f\xff\xff\xff"):
         with RawClient(pooler.port) as client:
             client.log_in(ADMIN, "pgbouncer")

@@ -178,7 +178,7 @@ def full(node: PostgresServer) -> Iterator[None]:
 
 
 def test_a_standby_that_falls_silent(place: Place) -> None:
-    """Clients there are told what they lost, or are served elsewhere."""
+    """Clients there get an error for what they lost, or are served elsewhere."""
     pooler = place.start()
     clients = [place.reading() for _ in range(4)]
     inside, silent = clients[0]
@@ -206,7 +206,7 @@ def test_a_standby_that_falls_silent(place: Place) -> None:
     wait_until(lambda: place.why(silent) == "", "the standby to be read from again")
 
 
-def test_standbys_that_follow_nobody(place: Place) -> None:
+def test_standbys_without_an_upstream(place: Place) -> None:
     """They are not read from: what the writer has written is seen."""
     place.start(max_lag=2)
     writer, client = place.connect("bench"), place.connect()
@@ -276,7 +276,7 @@ def test_a_full_standby(place: Place) -> None:
 
 
 def test_a_new_writer_that_is_full(place: Place) -> None:
-    """Whoever waits for it goes on waiting, and is served at last."""
+    """Waiting clients go on waiting, and are served at last."""
     pooler = place.start(kept=0)
     numbers = iter(range(1000, 2000))
     writers = [
@@ -312,7 +312,7 @@ def test_a_new_writer_that_is_full(place: Place) -> None:
 
 
 def test_kept_connections_that_a_firewall_forgot(place: Place) -> None:
-    """Nobody is given one; the monitor's own connection knows nothing of it."""
+    """No client gets one; the monitor's own connection knows nothing of it."""
     cluster = place.cluster
     with ExitStack() as stack:
         paths = {node.port: BlackholeProxy(node.port) for node in cluster.nodes}

@@ -105,7 +105,7 @@ def test_a_file_that_is_gone(pgswitch: PgSwitchFactory, pooler: PgSwitch) -> Non
 
 
 def test_a_removed_database(pgswitch: PgSwitchFactory, pooler: PgSwitch) -> None:
-    """Its clients are told, its servers closed; the others keep theirs."""
+    """Its clients get an error, its servers close; the other databases keep theirs."""
     with RawClient(pooler.port) as victim, pooler.connect(database="other") as other:
         victim.log_in()
         victim.send(query("BEGIN"))
@@ -179,7 +179,7 @@ def test_a_larger_pool(pgswitch: PgSwitchFactory, pooler: PgSwitch) -> None:
 
 
 def test_a_smaller_pool(pgswitch: PgSwitchFactory, pooler: PgSwitch) -> None:
-    """Servers over the new size are let go of; nobody loses a transaction."""
+    """Servers over the new size are closed; no client loses a transaction."""
     clients = [pooler.connect(autocommit=False) for _ in range(4)]
     for client in clients:
         client.execute("SELECT 1")
@@ -244,7 +244,7 @@ def test_reloads_under_load(pgswitch: PgSwitchFactory, pooler: PgSwitch) -> None
             with pooler.connect() as client:
                 while not stop.is_set():
                     seen.add(client.execute("SELECT current_database()").fetchone())
-        except Exception as error:  # noqa: BLE001 - told below
+        except Exception as error:  # noqa: BLE001 - reported below
             failures.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

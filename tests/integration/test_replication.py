@@ -92,7 +92,7 @@ def test_pg_basebackup(
     account: Account | None,
     directory: Path,
 ) -> None:
-    """A whole backup with its WAL streamed beside it: two walsenders at once."""
+    """A whole backup with its WAL streamed in parallel: two walsenders at once."""
     base_backup(pooler, installation, account, directory)
 
 

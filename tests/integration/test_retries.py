@@ -237,7 +237,7 @@ def binary(client: psycopg.Connection) -> Failing:
 
 
 def end(place: Place, words: str) -> None:
-    """End whoever is at such a query, once."""
+    """End every backend that runs such a query, once."""
     writer = place.cluster.writer
     wait_until(lambda: at_work(writer, words), "the statement")
     for pid in at_work(writer, words):
@@ -353,7 +353,7 @@ def test_run_again_and_shown(place: Place) -> None:
     assert "'once'" not in text
 
 
-def test_why_nobody_is_served(place: Place) -> None:
+def test_why_no_client_is_served(place: Place) -> None:
     """query_wait_timeout without a writer says why there is none."""
     client = place.connect()
     place.pooler.console("SET query_wait_timeout = 1")

@@ -498,7 +498,7 @@ FAULTS = ("raise", "exit", "number", "nothing", "nul", "lone")
 
 
 def test_failures(make: Make) -> None:
-    """The original is sent, or the client is told and disconnected; never a crash."""
+    """The original is sent, or the client gets an error and is closed; no crash."""
     pooler = make("", BROKEN)
     with pooler.connect() as connection:
         for fault in FAULTS:
@@ -535,7 +535,7 @@ def test_a_bad_file_at_the_start(pgswitch: PgSwitchFactory, directory: Path) -> 
     log = pooler.log_text()
     assert "No module named 'nothing_here'" in log
     assert "FATAL cannot load rules" in log
-    # Or the traceback in it would be taken for one of ours.
+    # Or the traceback in it would be taken for one of pgswitch.
     pooler.log_path.unlink()
 
 

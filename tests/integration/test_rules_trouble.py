@@ -128,7 +128,7 @@ def test_a_paused_target(pooler: PgSwitch) -> None:
 
 
 def test_a_disabled_target(pooler: PgSwitch) -> None:
-    """It takes nobody who comes anew, and keeps who is there."""
+    """It takes no new client, and keeps the present ones."""
     with pooler.connect("trusted") as there, pooler.connect("trusted") as here:
         assert there.execute((WHERE + "two").encode()).fetchone() == ("other",)
         pooler.console("DISABLE two")
@@ -146,7 +146,7 @@ def test_a_disabled_target(pooler: PgSwitch) -> None:
     [("missing", "no_such_database"), ("wrong", "password authentication failed")],
 )
 def test_a_target_that_refuses(pooler: PgSwitch, target: str, words: str) -> None:
-    """The client is told why, and nobody else notices."""
+    """The client gets the reason, and no other client notices."""
     with RawClient(pooler.port) as client, pooler.connect() as other:
         client.log_in()
         client.send(query(WHERE + target))

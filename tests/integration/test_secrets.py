@@ -51,7 +51,7 @@ def test_an_md5_secret(pgswitch: PgSwitchFactory, postgres: PostgresServer) -> N
 
 
 def test_any_user(pgswitch: PgSwitchFactory) -> None:
-    """Under auth_type any everybody is the database's own user, or nobody gets in."""
+    """Under auth_type any every client is the database's own user, or is refused."""
     entry = pgswitch.usual_databases()["bench"]
     pooler = pgswitch(
         {"bench": f"{entry} user=scram password=scram-secret", "other": entry},

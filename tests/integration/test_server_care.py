@@ -117,7 +117,7 @@ def test_checks(
 def test_what_a_server_says_unasked(
     pgswitch: PgSwitchFactory, make_own_postgres: Callable[..., PostgresServer]
 ) -> None:
-    """A server that speaks while nobody uses it is not used again."""
+    """A server that sends something while idle is not used again."""
     server = make_own_postgres(idle_session_timeout="300")
     pooler = pgswitch(
         {"bench": f"host=127.0.0.1 port={server.port}"}, pool_mode="transaction"

@@ -46,7 +46,7 @@ SSL_REQUEST = struct.pack("!I", 80877103)
 
 
 class FakeServer:
-    """Accepts connections and answers what it was told to, as no PostgreSQL would.
+    """Accepts connections and gives fixed answers, as no PostgreSQL would.
 
     ``answers`` are sent one for each message received, the start-up packet first (TLS
     is declined before it); when none is left the connection is closed, or with
@@ -173,7 +173,7 @@ def test_nonsense_in_an_answer(
             log_in_slowly(client)
             client.send(query("SELECT 1"))
             if not text:
-                # Half a message has gone out: nothing can be told behind it.
+                # Half a message has gone out: no error can follow it.
                 with pytest.raises(EOFError):
                     client.read_until(b"E")
                 continue
@@ -221,7 +221,7 @@ def test_a_server_that_is_starting_up(
 def test_a_server_that_never_answers_the_login(
     pgswitch: PgSwitchFactory, fake: MakeFake
 ) -> None:
-    """server_connect_timeout ends it; the client gives up at client_login_timeout."""
+    """server_connect_timeout ends it; the client is closed at client_login_timeout."""
     pooler = in_front_of(
         pgswitch,
         fake(b"", hang=True),
@@ -298,7 +298,7 @@ def test_terminated_in_a_query(
 def test_terminated_in_a_copy(
     pgswitch: PgSwitchFactory, postgres: PostgresServer
 ) -> None:
-    """In the middle of COPY FROM STDIN: the client is told, and nobody hangs."""
+    """In the middle of COPY FROM STDIN: the client gets an error, and nothing hangs."""
     pooler = in_front_of(pgswitch, postgres)
     with RawClient(pooler.port) as client, RawClient(pooler.port) as other:
         client.log_in("scram")

@@ -41,7 +41,7 @@ def options(place: Place) -> list[str]:
     return [] if place.account is None else ["-u", place.account.name]
 
 
-def test_service_manager_is_told(place: Place) -> None:
+def test_service_manager_is_notified(place: Place) -> None:
     """Ready after the start, reloading and ready again, stopping."""
     path = place.directory / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -59,7 +59,7 @@ def test_service_manager_is_told(place: Place) -> None:
         assert run.end() == 0
 
 
-def test_status_is_told(place: Place) -> None:
+def test_status_is_reported(place: Place) -> None:
     """The statistics of each period, for systemctl status."""
     path = place.directory / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

@@ -52,7 +52,7 @@ def test_options(pooler: PgSwitch, options: str, expected: dict[str, str]) -> No
     with pooler.connect("trusted", options=options) as client:
         for name, value in expected.items():
             assert shown(client, name) == value
-            # At the login clients are told their own words.
+            # At the login clients get their own values.
             assert value.startswith(client.info.parameter_status(name) or "?")
 
 

@@ -274,7 +274,7 @@ def test_limits_on_clients(
     sections: dict[str, dict[str, str]],
     text: str,
 ) -> None:
-    """One too many is told which limit; when one leaves there is room again."""
+    """One too many learns which limit; when one leaves there is room again."""
     pooler = pgswitch(auth_type="trust", sections=sections, **settings)
     with ExitStack() as stack:
         crowd = Crowd(pooler, stack)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_soak() -> None:
-    """Counts are right and nobody gets another's answer, in a few seconds at least."""
+    """Counts are right, and no client gets another's answer, in a few seconds."""
     size = ["--seconds", "5", "--clients", "60", "--servers", "4", "--pause", "0.4"]
     finished = subprocess.run(
         [sys.executable, "-m", "soak", *size],

@@ -31,11 +31,11 @@ from pgswitch.net.lean_reactor import LeanReactor
 made = LeanReactor.__init__
 def make(self):
     made(self)
-    self.turns.patience.least = 0
+    self.event_loop.batching.low_water_mark = 0
 LeanReactor.__init__ = make
 sys.exit(main())
 """
-"""The program, with whose links every byte wakes."""
+"""The program, with read batching off: every byte wakes a stream."""
 
 
 def copy_out(connection: psycopg.Connection, each: str = "repeat('x', 1000)") -> None:
@@ -131,7 +131,7 @@ def test_pg_basebackup(
     account: Account | None,
     directory: Path,
 ) -> None:
-    """A backup with its WAL streamed beside it."""
+    """A backup with its WAL streamed in parallel."""
     pooler = pgswitch(
         {"bench": f"host=127.0.0.1 port={source.port}"},
         auth_type="trust",

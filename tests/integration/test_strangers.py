@@ -1,4 +1,4 @@
-"""Those who never log in: what they can make us hold, and whom they disturb."""
+"""Clients that never log in: how much memory they can take, and whom they disturb."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def test_a_crowd_at_the_door(pgswitch: PgSwitchFactory) -> None:
 def test_a_crowd_of_passwords(
     pgswitch: PgSwitchFactory, directory: Path, account: Account | None
 ) -> None:
-    """More than a directory that hangs can be asked about: no one is told "wrong".
+    """More than a slow directory can check: no client gets a "wrong password".
 
-    Nor does a known user hear anything else than an unknown one; and whoever need not
-    ask a directory comes in.
+    A known user gets the same error as an unknown one; and clients that need no
+    directory get in.
     """
     pytest.importorskip("ldap3")
     with socket.create_server(("127.0.0.1", 0), backlog=CROWD) as silent:
@@ -165,7 +165,7 @@ def test_too_many(pgswitch: PgSwitchFactory) -> None:
         assert pooler.console("SHOW VERSION")
 
 
-def test_wrong_passwords_lock_nobody_out(pgswitch: PgSwitchFactory) -> None:
+def test_wrong_passwords_lock_no_user_out(pgswitch: PgSwitchFactory) -> None:
     """However often a stranger guesses, the user itself comes in at once."""
     pooler = pgswitch(default_pool_size=1)
     for _ in range(30):

@@ -293,7 +293,7 @@ def test_what_each_client_sees(place: Place) -> None:
     stream = copy.__enter__()
 
     place.cluster.writer.stop("fast")
-    # Nobody writes now.
+    # There is no writer now.
     assert code(linked, b"SELECT 1") == "57P01"
     assert linked.closed
     assert code(inside, b"INSERT INTO written VALUES (-2)") == "40001"
@@ -499,7 +499,7 @@ class Neighbour(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Ask until told to stop."""
+        """Ask until stopped."""
         while not self._stopping.wait(0.005):
             began = time.monotonic()
             self._connection.execute(b"SELECT 1")
@@ -572,7 +572,7 @@ def test_readers(place: Place) -> None:
 def test_a_takeover(place: Place) -> None:
     """A new process goes on with transactions on the writer and on a standby.
 
-    It knows the writer, so nothing is opened anew, and a later move is as unnoticed.
+    It knows the writer, so no server is opened again, and a later move is as smooth.
     """
     where = "SELECT pg_is_in_recovery(), pg_backend_pid()"
     reader, writer = place.connect("split"), place.connect()

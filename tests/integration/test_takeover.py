@@ -250,7 +250,7 @@ def test_a_takeover_that_fails(pooler: PgSwitch) -> None:
         old.stop(signal.SIGQUIT)
 
 
-def test_nobody_to_take_over_from(pgswitch: PgSwitchFactory) -> None:
+def test_no_process_to_take_over_from(pgswitch: PgSwitchFactory) -> None:
     """It starts as usual."""
     pooler = pgswitch(options=["-R"])
     assert "old process not found, try to continue normally" in pooler.log_text()

@@ -1,4 +1,4 @@
-"""``-R`` for connections of other kinds: handed over too, or told that they end."""
+"""``-R`` for connections of other kinds: handed over too, or closed with an error."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TOLD = pytest.raises(psycopg.errors.AdminShutdown, match="administrator command"
 def test_encrypted_clients(
     tls_pgswitch: PgSwitchFactory, certificates: Certificates, directory: Path
 ) -> None:
-    """They are told, the log tells how many; those in clear go on beside them."""
+    """They get an error, the log has their count; clients in clear go on."""
     pooler = tls_pgswitch(
         pool_mode="transaction",
         pidfile=pidfile(directory),
@@ -66,7 +66,7 @@ def test_encrypted_clients(
 def test_encrypted_servers(
     tls_pgswitch: PgSwitchFactory, tls_postgres: PostgresServer, directory: Path
 ) -> None:
-    """Idle ones are closed in order and opened anew; a client at work is told."""
+    """Idle ones are closed in order and reopened; an active client gets an error."""
     pooler = tls_pgswitch(
         pool_mode="transaction",
         pidfile=pidfile(directory),
@@ -89,7 +89,7 @@ def test_encrypted_servers(
 
 
 def test_consoles(pgswitch: PgSwitchFactory, directory: Path) -> None:
-    """They are told, so that tools log in again."""
+    """They get an error, so that tools log in again."""
     pooler = pgswitch(pidfile=pidfile(directory))
     with pooler.connect(ADMIN, "pgbouncer") as console:
         restart(pooler)

@@ -36,7 +36,7 @@ PATHS = (
 
 
 class Tenant:
-    """A client that sends bytes as they are, and what it was told at its login."""
+    """A client that sends raw bytes, and keeps the parameters of its login."""
 
     def __init__(self, pooler: PgSwitch, *pairs: bytes) -> None:
         """Log in with these names and values."""
@@ -201,7 +201,7 @@ NAMES = (
 def test_application_names(
     pooler: PgSwitch, tenants: ExitStack, postgres: PostgresServer
 ) -> None:
-    """Each is told, and each query has, the name that a server would make of it."""
+    """Each client receives, and each query has, the name as a server would adapt it."""
     all_of_them = []
     for name in NAMES:
         tenant = Tenant(pooler, b"application_name", name)
@@ -252,8 +252,8 @@ SPELLINGS = (
 def test_spellings(
     pooler: PgSwitch, tenants: ExitStack, postgres: PostgresServer
 ) -> None:
-    """A client is told what a server would tell it at its login."""
-    # Somebody before them leaves something else.
+    """A client receives what a server would report at its login."""
+    # An earlier client leaves other values.
     other = Tenant(pooler, b"DateStyle", b"SQL, DMY", b"client_encoding", b"LATIN2")
     tenants.enter_context(other.client)
     for name, value in SPELLINGS:
@@ -288,7 +288,7 @@ def test_spellings(
 def test_what_a_server_refuses(
     pooler: PgSwitch, tenants: ExitStack, name: str, value: str
 ) -> None:
-    """The client is told with its first query; no server is lost by it."""
+    """The client gets the error with its first query; no server is lost by it."""
     good = Tenant(pooler)
     tenants.enter_context(good.client)
     process = good.ask("SELECT pg_backend_pid()")

@@ -51,7 +51,7 @@ RUNNING = {
 @pytest.mark.parametrize("which", RUNNING)
 @pytest.mark.parametrize("of_user", [False, True])
 def test_running(pgswitch: PgSwitchFactory, which: str, *, of_user: bool) -> None:
-    """The server goes, its client is told; with [users], those of that user alone."""
+    """The server closes, its client gets an error; with [users], only that user's."""
     text, asked = RUNNING[which]
     setting = which.partition(",")[0]
     settings: dict[str, Any] = {} if of_user else {setting: 0.4}
@@ -151,7 +151,7 @@ def test_telling_those_who_wait(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_silent_clients(pgswitch: PgSwitchFactory) -> None:
-    """client_idle_timeout of [users] ends that user's, nobody else's."""
+    """client_idle_timeout of [users] ends that user's clients, and no others."""
     pooler = pgswitch(
         sections={"users": {"md5": "client_idle_timeout=1"}},
         auth_type="trust",

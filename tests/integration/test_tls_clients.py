@@ -253,7 +253,7 @@ def test_no_handshake(
 def test_half_open_handshakes(
     tls_pgswitch: PgSwitchFactory, certificates: Certificates
 ) -> None:
-    """Whoever stands still in one delays nobody, and is gone after a while."""
+    """A client that stalls in one delays no other, and is closed after a while."""
     pooler = tls_pgswitch(
         auth_type="trust",
         max_client_conn=300,

@@ -105,7 +105,7 @@ def test_another_authority(
     certificates: Certificates,
     mode: str,
 ) -> None:
-    """A certificate that none of our authorities has signed is nobody's."""
+    """A certificate that no trusted authority signed is refused."""
     pooler = begun(
         tls_pgswitch,
         f"host={HOST} port={tls_postgres.port}",
@@ -122,7 +122,7 @@ def test_a_certificate_that_the_server_refuses(
     tls_postgres: PostgresServer,
     certificates: Certificates,
 ) -> None:
-    """With TLS 1.3 its alert comes when our handshake is done; it is told of."""
+    """With TLS 1.3 its alert comes after our handshake is done; it is logged."""
     certificate, key = certificates.foreign
     pooler = begun(
         tls_pgswitch,
@@ -154,7 +154,7 @@ def test_a_line_of_its_own(
     tls_postgres: PostgresServer,
     certificates: Certificates,
 ) -> None:
-    """Its keys count instead of the settings: mode, authority, certificate of ours."""
+    """Its keys replace the settings: mode, authority, our certificate."""
     certificate, key = certificates.client
     where = f"host={HOST} port={tls_postgres.port} dbname=bench"
     pooler = tls_pgswitch(

@@ -53,7 +53,7 @@ def folder(directory: Path, account: Account | None) -> Path:
 
 @pytest.fixture
 def trust(folder: Path, certificates: Certificates) -> Trust:
-    """Return whom pgswitch trusts."""
+    """Return the authorities that pgswitch trusts."""
     return Trust(folder, certificates)
 
 
@@ -105,7 +105,7 @@ def assert_works(pooler: PgSwitch, trust: Trust, pair: Pair) -> None:
 def assert_refused(
     pooler: PgSwitch, trust: Trust, pair: Pair, *, told: str, logged: str
 ) -> None:
-    """Try to log in with a certificate: client and log are told why it is no good."""
+    """Try to log in with a certificate: client and log get the reason for refusal."""
     before = refusals(pooler, logged)
     with pytest.raises(psycopg.OperationalError, match=told):
         connect(pooler, trust, pair)
@@ -113,7 +113,7 @@ def assert_refused(
 
 
 def test_expired_client(pooler: PgSwitch, trust: Trust) -> None:
-    """It is told so; who has a good one notices nothing."""
+    """The client learns so; one with a good certificate notices nothing."""
     certificates = trust.certificates
     pair = certificates.authority.issue("gone-by", "certified", days=-1)
     with connect(pooler, trust, certificates.client) as other:
@@ -210,7 +210,7 @@ def works(pooler: PgSwitch, mode: str) -> bool:
 
 
 def assert_out_of_reach(pooler: PgSwitch, mode: str, why: str) -> None:
-    """Ask for a new connection: client and log are told why there is none."""
+    """Ask for a new connection: client and log get the reason why there is none."""
     text = f"TLS handshake failed: {why}"
     pooler.console(f'RECONNECT "{mode}"')
     with pytest.raises(psycopg.OperationalError) as refused:
@@ -222,7 +222,7 @@ def assert_out_of_reach(pooler: PgSwitch, mode: str, why: str) -> None:
 def test_expired_server(
     asking: PgSwitch, certificates: Certificates, show: Show
 ) -> None:
-    """Whoever verifies refuses it, until it is renewed."""
+    """A client or pool that verifies refuses it, until it is renewed."""
     show(certificates.authority.issue("server-gone-by", hosts=[HOST], days=-1))
     for mode in VERIFYING:
         assert_out_of_reach(asking, mode, EXPIRED)
@@ -251,7 +251,7 @@ def test_replaced_authority_of_servers(
 def test_revoked_server(
     asking: PgSwitch, trust: Trust, certificates: Certificates
 ) -> None:
-    """A revocation list beside the authority is heeded from the next RELOAD on."""
+    """A revocation list next to the authority counts from the next RELOAD on."""
     wait_until(lambda: works(asking, "verify-full"), "a server")
     lists = certificates.authority.revoke("no-server", certificates.server[0])
     trust.rely_on(certificates.root, lists)

@@ -95,7 +95,7 @@ def test_encryption_is_declined(pooler: PgSwitch, code: int) -> None:
 def test_bytes_behind_an_encryption_request(
     pooler: PgSwitch, code: int, what: str
 ) -> None:
-    """Bytes that somebody may have slipped in are not taken for the client's."""
+    """Bytes that an attacker may have injected are not taken for the client's."""
     with RawClient(pooler.port) as client:
         client.send(packet(code) + startup("user", "trusted", "database", "bench"))
         assert client.read_error()["M"] == f"received unencrypted data after {what}"
@@ -189,7 +189,7 @@ def test_a_query_as_large_as_allowed(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_limits_on_clients(pgswitch: PgSwitchFactory) -> None:
-    """One client too many is told so; the console still answers."""
+    """One client too many gets an error; the console still answers."""
     pooler = pgswitch(auth_type="trust", max_client_conn=2)
     with pooler.connect(), pooler.connect(), RawClient(pooler.port) as client:
         client.send(startup("user", "trusted", "database", "bench"))
@@ -199,7 +199,7 @@ def test_limits_on_clients(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_a_login_that_never_ends(pgswitch: PgSwitchFactory) -> None:
-    """Who does not log in within client_login_timeout is told to leave."""
+    """A client that does not log in within client_login_timeout is disconnected."""
     pooler = pgswitch(auth_type="plain", client_login_timeout=1)
     with RawClient(pooler.port) as silent, RawClient(pooler.port) as slow:
         slow.send(startup("user", "trusted", "database", "bench"))

@@ -63,7 +63,7 @@ def test_usage_error(words: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("called", "name"), [("/usr/bin/pgbouncer", "pgbouncer"), ("cli.py", "pgswitch")]
 )
-def test_usage_error_is_told_on_stderr(
+def test_usage_error_goes_to_stderr(
     called: str,
     name: str,
     capsys: pytest.CaptureFixture[str],

@@ -232,7 +232,7 @@ def test_files_that_others_may_write(world_of: WorldOf, tmp_path: Path) -> None:
     assert world.logged("WARNING auth_file: ")
 
 
-def test_a_log_file_by_a_link_of_another_user(world: World, tmp_path: Path) -> None:
+def test_a_log_file_by_a_foreign_symbolic_link(world: World, tmp_path: Path) -> None:
     """Nothing is written to where it leads."""
     path, target = tmp_path / "log", tmp_path / "target"
     path.symlink_to(target)

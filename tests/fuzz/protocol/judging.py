@@ -1,4 +1,4 @@
-"""What was expected beside what came: the first difference, foreign answers, hangs."""
+"""Expected against received: the first difference, foreign answers, hangs."""
 
 from __future__ import annotations
 

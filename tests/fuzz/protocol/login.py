@@ -1,4 +1,4 @@
-"""Logging in, where nobody asks for a password."""
+"""Logging in without a password."""
 
 from __future__ import annotations
 

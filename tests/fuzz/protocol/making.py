@@ -54,7 +54,7 @@ class Maker:
         self._sql: set[str] = set()
 
     def token(self) -> str:
-        """Return a word that nobody else says."""
+        """Return a unique word."""
         self._count += 1
         return f"{self._prefix}{self._count}"
 

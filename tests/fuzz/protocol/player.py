@@ -53,7 +53,7 @@ class Fenced:
 
 
 class Player:
-    """A client at work; whoever has it calls ``act`` and ``read`` when it is time.
+    """A client at work; its owner calls ``act`` and ``read`` when it is time.
 
     ``answers`` are the messages by group, of a fence too; ``closed`` is the group in
     which the other side has ended the connection.

@@ -52,7 +52,7 @@ def scripts(case: Case, finding: Finding) -> list[str]:
 
 
 def side_by_side(direct: tuple[str, ...], pooled: tuple[str, ...]) -> list[str]:
-    """Return both sequences beside each other, the first difference marked."""
+    """Return both sequences side by side, the first difference marked."""
     lines = [f"  {'PostgreSQL':{WIDTH}} | pgswitch"]
     is_marked = False
     for one, other in zip_longest(direct, pooled, fillvalue=""):

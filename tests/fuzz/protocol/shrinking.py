@@ -21,7 +21,7 @@ class Shrinker:
     """Makes cases short. ``fails`` plays one and tells whether it is still found.
 
     Whose turn it is depends on time too, so a case may fail now and then only: how
-    often it is played is settled with the first.
+    often it is played is decided with the first.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Shrinker:
         )
 
     def _last_rounds(self, cases: Sequence[Case]) -> Case:
-        """Return as few of the last rounds as fail, having settled how often to try."""
+        """Return as few of the last rounds as fail, having decided how often to try."""
         for tries in range(1, MOST_TRIES + 1):
             for case in cases:
                 sizes = [size for size in (1, 2, 4, 8) if size < len(case.rounds)]

@@ -138,7 +138,7 @@ def test_every_verb_for_databases_knows_its_refusal() -> None:
     assert silent == ["resume"]
 
 
-def test_a_reload_that_fails_is_told() -> None:
+def test_a_failed_reload_is_reported() -> None:
     """RELOAD of a bad configuration is an error with a code of its own."""
     control = FakeControl(is_reload_good=False)
     with pytest.raises(ReloadFailed) as caught:

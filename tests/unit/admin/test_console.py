@@ -397,7 +397,7 @@ def test_terminate_leaves_its_reason_for_the_log() -> None:
     assert [str(fault) for fault in reply.faults] == ["client close request"]
 
 
-def test_a_login_is_told_what_console_this_is() -> None:
+def test_a_login_learns_which_console_this_is() -> None:
     """Seven parameters are reported at login, the version first."""
     assert dict(LOGIN_PARAMETERS) == {
         "server_version": "1.25.2/bouncer",

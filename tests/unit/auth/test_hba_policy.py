@@ -63,7 +63,7 @@ def test_lines_that_are_none(world_of: WorldOf) -> None:
     assert world.client().state() == "waiting"
 
 
-def test_a_method_that_lets_nobody_in(world_of: WorldOf) -> None:
+def test_a_method_that_lets_no_client_in(world_of: WorldOf) -> None:
     """Is logged at the start and at a reload; its clients learn little."""
     world = with_files(world_of, "host all all all cert")
     assert world.logged("WARNING nobody can log in by the lines of auth_hba_file that")

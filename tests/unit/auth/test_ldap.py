@@ -86,7 +86,7 @@ def test_search(directory: type[Directory]) -> None:
 
 
 @pytest.mark.parametrize("found", [[], ["cn=bob", "cn=other"]])
-def test_nobody_or_several(
+def test_no_entry_or_several(
     monkeypatch: pytest.MonkeyPatch, directory: type[Directory], found: list[str]
 ) -> None:
     """Are not the user."""

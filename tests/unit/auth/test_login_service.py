@@ -84,7 +84,7 @@ def test_what_log_lines_call_a_client(
     assert world.logged(f": {shown}@192.0.2.1:40000 {line}")
 
 
-def test_a_refused_proof_is_told_of_once(world_of: WorldOf) -> None:
+def test_a_refused_proof_is_logged_once(world_of: WorldOf) -> None:
     """As the reason for the end; "login failed" is for those who proved themselves."""
     world = world_of(settings="auth_type = plain")
     world.client(user="nobody").say(message(b"p", b"secret\0"))

@@ -39,7 +39,7 @@ def start(client: Client, user: str = "app") -> None:
     ],
 )
 @pytest.mark.parametrize("right", [True, False])
-def test_passwords_that_others_judge(
+def test_passwords_that_others_check(
     world_of: WorldOf,
     monkeypatch: pytest.MonkeyPatch,
     settings: str,
@@ -177,7 +177,7 @@ def test_binding(world_of: WorldOf) -> None:
     assert b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0" in client.hear()
 
 
-def test_the_work_of_logins_tells_nobody_apart(world_of: WorldOf) -> None:
+def test_the_work_of_a_login_reveals_no_user(world_of: WorldOf) -> None:
     """By SCRAM: many logins, mixed; none of them waits for a thread."""
     world = world_of()
     (world.folder / "users.txt").write_text('"app" "secret"\n"other" "more"\n')

@@ -35,7 +35,7 @@ def test_what_the_console_tells_at_login(world: World) -> None:
         ({"replication": "database"}, "session"),
     ],
 )
-def test_drivers_are_told_of_the_pooler(
+def test_drivers_recognise_the_pooler(
     world_of: WorldOf, start: dict[str, str], mode: str
 ) -> None:
     """By which version it goes, and how long a client has its server."""

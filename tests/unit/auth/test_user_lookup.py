@@ -93,7 +93,7 @@ def test_the_name_of_the_answer(world_of: WorldOf) -> None:
         ),
     ],
 )
-def test_answers_that_help_nobody(
+def test_answers_without_a_user(
     world_of: WorldOf, answer: bytes, text: str, line: str, *, fit: bool
 ) -> None:
     """The client is refused, the log says why, the server is kept if it is sound."""
@@ -226,7 +226,7 @@ def test_the_entrys_own_query(world_of: WorldOf) -> None:
         ("", "unknown", '"trust" authentication failed'),
     ],
 )
-def test_where_nobody_can_be_asked(
+def test_without_a_server_to_ask(
     world_of: WorldOf, settings: str, database: str, text: str
 ) -> None:
     """A configuration error is one; a missing database is not disclosed."""
@@ -307,7 +307,7 @@ def test_a_busy_server_asks_next(world_of: WorldOf) -> None:
 @pytest.mark.parametrize(
     "settings", ["query_wait_timeout = 5", "client_login_timeout = 5"]
 )
-def test_nobody_waits_for_ever(world_of: WorldOf, settings: str) -> None:
+def test_no_client_waits_for_ever(world_of: WorldOf, settings: str) -> None:
     """For a server that does not come."""
     world = world_of(settings=ASKING + settings)
     client = world.client(user="guest")

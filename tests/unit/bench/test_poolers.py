@@ -45,7 +45,7 @@ def test_versions(text: str, version: str, numbers: tuple[int, ...]) -> None:
 
 
 @pytest.mark.usefixtures("alone")
-def test_what_is_absent_is_told() -> None:
+def test_what_is_absent_is_reported() -> None:
     """A line for each, with what to do."""
     found, missing = poolers(Path("none"), None, [])
     assert found == []

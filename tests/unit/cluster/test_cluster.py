@@ -124,7 +124,7 @@ def test_readers(known: ClusterSetting) -> None:
     assert known.cluster.fitness.unfit(nodes["b"]) == "refused"
 
 
-def test_readers_that_follow_nobody(known: ClusterSetting) -> None:
+def test_readers_without_an_upstream(known: ClusterSetting) -> None:
     """They say that they are up to date, and are not read from while others are."""
     stray = NodeReport(in_recovery=True, lsn=5000, lag_s=0.0, source="none")
     old = NodeReport(

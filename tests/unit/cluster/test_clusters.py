@@ -23,7 +23,7 @@ def test_one_cluster(monitored: Monitored) -> None:
 def test_reload(monitored: Monitored) -> None:
     """An unchanged entry goes on as it is; a removed one is watched no more."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     client, _server = world.pair()
     cluster = world.service.clusters.by_key["db"]
     world.reload(databases=f"{ENTRY}\n{OTHER}", settings="polling_frequency = 0.5")
@@ -39,7 +39,7 @@ def test_reload(monitored: Monitored) -> None:
 def test_another_entry_for_the_same_servers(monitored: Monitored) -> None:
     """After a move, a RELOAD goes on where the writer is now, and closes nothing."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     client, _server = world.pair()
     world.wait(0.5)
     monitored.probes["10.0.0.1"].fail(ProbeFailure.REFUSED)
@@ -65,13 +65,13 @@ def test_going_on_where_another_process_was(
 ) -> None:
     """The writer is believed to be where it was, and servers there stay."""
     old = Monitored(world_of, monkeypatch)
-    old.settle()
+    old.elect_writer()
     known = old.world.service.clusters.known()
     assert known["db"].writer is not None
     assert known["db"].writer.host == "10.0.0.1"
     assert [node.host for node in known["db"].readers] == ["10.0.0.2"]
     new = Monitored(world_of, monkeypatch)
-    new.settle()
+    new.elect_writer()
     service = new.world.service
     client, server = new.world.pair()
     configuration = service.configuration
@@ -162,7 +162,7 @@ def test_a_reload_at_the_start(monitored: Monitored) -> None:
         world.wait(0.5)
         assert world.attempts == []
         assert client.state() == "waiting"
-    monitored.settle()
+    monitored.elect_writer()
     (attempt,) = (one for one in world.attempts if one.host == "10.0.0.1")
     attempt.accept().log_in()
     assert client.frontend.logged_in
@@ -196,7 +196,7 @@ def test_an_entry_that_leads_elsewhere(monitored: Monitored) -> None:
 def test_an_entry_that_names_another_node(monitored: Monitored) -> None:
     """It is the same cluster: nothing is forgotten, no client waits."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     cluster = world.service.clusters.by_key["db"]
     world.reload(databases=f"{ENTRY.replace('10.0.0.1', '10.0.0.2')}\n{OTHER}")
     assert world.service.clusters.by_key["db"] is cluster
@@ -207,7 +207,7 @@ def test_an_entry_that_names_another_node(monitored: Monitored) -> None:
 def test_reconnect(monitored: Monitored) -> None:
     """By its name a cluster without a writer is judged again."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     machine = world.service.clusters.by_key["db"].machine
 
     def state() -> WriterState:
@@ -224,10 +224,10 @@ def test_reconnect(monitored: Monitored) -> None:
     assert (state(), machine.timeline) == (WriterState.STARTING, None)
 
 
-def test_what_clients_of_a_promoted_node_are_told(monitored: Monitored) -> None:
+def test_parameters_of_a_promoted_node(monitored: Monitored) -> None:
     """A connection that was logged in to a standby does not count for it."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     world.service.pools.pool(world.service.configuration.databases["db"], "app")
     for attempt in [*world.attempts]:
         attempt.accept().log_in(
@@ -260,7 +260,7 @@ def test_an_entry_with_more_hosts(monitored: Monitored) -> None:
 def test_a_reload_reaches_readers_and_calls(monitored: Monitored) -> None:
     """What an entry says of a database goes for that of each node as well."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     pools, cluster = world.service.pools, world.service.clusters.by_key["db"]
     (before,) = pools.cluster_databases.readers("db")
     pool = pools.pool(before, "app")
@@ -287,7 +287,7 @@ def test_another_process_and_another_entry(
 ) -> None:
     """An entry that names other hosts now is followed, as after a RELOAD."""
     old = Monitored(world_of, monkeypatch)
-    old.settle()
+    old.elect_writer()
     known = old.world.service.clusters.known()
     assert [node.host for node in known["db"].seeds] == ["10.0.0.1"]
     world = Monitored(world_of, monkeypatch).world
@@ -321,7 +321,7 @@ def test_who_waits_at_the_start(monitored: Monitored) -> None:
 def test_logins_after_a_move(monitored: Monitored) -> None:
     """They get the parameters of the new writer, not those of the last one."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     world.service.pools.pool(world.service.configuration.databases["db"], "app")
     by_host = {one.host: one.accept() for one in [*world.attempts]}
     by_host["10.0.0.1"].log_in(default_transaction_read_only="on")
@@ -358,7 +358,7 @@ def test_logins_at_another_start(monitored: Monitored) -> None:
 def test_logins_after_a_move_to_a_known_node(monitored: Monitored) -> None:
     """A standby connection has the parameters for the welcome of logins."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     world.service.pools.pool(world.service.configuration.databases["db"], "app")
     for one in [*world.attempts]:
         is_old = one.host == "10.0.0.1"
@@ -386,7 +386,7 @@ def test_how_a_start_is_shown(monitored: Monitored) -> None:
 def test_servers_of_the_entry_of_before(monitored: Monitored) -> None:
     """An entry that names other hosts: they are at none of its nodes."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     client, server = world.pair()
     client.say(query("BEGIN"))
     server.hear()

@@ -158,7 +158,7 @@ def test_a_list_that_cannot_be_reached() -> None:
     assert command == SetWriter("b", "the list of nodes names it", same=True)
 
 
-def test_nobody_there_at_the_start() -> None:
+def test_no_node_answers_at_the_start() -> None:
     """Clients wait; the first answer is judged with care, however late it comes."""
     machine = Machine([A])
     for failure in (ProbeFailure.REFUSED, ProbeFailure.SILENT, ProbeFailure.NOT_READY):
@@ -193,7 +193,7 @@ def test_a_full_host_at_the_start() -> None:
     ]
 
 
-def test_nobody_takes_writes_at_the_start() -> None:
+def test_no_node_takes_writes_at_the_start() -> None:
     """Then the writer is searched, unless there is but one node: it is served from."""
     machine = Machine([A])
     machine.answered("a", STANDBY, 1.0)
@@ -303,7 +303,7 @@ def test_a_follower_of_the_last_writer_does_not_agree() -> None:
     assert names(machine.ticked(101.0))[0] == "SetWriter a"
 
 
-def test_judging_again() -> None:
+def test_deciding_again() -> None:
     """An operator who knows better: the last writer and its timeline are forgotten."""
     machine = known(4)
     machine.limits.start = 3.0

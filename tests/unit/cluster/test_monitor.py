@@ -315,29 +315,29 @@ def test_an_answer_from_elsewhere(known: ClusterSetting) -> None:
     assert known.routes.done == [("hold", True), ("serve", "a", False)]
 
 
-class NotedNames:
-    """Notes which addresses names were settled on."""
+class PinnedNames:
+    """Notes which addresses names were pinned to."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.settled: dict[str, str] = {}
+        self.pinned: dict[str, str] = {}
 
     def pin(self, host: str, address: str) -> None:
         """Note."""
-        self.settled.setdefault(host, address)
+        self.pinned.setdefault(host, address)
 
     def unpin(self, host: str) -> None:
         """Forget."""
-        self.settled.pop(host, None)
+        self.pinned.pop(host, None)
 
 
 def test_which_address_is_used(known: ClusterSetting) -> None:
     """The one that has answered; another when that is no use, or answers instead."""
-    names = known.monitor.names = NotedNames()
+    names = known.monitor.names = PinnedNames()
     a = known.probes["a"]
 
     def seen() -> dict[str, str]:
-        return dict(names.settled)
+        return dict(names.pinned)
 
     def wait_for_question() -> None:
         while a.asked is None:

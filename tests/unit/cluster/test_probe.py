@@ -66,7 +66,7 @@ class Node:
         return result
 
 
-PATIENT = waiting_query(FULL, 0.1)
+WAITING = waiting_query(FULL, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_less(refused: tuple[str, ...], asked: list[str]) -> None:
 
 def test_patience_is_given_up_alone() -> None:
     """A node that does not wait still tells all."""
-    node = Node(PATIENT)
+    node = Node(WAITING)
     assert node.ask(0.1) == NodeReport(in_recovery=True)
-    assert node.asked == [PATIENT, FULL]
+    assert node.asked == [WAITING, FULL]
     node.ask(0.1)
     assert node.asked[-1] == FULL
 

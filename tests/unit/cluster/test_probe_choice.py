@@ -99,7 +99,7 @@ def test_a_secret_comes_and_goes(world_of: WorldOf, drivers: Drivers) -> None:
     assert len(monitors(world)) == 1
 
 
-def test_what_is_told_of_the_present_one() -> None:
+def test_what_is_reported_of_the_present_one() -> None:
     """Before, while and after it is asked."""
     node, secrets = Node("a", "a", 1), [True]
     ours, drivers = (FakeProbe(node, lambda: None) for _ in range(2))
@@ -152,7 +152,7 @@ def travel(world: World) -> None:
         world.wait(SLOW_S / 8)
 
 
-def test_a_slow_link(world_of: WorldOf) -> None:
+def test_a_slow_network(world_of: WorldOf) -> None:
     """TCP, TLS and SCRAM take many round trips: the probe still reaches the node.
 
     The log has nothing about it, and the node does not count as silent.

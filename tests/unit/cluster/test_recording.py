@@ -71,7 +71,7 @@ def test_flapping() -> None:
         assert script.last().commands[0] == "serve from a: the writer is back"
 
 
-def test_nobody_for_a_while() -> None:
+def test_no_writer_for_a_while() -> None:
     """All are down, then up again."""
     script = Script()
     for _ in range(20):

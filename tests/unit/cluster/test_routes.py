@@ -13,7 +13,7 @@ from tests.fakes.probes import writes
 def test_pools_follow(monitored: Monitored) -> None:
     """A client is served by the configured host, and after a move by the new writer."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     client, server = world.pair()
     client.say(query())
     assert server.answer() == query()
@@ -36,7 +36,7 @@ def test_pools_follow(monitored: Monitored) -> None:
 def test_a_pool_that_is_made_late(monitored: Monitored) -> None:
     """It begins where the others are; without a writer, its logins wait."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     world.wait(0.5)
     monitored.probes["10.0.0.1"].fail(ProbeFailure.REFUSED)
     client = world.client()
@@ -49,7 +49,7 @@ def test_a_pool_that_is_made_late(monitored: Monitored) -> None:
 def test_a_node_by_its_name(monitored: Monitored) -> None:
     """It leads to the writer, as in pgbouncer-fast-switchover, for rules too."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     pools = world.service.pools
     client = world.client("10.0.0.2")
     assert client.frontend.database == "db"
@@ -63,7 +63,7 @@ def test_a_node_by_its_name(monitored: Monitored) -> None:
 def test_an_entry_with_the_name_of_a_node(monitored: Monitored) -> None:
     """It comes with a RELOAD: the name is the entry's from then on."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     pools = world.service.pools
     spec = pools.context.configuration.databases["db"]
     reader = pools.pool_for_role(spec, "app", READER)
@@ -80,7 +80,7 @@ def test_an_entry_with_the_name_of_a_node(monitored: Monitored) -> None:
 def test_what_the_cluster_asks(monitored: Monitored) -> None:
     """How many wait and for how long, and when a node last answered a client."""
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     client, server = world.pair()
     routes = world.service.clusters.by_key["db"].routes
     assert isinstance(routes, PoolRoutes)

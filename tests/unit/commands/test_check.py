@@ -152,7 +152,7 @@ def test_files_that_others_may_write(
 
 
 @pytest.mark.parametrize("ca_file", ["", "{folder}/ca.crt"])
-def test_certificates_that_nobody_asks_for(
+def test_certificates_never_requested(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], ca_file: str
 ) -> None:
     """A line that says cert is warned of, unless clients are asked for theirs."""

@@ -55,7 +55,7 @@ def test_a_sticky_folder(file: Path) -> None:
     assert "can be written by everyone (mode 1777)" in Trust().file(str(file.parent))
 
 
-def test_a_link_is_what_it_leads_to(file: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_is_its_target(file: Path, tmp_path: Path) -> None:
     """A symbolic link to the file changes nothing."""
     stream = tmp_path / "link"
     stream.symlink_to(file)

@@ -191,7 +191,7 @@ def test_a_zone_that_changes(scene: Scene) -> None:
     assert scene.want() == [("10.0.0.9",)]
 
 
-def test_whoever_holds_servers_is_told_first(scene: Scene) -> None:
+def test_pools_with_servers_are_notified_first(scene: Scene) -> None:
     """No connection goes to a new address before the pools know about it."""
     scene.want()
     scene.answer(("10.0.0.1",))
@@ -229,7 +229,7 @@ def test_names_that_are_kept(scene: Scene) -> None:
 
 
 def test_one_address_of_several(scene: Scene) -> None:
-    """All use the one that was settled on, until it is gone or of no use."""
+    """All use the pinned one, until it is gone or fails."""
     scene.names.pin("db.example", "10.0.0.1")
     scene.want()
     scene.answer(BOTH)

@@ -57,7 +57,7 @@ def test_repr_names_class_and_text() -> None:
     assert repr(errors.SetFailed()) == "SetFailed('SET failed')"
 
 
-def test_protocol_violations_are_one_family() -> None:
+def test_protocol_violations_share_a_base() -> None:
     """Callers catch a peer's violation by one class, and all faults by another."""
     assert issubclass(errors.BrokenPacket, errors.ProtocolViolation)
     assert issubclass(errors.ProtocolViolation, errors.Fault)

@@ -132,7 +132,7 @@ def test_closed_file_gets_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "log").read_text()
 
 
-def test_full_disk_costs_lines_and_is_told_once(
+def test_full_disk_costs_lines_and_is_reported_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Failed writes are counted, never raised, and reported when writing works."""
@@ -282,7 +282,7 @@ class BrokenSyslog(NotedSyslog):
         raise ValueError(priority, message)
 
 
-def test_whoever_logs_goes_on() -> None:
+def test_logging_never_raises() -> None:
     """Whatever goes wrong costs the line; the next one tells of it."""
     captured = CapturedLog()
     log = Log(stderr=captured.descriptor, syslog=BrokenSyslog())

@@ -11,7 +11,7 @@ import pytest
 from pgswitch.logs.sinks import Sink, is_journal
 
 
-def test_a_pipe_that_nobody_reads() -> None:
+def test_a_pipe_without_a_reader() -> None:
     """What does not fit is lost; writing never waits."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)

@@ -29,7 +29,7 @@ def test_levels(level: str, verbosity: int, lines: list[str]) -> None:
     assert captured.lines == lines
 
 
-def test_failure_is_told_with_the_place() -> None:
+def test_failure_is_logged_with_the_place() -> None:
     """The first line names the exception, the rest is the traceback."""
     captured = CapturedLog()
     logger = Logger("test", observer=TwistedLogObserver(captured.log))

@@ -201,7 +201,7 @@ def test_others_do_not(
     interceptor.connectionLost(Failure(ConnectionDone()))
 
 
-def test_glances_are_copies() -> None:
+def test_inspection_helpers_return_copies() -> None:
     """A user who changes a result does not change the service."""
     pools = ["a"]
     rows = {"pools": pools, "clients": ["b"], "servers": ["c"]}

@@ -365,7 +365,14 @@ def _holds_much(one: object) -> bool:
 
 def there() -> Counter[str]:
     """Return the connections that there are; compiled ones have no weakrefs."""
-    kinds = ("Frontend", "ClientLink", "Backend", "ServerLink", "Cancel", "SocketIO")
+    kinds = (
+        "Frontend",
+        "ClientStream",
+        "Backend",
+        "ServerStream",
+        "OutgoingCancel",
+        "SocketIO",
+    )
     found = Counter(type(one).__name__ for one in gc.get_objects())
     return Counter({kind: found[kind] for kind in (*kinds, "CancelConnection")})
 

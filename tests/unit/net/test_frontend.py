@@ -191,7 +191,7 @@ def test_too_long_an_answer(world_of: WorldOf, size: int) -> None:
     assert client.is_gone()
 
 
-def test_nobody_is_asked_by_a_bad_start(world_of: WorldOf) -> None:
+def test_a_bad_start_asks_no_server(world_of: WorldOf) -> None:
     """Only a good start-up packet makes room for a long answer."""
     world = world_of(settings="auth_type = plain")
     client = world.connect()
@@ -230,7 +230,7 @@ def test_states(world: World) -> None:
 # The end.
 
 
-def test_being_told_why(world: World) -> None:
+def test_the_reason_is_sent(world: World) -> None:
     """A pgswitch error is sent and logged; then the connection is closed."""
     client, _server = world.pair()
     client.frontend.disconnect(AdminForcedDisconnect())

@@ -227,7 +227,7 @@ def test_paused_in_the_read_that_ends_it(reactor: LeanReactor, order: str) -> No
     far.close()
 
 
-def test_a_descriptor_that_nobody_knows(reactor: LeanReactor) -> None:
+def test_an_unknown_descriptor(reactor: LeanReactor) -> None:
     """An event for it is left alone."""
     reactor.fast_registration.serve(10_000, select.EPOLLIN)
     reactor.fast_registration.ended(10_000, main.CONNECTION_DONE)

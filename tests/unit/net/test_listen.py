@@ -110,7 +110,7 @@ class Scene:
         return [reader for reader in found if isinstance(reader, Acceptor)]
 
 
-def nobody_waits(sock: object) -> NoReturn:
+def would_block(sock: object) -> NoReturn:
     """Stand in for the real function."""
     raise BlockingIOError(sock)
 
@@ -121,7 +121,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     scene = Scene(tmp_path)
     monkeypatch.setattr(listen, "listen_tcp", scene.listen_tcp)
     monkeypatch.setattr(listen, "resolve", lambda host, _port: ADDRESSES[host])
-    monkeypatch.setattr(acceptor, "accept", nobody_waits)
+    monkeypatch.setattr(acceptor, "accept", would_block)
     yield scene
     scene.listeners.close_all()
 

@@ -434,9 +434,9 @@ def test_a_client_in_memory(
     world: World, side: ClientTls, clock: Clock, *, is_direct: bool
 ) -> None:
     """It logs in, asks a query and leaves: a Frontend needs no socket."""
-    warm = world.client()
+    earlier = world.client()
     server = world.server()
-    warm.drop()
+    earlier.drop()
     world.context.tls.clients = side
     client = Psql(is_direct=is_direct)
     made = world.service.frontends.buildProtocol(Address("192.0.2.1", 5))

@@ -30,21 +30,21 @@ def test_tcp_transport(client: tuple[object, ...], kind: type) -> None:
     """It knows its peer, reads for its protocol and has a name for logs."""
     heard: list[bytes] = []
 
-    class Hearer(Protocol):
+    class EndRecorder(Protocol):
         def dataReceived(self, data: bytes) -> None:
             heard.append(data)
 
     reactor = EPollReactor()
     ours, theirs = socket.socketpair()
     with closing(theirs):
-        protocol = Hearer()
+        protocol = EndRecorder()
         transport: Any = TcpTransport(ours.detach(), protocol, client, None, 7, reactor)
         protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
         theirs.send(b"abc")
         reactor.doPoll(1.0)
         assert heard == [b"abc"]
         assert transport.getPeer() == kind("TCP", *client)
-        assert transport.logPrefix() == f"Hearer,7,{client[0]}"
+        assert transport.logPrefix() == f"EndRecorder,7,{client[0]}"
         assert repr(transport) == f"<client #7 from {client[0]}>"
         transport.loseConnection()
         reactor.doPoll(1.0)

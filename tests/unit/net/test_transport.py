@@ -73,7 +73,7 @@ def do_read(scene: Scene) -> object:
     return result
 
 
-def test_the_reactor_reads_by_the_link(scene: Scene) -> None:
+def test_the_reactor_reads_by_the_stream(scene: Scene) -> None:
     """Its doRead is the stream's; its results are those that a reactor knows."""
     assert do_read(scene) is None
     scene.transport.socket.incoming.append(PASSWORD)
@@ -85,13 +85,13 @@ def test_the_reactor_reads_by_the_link(scene: Scene) -> None:
     assert do_read(scene) is main.CONNECTION_LOST
 
 
-def test_the_lean_reactor_finds_the_link(scene: Scene) -> None:
-    """By descriptor, with the clock of its turns; not any more when it is detached."""
-    turns = scene.reactor.event_loop
-    assert turns.streams == {scene.transport.fileno(): scene.stream}
-    assert scene.stream.clock is turns.clock
+def test_the_lean_reactor_finds_the_stream(scene: Scene) -> None:
+    """By descriptor, with its event loop's clock; no longer once it is detached."""
+    event_loop = scene.reactor.event_loop
+    assert event_loop.streams == {scene.transport.fileno(): scene.stream}
+    assert scene.stream.clock is event_loop.clock
     scene.io.detach()
-    assert turns.streams == {}
+    assert event_loop.streams == {}
 
 
 def test_a_number_that_is_another_ones_by_now(scene: Scene) -> None:

@@ -77,7 +77,7 @@ def test_two_clusters_of_the_same_nodes() -> None:
         assert both(cluster_databases) == (["a", "b"], ["a.other", "b.other"])
 
 
-def test_a_cluster_that_nobody_has_asked_gives_way() -> None:
+def test_a_cluster_not_yet_asked_gives_way() -> None:
     """Its host has been named first, but perhaps it never answers."""
     cluster_databases = ClusterDatabases()
     cluster_databases.claim(SPEC, [A], FILE)

@@ -187,7 +187,7 @@ def test_an_idle_server_goes_over_at_any_time(world_of: WorldOf) -> None:
     assert [client.state() for client in clients] == ["active"] * 2
 
 
-def test_no_server_is_handed_over_in_vain(world_of: WorldOf) -> None:
+def test_no_server_is_evicted_without_use(world_of: WorldOf) -> None:
     """Beyond a limit that was lowered, the end of one makes no room yet."""
     world, clients = evicting_pair(world_of, 3)
     world.reload(
@@ -217,7 +217,7 @@ def test_a_lost_server_makes_room(
     assert starving.state() == "idle"
 
 
-def test_nothing_is_evicted_in_vain(world_of: WorldOf) -> None:
+def test_eviction_needs_every_limit_met(world_of: WorldOf) -> None:
     """If another limit is in the way, closing a server would help no client."""
     world = world_of(
         settings="max_db_connections = 2",
@@ -260,7 +260,7 @@ def test_min_pool_size_takes_nothing_from_others(world_of: WorldOf) -> None:
     assert not any(server.is_gone() for server in servers)
 
 
-def test_nobody_takes_the_place_that_is_made(world_of: WorldOf) -> None:
+def test_no_other_client_takes_the_freed_slot(world_of: WorldOf) -> None:
     """Not even a pool that wants its min_pool_size back."""
     world = build(world_of, "max_db_connections", more="min_pool_size = 1")
     served(world, ("db", "app"))

@@ -175,7 +175,7 @@ def test_telling_those_who_wait(world_of: WorldOf) -> None:
     assert split(client.hear())[0][0] == "N"
 
 
-def test_telling_nobody(world_of: WorldOf) -> None:
+def test_no_client_to_notify(world_of: WorldOf) -> None:
     """Neither with 0 nor with less, however long they wait."""
     for least in (0, -1, -(2**31)):
         world = world_of(databases=ONE, settings=f"query_wait_notify = {least}")
@@ -185,7 +185,7 @@ def test_telling_nobody(world_of: WorldOf) -> None:
         assert client.hear() == b""
 
 
-def test_what_ended_clients_are_told(world_of: WorldOf) -> None:
+def test_what_ended_clients_receive(world_of: WorldOf) -> None:
     """The name of the setting, as PgBouncer's words have it."""
     world = world_of(databases=ONE, settings="query_wait_timeout = 5")
     client = waits_in_queue(world)
@@ -194,7 +194,7 @@ def test_what_ended_clients_are_told(world_of: WorldOf) -> None:
     assert error_text(client.hear()) == "query_wait_timeout"
 
 
-def test_who_waits_in_vain_is_told_why(world_of: WorldOf) -> None:
+def test_a_wait_that_times_out_has_a_reason(world_of: WorldOf) -> None:
     """What befell the last attempt is the DETAIL, if there was one."""
     world = world_of(databases=ONE, settings="query_wait_timeout = 20")
     client = world.client()

@@ -197,7 +197,7 @@ def test_between_shared_modes(world_of: WorldOf) -> None:
     assert not client.is_gone()
 
 
-def test_sessions_that_nobody_resets(world_of: WorldOf) -> None:
+def test_sessions_without_a_reset(world_of: WorldOf) -> None:
     """What they have left behind is for no client of a shared mode."""
     unreset = "\nserver_reset_query ="
     world = world_of(settings=SESSION + unreset)

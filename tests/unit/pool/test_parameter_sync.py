@@ -154,7 +154,7 @@ def test_the_server_is_lost_meanwhile(world: World) -> None:
     assert client.is_gone()
 
 
-def test_a_waiter_is_settled_too(world_of: WorldOf) -> None:
+def test_a_waiters_parameters_are_synced_too(world_of: WorldOf) -> None:
     """A server that comes free for a client with other wishes."""
     world = world_of(databases=ONE)
     _first, server = world.asking()
@@ -167,7 +167,7 @@ def test_a_waiter_is_settled_too(world_of: WorldOf) -> None:
 
 
 def test_nothing_is_opened_for_it(world: World) -> None:
-    """A server that is being settled has its client; others do not count on it."""
+    """A server whose parameters are being synced has its client; no other gets it."""
     _client, server = parameter_sync(world)
     other = world.client()
     other.hear()

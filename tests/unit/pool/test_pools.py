@@ -65,12 +65,12 @@ def test_automatic_databases(world_of: WorldOf) -> None:
         ("* = host=10.0.0.1 user=app min_pool_size=2", 0),
     ],
 )
-def test_kept_warm(world_of: WorldOf, databases: str, expected: int) -> None:
+def test_min_pool_size(world_of: WorldOf, databases: str, expected: int) -> None:
     """At the start, without any client, if user and size are known."""
     assert len(world_of(databases=databases).attempts) == expected
 
 
-def test_kept_warm_again(world_of: WorldOf) -> None:
+def test_min_pool_size_again(world_of: WorldOf) -> None:
     """KILL drops the pool; after RESUME its servers come back without any client."""
     world = world_of(databases="db = host=10.0.0.1 user=app min_pool_size=1")
     server = world.server()

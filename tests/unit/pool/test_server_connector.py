@@ -21,7 +21,7 @@ BOTH = "db = host=10.0.0.1,10.0.0.2"
 STARTUP = [("user", "app"), ("database", "db")]
 
 
-def test_what_a_server_is_told() -> None:
+def test_what_a_server_receives() -> None:
     """User and database, and what the entry says; nothing else."""
     spec = DatabaseSpec(name="a", timezone="UTC", application_name="pool")
     assert startup_parameters(spec, "u", {}) == [

@@ -197,7 +197,7 @@ def test_a_stale_server_says_nothing_of_the_others(world: World) -> None:
 
 
 @pytest.mark.parametrize("is_linked", [True, False])
-def test_a_promotion_is_told(world: World, *, is_linked: bool) -> None:
+def test_a_promotion_is_reported(world: World, *, is_linked: bool) -> None:
     """No client can SET it, so it holds for all; its server stays."""
     client = world.client()
     server = world.server(in_hot_standby="on")
@@ -240,29 +240,29 @@ def test_what_a_client_sets_is_its_own(world: World) -> None:
     client.hear()
 
 
-def test_a_warm_connection_may_report_what_it_likes(world: World) -> None:
+def test_a_standby_connection_may_report_anything(world: World) -> None:
     """No client has set anything there; its values are sent when it is used."""
     client, _server = world.pair()
     route = in_cluster(world)
     route.standbys.set_nodes([OTHER])
-    warm = [world.server(in_hot_standby="on") for _ in range(2)]
-    for one in warm:
+    opened = [world.server(in_hot_standby="on") for _ in range(2)]
+    for one in opened:
         one.say(parameter("TimeZone", "Asia/Tokyo"))
         one.say(parameter("in_hot_standby", "off"))
         assert one.state() == "idle"
     assert b"in_hot_standby" not in told(world)
     # It was connected to long before the last writer was.
-    for one in warm:
+    for one in opened:
         one.backend.connected_at -= 100
     route.wait_for_writer()
     route.serve_from(OTHER, same=False)
-    for one in warm:
+    for one in opened:
         one.answer()
     data = told(world)
     assert parameter("in_hot_standby", "off") in data
     assert parameter("TimeZone", "Asia/Tokyo") in data
     client.say(query())
-    assert any(one.hear() == query("SET TimeZone='UTC';") for one in warm)
+    assert any(one.hear() == query("SET TimeZone='UTC';") for one in opened)
 
 
 def test_the_welcome_of_inherited_servers(world: World) -> None:

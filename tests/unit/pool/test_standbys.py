@@ -57,7 +57,7 @@ def test_as_many_as_to_the_writer(world: World) -> None:
     """They are open before the move, and used with it, without a login."""
     route, clients = busy(world, 5)
     route.standbys.set_nodes([OTHER])
-    warm = [world.server() for _ in range(5)]
+    opened = [world.server() for _ in range(5)]
     assert world.attempts == []
     route.wait_for_writer()
     route.refresh()
@@ -66,7 +66,7 @@ def test_as_many_as_to_the_writer(world: World) -> None:
         client.hear()
         client.say(query())
     route.serve_from(OTHER, same=False)
-    for server in warm:
+    for server in opened:
         assert server.answer() == CHECK
         server.answer()
     assert all(client.hear().endswith(ANSWER) for client in clients)
@@ -122,13 +122,13 @@ def test_fewer_after_a_while(world: World) -> None:
     """What the pool has not had for server_idle_timeout is closed here too."""
     route, clients = busy(world, 4)
     route.standbys.set_nodes([OTHER])
-    warm = kept(world, 4)
+    opened = kept(world, 4)
     for client in clients[1:]:
         client.drop()
     while len(world.pool().servers) > 1:
-        answering(world, warm, 30.0)
+        answering(world, opened, 30.0)
     assert len(list(route.standby_servers())) == 4
-    answering(world, warm, 601.0)
+    answering(world, opened, 601.0)
     assert len(list(route.standby_servers())) == MIN_PER_STANDBY
 
 
@@ -189,10 +189,10 @@ def test_nodes_go(world: World) -> None:
     world.pair()
     route = in_cluster(world)
     route.standbys.set_nodes([OTHER])
-    warm = [world.server(), world.server()]
+    opened = [world.server(), world.server()]
     route.standbys.set_nodes([])
     world.turn()
-    assert all(one.is_gone() for one in warm)
+    assert all(one.is_gone() for one in opened)
     route.standbys.set_nodes([OTHER])
     last = world.server()
     route.close()
@@ -346,7 +346,7 @@ def test_an_answer_that_came_while_we_slept(world: World) -> None:
     assert client.hear() == ANSWER
 
 
-def test_a_node_that_was_asked_in_vain(world: World) -> None:
+def test_a_node_that_gave_no_answer(world: World) -> None:
     """What was kept to it goes, and it is tried when it answers."""
     world.pair()
     route = in_cluster(world)

@@ -88,7 +88,7 @@ def test_a_request_is_read_to_its_end(world: World, text: str) -> None:
     assert server.hear() == asked
 
 
-def test_a_login_that_waits_in_vain(world: World) -> None:
+def test_a_login_that_times_out(world: World) -> None:
     """All others would have to wait for a server that cannot be had."""
     console(world)
     client = world.client()
@@ -191,7 +191,7 @@ def test_a_login_that_is_broken_off(world: World, stage: str) -> None:
     assert not world.logged("cached error")
 
 
-def test_servers_nobody_can_go_on_with(world_of: WorldOf) -> None:
+def test_servers_without_further_use(world_of: WorldOf) -> None:
     """One being reset, one being opened without a client: closed."""
     world = world_of(settings="pool_mode = session", databases="db = host=10.0.0.1")
     console(world)

@@ -257,7 +257,7 @@ def test_kept_for_later_at_another_address(world: World) -> None:
     assert isinstance(cluster, NotedCluster)
     node = Node("b", "pg.example", 5432)
 
-    def warm(address: str) -> list[Server]:
+    def opened(address: str) -> list[Server]:
         made = []
         while world.attempts:
             world.attempts[0].host = address
@@ -266,14 +266,14 @@ def test_kept_for_later_at_another_address(world: World) -> None:
         return made
 
     route.standbys.set_nodes([node])
-    first = warm("10.0.0.2")
+    first = opened("10.0.0.2")
     route.standbys.close_at(node, {"10.0.0.3"})
     assert not any(server.is_gone() for server in first)
     route.standbys.close_at(node, {"10.0.0.2"})
     route.refresh()
     world.turn()
     assert all(server.is_gone() for server in first)
-    second = warm("10.0.0.4")
+    second = opened("10.0.0.4")
     assert len(second) == len(first)
     cluster.address = "10.0.0.5"
     route.serve_from(node, same=False)

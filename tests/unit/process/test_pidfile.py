@@ -129,7 +129,7 @@ def test_pidfile_on_a_full_disk(
 
 
 @pytest.mark.parametrize("step", ["check", "write"])
-def test_a_link_of_another_user(
+def test_a_symbolic_link_of_another_user(
     tmp_path: Path, captured: CapturedLog, step: str
 ) -> None:
     """Nothing is read or written through it, nor removed."""

@@ -206,7 +206,7 @@ def test_pidfile_taken_before_a_late_start(scene: Scene) -> None:
     assert scene.service.done == ["start", "now"]
 
 
-def test_shell_starts_with_service_and_glances(scene: Scene) -> None:
+def test_shell_starts_with_service_and_helpers(scene: Scene) -> None:
     """The names that the banner promises are there."""
     manhole = scene.runner._manhole
     assert isinstance(manhole, NotedManhole)

@@ -23,7 +23,7 @@ def test_notify(tmp_path: Path, abstract: bool) -> None:  # noqa: FBT001
 
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": "/nowhere/at/all"}])
-def test_notify_nobody(environ: dict[str, str]) -> None:
+def test_notify_without_a_manager(environ: dict[str, str]) -> None:
     """Without a manager nothing is sent and nothing fails."""
     assert not service_manager.notify_service_manager("READY=1", environ)
 

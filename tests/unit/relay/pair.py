@@ -145,7 +145,7 @@ class PoolPolicy:
         """Begin without calls."""
         self.idle_pool: IdlePool
         self.told: list[tuple[str, object]] = []
-        self.settles = False
+        self.syncs_parameters = False
 
     def wait(self, client: ClientStream) -> None:
         """Queue."""
@@ -155,8 +155,8 @@ class PoolPolicy:
 
     def sync_parameters(self, client: ClientStream, server: ServerStream) -> bool:
         """Record."""
-        self.told.append(("settle", (client, server)))
-        return self.settles
+        self.told.append(("sync_parameters", (client, server)))
+        return self.syncs_parameters
 
     def discard(self, server: ServerStream) -> None:
         """Record."""

@@ -14,7 +14,7 @@ from tests.unit.relay.pair import Control, PoolPolicy, Stage
 SYNC, EXECUTE, FLUSH = message(b"S"), message(b"E", b"\0\0\0\0\0"), message(b"H")
 COPY_DONE, COPY_FAIL = message(b"c"), message(b"f", b"\0")
 OURS = b"PGBOUNCER_0"
-"""What runs errands stays where it was last; it is no client's."""
+"""What runs internal queries stays where it was last; it is no client's."""
 
 
 def parse(name: bytes, text: bytes) -> bytes:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-class FakeLink:
+class FakeStream:
     """Stands for a stream: reads its socket, then does as prepared."""
 
     def __init__(self, sock: socket.socket, then: Callable[[], object]) -> None:
@@ -43,7 +43,7 @@ class Stage:
         self.poller = select.epoll()
         self.told: list[tuple[str, int, object]] = []
         self.wants_reactor = True
-        self.turns = EventLoop(self._other, self._ended, self._failed)
+        self.event_loop = EventLoop(self._other, self._ended, self._failed)
         self._open: list[socket.socket] = []
 
     def _other(self, descriptor: int, event: int) -> bool:
@@ -70,7 +70,7 @@ class Stage:
         def send_again() -> None:
             far.send(b"x")
 
-        self.turns.streams[near.fileno()] = FakeLink(near, send_again)  # type: ignore[assignment]
+        self.event_loop.streams[near.fileno()] = FakeStream(near, send_again)  # type: ignore[assignment]
         far.send(b"x")
 
     def close(self) -> None:
@@ -98,21 +98,21 @@ def test_links_are_read_until_nothing_comes(stage: Stage) -> None:
         if left[0]:
             far.send(b"x")
 
-    stream = FakeLink(near, send_again)
-    stage.turns.streams[near.fileno()] = stream  # type: ignore[assignment]
+    stream = FakeStream(near, send_again)
+    stage.event_loop.streams[near.fileno()] = stream  # type: ignore[assignment]
     far.send(b"x")
-    before = stage.turns.clock.now
-    stage.turns.run(stage.poller, 0.005)
+    before = stage.event_loop.clock.now
+    stage.event_loop.run(stage.poller, 0.005)
     assert stream.reads == 3
     assert stage.told == []
-    assert stage.turns.clock.now > before
+    assert stage.event_loop.clock.now > before
 
 
 def test_other_objects_end_the_loop(stage: Stage) -> None:
     """An event of something else than a stream is passed on, and the loop ends."""
     near, far = stage.socket()
     far.send(b"x")
-    stage.turns.run(stage.poller, 5.0)
+    stage.event_loop.run(stage.poller, 5.0)
     assert stage.told == [("other", near.fileno(), select.EPOLLIN)]
 
 
@@ -121,32 +121,32 @@ def test_others_that_want_no_reactor(stage: Stage) -> None:
     stage.wants_reactor = False
     _near, far = stage.socket()
     far.send(b"x")
-    stage.turns.run(stage.poller, 0.05)
+    stage.event_loop.run(stage.poller, 0.05)
     assert len(stage.told) > 1
 
 
-def test_other_events_of_a_link(stage: Stage) -> None:
+def test_other_events_of_a_stream(stage: Stage) -> None:
     """A hang-up is not read but handed on."""
     near, far = stage.socket()
-    stream = FakeLink(near, lambda: None)
-    stage.turns.streams[near.fileno()] = stream  # type: ignore[assignment]
+    stream = FakeStream(near, lambda: None)
+    stage.event_loop.streams[near.fileno()] = stream  # type: ignore[assignment]
     far.close()
-    stage.turns.run(stage.poller, 5.0)
+    stage.event_loop.run(stage.poller, 5.0)
     assert stream.reads == 0
     assert stage.told == [("other", near.fileno(), select.EPOLLIN | select.EPOLLHUP)]
 
 
-def test_the_end_of_a_link(stage: Stage) -> None:
+def test_the_end_of_a_stream(stage: Stage) -> None:
     """The reason that a stream returns is reported."""
     near, far = stage.socket()
-    stream = FakeLink(near, lambda: "done")
-    stage.turns.streams[near.fileno()] = stream  # type: ignore[assignment]
+    stream = FakeStream(near, lambda: "done")
+    stage.event_loop.streams[near.fileno()] = stream  # type: ignore[assignment]
     far.send(b"x")
-    stage.turns.run(stage.poller, 0.0)
+    stage.event_loop.run(stage.poller, 0.0)
     assert stage.told == [("ended", near.fileno(), "done")]
 
 
-def test_a_failing_link_disturbs_no_other(stage: Stage) -> None:
+def test_a_failing_stream_disturbs_no_other(stage: Stage) -> None:
     """An exception of one stream is reported, and the others are read."""
     near, far = stage.socket()
     second_near, second_far = stage.socket()
@@ -154,19 +154,19 @@ def test_a_failing_link_disturbs_no_other(stage: Stage) -> None:
     def fail() -> None:
         raise ValueError
 
-    other = FakeLink(second_near, lambda: None)
-    stage.turns.streams[near.fileno()] = FakeLink(near, fail)  # type: ignore[assignment]
-    stage.turns.streams[second_near.fileno()] = other  # type: ignore[assignment]
+    other = FakeStream(second_near, lambda: None)
+    stage.event_loop.streams[near.fileno()] = FakeStream(near, fail)  # type: ignore[assignment]
+    stage.event_loop.streams[second_near.fileno()] = other  # type: ignore[assignment]
     far.send(b"x")
     second_far.send(b"x")
-    stage.turns.run(stage.poller, 0.0)
+    stage.event_loop.run(stage.poller, 0.0)
     assert stage.told == [("failed", near.fileno(), None)]
     assert other.reads == 1
 
 
-def test_a_link_that_another_has_stopped(stage: Stage) -> None:
+def test_a_stream_that_another_has_stopped(stage: Stage) -> None:
     """It is not read any more, though the poller had reported it."""
-    streams: list[FakeLink] = []
+    streams: list[FakeStream] = []
 
     def stop_the_others() -> None:
         for stream in streams:
@@ -174,10 +174,10 @@ def test_a_link_that_another_has_stopped(stage: Stage) -> None:
 
     for _ in range(2):
         near, far = stage.socket()
-        streams.append(FakeLink(near, stop_the_others))
-        stage.turns.streams[near.fileno()] = streams[-1]  # type: ignore[assignment]
+        streams.append(FakeStream(near, stop_the_others))
+        stage.event_loop.streams[near.fileno()] = streams[-1]  # type: ignore[assignment]
         far.send(b"x")
-    stage.turns.run(stage.poller, 0.0)
+    stage.event_loop.run(stage.poller, 0.0)
     assert [stream.reads for stream in streams] in ([0, 1], [1, 0])
 
 
@@ -187,19 +187,19 @@ def test_an_interruption_ends_the_loop(stage: Stage) -> None:
 
     def interrupt() -> None:
         far.send(b"x")
-        stage.turns.interrupted = True
+        stage.event_loop.interrupted = True
 
-    stream = FakeLink(near, interrupt)
-    stage.turns.streams[near.fileno()] = stream  # type: ignore[assignment]
+    stream = FakeStream(near, interrupt)
+    stage.event_loop.streams[near.fileno()] = stream  # type: ignore[assignment]
     far.send(b"x")
-    stage.turns.run(stage.poller, 5.0)
+    stage.event_loop.run(stage.poller, 5.0)
     assert stream.reads == 1
 
 
 def test_the_loop_ends_after_its_slice(stage: Stage) -> None:
     """Streams that can always be read do not keep the reactor for long."""
     stage.have_always_something_to_read()
-    stage.turns.run(stage.poller, -1.0)
+    stage.event_loop.run(stage.poller, -1.0)
 
 
 def test_other_threads_get_the_lock(
@@ -211,6 +211,6 @@ def test_other_threads_get_the_lock(
     times = count(step=event_loop.LOCKED_S / 3)
     monkeypatch.setattr(event_loop, "monotonic", lambda: next(times))
     stage.have_always_something_to_read()
-    stage.turns.run(stage.poller, -1.0)
+    stage.event_loop.run(stage.poller, -1.0)
     assert set(let_go) == {0}
     assert 5 < len(let_go) < event_loop.SLICE_S / event_loop.LOCKED_S

@@ -40,7 +40,7 @@ def test_first_come_first_served() -> None:
     assert stage.idle_pool.counters.wait_time > 0
 
 
-def test_nobody_passes_the_queue() -> None:
+def test_no_client_jumps_the_queue() -> None:
     """While a client waits, an idle server is not given to a newcomer."""
     stage = Stage()
     early, late = stage.client(), stage.client()
@@ -50,7 +50,7 @@ def test_nobody_passes_the_queue() -> None:
     assert list(stage.idle_pool.waiters) == [early, late]
 
 
-def test_a_closed_rack() -> None:
+def test_a_closed_idle_pool() -> None:
     """Under PAUSE clients wait, whatever there is."""
     stage = Stage()
     server = stage.server()
@@ -62,7 +62,7 @@ def test_a_closed_rack() -> None:
     assert client.server is None
 
 
-def test_what_the_steward_looks_at() -> None:
+def test_what_the_policy_looks_at() -> None:
     """A pool that checks releases, and a server that needs a check."""
     stage = Stage()
     server, client = stage.server(), stage.client()
@@ -96,9 +96,9 @@ def test_parameters_that_differ() -> None:
     server, client = stage.server(), stage.client()
     server.parameters = ("UTC",)
     client.parameters = ("Europe/Oslo",)
-    stage.policy.settles = True
+    stage.policy.syncs_parameters = True
     client.take(query())
-    assert stage.policy.told == [("settle", (client, server))]
+    assert stage.policy.told == [("sync_parameters", (client, server))]
     assert client.server is None
     assert client.suspended
     assert stage.sent(server) == b""

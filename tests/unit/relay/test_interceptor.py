@@ -391,7 +391,7 @@ def test_bad_headers(ahead: bytes) -> None:
 
 
 @pytest.mark.parametrize("taken", [3, 12])
-def test_a_gate_put_up_amid_work(taken: int) -> None:
+def test_an_interceptor_set_amid_work(taken: int) -> None:
     """Bytes from before, partial or held back, are taken over."""
     stage = Stage()
     client = stage.client()
@@ -411,7 +411,7 @@ def test_a_gate_put_up_amid_work(taken: int) -> None:
     assert stage.sent(server).startswith(data)
 
 
-def test_a_gate_put_up_in_a_pipeline() -> None:
+def test_an_interceptor_set_in_a_pipeline() -> None:
     """It knows that the pipeline is not new."""
     stage = Stage()
     server = stage.server()
@@ -424,7 +424,7 @@ def test_a_gate_put_up_in_a_pipeline() -> None:
     assert stage.sent(server) == parse(b"one") + parse(b"two") + SYNC
 
 
-def test_a_gate_put_up_behind_a_flush() -> None:
+def test_an_interceptor_set_behind_a_flush() -> None:
     """All is answered, and yet the pipeline goes on."""
     stage = Stage()
     server = stage.server()
@@ -457,7 +457,7 @@ class Indifferent(Adviser):
 
 
 @pytest.mark.parametrize("start", range(0, 500, 100))
-def test_as_if_alone_through_a_gate(start: int) -> None:
+def test_as_if_alone_through_an_interceptor(start: int) -> None:
     """Clients cannot tell that rules look at what they send."""
     for seed in range(start, start + 100):
         random = Random(seed)
@@ -540,7 +540,7 @@ def test_a_pipeline_behind_what_was_skipped() -> None:
     assert adviser.asked[-1] == ("Q", b"five", b"", False)
 
 
-def test_a_gate_put_up_while_a_server_skips() -> None:
+def test_an_interceptor_set_while_a_server_skips() -> None:
     """As it may be by a RELOAD, before the Sync and behind it."""
     for is_synced in (False, True):
         stage = Stage()

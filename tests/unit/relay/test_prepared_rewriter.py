@@ -73,7 +73,7 @@ def test_sql_statements_follow_a_client() -> None:
     assert stage.sent(second) == query("EXECUTE a;") + query("SELECT 1")
 
 
-def test_the_errand_is_done_once_in_a_transaction() -> None:
+def test_the_sql_step_runs_once_in_a_transaction() -> None:
     """While the client has the server it has the statement."""
     stage, client = prepared()
     second = stage.server()
@@ -88,7 +88,7 @@ def test_the_errand_is_done_once_in_a_transaction() -> None:
     assert stage.sent(second) == query("EXECUTE a")
 
 
-def test_an_errand_that_fails() -> None:
+def test_an_internal_query_that_fails() -> None:
     """Its error is the answer to the Query, which is not sent."""
     stage, client = prepared()
     second = stage.server()
@@ -103,7 +103,7 @@ def test_an_errand_that_fails() -> None:
     assert client.exchange.synthetic_count == 0
 
 
-def test_an_errand_in_pieces() -> None:
+def test_an_internal_query_in_pieces() -> None:
     """However its answer comes, nothing of it reaches the client."""
     answer = OF_OURS + READY
     for cut in range(1, len(answer)):
@@ -413,7 +413,7 @@ def test_the_unnamed_statement_behind_what_may_fail() -> None:
     assert stage.sent(server) == CLOSE_UNNAMED + BIND + EXECUTE + SYNC
 
 
-def test_a_bind_that_is_held_back_leaves_no_trace() -> None:
+def test_a_buffered_bind_leaves_no_trace() -> None:
     """What would go before it is noted when it goes."""
     stage = Stage()
     first, client = stage.server(), stage.client(prepared=10)

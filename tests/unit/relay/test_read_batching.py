@@ -36,8 +36,8 @@ class Pipe:
         self.pace_s = 0.001
         """How long a piece takes to come."""
         self.stage = Stage()
-        self.turns = EventLoop(lambda *_: True, lambda *_: None, lambda _: None)
-        self.turns.clock.now = 0.0  # so that all that is long past in a real turn
+        self.event_loop = EventLoop(lambda *_: True, lambda *_: None, lambda _: None)
+        self.event_loop.clock.now = 0.0  # so that all that is long past in a real turn
         self.server, self.client = self.stage.server(), self.stage.client()
         self.far = self.connect(self.server)
         self.client.take(query())
@@ -47,8 +47,8 @@ class Pipe:
         near, far = socket.socketpair()
         near.setblocking(False)  # noqa: FBT003 - its only argument
         stream.descriptor = near.detach()
-        stream.batching = self.turns.batching
-        stream.clock = self.turns.clock
+        stream.batching = self.event_loop.batching
+        stream.clock = self.event_loop.clock
         return far
 
     def come(
@@ -57,7 +57,7 @@ class Pipe:
         """Have so many pieces of a row come, one at a time."""
         for _ in range(times):
             far.send(ROW[:size] if stream.skip == 0 else bytes(size))
-            self.turns.clock.now += self.pace_s
+            self.event_loop.clock.now += self.pace_s
             assert stream.do_read() is None
 
     @property
@@ -83,7 +83,7 @@ def begun(pipe: Pipe) -> Pipe:
     # Every other read is asked for more than comes, and does not count as full.
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=2 * LONG_ANSWER_READS - 1)
     assert pipe.told == [MUCH]
-    assert pipe.turns.batching.streams == {pipe.server.descriptor: pipe.server}
+    assert pipe.event_loop.batching.streams == {pipe.server.descriptor: pipe.server}
     return pipe
 
 
@@ -110,7 +110,7 @@ def test_its_end(pipe: Pipe, status: bytes) -> None:
     rest = bytes(pipe.server.skip) + message(b"C", b"SELECT 1\0")
     pipe.server.take(rest + message(b"Z", status))
     assert pipe.told == [MUCH, ONE]
-    assert pipe.turns.batching.streams == {}
+    assert pipe.event_loop.batching.streams == {}
     assert not pipe.server.low_water
 
 
@@ -129,11 +129,11 @@ def test_a_sender_in_bursts(pipe: Pipe) -> None:
     with select.epoll() as poller:
         for _ in range(MAX_FRUITLESS_WAITS + 5):
             pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER_READS)
-            pipe.turns.run(poller, 0.01)
-            pipe.turns.clock.now = 0.0
+            pipe.event_loop.run(poller, 0.01)
+            pipe.event_loop.clock.now = 0.0
             pipe.stage.sent(pipe.client)
     assert pipe.told == [MUCH, ONE] * MAX_FRUITLESS_WAITS
-    assert pipe.turns.batching.streams == {}
+    assert pipe.event_loop.batching.streams == {}
 
 
 def test_a_hiccup(pipe: Pipe) -> None:
@@ -142,8 +142,8 @@ def test_a_hiccup(pipe: Pipe) -> None:
         for _ in range(MAX_FRUITLESS_WAITS + 5):
             pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER_READS)
             pipe.server.successful_waits = WAITS_BEFORE_HICCUP
-            pipe.turns.run(poller, 0.01)
-            pipe.turns.clock.now = 0.0
+            pipe.event_loop.run(poller, 0.01)
+            pipe.event_loop.clock.now = 0.0
             pipe.stage.sent(pipe.client)
             assert pipe.server.successful_waits == 0
     assert pipe.told == [MUCH, ONE] * (MAX_FRUITLESS_WAITS + 5)
@@ -161,8 +161,8 @@ def test_the_last_piece(pipe: Pipe) -> None:
             pipe.stage.sent(pipe.client)
             assert pipe.server.low_water
             pipe.far.send(rest)
-            pipe.turns.run(poller, 0.01)
-            pipe.turns.clock.now = 0.0
+            pipe.event_loop.run(poller, 0.01)
+            pipe.event_loop.clock.now = 0.0
             pipe.stage.idle_pool.idle.clear()
             pipe.stage.idle_pool.idle.append(pipe.server)
     assert pipe.told == [MUCH, ONE] * (MAX_FRUITLESS_WAITS + 5)
@@ -180,13 +180,13 @@ def test_a_small_buffer(pipe: Pipe) -> None:
     socket_.wake_for = wake_for  # type: ignore[method-assign]
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=20 * LONG_ANSWER_READS)
     assert pipe.told == [f"asked for {LOW_WATER_MARK}"]
-    assert pipe.turns.batching.streams == {}
+    assert pipe.event_loop.batching.streams == {}
     assert not pipe.server.low_water
 
 
 def test_switched_off(pipe: Pipe) -> None:
     """Every byte wakes then."""
-    pipe.turns.batching.low_water_mark = 0
+    pipe.event_loop.batching.low_water_mark = 0
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER_READS)
     assert pipe.told == []
 
@@ -217,10 +217,10 @@ def test_an_answer_that_slows_down(pipe: Pipe) -> None:
     began = monotonic()
     with select.epoll() as poller:  # which has nothing to tell
         while not pipe.stage.sent(pipe.client):
-            pipe.turns.run(poller, 5.0)
+            pipe.event_loop.run(poller, 5.0)
     assert monotonic() - began < 2.0
     assert pipe.told == [MUCH, ONE]
-    assert pipe.turns.batching.streams == {}
+    assert pipe.event_loop.batching.streams == {}
 
 
 def test_one_that_stands_still(pipe: Pipe) -> None:
@@ -231,10 +231,10 @@ def test_one_that_stands_still(pipe: Pipe) -> None:
     pipe.stage.sent(pipe.client)
     with select.epoll() as poller:
         for _ in range(4):
-            pipe.turns.run(poller, 0.01)
+            pipe.event_loop.run(poller, 0.01)
     assert pipe.told == [MUCH, "pause", ONE]
     assert pipe.stage.sent(pipe.client) == b""
-    assert pipe.turns._within(5.0) == 5.0
+    assert pipe.event_loop._within(5.0) == 5.0
 
 
 def test_ready_in_large_pieces(pipe: Pipe) -> None:
@@ -250,7 +250,7 @@ def test_one_that_another_ends(pipe: Pipe) -> None:
     begun(pipe)
     other = pipe.stage.server()
     far, number = pipe.connect(other), other.descriptor
-    pipe.turns.batching.streams[number] = other
+    pipe.event_loop.batching.streams[number] = other
     other.low_water = True
     ended: list[int] = []
 
@@ -262,9 +262,9 @@ def test_one_that_another_ends(pipe: Pipe) -> None:
         other.end_low_water()
         other.descriptor, other.recv = -1, broken
 
-    turns = EventLoop(lambda *_: True, end, lambda _: None)
-    turns.batching = pipe.turns.batching
+    event_loop = EventLoop(lambda *_: True, end, lambda _: None)
+    event_loop.batching = pipe.event_loop.batching
     pipe.far.close()
     with closing(far), socket.socket(fileno=number), select.epoll() as poller:
-        turns.run(poller, 0.01)
+        event_loop.run(poller, 0.01)
     assert ended == [pipe.server.descriptor]

@@ -86,7 +86,7 @@ def test_a_client_in_the_middle_of_a_message() -> None:
     assert stage.sent(server).endswith(data)
 
 
-def test_parameters_are_told() -> None:
+def test_parameters_are_reported() -> None:
     """ParameterStatus goes to the backend and to the client."""
     stage = Stage()
     server, client = stage.server(), stage.client()

@@ -140,7 +140,7 @@ def test_accept(host: str) -> None:
                 assert client.recv(10) == b"abc"
 
 
-def test_accept_from_the_same_link() -> None:
+def test_accept_with_a_zone() -> None:
     """The zone is a field of the address, not part of its text, as in Python."""
     listener = socket.socket(socket.AF_INET6)
     try:

@@ -42,7 +42,7 @@ def test_of_the_functions() -> None:
     [(query(), RESULT + READY, 19), (EXTENDED, EXTENDED_ANSWER, 27)],
     ids=["simple", "extended"],
 )
-def test_of_the_gate(asked: bytes, answer: bytes, most: int) -> None:
+def test_of_the_interceptor(asked: bytes, answer: bytes, most: int) -> None:
     """The calls of the interceptor, next to those of the stream itself."""
     stage = Stage()
     server, plain = stage.server(), stage.client()

@@ -27,7 +27,7 @@ def hand_over(world: World) -> None:
     world.service.shutdown_now()
 
 
-def test_who_is_told(world: World) -> None:
+def test_who_is_notified(world: World) -> None:
     """Clients by TLS, with their servers, and consoles; none that is handed over."""
     client, server = world.asking()
     console = world.console()

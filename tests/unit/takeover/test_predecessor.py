@@ -239,7 +239,7 @@ def test_another_user_behind_a_socket_of_ours(shared: Path) -> None:
     )
 
 
-def test_a_process_that_accepts_nobody(
+def test_a_process_that_does_not_accept(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is there, but is not waited for for ever."""

@@ -35,7 +35,7 @@ def make(
     method: Method,
     secret: Secret | None,
     cache: lc.VerifierCache | None = None,
-    **context: Any,  # noqa: ANN401 - as Surroundings has them
+    **context: Any,  # noqa: ANN401 - as LoginContext has them
 ) -> lc.ClientAuthenticator:
     """Return the login of user bob."""
     return lc.ClientAuthenticator(
@@ -161,7 +161,7 @@ def test_a_peer(verdict: bool | None) -> None:  # noqa: FBT001 - of the test
     [(Method.LDAP, errors.LdapFailed), (Method.PAM, errors.PamFailed)],
 )
 @pytest.mark.parametrize("verdict", [True, False, None, "yes"])
-def test_others_who_judge(
+def test_offloaded_checks(
     method: Method, fault: type[errors.Fault], verdict: object
 ) -> None:
     """Hear the password in a thread; only a plain yes will do."""
@@ -196,7 +196,7 @@ def test_nothing_is_said_before_the_verdict(message: tuple[int, bytes]) -> None:
     assert login.offload_done(work.call()) == []
 
 
-def test_an_empty_password_is_nobodys(  # it would bind to a directory
+def test_an_empty_password_is_refused(  # it would bind to a directory
 ) -> None:
     """It is refused before anybody is asked."""
     login = make(Method.LDAP, None, authority=lambda _: True)

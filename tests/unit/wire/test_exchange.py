@@ -307,7 +307,7 @@ def test_no_script_breaks_it(script: list[tuple[str, str]]) -> None:
     ],
 )
 def test_when_a_fence_is_wanted(script: str, *, wants: bool) -> None:
-    """When nothing else settles a Sync that may have been ignored, and not before."""
+    """Only when nothing else answers a Sync that may have been ignored."""
     assert play(script).wants_fence() == wants
 
 
@@ -339,7 +339,7 @@ def test_a_fence_in_a_transaction() -> None:
         (">B >E >S <2 <G >d <E <ZI", False),
     ],
 )
-def test_what_must_be_settled_first(script: str, *, must: bool) -> None:
+def test_what_must_be_answered_first(script: str, *, must: bool) -> None:
     """What a server may skip or not is not asked before that is known."""
     assert play(script).must_settle() == must
 
@@ -392,7 +392,7 @@ def test_what_will_be_answered(script: str, *, answers: bool, skips: bool) -> No
     assert (exchange.will_answer(), exchange.skips()) == (answers, skips)
 
 
-def test_an_errand_that_fails() -> None:
+def test_an_internal_query_that_fails() -> None:
     """The client sees our Sync's answer, as it ends that to the waiting request."""
     exchange = Exchange()
     exchange.request(PARSE | SWALLOW | INTERNAL)
@@ -406,7 +406,7 @@ def test_an_errand_that_fails() -> None:
     assert exchange.clean
 
 
-def test_an_errand_by_a_query_that_fails() -> None:
+def test_an_internal_query_by_a_simple_query_that_fails() -> None:
     """Likewise when it is a Query that goes before."""
     exchange = Exchange()
     exchange.request(QUERY | SWALLOW | INTERNAL)

@@ -72,7 +72,7 @@ def test_a_rollback_ends_it_quietly(text: str) -> None:
     assert say(lost(), encode.query(text)) == ("CROLLBACK ZI", True)
 
 
-def test_what_is_told_is_noted() -> None:
+def test_errors_sent_are_recorded() -> None:
     """The error counters need it; the 40001 may have a DETAIL of its own."""
     state = lost()
     state.detail = "The server said: why."

@@ -106,7 +106,7 @@ def test_any_text_can_be_compared(stored: str, user: str, raw: bytes) -> None:
 
 
 @pytest.mark.skipif(is_compiled(), reason="compiled calls cannot be counted")
-def test_md5_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_md5_of_an_unknown_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing fits, by no less work than for a user; an empty secret fits nothing."""
     done: list[str] = []
     real = p.md5_answer

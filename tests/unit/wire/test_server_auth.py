@@ -105,7 +105,7 @@ def test_clear_text() -> None:
 
 
 @pytest.mark.parametrize("secret", [HASHED, STORED])
-def test_what_stands_for_a_password_is_not_told(secret: Secret) -> None:
+def test_password_substitutes_are_not_shown(secret: Secret) -> None:
     """It would be wrong, and the receiver could use it."""
     failed = failure(tell(make(secret), encode.auth_cleartext()))
     assert failed.reason == "cannot do password authentication: wrong password type"

@@ -135,7 +135,7 @@ def test_executing() -> None:
     assert not client.must_wait(), "it changes nothing"
 
 
-def test_an_errand() -> None:
+def test_an_internal_query() -> None:
     """What is missing is run ahead, and its own error is the answer to the Query."""
     scene = Scene()
     client, server, other = scene.client(), scene.server(), scene.server()
@@ -156,7 +156,7 @@ def test_an_errand() -> None:
     assert client.ensure_own([b"a"], other, may_fail=True) == b""
 
 
-def test_a_failed_errand() -> None:
+def test_a_failed_internal_query() -> None:
     """The client gets the error of the Sync, since it stands for the Query."""
     scene = Scene()
     client, server, other = scene.client(), scene.server(), scene.server()

@@ -91,7 +91,7 @@ def test_refused(raw: bytes, fault: type[errors.Fault], text: str) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"\0", b"\0\0\0\4", b"\0\1\0\0", b"Q\0\0\0"])
-def test_too_little_to_judge(raw: bytes) -> None:
+def test_too_little_to_parse(raw: bytes) -> None:
     """Before a header is whole nothing is judged."""
     assert s.FirstPacketReader().feed(raw) is None
 

@@ -18,7 +18,7 @@ def packet(parameters: dict[str, str], version: int = 0x00030000) -> Startup:
     return found[0]
 
 
-def test_judge() -> None:
+def test_startup_cache() -> None:
     """The facts, what to negotiate and the tracked values are all there."""
     tracking = Tracking()
     cache = StartupCache(tracking, ("extra_float_digits",))
@@ -30,7 +30,7 @@ def test_judge() -> None:
     assert tracking.value(parsed_startup.parameters, "TimeZone") == "UTC"
 
 
-def test_equal_packets_are_judged_once() -> None:
+def test_equal_packets_are_parsed_once() -> None:
     """The second is looked up; one parameter more makes it another packet."""
     cache = StartupCache(Tracking(), ())
     first = cache.parse(packet({"user": "u"}))
@@ -39,7 +39,7 @@ def test_equal_packets_are_judged_once() -> None:
     assert other.facts.database == "d"
 
 
-def test_a_packet_that_was_judged_is_not_taken_apart_again() -> None:
+def test_a_parsed_packet_is_not_parsed_again() -> None:
     """The reader knows it by its bytes, also when they come in pieces."""
     cache = StartupCache(Tracking(), ())
     first = packet({"user": "u"})

@@ -53,7 +53,7 @@ def test_what_is_its_clients_own() -> None:
     assert server.cleaning() == b""
 
 
-def test_what_nobody_has_seen() -> None:
+def test_unseen_statements() -> None:
     """A statement that was prepared unseen is dropped with all others."""
     table = StatementTable()
     server = ServerStatements(table)

@@ -31,7 +31,7 @@ def test_before_and_after_a_move(
     """Roles, reasons and times."""
     monitored = Monitored(world_of, monkeypatch)
     world = monitored.world
-    monitored.settle()
+    monitored.elect_writer()
     world.pair()
     view = world.service.view
     writer, reader = named_rows("topology", view)

@@ -189,15 +189,15 @@ def waiting_query(query: str, seconds: float, recovery_query: str = "") -> str:
     """
     sleep_s = OPERATOR_SLEEP_S if recovery_query else SLEEP_S
     return f"""\
-WITH RECURSIVE patience(turn) AS (
+WITH RECURSIVE polls(turn) AS (
     SELECT 1
     UNION ALL
-    SELECT turn + 1 FROM patience
+    SELECT turn + 1 FROM polls
      WHERE clock_timestamp() < statement_timestamp() + interval '{seconds:.3f} s'
        AND {_is_standby_condition(recovery_query)}
        AND pg_sleep({sleep_s} + 0 * turn) IS NOT NULL)
 {query}
-  FROM (SELECT count(*) FROM patience) AS waited"""  # noqa: S608 - numbers of ours
+  FROM (SELECT count(*) FROM polls) AS waited"""  # noqa: S608 - only our own numbers
 
 
 def with_recovery_query(query: str, recovery_query: str) -> str:

@@ -1,4 +1,4 @@
-"""How long a name may be; the limits of clients are in test_reception.py."""
+"""How long a name may be; test_login_service.py has the limits of clients."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class ListenValues:
-    """Nothing to listen on, unless a test says so."""
+    """No listening address, unless a test sets one."""
 
     listen_addr: tuple[str, ...] = ()
     listen_port: int = 6432

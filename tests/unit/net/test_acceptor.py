@@ -80,7 +80,7 @@ class Scene:
             self.clients.append(client)
 
     def end(self) -> None:
-        """Close whatever is open."""
+        """Close everything that is open."""
         self.acceptor.stopListening()
         for sock in (*self.clients, *self.taken):
             sock.close()
@@ -138,7 +138,7 @@ def test_nobody_there(scene: Scene) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_tcp_client_is_tuned_and_named(scene: Scene, host: str) -> None:
-    """It has the options of the settings; who builds its protocol hears its address."""
+    """It has the options of the settings; the protocol factory gets its address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as sock:
         try:
@@ -260,7 +260,7 @@ def test_pause_and_resume(scene: Scene) -> None:
 
 
 def test_peer_credentials_of_a_unix_socket() -> None:
-    """The kernel names the process at the other end."""
+    """The kernel names the peer process."""
     here, there = socket.socketpair(socket.AF_UNIX)
     transport = SimpleNamespace(getHandle=lambda: here)
     assert peer_credentials(transport) == (os.getpid(), os.geteuid())

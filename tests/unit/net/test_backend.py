@@ -40,7 +40,7 @@ NOTIFY = message(b"A", b"\0\0\0\1channel\0payload\0")
     ],
 )
 def test_addresses(address: object, expected: Address) -> None:
-    """Twisted's as ours."""
+    """Addresses are Twisted's types, as for its own transports."""
     assert address_of(address) == expected
 
 
@@ -81,7 +81,7 @@ def test_pieces_of_a_login(world: World, step: int) -> None:
     "data", [b"R\0\0\0\1", message(b"R", b"\0\0\0\x63"), message(b"T", b"\0\0")]
 )
 def test_no_login(world: World, data: bytes) -> None:
-    """What does not belong there ends the connection; nothing is said to it."""
+    """An unexpected message closes the connection without an error message."""
     world.client()
     server = world.accept()
     server.hear()
@@ -245,7 +245,7 @@ def test_a_last_word_behind_the_answer_to_us(
 
 
 def test_a_parameter_behind_the_login(world: World) -> None:
-    """Whatever is no last word is noted, and the server is used."""
+    """A notice other than a shutdown notice is recorded, and the server is used."""
     world.asking()
     client = world.client()
     client.say(query("SELECT 2"))
@@ -516,7 +516,7 @@ def test_tls(world: World) -> None:
 
 
 def test_no_tls(world: World) -> None:
-    """Declined where that is allowed, the login begins in clear."""
+    """Declined where that is allowed, the login goes on without TLS."""
     encrypting(world)
     world.client()
     server = world.accept()
@@ -549,7 +549,7 @@ def test_no_tls_where_it_must_be(world: World, step: str) -> None:
 
 @pytest.mark.parametrize("logged_in", [False, True])
 def test_an_alert_after_the_handshake(world: World, *, logged_in: bool) -> None:
-    """Such as that of TLS 1.3 for our certificate: log and client hear of it."""
+    """As TLS 1.3 sends it for our certificate: log and client get it."""
     side = encrypting(world)
     client = world.client()
     server = world.accept()

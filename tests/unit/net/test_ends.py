@@ -71,7 +71,7 @@ def half_a_message(world: World) -> None:
 
 
 def half_a_message_to_a_client(world: World) -> None:
-    """Have it do so in the midst of a query."""
+    """Crash in the middle of a query."""
     client, server = world.asking()
     server.say(BEGUN)
     server.drop()
@@ -244,7 +244,7 @@ def settings_of_clients(world: World) -> None:
 
 
 def encrypted(world: World) -> None:
-    """Encrypt clients: one that asks, one that is refused, one that leaves amid."""
+    """Encrypt clients: one that asks, one that is refused, one that leaves midway."""
     side = FakeSide("require")
     world.context.tls.clients = side  # type: ignore[assignment]
     client = world.connect()
@@ -266,7 +266,7 @@ def encrypted(world: World) -> None:
 
 
 def encrypted_servers(world: World) -> None:
-    """Encrypt servers: one that serves, one refused, one that leaves amid."""
+    """Encrypt servers: one that serves, one refused, one that leaves midway."""
     refusal = OpenSSLError([("", "", "bad certificate")])
     for outcome in ("serves", "is refused", "leaves"):
         side: Any = FakeSide("require")
@@ -425,7 +425,7 @@ class Held(Protocol):
 @pytest.mark.parametrize("kind", [LeanReactor, EPollReactor])
 @pytest.mark.parametrize("family", ["tcp", "unix"])
 def test_twisted_holds_nothing(kind: type, family: str, tmp_path: Path) -> None:
-    """Its connectors and transports are a circle, which is not to hold ours."""
+    """Its connectors and transports form a cycle, which must not hold our objects."""
     reactor: Any = kind()
     settings = ListenValues(unix_socket_dir=str(tmp_path))
     connect = TransportConnector(

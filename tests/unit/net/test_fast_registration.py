@@ -43,7 +43,7 @@ class Unfit(Kept):
 
 
 class House:
-    """A lean reactor with a listening socket, and who came by it."""
+    """A lean reactor with a listening socket, and the accepted connections."""
 
     def __init__(self) -> None:
         """Listen."""
@@ -145,7 +145,7 @@ def test_one_that_is_not_read(house: House) -> None:
 
 
 def test_accepting_is_no_business_of_the_reactor(house: House) -> None:
-    """It is not sent back for that; for whatever else is readable it is."""
+    """Accepting does not return to it; any other readable descriptor does."""
     with closing(socket.create_connection(house.listener.getsockname())):
         assert not house.reactor.fast_registration.serve(house.listener.fileno(), 1)
     assert len(house.protocols) == 1

@@ -87,7 +87,7 @@ def test_one_that_could_not_be_served(world: World) -> None:
 
 
 def test_a_password_that_follows_at_once(world_of: WorldOf) -> None:
-    """Bytes behind the start-up packet belong to the login."""
+    """Bytes that follow the startup packet belong to the login."""
     world = world_of(settings="auth_type = plain")
     (world.folder / "users.txt").write_text('"app" "secret"\n')
     world.service.store.load(world.service.configuration.settings)
@@ -318,7 +318,7 @@ def test_console_queries(world: World) -> None:
 
 
 def test_the_console_waits(world: World) -> None:
-    """What comes behind a statement that waits is answered after it."""
+    """Requests that follow a waiting statement are answered after it."""
     _client, server = world.asking()
     console = world.console()
     console.say(query("PAUSE"), query("SHOW VERSION"))
@@ -393,7 +393,7 @@ def test_in_clear(world: World, mode: str) -> None:
 
 
 def test_requests_inside_tls(world: World) -> None:
-    """TLS in TLS ends the connection without a word; GSSAPI is declined as ever."""
+    """TLS in TLS ends the connection without a message; GSSAPI is declined as usual."""
     side = encrypting(world)
     client = world.connect()
     client.say(SSL)
@@ -408,7 +408,7 @@ def test_requests_inside_tls(world: World) -> None:
 
 
 def test_a_failed_handshake(world: World) -> None:
-    """Nothing is said in clear; the log has OpenSSL's words."""
+    """No error is sent unencrypted; the log has OpenSSL's words."""
     side = encrypting(world)
     client = world.connect()
     client.say(SSL)
@@ -420,7 +420,7 @@ def test_a_failed_handshake(world: World) -> None:
 
 
 def test_a_handshake_that_takes_too_long(world_of: WorldOf) -> None:
-    """It ends by client_login_timeout, and nothing is said in clear."""
+    """It ends by client_login_timeout, and no error is sent unencrypted."""
     world = world_of(settings="client_login_timeout = 3")
     encrypting(world)
     client = world.connect()
@@ -433,7 +433,7 @@ def test_a_handshake_that_takes_too_long(world_of: WorldOf) -> None:
 
 
 def test_direct_tls(world: World) -> None:
-    """A first byte of TLS is left to the handshake; any other begins in clear."""
+    """A first byte of TLS starts the handshake; any other starts a plain login."""
     side = encrypting(world, "require")
     client = world.connect()
     client.say(b"\x16\x03\x01")
@@ -485,7 +485,7 @@ def _frontends() -> int:
 
 
 def proving(world: World, database: str = "db") -> tuple[Client, bytes]:
-    """Return a client in the midst of a SCRAM login, and what it has to say next."""
+    """Return a client in the middle of a SCRAM login, and its next message."""
     (world.folder / "users.txt").write_text(f'"app" "{SCRAM}"\n')
     world.reload(settings="auth_type = scram-sha-256")
     exchange = ScramClient(b"abc")
@@ -527,7 +527,7 @@ def test_proof_and_welcome_in_one(
 
 
 def test_proof_before_a_welcome_that_waits(world: World) -> None:
-    """The client hears at once that it is believed."""
+    """The client gets AuthenticationOk at once."""
     client, proof = proving(world)
     client.say(proof)
     assert kinds(client.hear()) == "R"
@@ -538,7 +538,7 @@ def test_proof_before_a_welcome_that_waits(world: World) -> None:
 
 
 def test_proof_before_a_refusal(world: World) -> None:
-    """Who has proved itself hears that the database does not exist."""
+    """Only an authenticated client learns that the database does not exist."""
     client, proof = proving(world, "nowhere")
     client.say(proof)
     heard = client.hear()

@@ -126,7 +126,7 @@ def told(stream: ClientStream) -> list[tuple[object, ...]]:
     """Return what the control of a stream received."""
     control = stream.frontend
     assert isinstance(control, Control)
-    return control.told
+    return control.calls
 
 
 def test_links_and_others(reactor: LeanReactor) -> None:

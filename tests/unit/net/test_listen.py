@@ -162,7 +162,7 @@ def test_one_address_that_fails_is_a_warning(scene: Scene) -> None:
     ],
 )
 def test_fatal(scene: Scene, values: ListenValues, text: str) -> None:
-    """Without anything to listen on there is no point in running."""
+    """Without a listening address the process exits."""
     with pytest.raises(FatalError) as caught:
         scene.open(values)
     assert caught.value.text == text

@@ -151,7 +151,7 @@ def test_a_backlog_below_nothing_is_no_limit_of_ours(
 
 
 def test_stale_socket_file_is_replaced(tmp_path: Path) -> None:
-    """What a killed process left behind does not stop the next one."""
+    """A socket file left by a killed process does not stop the next one."""
     path = str(tmp_path / "s")
     listen_unix(path, ListenValues()).close()
     assert Path(path).exists()

@@ -1,4 +1,4 @@
-"""TLS where there is no socket to work on, or a creator that cannot: by startTLS."""
+"""TLS by startTLS: transports without a socket, and stock connection creators."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def test_a_handshake_fails_on_a_stock_reactor(
     *,
     has_sockets: bool,
 ) -> None:
-    """The client learns why; the server hears of the alert."""
+    """The client learns why; the server gets the alert."""
     ours: Any = side if has_sockets else WithoutSockets(side)
     theirs: Any = strict if has_sockets else WithoutSockets(strict)
     server, client = Recorder(ours), Recorder(theirs)
@@ -289,7 +289,7 @@ def test_in_memory(side: ClientTls, clock: Clock) -> None:
     assert isinstance(server.layer, StartedTls)
     client.stream.send(message(b"p", b"secret\0"))
     pair.pump()
-    assert server.control.told == [("message", "p", b"secret\0")]
+    assert server.control.calls == [("message", "p", b"secret\0")]
     client.io.close(b"")
     pair.pump()
     assert server.lost
@@ -300,7 +300,7 @@ def test_in_memory(side: ClientTls, clock: Clock) -> None:
 def test_an_end_in_the_midst(
     side: ClientTls, clock: Clock, *, is_bound_to_fail: bool
 ) -> None:
-    """It fails if the other end closes; if we close, nothing is reported."""
+    """It fails if the peer closes; if we close, nothing is reported."""
     server, client = Holder(side), Recorder(TO_ANY)
     pair = MemoryPair(server, client, clock)
     if is_bound_to_fail:
@@ -360,13 +360,13 @@ def test_back_pressure(side: ClientTls, clock: Clock) -> None:
     server.stream.send(message(b"p", b"later\0"))
     states = [(server.stream.backlogged, other.paused)]
     pair.pump()
-    assert client.control.told == []
+    assert client.control.calls == []
     producer.resumeProducing()
     states.append((server.stream.backlogged, other.paused))
     assert states == [(True, PAUSED_PEER), (False, 0)]
     assert drained == [None]
     pair.pump()
-    assert client.control.told == [("message", "p", b"later\0")]
+    assert client.control.calls == [("message", "p", b"later\0")]
 
 
 def test_pausing(side: ClientTls, clock: Clock) -> None:
@@ -379,11 +379,11 @@ def test_pausing(side: ClientTls, clock: Clock) -> None:
     pair.pump()
     client.stream.send(message(b"p", b"2"))
     pair.pump()
-    assert server.control.told == []
+    assert server.control.calls == []
     server.stream.resume(PAUSED_PEER)
-    assert server.control.told == []
+    assert server.control.calls == []
     clock.advance(0)
-    assert server.control.told == [("message", "p", b"1"), ("message", "p", b"2")]
+    assert server.control.calls == [("message", "p", b"1"), ("message", "p", b"2")]
 
 
 # Our own protocols.

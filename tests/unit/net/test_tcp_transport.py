@@ -87,7 +87,7 @@ def test_ended(*, is_closing: bool) -> None:
 
 
 class Visit:
-    """A transport on a pair of sockets; its protocol keeps what it hears."""
+    """A transport on a pair of sockets; its protocol keeps what it receives."""
 
     def __init__(self) -> None:
         """Connect the two, and read."""

@@ -45,7 +45,7 @@ class Scene:
         self.is_aborted = True
 
     def write(self, data: bytes) -> None:
-        """Note what is said."""
+        """Record the bytes written."""
         self.written.append(data)
 
 
@@ -73,7 +73,7 @@ def test_accepted(mode: str) -> None:
     ],
 )
 def test_refused(mode: str, answer: bytes, reason: str) -> None:
-    """The connection is not used, neither in clear nor otherwise."""
+    """The connection is not used, with or without TLS."""
     scene = Scene(FakeSide(mode))
     scene.negotiation.received(answer)
     assert (scene.secured, scene.failed) == ([], [reason])
@@ -84,7 +84,7 @@ def test_refused(mode: str, answer: bytes, reason: str) -> None:
 
 @pytest.mark.parametrize("mode", ["allow", "prefer"])
 def test_declined(mode: str) -> None:
-    """A server without TLS is used in clear if the mode allows it."""
+    """A server without TLS is used unencrypted if the mode allows it."""
     scene = Scene(FakeSide(mode))
     scene.negotiation.received(b"N")
     assert (scene.secured, scene.failed) == ([None], [])
@@ -112,7 +112,7 @@ def test_another_server(error: Exception) -> None:
 
 
 def test_a_handshake_that_fails() -> None:
-    """The reason is passed on; there is no second attempt in clear."""
+    """The reason is passed on; there is no second attempt without TLS."""
     scene = Scene(FakeSide("prefer"))
     scene.negotiation.received(b"S")
     scene.handshakes[0].errback(HandshakeFailed("certificate has expired"))

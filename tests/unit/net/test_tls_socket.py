@@ -106,8 +106,8 @@ def test_a_conversation(scene: Scene) -> None:
     """Messages arrive on both sides, read by the stream alone."""
     scene.shake_hands()
     scene.far.connection.send(PASSWORD)
-    scene.until(lambda: scene.holder.control.told)
-    assert scene.holder.control.told == [("message", "p", b"secret\0")]
+    scene.until(lambda: scene.holder.control.calls)
+    assert scene.holder.control.calls == [("message", "p", b"secret\0")]
     scene.stream.send(b"answer")
     scene.until(lambda: scene.far.received)
     assert scene.far.received == b"answer"
@@ -119,8 +119,8 @@ def test_cut_anywhere(lean: Scene, cut: int) -> None:
     """A handshake or record in pieces waits for the rest, and blocks no one."""
     lean.shake_hands(cut)
     lean.far.connection.send(PASSWORD)
-    lean.until(lambda: lean.holder.control.told, cut)
-    assert lean.holder.control.told == [("message", "p", b"secret\0")]
+    lean.until(lambda: lean.holder.control.calls, cut)
+    assert lean.holder.control.calls == [("message", "p", b"secret\0")]
 
 
 @pytest.mark.parametrize("cut", [1, 50])
@@ -140,11 +140,11 @@ def test_nothing_stays_in_openssl(lean: Scene) -> None:
     lean.shake_hands()
     count = RECORD // len(PASSWORD)
     lean.far.connection.send(PASSWORD * count)
-    lean.until(lambda: len(lean.holder.control.told) == count)
+    lean.until(lambda: len(lean.holder.control.calls) == count)
 
 
 def test_more_than_the_socket_takes(scene: Scene) -> None:
-    """It is sent as the other end takes it, in order; meanwhile the peer is paused."""
+    """It is sent in order as the peer takes it; meanwhile reading is paused."""
     scene.shake_hands()
     other = ClientStream(
         MAX_MESSAGE_SIZE, scene.io, Control(), Clock(monotonic, monotonic())
@@ -165,7 +165,7 @@ def test_more_than_the_socket_takes(scene: Scene) -> None:
 
 
 def test_closing(scene: Scene) -> None:
-    """Last words go out encrypted, then TLS's own goodbye."""
+    """The final error goes out encrypted, then TLS's close_notify."""
     scene.shake_hands()
     scene.io.close(b"bye")
     scene.until(lambda: scene.far.is_over)
@@ -191,11 +191,11 @@ def test_an_end_without_goodbye(lean: Scene) -> None:
 
 
 def test_garbage(lean: Scene) -> None:
-    """A record that is none ends the connection; nothing of it is heard."""
+    """An invalid record ends the connection; none of it reaches the stream."""
     lean.shake_hands()
     lean.far.socket.send(b"\x17\x03\x03\x00\x20" + bytes(32))
     lean.until(lambda: lean.holder.ends)
-    assert lean.holder.control.told == []
+    assert lean.holder.control.calls == []
     assert lean.io.tls is not None
     assert "decryption failed or bad record mac" in lean.io.tls.error
 
@@ -207,14 +207,14 @@ def test_no_handshake(scene: Scene) -> None:
         scene.turn()
     [reason] = scene.outcome
     assert "packet length" in reason or "wrong version number" in reason
-    assert scene.holder.control.told == []
+    assert scene.holder.control.calls == []
     scene.io.close(b"in clear")
     scene.until(lambda: scene.far.is_over)
     assert scene.far.received == b""
 
 
 def test_closing_in_the_midst(scene: Scene) -> None:
-    """Nothing goes out in clear, and no outcome is reported."""
+    """Nothing is sent unencrypted, and no outcome is reported."""
     scene.turn()
     scene.io.close(b"in clear")
     for _ in range(5):
@@ -274,7 +274,7 @@ def test_an_answer_to_be_sent(lean: Scene) -> None:
     assert lean.transport not in lean.reactor.getReaders()
     assert lean.transport in lean.reactor.getWriters()
     tls._read = whole
-    lean.until(lambda: lean.holder.control.told)
+    lean.until(lambda: lean.holder.control.calls)
     assert lean.transport in lean.reactor.getReaders()
     assert lean.transport not in lean.reactor.getWriters()
 

@@ -122,7 +122,7 @@ def test_a_slow_reader(world: World) -> None:
 def test_a_fault_of_the_trace(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str, size: int
 ) -> None:
-    """It ends the trace, says so once, and the connection does not notice."""
+    """It ends the trace, is logged once, and does not disturb the connection."""
     world.captured.log.verbosity = 2
     client, server = world.pair()
 

@@ -56,7 +56,7 @@ class Scene:
 
     @property
     def sent(self) -> bytes:
-        """What has reached the other end."""
+        """What has reached the peer."""
         return bytes(self.transport.socket.sent)
 
 
@@ -78,7 +78,7 @@ def test_the_reactor_reads_by_the_stream(scene: Scene) -> None:
     assert do_read(scene) is None
     scene.transport.socket.incoming.append(PASSWORD)
     assert do_read(scene) is None
-    assert scene.control.told == [("message", "p", b"secret\0")]
+    assert scene.control.calls == [("message", "p", b"secret\0")]
     scene.transport.socket.incoming.append(END)
     assert do_read(scene) is main.CONNECTION_DONE
     scene.transport.socket.is_broken = True
@@ -119,7 +119,7 @@ def test_any_other_reactor(scene: Scene) -> None:
 
 
 def test_what_the_kernel_refuses(scene: Scene) -> None:
-    """It waits in the transport, in order, until the other end takes it."""
+    """It waits in the transport, in order, until the peer takes it."""
     scene.transport.socket.room = 3
     scene.stream.send(b"hello ")
     scene.stream.send(b"world")
@@ -154,7 +154,7 @@ def test_pausing(scene: Scene) -> None:
 
 
 def test_closing(scene: Scene) -> None:
-    """Last words are sent, once; nothing that comes then is dealt with."""
+    """The final error is sent, once; later input is ignored."""
     scene.io.close(b"bye")
     scene.io.close(b"bye")
     assert scene.stream.lost
@@ -163,13 +163,13 @@ def test_closing(scene: Scene) -> None:
     scene.stream.take(PASSWORD)
     scene.reactor.advance(0)
     assert scene.sent == b"bye"
-    assert scene.control.told == []
+    assert scene.control.calls == []
     assert not scene.transport.connected
 
 
 @pytest.mark.parametrize("room", [0, 1])
 def test_closing_what_does_not_take_its_bytes(scene: Scene, room: int) -> None:
-    """Such an end is cut off, before or in the middle of the last words."""
+    """Such a close is cut off, before or in the middle of the final error."""
     scene.transport.socket.room = room
     if not room:
         scene.stream.send(b"hello")
@@ -256,7 +256,7 @@ def test_the_descriptor(
     assert far.recv(10) == b"hello"
     far.send(PASSWORD)
     assert stream.do_read_now() is None
-    assert control.told == [("message", "p", b"secret\0")]
+    assert control.calls == [("message", "p", b"secret\0")]
     assert stream.do_read_now() is None
     far.close()
     assert stream.do_read_now() is main.CONNECTION_DONE

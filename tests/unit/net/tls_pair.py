@@ -42,7 +42,7 @@ class Far:
         """The other end has said goodbye as TLS does."""
 
     def turn(self, turn: Callable[[], object], cut: int = CHUNK) -> None:
-        """Say and hear what there is: pieces of ``cut`` bytes, with turns between."""
+        """Exchange pending data: pieces of ``cut`` bytes, with turns between."""
         with suppress(SSL.Error):
             self.connection.do_handshake()
         with suppress(SSL.WantReadError):

@@ -17,7 +17,7 @@ WAIT_S = 10
 
 
 def working(world: World) -> tuple[Client, Server, bytes]:
-    """Return a client at work, its server, and the key that the client was given."""
+    """Return an active client, its server, and the client's cancel key."""
     client = world.client()
     server = world.server()
     key = dict(split(client.hear()))["K"]
@@ -183,7 +183,7 @@ def test_room(world_of: WorldOf) -> None:
 
 
 def test_room_that_comes_late(world_of: WorldOf) -> None:
-    """A full pool that shrinks lets the next request go."""
+    """A full pool that shrinks sends the next request."""
     world = world_of(databases="db = host=10.0.0.1 pool_size=2")
     _first, _server, key = working(world)
     second = world.client()
@@ -264,7 +264,7 @@ def test_a_console_client(world: World) -> None:
 
 
 def waiting(world: World) -> tuple[Client, Client, Server, bytes]:
-    """Return a client at work, one that waits, the server, and the latter's key."""
+    """Return an active client, one that waits, the server, and the latter's key."""
     first, server, _key = working(world)
     client = world.client()
     key = dict(split(client.hear()))["K"]
@@ -335,7 +335,7 @@ def key_of(peer_id: int, ttl: int) -> bytes:
 
 
 def test_own_keys(world_of: WorldOf) -> None:
-    """They name us, and are known again with whatever TTL they come back."""
+    """They name us, and are recognised whatever their TTL on return."""
     world = peered(world_of)
     _client, server, key = working(world)
     assert key[1:3] == bytes([OWN, 0])

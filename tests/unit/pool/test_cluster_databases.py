@@ -43,7 +43,7 @@ def test_names_that_are_taken() -> None:
 
 
 def test_names_of_another_process() -> None:
-    """They stay, whatever came first there, unless they are taken here."""
+    """They stay, whatever its order of connecting, unless they are in use here."""
     cluster_databases = ClusterDatabases()
     cluster_databases.set(SPEC, [A, B], [], ["db", "b"], {A: "a.db", B: "b"})
     assert cluster_databases.names("db") == {A: "a.db", B: "b.db"}

@@ -1,4 +1,4 @@
-"""Clients whose server is lost to a switchover, each in the midst of something."""
+"""Clients that lose their server to a switchover, each in the middle of something."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INSERT = query("INSERT INTO t VALUES (1)")
 
 
 def lose(world: World, server: Server, *, says: bytes = b"") -> None:
-    """Let a server go, perhaps with some last words, for the writer moves."""
+    """Close a server, optionally with a shutdown notice, because the writer moves."""
     if says:
         server.say(says)
     server.drop()
@@ -76,7 +76,7 @@ def test_again_unseen(world: World, pair: tuple[Client, Server]) -> None:
 def test_again_in_the_extended_protocol(
     world: World, pair: tuple[Client, Server]
 ) -> None:
-    """What the server had answered up to its last word is not shown."""
+    """What the server had answered before its shutdown notice is not shown."""
     client, server = pair
     asked = (
         encode.parse("", "INSERT INTO t VALUES (1)")
@@ -95,7 +95,7 @@ def test_again_in_the_extended_protocol(
 def test_outcome_unknown(
     world: World, pair: tuple[Client, Server], says: bytes
 ) -> None:
-    """A write that was lost without a clear word: the client hears that, and stays."""
+    """A write was lost with an unknown outcome: the client gets an error, and stays."""
     client, server = pair
     client.say(INSERT)
     lose(world, server, says=says)
@@ -115,7 +115,7 @@ def test_reads_are_asked_again(world: World, pair: tuple[Client, Server]) -> Non
 
 
 def test_no_retry(world_of: WorldOf) -> None:
-    """The setting turns it off: the client hears at once what the server said."""
+    """The setting turns it off: the client gets the server's error at once."""
     world = world_of(settings="switchover_retry = 0")
     client, server = world.pair()
     in_cluster(world)
@@ -237,7 +237,7 @@ def test_lost_while_parameters_are_set(
 
 
 def test_the_writer_leaves(world: World, pair: tuple[Client, Server]) -> None:
-    """What is at work gets its answer, or the last word that lets it be run again."""
+    """Active queries get their answer, or the shutdown notice that allows a retry."""
     client, server = pair
     route = in_cluster(world)
     client.say(INSERT)
@@ -249,7 +249,7 @@ def test_the_writer_leaves(world: World, pair: tuple[Client, Server]) -> None:
 
 
 def test_cancelled_in_the_gap(world: World, pair: tuple[Client, Server]) -> None:
-    """The wait ends with 57014; what was asked behind it waits on."""
+    """The wait ends with 57014; requests that follow it wait on."""
     client, _server = pair
     route = in_cluster(world)
     route.wait_for_writer()
@@ -340,7 +340,7 @@ def test_the_rest_comes_in_the_gap(world: World, pair: tuple[Client, Server]) ->
 def test_half_a_statement_too_long_to_remember(
     world: World, pair: tuple[Client, Server]
 ) -> None:
-    """The client hears of it, its rest is dropped, and it goes on."""
+    """The client gets an error, the rest is dropped, and it goes on."""
     client, server = pair
     client.say(TOO_LONG[:90_000])
     lose(world, server)
@@ -404,7 +404,7 @@ def test_half_a_row_of_copy(world: World, pair: tuple[Client, Server]) -> None:
 def test_the_rest_of_a_row_is_no_statement(
     world: World, pair: tuple[Client, Server]
 ) -> None:
-    """A COPY fails in the middle of a row: what is asked behind that is unknown."""
+    """A COPY fails in the middle of a row: the requests that follow it are unknown."""
     client, server = pair
     client.say(query("COPY t FROM STDIN"))
     server.say(message(b"G", b"\0\0\0"))

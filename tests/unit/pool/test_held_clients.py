@@ -61,7 +61,7 @@ class Setting:
         assert self.server.hear()
 
     def lose(self, says: bytes = ENDED) -> None:
-        """Let the server go, perhaps with last words."""
+        """Close the server, optionally with a shutdown notice."""
         if says:
             self.server.say(says)
         self.server.drop()
@@ -177,7 +177,7 @@ def test_held_during_the_search(setting: Setting) -> None:
 
 
 def test_the_beginning_of_an_answer(setting: Setting) -> None:
-    """It comes with the last word: the next server gives it once more."""
+    """It comes with the shutdown notice: the next server sends it again."""
     setting.ask(READ)
     setting.lose(message(b"T", b"\0\0") + CRASHING)
     assert setting.client.hear() == b""
@@ -373,7 +373,7 @@ def test_parameters_set_again_and_again(world_of: WorldOf) -> None:
 
 
 def test_every_client_is_decided_about(setting: Setting) -> None:
-    """Those who waited longest come first again."""
+    """Those who waited longest are first again."""
     world = setting.world
     second = world.client()
     second.hear()
@@ -416,7 +416,7 @@ def test_cancelled(setting: Setting) -> None:
 
 
 def test_what_comes_meanwhile(setting: Setting) -> None:
-    """It is asked next, whatever becomes of what was lost."""
+    """It is asked next, whatever becomes of the lost query."""
     setting.ask()
     setting.lose()
     setting.client.say(READ)
@@ -483,7 +483,7 @@ def test_suspended_and_no_verdict(setting: Setting) -> None:
 
 @pytest.mark.parametrize("says", [b"", ENDED, CRASHING])
 def test_a_transaction_in_the_same_text(setting: Setting, says: bytes) -> None:
-    """It is certain that nothing of it was committed, whatever explains the loss."""
+    """Certainly nothing of it was committed, whatever the cause of the loss."""
     setting.ask(query("BEGIN; INSERT INTO t VALUES (1)"))
     setting.lose(says)
     if setting.is_blocked:
@@ -549,7 +549,7 @@ def test_shown_as_waiting(setting: Setting) -> None:
 
 
 def test_idle_for_too_long(setting: Setting) -> None:
-    """The transaction is lost, and the next statement hears of it, and why."""
+    """The transaction is lost; the next statement gets the error, with the reason."""
     setting.ask(query("BEGIN"))
     setting.server.say(RESULT, IN_TRANSACTION)
     setting.client.hear()
@@ -627,7 +627,7 @@ class Reading:
         assert self.server.hear() == asked
 
     def lose(self, says: bytes = b"") -> None:
-        """Let the server go, perhaps with last words."""
+        """Close the server, optionally with a shutdown notice."""
         if says:
             self.server.say(says)
         self.server.drop()

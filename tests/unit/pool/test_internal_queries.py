@@ -88,7 +88,7 @@ def test_parameters_that_cannot_be_undone(world_of: WorldOf) -> None:
 
 
 def test_lost_while_they_are_undone(world_of: WorldOf) -> None:
-    """The same when the server goes by itself."""
+    """The same when the server closes on its own."""
     world = world_of(settings="track_extra_parameters = search_path")
     server = left_by_a_client(world)
     failures: list[Failure] = []

@@ -48,7 +48,7 @@ def outcome(**changed: object) -> LossOutcome:
 
 
 def test_session_and_idle() -> None:
-    """A session's state is gone in any case; who had nothing lost nothing."""
+    """A session's state is gone in any case; an idle client lost nothing."""
     assert outcome(is_session=True) is LossOutcome.SESSION_LOST
     assert outcome(is_session=True, in_transaction=True) is LossOutcome.SESSION_LOST
     assert outcome() is LossOutcome.NOTHING

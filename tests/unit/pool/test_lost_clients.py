@@ -91,7 +91,7 @@ def test_what_stands_behind_a_rollback_may_be_done(
 
 
 def test_the_rest_of_a_text(world: World, client: Client) -> None:
-    """The next server carries it out; what comes behind waits its turn."""
+    """The next server executes it; the messages that follow wait their turn."""
     client.say(query(f"ROLLBACK; {INSERT}; SELECT 1") + query("SELECT 2"))
     assert client.hear() == ROLLED_BACK
     server = world.server()
@@ -112,7 +112,7 @@ def test_the_rest_of_a_text_about_statements(world: World, client: Client) -> No
 
 
 def test_a_text_that_comes_in_pieces(world: World, client: Client) -> None:
-    """One byte at a time, with a message behind."""
+    """One byte at a time, followed by a message."""
     for byte in query("ROLLBACK; SELECT 1") + query("SELECT 2"):
         client.say(bytes((byte,)))
     server = world.server()
@@ -214,7 +214,7 @@ def test_a_pipeline_lost_with_its_end(
 def test_a_pipeline_that_had_only_parsed(
     world: World, pair: tuple[Client, Server]
 ) -> None:
-    """Nothing is lost but the unnamed statement, for which there is no other."""
+    """Nothing is lost but the unnamed statement, which has no copy."""
     client, server = pair
     client.say(encode.parse("", INSERT) + FLUSH)
     server.say(message(b"1"))

@@ -198,7 +198,7 @@ def test_between_shared_modes(world_of: WorldOf) -> None:
 
 
 def test_sessions_without_a_reset(world_of: WorldOf) -> None:
-    """What they have left behind is for no client of a shared mode."""
+    """Their leftover state must not reach a client of a shared mode."""
     unreset = "\nserver_reset_query ="
     world = world_of(settings=SESSION + unreset)
     client, server = prepared(world)
@@ -238,7 +238,7 @@ def test_a_lower_limit_of_statements(world_of: WorldOf, by: str) -> None:
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_more_and_fewer_statements(world_of: WorldOf, more: int) -> None:
-    """max_prepared_statements holds for who is connected; 0 takes nothing away."""
+    """max_prepared_statements applies to connected clients; 0 takes nothing away."""
     limit = "max_prepared_statements = {}".format
     world = world_of(settings=limit(0 if more else 1))
     client, server = world.pair()

@@ -69,7 +69,7 @@ ENDS = {
 def test_a_server_that_ends_before_its_cancel_request(
     world_of: WorldOf, end: Callable[[World, Server], None], settings: str
 ) -> None:
-    """It is not put back when the request is over: who comes next gets another."""
+    """It is not put back when the request is over: the next client gets another."""
     world = world_of(settings=settings)
     client, server, key = working(world)
     request(world, key)

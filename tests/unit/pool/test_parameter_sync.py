@@ -70,7 +70,7 @@ def test_more_from_the_client_meanwhile(world: World) -> None:
 
 
 def test_refused(world: World) -> None:
-    """The client hears why, and the log; the server is as it was, and serves others."""
+    """Client and log get the reason; the server is unchanged, and serves others."""
     client, server = parameter_sync(world)
     server.say(error('invalid value for parameter "TimeZone"', "22023") + READY)
     assert client.is_gone()
@@ -147,7 +147,7 @@ def test_the_client_leaves_and_another_waits(world_of: WorldOf) -> None:
 
 
 def test_the_server_is_lost_meanwhile(world: World) -> None:
-    """The client hears of it."""
+    """The client gets an error."""
     client, server = parameter_sync(world)
     server.drop()
     assert client.fault == "server conn crashed?"
@@ -258,7 +258,7 @@ def took(server: Server, text: str) -> None:
 
 
 def test_what_is_not_reported_is_set_and_remembered(world_of: WorldOf) -> None:
-    """Once, until another wants another; who wants none gets the server's own."""
+    """Once, until a client wants another; one without a value gets the server's own."""
     world = world_of(settings=UNREPORTED)
     one, server = world.pair(search_path="one")
     two = world.client(search_path="two")

@@ -98,7 +98,7 @@ def test_more_than_can_be_opened(world_of: WorldOf) -> None:
 
 
 def test_a_client_leaves_before_its_welcome(world: World) -> None:
-    """The login goes on for those who come next."""
+    """The login goes on for the next clients."""
     client = world.client()
     client.drop()
     assert world.pool().login_waiters == []

@@ -9,7 +9,7 @@ from tests.fakes.world import World, WorldOf
 
 
 def test_pause_and_resume(world: World) -> None:
-    """A busy server goes when free; who came meanwhile is served afterwards."""
+    """A busy server closes on release; new clients are served afterwards."""
     _client, server = world.asking()
     other = world.client()
     world.service.pools.set_paused("db", paused=True)

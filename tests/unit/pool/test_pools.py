@@ -255,7 +255,7 @@ def test_a_pool_that_is_made_in_a_pause(world_of: WorldOf) -> None:
 
 
 def test_busy_servers_end_their_work(world: World) -> None:
-    """A pause lets the query end, then the server is closed."""
+    """A pause waits for the query, then closes the server."""
     client, server = world.asking()
     pools = world.service.pools
     pools.set_paused("db", paused=True)

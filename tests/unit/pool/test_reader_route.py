@@ -1,4 +1,4 @@
-"""A pool on one node: who reads there goes elsewhere when it is not fit."""
+"""A pool on one node: its readers move elsewhere when it is not fit."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Reading:
 
 
 def test_read_there(world: World) -> None:
-    """Until something else is said."""
+    """Until the route changes."""
     reading = Reading(world)
     reading.client.say(query())
     server = world.server()
@@ -77,7 +77,7 @@ def test_read_there(world: World) -> None:
 
 
 def test_leave(world: World) -> None:
-    """Those who wait and those who are idle go; they are served there."""
+    """Waiting and idle clients move; they are served there."""
     reading = Reading(world)
     idle = world.client()
     idle.hear()

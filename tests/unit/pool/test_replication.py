@@ -58,7 +58,7 @@ def test_a_server_is_opened_at_the_first_message(world: World) -> None:
 
 
 def test_the_welcome_of_a_first_client(world: World) -> None:
-    """Its own server tells it: the database that pg_basebackup names is none."""
+    """It comes from its own server: pg_basebackup names no real database."""
     client = world.client(replication="yes")
     assert client.state() == "waiting"
     server = world.accept()
@@ -86,7 +86,7 @@ def test_both_ways(world: World) -> None:
 
 
 def test_nothing_is_set(world: World) -> None:
-    """A walsender knows no SET, whatever parameters differ."""
+    """A walsender does not support SET, whatever parameters differ."""
     client = replicator(world, "true", TimeZone="Europe/Oslo")
     client.say(query("IDENTIFY_SYSTEM"))
     server = world.server()
@@ -132,7 +132,7 @@ def test_a_refused_login_is_the_clients_own(world: World) -> None:
 
 
 def test_a_server_that_is_not_there(world: World) -> None:
-    """The client hears why."""
+    """The client gets the reason."""
     client = replicator(world)
     client.say(query("IDENTIFY_SYSTEM"))
     world.attempts[0].fail()
@@ -183,7 +183,7 @@ def test_a_writer_that_goes_on_refusing(world_of: WorldOf) -> None:
 
 
 def test_an_idle_server_makes_room(world_of: WorldOf) -> None:
-    """In a full pool it is evicted; one at work is waited for."""
+    """A full pool evicts it; it waits for an active one."""
     world = world_of(settings="default_pool_size = 1")
     client = replicator(world)
     busy = world.client()
@@ -222,7 +222,7 @@ def test_a_server_that_is_to_be_checked_makes_room(
 
 
 def test_reconnect_ends_a_stream(world: World) -> None:
-    """It would never come to an end by itself."""
+    """The stream would never end on its own."""
     client, server = streaming(world)
     world.pool().expire_servers()
     world.wait(1)

@@ -64,7 +64,7 @@ def test_exhausted(world_of: WorldOf) -> None:
 
 
 def test_what_expires(world_of: WorldOf) -> None:
-    """Idle servers go now, those at work when they come back, logins at once."""
+    """Idle servers close now, active ones on release, logins at once."""
     world = world_of(databases="db = host=10.0.0.1")
     client, busy = world.asking()
     second = world.client()

@@ -81,7 +81,7 @@ def test_hanging_up_on_both_protocols(world: World) -> None:
 
 
 def test_a_refused_login(world: World) -> None:
-    """Everybody who waits hears the server's words."""
+    """Every waiting client gets the server's error."""
     clients = [world.client() for _ in range(2)]
     world.accept().refuse('database "db" does not exist', "3D000")
     words = 'database "db" does not exist'

@@ -266,7 +266,7 @@ def test_a_standby_connection_may_report_anything(world: World) -> None:
 
 
 def test_the_welcome_of_inherited_servers(world: World) -> None:
-    """The one that was connected to last knows best, whatever comes first."""
+    """The newest connection counts, whatever their order."""
     world.pair()
     pool = world.pool()
     pool.welcome = None

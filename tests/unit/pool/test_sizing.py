@@ -71,7 +71,7 @@ def test_for_those_who_wait(changes: dict[str, int], expected: int) -> None:
     ],
 )
 def test_the_reserve(changes: dict[str, int], expected: tuple[int, int]) -> None:
-    """Beyond pool_size only for those who have waited long, up to reserve_size."""
+    """Beyond pool_size only for clients that waited long, up to reserve_size."""
     usual = {"waiting": 4, "total": 10, "reserve_size": 2}
     assert planned(**(usual | changes)) == LaunchPlan(*expected, 0)
 

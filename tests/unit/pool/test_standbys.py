@@ -45,7 +45,7 @@ def kept(world: World, count: int = MIN_PER_STANDBY) -> list[Server]:
 
 
 def answering(world: World, servers: list[Server], seconds: float) -> None:
-    """Let time pass, and whatever is asked be answered."""
+    """Let time pass, and answer every query."""
     for _ in range(round(seconds / STEP_S)):
         world.wait(STEP_S)
         for server in servers:
@@ -213,7 +213,7 @@ def test_a_new_password(world: World) -> None:
 
 
 def test_idle_for_long(world: World) -> None:
-    """All answer a query, not one after the other; what does not is opened again."""
+    """All answer a query, in parallel; those that do not are opened again."""
     world.pair()
     route = in_cluster(world)
     route.standbys.set_nodes([OTHER])

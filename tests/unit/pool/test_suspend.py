@@ -22,7 +22,7 @@ def suspend(world: World) -> list[None]:
 
 
 def console(world: World) -> Client:
-    """Return an admin who stays, or the pooler would resume by itself."""
+    """Return an admin who stays, or the pooler would resume on its own."""
     return world.console()
 
 
@@ -58,7 +58,7 @@ def test_a_query_under_way(world: World) -> None:
 
 @pytest.mark.parametrize("cut", [1, 4, 7, 300])
 def test_a_message_is_read_to_its_end(world: World, cut: int) -> None:
-    """And no further, whatever comes behind it."""
+    """And no further, whatever follows it."""
     console(world)
     client, server = world.asking()
     row = message(b"D", b"x" * 500)
@@ -159,7 +159,7 @@ def test_the_rest_of_a_message_that_is_not_taken(world: World) -> None:
 
 
 def test_a_login_is_let_finish(world: World) -> None:
-    """Its server too; who has only connected may wait."""
+    """So may its server; a client that has only connected may wait."""
     console(world)
     silent = world.connect()
     client = world.client()
@@ -270,7 +270,7 @@ def test_an_end_while_suspended(world: World) -> None:
 
 
 def test_no_admin_left(world: World) -> None:
-    """No admin could end it: it ends by itself."""
+    """No admin could end it: it ends on its own."""
     admin = console(world)
     admin.say(query("SUSPEND"))
     admin.drop()

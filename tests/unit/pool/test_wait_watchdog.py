@@ -117,7 +117,7 @@ def test_a_wait_without_an_end(
 
 
 def test_an_answer(world_of: WorldOf, tmp_path: Path) -> None:
-    """What rules have wait behind a query has the limit of that query."""
+    """A wait that rules add after a query has the limit of that query."""
     world = world_with(world_of, tmp_path, ROUTING, more="query_timeout = 5")
     client, _server = world.asking()
     client.say(query("SELECT 2"))

@@ -15,7 +15,7 @@ OTHER = Node("b", "10.0.0.2", 5432)
 
 
 class NotedCluster:
-    """Counts hints, and keeps who waits for a call on the writer."""
+    """Counts hints, and keeps the callers that wait for a check of the writer."""
 
     no_writer_reason = "a was lost, why not"
 
@@ -51,7 +51,7 @@ def in_cluster(world: World) -> WriterRoute:
 
 
 def test_held_and_served(world: World) -> None:
-    """While there is no writer clients wait; then they are served at its address."""
+    """Without a writer clients wait; then they are served at its address."""
     client, server = world.pair()
     route = in_cluster(world)
     route.wait_for_writer()

@@ -46,7 +46,7 @@ class ModelServer:
     """Takes bytes of a client, gives bytes of a server."""
 
     def __init__(self) -> None:
-        """Begin behind the login."""
+        """Begin after the login."""
         self.prepared: dict[bytes, bytes] = {}
         """By name, the unnamed one among them."""
         self.portals: dict[bytes, tuple[bytes, bytes]] = {}
@@ -153,7 +153,7 @@ class ModelServer:
     # Statements, in either.
 
     def _run(self, text: bytes, bound: bytes, kind: bytes) -> None:
-        """Run a statement; its answer goes to what is said."""
+        """Run a statement; its answer joins the output."""
         self._check(text)
         verb, _, rest = text.partition(b" ")
         if text in (b"BEGIN", *TRANSACTION_ENDS):

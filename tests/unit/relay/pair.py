@@ -73,23 +73,23 @@ class Control:
 
     def __init__(self) -> None:
         """Begin without calls."""
-        self.told: list[tuple[object, ...]] = []
+        self.calls: list[tuple[object, ...]] = []
 
     def message(self, message_type: int, body: bytes) -> None:
         """Record."""
-        self.told.append(("message", chr(message_type), body))
+        self.calls.append(("message", chr(message_type), body))
 
     def first_bytes(self, chunk: bytes) -> None:
         """Record."""
-        self.told.append(("first bytes", chunk))
+        self.calls.append(("first bytes", chunk))
 
     def faulted(self, fault: Fault) -> None:
         """Record."""
-        self.told.append(("faulted", fault.text))
+        self.calls.append(("faulted", fault.text))
 
     def parameter_status(self, body: bytes) -> None:
         """Record."""
-        self.told.append(("parameter", body))
+        self.calls.append(("parameter", body))
 
     def without_shutdown_notice(
         self, chunk: bytes, at: int, *, unanswered: bool
@@ -107,44 +107,44 @@ class Control:
 
     def contradicted(self, what: str) -> None:
         """Record."""
-        self.told.append(("contradicted", what))
+        self.calls.append(("contradicted", what))
 
     def parameter_reset(self, body: bytes) -> bytes | None:
         """Record."""
-        self.told.append(("reset", body))
+        self.calls.append(("reset", body))
         return None
 
     def refused_to_write(self) -> None:
         """Record."""
-        self.told.append(("refused to write",))
+        self.calls.append(("refused to write",))
 
     def was_reset(self, *, at_default: bool) -> None:
         """Do nothing: all parameters are reported here."""
 
     def transaction_in_statement_mode(self) -> None:
         """Record."""
-        self.told.append(("statement mode",))
+        self.calls.append(("statement mode",))
 
     def close(self, reason: str) -> None:
         """Record."""
-        self.told.append(("close", reason))
+        self.calls.append(("close", reason))
 
     def terminated(self) -> None:
         """Record."""
-        self.told.append(("terminated",))
+        self.calls.append(("terminated",))
 
     def disconnect(self, fault: Fault, *, quietly: bool = False) -> None:
         """Record."""
-        self.told.append(("disconnect", fault.text, quietly))
+        self.calls.append(("disconnect", fault.text, quietly))
 
 
 class PoolPolicy:
-    """Stands for the pool: queues who must wait, records the rest."""
+    """Stands for the pool: queues waiting clients, records the rest."""
 
     def __init__(self) -> None:
         """Begin without calls."""
         self.idle_pool: IdlePool
-        self.told: list[tuple[str, object]] = []
+        self.calls: list[tuple[str, object]] = []
         self.syncs_parameters = False
 
     def wait(self, client: ClientStream) -> None:
@@ -155,16 +155,16 @@ class PoolPolicy:
 
     def sync_parameters(self, client: ClientStream, server: ServerStream) -> bool:
         """Record."""
-        self.told.append(("sync_parameters", (client, server)))
+        self.calls.append(("sync_parameters", (client, server)))
         return self.syncs_parameters
 
     def discard(self, server: ServerStream) -> None:
         """Record."""
-        self.told.append(("discard", server))
+        self.calls.append(("discard", server))
 
     def released(self, server: ServerStream) -> None:
         """Record."""
-        self.told.append(("released", server))
+        self.calls.append(("released", server))
 
 
 class Stage:
@@ -217,9 +217,9 @@ class Stage:
         return client
 
     def sent(self, stream: object) -> bytes:
-        """Return what was sent to the other end of a stream since the last call."""
+        """Return what was sent to the peer of a stream since the last call."""
         return self.sockets[stream].take()
 
-    def told(self, stream: object) -> list[tuple[object, ...]]:
+    def calls(self, stream: object) -> list[tuple[object, ...]]:
         """Return the calls of a stream's partner."""
-        return self.controls[stream].told
+        return self.controls[stream].calls

@@ -116,7 +116,7 @@ class Play:
 
     def _replaced(self, server: ServerStream) -> ServerStream:
         """Return a new server in place of one that is closed."""
-        assert self.stage.told(server) == []
+        assert self.stage.calls(server) == []
         server.statements.clear()
         del self.servers[server], self.answers[server]
         new = self._open()
@@ -177,7 +177,7 @@ class Play:
         """See that nothing is left over, and that all maps are true."""
         for client in self.clients:
             ended = [("terminated",)] if client in self.terminated else []
-            assert self.stage.told(client) == ended
+            assert self.stage.calls(client) == ended
             assert client.exchange.clean
             assert client.exchange.synthetic_count == client.exchange.outstanding() == 0
             assert client.exchange.unsettled == 0
@@ -187,7 +187,7 @@ class Play:
         assert self.stage.idle_pool.waiters == []
         assert set(self.stage.idle_pool.idle) == set(self.servers)
         for stream, model in self.servers.items():
-            assert self.stage.told(stream) == []
+            assert self.stage.calls(stream) == []
             known = {one.name for one in stream.statements.by_number.values()}
             assert not stream.statements.needs_cleaning()
             assert known == set(model.prepared) - {b"", OURS}

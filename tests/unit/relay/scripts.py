@@ -155,12 +155,12 @@ class Author:
             *[lambda: self._several(self.step, 5) + SYNC] * 8,
             *[lambda: queried(self.text())] * 5,
             *[self.copy] * 3,
-            # Of no COPY, or behind one that has failed.
+            # Of no COPY, or after one that has failed.
             lambda: message(b"d", b"row") + COPY_DONE,
             lambda: COPY_DONE + FLUSH,
             lambda: message(b"F", b"\0\0\0\1"),
             lambda: SYNC,
-            # With a Query in front there is no unnamed statement.
+            # After a Query there is no unnamed statement.
             lambda: queried(b"q" + self.client) + BARE,
             lambda: begin + BARE + unnamed(own) + SYNC + BARE,
             lambda: begin + parse(b"", own) + SYNC + self._several(self.step, 1) + BARE,
@@ -174,7 +174,7 @@ class Author:
         )
 
     def script(self, most: int = 6) -> Script:
-        """Return a script of so many parts; its end leaves nothing behind."""
+        """Return a script of so many parts; it ends in a clean state."""
         while True:
             script = [self.part() for _ in range(self.random.randint(0, most))]
             if is_playable(script):

@@ -91,8 +91,8 @@ def test_violations_while_waiting() -> None:
     server = stage.server()
     stage.idle_pool.idle.clear()
     stage.idle_pool.put_back(server)
-    assert stage.told(client) == [("faulted", "unknown pkt")]
-    assert stage.told(server) == []
+    assert stage.calls(client) == [("faulted", "unknown pkt")]
+    assert stage.calls(server) == []
     assert stage.sent(server) == b""
 
 
@@ -125,7 +125,7 @@ def test_violations(data: bytes, text: str, *, linked: bool) -> None:
         client.take(query())
         stage.sent(server)
     client.take(data)
-    assert stage.told(client)[0][:2] == ("faulted", text)
+    assert stage.calls(client)[0][:2] == ("faulted", text)
     assert stage.sent(server) == b""
 
 
@@ -137,14 +137,14 @@ def test_terminate() -> None:
     stage.sent(server)
     client.take(query() + message(b"X") + query("never"))
     assert stage.sent(server) == query()
-    assert stage.told(client) == []
+    assert stage.calls(client) == []
     server.take(message(b"C", b"BEGIN\0") + IN_TRANSACTION + RESULT)
-    assert stage.told(client) == []
+    assert stage.calls(client) == []
     server.take(IN_TRANSACTION)
     assert stage.sent(client) == (
         message(b"C", b"BEGIN\0") + IN_TRANSACTION + RESULT + IN_TRANSACTION
     )
-    assert stage.told(client) == [("terminated",)]
+    assert stage.calls(client) == [("terminated",)]
     assert stage.sent(server) == b""
 
 
@@ -165,7 +165,7 @@ def test_terminate_without_an_answer_to_come(asked: bytes, answered: bytes) -> N
     client.take(asked)
     server.take(answered)
     client.take(message(b"X"))
-    assert stage.told(client) == [("terminated",)]
+    assert stage.calls(client) == [("terminated",)]
 
 
 def test_terminate_without_a_server() -> None:
@@ -173,11 +173,11 @@ def test_terminate_without_a_server() -> None:
     stage = Stage()
     client = stage.client()
     client.take(message(b"X"))
-    assert stage.told(client) == [("terminated",)]
+    assert stage.calls(client) == [("terminated",)]
 
 
 def test_before_the_login_messages_are_the_controls() -> None:
-    """Whole, one by one, whatever the pieces."""
+    """The control gets them whole, one by one, in any number of pieces."""
     stage = Stage()
     client = stage.client()
     client.relaying = False
@@ -185,7 +185,7 @@ def test_before_the_login_messages_are_the_controls() -> None:
     data = message(b"p", b"secret\0")
     client.take(data[:3])
     client.take(data[3:])
-    assert stage.told(client) == [("message", "p", b"secret\0")]
+    assert stage.calls(client) == [("message", "p", b"secret\0")]
 
 
 def test_prepared_statements_are_renamed() -> None:
@@ -211,7 +211,7 @@ def test_prepared_statements_are_renamed() -> None:
 
 
 def test_a_statement_the_server_has() -> None:
-    """ParseComplete is ours, before the server has said anything."""
+    """The pooler sends ParseComplete itself, before the server has said anything."""
     stage = Stage()
     server = stage.server()
     parse = message(b"P", b"mine\0SELECT 1\0\0\0") + message(b"S")
@@ -239,7 +239,7 @@ def test_broken_bodies(data: bytes, name: str) -> None:
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
     client.take(data)
-    assert stage.told(client) == [("faulted", f"broken {name} packet")]
+    assert stage.calls(client) == [("faulted", f"broken {name} packet")]
     assert stage.sent(server) == b""
 
 
@@ -259,7 +259,7 @@ def test_a_second_start_up_packet() -> None:
     client.relaying = False
     client.actions = CLIENT_UNRELAYED
     client.take(b"\0\0\0\x29\0\3\0\0user\0")
-    assert stage.told(client) == [("faulted", "client re-sent startup pkt")]
+    assert stage.calls(client) == [("faulted", "client re-sent startup pkt")]
 
 
 def test_close_needs_no_server() -> None:
@@ -336,11 +336,11 @@ def test_leaving_a_refused_pipeline() -> None:
     client.take(PIPELINE)
     refuse(stage, client)
     client.take(message(b"X"))
-    assert stage.controls[client].told == [("terminated",)]
+    assert stage.controls[client].calls == [("terminated",)]
     client = stage.client()
     client.take(PIPELINE + b"S\0\0\0\0")
     refuse(stage, client)
-    ((kind, text),) = stage.controls[client].told
+    ((kind, text),) = stage.controls[client].calls
     assert (kind, str(text)[:17]) == ("faulted", "bad packet header")
 
 
@@ -449,7 +449,7 @@ def test_a_statement_the_server_lacks() -> None:
 
 
 def test_an_unknown_statement() -> None:
-    """The server itself says so, and the name stays as it is."""
+    """The server itself reports it, and the name stays as it is."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
     client.take(named(b"unknown") + END)

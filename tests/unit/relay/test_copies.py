@@ -90,7 +90,7 @@ def test_a_message_in_many_pieces(
     data = MESSAGES[name]
     for at in range(0, len(data), PIECE):
         client.take(data[at : at + PIECE])
-    assert stage.told(client) == []
+    assert stage.calls(client) == []
     assert client.wanted == 0
     assert interceptor is None or interceptor.wanted == 0
     assert sum(looked_at) <= 4 * len(data) + 4 * PIECE
@@ -122,7 +122,7 @@ def test_many_small_pieces_take_little_memory() -> None:
 
 
 def test_large_pieces_are_not_copied_for_that() -> None:
-    """What comes in full reads is joined once, at the end."""
+    """Data that comes in full reads is joined once, at the end."""
     client = Stage().client(prepared=10)
     client.wanted = MAX_MESSAGE_SIZE
     pieces = [bytes([at]) * 2 * SMALL_PIECE for at in range(2 * MAX_PIECES % 250)]
@@ -156,7 +156,7 @@ def test_a_name_without_end(name: str, *, is_intercepted: bool) -> None:
     client.take(kind + (1 << 29).to_bytes(4, "big") + begin)
     for _ in range(3 * MAX_NAME_LENGTH // 1000):
         client.take(b"x" * 1000)
-    assert ("faulted", f"broken {name} packet") in stage.told(client)
+    assert ("faulted", f"broken {name} packet") in stage.calls(client)
 
 
 @pytest.mark.parametrize("size", [MAX_NAME_LENGTH, MAX_NAME_LENGTH + 1])
@@ -172,7 +172,7 @@ def test_the_longest_name(name: str, size: int) -> None:
     }
     client.take(message(name[:1].encode(), bodies[name]))
     refused = [("faulted", f"broken {name} packet")]
-    assert stage.told(client) == ([] if size <= MAX_NAME_LENGTH else refused)
+    assert stage.calls(client) == ([] if size <= MAX_NAME_LENGTH else refused)
 
 
 BEFORE_A_SYNC = {
@@ -194,7 +194,7 @@ def test_many_messages_that_no_server_sees(one: bytes) -> None:
 
 
 def test_many_messages_that_are_skipped() -> None:
-    """The same after an error that was ours, up to the Sync."""
+    """The same after an error from pgswitch, up to the Sync."""
     stage = Stage()
     client = stage.client(prepared=10)
     data = message(b"B", b"\0\0" + bytes(6)) * 2000 + SYNC + message(b"H")

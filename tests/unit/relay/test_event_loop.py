@@ -41,20 +41,20 @@ class Stage:
     def __init__(self) -> None:
         """Begin with no sockets."""
         self.poller = select.epoll()
-        self.told: list[tuple[str, int, object]] = []
+        self.calls: list[tuple[str, int, object]] = []
         self.wants_reactor = True
         self.event_loop = EventLoop(self._other, self._ended, self._failed)
         self._open: list[socket.socket] = []
 
     def _other(self, descriptor: int, event: int) -> bool:
-        self.told.append(("other", descriptor, event))
+        self.calls.append(("other", descriptor, event))
         return self.wants_reactor
 
     def _ended(self, descriptor: int, why: object) -> None:
-        self.told.append(("ended", descriptor, why))
+        self.calls.append(("ended", descriptor, why))
 
     def _failed(self, descriptor: int) -> None:
-        self.told.append(("failed", descriptor, None))
+        self.calls.append(("failed", descriptor, None))
 
     def socket(self) -> tuple[socket.socket, socket.socket]:
         """Return the two ends of a connection; the first is polled."""
@@ -104,7 +104,7 @@ def test_links_are_read_until_nothing_comes(stage: Stage) -> None:
     before = stage.event_loop.clock.now
     stage.event_loop.run(stage.poller, 0.005)
     assert stream.reads == 3
-    assert stage.told == []
+    assert stage.calls == []
     assert stage.event_loop.clock.now > before
 
 
@@ -113,7 +113,7 @@ def test_other_objects_end_the_loop(stage: Stage) -> None:
     near, far = stage.socket()
     far.send(b"x")
     stage.event_loop.run(stage.poller, 5.0)
-    assert stage.told == [("other", near.fileno(), select.EPOLLIN)]
+    assert stage.calls == [("other", near.fileno(), select.EPOLLIN)]
 
 
 def test_others_that_want_no_reactor(stage: Stage) -> None:
@@ -122,7 +122,7 @@ def test_others_that_want_no_reactor(stage: Stage) -> None:
     _near, far = stage.socket()
     far.send(b"x")
     stage.event_loop.run(stage.poller, 0.05)
-    assert len(stage.told) > 1
+    assert len(stage.calls) > 1
 
 
 def test_other_events_of_a_stream(stage: Stage) -> None:
@@ -133,7 +133,7 @@ def test_other_events_of_a_stream(stage: Stage) -> None:
     far.close()
     stage.event_loop.run(stage.poller, 5.0)
     assert stream.reads == 0
-    assert stage.told == [("other", near.fileno(), select.EPOLLIN | select.EPOLLHUP)]
+    assert stage.calls == [("other", near.fileno(), select.EPOLLIN | select.EPOLLHUP)]
 
 
 def test_the_end_of_a_stream(stage: Stage) -> None:
@@ -143,7 +143,7 @@ def test_the_end_of_a_stream(stage: Stage) -> None:
     stage.event_loop.streams[near.fileno()] = stream  # type: ignore[assignment]
     far.send(b"x")
     stage.event_loop.run(stage.poller, 0.0)
-    assert stage.told == [("ended", near.fileno(), "done")]
+    assert stage.calls == [("ended", near.fileno(), "done")]
 
 
 def test_a_failing_stream_disturbs_no_other(stage: Stage) -> None:
@@ -160,7 +160,7 @@ def test_a_failing_stream_disturbs_no_other(stage: Stage) -> None:
     far.send(b"x")
     second_far.send(b"x")
     stage.event_loop.run(stage.poller, 0.0)
-    assert stage.told == [("failed", near.fileno(), None)]
+    assert stage.calls == [("failed", near.fileno(), None)]
     assert other.reads == 1
 
 

@@ -1,4 +1,4 @@
-"""Checkout and release: who gets which server."""
+"""Checkout and release: which client gets which server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.relay.pair import Stage
 
 
 def test_the_last_used_first() -> None:
-    """Or the other way, if the setting says so."""
+    """Or the other way, by the setting."""
     stage = Stage()
     first, last = stage.server(), stage.server()
     stage.client().take(query())
@@ -51,7 +51,7 @@ def test_no_client_jumps_the_queue() -> None:
 
 
 def test_a_closed_idle_pool() -> None:
-    """Under PAUSE clients wait, whatever there is."""
+    """Under PAUSE clients wait, even if servers are idle."""
     stage = Stage()
     server = stage.server()
     stage.idle_pool.open = False
@@ -73,7 +73,7 @@ def test_what_the_policy_looks_at() -> None:
             not server.needs_release_check,
         )
         server.take(READY)
-        assert stage.policy.told.pop() == ("released", server)
+        assert stage.policy.calls.pop() == ("released", server)
         assert list(stage.idle_pool.idle) == []
         stage.idle_pool.idle.append(server)
 
@@ -87,7 +87,7 @@ def test_stale_servers_are_passed_over() -> None:
     client = stage.client()
     client.take(query())
     assert client.server is good
-    assert stage.policy.told == [("discard", close_needed), ("discard", dirty)]
+    assert stage.policy.calls == [("discard", close_needed), ("discard", dirty)]
 
 
 def test_parameters_that_differ() -> None:
@@ -98,7 +98,7 @@ def test_parameters_that_differ() -> None:
     client.parameters = ("Europe/Oslo",)
     stage.policy.syncs_parameters = True
     client.take(query())
-    assert stage.policy.told == [("sync_parameters", (client, server))]
+    assert stage.policy.calls == [("sync_parameters", (client, server))]
     assert client.server is None
     assert client.suspended
     assert stage.sent(server) == b""
@@ -135,8 +135,8 @@ def test_what_is_not_fit_to_be_used(
             stage.client().take(query())
         spoil(server)
         route_to(stage, server)
-        assert stage.policy.told.pop() == ("discard", server)
-        assert not stage.policy.told
+        assert stage.policy.calls.pop() == ("discard", server)
+        assert not stage.policy.calls
         assert list(stage.idle_pool.idle) == []
         assert stage.sent(server) == b""
 
@@ -149,7 +149,7 @@ def test_an_idle_server_that_is_not_fit(spoil: Callable[[ServerStream], None]) -
     spoil(spoilt)
     client = stage.client()
     client.take(query())
-    assert stage.policy.told == [("discard", spoilt)]
+    assert stage.policy.calls == [("discard", spoilt)]
     assert client.server is fit
 
 
@@ -161,19 +161,19 @@ def test_a_release_that_is_too_early() -> None:
         client.take(message(b"P", b"\0\0\0\0"))
         server.take(said)
         stage.idle_pool.release(server)
-        assert stage.policy.told == [("discard", server)]
+        assert stage.policy.calls == [("discard", server)]
         assert client.server is None
         assert list(stage.idle_pool.idle) == []
 
 
 def test_a_release_before_all_is_sent() -> None:
-    """As behind a COPY that failed early; what is left would reach the next client."""
+    """As after a COPY that failed early; the rest would reach the next client."""
     stage = Stage()
     server, client = stage.server(), stage.client()
     client.take(query())
     server.backlogged = True
     server.take(READY)
-    assert stage.policy.told == [("discard", server)]
+    assert stage.policy.calls == [("discard", server)]
     assert list(stage.idle_pool.idle) == []
 
 

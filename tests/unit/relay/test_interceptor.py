@@ -132,7 +132,7 @@ def test_another_text() -> None:
 
 
 def test_inside() -> None:
-    """In a transaction, and in a pipeline behind its first request."""
+    """In a transaction, and in a pipeline after its first request."""
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
@@ -227,7 +227,7 @@ def test_a_client_that_leaves() -> None:
 @pytest.mark.parametrize("types", [b"\0\0", b"\0\1\0\0\0\x17", b"\0\1\x17\0\0\0"])
 @pytest.mark.parametrize("name", [b"", b"name"])
 def test_types_of_parameters(types: bytes, name: bytes) -> None:
-    """They stay as they are behind another text."""
+    """They stay as they are with another text."""
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
@@ -386,8 +386,8 @@ def test_bad_headers(ahead: bytes) -> None:
     if ahead:
         assert stage.sent(server) == ahead
         server.take(RESULT + READY)
-    assert stage.told(client)[0][:2] == ("faulted", "bad packet header: '5100000003'")
-    assert stage.told(server) == []
+    assert stage.calls(client)[0][:2] == ("faulted", "bad packet header: '5100000003'")
+    assert stage.calls(server) == []
 
 
 @pytest.mark.parametrize("taken", [3, 12])
@@ -541,7 +541,7 @@ def test_a_pipeline_behind_what_was_skipped() -> None:
 
 
 def test_an_interceptor_set_while_a_server_skips() -> None:
-    """As it may be by a RELOAD, before the Sync and behind it."""
+    """A RELOAD may set it, before the Sync and after it."""
     for is_synced in (False, True):
         stage = Stage()
         server = stage.server()
@@ -598,7 +598,7 @@ def test_a_query_amid_a_copy() -> None:
 
 
 def test_a_query_behind_a_copy_that_fails() -> None:
-    """It is judged when the error is there, as any other that comes behind one."""
+    """It is decided when the error is there, like any request after one."""
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage)
@@ -642,7 +642,7 @@ def test_closing_what_the_server_knows(what: bytes) -> None:
 
 @pytest.mark.parametrize("is_synced", [False, True])
 def test_closing_behind_a_copy(is_synced: bool) -> None:  # noqa: FBT001 - a parameter
-    """A Sync behind the end of the COPY has ended the pipeline, one before has not."""
+    """A Sync after the end of the COPY has ended the pipeline, one before has not."""
     stage = Stage()
     server = stage.server()
     client, adviser, _ = gated(stage, prepared=10)

@@ -20,7 +20,7 @@ PREPARED = message(b"C", b"PREPARE\0") + READY
 
 def released(stage: Stage, server: ServerStream) -> None:
     """Have a server that came back cleaned, and put it back."""
-    assert stage.policy.told.pop() == ("released", server)
+    assert stage.policy.calls.pop() == ("released", server)
     assert server.statements.cleaning()
     server.drop_release_check()
     stage.idle_pool.idle.append(server)
@@ -34,7 +34,7 @@ def prepared(text: str = "PREPARE a AS SELECT 1") -> tuple[Stage, ClientStream]:
     first.take(PREPARED)
     assert stage.sent(client) == PREPARED
     assert stage.idle_pool.idle == []
-    assert stage.policy.told.pop() == ("released", first)
+    assert stage.policy.calls.pop() == ("released", first)
     return stage, client
 
 
@@ -46,7 +46,7 @@ def test_names_of_ones_own_are_closed_at_the_release() -> None:
     assert client.exchange.queue == [QUERY | SQL]
     server.take(PREPARED)
     assert client.server is None
-    assert stage.policy.told == [("released", server)]
+    assert stage.policy.calls == [("released", server)]
     assert server.needs_release_check
     assert server.statements.cleaning() == message(b"C", b"Sa\0")
     server.drop_release_check()
@@ -158,7 +158,7 @@ def test_what_names_a_statement_waits() -> None:
 
 
 def test_what_names_none_does_not_wait() -> None:
-    """An ordinary query goes on behind a PREPARE."""
+    """An ordinary query goes on after a PREPARE."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
     client.take(query("PREPARE a AS SELECT 1"))
@@ -198,7 +198,7 @@ def test_sql_statements_in_pieces(size: int) -> None:
 
 @pytest.mark.parametrize("text", ["DELETE FROM t", " \n ", "PREPARED", "end"])
 def test_queries_that_only_begin_like_it(text: str) -> None:
-    """They go on as they are, in whatever pieces."""
+    """They go on unchanged, in any number of pieces."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
     client.take(query(text))
@@ -232,7 +232,7 @@ def test_an_empty_message() -> None:
 
 
 def test_forgetting_all_where_nothing_is_known() -> None:
-    """DISCARD ALL counts on whatever server it runs."""
+    """DISCARD ALL counts on any server."""
     stage, client = prepared()
     second = stage.server()
     client.take(query("DISCARD ALL"))
@@ -296,11 +296,11 @@ def test_preparing_by_the_extended_protocol() -> None:
     first.take(DONE)
     assert client.statements.sql.texts == {b"a": b"PREPARE a AS SELECT 1"}
     assert stage.sent(client) == message(b"1") + READY + DONE
-    assert stage.policy.told == [("released", first)]
+    assert stage.policy.calls == [("released", first)]
 
 
 def test_executing_by_the_extended_protocol() -> None:
-    """What is missing goes before the Parse, and what names it behind that waits."""
+    """The missing statement goes before the Parse; messages that name it wait."""
     stage, client = prepared()
     second = stage.server()
     client.take(parse(b"EXECUTE a") + BOUND)
@@ -326,7 +326,7 @@ def test_a_named_one_on_another_server() -> None:
     assert stage.sent(first) == made + parse(b"EXECUTE a", name) + SYNC
     first.take(OF_OURS + message(b"1") + READY)
     assert stage.sent(client) == message(b"1") + READY
-    stage.policy.told.clear()
+    stage.policy.calls.clear()
     second = stage.server()
     client.take(bound(b"x"))
     sent = made + parse(b"EXECUTE a", name)
@@ -362,7 +362,7 @@ def test_another_statement_under_the_name() -> None:
     assert client.statements is not None
     assert client.statements.sql.texts == {}
     assert server.statements.has_unknown, "it said PREPARE, whatever that was"
-    assert stage.policy.told == [("released", server)]
+    assert stage.policy.calls == [("released", server)]
 
 
 # The unnamed statement.
@@ -374,7 +374,7 @@ CLOSE_UNNAMED = message(b"C", b"S\0")
 
 
 def test_the_unnamed_statement_of_another() -> None:
-    """It is closed before the Bind, so that the server itself says there is none."""
+    """It is closed before the Bind, so that the server itself reports it as missing."""
     stage = Stage()
     server = stage.server()
     first, second = stage.client(prepared=10), stage.client(prepared=10)

@@ -43,7 +43,7 @@ class Pipe:
         self.client.take(query())
 
     def connect(self, stream: Stream) -> socket.socket:
-        """Return the other end of a stream that has a descriptor from now on."""
+        """Return the peer of a stream that has a descriptor from now on."""
         near, far = socket.socketpair()
         near.setblocking(False)  # noqa: FBT003 - its only argument
         stream.descriptor = near.detach()
@@ -61,7 +61,7 @@ class Pipe:
             assert stream.do_read() is None
 
     @property
-    def told(self) -> list[str]:
+    def calls(self) -> list[str]:
         """The calls of the server's socket."""
         return self.stage.sockets[self.server].done
 
@@ -79,10 +79,10 @@ def pipe() -> Iterator[Pipe]:
 
 
 def begun(pipe: Pipe) -> Pipe:
-    """Return the pipe in the midst of a long answer."""
+    """Return the pipe in the middle of a long answer."""
     # Every other read is asked for more than comes, and does not count as full.
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=2 * LONG_ANSWER_READS - 1)
-    assert pipe.told == [MUCH]
+    assert pipe.calls == [MUCH]
     assert pipe.event_loop.batching.streams == {pipe.server.descriptor: pipe.server}
     return pipe
 
@@ -90,9 +90,9 @@ def begun(pipe: Pipe) -> Pipe:
 def test_a_long_answer(pipe: Pipe) -> None:
     """Is waited for in large pieces."""
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=2 * LONG_ANSWER_READS - 2)
-    assert pipe.told == []
+    assert pipe.calls == []
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=1)
-    assert pipe.told == [MUCH]
+    assert pipe.calls == [MUCH]
 
 
 def test_many_short_pieces(pipe: Pipe) -> None:
@@ -100,7 +100,7 @@ def test_many_short_pieces(pipe: Pipe) -> None:
     for _ in range(3):
         pipe.come(pipe.server, pipe.far, SMALL_READ, times=LONG_ANSWER_READS)
         pipe.come(pipe.server, pipe.far, 100, times=2)
-    assert pipe.told == []
+    assert pipe.calls == []
 
 
 @pytest.mark.parametrize("status", [b"I", b"T"])
@@ -109,7 +109,7 @@ def test_its_end(pipe: Pipe, status: bytes) -> None:
     begun(pipe)
     rest = bytes(pipe.server.skip) + message(b"C", b"SELECT 1\0")
     pipe.server.take(rest + message(b"Z", status))
-    assert pipe.told == [MUCH, ONE]
+    assert pipe.calls == [MUCH, ONE]
     assert pipe.event_loop.batching.streams == {}
     assert not pipe.server.low_water
 
@@ -118,10 +118,10 @@ def test_a_quick_one(pipe: Pipe) -> None:
     """The end of one that takes little time must not be late by a wait's."""
     pipe.pace_s = LONG_ANSWER_S / 1000
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=200)
-    assert pipe.told == []
+    assert pipe.calls == []
     pipe.pace_s = 0.001
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=20)
-    assert pipe.told == [MUCH]
+    assert pipe.calls == [MUCH]
 
 
 def test_a_sender_in_bursts(pipe: Pipe) -> None:
@@ -132,7 +132,7 @@ def test_a_sender_in_bursts(pipe: Pipe) -> None:
             pipe.event_loop.run(poller, 0.01)
             pipe.event_loop.clock.now = 0.0
             pipe.stage.sent(pipe.client)
-    assert pipe.told == [MUCH, ONE] * MAX_FRUITLESS_WAITS
+    assert pipe.calls == [MUCH, ONE] * MAX_FRUITLESS_WAITS
     assert pipe.event_loop.batching.streams == {}
 
 
@@ -146,7 +146,7 @@ def test_a_hiccup(pipe: Pipe) -> None:
             pipe.event_loop.clock.now = 0.0
             pipe.stage.sent(pipe.client)
             assert pipe.server.successful_waits == 0
-    assert pipe.told == [MUCH, ONE] * (MAX_FRUITLESS_WAITS + 5)
+    assert pipe.calls == [MUCH, ONE] * (MAX_FRUITLESS_WAITS + 5)
     assert pipe.server.fruitless_waits == 0
 
 
@@ -165,7 +165,7 @@ def test_the_last_piece(pipe: Pipe) -> None:
             pipe.event_loop.clock.now = 0.0
             pipe.stage.idle_pool.idle.clear()
             pipe.stage.idle_pool.idle.append(pipe.server)
-    assert pipe.told == [MUCH, ONE] * (MAX_FRUITLESS_WAITS + 5)
+    assert pipe.calls == [MUCH, ONE] * (MAX_FRUITLESS_WAITS + 5)
     assert pipe.server.fruitless_waits == 0
 
 
@@ -179,7 +179,7 @@ def test_a_small_buffer(pipe: Pipe) -> None:
 
     socket_.wake_for = wake_for  # type: ignore[method-assign]
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=20 * LONG_ANSWER_READS)
-    assert pipe.told == [f"asked for {LOW_WATER_MARK}"]
+    assert pipe.calls == [f"asked for {LOW_WATER_MARK}"]
     assert pipe.event_loop.batching.streams == {}
     assert not pipe.server.low_water
 
@@ -188,7 +188,7 @@ def test_switched_off(pipe: Pipe) -> None:
     """Every byte wakes then."""
     pipe.event_loop.batching.low_water_mark = 0
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER_READS)
-    assert pipe.told == []
+    assert pipe.calls == []
 
 
 def test_only_servers_send_such(pipe: Pipe) -> None:
@@ -206,7 +206,7 @@ def test_without_an_eye_on_it(pipe: Pipe) -> None:
     """By a stock reactor, and with TLS, every byte wakes."""
     pipe.server.batching = None
     pipe.come(pipe.server, pipe.far, SMALL_READ, times=3 * LONG_ANSWER_READS)
-    assert pipe.told == []
+    assert pipe.calls == []
 
 
 def test_an_answer_that_slows_down(pipe: Pipe) -> None:
@@ -219,7 +219,7 @@ def test_an_answer_that_slows_down(pipe: Pipe) -> None:
         while not pipe.stage.sent(pipe.client):
             pipe.event_loop.run(poller, 5.0)
     assert monotonic() - began < 2.0
-    assert pipe.told == [MUCH, ONE]
+    assert pipe.calls == [MUCH, ONE]
     assert pipe.event_loop.batching.streams == {}
 
 
@@ -232,7 +232,7 @@ def test_one_that_stands_still(pipe: Pipe) -> None:
     with select.epoll() as poller:
         for _ in range(4):
             pipe.event_loop.run(poller, 0.01)
-    assert pipe.told == [MUCH, "pause", ONE]
+    assert pipe.calls == [MUCH, "pause", ONE]
     assert pipe.stage.sent(pipe.client) == b""
     assert pipe.event_loop._within(5.0) == 5.0
 
@@ -242,7 +242,7 @@ def test_ready_in_large_pieces(pipe: Pipe) -> None:
     begun(pipe)
     pipe.server.skip = 0
     pipe.server.take(READY)
-    assert pipe.told[-1] == ONE
+    assert pipe.calls[-1] == ONE
 
 
 def test_one_that_another_ends(pipe: Pipe) -> None:

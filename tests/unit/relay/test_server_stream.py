@@ -56,7 +56,7 @@ def test_statement_mode_forbids_transactions() -> None:
     server, client = stage.server(), stage.client()
     client.take(query("BEGIN"))
     server.take(IN_TRANSACTION)
-    assert stage.told(server) == [("statement mode",)]
+    assert stage.calls(server) == [("statement mode",)]
 
 
 def test_a_notice_behind_the_answer() -> None:
@@ -94,7 +94,7 @@ def test_parameters_are_reported() -> None:
     status = message(b"S", b"TimeZone\0UTC\0")
     server.take(status[:9])
     server.take(status[9:] + READY)
-    assert stage.told(server) == [("parameter", b"TimeZone\0UTC\0")]
+    assert stage.calls(server) == [("parameter", b"TimeZone\0UTC\0")]
     assert stage.sent(client) == status + READY
 
 
@@ -104,7 +104,7 @@ def test_an_unknown_message() -> None:
     server, client = stage.server(), stage.client()
     client.take(query())
     server.take(message(b"?"))
-    assert stage.told(server) == [("faulted", "unknown pkt")]
+    assert stage.calls(server) == [("faulted", "unknown pkt")]
 
 
 def test_unlinked_messages_are_the_controls() -> None:
@@ -114,7 +114,7 @@ def test_unlinked_messages_are_the_controls() -> None:
     data = message(b"N", b"SNOTICE\0\0")
     server.take(data[:4])
     server.take(data[4:])
-    assert stage.told(server) == [("message", "N", b"SNOTICE\0\0")]
+    assert stage.calls(server) == [("message", "N", b"SNOTICE\0\0")]
 
 
 @pytest.mark.parametrize("step", [1, 4, 9, 1000])
@@ -137,7 +137,7 @@ def test_our_own_parse_is_swallowed(step: int) -> None:
 
 
 def test_a_made_reply_comes_in_its_turn() -> None:
-    """CloseComplete behind the reply that comes before it."""
+    """CloseComplete follows the reply that comes before it."""
     stage = Stage()
     server, client = stage.server(), stage.client(prepared=10)
     client.take(

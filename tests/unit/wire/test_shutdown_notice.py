@@ -1,4 +1,4 @@
-"""What a server's last words tell of its work."""
+"""What a server's shutdown notice says about its work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority, and whatever it is to sign."""
+"""Certificates for tests: an authority, and all that it signs."""
 
 from __future__ import annotations
 

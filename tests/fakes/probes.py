@@ -68,7 +68,7 @@ class FakeProbe:
         reading.callback((("host",), [(host,) for host in hosts]))
 
     def fail(self, failure: ProbeFailure, words: str = "words") -> None:
-        """Let whatever is asked fail."""
+        """Fail the pending query."""
         waiting: list[Deferred[NodeReport] | Deferred[QueryRows] | None]
         waiting, self.asked, self.reading = [self.asked, self.reading], None, None
         for deferred in waiting:

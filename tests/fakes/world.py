@@ -75,7 +75,7 @@ class End:
     """One of our connections as its other end sees it."""
 
     def __init__(self, world: World, transport: FakeTransport) -> None:
-        """Hold the other end of ``transport``."""
+        """Hold the peer of ``transport``."""
         self.world = world
         self.transport = transport
 
@@ -104,7 +104,7 @@ class Client(End):
     """A client; ``frontend`` is our side of it."""
 
     def __init__(self, world: World, transport: FakeTransport) -> None:
-        """Hold the other end."""
+        """Hold the peer."""
         super().__init__(world, transport)
         protocol = transport.protocol
         assert isinstance(protocol, Frontend)
@@ -124,7 +124,7 @@ class Server(End):
     """A server; ``backend`` is our side of it."""
 
     def __init__(self, world: World, transport: FakeTransport) -> None:
-        """Hold the other end."""
+        """Hold the peer."""
         super().__init__(world, transport)
         protocol = transport.protocol
         assert isinstance(protocol, Backend)

@@ -1,1 +1,1 @@
-"""Bytes of strangers: whatever comes before a login, tried at random."""
+"""Bytes of strangers: random input before a login."""

@@ -48,7 +48,7 @@ def running(client: psycopg.Connection, statement: str = LONG) -> Iterator[list[
 
 
 def cancel(client: psycopg.Connection) -> None:
-    """Send a cancel request for whatever the client is at; wait until it is over."""
+    """Send a cancel request for the client's current query; wait until it is over."""
     client.pgconn.get_cancel().cancel()
 
 

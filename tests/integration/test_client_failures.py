@@ -140,7 +140,7 @@ def closed(client: RawClient) -> None:
 
 @pytest.fixture
 def pooler(pgswitch: PgSwitchFactory) -> PgSwitch:
-    """Return a pgswitch with one server for everybody."""
+    """Return a pgswitch with one server for all clients."""
     return pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
 
 
@@ -180,7 +180,7 @@ def test_vanishing(
 
 
 def test_vanishing_during_the_login(pgswitch: PgSwitchFactory) -> None:
-    """After each byte of the login, none leaves anything behind."""
+    """A client may vanish after each byte of the login, without a trace."""
     pooler = pgswitch(auth_type="scram-sha-256", pool_mode="transaction")
     first = startup("user", "scram", "database", "bench")
     pooler.execute("SELECT 1")
@@ -198,7 +198,7 @@ def test_vanishing_during_the_login(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_vanishing_from_the_queue(pooler: PgSwitch) -> None:
-    """Who waits and goes is skipped; those behind get their turn."""
+    """A waiting client that leaves is skipped; the next ones get their turn."""
     with RawClient(pooler.port) as holder, RawClient(pooler.port) as patient:
         holder.log_in("scram")
         in_transaction(holder)

@@ -212,7 +212,7 @@ def test_no_node_answers_at_the_start(two: TwoNodes) -> None:
 
 
 def test_who_waits_at_a_takeover(two: TwoNodes) -> None:
-    """Servers are opened at the writer from the first one, whatever the entry says."""
+    """Servers are opened at the writer at once, whatever the entry says."""
     (standby,) = two.cluster.standbys
     pooler = two.start(standby)
     two.reload(pooler, {DATABASE: two.entry(standby, more="pool_size=1")})
@@ -368,7 +368,7 @@ def test_a_wrong_promotion_is_forgotten(two: TwoNodes) -> None:
 
 
 def test_reconnect_forgets_a_wrong_promotion(two: TwoNodes) -> None:
-    """An operator says so, for a list that still names the clone."""
+    """An operator does that, for a list that still names the clone."""
     pooler = two.start(two.cluster.writer)
     wrong_promotion(two, pooler)
     waits_then_goes_on(two, pooler, lambda: pooler.console(f"RECONNECT {DATABASE}"))

@@ -204,7 +204,7 @@ def test_psycopg(pooler: PgSwitch, *, binary: bool, prepare: bool) -> None:
 
 
 def test_asyncpg(pooler: PgSwitch) -> None:
-    """It prepares and describes whatever it fetches, and takes binary results."""
+    """It prepares and describes all it fetches, and takes binary results."""
 
     async def ask() -> None:
         connection = await asyncpg.connect(

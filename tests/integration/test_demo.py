@@ -69,7 +69,7 @@ def temporary() -> Iterator[Path]:
 
 
 def test_once_ends_by_itself(temporary: Path) -> None:
-    """The demo shows its table, ends with 0 and leaves nothing behind."""
+    """The demo shows its table, ends with 0 and cleans up."""
     demo = Demo(temporary, "--once", "--seconds=6")
     assert demo.wait() == 0, demo.output
     assert len(demo.urls()) == 2
@@ -95,7 +95,7 @@ def test_a_signal_ends_it(temporary: Path, number: signal.Signals) -> None:
 
 
 def test_a_signal_during_the_workload_ends_it(temporary: Path) -> None:
-    """Clients at work do not hold up the end."""
+    """Active clients do not delay the end."""
     demo = Demo(temporary, "--seconds=30")
     wait_until(lambda: "transactions/s" in demo.output, "the table", 30)
     demo.process.send_signal(signal.SIGINT)

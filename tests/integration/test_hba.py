@@ -49,7 +49,7 @@ def with_files(
 
 
 def asked(pooler: PgSwitch, user: str) -> str:
-    """Return what keeps a user out, nothing if it comes in."""
+    """Return the error of a login, empty if it succeeds."""
     try:
         pooler.connect(user).close()
     except psycopg.OperationalError as error:

@@ -140,14 +140,14 @@ def test_a_binding_where_nothing_can_be_bound_to(pooler: PgSwitch) -> None:
 
 
 class Between:
-    """Ends TLS of both sides, and hands on what it hears, changed or not."""
+    """Ends TLS of both sides, and forwards the bytes, changed or not."""
 
     def __init__(
         self, port: int, shown: tuple[Path, Path], change: Callable[[bytes], bytes]
     ) -> None:
         """``port`` is the server's, ``shown`` the certificate shown to its clients.
 
-        ``change`` is done to whatever the server says.
+        ``change`` is applied to the server's bytes.
         """
         self._server = port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -90,7 +90,7 @@ class Ports(NamedTuple):
 
 @pytest.fixture
 def directory_port(ports: Ports) -> int:
-    """Return the port for connections in clear, or with StartTLS."""
+    """Return the port for connections without TLS, or with StartTLS."""
     return ports.plain
 
 
@@ -256,7 +256,7 @@ def test_a_directory_that_is_silent(pgswitch: PgSwitchFactory) -> None:
 def test_a_silent_directory_delays_no_others(
     pgswitch: PgSwitchFactory, directory: Path, account: Account | None
 ) -> None:
-    """More logins hang in it than there are threads; others come in as before."""
+    """More logins hang in it than there are threads; other logins still succeed."""
     hba = directory / "hba"
     with ExitStack() as held:
         silent = held.enter_context(closing(socket.create_server(("127.0.0.1", 0))))

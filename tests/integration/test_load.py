@@ -233,7 +233,7 @@ def test_a_long_answer_that_slows_down(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_long_answers_one_after_the_other(pgswitch: PgSwitchFactory) -> None:
-    """Each comes to its end, and a short one behind it too."""
+    """Each is complete, and so is the short one that follows."""
     with RawClient(pgswitch(auth_type="trust", pool_mode="transaction").port) as client:
         client.log_in("scram")
         for number in range(1, 20):

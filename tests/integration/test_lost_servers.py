@@ -60,7 +60,7 @@ def _direct(server: PostgresServer) -> str:
 
 
 def test_a_server_terminated_in_a_transaction(pgswitch: PgSwitchFactory) -> None:
-    """Its client hears the server's own words; the pool goes on."""
+    """Its client gets the server's own error; the pool goes on."""
     pooler = pgswitch(pool_mode="transaction")
     with pooler.connect(autocommit=False) as client, pooler.connect() as other:
         victim = backend(client)

@@ -57,7 +57,7 @@ def heard(messages: list[tuple[str, bytes]]) -> list[str]:
 
 
 def to_the_end(client: RawClient, sent: bytes) -> list[str]:
-    """Send messages and Terminate; return all that is said."""
+    """Send messages and Terminate; return the whole answer."""
     client.send(sent + SYNC + TERMINATE)
     received = b""
     while chunk := client.socket.recv(65536):
@@ -122,7 +122,7 @@ def unnamed(state: LostTransaction) -> dict[bytes, bytes]:
 
 
 def stood_in(port: int, sent: bytes) -> list[str]:
-    """Return what is said of messages when the server is lost."""
+    """Return the answers to messages after the server is lost."""
     statements = ClientStatements(StatementTable(), Exchange(), 10, Counters())
     for name, text in NAMES.items():
         statements.introduce(name.encode(), text.encode() + b"\0\0\0")
@@ -150,7 +150,7 @@ def stood_in(port: int, sent: bytes) -> list[str]:
 def test_a_lost_transaction_is_a_failed_one(
     postgres: PostgresServer, seed: int
 ) -> None:
-    """Message by message, also behind the end of it."""
+    """Message by message, also after its end."""
     for number in range(SCRIPTS):
         random = Random(f"{seed} {number}")
         sent = b"".join(a_message(random) for _ in range(random.randrange(1, 8)))
@@ -201,7 +201,7 @@ def test_nothing_was_committed_when_we_say_so(
     seed: int,
     inside: bool,  # noqa: FBT001
 ) -> None:
-    """A server that carries all of it out leaves nothing behind then."""
+    """A server that executes all of it leaves nothing committed."""
     postgres.execute("CREATE TABLE IF NOT EXISTS kept (a int)", database="bench")
     postgres.execute("GRANT ALL ON kept TO PUBLIC", database="bench")
     certain = 0

@@ -28,7 +28,7 @@ BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 
 class Asker(RawClient):
-    """A client that says messages and shortens what it hears."""
+    """A client that sends messages and shortens the answers."""
 
     def hear(self, *, ends: int = 1) -> str:
         """Return types, SQLSTATEs, tags and statuses up to some ReadyForQuery."""
@@ -137,7 +137,7 @@ def test_what_follows_a_lost_transaction(place: Place, opened: ExitStack) -> Non
 
 
 def test_what_stood_behind_a_rollback(place: Place, opened: ExitStack) -> None:
-    """It ran by itself, so it may be done; what was inside certainly is not."""
+    """It ran outside the transaction, so it may be done; the rest certainly is not."""
     locking = place.connect()
     locking.execute(b"BEGIN")
     locking.execute(b"LOCK TABLE written IN EXCLUSIVE MODE")

@@ -235,7 +235,7 @@ def test_ten_million_rounds(pgswitch: PgSwitchFactory, server: PostgresServer) -
 def test_an_operators_question(
     pgswitch: PgSwitchFactory, server: PostgresServer, role: str
 ) -> None:
-    """What recovery_query says counts, whatever pg_is_in_recovery() would."""
+    """The result of recovery_query counts, not that of pg_is_in_recovery()."""
     for statement in (
         "DROP TABLE IF EXISTS node_role",
         "CREATE TABLE node_role (standby boolean, status text)",

@@ -160,7 +160,7 @@ def test_kill_client(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_disable_and_enable(pgswitch: PgSwitchFactory) -> None:
-    """New logins are refused; who is in stays in."""
+    """New logins are refused; present clients stay."""
     pooler = pgswitch(pool_mode="transaction")
     with pooler.connect() as client:
         pooler.console("DISABLE bench")

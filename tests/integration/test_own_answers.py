@@ -251,7 +251,7 @@ class Neighbour:
             self.client.read_until(b"Z")
 
     def look(self) -> None:
-        """Ask, and hear the answer to just that."""
+        """Send a query, and return the answer to just that."""
         self.count += 1
         self.client.send(query(f"SELECT 'neighbour {self.count}'"))
         answer = self.client.read_until(b"Z")
@@ -296,7 +296,7 @@ def _play_beside(
 
 
 def test_no_statement_stays_under_a_clients_name(pgswitch: PgSwitchFactory) -> None:
-    """What a client has prepared by SQL is not there for the next, by whatever way."""
+    """A statement prepared by SQL is not there for the next client, in any way."""
     pooler = pgswitch(auth_type="trust", pool_mode="transaction", default_pool_size=1)
     with RawClient(pooler.port) as one, RawClient(pooler.port) as two:
         one.log_in()

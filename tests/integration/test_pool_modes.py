@@ -1,4 +1,4 @@
-"""A pool mode that is changed while clients are at work, before real servers."""
+"""A pool mode that changes while clients are active, on real servers."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_there_and_back(pooler: PgSwitch, postgres: PostgresServer, by: str) -> 
 
 
 def test_waiting(pooler: PgSwitch, postgres: PostgresServer) -> None:
-    """Who waits for a session gets a turn as soon as there are none."""
+    """A client waiting for a session is served as soon as one is free."""
     change(pooler, postgres, "session", "RELOAD")
     clients = [RawClient(pooler.port) for _ in range(7)]
     try:

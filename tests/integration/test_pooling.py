@@ -165,7 +165,7 @@ def test_leaving_between_transactions(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_parameters_follow_the_client(pgswitch: PgSwitchFactory) -> None:
-    """Tracked parameters are the client's own on whatever server it meets."""
+    """Tracked parameters are the client's own on every server it gets."""
     pooler = pgswitch(pool_mode="transaction", default_pool_size=1)
     with (
         pooler.connect(application_name="one") as one,

@@ -145,7 +145,7 @@ class Place:
         return [line.partition("] ")[2] or line for line in run.text.splitlines()]
 
     def end(self) -> None:
-        """End whatever still runs."""
+        """End all processes that still run."""
         for run in self.runs:
             if run.process.poll() is None:
                 run.process.kill()

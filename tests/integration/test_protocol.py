@@ -87,7 +87,7 @@ DONE, FAIL = message(b"c"), message(b"f", b"given up\0")
 def test_copy_in(
     pgswitch: PgSwitchFactory, mode: str, data: bytes, sqlstate: str
 ) -> None:
-    """Whatever becomes of it, also far behind the failure, the client goes on."""
+    """Whatever the outcome, and long after the failure, the client goes on."""
     pooler = pgswitch(auth_type="trust", pool_mode=mode, default_pool_size=1)
     with RawClient(pooler.port) as client:
         client.log_in()

@@ -88,7 +88,7 @@ def test_md5_logins_that_fail(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_plain_logins_that_fail(pgswitch: PgSwitchFactory) -> None:
-    """A password in clear: wrong, empty, or for an unknown user."""
+    """A cleartext password: wrong, empty, or for an unknown user."""
     pooler = pgswitch(auth_type="plain")
     wrong = "password authentication failed"
     for user, password, text in (
@@ -137,7 +137,7 @@ def test_scram_first_messages(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_scram_second_messages(pgswitch: PgSwitchFactory) -> None:
-    """A proof that is none, or another nonce, is refused like a wrong password."""
+    """An invalid proof, or another nonce, is refused like a wrong password."""
     pooler = pgswitch(auth_type="scram-sha-256")
     for user in ("scram", "nobody"):
         for tail in (b",p=AAAA", b",p=!", b"", b"x,p=" + b"A" * 43 + b"="):

@@ -107,7 +107,7 @@ def test_explain_route(split: PgSwitch) -> None:
 
 
 def begins_on_standby(connection: psycopg.Connection) -> bool:
-    """Begin a transaction; on a busy machine the standby may be behind just then."""
+    """Begin a transaction; on a busy machine the standby may lag just then."""
     connection.execute("BEGIN READ ONLY")
     if is_standby(connection):
         return True

@@ -1,4 +1,4 @@
-"""A changed configuration taken over amid work, and a bad one refused whole."""
+"""A changed configuration applied under load, and a bad one refused as a whole."""
 
 from __future__ import annotations
 

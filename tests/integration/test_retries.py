@@ -68,7 +68,7 @@ def at_work(node: PostgresServer, words: str) -> list[int]:
 
 @contextmanager
 def locked(place: Place) -> Iterator[None]:
-    """Have everybody wait who wants anything of the table ``copied``."""
+    """Lock the table ``copied`` against all other users."""
     writer = place.cluster.writer
     with psycopg.connect(
         f"host=127.0.0.1 port={writer.port} user=trusted dbname=bench",
@@ -142,7 +142,7 @@ def reader(place: Place) -> psycopg.Connection:
 
 
 def test_a_read_that_kills_the_writer(place: Place) -> None:
-    """It kills it once; its client hears of it when the node is back, or before."""
+    """It kills it once; its client gets the error when the node is back, or before."""
     client = place.connect()
     before = told(place)
     with locked(place):
@@ -248,7 +248,7 @@ def end(place: Place, words: str) -> None:
 def test_what_an_administrator_ends(
     place: Place, how: Callable[[psycopg.Connection], Failing]
 ) -> None:
-    """It stays ended; the client hears what the server said, and goes on."""
+    """It stays ended; the client gets the server's error, and goes on."""
     client = place.connect()
     before = told(place)
     moves = place.pooler.console("SHOW SWITCHOVERS")
@@ -296,7 +296,7 @@ def test_ended_in_a_session(place: Place) -> None:
 
 
 def test_idle_in_transaction_for_too_long(place: Place) -> None:
-    """No FATAL for a client that stays; the next statement hears the reason."""
+    """No FATAL for a client that stays; the next statement gets the reason."""
     client = place.connect()
     client.execute("BEGIN")
     client.execute("SET LOCAL idle_in_transaction_session_timeout = '200ms'")
@@ -354,7 +354,7 @@ def test_run_again_and_shown(place: Place) -> None:
 
 
 def test_why_no_client_is_served(place: Place) -> None:
-    """query_wait_timeout without a writer says why there is none."""
+    """query_wait_timeout without a writer names the reason."""
     client = place.connect()
     place.pooler.console("SET query_wait_timeout = 1")
     try:

@@ -87,7 +87,7 @@ def make(
 
 
 def write(directory: Path, name: str, text: str) -> Path:
-    """Write a file of rules that everybody can read."""
+    """Write a file of rules that is world-readable."""
     directory.chmod(0o755)
     path = directory / f"{name}.py"
     path.write_text(dedent(text))
@@ -320,7 +320,7 @@ def test_refused_in_each_protocol(make: Make) -> None:
 
 
 def test_pipelines(make: Make) -> None:
-    """Answers come in the order asked, from whichever server, with a Sync between."""
+    """Answers come in the order asked, from any server, with a Sync between."""
     pooler = make(TABLES)
     with pooler.connect() as connection, connection.pipeline() as pipeline:
         cursors = []
@@ -578,7 +578,7 @@ def test_reload(make: Make, directory: Path) -> None:
 def test_targets_that_do_not_answer(
     pgswitch: PgSwitchFactory, postgres: PostgresServer, directory: Path
 ) -> None:
-    """Who is sent there hears of it in time; the others notice nothing."""
+    """Clients sent there get an error in time; the others notice nothing."""
     path = write(directory, "routing_rules", TABLES)
     with socket.socket() as refusing, socket.socket() as silent:
         for target in (refusing, silent):

@@ -160,7 +160,7 @@ def session(port: int, seed: int) -> None:
         client.log_in()
         for _ in range(UNITS):
             units = [model.next()]
-            # What is sent behind an error cannot know what that has undone.
+            # What follows an error cannot know what that has undone.
             while not model.failed and random.random() < 0.6:
                 units.append(model.next())
             data = b"".join(unit for unit, _ in units)

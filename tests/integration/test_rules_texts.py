@@ -114,5 +114,5 @@ def test_bytes_that_are_no_text(pooler: PgSwitch) -> None:
             client.send(message(b"Q", asked + b"\0"))
             kind, body = client.read_until(b"Z")[0]
             assert kind == b"E"
-            # The byte, and the quotation mark behind it.
+            # The byte, and the quotation mark after it.
             assert "0xe9 0x27" in error_fields(body)["M"]

@@ -213,7 +213,7 @@ def test_a_target_that_is_killed(pooler: PgSwitch) -> None:
 
 
 def test_a_query_amid_copy(pooler: PgSwitch) -> None:
-    """A server hangs up on that, whatever a rule wants; its pool goes on."""
+    """A server closes the connection then, whatever a rule wants; its pool goes on."""
     with RawClient(pooler.port) as client, RawClient(pooler.port) as other:
         for one in (client, other):
             one.log_in()

@@ -148,7 +148,7 @@ def test_clear_passwords_against_stored_secrets(
 
 
 def test_a_server_that_wants_something_else(pgswitch: PgSwitchFactory) -> None:
-    """A client hears by name what is not spoken."""
+    """The client's error names the unsupported method."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         port = listening.getsockname()[1]
 

@@ -23,7 +23,7 @@ def backend(connection: psycopg.Connection) -> int:
 
 
 def three_servers(pooler: PgSwitch) -> list[int]:
-    """Have three servers opened and given back one after the other."""
+    """Have three servers opened and released in sequence."""
     clients = [pooler.connect(autocommit=False) for _ in range(3)]
     pids = [backend(client) for client in clients]
     for client in clients:

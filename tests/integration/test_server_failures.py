@@ -1,4 +1,4 @@
-"""Servers that refuse, hang, end or talk nonsense, and what each client hears of it."""
+"""Servers that refuse, hang, end or send garbage, and what each client gets."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_nonsense_in_an_answer(
 def test_a_refused_login(
     pgswitch: PgSwitchFactory, fake: MakeFake, code: str, text: str
 ) -> None:
-    """Who waits hears the server's text and code."""
+    """Waiting clients get the server's text and code."""
     pooler = in_front_of(pgswitch, fake(error("FATAL", code, text)))
     with RawClient(pooler.port) as client:
         client.send(startup("user", "scram", "database", "bench"))
@@ -236,7 +236,7 @@ def test_a_server_that_never_answers_the_login(
 
 
 def test_fast_failure(pgswitch: PgSwitchFactory, fake: MakeFake) -> None:
-    """Logged-in clients of a server that is gone need not wait to hear of it."""
+    """Logged-in clients of a lost server get the error without a wait."""
     server = fake(WELCOME, message(b"C", b"SELECT 1\0") + READY)
     pooler = in_front_of(pgswitch, server, server_login_retry=30)
     with RawClient(pooler.port) as first, RawClient(pooler.port) as second:
@@ -271,7 +271,7 @@ def test_waiting_for_a_server_has_an_end(
 def test_terminated_in_a_query(
     pgswitch: PgSwitchFactory, postgres: PostgresServer
 ) -> None:
-    """The server's own FATAL, then the end; everybody else goes on."""
+    """The server's own FATAL, then the end; all other clients go on."""
     pooler = in_front_of(pgswitch, postgres)
     with RawClient(pooler.port) as client, RawClient(pooler.port) as other:
         client.log_in("scram")
@@ -359,7 +359,7 @@ def test_a_server_with_too_few_connections(
 def test_a_restart_under_a_queue(
     pgswitch: PgSwitchFactory, own_postgres: PostgresServer, how: str
 ) -> None:
-    """Those who had a server lose it; those who wait are served after the restart."""
+    """Clients with a server lose it; waiting ones are served after the restart."""
     pooler = in_front_of(
         pgswitch, own_postgres, default_pool_size=1, server_login_retry=0.1
     )

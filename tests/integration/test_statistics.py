@@ -40,7 +40,7 @@ def totals(pooler: PgSwitch) -> Totals:
 
 
 def waited(pooler: PgSwitch) -> float:
-    """Return for how many seconds the first of those who wait has been waiting."""
+    """Return for how many seconds the first waiting client has been waiting."""
     rows = pooler.console("SHOW POOLS")
     (row,) = (row for row in rows if row["database"] == "bench")
     return float(row["maxwait"] + row["maxwait_us"] / 1e6)
@@ -123,7 +123,7 @@ def test_simple_queries(pooler: PgSwitch) -> None:
         assert measured.ask(query("SELECT 1")) == counted(queries=1)
         assert measured.ask(query("SELECT 1/0")) == counted(queries=1)
         assert measured.ask(query("ROLLBACK")) == counted(queries=1)
-        # Queries that overlap are one, as far as anybody can tell them apart.
+        # Queries that overlap count as one: they cannot be told apart.
         assert measured.ask(query("SELECT 1") * 3, 3) == counted(1, 1, 1)
 
 

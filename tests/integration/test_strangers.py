@@ -49,7 +49,7 @@ def crowd(pooler: PgSwitch, packets: list[bytes]) -> Iterator[list[socket.socket
 
 
 def test_a_crowd_at_the_door(pgswitch: PgSwitchFactory) -> None:
-    """2,000 half-open logins: those inside are served, an admin comes in, all end."""
+    """2,000 half-open logins: present clients are served, an admin gets in, all end."""
     pooler = pgswitch(
         max_client_conn=CROWD + 100,
         client_login_timeout=8,
@@ -166,7 +166,7 @@ def test_too_many(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_wrong_passwords_lock_no_user_out(pgswitch: PgSwitchFactory) -> None:
-    """However often a stranger guesses, the user itself comes in at once."""
+    """However often a stranger guesses, the user itself gets in at once."""
     pooler = pgswitch(default_pool_size=1)
     for _ in range(30):
         with pytest.raises(psycopg.OperationalError):

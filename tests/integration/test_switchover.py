@@ -519,7 +519,7 @@ class Neighbour(threading.Thread):
 def test_all_down_and_up_again(place: Place) -> None:
     """For 20 s, and in the gap whatever an operator does: RELOAD, SIGHUP, PAUSE.
 
-    Who uses another database notices nothing.
+    Clients of another database notice nothing.
     """
     writer = place.cluster.writer
     neighbour = Neighbour(place.connect("plain"))

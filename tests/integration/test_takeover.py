@@ -69,7 +69,7 @@ def queries(pooler: PgSwitch) -> int:
 
 
 def test_ten_restarts_under_load(pooler: PgSwitch, installation: Installation) -> None:
-    """Pgbench's clients notice nothing, whatever they were doing."""
+    """Pgbench's clients notice nothing, whatever they are doing."""
     script = pooler.directory / "script"
     script.write_text(SCRIPT, encoding="ascii")
     loads = [
@@ -147,7 +147,7 @@ def test_each_state_of_a_client(pooler: PgSwitch) -> None:
 
 
 def test_clients_that_wait(pooler: PgSwitch) -> None:
-    """Their turn comes in the new process, with what they had asked."""
+    """They are served in the new process, with the queries they sent before."""
     with ExitStack() as stack:
         holders = [
             stack.enter_context(pooler.connect(autocommit=False)) for _ in range(3)
@@ -200,7 +200,7 @@ def test_a_client_that_a_rule_has_moved(pooler: PgSwitch) -> None:
         name = client.execute("SELECT current_database()").fetchone()
         assert name == ("other",)
         client.execute("COMMIT")
-    # What rules keep behind a query is judged by the new process, once.
+    # The new process decides, once, about a query that rules held back.
     with ExitStack() as stack:
         raws = [stack.enter_context(RawClient(pooler.port)) for _ in range(5)]
         for raw in raws:

@@ -38,7 +38,7 @@ TOLD = pytest.raises(psycopg.errors.AdminShutdown, match="administrator command"
 def test_encrypted_clients(
     tls_pgswitch: PgSwitchFactory, certificates: Certificates, directory: Path
 ) -> None:
-    """They get an error, the log has their count; clients in clear go on."""
+    """They get an error, the log has their count; unencrypted clients go on."""
     pooler = tls_pgswitch(
         pool_mode="transaction",
         pidfile=pidfile(directory),
@@ -127,7 +127,7 @@ def test_what_was_counted(pgswitch: PgSwitchFactory, directory: Path) -> None:
 def test_replication(
     source: PostgresServer, pgswitch: PgSwitchFactory, directory: Path
 ) -> None:
-    """A stream goes on, its walsender stays its own; who has none yet gets one."""
+    """A stream keeps its walsender; a replication client without one gets one."""
     pooler = pgswitch(
         {"bench": f"host=127.0.0.1 port={source.port}"},
         auth_type="trust",
@@ -161,7 +161,7 @@ def test_replication(
 
 
 def test_another_user_at_the_socket(pgswitch: PgSwitchFactory) -> None:
-    """In /tmp anybody may listen by the name of a pooler that is not running."""
+    """In /tmp any user may listen by the name of a pooler that is not running."""
     pooler = pgswitch(start=False)
     shared = Path(tempfile.mkdtemp(prefix="pgswitch-", dir="/tmp"))
     shared.chmod(0o1777)

@@ -1,4 +1,4 @@
-"""Tenants that share one server: each has its own parameters there, whatever they are.
+"""Tenants that share one server: each has its own parameters there.
 
 All of them under transaction pooling with one server, so that each query comes after
 one of another tenant.
@@ -113,7 +113,7 @@ def escaped(value: str) -> str:
 def test_search_path_from_the_start(
     pooler: PgSwitch, tenants: ExitStack, way: str
 ) -> None:
-    """Each sees its own, and who asked for none sees the server's."""
+    """Each sees its own; a client without one sees the server's."""
     all_of_them: list[tuple[Tenant, str]] = []
     for number, path in enumerate(PATHS):
         by_options = way == "options" or (way == "mixed" and number % 2)

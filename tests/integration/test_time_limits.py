@@ -106,7 +106,7 @@ def test_waiting(pgswitch: PgSwitchFactory) -> None:
 
 
 def test_waiting_for_longer_than_a_query_may_run(pgswitch: PgSwitchFactory) -> None:
-    """query_timeout counts for those who wait too, in other words."""
+    """query_timeout counts for waiting clients too, with another text."""
     pooler = pgswitch(
         sections={"users": {"md5": "query_timeout=100"}},
         auth_type="trust",

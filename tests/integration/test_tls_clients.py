@@ -60,7 +60,7 @@ def test_modes(
     in_clear: bool,
     encrypted: bool,
 ) -> None:
-    """Who comes in how; on the unix socket never by TLS, and always without."""
+    """Who gets in how; on the unix socket never by TLS, and always without."""
     pooler = tls_pgswitch(**certificates.for_clients(mode))
     if in_clear:
         with connect(pooler, certificates, "disable") as connection:
@@ -214,7 +214,7 @@ def trusting(tls_pgswitch: PgSwitchFactory, certificates: Certificates) -> PgSwi
     ],
 )
 def test_bytes_before_tls(trusting: PgSwitch, data: bytes, text: str) -> None:
-    """Whatever came in clear behind the request is refused, not taken for encrypted."""
+    """Plain bytes that follow the request are refused, not taken for encrypted."""
     with RawClient(trusting.port) as client:
         client.send(data)
         assert client.read_error()["M"] == text
@@ -243,7 +243,7 @@ def test_no_handshake(
         client.send(SSL_REQUEST)
         assert client.read_exactly(1) == b"S"
         client.send(data)
-        # An alert in clear may come first.
+        # An unencrypted alert may come first.
         assert b"R\0\0\0" not in client.rest()
     trusting.wait_for_log("closing because: TLS handshake failed: ")
     with connect(trusting, certificates, "require") as connection:
@@ -340,7 +340,7 @@ def test_reload(
 
 
 def test_set(tls_pgswitch: PgSwitchFactory, certificates: Certificates) -> None:
-    """SET acts at once; one that cannot says so by a notice, and changes nothing."""
+    """SET acts at once; a value that cannot changes nothing and gives a notice."""
     pooler = tls_pgswitch(**certificates.for_clients("prefer"))
     notices: list[str | None] = []
     with pooler.connect("admin", "pgbouncer", sslmode="require") as console:

@@ -47,7 +47,7 @@ def test_encrypting_modes(
     certificates: Certificates,
     mode: str,
 ) -> None:
-    """They do not mind whose certificate it is, as long as it may be from anybody."""
+    """They accept any subject, as long as the certificate may be any."""
     pooler = begun(
         tls_pgswitch,
         f"host={OTHER_HOST} port={tls_postgres.port}",
@@ -65,7 +65,7 @@ def test_verify_full(
     tls_postgres: PostgresServer,
     certificates: Certificates,
 ) -> None:
-    """By name and by address; each host of a list by itself; others are refused."""
+    """By name and by address; each host of a list separately; others are refused."""
     port = tls_postgres.port
     entries = {
         "name": f"host={HOST}",
@@ -175,7 +175,7 @@ def test_a_line_of_its_own(
 def test_unix_sockets(
     tls_pgswitch: PgSwitchFactory, tls_postgres: PostgresServer
 ) -> None:
-    """There is no TLS on them, whatever the mode."""
+    """They have no TLS, whatever the mode."""
     pooler = begun(
         tls_pgswitch,
         f"host={tls_postgres.directory} port={tls_postgres.port} user=postgres",
@@ -273,7 +273,7 @@ def answering(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
 def test_refused(
     tls_pgswitch: PgSwitchFactory, mode: str, answer: bytes, reason: str
 ) -> None:
-    """No start-up packet goes out in clear, and nothing injected is believed."""
+    """No startup packet is sent unencrypted, and nothing injected is believed."""
     with answering(answer) as (port, heard):
         pooler = begun(
             tls_pgswitch, f"host=127.0.0.1 port={port}", server_tls_sslmode=mode
@@ -286,7 +286,7 @@ def test_refused(
 
 
 def test_declined(tls_pgswitch: PgSwitchFactory) -> None:
-    """With prefer a server without TLS is logged in to in clear."""
+    """With prefer the login to a server without TLS is unencrypted."""
     with answering(b"N") as (port, heard):
         pooler = begun(tls_pgswitch, f"host=127.0.0.1 port={port}")
         with pytest.raises(psycopg.OperationalError):

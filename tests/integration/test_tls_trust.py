@@ -148,7 +148,7 @@ def test_replaced_authority_of_clients(
 def test_revoked_authority_of_clients(
     pooler: PgSwitch, trust: Trust, folder: Path
 ) -> None:
-    """One below ours, which a revocation list takes out: so are all it has signed."""
+    """A revocation list revokes an intermediate authority: so is all it has signed."""
     root = Authority(folder, "above")
     between = root.authority("between")
     below = between.issue("below", "certified", chain=[between])

@@ -79,7 +79,7 @@ def test_closed_without_a_word(pooler: PgSwitch, first: bytes) -> None:
 
 @pytest.mark.parametrize("code", [SSL_REQUEST, GSSENC_REQUEST])
 def test_encryption_is_declined(pooler: PgSwitch, code: int) -> None:
-    """One byte N, then the login goes on in clear."""
+    """One byte N, then the login goes on unencrypted."""
     with RawClient(pooler.port) as client:
         client.send(packet(code))
         assert client.read_exactly(1) == b"N"
@@ -178,7 +178,7 @@ def test_messages_that_need_no_server(pooler: PgSwitch) -> None:
 
 
 def test_a_query_as_large_as_allowed(pgswitch: PgSwitchFactory) -> None:
-    """Sixteen megabytes of text pass, in whatever pieces they come."""
+    """Sixteen megabytes of text pass, in any number of pieces."""
     pooler = pgswitch(auth_type="trust", pool_mode="transaction")
     with pooler.connect() as client:
         text = "x" * (16 << 20)

@@ -172,7 +172,7 @@ def _vanishes(script: Script) -> int | None:
 
 
 def _ended(found: list[str]) -> list[str]:
-    """Leave out what is said behind a FATAL: a pooler may say it in its own words."""
+    """Leave out what follows a FATAL: a pooler may word it differently."""
     for at, line in enumerate(found):
         if line.startswith("E FATAL"):
             return found[:at]
@@ -214,7 +214,7 @@ def _beyond(
 
 
 def script_steps(script: Script, group: int) -> Sequence[Step]:
-    """Return the steps of a group; none for what comes behind the last."""
+    """Return the steps of a group; none after the last group."""
     return script.groups[group].steps if group < len(script.groups) else ()
 
 

@@ -29,7 +29,7 @@ class Counted(Fenced):
         self._relaxed_from = relaxed_from
 
     def ending(self, group: int) -> bytes:
-        """Return a fence behind the last group, and behind those not known."""
+        """Return a fence after the last group, and after unknown ones."""
         if group == self._last:
             return wire.fence()
         if group < self._relaxed_from or self.terminates(group):

@@ -21,7 +21,7 @@ class Waiting(Protocol):
     """Tells when all answers to a group are there, and what is sent for that."""
 
     def ending(self, group: int) -> bytes:
-        """Return what is sent behind a group."""
+        """Return what is sent after a group."""
 
     def is_answered(self, group: int, messages: list[Message]) -> bool:
         """Tell whether these are all its answers."""
@@ -199,7 +199,7 @@ class Player:
                 self._begin_group()
 
     def _begin_group(self) -> None:
-        """Begin the next group; behind the last one there is a fence."""
+        """Begin the next group; a fence follows the last one."""
         number = len(self.answers)
         self.answers.append([])
         if number < len(self.script.groups):

@@ -1,4 +1,4 @@
-"""A whole run: variants one after the other, rounds until time is over, findings."""
+"""A whole run: variants in sequence, rounds until time is over, findings."""
 
 from __future__ import annotations
 

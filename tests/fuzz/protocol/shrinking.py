@@ -181,7 +181,7 @@ def _alone(case: Case, client: int, _group: int) -> Case:
 
 
 def _until(case: Case, client: int, group: int) -> Case:
-    """Return the case without what the client did behind a group."""
+    """Return the case without what the client did after a group."""
     last = case.rounds[-1]
     scripts = tuple(
         one._replace(groups=one.groups[: group + 1])

@@ -275,7 +275,7 @@ class Stage:
                 one.execute(f"DELETE FROM f{number}".encode())
 
     def _quiet(self) -> None:
-        """Wait until no server of the pooler is at work or inside of a transaction."""
+        """Wait until no server of the pooler is active or inside a transaction."""
         deadline = time.monotonic() + SETTLE_S
         while set(self.backends()) - {"idle"} and time.monotonic() < deadline:
             time.sleep(0.005)  # noqa: TID251 - no reactor runs in this process

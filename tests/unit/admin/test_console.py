@@ -273,7 +273,7 @@ def test_each_statement_counts() -> None:
 def test_a_statement_that_waits_is_answered_when_it_is_done(
     text: str, tag: str
 ) -> None:
-    """The reply of PAUSE and WAIT_CLOSE comes when the service says so."""
+    """The reply to PAUSE and WAIT_CLOSE comes when the service is done."""
     session = Session()
     replies = session.begin(text)
     session.control.waits[0].callback(None)

@@ -192,7 +192,7 @@ def test_read_once(
     "rest", ['"b" "tw', '"b" "two', '"b" ', '"b"', '"b', '"', '"b" "tw\n\n']
 )
 def test_a_file_that_is_cut(tmp_path: Path, rest: str) -> None:
-    """Changes nothing: who else was to be in it is not known."""
+    """It changes nothing: the missing users are unknown."""
     log = CapturedLog()
     store = AuthFile(log.log)
     path = tmp_path / "users"

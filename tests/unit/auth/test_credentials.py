@@ -24,7 +24,7 @@ PASSWORD = Secret.of("in clear")
 
 
 class Filed:
-    """The credentials, and the file behind them."""
+    """The credentials, and the file they come from."""
 
     def __init__(self, path: Path) -> None:
         """Begin with one user, ``a``."""

@@ -136,7 +136,7 @@ def test_the_first_that_fits() -> None:
 
 
 def test_names_are_looked_up_when_they_count() -> None:
-    """Not for a rule that another word keeps from fitting, nor behind one that fits."""
+    """Not for a rule that fails by another field, nor after one that matches."""
     assert decided("host all all h.example trust", TCP) is NEEDS_NAMES
     assert decided("host other all h.example trust", TCP) is None
     assert decided("host all all all trust\nhost all all h.example md5", TCP) == 1

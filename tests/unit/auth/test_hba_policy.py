@@ -49,7 +49,7 @@ def test_rules(world_of: WorldOf, hba: str, fault: str) -> None:
 
 
 def test_the_console_needs_a_rule_too(world_of: WorldOf) -> None:
-    """An admin as anybody."""
+    """An admin is checked like any user."""
     world = with_files(world_of, "host db all all trust")
     fault = world.client("pgbouncer", "admin").fault
     assert fault == "no authentication method is found"
@@ -141,7 +141,7 @@ def test_names_of_hosts(
     ],
 )
 def test_near(address: str, *, host: bool, net: bool) -> None:
-    """Loopback is ours, its network near, a documentation address neither."""
+    """Loopback is our own, its network near, a documentation address neither."""
     known = plain_address(address)
     assert hba_policy.is_near(SameNet.SAMEHOST, known) is host
     assert hba_policy.is_near(SameNet.SAMENET, known) is net
@@ -165,7 +165,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, name: str | None, *back: str) -> No
 
 
 def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name counts when it leads back; who owns the address alone proves nothing."""
+    """A name counts when it resolves back: owning the address alone proves nothing."""
     answers(monkeypatch, "a.example", "192.0.2.1", "192.0.2.7")
     assert hba_policy.reverse_lookup("192.0.2.7") == ("a.example",)
     answers(monkeypatch, "forged.example", "192.0.2.1")

@@ -146,7 +146,7 @@ def test_servers_of_dns(directory: type[Directory]) -> None:
 
 
 def test_start_tls_refused() -> None:
-    """No password goes out in clear."""
+    """No password is sent unencrypted."""
     options = LdapOptions(servers=("a",), prefix="uid=", suffix=",dc=x", start_tls=True)
     with pytest.raises(ldap.DirectoryError, match="StartTLS"):
         ask(options)

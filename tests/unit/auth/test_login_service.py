@@ -1,4 +1,4 @@
-"""Who may come in: the checks, their order, the welcome."""
+"""Which clients get in: the checks, their order, the welcome."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_good_login(world: World) -> None:
 def test_the_first_thing_that_is_wrong(
     world_of: WorldOf, settings: str, start: dict[str, str], words: str
 ) -> None:
-    """Where several things are wrong, the client hears of the first in this order."""
+    """With several errors, the client gets the first in this order."""
     world = world_of(settings=settings)
     world.client()
     client = world.connect()
@@ -85,7 +85,7 @@ def test_what_log_lines_call_a_client(
 
 
 def test_a_refused_proof_is_logged_once(world_of: WorldOf) -> None:
-    """As the reason for the end; "login failed" is for those who proved themselves."""
+    """As the reason for closing; "login failed" is for authenticated clients."""
     world = world_of(settings="auth_type = plain")
     world.client(user="nobody").say(message(b"p", b"secret\0"))
     assert world.logged("closing because: password authentication failed")
@@ -197,7 +197,7 @@ def test_too_many_logins(
 
 
 def test_any_needs_a_forced_user(world_of: WorldOf) -> None:
-    """Without one there is no name to log in to servers with."""
+    """Without one the pool has no user for its servers."""
     world = world_of(
         settings="auth_type = any",
         databases="forced = host=10.0.0.1 user=owner\nfree = host=10.0.0.1",
@@ -266,7 +266,7 @@ def test_a_directory_makes_no_admins(
 def test_the_owner_of_the_process(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over the unix socket, pgbouncer needs no proof if the OS user is ours."""
+    """Over the unix socket, pgbouncer needs no proof if the OS user is our own."""
     for uid, welcome in ((os.geteuid(), True), (os.geteuid() + 1, False)):
         client = world.connect()
         client.frontend.credentials = (1, uid)
@@ -277,7 +277,7 @@ def test_the_owner_of_the_process(
 
 
 def test_a_newer_protocol(world: World) -> None:
-    """Protocol 3.2 is negotiated down before anything else is said."""
+    """Protocol 3.2 is negotiated down first of all."""
     client = world.connect()
     client.say(encode.startup_3_2([("user", "app"), ("database", "db")]))
     assert told(client) == "v"

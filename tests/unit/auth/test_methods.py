@@ -120,7 +120,7 @@ def on_unix(world: World, credentials: tuple[int, int] | None) -> Client:
     ],
 )
 def test_peer(world_of: WorldOf, rule: str, ident: str, user: str, fault: str) -> None:
-    """The operating system knows who is at the other end of a unix socket."""
+    """The operating system names the peer of a unix socket."""
     me = pwd.getpwuid(os.geteuid()).pw_name
     world = with_rule(world_of, rule, ident.replace("ME", me))
     (world.folder / "users.txt").write_text(f'"{me}" ""\n"app" ""\n"other" ""\n')
@@ -163,7 +163,7 @@ def test_cert(
 
 
 def test_cert_without_tls(world_of: WorldOf) -> None:
-    """There is none."""
+    """Without TLS no certificate exists: the login is refused."""
     world = with_rule(world_of, "host all all all cert")
     assert world.client().fault == "certificate authentication failed"
 

@@ -1,4 +1,4 @@
-"""HBA and ident files from disk: what becomes of them, and what is said of them."""
+"""HBA and ident files from disk: their effect, and what the log says."""
 
 from __future__ import annotations
 

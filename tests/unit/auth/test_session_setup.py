@@ -115,7 +115,7 @@ def test_login_notify_message(world_of: WorldOf) -> None:
 
 
 def test_disable_pqexec(world_of: WorldOf) -> None:
-    """A simple query ends its client, alone or behind others; no server is asked."""
+    """A simple query closes its client, alone or after others; no server is asked."""
     world = world_of(settings="disable_pqexec = 1")
     client, server = world.pair()
     server.hear()

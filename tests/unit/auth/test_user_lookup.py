@@ -41,7 +41,7 @@ def asked(
 
 @pytest.mark.parametrize("secret", ["secret", "", None])
 def test_a_user_that_the_server_knows(world_of: WorldOf, secret: str | None) -> None:
-    """Comes in under trust, whatever the secret; its servers are its own."""
+    """It gets in under trust, whatever the secret; its servers are its own."""
     world, client, server = asked(world_of)
     assert server.backend.user == "asker"
     assert client.state() == "waiting"
@@ -185,7 +185,7 @@ def test_unknown_users_and_a_directory(
 
 
 def test_no_client_variables(world_of: WorldOf) -> None:
-    """Nothing but the batch is sent, whatever the client wishes for its own session."""
+    """Only the batch is sent, whatever parameters the client has for its session."""
     world = world_of(settings=ASKING)
     world.client(user="guest", timezone="Mars", application_name="evil")
     server = world.server()

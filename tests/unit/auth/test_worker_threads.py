@@ -21,7 +21,7 @@ from tests.unit.captured import CapturedLog
 
 
 class Lane:
-    """Stands for a thread: what was begun runs when the test says so."""
+    """Stands for a thread: the test decides when queued work runs."""
 
     def __init__(self) -> None:
         """Begin idle."""
@@ -200,7 +200,7 @@ def test_rounds_for_the_dead(lane: Lane) -> None:
 
 
 def test_a_line_without_an_end(lane: Lane) -> None:
-    """What is ours to do is never refused."""
+    """Our own work is never refused."""
     ours = LoginThreads(None, CapturedLog().log).ours
     got: list[object] = []
     for number in range(2000):

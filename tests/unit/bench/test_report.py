@@ -160,7 +160,7 @@ def test_nothing_measured() -> None:
     ],
 )
 def test_figures_cross_no_line(end: float, lines: list[float], expected: float) -> None:
-    """A figure moves behind each line in its way."""
+    """A figure moves past each line in its way."""
     assert beside(end, lines) == expected
 
 

@@ -98,7 +98,7 @@ def test_two_writers(known: ClusterSetting) -> None:
 
 
 def test_readers(known: ClusterSetting) -> None:
-    """Standbys that answer and are not too far behind."""
+    """Standbys that answer and do not lag too far."""
     assert known.routes.readers == ["b", "c"]
     known.cluster.fitness.max_lag, known.cluster.fitness.max_lag_bytes = 5.0, 1000
     reports = {
@@ -245,7 +245,7 @@ def test_a_node_that_lets_the_others_wait() -> None:
 
 
 def test_clients_that_wait_for_long(known: ClusterSetting) -> None:
-    """The log says so each minute, why, and what can be done about it."""
+    """The log has it each minute, with the reason and a remedy."""
     known.wait(0.3)
     known.probes["a"].fail(ProbeFailure.REFUSED, "refused")
     known.probes["b"].answer(writes(0))
@@ -332,7 +332,7 @@ def test_standbys(known: ClusterSetting) -> None:
 
 
 def test_why_there_is_no_writer(known: ClusterSetting) -> None:
-    """As long as there is none."""
+    """As long as the writer is missing."""
     assert known.cluster.no_writer_reason == ""
     known.wait(0.3)
     known.probes["a"].fail(ProbeFailure.REFUSED, "refused")

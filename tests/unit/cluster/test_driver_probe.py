@@ -110,7 +110,7 @@ def test_tls(tls: TlsOptions, expected: tuple[str | None, ...]) -> None:
 
 
 class MadeUp:
-    """Stands for the driver's connection; it ends when the test says so."""
+    """Stands for the driver's connection; the test decides when it ends."""
 
     def __init__(self, lost: Callable[[], None]) -> None:
         """Be logged in."""
@@ -134,7 +134,7 @@ class MadeUp:
 
 
 def test_a_kept_connection_that_ends_while_it_is_asked() -> None:
-    """That is a loss, whatever the driver has words for, and no refused login."""
+    """That is a loss, whatever the driver's text, and no refused login."""
     node = Node("a", "10.0.0.1", 1)
     probe = DriverProbe(
         object(),

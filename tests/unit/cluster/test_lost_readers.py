@@ -143,7 +143,7 @@ def test_a_session_at_a_silent_reader(monitored: Monitored) -> None:
 
 
 def test_a_reader_that_answers_clients(monitored: Monitored) -> None:
-    """It is alive, whatever becomes of the monitor's questions."""
+    """It is alive, whatever becomes of the monitor's probes."""
     readers = Readers(monitored)
     client, server = readers.asking()
     host = str(server.backend.host)
@@ -234,7 +234,7 @@ REFUSALS = (
 
 @pytest.mark.parametrize(("words", "sqlstate"), REFUSALS)
 def test_a_reader_that_refuses(monitored: Monitored, words: str, sqlstate: str) -> None:
-    """Another one is read from; the column ``why`` says so; later it is tried again."""
+    """Reads go to another; the column ``why`` has the reason; it is retried later."""
     readers = Readers(monitored)
     clients = [readers.client() for _ in range(4)]
     pool = clients[0].frontend.pool
@@ -313,7 +313,7 @@ def test_a_reader_that_is_full_but_for_ours(monitored: Monitored) -> None:
 
 
 def test_a_writer_that_refuses(monitored: Monitored) -> None:
-    """The column says so until it does not any more."""
+    """The column has the refusal as long as it lasts."""
     readers = Readers(monitored)
     readers.first.say(query())
     second = readers.world.client()

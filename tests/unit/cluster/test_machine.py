@@ -304,7 +304,7 @@ def test_a_follower_of_the_last_writer_does_not_agree() -> None:
 
 
 def test_deciding_again() -> None:
-    """An operator who knows better: the last writer and its timeline are forgotten."""
+    """After an operator's order the last writer and its timeline are forgotten."""
     machine = known(4)
     machine.limits.start = 3.0
     machine.answered("b", writer(9), 2.0)
@@ -388,7 +388,7 @@ def test_a_reader_is_lost() -> None:
 
 
 def test_demoted_in_place() -> None:
-    """A writer that is in recovery is none."""
+    """A writer that is in recovery no longer counts as one."""
     machine = known()
     assert names(machine.answered("a", STANDBY, 2.0))[0] == "LoseWriter a"
 
@@ -452,7 +452,7 @@ def test_replaced_at_its_address() -> None:
 
 
 def test_who_does_not_tell_its_system() -> None:
-    """Its timelines count as ever."""
+    """Its timelines count as usual."""
     machine = known(5)
     machine.failed("a", ProbeFailure.REFUSED, 2.0)
     behind = NodeReport(in_recovery=False, timeline=4, system=2)

@@ -85,7 +85,7 @@ def test_silence(calling: Calling) -> None:
 
 
 def test_one_at_a_time(calling: Calling) -> None:
-    """Who asks during a call hears what the next one finds, and with all others."""
+    """A caller during a check waits for the next one, together with all others."""
     calling.check()
     calling.check()
     calling.check()

@@ -1,4 +1,4 @@
-"""Recorded inputs decide the same again: the moves of a night, one after the other."""
+"""Recorded inputs replay to the same decisions: the moves of a night, in sequence."""
 
 from __future__ import annotations
 

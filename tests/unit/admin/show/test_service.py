@@ -86,7 +86,7 @@ def test_zones_in_their_columns() -> None:
 
 
 def test_nothing_looked_up(world: World) -> None:
-    """Without lookups there are no rows."""
+    """Without lookups the table is empty."""
     view = world.service.view
     assert (rows_of("dns_hosts", view), rows_of("dns_zones", view)) == ([], [])
     assert lists(view)["dns_names"] == 0

@@ -492,7 +492,7 @@ def test_an_old_writer_that_is_read_only(two: TwoNodes) -> None:
             return True
         return False
 
-    wait_until(is_refused, "a login that is told of it")
+    wait_until(is_refused, "a login that gets the error")
     two.cluster.switch(PostgresServer.stop)
     for _ in range(3):
         connect().close()

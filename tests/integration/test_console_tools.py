@@ -156,15 +156,15 @@ def dblink(postgres: PostgresServer) -> Iterator[PostgresServer]:
 
 def test_pgbouncer_fdw(pooler: PgSwitch, dblink: PostgresServer) -> None:
     """PostgreSQL reads every list by its places, each value of its type."""
-    whom = pooler.dsn("md5", "pgbouncer")
+    dsn = pooler.dsn("md5", "pgbouncer")
     for statement, columns in FDW.items():
-        asked = f"SELECT * FROM dblink('{whom}', '{statement}') AS x ({columns})"
+        asked = f"SELECT * FROM dblink('{dsn}', '{statement}') AS x ({columns})"
         rows = dblink.execute(asked)
         assert rows or "dns" in statement, statement
-    whom = pooler.dsn(ADMIN, "pgbouncer")
+    dsn = pooler.dsn(ADMIN, "pgbouncer")
     for command in FDW_COMMANDS:
         quoted = command.replace("'", "''")
-        ((tag,),) = dblink.execute(f"SELECT dblink_exec('{whom}', '{quoted}')")
+        ((tag,),) = dblink.execute(f"SELECT dblink_exec('{dsn}', '{quoted}')")
         assert tag.split()[0] == command.split()[0]
     pooler.console("RESUME bench")
 

@@ -201,11 +201,11 @@ def between(
     change: Callable[[bytes], bytes] = bytes,
 ) -> Iterator[int]:
     """Yield the port of a man in the middle, who has another certificate."""
-    somebody = Between(server.port, certificates.foreign, change)
+    middle = Between(server.port, certificates.foreign, change)
     try:
-        yield somebody.port
+        yield middle.port
     finally:
-        somebody.stop()
+        middle.stop()
 
 
 def stripped(said: bytes) -> bytes:

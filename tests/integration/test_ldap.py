@@ -277,4 +277,4 @@ def test_a_silent_directory_delays_no_others(
         logins = [r for r in pooler.console("SHOW CLIENTS") if r["user"] == "scram"]
         refused = pooler.log_text().count(f"pooler error: {REFUSED}")
         assert refused < len(hanging), "the others did not wait for these"
-        assert logins == [], "nobody was let in"
+        assert logins == [], "no user got in"

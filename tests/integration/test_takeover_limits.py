@@ -31,7 +31,7 @@ from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
 SQUATTER = 4711
-"""A user id that is nobody's."""
+"""An unused user id."""
 TOLD = pytest.raises(psycopg.errors.AdminShutdown, match="administrator command")
 
 

@@ -91,7 +91,7 @@ def test_usage_error_goes_to_stderr(
     ],
 )
 def test_answers(words: str, start: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Version and help go to stdout, with status 0, whatever else is asked."""
+    """Version and help go to stdout, with status 0, whatever the other options."""
     assert main(words.split()) == 0
     out, err = capsys.readouterr()
     assert out.startswith(start)

@@ -162,7 +162,7 @@ def test_giving_up_a_pause(world: World, operations: AdminControl) -> None:
 
 
 def test_disable_and_enable(world: World, operations: AdminControl) -> None:
-    """New logins are refused; who is in stays."""
+    """New logins are refused; present clients stay."""
     client, server = world.pair()
     operations.disable("db")
     assert "disabled" in world.client().fault

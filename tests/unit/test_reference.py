@@ -1,4 +1,4 @@
-"""The generated pages of docs/reference, and the tables behind them."""
+"""The generated pages of docs/reference, and the tables they come from."""
 
 from __future__ import annotations
 

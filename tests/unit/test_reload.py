@@ -43,7 +43,7 @@ def test_a_bad_file(world: World, text: str, line: str) -> None:
 
 
 def test_a_bad_auth_file(world: World) -> None:
-    """A reload that would lock everybody out is none; some bad lines do no harm."""
+    """A reload that would lock out all users fails; some bad lines do no harm."""
     before = world.service.configuration
     users = world.folder / "users.txt"
     users.write_text("app\nother\n")
@@ -98,7 +98,7 @@ RULES = "host all all all trust\n"
 def test_a_bad_file_of_rules(
     world_of: WorldOf, tmp_path: Path, name: str, text: str | None, line: str
 ) -> None:
-    """A reload that would lock everybody out is none: all stays as it was."""
+    """A reload that would lock out all clients fails: all stays as it was."""
     (tmp_path / "hba").write_text(RULES)
     (tmp_path / "ident").write_text("map a b\n")
     settings = (

@@ -76,7 +76,7 @@ def test_the_balancer() -> None:
 
 
 def test_the_row_filter() -> None:
-    """Each user has a view; who has none gets a warning as the result."""
+    """Each user has a view; a user without one gets a warning as the result."""
     row_filter = rules("row_filter")
     query = "SELECT * FROM Orders WHERE id = $1"
     assert row_filter.ask(query, user="ann").query == query.replace(

@@ -205,7 +205,7 @@ DIFFERENCES = (
     ),
     Difference(
         "cut off by Terminate",
-        "whoever sends Terminate ahead of the answers may not get them all",
+        "a client that sends Terminate before the answers may not get them all",
         _cut_off,
     ),
 )

@@ -157,7 +157,7 @@ def _finding(player: Player, group: int, rest: _Rest) -> Finding:
     kind, what = "difference", "answers differ"
     if rest.pooled == rest.direct[: len(rest.pooled)]:
         if player.hung:
-            kind, what = "hang", "waits for the rest of the answers in vain"
+            kind, what = "hang", "waits for the rest of the answers"
         elif player.closed == group:
             kind, what = "closed", "the connection was ended"
     client = player.script.client

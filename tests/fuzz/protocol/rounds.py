@@ -141,7 +141,7 @@ def _judged(
     if parsed_startup.finding is not None:
         return parsed_startup.finding
     if player.hung:
-        return Finding("hang", "waits in vain", player.script.client, player.group)
+        return Finding("hang", "gets no answer", player.script.client, player.group)
     is_over = player.closed is None and len(player.answers) > len(player.script.groups)
     if parsed_startup.is_whole and is_over:
         return parameters_differ(player, expected)

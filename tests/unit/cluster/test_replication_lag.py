@@ -63,7 +63,7 @@ def test_bytes(positions: WalPositions) -> None:
 
 
 def test_seconds(positions: WalPositions) -> None:
-    """Since the writer was first seen beyond, whatever the standby says of itself."""
+    """Since the writer was first seen ahead, whatever the standby reports."""
     assert positions.lag_s(standby(120), 10.0) == 8.0
     assert positions.lag_s(standby(200), 10.0) == 7.0
     assert positions.lag_s(standby(250, lag_s=9.0), 10.0) == 9.0

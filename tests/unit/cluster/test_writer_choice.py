@@ -69,7 +69,7 @@ def test_the_writer_continues_the_lineage() -> None:
 
 
 def test_the_first_choice() -> None:
-    """The latest writer that is not behind; the others are rivals."""
+    """The latest writer on the newest timeline; the others are rivals."""
     a, b, c = (
         status(name, NodeReport(in_recovery=False, timeline=n))
         for n, name in enumerate("abc", 4)

@@ -118,7 +118,7 @@ def test_each_bad_line_of_the_users(
 def test_secrets_in_the_open(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file that everybody may read is warned of; it can be used all the same."""
+    """A world-readable file causes a warning; it can be used all the same."""
     users = tmp_path / "users"
     users.write_text('"joe" "secret"\n')
     for mode, warnings in (

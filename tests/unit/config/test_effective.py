@@ -120,7 +120,7 @@ def test_prepared_statements(written: str, read: int) -> None:
 
 
 def test_a_peers_pool() -> None:
-    """Its own size, everybody's, and no limit where that is below nothing."""
+    """Its own size or the common one; a negative value means no limit."""
     made = loaded(
         "[pgbouncer]\ndefault_pool_size = -1\n"
         "[peers]\n1 = host=a pool_size=3\n2 = host=b\n"

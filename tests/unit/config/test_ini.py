@@ -51,7 +51,7 @@ def test_comments(line: str) -> None:
     "line", ["a", "a b = 1", "'a = 1", "a b", "[s", "[s] x", "%include", "%x y", "= 1"]
 )
 def test_syntax_errors(line: str) -> None:
-    """Reading ends at a line that is none of all this; what came before is kept."""
+    """Parsing ends at an invalid line; earlier lines are kept."""
     reading = _read(f"[s]\na=1\n{line}\nb=2\n")
     assert _pairs(reading) == [("s", "a", "1")]
     (problem,) = reading.problems

@@ -25,7 +25,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def a_strange_group() -> int:
-    """Return a group that is neither ours nor root's; only root can use it."""
+    """Return a group that is neither our own nor root's; only root can use it."""
     return stranger().gid
 
 
@@ -79,7 +79,7 @@ def test_of_another_user(file: Path, up: int, mode: int) -> None:
 
 
 def test_a_group(file: Path) -> None:
-    """Another than ours may write."""
+    """A foreign group may write to it."""
     file.chmod(0o660)
     assert Trust().file(str(file)) == ""
     os.chown(file, -1, a_strange_group())
@@ -117,7 +117,7 @@ def test_a_key_for_a_group(file: Path) -> None:
 
 
 def test_links_of_ours(file: Path, tmp_path: Path) -> None:
-    """They are followed; what is missing is made behind them too."""
+    """They are followed; a missing target is created too."""
     for target in (file, file.parent / "new"):
         stream = tmp_path / f"to-{target.name}"
         stream.symlink_to(target)
@@ -126,7 +126,7 @@ def test_links_of_ours(file: Path, tmp_path: Path) -> None:
 
 
 def test_links_of_others(file: Path, tmp_path: Path) -> None:
-    """They are not, and nothing is made behind them."""
+    """They are not followed, and no target is created."""
     target = file.parent / "new"
     stream = tmp_path / "link"
     stream.symlink_to(target)

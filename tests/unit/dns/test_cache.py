@@ -41,7 +41,7 @@ def test_what_has_gone() -> None:
 
 
 def test_no_such_name() -> None:
-    """A certain failure is kept as one, whatever was known before."""
+    """A definite failure is cached, whatever was known before."""
     cache = NameCache()
     cache.answered("db", BOTH, NOW)
     cache.failed("db", LATER, is_certain=True)

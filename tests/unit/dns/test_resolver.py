@@ -114,7 +114,7 @@ def test_kept_for_no_time(scene: Scene) -> None:
 
 
 def test_a_failure(scene: Scene) -> None:
-    """It is said in the log and kept for dns_nxdomain_ttl."""
+    """It is logged and cached for dns_nxdomain_ttl."""
     wanted = scene.want()
     scene.answer(LookupFailed("db.example", -2, is_certain=True))
     assert wanted == [DNSLookupError]

@@ -49,7 +49,7 @@ def test_zone_of() -> None:
 
 
 def test_one_after_the_other() -> None:
-    """The next zone is asked for when the last has answered, whatever it said."""
+    """The next zone is queried when the last has answered, whatever the answer."""
     scene = Scene()
     scene.zones.sweep(0, PERIOD)
     assert [zone for zone, _ in scene.asked] == ["a.example"]

@@ -82,7 +82,7 @@ def test_the_first_difference(sockets: list[socket.socket]) -> None:
 
 
 def test_too_much_and_too_little(sockets: list[socket.socket]) -> None:
-    """Answers behind the last, or none."""
+    """Answers after the last, or missing ones."""
     player = played(sockets, [OWN + OWN])
     found = differing(player, expected(ONE), NOTHING, NEVER).finding
     assert found is not None
@@ -168,7 +168,7 @@ def test_where_the_unnamed_statement_is_parsed() -> None:
 
 
 def test_groups_that_cannot_be_known(sockets: list[socket.socket]) -> None:
-    """Are not compared; nor is what comes behind vanishing."""
+    """They are not compared; nor is what follows a disconnect."""
     player = played(sockets, [OWN, row("t4-1-9")])
     assert differing(player, expected(ONE, ONE), NOTHING, 1).finding is None
     gone = Script(1, (SCRIPT.groups[0], Group((Step("!vanish"),))))

@@ -24,7 +24,7 @@ def rounds(variant: Variant) -> list[Round]:
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda one: one.name)
 def test_rounds(variant: Variant) -> None:
-    """Everything can be encoded, everybody says their own tokens, groups end."""
+    """Everything can be encoded, each client uses its own tokens, groups end."""
     for number, one in enumerate(rounds(variant), start=1):
         assert one == make_round(Random(number), variant, number)
         assert 2 <= len(one.scripts) <= variant.clients

@@ -33,7 +33,7 @@ class Silent(Fenced):
 
 
 class Scene:
-    """A player and the other end of its socket."""
+    """A player and the peer of its socket."""
 
     def __init__(self, *groups: Group, waiting: type[Fenced] = Fenced) -> None:
         """Begin to play these groups."""
@@ -76,7 +76,7 @@ def scenes() -> Iterator[list[Scene]]:
 
 
 def test_group_by_group(scenes: list[Scene]) -> None:
-    """The next when all of the one before is answered; a fence behind the last."""
+    """The next when all of the one before is answered; a fence after the last."""
     scenes.append(scene := Scene(Group((QUERY,)), Group((QUERY, QUERY))))
     assert scene.write() == ASKED + wire.fence()
     assert scene.write() == b""
@@ -144,7 +144,7 @@ def test_trouble(scenes: list[Scene]) -> None:
 
 
 def test_others_go_on_during_trouble(scenes: list[Scene]) -> None:
-    """And who makes it waits."""
+    """And the client that makes it waits."""
     scenes.append(first := Scene(Group((Step("!takeover"), QUERY)), waiting=Silent))
     scenes.append(second := Scene(Group((QUERY,)), waiting=Silent))
     performance = Performance([first.player, second.player], 1, hang_s=0.1)

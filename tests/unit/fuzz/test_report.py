@@ -27,7 +27,7 @@ def test_a_report_can_be_played_again(tmp_path: Path) -> None:
 
 
 def test_what_a_report_tells() -> None:
-    """The finding, how to get it again, who did what: the finding's client first."""
+    """The finding, how to reproduce it, all actions: the finding's client first."""
     lines = written(CASE, FOUND, 77, "the log").splitlines()
     assert lines[0] == "difference: answers differ"
     assert "seed 77, variant rules-1, 4 steps" in lines

@@ -35,7 +35,7 @@ def test_other_texts_are_refused(text: str) -> None:
 
 
 def test_listing_goes_up_to_a_group() -> None:
-    """What came behind a finding is of no matter."""
+    """What followed a finding does not matter."""
     first, *rest = listing(CASE.rounds[0].scripts[0], 0)
     assert first == "client 0, group 0, cut: one"
     assert [line.split()[:2] for line in rest] == [

@@ -1,4 +1,4 @@
-"""The shell inside the service: who gets in, what it offers."""
+"""The shell inside the service: which users get in, what it offers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_shut_by_default() -> None:
 
 
 def test_unix_socket_is_for_its_owner() -> None:
-    """The socket's mode shuts everybody else out; closing stops it."""
+    """The socket's mode keeps all others out; closing stops it."""
     reactor = ListeningReactor()
     made, captured = open_manhole(Opening("/run/m"), reactor)
     assert reactor.asked == [("/run/m", {"mode": 0o600, "wantPID": True})]
@@ -114,7 +114,7 @@ def test_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_ssh_needs_its_files(settings: Opening, text: str) -> None:
-    """SSH without keys to compare with would be open to everybody."""
+    """SSH without keys to compare with would be open to all."""
     with pytest.raises(FatalError) as caught:
         open_manhole(settings, ListeningReactor())
     assert caught.value.text == text

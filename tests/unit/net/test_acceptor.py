@@ -118,7 +118,7 @@ def test_one_client_a_turn(scene: Scene) -> None:
 
 
 def test_those_who_wait_are_taken_before_a_close(scene: Scene) -> None:
-    """All at once, also behind one that has left; a closed socket accepts none."""
+    """All at once, also after one that has left; a closed socket accepts none."""
     scene.connect(3)
     scene.acceptor.take_waiting()
     scene.acceptor.stopListening()

@@ -138,7 +138,7 @@ def test_a_server_that_asks_for_much_work(world_of: WorldOf) -> None:
 # Between clients.
 
 UNASKED = "unexpected answer from server"
-"""Whoever has had the server last may have got what was another's."""
+"""Another client may have seen what the server sent last."""
 
 
 @pytest.mark.parametrize(

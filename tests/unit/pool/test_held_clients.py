@@ -111,7 +111,7 @@ def fields_of(heard: bytes) -> dict[str, str]:
 
 
 def test_held_until_it_is_known_why(setting: Setting) -> None:
-    """Nothing is asked of anybody before."""
+    """Until then no server is asked."""
     setting.ask()
     setting.lose()
     assert setting.is_blocked

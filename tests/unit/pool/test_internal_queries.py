@@ -191,7 +191,7 @@ def test_given_up(world: World) -> None:
     [("kill", "database removed"), ("turn_waiters_away", "server shutting down")],
 )
 def test_sent_away(world: World, command: str, text: str) -> None:
-    """With the pool, or with everybody."""
+    """With the pool, or with all logins."""
     world.pair()
     world.service.pause_all()
     failed: list[str] = []

@@ -94,7 +94,7 @@ def test_nothing_is_set(world: World) -> None:
 
 
 def test_the_server_goes_with_the_client(world: World) -> None:
-    """It is of no use to anybody else."""
+    """No other client could use it."""
     client, server = streaming(world)
     client.drop()
     assert server.is_gone()

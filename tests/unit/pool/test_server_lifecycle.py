@@ -135,7 +135,7 @@ def told(world: World, **parameters: str) -> bytes:
 
 
 def test_a_later_login_renews_the_welcome(world_of: WorldOf) -> None:
-    """An upgrade, ALTER DATABASE SET: whatever the newest server reports."""
+    """An upgrade, ALTER DATABASE SET: the newest server's values count."""
     world = world_of(settings="default_pool_size = 2")
     first, server = world.asking()
     first.say(query("SELECT 2"))

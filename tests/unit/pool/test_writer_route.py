@@ -169,7 +169,7 @@ def test_no_longer_than_query_wait_timeout(world_of: WorldOf) -> None:
 
 
 def test_a_full_writer(world: World) -> None:
-    """Also without any move, and before anybody has logged in to it."""
+    """Also without any move, and before the first login to it."""
     client = world.client()
     in_cluster(world)
     refused(world, *FULL)

@@ -140,7 +140,7 @@ def test_start(scene: Scene, told: list[str]) -> None:
 def test_signals_are_installed_twice(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reactor sets its own at its start; ours come before it and after."""
+    """The reactor installs its own at its start; ours precede and follow them."""
     installed: list[object] = []
     monkeypatch.setattr(
         Signals, "install", lambda _self, reactor: installed.append(reactor)
@@ -197,7 +197,7 @@ def test_pidfile_taken_meanwhile(scene: Scene) -> None:
 
 
 def test_pidfile_taken_before_a_late_start(scene: Scene) -> None:
-    """A service that is up only later ends the process by itself, with status 1."""
+    """A service that starts only later ends the process itself, with status 1."""
     scene.runner.startService()
     scene.service.started()
     text = f"FATAL could not open pidfile '{scene.pid_path}': File exists"

@@ -111,7 +111,7 @@ RELOADING = "notify: RELOADING=1\nMONOTONIC_USEC=1500000"
 def test_signal(
     name: str, state: dict[str, bool], asked: list[str], line: str | None
 ) -> None:
-    """Each signal does what the reference does, and says so in its words."""
+    """Each signal does what PgBouncer does, and logs its words."""
     service = replace(NotedService(), **state)  # type: ignore[arg-type]
     signals, captured = make(service)
     signals.actions[signal.Signals[name]]()
@@ -120,7 +120,7 @@ def test_signal(
 
 
 def test_handlers_only_ask_the_reactor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A handler runs amid other code, so nothing is done before the reactor's turn."""
+    """A handler interrupts other code, so it only schedules work for the reactor."""
     handlers = {}
     monkeypatch.setattr(
         signal, "signal", lambda number, handle: handlers.update({number: handle})

@@ -121,8 +121,8 @@ def test_root_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def somebody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the process not be root."""
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the process seem not to be root."""
     monkeypatch.setattr(os, "geteuid", lambda: 500)
 
 
@@ -133,7 +133,7 @@ def configure(folder: Path, **values: object) -> Configuration:
 
 
 def test_claim_with_everything_free(
-    tmp_path: Path, captured: CapturedLog, somebody: None
+    tmp_path: Path, captured: CapturedLog, unprivileged: None
 ) -> None:
     """The log is open, and the pid file free but not written yet."""
     log_path, pid_path = str(tmp_path / "log"), str(tmp_path / "pid")
@@ -148,7 +148,7 @@ def test_claim_with_everything_free(
 
 
 def test_claim_without_pidfile(
-    tmp_path: Path, captured: CapturedLog, somebody: None
+    tmp_path: Path, captured: CapturedLog, unprivileged: None
 ) -> None:
     """No pid file is asked for, none is made; -v stays when the file is silent."""
     captured.log.verbosity = 1
@@ -168,7 +168,7 @@ def test_claim_switches_the_user_first(
 
 
 def test_claim_with_a_log_that_cannot_be_opened(
-    tmp_path: Path, captured: CapturedLog, somebody: None
+    tmp_path: Path, captured: CapturedLog, unprivileged: None
 ) -> None:
     """Running without the wished log would be worse than not running."""
     path = tmp_path / "no" / "log"
@@ -181,7 +181,7 @@ def test_claim_with_a_log_that_cannot_be_opened(
 def test_claim_while_somebody_serves_here(
     tmp_path: Path,
     captured: CapturedLog,
-    somebody: None,
+    unprivileged: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An answer on our socket's name means a running instance."""
@@ -201,7 +201,7 @@ def test_claim_while_somebody_serves_here(
             start.claim(configure(tmp_path), None, captured.log)
         for one in waiting:
             one.close()
-        # With passed sockets that name is not ours to take.
+        # With passed sockets that name is not ours to unlink.
         monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
         monkeypatch.setenv("LISTEN_FDS", "1")
         start.claim(configure(tmp_path), None, captured.log)

@@ -1,4 +1,4 @@
-"""Scripts of clients, drawn at random: whatever a client may ask, in any order.
+"""Scripts of clients, drawn at random: all requests, in any order.
 
 What is run answers with the text that was run and what was bound to it, and each
 client has texts and values of its own, so that an answer shows whose it is.

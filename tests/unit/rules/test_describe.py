@@ -1,4 +1,4 @@
-"""Words for whatever the users' functions raise and return."""
+"""Words for all that the users' functions raise and return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes to text and back, in whatever encoding the client has."""
+"""Bytes to text and back, in any client encoding."""
 
 from __future__ import annotations
 

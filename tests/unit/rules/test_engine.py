@@ -57,9 +57,9 @@ def test_reloads(world_of: WorldOf, tmp_path: Path) -> None:
 
 
 def test_rules_that_come_to_sessions(world_of: WorldOf, tmp_path: Path) -> None:
-    """Clients that are there can be moved then, so what they prepare is kept for them.
+    """Present clients can be moved from then on, so their statements are kept for it.
 
-    A Close ahead of the move is ours to answer: the server is as clean as before.
+    A Close ahead of the move gets our own reply: the server is as clean as before.
     """
     mode = "pool_mode = session"
     world = world_of(databases=TWO, settings=mode)

@@ -102,7 +102,7 @@ def test_whatever_functions_do(tmp_path: Path, body: str, name: str) -> None:
 
 
 def test_texts_of_other_classes(tmp_path: Path) -> None:
-    """They count for what is in them, whatever their methods do."""
+    """Their text counts, whatever their methods do."""
     rewriting = rule(tmp_path, "return Text('SELECT 2')", before=HOSTILE)
     routing = rule(tmp_path, "return Text('there')", ROUTING, before=HOSTILE)
     found = answer(RuleSet(rewriting, routing))
@@ -126,7 +126,7 @@ def test_ctrl_c_in_a_command(tmp_path: Path) -> None:
 
 
 def test_a_routing_that_fails(tmp_path: Path) -> None:
-    """The client stays, whatever the policy is about rewriting."""
+    """The client stays, whatever the policy for rewriting."""
     rules = RuleSet(None, rule(tmp_path, "1 / 0", ROUTING), refuses=True)
     found = answer(rules)
     assert (found.key, found.refused, len(found.failures)) == (None, False, 1)
@@ -202,7 +202,7 @@ def test_kept_answers(tmp_path: Path) -> None:
 
 
 def test_what_is_not_kept(tmp_path: Path) -> None:
-    """Unless the module says so, when it failed, when it is long."""
+    """Unless the module asks for it, when it failed, when it is long."""
     rules = kept_set(tmp_path, cacheable=False)
     found = answer(rules)
     rules.cache("joe", "utf-8", b"a", found)
@@ -227,7 +227,7 @@ def test_what_is_not_kept(tmp_path: Path) -> None:
     ],
 )
 def test_roles(key: str, parts: tuple[str, str]) -> None:
-    """A role behind a colon is not part of the name."""
+    """A role after a colon is not part of the name."""
     assert split_key(key) == parts
 
 

@@ -1,4 +1,4 @@
-"""Imports of a user's file: from its own folder, afresh, and nothing left behind."""
+"""Imports of a user's file: from its own folder, afresh, and without a trace."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_reserved_names(tmp_path: Path, name: str) -> None:
 
 
 def test_a_name_that_is_in_use_elsewhere(tmp_path: Path) -> None:
-    """The file gets its neighbour, everybody else what they had."""
+    """The file gets its neighbour, all other modules what they had."""
     write(tmp_path, "hypothesis.py", "MINE = 1\n")
     main = write(tmp_path, "main.py", "import hypothesis\n")
     before = sys.modules["hypothesis"]

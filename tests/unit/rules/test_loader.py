@@ -39,7 +39,7 @@ def loaded(folder: Path, text: str) -> RuleModule:
 def test_signatures(
     tmp_path: Path, head: str, count: int, *, wants_context: bool
 ) -> None:
-    """Two or three arguments, and a context for who wants one."""
+    """Two or three arguments, and a context for functions that want one."""
     module = loaded(tmp_path, f"def routing_rules{head}: return None")
     assert function_of(module, ROUTING)[1:] == (count, wants_context)
 

@@ -128,7 +128,7 @@ def test_fast_patterns(configure: Configure, tmp_path: Path) -> None:
 
 
 def test_what_is_wrong(configure: Configure, tmp_path: Path) -> None:
-    """All of it is said, each once, and the book before is not touched."""
+    """Each problem is reported once, and the present registry is unchanged."""
     good = write(tmp_path, "good.py", ROUTE.format("pass"))
     before = RuleRegistry(configure(f"routing_rules_py_module_file = {good}"))
     broken = write(tmp_path, "broken.py", "import nothing_here")

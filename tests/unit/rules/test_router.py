@@ -1,4 +1,4 @@
-"""Rules at work on clients: moves, refusals, failures."""
+"""Rules applied to clients: moves, refusals, failures."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ def test_kept_answers(world_of: WorldOf, tmp_path: Path) -> None:
 def test_slow_functions(
     world_of: WorldOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log says which, and how long everybody waited."""
+    """The log says which, and how long the event loop was blocked."""
     world = world_with(world_of, tmp_path, "", "def rewrite_query(u, q): pass")
     client, server = world.pair()
     registry = world.service.rules.registry
@@ -282,5 +282,5 @@ def test_slow_functions(
     ],
 )
 def test_ends_of_transactions(text: str, *, ends: bool) -> None:
-    """Found behind comments, and found out quickly."""
+    """Found after comments, and found quickly."""
     assert bool(_ENDS_TRANSACTION.match(text)) is ends

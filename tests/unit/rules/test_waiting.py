@@ -1,4 +1,4 @@
-"""Functions that take their time, and those who wait for them."""
+"""Functions that return a Deferred, and the clients that wait for them."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_a_client_that_leaves_meanwhile(world_of: WorldOf, tmp_path: Path) -> No
     assert len(world.reactor.getDelayedCalls()) > before
     client.drop()
     assert client.is_gone()
-    assert pending[-1].called, "the function is told that nobody waits"
+    assert pending[-1].called, "the function learns that no client waits"
     assert len(world.reactor.getDelayedCalls()) <= before, "nor is any time measured"
     pending[-1].callback("SELECT 2")
     assert server.hear() == b""

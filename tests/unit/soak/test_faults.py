@@ -36,11 +36,11 @@ class FakeAdmins:
         return []
 
     def server_pids(self) -> list[int]:
-        """Return what is said to be there."""
+        """Return the given pids."""
         return self.pids
 
     def end_server(self, pid: int) -> None:
-        """Note who is ended."""
+        """Record the pid."""
         self.commands.append(pid)
 
 

@@ -127,7 +127,7 @@ def test_the_quick_look_is_never_more_trusting(text: str) -> None:
     ["'", "$a$", "/*", "a", "a ", "((", "-- \n", '"', "'' ", "$", "e'\\"],
 )
 def test_no_text_takes_long(piece: str) -> None:
-    """A client cannot keep everybody waiting."""
+    """A client cannot block the event loop."""
     text = "select " + piece * (MAX_LENGTH // len(piece) - 10)
     begin = process_time()
     kind_of(text)

@@ -36,7 +36,7 @@ def test_servers_before_clients(world: World) -> None:
 
 
 def test_who_is_left_out(world: World) -> None:
-    """Consoles, logins, servers being opened; not those who have only connected."""
+    """Consoles, logins, servers being opened; not clients that have only connected."""
     world.console()
     world.connect()
     world.client()
@@ -46,7 +46,7 @@ def test_who_is_left_out(world: World) -> None:
 
 
 def test_tls(world: World) -> None:
-    """Connections by TLS stay behind, and so does whatever is linked to one."""
+    """Connections by TLS stay in the old process, and so do those linked to one."""
     side = FakeSide("prefer")
     world.context.tls.clients = side  # type: ignore[assignment]
     begun = world.connect()

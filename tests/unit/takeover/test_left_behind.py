@@ -47,7 +47,7 @@ def test_who_is_notified(world: World) -> None:
 
 
 def test_a_shutdown_of_another_kind(world: World) -> None:
-    """Without a takeover everybody is dropped without a word, as in PgBouncer."""
+    """Without a takeover all are closed without a message, as in PgBouncer."""
     client, _server = world.asking()
     world.console()
     world.service.operations.suspend()

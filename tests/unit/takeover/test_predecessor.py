@@ -170,7 +170,7 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """Return a folder as /tmp is: everybody may write, and remove what is theirs."""
+    """Return a folder like /tmp: world-writable and sticky."""
     folder = Path(tempfile.mkdtemp(prefix="pgswitch-", dir="/tmp"))
     folder.chmod(0o1777)
     yield folder
@@ -186,7 +186,7 @@ def listening(path: Path) -> socket.socket:
 
 
 def test_a_process_of_ours(shared: Path) -> None:
-    """It is believed, in a folder of everybody's too, if that is sticky."""
+    """It is trusted, in a world-writable folder too, if that is sticky."""
     path = shared / "s"
     with listening(path):
         found = Predecessor.at(str(path))
@@ -227,7 +227,7 @@ def test_a_socket_of_another_user(shared: Path) -> None:
 
 
 def test_another_user_behind_a_socket_of_ours(shared: Path) -> None:
-    """The kernel says who listens, whosever the file is."""
+    """The kernel names the listener, whichever user owns the file."""
     path = shared / "s"
     with by_a_stranger(lambda: listening(path)):
         os.chown(path, os.getuid(), os.getgid())

@@ -160,7 +160,7 @@ def test_a_client(world: World, asked: bytes, answered: bytes) -> None:
     assert (other.suspended, other.held) == (stream.suspended, stream.held)
     assert other.sent == stream.sent
     other.statements.leave()
-    assert len(table) == 0, "every reference is somebody's"
+    assert len(table) == 0, "every reference has an owner"
 
 
 def test_times_are_ages(world: World) -> None:

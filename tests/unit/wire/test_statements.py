@@ -81,7 +81,7 @@ def test_doubts() -> None:
     assert not server.touch(two)
     assert list(server.doubtful) == [2]
     server.doubt_number(99)
-    assert list(server.doubtful) == [2, 99], "it may have it, whoever prepared it"
+    assert list(server.doubtful) == [2, 99], "it may have it, from any client"
     server.touch(one)
     server.doubt_last()
     assert not server.touch(one)

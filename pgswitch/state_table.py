@@ -55,7 +55,7 @@ class StateTable(Generic[State, Event]):
         """
         after = self._rows.get((state, event), ())
         if len(after) != 1:
-            raise IllegalTransitionError(f"{self.name}: {event} in {state}")
+            raise IllegalTransitionError(f"{self.name}: {event!r} in {state!r}")
         return after[0]
 
     def check(self, state: State, event: Event, after: State) -> State:
@@ -65,6 +65,6 @@ class StateTable(Generic[State, Event]):
         """
         if after not in self._rows.get((state, event), ()):
             raise IllegalTransitionError(
-                f"{self.name}: {event} leads from {state} not to {after}"
+                f"{self.name}: {event!r} leads from {state!r} not to {after!r}"
             )
         return after

@@ -16,6 +16,8 @@ LIMIT_S = 60.0
 def pytest_configure() -> None:
     """Make SIGTERM end a run as Ctrl-C does, with every fixture taken down."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell has its background jobs ignore it; tests, and their children, need it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # A busy machine must not fail a property for being slow.
     settings.register_profile("pgswitch", deadline=None, print_blob=True)
     settings.load_profile("pgswitch")

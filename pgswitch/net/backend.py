@@ -648,7 +648,10 @@ class Backend(TwistedProtocol):
                 self._after_chunk = partial(answered, self._error)
 
     def _dirty(self) -> None:
-        if self.stored_state.serves_clients:
+        if self._after_chunk is not None:
+            # The same chunk has answered our query, and its user still waits.
+            self.close(CloseReason.CRASHED)
+        elif self.stored_state.serves_clients:
             self.close(CloseReason.IDLE_DIRTY)
         elif self.stored_state is ServerState.USED:
             self.close(CloseReason.USED_DIRTY)

@@ -50,3 +50,15 @@ def test_no_grammar_is_lost_to_optimisation() -> None:
     shipped = [ROOT / "Makefile", *(ROOT / "examples").rglob("*.*")]
     pattern = re.compile(r"python\S* .*-OO|PYTHONOPTIMIZE")
     assert not [path for path in shipped if pattern.search(path.read_text())]
+
+
+def test_architecture_names_what_exists() -> None:
+    """Each file and folder of the package that ARCHITECTURE.md names is there."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.(?:py|c))?|\w+\.py)`", text))
+    missing = {
+        name
+        for name in named
+        if not any((base / name).exists() for base in (PACKAGE, ROOT))
+    }
+    assert missing == set()

@@ -35,5 +35,5 @@ def test_what_does_not_follow(state: str, event: str) -> None:
 
 def test_a_choice_that_is_not_in_the_table() -> None:
     """Facts may choose among the states of a row only."""
-    with pytest.raises(IllegalTransitionError, match="not to locked"):
+    with pytest.raises(IllegalTransitionError, match="not to 'locked'"):
         DOOR.check("open", "push", "locked")

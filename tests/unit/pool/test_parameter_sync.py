@@ -154,6 +154,14 @@ def test_the_server_is_lost_meanwhile(world: World) -> None:
     assert client.is_gone()
 
 
+def test_the_server_shuts_down_in_the_chunk_that_answers(world: World) -> None:
+    """It was no idle server: the client learns that its server is gone."""
+    client, server = parameter_sync(world)
+    server.say(DONE + error("terminating connection", "57P01", "FATAL"))
+    assert server.is_gone()
+    assert client.fault == "server conn crashed?"
+
+
 def test_a_waiters_parameters_are_synced_too(world_of: WorldOf) -> None:
     """A server that comes free for a client with other wishes."""
     world = world_of(databases=ONE)

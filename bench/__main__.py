@@ -41,8 +41,13 @@ from bench.workloads import (
     tls_workloads,
     workloads,
 )
-from pgswitch.demo.account import Account, account_for_children
-from pgswitch.demo.processes import FAILURES, ChildFailed, run
+from pgswitch.demo.processes import (
+    FAILURES,
+    Account,
+    ChildFailed,
+    account_for_children,
+    run,
+)
 
 ROUNDS, QUICK_ROUNDS = 5, 3
 PAGE = Path("docs/performance.md")

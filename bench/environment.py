@@ -17,13 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from bench.metrics import CLIENTS
-from pgswitch.demo.account import (
+from pgswitch.demo.postgres import Installation, PostgresServer, best_for
+from pgswitch.demo.processes import (
     Account,
     PrivateDirectory,
     hand_over,
 )
-from pgswitch.demo.installations import Installation, best_for
-from pgswitch.demo.postgres import PostgresServer
 
 USER = DATABASE = "bench"
 PASSWORD = "bench"  # noqa: S105 - of the benchmark only

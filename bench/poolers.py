@@ -17,8 +17,7 @@ from pathlib import Path
 
 from bench.environment import DATABASE, PASSWORD, RULED, USER
 from bench.metrics import FLOOR, IDLE_CLIENTS, INTERPRETED, OURS, REFERENCE
-from pgswitch.demo.account import Account, hand_over
-from pgswitch.demo.processes import Child, free_port
+from pgswitch.demo.processes import Account, Child, free_port, hand_over
 from pgswitch.wire.scram import DEFAULT_ITERATIONS, SALT_SIZE, make_verifier
 from testkit.pgwire import Connection, ServerError
 

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from bench.metrics import GOALS, METRICS, REFERENCE, Goal, Samples
-from pgswitch.demo.chart import drawing, line, text
+from pgswitch.demo.switchover import drawing, line, text
 
 MARK = "[1]"
 NOTE = (

@@ -30,7 +30,6 @@ from bench.switchover_report import (
     table,
     with_moves,
 )
-from pgswitch.demo.account import subdirectory
 from pgswitch.demo.cluster import (
     DATABASE,
     HOW,
@@ -40,7 +39,7 @@ from pgswitch.demo.cluster import (
     stop_pooler,
 )
 from pgswitch.demo.pooler import Pooler, ini_text
-from pgswitch.demo.processes import Child, free_port, is_free, run
+from pgswitch.demo.processes import Child, free_port, is_free, run, subdirectory
 from pgswitch.demo.writers import IdealClient, Writer, tally_writes
 
 MOVES = 20

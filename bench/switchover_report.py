@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from pgswitch.demo.chart import GRID, drawing, line, text
+from pgswitch.demo.switchover import GRID, drawing, line, text
 from pgswitch.demo.writers import WriteTally
 
 PLANNED, CRASH = "planned", "crash"

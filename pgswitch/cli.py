@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.logs import Log
 from pgswitch.process.pidfile import Pidfile
 from pgswitch.process.start import acquire_instance_lock, daemonise, drop_privileges

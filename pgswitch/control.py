@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 
-from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.admin.commands import ShutdownMode
 from pgswitch.config.load import ConfigError, with_setting
 from pgswitch.errors import (
     AdminForcedDisconnect,

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from pgswitch.auth import methods
 from pgswitch.auth.auth_file import AuthFileContent
-from pgswitch.config.changes import carried_over, needs_reconnect_all
 from pgswitch.config.load import ConfigError, load
+from pgswitch.config.model import carried_over, needs_reconnect_all
 from pgswitch.config.trust import doubts
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.process.start import configure_log
 from pgswitch.rules.loader import RulesError
 from pgswitch.tls.contexts import TlsSetupError

@@ -64,10 +64,10 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 
+from pgswitch.admin.commands import ShutdownMode
 from pgswitch.admin.console import LOGIN_PARAMETERS, Console
 from pgswitch.admin.descriptors import Descriptors
 from pgswitch.admin.incremental import BackgroundTask
-from pgswitch.admin.interfaces import ShutdownMode
 from pgswitch.admin.show.service import REFERENCE_VERSION
 from pgswitch.admin.statistics import Statistics
 from pgswitch.admin.view import ServiceView
@@ -84,7 +84,7 @@ from pgswitch.config.effective import Effective
 from pgswitch.control import AdminControl
 from pgswitch.dns.lookup import DnsLookup, SystemLookup
 from pgswitch.dns.resolver import Resolver
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.net.connect import TransportConnector
 from pgswitch.net.factories import FrontendFactory
 from pgswitch.net.listen import Listeners
@@ -101,7 +101,7 @@ from pgswitch.process.service_manager import (
 from pgswitch.reload import ConfigReloader
 from pgswitch.rules.engine import RulesEngine
 from pgswitch.shutdown import Shutdown
-from pgswitch.stats.periods import stats_line
+from pgswitch.stats.counters import stats_line
 from pgswitch.takeover.exporter import TakeoverExporter, notify_left_behind
 from pgswitch.takeover.importer import TakeoverImporter
 from pgswitch.tls.contexts import TlsSetupError
@@ -116,7 +116,7 @@ if TYPE_CHECKING:
 
     from pgswitch.config.model import Configuration, Settings
     from pgswitch.logs import Log
-    from pgswitch.stats.periods import Totals
+    from pgswitch.stats.counters import Totals
     from pgswitch.takeover.predecessor import Takeover
 
 

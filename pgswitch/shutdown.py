@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.admin.commands import ShutdownMode
 from pgswitch.errors import Drained, Fault, ServerShuttingDown
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from pgswitch.cluster.machine import Machine
 from pgswitch.state_table import StateTable
 
 TABLES = (
-    ("pgswitch.net.client_state", "CLIENT_STATES"),
+    ("pgswitch.net.connection_states", "CLIENT_STATES"),
     ("pgswitch.wire.client_auth", "CLIENT_AUTH_STATES"),
-    ("pgswitch.net.server_state", "SERVER_STATES"),
+    ("pgswitch.net.connection_states", "SERVER_STATES"),
     ("pgswitch.wire.server_auth", "SERVER_AUTH_STATES"),
     ("pgswitch.cluster.cluster_state", "CLUSTER_STATES"),
 )

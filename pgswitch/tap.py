@@ -11,7 +11,7 @@ from twisted.python import usage
 
 from pgswitch.config.load import ConfigError, load
 from pgswitch.config.model import Configuration
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.logs import Log
 
 

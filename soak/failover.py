@@ -23,12 +23,16 @@ from random import Random
 import psycopg
 from psycopg.rows import dict_row
 
-from pgswitch.demo.account import PrivateDirectory, account_for_children, hand_over
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
-from pgswitch.demo.installations import best_for
 from pgswitch.demo.pooler import Pooler
-from pgswitch.demo.postgres import PostgresServer
-from pgswitch.demo.processes import ChildFailed, run
+from pgswitch.demo.postgres import PostgresServer, best_for
+from pgswitch.demo.processes import (
+    ChildFailed,
+    PrivateDirectory,
+    account_for_children,
+    hand_over,
+    run,
+)
 from soak.failover_clients import (
     DATABASE,
     KINDS,

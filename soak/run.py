@@ -8,14 +8,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from pgswitch.demo.account import (
+from pgswitch.demo.pooler import Pooler
+from pgswitch.demo.postgres import PostgresServer, best_for
+from pgswitch.demo.processes import (
     PrivateDirectory,
     account_for_children,
     hand_over,
 )
-from pgswitch.demo.installations import best_for
-from pgswitch.demo.pooler import Pooler
-from pgswitch.demo.postgres import PostgresServer
 from soak.audit import CONSOLE, Counts, Observer, Waits, differences, growth, total
 from soak.client import TIMEOUT_S, Client, Tally
 from soak.faults import FaultInjector, fault_plan

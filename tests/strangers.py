@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.demo.account import Account, account_for_children
+from pgswitch.demo.processes import Account, account_for_children
 
 ONLY_ROOT = "NOT TESTED: only root can act as another user of the machine"
 

@@ -20,9 +20,14 @@ import psycopg
 
 import pgswitch
 from bench.environment import DATABASE, USER, start_environment, start_tls_environment
-from pgswitch.demo.account import Account, account_for_children, hand_over
 from pgswitch.demo.pooler import UP_LINE, Pooler
-from pgswitch.demo.processes import POLL_S, ChildFailed
+from pgswitch.demo.processes import (
+    POLL_S,
+    Account,
+    ChildFailed,
+    account_for_children,
+    hand_over,
+)
 
 PROGRAM = """\
 import json, os, signal, sys

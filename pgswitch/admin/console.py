@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
+    from pgswitch.admin.commands import ConsoleLog, Control
     from pgswitch.admin.grammar import ConsoleStatement
-    from pgswitch.admin.interfaces import ConsoleLog, Control
     from pgswitch.admin.result_set import Columns
     from pgswitch.admin.view import ServiceView
     from pgswitch.stats.counters import Counters

@@ -33,7 +33,7 @@ from pgswitch.errors import (
 )
 
 if TYPE_CHECKING:
-    from pgswitch.admin.interfaces import ConsoleLog, Control
+    from pgswitch.admin.commands import ConsoleLog, Control
     from pgswitch.admin.view import ServiceView, Show
 
 IGNORED_SETTINGS: Final = frozenset({*SESSION_VALUES, "extra_float_digits"})

@@ -1,7 +1,7 @@
 """The counters and times of all pools, by database and together.
 
 SHOW STATS and its relatives read them, the log line of each stats_period, and a
-takeover (takeover/counts.py).
+takeover (takeover/serialize.py).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgswitch.admin.incremental import POOLS_PER_STEP, run_all
 from pgswitch.admin.result_set import END_OF_SLICE
-from pgswitch.stats.percentiles import RecentTimes, TimesOf, fresh, percentiles
-from pgswitch.stats.periods import Periods, Totals, plus, sum_of
+from pgswitch.stats.counters import Periods, Totals, plus, sum_of
+from pgswitch.stats.times import RecentTimes, TimesOf, fresh, percentiles
 from pgswitch.types import CONSOLE_DATABASES
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from pgswitch.auth.ident import IdentMap
-from pgswitch.auth.ldap_options import LdapOptions
+from pgswitch.auth.ldap import LdapOptions
 from pgswitch.types import Method
 
 IpAddress = IPv4Address | IPv6Address

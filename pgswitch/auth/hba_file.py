@@ -34,7 +34,7 @@ from pgswitch.auth.ident import (
     logical_lines,
     tokenize,
 )
-from pgswitch.auth.ldap_options import LdapOptionsError, parse_ldap
+from pgswitch.auth.ldap import LdapOptionsError, parse_ldap
 from pgswitch.types import Method
 
 _IPV4_BITS: Final = 32

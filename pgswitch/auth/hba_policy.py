@@ -32,10 +32,10 @@ from pgswitch.auth.hba import (
 )
 from pgswitch.auth.hba_file import read_hba
 from pgswitch.auth.ident import IdentMap, parse_ident
-from pgswitch.auth.ldap_options import LdapOptions, parse_ldap
+from pgswitch.auth.ldap import LdapOptions, parse_ldap
 from pgswitch.config.ini import read_text
 from pgswitch.errors import NoAuthenticationMethod
-from pgswitch.tls.options import for_clients
+from pgswitch.tls.contexts import for_clients
 from pgswitch.types import AuthType, Method
 from pgswitch.wire.startup import Replication
 

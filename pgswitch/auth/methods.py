@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pgswitch.auth import ldap, pam
-from pgswitch.auth.ldap_options import LdapOptionsError, parse_ldap
+from pgswitch.auth.ldap import LdapOptionsError, parse_ldap
 from pgswitch.errors import LdapOptionsMissing, LdapUnsupported
 from pgswitch.types import AuthType, Method
 from pgswitch.wire.client_auth import ClientAuthenticator, LoginContext

@@ -15,7 +15,7 @@ from pgswitch.cluster.nodes import NodeReport, ProbeFailure
 from pgswitch.cluster.probe import ProbeFailed, ProbeQuery, QueryRefused
 from pgswitch.net.backend import Backend
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ServerState
 from pgswitch.pool.server_connections import NO_RESOURCES, STARTING_UP
 from pgswitch.pool.server_connector import ServerConnector
 from pgswitch.types import PoolKey

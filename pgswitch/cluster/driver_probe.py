@@ -21,7 +21,7 @@ from txpostgres import txpostgres
 
 from pgswitch.cluster.nodes import NodeReport, ProbeFailure
 from pgswitch.cluster.probe import ProbeFailed, ProbeQuery, QueryRefused
-from pgswitch.tls.options import TlsOptions
+from pgswitch.tls.contexts import TlsOptions
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure as TwistedFailure

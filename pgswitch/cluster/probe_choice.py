@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgswitch.cluster.backend_probe import BackendProbe
 from pgswitch.cluster.driver_probe import DriverProbe, MonitorLogin
-from pgswitch.tls.options import for_servers
+from pgswitch.tls.contexts import for_servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ServerState
 from pgswitch.pool.cluster_databases import READER
 from pgswitch.pool.reader_route import ReaderRoute
 from pgswitch.pool.writer_route import WriterRoute

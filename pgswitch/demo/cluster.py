@@ -14,16 +14,15 @@ from pathlib import Path
 
 import psycopg
 
-from pgswitch.demo.account import (
+from pgswitch.demo.pooler import Pooler
+from pgswitch.demo.postgres import SUPERUSER, PostgresServer, best_for
+from pgswitch.demo.processes import (
     Account,
+    ChildFailed,
     PrivateDirectory,
     account_for_children,
     subdirectory,
 )
-from pgswitch.demo.installations import best_for
-from pgswitch.demo.pooler import Pooler
-from pgswitch.demo.postgres import SUPERUSER, PostgresServer
-from pgswitch.demo.processes import ChildFailed
 from pgswitch.demo.writers import SCHEMA
 
 FOLLOW_LIMIT_S = 30.0

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pgswitch
-from pgswitch.demo.account import Account, hand_over
-from pgswitch.demo.processes import Child, ChildFailed, free_port
+from pgswitch.demo.processes import Account, Child, ChildFailed, free_port, hand_over
 
 UP_LINE = "process up: "
 """Logged once pgswitch listens. A trial connection would appear in the statistics."""

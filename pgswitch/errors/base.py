@@ -1,8 +1,12 @@
-"""The base of all errors and notices."""
+"""The base of all errors and notices, and the exception that ends the process.
+
+:class:`FatalError` is sent to no client: it ends the process with a FATAL line and exit
+status 1.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, NoReturn
 
 Severity = Literal["FATAL", "ERROR", "NOTICE"]
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
@@ -150,3 +154,24 @@ class ConsoleUsage(Notice):
 
     text = "Console usage"
     remedy = "Nothing."
+
+
+class FatalError(Exception):
+    """The service cannot start or continue; ``text`` is the whole FATAL log message.
+
+    Start-up steps raise it (pid file, user switch, listening). Only the code that runs
+    the process catches it: it logs ``text`` and exits with status 1.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Keep the log message.
+
+        :param text: the log line, without the word FATAL.
+        """
+        super().__init__(text)
+        self.text = text
+
+
+def fatal(text: str) -> NoReturn:
+    """Raise :class:`FatalError` with this log message."""
+    raise FatalError(text)

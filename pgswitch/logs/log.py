@@ -31,7 +31,7 @@ from pgswitch.logs.lines import (
     clean,
 )
 from pgswitch.logs.sinks import Sink, SystemLog, is_journal
-from pgswitch.wire.masking import masked, may_have_password
+from pgswitch.wire.trace import masked, may_have_password
 
 _LOGFILE_MODE = 0o644
 

@@ -21,7 +21,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
-from pgswitch.errors.fatal import fatal
+from pgswitch.errors.base import fatal
 from pgswitch.logs import Log
 from pgswitch.net.acceptor import peer_credentials
 

@@ -27,7 +27,7 @@ from pgswitch.errors import (
 )
 from pgswitch.logs import socket_prefix
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.server_state import SERVER_STATES, ServerEvent, ServerState
+from pgswitch.net.connection_states import SERVER_STATES, ServerEvent, ServerState
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
 from pgswitch.net.tracing import traced
@@ -50,6 +50,7 @@ from pgswitch.wire.constants import (
     TAG_DISCARD_ALL,
 )
 from pgswitch.wire.framing import LONG_MESSAGE
+from pgswitch.wire.loss import ShutdownNotice, notice_fields, shutdown_notice
 from pgswitch.wire.server_auth import (
     MAX_LOGIN_BYTES,
     MAX_PARAMETERS,
@@ -61,7 +62,6 @@ from pgswitch.wire.server_auth import (
     ServerAuthenticator,
     ServerRefused,
 )
-from pgswitch.wire.shutdown_notice import ShutdownNotice, notice_fields, shutdown_notice
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred

@@ -4,7 +4,7 @@ A :class:`Frontend` reads the first packets, carries out a login, and connects t
 client to its pool or to the console; later it handles only what is rare: errors and
 the end.  The login service (``auth/login_service.py``) decides who may log in and
 where; it answers by the commands in ``login_commands.py``.  The states are the table in
-``client_state.py``.
+``connection_states.py``.
 
 A login, step by step (the service's methods are those of :class:`FrontendService`):
 
@@ -35,7 +35,7 @@ from pgswitch.errors import (
 from pgswitch.logs import socket_prefix
 from pgswitch.net.acceptor import peer_credentials
 from pgswitch.net.backend import address_of
-from pgswitch.net.client_state import (
+from pgswitch.net.connection_states import (
     CLIENT_STATES,
     SHOW_WORDS,
     ClientEvent,
@@ -86,7 +86,7 @@ if TYPE_CHECKING:
     from pgswitch.net.login_commands import LoginCommand
     from pgswitch.tls.endpoints import ClientTls
     from pgswitch.wire.client_auth import ClientAuthCommand
-    from pgswitch.wire.lost_transaction import LostTransaction
+    from pgswitch.wire.loss import LostTransaction
     from pgswitch.wire.params import Values
     from pgswitch.wire.welcome import Welcome
 
@@ -311,7 +311,7 @@ class Frontend:
 
     @property
     def state(self) -> ClientState:
-        """Return the state; see ``client_state.py`` on the derived ones."""
+        """Return the state; see ``connection_states.py`` on the derived ones."""
         if self._state is not _IDLE:
             return self._state
         stream = self.stream

@@ -17,7 +17,7 @@ from typing import Any
 from twisted.internet import unix
 from twisted.internet.defer import Deferred, succeed
 
-from pgswitch.errors.fatal import FatalError, fatal
+from pgswitch.errors.base import FatalError, fatal
 from pgswitch.logs import Log
 from pgswitch.net.acceptor import Acceptor, AcceptReactor, ProtocolFactory
 from pgswitch.net.sockets import (

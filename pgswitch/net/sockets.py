@@ -14,7 +14,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 
 SocketAddress: TypeAlias = Any
 """What ``socket`` gives and takes: a tuple for TCP, text or bytes for unix."""

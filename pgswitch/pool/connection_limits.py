@@ -21,7 +21,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ServerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -53,7 +53,7 @@ from pgswitch.wire.constants import (
     SYNC,
 )
 from pgswitch.wire.exchange import SWALLOW, TYPE
-from pgswitch.wire.lost_transaction import LostTransaction
+from pgswitch.wire.loss import LostTransaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 
-from pgswitch.net.server_state import ServerEvent, ServerState
+from pgswitch.net.connection_states import ServerEvent, ServerState
 from pgswitch.net.tls_negotiation import REFUSED, Encryption, TlsNegotiation
 from pgswitch.net.tls_socket import TlsLayer, start_tls
 from pgswitch.wire import encode

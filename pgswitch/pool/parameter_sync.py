@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from pgswitch.errors import InvalidServerParameter
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ServerState
 
 if TYPE_CHECKING:
     from pgswitch.net.backend import AnswerCallback, Backend

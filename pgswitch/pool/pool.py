@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from pgswitch.errors import ServerLoginFailing, TransactionBlocksNotAllowed
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ServerState
 from pgswitch.pool.connection_limits import Demand
 from pgswitch.pool.failover import HeldClients
 from pgswitch.pool.internal_queries import InternalQueries

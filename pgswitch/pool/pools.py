@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgswitch.config.changes import needs_reconnect
+from pgswitch.config.model import needs_reconnect
 from pgswitch.errors import DatabaseRemoved
 from pgswitch.net.close_reason import CloseReason
 from pgswitch.pool.cluster_databases import READER, ClusterDatabases

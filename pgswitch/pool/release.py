@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.server_state import ServerEvent, ServerState
+from pgswitch.net.connection_states import ServerEvent, ServerState
 from pgswitch.types import PoolMode
 from pgswitch.wire import encode
 

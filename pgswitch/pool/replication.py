@@ -16,7 +16,7 @@ from pgswitch.errors import (
     ServerLoginRefused,
 )
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ServerState
 from pgswitch.pool.server_connections import INTERVENTION, NO_RESOURCES
 from pgswitch.relay.idle_pool import IdlePool
 from pgswitch.types import SESSION_POOLING

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pgswitch.errors import Fault, ServerLoginRefused
 from pgswitch.net.backend import Backend, BackendOwner
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.server_state import ServerEvent, ServerState
+from pgswitch.net.connection_states import ServerEvent, ServerState
 from pgswitch.pool.connection_limits import (
     ConnectionLimits,
     Demand,

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 
 from pgswitch.errors import SuspendTimeout
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ServerState
 from pgswitch.pool.failover import TIMEOUT_S
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.stream import BIG_READ, PAUSED_SUSPENDED

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
 from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ServerState
 from pgswitch.pool.loss import LossCause, LossOutcome
 from pgswitch.pool.server_connections import INTERVENTION, NO_ENTRY, NO_RESOURCES
 from pgswitch.pool.standbys import StandbyConnections, StandbyPool

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pgswitch.config.trust import open_unplanted
-from pgswitch.errors.fatal import fatal
+from pgswitch.errors.base import fatal
 from pgswitch.logs import Log
 
 _MODE = 0o644

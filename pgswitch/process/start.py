@@ -14,7 +14,7 @@ import socket
 from pgswitch.auth.methods import preload
 from pgswitch.config.effective import Effective
 from pgswitch.config.model import Configuration, Settings
-from pgswitch.errors.fatal import fatal
+from pgswitch.errors.base import fatal
 from pgswitch.logs import Log
 from pgswitch.net.sockets import unix_socket_path
 from pgswitch.process.pidfile import Pidfile

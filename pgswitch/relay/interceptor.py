@@ -56,8 +56,7 @@ from pgswitch.wire.constants import (
     STATUS_IDLE,
     SYNC,
 )
-from pgswitch.wire.encode import message
-from pgswitch.wire.fields import (
+from pgswitch.wire.decode import (
     MAX_NAME_LENGTH,
     TO_COME,
     TOO_LONG,
@@ -66,6 +65,7 @@ from pgswitch.wire.fields import (
     statement_in,
     text_in,
 )
+from pgswitch.wire.encode import message
 from pgswitch.wire.framing import PASS, WHOLE, action_table
 
 _PART: Final = 3

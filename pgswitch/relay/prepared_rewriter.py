@@ -3,7 +3,7 @@
 A :class:`ClientStream` holds a rewriter while its servers are shared; without one it
 passes these messages on as they are.  Each message that names a statement is rewritten
 as it passes (wire/prepared.py), and SQL about prepared statements is preceded by what
-its server lacks (wire/sql_prepared.py).  ``suspect`` recognises such SQL by the first
+its server lacks (wire/statements.py).  ``suspect`` recognises such SQL by the first
 words of its statements.
 
 A message that can only be judged once earlier answers have come is held back, with all
@@ -35,9 +35,9 @@ from pgswitch.wire.constants import (
     SYNC,
     SYNC_MESSAGE,
 )
+from pgswitch.wire.decode import MAX_NAME_LENGTH, TO_COME, name_end, names_in
 from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import INTERNAL, RESETS, SWALLOW, Exchange
-from pgswitch.wire.fields import MAX_NAME_LENGTH, TO_COME, name_end, names_in
 from pgswitch.wire.passing import bind_statement, rename_bind, suspect
 from pgswitch.wire.prepared import ClientStatements
 from pgswitch.wire.sql_text import SqlText, read

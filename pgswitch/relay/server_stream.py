@@ -74,14 +74,14 @@ from pgswitch.wire.exchange import (
     SWALLOW,
     Exchange,
 )
-from pgswitch.wire.passing import skip_messages
-from pgswitch.wire.prepared import ClientStatements, fake_reply
-from pgswitch.wire.shutdown_notice import (
+from pgswitch.wire.loss import (
     ENDING_SEVERITIES,
     FATAL_MARK,
     MARK,
     MAX_LENGTH,
 )
+from pgswitch.wire.passing import skip_messages
+from pgswitch.wire.prepared import ClientStatements, fake_reply
 from pgswitch.wire.statements import PREFIX, ServerStatements
 
 CODE_FIELD: Final = b"\0C"

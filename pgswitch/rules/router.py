@@ -23,7 +23,7 @@ from pgswitch.rules.evaluate import Context, RuleInput, RuleResult, RuleSet
 from pgswitch.rules.waiting import PendingResult
 from pgswitch.wire.constants import QUERY, STATUS_FAILED
 from pgswitch.wire.encode import error_response
-from pgswitch.wire.masking import masked
+from pgswitch.wire.trace import masked
 
 if TYPE_CHECKING:
     from pgswitch.net.frontend import Frontend

@@ -10,7 +10,6 @@
         return "shop:reader" if kind_of(query) is Kind.READ else "shop:writer"
 """
 
-from pgswitch.sql.classifier import Classifier
-from pgswitch.sql.kinds import Kind
+from pgswitch.sql.classifier import Classifier, Kind
 
 __all__ = ["Classifier", "Kind"]

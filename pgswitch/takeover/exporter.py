@@ -14,13 +14,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from pgswitch.errors import NotHandedOver
-from pgswitch.net.server_state import ServerState
-from pgswitch.takeover.counts import pack_counts
+from pgswitch.net.connection_states import ServerState
 from pgswitch.takeover.serialize import (
     Packed,
     age,
     pack_client,
     pack_cluster,
+    pack_counts,
     pack_server,
     text,
 )

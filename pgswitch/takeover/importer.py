@@ -19,13 +19,13 @@ from pgswitch.net.tcp_transport import TcpTransport
 from pgswitch.pool.modes import apply_mode_to_server, update_statements
 from pgswitch.pool.pool import move_client
 from pgswitch.relay.stream import PAUSED_SUSPENDED
-from pgswitch.takeover.counts import unpack_counts
 from pgswitch.takeover.serialize import (
     Packed,
     moment,
     raw,
     unpack_client,
     unpack_cluster,
+    unpack_counts,
     unpack_server,
 )
 from pgswitch.types import SESSION_POOLING, Address

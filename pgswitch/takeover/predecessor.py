@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
 from pgswitch.config.trust import is_trusted
-from pgswitch.errors.fatal import FatalError, fatal
+from pgswitch.errors.base import FatalError, fatal
 from pgswitch.net.sockets import is_abstract, unix_socket_path, user_behind
 from pgswitch.process.service_manager import environment, inherited_sockets
 from pgswitch.takeover.exporter import UNTOUCHED

@@ -1,8 +1,11 @@
-"""Serializes the state of a connection for another process.
+"""Serializes connections and statistics for the process that takes over.
 
 The format is JSON; bytes become Latin-1 text, times become ages, because the clocks of
 two processes differ.  A missing key gets the value of an idle connection, so a process
 can read the state of another version.
+
+Counters are packed by pool; our errors and the recent times for percentiles are packed
+by database, as the console shows them.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from pgswitch.cluster.cluster import LossCounts, Switchover
 from pgswitch.cluster.cluster_state import Knowledge
 from pgswitch.cluster.clusters import ClusterSnapshot
 from pgswitch.cluster.nodes import Node
+from pgswitch.stats.counters import NAMES, ErrorCount
+from pgswitch.stats.times import BUCKETS, Times, TimesOf
 from pgswitch.wire.constants import STATUS_IDLE
 from pgswitch.wire.prepared import KEEPS, Note
 from pgswitch.wire.sql_text import Action, SqlText, read
@@ -22,8 +27,12 @@ from pgswitch.wire.sql_text import Action, SqlText, read
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pgswitch.admin.statistics import Statistics
+    from pgswitch.pool.context import ServiceContext
+    from pgswitch.pool.pools import Pools
     from pgswitch.relay.client_stream import ClientStream
     from pgswitch.relay.server_stream import ServerStream
+    from pgswitch.stats.counters import Counters
     from pgswitch.wire.exchange import Exchange
     from pgswitch.wire.prepared import ClientStatements
     from pgswitch.wire.statements import Statement, StatementTable
@@ -338,3 +347,73 @@ def unpack_cluster(packed: Packed, now: float) -> ClusterSnapshot:
 
 def _pack_nodes(nodes: Iterable[Node]) -> list[list[object]]:
     return [[one.name, one.host, one.port] for one in nodes]
+
+
+def pack_counts(
+    context: ServiceContext, pools: Pools, statistics: Statistics
+) -> Packed:
+    """Pack the statistics of SHOW STATS, ERRORS and STATS_PERCENTILES."""
+    return {
+        "counters": [[*pool.key, pool.idle_pool.counters.values()] for pool in pools],
+        "console": context.console_counters.values(),
+        "errors": [
+            [*pool.key, {text(code): n for code, n in found.items()}]
+            for pool in pools
+            if (found := pool.idle_pool.counters.errors)
+        ],
+        "failures": list(context.failures),
+        "times": {
+            name: [_pack_times(one) for one in times]
+            for name, times in statistics.recent().items()
+        },
+    }
+
+
+def unpack_counts(
+    packed: Packed, context: ServiceContext, pools: Pools, statistics: Statistics
+) -> None:
+    """Restore what was packed, except for databases that no longer exist."""
+    for database, user, counts in packed.get("counters", []):
+        spec = pools.spec(database)
+        if spec is not None:
+            _restore(pools.pool_of(spec, user).idle_pool.counters, counts)
+    if "console" in packed:  # Missing from an older process.
+        _restore(context.console_counters, packed["console"])
+    for database, user, errors in packed.get("errors", []):
+        spec = pools.spec(database)
+        if spec is not None:
+            found = pools.pool_of(spec, user).idle_pool.counters.errors
+            found.update({raw(code): number for code, number in errors.items()})
+    for failure in packed.get("failures", []):
+        context.failures.restore(ErrorCount(*failure))
+    statistics.go_on_with(
+        {
+            name: TimesOf(*map(_unpack_times, times))
+            for name, times in packed.get("times", {}).items()
+        }
+    )
+
+
+def _restore(counters: Counters, counts: Iterable[int]) -> None:
+    """Set counters to counts, which are in the order of NAMES."""
+    for name, number in zip(NAMES, counts, strict=True):
+        setattr(counters, name, number)
+
+
+def _pack_times(times: Times) -> list[object]:
+    """Pack a histogram: the longest time and the nonempty buckets."""
+    filled = {str(bucket): n for bucket, n in enumerate(times.buckets) if n}
+    return [times.longest, filled]
+
+
+def _unpack_times(packed: list[object]) -> Times:
+    """Restore a histogram; buckets that we do not have go into the last one."""
+    times = Times()
+    longest, filled = packed
+    assert isinstance(longest, int)  # noqa: S101 - as it was packed
+    assert isinstance(filled, dict)  # noqa: S101 - as it was packed
+    times.longest = longest
+    for bucket, number in filled.items():
+        times.buckets[min(int(bucket), BUCKETS - 1)] += number
+        times.count += number
+    return times

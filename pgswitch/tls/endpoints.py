@@ -20,7 +20,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
-from pgswitch.tls import options as tls_options
+from pgswitch.tls import contexts
 from pgswitch.tls.certificates import (
     TlsFacts,
     WrongHost,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from twisted.protocols.tls import TLSMemoryBIOProtocol
 
     from pgswitch.config.model import Configuration, DatabaseSpec, Settings
-    from pgswitch.tls.options import TlsOptions
+    from pgswitch.tls.contexts import TlsOptions
 
 _GROUP_NAMES = {"secp256r1": "prime256v1", "x25519": "X25519", "x448": "X448"}
 """Names of RFC 8446, and OpenSSL's older ones, which logs have always shown."""
@@ -201,8 +201,8 @@ class TlsContexts:
         """Read all files again. Raises TlsSetupError and then changes nothing."""
         self.is_current = False
         settings = configuration.settings
-        options = tls_options.for_clients(settings)
-        clients = None if options.mode == tls_options.DISABLE else ClientTls(options)
+        options = contexts.for_clients(settings)
+        clients = None if options.mode == contexts.DISABLE else ClientTls(options)
         servers = {
             options: ServerTls(options) for options in _to_servers(configuration)
         }
@@ -215,8 +215,8 @@ class TlsContexts:
         Raises TlsSetupError for a database that came with a reload whose TLS could not
         be put in force: rather no connection than one in clear.
         """
-        options = tls_options.for_servers(self._settings, spec)
-        if options.mode == tls_options.DISABLE:
+        options = contexts.for_servers(self._settings, spec)
+        if options.mode == contexts.DISABLE:
             return None
         if options not in self._servers:
             self._servers[options] = ServerTls(options)
@@ -233,8 +233,8 @@ def problems(configuration: Configuration) -> list[str]:
         except TlsSetupError as error:
             found.append(str(error))
 
-    of_clients = tls_options.for_clients(configuration.settings)
-    if of_clients.mode != tls_options.DISABLE:
+    of_clients = contexts.for_clients(configuration.settings)
+    if of_clients.mode != contexts.DISABLE:
         attempt(ClientTls, of_clients)
     for options in _to_servers(configuration):
         attempt(ServerTls, options)
@@ -244,9 +244,9 @@ def problems(configuration: Configuration) -> list[str]:
 def _to_servers(configuration: Configuration) -> list[TlsOptions]:
     """Return the different TLS options of all databases, in their order."""
     settings = configuration.settings
-    wanted = [tls_options.for_servers(settings)]
+    wanted = [contexts.for_servers(settings)]
     wanted += (
-        tls_options.for_servers(settings, spec)
+        contexts.for_servers(settings, spec)
         for spec in configuration.databases.values()
     )
-    return [one for one in dict.fromkeys(wanted) if one.mode != tls_options.DISABLE]
+    return [one for one in dict.fromkeys(wanted) if one.mode != contexts.DISABLE]

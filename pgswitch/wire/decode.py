@@ -4,6 +4,13 @@ Pure functions from a complete body (without type byte and length) to values. Th
 only subclasses of ProtocolViolation, for a body that does not have the layout in the
 manual's chapter "Message Formats". Text is UTF-8 with surrogateescape, so it can be
 encoded again without loss.
+
+The functions at the end find a single field of a Query, Parse, Bind or Describe in the
+chunk that it came in, for the hot path: only that field is copied.  The message begins
+at ``start`` and ends before ``end``.  These functions recognize a message that breaks
+its layout and leave it to the server.
+
+This file is in the typed subset that mypyc compiles, and also runs interpreted.
 """
 
 from __future__ import annotations
@@ -13,6 +20,7 @@ from typing import Final, NamedTuple
 
 from pgswitch.errors import BrokenPacket, IncompleteQuery
 from pgswitch.wire import constants as c
+from pgswitch.wire.constants import BIND, HEADER_SIZE, PARSE, PREPARED_STATEMENT
 
 _COLUMN_FACTS: Final = 18
 """Bytes of a column's description after its name (manual, "RowDescription")."""
@@ -273,3 +281,64 @@ def sasl_initial_response(body: bytes) -> tuple[str, bytes]:
     if size not in (len(data), _NULL) or (size != len(data) and data):
         raise BrokenPacket(message=packet)
     return text(mechanism), data
+
+
+MAX_NAME_LENGTH: Final = 65536
+"""Longest name of a statement or portal; PostgreSQL looks at 63 bytes of it."""
+TO_COME: Final = -1
+"""The end of a name has not come yet."""
+TOO_LONG: Final = -2
+"""A name is longer than MAX_NAME_LENGTH."""
+_NO_TYPES: Final = b"\0\0\0"
+"""How a Parse without parameter types ends, the zero byte of its text included."""
+
+
+def text_in(chunk: bytes, start: int, end: int) -> tuple[int, int]:
+    """Return where the text of a Query or Parse begins and ends; -1: it has no end."""
+    begin = start + HEADER_SIZE
+    after = end - 1
+    if chunk[start] == PARSE:
+        if begin >= end:
+            return 0, -1
+        # An unnamed one needs no search.
+        begin = chunk.find(b"\0", begin, end) + 1 if chunk[begin] else begin + 1
+        # Nor does the end of a text if no parameter types follow.
+        after = end - len(_NO_TYPES)
+        if begin == 0 or after < begin or chunk[after:end] != _NO_TYPES:
+            return begin, chunk.find(b"\0", begin, end) if begin else -1
+        if 0 in chunk[begin:after]:
+            return begin, chunk.find(b"\0", begin, after)
+        return begin, after
+    if after < begin or chunk[after] or 0 in chunk[begin:after]:
+        return begin, -1
+    return begin, after
+
+
+def names_in(chunk: bytes, start: int, end: int) -> tuple[int, int]:
+    """Return where the names in a Bind end, the portal's and the statement's.
+
+    The second is negative if it is unknown: TO_COME, or one of them is TOO_LONG.
+    """
+    portal = name_end(chunk, start + HEADER_SIZE, end)
+    return portal, name_end(chunk, portal + 1, end) if portal >= 0 else portal
+
+
+def name_end(chunk: bytes, begin: int, end: int) -> int:
+    """Return where the name at ``begin`` ends; or TO_COME, or TOO_LONG."""
+    limit = begin + MAX_NAME_LENGTH + 1
+    at = chunk.find(b"\0", begin, min(end, limit))
+    if at >= 0:
+        return at
+    return TOO_LONG if min(end, len(chunk)) >= limit else TO_COME
+
+
+def statement_in(chunk: bytes, start: int, end: int) -> bytes:
+    """Return the statement that a Bind or Describe names; nothing if it names none."""
+    if chunk[start] == BIND:
+        portal, name = names_in(chunk, start, end)
+        return chunk[portal + 1 : name] if name >= 0 else b""
+    begin = start + HEADER_SIZE
+    if begin >= end or chunk[begin] != PREPARED_STATEMENT:
+        return b""
+    name = chunk.find(b"\0", begin, end)
+    return chunk[begin + 1 : name] if name >= 0 else b""

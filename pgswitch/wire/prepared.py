@@ -70,9 +70,17 @@ from pgswitch.wire.exchange import (
     TYPE,
     Exchange,
 )
-from pgswitch.wire.sql_prepared import OURS, RUN_REQUESTS, SqlStatements, run
 from pgswitch.wire.sql_text import PREPARE, Action, SqlText
-from pgswitch.wire.statements import PREFIX, ServerStatements, Statement, StatementTable
+from pgswitch.wire.statements import (
+    OURS,
+    PREFIX,
+    RUN_REQUESTS,
+    ServerStatements,
+    SqlStatements,
+    Statement,
+    StatementTable,
+    run,
+)
 
 PARSED: Final = 1
 """The client's name was introduced, and the statement parsed."""

@@ -11,11 +11,17 @@ shows another one cannot pass the login on. Whether it is used is told inside wh
 proof covers, so nobody can take it out on the way unseen.
 
 As libpq does, the client side sends an empty user name (the startup packet has it).
+
+Passwords are brought into the form of SASLprep (RFC 4013) first, so that those that
+look the same are the same.  As in libpq, a password that SASLprep refuses is used as
+its raw bytes.
 """
 
 from __future__ import annotations
 
 import re
+import stringprep
+import unicodedata
 from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -31,7 +37,53 @@ from pgswitch.errors import (
     ServerSignatureNotVerified,
 )
 from pgswitch.wire.constants import SCRAM_SHA_256, SCRAM_SHA_256_PLUS
-from pgswitch.wire.saslprep import prepare_password
+
+_PROHIBITED: Final = (
+    stringprep.in_table_a1,
+    stringprep.in_table_c12,
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c7,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
+)
+"""What RFC 4013, sections 2.3 and 2.5, allows nowhere in a password."""
+
+
+def prepare_password(password: str) -> bytes:
+    """Return the password as SCRAM uses it: after SASLprep, else its raw bytes.
+
+    Bytes that are no UTF-8 (surrogate escapes in the text) stay as they are.
+    """
+    raw = password.encode("utf-8", "surrogateescape")
+    if password.isascii() and password.isprintable():
+        return raw
+    prepared = _saslprep(password)
+    return raw if prepared is None else prepared.encode()
+
+
+def _saslprep(password: str) -> str | None:
+    """Return the text after RFC 4013, None if it prohibits it or leaves nothing."""
+    mapped = "".join(
+        " " if stringprep.in_table_c12(character) else character
+        for character in password
+        if not stringprep.in_table_b1(character)
+    )
+    text = unicodedata.ucd_3_2_0.normalize("NFKC", mapped)
+    if not text:
+        return None
+    if any(is_in(character) for character in text for is_in in _PROHIBITED):
+        return None
+    if any(map(stringprep.in_table_d1, text)):  # RFC 3454, section 6: right to left
+        if any(map(stringprep.in_table_d2, text)):
+            return None
+        if not (stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])):
+            return None
+    return text
+
 
 DEFAULT_ITERATIONS: Final = 4096
 """Iterations of PBKDF2, PostgreSQL's default; about 2 ms of work."""

@@ -7,7 +7,7 @@ from typing import Any
 from OpenSSL import SSL
 
 from pgswitch.tls.certificates import TlsFacts
-from pgswitch.tls.options import TlsOptions
+from pgswitch.tls.contexts import TlsOptions
 from tests.fakes.transports import FakeSocket
 
 FACTS = TlsFacts(

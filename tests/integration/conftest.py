@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.demo.account import (
+from pgswitch.demo.postgres import Installation, PostgresServer, find_installations
+from pgswitch.demo.processes import (
     Account,
     PrivateDirectory,
     account_for_children,
     subdirectory,
 )
-from pgswitch.demo.installations import Installation, find_installations
-from pgswitch.demo.postgres import PostgresServer
 from tests.integration.running import HBA, PgSwitchFactory, SharedServers
 from tests.integration.tls import (
     Certificates,

@@ -12,10 +12,9 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from pgswitch.demo.account import Account, subdirectory
-from pgswitch.demo.installations import Installation, readable_by
 from pgswitch.demo.pooler import Pooler, Sections
-from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.postgres import Installation, PostgresServer, readable_by
+from pgswitch.demo.processes import Account, subdirectory
 from pgswitch.demo.writers import Writer
 from testkit.pgwire import Connection, Message
 from tests.waiting import wait_until

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pgswitch.demo.installations import Installation
+from pgswitch.demo.postgres import Installation
 from tests.fakes.messages import READY, query
 from tests.integration.running import ADMIN, PgSwitchFactory, RawClient
 from tests.waiting import wait_until

@@ -15,9 +15,9 @@ from itertools import count
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory, subdirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import Account, PrivateDirectory, subdirectory
 from pgswitch.demo.writers import SCHEMA, Writer, tally_writes
 from tests.integration.running import HBA, PgSwitch, PgSwitchFactory, wait_for_writes
 from tests.integration.test_takeover import pidfile, restart

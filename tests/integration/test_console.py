@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from pgswitch.admin.statements import OUR_USAGE
-from pgswitch.demo.account import Account
-from pgswitch.demo.installations import Installation
+from pgswitch.demo.postgres import Installation
+from pgswitch.demo.processes import Account
 from testkit.pgwire import error_fields, row_values, startup
 from tests.fakes.messages import message, query
 from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory, RawClient

@@ -15,8 +15,7 @@ import psycopg2
 import pytest
 from psycopg.rows import dict_row
 
-from pgswitch.demo.installations import Installation
-from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.postgres import Installation, PostgresServer
 from tests.integration.running import (
     ADMIN,
     PASSWORDS,

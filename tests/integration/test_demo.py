@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import PrivateDirectory, account_for_children
+from pgswitch.demo.processes import PrivateDirectory, account_for_children
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

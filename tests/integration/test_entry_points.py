@@ -12,8 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account
-from pgswitch.demo.processes import free_port
+from pgswitch.demo.processes import Account, free_port
 from tests.integration.running import PASSWORDS, PgSwitchFactory
 from tests.waiting import wait_until
 

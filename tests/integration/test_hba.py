@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, hand_over
+from pgswitch.demo.processes import Account, hand_over
 from tests.integration.running import PgSwitch, PgSwitchFactory
 
 ONE_INSTALLATION = True

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, hand_over, subdirectory
-from pgswitch.demo.processes import Child, free_port
+from pgswitch.demo.processes import Account, Child, free_port, hand_over, subdirectory
 from testkit.pgwire import startup
 from tests.fakes.messages import message
 from tests.integration.running import PASSWORDS, PgSwitchFactory, RawClient

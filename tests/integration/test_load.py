@@ -12,8 +12,7 @@ from time import monotonic
 
 import pytest
 
-from pgswitch.demo.installations import Installation
-from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.postgres import Installation, PostgresServer
 from tests.fakes.messages import message, query
 from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory, RawClient
 from tests.waiting import wait_until

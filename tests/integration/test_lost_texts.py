@@ -15,7 +15,7 @@ from pgswitch.stats.counters import Counters
 from pgswitch.wire import encode
 from pgswitch.wire.committing import findings
 from pgswitch.wire.exchange import Exchange
-from pgswitch.wire.lost_transaction import LostTransaction
+from pgswitch.wire.loss import LostTransaction
 from pgswitch.wire.prepared import ClientStatements
 from pgswitch.wire.statements import StatementTable
 from testkit.pgwire import error_fields

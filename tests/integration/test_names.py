@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, subdirectory
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import Account, subdirectory
 from testkit.pgwire import startup
 from tests.integration.name_server import NameServer
 from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient

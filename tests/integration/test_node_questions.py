@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, subdirectory
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import Account, subdirectory
 from tests.integration.name_server import NameServer
 from tests.integration.proxies import LatencyProxy
 from tests.integration.running import HBA, PgSwitch, PgSwitchFactory

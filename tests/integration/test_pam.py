@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from pgswitch.auth import pam
-from pgswitch.demo.account import Account, hand_over
+from pgswitch.demo.processes import Account, hand_over
 from tests.integration.running import PASSWORDS, PgSwitchFactory
 
 ONE_INSTALLATION = True

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.demo.installations import Installation
-from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.postgres import Installation, PostgresServer
 from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory
 from tests.waiting import wait_until
 

@@ -12,10 +12,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory, may_run
-from pgswitch.demo.installations import Installation, readable_by
-from pgswitch.demo.postgres import PostgresServer
-from pgswitch.demo.processes import Child, ChildFailed
+from pgswitch.demo.postgres import Installation, PostgresServer, readable_by
+from pgswitch.demo.processes import (
+    Account,
+    Child,
+    ChildFailed,
+    PrivateDirectory,
+    may_run,
+)
 from tests.integration.running import DATABASES, USERS, User
 from tests.waiting import wait_until
 
@@ -141,7 +145,7 @@ def test_children_end_with_their_parent(
     program = f"""
 import os, signal, sys
 from pathlib import Path
-from pgswitch.demo.account import account_for_children
+from pgswitch.demo.processes import account_for_children
 from pgswitch.demo.processes import Child
 child = Child(["sleep", "100"], name="sleep", log_path=Path({str(tmp_path)!r}, "log"),
               directory=Path("/"), account=account_for_children())

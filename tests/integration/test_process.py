@@ -17,9 +17,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, hand_over
 from pgswitch.demo.pooler import ini_text
-from pgswitch.demo.processes import free_port
+from pgswitch.demo.processes import Account, free_port, hand_over
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ import psycopg
 import psycopg.errors
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory, subdirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, running_cluster
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import Account, PrivateDirectory, subdirectory
 from pgswitch.sql import Classifier, Kind
 from tests.integration.running import HBA, PgSwitch, PgSwitchFactory
 from tests.unit.sql.statements import OTHERS, READS

@@ -15,9 +15,9 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, PrivateDirectory, hand_over, subdirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import Account, PrivateDirectory, hand_over, subdirectory
 from pgswitch.demo.writers import SCHEMA, Writer
 from pgswitch.demo.writers import tally_writes as account_of
 from tests.integration.proxies import BlackholeProxy

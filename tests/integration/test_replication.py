@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.demo.account import Account
-from pgswitch.demo.installations import Installation
-from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.postgres import Installation, PostgresServer
+from pgswitch.demo.processes import Account
 from testkit.pgwire import startup
 from tests.fakes.messages import message, query
 from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient, base_backup

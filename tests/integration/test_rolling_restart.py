@@ -11,7 +11,7 @@ from typing import Self
 import psycopg
 import pytest
 
-from pgswitch.demo.installations import Installation
+from pgswitch.demo.postgres import Installation
 from testkit.pgwire import error_fields
 from tests.fakes.messages import query
 from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient

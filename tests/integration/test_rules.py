@@ -15,8 +15,7 @@ import psycopg
 import psycopg.errors
 import pytest
 
-from pgswitch.demo.installations import Installation
-from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.postgres import Installation, PostgresServer
 from pgswitch.demo.processes import ChildFailed
 from tests.fakes.messages import query
 from tests.integration.running import PASSWORDS, PgSwitch, PgSwitchFactory, RawClient

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, hand_over
+from pgswitch.demo.processes import Account, hand_over
 from tests.integration.test_process import COMMAND, TIMEOUT_S, Place
 from tests.waiting import wait_until
 

@@ -8,9 +8,8 @@ from time import monotonic
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account
-from pgswitch.demo.installations import Installation
-from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.postgres import Installation, PostgresServer
+from pgswitch.demo.processes import Account
 from tests.integration.running import PgSwitch, PgSwitchFactory, base_backup
 from tests.integration.tls import Certificates
 

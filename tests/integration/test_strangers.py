@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, hand_over
+from pgswitch.demo.processes import Account, hand_over
 from testkit.pgwire import startup
 from tests.fakes.messages import message
 from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient

@@ -19,9 +19,9 @@ import psycopg
 import pytest
 
 from pgswitch.cluster.recording import replay
-from pgswitch.demo.account import Account, PrivateDirectory, hand_over, subdirectory
 from pgswitch.demo.cluster import TOPOLOGY_QUERY, PostgresCluster, running_cluster
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import Account, PrivateDirectory, hand_over, subdirectory
 from pgswitch.demo.writers import SCHEMA, Writer, tally_writes
 from tests.integration.proxies import BlackholeProxy
 from tests.integration.running import (

@@ -13,9 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account
-from pgswitch.demo.installations import Installation
-from pgswitch.demo.processes import ChildFailed
+from pgswitch.demo.postgres import Installation
+from pgswitch.demo.processes import Account, ChildFailed
 from testkit.pgwire import startup
 from tests.fakes.messages import query
 from tests.integration.running import ADMIN, PgSwitch, PgSwitchFactory, RawClient

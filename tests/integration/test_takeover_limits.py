@@ -13,9 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import UNPRIVILEGED_NAME, Account
 from pgswitch.demo.postgres import PostgresServer
-from pgswitch.demo.processes import ChildFailed
+from pgswitch.demo.processes import UNPRIVILEGED_NAME, Account, ChildFailed
 from tests.fakes.messages import query
 from tests.integration.running import ADMIN, PgSwitchFactory
 from tests.integration.test_replication import (

@@ -13,9 +13,8 @@ import asyncpg
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account
 from pgswitch.demo.postgres import PostgresServer
-from pgswitch.demo.processes import ChildFailed
+from pgswitch.demo.processes import Account, ChildFailed
 from testkit.pgwire import GSSENC_REQUEST, SSL_REQUEST, startup
 from tests.integration.running import PgSwitch, PgSwitchFactory, RawClient
 from tests.integration.tls import HOST, Certificates, TlsClient

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, hand_over
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import Account, hand_over
 from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.tls import HOST, Certificates
 

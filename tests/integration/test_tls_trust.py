@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgswitch.demo.account import Account, subdirectory
 from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.processes import Account, subdirectory
 from tests.integration.running import PgSwitch, PgSwitchFactory
 from tests.integration.tls import HOST, Certificates
 from tests.tls_files import Authority

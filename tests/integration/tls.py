@@ -13,9 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pgswitch.demo.account import Account, hand_over, may_run
-from pgswitch.demo.installations import Installation, find_installations
-from pgswitch.demo.postgres import PostgresServer
+from pgswitch.demo.postgres import Installation, PostgresServer, find_installations
+from pgswitch.demo.processes import Account, hand_over, may_run
 from testkit.pgwire import SSL_REQUEST
 from tests.integration.running import RawClient
 from tests.tls_files import Authority

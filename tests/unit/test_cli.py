@@ -10,7 +10,7 @@ import pytest
 
 from pgswitch import cli
 from pgswitch.cli import CommandLine, UsageError, main, parse
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from tests.unit.captured import CapturedLog
 
 ALL_FLAGS = CommandLine(path="f.ini", daemon=True, quiet=True, reboot=True, verbosity=1)

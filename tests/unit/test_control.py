@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from twisted.internet.defer import Deferred
 
-from pgswitch.admin.interfaces import ShutdownMode
+from pgswitch.admin.commands import ShutdownMode
 from pgswitch.control import AdminControl
 from pgswitch.errors import (
     AlreadyPaused,

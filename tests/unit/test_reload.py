@@ -10,7 +10,7 @@ import pytest
 from pgswitch.config.ini import read_text
 from pgswitch.config.load import with_setting
 from pgswitch.config.userlist import read_userlist
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from tests.fakes.messages import ANSWER, error_text, query
 from tests.fakes.world import World, WorldOf
 from tests.strangers import give

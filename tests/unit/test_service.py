@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.config.load import load
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.service import PgSwitch
 from tests.fakes.messages import ANSWER, kinds, query
 from tests.fakes.world import World, WorldOf

@@ -24,8 +24,7 @@ from pgswitch.admin.result_set import (
     local_time,
 )
 from pgswitch.admin.view import ServiceView, Show
-from pgswitch.net.client_state import ClientState
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ClientState, ServerState
 from pgswitch.relay.client_stream import ClientStream
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pgswitch.admin.result_set import (
 )
 from pgswitch.admin.view import ServiceView, Show
 from pgswitch.cluster.cluster_state import WriterState
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ServerState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,15 +15,14 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from pgswitch.demo.account import (
+from pgswitch.demo.pooler import Pooler
+from pgswitch.demo.postgres import PostgresServer, best_for
+from pgswitch.demo.processes import (
     Account,
     PrivateDirectory,
     account_for_children,
     hand_over,
 )
-from pgswitch.demo.installations import best_for
-from pgswitch.demo.pooler import Pooler
-from pgswitch.demo.postgres import PostgresServer
 from tests.fuzz.protocol.login import Entered, log_in
 from tests.fuzz.protocol.variants import NOTHING, Variant
 from tests.tls_files import Authority

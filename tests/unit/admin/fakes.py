@@ -10,8 +10,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from pgswitch.admin.commands import ShutdownMode
 from pgswitch.admin.descriptors import Descriptor
-from pgswitch.admin.interfaces import ShutdownMode
 from pgswitch.admin.view import ServiceView
 from pgswitch.errors import (
     AlreadyPaused,

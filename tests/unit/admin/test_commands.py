@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.admin.commands import VERBS, Argument, run_verb
+from pgswitch.admin.commands import VERBS, Argument, ShutdownMode, run_verb
 from pgswitch.admin.grammar import ConsoleCommand
-from pgswitch.admin.interfaces import ShutdownMode
 from pgswitch.admin.statements import USAGE
 from pgswitch.errors import (
     AdminDatabaseRefused,

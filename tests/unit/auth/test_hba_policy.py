@@ -8,7 +8,7 @@ import pytest
 
 from pgswitch.auth import hba_policy, ldap
 from pgswitch.auth.hba import SameNet, plain_address
-from pgswitch.auth.ldap_options import parse_ldap
+from pgswitch.auth.ldap import parse_ldap
 from tests.fakes.messages import message
 from tests.fakes.world import World, WorldOf
 

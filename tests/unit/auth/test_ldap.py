@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.names import client, dns
 
 from pgswitch.auth import ldap
-from pgswitch.auth.ldap_options import LdapOptions
+from pgswitch.auth.ldap import LdapOptions
 
 USERS = {"uid=bob,dc=x": "secret", "cn=manager": "hush", "cn=bob": "secret"}
 BIND = LdapOptions(servers=("a",), prefix="uid=", suffix=",dc=x")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.auth.ldap_options import LdapOptions, LdapOptionsError, parse_ldap
+from pgswitch.auth.ldap import LdapOptions, LdapOptionsError, parse_ldap
 
 BIND = 'ldapserver=a ldapprefix="uid=" ldapsuffix=",dc=x"'
 

@@ -17,7 +17,7 @@ from bench.workloads import (
     tls_workloads,
     workloads,
 )
-from pgswitch.demo.installations import Installation
+from pgswitch.demo.postgres import Installation
 
 PROGRAMS = ClientPrograms(Installation(Path("/s"), "15.1", "system"))
 ALL = [

@@ -17,7 +17,7 @@ from bench.environment import (
 from bench.metrics import METRICS
 from bench.poolers import ComparedPooler, with_tls
 from bench.workloads import QUICK, tls_workloads
-from pgswitch.demo.installations import Installation
+from pgswitch.demo.postgres import Installation
 
 
 def test_who_takes_part() -> None:

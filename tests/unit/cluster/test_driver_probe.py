@@ -20,7 +20,7 @@ from pgswitch.cluster.driver_probe import (
 )
 from pgswitch.cluster.nodes import Node, ProbeFailure
 from pgswitch.cluster.probe import ProbeFailed
-from pgswitch.tls.options import TlsOptions
+from pgswitch.tls.contexts import TlsOptions
 
 OPERATIONAL = psycopg2.OperationalError
 

@@ -6,7 +6,7 @@ import pytest
 
 from pgswitch.admin.show.shows import named_rows
 from pgswitch.cluster.nodes import NodeStatus, ProbeFailure
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ServerState
 from pgswitch.pool.cluster_databases import READER
 from pgswitch.pool.pool import ServerPool, move_client
 from tests.fakes.messages import (

@@ -11,7 +11,7 @@ from pgswitch.cluster.driver_probe import MonitorLogin
 from pgswitch.cluster.nodes import Node
 from pgswitch.cluster.probe_choice import SelectingProbe
 from pgswitch.errors import ServerIterationsTooMany
-from pgswitch.tls.options import TlsOptions
+from pgswitch.tls.contexts import TlsOptions
 from pgswitch.wire import constants
 from tests.fakes.messages import message
 from tests.fakes.probes import STANDBY, FakeProbe

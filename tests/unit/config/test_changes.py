@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.config.changes import carried_over, needs_reconnect, needs_reconnect_all
-from pgswitch.config.model import DATABASE_KEYS
+from pgswitch.config.model import (
+    DATABASE_KEYS,
+    carried_over,
+    needs_reconnect,
+    needs_reconnect_all,
+)
 from tests.unit.config.files import loaded
 
 RECYCLING = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.config.conninfo import ConninfoSyntaxError, parse_conninfo
+from pgswitch.config.entries import ConninfoSyntaxError, parse_conninfo
 
 ACCEPTED = [
     ("", []),

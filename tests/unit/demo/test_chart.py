@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from pgswitch.demo.chart import (
+from pgswitch.demo.switchover import (
     GRID,
     MAX_POINTS,
     Marker,

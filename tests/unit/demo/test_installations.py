@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.demo.installations import Installation, find_installations
+from pgswitch.demo.postgres import Installation, find_installations
 
 
 def make_programs(bindir: Path, answer: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.dns.resolv_conf import LOCAL, ResolvConf, parse
+from pgswitch.dns.lookup import LOCAL, ResolvConf, parse
 
 WHOLE = """\
 # comment

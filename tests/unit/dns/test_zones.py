@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from pgswitch.dns.zones import Zones, zone_of
+from pgswitch.dns.resolver import Zones, zone_of
 from tests.unit.captured import CapturedLog
 
 PERIOD = 10

@@ -1,6 +1,6 @@
 """The exception that ends the process."""
 
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 
 
 def test_text_is_the_whole_message() -> None:

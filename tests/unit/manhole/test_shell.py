@@ -14,7 +14,7 @@ from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.manhole import shell, ssh
 from pgswitch.manhole.shell import (
     Manhole,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.net.client_state import (
+from pgswitch.net.connection_states import (
     CLIENT_STATES,
     SHOW_WORDS,
     ClientEvent,

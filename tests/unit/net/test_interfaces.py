@@ -40,8 +40,8 @@ from pgswitch.net.tls_negotiation import Encryption
 from pgswitch.net.tls_socket import StartedTls
 from pgswitch.net.transport import SocketIO, TransportIO
 from pgswitch.pool.outgoing_cancels import CancelConnection
+from pgswitch.tls.contexts import TlsOptions
 from pgswitch.tls.endpoints import ClientTls, ServerTls
-from pgswitch.tls.options import TlsOptions
 from tests.fakes.world import World
 from tests.unit.captured import CapturedLog
 from tests.unit.net.call_factory import CallFactory

@@ -15,7 +15,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.net import acceptor, listen
 from pgswitch.net.acceptor import Acceptor
 from pgswitch.net.listen import Listeners, UnixTransport

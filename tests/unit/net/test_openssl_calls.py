@@ -20,8 +20,8 @@ from pgswitch.net.tls_socket import (
     WriteFunction,
     internal_functions,
 )
+from pgswitch.tls.contexts import TlsOptions
 from pgswitch.tls.endpoints import ServerTls
-from pgswitch.tls.options import TlsOptions
 from tests.unit.net.tls_pair import side_for_clients
 from tests.unit.tls.shaking import carry, shake_hands
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.net.server_state import SERVER_STATES, ServerEvent, ServerState
+from pgswitch.net.connection_states import SERVER_STATES, ServerEvent, ServerState
 from pgswitch.state_table import IllegalTransitionError
 from tests.fakes.world import World
 

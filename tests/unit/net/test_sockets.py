@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.net.sockets import (
     SocketFile,
     StepFailedError,

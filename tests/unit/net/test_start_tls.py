@@ -31,8 +31,8 @@ from pgswitch.net.transport import TransportIO, io_for
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.stream import PAUSED_PEER
 from pgswitch.relay.stream import Clock as StreamClock
+from pgswitch.tls.contexts import TlsOptions
 from pgswitch.tls.endpoints import ClientTls, ServerTls
-from pgswitch.tls.options import TlsOptions
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE

@@ -12,8 +12,8 @@ from OpenSSL import SSL
 from twisted.internet.protocol import Protocol
 
 from pgswitch.net.tcp_transport import TcpTransport
+from pgswitch.tls.contexts import TlsOptions
 from pgswitch.tls.endpoints import ClientTls, ServerTls
-from pgswitch.tls.options import TlsOptions
 from tests.tls_files import Authority
 
 CHUNK = 65536

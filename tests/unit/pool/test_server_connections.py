@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ServerState
 from tests.fakes.messages import query
 from tests.fakes.world import WorldOf
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.process.pidfile import Pidfile
 from tests.strangers import give
 from tests.unit.captured import CapturedLog

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from pgswitch.config.model import Configuration
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.process import runner
 from pgswitch.process.pidfile import Pidfile
 from pgswitch.process.runner import PluginRunner, Runner

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pgswitch.config.model import Configuration, DatabaseSpec, Settings
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.process import start
 from pgswitch.process.pidfile import Pidfile
 from tests.unit.captured import CapturedLog

@@ -11,7 +11,7 @@ from pgswitch.relay.client_stream import FORGOTTEN, MAX_REMEMBERED
 from pgswitch.relay.interceptor import QueryInterceptor
 from pgswitch.relay.prepared_rewriter import MAX_TEXT_LENGTH
 from pgswitch.relay.server_stream import ServerStream
-from pgswitch.wire.fields import MAX_NAME_LENGTH
+from pgswitch.wire.decode import MAX_NAME_LENGTH
 from pgswitch.wire.framing import MAX_MESSAGE_SIZE, MAX_PIECES, SMALL_PIECE, Scanner
 from tests.fakes.messages import READY, RESULT, message, query
 from tests.unit.relay.pair import Stage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.sql.kinds import BY_FIRST_WORD, CHANGING, RUNNING, WRITING, Kind
+from pgswitch.sql.classifier import BY_FIRST_WORD, CHANGING, RUNNING, WRITING, Kind
 
 
 def test_words_are_as_they_are_looked_up() -> None:

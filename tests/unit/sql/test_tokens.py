@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.sql.tokens import Undecided, words_in
+from pgswitch.sql.classifier import Undecided, words_in
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.stats.percentiles import RecentTimes, TimesOf, fresh, percentiles
+from pgswitch.stats.times import RecentTimes, TimesOf, fresh, percentiles
 
 
 def asked(*durations: int) -> dict[str, TimesOf]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.stats.counters import NAMES
-from pgswitch.stats.periods import NOTHING, Periods, average, plus, stats_line
+from pgswitch.stats.counters import NAMES, NOTHING, Periods, average, plus, stats_line
 
 
 def counts(**given: int) -> tuple[int, ...]:

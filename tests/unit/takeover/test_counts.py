@@ -7,8 +7,7 @@ import json
 from pgswitch.admin.incremental import run_all
 from pgswitch.admin.show.shows import named_rows
 from pgswitch.admin.view import ServiceView
-from pgswitch.takeover.counts import pack_counts, unpack_counts
-from pgswitch.takeover.serialize import Packed
+from pgswitch.takeover.serialize import Packed, pack_counts, unpack_counts
 from tests.fakes.messages import ANSWER, READY, error, query
 from tests.fakes.world import World, WorldOf
 

@@ -15,7 +15,7 @@ import pytest
 
 from pgswitch.admin.result_set import Columns, data_rows, description
 from pgswitch.admin.show.sockets import FDS, HANDOVER
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.net.sockets import send_with_descriptors
 from pgswitch.takeover.predecessor import Predecessor
 from pgswitch.wire import encode

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pgswitch.config.model import Settings
-from pgswitch.errors.fatal import FatalError
+from pgswitch.errors.base import FatalError
 from pgswitch.takeover import predecessor
 from pgswitch.takeover.predecessor import InheritedSocket, Predecessor
 from tests.unit.captured import CapturedLog

@@ -9,13 +9,13 @@ import pytest
 from OpenSSL import SSL
 
 from pgswitch.tls.contexts import (
+    TlsOptions,
     TlsSetupError,
     context_for_clients,
     context_for_servers,
     reason_of,
     verify_error,
 )
-from pgswitch.tls.options import TlsOptions
 from tests.tls_files import Authority
 from tests.unit.tls.shaking import shake_hands
 

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from pgswitch.tls.certificates import TlsFacts, WrongHost, end_point_of
+from pgswitch.tls.contexts import TlsOptions
 from pgswitch.tls.endpoints import ClientTls, NoProtocol, PeerAlert, ServerTls
-from pgswitch.tls.options import TlsOptions
 from tests.tls_files import Authority
 from tests.unit.tls.shaking import shake_hands
 

@@ -8,7 +8,7 @@ import pytest
 
 from pgswitch.config.load import load
 from pgswitch.config.model import Configuration
-from pgswitch.tls.options import TlsOptions, for_clients, for_servers, versions_in
+from pgswitch.tls.contexts import TlsOptions, for_clients, for_servers, versions_in
 
 
 def loaded(folder: Path, settings: str = "", entry: str = "") -> Configuration:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.wire.fields import names_in, statement_in, text_in
+from pgswitch.wire.decode import names_in, statement_in, text_in
 from tests.fakes.messages import message, query
 
 BEHIND = query("before")

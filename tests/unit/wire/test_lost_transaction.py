@@ -8,7 +8,7 @@ from pgswitch.errors import BrokenPacket
 from pgswitch.stats.counters import Counters
 from pgswitch.wire import encode
 from pgswitch.wire.exchange import Exchange
-from pgswitch.wire.lost_transaction import LostTransaction
+from pgswitch.wire.loss import LostTransaction
 from pgswitch.wire.prepared import ClientStatements
 from pgswitch.wire.statements import StatementTable
 from tests.fakes.messages import close_statement, describe_statement, kinds, split

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.wire.masking import masked
+from pgswitch.wire.trace import masked
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tests of pgswitch/wire/saslprep.py."""
+"""Tests of pgswitch/wire/scram.py."""
 
 import pytest
 from hypothesis import given, settings
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scramp.core import ScramException  # type: ignore[import-untyped]
 from scramp.utils import saslprep as other_saslprep  # type: ignore[import-untyped]
 
-from pgswitch.wire.saslprep import prepare_password
+from pgswitch.wire.scram import prepare_password
 
 
 @pytest.mark.parametrize(

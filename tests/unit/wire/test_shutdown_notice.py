@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.wire.shutdown_notice import ShutdownNotice, notice_fields, shutdown_notice
+from pgswitch.wire.loss import ShutdownNotice, notice_fields, shutdown_notice
 from tests.fakes.messages import ANSWER, RESULT, message
 
 

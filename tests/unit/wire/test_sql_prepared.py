@@ -13,9 +13,8 @@ from pgswitch.wire.constants import PARSE, QUERY, STATUS_IDLE, SYNC
 from pgswitch.wire.encode import message
 from pgswitch.wire.exchange import INTERNAL, NAMED, SQL, SWALLOW, TYPE, Exchange
 from pgswitch.wire.prepared import ClientStatements
-from pgswitch.wire.sql_prepared import OURS, run
 from pgswitch.wire.sql_text import read
-from pgswitch.wire.statements import ServerStatements, StatementTable
+from pgswitch.wire.statements import OURS, ServerStatements, StatementTable, run
 from tests.fakes.messages import kinds, split
 
 ONE, TWO = b"PREPARE a AS SELECT 1", b"PREPARE a AS SELECT 2"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgswitch.wire.sql_steps import (
+from pgswitch.wire.committing import (
     ENDS,
     StatementEffect,
     first_step,

@@ -12,8 +12,7 @@ import pytest
 from pgswitch.admin.show import sockets
 from pgswitch.admin.show.shows import named_rows
 from pgswitch.admin.view import ServiceView
-from pgswitch.net.client_state import ClientState
-from pgswitch.net.server_state import ServerState
+from pgswitch.net.connection_states import ClientState, ServerState
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from tests.fakes.messages import ANSWER, IN_TRANSACTION, message, query, split

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.admin import interfaces
+from pgswitch.admin.commands import ConsoleLog, Control, ShutdownMode
 from tests.unit.admin.fakes import FakeControl, FakeLog
 
 
 @pytest.mark.parametrize(
     ("seam", "fake"),
     [
-        (interfaces.Control, FakeControl),
-        (interfaces.ConsoleLog, FakeLog),
+        (Control, FakeControl),
+        (ConsoleLog, FakeLog),
     ],
 )
 def test_the_fakes_of_these_tests_have_every_method(seam: type, fake: type) -> None:
@@ -24,5 +24,5 @@ def test_the_fakes_of_these_tests_have_every_method(seam: type, fake: type) -> N
 
 def test_shutdown_has_four_modes() -> None:
     """They are named as they are typed at the console."""
-    modes = [one.value for one in interfaces.ShutdownMode]
+    modes = [one.value for one in ShutdownMode]
     assert modes == ["now", "wait_for_servers", "wait_for_clients", "drain"]

@@ -10,7 +10,7 @@ import sys
 def test_what_is_there_is_not_looked_at_again() -> None:
     """In a process of its own: it is for good."""
     code = (
-        "import gc, pgswitch.garbage as g; kept = [[]]; g.tune_gc();"
+        "import gc, pgswitch.process.runner as g; kept = [[]]; g.tune_gc();"
         "print(any(o is kept for o in gc.get_objects()), gc.get_threshold()[0])"
     )
     done = subprocess.run(

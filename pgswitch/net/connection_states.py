@@ -1,14 +1,15 @@
 """The states of client and server connections, one table for each.
 
-**Clients**; the names are PgBouncer's (``CL_``).  :class:`~pgswitch.net.frontend.Frontend` stores a state and changes it in one function.
+**Clients**; the names are PgBouncer's (``CL_``).
+:class:`~pgswitch.net.frontend.Frontend` stores a state and changes it in one function.
 While a client is logged in, the stored state is IDLE or LOST_TRANSACTION: the hot path
 stores nothing per query.  ``Frontend.state`` derives ACTIVE and WAITING from the
 client's stream when it is asked, so their rows (events SERVER_...) are here for the
 reader and for the drawing, and no code looks them up.
 
-**Servers**; the names are PgBouncer's (``SV_LOGIN`` and so on).  States that PgBouncer does not
-have tell apart what it calls ``SV_TESTED``, our own queries, and name a connection that
-is kept open to a standby.
+**Servers**; the names are PgBouncer's (``SV_LOGIN`` and so on).  States that PgBouncer
+does not have tell apart what it calls ``SV_TESTED``, our own queries, and name a
+connection that is kept open to a standby.
 
 ``IDLE <-> ACTIVE`` is changed by checkout and release on the hot path and is read from
 the pairing, not stored: a server whose stored state is IDLE is ACTIVE while its

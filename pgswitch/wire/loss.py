@@ -12,11 +12,11 @@ flush of a commit and CommandComplete; and an interrupted wait for synchronous s
 sends it after the commit.  So the work may have been committed.
 
 **The lost transaction** (:class:`LostTransaction`): the client is answered in the
-server's place until it ends the transaction.  This behaves like PostgreSQL in a failed transaction (manual, "Transactions"): every
-message gets 25P02 until a statement ends the transaction; its tag is always ROLLBACK.
-The rest of the same text or pipeline is outside the transaction and goes to the next
-server.  Statements that are prepared or closed meanwhile, as far as a failed
-transaction allows, take effect for the client.
+server's place until it ends the transaction.  This behaves like PostgreSQL in a failed
+transaction (manual, "Transactions"): every message gets 25P02 until a statement ends
+the transaction; its tag is always ROLLBACK. The rest of the same text or pipeline is
+outside the transaction and goes to the next server.  Statements that are prepared or
+closed meanwhile, as far as a failed transaction allows, take effect for the client.
 
 Three things differ:
 

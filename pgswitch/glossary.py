@@ -31,11 +31,11 @@ WIRE: Final = (
     "server_auth.py",
     "exchange.py",
     "framing.py",
+    "params.py",
     "prepared.py",
     "scram.py",
     "startup.py",
     "statements.py",
-    "welcome.py",
 )
 
 _HEAD: Final = """\

@@ -1,6 +1,10 @@
 """Runs the statements of one console: a statement in, its outcome out.
 
 It knows nothing of messages: the simple and the extended protocol share it.
+
+:data:`SHOWS` is every SHOW by its name.  Names, order and types of the columns are
+those of PgBouncer 1.25.2, because monitoring tools read them by name, by place and by
+type.
 """
 
 from __future__ import annotations
@@ -19,9 +23,18 @@ from pgswitch.admin.grammar import (
     SetStatement,
 )
 from pgswitch.admin.result_set import Columns, ResultRows
+from pgswitch.admin.show import (
+    databases,
+    pools,
+    rules,
+    service,
+    sockets,
+    stats,
+    topology,
+)
 from pgswitch.admin.show.rules import explain_route
 from pgswitch.admin.show.service import SESSION_VALUES
-from pgswitch.admin.show.shows import find
+from pgswitch.admin.view import ServiceView, Show
 from pgswitch.errors import (
     AdminAccessNeeded,
     ConsoleUsage,
@@ -35,6 +48,48 @@ from pgswitch.errors import (
 if TYPE_CHECKING:
     from pgswitch.admin.commands import ConsoleLog, Control
     from pgswitch.admin.view import ServiceView, Show
+
+SHOWS: Final[dict[str, Show[Any]]] = {
+    "active_sockets": sockets.ACTIVE_SOCKETS,
+    "clients": sockets.CLIENTS,
+    "config": service.CONFIG,
+    "databases": databases.DATABASES,
+    "dns_hosts": service.DNS_HOSTS,
+    "dns_zones": service.DNS_ZONES,
+    "errors": stats.ERRORS,
+    "fds": sockets.FDS,
+    "handover": sockets.HANDOVER,
+    "lists": service.LISTS,
+    "mem": service.MEM,
+    "peer_pools": pools.PEER_POOLS,
+    "peers": pools.PEERS,
+    "pools": pools.POOLS,
+    "rules": rules.RULES,
+    "servers": sockets.SERVERS,
+    "sockets": sockets.SOCKETS,
+    "state": service.STATE,
+    "stats": stats.STATS,
+    "stats_averages": stats.STATS_AVERAGES,
+    "stats_percentiles": stats.STATS_PERCENTILES,
+    "stats_totals": stats.STATS_TOTALS,
+    "switchovers": topology.SWITCHOVERS,
+    "topology": topology.TOPOLOGY,
+    "totals": stats.TOTALS,
+    "users": databases.USERS,
+    "version": service.VERSION,
+}
+
+
+def find(name: str) -> Show[Any] | None:
+    """Return what SHOW ``name`` shows, None if it is unknown; case does not matter."""
+    key = name.lower()
+    return service.SESSION_SHOWS.get(key) or SHOWS.get(key)
+
+
+def named_rows(name: str, view: ServiceView) -> list[Any]:
+    """Return all rows of a SHOW at once, with the columns as attributes."""
+    return SHOWS[name].named_rows(view)
+
 
 IGNORED_SETTINGS: Final = frozenset({*SESSION_VALUES, "extra_float_digits"})
 """What drivers SET at every login; the console ignores it (the last is pgjdbc's)."""

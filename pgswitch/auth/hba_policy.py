@@ -33,7 +33,7 @@ from pgswitch.auth.hba import (
 from pgswitch.auth.hba_file import read_hba
 from pgswitch.auth.ident import IdentMap, parse_ident
 from pgswitch.auth.ldap import LdapOptions, parse_ldap
-from pgswitch.config.ini import read_text
+from pgswitch.config.load import read_text
 from pgswitch.errors import NoAuthenticationMethod
 from pgswitch.tls.contexts import for_clients
 from pgswitch.types import AuthType, Method

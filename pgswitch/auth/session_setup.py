@@ -21,8 +21,8 @@ from pgswitch.pool.modes import statements_for
 from pgswitch.pool.parameter_sync import log_respelled
 from pgswitch.types import PoolMode
 from pgswitch.wire import encode
+from pgswitch.wire.params import reports
 from pgswitch.wire.spelling import application_name
-from pgswitch.wire.welcome import reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from pgswitch.pool.cancel_keys import CancelKeys
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.pools import Pools
-    from pgswitch.wire.params import Values
-    from pgswitch.wire.welcome import Welcome
+    from pgswitch.wire.params import Values, Welcome
 
 CONSOLE_LIMIT: Final = 65536
 """Bytes of a message to the console, which buffers it whole and parses it at once."""

@@ -14,8 +14,7 @@ from twisted.internet.defer import Deferred
 from pgswitch.cluster.nodes import NodeReport, ProbeFailure
 from pgswitch.cluster.probe import ProbeFailed, ProbeQuery, QueryRefused
 from pgswitch.net.backend import Backend
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import ServerState
+from pgswitch.net.connection_states import CloseReason, ServerState
 from pgswitch.pool.server_connections import NO_RESOURCES, STARTING_UP
 from pgswitch.pool.server_connector import ServerConnector
 from pgswitch.types import PoolKey

@@ -26,8 +26,12 @@ from pgswitch.errors import (
     ServerUnaskedAnswer,
 )
 from pgswitch.logs import socket_prefix
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import SERVER_STATES, ServerEvent, ServerState
+from pgswitch.net.connection_states import (
+    SERVER_STATES,
+    CloseReason,
+    ServerEvent,
+    ServerState,
+)
 from pgswitch.net.sockets import unix_port
 from pgswitch.net.tls_negotiation import Encryption, TlsNegotiation
 from pgswitch.net.tracing import traced

@@ -87,8 +87,7 @@ if TYPE_CHECKING:
     from pgswitch.tls.endpoints import ClientTls
     from pgswitch.wire.client_auth import ClientAuthCommand
     from pgswitch.wire.loss import LostTransaction
-    from pgswitch.wire.params import Values
-    from pgswitch.wire.welcome import Welcome
+    from pgswitch.wire.params import Values, Welcome
 
 LOGIN_LIMIT: Final = 16384
 """Bytes of the first packets that we buffer for a client that is not known yet."""

@@ -17,7 +17,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import Logger
 from twisted.python import log
 
-from pgswitch.net.fast_registration import FastRegistration
+from pgswitch.net.tcp_transport import FastRegistration
 from pgswitch.relay.event_loop import EventLoop
 
 

@@ -20,8 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import ServerState
+from pgswitch.net.connection_states import CloseReason, ServerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

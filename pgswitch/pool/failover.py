@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.errors import Fault
     from pgswitch.net.backend import Backend
-    from pgswitch.net.close_reason import CloseReason
+    from pgswitch.net.connection_states import CloseReason
     from pgswitch.net.frontend import Frontend
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.route import Route

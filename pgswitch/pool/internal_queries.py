@@ -19,7 +19,7 @@ from pgswitch.errors import (
     ServerLoginFailing,
 )
 from pgswitch.net.backend import ServerQuery
-from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.connection_states import CloseReason
 from pgswitch.pool.parameter_sync import sync_parameters
 
 if TYPE_CHECKING:

@@ -19,8 +19,12 @@ from pgswitch.errors import (
     QueryTimeoutWaiting,
     QueryWaitTimeout,
 )
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import IDLE_STATES, ServerEvent, ServerState
+from pgswitch.net.connection_states import (
+    IDLE_STATES,
+    CloseReason,
+    ServerEvent,
+    ServerState,
+)
 from pgswitch.pool.failover import query_received_at
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.interceptor import QueryInterceptor

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import ServerState
+from pgswitch.net.connection_states import CloseReason, ServerState
 from pgswitch.types import SESSION_POOLING, STATEMENT_POOLING, PoolMode
 from pgswitch.wire.prepared import ClientStatements
 

@@ -14,8 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from pgswitch.errors import InvalidServerParameter
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import ServerState
+from pgswitch.net.connection_states import CloseReason, ServerState
 
 if TYPE_CHECKING:
     from pgswitch.net.backend import AnswerCallback, Backend

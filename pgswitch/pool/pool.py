@@ -13,8 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from pgswitch.errors import ServerLoginFailing, TransactionBlocksNotAllowed
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import ServerState
+from pgswitch.net.connection_states import CloseReason, ServerState
 from pgswitch.pool.connection_limits import Demand
 from pgswitch.pool.failover import HeldClients
 from pgswitch.pool.internal_queries import InternalQueries
@@ -40,8 +39,8 @@ if TYPE_CHECKING:
     from pgswitch.pool.context import ServiceContext
     from pgswitch.pool.route import Route
     from pgswitch.relay.server_stream import ServerStream
+    from pgswitch.wire.params import Welcome
     from pgswitch.wire.server_auth import Failed, ServerRefused
-    from pgswitch.wire.welcome import Welcome
 
 
 class ServerPool:

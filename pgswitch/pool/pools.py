@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pgswitch.config.model import needs_reconnect
 from pgswitch.errors import DatabaseRemoved
-from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.connection_states import CloseReason
 from pgswitch.pool.cluster_databases import READER, ClusterDatabases
 from pgswitch.pool.connection_limits import ConnectionLimits
 from pgswitch.pool.pool import ServerPool

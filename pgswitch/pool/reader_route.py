@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.cluster.node_checks import CheckResult
-from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.connection_states import CloseReason
 from pgswitch.pool.loss import LossCause
 from pgswitch.pool.pool import move_client
 from pgswitch.pool.writer_route import is_at_other_address

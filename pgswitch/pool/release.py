@@ -10,8 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import ServerEvent, ServerState
+from pgswitch.net.connection_states import CloseReason, ServerEvent, ServerState
 from pgswitch.types import PoolMode
 from pgswitch.wire import encode
 

@@ -15,14 +15,13 @@ from pgswitch.errors import (
     ServerClosed,
     ServerLoginRefused,
 )
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import ServerState
+from pgswitch.net.connection_states import CloseReason, ServerState
 from pgswitch.pool.server_connections import INTERVENTION, NO_RESOURCES
 from pgswitch.relay.idle_pool import IdlePool
 from pgswitch.types import SESSION_POOLING
+from pgswitch.wire.params import Welcome
 from pgswitch.wire.server_auth import Failed, ServerRefused
 from pgswitch.wire.startup import Replication
-from pgswitch.wire.welcome import Welcome
 
 if TYPE_CHECKING:
     from pgswitch.net.backend import Backend

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pgswitch.cluster.node_checks import CheckCallback, CheckResult
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.net.backend import Backend
-    from pgswitch.net.close_reason import CloseReason
+    from pgswitch.net.connection_states import CloseReason
     from pgswitch.pool.loss import LossCause, LossOutcome
 
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from pgswitch.errors import Fault, ServerLoginRefused
 from pgswitch.net.backend import Backend, BackendOwner
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import ServerEvent, ServerState
+from pgswitch.net.connection_states import CloseReason, ServerEvent, ServerState
 from pgswitch.pool.connection_limits import (
     ConnectionLimits,
     Demand,
@@ -23,8 +22,8 @@ from pgswitch.pool.connection_limits import (
 )
 from pgswitch.pool.server_connector import ServerConnector
 from pgswitch.relay.client_stream import ClientStream
+from pgswitch.wire.params import Welcome
 from pgswitch.wire.server_auth import Failed, ServerRefused
-from pgswitch.wire.welcome import Welcome
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping

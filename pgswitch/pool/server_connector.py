@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.error import DNSLookupError
 
 from pgswitch.net.backend import Backend, BackendOwner
-from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.connection_states import CloseReason
 from pgswitch.net.tls_negotiation import Encryption
 from pgswitch.tls.contexts import TlsSetupError
 from pgswitch.types import Address

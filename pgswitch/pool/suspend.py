@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.defer import Deferred
 
 from pgswitch.errors import SuspendTimeout
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import ServerState
+from pgswitch.net.connection_states import CloseReason, ServerState
 from pgswitch.pool.failover import TIMEOUT_S
 from pgswitch.relay.client_stream import ClientStream
 from pgswitch.relay.stream import BIG_READ, PAUSED_SUSPENDED

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.errors import OutcomeUnknown, SessionLost, TransactionLost
-from pgswitch.net.close_reason import CloseReason
-from pgswitch.net.connection_states import ServerState
+from pgswitch.net.connection_states import CloseReason, ServerState
 from pgswitch.pool.loss import LossCause, LossOutcome
 from pgswitch.pool.server_connections import INTERVENTION, NO_ENTRY, NO_RESOURCES
 from pgswitch.pool.standbys import StandbyConnections, StandbyPool
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from pgswitch.config.model import DatabaseSpec
     from pgswitch.net.backend import Backend
     from pgswitch.pool.failover import HeldClients
-    from pgswitch.wire.welcome import Welcome
+    from pgswitch.wire.params import Welcome
 
 SQLSTATES = {
     LossOutcome.ROLLED_BACK: TransactionLost.sqlstate,

@@ -9,7 +9,7 @@ from threading import Thread
 import psycopg
 import pytest
 
-from pgswitch.admin.show.shows import SHOWS
+from pgswitch.admin.statements import SHOWS
 from pgswitch.demo.postgres import PostgresServer
 from tests.integration.running import PgSwitchFactory
 

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pgswitch.admin.show.shows import SHOWS
-from pgswitch.admin.statements import USAGE
+from pgswitch.admin.statements import SHOWS, USAGE
 from pgswitch.errors import ConsoleError, Fault, Notice, SilentClose
 from pgswitch.errors.base import MessageFields
 from pgswitch.logs.messages import MESSAGES, LogMessage

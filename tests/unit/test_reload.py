@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.config.ini import read_text
-from pgswitch.config.load import with_setting
+from pgswitch.config.load import read_text, with_setting
 from pgswitch.config.userlist import read_userlist
 from pgswitch.errors.base import FatalError
 from tests.fakes.messages import ANSWER, error_text, query

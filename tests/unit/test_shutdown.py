@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgswitch.admin.commands import ShutdownMode
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.wire import encode
 from tests.fakes.messages import (
     ANSWER,

@@ -7,7 +7,7 @@ from struct import unpack_from
 from typing import Any, TypeVar
 
 from pgswitch.admin.result_set import ResultRows, data_rows, description
-from pgswitch.admin.show.shows import find
+from pgswitch.admin.statements import find
 from pgswitch.admin.view import ServiceView, Show
 
 T = TypeVar("T")

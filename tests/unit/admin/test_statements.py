@@ -8,8 +8,7 @@ from twisted.internet.defer import Deferred
 from pgswitch.admin.commands import VERBS
 from pgswitch.admin.grammar import parse
 from pgswitch.admin.show.rules import explain_route
-from pgswitch.admin.show.shows import SHOWS
-from pgswitch.admin.statements import USAGE, ConsoleStatements, StatementResult
+from pgswitch.admin.statements import SHOWS, USAGE, ConsoleStatements, StatementResult
 from pgswitch.errors import AdminAccessNeeded, InvalidCommand
 from tests.unit.admin.fakes import FakeControl, FakeLog, fake_view
 

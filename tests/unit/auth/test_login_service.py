@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.auth import ldap
 from pgswitch.auth.worker_threads import WorkerThreads
 from pgswitch.compiled import is_compiled

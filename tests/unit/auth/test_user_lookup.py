@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.auth import pam
 from pgswitch.wire import encode
 from pgswitch.wire.scram import make_verifier

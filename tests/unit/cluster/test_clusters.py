@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.cluster.cluster import Switchover
 from pgswitch.cluster.cluster_state import WriterState
 from pgswitch.cluster.node_checks import CheckResult

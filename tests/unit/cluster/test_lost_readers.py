@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.cluster.nodes import NodeStatus, ProbeFailure
 from pgswitch.net.connection_states import ServerState
 from pgswitch.pool.cluster_databases import READER

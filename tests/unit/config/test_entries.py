@@ -11,7 +11,7 @@ from pgswitch.config.entries import (
     read_setting,
     read_user,
 )
-from pgswitch.config.ini import FilePosition
+from pgswitch.config.load import FilePosition
 from pgswitch.config.model import DatabaseSpec, PeerSpec, UserSpec
 from pgswitch.types import PoolMode
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.config.ini import FilePosition, IniContent, read_ini, read_text
+from pgswitch.config.load import FilePosition, IniContent, read_ini, read_text
 from tests.unit.config.files import reader_of
 
 

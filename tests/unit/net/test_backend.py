@@ -8,7 +8,7 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred
 
 from pgswitch.net.backend import address_of
-from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.connection_states import CloseReason
 from pgswitch.types import Address
 from pgswitch.wire import encode
 from tests.fakes.messages import (

@@ -17,9 +17,8 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import Protocol
 
 from pgswitch.errors import SilentClose
-from pgswitch.net.close_reason import CloseReason
 from pgswitch.net.connect import TransportConnector
-from pgswitch.net.connection_states import ClientEvent
+from pgswitch.net.connection_states import ClientEvent, CloseReason
 from pgswitch.net.lean_reactor import LeanReactor
 from pgswitch.net.sockets import unix_socket_path
 from pgswitch.net.transport import SocketIO

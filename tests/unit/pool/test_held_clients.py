@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.cluster.node_checks import CheckResult
 from pgswitch.cluster.nodes import Node
 from pgswitch.pool.failover import TIMEOUT_S

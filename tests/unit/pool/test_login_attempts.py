@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.connection_states import CloseReason
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import World, WorldOf
 

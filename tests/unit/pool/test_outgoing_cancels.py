@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.connection_states import CloseReason
 from pgswitch.pool.outgoing_cancels import OutgoingCancels
 from tests.fakes.messages import ANSWER, query
 from tests.fakes.world import Server, World, WorldOf

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.errors import AdminForcedDisconnect
-from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.connection_states import CloseReason
 from tests.fakes.messages import (
     ANSWER,
     IN_TRANSACTION,

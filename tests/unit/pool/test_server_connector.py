@@ -9,7 +9,7 @@ from twisted.internet.error import DNSLookupError
 
 from pgswitch.config.model import DatabaseSpec
 from pgswitch.net.backend import Backend
-from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.connection_states import CloseReason
 from pgswitch.pool.maintenance import INTERVAL_S
 from pgswitch.pool.server_connector import startup_parameters
 from pgswitch.wire import encode

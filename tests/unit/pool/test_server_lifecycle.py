@@ -7,7 +7,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol
 
 from pgswitch.errors import ServerConnCrashed
-from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.connection_states import CloseReason
 from pgswitch.wire import encode
 from tests.fakes.messages import (
     ANSWER,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.cluster.nodes import Node
 from tests.fakes.messages import ANSWER, kinds, message, query
 from tests.fakes.world import Client, Server, World, WorldOf

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.errors import RewriteFailed
 from pgswitch.rules.router import _ENDS_TRANSACTION
 from tests.fakes.messages import ANSWER, error, error_text, kinds, message, query

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from pgswitch.admin.incremental import run_all
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.admin.view import ServiceView
 from pgswitch.takeover.serialize import Packed, pack_counts, unpack_counts
 from tests.fakes.messages import ANSWER, READY, error, query

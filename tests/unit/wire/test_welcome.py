@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.wire import encode
-from pgswitch.wire.params import Tracking
-from pgswitch.wire.welcome import Welcome, reports
+from pgswitch.wire.params import Tracking, Welcome, reports
 
 REPORTED = {"server_version": "18.0", "TimeZone": "UTC", "client_encoding": "UTF8"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from tests.fakes.world import WorldOf
 from tests.unit.admin.reading import rows_of
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pgswitch.admin.show.memory import MEM, MemoryRow
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.show.service import MEM, MemoryRow
+from pgswitch.admin.statements import named_rows
 from tests.fakes.messages import message, query
 from tests.fakes.world import World
 from tests.unit.admin.reading import cells

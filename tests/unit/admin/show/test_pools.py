@@ -14,7 +14,7 @@ from pgswitch.admin.show.pools import (
     PeerRow,
     PoolRow,
 )
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.admin.view import ServiceView
 from pgswitch.config.model import PeerSpec
 from pgswitch.pool.outgoing_cancels import OutgoingCancels

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pgswitch.admin.show.rules import RuleRow, explain_route
-from pgswitch.admin.show.shows import SHOWS
+from pgswitch.admin.statements import SHOWS
 from pgswitch.admin.view import ServiceView
 from tests.fakes.world import World, WorldOf
 from tests.unit.admin.fakes import NOON

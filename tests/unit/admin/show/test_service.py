@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pgswitch.admin.show.service import DNS_ZONES
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.admin.view import ServiceView
 from tests.fakes.world import World
 from tests.unit.admin.fakes import fake_view

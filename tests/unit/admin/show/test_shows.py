@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pgswitch.admin.show.shows import SHOWS, find
+from pgswitch.admin.statements import SHOWS, find
 from tests.unit.admin.fakes import fake_view
 from tests.unit.admin.reading import rows_of
 

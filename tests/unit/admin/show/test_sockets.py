@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pgswitch.admin.show import sockets
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.admin.view import ServiceView
 from pgswitch.net.connection_states import ClientState, ServerState
 from pgswitch.types import Address

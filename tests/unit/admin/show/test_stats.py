@@ -10,7 +10,7 @@ import pytest
 
 from pgswitch.admin.incremental import run_all
 from pgswitch.admin.show import stats
-from pgswitch.admin.show.shows import named_rows
+from pgswitch.admin.statements import named_rows
 from pgswitch.admin.statistics import DatabaseStats, StatsReport
 from pgswitch.admin.view import ServiceView
 from pgswitch.stats.counters import NAMES, ErrorCount

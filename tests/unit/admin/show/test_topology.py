@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from pgswitch.admin.show.shows import named_rows
 from pgswitch.admin.show.topology import (
     SWITCHOVERS,
     TOPOLOGY,
     NodeRow,
     SwitchoverRow,
 )
+from pgswitch.admin.statements import named_rows
 from pgswitch.cluster.cluster import LossCounts, Switchover
 from pgswitch.cluster.cluster_state import WriterState
 from pgswitch.cluster.nodes import ProbeFailure

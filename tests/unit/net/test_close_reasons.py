@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgswitch.errors import ServerClosed, ServerConnCrashed
-from pgswitch.net.close_reason import CloseReason
+from pgswitch.net.connection_states import CloseReason
 
 
 def test_texts_are_different() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pgswitch
 from pgswitch.config.model import DATABASE_KEYS, PEER_KEYS, SETTINGS, USER_KEYS
-from pgswitch.config.reference import reference_page
+from pgswitch.reference import settings_page
 
 ROOT = Path(pgswitch.__file__).parent.parent
 PAGE = ROOT / "docs" / "reference" / "settings.md"
@@ -14,16 +14,14 @@ PAGE = ROOT / "docs" / "reference" / "settings.md"
 
 def test_not_stale() -> None:
     """The page in the repository is the one that the tables give."""
-    assert PAGE.read_text(encoding="utf-8") == reference_page(), (
-        f"run: python -m pgswitch.config.reference > {PAGE.relative_to(ROOT)}"
-    )
+    assert PAGE.read_text(encoding="utf-8") == settings_page(), "run: make reference"
 
 
 def test_complete() -> None:
     """Every setting and key has its row."""
     rows = [
         line.split("|")[1].strip()
-        for line in reference_page().split("\n")
+        for line in settings_page().split("\n")
         if "|" in line
     ]
     named = [row.strip("`") for row in rows if row.startswith("`")]
@@ -32,5 +30,5 @@ def test_complete() -> None:
 
 def test_cells() -> None:
     """No text of the tables breaks a row of the page."""
-    rows = [line for line in reference_page().split("\n") if line.startswith("| `")]
+    rows = [line for line in settings_page().split("\n") if line.startswith("| `")]
     assert {row.count(" | ") for row in rows} == {3, 4}

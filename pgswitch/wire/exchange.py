@@ -83,7 +83,7 @@ NAMED: Final = 0x400
 REWORDED: Final = 0x800
 """Sent in place of a refused request: the client gets our error, not the server's."""
 SQL: Final = 0x1000
-"""Its text is SQL about prepared statements; sql_prepared.py notes what it does."""
+"""Its text is SQL about prepared statements; statements.py notes what it does."""
 ENDS_BATCH: Final = 0x2000
 """Ends a whole query of the extended protocol; see BATCH."""
 MAYBE: Final = 0x4000

@@ -21,6 +21,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from random import SystemRandom
 
@@ -59,8 +60,12 @@ def hand_over(path: Path, account: Account | None) -> None:
 
 
 def subdirectory(directory: Path, name: str, account: Account | None) -> Path:
-    """Make a folder (mode 0700) owned by ``account``; None: by us."""
-    path = directory / name
+    """Make a folder (mode 0700) owned by ``account``; None: by us.
+
+    A folder that is there already gets a sibling with a number.
+    """
+    paths = (directory / f"{name}{number or ''}" for number in count())
+    path = next(one for one in paths if not one.exists())
     path.mkdir(mode=0o700)
     hand_over(path, account)
     return path

@@ -116,7 +116,7 @@ if TYPE_CHECKING:
 
     from pgswitch.config.model import Configuration, Settings
     from pgswitch.logs import Log
-    from pgswitch.stats.counters import Totals
+    from pgswitch.stats.counters import CounterValues
     from pgswitch.takeover.predecessor import Takeover
 
 
@@ -271,7 +271,7 @@ class PgSwitch(MultiService):
             reactor=reactor,
         )
         self._verifiers = VerifierPrecomputer(self.context, self.store, self.hba_policy)
-        self._period: BackgroundTask[Totals] = BackgroundTask(reactor.callLater)
+        self._period: BackgroundTask[CounterValues] = BackgroundTask(reactor.callLater)
         self._janitor = Janitor(self.context, self.pools, self._turn, reactor)
 
     @property
@@ -420,7 +420,7 @@ class PgSwitch(MultiService):
         if not self._period.is_busy:
             self._period.do(self.statistics.gather_period(now), self._log_period)
 
-    def _log_period(self, averages: Totals) -> None:
+    def _log_period(self, averages: CounterValues) -> None:
         line = stats_line(averages)
         if self._settings.log_stats:
             self._log.log(line)

@@ -89,11 +89,11 @@ ARCHIVE_DATA = ord("d")
 """The first byte of a CopyData with part of an archive."""
 
 
-class WrongAnswer(Exception):
+class IncorrectAnswer(Exception):
     """An answer is wrong or missing; the text says how."""
 
 
-class NoAnswer(WrongAnswer):
+class NoAnswer(IncorrectAnswer):
     """Nothing came for LIMIT_S."""
 
 
@@ -142,7 +142,7 @@ class Answer:
             if end > size:
                 break
             if self.is_over:
-                raise WrongAnswer(f"a message {kind!r} after ReadyForQuery")
+                raise IncorrectAnswer(f"a message {kind!r} after ReadyForQuery")
             if kind == b"d":
                 if self._archives is not None and data[at + 5] == ARCHIVE_DATA:
                     self._archives.append(data[at + 6 : end])
@@ -156,7 +156,7 @@ class Answer:
         self._count(view[begun:at])
         self._rest = data[at:]
         if self.is_over and self._rest:
-            raise WrongAnswer("part of a message after ReadyForQuery")
+            raise IncorrectAnswer("part of a message after ReadyForQuery")
 
     def _count(self, part: memoryview) -> None:
         self.size += len(part)
@@ -246,11 +246,11 @@ class Client:
         more: bytes = b"",
         archives: list[bytes] | None = None,
     ) -> Answer:
-        """Send a request; return its answer. Raises WrongAnswer for an error."""
+        """Send a request; return its answer. Raises IncorrectAnswer for an error."""
         self.send(request)
         answer = self.answer(more, archives)
         if answer.error:
-            raise WrongAnswer(answer.error)
+            raise IncorrectAnswer(answer.error)
         return answer
 
     def _receive(self) -> bytes:
@@ -260,7 +260,7 @@ class Client:
         except TimeoutError:
             raise NoAnswer(f"nothing came for {LIMIT_S:g} s") from None
         if not chunk:
-            raise WrongAnswer("the connection was closed")
+            raise IncorrectAnswer("the connection was closed")
         if behaviour.read_burst:
             self._read += len(chunk)
             if self._read >= behaviour.read_burst:
@@ -271,9 +271,9 @@ class Client:
     def _log_in(self) -> None:
         answer = self.answer()
         if answer.error:
-            raise WrongAnswer(answer.error)
+            raise IncorrectAnswer(answer.error)
         if not answer.kinds.startswith(b"R") or b"K" not in answer.kinds:
-            raise WrongAnswer(f"a login of messages {answer.kinds!r}")
+            raise IncorrectAnswer(f"a login of messages {answer.kinds!r}")
 
 
 def bind_and_run(name: str, value: str) -> bytes:

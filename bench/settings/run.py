@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 
 from bench.runner import Progress
-from bench.settings.client import NoAnswer, Target, WrongAnswer
+from bench.settings.client import IncorrectAnswer, NoAnswer, Target
 from bench.settings.environment import ForkedPooler, PoolerFactory
 from bench.settings.plan import DIRECT, NO_WAITS, PARTS, Row
 from bench.settings.workload import Cost, Workload
@@ -213,7 +213,7 @@ def measure(cell: Cell, do: Do, ours: Target, theirs: Target) -> None:
                     cell.rounds.append((do(cell.kind, ours), second))
             if not cell.is_slow:
                 return
-    except (WrongAnswer, OSError, EOFError) as error:
+    except (IncorrectAnswer, OSError, EOFError) as error:
         _wrong(cell, error)
 
 
@@ -221,7 +221,7 @@ def try_once(cell: Cell, do: Do, ours: Target) -> None:
     """Do a cell's work once, to check the answers."""
     try:
         do(cell.kind, ours)
-    except (WrongAnswer, OSError, EOFError) as error:
+    except (IncorrectAnswer, OSError, EOFError) as error:
         _wrong(cell, error)
 
 

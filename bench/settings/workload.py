@@ -18,8 +18,8 @@ from bench.settings.client import (
     PLAIN,
     Client,
     ClientBehaviour,
+    IncorrectAnswer,
     Target,
-    WrongAnswer,
     bind_and_run,
 )
 from testkit.pgwire import SYNC, message, parse, query
@@ -105,7 +105,7 @@ class Workload:
         self._threads.shutdown()
 
     def do(self, kind: str, target: Target) -> Cost:
-        """Do one kind of work. Raises WrongAnswer or OSError when anything is wrong."""
+        """Do one kind of work. Raises IncorrectAnswer or OSError if it fails."""
         return self._kinds[kind](target)
 
     # -- small messages --------------------------------------------------------------
@@ -164,12 +164,12 @@ class Workload:
                 for text, tag in _transaction(number):
                     tags = client.ask(query(text)).tags
                     if tags != [tag]:
-                        raise WrongAnswer(f"{text} was answered by {tags}")
+                        raise IncorrectAnswer(f"{text} was answered by {tags}")
 
         cost = self._together(target, each, [])
         balanced, count = self._database.execute(TOTALS.encode()).fetchall()[0]
         if not balanced or count != times * CLIENTS:
-            raise WrongAnswer(
+            raise IncorrectAnswer(
                 f"{count} of {times * CLIENTS} transfers are recorded, or totals differ"
             )
         return cost
@@ -196,7 +196,7 @@ class Workload:
         answer = client.ask(request)
         known, tags = self._known[request]
         if answer.sum != known or answer.tags != tags:
-            raise WrongAnswer(
+            raise IncorrectAnswer(
                 f"an answer of {answer.size} bytes, {answer.tags},"
                 f" instead of {known[0]}, {tags}, or with other bytes"
             )
@@ -247,7 +247,7 @@ class Workload:
         came = self._database.execute(COUNT.encode()).fetchall()
         self._database.execute(b"TRUNCATE lines")
         if came != must:
-            raise WrongAnswer(f"the table has {came}, not {must}")
+            raise IncorrectAnswer(f"the table has {came}, not {must}")
         return cost
 
     def _lines(self, count: int) -> tuple[bytes, list[tuple[object, ...]]]:
@@ -273,7 +273,7 @@ class Workload:
     def _copy(client: Client, data: bytes, count: int) -> None:
         answer = client.ask(query("COPY lines FROM STDIN"), data + message(b"c"))
         if answer.tags != [f"COPY {count}"]:
-            raise WrongAnswer(f"COPY of {count} rows was answered by {answer.tags}")
+            raise IncorrectAnswer(f"COPY of {count} rows was answered by {answer.tags}")
 
     def _backup(self, target: Target) -> Cost:
         """Take a base backup and check the archive."""
@@ -286,10 +286,12 @@ class Workload:
             with tarfile.open(fileobj=BytesIO(b"".join(archives))) as archive:
                 names = archive.getnames()
         except tarfile.TarError as error:
-            raise WrongAnswer(f"the backup is not an archive: {error}") from None
+            raise IncorrectAnswer(f"the backup is not an archive: {error}") from None
         missing = {"backup_label", "global/pg_control"} - set(names)
         if missing:
-            raise WrongAnswer(f"the backup has {len(names)} files but not {missing}")
+            raise IncorrectAnswer(
+                f"the backup has {len(names)} files but not {missing}"
+            )
         return cost
 
     def _times(self, usual: float, behaviour: ClientBehaviour) -> int:

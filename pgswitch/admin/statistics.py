@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pgswitch.admin.incremental import POOLS_PER_STEP, run_all
 from pgswitch.admin.result_set import END_OF_SLICE
-from pgswitch.stats.counters import Periods, Totals, plus, sum_of
+from pgswitch.stats.counters import CounterValues, Periods, plus, sum_of
 from pgswitch.stats.times import RecentTimes, TimesOf, fresh, percentiles
 from pgswitch.types import CONSOLE_DATABASES
 
@@ -26,8 +26,8 @@ class DatabaseStats(NamedTuple):
     """The counters of one database, and their averages, in the order of NAMES."""
 
     name: str
-    totals: Totals
-    averages: Totals
+    totals: CounterValues
+    averages: CounterValues
 
 
 class StatsReport(NamedTuple):
@@ -37,8 +37,8 @@ class StatsReport(NamedTuple):
     """
 
     databases: Sequence[DatabaseStats]
-    totals: Totals
-    averages: Totals
+    totals: CounterValues
+    averages: CounterValues
 
 
 class Statistics:
@@ -54,9 +54,9 @@ class Statistics:
     # With thousands of pools, each takes a step or shares one with a few others:
     # counters of different pools may be some milliseconds apart.
 
-    def _gather_totals(self) -> Generator[None, None, dict[str, Totals]]:
+    def _gather_totals(self) -> Generator[None, None, dict[str, CounterValues]]:
         """Return the counters of each database that has a pool, and the console's."""
-        totals: dict[str, Totals] = {}
+        totals: dict[str, CounterValues] = {}
         for number, pool in enumerate(self._pools, 1):
             name = pool.key.database
             counts = pool.idle_pool.counters.values()
@@ -110,7 +110,7 @@ class Statistics:
         """Return the times of the last one to two periods, by database."""
         return self._recent.recent(run_all(self._gather_times()))
 
-    def gather_period(self, now: float) -> Generator[None, None, Totals]:
+    def gather_period(self, now: float) -> Generator[None, None, CounterValues]:
         """Return the averages of a period that ends now, in steps.
 
         The last step remembers the counters for later averages.

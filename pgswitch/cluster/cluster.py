@@ -172,7 +172,7 @@ class Cluster:
     """None until the cluster starts."""
 
     def __post_init__(self) -> None:
-        """Judge readers by the same machine."""
+        """Rate readers by the same machine."""
         self.fitness = ReaderFitness(self.machine)
 
     def start(self, clock: IReactorTime) -> None:

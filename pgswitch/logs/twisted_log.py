@@ -1,4 +1,4 @@
-"""Turns events of Twisted's own log into lines of ours.
+"""Converts events of Twisted's own log into lines of ours.
 
 Twisted logs an exception in a callback and a Deferred's unhandled failure; these must
 reach the log that operators read. Its informational events go to DEBUG.

@@ -44,7 +44,7 @@ _wait: Final = wait
 
 
 class EventLoop:
-    """Turns of a reactor that are spent on streams alone."""
+    """Iterations of a reactor that serve streams alone."""
 
     def __init__(
         self,

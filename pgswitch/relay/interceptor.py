@@ -369,7 +369,7 @@ class QueryInterceptor(Interceptor):
             self.stream.forward(passed)
 
     def _look(self, chunk: bytes, start: int, end: int) -> bool:
-        """Judge a message if need be; False: the rest of the chunk is queued.
+        """Show a message to the rules if needed; False: the rest is queued.
 
         What comes before it is passed on first, since the judgement depends on it.
         """

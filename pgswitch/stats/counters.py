@@ -134,11 +134,11 @@ class ErrorCounts:
         )
 
 
-Totals = tuple[int, ...]
-Noted = tuple[float, Mapping[str, Totals]]
+CounterValues = tuple[int, ...]
+Noted = tuple[float, Mapping[str, CounterValues]]
 """A monotonic time in seconds, and the counts of each database at that time."""
 
-NOTHING: Totals = (0,) * len(NAMES)
+NOTHING: CounterValues = (0,) * len(NAMES)
 TIMES_PER = {
     "xact_time": "xact_count",
     "query_time": "query_count",
@@ -147,17 +147,17 @@ TIMES_PER = {
 """The count by which each time is divided."""
 
 
-def plus(one: Totals, other: Totals) -> Totals:
+def plus(one: CounterValues, other: CounterValues) -> CounterValues:
     """Return the sum of two sets of counts."""
     return tuple(a + b for a, b in zip(one, other, strict=True))
 
 
-def sum_of(many: Iterable[Totals]) -> Totals:
+def sum_of(many: Iterable[CounterValues]) -> CounterValues:
     """Return the sum of any number of sets of counts."""
     return tuple(map(sum, zip(NOTHING, *many, strict=True)))
 
 
-def average(before: Totals, now: Totals, seconds: float) -> Totals:
+def average(before: CounterValues, now: CounterValues, seconds: float) -> CounterValues:
     """Return the averages between two points in time, rounded down."""
     passed = dict(
         zip(NAMES, (b - a for a, b in zip(before, now, strict=True)), strict=True)
@@ -181,40 +181,44 @@ class Periods:
         self._older: Noted = (now, {})
         self._newer: Noted = (now, {})
 
-    def end_of_period(self, now: float, totals: Mapping[str, Totals]) -> None:
+    def end_of_period(self, now: float, totals: Mapping[str, CounterValues]) -> None:
         """Store the counts of each database at the end of a period."""
         self._older = self._newer
         self._newer = (now, dict(totals))
 
-    def averages(self, now: float, totals: Mapping[str, Totals]) -> dict[str, Totals]:
+    def averages(
+        self, now: float, totals: Mapping[str, CounterValues]
+    ) -> dict[str, CounterValues]:
         """Return the averages of each database until now."""
         return dict(self.each_average(now, totals))
 
     def each_average(
-        self, now: float, totals: Mapping[str, Totals]
-    ) -> Iterator[tuple[str, Totals]]:
+        self, now: float, totals: Mapping[str, CounterValues]
+    ) -> Iterator[tuple[str, CounterValues]]:
         """Yield them one by one; the end of a period in between changes nothing."""
         then, before = self._older
         for name, present in totals.items():
             yield name, average(before.get(name, NOTHING), present, now - then)
 
-    def last(self, now: float, totals: Mapping[str, Totals]) -> Totals:
+    def last(self, now: float, totals: Mapping[str, CounterValues]) -> CounterValues:
         """Return the averages of all databases since the end of the last period."""
         return _of_all(self._newer, now, totals)
 
-    def of_all(self, now: float, totals: Mapping[str, Totals]) -> Totals:
+    def of_all(self, now: float, totals: Mapping[str, CounterValues]) -> CounterValues:
         """Return the averages of all databases together, until now."""
         return _of_all(self._older, now, totals)
 
 
-def _of_all(noted: Noted, now: float, totals: Mapping[str, Totals]) -> Totals:
+def _of_all(
+    noted: Noted, now: float, totals: Mapping[str, CounterValues]
+) -> CounterValues:
     """Return the averages of all databases together, since ``noted``."""
     then, before = noted
     past = sum_of(before.get(name, NOTHING) for name in totals)
     return average(past, sum_of(totals.values()), now - then)
 
 
-def stats_line(averages: Totals) -> str:
+def stats_line(averages: CounterValues) -> str:
     """Return the log line for the averages of a period."""
     by_name = dict(zip(NAMES, averages, strict=True))
     return (

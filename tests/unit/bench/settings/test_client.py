@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.settings.client import Answer, WrongAnswer, bind_and_run
+from bench.settings.client import Answer, IncorrectAnswer, bind_and_run
 from testkit.pgwire import HEADER, SYNC, message, parse, query
 
 ROW = message(b"D", b"\0\1\0\0\0\1x")
@@ -64,7 +64,7 @@ def test_an_error() -> None:
 def test_more_than_was_asked_for() -> None:
     """Nothing may come after the answer."""
     for more in (ROW, ROW[:3]):
-        with pytest.raises(WrongAnswer, match="after ReadyForQuery"):
+        with pytest.raises(IncorrectAnswer, match="after ReadyForQuery"):
             answered(DONE + more)
 
 

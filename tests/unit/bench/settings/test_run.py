@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.settings.client import PLAIN, Target, WrongAnswer
+from bench.settings.client import PLAIN, IncorrectAnswer, Target
 from bench.settings.run import MIN_CPU_S, ROUNDS, Cell, measure, shown, try_once
 from bench.settings.workload import Cost
 
@@ -116,7 +116,7 @@ def test_a_wrong_answer_is_not_tried_again() -> None:
     """Once is once too often."""
 
     def do(kind: str, target: Target) -> Cost:
-        raise WrongAnswer("an answer of 3 bytes")
+        raise IncorrectAnswer("an answer of 3 bytes")
 
     one = empty_cell()
     measure(one, do, OURS, THEIRS)

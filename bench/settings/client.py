@@ -179,7 +179,7 @@ class Answer:
 
 
 class Client:
-    """A logged-in connection. All methods may raise WrongAnswer or OSError."""
+    """A logged-in connection. All methods may raise IncorrectAnswer or OSError."""
 
     def __init__(self, target: Target, *, replication: bool = False) -> None:
         """Connect and log in, with the behaviour of the target."""

@@ -134,7 +134,7 @@ def healed(place: Place) -> Iterator[None]:
     assert not traceback, text[:3000]
 
 
-class Asking(threading.Thread):
+class PendingStatement(threading.Thread):
     """A statement that waits, in a thread of its own."""
 
     def __init__(self, connection: psycopg.Connection, statement: bytes) -> None:
@@ -187,11 +187,15 @@ def test_a_standby_that_falls_silent(place: Place) -> None:
     counting, reading = [], []
     silent.freeze()
     try:
-        told = Asking(inside, b"SELECT 1")
+        told = PendingStatement(inside, b"SELECT 1")
         for _ in range(4):
-            reading.append(Asking(place.connect(), b"TABLE written -- reader"))
+            reading.append(
+                PendingStatement(place.connect(), b"TABLE written -- reader")
+            )
             counting.append(
-                Asking(place.connect(), b"SELECT count(*) FROM written -- reader")
+                PendingStatement(
+                    place.connect(), b"SELECT count(*) FROM written -- reader"
+                )
             )
         assert told.result() == "40001"
         assert {str(one.result())[:6] for one in reading} == {"SELECT"}
@@ -333,7 +337,9 @@ def test_kept_connections_that_a_firewall_forgot(place: Place) -> None:
         paths[new.port].drop(but=b"pgswitch monitor")
         cluster.writer.stop("fast")
         asking = [
-            Asking(place.connect("bench"), b"INSERT INTO written VALUES (-201)")
+            PendingStatement(
+                place.connect("bench"), b"INSERT INTO written VALUES (-201)"
+            )
             for _ in range(4)
         ]
         cluster.promote(new)

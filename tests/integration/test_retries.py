@@ -16,7 +16,7 @@ import pytest
 
 from pgswitch.demo.postgres import PostgresServer
 from tests.integration import test_switchover
-from tests.integration.test_switchover import Asking, Place, code
+from tests.integration.test_switchover import PendingStatement, Place, code
 from tests.waiting import wait_until
 
 ONE_INSTALLATION = True
@@ -90,7 +90,7 @@ def told(place: Place) -> dict[tuple[str, str], int]:
     return found
 
 
-class Failing(Asking):
+class Failing(PendingStatement):
     """A statement that waits, and fails; keeps its error."""
 
     error: psycopg.Error | None = None
@@ -203,7 +203,7 @@ def test_a_reader_is_stopped(place: Place, how: str) -> None:
     cause = "00000", "statement run again"
     before = told(place).get(cause, 0)
     client = reader(place)
-    asking = Asking(client, b"SELECT pg_sleep(1.5), pg_is_in_recovery()")
+    asking = PendingStatement(client, b"SELECT pg_sleep(1.5), pg_is_in_recovery()")
     reading(place, "pg_sleep(1.5)").stop(how)
     assert asking.result() == "SELECT 1"
     assert told(place)[cause] == before + 1
@@ -322,8 +322,8 @@ def test_run_again_and_shown(place: Place) -> None:
     next(rows)
     with locked(place):
         asking = [
-            Asking(writing, b"INSERT INTO copied VALUES ('once')"),
-            Asking(reading, b"SELECT a FROM copied"),
+            PendingStatement(writing, b"INSERT INTO copied VALUES ('once')"),
+            PendingStatement(reading, b"SELECT a FROM copied"),
         ]
         writer = place.cluster.writer
         wait_until(lambda: len(at_work(writer, "copied")) == 2, "both to wait")

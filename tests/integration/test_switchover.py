@@ -241,7 +241,7 @@ def test_moves_in_a_row(
         assert for_transactions.missing == for_sessions.missing == 0
 
 
-class Asking(threading.Thread):
+class PendingStatement(threading.Thread):
     """A statement that waits, in a thread of its own."""
 
     def __init__(self, connection: psycopg.Connection, statement: bytes) -> None:
@@ -286,7 +286,7 @@ def test_what_each_client_sees(place: Place) -> None:
     assert code(failed, b"SELECT 1/0") == "22012"
     locking = place.cluster.writer.execute
     inside.execute(b"LOCK TABLE written IN EXCLUSIVE MODE")
-    waits = Asking(blocked, b"INSERT INTO written VALUES (-1)")
+    waits = PendingStatement(blocked, b"INSERT INTO written VALUES (-1)")
     query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     wait_until(lambda: locking(query)[0][0], "the INSERT to be blocked")
     copy = copying.cursor().copy(b"COPY copied FROM STDIN")
@@ -308,10 +308,10 @@ def test_what_each_client_sees(place: Place) -> None:
     assert caught.value.sqlstate == "08007"
     again, new = connect("session"), connect()
     asking = [
-        Asking(one, b"INSERT INTO written VALUES (-3)")
+        PendingStatement(one, b"INSERT INTO written VALUES (-3)")
         for one in (idle, between, inside, failed, copying, unused, again, new)
     ]
-    cancelled = Asking(connect(), b"SELECT 1")
+    cancelled = PendingStatement(connect(), b"SELECT 1")
     plain = connect("plain")
     assert plain.execute(b"SELECT 1").fetchone() == (1,)
     wait_until(
@@ -342,9 +342,9 @@ def test_what_clients_see_of_an_immediate_stop(place: Place) -> None:
     locking, writing, reading = (place.connect() for _ in range(3))
     locking.execute(b"BEGIN")
     locking.execute(b"LOCK TABLE written IN ACCESS EXCLUSIVE MODE")
-    write = Asking(writing, b"INSERT INTO written VALUES (-4)")
-    read = Asking(reading, b"TABLE copied")
-    blocked = Asking(place.connect(), b"SELECT a FROM copied, written")
+    write = PendingStatement(writing, b"INSERT INTO written VALUES (-4)")
+    read = PendingStatement(reading, b"TABLE copied")
+    blocked = PendingStatement(place.connect(), b"SELECT a FROM copied, written")
     ask = place.cluster.writer.execute
     query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     wait_until(lambda: ask(query)[0][0] == 2, "two to be blocked")

@@ -18,7 +18,7 @@ from tests.fakes.world import Server, World, WorldOf
 from tests.unit.pool.test_writer_route import OTHER, in_cluster
 
 
-class Question:
+class FakeQuery:
     """A question, and what was answered."""
 
     def __init__(self, unfit: str = "") -> None:
@@ -40,7 +40,7 @@ class Question:
 def test_asked_and_answered(world: World) -> None:
     """The answer goes to the question, the server to the next one."""
     _client, server = world.pair()
-    question = Question()
+    question = FakeQuery()
     done = world.pool().internal_queries.send(question, "u")
     assert server.state() == "tested"
     server.hear()
@@ -63,7 +63,7 @@ def test_no_client_decides_who_may_log_in(world_of: WorldOf) -> None:
     """What one has left on a server is undone before it is asked."""
     world = world_of(settings="track_extra_parameters = search_path")
     server = left_by_a_client(world)
-    question = Question()
+    question = FakeQuery()
     done = world.pool().internal_queries.send(question, "u")
     assert server.hear() == query("SET TimeZone='UTC';RESET search_path;")
     server.say(parameter("TimeZone", "UTC") + READY)
@@ -79,7 +79,7 @@ def test_parameters_that_cannot_be_undone(world_of: WorldOf) -> None:
     world = world_of(settings="track_extra_parameters = search_path")
     server = left_by_a_client(world)
     failures: list[Failure] = []
-    world.pool().internal_queries.send(Question(), "u").addErrback(failures.append)
+    world.pool().internal_queries.send(FakeQuery(), "u").addErrback(failures.append)
     server.hear()
     server.say(error("no", "22023") + READY)
     assert server.is_gone()
@@ -92,7 +92,7 @@ def test_lost_while_they_are_undone(world_of: WorldOf) -> None:
     world = world_of(settings="track_extra_parameters = search_path")
     server = left_by_a_client(world)
     failures: list[Failure] = []
-    world.pool().internal_queries.send(Question(), "u").addErrback(failures.append)
+    world.pool().internal_queries.send(FakeQuery(), "u").addErrback(failures.append)
     server.drop()
     assert isinstance(failures[0].value, Fault)
 
@@ -102,7 +102,7 @@ def test_lost_with_the_writer_of_a_cluster(world: World) -> None:
     _client, server = world.pair()
     route = in_cluster(world)
     failures: list[Failure] = []
-    question = Question()
+    question = FakeQuery()
     done = world.pool().internal_queries.send(question, "u").addErrback(failures.append)
     server.hear()
     server.say(error("terminating connection", "57P01", "FATAL"))
@@ -123,7 +123,7 @@ def test_no_longer_than_a_login_may_wait(world_of: WorldOf) -> None:
     _client, server = world.pair()
     route = in_cluster(world)
     failures: list[Failure] = []
-    world.pool().internal_queries.send(Question(), "u").addErrback(failures.append)
+    world.pool().internal_queries.send(FakeQuery(), "u").addErrback(failures.append)
     world.wait(2.0)
     server.drop()
     route.wait_for_writer()
@@ -138,7 +138,7 @@ def test_lost_while_the_service_ends(world: World) -> None:
     _client, server = world.pair()
     in_cluster(world)
     failures: list[Failure] = []
-    world.pool().internal_queries.send(Question(), "u").addErrback(failures.append)
+    world.pool().internal_queries.send(FakeQuery(), "u").addErrback(failures.append)
     world.service.shutdown_wait_for_servers()
     server.drop()
     assert isinstance(failures[0].value, Fault)
@@ -147,7 +147,7 @@ def test_lost_while_the_service_ends(world: World) -> None:
 def test_a_server_that_is_unfit(world: World) -> None:
     """Is closed."""
     _client, server = world.pair()
-    world.pool().internal_queries.send(Question("bad answer"), "u")
+    world.pool().internal_queries.send(FakeQuery("bad answer"), "u")
     server.say(READY)
     assert server.is_gone()
     assert world.logged("closing because: bad answer")
@@ -157,7 +157,7 @@ def test_reset_in_session_mode(world_of: WorldOf) -> None:
     """A server is released after an internal query as after any other."""
     world = world_of(settings="pool_mode = session")
     _client, server = world.pair()
-    world.pool().internal_queries.send(Question(), "u")
+    world.pool().internal_queries.send(FakeQuery(), "u")
     server.hear()
     server.say(READY)
     assert b"DISCARD ALL" in server.hear()
@@ -167,7 +167,7 @@ def test_a_paused_pool(world: World) -> None:
     """Asks when the pause is over."""
     world.pair()
     world.service.pause_all()
-    done = world.pool().internal_queries.send(Question(), "u")
+    done = world.pool().internal_queries.send(FakeQuery(), "u")
     assert len(world.pool().internal_queries) == 1
     world.service.resume_all()
     world.server().say(READY)
@@ -179,7 +179,7 @@ def test_given_up(world: World) -> None:
     world.pair()
     world.service.pause_all()
     internal_queries = world.pool().internal_queries
-    done = internal_queries.send(Question(), "u")
+    done = internal_queries.send(FakeQuery(), "u")
     done.addErrback(lambda _: None)
     done.cancel()
     assert internal_queries.waiting() == []
@@ -195,7 +195,7 @@ def test_sent_away(world: World, command: str, text: str) -> None:
     world.pair()
     world.service.pause_all()
     failed: list[str] = []
-    done = world.pool().internal_queries.send(Question(), "u")
+    done = world.pool().internal_queries.send(FakeQuery(), "u")
 
     def note(failure: Failure) -> None:
         failed.append(str(failure.value))

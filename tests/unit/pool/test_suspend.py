@@ -10,7 +10,7 @@ from pgswitch.errors import AlreadyPaused, SuspendWithPausedDatabases
 from tests.fakes.messages import ANSWER, READY, error_text, kinds, message, query
 from tests.fakes.transports import END
 from tests.fakes.world import Client, World, WorldOf
-from tests.unit.pool.test_internal_queries import Question
+from tests.unit.pool.test_internal_queries import FakeQuery
 from tests.unit.rules.worlds import ROUTING, world_with
 
 
@@ -212,7 +212,7 @@ def test_an_answer_of_auth_query_is_awaited(world: World, is_open: bool) -> None
     _client, server = world.pair()
     if not is_open:
         server.drop()
-    asked = world.pool().internal_queries.send(Question(), "app")
+    asked = world.pool().internal_queries.send(FakeQuery(), "app")
     done = suspend(world)
     assert done == []
     if not is_open:

@@ -62,3 +62,30 @@ def test_architecture_names_what_exists() -> None:
         if not any((base / name).exists() for base in (PACKAGE, ROOT))
     }
     assert missing == set()
+
+
+SMALL = 60
+STAND_FOR_THEMSELVES = {
+    "__main__.py": "python -m pgswitch",
+    "auth/pam.py": "needs a library that may be missing",
+    "commands/demo.py": "a command, loaded by name",
+    "commands/replay.py": "a command, loaded by name",
+    "compiled.py": "imported before anything that is compiled",
+    "config/grammars.py": "ply, for two grammars of different layers",
+    "demo/__main__.py": "python -m pgswitch.demo",
+    "logs/twisted_log.py": "the one file of logs/ that needs Twisted",
+    "net/reactor.py": "chosen before a reactor is imported",
+    "relay/syscalls.py": "stands in for syscalls.c",
+    "sql/fingerprint.py": "users import it",
+    "wire/cancel_key.py": "the layout of one value",
+}
+
+
+def test_small_files_stand_for_themselves() -> None:
+    """A responsibility of few lines lives with its subject, or says why not."""
+    small = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "__init__.py" and len(path.read_text().splitlines()) < SMALL
+    }
+    assert small == STAND_FOR_THEMSELVES.keys()

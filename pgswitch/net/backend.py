@@ -252,7 +252,8 @@ class Backend(TwistedProtocol):
         self._negotiation = TlsNegotiation(
             self.encryption, transport, partial(io.start_tls, stream)
         )
-        self._negotiation.begin().addCallbacks(self._negotiated, self._tls_refused)
+        done = self._negotiation.begin()
+        done.addCallback(self._negotiated).addErrback(self._tls_refused)
 
     def _negotiated(self, facts: TlsFacts | None) -> None:
         """Send the start-up packet."""
@@ -450,7 +451,7 @@ class Backend(TwistedProtocol):
                 message_type, body
             ):
                 self._log.warning(f"{self.prefix} {what}")
-                self._dirty()
+                self._dirty(is_end=message_type != NOTICE_RESPONSE)
             else:
                 # The answer to a request that we took for answered: the last client
                 # may have got the answer to another's.
@@ -651,8 +652,8 @@ class Backend(TwistedProtocol):
                 self.change_state(ServerEvent.QUERY_DONE)
                 self._after_chunk = partial(answered, self._error)
 
-    def _dirty(self) -> None:
-        if self._after_chunk is not None:
+    def _dirty(self, *, is_end: bool = False) -> None:
+        if is_end and self._after_chunk is not None:
             # The same chunk has answered our query, and its user still waits.
             self.close(CloseReason.CRASHED)
         elif self.stored_state.serves_clients:

@@ -341,7 +341,8 @@ class Frontend:
 
     def end_login_wait(self) -> None:
         """Note that the server has answered what the login waited for."""
-        self._change_state(ClientEvent.LOGIN_RESUMED)
+        if not self.closed:
+            self._change_state(ClientEvent.LOGIN_RESUMED)
         self.waiting_since = 0.0
 
     def cancel_sent(self) -> None:
@@ -499,9 +500,8 @@ class Frontend:
             self.tls = side.facts(connection)
             self.io.attach(self.stream)
 
-        self.io.start_tls(self.stream, side, LOGIN_LIMIT).addCallbacks(
-            encrypted, self._handshake_failed
-        )
+        done = self.io.start_tls(self.stream, side, LOGIN_LIMIT)
+        done.addCallback(encrypted).addErrback(self._handshake_failed)
 
     def _handshake_failed(self, failure: Failure) -> None:
         self.disconnect(SilentClose(f"TLS handshake failed: {failure.value}"))

@@ -122,9 +122,9 @@ class TlsNegotiation:
             self._done.callback(None)
 
     def _handshake(self) -> None:
-        self._start_tls(self._encryption).addCallbacks(
-            self._encrypted, self._handshake_failed
-        )
+        done = self._start_tls(self._encryption).addCallback(self._encrypted)
+        # Of whatever fails, or nobody would learn that the connection is useless.
+        done.addErrback(self._handshake_failed)
 
     def _encrypted(self, connection: SSL.Connection) -> None:
         try:
@@ -135,8 +135,8 @@ class TlsNegotiation:
             self._done.callback(facts)
 
     def _handshake_failed(self, failure: Failure) -> None:
-        failure.trap(HandshakeFailed)
-        self._refuse(f"TLS handshake failed: {failure.value}")
+        words = str if failure.check(HandshakeFailed) else repr
+        self._refuse(f"TLS handshake failed: {words(failure.value)}")
 
     def _refuse(self, reason: str) -> None:
         self._done.errback(TlsRefused(reason))

@@ -74,7 +74,8 @@ class CancelConnection(Protocol):
         self._negotiation = TlsNegotiation(
             self._encryption, transport, partial(_start_tls, transport)
         )
-        self._negotiation.begin().addCallbacks(self._negotiated, self._tls_refused)
+        done = self._negotiation.begin()
+        done.addCallback(self._negotiated).addErrback(self._tls_refused)
 
     def dataReceived(self, data: bytes) -> None:
         """Take the answer to an SSLRequest; a CancelRequest gets no answer."""

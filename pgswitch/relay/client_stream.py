@@ -589,6 +589,8 @@ class ClientStream(Stream):
         self.held.clear()
         if held:
             self.take(held)
+        elif self.interceptor is not None:
+            self.interceptor.recheck()  # It has taken what was held.
         if self.paused:
             self.resume(PAUSED_HOLDING)
 

@@ -313,17 +313,18 @@ _MOMENTS = ("suspected_at", "lost_at", "found_at", "served_at")
 
 def _pack_event(event: Switchover, now: float) -> Packed:
     packed = asdict(event)
-    packed["loss_counts"]["errors"] = dict(event.loss_counts.errors)
+    # The key is that of other versions, which read this or have written it.
+    packed["tally"] = packed.pop("loss_counts")
+    packed["tally"]["errors"] = dict(event.loss_counts.errors)
     return packed | {name: age(packed[name], now) for name in _MOMENTS}
 
 
 def _unpack_event(packed: Packed, now: float) -> Switchover:
-    loss_counts = packed["loss_counts"]
-    loss_counts = LossCounts(
-        **{**loss_counts, "errors": Counter(loss_counts["errors"])}
-    )
+    rest = {name: value for name, value in packed.items() if name != "tally"}
+    counts = packed["tally"]
+    loss_counts = LossCounts(**{**counts, "errors": Counter(counts["errors"])})
     moments = {name: moment(packed[name], now) for name in _MOMENTS}
-    return Switchover(**{**packed, **moments, "loss_counts": loss_counts})
+    return Switchover(**{**rest, **moments, "loss_counts": loss_counts})
 
 
 def unpack_cluster(packed: Packed, now: float) -> ClusterSnapshot:

@@ -84,6 +84,8 @@ def alternative_names(
         )
     except x509.ExtensionNotFound:
         return []
+    except (x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
+        raise ValueError(str(error)) from error
     return [one.value for one in found.value if isinstance(one, kind)]
 
 

@@ -68,6 +68,22 @@ def test_rules_after_a_wait(world_of: WorldOf, tmp_path: Path) -> None:
     assert own.answer() == query("other")
 
 
+def test_rules_after_a_wait_see_what_was_sent_ahead(
+    world_of: WorldOf, tmp_path: Path
+) -> None:
+    """A query that came before the login had ended is not left behind."""
+    path = write(tmp_path, "r.py", "def rewrite_query(u, q): return 'other'")
+    rule = f"rewrite_query_py_module_file = {path}\n"
+    world, first, server = asked(world_of, rule)
+    server.say(row())
+    own = world.server()
+    first.drop()
+    client = world.client(user="guest")
+    client.say(query())
+    server.say(row())
+    assert own.answer() == query("other")
+
+
 def test_the_name_of_the_answer(world_of: WorldOf) -> None:
     """Is the client's from then on."""
     world, _client, server = asked(world_of)

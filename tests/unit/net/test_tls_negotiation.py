@@ -120,6 +120,16 @@ def test_a_handshake_that_fails() -> None:
     assert scene.failed == ["TLS handshake failed: certificate has expired"]
 
 
+def test_a_fault_of_ours() -> None:
+    """Whatever goes wrong after the handshake ends the negotiation."""
+    scene = Scene(FakeSide())
+    scene.side.refusal = ZeroDivisionError("ours")
+    scene.negotiation.received(b"S")
+    scene.handshakes[0].callback(None)
+    assert scene.secured == []
+    assert scene.failed == ["TLS handshake failed: ZeroDivisionError('ours')"]
+
+
 def test_cancelling() -> None:
     """The connection is aborted, as with Twisted's own Deferreds of connections."""
     scene = Scene(FakeSide())

@@ -199,6 +199,9 @@ def test_a_cluster() -> None:
         ClusterSnapshot(one, (one, two), knowledge=knowledge, events=(event,)),
     ):
         assert unpack_cluster(sent(pack_cluster(known, NOW)), NOW) == known
+    # The names that processes of other versions use.
+    (packed,) = pack_cluster(known, NOW)["events"]
+    assert set(packed["tally"]) == {"retried", "lost", "errors"}
     assert unpack_cluster({}, NOW) == ClusterSnapshot()
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import NameOID
 
-from pgswitch.tls.certificates import common_names, end_point_of, names_in
+from pgswitch.tls.certificates import (
+    WrongHost,
+    common_names,
+    end_point_of,
+    names_in,
+    verify_host,
+)
 from tests.tls_files import Authority
 
 
@@ -63,6 +70,14 @@ def test_names_that_cannot_be_read(tmp_path: Path) -> None:
     """Unreadable names match no one: the common name does not replace them."""
     assert names_in(odd(tmp_path, ["alice"], b"\x30\x05garb")) == ()
     assert common_names(odd(tmp_path, ["alice"], b"\x30\x05garb")) == ("alice",)
+
+
+def test_a_kind_of_name_that_cannot_be_read(tmp_path: Path) -> None:
+    """An ediPartyName next to others: the same, and no other error."""
+    certificate = odd(tmp_path, ["alice"], b"\x30\x06\xa5\x04\xa1\x02\x0c\x00")
+    assert names_in(certificate) == ()
+    with pytest.raises(WrongHost):
+        verify_host(certificate, "alice")
 
 
 def test_a_nul_in_a_name(tmp_path: Path) -> None:

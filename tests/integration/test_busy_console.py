@@ -31,8 +31,8 @@ WORDS = (
 )
 DESCRIPTORS = CLIENTS + 500
 COPY = (
-    "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 1000000),"
-    " generate_series(1, 20)) TO STDOUT"
+    "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 1000000) AS a,"
+    " generate_series(1, 20) AS b) TO STDOUT"
 )
 """Twenty gigabytes; the test ends before it does."""
 

@@ -124,13 +124,13 @@ def glossary_page(generated: str) -> str:
     parts = [
         _HEAD.format(
             generated=generated,
-            terms=_table(("term", "what it is", "elsewhere"), TERMS),
-            folders=_table(("folder", "what lives there"), _folders()),
+            terms=table(("term", "what it is", "elsewhere"), TERMS),
+            folders=table(("folder", "what lives there"), _folders()),
         )
     ]
     for folder, rows in classes().items():
         head = ("class", "what it is", "where", "elsewhere")
-        parts.append(f"## Classes of `{folder}/`\n\n" + _table(head, rows))
+        parts.append(f"## Classes of `{folder}/`\n\n" + table(head, rows))
     return "\n".join(parts).replace("\n\n\n", "\n\n")
 
 
@@ -168,6 +168,7 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("``", "`").replace("|", r"\|").split())
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a table of Markdown; cells are escaped already."""
     lines = (head, ("---",) * len(head), *rows)
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)

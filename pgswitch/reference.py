@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,12 +19,12 @@ from pgswitch.config.model import DATABASE_KEYS, PEER_KEYS, SETTINGS, USER_KEYS
 from pgswitch.config.units import Setting
 from pgswitch.errors import base, console, login, protocol, session, switchover
 from pgswitch.errors.base import MessageFields
-from pgswitch.glossary import glossary_page
+from pgswitch.glossary import glossary_page, table
 from pgswitch.logs.messages import MESSAGES
 from pgswitch.state_diagrams import document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
     from typing import Any
 
@@ -79,7 +79,7 @@ numbered from 1 to 65535.
 
 def settings_page() -> str:
     """Return the whole page as Markdown."""
-    settings = _table(
+    settings = table(
         ("setting", "type", "default", "changed by", "meaning"),
         (
             (
@@ -109,7 +109,7 @@ def _keys(keys: Mapping[str, Setting]) -> str:
         (f"`{name}`", about.kind.name, _default(about), _meaning(about))
         for name, about in keys.items()
     )
-    return _table(("key", "type", "default", "meaning"), rows)
+    return table(("key", "type", "default", "meaning"), rows)
 
 
 def _default(about: Setting) -> str:
@@ -165,18 +165,18 @@ def console_page() -> str:
     """Return the page of all console commands."""
     return _CONSOLE.format(
         generated=_GENERATED.format(source="pgswitch/admin"),
-        commands=_table(
+        commands=table(
             ("statement", "what it does", "for"),
             ((_code(one.syntax), one.meaning, one.who) for one in OTHER_STATEMENTS),
         ),
-        verbs=_table(
+        verbs=table(
             ("command", "what it does"),
             (
                 (_code(f"{name.upper()} {verb.syntax}".strip()), verb.meaning)
                 for name, verb in VERBS.items()
             ),
         ),
-        arguments=_table(
+        arguments=table(
             ("argument", "what it is"),
             (
                 *((_code(one.value), text) for one, text in _ARGUMENTS.items()),
@@ -224,7 +224,7 @@ def _show_section(title: str, show: Show[Any], seen: dict[Any, str]) -> str:
         columns = f"The columns are those of `{seen[listed]}`.\n"
     else:
         seen[listed] = title
-        columns = _table(
+        columns = table(
             ("column", "type", "unit", "meaning"),
             (
                 (f"`{one.name}`", one.type.name, one.unit, one.meaning)
@@ -265,7 +265,7 @@ def errors_page() -> str:
     head = _ERRORS.format(generated=_GENERATED.format(source="pgswitch/errors"))
     sections = (
         f"## {title}\n\n"
-        + _table(
+        + table(
             ("severity", "SQLSTATE", "text", "cause", "what to do"),
             map(_error_row, reports_of(module)),
         )
@@ -317,7 +317,7 @@ def log_page() -> str:
     head = _LOG.format(generated=_GENERATED.format(source="pgswitch/logs/messages.py"))
     sections = (
         f"## {title}\n\n"
-        + _table(
+        + table(
             ("level", "text", "meaning", "what to do"),
             ((one.level, _code(one.text), *one[2:]) for one in messages),
         )
@@ -351,11 +351,6 @@ def write(folder: Path) -> None:
 def _code(text: str) -> str:
     """Return a text as code inside a cell of a table."""
     return f"`{text}`".replace("|", r"\|")
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = (head, ("---",) * len(head), *rows)
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
 if __name__ == "__main__":
